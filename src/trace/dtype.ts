@@ -1,0 +1,76 @@
+/**
+ * Element types. `bool` is stored as a `u32` holding 0 or 1 on every backend; `u8` is storage only: `gather` and
+ * `cast` read it, nothing writes it, and its buffers are padded to whole `u32` words because WGSL has no bytes.
+ */
+export type DType = "f32" | "i32" | "u32" | "bool" | "u8";
+
+/** The typed array that holds each {@link DType} on the host. */
+export interface HostArrays {
+  /** 32-bit floats. */
+  f32: Float32Array;
+  /** 32-bit signed integers. */
+  i32: Int32Array;
+  /** 32-bit unsigned integers. */
+  u32: Uint32Array;
+  /** 0 or 1, one word an element. */
+  bool: Uint32Array;
+  /** Bytes. */
+  u8: Uint8Array;
+}
+
+/** Any typed array a device array can be made from or read into. */
+export type HostData = HostArrays[DType];
+
+/** The constructor of the typed array that holds a {@link DType} on the host. */
+export const hostArrays: {
+  readonly [D in DType]: {
+    new (length: number): HostArrays[D];
+    new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): HostArrays[D];
+    readonly BYTES_PER_ELEMENT: number;
+  };
+} = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array, u8: Uint8Array };
+
+/** A shape: the number of elements along each axis, outermost first; `[]` is a scalar. */
+export type Shape = readonly number[];
+
+/** Shape and element type: all that tracing knows of a value. */
+export interface Aval {
+  /** Elements along each axis. */
+  readonly shape: Shape;
+  /** Element type. */
+  readonly dtype: DType;
+}
+
+/** The number of elements of a shape. */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
+}
+
+/** The bytes a value takes on a device: its elements, padded to whole 4-byte words. */
+export function bytesOf(aval: Aval): number {
+  const size = sizeOf(aval.shape);
+  return aval.dtype === "u8" ? (size + 3) & ~3 : size * 4;
+}
+
+/** Row-major strides, in elements. */
+export function stridesOf(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis];
+  }
+  return strides;
+}
+
+/** Whether two shapes are the same. */
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}
+
+/** How a value is written in messages and printed programs: `f32[32,16,16,8]`. */
+export function formatAval(aval: Aval): string {
+  return `${aval.dtype}[${aval.shape.join(",")}]`;
+}

@@ -1,0 +1,117 @@
+import type { Aval } from "./dtype.ts";
+import { type OpAttrs, type OpName, shapeRules } from "./ops.ts";
+
+/** A value of a program: an index into {@link Program.values}. */
+export type ValueId = number;
+
+/** One op of a program. Every op has one result. */
+export interface InstructionOf<N extends OpName> {
+  /** Which op. */
+  readonly op: N;
+  /** Its attributes. */
+  readonly attrs: OpAttrs[N];
+  /** Its operands. */
+  readonly inputs: readonly ValueId[];
+  /** Its result; each value is the result of at most one instruction. */
+  readonly output: ValueId;
+  /** Where in the model it was traced, such as `module 3/forward`; empty at the top. */
+  readonly scope: string;
+  /** The user's line that traced it, where that was asked for. */
+  readonly site?: string;
+}
+
+/** One op of a program, whichever it is. */
+export type Instruction = { [N in OpName]: InstructionOf<N> }[OpName];
+
+/** What an input's memory is for; the memory report adds up by it. */
+export type Category = "parameters" | "optimizer" | "auxiliary" | "state" | "data" | "inputs";
+
+/** A program's input. */
+export interface ProgramInput {
+  /** The value it is known by. */
+  readonly value: ValueId;
+  /** Its place in the caller's arguments, such as `0.layer1.0.conv1.weight`. */
+  readonly name: string;
+  /** What its memory is for. */
+  readonly category: Category;
+  /** Whether the caller gives its memory away: results may be written there. */
+  readonly donated: boolean;
+}
+
+/** A program's result. */
+export interface ProgramOutput {
+  /** The value it is known by. */
+  readonly value: ValueId;
+  /** Its place in the result, such as `params.fc.weight`. */
+  readonly name: string;
+  /** The input whose memory it should take over, if any: an index into {@link Program.inputs} of a donated input. */
+  readonly donor?: number;
+}
+
+/** A traced function: static shapes, single assignment, instructions in execution order. */
+export interface Program {
+  /** What to call it in messages. */
+  readonly name: string;
+  /** Shape and dtype of every value. */
+  readonly values: readonly Aval[];
+  /** Inputs in order. */
+  readonly inputs: readonly ProgramInput[];
+  /** Instructions in program order, which is also memory order (docs/how-it-works.md). */
+  readonly instructions: readonly Instruction[];
+  /** Results in order. */
+  readonly outputs: readonly ProgramOutput[];
+}
+
+/** Records a program, one instruction at a time; shape rules run as each is added. */
+export class ProgramBuilder {
+  readonly #values: Aval[] = [];
+  readonly #inputs: ProgramInput[] = [];
+  readonly #instructions: Instruction[] = [];
+  #scope = "";
+
+  /** Shape and dtype of a value recorded so far. */
+  aval(value: ValueId): Aval {
+    return this.#values[value];
+  }
+
+  /** The instructions recorded so far. */
+  get instructions(): readonly Instruction[] {
+    return this.#instructions;
+  }
+
+  /** The scope given to new instructions. */
+  get scope(): string {
+    return this.#scope;
+  }
+  set scope(scope: string) {
+    this.#scope = scope;
+  }
+
+  /** Adds an input. */
+  input(aval: Aval, name: string, category: Category = "inputs", donated: boolean = false): ValueId {
+    const value = this.#values.push(aval) - 1;
+    this.#inputs.push({ value, name, category, donated });
+    return value;
+  }
+
+  /** Adds an instruction and gives its result; raises what the op's shape rule raises. */
+  emit<N extends OpName>(op: N, inputs: readonly ValueId[], attrs: OpAttrs[N], site?: string): ValueId {
+    const aval = shapeRules[op](inputs.map((value) => this.#values[value]), attrs);
+    const output = this.#values.push(aval) - 1;
+    const instruction = {
+      op,
+      attrs,
+      inputs,
+      output,
+      scope: this.#scope,
+      ...(site === undefined ? {} : { site }),
+    };
+    this.#instructions.push(instruction as Instruction);
+    return output;
+  }
+
+  /** Ends recording. */
+  finish(name: string, outputs: readonly ProgramOutput[]): Program {
+    return { name, values: this.#values, inputs: this.#inputs, instructions: this.#instructions, outputs };
+  }
+}
