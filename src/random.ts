@@ -29,16 +29,16 @@ export function threefry2x32(
   x1: number,
   out: Uint32Array = new Uint32Array(2),
 ): Uint32Array {
-  const schedule = [key[0]!, key[1]!, (key[0]! ^ key[1]! ^ PARITY) | 0];
-  let a = (x0 + schedule[0]!) | 0;
-  let b = (x1 + schedule[1]!) | 0;
+  const schedule = [key[0], key[1], (key[0] ^ key[1] ^ PARITY) | 0];
+  let a = (x0 + schedule[0]) | 0;
+  let b = (x1 + schedule[1]) | 0;
   for (let group = 0; group < 5; group++) {
-    for (const r of ROTATIONS[group % 2]!) {
+    for (const r of ROTATIONS[group % 2]) {
       a = (a + b) | 0;
       b = ((b << r) | (b >>> (32 - r))) ^ a;
     }
-    a = (a + schedule[(group + 1) % 3]!) | 0;
-    b = (b + schedule[(group + 2) % 3]! + group + 1) | 0;
+    a = (a + schedule[(group + 1) % 3]) | 0;
+    b = (b + schedule[(group + 2) % 3] + group + 1) | 0;
   }
   out[0] = a;
   out[1] = b;
@@ -59,7 +59,7 @@ export function split(key: Key, count = 2): Key[] {
 export function bits(key: Key, count: number): Uint32Array {
   const result = new Uint32Array(count);
   const words = new Uint32Array(2);
-  for (let i = 0; i < count; i++) result[i] = threefry2x32(key, i, 0, words)[0]!;
+  for (let i = 0; i < count; i++) result[i] = threefry2x32(key, i, 0, words)[0];
   return result;
 }
 
@@ -74,8 +74,8 @@ export function normal(key: Key, count: number): Float32Array {
   const words = new Uint32Array(2);
   for (let i = 0; i < count; i++) {
     threefry2x32(key, i, 0, words);
-    const radius = Math.sqrt(-2 * Math.log(((words[0]! >>> 8) + 1) * 2 ** -24)); // +1: log of (0, 1]
-    result[i] = radius * Math.cos(2 * Math.PI * (words[1]! >>> 8) * 2 ** -24);
+    const radius = Math.sqrt(-2 * Math.log(((words[0] >>> 8) + 1) * 2 ** -24)); // +1: log of (0, 1]
+    result[i] = radius * Math.cos(2 * Math.PI * (words[1] >>> 8) * 2 ** -24);
   }
   return result;
 }
@@ -85,9 +85,9 @@ export function permutation(key: Key, count: number): Uint32Array {
   const result = Uint32Array.from({ length: count }, (_, i) => i);
   const random = bits(key, count);
   for (let i = count - 1; i > 0; i--) {
-    const j = Math.floor(random[i]! / 2 ** 32 * (i + 1));
-    const value = result[i]!;
-    result[i] = result[j]!;
+    const j = Math.floor(random[i] / 2 ** 32 * (i + 1));
+    const value = result[i];
+    result[i] = result[j];
     result[j] = value;
   }
   return result;

@@ -1,0 +1,28 @@
+import { LocalgradError } from "../errors.ts";
+
+async function variable(name: string): Promise<string | undefined> {
+  const { state } = await Deno.permissions.query({ name: "env", variable: name });
+  return state === "granted" ? Deno.env.get(name) || undefined : undefined;
+}
+
+/**
+ * The folder for downloads: `localgrad` in `XDG_CACHE_HOME`, or in the system's own cache folder.
+ *
+ * @throws {LocalgradError} where the environment names neither, or may not be read.
+ */
+export async function cacheDirectory(): Promise<string> {
+  const explicit = await variable("XDG_CACHE_HOME");
+  if (explicit !== undefined) return `${explicit}/localgrad`;
+  if (Deno.build.os === "windows") {
+    const local = await variable("LOCALAPPDATA");
+    if (local !== undefined) return `${local}/localgrad`;
+  } else {
+    const home = await variable("HOME");
+    if (home !== undefined) {
+      return `${home}/${Deno.build.os === "darwin" ? "Library/Caches" : ".cache"}/localgrad`;
+    }
+  }
+  throw new LocalgradError(
+    "no cache folder is known; name one, or set XDG_CACHE_HOME and allow reading it (--allow-env=XDG_CACHE_HOME,HOME)",
+  );
+}

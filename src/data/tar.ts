@@ -1,0 +1,96 @@
+import { LocalgradError } from "../errors.ts";
+
+/** A regular file in a tar archive. */
+export interface TarFile {
+  /** Its path in the archive. */
+  readonly path: string;
+  /** Its content. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+const BLOCK = 512;
+
+/** Takes exact numbers of bytes from a stream of chunks of any size. */
+class ByteReader {
+  readonly #chunks: ReadableStreamDefaultReader<Uint8Array>;
+  #rest: Uint8Array = new Uint8Array(0);
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.#chunks = stream.getReader();
+  }
+
+  /** The next `count` bytes, or fewer where the stream ends. */
+  async take(count: number): Promise<Uint8Array<ArrayBuffer>> {
+    const result = new Uint8Array(count);
+    let filled = 0;
+    while (filled < count) {
+      if (this.#rest.length === 0) {
+        const { value, done } = await this.#chunks.read();
+        if (done) return result.slice(0, filled);
+        this.#rest = value;
+      }
+      const part = this.#rest.subarray(0, count - filled);
+      result.set(part, filled);
+      filled += part.length;
+      this.#rest = this.#rest.subarray(part.length);
+    }
+    return result;
+  }
+
+  /** Gives the stream up, unread part and all. */
+  async close(): Promise<void> {
+    await this.#chunks.cancel().catch(() => {}); // a stream that failed says so again here
+  }
+}
+
+function text(block: Uint8Array, start: number, length: number): string {
+  const field = block.subarray(start, start + length);
+  const end = field.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? field : field.subarray(0, end));
+}
+
+/** An octal number field; NaN where it is none. */
+function octal(block: Uint8Array, start: number, length: number): number {
+  const digits = text(block, start, length).trim();
+  return /^[0-7]+$/.test(digits) ? parseInt(digits, 8) : NaN;
+}
+
+/** The header's sum of bytes, its own field counted as spaces (POSIX.1-1988, ustar). */
+function checksum(block: Uint8Array): number {
+  return block.reduce((sum, byte, at) => sum + (at >= 148 && at < 156 ? 32 : byte), 0);
+}
+
+/**
+ * The regular files of a tar archive (ustar or older), one after the other; links, folders and extended headers are
+ * skipped. `name` is what error messages call the archive.
+ *
+ * @throws {LocalgradError} where the archive is damaged or ends early.
+ */
+export async function* readTar(stream: ReadableStream<Uint8Array>, name: string): AsyncGenerator<TarFile> {
+  const reader = new ByteReader(stream);
+  const take = async (count: number) => {
+    const bytes = await reader.take(count);
+    if (bytes.length < count) {
+      throw new LocalgradError(`${name} ends in the middle of a file: it is truncated; get it again`);
+    }
+    return bytes;
+  };
+  try {
+    while (true) {
+      const header = await take(BLOCK);
+      if (header.every((byte) => byte === 0)) return; // the end mark
+      const size = octal(header, 124, 12);
+      if (Number.isNaN(size) || octal(header, 148, 8) !== checksum(header)) {
+        throw new LocalgradError(`${name} is damaged or not a tar archive: a header's checksum is wrong`);
+      }
+      const bytes = await take(size);
+      await take((BLOCK - size % BLOCK) % BLOCK);
+      const type = header[156];
+      if (type !== 0 && type !== 0x30) continue;
+      const prefix = text(header, 257, 5) === "ustar" ? text(header, 345, 155) : "";
+      yield { path: (prefix ? `${prefix}/` : "") + text(header, 0, 100), bytes };
+    }
+  } finally {
+    await reader.close();
+  }
+}
