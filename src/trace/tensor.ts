@@ -1,0 +1,321 @@
+import { LocalgradError } from "../errors.ts";
+import { type Aval, type DType, formatAval, sameShape, type Shape, sizeOf } from "./dtype.ts";
+import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "./ops.ts";
+import type { ValueId } from "./program.ts";
+import type { Trace } from "./trace.ts";
+
+/** What arithmetic accepts beside a tensor: a number takes the tensor's dtype and shape. */
+export type Operand = Tensor | number;
+
+/** Which axes a reduction folds: one, several, or all when left out. Negative axes count from the end. */
+export type Axes = number | readonly number[];
+
+/**
+ * A value inside a traced function: shape and dtype are known, elements are not. Operators broadcast as NumPy does,
+ * never mix dtypes, and record one op or a few; nothing is computed until the traced function runs.
+ *
+ * @example
+ * ```ts
+ * import { devices, jit } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using device = await devices.open("reference");
+ * const norm = jit((x) => x.mul(x).sum().sqrt(), { device });
+ * using x = device.array([3, 4]);
+ * using y = norm(x);
+ * assertEquals([...await y.read()], [5]);
+ * ```
+ */
+export class Tensor implements Aval {
+  /** The traced function it belongs to. */
+  readonly trace: Trace;
+  /** Its value in the program. */
+  readonly id: ValueId;
+
+  /** Tensors are made by tracing; see {@link Trace}. */
+  constructor(trace: Trace, id: ValueId) {
+    this.trace = trace;
+    this.id = id;
+  }
+
+  /** Elements along each axis. */
+  get shape(): Shape {
+    return this.trace.builder.aval(this.id).shape;
+  }
+  /** Element type. */
+  get dtype(): DType {
+    return this.trace.builder.aval(this.id).dtype;
+  }
+  /** Number of axes. */
+  get rank(): number {
+    return this.shape.length;
+  }
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** Element-wise sum. */
+  add(other: Operand): Tensor {
+    return this.#binary("add", other);
+  }
+  /** Element-wise difference. */
+  sub(other: Operand): Tensor {
+    return this.#binary("sub", other);
+  }
+  /** Element-wise product. */
+  mul(other: Operand): Tensor {
+    return this.#binary("mul", other);
+  }
+  /** Element-wise quotient; truncates on integers. */
+  div(other: Operand): Tensor {
+    return this.#binary("div", other);
+  }
+  /** Element-wise power, f32. */
+  pow(other: Operand): Tensor {
+    return this.#binary("pow", other);
+  }
+  /** Element-wise remainder with the sign of the dividend. */
+  rem(other: Operand): Tensor {
+    return this.#binary("rem", other);
+  }
+  /** The larger of two, element-wise. */
+  maximum(other: Operand): Tensor {
+    return this.#binary("max", other);
+  }
+  /** The smaller of two, element-wise. */
+  minimum(other: Operand): Tensor {
+    return this.#binary("min", other);
+  }
+  /** Logical (bool) or bitwise (integers) and. */
+  and(other: Operand): Tensor {
+    return this.#binary("and", other);
+  }
+  /** Logical (bool) or bitwise (integers) or. */
+  or(other: Operand): Tensor {
+    return this.#binary("or", other);
+  }
+  /** Logical (bool) or bitwise (integers) exclusive or. */
+  xor(other: Operand): Tensor {
+    return this.#binary("xor", other);
+  }
+  /** Shift left, integers. */
+  shl(other: Operand): Tensor {
+    return this.#binary("shl", other);
+  }
+  /** Shift right, integers: arithmetic on i32, logical on u32. */
+  shr(other: Operand): Tensor {
+    return this.#binary("shr", other);
+  }
+
+  /** Element-wise negation. */
+  neg(): Tensor {
+    return this.#unary("neg");
+  }
+  /** Absolute value. */
+  abs(): Tensor {
+    return this.#unary("abs");
+  }
+  /** −1, 0 or 1. */
+  sign(): Tensor {
+    return this.#unary("sign");
+  }
+  /** The largest integer not above. */
+  floor(): Tensor {
+    return this.#unary("floor");
+  }
+  /** eˣ. */
+  exp(): Tensor {
+    return this.#unary("exp");
+  }
+  /** Natural logarithm. */
+  log(): Tensor {
+    return this.#unary("log");
+  }
+  /** Square root. */
+  sqrt(): Tensor {
+    return this.#unary("sqrt");
+  }
+  /** 1 / √x. */
+  rsqrt(): Tensor {
+    return this.#unary("rsqrt");
+  }
+  /** Sine. */
+  sin(): Tensor {
+    return this.#unary("sin");
+  }
+  /** Cosine. */
+  cos(): Tensor {
+    return this.#unary("cos");
+  }
+  /** Hyperbolic tangent. */
+  tanh(): Tensor {
+    return this.#unary("tanh");
+  }
+  /** Logical (bool) or bitwise (integers) complement. */
+  not(): Tensor {
+    return this.#unary("not");
+  }
+  /** True where neither infinite nor NaN. */
+  isFinite(): Tensor {
+    return this.#unary("isFinite");
+  }
+  /** x². */
+  square(): Tensor {
+    return this.mul(this);
+  }
+  /** max(x, 0). Its gradient at 0 is 0, as PyTorch's. */
+  relu(): Tensor {
+    return this.maximum(0);
+  }
+  /** 1 / (1 + e⁻ˣ), through tanh so that no intermediate overflows. */
+  sigmoid(): Tensor {
+    return this.mul(0.5).tanh().mul(0.5).add(0.5);
+  }
+
+  /** Element-wise =. */
+  eq(other: Operand): Tensor {
+    return this.#compare("eq", other);
+  }
+  /** Element-wise ≠. */
+  ne(other: Operand): Tensor {
+    return this.#compare("ne", other);
+  }
+  /** Element-wise <. */
+  lt(other: Operand): Tensor {
+    return this.#compare("lt", other);
+  }
+  /** Element-wise ≤. */
+  le(other: Operand): Tensor {
+    return this.#compare("le", other);
+  }
+  /** Element-wise >. */
+  gt(other: Operand): Tensor {
+    return this.#compare("gt", other);
+  }
+  /** Element-wise ≥. */
+  ge(other: Operand): Tensor {
+    return this.#compare("ge", other);
+  }
+
+  /** Converts to another dtype; f32 → integer truncates toward zero. */
+  cast(dtype: DType): Tensor {
+    return dtype === this.dtype ? this : this.trace.emit("cast", [this], { dtype });
+  }
+
+  /** Sum over axes. */
+  sum(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
+    return this.#reduce("sum", axes, options);
+  }
+  /** Largest over axes. */
+  max(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
+    return this.#reduce("max", axes, options);
+  }
+  /** Smallest over axes. */
+  min(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
+    return this.#reduce("min", axes, options);
+  }
+  /** Mean over axes, f32. */
+  mean(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
+    const folded = this.#axes(axes).reduce((product, axis) => product * this.shape[axis], 1);
+    return this.#reduce("sum", axes, options).mul(1 / folded);
+  }
+  /** Index (i32) of the first maximum along an axis, which goes away. */
+  argmax(axis: number = -1): Tensor {
+    return this.trace.emit("argmax", [this], { axis: this.#axes(axis)[0] });
+  }
+
+  /** Matrix product; one leading batch axis allowed. */
+  matmul(other: Tensor, options: { transposeA?: boolean; transposeB?: boolean } = {}): Tensor {
+    const { transposeA = false, transposeB = false } = options;
+    return this.trace.emit("matmul", [this, other], { transposeA, transposeB });
+  }
+
+  /** The same elements in another shape; one extent may be −1 and is worked out. */
+  reshape(...shape: number[]): Tensor {
+    const unknown = shape.indexOf(-1);
+    let full: Shape = shape;
+    if (unknown >= 0) {
+      const known = shape.reduce((product, extent, axis) => axis === unknown ? product : product * extent, 1);
+      full = shape.map((extent, axis) => axis === unknown ? Math.floor(this.size / known) : extent);
+    }
+    return sameShape(full, this.shape) ? this : this.trace.emit("reshape", [this], { shape: full });
+  }
+  /** Axes in another order; reversed when left out. */
+  transpose(...permutation: number[]): Tensor {
+    const order = permutation.length > 0 ? permutation : this.shape.map((_, axis) => this.rank - 1 - axis);
+    return this.trace.emit("transpose", [this], { permutation: order });
+  }
+  /** Repeats to a shape, as NumPy broadcasting does. */
+  broadcastTo(shape: Shape): Tensor {
+    if (sameShape(shape, this.shape)) return this;
+    // Without the unit axes that numpy adds in front, the op's own rule would complain of rank, not of extents.
+    if (shape.length < this.rank) {
+      throw new LocalgradError(`broadcastTo: ${formatAval(this)} does not broadcast to [${shape.join(",")}]`);
+    }
+    const aligned = this.reshape(...new Array(shape.length - this.rank).fill(1), ...this.shape);
+    return sameShape(shape, aligned.shape) ? aligned : this.trace.emit("broadcast", [aligned], { shape });
+  }
+  /** Elements `starts … limits` (exclusive) by `strides` of each axis. */
+  slice(starts: Shape, limits: Shape, strides?: Shape): Tensor {
+    return this.trace.emit("slice", [this], { starts, limits, strides: strides ?? starts.map(() => 1) });
+  }
+  /** Zeros before (`low`), after (`high`) and between (`interior`) the elements of each axis. */
+  pad(low: Shape, high: Shape, interior?: Shape): Tensor {
+    return this.trace.emit("pad", [this], { low, high, interior: interior ?? low.map(() => 0) });
+  }
+  /** Rows of axis 0 at integer `indices`, clamped into range; a u8 operand is read as f32. */
+  gather(indices: Tensor): Tensor {
+    return this.trace.emit("gather", [this, indices], {});
+  }
+  /** The same value, through which no gradient flows. */
+  stopGradient(): Tensor {
+    return this.trace.emit("stopGradient", [this], {});
+  }
+
+  #unary(fn: UnaryFn): Tensor {
+    return this.trace.emit("unary", [this], { fn });
+  }
+  #binary(fn: BinaryFn, other: Operand): Tensor {
+    return this.trace.emit("binary", broadcastTogether(this, other), { fn });
+  }
+  #compare(fn: CompareFn, other: Operand): Tensor {
+    return this.trace.emit("compare", broadcastTogether(this, other), { fn });
+  }
+  #axes(axes: Axes | undefined): number[] {
+    if (axes === undefined) return this.shape.map((_, axis) => axis);
+    return (typeof axes === "number" ? [axes] : axes).map((axis) => axis < 0 ? axis + this.rank : axis);
+  }
+  #reduce(fn: ReduceFn, axes: Axes | undefined, options: { keepDims?: boolean } = {}): Tensor {
+    const folded = this.#axes(axes).sort((a, b) => a - b);
+    const result = this.trace.emit("reduce", [this], { fn, axes: folded });
+    if (options.keepDims !== true) return result;
+    return result.reshape(...this.shape.map((extent, axis) => folded.includes(axis) ? 1 : extent));
+  }
+}
+
+/** A number as a tensor like another one. */
+export function constantLike(value: number, like: Tensor): Tensor {
+  return like.trace.emit("constant", [], { shape: like.shape, dtype: like.dtype, values: [value] });
+}
+
+/** Brings two operands to one shape, as NumPy does. */
+function broadcastTogether(a: Tensor, b: Operand): [Tensor, Tensor] {
+  if (typeof b === "number") return [a, constantLike(b, a)];
+  const shape = broadcastShape(a.shape, b.shape);
+  // Where the shapes do not go together the op's own shape rule says so, with op and user's line.
+  return shape === undefined ? [a, b] : [a.broadcastTo(shape), b.broadcastTo(shape)];
+}
+
+/** The shape two shapes broadcast to, or undefined where they do not go together. */
+export function broadcastShape(a: Shape, b: Shape): Shape | undefined {
+  const rank = Math.max(a.length, b.length);
+  const shape: number[] = [];
+  for (let axis = 0; axis < rank; axis++) {
+    const x = a[axis - (rank - a.length)] ?? 1;
+    const y = b[axis - (rank - b.length)] ?? 1;
+    if (x !== y && x !== 1 && y !== 1) return undefined;
+    shape.push(x === 1 ? y : x);
+  }
+  return shape;
+}
