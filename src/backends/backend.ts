@@ -1,4 +1,5 @@
 import type { Plan, Target } from "../compile/plan.ts";
+import type { DType } from "../trace/dtype.ts";
 
 /**
  * The contract between the compiler and a backend. A backend knows plans and buffers; it knows nothing of autograd,
@@ -17,8 +18,12 @@ export interface Backend {
   /** Bytes of those. */
   readonly liveBytes: number;
 
-  /** Allocates zeroed memory. Raises a LocalgradError that says how much was asked for and how much there is. */
-  allocate(bytes: number): DeviceBuffer;
+  /**
+   * Allocates zeroed memory for elements of `dtype`. Raises a LocalgradError that says how much was asked for and how
+   * much there is. Only `reference`, which keeps every element as a float64, needs the dtype; a run that writes a
+   * buffer gives it the dtype of the result.
+   */
+  allocate(bytes: number, dtype: DType): DeviceBuffer;
   /** Frees a buffer; work already issued on it is unaffected. Freeing twice is an error. */
   free(buffer: DeviceBuffer): void;
   /** Copies host bytes to the start of a buffer. The source may be changed once this returns. */
