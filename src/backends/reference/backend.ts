@@ -1,0 +1,169 @@
+import type { Plan, Target } from "../../compile/plan.ts";
+import { LocalgradError } from "../../errors.ts";
+import { type DType, hostArrays, sizeOf } from "../../trace/dtype.ts";
+import type { ValueId } from "../../trace/program.ts";
+import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { runKernel } from "./kernel.ts";
+import { applyOp } from "./ops.ts";
+
+/** The reference backend's machine: no limits of its own, and nothing to be gained from padding. */
+export const referenceTarget: Target = {
+  name: "reference",
+  alignment: 4,
+  maxValueBytes: Infinity,
+  segmentBytes: Infinity,
+  maxTotalBytes: Infinity,
+  workspace: () => 0,
+  maxKernelBuffers: Infinity,
+};
+
+/** Elements as float64 whatever their dtype, which holds every f32, i32, u32, bool and u8 exactly. */
+class ReferenceBuffer implements DeviceBuffer {
+  readonly data: Float64Array;
+
+  constructor(readonly bytes: number, public dtype: DType) {
+    this.data = allocate(bytes / hostArrays[dtype].BYTES_PER_ELEMENT);
+  }
+}
+
+function allocate(elements: number): Float64Array<ArrayBuffer> {
+  try {
+    return new Float64Array(elements);
+  } catch (cause) {
+    throw new LocalgradError(
+      `reference: cannot allocate ${elements} elements (${
+        elements * 8
+      } bytes as float64); use a smaller batch`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Plain TypeScript in float64, one obvious loop per op: the oracle for every other backend. Sizes are reported as if
+ * f32 took 4 bytes, as on other backends; the memory really used is twice that.
+ */
+export class ReferenceBackend implements Backend {
+  readonly name = "reference";
+  readonly description = "plain loops in float64, one thread";
+  readonly target: Target = referenceTarget;
+  readonly #buffers = new Set<ReferenceBuffer>();
+  #arena = new Float64Array(0);
+
+  get liveBuffers(): number {
+    return this.#buffers.size + (this.#arena.length > 0 ? 1 : 0);
+  }
+
+  get liveBytes(): number {
+    let bytes = this.#arena.length * 4;
+    for (const buffer of this.#buffers) bytes += buffer.bytes;
+    return bytes;
+  }
+
+  allocate(bytes: number, dtype: DType): DeviceBuffer {
+    const buffer = new ReferenceBuffer(bytes, dtype);
+    this.#buffers.add(buffer);
+    return buffer;
+  }
+
+  free(buffer: DeviceBuffer): void {
+    this.#buffers.delete(this.#own(buffer));
+  }
+
+  write(buffer: DeviceBuffer, data: Uint8Array): void {
+    const { dtype, data: elements } = this.#own(buffer);
+    const bytes = data.slice(); // aligned
+    elements.set(new hostArrays[dtype](bytes.buffer));
+  }
+
+  read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const { dtype, data } = this.#own(buffer);
+    const array = new hostArrays[dtype](bytes / hostArrays[dtype].BYTES_PER_ELEMENT);
+    array.set(data.subarray(0, array.length));
+    return Promise.resolve(new Uint8Array(array.buffer as ArrayBuffer));
+  }
+
+  /** Sets a buffer's elements without rounding f32 to 32 bits, for comparisons in float64. */
+  writeFloat64(buffer: DeviceBuffer, data: ArrayLike<number>): void {
+    this.#own(buffer).data.set(data);
+  }
+
+  /** A buffer's elements without rounding f32 to 32 bits. */
+  readFloat64(buffer: DeviceBuffer): Float64Array {
+    return this.#own(buffer).data.slice();
+  }
+
+  compile(plan: Plan): Executable {
+    if (plan.arenaBytes > this.#arena.length * 4) this.#arena = allocate(Math.ceil(plan.arenaBytes / 4));
+    const constants = plan.constants.map(({ aval, data }) => {
+      const buffer = new ReferenceBuffer(data.byteLength, aval.dtype);
+      buffer.data.set(data);
+      this.#buffers.add(buffer);
+      return buffer;
+    });
+    return {
+      run: (inputs, outputs) =>
+        this.#run(
+          plan,
+          constants,
+          inputs.map((buffer) => this.#own(buffer)),
+          outputs.map((buffer, i) => this.#own(buffer ?? inputs[plan.donors[i]])),
+        ),
+      dispose: () => constants.forEach((buffer) => this.#buffers.delete(buffer)),
+    };
+  }
+
+  finish(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    this.#buffers.clear();
+    this.#arena = new Float64Array(0);
+    return Promise.resolve();
+  }
+
+  #run(
+    plan: Plan,
+    constants: readonly ReferenceBuffer[],
+    inputs: readonly ReferenceBuffer[],
+    outputs: readonly ReferenceBuffer[],
+  ): void {
+    this.#arena.fill(NaN); // a plan that reads what it has not written shows
+    const memory = (value: ValueId): Float64Array => {
+      const location = plan.locations[value];
+      if (location === undefined) throw new Error(`${plan.name}: value ${value} has no place in the plan`);
+      const size = sizeOf(plan.values[value].shape);
+      switch (location.kind) {
+        case "input":
+          return inputs[location.index].data.subarray(0, size);
+        case "output":
+          return outputs[location.index].data.subarray(0, size);
+        case "constant":
+          return constants[location.index].data.subarray(0, size);
+        case "arena":
+          return this.#arena.subarray(location.offset / 4, location.offset / 4 + size);
+      }
+    };
+    for (const step of plan.steps) {
+      if (step.kind === "kernel") {
+        runKernel(step.kernel, memory);
+      } else {
+        const { op, inputs, output, attrs } = step.instruction;
+        const value = (id: ValueId) => ({ ...plan.values[id], data: memory(id) });
+        applyOp(op, value(output), inputs.map(value), attrs);
+      }
+    }
+    outputs.forEach((buffer, i) => buffer.dtype = plan.values[plan.outputs[i].value].dtype);
+  }
+
+  #own(buffer: DeviceBuffer): ReferenceBuffer {
+    if (buffer instanceof ReferenceBuffer && this.#buffers.has(buffer)) return buffer;
+    throw new Error("reference: this buffer was freed, or belongs to another backend");
+  }
+}
+
+/** Opens the reference backend; it is always there. */
+export function openReference(): Promise<Opened> {
+  return Promise.resolve({ backend: new ReferenceBackend() });
+}

@@ -1,0 +1,20 @@
+import { sizeOf } from "../../trace/dtype.ts";
+import type { Program } from "../../trace/program.ts";
+import { applyOp, type Value } from "./ops.ts";
+
+/**
+ * Runs a program one instruction at a time, without the compiler: what the compiler's own work is compared with.
+ * Gives the elements of each result, in float64 whatever the dtype.
+ */
+export function evaluate(program: Program, inputs: readonly ArrayLike<number>[]): Float64Array[] {
+  const values = new Array<Value>(program.values.length);
+  program.inputs.forEach(({ value }, i) => {
+    values[value] = { ...program.values[value], data: Float64Array.from(inputs[i]) };
+  });
+  for (const { op, inputs, output, attrs } of program.instructions) {
+    const aval = program.values[output];
+    values[output] = { ...aval, data: new Float64Array(sizeOf(aval.shape)) };
+    applyOp(op, values[output], inputs.map((input) => values[input]), attrs);
+  }
+  return program.outputs.map(({ value }) => values[value].data);
+}

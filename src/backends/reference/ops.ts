@@ -1,0 +1,239 @@
+import { threefry2x32 } from "../../random.ts";
+import type { View } from "../../compile/kernel.ts";
+import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import type { OpAttrs, OpName } from "../../trace/ops.ts";
+import { binary, cast, compareFns, reduction, unary, wrap } from "./elementwise.ts";
+import { eachConvTap, eachPoolPixel, eachResizePixel, firstMaxima } from "./images.ts";
+
+/** A value while it is computed: its elements in row-major order, as float64 whatever its dtype. */
+export interface Value extends Aval {
+  /** One number an element. */
+  readonly data: Float64Array;
+}
+
+/** What an op does: fills `out`, which may hold anything before. */
+export type OpRule<N extends OpName> = (out: Value, inputs: readonly Value[], attrs: OpAttrs[N]) => void;
+
+/** Visits a shape's points in row-major order, with the element that each of two views gives there. */
+function walk(shape: Shape, a: View, b: View, visit: (i: number, j: number) => void): void {
+  const step = (axis: number, i: number, j: number): void => {
+    if (axis === shape.length) return visit(i, j);
+    for (let n = 0; n < shape[axis]; n++) step(axis + 1, i + n * a.strides[axis], j + n * b.strides[axis]);
+  };
+  step(0, a.offset, b.offset);
+}
+
+/** The view that is a value itself. */
+function whole(value: Aval): View {
+  return { offset: 0, strides: stridesOf(value.shape) };
+}
+
+/** The view of an operand after its axes `axes` are dropped: they stay where they are. */
+function without(value: Aval, axes: readonly number[]): View {
+  const kept = stridesOf(value.shape.filter((_, axis) => !axes.includes(axis)));
+  return { offset: 0, strides: value.shape.map((_, axis) => axes.includes(axis) ? 0 : kept.shift()!) };
+}
+
+/** Fills `out` with what `view` gives of `input` at each of its points. */
+function copyFrom(out: Value, input: Value, view: View): void {
+  walk(out.shape, whole(out), view, (i, j) => out.data[i] = input.data[j]);
+}
+
+/** Writes `input` to the places of `out` that `view` gives for each of its points. */
+function copyTo(out: Value, view: View, input: Value): void {
+  walk(input.shape, view, whole(input), (i, j) => out.data[i] = input.data[j]);
+}
+
+function dot(a: readonly number[], b: readonly number[]): number {
+  return a.reduce((sum, x, i) => sum + x * b[i], 0);
+}
+
+function identity(out: Value, [input]: readonly Value[]): void {
+  out.data.set(input.data);
+}
+
+/** What `gather` and `scatterAdd` agree on: the row an index means, and the elements of a row. */
+function eachRow(indices: Value, rows: number, visit: (row: number, position: number) => void): void {
+  for (let position = 0; position < sizeOf(indices.shape); position++) {
+    visit(Math.max(0, Math.min(rows - 1, indices.data[position])), position);
+  }
+}
+
+/** Every op, as plainly as it can be written. */
+export const opRules: { readonly [N in OpName]: OpRule<N> } = {
+  unary(out, [x], { fn }) {
+    const f = unary(fn, x.dtype);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(x.data[i]);
+  },
+  binary(out, [a, b], { fn }) {
+    const f = binary(fn, out.dtype);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]);
+  },
+  compare(out, [a, b], { fn }) {
+    const f = compareFns[fn];
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]) ? 1 : 0;
+  },
+  select(out, [condition, a, b]) {
+    for (let i = 0; i < out.data.length; i++) out.data[i] = condition.data[i] ? a.data[i] : b.data[i];
+  },
+  cast(out, [x], { dtype }) {
+    const f = cast(x.dtype, dtype);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(x.data[i]);
+  },
+  constant(out, _, { dtype, values }) {
+    for (let i = 0; i < out.data.length; i++) {
+      out.data[i] = wrap(values.length === 1 ? values[0] : values[i], dtype);
+    }
+  },
+  iota(out, _, { axis }) {
+    const along = { offset: 0, strides: out.shape.map((_, a) => a === axis ? 1 : 0) };
+    walk(out.shape, whole(out), along, (i, index) => out.data[i] = index);
+  },
+  randomBits(out, [key]) {
+    const words = Uint32Array.from(key.data.subarray(0, 2));
+    for (let i = 0; i < out.data.length; i++) out.data[i] = threefry2x32(words, i, 0)[0];
+  },
+
+  broadcast(out, [x]) {
+    const strides = stridesOf(x.shape).map((stride, axis) => x.shape[axis] === 1 ? 0 : stride);
+    copyFrom(out, x, { offset: 0, strides });
+  },
+  reshape: identity,
+  transpose(out, [x], { permutation }) {
+    const strides = stridesOf(x.shape);
+    copyFrom(out, x, { offset: 0, strides: permutation.map((axis) => strides[axis]) });
+  },
+  slice(out, [x], { starts, strides }) {
+    const steps = stridesOf(x.shape);
+    copyFrom(out, x, { offset: dot(starts, steps), strides: steps.map((step, a) => step * strides[a]) });
+  },
+  pad(out, [x], { low, interior }) {
+    const steps = stridesOf(out.shape);
+    out.data.fill(0);
+    copyTo(out, { offset: dot(low, steps), strides: steps.map((step, a) => step * (interior[a] + 1)) }, x);
+  },
+  concat(out, inputs, { axis }) {
+    const strides = stridesOf(out.shape);
+    let start = 0;
+    for (const input of inputs) {
+      copyTo(out, { offset: start * strides[axis], strides }, input);
+      start += input.shape[axis];
+    }
+  },
+
+  reduce(out, [x], { fn, axes }) {
+    const { start, fold } = reduction(fn, x.dtype);
+    out.data.fill(start);
+    walk(x.shape, without(x, axes), whole(x), (i, j) => out.data[i] = fold(out.data[i], x.data[j]));
+  },
+  argmax(out, [x], { axis }) {
+    const step = stridesOf(x.shape)[axis];
+    out.data.fill(0);
+    const first = walkFirst(x, axis);
+    for (let i = 0; i < out.data.length; i++) {
+      for (let n = 1; n < x.shape[axis]; n++) {
+        if (x.data[first[i] + n * step] > x.data[first[i] + out.data[i] * step]) out.data[i] = n;
+      }
+    }
+  },
+
+  matmul(out, [a, b], { transposeA, transposeB }) {
+    const [m, n] = out.shape.slice(-2);
+    const k = a.shape.at(transposeA ? -2 : -1)!;
+    const batch = out.shape.length === 3 ? out.shape[0] : 1;
+    for (let g = 0; g < batch; g++) {
+      for (let i = 0; i < m; i++) {
+        for (let j = 0; j < n; j++) {
+          let sum = 0;
+          for (let l = 0; l < k; l++) {
+            const x = transposeA ? a.data[(g * k + l) * m + i] : a.data[(g * m + i) * k + l];
+            const y = transposeB ? b.data[(g * n + j) * k + l] : b.data[(g * k + l) * n + j];
+            sum += x * y;
+          }
+          out.data[(g * m + i) * n + j] = sum;
+        }
+      }
+    }
+  },
+  conv(out, [image, filter], attrs) {
+    out.data.fill(0);
+    eachConvTap(image.shape, filter.shape, attrs, (i, f, o, channels) => {
+      let sum = 0;
+      for (let c = 0; c < channels; c++) sum += image.data[i + c] * filter.data[f + c];
+      out.data[o] += sum;
+    });
+  },
+  convInputGrad(out, [dy, filter], attrs) {
+    out.data.fill(0);
+    eachConvTap(attrs.inputShape, filter.shape, attrs, (i, f, o, channels) => {
+      for (let c = 0; c < channels; c++) out.data[i + c] += dy.data[o] * filter.data[f + c];
+    });
+  },
+  convFilterGrad(out, [image, dy], attrs) {
+    out.data.fill(0);
+    eachConvTap(image.shape, attrs.filterShape, attrs, (i, f, o, channels) => {
+      for (let c = 0; c < channels; c++) out.data[f + c] += dy.data[o] * image.data[i + c];
+    });
+  },
+
+  maxPool(out, [image], attrs) {
+    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[o] = image.data[pixel]);
+  },
+  maxPoolGrad(out, [image, dy], attrs) {
+    out.data.fill(0);
+    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[pixel] += dy.data[o]);
+  },
+  maxPoolPick(out, [image, v], attrs) {
+    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[o] = v.data[pixel]);
+  },
+  avgPool(out, [image], attrs) {
+    out.data.fill(0);
+    const area = attrs.window[0] * attrs.window[1];
+    eachPoolPixel(image.shape, attrs, (pixel, o) => out.data[o] += image.data[pixel] / area);
+  },
+  avgPoolGrad(out, [dy], attrs) {
+    out.data.fill(0);
+    const area = attrs.window[0] * attrs.window[1];
+    eachPoolPixel(attrs.inputShape, attrs, (pixel, o) => out.data[pixel] += dy.data[o] / area);
+  },
+  resize(out, [image], attrs) {
+    out.data.fill(0);
+    eachResizePixel(image.shape, attrs, (pixel, o, weight) => out.data[o] += weight * image.data[pixel]);
+  },
+  resizeGrad(out, [dy], { alignCorners }) {
+    out.data.fill(0);
+    const [, height, width] = dy.shape;
+    eachResizePixel(out.shape, { height, width, alignCorners }, (pixel, o, weight) => {
+      out.data[pixel] += weight * dy.data[o];
+    });
+  },
+
+  gather(out, [operand, indices]) {
+    const width = sizeOf(operand.shape.slice(1));
+    eachRow(indices, operand.shape[0], (row, position) => {
+      out.data.set(operand.data.subarray(row * width, (row + 1) * width), position * width);
+    });
+  },
+  scatterAdd(out, [updates, indices], { rows }) {
+    out.data.fill(0);
+    const width = sizeOf(out.shape.slice(1));
+    eachRow(indices, rows, (row, position) => {
+      for (let c = 0; c < width; c++) out.data[row * width + c] += updates.data[position * width + c];
+    });
+  },
+  stopGradient: identity,
+  barrier: identity,
+};
+
+/** The first element along `axis`, for each point of the other axes. */
+function walkFirst(x: Value, axis: number): number[] {
+  const first: number[] = [];
+  const shape = x.shape.map((extent, a) => a === axis ? 1 : extent);
+  walk(shape, without(x, [axis]), whole(x), (i, j) => first[i] = j);
+  return first;
+}
+
+/** Runs one op. The table's entry and the attributes belong to the same op, which the type system cannot see. */
+export function applyOp(op: OpName, out: Value, inputs: readonly Value[], attrs: OpAttrs[OpName]): void {
+  (opRules[op] as OpRule<OpName>)(out, inputs, attrs);
+}
