@@ -50,9 +50,10 @@ export function foldIn(key: Key, n: number): Key {
   return threefry2x32(key, n, 1);
 }
 
-/** `count` new keys from one. */
+/** `count` new keys from one: consecutive pairs of its {@link bits}, which programs can compute too. */
 export function split(key: Key, count = 2): Key[] {
-  return Array.from({ length: count }, (_, i) => foldIn(key, i));
+  const words = bits(key, 2 * count);
+  return Array.from({ length: count }, (_, i) => words.slice(2 * i, 2 * i + 2));
 }
 
 /** `count` random 32-bit words; the same as the op `randomBits` gives for a shape of that many elements. */

@@ -1,0 +1,239 @@
+import type { Backend, DeviceBuffer } from "../backends/backend.ts";
+import { LocalgradError } from "../errors.ts";
+import {
+  type Aval,
+  bytesOf,
+  type DType,
+  formatAval,
+  hostArrays,
+  type HostData,
+  type Shape,
+  sizeOf,
+} from "./dtype.ts";
+import { type Mapped, type Tree, treeLeaves, treeMap } from "./tree.ts";
+
+/** An array on the host: what initialisers make and checkpoints hold. */
+export class HostArray implements Aval {
+  /** Elements, row-major. */
+  readonly data: HostData;
+  /** Elements along each axis. */
+  readonly shape: Shape;
+  /** Element type. */
+  readonly dtype: DType;
+
+  /** Wraps elements; `dtype` defaults to the one of the typed array (Uint32Array: u32). */
+  constructor(data: HostData, shape: Shape = [data.length], dtype: DType = dtypeOf(data)) {
+    if (data.length !== sizeOf(shape)) {
+      throw new LocalgradError(`an array of ${data.length} elements does not fill [${shape.join(",")}]`);
+    }
+    this.data = data;
+    this.shape = shape;
+    this.dtype = dtype;
+  }
+}
+
+/** The dtype a typed array stands for. */
+export function dtypeOf(data: HostData): DType {
+  if (data instanceof Float32Array) return "f32";
+  if (data instanceof Int32Array) return "i32";
+  if (data instanceof Uint32Array) return "u32";
+  return "u8";
+}
+
+/**
+ * An array on a device: a parameter, a state, a batch, a result. It is owned by whoever holds it and freed by
+ * `using`, `dispose()` or by being donated to a traced function.
+ *
+ * @example
+ * ```ts
+ * import { devices } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using device = await devices.open("reference");
+ * {
+ *   using x = device.array([1, 2, 3, 4], [2, 2]);
+ *   assertEquals([...await x.read()], [1, 2, 3, 4]);
+ * }
+ * assertEquals(device.liveArrays, 0);
+ * ```
+ */
+export class DeviceArray implements Aval {
+  /** Where it lives. */
+  readonly device: Device;
+  /** Elements along each axis. */
+  readonly shape: Shape;
+  /** Element type. */
+  readonly dtype: DType;
+  #buffer: DeviceBuffer | undefined;
+  #gone = "disposed";
+  readonly #guard: Promise<void> | undefined;
+
+  /** Arrays are made by a {@link Device} or by a traced function. `guard` is awaited before its elements are read. */
+  constructor(device: Device, aval: Aval, buffer: DeviceBuffer, guard?: Promise<void>) {
+    this.device = device;
+    this.shape = aval.shape;
+    this.dtype = aval.dtype;
+    this.#buffer = buffer;
+    this.#guard = guard;
+    device.adopt(this);
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+  /** Whether its memory is gone. */
+  get disposed(): boolean {
+    return this.#buffer === undefined;
+  }
+  /** Its memory; an error once it was disposed of or donated. */
+  get buffer(): DeviceBuffer {
+    if (this.#buffer === undefined) {
+      throw new LocalgradError(`this array ${formatAval(this)} was ${this.#gone} and can no longer be used`);
+    }
+    return this.#buffer;
+  }
+
+  /** Copies its elements to the host. */
+  async read(): Promise<HostData> {
+    const buffer = this.buffer;
+    await this.#guard;
+    const bytes = await this.device.backend.read(buffer, bytesOf(this));
+    return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size);
+  }
+  /** Copies it to the host, shape and all. */
+  async toHost(): Promise<HostArray> {
+    return new HostArray(await this.read(), this.shape, this.dtype);
+  }
+
+  /** Frees its memory. Again is a no-op. */
+  dispose(): void {
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
+    this.#buffer = undefined;
+    this.device.forget(this);
+    this.device.backend.free(buffer);
+  }
+  /** Frees its memory at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+  /** Gives its memory away: the array can no longer be used. For traced functions. */
+  release(): DeviceBuffer {
+    const buffer = this.buffer;
+    this.#buffer = undefined;
+    this.#gone = "donated to a traced function";
+    this.device.forget(this);
+    return buffer;
+  }
+}
+
+/**
+ * A backend with its arrays, counted. Open one with `devices.open()`; close it with `await using` or `close()`.
+ */
+export class Device {
+  /** What runs on it. */
+  readonly backend: Backend;
+  /** What was chosen and why, for people. */
+  readonly choice: string;
+  readonly #arrays = new Set<DeviceArray>();
+  readonly #closing: (() => void)[] = [];
+  #closed = false;
+
+  /** Wraps a backend. */
+  constructor(backend: Backend, choice: string = backend.description) {
+    this.backend = backend;
+    this.choice = choice;
+  }
+
+  /** The backend's name: `reference`, `cpu`, `webgpu`. */
+  get name(): string {
+    return this.backend.name;
+  }
+  /** Arrays made and neither disposed of nor donated. */
+  get liveArrays(): number {
+    return this.#arrays.size;
+  }
+
+  /**
+   * Makes an array from numbers. A plain list or number becomes f32 unless `dtype` says otherwise; a typed array keeps
+   * its own dtype. `shape` defaults to one axis (none for a number).
+   */
+  array(data: HostData | readonly number[] | number, shape?: Shape, dtype?: DType): DeviceArray {
+    let host: HostArray;
+    if (typeof data === "number") host = fromList([data], shape ?? [], dtype ?? "f32");
+    else if (ArrayBuffer.isView(data)) host = new HostArray(data, shape, dtype);
+    else host = fromList(data, shape ?? [data.length], dtype ?? "f32");
+    return this.put(host);
+  }
+  /** Copies a host array, or every host array of a tree, to the device. */
+  put<R extends Tree<HostArray>>(tree: R): Mapped<R, HostArray, DeviceArray> {
+    return treeMap((host: HostArray) => {
+      const bytes = bytesOf(host);
+      const buffer = this.#open().allocate(bytes, host.dtype);
+      this.backend.write(buffer, padded(host.data, bytes));
+      return new DeviceArray(this, host, buffer);
+    }, tree);
+  }
+  /** An array of zeros. */
+  zeros(shape: Shape, dtype: DType = "f32"): DeviceArray {
+    const aval = { shape, dtype };
+    return new DeviceArray(this, aval, this.#open().allocate(bytesOf(aval), dtype));
+  }
+
+  /** Waits until everything asked of it is done. */
+  async finish(): Promise<void> {
+    await this.#open().finish();
+  }
+  /** Frees all its arrays and everything the backend holds. Again is a no-op. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    for (const array of [...this.#arrays]) array.dispose();
+    for (const release of this.#closing) release();
+    this.#closed = true;
+    await this.backend.close();
+  }
+  /** Closes it at the end of an `await using` block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Counts an array in. */
+  adopt(array: DeviceArray): void {
+    this.#arrays.add(array);
+  }
+  /** Counts an array out. */
+  forget(array: DeviceArray): void {
+    this.#arrays.delete(array);
+  }
+  /** Calls `release` when the device closes. */
+  onClose(release: () => void): void {
+    this.#closing.push(release);
+  }
+  #open(): Backend {
+    if (this.#closed) {
+      throw new LocalgradError(`this ${this.name} device was closed; open another with devices.open()`);
+    }
+    return this.backend;
+  }
+}
+
+/** Frees every array of a tree. */
+export function disposeTree(tree: Tree<DeviceArray>): void {
+  for (const array of treeLeaves(tree)) array.dispose();
+}
+
+function fromList(values: readonly number[], shape: Shape, dtype: DType): HostArray {
+  const data = new hostArrays[dtype](values.length);
+  data.set(values);
+  return new HostArray(data, shape, dtype);
+}
+
+/** A typed array's bytes, with zeros up to `bytes`. */
+export function padded(data: HostData, bytes: number): Uint8Array {
+  const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (view.byteLength === bytes) return view;
+  const result = new Uint8Array(bytes);
+  result.set(view);
+  return result;
+}
