@@ -13,6 +13,8 @@ export interface Backend {
   readonly description: string;
   /** What planning must know of it. */
   readonly target: Target;
+  /** Whether it emulates a GPU on the CPU, as llvmpipe does; `auto` passes such a device over. */
+  readonly software?: boolean;
   /** Buffers allocated and not yet freed: data, constants and arena. Zero after {@link close}. */
   readonly liveBuffers: number;
   /** Bytes of those. */

@@ -9,13 +9,8 @@ export class Trace {
   readonly builder: ProgramBuilder = new ProgramBuilder();
   /** Differentiable regions with a gradient rule of their own, in order of their end; see `customGradient`. */
   readonly regions: Region[] = [];
-  /** Whether each instruction notes the user's line; slow, for `checkNumerics`. */
-  readonly sites: boolean;
-
-  /** Starts an empty trace. */
-  constructor(options: { sites?: boolean } = {}) {
-    this.sites = options.sites ?? false;
-  }
+  /** Called with each result as it is recorded; may record more. While it is set, instructions note the user's line. */
+  observer: ((output: Tensor) => void) | undefined;
 
   /** Records one op and gives its result. Errors name the user's line. */
   emit<N extends OpName>(op: N, inputs: readonly Tensor[], attrs: OpAttrs[N]): Tensor {
@@ -27,8 +22,10 @@ export class Trace {
       }
     }
     try {
-      const site = this.sites ? userLine() : undefined;
-      return new Tensor(this, this.builder.emit(op, inputs.map((input) => input.id), attrs, site));
+      const site = this.observer === undefined ? undefined : userLine();
+      const output = new Tensor(this, this.builder.emit(op, inputs.map((input) => input.id), attrs, site));
+      this.observer?.(output);
+      return output;
     } catch (error) {
       if (error instanceof LocalgradError) {
         throw new LocalgradError(error.message + atUserLine(), { cause: error });

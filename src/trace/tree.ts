@@ -27,12 +27,12 @@ function isNode(tree: unknown): tree is Record<string, unknown> | readonly unkno
   return prototype === Object.prototype || prototype === null;
 }
 
-/** Takes a tree apart. Entries that are undefined are left out. */
-export function treeFlatten<T>(tree: Tree<T>): Flat<T> {
+/** Takes a tree apart. Entries that are undefined are left out. `isLeaf` tells leaves that are plain objects from nodes. */
+export function treeFlatten<T>(tree: Tree<T>, isLeaf: (node: unknown) => boolean = () => false): Flat<T> {
   const leaves: T[] = [];
   const paths: string[] = [];
   function visit(node: unknown, path: string): Tree<number> {
-    if (!isNode(node)) {
+    if (isLeaf(node) || !isNode(node)) {
       paths.push(path);
       return leaves.push(node as T) - 1;
     }

@@ -1,0 +1,209 @@
+import { where } from "../trace/functions.ts";
+import type { OpAttrs, OpName, UnaryFn } from "../trace/ops.ts";
+import { constantLike, type Tensor } from "../trace/tensor.ts";
+
+/** What a gradient rule is given. */
+export interface RuleContext<N extends OpName> {
+  /** The result's cotangent, of its shape. */
+  readonly ct: Tensor;
+  /** The operands. */
+  readonly inputs: readonly Tensor[];
+  /** The result. */
+  readonly output: Tensor;
+  /** The op's attributes. */
+  readonly attrs: OpAttrs[N];
+  /** Which operands a cotangent is wanted for. */
+  readonly wanted: readonly boolean[];
+}
+
+/** Cotangents of an op's operands, undefined where none flows. Rules are made of ops, so they have gradients too. */
+export type Rule<N extends OpName> = (context: RuleContext<N>) => readonly (Tensor | undefined)[];
+
+const nothing = () => [];
+
+/** dL/dx of an element-wise function from dL/dy. From y where that is possible: x need not be kept then. */
+const unaryRules: { readonly [F in UnaryFn]: (ct: Tensor, x: Tensor, y: Tensor) => Tensor | undefined } = {
+  neg: (ct) => ct.neg(),
+  abs: (ct, x) => ct.mul(x.sign()),
+  sign: () => undefined,
+  floor: () => undefined,
+  exp: (ct, _, y) => ct.mul(y),
+  log: (ct, x) => ct.div(x),
+  sqrt: (ct, _, y) => ct.mul(0.5).div(y),
+  rsqrt: (ct, _, y) => ct.mul(-0.5).mul(y.mul(y).mul(y)),
+  sin: (ct, x) => ct.mul(x.cos()),
+  cos: (ct, x) => ct.mul(x.sin()).neg(),
+  tanh: (ct, _, y) => ct.mul(constantLike(1, y).sub(y.mul(y))),
+  not: () => undefined,
+  isFinite: () => undefined,
+};
+
+/** The gradient rule of every op. */
+export const rules: { readonly [N in OpName]: Rule<N> } = {
+  unary: ({ ct, inputs: [x], output, attrs }) => [unaryRules[attrs.fn](ct, x, output)],
+  binary({ ct, inputs: [a, b], output: y, attrs, wanted }) {
+    const zero = () => constantLike(0, ct);
+    switch (attrs.fn) {
+      case "add":
+        return [ct, ct];
+      case "sub":
+        return [ct, wanted[1] ? ct.neg() : undefined];
+      case "mul":
+        return [wanted[0] ? ct.mul(b) : undefined, wanted[1] ? ct.mul(a) : undefined];
+      case "div":
+        return [wanted[0] ? ct.div(b) : undefined, wanted[1] ? ct.mul(y).div(b).neg() : undefined];
+      case "pow": {
+        // At a ≤ 0 the derivative to the exponent is taken as 0, where log(a) has no value.
+        const positive = a.gt(0);
+        return [
+          wanted[0] ? ct.mul(b).mul(a.pow(b.sub(1))) : undefined,
+          wanted[1] ? ct.mul(y).mul(where(positive, where(positive, a, 1).log(), 0)) : undefined,
+        ];
+      }
+      // The mask comes from the result: after a ReLU only that is kept. At a tie all goes to the second operand, so
+      // that ReLU, which is max(x, 0), has gradient 0 at 0 as PyTorch's does.
+      case "max":
+        return [
+          wanted[0] ? where(y.gt(b), ct, zero()) : undefined,
+          wanted[1] ? where(y.gt(b), zero(), ct) : undefined,
+        ];
+      case "min":
+        return [
+          wanted[0] ? where(y.lt(b), ct, zero()) : undefined,
+          wanted[1] ? where(y.lt(b), zero(), ct) : undefined,
+        ];
+      case "rem": // a − b·trunc(a / b)
+        return [ct, wanted[1] ? ct.mul(y.sub(a)).div(b) : undefined];
+      case "and":
+      case "or":
+      case "xor":
+      case "shl":
+      case "shr":
+        return [];
+      default:
+        return attrs.fn satisfies never;
+    }
+  },
+  compare: nothing,
+  select({ ct, inputs: [condition], wanted }) {
+    return [
+      undefined,
+      wanted[1] ? where(condition, ct, 0) : undefined,
+      wanted[2] ? where(condition, 0, ct) : undefined,
+    ];
+  },
+  cast: nothing, // f32 is the only differentiable dtype
+  constant: nothing,
+  iota: nothing,
+  randomBits: nothing,
+  broadcast({ ct, inputs: [x] }) {
+    const repeated = x.shape.flatMap((extent, axis) => extent !== ct.shape[axis] ? [axis] : []);
+    return [ct.sum(repeated).reshape(...x.shape)];
+  },
+  reshape: ({ ct, inputs: [x] }) => [ct.reshape(...x.shape)],
+  transpose({ ct, attrs: { permutation } }) {
+    return [ct.transpose(...permutation.map((_, axis) => permutation.indexOf(axis)))];
+  },
+  slice({ ct, inputs: [x], attrs: { starts, strides } }) {
+    if (ct.size === 0) return [constantLike(0, x)];
+    const end = (axis: number) => starts[axis] + (ct.shape[axis] - 1) * strides[axis] + 1;
+    return [ct.pad(starts, x.shape.map((extent, axis) => extent - end(axis)), strides.map((s) => s - 1))];
+  },
+  pad({ ct, inputs: [x], attrs: { low, interior } }) {
+    if (x.size === 0) return [constantLike(0, x)];
+    const limits = x.shape.map((extent, axis) => low[axis] + (extent - 1) * (interior[axis] + 1) + 1);
+    return [ct.slice(low, limits, interior.map((count) => count + 1))];
+  },
+  concat({ ct, inputs, attrs: { axis }, wanted }) {
+    let at = 0;
+    return inputs.map((input, index) => {
+      const start = at;
+      at += input.shape[axis];
+      if (!wanted[index]) return undefined;
+      const starts = ct.shape.map((_, a) => a === axis ? start : 0);
+      return ct.slice(starts, ct.shape.map((extent, a) => a === axis ? start + input.shape[axis] : extent));
+    });
+  },
+  reduce({ ct, inputs: [x], output, attrs: { fn, axes } }) {
+    const kept = x.shape.map((extent, axis) => axes.includes(axis) ? 1 : extent);
+    const spread = ct.reshape(...kept).broadcastTo(x.shape);
+    if (fn === "sum") return [spread];
+    // Ties share the gradient evenly, as PyTorch's amax does.
+    const chosen = x.eq(output.reshape(...kept)).cast("f32");
+    const count = chosen.sum(axes, { keepDims: true });
+    return [spread.mul(chosen).div(count)];
+  },
+  argmax: nothing,
+  matmul({ ct, inputs: [a, b], attrs: { transposeA, transposeB }, wanted }) {
+    return [
+      !wanted[0]
+        ? undefined
+        : transposeA
+        ? b.matmul(ct, { transposeA: transposeB, transposeB: true })
+        : ct.matmul(b, { transposeB: !transposeB }),
+      !wanted[1]
+        ? undefined
+        : transposeB
+        ? ct.matmul(a, { transposeA: true, transposeB: transposeA })
+        : a.matmul(ct, { transposeA: !transposeA }),
+    ];
+  },
+  // A convolution is bilinear in image, filter and cotangent: each of its three ops has the other two as gradients.
+  conv({ ct, inputs: [image, filter], attrs, wanted }) {
+    return [
+      wanted[0]
+        ? ct.trace.emit("convInputGrad", [ct, filter], { ...attrs, inputShape: image.shape })
+        : undefined,
+      wanted[1]
+        ? ct.trace.emit("convFilterGrad", [image, ct], { ...attrs, filterShape: filter.shape })
+        : undefined,
+    ];
+  },
+  convInputGrad({ ct, inputs: [dy, filter], attrs: { inputShape: _, ...attrs }, wanted }) {
+    return [
+      wanted[0] ? ct.trace.emit("conv", [ct, filter], attrs) : undefined,
+      wanted[1]
+        ? ct.trace.emit("convFilterGrad", [ct, dy], { ...attrs, filterShape: filter.shape })
+        : undefined,
+    ];
+  },
+  convFilterGrad({ ct, inputs: [image, dy], attrs: { filterShape: _, ...attrs }, wanted }) {
+    return [
+      wanted[0] ? ct.trace.emit("convInputGrad", [dy, ct], { ...attrs, inputShape: image.shape }) : undefined,
+      wanted[1] ? ct.trace.emit("conv", [image, ct], attrs) : undefined,
+    ];
+  },
+  maxPool: ({ ct, inputs: [image], attrs }) => [ct.trace.emit("maxPoolGrad", [image, ct], attrs)],
+  // Where the maximum is does not change with the image, almost everywhere: only the picked values have gradients.
+  maxPoolGrad: ({ ct, inputs: [image], attrs, wanted }) => [
+    wanted[0] ? constantLike(0, image) : undefined,
+    wanted[1] ? ct.trace.emit("maxPoolPick", [image, ct], attrs) : undefined,
+  ],
+  maxPoolPick: ({ ct, inputs: [image], attrs, wanted }) => [
+    wanted[0] ? constantLike(0, image) : undefined,
+    wanted[1] ? ct.trace.emit("maxPoolGrad", [image, ct], attrs) : undefined,
+  ],
+  avgPool: ({ ct, inputs: [image], attrs }) => [
+    ct.trace.emit("avgPoolGrad", [ct], { ...attrs, inputShape: image.shape }),
+  ],
+  avgPoolGrad: ({ ct, attrs: { inputShape: _, ...attrs } }) => [ct.trace.emit("avgPool", [ct], attrs)],
+  resize: ({ ct, inputs: [image], attrs }) => [
+    ct.trace.emit("resizeGrad", [ct], { ...attrs, height: image.shape[1], width: image.shape[2] }),
+  ],
+  resizeGrad: ({ ct, inputs: [dy], attrs }) => [
+    ct.trace.emit("resize", [ct], { ...attrs, height: dy.shape[1], width: dy.shape[2] }),
+  ],
+  gather: ({ ct, inputs: [operand, indices] }) => [
+    operand.shape.length > 0
+      ? ct.trace.emit("scatterAdd", [ct, indices], { rows: operand.shape[0] })
+      : undefined,
+  ],
+  scatterAdd: ({ ct, inputs: [, indices] }) => [ct.gather(indices)],
+  stopGradient: nothing,
+  barrier: ({ ct }) => [ct],
+};
+
+/** Joins cotangents that reach one value from several consumers. */
+export function accumulate(a: Tensor | undefined, b: Tensor): Tensor {
+  return a === undefined ? b : a.add(b);
+}

@@ -1,0 +1,300 @@
+import type { DeviceBuffer, Executable } from "../backends/backend.ts";
+import { compile } from "../compile/compile.ts";
+import type { Plan, Target } from "../compile/plan.ts";
+import { LocalgradError } from "../errors.ts";
+import { type Device, DeviceArray, dtypeOf, HostArray, padded } from "./arrays.ts";
+import { type Aval, bytesOf, formatAval, type HostData, sameShape } from "./dtype.ts";
+import { NumericsCheck } from "./numerics.ts";
+import type { Category, Program, ProgramOutput } from "./program.ts";
+import { Tensor } from "./tensor.ts";
+import { Trace, withTrace } from "./trace.ts";
+import { type Tree, treeFlatten, treeUnflatten } from "./tree.ts";
+
+/** What a traced function is called with: a device array, or host data that is uploaded for the call. A number becomes an f32 scalar. */
+export type Argument<T> = T extends Tensor ? DeviceArray | HostArray | HostData | number
+  : { [K in keyof T]: Argument<T[K]> };
+
+/** What a traced function gives: device arrays, owned by the caller. */
+export type Result<T> = T extends Tensor ? DeviceArray : { [K in keyof T]: Result<T[K]> };
+
+/** The shapes and dtypes of arguments, for planning without a device. Device arrays and host arrays serve as they are. */
+export type Avals<T> = T extends Tensor ? Aval : { [K in keyof T]: Avals<T[K]> };
+
+/** Options of {@link jit}. */
+export interface JitOptions {
+  /** Where it runs; default: where its first device array is. */
+  device?: Device;
+  /** Arguments whose arrays are given away: results take over their memory, and they cannot be used afterwards. */
+  donate?: readonly number[];
+  /** What to call the program in messages; default: the function's name. */
+  name?: string;
+  /** What the memory of an input is for, by its path, such as `0.layer1.0.conv1.weight`. */
+  categorize?: (path: string) => Category;
+  /** Names the first op that makes a NaN or an infinity, when a result is read. Slow; for debugging. */
+  checkNumerics?: boolean;
+}
+
+/** A traced function. */
+export interface Jitted<A extends readonly unknown[], R> {
+  /** Runs it; traces and compiles first for shapes it has not seen. */
+  (...args: { [K in keyof A]: Argument<A[K]> }): Result<R>;
+  /** Inside another traced function it is traced along. */
+  (...args: A): R;
+  /** The program for arguments of these shapes; nothing is allocated. */
+  program(...avals: { [K in keyof A]: Avals<A[K]> }): Program;
+  /** The plan for arguments of these shapes on a kind of device; nothing is allocated. */
+  plan(target: Target, ...avals: { [K in keyof A]: Avals<A[K]> }): Plan;
+  /** Frees what it compiled. Closing the device does too. */
+  dispose(): void;
+}
+
+/** A traced program together with how to give its results back. */
+interface Traced {
+  readonly program: Program;
+  readonly structure: Tree<number>;
+  readonly check: NumericsCheck | undefined;
+}
+
+interface Compiled extends Traced {
+  readonly device: Device;
+  readonly plan: Plan;
+  readonly executable: Executable;
+  /** Buffers for arguments that come from the host, by input index; kept from call to call. */
+  readonly staging: Map<number, DeviceBuffer>;
+}
+
+/**
+ * Makes a function of tensors into one that runs on a device: traced once for each combination of argument shapes into
+ * a program, which is compiled and planned, then run at every call. Arguments and results may be trees.
+ *
+ * @example
+ * ```ts
+ * import { devices, jit, type Tensor } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using device = await devices.open("reference");
+ * const scale = jit((x: { a: Tensor }, by: Tensor) => ({ a: x.a.mul(by) }), { device, donate: [0] });
+ * const x = { a: device.array([1, 2]) };
+ * const y = scale(x, 3); // x.a is donated: y.a has its memory
+ * assertEquals([...await y.a.read()], [3, 6]);
+ * y.a.dispose();
+ * ```
+ */
+export function jit<R extends Tree<Tensor>>(
+  f: (...args: Tensor[]) => R,
+  options?: JitOptions,
+): Jitted<Tensor[], R>;
+export function jit<A extends readonly unknown[], R>(
+  f: (...args: A) => R,
+  options?: JitOptions,
+): Jitted<A, R>;
+export function jit<A extends readonly unknown[], R>(
+  f: (...args: A) => R,
+  options: JitOptions = {},
+): Jitted<A, R> {
+  const name = options.name ?? (f.name === "" ? "program" : f.name);
+  const cache = new Map<Device, Map<string, Compiled>>();
+
+  function call(...args: unknown[]): unknown {
+    const flat = treeFlatten(args as Tree<unknown>);
+    if (flat.leaves.some((leaf) => leaf instanceof Tensor)) return f(...args as unknown as A);
+    const device = options.device ??
+      flat.leaves.find((leaf): leaf is DeviceArray => leaf instanceof DeviceArray)?.device;
+    if (device === undefined) {
+      throw new LocalgradError(`${name}: no argument is on a device; pass { device } to jit`);
+    }
+    const avals = flat.leaves.map((leaf, i) => avalOf(leaf, name, flat.paths[i]));
+    const key = flat.paths.map((path, i) => path + formatAval(avals[i])).join();
+    const programs = cache.get(device) ?? new Map<string, Compiled>();
+    if (!cache.has(device)) {
+      cache.set(device, programs);
+      device.onClose(() => release(device));
+    }
+    let compiled = programs.get(key);
+    if (compiled === undefined) {
+      const traced = trace(f, name, options, flat.structure, flat.paths, avals);
+      const plan = compile(traced.program, device.backend.target);
+      compiled = { ...traced, device, plan, executable: device.backend.compile(plan), staging: new Map() };
+      programs.set(key, compiled);
+    }
+    return run(compiled, flat.leaves);
+  }
+
+  function release(device: Device): void {
+    for (const compiled of cache.get(device)?.values() ?? []) {
+      compiled.executable.dispose();
+      for (const buffer of compiled.staging.values()) device.backend.free(buffer);
+    }
+    cache.delete(device);
+  }
+
+  function program(...args: unknown[]): Program {
+    const { structure, paths, leaves } = treeFlatten<Aval>(args as Tree<Aval>, isAval);
+    const avals = leaves.map(({ shape, dtype }) => ({ shape, dtype }));
+    return trace(f, name, options, structure, paths, avals).program;
+  }
+
+  return Object.assign(call, {
+    program,
+    plan: (target: Target, ...args: unknown[]) => compile(program(...args), target),
+    dispose: () => [...cache.keys()].forEach(release),
+  }) as unknown as Jitted<A, R>;
+}
+
+function trace(
+  f: (...args: never) => unknown,
+  name: string,
+  options: JitOptions,
+  structure: Tree<number>,
+  paths: readonly string[],
+  avals: readonly Aval[],
+): Traced {
+  const trace = new Trace();
+  const donated = paths.map((path) => options.donate?.includes(Number.parseInt(path)) ?? false);
+  const tensors = paths.map((path, i) => {
+    return new Tensor(
+      trace,
+      trace.builder.input(avals[i], path, options.categorize?.(path) ?? "inputs", donated[i]),
+    );
+  });
+  return withTrace(trace, () => {
+    const check = options.checkNumerics === true ? new NumericsCheck(trace) : undefined;
+    const result = f(...treeUnflatten(structure, tensors) as never[] as never);
+    const flat = treeFlatten<Tensor>(result as Tree<Tensor>);
+    for (const [i, leaf] of flat.leaves.entries()) {
+      if (!(leaf instanceof Tensor) || leaf.trace !== trace) {
+        const where = flat.paths[i] === "" ? "its result" : `its result at "${flat.paths[i]}"`;
+        throw new LocalgradError(
+          `${name}: ${where} is not a tensor of this function; give tensors back, in trees`,
+        );
+      }
+    }
+    const outputs = matchDonors(flat, paths, avals, donated);
+    if (check !== undefined) outputs.push({ value: check.first.id, name: "numerics" });
+    return { program: trace.builder.finish(name, outputs), structure: flat.structure, check };
+  });
+}
+
+/** Gives each result a donated input of its shape and dtype: the one of the same path first, then any that is left. */
+function matchDonors(
+  results: { leaves: readonly Tensor[]; paths: readonly string[] },
+  paths: readonly string[],
+  avals: readonly Aval[],
+  donated: readonly boolean[],
+): ProgramOutput[] {
+  const free = new Set(donated.flatMap((yes, i) => yes ? [i] : []));
+  const fits = (i: number, leaf: Tensor) =>
+    avals[i].dtype === leaf.dtype && sameShape(avals[i].shape, leaf.shape);
+  const donors = new Map<number, number>();
+  const byTail = new Map([...free].map((i) => [tail(paths[i]), i]));
+  for (const exact of [true, false]) {
+    results.leaves.forEach((leaf, k) => {
+      if (free.size === 0 || donors.has(k)) return;
+      const same = byTail.get(tail(results.paths[k])) ?? byTail.get(results.paths[k]);
+      const donor = exact ? same : [...free].find((i) => fits(i, leaf));
+      if (donor === undefined || !free.has(donor) || !fits(donor, leaf)) return;
+      donors.set(k, donor);
+      free.delete(donor);
+    });
+  }
+  return results.leaves.map((leaf, k) => {
+    const donor = donors.get(k);
+    return { value: leaf.id, name: results.paths[k], ...(donor === undefined ? {} : { donor }) };
+  });
+}
+
+/** A path without its first step: the argument's number, or the name under which the result is given back. */
+function tail(path: string): string {
+  const dot = path.indexOf(".");
+  return dot < 0 ? "" : path.slice(dot + 1);
+}
+
+function run(compiled: Compiled, leaves: readonly unknown[]): unknown {
+  const { device, program, plan, executable, staging } = compiled;
+  const { backend } = device;
+  const inputs = leaves.map((leaf, i) => {
+    if (leaf instanceof DeviceArray) {
+      if (leaf.device !== device) {
+        throw new LocalgradError(`${program.name}: argument ${program.inputs[i].name} is on another device`);
+      }
+      return leaf.buffer;
+    }
+    const bytes = bytesOf(program.values[program.inputs[i].value]);
+    let buffer = staging.get(i);
+    if (buffer === undefined) {
+      buffer = backend.allocate(bytes, program.values[program.inputs[i].value].dtype);
+      staging.set(i, buffer);
+    }
+    backend.write(buffer, padded(hostData(leaf), bytes));
+    return buffer;
+  });
+  refuseSharedDonation(program, leaves);
+  const avals = program.outputs.map((output) => program.values[output.value]);
+  const outputs = avals.map((aval, k) =>
+    plan.donors[k] < 0 ? backend.allocate(bytesOf(aval), aval.dtype) : undefined
+  );
+  executable.run(inputs, outputs);
+
+  const taken = new Set(plan.donors);
+  const buffers = outputs.map((buffer, k) => {
+    if (buffer !== undefined) return buffer;
+    const donor = leaves[plan.donors[k]];
+    if (donor instanceof DeviceArray) return donor.release();
+    staging.delete(plan.donors[k]); // the result took over a staging buffer
+    return inputs[plan.donors[k]];
+  });
+  leaves.forEach((leaf, i) => {
+    if (program.inputs[i].donated && !taken.has(i) && leaf instanceof DeviceArray) leaf.dispose();
+  });
+  const guard = compiled.check?.verdict(backend.read(buffers.at(-1)!, 4));
+  guard?.catch(() => {}); // it is awaited by whoever reads a result
+  if (compiled.check !== undefined) backend.free(buffers.pop()!);
+  const arrays = buffers.map((buffer, k) => new DeviceArray(device, avals[k], buffer, guard));
+  return treeUnflatten(compiled.structure, arrays);
+}
+
+/** An array given away must not be read under another name in the same call. */
+function refuseSharedDonation(program: Program, leaves: readonly unknown[]): void {
+  if (!program.inputs.some((input) => input.donated)) return;
+  const seen = new Map<DeviceArray, number>();
+  leaves.forEach((leaf, i) => {
+    if (!(leaf instanceof DeviceArray)) return;
+    const before = seen.get(leaf);
+    if (before !== undefined && (program.inputs[before].donated || program.inputs[i].donated)) {
+      throw new LocalgradError(
+        `${program.name}: ${program.inputs[before].name} and ${
+          program.inputs[i].name
+        } are one array, which is ` +
+          `donated; pass a copy or do not donate it`,
+      );
+    }
+    seen.set(leaf, i);
+  });
+}
+
+function hostData(leaf: unknown): HostData {
+  if (typeof leaf === "number") return Float32Array.of(leaf);
+  return leaf instanceof HostArray ? leaf.data : leaf as HostData;
+}
+
+function avalOf(leaf: unknown, name: string, path: string): Aval {
+  if (leaf instanceof DeviceArray || leaf instanceof HostArray) {
+    return { shape: leaf.shape, dtype: leaf.dtype };
+  }
+  if (typeof leaf === "number") return { shape: [], dtype: "f32" };
+  if (ArrayBuffer.isView(leaf) && !(leaf instanceof DataView)) {
+    const data = leaf as HostData;
+    return { shape: [data.length], dtype: dtypeOf(data) };
+  }
+  throw new LocalgradError(
+    `${name}: argument ${path} is ${
+      leaf === null ? "null" : typeof leaf
+    }; pass a device array, typed array or number`,
+  );
+}
+
+/** A shape and dtype is a plain object, which would pass for a node of the tree. */
+function isAval(node: unknown): node is Aval {
+  return typeof node === "object" && node !== null && "shape" in node && "dtype" in node &&
+    Array.isArray(node.shape) && typeof node.dtype === "string";
+}
