@@ -1,0 +1,48 @@
+import type { ValueId } from "../../trace/program.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+
+/** What a routine's code is written with. */
+export interface RoutineContext {
+  /** The function being written. */
+  readonly f: FunctionBuilder;
+  /** Addresses of the operands. */
+  readonly operands: readonly Local<"i32">[];
+  /** Which task to do: 0 … `tasks` − 1. */
+  readonly task: Local<"i32">;
+  /** Address of this thread's scratch memory. */
+  readonly scratch: Local<"i32">;
+}
+
+/**
+ * Code specialised to shapes, cut into independent tasks. The cut depends on shapes alone, so results do not depend
+ * on how many threads share the tasks.
+ */
+export interface Routine {
+  /** Two routines with the same key have the same code. */
+  readonly key: string;
+  /** Number of tasks. */
+  readonly tasks: number;
+  /** Scratch bytes each thread needs. */
+  readonly scratch: number;
+  /** Operands taken. */
+  readonly operands: number;
+  /** Writes the code of one task. */
+  build(context: RoutineContext): void;
+}
+
+/** Where an operand lies: a value of the plan, or bytes into the step's workspace. */
+export type Operand = { readonly value: ValueId } | { readonly workspace: number };
+
+/** A routine applied to operands. */
+export interface Launch {
+  readonly routine: Routine;
+  readonly operands: readonly Operand[];
+}
+
+/** What a step of a plan becomes. */
+export interface Lowered {
+  /** Run one after another. */
+  readonly launches: readonly Launch[];
+  /** Workspace bytes they share. */
+  readonly workspace: number;
+}

@@ -1,0 +1,100 @@
+import { type I32, i32, i64 } from "./wasm/expressions.ts";
+import { type FunctionBuilder, type FunctionHandle, type Local, ModuleBuilder } from "./wasm/module.ts";
+import { memoryLimits } from "./memory.ts";
+import { words } from "./threads.ts";
+import type { Routine } from "./routine.ts";
+
+/** Spins on the ticket before a waiting thread sleeps; some tens of microseconds. */
+const SPINS = 20_000;
+/** Sleeps end after this long in any case, so that a failure elsewhere is noticed. */
+const SLEEP_NANOSECONDS = 1_000_000n;
+
+/** Low word of a ticket for which no task is left; n tasks before it is {@link EXHAUSTED} − n. */
+const EXHAUSTED = 0x80000000 | 0;
+
+/** Where the parts of a launch record are: table entry, number of tasks, then (slot address, byte offset) pairs. */
+export const record = { entry: 0, tasks: 4, operands: 8, operandBytes: 8 } as const;
+
+const at = (word: number): number => word * 4;
+const zero: I32 = i32.add(0, 0);
+
+/**
+ * Writes `work`: every thread calls it, and it returns when the plan is through.
+ *
+ * The ticket is one 64-bit word: the step in its high half, and in its low half a count that reaches 2³¹ when the
+ * step's tasks are all taken. Adding one to it takes a task and says, in one atomic operation, which step it belongs
+ * to and whether there was one left. Whoever finishes a step's last task writes the next step's ticket.
+ */
+function writeWork(f: FunctionBuilder, routineType: number): void {
+  const [steps, stepCount, scratch] = [0, 1, 2].map((index) => f.parameter(index));
+  const [step, low, launch, tasks, spins] = [0, 0, 0, 0, 0].map((value) => f.int(value));
+  const ticket = f.local("i64");
+  const recordOf = (index: I32) => i32.load(i32.add(steps, i32.mul(index, 4)));
+  const takeTicket = () => {
+    f.set(ticket, i64.atomicAdd(zero, i64.constant(1n), at(words.ticket)));
+    f.set(step, i32.wrap(i64.shrU(ticket, i64.constant(32n))));
+    f.set(low, i32.wrap(ticket));
+  };
+  const advance = () => {
+    f.do(i32.atomicStore(zero, 0, at(words.done)));
+    f.increment(step, 1);
+    f.set(tasks, zero);
+    f.if(i32.ltU(step, stepCount), () => f.set(tasks, i32.load(recordOf(step), record.tasks)));
+    f.do(i64.atomicStore(
+      zero,
+      i64.or(i64.shl(i64.fromI32(step), i64.constant(32n)), i64.fromI32(i32.sub(EXHAUSTED, tasks))),
+      at(words.ticket),
+    ));
+    f.if(
+      i32.atomicLoad(zero, at(words.sleepers)),
+      () => f.drop(i32.atomicNotify(zero, -1, at(words.ticket + 1))),
+    );
+  };
+  const waitForStep = () => {
+    f.set(spins, zero);
+    f.while(i32.eq(i32.atomicLoad(zero, at(words.ticket + 1)), step), () => {
+      f.if(i32.atomicLoad(zero, at(words.failed)), () => f.return());
+      f.increment(spins, 1);
+      f.if(i32.gtU(spins, SPINS), () => {
+        f.drop(i32.atomicAdd(zero, 1, at(words.sleepers)));
+        f.drop(i32.atomicWait(zero, step, SLEEP_NANOSECONDS, at(words.ticket + 1)));
+        f.drop(i32.atomicAdd(zero, -1, at(words.sleepers)));
+      });
+    });
+  };
+  f.loop((again) => {
+    takeTicket();
+    f.if(i32.geS(low, 0), () => {
+      f.set(launch, recordOf(step));
+      f.set(tasks, i32.load(launch, record.tasks));
+      const task = i32.add(i32.sub(low, EXHAUSTED), tasks);
+      f.callIndirect(routineType, i32.load(launch, record.entry), launch, task, scratch);
+      f.if(i32.eq(i32.add(i32.atomicAdd(zero, 1, at(words.done)), 1), tasks), advance);
+    }, () => {
+      f.if(i32.geU(step, stepCount), () => f.return());
+      waitForStep();
+    });
+    f.branch(again);
+  });
+}
+
+/** Writes the module of a plan: its routines, in the table in the order given, and `work`. */
+export function assemble(routines: readonly Routine[]): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder();
+  for (const routine of routines) module.tableEntry(writeRoutine(module, routine));
+  const routineType = module.type(["i32", "i32", "i32"], []);
+  module.function(["i32", "i32", "i32"], [], (f) => writeWork(f, routineType), "work");
+  return module.finish(memoryLimits.initial, memoryLimits.maximum);
+}
+
+function writeRoutine(module: ModuleBuilder, routine: Routine): FunctionHandle {
+  return module.function(["i32", "i32", "i32"], [], (f) => {
+    const [launch, task, scratch] = [0, 1, 2].map((index) => f.parameter(index));
+    const operands: Local<"i32">[] = [];
+    for (let index = 0; index < routine.operands; index++) {
+      const pair = record.operands + index * record.operandBytes;
+      operands.push(f.int(i32.add(i32.load(i32.load(launch, pair)), i32.load(launch, pair + 4))));
+    }
+    routine.build({ f, operands, task, scratch });
+  });
+}

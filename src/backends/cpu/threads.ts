@@ -1,0 +1,201 @@
+import { Worker } from "node:worker_threads";
+import type { LinearMemory } from "./memory.ts";
+import workerSource from "./worker.js" with { type: "text" };
+
+/**
+ * Words of the control block at the start of the memory (as i32 indices). Those that several threads write at once
+ * have a cache line of their own. The ticket takes two: tasks left in the low word, the step in the high one.
+ */
+export const words = {
+  ticket: 16,
+  done: 32,
+  sleepers: 48,
+  gate: 64,
+  inside: 80,
+  acknowledged: 96,
+  failed: 112,
+  command: 128,
+  module: 129,
+  steps: 130,
+  stepCount: 131,
+  scratch: 132,
+  scratchBytes: 133,
+  code: 134,
+  codeBytes: 135,
+} as const;
+
+/** What an open gate asks of the workers. */
+export const commands = { run: 1, load: 2, unload: 3, exit: 4 } as const;
+
+/** How long an idle worker keeps looking for work before it sleeps. */
+const SPIN_MILLISECONDS = 1;
+
+/** The exported entry of every plan's module: does tasks until the plan is through; see scheduler.ts. */
+export type Work = (steps: number, stepCount: number, scratch: number) => void;
+
+let liveWorkers = 0;
+
+/** Worker threads of this process that have not ended. Deno's test sanitizers do not see them. */
+export function liveWorkerCount(): number {
+  return liveWorkers;
+}
+
+/** A plan's module in the main thread. */
+export interface LoadedModule {
+  readonly id: number;
+  readonly work: Work;
+}
+
+/**
+ * The main thread and its workers. Workers only help: every wait of the main thread is for tasks already begun, never
+ * for a worker to arrive, so one that wakes late costs nothing but its help.
+ */
+export class ThreadPool {
+  readonly #memory: LinearMemory;
+  readonly #control: Int32Array;
+  readonly #workers: readonly Worker[];
+  readonly #exits: readonly Promise<void>[];
+  #modules = 0;
+  #scratch = 0;
+  #scratchBytes = 0;
+
+  private constructor(memory: LinearMemory, threads: number) {
+    this.#memory = memory;
+    this.#control = new Int32Array(memory.memory.buffer, 0, 256);
+    // A data: URL needs no permission, and starts even while the main thread blocks.
+    const url = new URL(`data:text/javascript,${encodeURIComponent(workerSource)}`);
+    const workerData = { memory: memory.memory, words, commands, spinMilliseconds: SPIN_MILLISECONDS };
+    this.#workers = Array.from(
+      { length: threads - 1 },
+      (_, i) => new Worker(url, { workerData: { ...workerData, thread: i + 1 } }),
+    );
+    this.#exits = this.#workers.map((worker) => {
+      liveWorkers++;
+      return new Promise((resolve) =>
+        worker.once("exit", () => {
+          liveWorkers--;
+          resolve();
+        })
+      );
+    });
+    // A program that forgets its device still ends.
+    for (const worker of this.#workers) worker.unref();
+  }
+
+  /** Starts `threads` − 1 workers and waits until they run. */
+  static start(memory: LinearMemory, threads: number): ThreadPool {
+    const pool = new ThreadPool(memory, threads);
+    pool.#await(words.acknowledged, (arrived) => arrived === threads - 1);
+    return pool;
+  }
+
+  /** Threads, the main one included. */
+  get threads(): number {
+    return this.#workers.length + 1;
+  }
+
+  #await(word: number, reached: (value: number) => boolean): void {
+    for (let spin = 0;; spin++) {
+      const value = Atomics.load(this.#control, word);
+      if (reached(value)) return;
+      if (spin > 1000) Atomics.wait(this.#control, word, value, 1);
+    }
+  }
+
+  /** Opens the gate for a command, does the main thread's part and closes it again. */
+  #command(command: number, module: number, main: () => void): void {
+    this.#control[words.command] = command;
+    this.#control[words.module] = module;
+    Atomics.store(this.#control, words.acknowledged, 0);
+    Atomics.add(this.#control, words.gate, 1);
+    Atomics.notify(this.#control, words.gate);
+    try {
+      main();
+    } catch (error) {
+      Atomics.store(this.#control, words.failed, 1);
+      throw error;
+    } finally {
+      Atomics.add(this.#control, words.gate, 1);
+      this.#await(words.inside, (inside) => inside === 0);
+    }
+  }
+
+  #broadcast(command: number, module: number): void {
+    this.#command(
+      command,
+      module,
+      () => this.#await(words.acknowledged, (count) => count === this.#workers.length),
+    );
+  }
+
+  /** Gives every thread a module. V8 compiles equal bytes once for all threads of a process. */
+  load(code: Uint8Array<ArrayBuffer>): LoadedModule {
+    const id = ++this.#modules;
+    const module = new WebAssembly.Module(code);
+    const instance = new WebAssembly.Instance(module, { env: { memory: this.#memory.memory } });
+    if (this.#workers.length > 0) {
+      const address = this.#memory.allocate(code.length, "a program's code");
+      this.#memory.bytes.set(code, address);
+      this.#control[words.code] = address;
+      this.#control[words.codeBytes] = code.length;
+      try {
+        this.#broadcast(commands.load, id);
+      } finally {
+        this.#memory.free(address, code.length);
+      }
+      this.#checkFailure();
+    }
+    return { id, work: instance.exports.work as Work };
+  }
+
+  /** Takes a module from every thread. */
+  unload(module: LoadedModule): void {
+    if (this.#workers.length > 0) this.#broadcast(commands.unload, module.id);
+  }
+
+  /** Makes sure that each thread has at least `bytes` of scratch memory. */
+  reserveScratch(bytes: number): void {
+    if (bytes <= this.#scratchBytes) return;
+    this.#freeScratch();
+    const size = Math.ceil(bytes / 4096) * 4096 + 64; // successive threads' buffers do not collide in the caches
+    this.#scratch = this.#memory.allocate(size * this.threads, "the threads' scratch memory");
+    this.#scratchBytes = size;
+    this.#control[words.scratch] = this.#scratch;
+    this.#control[words.scratchBytes] = size;
+  }
+
+  #freeScratch(): void {
+    if (this.#scratchBytes > 0) this.#memory.free(this.#scratch, this.#scratchBytes * this.threads);
+    this.#scratchBytes = 0;
+  }
+
+  /**
+   * Runs a plan whose records are at `steps`; `firstTasks` is the number of tasks of the first step. Alone, where help
+   * would not pay.
+   */
+  run(module: LoadedModule, steps: number, stepCount: number, firstTasks: number, alone: boolean): void {
+    this.#control[words.steps] = steps;
+    this.#control[words.stepCount] = stepCount;
+    this.#control[words.done] = 0;
+    Atomics.store(this.#control, words.ticket, 0x80000000 - firstTasks);
+    Atomics.store(this.#control, words.ticket + 1, 0);
+    const main = () => module.work(steps, stepCount, this.#scratch);
+    if (alone || this.#workers.length === 0) main();
+    else this.#command(commands.run, module.id, main);
+    this.#checkFailure();
+  }
+
+  #checkFailure(): void {
+    if (Atomics.load(this.#control, words.failed) !== 0) {
+      throw new Error("a thread of the CPU backend failed; its results are not valid");
+    }
+  }
+
+  /** Ends the workers. */
+  async close(): Promise<void> {
+    if (this.#workers.length > 0) this.#broadcast(commands.exit, 0);
+    for (const worker of this.#workers) worker.ref();
+    await Promise.all(this.#exits);
+    this.#freeScratch();
+  }
+}

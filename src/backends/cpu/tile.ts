@@ -1,0 +1,106 @@
+import { f32x4, i32, type V128, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+
+/** Lanes of a vector. */
+export const LANES = 4;
+/** Bytes of an f32. */
+export const WORD = 4;
+
+/**
+ * The register tile of every product: `rows` × `vectors` accumulators of four lanes. Sixteen vector registers, one of
+ * them reserved by V8, hold 6 × 2 accumulators, the two vectors of B and one broadcast element of A: 12 independent
+ * chains of fused multiply-adds, where 8 already cover their latency.
+ */
+export const TILE_ROWS = 6;
+/** Vectors of a full tile. */
+export const TILE_VECTORS = 2;
+/** Columns of a full tile. */
+export const TILE_COLUMNS = TILE_VECTORS * LANES;
+
+/** Accumulators of a tile, `[row][vector]`. */
+export type Tile = readonly (readonly Local<"v128">[])[];
+
+/** New accumulators. */
+export function newTile(f: FunctionBuilder, rows: number, vectors: number): Tile {
+  return Array.from({ length: rows }, () => Array.from({ length: vectors }, () => f.local("v128")));
+}
+
+/** Sets a tile to zero. */
+export function clearTile(f: FunctionBuilder, tile: Tile): void {
+  for (const row of tile) for (const accumulator of row) f.set(accumulator, f32x4.constant(0));
+}
+
+/** Operands of {@link accumulate}. */
+export interface TileOperands {
+  /** Address of A's element for row 0; advanced past the products taken. */
+  readonly a: Local<"i32">;
+  /** Bytes from the A element of row 0 to that of each row. */
+  readonly aRows: readonly number[];
+  /** Bytes between successive elements of A. */
+  readonly aStep: number;
+  /** Address of B's vectors; advanced likewise. */
+  readonly b: Local<"i32">;
+  /** Bytes between successive vectors of B. */
+  readonly bStep: number;
+  /** Products a row. */
+  readonly count: number;
+}
+
+/** `tile[row] += Σ a[row][i] · b[i]`: the inner loop of matrix products and convolutions. */
+export function accumulate(f: FunctionBuilder, tile: Tile, operands: TileOperands): void {
+  const { a, aRows, aStep, b, bStep, count } = operands;
+  const vectors = tile[0].length;
+  const bVectors = tile[0].map(() => f.local("v128"));
+  const element = f.local("v128");
+  const product = (i: number) => {
+    for (let v = 0; v < vectors; v++) f.set(bVectors[v], v128.load(b, i * bStep + v * 16));
+    for (const [row, accumulators] of tile.entries()) {
+      f.set(element, v128.load32Splat(a, aRows[row] + i * aStep));
+      for (let v = 0; v < vectors; v++) {
+        f.set(accumulators[v], f32x4.madd(element, bVectors[v], accumulators[v]));
+      }
+    }
+  };
+  // Unrolled so that the loop's own instructions and V8's stack check are paid once for several products.
+  const unroll = count <= 12 ? count : [8, 6, 7, 5, 4].find((u) => count % u === 0) ?? 8;
+  const advance = (products: number) => {
+    f.increment(a, products * aStep);
+    f.increment(b, products * bStep);
+  };
+  if (count >= unroll && unroll > 0) {
+    const end = f.int(i32.add(a, Math.floor(count / unroll) * unroll * aStep));
+    const body = () => {
+      for (let i = 0; i < unroll; i++) product(i);
+      advance(unroll);
+    };
+    if (count < 2 * unroll) body();
+    else {
+      f.loop((again) => {
+        body();
+        f.branch(again, i32.ne(a, end));
+      });
+    }
+  }
+  const rest = unroll > 0 ? count % unroll : 0;
+  for (let i = 0; i < rest; i++) product(i);
+  advance(rest);
+}
+
+/** Stores the first `columns` lanes of a run of vectors. */
+export function storeColumns(
+  f: FunctionBuilder,
+  address: Local<"i32">,
+  offset: number,
+  vectors: readonly V128[],
+  columns: number,
+): void {
+  for (const [v, vector] of vectors.entries()) {
+    const lanes = Math.min(LANES, columns - v * LANES);
+    const at = offset + v * 16;
+    if (lanes === LANES) f.do(v128.store(address, vector, at));
+    else {
+      if (lanes >= 2) f.do(v128.store64Lane(address, vector, 0, at));
+      if (lanes % 2 === 1) f.do(v128.store32Lane(address, vector, lanes - 1, at + (lanes - 1) * WORD));
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/** A growing run of bytes with the integer encodings of the WebAssembly binary format. */
+export class Bytes {
+  #buffer = new Uint8Array(256);
+  #length = 0;
+
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  #reserve(count: number): void {
+    if (this.#length + count <= this.#buffer.length) return;
+    const grown = new Uint8Array(Math.max(this.#buffer.length * 2, this.#length + count));
+    grown.set(this.#buffer.subarray(0, this.#length));
+    this.#buffer = grown;
+  }
+
+  /** One byte. */
+  byte(value: number): void {
+    this.#reserve(1);
+    this.#buffer[this.#length++] = value;
+  }
+
+  /** Bytes as they are. */
+  append(bytes: ArrayLike<number>): void {
+    this.#reserve(bytes.length);
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** An unsigned LEB128 integer of at most 32 bits. */
+  unsigned(value: number): void {
+    value >>>= 0;
+    while (value > 0x7f) {
+      this.byte((value & 0x7f) | 0x80);
+      value >>>= 7;
+    }
+    this.byte(value);
+  }
+
+  /** A signed LEB128 integer of at most 64 bits. */
+  signed(value: bigint): void {
+    for (;;) {
+      const low = Number(value & 0x7fn);
+      value >>= 7n;
+      if ((value === 0n && (low & 0x40) === 0) || (value === -1n && (low & 0x40) !== 0)) {
+        return this.byte(low);
+      }
+      this.byte(low | 0x80);
+    }
+  }
+
+  /** A name: UTF-8 with its length in front. */
+  name(text: string): void {
+    const utf8 = new TextEncoder().encode(text);
+    this.unsigned(utf8.length);
+    this.append(utf8);
+  }
+
+  /** What has been written. */
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#buffer.slice(0, this.#length);
+  }
+}

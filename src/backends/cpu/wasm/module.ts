@@ -1,0 +1,294 @@
+import { Bytes } from "./bytes.ts";
+import {
+  type Expr,
+  type I32,
+  i32,
+  type Int,
+  int,
+  type Statement,
+  type ValueType,
+  valueTypeCode,
+} from "./expressions.ts";
+
+/** A parameter or local variable; as an expression it is its value. */
+export interface Local<T extends ValueType> extends Expr<T> {
+  /** Its number within the function. */
+  readonly index: number;
+}
+
+/** A place to branch to. */
+export interface Label {
+  /** Nesting depth of the construct it belongs to. */
+  readonly depth: number;
+}
+
+/** Writes one function's body, statement by statement. */
+export class FunctionBuilder {
+  readonly #code = new Bytes();
+  readonly #locals: ValueType[] = [];
+  readonly #parameters: readonly ValueType[];
+  #depth = 0;
+
+  constructor(parameters: readonly ValueType[]) {
+    this.#parameters = parameters;
+  }
+
+  #variable<T extends ValueType>(type: T, index: number): Local<T> {
+    return {
+      type,
+      index,
+      emit(code) {
+        code.byte(0x20);
+        code.unsigned(index);
+      },
+    };
+  }
+
+  /** The i32 parameter number `index`. */
+  parameter(index: number): Local<"i32"> {
+    return this.#variable("i32", index);
+  }
+
+  /** A new local variable, set to `value` where one is given. */
+  local<T extends ValueType>(type: T, value?: Expr<T>): Local<T> {
+    const local = this.#variable(type, this.#parameters.length + this.#locals.push(type) - 1);
+    if (value !== undefined) this.set(local, value);
+    return local;
+  }
+
+  /** A new i32 variable holding `value`. */
+  int(value: Int): Local<"i32"> {
+    return this.local("i32", int(value));
+  }
+
+  /** Assigns. */
+  set<T extends ValueType>(local: Local<T>, value: Expr<T>): void {
+    value.emit(this.#code);
+    this.#code.byte(0x21);
+    this.#code.unsigned(local.index);
+  }
+
+  /** Adds to an i32 variable. */
+  increment(local: Local<"i32">, by: Int): void {
+    if (by !== 0) this.set(local, i32.add(local, by));
+  }
+
+  /** Appends a statement, such as a store. */
+  do(statement: Statement): void {
+    statement.emit(this.#code);
+  }
+
+  /** Evaluates and drops. */
+  drop(expression: Expr<ValueType>): void {
+    expression.emit(this.#code);
+    this.#code.byte(0x1a);
+  }
+
+  #nested(opcode: number, body: (label: Label) => void): void {
+    this.#code.byte(opcode);
+    this.#code.byte(0x40);
+    this.#depth++;
+    body({ depth: this.#depth });
+    this.#depth--;
+    this.#code.byte(0x0b);
+  }
+
+  /** A block; branching to its label leaves it. */
+  block(body: (leave: Label) => void): void {
+    this.#nested(0x02, body);
+  }
+
+  /** A loop; branching to its label starts it again, running off its end leaves it. */
+  loop(body: (again: Label) => void): void {
+    this.#nested(0x03, body);
+  }
+
+  /** Branches, if `condition` is not zero. */
+  branch(label: Label, condition?: I32): void {
+    condition?.emit(this.#code);
+    this.#code.byte(condition === undefined ? 0x0c : 0x0d);
+    this.#code.unsigned(this.#depth - label.depth);
+  }
+
+  /** Runs one of two bodies. */
+  if(condition: I32, then: () => void, otherwise?: () => void): void {
+    if (condition.known !== undefined) return condition.known !== 0 ? then() : otherwise?.();
+    condition.emit(this.#code);
+    this.#nested(0x04, () => {
+      then();
+      if (otherwise !== undefined) {
+        this.#code.byte(0x05);
+        otherwise();
+      }
+    });
+  }
+
+  /** Counts `variable` from `from` while it is below `to` (unsigned), by `step`. */
+  for(variable: Local<"i32">, from: Int, to: Int, step: Int, body: () => void): void {
+    this.set(variable, int(from));
+    const known = typeof from === "number" && typeof to === "number";
+    if (known && from >= to) return;
+    if (known && typeof step === "number" && from + step >= to) return body();
+    this.block((leave) => {
+      if (!known) this.branch(leave, i32.geU(variable, to));
+      this.loop((again) => {
+        body();
+        this.increment(variable, step);
+        this.branch(again, i32.ltU(variable, to));
+      });
+    });
+  }
+
+  /** Repeats while `condition` is not zero. */
+  while(condition: I32, body: () => void): void {
+    this.block((leave) => {
+      this.loop((again) => {
+        this.branch(leave, i32.eqz(condition));
+        body();
+        this.branch(again);
+      });
+    });
+  }
+
+  /** Leaves the function. */
+  return(value?: Expr<ValueType>): void {
+    value?.emit(this.#code);
+    this.#code.byte(0x0f);
+  }
+
+  /** Calls a function that has no result. */
+  call(callee: FunctionHandle, ...operands: Expr<ValueType>[]): void {
+    for (const operand of operands) operand.emit(this.#code);
+    this.#code.byte(0x10);
+    this.#code.unsigned(callee.index);
+  }
+
+  /** Calls entry `entry` of the module's table, a function of the given (already declared) type without a result. */
+  callIndirect(type: number, entry: Int, ...operands: Expr<ValueType>[]): void {
+    for (const operand of operands) operand.emit(this.#code);
+    int(entry).emit(this.#code);
+    this.#code.byte(0x11);
+    this.#code.unsigned(type);
+    this.#code.unsigned(0);
+  }
+
+  /** The function as the code section holds it. */
+  finish(): Uint8Array {
+    const body = new Bytes();
+    const runs: { type: ValueType; count: number }[] = [];
+    for (const type of this.#locals) {
+      const last = runs.at(-1);
+      if (last?.type === type) last.count++;
+      else runs.push({ type, count: 1 });
+    }
+    body.unsigned(runs.length);
+    for (const { type, count } of runs) {
+      body.unsigned(count);
+      body.byte(valueTypeCode[type]);
+    }
+    body.append(this.#code.finish());
+    body.byte(0x0b);
+    return body.finish();
+  }
+}
+
+/** A function of a module being built. */
+export interface FunctionHandle {
+  /** Its number within the module. */
+  readonly index: number;
+}
+
+/** Writes a WebAssembly module that imports one shared memory, as `env.memory`. */
+export class ModuleBuilder {
+  readonly #types: string[] = [];
+  readonly #functions: { type: number; body: Uint8Array }[] = [];
+  readonly #exports: { name: string; index: number }[] = [];
+  readonly #table: number[] = [];
+
+  /** The number of a function type, declared on first use. */
+  type(parameters: readonly ValueType[], results: readonly ValueType[]): number {
+    const key = `${parameters.join()}:${results.join()}`;
+    const known = this.#types.indexOf(key);
+    return known >= 0 ? known : this.#types.push(key) - 1;
+  }
+
+  /** Adds a function. */
+  function(
+    parameters: readonly ValueType[],
+    results: readonly ValueType[],
+    build: (f: FunctionBuilder) => void,
+    name?: string,
+  ): FunctionHandle {
+    const f = new FunctionBuilder(parameters);
+    build(f);
+    const index = this.#functions.push({ type: this.type(parameters, results), body: f.finish() }) - 1;
+    if (name !== undefined) this.#exports.push({ name, index });
+    return { index };
+  }
+
+  /** Puts a function into the table of {@link FunctionBuilder.callIndirect} and gives its entry. */
+  tableEntry(handle: FunctionHandle): number {
+    return this.#table.push(handle.index) - 1;
+  }
+
+  /** The module in binary form. The memory's limits must be those of the memory it will be given. */
+  finish(initialPages: number, maximumPages: number): Uint8Array<ArrayBuffer> {
+    const module = new Bytes();
+    module.append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const section = (id: number, fill: (body: Bytes) => void) => {
+      const body = new Bytes();
+      fill(body);
+      module.byte(id);
+      module.unsigned(body.length);
+      module.append(body.finish());
+    };
+    section(1, (body) => {
+      body.unsigned(this.#types.length);
+      for (const type of this.#types) {
+        body.byte(0x60);
+        for (const list of type.split(":")) {
+          const types = list === "" ? [] : list.split(",") as ValueType[];
+          body.unsigned(types.length);
+          for (const t of types) body.byte(valueTypeCode[t]);
+        }
+      }
+    });
+    section(2, (body) => {
+      body.unsigned(1);
+      body.name("env");
+      body.name("memory");
+      body.append([0x02, 0x03]);
+      body.unsigned(initialPages);
+      body.unsigned(maximumPages);
+    });
+    section(3, (body) => {
+      body.unsigned(this.#functions.length);
+      for (const { type } of this.#functions) body.unsigned(type);
+    });
+    section(4, (body) => {
+      body.append([1, 0x70, 0x00]);
+      body.unsigned(this.#table.length);
+    });
+    section(7, (body) => {
+      body.unsigned(this.#exports.length);
+      for (const { name, index } of this.#exports) {
+        body.name(name);
+        body.byte(0x00);
+        body.unsigned(index);
+      }
+    });
+    section(9, (body) => {
+      body.append([1, 0x00, 0x41, 0x00, 0x0b]);
+      body.unsigned(this.#table.length);
+      for (const index of this.#table) body.unsigned(index);
+    });
+    section(10, (body) => {
+      body.unsigned(this.#functions.length);
+      for (const { body: code } of this.#functions) {
+        body.unsigned(code.length);
+        body.append(code);
+      }
+    });
+    return module.finish();
+  }
+}
