@@ -105,4 +105,6 @@ export function treeMap<T, U, R extends Tree<T>>(
 }
 
 /** The type of tree `R` with its leaves of type `T` replaced by `U`. */
-export type Mapped<R, T, U> = R extends T ? U : { [K in keyof R]: Mapped<R[K], T, U> };
+export type Mapped<R, T, U> = [Tree<T>] extends [R] ? Tree<U> // any tree: TypeScript would recur without end
+  : R extends T ? U
+  : { [K in keyof R]: Mapped<R[K], T, U> };

@@ -1,0 +1,48 @@
+import { type Layer, type Layers, sequential } from "../nn/layer.ts";
+
+/** A stretch of a network that stays whole when it is cut into modules, such as a residual block. */
+export interface Block {
+  /** Its place in the network's parameters, such as `layer1.0`. */
+  readonly name: string;
+  /** What it computes. */
+  readonly layer: Layer;
+  /** Which stage it belongs to, from 1; schedules by stage need it. Default 1. */
+  readonly stage?: number;
+}
+
+/** An image classifier as data: a stem, a list of blocks to cut between, and a head that gives logits. */
+export interface Model {
+  /** What to call it, such as `resnet32`. */
+  readonly name: string;
+  /** The images it takes. */
+  readonly input: { readonly height: number; readonly width: number; readonly channels: number };
+  /** How many classes it tells apart. */
+  readonly classes: number;
+  /** What comes before the blocks; belongs to the first module. */
+  readonly stem: Layers;
+  /** The blocks, in order. */
+  readonly blocks: readonly Block[];
+  /** What makes logits `[batch, classes]` of the last block's output; belongs to the last module. */
+  readonly head: Layers;
+}
+
+/**
+ * The whole network as one layer, for training or judging it without the rest of the library.
+ *
+ * @example
+ * ```ts
+ * import { models } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const net = models.network(models.resnet8({ classes: 10 }));
+ * assertEquals(Object.keys(net.params), ["conv1", "bn1", "layer1", "layer2", "layer3", "fc"]);
+ * ```
+ */
+export function network(model: Model): Layer {
+  return sequential({ ...model.stem, ...layersOf(model.blocks), ...model.head });
+}
+
+/** Blocks by name, for `sequential`. */
+export function layersOf(blocks: readonly Block[]): Layers {
+  return Object.fromEntries(blocks.map(({ name, layer }) => [name, layer]));
+}

@@ -1,0 +1,72 @@
+import { LocalgradError } from "../errors.ts";
+import { foldIn, type Key, normal, uniform } from "../random.ts";
+import { HostArray } from "../trace/arrays.ts";
+import { type Aval, type DType, hostArrays, type HostData, type Shape, sizeOf } from "../trace/dtype.ts";
+import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
+import type { Named } from "./named.ts";
+
+/**
+ * How a parameter starts: its shape and how its values are drawn. Nothing is drawn until {@link initialize}, so a
+ * network of any size can be planned without allocating it.
+ */
+export class Initial implements Aval {
+  /** Elements along each axis. */
+  readonly shape: Shape;
+  /** Element type. */
+  readonly dtype: DType;
+  /** Its elements from a key. */
+  readonly draw: (key: Key) => HostData;
+  /** The path whose key it is drawn with; its own where undefined. */
+  readonly drawnAs: string | undefined;
+
+  /** Describes a starting value. */
+  constructor(shape: Shape, draw: (key: Key) => HostData, dtype: DType = "f32", drawnAs?: string) {
+    if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {
+      throw new LocalgradError(`a parameter cannot have the shape [${shape.join(",")}]`);
+    }
+    this.shape = shape;
+    this.dtype = dtype;
+    this.draw = draw;
+    this.drawnAs = drawnAs;
+  }
+
+  /** The same, starting as an exact copy of the parameter at `path` of the same tree. */
+  copying(path: string): Initial {
+    return new Initial(this.shape, this.draw, this.dtype, path);
+  }
+}
+
+/** One value throughout. */
+export function constantInitial(value: number, shape: Shape): Initial {
+  return new Initial(shape, () => new hostArrays.f32(sizeOf(shape)).fill(value));
+}
+
+/** Normal with mean 0. */
+export function normalInitial(std: number, shape: Shape): Initial {
+  return new Initial(shape, (key) => normal(key, sizeOf(shape)).map((value) => value * std));
+}
+
+/** Uniform in [−bound, bound). */
+export function uniformInitial(bound: number, shape: Shape): Initial {
+  return new Initial(shape, (key) => uniform(key, sizeOf(shape)).map((value) => (2 * value - 1) * bound));
+}
+
+/**
+ * Draws every value of a tree. Each has a key of its own made from `key` and its path, so a parameter's start depends
+ * on the seed and on its name, not on what else there is, and is the same on every backend.
+ */
+export function initialize(tree: Named<Initial>, key: Key): Named<HostArray> {
+  const { leaves, paths, structure } = treeFlatten<Initial>(tree);
+  const arrays = leaves.map((initial, i) => {
+    const data = initial.draw(foldIn(key, hashPath(initial.drawnAs ?? paths[i])));
+    return new HostArray(data, initial.shape, initial.dtype);
+  });
+  return treeUnflatten(structure, arrays) as Named<HostArray>;
+}
+
+/** 32 bits of a path (FNV-1a of its UTF-16 code units). */
+function hashPath(path: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < path.length; i++) hash = Math.imul(hash ^ path.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}

@@ -1,0 +1,135 @@
+import type { Key } from "../random.ts";
+import type { HostArray } from "../trace/arrays.ts";
+import type { Shape } from "../trace/dtype.ts";
+import { Tensor } from "../trace/tensor.ts";
+import { scope, Trace, withTrace } from "../trace/trace.ts";
+import { treeMap } from "../trace/tree.ts";
+import { type Initial, initialize } from "./initial.ts";
+import { descend, merge, type Named, nest } from "./named.ts";
+
+/** Whether a network learns (batch statistics) or is judged (running statistics). */
+export type Mode = "train" | "evaluate";
+
+/** What a layer computes. */
+export interface Applied {
+  /** Its output. */
+  readonly y: Tensor;
+  /** Its state after this use: the same tree as before, with new values in training. */
+  readonly state: Named<Tensor>;
+}
+
+/**
+ * A layer, or a whole network: what its parameters and state are, and what it computes from them. It holds no values
+ * itself; they are trees that come and go through the arguments.
+ */
+export interface Layer {
+  /** What is learned, by PyTorch's names. */
+  readonly params: Named<Initial>;
+  /** What is carried along but not learned, such as running statistics. */
+  readonly state: Named<Initial>;
+  /** Draws starting values. */
+  init(key: Key): { params: Named<HostArray>; state: Named<HostArray> };
+  /** Computes the layer within a traced function; images are NHWC. */
+  apply(params: Named<Tensor>, state: Named<Tensor>, x: Tensor, mode: Mode): Applied;
+}
+
+/** Layers by name, in the order they are applied; a name may be a dotted path such as `layer1.0`. */
+export type Layers = { readonly [name: string]: Layer };
+
+/**
+ * Makes a layer from what it learns, what it carries along, and what it computes.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A learned scale per channel.
+ * const scale = (channels: number) =>
+ *   nn.layer({
+ *     params: { weight: nn.constantInitial(1, [channels]) },
+ *     apply: ({ weight }, state, x) => ({ y: x.mul(weight), state }),
+ *   });
+ * assertEquals(nn.shapeAfter(scale(3), [8, 8, 3]), [8, 8, 3]);
+ * ```
+ */
+export function layer<P extends Named<Initial> = Named<Initial>, S extends Named<Initial> = Named<Initial>>(
+  spec: {
+    /** What is learned; default nothing. */
+    params?: P;
+    /** What is carried along; default nothing. */
+    state?: S;
+    /** What is computed. */
+    apply: (params: Valued<P>, state: Valued<S>, x: Tensor, mode: Mode) => Applied;
+  },
+): Layer {
+  const { params = {}, state = {}, apply } = spec;
+  return {
+    params,
+    state,
+    init: (key) => ({ params: initialize(params, key), state: initialize(state, key) }),
+    apply: apply as Layer["apply"],
+  };
+}
+
+/** A tree of starting values with tensors in their place. */
+export type Valued<P> = P extends Initial ? Tensor : { readonly [K in keyof P]: Valued<P[K]> };
+
+/** A layer without parameters. */
+export function stateless(f: (x: Tensor, mode: Mode) => Tensor): Layer {
+  return layer({ apply: (_params, state, x, mode) => ({ y: f(x, mode), state }) });
+}
+
+/**
+ * Layers one after another. Parameters are nested under each layer's name; layers without any leave no trace there.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const net = nn.sequential({
+ *   conv1: nn.conv({ in: 3, out: 8, padding: 1 }),
+ *   bn1: nn.batchNorm({ channels: 8 }),
+ *   relu: nn.relu(),
+ * });
+ * assertEquals(Object.keys(net.params), ["conv1", "bn1"]);
+ * ```
+ */
+export function sequential(layers: Layers): Layer {
+  const parts = Object.entries(layers);
+  const gather = (kind: "params" | "state") =>
+    merge(...parts.filter(([, part]) => !isEmpty(part[kind])).map(([name, part]) => nest(name, part[kind])));
+  return layer({
+    params: gather("params"),
+    state: gather("state"),
+    apply(params, state, x, mode) {
+      const states: Named<Tensor>[] = [];
+      for (const [name, part] of parts) {
+        const applied = scope(
+          name,
+          () => part.apply(descend<Tensor>(params, name), descend<Tensor>(state, name), x, mode),
+        );
+        x = applied.y;
+        if (!isEmpty(part.state)) states.push(nest(name, applied.state));
+      }
+      return { y: x, state: merge(...states) };
+    },
+  });
+}
+
+/** The shape a layer gives an image `[height, width, channels]`, batch axis apart. */
+export function shapeAfter(layer: Layer, shape: Shape): Shape {
+  const trace = new Trace();
+  const input = (aval: { shape: Shape; dtype: Initial["dtype"] }) =>
+    new Tensor(trace, trace.builder.input(aval, ""));
+  const inputs = (tree: Named<Initial>) => treeMap(input, tree) as Named<Tensor>;
+  return withTrace(trace, () => {
+    const x = input({ shape: [1, ...shape], dtype: "f32" });
+    return layer.apply(inputs(layer.params), inputs(layer.state), x, "evaluate").y.shape.slice(1);
+  });
+}
+
+function isEmpty(tree: object): boolean {
+  return Object.keys(tree).length === 0;
+}

@@ -1,0 +1,63 @@
+import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
+import { normalInitial, uniformInitial } from "./initial.ts";
+import { type Layer, layer } from "./layer.ts";
+
+/** What a {@link conv} is. */
+export interface ConvSpec extends Conv2dOptions {
+  /** Channels of the image. */
+  in: number;
+  /** Channels of the result. */
+  out: number;
+  /** Height and width of the filter; default 3. */
+  window?: Both;
+  /** Whether a value per channel is added; default false. */
+  bias?: boolean;
+}
+
+/**
+ * 2-D convolution of NHWC images. `weight` is `[out, height, width, in / groups]` and starts normal with standard
+ * deviation √(2 / (height · width · out)) (He et al., 2015, arXiv 1502.01852, eq. 14), as CIFAR ResNets do; `bias`,
+ * where wanted, uniform within ±1/√(inputs of one output), as PyTorch's.
+ */
+export function conv(spec: ConvSpec): Layer {
+  const { in: inputs, out, window = 3, bias = false, ...geometry } = spec;
+  const [height, width] = typeof window === "number" ? [window, window] : window;
+  const shape = [out, height, width, inputs / (spec.groups ?? 1)];
+  const weight = normalInitial(Math.sqrt(2 / (height * width * out)), shape);
+  if (!bias) {
+    return layer({
+      params: { weight },
+      apply: ({ weight }, state, x) => ({ y: conv2d(x, weight, geometry), state }),
+    });
+  }
+  return layer({
+    params: { weight, bias: uniformInitial(1 / Math.sqrt(height * width * shape[3]), [out]) },
+    apply: ({ weight, bias }, state, x) => ({ y: conv2d(x, weight, geometry).add(bias), state }),
+  });
+}
+
+/** What a {@link linear} layer is. */
+export interface LinearSpec {
+  /** Features of the input. */
+  in: number;
+  /** Features of the result. */
+  out: number;
+  /** Whether a value per feature is added; default true. */
+  bias?: boolean;
+}
+
+/** Fully connected: `[batch, in]` → `[batch, out]`; `weight` is `[out, in]`, both start uniform within ±1/√in as PyTorch's. */
+export function linear(spec: LinearSpec): Layer {
+  const bound = 1 / Math.sqrt(spec.in);
+  const weight = uniformInitial(bound, [spec.out, spec.in]);
+  if (spec.bias === false) {
+    return layer({
+      params: { weight },
+      apply: ({ weight }, state, x) => ({ y: x.matmul(weight, { transposeB: true }), state }),
+    });
+  }
+  return layer({
+    params: { weight, bias: uniformInitial(bound, [spec.out]) },
+    apply: ({ weight, bias }, state, x) => ({ y: x.matmul(weight, { transposeB: true }).add(bias), state }),
+  });
+}

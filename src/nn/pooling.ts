@@ -1,0 +1,58 @@
+import { avgPool, concat, maxPool, type PoolOptions } from "../trace/functions.ts";
+import { avgPool as pooled } from "../trace/functions.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { type Layer, stateless } from "./layer.ts";
+
+/** Largest of each window; see `maxPool` in the tensor functions. */
+export function maxPooling(options: PoolOptions): Layer {
+  return stateless((x) => maxPool(x, options));
+}
+
+/** Mean of each window; padding counts as zeros. */
+export function averagePooling(options: PoolOptions): Layer {
+  return stateless((x) => avgPool(x, options));
+}
+
+/** Mean over height and width: NHWC → `[batch, channels]`. */
+export function globalAveragePooling(): Layer {
+  return stateless((x) => x.mean([1, 2]));
+}
+
+/** Mean pooling to a given height and width, whatever the size; see {@link adaptiveAveragePool}. */
+export function adaptiveAveragePooling(height: number, width: number): Layer {
+  return stateless((x) => adaptiveAveragePool(x, height, width));
+}
+
+/** All axes but the batch as one, row-major. */
+export function flatten(): Layer {
+  return stateless((x) => x.reshape(x.shape[0], -1));
+}
+
+/** max(x, 0). */
+export function relu(): Layer {
+  return stateless((x) => x.relu());
+}
+
+/**
+ * Mean pooling of an NHWC image to `height` × `width`: output i averages rows ⌊i·H/height⌋ … ⌈(i+1)·H/height⌉, as
+ * PyTorch's `adaptive_avg_pool2d`; windows overlap where the sizes do not divide.
+ */
+export function adaptiveAveragePool(x: Tensor, height: number, width: number): Tensor {
+  const [, rows, columns] = x.shape;
+  if (rows === height && columns === width) return x;
+  if (rows % height === 0 && columns % width === 0) {
+    return pooled(x, { window: [rows / height, columns / width] });
+  }
+  return averageAlong(averageAlong(x, 1, height), 2, width);
+}
+
+function averageAlong(x: Tensor, axis: number, count: number): Tensor {
+  const extent = x.shape[axis];
+  const pieces = Array.from({ length: count }, (_, i) => {
+    const from = Math.floor(i * extent / count);
+    const to = Math.ceil((i + 1) * extent / count);
+    const starts = x.shape.map((_, a) => a === axis ? from : 0);
+    return x.slice(starts, x.shape.map((full, a) => a === axis ? to : full)).mean(axis, { keepDims: true });
+  });
+  return concat(pieces, axis);
+}

@@ -1,0 +1,51 @@
+import type { Tensor } from "../trace/tensor.ts";
+import { type Tree, treeMap } from "../trace/tree.ts";
+import { expectBetween, type Optimizer, zerosLike } from "./optimizer.ts";
+
+/** Options of {@link adamw}. */
+export interface AdamWOptions {
+  /** Decay rates of the averages of the gradient and of its square; default 0.9 and 0.999. */
+  betas?: readonly [number, number];
+  /** Added to the root of the mean square; default 1e-8. */
+  epsilon?: number;
+  /** Shrinks parameters by learningRate·weightDecay each step, apart from the gradient; default 0.01. */
+  weightDecay?: number;
+}
+
+/**
+ * Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv 1711.05101), in the order of PyTorch's
+ * `torch.optim.AdamW`: p *= 1 − learningRate·weightDecay, then p −= learningRate · m̂ / (√v̂ + epsilon).
+ */
+export function adamw(options: AdamWOptions = {}): Optimizer {
+  const { betas: [beta1, beta2] = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01 } = options;
+  expectBetween("adamw: the first beta", beta1, 0, 1);
+  expectBetween("adamw: the second beta", beta2, 0, 1);
+  expectBetween("adamw: epsilon", epsilon, 0);
+  expectBetween("adamw: weight decay", weightDecay, 0);
+  return {
+    name: "adamw",
+    options: { beta1, beta2, epsilon, weightDecay },
+    slots: (params) => ({ mean: zerosLike(params), square: zerosLike(params) }),
+    scalars: (step, learningRate) => ({
+      keep: 1 - learningRate * weightDecay,
+      stepSize: learningRate / (1 - beta1 ** (step + 1)),
+      root: Math.sqrt(1 - beta2 ** (step + 1)),
+    }),
+    update(params, gradients, slots, { keep, stepSize, root }) {
+      const average = (slot: Tree<Tensor>, beta: number, f: (g: Tensor) => Tensor) =>
+        treeMap((m: Tensor, g: Tensor) => m.mul(beta).add(f(g).mul(1 - beta)), slot, gradients) as Tree<
+          Tensor
+        >;
+      const mean = average(slots.mean, beta1, (g) => g);
+      const square = average(slots.square, beta2, (g) => g.mul(g));
+      const moved = treeMap(
+        (p: Tensor, m: Tensor, v: Tensor) =>
+          p.mul(keep).sub(m.mul(stepSize).div(v.sqrt().div(root).add(epsilon))),
+        params,
+        mean,
+        square,
+      );
+      return { params: moved as Tree<Tensor>, slots: { mean, square } };
+    },
+  };
+}

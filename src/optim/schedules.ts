@@ -1,0 +1,62 @@
+import { LocalgradError } from "../errors.ts";
+import { expectBetween } from "./optimizer.ts";
+
+/** The learning rate of an epoch, counted from 0. */
+export type Schedule = (epoch: number) => number;
+
+/** One rate throughout. */
+export function constant(rate: number): Schedule {
+  expectBetween("constant: the learning rate", rate, 0);
+  return () => rate;
+}
+
+/** Options of {@link steps}. */
+export interface StepsOptions {
+  /** The rate of the first epoch. */
+  base: number;
+  /** Epochs at whose beginning the rate falls. */
+  at: readonly number[];
+  /** What it is multiplied by there; default 0.1. */
+  factor?: number;
+}
+
+/** A rate that falls by a factor at given epochs. */
+export function steps({ base, at, factor = 0.1 }: StepsOptions): Schedule {
+  expectBetween("steps: the base rate", base, 0);
+  expectBetween("steps: the factor", factor, 0);
+  return (epoch) => base * factor ** at.filter((boundary) => epoch >= boundary).length;
+}
+
+/** Options of {@link warmupCosine}. */
+export interface WarmupCosineOptions {
+  /** The rate the cosine starts from. */
+  base: number;
+  /** Epochs over which it is blended in; default 10. */
+  warmup?: number;
+  /** Epochs in all; the last one has rate 0. */
+  epochs: number;
+  /** The rate of the first epoch, where there is a warm-up; default 0.01. */
+  start?: number;
+}
+
+/**
+ * Half a cosine from `base` to exactly 0 in the last epoch, blended in from `start` over the first `warmup` epochs, as
+ * the published CIFAR runs of InfoPro and MAN have it. With e counted from 1 and the cosine
+ * c(e) = base·(1 + cos(πe/epochs))/2, the rate is c(e)·(e − 1)/warmup + start·(warmup + 1 − e)/warmup up to e = warmup
+ * and c(e) afterwards.
+ */
+export function warmupCosine({ base, warmup = 10, epochs, start = 0.01 }: WarmupCosineOptions): Schedule {
+  expectBetween("warmupCosine: the base rate", base, 0);
+  expectBetween("warmupCosine: the starting rate", start, 0);
+  if (!Number.isInteger(warmup) || warmup < 0) {
+    throw new LocalgradError(`warmupCosine: warmup must be a whole number of epochs, not ${warmup}`);
+  }
+  if (!Number.isInteger(epochs) || epochs < 1) {
+    throw new LocalgradError(`warmupCosine: epochs must be a whole number of at least 1, not ${epochs}`);
+  }
+  return (epoch) => {
+    const e = epoch + 1;
+    const cosine = e >= epochs ? 0 : base * (1 + Math.cos(Math.PI * e / epochs)) / 2;
+    return e > warmup ? cosine : cosine * (e - 1) / warmup + start * (warmup + 1 - e) / warmup;
+  };
+}

@@ -1,0 +1,61 @@
+import { LocalgradError } from "../errors.ts";
+import type { Operand, Tensor } from "../trace/tensor.ts";
+import { type Tree, treeMap } from "../trace/tree.ts";
+import { expectBetween, type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
+
+/** Options of {@link sgd}. */
+export interface SgdOptions {
+  /** How much of the last step is kept; default 0. */
+  momentum?: number;
+  /** Steps along the gradient seen from where momentum leads; default false. */
+  nesterov?: boolean;
+  /** Pulls every parameter toward 0, as if ½·weightDecay·p² were added to the loss; default 0. */
+  weightDecay?: number;
+  /** How much less of a gradient enters the momentum after the first step; default 0. */
+  dampening?: number;
+}
+
+/**
+ * Stochastic gradient descent as PyTorch's `torch.optim.SGD` defines it: g = gradient + weightDecay·p;
+ * v = momentum·v + (1 − dampening)·g, where v = g in the first step; p −= learningRate·(nesterov ? g + momentum·v : v).
+ */
+export function sgd(options: SgdOptions = {}): Optimizer {
+  const { momentum = 0, nesterov = false, weightDecay = 0, dampening = 0 } = options;
+  expectBetween("sgd: momentum", momentum, 0, 1);
+  expectBetween("sgd: weight decay", weightDecay, 0);
+  expectBetween("sgd: dampening", dampening, 0, 1);
+  if (nesterov && (momentum === 0 || dampening !== 0)) {
+    throw new LocalgradError("sgd: nesterov needs a momentum above 0 and no dampening");
+  }
+  return {
+    name: "sgd",
+    options: { momentum, nesterov, weightDecay, dampening },
+    slots: (params) => momentum === 0 ? {} : { momentum: zerosLike(params) },
+    scalars: (step, learningRate) => ({
+      learningRate,
+      ...(dampening === 0 ? {} : { entering: step === 0 ? 1 : 1 - dampening }),
+    }),
+    update(
+      params: Tree<Tensor>,
+      gradients: Tree<Tensor>,
+      slots: Slots<Tensor>,
+      { learningRate, entering }: Scalars<Operand>,
+    ) {
+      const decayed = weightDecay === 0
+        ? gradients
+        : treeMap((g: Tensor, p: Tensor) => g.add(p.mul(weightDecay)), gradients, params);
+      const move = (directions: Tree<Tensor>) =>
+        treeMap((p: Tensor, d: Tensor) => p.sub(d.mul(learningRate)), params, directions) as Tree<Tensor>;
+      if (momentum === 0) return { params: move(decayed), slots };
+      const velocity = treeMap(
+        (v: Tensor, g: Tensor) => v.mul(momentum).add(entering === undefined ? g : g.mul(entering)),
+        slots.momentum,
+        decayed,
+      ) as Tree<Tensor>;
+      const directions = nesterov
+        ? treeMap((g: Tensor, v: Tensor) => g.add(v.mul(momentum)), decayed, velocity)
+        : velocity;
+      return { params: move(directions), slots: { momentum: velocity } };
+    },
+  };
+}
