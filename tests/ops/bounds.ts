@@ -1,0 +1,236 @@
+import { applyOp, type Value } from "../../src/backends/reference/ops.ts";
+import { type DType, sizeOf } from "../../src/trace/dtype.ts";
+import type { BinaryFn, OpName, UnaryFn } from "../../src/trace/ops.ts";
+import type { Instruction, Program } from "../../src/trace/program.ts";
+
+/** Half the distance between neighbouring f32 values, relative to them. */
+const EPS = 2 ** -24;
+/** Below this, f32 is denormal, which devices may flush to zero. */
+const TINY = 2 ** -126;
+/** From here on, f32 rounds to infinity. */
+const OVERFLOW = (2 - 2 ** -24) * 2 ** 127;
+
+/** Results in float64, and how far an f32 computation of each may be from it. */
+export interface Bounded {
+  /** The result. */
+  readonly data: Float64Array;
+  /** The largest error that rounding explains, absolute; 0 where the result must be exact. */
+  readonly error: Float64Array;
+}
+
+/** How an op's result depends on its f32 operands, which decides how errors pass through it. */
+type Dependence =
+  /** Only moves elements: errors move along. */
+  | "moves"
+  /** Sums of products: errors grow with the magnitude of the summands. */
+  | "sums"
+  /** Element-wise: errors are what the ends of the operands' intervals give. */
+  | "pointwise"
+  /** Grows where its operand grows. */
+  | "monotone"
+  /** Has operands that must be exact, or none. */
+  | "exact";
+
+const dependence: { readonly [N in OpName]: Dependence } = {
+  unary: "pointwise",
+  binary: "pointwise",
+  compare: "pointwise",
+  select: "pointwise",
+  cast: "pointwise",
+  constant: "pointwise",
+  iota: "exact",
+  randomBits: "exact",
+  broadcast: "moves",
+  reshape: "moves",
+  transpose: "moves",
+  slice: "moves",
+  pad: "moves",
+  concat: "moves",
+  reduce: "sums", // of the maximum and minimum see `rule`
+  argmax: "exact",
+  matmul: "sums",
+  conv: "sums",
+  convInputGrad: "sums",
+  convFilterGrad: "sums",
+  maxPool: "monotone",
+  maxPoolGrad: "sums",
+  maxPoolPick: "moves",
+  avgPool: "sums",
+  avgPoolGrad: "sums",
+  resize: "sums",
+  resizeGrad: "sums",
+  gather: "moves",
+  scatterAdd: "sums",
+  stopGradient: "moves",
+  barrier: "moves",
+};
+
+/** Relative error, in units of 2⁻²⁴, that an element-wise function may add; WGSL 15.7.4 allows as much or more. */
+const unaryRounding: { readonly [F in UnaryFn]: number } = {
+  neg: 0,
+  abs: 0,
+  sign: 0,
+  floor: 0,
+  exp: 8,
+  log: 8,
+  sqrt: 4,
+  rsqrt: 4,
+  sin: 8,
+  cos: 8,
+  tanh: 16,
+  not: 0,
+  isFinite: 0,
+};
+
+const binaryRounding: { readonly [F in BinaryFn]: number } = {
+  add: 1,
+  sub: 1,
+  mul: 1,
+  div: 5,
+  pow: 64,
+  max: 0,
+  min: 0,
+  rem: 0,
+  and: 0,
+  or: 0,
+  xor: 0,
+  shl: 0,
+  shr: 0,
+};
+
+/** The error that rounding inside one element-wise instruction adds to `value`, computed from operands `x` and `y`. */
+function rounding(instruction: Instruction, value: number, x: number, y: number): number {
+  switch (instruction.op) {
+    case "unary": {
+      const { fn } = instruction.attrs;
+      let error = unaryRounding[fn] * EPS * Math.abs(value);
+      if (fn === "exp") error += 2 * EPS * Math.abs(x * value); // reducing the range is as good as x
+      if (fn === "log" || fn === "tanh") error += 4 * EPS; // absolute, near zero
+      if (fn === "sin" || fn === "cos") error += (8 + Math.abs(x)) * EPS;
+      return error;
+    }
+    case "binary": {
+      const { fn } = instruction.attrs;
+      if (fn === "rem") { // x − y·trunc(x / y), whose quotient may fall to the other side of an integer
+        return Math.max(...[-4, 4].map((n) => Math.abs(x * (1 + n * EPS) % y - value)));
+      }
+      const error = binaryRounding[fn] * EPS * Math.abs(value);
+      return fn === "pow" ? error + 4 * EPS * Math.abs(value * Math.log(Math.abs(value) || 1)) : error;
+    }
+    case "cast":
+    case "constant":
+      return EPS * Math.abs(value);
+    default:
+      return 0;
+  }
+}
+
+/** Runs a program in float64 and bounds, element by element, what doing it in f32 may change. */
+export function evaluateBounded(program: Program, inputs: readonly ArrayLike<number>[]): Bounded[] {
+  const values = new Array<Value & Bounded>(program.values.length);
+  program.inputs.forEach(({ value }, i) => {
+    const data = Float64Array.from(inputs[i]);
+    values[value] = { ...program.values[value], data, error: new Float64Array(data.length) };
+  });
+  for (const instruction of program.instructions) {
+    const aval = program.values[instruction.output];
+    const operands = instruction.inputs.map((input) => values[input]);
+    const apply = (from: (operand: Value & Bounded, index: number) => Float64Array): Float64Array => {
+      const out = { ...aval, data: new Float64Array(sizeOf(aval.shape)) };
+      const read = operands.map((operand, index) => ({ ...operand, data: from(operand, index) }));
+      applyOp(instruction.op, out, read, instruction.attrs);
+      return out.data;
+    };
+    const data = apply((operand) => operand.data);
+    const error = aval.dtype === "f32" || operands.some(({ error }) => error.some((e) => e > 0))
+      ? errorOf(instruction, operands, data, aval.dtype, apply)
+      : new Float64Array(data.length);
+    if (aval.dtype === "f32") {
+      data.forEach((x, i) => {
+        if (Math.abs(x) >= OVERFLOW) data[i] = Math.sign(x) * Infinity;
+        if (error[i] > 0) error[i] += TINY;
+      });
+    }
+    // Nothing is known of the error of an infinity or a NaN; it must be one.
+    data.forEach((x, i) => {
+      if (!Number.isFinite(x)) error[i] = 0;
+      else if (Number.isNaN(error[i])) error[i] = Infinity;
+    });
+    values[instruction.output] = { ...aval, data, error };
+  }
+  return program.outputs.map(({ value }) => values[value]);
+}
+
+type Operand = Value & Bounded;
+type Apply = (from: (operand: Operand, index: number) => Float64Array) => Float64Array;
+
+/** The operand that chooses among elements of the other, and must be exact. */
+const choosers: { readonly [N in OpName]?: number } = {
+  gather: 1,
+  scatterAdd: 1,
+  maxPoolGrad: 0,
+  maxPoolPick: 0,
+};
+
+function errorOf(
+  instruction: Instruction,
+  operands: readonly Operand[],
+  data: Float64Array,
+  dtype: DType,
+  apply: Apply,
+): Float64Array {
+  /** The op with the elements that do not choose replaced. */
+  const replaced = (f: (x: number, error: number) => number) =>
+    apply(({ data, error }, index) =>
+      index === choosers[instruction.op] ? data : data.map((x, i) => f(x, error[i]))
+    );
+  /** The farthest that the op gets from `data` when its operands move to ends of their intervals. */
+  const reach = (signs: readonly (readonly number[])[]) => {
+    const farthest = new Float64Array(data.length);
+    if (operands.every(({ error }) => error.every((e) => e === 0))) return farthest;
+    for (const sign of signs) {
+      const end = apply((operand, index) => operand.data.map((x, i) => x + sign[index] * operand.error[i]));
+      end.forEach((x, i) => farthest[i] = Math.max(farthest[i], Math.abs(x - data[i])));
+    }
+    return farthest;
+  };
+  switch (dependence[instruction.op]) {
+    case "exact":
+      return new Float64Array(data.length);
+    case "moves":
+      return replaced((_, error) => error);
+    case "monotone":
+      return reach([[1], [-1]]);
+    case "pointwise": {
+      const error = reach(CORNERS[operands.length]);
+      if (dtype !== "f32") return error;
+      const [x, y] = operands;
+      return error.map((e, i) => e + rounding(instruction, data[i], x?.data[i], y?.data[i]));
+    }
+    case "sums": {
+      if (instruction.op === "reduce" && instruction.attrs.fn !== "sum") return reach([[1], [-1]]);
+      const magnitude = replaced(Math.abs);
+      const widened = replaced((x, error) => Math.abs(x) + error);
+      const summands = replaced(() => 1);
+      // Sums run in any order: the error of a sum of n grows like √n in practice, and must not grow like n.
+      const relative = (n: number) =>
+        Math.min(1e-5, (4 + 2 * Math.sqrt(n) + positionError(instruction)) * EPS);
+      return data.map((_, i) => widened[i] - magnitude[i] + relative(summands[i]) * magnitude[i]);
+    }
+  }
+}
+
+/** Every choice of an end of each operand's interval, by the number of operands. */
+const CORNERS: readonly (readonly (readonly number[])[])[] = [0, 1, 2, 3].map((operands) =>
+  Array.from(
+    { length: 2 ** operands },
+    (_, bits) => Array.from({ length: operands }, (_, operand) => (bits >> operand) & 1 ? 1 : -1),
+  )
+);
+
+/** How far a resize's weights, computed in f32 from pixel positions, may be off, in units of 2⁻²⁴. */
+function positionError(instruction: Instruction): number {
+  return instruction.op === "resize" || instruction.op === "resizeGrad"
+    ? 4 * Math.max(instruction.attrs.height, instruction.attrs.width)
+    : 0;
+}

@@ -1,0 +1,41 @@
+import type { ReduceFn } from "../../../src/trace/ops.ts";
+import { type Case, opCase } from "../check.ts";
+import { aval, f32, type Random } from "../random.ts";
+
+const FNS: readonly ReduceFn[] = ["sum", "max", "min"];
+
+/** Every subset of four axes, every function, every number dtype. */
+export function reduceCases(random: Random): Case[] {
+  return Array.from({ length: 16 }, (_, subset) => {
+    const axes = random.shuffle([0, 1, 2, 3].filter((axis) => (subset >> axis) & 1));
+    return FNS.map((fn, i) => {
+      const dtype = (["f32", "i32", "u32"] as const)[(subset + i) % 3];
+      const operand = aval(dtype, random.shape(4, [1, 2, 3, 5, 8]));
+      return opCase("reduce", [operand], { fn, axes }, [random.elements(operand)]);
+    });
+  }).flat();
+}
+
+/**
+ * Reductions long enough that one thread adding up in f32 would be wrong, along the fast axis, the slow one, both and
+ * around a kept one. All summands are positive, so that nothing averages the error out.
+ */
+export function longReduceCases(random: Random): Case[] {
+  const layouts: [number[], number[]][] = [
+    [[100_003], [0]],
+    [[3, 40_000], [1]],
+    [[40_001, 3], [0]],
+    [[8192, 16], [0]],
+    [[350, 300], [0, 1]],
+    [[50, 17, 130], [0, 2]],
+    [[2, 33, 33, 64], [0, 1, 2]],
+    [[70_000, 2], [1]], // many short ones
+  ];
+  return layouts.flatMap(([shape, axes]) =>
+    FNS.map((fn) => {
+      const operand = f32(...shape);
+      const data = random.floats(shape.reduce((a, b) => a * b, 1), 0.1, 0.9);
+      return opCase("reduce", [operand], { fn, axes }, [data]);
+    })
+  );
+}

@@ -1,0 +1,80 @@
+import type { Backend, Opened } from "../../src/backends/backend.ts";
+import { skips } from "../gate.ts";
+import {
+  binaryCases,
+  castCases,
+  compareCases,
+  generatorCases,
+  selectCases,
+  unaryCases,
+} from "./cases/elementwise.ts";
+import { convCases, poolCases, resizeCases } from "./cases/images.ts";
+import {
+  broadcastCases,
+  concatCases,
+  padCases,
+  sliceCases,
+  transposeCases,
+  viewCases,
+} from "./cases/movement.ts";
+import { longReduceCases, reduceCases } from "./cases/reductions.ts";
+import { argmaxCases, gatherCases, matmulCases, scatterAddCases } from "./cases/rows.ts";
+import { type Case, checkCases } from "./check.ts";
+import { Random } from "./random.ts";
+import { unfusedPlan } from "./unfused.ts";
+
+/** The cases of every op, by what they are called in the test's name. */
+export const groups: Readonly<Record<string, (random: Random) => Case[]>> = {
+  "unary functions": unaryCases,
+  "binary functions": binaryCases,
+  "comparisons": compareCases,
+  "select": selectCases,
+  "cast": castCases,
+  "constants, indices and random bits": generatorCases,
+  "broadcast": broadcastCases,
+  "transpose": transposeCases,
+  "slice": sliceCases,
+  "views": viewCases,
+  "pad": padCases,
+  "concat": concatCases,
+  "reductions": reduceCases,
+  "long reductions": longReduceCases,
+  "argmax": argmaxCases,
+  "matmul": matmulCases,
+  "convolution and its gradients": convCases,
+  "pooling and its gradients": poolCases,
+  "resize and its gradient": resizeCases,
+  "gather": gatherCases,
+  "scatterAdd": scatterAddCases,
+};
+
+/** The seed of the random cases; `LOCALGRAD_SEED` draws others. */
+const seed = Number(Deno.env.get("LOCALGRAD_SEED") ?? 1);
+
+/** Registers the tests that every backend must pass: each op against the reference, within what f32 explains. */
+export async function opSuite(open: () => Promise<Opened>, name: string): Promise<void> {
+  const ignore = await skips(name, open);
+  for (const [group, cases] of Object.entries(groups)) {
+    Deno.test(
+      `${name}: ${group} as the reference computes them`,
+      { ignore },
+      () => withBackend(open, (backend) => checkCases(backend, cases(new Random(seed)), unfusedPlan)),
+    );
+  }
+}
+
+/** Opens a backend for one test, and sees that nothing is left on it. */
+export async function withBackend(
+  open: () => Promise<Opened>,
+  test: (backend: Backend) => Promise<void>,
+): Promise<void> {
+  const opened = await open();
+  if (!("backend" in opened)) throw new Error(opened.reason);
+  const { backend } = opened;
+  try {
+    await test(backend);
+  } finally {
+    await backend.close();
+  }
+  if (backend.liveBuffers !== 0) throw new Error(`${backend.liveBuffers} buffers are left after close()`);
+}
