@@ -4,7 +4,7 @@ import { type DType, hostArrays, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { runKernel } from "./kernel.ts";
-import { applyOp } from "./ops.ts";
+import { applyOp, type OpRules, opRules } from "./ops.ts";
 
 /** The reference backend's machine: no limits of its own, and nothing to be gained from padding. */
 export const referenceTarget: Target = {
@@ -48,7 +48,13 @@ export class ReferenceBackend implements Backend {
   readonly description = "plain loops in float64, one thread";
   readonly target: Target = referenceTarget;
   readonly #buffers = new Set<ReferenceBuffer>();
+  readonly #rules: OpRules;
   #arena = new Float64Array(0);
+
+  /** `rules` are for tests that need a backend with a fault. */
+  constructor(rules: OpRules = opRules) {
+    this.#rules = rules;
+  }
 
   get liveBuffers(): number {
     return this.#buffers.size + (this.#arena.length > 0 ? 1 : 0);
@@ -151,7 +157,7 @@ export class ReferenceBackend implements Backend {
       } else {
         const { op, inputs, output, attrs } = step.instruction;
         const value = (id: ValueId) => ({ ...plan.values[id], data: memory(id) });
-        applyOp(op, value(output), inputs.map(value), attrs);
+        applyOp(op, value(output), inputs.map(value), attrs, this.#rules);
       }
     }
     outputs.forEach((buffer, i) => buffer.dtype = plan.values[plan.outputs[i].value].dtype);

@@ -59,8 +59,11 @@ function eachRow(indices: Value, rows: number, visit: (row: number, position: nu
   }
 }
 
+/** What every op does. */
+export type OpRules = { readonly [N in OpName]: OpRule<N> };
+
 /** Every op, as plainly as it can be written. */
-export const opRules: { readonly [N in OpName]: OpRule<N> } = {
+export const opRules: OpRules = {
   unary(out, [x], { fn }) {
     const f = unary(fn, x.dtype);
     for (let i = 0; i < out.data.length; i++) out.data[i] = f(x.data[i]);
@@ -233,7 +236,15 @@ function walkFirst(x: Value, axis: number): number[] {
   return first;
 }
 
-/** Runs one op. The table's entry and the attributes belong to the same op, which the type system cannot see. */
-export function applyOp(op: OpName, out: Value, inputs: readonly Value[], attrs: OpAttrs[OpName]): void {
-  (opRules[op] as OpRule<OpName>)(out, inputs, attrs);
+/**
+ * Runs one op, by `rules`: its entry and the attributes belong to the same op, which the type system cannot see.
+ */
+export function applyOp(
+  op: OpName,
+  out: Value,
+  inputs: readonly Value[],
+  attrs: OpAttrs[OpName],
+  rules: OpRules = opRules,
+): void {
+  (rules[op] as OpRule<OpName>)(out, inputs, attrs);
 }
