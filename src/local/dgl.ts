@@ -1,0 +1,18 @@
+import { classified } from "./greedy.ts";
+import { type DglHead, dglHead } from "./heads.ts";
+import type { Method } from "./method.ts";
+
+/** Options of {@link dgl}. */
+export interface DglOptions {
+  /** The auxiliary network; default `mlp-sr`. See {@link dglHead}. */
+  head?: DglHead;
+}
+
+/** Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164): each module is judged by a small network. */
+export function dgl({ head = "mlp-sr" }: DglOptions = {}): Method {
+  return {
+    name: "dgl",
+    options: { head },
+    auxiliary: ({ features, model }) => classified(dglHead(head, features, model.classes)),
+  };
+}

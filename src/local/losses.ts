@@ -1,0 +1,72 @@
+import { customGradient } from "../autograd/grad.ts";
+import { LocalgradError } from "../errors.ts";
+import { formatAval } from "../trace/dtype.ts";
+import { iota, oneHot, where } from "../trace/functions.ts";
+import type { Tensor } from "../trace/tensor.ts";
+
+/**
+ * Cross-entropy of each row: −log softmax(logits)[label]. `logits` is `[batch, classes]`, `labels` i32 or u32 `[batch]`;
+ * gives `[batch]`.
+ */
+export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
+  if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0]) {
+    throw new LocalgradError(
+      `crossEntropy: needs logits [batch, classes] and labels [batch], got ${formatAval(logits)} and ` +
+        formatAval(labels),
+    );
+  }
+  // Softmax does not change when a constant is added to a row: without its largest, no exponential overflows.
+  const shifted = logits.sub(logits.max(1, { keepDims: true }).stopGradient());
+  const picked = shifted.mul(oneHot(labels, logits.shape[1])).sum(1);
+  return shifted.exp().sum(1).log().sub(picked);
+}
+
+/** Mean cross-entropy over the batch; see {@link crossEntropies}. */
+export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
+  return crossEntropies(logits, labels).mean();
+}
+
+/** How many rows of logits have their largest entry at the label, as f32. */
+export function correctCount(logits: Tensor, labels: Tensor): Tensor {
+  return logits.argmax(1).eq(labels.cast("i32")).cast("f32").sum();
+}
+
+/**
+ * Mean binary cross-entropy between sigmoid(logits) and targets in [0, 1], over all elements, without computing the
+ * sigmoid, whose logarithm would overflow: max(z, 0) − z·t + log(1 + e^−|z|).
+ */
+export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
+  // Differentiating the formula would take |z| and max(z, 0) through their kinks; the gradient is simply σ(z) − t.
+  const [losses] = customGradient([logits], (z) => ({
+    outputs: [z.maximum(0).sub(z.mul(targets)).add(z.abs().neg().exp().add(1).log())],
+    rule: ([ct]) => [ct?.mul(z.sigmoid().sub(targets))],
+  }));
+  return losses.mean();
+}
+
+/**
+ * Supervised contrastive loss (Khosla et al., 2020, arXiv 2004.11362, L_out): rows of `features` are normalised to unit
+ * length; each is pulled toward the rows of its class and away from the others. Mean over the rows that share their
+ * class with another.
+ */
+export function supervisedContrastive(features: Tensor, labels: Tensor, temperature: number = 0.07): Tensor {
+  if (!(temperature > 0)) {
+    throw new LocalgradError(`supervisedContrastive: the temperature must be above 0, not ${temperature}`);
+  }
+  const count = features.shape[0];
+  const lengths = features.square().sum(1, { keepDims: true }).maximum(1e-24).sqrt();
+  const unit = features.div(lengths);
+  const similarity = unit.matmul(unit, { transposeB: true }).div(temperature);
+  const square = [count, count];
+  const others = iota(square, 0).ne(iota(square, 1)).cast("f32");
+  const alike = labels.reshape(count, 1).broadcastTo(square).eq(labels.reshape(1, count).broadcastTo(square));
+  const positives = alike.cast("f32").mul(others);
+  // A row's own entry is its largest, 1 / temperature; taking that away keeps the exponentials in range.
+  const shifted = similarity.sub(1 / temperature);
+  const denominator = shifted.exp().mul(others).sum(1, { keepDims: true }).maximum(1e-30).log();
+  const logProbability = shifted.sub(denominator);
+  const partners = positives.sum(1);
+  const losses = logProbability.mul(positives).sum(1).neg().div(partners.maximum(1));
+  const anchors = partners.gt(0).cast("f32").sum().maximum(1);
+  return where(partners.gt(0), losses, 0).sum().div(anchors);
+}

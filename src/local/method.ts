@@ -1,0 +1,71 @@
+import type { Block, Model } from "../models/model.ts";
+import type { Initial } from "../nn/initial.ts";
+import type { Named } from "../nn/named.ts";
+import type { Shape } from "../trace/dtype.ts";
+import type { Tensor } from "../trace/tensor.ts";
+
+/** A batch as the training step sees it. */
+export interface Batch<T = Tensor> {
+  /** Normalised images `[batch, height, width, channels]`, f32: what the network takes. */
+  readonly x: T;
+  /** The class of each image: i32 or u32 `[batch]`. */
+  readonly labels: T;
+  /** The same images, augmented but not normalised, in [0, 1]: what a decoder reconstructs. */
+  readonly images: T;
+}
+
+/** A place between two modules, where a local loss is to be computed. */
+export interface Boundary {
+  /** Its place, from 0; it lies after the module of the same index. */
+  readonly index: number;
+  /** How many boundaries there are. */
+  readonly count: number;
+  /** How many modules were asked for; may be one more than there are, see `partition`. */
+  readonly requested: number;
+  /** The network. */
+  readonly model: Model;
+  /** The block that follows. */
+  readonly next: Block;
+  /** The features that the loss is computed from: `[height, width, channels]`. */
+  readonly features: Shape;
+  /** The method this one is wrapped in, if any, whose published settings may differ. */
+  readonly within?: "man";
+}
+
+/** What hangs on a boundary: an auxiliary network and a loss. */
+export interface Auxiliary {
+  /** What is trained with the module. */
+  readonly params: Named<Initial>;
+  /** What is carried along: running statistics, averages. */
+  readonly state: Named<Initial>;
+  /** The loss (a scalar) of features `h` `[batch, …features]`, and the state after it. Gradients flow to `params` and `h`. */
+  loss(
+    params: Named<Tensor>,
+    state: Named<Tensor>,
+    h: Tensor,
+    batch: Batch,
+  ): { loss: Tensor; state: Named<Tensor> };
+  /**
+   * The state after the module's backward pass, given the parameters of the block that follows as they were when the
+   * step began. Called before this module's update.
+   */
+  follow?(state: Named<Tensor>, next: Named<Tensor>): Named<Tensor>;
+}
+
+/**
+ * A way to train a network: what hangs on each boundary between its modules. The last module is trained by the
+ * network's own head and cross-entropy.
+ */
+export interface Method {
+  /** What to call it, such as `man+dgl`. */
+  readonly name: string;
+  /** What it was made with, as JSON. */
+  readonly options: { readonly [name: string]: unknown };
+  /** What hangs on a boundary. A method without it trains the network as one module, end to end. */
+  readonly auxiliary?: (boundary: Boundary) => Auxiliary;
+}
+
+/** Plain backpropagation through the whole network, whatever number of modules is asked for. */
+export function endToEnd(): Method {
+  return { name: "endToEnd", options: {} };
+}

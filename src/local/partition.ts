@@ -1,0 +1,161 @@
+import { LocalgradError } from "../errors.ts";
+import { type Block, layersOf, type Model } from "../models/model.ts";
+import { type Layer, sequential } from "../nn/layer.ts";
+import { publishedSplits } from "./published.ts";
+
+/** How to cut a network: into how many modules, or after which blocks. */
+export type Modules = number | { readonly after: readonly string[] };
+
+/** A stretch of the network that is trained on its own. */
+export interface Module {
+  /** Its place, from 0. */
+  readonly index: number;
+  /** Its first and last block, such as `layer1.0–layer1.2`. */
+  readonly name: string;
+  /** Its blocks. The stem belongs to the first module, the head to the last. */
+  readonly blocks: readonly Block[];
+  /** All of it as one layer. */
+  readonly layer: Layer;
+}
+
+/** A network cut into gradient-isolated modules. */
+export interface Partition {
+  /** The number that was asked for; the number of modules where boundaries were given. Schedules by stage use it. */
+  readonly requested: number;
+  /** The modules, in order. */
+  readonly modules: readonly Module[];
+  /** What it is, for people. */
+  readonly description: string;
+}
+
+/**
+ * Cuts a network into modules. A count that was published for this network gives the published split, which may have
+ * another number of modules: K = 16 of ResNet-32 is 15, because the papers count the stem as one. Any other count gives
+ * exactly that many modules, even by blocks.
+ *
+ * @example
+ * ```ts
+ * import { local, models } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { modules } = local.partition(models.resnet32({ classes: 10 }), { after: ["layer1.4", "layer2.4"] });
+ * assertEquals(modules.map((module) => module.blocks.length), [5, 5, 5]);
+ * ```
+ */
+export function partition(model: Model, modules: Modules): Partition {
+  checkModel(model);
+  if (typeof modules === "number") return byCount(model, modules);
+  if (typeof modules === "object" && modules !== null && Array.isArray(modules.after)) {
+    return byBoundaries(model, modules.after);
+  }
+  throw new LocalgradError(
+    `partition: modules is a count or { after: [block, …] }, not ${JSON.stringify(modules)}`,
+  );
+}
+
+/** The whole network as one module: end-to-end training. */
+export function whole(model: Model): Partition {
+  checkModel(model);
+  return cut(model, [model.blocks.length], 1, "end to end");
+}
+
+function byCount(model: Model, count: number): Partition {
+  const most = model.blocks.length;
+  if (!Number.isInteger(count) || count < 1) {
+    throw new LocalgradError(
+      `partition: the number of modules must be a whole number of at least 1, not ${count}`,
+    );
+  }
+  const published = publishedSplits[model.name]?.[count];
+  if (published !== undefined) {
+    const ends = endsAfter(model, published);
+    const described = ends.length === count
+      ? `the published split of ${model.name} for K = ${count}`
+      : `the published split of ${model.name} for K = ${count}, which counts the stem as a module of its own`;
+    return cut(model, ends, count, described);
+  }
+  if (count > most) {
+    throw new LocalgradError(
+      `partition: ${model.name} has ${most} blocks and cannot be cut into ${count} modules; ask for at most ${most}`,
+    );
+  }
+  const ends = Array.from({ length: count }, (_, i) => Math.floor((i + 1) * most / count));
+  return cut(model, ends, count, count === 1 ? "end to end" : "even by blocks");
+}
+
+function byBoundaries(model: Model, after: readonly string[]): Partition {
+  const ends = endsAfter(model, after);
+  return cut(model, ends, ends.length, after.length === 0 ? "end to end" : `cut after ${after.join(", ")}`);
+}
+
+/** The number of blocks before each boundary, and before the end; refuses boundaries that cannot be. */
+function endsAfter(model: Model, after: readonly string[]): number[] {
+  const names = model.blocks.map((block) => block.name);
+  const ends: number[] = [];
+  for (const name of after) {
+    const index = names.indexOf(name);
+    if (index < 0) {
+      throw new LocalgradError(
+        `partition: ${model.name} has no block ${JSON.stringify(name)}; its blocks are ${listed(names)}`,
+      );
+    }
+    if (index === names.length - 1) {
+      throw new LocalgradError(
+        `partition: ${name} is the last block, where the network ends anyway; leave it out`,
+      );
+    }
+    if (ends.length > 0 && index + 1 <= ends[ends.length - 1]) {
+      throw new LocalgradError(
+        `partition: boundaries must follow the order of the network, each once; ${name} does not come after ` +
+          names[ends[ends.length - 1] - 1],
+      );
+    }
+    ends.push(index + 1);
+  }
+  return [...ends, names.length];
+}
+
+function listed(names: readonly string[]): string {
+  return names.length <= 12 ? names.join(", ") : `${names.slice(0, 3).join(", ")}, … ${names.at(-1)}`;
+}
+
+function cut(model: Model, ends: readonly number[], requested: number, how: string): Partition {
+  const modules = ends.map((end, index): Module => {
+    const blocks = model.blocks.slice(index === 0 ? 0 : ends[index - 1], end);
+    const [first, last] = [blocks[0].name, blocks[blocks.length - 1].name];
+    return {
+      index,
+      name: first === last ? first : `${first}–${last}`,
+      blocks,
+      layer: sequential({
+        ...(index === 0 ? model.stem : {}),
+        ...layersOf(blocks),
+        ...(index === ends.length - 1 ? model.head : {}),
+      }),
+    };
+  });
+  const count = modules.length === 1 ? "1 module" : `${modules.length} gradient-isolated modules`;
+  return { requested, modules, description: `${count} (${how})` };
+}
+
+function checkModel(model: Model): void {
+  if (model.blocks.length === 0) {
+    throw new LocalgradError(`partition: ${model.name} has no blocks; a model needs at least one`);
+  }
+  const blocks = model.blocks.map((block) => block.name);
+  const names = [...Object.keys(model.stem), ...blocks, ...Object.keys(model.head)];
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new LocalgradError(
+      `partition: ${model.name} has two parts named ${JSON.stringify(twice)}; rename one`,
+    );
+  }
+  const taken = names.find((name) => name.split(".")[0] === "local");
+  if (taken !== undefined) {
+    throw new LocalgradError(
+      `partition: ${model.name} has a part named ${
+        JSON.stringify(taken)
+      }; "local" is where auxiliary networks are kept`,
+    );
+  }
+}

@@ -1,0 +1,216 @@
+import { vjp } from "../autograd/grad.ts";
+import { LocalgradError } from "../errors.ts";
+import type { Model } from "../models/model.ts";
+import type { Initial } from "../nn/initial.ts";
+import { shapeAfter } from "../nn/layer.ts";
+import { descend, merge, type Named, nest, select } from "../nn/named.ts";
+import type { Optimizer, Scalars, Slots } from "../optim/optimizer.ts";
+import { full, stack } from "../trace/functions.ts";
+import type { Operand, Tensor } from "../trace/tensor.ts";
+import { scope } from "../trace/trace.ts";
+import { correctCount, crossEntropy } from "./losses.ts";
+import type { Auxiliary, Batch, Method } from "./method.ts";
+import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
+
+/** All that training changes. Trees by PyTorch's names; what hangs on boundary i is under `local.i`. */
+export interface TrainState<T> {
+  /** What is trained: the network and the auxiliary networks. */
+  readonly params: Named<T>;
+  /** What is carried along: running statistics and averages. */
+  readonly state: Named<T>;
+  /** The optimizer's slots, each a tree like `params`. */
+  readonly optimizer: Named<T>;
+}
+
+/** A module with what hangs on the boundary behind it; the last has nothing there, being judged by the network's head. */
+export interface LocalModule extends Module {
+  /** The auxiliary network and loss. */
+  readonly auxiliary?: Auxiliary;
+  /** The place in the network's parameters of the block behind the boundary. */
+  readonly next?: string;
+  /** What its update changes: its own parameters and its auxiliary network's, by their names. */
+  readonly params: Named<Initial>;
+  /** What goes with those. */
+  readonly state: Named<Initial>;
+}
+
+/** A network, cut and equipped by a method, with an optimizer: all that a training step is made of. */
+export interface Setup {
+  /** The network. */
+  readonly model: Model;
+  /** What trains it. */
+  readonly method: Method;
+  /** What moves its parameters. */
+  readonly optimizer: Optimizer;
+  /** How it is cut. */
+  readonly partition: Partition;
+  /** Its modules, equipped. */
+  readonly modules: readonly LocalModule[];
+  /** How everything starts. */
+  readonly initial: TrainState<Initial>;
+}
+
+/** What to train, and how. */
+export interface SetupOptions {
+  /** The network. */
+  model: Model;
+  /** How to cut it; default 1, which is end to end. */
+  modules?: Modules;
+  /** What trains the modules. */
+  method: Method;
+  /** What moves the parameters. */
+  optimizer: Optimizer;
+}
+
+/** Cuts a network and equips its boundaries; refuses what the method cannot do. Nothing is allocated. */
+export function setup({ model, modules = 1, method, optimizer }: SetupOptions): Setup {
+  const cut = partition(model, modules);
+  const partitioned = method.auxiliary === undefined ? whole(model) : cut;
+  const equipped = equip(model, partitioned, method);
+  const params = merge(...equipped.map((module) => module.params));
+  const state = merge(...equipped.map((module) => module.state));
+  return {
+    model,
+    method,
+    optimizer,
+    partition: partitioned,
+    modules: equipped,
+    initial: { params, state, optimizer: optimizer.slots(params) as Named<Initial> },
+  };
+}
+
+function equip(model: Model, { requested, modules }: Partition, method: Method): LocalModule[] {
+  let features: readonly number[] = [model.input.height, model.input.width, model.input.channels];
+  return modules.map((module, index): LocalModule => {
+    features = shapeAfter(module.layer, features);
+    const { params, state } = module.layer;
+    if (index === modules.length - 1) {
+      if (features.length !== 1 || features[0] !== model.classes) {
+        throw new LocalgradError(
+          `${model.name}: its head gives [${features.join(",")}] for each image, not ${model.classes} logits`,
+        );
+      }
+      return { ...module, params, state };
+    }
+    const next = modules[index + 1].blocks[0];
+    const auxiliary = method.auxiliary!({
+      index,
+      count: modules.length - 1,
+      requested,
+      model,
+      next,
+      features,
+    });
+    return {
+      ...module,
+      auxiliary,
+      next: next.name,
+      params: merge(params, nest(`local.${index}`, auxiliary.params)),
+      state: merge(state, nest(`local.${index}`, auxiliary.state)),
+    };
+  });
+}
+
+/** What a training step gives. */
+export interface StepResult {
+  /** The state after it. */
+  readonly train: TrainState<Tensor>;
+  /** The loss of each module: f32 `[modules]`. */
+  readonly losses: Tensor;
+  /** How many images the network's own head classified correctly: f32 scalar. */
+  readonly correct: Tensor;
+}
+
+/**
+ * One training step, within a traced function. Module by module: forward to the local loss, backward, what the method
+ * does after it (averages), update; then the next module's forward, from features through which no gradient flows. In
+ * this order a module's activations are dead before the next module's are made.
+ */
+export function trainStep(
+  { modules, optimizer }: Setup,
+  train: TrainState<Tensor>,
+  batch: Batch,
+  scalars: Scalars<Operand>,
+): StepResult {
+  const losses: Tensor[] = [];
+  const after: TrainState<Tensor>[] = [];
+  let h = batch.x;
+  let correct: Tensor | undefined;
+  for (const module of modules) {
+    scope(`module ${module.index + 1}`, () => {
+      const params = select(train.params, module.params);
+      const state = select(train.state, module.state);
+      const run = forward(module, params, state, h, batch);
+      const [gradients] = scope("backward", () => run.pullback(full([], 1)));
+      const kept = scope("follow", () => follow(module, run.state, train.params));
+      after.push(scope("update", () => update(optimizer, module, train, params, gradients, kept, scalars)));
+      losses.push(run.loss);
+      h = run.h.stopGradient();
+      if (module.auxiliary === undefined) correct = correctCount(run.h, batch.labels);
+    });
+  }
+  const joined = (part: keyof TrainState<Tensor>) =>
+    select(merge(...after.map((each) => each[part])), train[part]);
+  return {
+    train: { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") },
+    losses: stack(losses),
+    correct: correct!,
+  };
+}
+
+/** A module's forward pass to its loss, with the way back. */
+function forward(
+  module: LocalModule,
+  params: Named<Tensor>,
+  state: Named<Tensor>,
+  input: Tensor,
+  batch: Batch,
+) {
+  let h!: Tensor;
+  let after!: Named<Tensor>;
+  const [loss, pullback] = scope("forward", () =>
+    vjp((params: Named<Tensor>) => {
+      const own = module.layer.apply(params, state, input, "train");
+      h = own.y;
+      if (module.auxiliary === undefined) {
+        after = own.state;
+        return crossEntropy(h, batch.labels);
+      }
+      const place = `local.${module.index}`;
+      const local = scope("auxiliary", () =>
+        module.auxiliary!.loss(descend(params, place), descend(state, place), h, batch));
+      after = merge(own.state, nest(place, local.state));
+      return local.loss;
+    }, params));
+  return { h, state: after, loss, pullback };
+}
+
+function follow(module: LocalModule, state: Named<Tensor>, params: Named<Tensor>): Named<Tensor> {
+  const { auxiliary, next } = module;
+  if (auxiliary?.follow === undefined) return state;
+  const place = `local.${module.index}`;
+  const followed = auxiliary.follow(descend(state, place), descend(params, next!));
+  return { ...state, local: { [module.index]: followed } };
+}
+
+function update(
+  optimizer: Optimizer,
+  module: LocalModule,
+  train: TrainState<Tensor>,
+  params: Named<Tensor>,
+  gradients: Named<Tensor>,
+  state: Named<Tensor>,
+  scalars: Scalars<Operand>,
+): TrainState<Tensor> {
+  const slots = Object.fromEntries(
+    Object.entries(train.optimizer).map((
+      [slot, tree],
+    ) => [slot, select(tree as Named<Tensor>, module.params)]),
+  );
+  const moved = optimizer.update(params, gradients, slots, scalars);
+  return {
+    params: moved.params as Named<Tensor>,
+    state,
+    optimizer: moved.slots as Slots<Tensor> as Named<Tensor>,
+  };
+}
