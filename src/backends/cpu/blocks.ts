@@ -1,6 +1,6 @@
 import { type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
-import { LANES, WORD } from "./tile.ts";
+import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
 /** Copies `count` words, vectors first. */
 export function copyWords(f: FunctionBuilder, source: I32, target: I32, count: I32): void {
@@ -30,4 +30,48 @@ export function transposeSquare(f: FunctionBuilder, rows: readonly V128[]): Loca
   const high = (x: V128, y: V128) => f.local("v128", v128.shuffle(x, y, words(2, 6, 3, 7)));
   const [ac0, ac1, bd0, bd1] = [low(a, c), high(a, c), low(b, d), high(b, d)];
   return [low(ac0, bd0), high(ac0, bd0), low(ac1, bd1), high(ac1, bd1)];
+}
+
+/**
+ * Packs up to eight rows of a matrix, each `pitch` elements apart, into a panel `[depth][8]` whose column c is row c.
+ * Columns from `width` on are left as they were.
+ */
+export function packTransposed(
+  f: FunctionBuilder,
+  matrix: I32,
+  pitch: number,
+  panel: I32,
+  depth: I32,
+  width: I32,
+): void {
+  const source = f.int(matrix);
+  const target = f.int(panel);
+  const rowBytes = pitch * WORD;
+  const panelRow = TILE_COLUMNS * WORD;
+  const end = f.int(i32.add(target, i32.mul(depth, panelRow)));
+  f.if(i32.eq(width, TILE_COLUMNS), () => {
+    const blocked = f.int(i32.add(target, i32.mul(i32.and(depth, -LANES), panelRow)));
+    f.while(i32.ltU(target, blocked), () => {
+      for (let half = 0; half < TILE_COLUMNS; half += LANES) {
+        const rows = Array.from({ length: LANES }, (_, r) => v128.load(source, (half + r) * rowBytes));
+        transposeSquare(f, rows).forEach((vector, r) =>
+          f.do(v128.store(target, vector, r * panelRow + half * WORD))
+        );
+      }
+      f.increment(source, LANES * WORD);
+      f.increment(target, LANES * panelRow);
+    });
+  });
+  // What is left: rows beyond a multiple of four, or all of a narrow panel.
+  const column = f.int(0);
+  const columns = f.int(width);
+  f.while(i32.ltU(target, end), () => {
+    f.for(column, 0, columns, 1, () =>
+      f.do(i32.store(
+        i32.add(target, i32.mul(column, WORD)),
+        i32.load(i32.add(source, i32.mul(column, rowBytes))),
+      )));
+    f.increment(source, WORD);
+    f.increment(target, panelRow);
+  });
 }

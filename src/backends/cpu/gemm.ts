@@ -1,8 +1,8 @@
 import { f32x4, type I32, i32, type Int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import type { Launch, Lowered, Operand, Routine, RoutineContext } from "./routine.ts";
-import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
-import { copyWords, transposeSquare } from "./blocks.ts";
+import { accumulate, newTile, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
+import { copyWords, packTransposed } from "./blocks.ts";
 import { sumChunks } from "./sum_chunks.ts";
 
 /** A product of matrices, or of each pair of two batches of them. */
@@ -153,11 +153,11 @@ function packPanels(
   const source = f.int(0);
   const target = f.int(0);
   f.for(j, 0, columnCount, TILE_COLUMNS, () => {
-    f.set(target, panel);
-    const end = f.int(i32.add(panel, i32.mul(taken, TILE_COLUMNS * WORD)));
     const wide = i32.geS(i32.sub(columnCount, j), TILE_COLUMNS);
     const firstColumn = i32.add(column, j);
     if (!transposeB) {
+      f.set(target, panel);
+      const end = f.int(i32.add(panel, i32.mul(taken, TILE_COLUMNS * WORD)));
       f.set(source, i32.add(b, i32.mul(i32.add(i32.mul(position, n), firstColumn), WORD)));
       f.if(wide, () => {
         f.while(i32.ltU(target, end), () => {
@@ -174,35 +174,14 @@ function packPanels(
         });
       });
     } else {
-      f.set(source, i32.add(b, i32.mul(i32.add(i32.mul(firstColumn, k), position), WORD)));
-      f.if(wide, () => {
-        const blocked = f.int(i32.add(panel, i32.mul(i32.and(taken, -LANES), TILE_COLUMNS * WORD)));
-        f.while(i32.ltU(target, blocked), () => {
-          for (let half = 0; half < TILE_VECTORS; half++) {
-            const squares = Array.from(
-              { length: LANES },
-              (_, r) => v128.load(source, (half * LANES + r) * k * WORD),
-            );
-            transposeSquare(f, squares).forEach((vector, r) =>
-              f.do(v128.store(target, vector, r * TILE_COLUMNS * WORD + half * 16))
-            );
-          }
-          f.increment(source, LANES * WORD);
-          f.increment(target, LANES * TILE_COLUMNS * WORD);
-        });
-      });
-      // What is left: columns of the last panel, and rows beyond a multiple of four.
-      const width = f.int(i32.min(i32.sub(columnCount, j), TILE_COLUMNS));
-      const c = f.int(0);
-      f.while(i32.ltU(target, end), () => {
-        f.for(c, 0, width, 1, () =>
-          f.do(i32.store(
-            i32.add(target, i32.mul(c, WORD)),
-            i32.load(i32.add(source, i32.mul(c, k * WORD))),
-          )));
-        f.increment(source, WORD);
-        f.increment(target, TILE_COLUMNS * WORD);
-      });
+      packTransposed(
+        f,
+        i32.add(b, i32.mul(i32.add(i32.mul(firstColumn, k), position), WORD)),
+        k,
+        panel,
+        taken,
+        i32.min(i32.sub(columnCount, j), TILE_COLUMNS),
+      );
     }
     f.increment(panel, panelBytes);
   });

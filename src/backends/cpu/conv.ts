@@ -1,0 +1,96 @@
+import type { ConvAttrs } from "../../trace/ops.ts";
+import type { Shape } from "../../trace/dtype.ts";
+import { sizeOf } from "../../trace/dtype.ts";
+import { forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
+import { filterGrad as correlationFilterGrad } from "./conv_filter_grad.ts";
+import { correlate } from "./correlate.ts";
+import { matrixProduct } from "./gemm.ts";
+import { packedBytes, packForward, packInputGrad } from "./pack_filter.ts";
+import type { Lowered, Operand } from "./routine.ts";
+
+/** Whether a convolution is a product of matrices: one pixel wide and high, nothing skipped or padded. */
+export function isPointwise(filter: Shape, { strides, padding, groups }: ConvAttrs): boolean {
+  return filter[1] === 1 && filter[2] === 1 && groups === 1 && strides[0] === 1 && strides[1] === 1 &&
+    padding.flat().every((pixels) => pixels === 0);
+}
+
+/** Shapes of a convolution: image, filter and result. */
+export interface ConvShapes {
+  readonly image: Shape;
+  readonly filter: Shape;
+  readonly y: Shape;
+}
+
+const WORKSPACE: Operand = { workspace: 0 };
+
+/** `y = conv(image, filter)`. */
+export function forward(
+  shapes: ConvShapes,
+  attrs: ConvAttrs,
+  image: Operand,
+  filter: Operand,
+  y: Operand,
+): Lowered {
+  if (sizeOf(shapes.y) === 0) return { launches: [], workspace: 0 };
+  if (isPointwise(shapes.filter, attrs)) {
+    const [k, , , c] = shapes.filter;
+    const pixels = sizeOf(shapes.y) / k;
+    const product = { batch: 1, m: pixels, n: k, k: c, transposeA: false, transposeB: true };
+    return matrixProduct(product, image, filter, y);
+  }
+  const correlation = forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs);
+  return {
+    launches: [
+      packForward(correlation, filter, WORKSPACE),
+      { routine: correlate(correlation), operands: [image, WORKSPACE, y] },
+    ],
+    workspace: packedBytes(correlation),
+  };
+}
+
+/** `dx = convInputGrad(dy, filter)`. */
+export function inputGrad(
+  shapes: ConvShapes,
+  attrs: ConvAttrs,
+  dy: Operand,
+  filter: Operand,
+  dx: Operand,
+): Lowered {
+  if (sizeOf(shapes.image) === 0) return { launches: [], workspace: 0 };
+  if (isPointwise(shapes.filter, attrs)) {
+    const [k, , , c] = shapes.filter;
+    const pixels = sizeOf(shapes.y) / k;
+    const product = { batch: 1, m: pixels, n: c, k, transposeA: false, transposeB: false };
+    return matrixProduct(product, dy, filter, dx);
+  }
+  const correlation = inputGradCorrelation(shapes.y, shapes.filter, shapes.image, attrs);
+  return {
+    launches: [
+      packInputGrad(correlation, shapes.filter[1], shapes.filter[2], filter, WORKSPACE),
+      { routine: correlate(correlation), operands: [dy, WORKSPACE, dx] },
+    ],
+    workspace: packedBytes(correlation),
+  };
+}
+
+/** `dw = convFilterGrad(image, dy)`. */
+export function filterGrad(
+  shapes: ConvShapes,
+  attrs: ConvAttrs,
+  image: Operand,
+  dy: Operand,
+  dw: Operand,
+): Lowered {
+  if (sizeOf(shapes.filter) === 0) return { launches: [], workspace: 0 };
+  if (isPointwise(shapes.filter, attrs)) {
+    const [m, , , n] = shapes.filter;
+    const product = { batch: 1, m, n, k: sizeOf(shapes.y) / m, transposeA: true, transposeB: false };
+    return matrixProduct(product, dy, image, dw);
+  }
+  return correlationFilterGrad(
+    forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs),
+    image,
+    dy,
+    dw,
+  );
+}

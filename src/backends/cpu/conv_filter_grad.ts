@@ -1,0 +1,280 @@
+import { f32x4, i32, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { transposeSquare } from "./blocks.ts";
+import { type Correlation, sourceRange } from "./conv_geometry.ts";
+import type { Launch, Lowered, Operand, Routine } from "./routine.ts";
+import { copyWindow, type Window, windowBytes } from "./rows.ts";
+import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, WORD } from "./tile.ts";
+
+/** A band's image rows, together with its dy rows, should stay in the first cache. */
+const BAND_BYTES = 24 * 1024;
+/** Partial gradients made side by side, at most. */
+const MOST_CHUNKS = 16;
+/** Partial gradients may take this much workspace together; large filters are divided by output channel instead. */
+const WORKSPACE_BYTES = 4 * 2 ** 20;
+
+/** How the sum over all pixels is cut: a chunk is a run of units, a unit a band of rows of one image. */
+interface Cut {
+  readonly bandRows: number;
+  readonly bands: number;
+  readonly chunks: number;
+  readonly chunkUnits: number;
+  /** Blocks of eight output channels in a group, and how many of them a task takes. */
+  readonly blocks: number;
+  readonly taskBlocks: number;
+  readonly window: Window;
+  readonly copied: boolean;
+  /** Filter elements for one output channel. */
+  readonly depth: number;
+  /** Words of one partial gradient: `[group][block][depth][8]`. */
+  readonly partialWords: number;
+}
+
+function cut({ images, groups, source, target, phases: [{ row, column }] }: Correlation): Cut {
+  const [firstColumn, lastColumn] = sourceRange([column], ({ count }) => count);
+  const windowOf = (bandRows: number): Window => {
+    const [first, last] = sourceRange([row], () => bandRows);
+    return { image: source, rows: last - first + 1, firstColumn, columns: lastColumn - firstColumn + 1 };
+  };
+  let bands = 1;
+  while (
+    Math.ceil(row.count / bands) > 4 && windowBytes(windowOf(Math.ceil(row.count / bands))) > BAND_BYTES
+  ) bands++;
+  const bandRows = Math.ceil(row.count / bands);
+  bands = Math.ceil(row.count / bandRows);
+  const blocks = Math.ceil(target[2] / groups / TILE_COLUMNS);
+  const depth = row.taps * column.taps * (source[2] / groups);
+  const partialWords = groups * blocks * depth * TILE_COLUMNS;
+  const units = images * bands;
+  const affordable = Math.max(1, Math.floor(WORKSPACE_BYTES / (partialWords * WORD)));
+  const chunkUnits = Math.ceil(units / Math.min(MOST_CHUNKS, affordable, units));
+  const chunks = Math.ceil(units / chunkUnits);
+  const [firstRow, lastRow] = sourceRange([row], ({ count }) => count);
+  return {
+    bandRows,
+    bands,
+    chunks,
+    chunkUnits,
+    blocks,
+    taskBlocks: Math.ceil(blocks / Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks))),
+    window: windowOf(bandRows),
+    copied: firstRow < 0 || firstColumn < 0 || lastRow >= source[0] || lastColumn >= source[1],
+    depth,
+    partialWords,
+  };
+}
+
+/** `dw = convFilterGrad(image, dy)`, where `correlation` is the forward convolution's. */
+export function filterGrad(correlation: Correlation, image: Operand, dy: Operand, dw: Operand): Lowered {
+  const plan = cut(correlation);
+  const partial: Operand = { workspace: 0 };
+  return {
+    launches: [
+      { routine: partialGradients(correlation, plan), operands: [image, dy, partial] },
+      sumGradients(correlation, plan, partial, dw),
+    ],
+    workspace: plan.chunks * plan.partialWords * WORD,
+  };
+}
+
+function partialGradients(correlation: Correlation, plan: Cut): Routine {
+  const { images, groups, source, target, phases: [{ row }] } = correlation;
+  const { bandRows, bands, chunks, chunkUnits, blocks, taskBlocks, window, copied, partialWords } = plan;
+  const divisions = Math.ceil(blocks / taskBlocks);
+  const [height, width, channels] = source;
+  return {
+    key: `filterGrad ${JSON.stringify(correlation)}`,
+    tasks: chunks * divisions,
+    operands: 3,
+    scratch: copied ? windowBytes(window) + 64 : 0,
+    build({ f, operands: [imageAddress, dyAddress, partialAddress], task, scratch }) {
+      const chunk = f.int(i32.divU(task, divisions));
+      const firstBlock = f.int(i32.mul(i32.remU(task, divisions), taskBlocks));
+      const endBlock = f.int(i32.min(i32.add(firstBlock, taskBlocks), blocks));
+      const unit = f.int(i32.mul(chunk, chunkUnits));
+      const endUnit = f.int(i32.min(i32.add(unit, chunkUnits), images * bands));
+      f.increment(partialAddress, i32.mul(chunk, partialWords * WORD));
+      clearBlocks(f, plan, groups, partialAddress, firstBlock, endBlock);
+      f.while(i32.ltU(unit, endUnit), () => {
+        const imageIndex = f.int(i32.divU(unit, bands));
+        const firstRow = f.int(i32.mul(i32.remU(unit, bands), bandRows));
+        const rows = f.int(i32.min(bandRows, i32.sub(row.count, firstRow)));
+        const firstSource = f.int(i32.add(i32.mul(firstRow, row.sourceStep), row.sourceStart));
+        const pixels = f.int(i32.add(imageAddress, i32.mul(imageIndex, height * width * channels * WORD)));
+        if (copied) {
+          copyWindow(f, window, pixels, firstSource, scratch);
+          f.set(pixels, scratch);
+        } else {
+          const firstPixel = i32.add(i32.mul(firstSource, width), window.firstColumn);
+          f.increment(pixels, i32.mul(firstPixel, channels * WORD));
+        }
+        const firstTarget = i32.add(i32.mul(imageIndex, target[0]), firstRow);
+        const gradient = f.int(i32.add(dyAddress, i32.mul(firstTarget, target[1] * target[2] * WORD)));
+        addUnit(f, correlation, plan, {
+          pixels,
+          gradient,
+          rows,
+          partial: partialAddress,
+          firstBlock,
+          endBlock,
+        });
+        f.increment(unit, 1);
+      });
+    },
+  };
+}
+
+function clearBlocks(
+  f: FunctionBuilder,
+  { blocks, depth }: Cut,
+  groups: number,
+  partial: Local<"i32">,
+  firstBlock: Local<"i32">,
+  endBlock: Local<"i32">,
+): void {
+  const panelBytes = depth * TILE_COLUMNS * WORD;
+  const [group, at] = [f.int(0), f.int(0)];
+  f.for(group, 0, groups, 1, () => {
+    const panels = f.int(i32.add(partial, i32.mul(group, blocks * panelBytes)));
+    f.set(at, i32.add(panels, i32.mul(firstBlock, panelBytes)));
+    const end = f.int(i32.add(panels, i32.mul(endBlock, panelBytes)));
+    f.while(i32.ltU(at, end), () => {
+      f.do(v128.store(at, f32x4.constant(0)));
+      f.increment(at, 16);
+    });
+  });
+}
+
+/** Addresses of one unit. */
+interface Unit {
+  /** The image's pixels under the first tap of the unit's first dy pixel. */
+  readonly pixels: Local<"i32">;
+  /** The unit's first dy pixel. */
+  readonly gradient: Local<"i32">;
+  /** Rows of dy. */
+  readonly rows: Local<"i32">;
+  readonly partial: Local<"i32">;
+  readonly firstBlock: Local<"i32">;
+  readonly endBlock: Local<"i32">;
+}
+
+/** Adds a unit's products to a partial gradient, one register tile of six filter elements × eight channels at a time. */
+function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: Unit): void {
+  const { groups, source, target, phases: [{ row, column }] } = correlation;
+  const { blocks, depth } = plan;
+  const channels = source[2];
+  const groupChannels = channels / groups;
+  const groupColumns = target[2] / groups;
+  const pitch = (plan.copied ? plan.window.columns : source[1]) * channels * WORD;
+  // Channels of neighbouring taps lie one after another in a row: one run of filter elements.
+  const merged = column.taps === 1 || (groups === 1 && column.tapStep === 1);
+  const run = merged ? column.taps * groupChannels : groupChannels;
+  const runs = merged ? 1 : column.taps;
+  const [group, block, r, s, j, i, a, b, rowA, rowB] = new Array<number>(10).fill(0).map((value) =>
+    f.int(value)
+  );
+  const sum = f.int(0);
+  const tileOf = (elements: number, columns: number) => {
+    const tile = newTile(f, elements, Math.ceil(columns / LANES));
+    tile.forEach((vectors, e) =>
+      vectors.forEach((x, v) => f.set(x, v128.load(sum, e * TILE_COLUMNS * WORD + v * 16)))
+    );
+    f.set(rowA, a);
+    f.set(rowB, b);
+    const [pixelA, pixelB] = [f.int(0), f.int(0)];
+    f.for(i, 0, unit.rows, 1, () => {
+      f.set(pixelA, rowA);
+      f.set(pixelB, rowB);
+      accumulate(f, tile, {
+        a: pixelA,
+        aRows: tile.map((_, e) => e * WORD),
+        aStep: column.sourceStep * channels * WORD,
+        b: pixelB,
+        bStep: target[2] * WORD,
+        count: column.count,
+      });
+      f.increment(rowA, row.sourceStep * pitch);
+      f.increment(rowB, target[1] * target[2] * WORD);
+    });
+    tile.forEach((vectors, e) =>
+      vectors.forEach((x, v) => f.do(v128.store(sum, x, e * TILE_COLUMNS * WORD + v * 16)))
+    );
+    f.increment(sum, elements * TILE_COLUMNS * WORD);
+    f.increment(a, elements * WORD);
+  };
+  const blockOf = (columns: number) => {
+    f.for(r, 0, row.taps, 1, () => {
+      f.for(s, 0, runs, 1, () => {
+        const offset = i32.add(i32.mul(r, row.tapStep * pitch), i32.mul(s, column.tapStep * channels * WORD));
+        f.set(a, i32.add(i32.add(unit.pixels, offset), i32.mul(group, groupChannels * WORD)));
+        f.for(j, 0, Math.floor(run / TILE_ROWS), 1, () => tileOf(TILE_ROWS, columns));
+        if (run % TILE_ROWS > 0) tileOf(run % TILE_ROWS, columns);
+      });
+    });
+  };
+  const last = (groupColumns - 1) % TILE_COLUMNS + 1;
+  f.for(group, 0, groups, 1, () => {
+    f.for(block, unit.firstBlock, unit.endBlock, 1, () => {
+      const panel = i32.add(i32.mul(group, blocks), block);
+      f.set(sum, i32.add(unit.partial, i32.mul(panel, depth * TILE_COLUMNS * WORD)));
+      const column0 = i32.add(i32.mul(group, groupColumns), i32.mul(block, TILE_COLUMNS));
+      f.set(b, i32.add(unit.gradient, i32.mul(column0, WORD)));
+      if (last > LANES) blockOf(TILE_COLUMNS);
+      else if (blocks === 1) blockOf(last);
+      else f.if(i32.eq(block, blocks - 1), () => blockOf(last), () => blockOf(TILE_COLUMNS));
+    });
+  });
+}
+
+/** Adds partial gradients in order and turns panels `[depth][8]` into rows of the KRSC filter. */
+function sumGradients(correlation: Correlation, plan: Cut, partial: Operand, dw: Operand): Launch {
+  const { groups, target } = correlation;
+  const { chunks, blocks, depth, partialWords } = plan;
+  const groupColumns = target[2] / groups;
+  return {
+    operands: [partial, dw],
+    routine: {
+      key: `sumGradients ${[groups, groupColumns, chunks, depth].join()}`,
+      tasks: groups * blocks,
+      operands: 2,
+      scratch: 0,
+      build({ f, operands: [from, to], task }) {
+        const column = f.int(i32.mul(i32.remU(task, blocks), TILE_COLUMNS));
+        const row = f.int(i32.add(i32.mul(i32.divU(task, blocks), groupColumns), column));
+        const width = f.int(i32.min(TILE_COLUMNS, i32.sub(groupColumns, column)));
+        f.increment(from, i32.mul(task, depth * TILE_COLUMNS * WORD));
+        f.increment(to, i32.mul(row, depth * WORD));
+        const [half, element, chunk, at, out] = [0, 0, 0, 0, 0].map((value) => f.int(value));
+        /** Sums of `count` successive filter elements, four output channels each. */
+        const sums = (count: number) => {
+          const vectors = Array.from({ length: count }, () => f.local("v128"));
+          f.set(at, i32.add(i32.add(from, i32.mul(element, TILE_COLUMNS * WORD)), i32.mul(half, WORD)));
+          vectors.forEach((x, e) => f.set(x, v128.load(at, e * TILE_COLUMNS * WORD)));
+          f.for(chunk, 1, chunks, 1, () => {
+            f.increment(at, partialWords * WORD);
+            vectors.forEach((x, e) => f.set(x, f32x4.add(x, v128.load(at, e * TILE_COLUMNS * WORD))));
+          });
+          f.set(out, i32.add(to, i32.mul(i32.add(i32.mul(half, depth), element), WORD)));
+          return vectors;
+        };
+        f.for(half, 0, width, LANES, () => {
+          f.for(element, 0, depth & -LANES, LANES, () => {
+            const rows = transposeSquare(f, sums(LANES));
+            rows.forEach((vector, k) => {
+              f.if(i32.ltS(i32.add(half, k), width), () => f.do(v128.store(out, vector, k * depth * WORD)));
+            });
+          });
+          f.for(element, depth & -LANES, depth, 1, () => {
+            const [vector] = sums(1);
+            for (let k = 0; k < LANES; k++) {
+              f.if(
+                i32.ltS(i32.add(half, k), width),
+                () => f.do(v128.store32Lane(out, vector, k, k * depth * WORD)),
+              );
+            }
+          });
+        });
+      },
+    },
+  };
+}

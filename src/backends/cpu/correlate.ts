@@ -1,0 +1,242 @@
+import { f32x4, type I32, i32 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { type Correlation, type Phase, sourceRange } from "./conv_geometry.ts";
+import { packedBytes, panelsBefore } from "./pack_filter.ts";
+import type { Routine } from "./routine.ts";
+import { copyWindow, type Window, windowBytes } from "./rows.ts";
+import { accumulate, clearTile, LANES, newTile, storeColumns, TILE_COLUMNS, WORD } from "./tile.ts";
+
+/** A band's source rows should stay in the first cache beside a panel of the filter. */
+const BAND_BYTES = 28 * 1024;
+/** Tasks enough for a few dozen threads; where pixels give fewer, the target's channels are divided too. */
+const ENOUGH_TASKS = 16;
+
+/** Relative cost of a tile of so many pixels × 2 vectors: narrow ones do not cover the latency of a multiply-add. */
+const TILE_COST: readonly number[] = [0, 7, 7.5, 8.2, 9.1, 10.3, 12];
+
+/** Divides a row of `count` pixels into tiles, wide ones first, at the least cost. */
+export function divideRow(count: number): { pixels: number; times: number }[] {
+  const best: { cost: number; pixels: number }[] = [{ cost: 0, pixels: 0 }];
+  for (let n = 1; n <= count; n++) {
+    best.push({ cost: Infinity, pixels: 0 });
+    for (let pixels = 1; pixels <= Math.min(n, TILE_COST.length - 1); pixels++) {
+      const cost = best[n - pixels].cost + TILE_COST[pixels];
+      if (cost < best[n].cost) best[n] = { cost, pixels };
+    }
+  }
+  const times = new Map<number, number>();
+  for (let n = count; n > 0; n -= best[n].pixels) {
+    times.set(best[n].pixels, (times.get(best[n].pixels) ?? 0) + 1);
+  }
+  return [...times].sort(([a], [b]) => b - a).map(([pixels, t]) => ({ pixels, times: t }));
+}
+
+/** How a correlation is cut into tasks. */
+interface Cut {
+  /** Phase rows of a task. */
+  readonly bandRows: number;
+  readonly bands: number;
+  /** Blocks of eight target channels in a group, and how many of those a task takes. */
+  readonly blocks: number;
+  readonly taskBlocks: number;
+  /** What a band reads; its first row is relative to the band's. */
+  readonly firstRow: number;
+  readonly window: Window;
+  /** Whether the window may lie outside the image, so that a copy with zeros around it is made. */
+  readonly copied: boolean;
+}
+
+function cut({ images, groups, source, target, phases }: Correlation): Cut {
+  const rowPhases = phases.map(({ row }) => row);
+  const columnPhases = phases.map(({ column }) => column);
+  const rows = Math.max(...rowPhases.map(({ count }) => count));
+  const [firstColumn, lastColumn] = sourceRange(columnPhases, ({ count }) => count);
+  const windowOf = (bandRows: number): Window => {
+    const [first, last] = sourceRange(rowPhases, () => bandRows);
+    return { image: source, rows: last - first + 1, firstColumn, columns: lastColumn - firstColumn + 1 };
+  };
+  let bands = 1;
+  while (Math.ceil(rows / bands) > 4 && windowBytes(windowOf(Math.ceil(rows / bands))) > BAND_BYTES) bands++;
+  const bandRows = Math.ceil(rows / bands);
+  bands = Math.ceil(rows / bandRows);
+  const [firstRow, lastRow] = sourceRange(rowPhases, ({ count }) => count);
+  const blocks = Math.ceil(target[2] / groups / TILE_COLUMNS);
+  const divisions = Math.min(blocks, Math.max(1, Math.ceil(ENOUGH_TASKS / (images * bands))));
+  const taskBlocks = Math.ceil(blocks / divisions);
+  return {
+    bandRows,
+    bands,
+    blocks,
+    taskBlocks,
+    firstRow: sourceRange(rowPhases, () => bandRows)[0],
+    window: windowOf(bandRows),
+    copied: firstRow < 0 || firstColumn < 0 || lastRow >= source[0] || lastColumn >= source[1],
+  };
+}
+
+/** The routine of a correlation; its operands are the source, the packed filter and the target. */
+export function correlate(correlation: Correlation): Routine {
+  const { images, groups, source, target, phases } = correlation;
+  const plan = cut(correlation);
+  const { bandRows, bands, blocks, taskBlocks, window, copied } = plan;
+  const divisions = Math.ceil(blocks / taskBlocks);
+  const [height, width, channels] = source;
+  const groupColumns = target[2] / groups;
+  const pitch = (copied ? window.columns : width) * channels * WORD;
+  return {
+    key: `correlate ${JSON.stringify(correlation)}`,
+    tasks: images * bands * divisions,
+    operands: 3,
+    scratch: copied ? windowBytes(window) + 64 : 0,
+    build({ f, operands: [sourceAddress, filterAddress, targetAddress], task, scratch }) {
+      const image = f.int(i32.divU(task, bands * divisions));
+      const band = f.int(i32.divU(i32.remU(task, bands * divisions), divisions));
+      const firstBlock = f.int(i32.mul(i32.remU(task, divisions), taskBlocks));
+      const endBlock = f.int(i32.min(i32.add(firstBlock, taskBlocks), blocks));
+      const firstRow = f.int(i32.mul(band, bandRows));
+      const firstSource = f.int(i32.add(i32.mul(firstRow, phases[0].row.sourceStep), plan.firstRow));
+      f.increment(sourceAddress, i32.mul(image, height * width * channels * WORD));
+      f.increment(targetAddress, i32.mul(image, target[0] * target[1] * target[2] * WORD));
+      const rows = f.int(scratch);
+      if (copied) copyWindow(f, window, sourceAddress, firstSource, rows);
+      else {f.set(
+          rows,
+          i32.add(sourceAddress, i32.add(i32.mul(firstSource, pitch), window.firstColumn * channels * WORD)),
+        );}
+      const [group, block, panel] = [0, 0, 0].map((value) => f.int(value));
+      for (const [index, phase] of phases.entries()) {
+        if (phase.row.count === 0 || phase.column.count === 0) continue;
+        const panelBytes = phase.row.taps * phase.column.taps * (channels / groups) * TILE_COLUMNS * WORD;
+        const endRow = f.int(i32.min(i32.add(firstRow, bandRows), phase.row.count));
+        f.for(group, 0, groups, 1, () => {
+          const from = f.int(i32.add(
+            rows,
+            i32.add(
+              (phase.row.sourceStart - plan.firstRow) * pitch +
+                (phase.column.sourceStart - window.firstColumn) * channels * WORD,
+              i32.mul(group, channels / groups * WORD),
+            ),
+          ));
+          f.for(block, firstBlock, endBlock, 1, () => {
+            const panelIndex = i32.add(i32.mul(group, blocks), block);
+            f.set(
+              panel,
+              i32.add(
+                i32.add(filterAddress, panelsBefore(correlation, index) * WORD),
+                i32.mul(panelIndex, panelBytes),
+              ),
+            );
+            const to = f.int(i32.add(
+              targetAddress,
+              i32.mul(i32.add(i32.mul(group, groupColumns), i32.mul(block, TILE_COLUMNS)), WORD),
+            ));
+            const last = (groupColumns - 1) % TILE_COLUMNS + 1;
+            const area = { correlation, phase, pitch, from, panel, to, firstRow, endRow };
+            if (last === TILE_COLUMNS) writeBlock(f, area, TILE_COLUMNS);
+            else if (blocks === 1) writeBlock(f, area, last);
+            else {
+              f.if(
+                i32.eq(block, blocks - 1),
+                () => writeBlock(f, area, last),
+                () => writeBlock(f, area, TILE_COLUMNS),
+              );
+            }
+          });
+        });
+      }
+    },
+  };
+}
+
+/** The pixels of one phase in a band, for one block of target channels. */
+interface Area {
+  readonly correlation: Correlation;
+  readonly phase: Phase;
+  /** Bytes from a source row to the next. */
+  readonly pitch: number;
+  /** The first tap of the band's first pixel. */
+  readonly from: I32;
+  /** The block's packed filter. */
+  readonly panel: I32;
+  /** The image's first target pixel, at the block's first channel. */
+  readonly to: I32;
+  readonly firstRow: Local<"i32">;
+  readonly endRow: Local<"i32">;
+}
+
+function writeBlock(f: FunctionBuilder, area: Area, columns: number): void {
+  const { correlation: { source, target, groups }, phase: { row, column }, pitch } = area;
+  const [i, x, a, b] = [0, 0, 0, 0].map((value) => f.int(value));
+  const source0 = f.int(area.from);
+  const sourcePixel = column.sourceStep * source[2] * WORD;
+  const targetPixel = column.step * target[2] * WORD;
+  const rowAddress = f.int(0);
+  const out = f.int(0);
+  const tileOf = (pixels: number) => {
+    const tile = newTile(f, pixels, Math.ceil(columns / LANES));
+    clearTile(f, tile);
+    f.set(a, rowAddress);
+    f.set(b, area.panel);
+    sumTaps(
+      f,
+      tile.map((_, pixel) => pixel * sourcePixel),
+      (aRows, count) =>
+        accumulate(f, tile, {
+          a,
+          aRows,
+          aStep: WORD,
+          b,
+          bStep: TILE_COLUMNS * WORD,
+          count,
+        }),
+      area,
+      a,
+      source[2],
+      groups,
+    );
+    tile.forEach((vectors, pixel) => storeColumns(f, out, pixel * targetPixel, vectors, columns));
+    f.increment(rowAddress, pixels * sourcePixel);
+    f.increment(out, pixels * targetPixel);
+  };
+  f.for(i, area.firstRow, area.endRow, 1, () => {
+    f.set(rowAddress, i32.add(source0, i32.mul(i32.sub(i, area.firstRow), row.sourceStep * pitch)));
+    const targetRow = i32.add(i32.mul(i, row.step), row.start);
+    f.set(
+      out,
+      i32.add(
+        area.to,
+        i32.add(i32.mul(targetRow, target[1] * target[2] * WORD), column.start * target[2] * WORD),
+      ),
+    );
+    for (const { pixels, times } of divideRow(column.count)) {
+      if (times === 1) tileOf(pixels);
+      else f.for(x, 0, times, 1, () => tileOf(pixels));
+    }
+  });
+}
+
+/** Adds up all taps of a tile; neighbouring taps whose channels lie one after another are one run of products. */
+function sumTaps(
+  f: FunctionBuilder,
+  aRows: readonly number[],
+  accumulateRun: (aRows: readonly number[], count: number) => void,
+  { phase: { row, column }, pitch }: Area,
+  a: Local<"i32">,
+  channels: number,
+  groups: number,
+): void {
+  if (row.taps === 0 || column.taps === 0) return;
+  const merged = column.taps === 1 || (groups === 1 && column.tapStep === 1);
+  const groupChannels = channels / groups;
+  const run = merged ? column.taps * groupChannels : groupChannels;
+  const runs = merged ? 1 : column.taps;
+  const runStep = column.tapStep * channels * WORD;
+  const [r, s] = [f.int(0), f.int(0)];
+  f.for(r, 0, row.taps, 1, () => {
+    f.for(s, 0, runs, 1, () => {
+      accumulateRun(aRows, run);
+      if (runs > 1) f.increment(a, runStep - run * WORD);
+    });
+    if (row.taps > 1) f.increment(a, row.tapStep * pitch - (runs > 1 ? runs * runStep : run * WORD));
+  });
+}
