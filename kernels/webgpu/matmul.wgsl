@@ -1,0 +1,74 @@
+// Matrix product, batched: y[i,j] = sum over k of a[i,k] · b[k,j], either operand possibly stored transposed.
+// One invocation makes a block of $ROWS × $COLS in registers over every $SPLITS-th run of four k, by products of 4×4
+// blocks: a column of `a_i` is a row's four k, a column of `b_j` one k's four columns. With more than one split the
+// partial sums lie one after the other in `y` and are added by a second kernel.
+fn run(id: u32) {
+  let j0 = i32(id % u32($COL_TILES)) * $COLS;
+  let rest = id / u32($COL_TILES);
+  let i0 = i32(rest % u32($ROW_TILES)) * $ROWS;
+  let outer = i32(rest / u32($ROW_TILES));
+  let batch = outer % $BATCH;
+  let split = outer / $BATCH;
+  let a0 = batch * ($M * $K);
+  let b0 = batch * ($K * $N);
+
+  $for a ROW_BLOCKS
+  $for b COL_BLOCKS
+  var acc_${a}_${b} = mat4x4f();
+  $end
+  $end
+  for (var k = split * 4; k < $K; k += $SPLITS * 4) {
+    $for a ROW_BLOCKS
+    var a_$a: mat4x4f;
+    {
+      let i = i0 + 4 * $a;
+      $for j 4
+      $if TRANSPOSE_A
+      a_$a[$j] = load_a(a0 + min(k + $j, $K - 1) * $M + min(i, $M - 1), $M - i);
+      $if K_TAIL
+      a_$a[$j] = select(vec4f(), a_$a[$j], k + $j < $K);
+      $end
+      $else
+      a_$a[$j] = load_a(a0 + min(i + $j, $M - 1) * $K + k, $K - k);
+      $end
+      $end
+      $if TRANSPOSE_A
+      a_$a = transpose(a_$a);
+      $end
+    }
+    $end
+    $for b COL_BLOCKS
+    {
+      let j = j0 + 4 * $b;
+      var b_j: mat4x4f;
+      $for j 4
+      $if TRANSPOSE_B
+      b_j[$j] = load_b(b0 + min(j + $j, $N - 1) * $K + k, $K - k);
+      $else
+      b_j[$j] = load_b(b0 + min(k + $j, $K - 1) * $N + min(j, $N - 1), $N - j);
+      $if K_TAIL
+      b_j[$j] = select(vec4f(), b_j[$j], k + $j < $K);
+      $end
+      $end
+      $end
+      $if TRANSPOSE_B
+      b_j = transpose(b_j);
+      $end
+      $for a ROW_BLOCKS
+      acc_${a}_${b} += b_j * a_$a;
+      $end
+    }
+    $end
+  }
+
+  $for a ROW_BLOCKS
+  $for j 4
+  if (i0 + 4 * $a + $j < $M) {
+    let at = (outer * $M + i0 + 4 * $a + $j) * $N + j0;
+    $for b COL_BLOCKS
+    store_y(at + 4 * $b, $N - j0 - 4 * $b, acc_${a}_${b}[$j]);
+    $end
+  }
+  $end
+  $end
+}

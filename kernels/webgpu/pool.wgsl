@@ -1,0 +1,44 @@
+// Pooling over windows of an NHWC image, one invocation for each result and $WIDTH channels of it (`$T`).
+// MODE: maxPool; maxPoolPick (the value `v` at each window's first maximum); avgPool.
+fn run(id: u32) {
+  let c = i32(id % u32($CHANNELS));
+  let m = id / u32($CHANNELS);
+  let row = m / u32($Q);
+  let top = i32(row % u32($P)) * $STRIDE_H - $PAD_TOP;
+  let left = i32(m % u32($Q)) * $STRIDE_W - $PAD_LEFT;
+  let image = i32(row / u32($P)) * $H;
+  $if AVERAGE
+  var sum = $T();
+  $else
+  var best = $T($LOWEST);
+  $end
+  $if PICK
+  var picked = $T();
+  $end
+  for (var h = max(top, 0); h < min(top + $WINDOW_H, $H); h++) {
+    for (var w = max(left, 0); w < min(left + $WINDOW_W, $W); w++) {
+      let at = ((image + h) * $W + w) * $CHANNELS + c;
+      let value = x[at];
+      $if AVERAGE
+      sum += value;
+      $end
+      $if PICK
+      let first = h == max(top, 0) && w == max(left, 0);
+      picked = select(picked, v[at], (value > best) | $B(first));
+      $end
+      $if MAXIMUM
+      best = max(best, value);
+      $end
+    }
+  }
+  $if AVERAGE
+  y[id] = sum * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
+  $end
+  $if PICK
+  y[id] = picked;
+  $else
+  $if MAXIMUM
+  y[id] = best;
+  $end
+  $end
+}

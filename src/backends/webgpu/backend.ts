@@ -1,0 +1,135 @@
+import type { Plan, Target } from "../../compile/plan.ts";
+import type { DType } from "../../trace/dtype.ts";
+import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { Arena } from "./arena.ts";
+import { Gpu, own, WebGpuBuffer } from "./device.ts";
+import { WebGpuExecutable } from "./executable.ts";
+import { lower, targetOf } from "./lower.ts";
+import { Pipelines } from "./pipelines.ts";
+import { Readback } from "./readback.ts";
+
+/** Deno's own WebGPU. */
+export class WebGpuBackend implements Backend {
+  readonly name = "webgpu";
+  readonly target: Target;
+  readonly #gpu: Gpu;
+  readonly #arena: Arena;
+  readonly #pipelines: Pipelines;
+  readonly #readback: Readback;
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+    this.target = targetOf(gpu.device.limits, gpu.variant);
+    this.#arena = new Arena(gpu, this.target.segmentBytes);
+    this.#pipelines = new Pipelines(gpu.device);
+    this.#readback = new Readback(gpu);
+  }
+
+  get description(): string {
+    return this.#gpu.description;
+  }
+
+  get liveBuffers(): number {
+    return this.#gpu.liveBuffers;
+  }
+
+  get liveBytes(): number {
+    return this.#gpu.liveBytes;
+  }
+
+  allocate(bytes: number, _dtype: DType): DeviceBuffer {
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    return new WebGpuBuffer(bytes, this.#gpu.create(bytes, usage));
+  }
+
+  free(buffer: DeviceBuffer): void {
+    this.#readback.flush();
+    this.#gpu.destroy(own(buffer));
+  }
+
+  write(buffer: DeviceBuffer, data: Uint8Array): void {
+    this.#readback.flush();
+    this.#gpu.check();
+    writeBytes(this.#gpu.device.queue, own(buffer), data);
+  }
+
+  read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    try {
+      this.#gpu.check();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#readback.read(own(buffer), bytes);
+  }
+
+  compile(plan: Plan): Executable {
+    this.#gpu.check();
+    this.#readback.flush();
+    this.#arena.grow(plan.arenaBytes);
+    const constants = plan.constants.map(({ data }) => {
+      const buffer = this.#gpu.create(data.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST);
+      writeBytes(
+        this.#gpu.device.queue,
+        buffer,
+        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      );
+      return buffer;
+    });
+    return new WebGpuExecutable({
+      ...{ gpu: this.#gpu, arena: this.#arena, readback: this.#readback, pipelines: this.#pipelines },
+      ...{ plan, constants, dispatches: lower(plan, this.#gpu.variant) },
+    });
+  }
+
+  kernelText(plan: Plan): string {
+    const seen = new Set<string>();
+    return lower(plan, this.#gpu.variant).filter(({ code }) => !seen.has(code) && seen.add(code))
+      .map(({ label, code }) => `// ${label}\n${code}`).join("\n");
+  }
+
+  async finish(): Promise<void> {
+    this.#readback.flush();
+    await this.#gpu.device.queue.onSubmittedWorkDone();
+    this.#gpu.check();
+  }
+
+  async close(): Promise<void> {
+    this.#readback.flush();
+    // Batches in flight free their own staging buffers.
+    await this.#gpu.device.queue.onSubmittedWorkDone().catch(() => {});
+    await this.#readback.idle();
+    this.#gpu.close();
+  }
+}
+
+/** Opens Deno's WebGPU, or says why it cannot be. */
+export async function openWebGpu(): Promise<Opened> {
+  const gpu = globalThis.navigator?.gpu;
+  if (gpu === undefined) {
+    return { reason: "this runtime has no WebGPU", remedy: "use Deno 2.9 or later" };
+  }
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (adapter === null) {
+    return {
+      reason: "WebGPU found no adapter",
+      remedy:
+        "install the graphics driver's Vulkan part, or Mesa's software one (Debian: mesa-vulkan-drivers)",
+    };
+  }
+  try {
+    return { backend: new WebGpuBackend(await Gpu.open(adapter)) };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { reason: `WebGPU's adapter gave no device: ${why}`, remedy: "update the graphics driver" };
+  }
+}
+
+/** Writes bytes, the last ones padded to a word: WebGPU writes nothing smaller. */
+function writeBytes(queue: GPUQueue, buffer: GPUBuffer, data: Uint8Array): void {
+  const whole = data.byteLength & ~3;
+  if (whole > 0) queue.writeBuffer(buffer, 0, data as Uint8Array<ArrayBuffer>, 0, whole);
+  if (whole === data.byteLength) return;
+  const last = new Uint8Array(4);
+  last.set(data.subarray(whole));
+  queue.writeBuffer(buffer, whole, last);
+}

@@ -1,0 +1,44 @@
+import type { ValueId } from "../../trace/program.ts";
+import accessText from "../../../kernels/webgpu/access.wgsl" with { type: "text" };
+import { specialise } from "./template.ts";
+
+/** What a kernel binds: a value of the program, or its step's workspace. */
+export type Slot = ValueId | "workspace";
+
+/** A storage buffer of a kernel. */
+export interface Bound {
+  /** The variable's name. */
+  readonly name: string;
+  /** Its WGSL element type. */
+  readonly type: string;
+  /** What is bound to it. */
+  readonly slot: Slot;
+  /** Whether the kernel writes it. */
+  readonly write: boolean;
+}
+
+/** One dispatch: WGSL that defines `fn run(id: u32)`, called for every id below `count`. */
+export interface Call {
+  /** Name for people. */
+  readonly label: string;
+  /** Function definitions. */
+  readonly text: string;
+  /** Its buffers. */
+  readonly bindings: readonly Bound[];
+  /** Invocations. */
+  readonly count: number;
+  /** Invocations in a workgroup. */
+  readonly group: number;
+}
+
+/** A buffer that is read and written in runs of four elements by `load_name` and `store_name`. */
+export interface Runs extends Bound {
+  /** Accessor functions. */
+  readonly text: string;
+}
+
+/** Declares a buffer accessed in runs of four, whole vectors at a time where every run starts at a multiple of 4. */
+export function runs(name: string, slot: Slot, vector: boolean, write: boolean = false): Runs {
+  const text = specialise(accessText, { NAME: name, VECTOR: vector, WRITE: write });
+  return { name, slot, write, type: vector ? "vec4f" : "f32", text };
+}

@@ -1,0 +1,115 @@
+import { LocalgradError } from "../../errors.ts";
+import type { DeviceBuffer } from "../backend.ts";
+import { type Variant, variants } from "./variant.ts";
+
+/** A WebGPU device with its faults made visible and its buffers counted. */
+export class Gpu {
+  /** The device. */
+  readonly device: GPUDevice;
+  /** Shapes of kernels for this adapter. */
+  readonly variant: Variant;
+  /** The adapter, for people. */
+  readonly description: string;
+  readonly #live = new Map<GPUBuffer, number>();
+  #fault: string | undefined;
+  #liveBytes = 0;
+
+  private constructor(device: GPUDevice, adapter: GPUAdapter) {
+    this.device = device;
+    const { info } = adapter;
+    const name = info.description || info.device || info.vendor || "unnamed adapter";
+    this.description = `${name} through WebGPU`;
+    this.variant = variants[isSoftware(info) ? "software" : "hardware"];
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#fault ??= (event as GPUUncapturedErrorEvent).error.message;
+    });
+    device.lost.then(({ reason, message }) => {
+      if (reason !== "destroyed") this.#fault ??= `the device was lost (${message || "no reason given"})`;
+    });
+  }
+
+  /** Opens the default adapter with all that it offers of what is used here. */
+  static async open(adapter: GPUAdapter): Promise<Gpu> {
+    const requiredLimits: Record<string, number> = {};
+    for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
+    return new Gpu(await adapter.requestDevice({ requiredLimits }), adapter);
+  }
+
+  /** Raises what went wrong since the last look, if anything: WebGPU tells of errors late. */
+  check(): void {
+    if (this.#fault === undefined) return;
+    throw new LocalgradError(
+      `webgpu: ${this.#fault}; open the device again, with a smaller batch if it ran out of memory`,
+    );
+  }
+
+  /** Buffers created and not destroyed. */
+  get liveBuffers(): number {
+    return this.#live.size;
+  }
+
+  /** Bytes of those. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  /** Creates a buffer. */
+  create(bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    this.check();
+    const size = Math.max(4, (bytes + 3) & ~3);
+    const { maxBufferSize } = this.device.limits;
+    if (bytes > maxBufferSize) {
+      throw new LocalgradError(
+        `webgpu: cannot allocate ${bytes} bytes: this adapter's buffers hold at most ${maxBufferSize}; use a smaller batch`,
+      );
+    }
+    const buffer = this.device.createBuffer({ size, usage });
+    this.#live.set(buffer, size);
+    this.#liveBytes += size;
+    return buffer;
+  }
+
+  /** Destroys a buffer; work already submitted on it is unaffected. */
+  destroy(buffer: GPUBuffer): void {
+    const bytes = this.#live.get(buffer);
+    if (bytes === undefined) throw new Error("webgpu: a buffer was freed twice, or is another device's");
+    this.#live.delete(buffer);
+    this.#liveBytes -= bytes;
+    buffer.destroy();
+  }
+
+  /** Ends the device and all its buffers. */
+  close(): void {
+    for (const buffer of [...this.#live.keys()]) this.destroy(buffer);
+    this.device.destroy();
+  }
+}
+
+/** Asked for by name, because a device has the specification's minimums otherwise. */
+const LIMITS = [
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+] as const;
+
+/** Whether an adapter is a processor that plays a graphics card. */
+export function isSoftware(info: GPUAdapterInfo): boolean {
+  return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software/i.test(info.description);
+}
+
+/** A device array's memory. */
+export class WebGpuBuffer implements DeviceBuffer {
+  constructor(readonly bytes: number, readonly gpu: GPUBuffer) {}
+}
+
+/** The WebGPU buffer behind a device buffer. */
+export function own(buffer: DeviceBuffer): GPUBuffer {
+  if (!(buffer instanceof WebGpuBuffer)) {
+    throw new LocalgradError("webgpu: this array belongs to another device; copy it over first");
+  }
+  return buffer.gpu;
+}

@@ -1,0 +1,174 @@
+import type { Plan, Step, Target } from "../../compile/plan.ts";
+import { LocalgradError } from "../../errors.ts";
+import { type Aval, bytesOf } from "../../trace/dtype.ts";
+import type { OpName } from "../../trace/ops.ts";
+import type { InstructionOf } from "../../trace/program.ts";
+import type { Call, Slot } from "./call.ts";
+import { fused, fusedWorkspace } from "./fused.ts";
+import { pool, poolGrad, resize } from "./images.ts";
+import { conv, convFilterGrad, convInputGrad, matmul, partBytes } from "./products.ts";
+import { argmax, concat, gather, pad, scatterAdd } from "./rows.ts";
+import type { Variant } from "./variant.ts";
+
+type Lowering<N extends OpName> = (
+  instruction: InstructionOf<N>,
+  values: readonly Aval[],
+  variant: Variant,
+) => Call[];
+
+/** Never a step of its own: fused into a kernel, or a view. */
+const absorbed = (instruction: { readonly op: OpName }): never => {
+  throw new Error(`webgpu: the compiler left ${instruction.op} out of a fused kernel`);
+};
+
+/** How each op becomes dispatches. */
+const lowerings: { readonly [N in OpName]: Lowering<N> } = {
+  unary: absorbed,
+  binary: absorbed,
+  compare: absorbed,
+  select: absorbed,
+  cast: absorbed,
+  constant: absorbed,
+  iota: absorbed,
+  randomBits: absorbed,
+  broadcast: absorbed,
+  reshape: absorbed,
+  transpose: absorbed,
+  slice: absorbed,
+  reduce: absorbed,
+  stopGradient: absorbed,
+  barrier: absorbed,
+  pad,
+  concat,
+  argmax,
+  matmul,
+  conv,
+  convInputGrad,
+  convFilterGrad,
+  maxPool: pool,
+  maxPoolGrad: poolGrad,
+  maxPoolPick: pool,
+  avgPool: pool,
+  avgPoolGrad: poolGrad,
+  resize,
+  resizeGrad: resize,
+  gather,
+  scatterAdd,
+};
+
+/** Where a binding's bytes are: one of the plan's own buffers, or a stretch of the arena. */
+export interface Range {
+  readonly kind: "input" | "output" | "constant" | "arena";
+  /** Which one; 0 for the arena. */
+  readonly index: number;
+  /** First byte. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly bytes: number;
+}
+
+/** One dispatch, ready but for its device objects. */
+export interface Dispatch {
+  readonly label: string;
+  /** All of its WGSL. */
+  readonly code: string;
+  /** One `r` or `w` per binding: read-only or read-write storage. */
+  readonly access: string;
+  readonly ranges: readonly Range[];
+  /** Workgroups along x and y. */
+  readonly groups: readonly [number, number];
+}
+
+/** A plan as dispatches, in order. Needs no device. */
+export function lower(plan: Plan, variant: Variant): Dispatch[] {
+  return plan.steps.flatMap((step) => {
+    const calls = step.kind === "kernel"
+      ? fused(step.kernel, plan.values, variant, (value) => placeOf(rangeOf(plan, step, value)))
+      : (lowerings[step.instruction.op] as Lowering<OpName>)(step.instruction as never, plan.values, variant);
+    return calls.filter((call) => call.count > 0).map((call) => dispatch(plan, step, call));
+  });
+}
+
+/** Scratch bytes of a step. */
+export function workspaceOf(step: Step, values: readonly Aval[], variant: Variant): number {
+  if (step.kind === "kernel") return fusedWorkspace(step.kernel, variant);
+  const { instruction } = step;
+  return instruction.op === "matmul" || instruction.op === "convFilterGrad"
+    ? partBytes(instruction, values, variant)
+    : 0;
+}
+
+function rangeOf(plan: Plan, step: Step, slot: Slot): Range {
+  if (slot === "workspace") {
+    if (step.workspace === undefined) throw new Error(`webgpu: ${plan.name}: a step lacks its workspace`);
+    return { kind: "arena", index: 0, ...step.workspace };
+  }
+  const location = plan.locations[slot];
+  if (location === undefined) throw new Error(`webgpu: ${plan.name}: value ${slot} has no place in the plan`);
+  // WebGPU binds nothing empty; a value without elements still has a word of its own.
+  const bytes = Math.max(4, bytesOf(plan.values[slot]));
+  if (location.kind === "arena") return { kind: "arena", index: 0, offset: location.offset, bytes };
+  // A result with a donor is written into that input.
+  const donor = location.kind === "output" ? plan.donors[location.index] : -1;
+  if (donor >= 0) return { kind: "input", index: donor, offset: 0, bytes };
+  return { kind: location.kind, index: location.index, offset: 0, bytes };
+}
+
+const placeOf = (range: Range): string => `${range.kind} ${range.index} ${range.offset}`;
+
+/** Workgroups along one dimension, at most, everywhere. */
+const MAX_GROUPS = 65535;
+
+function dispatch(plan: Plan, step: Step, call: Call): Dispatch {
+  const ranges = call.bindings.map(({ slot }) => rangeOf(plan, step, slot));
+  const written = new Set(call.bindings.flatMap(({ write }, i) => write ? [bufferOf(ranges[i])] : []));
+  // One buffer may not be bound both read-only and read-write in a dispatch, and the arena is one buffer.
+  const access = ranges.map((range) => range.kind === "arena" || written.has(bufferOf(range)) ? "w" : "r")
+    .join("");
+  const groups = Math.ceil(call.count / call.group);
+  const rows = Math.ceil(groups / MAX_GROUPS), columns = Math.ceil(groups / rows);
+  if (rows > MAX_GROUPS) {
+    throw new LocalgradError(
+      `webgpu: ${plan.name}: ${call.label} over ${call.count} elements is more than a dispatch can do; use a smaller batch`,
+    );
+  }
+  const exact = columns * rows * call.group === call.count;
+  const code = [
+    ...call.bindings.map(({ name, type }, i) =>
+      `@group(0) @binding(${i}) var<storage, ${
+        access[i] === "w" ? "read_write" : "read"
+      }> ${name}: array<${type}>;`
+    ),
+    call.text,
+    `@compute @workgroup_size(${call.group})`,
+    "fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {",
+    `  let id = ${rows > 1 ? `(group.y * ${columns}u + group.x)` : "group.x"} * ${call.group}u + local;`,
+    exact ? "  run(id);" : `  if (id < ${call.count}u) { run(id); }`,
+    "}",
+    "",
+  ].join("\n");
+  return { label: call.label, code, access, ranges, groups: [columns, rows] };
+}
+
+const bufferOf = (range: Range): string => `${range.kind} ${range.index}`;
+
+/** What planning must know of an adapter. */
+export function targetOf(limits: Limits, variant: Variant): Target {
+  return {
+    name: "webgpu",
+    alignment: 256,
+    maxValueBytes: limits.maxStorageBufferBindingSize,
+    segmentBytes: Math.floor(Math.min(limits.maxBufferSize, 2 ** 30) / 256) * 256,
+    maxTotalBytes: Infinity,
+    workspace: (step, values) => workspaceOf(step, values, variant),
+    // One binding is kept for the workspace.
+    maxKernelBuffers: limits.maxStorageBuffersPerShaderStage - 1,
+  };
+}
+
+/** The limits of an adapter that matter here. */
+export interface Limits {
+  readonly maxStorageBufferBindingSize: number;
+  readonly maxBufferSize: number;
+  readonly maxStorageBuffersPerShaderStage: number;
+}

@@ -1,0 +1,71 @@
+import type { Gpu } from "./device.ts";
+
+interface Request {
+  readonly source: GPUBuffer;
+  readonly bytes: number;
+  readonly resolve: (data: Uint8Array<ArrayBuffer>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Copies buffers to the host. Mapping takes Deno about 11 ms however little is mapped, so all reads asked for in one
+ * turn of the event loop share one staging buffer, one submission and one mapping; batches overlap.
+ */
+export class Readback {
+  readonly #gpu: Gpu;
+  #pending: Request[] = [];
+  readonly #batches = new Set<Promise<void>>();
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+  }
+
+  /** The first `bytes` bytes of a buffer, as they are at this point of the queue. */
+  read(source: GPUBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ source, bytes, resolve, reject });
+      if (this.#pending.length === 1) queueMicrotask(() => this.flush());
+    });
+  }
+
+  /** Submits the copies asked for so far. Must precede whatever could change or free their sources. */
+  flush(): void {
+    if (this.#pending.length === 0) return;
+    const requests = this.#pending;
+    this.#pending = [];
+    const batch = this.#copy(requests).catch((error) => requests.forEach(({ reject }) => reject(error)))
+      .finally(() => this.#batches.delete(batch));
+    this.#batches.add(batch);
+  }
+
+  /** Waits for the batches under way. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#batches);
+  }
+
+  async #copy(requests: readonly Request[]): Promise<void> {
+    const { device } = this.#gpu;
+    const padded = (bytes: number) => (bytes + 3) & ~3;
+    const total = requests.reduce((sum, { bytes }) => sum + padded(bytes), 0);
+    const staging = this.#gpu.create(total, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    try {
+      const encoder = device.createCommandEncoder();
+      let offset = 0;
+      for (const { source, bytes } of requests) {
+        if (bytes > 0) encoder.copyBufferToBuffer(source, 0, staging, offset, padded(bytes));
+        offset += padded(bytes);
+      }
+      device.queue.submit([encoder.finish()]);
+      await staging.mapAsync(GPUMapMode.READ);
+      this.#gpu.check();
+      const mapped = new Uint8Array(staging.getMappedRange());
+      offset = 0;
+      for (const { bytes, resolve } of requests) {
+        resolve(mapped.slice(offset, offset + bytes));
+        offset += padded(bytes);
+      }
+    } finally {
+      this.#gpu.destroy(staging);
+    }
+  }
+}

@@ -1,0 +1,165 @@
+import type { InstructionOf } from "../../trace/program.ts";
+import { type Aval, type DType, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import argmaxText from "../../../kernels/webgpu/argmax.wgsl" with { type: "text" };
+import copyText from "../../../kernels/webgpu/copy_block.wgsl" with { type: "text" };
+import gatherText from "../../../kernels/webgpu/gather.wgsl" with { type: "text" };
+import padText from "../../../kernels/webgpu/pad.wgsl" with { type: "text" };
+import scatterText from "../../../kernels/webgpu/scatter_add.wgsl" with { type: "text" };
+import type { Call } from "./call.ts";
+import { specialise } from "./template.ts";
+import type { Variant } from "./variant.ts";
+
+type Values = readonly Aval[];
+
+/** How each dtype is declared in a storage buffer: bool as a 0/1 word, u8 four to a word. */
+export const stored: { readonly [D in DType]: "f32" | "i32" | "u32" } = {
+  f32: "f32",
+  i32: "i32",
+  u32: "u32",
+  bool: "u32",
+  u8: "u32",
+};
+
+/** A type of `width` elements. */
+export function typeOf(element: string, width: number): string {
+  return width === 1 ? element : `vec4<${element}>`;
+}
+
+/** Rows picked by index. */
+export function gather(i: InstructionOf<"gather">, values: Values, variant: Variant): Call[] {
+  const [table, indices] = i.inputs.map((value) => values[value]);
+  const columns = sizeOf(table.shape.slice(1));
+  const width = columns % 4 === 0 ? 4 : 1;
+  const bytes = table.dtype === "u8";
+  return [{
+    label: "gather",
+    text: specialise(gatherText, {
+      ...{ ROWS: table.shape[0], COLUMNS: columns / width, WIDTH: width, WIDE: width === 4 },
+      ...{ BYTES: bytes, INDEX: stored[indices.dtype] },
+    }),
+    bindings: [
+      {
+        name: "table",
+        type: bytes ? "u32" : typeOf(stored[table.dtype], width),
+        slot: i.inputs[0],
+        write: false,
+      },
+      { name: "indices", type: stored[indices.dtype], slot: i.inputs[1], write: false },
+      { name: "y", type: typeOf(stored[values[i.output].dtype], width), slot: i.output, write: true },
+    ],
+    count: sizeOf(indices.shape) * (columns / width),
+    group: variant.group,
+  }];
+}
+
+/** Rows added up by index. */
+export function scatterAdd(i: InstructionOf<"scatterAdd">, values: Values, variant: Variant): Call[] {
+  const [updates, indices] = i.inputs;
+  const size = sizeOf(values[i.output].shape);
+  const columns = size / i.attrs.rows;
+  const width = columns % 4 === 0 ? 4 : 1;
+  const type = typeOf("f32", width), index = stored[values[indices].dtype];
+  return [{
+    label: "scatterAdd",
+    text: specialise(scatterText, {
+      ...{ ROWS: i.attrs.rows, COLUMNS: columns / width, UPDATES: sizeOf(values[indices].shape) },
+      ...{ WIDTH: width, T: type, INDEX: index },
+    }),
+    bindings: [
+      { name: "updates", type, slot: updates, write: false },
+      { name: "indices", type: index, slot: indices, write: false },
+      { name: "y", type, slot: i.output, write: true },
+    ],
+    count: size / width,
+    group: variant.group,
+  }];
+}
+
+/** Index of the first maximum. */
+export function argmax(i: InstructionOf<"argmax">, values: Values, variant: Variant): Call[] {
+  const { shape, dtype } = values[i.inputs[0]];
+  const constants = { EXTENT: shape[i.attrs.axis], INNER: sizeOf(shape.slice(i.attrs.axis + 1)) };
+  return [{
+    label: "argmax",
+    text: specialise(argmaxText, constants),
+    bindings: [
+      { name: "x", type: stored[dtype], slot: i.inputs[0], write: false },
+      { name: "y", type: "i32", slot: i.output, write: true },
+    ],
+    count: sizeOf(values[i.output].shape),
+    group: variant.group,
+  }];
+}
+
+/** Operands one after the other along an axis: one copy for each. */
+export function concat(i: InstructionOf<"concat">, values: Values, variant: Variant): Call[] {
+  const result = values[i.output];
+  const row = sizeOf(result.shape.slice(i.attrs.axis));
+  let offset = 0;
+  return i.inputs.map((operand) => {
+    const { shape } = values[operand];
+    const columns = sizeOf(shape.slice(i.attrs.axis));
+    const width = [row, offset, columns].every((extent) => extent % 4 === 0) ? 4 : 1;
+    const type = typeOf("u32", width);
+    const constants = { COLUMNS: columns / width, ROW: row / width, OFFSET: offset / width, WIDTH: width };
+    offset += columns;
+    return {
+      label: "concat",
+      text: specialise(copyText, constants),
+      bindings: [
+        { name: "x", type, slot: operand, write: false },
+        { name: "y", type, slot: i.output, write: true },
+      ],
+      count: sizeOf(shape) / width,
+      group: variant.group,
+    };
+  });
+}
+
+/** Zeros around and between. */
+export function pad(i: InstructionOf<"pad">, values: Values, variant: Variant): Call[] {
+  const axes = mergedAxes(values[i.inputs[0]].shape, i.attrs);
+  const inner = axes[axes.length - 1];
+  const plain = inner.low === 0 && inner.high === 0 && inner.interior === 0;
+  const width = plain && inner.extent % 4 === 0 ? 4 : 1;
+  if (width === 4) inner.extent /= 4;
+  const list = (of: (axis: Axis) => number) => `array<i32, ${axes.length}>(${axes.map(of).join(", ")})`;
+  const padded = (a: Axis) => a.low + a.extent + Math.max(0, a.extent - 1) * a.interior + a.high;
+  const strides = stridesOf(axes.map((axis) => axis.extent));
+  const type = typeOf("u32", width);
+  return [{
+    label: "pad",
+    text: specialise(padText, {
+      ...{ RANK: axes.length, WIDTH: width, T: type },
+      ...{ SHAPE: list(padded), LOW: list((a) => a.low), STEP: list((a) => a.interior + 1) },
+      ...{ EXTENT: list((a) => a.extent), STRIDE: list((a) => strides[axes.indexOf(a)]) },
+    }),
+    bindings: [
+      { name: "x", type, slot: i.inputs[0], write: false },
+      { name: "y", type, slot: i.output, write: true },
+    ],
+    count: sizeOf(values[i.output].shape) / width,
+    group: variant.group,
+  }];
+}
+
+interface Axis {
+  extent: number;
+  readonly low: number;
+  readonly high: number;
+  readonly interior: number;
+}
+
+/** Joins neighbouring axes that get no zeros. */
+function mergedAxes(shape: readonly number[], attrs: InstructionOf<"pad">["attrs"]): Axis[] {
+  const axes: Axis[] = [];
+  let joinable = false;
+  for (const [axis, extent] of shape.entries()) {
+    const [low, high, interior] = [attrs.low[axis], attrs.high[axis], attrs.interior[axis]];
+    const plain = low === 0 && high === 0 && interior === 0;
+    if (plain && joinable) axes[axes.length - 1].extent *= extent;
+    else axes.push({ extent, low, high, interior });
+    joinable = plain;
+  }
+  return axes.length > 0 ? axes : [{ extent: 1, low: 0, high: 0, interior: 0 }];
+}

@@ -1,0 +1,50 @@
+/**
+ * What kernels are shaped by. A software adapter (llvmpipe) runs eight invocations as the lanes of one vector: its
+ * every load is a loop over the lanes, a barrier costs as much as hundreds of products, so it wants few threads with
+ * large register blocks. Hardware wants many threads and blocks that fit its registers.
+ */
+export interface Variant {
+  /** Which kind of adapter it is for. */
+  readonly kind: "software" | "hardware";
+  /** Invocations that keep the machine busy. */
+  readonly busy: number;
+  /** Invocations in a workgroup of element-wise kernels. */
+  readonly group: number;
+  /** Invocations in a workgroup of register-blocked kernels. */
+  readonly blockedGroup: number;
+  /** 4×4 blocks a convolution or product holds along each side, at most. */
+  readonly blocks: { readonly rows: number; readonly columns: number };
+  /** The same for the filter gradient: output channels, input channels. */
+  readonly filterBlocks: { readonly rows: number; readonly columns: number };
+}
+
+/** The table of variants. */
+export const variants: { readonly [K in Variant["kind"]]: Variant } = {
+  software: {
+    kind: "software",
+    busy: 512,
+    group: 64,
+    blockedGroup: 16,
+    blocks: { rows: 2, columns: 2 },
+    filterBlocks: { rows: 2, columns: 4 },
+  },
+  hardware: {
+    kind: "hardware",
+    busy: 16384,
+    group: 64,
+    blockedGroup: 64,
+    blocks: { rows: 2, columns: 2 },
+    filterBlocks: { rows: 2, columns: 2 },
+  },
+};
+
+/** Cuts `extent` elements, four to a block, into tiles of at most `most` blocks with the least left over. */
+export function tile(extent: number, most: number): { blocks: number; tiles: number } {
+  const needed = Math.max(1, Math.ceil(extent / 4));
+  let best = { blocks: 1, tiles: needed };
+  for (let blocks = 2; blocks <= Math.min(most, needed); blocks++) {
+    const tiles = Math.ceil(needed / blocks);
+    if (tiles * blocks <= best.tiles * best.blocks) best = { blocks, tiles };
+  }
+  return best;
+}
