@@ -189,7 +189,10 @@ function errorOf(
     const farthest = new Float64Array(data.length);
     if (operands.every(({ error }) => error.every((e) => e === 0))) return farthest;
     for (const sign of signs) {
-      const end = apply((operand, index) => operand.data.map((x, i) => x + sign[index] * operand.error[i]));
+      const end = apply((operand) => { // one value given twice moves as one
+        const direction = sign[operands.indexOf(operand)];
+        return operand.data.map((x, i) => x + direction * operand.error[i]);
+      });
       end.forEach((x, i) => farthest[i] = Math.max(farthest[i], Math.abs(x - data[i])));
     }
     return farthest;
@@ -212,7 +215,8 @@ function errorOf(
       const magnitude = replaced(Math.abs);
       const widened = replaced((x, error) => Math.abs(x) + error);
       const summands = replaced(() => 1);
-      // Sums run in any order: the error of a sum of n grows like √n in practice, and must not grow like n.
+      // Sums run in any order. The error of n summands grows like √n, until it must not grow any more: adding 100,000
+      // equal numbers one by one is off by 1e-4 to 1e-3.
       const relative = (n: number) =>
         Math.min(1e-5, (4 + 2 * Math.sqrt(n) + positionError(instruction)) * EPS);
       return data.map((_, i) => widened[i] - magnitude[i] + relative(summands[i]) * magnitude[i]);

@@ -23,7 +23,9 @@ export function opCase<N extends OpName>(
   attrs: OpAttrs[N],
   inputs: readonly HostData[],
 ): Case {
-  const label = `${op}(${avals.map(formatAval).join(", ")}) ${JSON.stringify(attrs)}`;
+  const label = `${op}(${avals.map(formatAval).join(", ")}) ${
+    JSON.stringify(attrs, (_, x) => typeof x === "number" && !Number.isFinite(x) ? String(x) : x)
+  }`;
   return programCase(label, avals, inputs, (builder, values) => [builder.emit(op, values, attrs)]);
 }
 
@@ -43,12 +45,15 @@ export function programCase(
 /** What turns programs into plans. */
 export type Planner = (program: Program, target: Target) => Plan;
 
-/** Runs cases on a backend and gives the elements of every result; all of them are issued before any is read. */
+/**
+ * Runs cases on a backend and gives the elements of every result, or what was thrown; all are issued before any is
+ * read.
+ */
 export async function runCases(
   backend: Backend,
   cases: readonly Case[],
   planner: Planner,
-): Promise<HostData[][]> {
+): Promise<(HostData[] | Error)[]> {
   const buffers = new Set<DeviceBuffer>();
   const executables: Executable[] = [];
   const allocate = (aval: Aval): DeviceBuffer => {
@@ -56,29 +61,39 @@ export async function runCases(
     buffers.add(buffer);
     return buffer;
   };
+  const run = ({ program, inputs }: Case): Promise<HostData[]> => {
+    const plan = planner(program, backend.target);
+    const executable = backend.compile(plan);
+    executables.push(executable);
+    const given = program.inputs.map(({ value }, i) => {
+      const buffer = allocate(program.values[value]);
+      backend.write(buffer, bytesFor(inputs[i], buffer.bytes));
+      return buffer;
+    });
+    const avals = program.outputs.map(({ value }) => program.values[value]);
+    const made = avals.map((aval, i) => plan.donors[i] < 0 ? allocate(aval) : undefined);
+    executable.run(given, made);
+    return Promise.all(avals.map(async (aval, i) => {
+      const bytes = await backend.read(made[i] ?? given[plan.donors[i]], bytesOf(aval));
+      return new hostArrays[aval.dtype](bytes.buffer);
+    }));
+  };
   try {
-    const results = cases.map(({ label, program, inputs }) => {
-      const avals = program.outputs.map(({ value }) => program.values[value]);
+    const runs = cases.map((each) => {
       try {
-        const plan = planner(program, backend.target);
-        const executable = backend.compile(plan);
-        executables.push(executable);
-        const given = program.inputs.map(({ value }, i) => {
-          const buffer = allocate(program.values[value]);
-          backend.write(buffer, bytesFor(inputs[i], buffer.bytes));
-          return buffer;
-        });
-        const made = avals.map((aval, i) => plan.donors[i] < 0 ? allocate(aval) : undefined);
-        executable.run(given, made);
-        return avals.map(async (aval, i) => {
-          const bytes = await backend.read(made[i] ?? given[plan.donors[i]], bytesOf(aval));
-          return new hostArrays[aval.dtype](bytes.buffer);
-        });
-      } catch (cause) {
-        throw new Error(`${label}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+        return run(each);
+      } catch (error) {
+        return Promise.reject(error);
       }
     });
-    return await Promise.all(results.map((result) => Promise.all(result)));
+    const settled = await Promise.allSettled(runs);
+    return settled.map((run) =>
+      run.status === "fulfilled"
+        ? run.value
+        : run.reason instanceof Error
+        ? run.reason
+        : Error(String(run.reason))
+    );
   } finally {
     await backend.finish();
     executables.forEach((executable) => executable.dispose());
@@ -113,8 +128,13 @@ export async function checkCases(backend: Backend, cases: readonly Case[], plann
   let elements = 0;
   let unbounded = 0;
   for (const [n, { label, program, inputs }] of cases.entries()) {
+    const result = results[n];
+    if (result instanceof Error) {
+      faults.push(`${label}: threw ${result.stack?.split("\n").slice(0, 2).join("")}`);
+      continue;
+    }
     for (const [i, want] of evaluateBounded(program, inputs).entries()) {
-      const fault = difference(results[n][i], want);
+      const fault = difference(result[i], want);
       if (fault !== undefined) faults.push(`${label}, result ${i}: ${fault}`);
       elements += want.data.length;
       unbounded += want.error.filter((error) => error === Infinity).length;
@@ -123,7 +143,9 @@ export async function checkCases(backend: Backend, cases: readonly Case[], plann
   if (faults.length > 0) {
     const more = faults.length > 8 ? `\n  … and ${faults.length - 8} more` : "";
     throw new Error(
-      `${backend.name}: ${faults.length} results are wrong\n  ${faults.slice(0, 8).join("\n  ")}${more}`,
+      `${backend.name}: ${faults.length} results of ${cases.length} cases are wrong\n  ${
+        faults.slice(0, 8).join("\n  ")
+      }${more}`,
     );
   }
   if (unbounded > elements / 20) {

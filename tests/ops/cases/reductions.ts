@@ -18,7 +18,7 @@ export function reduceCases(random: Random): Case[] {
 
 /**
  * Reductions long enough that one thread adding up in f32 would be wrong, along the fast axis, the slow one, both and
- * around a kept one. All summands are positive, so that nothing averages the error out.
+ * around a kept one. All summands are positive, so that they do not keep the partial sums small.
  */
 export function longReduceCases(random: Random): Case[] {
   const layouts: [number[], number[]][] = [
@@ -31,11 +31,12 @@ export function longReduceCases(random: Random): Case[] {
     [[2, 33, 33, 64], [0, 1, 2]],
     [[70_000, 2], [1]], // many short ones
   ];
-  return layouts.flatMap(([shape, axes]) =>
+  const cases = layouts.flatMap(([shape, axes]) =>
     FNS.map((fn) => {
-      const operand = f32(...shape);
       const data = random.floats(shape.reduce((a, b) => a * b, 1), 0.1, 0.9);
-      return opCase("reduce", [operand], { fn, axes }, [data]);
+      return opCase("reduce", [f32(...shape)], { fn, axes }, [data]);
     })
   );
+  const equal = new Float32Array(100_003).fill(0.1); // every rounding goes the same way
+  return [...cases, opCase("reduce", [f32(equal.length)], { fn: "sum", axes: [0] }, [equal])];
 }

@@ -1,0 +1,4 @@
+import { openWebGpu } from "../../src/backends/webgpu/backend.ts";
+import { opSuite } from "./suite.ts";
+
+await opSuite(openWebGpu, "webgpu");
