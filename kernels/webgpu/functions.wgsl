@@ -40,17 +40,19 @@ $if tanh
 fn tanh_$WIDTH(x: $T) -> $T {
   let v = x * x;
   let near = x * ($T(1.0) + v * ($T(-0.33333333) + v * ($T(0.13333333) + v * ($T(-0.053968254) + v * $T(0.021869489)))));
-  return select(tanh(clamp(x, $T(-10.0), $T(10.0))), near, abs(x) < $T(0.3));
+  let value = select(tanh(clamp(x, $T(-10.0), $T(10.0))), near, abs(x) < $T(0.3));
+  return select(value, x, (bitcast<$U>(x) & $U(0x7fffffffu)) > $U(0x7f800000u));
 }
 $end
 $if pow
 // Power with C's rules for a negative base: an integer exponent keeps or drops the sign, any other gives NaN.
 fn pow_$WIDTH(x: $T, y: $T) -> $T {
-  let size = pow(abs(x), y);
+  let size = exp_$WIDTH(y * log_$WIDTH(abs(x)));
   let whole = floor(y) == y;
   let odd = whole & (floor(y * $T(0.5)) * $T(2.0) != y);
-  let signed = select(select($T(from_bits(0x7fc00000u)), size, whole), -size, odd);
-  let value = select(size, signed, x < $T(0.0));
+  let defined = whole | (x == $T(0.0)) | !is_finite_$WIDTH(x);
+  let signed = select(select($T(from_bits(0x7fc00000u)), size, defined), -size, odd);
+  let value = select(size, signed, bitcast<$U>(x) >= $U(0x80000000u));
   return select(value, $T(1.0), y == $T(0.0));
 }
 $end

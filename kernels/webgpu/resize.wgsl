@@ -1,24 +1,23 @@
 // Bilinear resize from $H × $W to $P × $Q, channels last, as PyTorch places pixels; or, with GRADIENT, its gradient
 // from $P × $Q to $H × $W, gathered. One invocation for each result and $WIDTH channels of it (`$T`).
-$if ALIGN_CORNERS
-fn source(i: i32, scale: f32) -> f32 { return f32(i) * scale; }
-$else
-fn source(i: i32, scale: f32) -> f32 { return max((f32(i) + 0.5) * scale - 0.5, 0.0); }
-$end
+// Positions are computed in whole numbers, position = (i * UP + SHIFT) / DOWN, so that they are exact.
+struct Source { low: i32, part: f32 }
+fn source(i: i32, up: i32, shift: i32, down: i32) -> Source {
+  let position = max(i * up + shift, 0);
+  return Source(position / down, f32(position % down) / f32(down));
+}
 $if GRADIENT
-// How much of source pixel `at` is in result pixel `i`.
-fn weight(i: i32, scale: f32, at: i32, extent: i32) -> f32 {
-  let position = source(i, scale);
-  let low = min(i32(position), extent - 1);
-  let part = position - f32(low);
-  return select(0.0, 1.0 - part, low == at) + select(0.0, part, min(low + 1, extent - 1) == at);
+// How much of source pixel `at` is in the result pixel whose source is `position`.
+fn weight(position: Source, at: i32, extent: i32) -> f32 {
+  let low = min(position.low, extent - 1);
+  return select(0.0, 1.0 - position.part, low == at) + select(0.0, position.part, min(low + 1, extent - 1) == at);
 }
 // A range of result pixels that holds all those using source pixel `at`: border pixels serve all beyond them.
-fn users(at: i32, scale: f32, extent: i32, results: i32) -> vec2i {
-  if (scale == 0.0) { return vec2i(0, results - 1); }
-  let first = i32(floor((f32(at) - 1.0) / scale)) - 1;
-  let last = i32(ceil((f32(at) + 2.0) / scale)) + 1;
-  return vec2i(select(clamp(first, 0, results - 1), 0, at == 0), select(clamp(last, 0, results - 1), results - 1, at == extent - 1));
+fn users(at: i32, up: i32, shift: i32, down: i32, extent: i32, results: i32) -> vec2i {
+  if (up == 0) { return vec2i(0, results - 1); }
+  let first = ((at - 1) * down - shift) / up - 1;
+  let last = ((at + 1) * down - shift) / up + 1;
+  return vec2i(select(max(first, 0), 0, at == 0), select(min(last, results - 1), results - 1, at == extent - 1));
 }
 fn run(id: u32) {
   let c = i32(id % u32($CHANNELS));
@@ -27,14 +26,14 @@ fn run(id: u32) {
   let row = m / u32($W);
   let h = i32(row % u32($H));
   let n = i32(row / u32($H));
-  let rows = users(h, $SCALE_H, $H, $P);
-  let cols = users(w, $SCALE_W, $W, $Q);
+  let rows = users(h, $UP_H, $SHIFT_H, $DOWN_H, $H, $P);
+  let cols = users(w, $UP_W, $SHIFT_W, $DOWN_W, $W, $Q);
   var sum = $T();
   for (var p = rows.x; p <= rows.y; p++) {
-    let down = weight(p, $SCALE_H, h, $H);
+    let down = weight(source(p, $UP_H, $SHIFT_H, $DOWN_H), h, $H);
     if (down == 0.0) { continue; }
     for (var q = cols.x; q <= cols.y; q++) {
-      let across = weight(q, $SCALE_W, w, $W);
+      let across = weight(source(q, $UP_W, $SHIFT_W, $DOWN_W), w, $W);
       if (across == 0.0) { continue; }
       sum += x[((n * $P + p) * $Q + q) * $CHANNELS + c] * $T(down * across);
     }
@@ -47,14 +46,14 @@ fn run(id: u32) {
   let m = id / u32($CHANNELS);
   let row = m / u32($Q);
   let n = i32(row / u32($P));
-  let y_at = source(i32(row % u32($P)), $SCALE_H);
-  let x_at = source(i32(m % u32($Q)), $SCALE_W);
-  let top = min(i32(y_at), $H - 1);
-  let left = min(i32(x_at), $W - 1);
+  let y_at = source(i32(row % u32($P)), $UP_H, $SHIFT_H, $DOWN_H);
+  let x_at = source(i32(m % u32($Q)), $UP_W, $SHIFT_W, $DOWN_W);
+  let top = min(y_at.low, $H - 1);
+  let left = min(x_at.low, $W - 1);
   let bottom = min(top + 1, $H - 1);
   let right = min(left + 1, $W - 1);
-  let down = $T(y_at - f32(top));
-  let across = $T(x_at - f32(left));
+  let down = $T(y_at.part);
+  let across = $T(x_at.part);
   let a = x[((n * $H + top) * $W + left) * $CHANNELS + c];
   let b = x[((n * $H + top) * $W + right) * $CHANNELS + c];
   let d = x[((n * $H + bottom) * $W + left) * $CHANNELS + c];

@@ -42,6 +42,7 @@ export class Functions {
   /** The name to call a function by. */
   use(name: string, width: Width): string {
     this.#used[width].add(name);
+    if (name === "pow") this.#used[width].add("exp").add("log").add("is_finite");
     return `${name}_${width}`;
   }
 
@@ -109,7 +110,8 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
           ? `vec4<u32>(${arg(i)})`
           : arg(i)
       );
-      return `${a} ${comparisons[node.fn]} ${b}`;
+      // WGSL's != may be false of a NaN; not == is true.
+      return node.fn === "ne" ? `!(${a} == ${b})` : `${a} ${comparisons[node.fn]} ${b}`;
     }
     case "select":
       return `select(${arg(node.args[2])}, ${arg(node.args[1])}, ${arg(node.args[0])})`;
@@ -129,7 +131,7 @@ export function convert(
 ): string {
   if (from === to) return x;
   const type = typeName(to, width);
-  if (to === "bool") return `${x} != ${literal(0, from, width)}`;
+  if (to === "bool") return `!(${x} == ${literal(0, from, width)})`;
   if (from === "f32" && (to === "i32" || to === "u32")) return `${functions.use(`to_${to}`, width)}(${x})`;
   return `${type}(${x})`;
 }
@@ -175,9 +177,8 @@ const binaryTable: { readonly [F in BinaryFn]: Binary } = {
   shr: shift(">>"),
 };
 
-const comparisons: { readonly [F in CompareFn]: string } = {
+const comparisons: { readonly [F in Exclude<CompareFn, "ne">]: string } = {
   eq: "==",
-  ne: "!=",
   lt: "<",
   le: "<=",
   gt: ">",

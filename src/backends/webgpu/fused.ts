@@ -59,15 +59,20 @@ const keptShape = (kernel: Kernel): number[] =>
   kernel.space.filter((_, axis) => !kernel.reduce!.axes.includes(axis));
 
 /** A part of a split reduction takes in at least this many elements. */
-const MIN_PART = 16;
+const MIN_PART = 64;
 /** Parts at most: the second pass adds them one after the other. */
 const MAX_PARTS = 128;
 
+/** From counts of elements alone: the same before and after axes are merged, which the planner does in between. */
 function reductionSplits(kernel: Kernel, variant: Variant): number {
   if (kernel.reduce === undefined) return 1;
-  const { units, terms } = reductionExtents(kernel);
-  if (units === 0) return 1;
-  return Math.max(1, Math.min(Math.ceil(variant.busy / units), Math.floor(terms / MIN_PART), MAX_PARTS));
+  const results = sizeOf(keptShape(kernel));
+  if (results === 0) return 1;
+  const terms = sizeOf(kernel.space) / results;
+  return Math.max(
+    1,
+    Math.min(Math.ceil(4 * variant.busy / results), Math.floor(terms / MIN_PART), MAX_PARTS),
+  );
 }
 
 /** Results to make and elements of each, counted in steps of the kernel's width. */
@@ -131,12 +136,14 @@ function reduction(
     ...(splits === 1 ? ["let unit = id;"] : [`let unit = id % ${units}u;`, `let part = id / ${units}u;`]),
     ...decode("unit", extents.filter((_, axis) => !axes.includes(axis)), kept.axes),
     ...reductions.map(({ fn, dtype }, r) => `var a${r} = ${reductionStart(fn, dtype, width)};`),
-    `for (var t = ${splits === 1 ? "0u" : "part"}; t < ${terms}u; t += ${splits}u) {`,
-    ...decode("t", axes.map((axis) => extents[axis]), axes.map((axis) => all[axis])),
-    ...printNodes(kernel.nodes, "v", printer.context(walk)),
-    ...printer.stores(kernel.stores, kernel.nodes, "v", walk),
-    ...reductions.map(({ fn, node }, r) => `a${r} = ${fold(fn, `a${r}`, `v${node}`)};`),
-    "}",
+    ...chunked(terms, splits, reductions, width, (accumulator) => [
+      ...decode("t", axes.map((axis) => extents[axis]), axes.map((axis) => all[axis])),
+      ...printNodes(kernel.nodes, "v", printer.context(walk)),
+      ...printer.stores(kernel.stores, kernel.nodes, "v", walk),
+      ...reductions.map(({ fn, node }, r) =>
+        `${accumulator}${r} = ${fold(fn, `${accumulator}${r}`, `v${node}`)};`
+      ),
+    ]),
     ...(splits === 1
       ? [
         ...printNodes(epilogue, "e", printer.context(kept, total)),
@@ -148,6 +155,32 @@ function reduction(
         });`
       )),
   ]);
+}
+
+/** Terms added one after the other before their sum is added to the whole: rounding errors grow with the longest row. */
+const CHUNK = 128;
+
+/** The loop over every `splits`-th of `terms`, in chunks where it is long. */
+function chunked(
+  terms: number,
+  splits: number,
+  reductions: NonNullable<Kernel["reduce"]>["reductions"],
+  width: Width,
+  body: (accumulator: string) => readonly string[],
+): string[] {
+  const start = splits === 1 ? "0u" : "part";
+  if (terms / splits <= 2 * CHUNK) {
+    return [`for (var t = ${start}; t < ${terms}u; t += ${splits}u) {`, ...body("a"), "}"];
+  }
+  return [
+    `for (var first = ${start}; first < ${terms}u; first += ${splits * CHUNK}u) {`,
+    ...reductions.map(({ fn, dtype }, r) => `var c${r} = ${reductionStart(fn, dtype, width)};`),
+    `for (var t = first; t < min(first + ${splits * CHUNK}u, ${terms}u); t += ${splits}u) {`,
+    ...body("c"),
+    "}",
+    ...reductions.map(({ fn }, r) => `a${r} = ${fold(fn, `a${r}`, `c${r}`)};`),
+    "}",
+  ];
 }
 
 /** The second pass of a split reduction: adds the parts, then the epilogue. */

@@ -90,14 +90,15 @@ export function resize(
   const [small, large] = gradient
     ? [values[i.output].shape, values[x].shape]
     : [values[x].shape, values[i.output].shape];
-  const scale = (from: number, to: number): string => {
-    const ratio = !i.attrs.alignCorners ? from / to : to > 1 ? (from - 1) / (to - 1) : 0;
-    return `f32(${ratio})`;
-  };
+  // Position in the small image of pixel i of the large one: (i * UP + SHIFT) / DOWN.
+  const map = (axis: "H" | "W", from: number, to: number): Constants =>
+    i.attrs.alignCorners
+      ? { [`UP_${axis}`]: to > 1 ? from - 1 : 0, [`SHIFT_${axis}`]: 0, [`DOWN_${axis}`]: Math.max(1, to - 1) }
+      : { [`UP_${axis}`]: 2 * from, [`SHIFT_${axis}`]: from - to, [`DOWN_${axis}`]: 2 * to };
   const constants = {
     ...{ H: small[1], W: small[2], P: large[1], Q: large[2], GRADIENT: gradient },
-    ...{ SCALE_H: scale(small[1], large[1]), SCALE_W: scale(small[2], large[2]) },
-    ALIGN_CORNERS: i.attrs.alignCorners,
+    ...map("H", small[1], large[1]),
+    ...map("W", small[2], large[2]),
   };
   return [perChannel(i.op, resizeText, constants, { x }, i.output, values, variant)];
 }
