@@ -1,0 +1,46 @@
+/**
+ * Host memory as C sees it. None of this is on a step's path: addresses are taken once, when a plan is compiled.
+ *
+ * @module
+ */
+
+/** The address of a typed array's first byte. The caller keeps the array alive for as long as C may use it. */
+export function addressOf(view: ArrayBufferView<ArrayBuffer>): bigint {
+  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(view));
+}
+
+/** The text at an address that holds a C string, or undefined for the null address. */
+export function textAt(address: bigint): string | undefined {
+  const pointer = Deno.UnsafePointer.create(address);
+  return pointer === null ? undefined : Deno.UnsafePointerView.getCString(pointer);
+}
+
+/** `bytes` bytes of memory that C owns, as an array that shares them. */
+export function bytesAt(address: bigint, bytes: number): Uint8Array<ArrayBuffer> {
+  const pointer = Deno.UnsafePointer.create(address);
+  if (pointer === null) throw new Error("the null address holds no bytes");
+  return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, bytes));
+}
+
+/** A C string: UTF-8 and a zero. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
+/** The text of a buffer that C filled with a string. */
+export function textOf(buffer: Uint8Array): string {
+  const end = buffer.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? buffer : buffer.subarray(0, end));
+}
+
+/** An array of C strings (`const char* const*`), which it keeps alive. */
+export class CStrings {
+  /** The addresses, to pass as a `buffer`. */
+  readonly addresses: BigUint64Array<ArrayBuffer>;
+  readonly #strings: readonly Uint8Array<ArrayBuffer>[];
+
+  constructor(texts: readonly string[]) {
+    this.#strings = texts.map(cString);
+    this.addresses = BigUint64Array.from(this.#strings, addressOf);
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * NVRTC: CUDA C to machine code at run time. Handles are `u64`; `tests/cuda/headers_test.ts` checks every line against
+ * `nvrtc.h`.
+ *
+ * @module
+ */
+import { cString, CStrings, textAt, textOf } from "./memory.ts";
+import { LibraryError } from "./status.ts";
+
+/** The functions of libnvrtc in use. */
+export const nvrtcSymbols = {
+  nvrtcVersion: { parameters: [/* major */ "buffer", /* minor */ "buffer"], result: "i32" },
+  nvrtcGetErrorString: { parameters: [/* result */ "i32"], result: "u64" },
+  nvrtcGetNumSupportedArchs: { parameters: [/* numArchs */ "buffer"], result: "i32" },
+  nvrtcGetSupportedArchs: { parameters: [/* supportedArchs */ "buffer"], result: "i32" },
+  nvrtcCreateProgram: {
+    parameters: [
+      /* prog */ "buffer",
+      /* src */ "buffer",
+      /* name */ "buffer",
+      /* numHeaders */ "i32",
+      /* headers */ "u64",
+      /* includeNames */ "u64",
+    ],
+    result: "i32",
+  },
+  nvrtcDestroyProgram: { parameters: [/* prog */ "buffer"], result: "i32" },
+  nvrtcCompileProgram: {
+    parameters: [/* prog */ "u64", /* numOptions */ "i32", /* options */ "buffer"],
+    result: "i32",
+  },
+  nvrtcGetProgramLogSize: { parameters: [/* prog */ "u64", /* logSizeRet */ "buffer"], result: "i32" },
+  nvrtcGetProgramLog: { parameters: [/* prog */ "u64", /* log */ "buffer"], result: "i32" },
+  nvrtcGetCUBINSize: { parameters: [/* prog */ "u64", /* cubinSizeRet */ "buffer"], result: "i32" },
+  nvrtcGetCUBIN: { parameters: [/* prog */ "u64", /* cubin */ "buffer"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** NVRTC's functions. */
+export type Nvrtc = Deno.DynamicLibrary<typeof nvrtcSymbols>["symbols"];
+
+/** `nvrtcResult` values that are told apart. */
+export const nvrtcStatus = { NVRTC_SUCCESS: 0, NVRTC_ERROR_COMPILATION: 6 } as const;
+
+/** What NVRTC makes of a source. */
+export interface Compiled {
+  /** Machine code for one architecture. */
+  readonly cubin: Uint8Array<ArrayBuffer>;
+  /** Warnings, and what was asked for by options such as `--ptxas-options=-v`; empty when there is nothing to say. */
+  readonly log: string;
+}
+
+function check(nvrtc: Nvrtc, status: number, doing: string, detail?: string): void {
+  if (status === nvrtcStatus.NVRTC_SUCCESS) return;
+  const name = textAt(nvrtc.nvrtcGetErrorString(status)) ?? "an unknown status";
+  throw new LibraryError("NVRTC", status, name, doing, detail ?? "");
+}
+
+/** NVRTC's version, as `[major, minor]`. */
+export function nvrtcVersion(nvrtc: Nvrtc): readonly [number, number] {
+  const major = new Int32Array(1), minor = new Int32Array(1);
+  check(nvrtc, nvrtc.nvrtcVersion(major, minor), "asking for its version");
+  return [major[0], minor[0]];
+}
+
+/** The architectures NVRTC compiles for: 90 for sm_90. */
+export function nvrtcArchitectures(nvrtc: Nvrtc): readonly number[] {
+  const count = new Int32Array(1);
+  check(nvrtc, nvrtc.nvrtcGetNumSupportedArchs(count), "asking for its architectures");
+  const architectures = new Int32Array(count[0]);
+  check(nvrtc, nvrtc.nvrtcGetSupportedArchs(architectures), "asking for its architectures");
+  return [...architectures];
+}
+
+/** Compiles a source; a compile error carries NVRTC's log. */
+export function compileSource(
+  nvrtc: Nvrtc,
+  source: string,
+  name: string,
+  options: readonly string[],
+): Compiled {
+  const program = new BigUint64Array(1), size = new BigUint64Array(1);
+  const doing = `compiling ${name}`;
+  check(nvrtc, nvrtc.nvrtcCreateProgram(program, cString(source), cString(name), 0, 0n, 0n), doing);
+  try {
+    const list = new CStrings(options);
+    const status = nvrtc.nvrtcCompileProgram(program[0], options.length, list.addresses);
+    check(nvrtc, nvrtc.nvrtcGetProgramLogSize(program[0], size), doing);
+    const bytes = new Uint8Array(Number(size[0]));
+    check(nvrtc, nvrtc.nvrtcGetProgramLog(program[0], bytes), doing);
+    const log = textOf(bytes).trim();
+    check(nvrtc, status, doing, log);
+    check(nvrtc, nvrtc.nvrtcGetCUBINSize(program[0], size), doing);
+    const cubin = new Uint8Array(Number(size[0]));
+    check(nvrtc, nvrtc.nvrtcGetCUBIN(program[0], cubin), doing);
+    return { cubin, log };
+  } finally {
+    nvrtc.nvrtcDestroyProgram(program);
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Where CUDA's libraries are looked for: an override, the wheels of Python, conda, the system's loader, a toolkit.
+ *
+ * @module
+ */
+import type { Host } from "./host.ts";
+
+/** The libraries this package opens. */
+export type LibraryName = "driver" | "nvrtc" | "cublasLt" | "cudnn";
+
+/** What is known of a library before it is found. */
+export interface Description {
+  /** What it is called by people. */
+  readonly title: string;
+  /** What it does here. */
+  readonly purpose: string;
+  /** The environment variable that names its file or folder, and is then the only place looked at. */
+  readonly override: string;
+  /** Its file, for a major version of CUDA. */
+  soname(major: number): string;
+  /** Its folders under `site-packages`, for a major version of CUDA. */
+  wheels(major: number): readonly string[];
+  /** What to do when it is not there. */
+  readonly install: string;
+}
+
+/** The libraries, in the order they are opened: each may need the ones before it. */
+export const libraries: { readonly [L in LibraryName]: Description } = {
+  driver: {
+    title: "the CUDA driver",
+    purpose: "memory, launches, graphs",
+    override: "LOCALGRAD_LIBCUDA",
+    soname: () => "libcuda.so.1",
+    wheels: () => [], // it comes with the kernel module, never in a wheel
+    install: "install NVIDIA's driver (in a container: start it with the NVIDIA runtime, `--gpus all`)",
+  },
+  nvrtc: {
+    title: "NVRTC",
+    purpose: "compiles kernels",
+    override: "LOCALGRAD_LIBNVRTC",
+    soname: (major) => `libnvrtc.so.${major}`,
+    wheels: (major) => wheelFolders(major, "cuda_nvrtc"),
+    install: "pip install nvidia-cuda-nvrtc (nvidia-cuda-nvrtc-cu12 for CUDA 12), or the CUDA toolkit",
+  },
+  cublasLt: {
+    title: "cuBLASLt",
+    purpose: "matrix products",
+    override: "LOCALGRAD_LIBCUBLASLT",
+    soname: (major) => `libcublasLt.so.${major}`,
+    wheels: (major) => wheelFolders(major, "cublas"),
+    install: "pip install nvidia-cublas (nvidia-cublas-cu12 for CUDA 12), or the CUDA toolkit",
+  },
+  cudnn: {
+    title: "cuDNN",
+    purpose: "convolutions",
+    override: "LOCALGRAD_LIBCUDNN",
+    soname: () => "libcudnn.so.9",
+    wheels: () => ["nvidia/cudnn/lib"],
+    install: "pip install nvidia-cudnn-cu13 (nvidia-cudnn-cu12 for CUDA 12), or the package libcudnn9",
+  },
+};
+
+/** All libraries' names, in order. */
+export const libraryNames = Object.keys(libraries) as LibraryName[];
+
+/** The majors of CUDA that are supported, best first. */
+export const majors: readonly number[] = [13, 12];
+
+/** One place a library may be: a file, or a bare name that the system's loader resolves. */
+export interface Candidate {
+  /** What to open. */
+  readonly path: string;
+  /** Why it is looked for there, for people. */
+  readonly via: string;
+}
+
+/** What a search found, and everywhere it looked. */
+export interface Search {
+  /** Candidates that are there (or that only the system's loader can tell), best first. */
+  readonly candidates: readonly Candidate[];
+  /** The places looked at, in order, each with what was there. */
+  readonly tried: readonly string[];
+}
+
+function wheelFolders(major: number, name: string): string[] {
+  return major >= 13 ? [`nvidia/cu${major}/lib`] : [`nvidia/${name}/lib`];
+}
+
+/** The folders of Python's packages that hold NVIDIA's, each once: first PYTHONPATH, VIRTUAL_ENV, then PATH. */
+export function pythonFolders(host: Host): string[] {
+  const found = new Set<string>();
+  for (const folder of split(host.env("PYTHONPATH"))) found.add(folder);
+  const prefixes = new Set<string>();
+  const virtual = host.env("VIRTUAL_ENV");
+  if (virtual !== undefined) prefixes.add(virtual);
+  for (const folder of split(host.env("PATH"))) {
+    const python = host.list(folder).find((name) => name === "python3" || name === "python");
+    if (python === undefined) continue;
+    prefixes.add(parent(folder));
+    prefixes.add(parent(parent(host.real(`${folder}/${python}`))));
+    if (folder.endsWith("/.pyenv/shims")) { // scripts that choose among versions
+      const versions = `${parent(folder)}/versions`;
+      for (const version of host.list(versions)) prefixes.add(`${versions}/${version}`);
+    }
+  }
+  const home = host.env("HOME");
+  if (home !== undefined) prefixes.add(`${home}/.local`);
+  for (const prefix of prefixes) {
+    for (const lib of ["lib", "local/lib", "lib64"]) {
+      const folder = `${prefix === "/" ? "" : prefix}/${lib}`;
+      for (const version of host.list(folder).filter((name) => /^python3(\.\d+)?$/.test(name))) {
+        found.add(`${folder}/${version}/site-packages`);
+        found.add(`${folder}/${version}/dist-packages`);
+      }
+    }
+  }
+  return [...found].filter((folder) => host.list(folder).includes("nvidia"));
+}
+
+/** Looks for a library of a major version of CUDA. */
+export function search(name: LibraryName, major: number, host: Host): Search {
+  const { override, soname, wheels } = libraries[name];
+  const file = soname(major);
+  const candidates: Candidate[] = [];
+  const tried: string[] = [];
+  const look = (folder: string, via: string): void => {
+    const path = `${folder}/${file}`;
+    if (!host.list(folder).includes(file)) tried.push(`${path}: not there`);
+    else if (!isElf(host.magic(path))) tried.push(`${path}: not a shared library (a linker script?)`);
+    else {
+      tried.push(`${path}: there`);
+      candidates.push({ path, via });
+    }
+  };
+
+  const chosen = host.env(override);
+  if (chosen !== undefined) {
+    if (host.list(chosen).length > 0) look(chosen, override);
+    else if (isElf(host.magic(chosen))) {
+      tried.push(`${chosen}: there`);
+      candidates.push({ path: chosen, via: override });
+    } else tried.push(`${chosen} (${override}): no shared library there`);
+    return { candidates, tried };
+  }
+
+  if (wheels(major).length > 0) {
+    const folders = pythonFolders(host);
+    if (folders.length === 0) {
+      tried.push("Python's packages (PYTHONPATH, VIRTUAL_ENV, PATH): none of NVIDIA's");
+    }
+    for (const folder of folders) {
+      for (const wheel of wheels(major)) look(`${folder}/${wheel}`, "a wheel of Python");
+    }
+  }
+  const conda = host.env("CONDA_PREFIX");
+  if (conda !== undefined && name !== "driver") look(`${conda}/lib`, "CONDA_PREFIX");
+  tried.push(`${file}: left to the system's loader`);
+  candidates.push({ path: file, via: "the system's loader" });
+  const target = host.arch === "aarch64" ? "sbsa-linux" : "x86_64-linux";
+  const multiarch = host.arch === "aarch64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+  if (name === "driver") {
+    for (const folder of ["/usr/lib/wsl/lib", `/usr/lib/${multiarch}`, "/usr/lib64"]) {
+      look(folder, "system folder");
+    }
+    return { candidates, tried };
+  }
+  const toolkits = [
+    host.env("CUDA_HOME"),
+    host.env("CUDA_PATH"),
+    `/usr/local/cuda-${major}`,
+    "/usr/local/cuda",
+    "/opt/cuda",
+  ];
+  for (const toolkit of new Set(toolkits)) {
+    if (toolkit === undefined) continue;
+    for (const lib of ["lib64", "lib", `targets/${target}/lib`]) look(`${toolkit}/${lib}`, "a CUDA toolkit");
+  }
+  look(`/usr/lib/${multiarch}`, "system folder");
+  return { candidates, tried };
+}
+
+/** Whether a file begins as shared libraries do; a linker script is text. */
+function isElf(magic: Uint8Array): boolean {
+  return magic[0] === 0x7f && magic[1] === 0x45 && magic[2] === 0x4c && magic[3] === 0x46;
+}
+
+/** The other files of cuDNN in a folder, dependencies first: libcudnn.so.9 is a shim that opens these by bare name. */
+export function cudnnParts(folder: string, host: Host): string[] {
+  const order = [
+    "graph",
+    "ops",
+    "cnn",
+    "adv",
+    "ext",
+    "heuristic",
+    "engines_precompiled",
+    "engines_tensor_ir",
+  ];
+  const rank = (name: string) => {
+    const at = order.indexOf(name.slice("libcudnn_".length, -".so.9".length));
+    return at < 0 ? order.length : at;
+  };
+  const parts = host.list(folder).filter((name) => /^libcudnn_\w+\.so\.9$/.test(name));
+  return parts.sort((a, b) => rank(a) - rank(b) || a.localeCompare(b)).map((name) => `${folder}/${name}`);
+}
+
+/** NVRTC's built-in headers, which wheels before 13.1 cannot find by themselves. */
+export function nvrtcParts(folder: string, major: number, host: Host): string[] {
+  const pattern = new RegExp(`^libnvrtc-builtins\\.so\\.${major}\\.\\d+$`);
+  return host.list(folder).filter((name) => pattern.test(name)).map((name) => `${folder}/${name}`);
+}
+
+function split(list: string | undefined): string[] {
+  return (list ?? "").split(":").filter((folder) => folder !== "");
+}
+
+/** The folder a path is in. */
+export function parent(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash <= 0 ? "/" : path.slice(0, slash);
+}
