@@ -1,0 +1,68 @@
+import { LocalgradError } from "../errors.ts";
+import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
+import type { Program } from "../trace/program.ts";
+import type { Lowered } from "./lower.ts";
+import { writesOf } from "./memory.ts";
+import type { MemoryReport, Target } from "./plan.ts";
+import { scopeOf } from "./report.ts";
+
+/** Raises an error if a value is larger than the target can hold. */
+export function refuseLargeValues(lowered: Lowered, target: Target): void {
+  const { program, values, views } = lowered;
+  const batch = batchOf(program);
+  const check = (aval: Aval, what: string) => {
+    const bytes = bytesOf(aval);
+    if (bytes <= target.maxValueBytes) return;
+    const fits = aval.shape[0] === batch ? Math.floor(target.maxValueBytes / (bytes / batch)) : 0;
+    throw new LocalgradError(
+      `${program.name}: ${what} ${formatAval(aval)} takes ${
+        inWords(bytes)
+      }, and ${target.name} holds at most ` +
+        `${inWords(target.maxValueBytes)} in one array; ${
+          fits > 0 ? `use a batch of at most ${fits}` : "use a smaller one"
+        }`,
+    );
+  };
+  for (const { value, name } of program.inputs) check(values[value], `input ${name}`);
+  for (const step of lowered.steps) {
+    const made = step.kind === "op" ? `the result of ${step.instruction.op}` : "the result of a fused kernel";
+    const scope = scopeOf(step);
+    for (const value of writesOf(step)) {
+      check(values[views[value]], `${made}${scope === "" ? "" : ` in ${scope}`}`);
+    }
+  }
+}
+
+/** Raises an error if the whole needs more memory than the target has. */
+export function refuseLargeTotal(program: Program, memory: MemoryReport, target: Target): void {
+  if (memory.peakBytes <= target.maxTotalBytes) return;
+  const batch = batchOf(program);
+  const { parameters = 0, optimizer = 0, auxiliary = 0, state = 0, data = 0 } = memory.breakdown;
+  const fixed = parameters + optimizer + auxiliary + state + data;
+  const fits = Math.floor(batch * (target.maxTotalBytes - fixed) / (memory.peakBytes - fixed));
+  const [largest] = memory.heldAtPeak;
+  throw new LocalgradError(
+    `${program.name} needs ${inWords(memory.peakBytes)}, and ${target.name} has ${
+      inWords(target.maxTotalBytes)
+    }; ${
+      largest === undefined
+        ? ""
+        : `the most is held in ${largest.scope || "the program"} by ${largest.what}; `
+    }${batch > 1 && fits > 0 ? `use a batch of at most about ${fits}` : "use a smaller model or batch"}`,
+  );
+}
+
+/** The leading extent that most inputs of category "inputs" share; 0 where there is none. */
+function batchOf(program: Program): number {
+  const counts = new Map<number, number>();
+  for (const { value, category } of program.inputs) {
+    const extent = program.values[value].shape[0];
+    if (category === "inputs" && extent > 1) counts.set(extent, (counts.get(extent) ?? 0) + 1);
+  }
+  return [...counts].sort((a, b) => b[1] - a[1] || b[0] - a[0])[0]?.[0] ?? 0;
+}
+
+function inWords(bytes: number): string {
+  if (bytes >= 2 ** 30) return `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+  return bytes >= 2 ** 20 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${bytes} bytes`;
+}
