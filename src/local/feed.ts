@@ -1,0 +1,53 @@
+import type { ImageDataset, LabelledImages } from "../data/images.ts";
+import type { Named } from "../nn/named.ts";
+import { type Device, type DeviceArray, disposeTree } from "../trace/arrays.ts";
+import { literal, where } from "../trace/functions.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import type { Batch } from "./method.ts";
+
+/** Labelled images on a device, and how a batch is made of them within a traced step. */
+export interface Feed extends Disposable {
+  /** How many images there are. */
+  readonly count: number;
+  /** What lies on the device. */
+  readonly arrays: Named<DeviceArray>;
+  /**
+   * The images at `indices` (u32 `[batch]`), normalised, with their labels; augmented by `key` (u32[2]) where one is
+   * given.
+   */
+  batch(arrays: Named<Tensor>, indices: Tensor, key?: Tensor): Batch;
+}
+
+/** Puts labelled images on a device: bytes, in shards no larger than one value may be there. */
+export function openFeed(device: Device, dataset: ImageDataset, part: LabelledImages): Feed {
+  const { height, width, channels } = dataset;
+  const size = height * width * channels;
+  const rows = Math.max(1, Math.min(part.count, Math.floor(device.backend.target.maxValueBytes / size)));
+  const shards: { [start: string]: DeviceArray } = {};
+  for (let start = 0; start < part.count; start += rows) {
+    const end = Math.min(part.count, start + rows);
+    const bytes = part.images.subarray(start * size, end * size);
+    shards[start] = device.array(bytes, [end - start, height, width, channels]);
+  }
+  const arrays = { shards, labels: device.array(part.labels) };
+  return {
+    count: part.count,
+    arrays,
+    batch(arrays, indices) {
+      const bytes = gatherShards(arrays.shards as Named<Tensor>, indices);
+      const images = bytes.mul(1 / 255);
+      const x = images.sub(literal(dataset.mean)).div(literal(dataset.std));
+      return { x, labels: (arrays.labels as Tensor).gather(indices), images };
+    },
+    [Symbol.dispose]: () => disposeTree(arrays),
+  };
+}
+
+function gatherShards(shards: Named<Tensor>, indices: Tensor): Tensor {
+  const [[, first], ...others] = Object.entries(shards) as [string, Tensor][];
+  return others.reduce((rows, [start, shard]) => {
+    const here = indices.ge(Number(start));
+    const found = shard.gather(where(here, indices.sub(Number(start)), 0));
+    return where(here.reshape(-1, 1, 1, 1), found, rows);
+  }, first.gather(indices));
+}

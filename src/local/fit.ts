@@ -1,0 +1,253 @@
+import type { ImageDataset } from "../data/images.ts";
+import { LocalgradError } from "../errors.ts";
+import { permutation } from "../random.ts";
+import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
+import { breathe, type Evaluation, Evaluator } from "./evaluate.ts";
+import { type Feed, openFeed } from "./feed.ts";
+import type { Observer, StepRecord } from "./observer.ts";
+import type { Stepper, Trainer } from "./trainer.ts";
+
+/** Options of {@link fit}. */
+export interface FitOptions {
+  /** Passes over the training images, those done before included. */
+  epochs: number;
+  /** What watches the run. */
+  observers?: readonly Observer[];
+  /** Stops the run after the step it is at; the state is saved. */
+  signal?: AbortSignal;
+}
+
+/** How a run went. */
+export interface FitResult {
+  /** Whether it was stopped by the signal. */
+  readonly stopped: boolean;
+  /** The last evaluation; undefined where no epoch was finished. */
+  readonly last?: Evaluation;
+  /** The lowest test error of the run, as a fraction. */
+  readonly bestError?: number;
+}
+
+/** A step that was issued and whose losses were not read yet. */
+interface Pending {
+  readonly metrics: DeviceArray;
+  readonly record: Omit<StepRecord, "losses" | "accuracy">;
+}
+
+const DRAIN_STEPS = 20;
+const DRAIN_MS = 500;
+const BREATHE_MS = 20;
+
+/**
+ * Trains for a number of epochs, evaluating on the test images after each. An epoch takes the training images in a
+ * fresh order made from the seed and its number; a last, smaller batch is trained on too, except one of a single image,
+ * of which batch norm can make nothing. A run that was restored from a snapshot goes on where that was taken.
+ */
+export async function fit(trainer: Trainer, dataset: ImageDataset, options: FitOptions): Promise<FitResult> {
+  const { epochs, observers = [], signal } = options;
+  if (!Number.isInteger(epochs) || epochs < 1) {
+    throw new LocalgradError(`fit: epochs must be a whole number of at least 1, not ${epochs}`);
+  }
+  checkDataset(trainer, dataset);
+  const { device, batch } = trainer;
+  using training = openFeed(device, dataset, dataset.train);
+  using testing = openFeed(device, dataset, dataset.test);
+  using stepper = trainer.stepper(training);
+  using evaluator = new Evaluator(trainer.setup.model, testing, batch);
+  const starts = batchStarts(training.count, batch);
+  const run = new Run(trainer, stepper, observers, starts, training);
+  let reason: "done" | "stopped" | "failed" = "failed";
+  let last: Evaluation | undefined;
+  try {
+    await run.start(epochs);
+    for (let epoch = Math.floor(trainer.stepsDone / starts.length); epoch < epochs; epoch++) {
+      if (!await run.epoch(epoch, signal)) {
+        reason = "stopped";
+        await run.save(["last"]);
+        return { stopped: true, ...run.summary(last) };
+      }
+      last = await evaluator.evaluate(trainer.variables);
+      await run.judged(epoch, last);
+    }
+    reason = "done";
+    return { stopped: false, ...run.summary(last) };
+  } finally {
+    run.dispose();
+    await run.notify((observer) => observer.end?.(reason));
+  }
+}
+
+/** Where each batch of an epoch begins. */
+function batchStarts(count: number, batch: number): number[] {
+  const starts: number[] = [];
+  for (let from = 0; from < count; from += batch) {
+    if (count - from > 1 || batch === 1) starts.push(from);
+  }
+  return starts;
+}
+
+function checkDataset({ setup: { model } }: Trainer, dataset: ImageDataset): void {
+  const { height, width, channels } = model.input;
+  if (dataset.height !== height || dataset.width !== width || dataset.channels !== channels) {
+    throw new LocalgradError(
+      `fit: ${model.name} takes images of ${height}×${width}×${channels}, but those of ${dataset.name} are ` +
+        `${dataset.height}×${dataset.width}×${dataset.channels}`,
+    );
+  }
+  if (dataset.classes.length > model.classes) {
+    throw new LocalgradError(
+      `fit: ${dataset.name} has ${dataset.classes.length} classes, ${model.name} was made for ${model.classes}; ` +
+        `make it with { classes: ${dataset.classes.length} }`,
+    );
+  }
+}
+
+/** A run in progress: issues steps, reads their losses in batches, and tells the observers. */
+class Run {
+  readonly #trainer: Trainer;
+  readonly #stepper: Stepper;
+  readonly #observers: readonly Observer[];
+  readonly #starts: readonly number[];
+  readonly #feed: Feed;
+  readonly #pending: Pending[] = [];
+  readonly #compiled = new Set<number>();
+  #drained = performance.now();
+  #breathed = performance.now();
+  /** Images and milliseconds of this epoch, compilation apart. */
+  #images = 0;
+  #ms = 0;
+
+  constructor(
+    trainer: Trainer,
+    stepper: Stepper,
+    observers: readonly Observer[],
+    starts: readonly number[],
+    feed: Feed,
+  ) {
+    this.#trainer = trainer;
+    this.#stepper = stepper;
+    this.#observers = observers;
+    this.#starts = starts;
+    this.#feed = feed;
+  }
+
+  async notify(tell: (observer: Observer) => void | Promise<void>): Promise<void> {
+    for (const observer of this.#observers) await tell(observer);
+  }
+
+  async start(epochs: number): Promise<void> {
+    const { configuration, stepsDone, memory, partition } = this.#trainer;
+    if (this.#observers.length === 0) return;
+    const info = {
+      configuration,
+      epochs,
+      stepsPerEpoch: this.#starts.length,
+      imagesPerEpoch: this.#feed.count,
+      firstStep: stepsDone,
+      modules: partition.modules.map((module) => module.name),
+      memory,
+    };
+    await this.notify((observer) => observer.start?.(info));
+  }
+
+  /** Trains for the rest of an epoch; false where the signal stopped it. */
+  async epoch(epoch: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { batch, schedule } = this.#trainer;
+    const order = permutation(this.#trainer.permutationKey(epoch), this.#feed.count);
+    const learningRate = schedule(epoch);
+    this.#images = this.#ms = 0;
+    for (const from of this.#starts.slice(this.#trainer.stepsDone % this.#starts.length)) {
+      if (signal?.aborted) {
+        await this.#drain();
+        return false;
+      }
+      const indices = order.slice(from, from + batch);
+      await this.#issue(indices, epoch, learningRate);
+    }
+    await this.#drain();
+    return true;
+  }
+
+  async #issue(indices: Uint32Array, epoch: number, learningRate: number): Promise<void> {
+    const images = indices.length;
+    const fresh = !this.#compiled.has(images);
+    const before = performance.now();
+    const metrics = this.#stepper.step(indices, learningRate);
+    const record = { step: this.#trainer.stepsDone, epoch: epoch + 1, learningRate, images };
+    this.#pending.push({ metrics, record });
+    if (fresh) await this.#trainer.device.finish();
+    const now = performance.now();
+    if (!fresh) this.#count(images, now - before);
+    this.#compiled.add(images);
+    if (this.#pending.length >= DRAIN_STEPS || now - this.#drained > DRAIN_MS) await this.#drain();
+    else if (now - this.#breathed > BREATHE_MS) {
+      await breathe();
+      this.#breathed = performance.now();
+    }
+  }
+
+  #count(images: number, ms: number): void {
+    this.#images += images;
+    this.#ms += ms;
+  }
+
+  /** Reads what is pending and passes it on; refuses to go on with a loss that is no number. */
+  async #drain(): Promise<void> {
+    const before = performance.now();
+    const values = await Promise.all(this.#pending.map(({ metrics }) => metrics.read()));
+    this.#count(0, performance.now() - before);
+    const records = this.#pending.map(({ record }, i): StepRecord => ({
+      ...record,
+      losses: [...values[i].subarray(0, -1)],
+      accuracy: values[i][values[i].length - 1] / record.images,
+    }));
+    this.dispose();
+    for (const record of records) {
+      const bad = record.losses.findIndex((loss) => !Number.isFinite(loss));
+      await this.notify((observer) => observer.step?.(record));
+      if (bad >= 0) {
+        throw new LocalgradError(
+          `fit: the loss of module ${bad + 1} (${this.#trainer.partition.modules[bad].name}) became ` +
+            `${
+              record.losses[bad]
+            } in step ${record.step}; lower the learning rate (${record.learningRate}), or find ` +
+            `the op with checkNumerics`,
+        );
+      }
+    }
+    await breathe();
+    this.#drained = this.#breathed = performance.now();
+  }
+
+  /** Tells of an evaluation and saves. */
+  async judged(epoch: number, { error, loss }: Evaluation): Promise<void> {
+    const trainer = this.#trainer;
+    const best = trainer.bestError === undefined || error < trainer.bestError;
+    if (best) trainer.bestError = error;
+    if (this.#observers.length === 0) return;
+    const record = {
+      epoch: epoch + 1,
+      testError: error,
+      testLoss: loss,
+      imagesPerSecond: this.#ms === 0 ? 0 : this.#images / this.#ms * 1000,
+      plannedPeakBytes: trainer.memory.method.peakBytes,
+      best,
+    };
+    await this.notify((observer) => observer.epoch?.(record));
+    await this.save(best ? ["last", "best"] : ["last"]);
+  }
+
+  async save(kinds: readonly ("last" | "best")[]): Promise<void> {
+    if (!this.#observers.some((observer) => observer.save !== undefined)) return;
+    const snapshot = await this.#trainer.snapshot();
+    await this.notify((observer) => observer.save?.(snapshot, kinds));
+  }
+
+  summary(last: Evaluation | undefined): { last?: Evaluation; bestError?: number } {
+    const { bestError } = this.#trainer;
+    return { ...(last === undefined ? {} : { last }), ...(bestError === undefined ? {} : { bestError }) };
+  }
+
+  dispose(): void {
+    disposeTree(this.#pending.splice(0).map(({ metrics }) => metrics));
+  }
+}

@@ -1,0 +1,67 @@
+import type { MemoryReport, Target } from "../compile/plan.ts";
+import type { Aval } from "../trace/dtype.ts";
+import { jit } from "../trace/jit.ts";
+import type { Category } from "../trace/program.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { type Batch, endToEnd } from "./method.ts";
+import type { MemoryComparison } from "./observer.ts";
+import { type Setup, setup, type SetupOptions, type TrainState, trainStep } from "./step.ts";
+
+/** What the memory of an input of a training step is for, by its path. */
+export function categorize(path: string): Category {
+  const [argument, part, ...rest] = path.split(".");
+  if (argument !== "0") return argument === "1" ? "data" : "inputs";
+  if (part === "optimizer") return "optimizer";
+  if (rest[0] === "local" && (part === "params" || rest[2] === "ema")) return "auxiliary";
+  return part === "params" ? "parameters" : "state";
+}
+
+/** Plans the memory of a training step on a kind of device; nothing is allocated. The data set counts apart. */
+export function stepMemory(setup: Setup, batch: number, target: Target): MemoryReport {
+  const { height, width, channels } = setup.model.input;
+  const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
+  const step = jit(
+    (
+      train: TrainState<Tensor>,
+      _data: Record<never, never>,
+      batch: Batch,
+      scalars: { [name: string]: Tensor },
+    ) => trainStep(setup, train, batch, scalars),
+    { name: `${setup.method.name} step`, donate: [0], categorize },
+  );
+  const scalars: { [name: string]: Aval } = {};
+  for (const name of Object.keys(setup.optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
+  const avals = { x: image, labels: { shape: [batch], dtype: "i32" } as Aval, images: image };
+  return step.plan(target, setup.initial as never, {}, avals, scalars).memory;
+}
+
+/** Plans a training step beside the end-to-end one of the same network, optimizer and batch. */
+export function compareMemory(local: Setup, batch: number, target: Target): MemoryComparison {
+  const method = stepMemory(local, batch, target);
+  if (local.method.auxiliary === undefined) return { method, endToEnd: method };
+  const { model, optimizer } = local;
+  return { method, endToEnd: stepMemory(setup({ model, optimizer, method: endToEnd() }), batch, target) };
+}
+
+/**
+ * Plans the memory of a method's training step and of the end-to-end one, without a device and with nothing allocated.
+ *
+ * @example
+ * ```ts
+ * import { devices, local, models, optim } from "@localgrad/localgrad";
+ * import { assert } from "@std/assert";
+ *
+ * const { method, endToEnd } = local.memory({
+ *   model: models.resnet8({ classes: 10 }),
+ *   modules: 3,
+ *   method: local.dgl(),
+ *   optimizer: optim.sgd({ momentum: 0.9 }),
+ *   batch: 64,
+ *   target: await devices.target("cpu"),
+ * });
+ * assert(method.peakBytes < endToEnd.peakBytes);
+ * ```
+ */
+export function memory(options: SetupOptions & { batch: number; target: Target }): MemoryComparison {
+  return compareMemory(setup(options), options.batch, options.target);
+}

@@ -1,0 +1,92 @@
+import type { MemoryReport } from "../compile/plan.ts";
+import type { HostArray } from "../trace/arrays.ts";
+
+/** What a run is, as JSON: enough to tell whether a snapshot belongs to it. */
+export type Configuration = { readonly [name: string]: unknown };
+
+/** Everything needed to go on with a run. */
+export interface Snapshot {
+  /** Training steps done. With the seed in the configuration it gives epoch, permutation and random keys. */
+  readonly step: number;
+  /** The lowest test error so far, as a fraction; undefined before the first evaluation. */
+  readonly bestError?: number;
+  /**
+   * Parameters, state and optimizer slots in localgrad's layouts (filters KRSC): `layer1.0.conv1.weight`,
+   * `local.0.ema.conv1.weight`, `optimizer.momentum.layer1.0.conv1.weight`.
+   */
+  readonly tensors: ReadonlyMap<string, HostArray>;
+  /** What run it is of. */
+  readonly configuration: Configuration;
+}
+
+/** What a run begins with. */
+export interface RunInfo {
+  /** What it is. */
+  readonly configuration: Configuration;
+  /** Epochs in all. */
+  readonly epochs: number;
+  /** Steps of each. */
+  readonly stepsPerEpoch: number;
+  /** Training images of each. */
+  readonly imagesPerEpoch: number;
+  /** Steps done before; above 0 where a run goes on. */
+  readonly firstStep: number;
+  /** The blocks of each module, such as `layer1.0–layer1.2`. */
+  readonly modules: readonly string[];
+  /** The planned memory of a step, by the method and end to end. */
+  readonly memory: MemoryComparison;
+}
+
+/** The planned memory of a training step, by the method and by end-to-end training with the same settings. */
+export interface MemoryComparison {
+  /** By the method. */
+  readonly method: MemoryReport;
+  /** End to end. */
+  readonly endToEnd: MemoryReport;
+}
+
+/** One training step. */
+export interface StepRecord {
+  /** Which, from 1. */
+  readonly step: number;
+  /** Its epoch, from 1. */
+  readonly epoch: number;
+  /** The loss of each module. */
+  readonly losses: readonly number[];
+  /** The fraction of the batch that the network's own head classified correctly. */
+  readonly accuracy: number;
+  /** The learning rate. */
+  readonly learningRate: number;
+  /** Images in the batch. */
+  readonly images: number;
+}
+
+/** One epoch. */
+export interface EpochRecord {
+  /** Which, from 1. */
+  readonly epoch: number;
+  /** The fraction of test images classified wrongly. */
+  readonly testError: number;
+  /** Mean cross-entropy over the test images. */
+  readonly testLoss: number;
+  /** Training images per second, evaluation apart. */
+  readonly imagesPerSecond: number;
+  /** The planned peak memory of a training step, in bytes. */
+  readonly plannedPeakBytes: number;
+  /** Whether the test error is the lowest so far. */
+  readonly best: boolean;
+}
+
+/** Something that watches a run: a folder of records, a progress bar. Each method may be left out and is awaited. */
+export interface Observer {
+  /** Before the first step. */
+  start?(info: RunInfo): void | Promise<void>;
+  /** After each step, in order; several at a time, because losses are read back in batches. */
+  step?(record: StepRecord): void | Promise<void>;
+  /** After each epoch's evaluation. */
+  epoch?(record: EpochRecord): void | Promise<void>;
+  /** After an epoch's record, and when the run is stopped: `last`, and `best` too where it is. */
+  save?(snapshot: Snapshot, kinds: readonly ("last" | "best")[]): void | Promise<void>;
+  /** When the run ends, whichever way; also after an error. */
+  end?(reason: "done" | "stopped" | "failed"): void | Promise<void>;
+}

@@ -1,0 +1,295 @@
+import type { ImageDataset } from "../data/images.ts";
+import { LocalgradError } from "../errors.ts";
+import type { Model } from "../models/model.ts";
+import { type Initial, initialize } from "../nn/initial.ts";
+import type { Named } from "../nn/named.ts";
+import type { Optimizer, Scalars } from "../optim/optimizer.ts";
+import { constant, type Schedule } from "../optim/schedules.ts";
+import { foldIn, type Key, key } from "../random.ts";
+import { type Device, type DeviceArray, disposeTree, type HostArray } from "../trace/arrays.ts";
+import { formatAval } from "../trace/dtype.ts";
+import { concat } from "../trace/functions.ts";
+import { jit } from "../trace/jit.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
+import { type Evaluation, Evaluator } from "./evaluate.ts";
+import { type Feed, openFeed } from "./feed.ts";
+import { fit, type FitOptions, type FitResult } from "./fit.ts";
+import { categorize, compareMemory } from "./memory.ts";
+import type { Batch, Method } from "./method.ts";
+import type { Configuration, MemoryComparison, Snapshot } from "./observer.ts";
+import type { Modules, Partition } from "./partition.ts";
+import { type Setup, setup, type StepResult, type TrainState, trainStep } from "./step.ts";
+
+/** What a {@link trainer} trains, with what, and on what. */
+export interface TrainerOptions {
+  /** Where it runs. */
+  device: Device;
+  /** The network. */
+  model: Model;
+  /** How to cut it: a count, or the blocks to cut after; default 1. Methods that train end to end ignore it. */
+  modules?: Modules;
+  /** What trains the modules, such as `man(dgl())`. */
+  method: Method;
+  /** What moves the parameters. */
+  optimizer: Optimizer;
+  /** The learning rate of each epoch; default: 0.1 throughout. */
+  schedule?: Schedule;
+  /** Images of a step. */
+  batch: number;
+  /** Where all random numbers of the run come from; default 0. */
+  seed?: number;
+  /** Names the first op that makes a NaN or an infinity. Slow; default false. */
+  checkNumerics?: boolean;
+}
+
+/**
+ * Makes a trainer and draws its starting values on the device.
+ *
+ * @example
+ * ```ts
+ * import { data, devices, local, models, optim } from "@localgrad/localgrad";
+ *
+ * await using device = await devices.open("cpu");
+ * using trainer = await local.trainer({
+ *   device,
+ *   model: models.resnet8({ classes: 10 }),
+ *   modules: 3,
+ *   method: local.man(local.dgl()),
+ *   optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+ *   schedule: optim.constant(0.05),
+ *   batch: 32,
+ * });
+ * const images = data.shapes({ train: 64, test: 32 });
+ * await trainer.fit(images, { epochs: 1 });
+ * const { error } = await trainer.evaluate(images);
+ * console.log(error);
+ * ```
+ */
+export function trainer(options: TrainerOptions): Promise<Trainer> {
+  // Asynchronous so that a device which must wait for its memory can, without a change for users.
+  return Promise.resolve().then(() => new Trainer(options));
+}
+
+/** A network in training: its parameters on a device and the compiled steps that change them. */
+export class Trainer implements Disposable {
+  /** Where it runs. */
+  readonly device: Device;
+  /** What it trains, cut and equipped. */
+  readonly setup: Setup;
+  /** Images of a step. */
+  readonly batch: number;
+  /** The learning rate of each epoch, from 0. */
+  readonly schedule: Schedule;
+  /** What the run is, as JSON. */
+  readonly configuration: Configuration;
+  /** The lowest test error of the run, as a fraction. */
+  bestError: number | undefined;
+  readonly #seed: Key;
+  readonly #checkNumerics: boolean;
+  #train: TrainState<DeviceArray>;
+  #step = 0;
+  #memory: MemoryComparison | undefined;
+  #direct: CompiledStep | undefined;
+
+  /** See {@link trainer}. */
+  constructor(options: TrainerOptions) {
+    const { device, batch, schedule = constant(0.1), seed = 0, checkNumerics = false } = options;
+    if (!Number.isInteger(batch) || batch < 1) {
+      throw new LocalgradError(`trainer: batch must be a whole number of at least 1, not ${batch}`);
+    }
+    this.device = device;
+    this.setup = setup(options);
+    this.batch = batch;
+    this.schedule = schedule;
+    this.#seed = key(seed);
+    this.#checkNumerics = checkNumerics;
+    const { model, method, optimizer, modules } = this.setup;
+    this.configuration = {
+      model: model.name,
+      classes: model.classes,
+      modules: modules.map((module) => module.name),
+      method: { name: method.name, ...method.options },
+      optimizer: { name: optimizer.name, ...optimizer.options },
+      batch,
+      seed,
+    };
+    const draw = foldIn(this.#seed, 0);
+    const { params, state, optimizer: slots } = this.setup.initial;
+    const put = (tree: Named<Initial>) => device.put(initialize(tree, draw)) as Named<DeviceArray>;
+    this.#train = { params: put(params), state: put(state), optimizer: put(slots) };
+  }
+
+  /** How the network is cut. */
+  get partition(): Partition {
+    return this.setup.partition;
+  }
+  /** Training steps done. */
+  get stepsDone(): number {
+    return this.#step;
+  }
+  /** Parameters, state and optimizer slots as they are now. They are replaced by every step. */
+  get variables(): TrainState<DeviceArray> {
+    return this.#train;
+  }
+  /** The planned memory of a training step, beside the end-to-end one; the data set counts apart. */
+  get memory(): MemoryComparison {
+    return this.#memory ??= compareMemory(this.setup, this.batch, this.device.backend.target);
+  }
+
+  /**
+   * One training step on a batch of one's own: normalised images, their labels, and (for methods that reconstruct) the
+   * images in [0, 1]. The learning rate is the schedule's for the first epoch unless given.
+   */
+  async step(batch: HostBatch, options: { learningRate?: number } = {}): Promise<StepReport> {
+    const step = this.#direct ??= this.#jit(
+      "step",
+      (train, batch: Batch, scalars: Scalars<Tensor>) => trainStep(this.setup, train, batch, scalars),
+    );
+    const { x, labels, images = x } = batch;
+    using metrics = this.#advance(step, [{ x, labels, images }], options.learningRate ?? this.schedule(0));
+    const values = await metrics.read();
+    return {
+      losses: [...values.subarray(0, -1)],
+      accuracy: values[values.length - 1] / (x.shape[0]),
+    };
+  }
+
+  /** Trains on a data set, evaluating after each epoch; see {@link fit}. */
+  fit(dataset: ImageDataset, options: FitOptions): Promise<FitResult> {
+    return fit(this, dataset, options);
+  }
+
+  /** Judges the network, without its auxiliary networks, on the test images of a data set. */
+  async evaluate(dataset: ImageDataset): Promise<Evaluation> {
+    using feed = openFeed(this.device, dataset, dataset.test);
+    using evaluator = new Evaluator(this.setup.model, feed, this.batch);
+    return await evaluator.evaluate(this.#train);
+  }
+
+  /** Compiled training steps on the images of a feed. */
+  stepper(feed: Feed): Stepper {
+    const step = this.#jit(
+      `${this.setup.method.name} step`,
+      (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) =>
+        trainStep(this.setup, train, feed.batch(data, indices, augment), scalars),
+    );
+    const augment = foldIn(this.#seed, 2);
+    return {
+      step: (indices, learningRate) =>
+        this.#advance(step, [feed.arrays, indices, foldIn(augment, this.#step)], learningRate),
+      [Symbol.dispose]: () => step.dispose(),
+    };
+  }
+
+  /** The key of the permutation of an epoch, from 0. */
+  permutationKey(epoch: number): Key {
+    return foldIn(foldIn(this.#seed, 1), epoch);
+  }
+
+  /** Copies everything needed to go on later, exactly as it is, to the host. */
+  async snapshot(): Promise<Snapshot> {
+    const { leaves, paths } = treeFlatten<DeviceArray>(this.#train as never);
+    const arrays = await Promise.all(leaves.map((array) => array.toHost()));
+    return {
+      step: this.#step,
+      ...(this.bestError === undefined ? {} : { bestError: this.bestError }),
+      tensors: new Map(paths.map((path, i) => [tensorName(path), arrays[i]])),
+      configuration: this.configuration,
+    };
+  }
+
+  /** Goes back to a snapshot; refuses one whose tensors are not those of this network and method. */
+  restore(snapshot: Snapshot): void {
+    const { leaves, paths, structure } = treeFlatten<DeviceArray>(this.#train as never);
+    const hosts = paths.map((path, i): HostArray => {
+      const name = tensorName(path);
+      const host = snapshot.tensors.get(name);
+      if (host === undefined) {
+        throw new LocalgradError(`restore: the snapshot has no ${name}; it is of another network or method`);
+      }
+      if (formatAval(host) !== formatAval(leaves[i])) {
+        throw new LocalgradError(
+          `restore: ${name} is ${formatAval(host)} in the snapshot and ${
+            formatAval(leaves[i])
+          } here; it is of ` +
+            `another network or method`,
+        );
+      }
+      return host;
+    });
+    if (snapshot.tensors.size !== paths.length) {
+      const known = new Set(paths.map(tensorName));
+      const extra = [...snapshot.tensors.keys()].find((name) => !known.has(name));
+      throw new LocalgradError(
+        `restore: the snapshot has a ${extra}, which there is no place for; it is of another network or method`,
+      );
+    }
+    disposeTree(this.#train as never);
+    this.#train = treeUnflatten(structure, hosts.map((host) => this.device.put(host))) as never;
+    this.#step = snapshot.step;
+    this.bestError = snapshot.bestError;
+  }
+
+  /** Frees its arrays and compiled steps. */
+  [Symbol.dispose](): void {
+    disposeTree(this.#train as never);
+    this.#direct?.dispose();
+  }
+
+  /** A compiled step; its result is the new variables and the losses with the number of correct images behind. */
+  #jit<A extends readonly unknown[]>(name: string, f: (train: TrainState<Tensor>, ...rest: A) => StepResult) {
+    return jit(
+      (train: TrainState<Tensor>, ...rest: A) => {
+        const { train: after, losses, correct } = f(train, ...rest);
+        return { train: after, metrics: concat([losses, correct.reshape(1)]) };
+      },
+      { device: this.device, name, donate: [0], categorize, checkNumerics: this.#checkNumerics },
+    ) as unknown as CompiledStep;
+  }
+
+  #advance(step: CompiledStep, rest: readonly unknown[], learningRate: number): DeviceArray {
+    const scalars = this.setup.optimizer.scalars(this.#step, learningRate);
+    const { train, metrics } = step(this.#train, ...rest, scalars);
+    this.#train = train;
+    this.#step++;
+    return metrics;
+  }
+}
+
+/** A batch given by hand. */
+export interface HostBatch {
+  /** Normalised images `[batch, height, width, channels]`, f32. */
+  x: HostArray | DeviceArray;
+  /** The class of each: i32 or u32 `[batch]`. */
+  labels: HostArray | DeviceArray | Int32Array | Uint32Array;
+  /** The same images in [0, 1], for methods that reconstruct; default: `x`. */
+  images?: HostArray | DeviceArray;
+}
+
+/** How a step went. */
+export interface StepReport {
+  /** The loss of each module. */
+  readonly losses: readonly number[];
+  /** The fraction of the batch that the network's own head classified correctly. */
+  readonly accuracy: number;
+}
+
+/** Issues training steps on a feed; each gives its losses, one a module, with the number of correct images behind. */
+export interface Stepper extends Disposable {
+  /** Trains on the images at `indices`. */
+  step(indices: Uint32Array, learningRate: number): DeviceArray;
+}
+
+interface CompiledStep {
+  (train: TrainState<DeviceArray>, ...rest: readonly unknown[]): {
+    train: TrainState<DeviceArray>;
+    metrics: DeviceArray;
+  };
+  dispose(): void;
+}
+
+/** A tensor's name in a snapshot, by its path in a {@link TrainState}. */
+function tensorName(path: string): string {
+  return path.replace(/^(params|state)\./, "");
+}
