@@ -1,4 +1,4 @@
-import { openWebGpu } from "../../src/backends/webgpu/backend.ts";
+import { openWebgpu } from "../../src/backends/webgpu/backend.ts";
 import { opSuite } from "./suite.ts";
 
-await opSuite(openWebGpu, "webgpu");
+await opSuite(openWebgpu, "webgpu");

@@ -7,11 +7,13 @@ import { WebGpuExecutable } from "./executable.ts";
 import { lower, targetOf } from "./lower.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
+import { variants } from "./variant.ts";
 
 /** Deno's own WebGPU. */
 export class WebGpuBackend implements Backend {
   readonly name = "webgpu";
   readonly target: Target;
+  readonly software: boolean;
   readonly #gpu: Gpu;
   readonly #arena: Arena;
   readonly #pipelines: Pipelines;
@@ -19,6 +21,7 @@ export class WebGpuBackend implements Backend {
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
+    this.software = gpu.variant.kind === "software";
     this.target = targetOf(gpu.device.limits, gpu.variant);
     this.#arena = new Arena(gpu, this.target.segmentBytes);
     this.#pipelines = new Pipelines(gpu.device);
@@ -102,8 +105,14 @@ export class WebGpuBackend implements Backend {
   }
 }
 
+/** WebGPU with the limits every implementation has, for planning without an adapter. */
+export const webgpuTarget: Target = targetOf(
+  { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28, maxStorageBuffersPerShaderStage: 8 },
+  variants.hardware,
+);
+
 /** Opens Deno's WebGPU, or says why it cannot be. */
-export async function openWebGpu(): Promise<Opened> {
+export async function openWebgpu(): Promise<Opened> {
   const gpu = globalThis.navigator?.gpu;
   if (gpu === undefined) {
     return { reason: "this runtime has no WebGPU", remedy: "use Deno 2.9 or later" };
