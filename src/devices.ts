@@ -33,8 +33,8 @@ const backends: {
     target: async () => (await import("./backends/webgpu/backend.ts")).webgpuTarget,
   },
   cpu: {
-    open: async (options) => (await import("./backends/cpu/backend.ts")).openCpu(options),
-    target: async () => (await import("./backends/cpu/backend.ts")).cpuTarget,
+    open: async (options) => (await import("./backends/cpu/device.ts")).openCpu(options),
+    target: async () => (await import("./backends/cpu/device.ts")).cpuTarget,
   },
   reference: {
     open: async () => (await import("./backends/reference/backend.ts")).openReference(),

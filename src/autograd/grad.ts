@@ -25,14 +25,14 @@ import { pullback } from "./pullback.ts";
  * gradient.dispose();
  * ```
  */
-export function valueAndGrad<P extends Tree<Tensor>, A extends unknown[], X>(
+export function valueAndGrad<P, A extends unknown[], X>(
   f: (params: P, ...rest: A) => readonly [Tensor, X],
   options: { aux: true },
 ): (params: P, ...rest: A) => [[Tensor, X], P];
-export function valueAndGrad<P extends Tree<Tensor>, A extends unknown[]>(
+export function valueAndGrad<P, A extends unknown[]>(
   f: (params: P, ...rest: A) => Tensor,
 ): (params: P, ...rest: A) => [Tensor, P];
-export function valueAndGrad<P extends Tree<Tensor>, A extends unknown[], X>(
+export function valueAndGrad<P, A extends unknown[], X>(
   f: (params: P, ...rest: A) => Tensor | readonly [Tensor, X],
   options: { aux?: boolean } = {},
 ): (params: P, ...rest: A) => [Tensor | [Tensor, X], P] {
@@ -56,7 +56,7 @@ export function valueAndGrad<P extends Tree<Tensor>, A extends unknown[], X>(
 }
 
 /** The function that computes the gradient of `f` to its first argument, which may be a tree; see {@link valueAndGrad}. */
-export function grad<P extends Tree<Tensor>, A extends unknown[]>(
+export function grad<P, A extends unknown[]>(
   f: (params: P, ...rest: A) => Tensor,
 ): (params: P, ...rest: A) => P {
   const both = valueAndGrad(f);
@@ -67,21 +67,21 @@ export function grad<P extends Tree<Tensor>, A extends unknown[]>(
  * Computes `f(...primals)` and the function that turns cotangents of its result (of the same structure) into
  * cotangents of the primals.
  */
-export function vjp<A extends readonly Tree<Tensor>[], R extends Tree<Tensor>>(
+export function vjp<A extends readonly unknown[], R>(
   f: (...primals: A) => R,
   ...primals: A
 ): [R, (cotangents: R) => A] {
   const trace = currentTrace("vjp");
-  const { fresh, leaves, structure } = freshen(primals as Tree<Tensor>);
+  const { fresh, leaves, structure } = freshen(primals);
   const start = trace.builder.instructions.length;
-  const result = f(...fresh as unknown as A);
-  const outputs = treeLeaves<Tensor>(result);
+  const result = f(...fresh);
+  const outputs = treeLeaves<Tensor>(result as Tree<Tensor>);
   const end = trace.builder.instructions.length;
   return [result, (cotangents) => {
     if (trace.builder.instructions.length < end) {
       throw new LocalgradError("vjp: used outside of its traced function");
     }
-    const given = treeLeaves<Tensor>(cotangents);
+    const given = treeLeaves<Tensor>(cotangents as Tree<Tensor>);
     if (given.length !== outputs.length) {
       throw new LocalgradError(
         `vjp: ${given.length} cotangents for ${outputs.length} results; give one for each`,
@@ -96,8 +96,8 @@ export function vjp<A extends readonly Tree<Tensor>[], R extends Tree<Tensor>>(
 }
 
 /** A copy of a tree under new names: only what is computed from the copy counts as depending on it. */
-function freshen<P extends Tree<Tensor>>(tree: P): { fresh: P; leaves: Tensor[]; structure: Tree<number> } {
-  const { leaves, structure } = treeFlatten<Tensor>(tree);
+function freshen<P>(tree: P): { fresh: P; leaves: Tensor[]; structure: Tree<number> } {
+  const { leaves, structure } = treeFlatten<Tensor>(tree as Tree<Tensor>);
   // A reshape to the same shape costs nothing once compiled and has the identity as its gradient.
   const renamed = leaves.map((leaf) => leaf.trace.emit("reshape", [leaf], { shape: leaf.shape }));
   return { fresh: treeUnflatten(structure, renamed) as P, leaves: renamed, structure };
@@ -126,7 +126,7 @@ export function customGradient(
  * `f` with gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): nothing that it computes is kept for the
  * backward pass; it is computed again there. Less memory for one more forward pass of `f`; the same values and gradients.
  */
-export function checkpoint<A extends readonly Tree<Tensor>[], R extends Tree<Tensor>>(
+export function checkpoint<A extends readonly unknown[], R>(
   f: (...args: A) => R,
 ): (...args: A) => R {
   return (...args) => {
@@ -138,8 +138,8 @@ export function checkpoint<A extends readonly Tree<Tensor>[], R extends Tree<Ten
     const outside = externals(trace, start, end).filter((t) => !leaves.some((leaf) => leaf.id === t.id));
     // A result that is an argument handed back is no result of the region: its cotangent needs no help.
     const given = [...leaves, ...outside].map((t) => t.id);
-    const made = treeLeaves<Tensor>(result).map((t) => !given.includes(t.id));
-    const outputs = treeLeaves<Tensor>(result).filter((_, i) => made[i]);
+    const made = treeLeaves<Tensor>(result as Tree<Tensor>).map((t) => !given.includes(t.id));
+    const outputs = treeLeaves<Tensor>(result as Tree<Tensor>).filter((_, i) => made[i]);
     trace.regions.push({
       start,
       end,
@@ -149,7 +149,9 @@ export function checkpoint<A extends readonly Tree<Tensor>[], R extends Tree<Ten
         // Barriers keep the second computation from being merged with the first.
         const again = leaves.map((leaf) => trace.emit("barrier", [leaf], {}));
         const from = trace.builder.instructions.length;
-        const recomputed = treeLeaves<Tensor>(f(...treeUnflatten(structure, again) as unknown as A))
+        const recomputed = treeLeaves<Tensor>(
+          f(...treeUnflatten(structure, again) as unknown as A) as Tree<Tensor>,
+        )
           .filter((_, i) => made[i]);
         return pullback(trace, from, recomputed, cotangents, [...again, ...outside]);
       },
