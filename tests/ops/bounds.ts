@@ -217,9 +217,12 @@ function errorOf(
       const summands = replaced(() => 1);
       // Sums run in any order. The error of n summands grows like √n, until it must not grow any more: adding 100,000
       // equal numbers one by one is off by 1e-4 to 1e-3.
-      const relative = (n: number) =>
-        Math.min(1e-5, (4 + 2 * Math.sqrt(n) + positionError(instruction)) * EPS);
-      return data.map((_, i) => widened[i] - magnitude[i] + relative(summands[i]) * magnitude[i]);
+      const relative = (n: number) => Math.min(1e-5, (4 + 2 * Math.sqrt(n)) * EPS);
+      const misplaced = positionError(instruction, operands);
+      return data.map((_, i) =>
+        widened[i] - magnitude[i] + relative(summands[i]) * magnitude[i] +
+        misplaced * Math.max(1, summands[i])
+      );
     }
   }
 }
@@ -232,9 +235,10 @@ const CORNERS: readonly (readonly (readonly number[])[])[] = [0, 1, 2, 3].map((o
   )
 );
 
-/** How far a resize's weights, computed in f32 from pixel positions, may be off, in units of 2⁻²⁴. */
-function positionError(instruction: Instruction): number {
-  return instruction.op === "resize" || instruction.op === "resizeGrad"
-    ? 4 * Math.max(instruction.attrs.height, instruction.attrs.width)
-    : 0;
+/** What a resize's weights, computed in f32 from pixel positions, may add to the error of each summand. */
+function positionError(instruction: Instruction, [{ shape, data }]: readonly Operand[]): number {
+  if (instruction.op !== "resize" && instruction.op !== "resizeGrad") return 0;
+  const { height, width } = instruction.attrs;
+  const largest = data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  return 2 * EPS * (Math.max(height, shape[1]) + Math.max(width, shape[2])) * largest;
 }

@@ -19,7 +19,10 @@ import {
 } from "./cases/movement.ts";
 import { longReduceCases, reduceCases } from "./cases/reductions.ts";
 import { argmaxCases, gatherCases, matmulCases, scatterAddCases } from "./cases/rows.ts";
-import { type Case, checkCases } from "./check.ts";
+import { compile } from "../../src/compile/compile.ts";
+import { programCases } from "./cases/programs.ts";
+import { emptyCases, recipeCases } from "./cases/recipes.ts";
+import { type Case, checkCases, type Planner } from "./check.ts";
 import { Random } from "./random.ts";
 import { unfusedPlan } from "./unfused.ts";
 
@@ -48,20 +51,34 @@ export const groups: Readonly<Record<string, (random: Random) => Case[]>> = {
   "scatterAdd": scatterAddCases,
 };
 
+/** Programs of many ops, which only the compiler can turn into plans. */
+export const programs: Readonly<Record<string, (random: Random) => Case[]>> = {
+  "training steps, donation and odd results": recipeCases,
+  "values without elements": emptyCases,
+  "random programs": (random) => programCases(random, 150),
+};
+
 /** The seed of the random cases; `LOCALGRAD_SEED` draws others. */
 const seed = Number(Deno.env.get("LOCALGRAD_SEED") ?? 1);
 
 /** Registers the tests that every backend must pass: each op against the reference, within what f32 explains. */
 export async function opSuite(open: () => Promise<Opened>, name: string): Promise<void> {
   const ignore = await skips(name, open);
-  for (const [group, cases] of Object.entries(groups)) {
+  const test = (what: string, cases: (random: Random) => Case[], planner: Planner) =>
     Deno.test(
-      `${name}: ${group} as the reference computes them`,
+      `${name}: ${what} as the reference computes them`,
       { ignore },
-      () => withBackend(open, (backend) => checkCases(backend, cases(new Random(seed)), unfusedPlan)),
+      () => withBackend(open, (backend) => checkCases(backend, cases(new Random(seed)), planner)),
     );
+  for (const [group, cases] of Object.entries(groups)) {
+    test(`${group}, unfused,`, cases, unfusedPlan);
+    test(`${group}, compiled,`, cases, verified);
   }
+  for (const [group, cases] of Object.entries(programs)) test(`${group}, compiled,`, cases, verified);
 }
+
+/** The compiler, its passes and plans verified. */
+const verified: Planner = (program, target) => compile(program, target, { verify: true });
 
 /** Opens a backend for one test, and sees that nothing is left on it. */
 export async function withBackend(
