@@ -1,7 +1,7 @@
+import { readImages } from "../data/augment.ts";
 import type { ImageDataset, LabelledImages } from "../data/images.ts";
 import type { Named } from "../nn/named.ts";
 import { type Device, type DeviceArray, disposeTree } from "../trace/arrays.ts";
-import { literal, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { Batch } from "./method.ts";
 
@@ -33,21 +33,11 @@ export function openFeed(device: Device, dataset: ImageDataset, part: LabelledIm
   return {
     count: part.count,
     arrays,
-    batch(arrays, indices) {
-      const bytes = gatherShards(arrays.shards as Named<Tensor>, indices);
-      const images = bytes.mul(1 / 255);
-      const x = images.sub(literal(dataset.mean)).div(literal(dataset.std));
+    batch(arrays, indices, key) {
+      const shards = Object.entries(arrays.shards).map(([first, bytes]) => ({ first: Number(first), bytes }));
+      const { x, images } = readImages(shards, indices, dataset, key);
       return { x, labels: (arrays.labels as Tensor).gather(indices), images };
     },
     [Symbol.dispose]: () => disposeTree(arrays),
   };
-}
-
-function gatherShards(shards: Named<Tensor>, indices: Tensor): Tensor {
-  const [[, first], ...others] = Object.entries(shards) as [string, Tensor][];
-  return others.reduce((rows, [start, shard]) => {
-    const here = indices.ge(Number(start));
-    const found = shard.gather(where(here, indices.sub(Number(start)), 0));
-    return where(here.reshape(-1, 1, 1, 1), found, rows);
-  }, first.gather(indices));
 }
