@@ -1,0 +1,118 @@
+import { createHash } from "node:crypto";
+import { LocalgradError } from "../errors.ts";
+import type { Snapshot } from "../local/observer.ts";
+import { HostArray } from "../trace/arrays.ts";
+import { type HostData, sizeOf } from "../trace/dtype.ts";
+import { readIfThere, writeWhole } from "./files.ts";
+import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+
+/** Settings of a run that are not the trainer's, such as its data set; kept in its checkpoints as JSON. */
+export type Settings = { readonly [name: string]: unknown };
+
+/** What a checkpoint holds. */
+export interface Checkpoint {
+  /** Where the run was. */
+  readonly snapshot: Snapshot;
+  /** What else the run was started with. */
+  readonly settings: Settings;
+}
+
+/** The part of a checkpoint that is no tensor. */
+interface Header {
+  readonly version: number;
+  readonly step: number;
+  readonly bestError?: number;
+  readonly configuration: Snapshot["configuration"];
+  readonly settings: Settings;
+}
+
+const VERSION = 1;
+
+/**
+ * Writes a checkpoint, whole or not at all: a safetensors file whose tensors have PyTorch's names and layouts (filters
+ * OIHW), so that the network's own can be loaded there, and whose metadata `localgrad` say the rest.
+ */
+export async function writeCheckpoint(path: string, { snapshot, settings }: Checkpoint): Promise<void> {
+  const tensors = new Map([...snapshot.tensors].map(([name, array]) => [name, toOihw(array)]));
+  const header = JSON.stringify(
+    {
+      version: VERSION,
+      step: snapshot.step,
+      ...(snapshot.bestError === undefined ? {} : { bestError: snapshot.bestError }),
+      configuration: snapshot.configuration,
+      settings,
+    } satisfies Header,
+  );
+  const metadata = { format: "pt", localgrad: header, sha256: digest(header, tensors) };
+  await writeWhole(path, encodeSafetensors({ tensors, metadata }));
+}
+
+/**
+ * Reads a checkpoint.
+ *
+ * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
+ */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const bytes = await readIfThere(path);
+  if (bytes === undefined) {
+    throw new LocalgradError(`there is no checkpoint ${path}; give the folder of a run`);
+  }
+  const { tensors, metadata } = decodeSafetensors(bytes, path);
+  const { localgrad } = metadata;
+  if (localgrad === undefined) {
+    throw new LocalgradError(`${path} was not written by localgrad: it says nothing of a run`);
+  }
+  if (digest(localgrad, tensors) !== metadata.sha256) {
+    throw new LocalgradError(`${path} is damaged: it does not match its checksum; use another checkpoint`);
+  }
+  const header: Header = JSON.parse(localgrad);
+  if (header.version !== VERSION) {
+    throw new LocalgradError(`${path} has format ${header.version}; this localgrad reads format ${VERSION}`);
+  }
+  return {
+    snapshot: {
+      step: header.step,
+      ...(header.bestError === undefined ? {} : { bestError: header.bestError }),
+      tensors: new Map([...tensors].map(([name, array]) => [name, toOhwi(array)])),
+      configuration: header.configuration,
+    },
+    settings: header.settings,
+  };
+}
+
+/** SHA-256 of all that a checkpoint says. */
+function digest(header: string, tensors: ReadonlyMap<string, HostArray>): string {
+  const hash = createHash("sha256").update(header);
+  for (const [name, { data, shape }] of tensors) {
+    hash.update(`${name}[${shape}]`);
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  return hash.digest("hex");
+}
+
+/** Filters as PyTorch lays them out; a tensor of four axes is one. */
+function toOihw(array: HostArray): HostArray {
+  return array.shape.length === 4 ? permuted(array, [0, 3, 1, 2]) : array;
+}
+
+/** Filters as localgrad lays them out. */
+function toOhwi(array: HostArray): HostArray {
+  return array.shape.length === 4 ? permuted(array, [0, 2, 3, 1]) : array;
+}
+
+/** Axis i of the result is axis `order[i]`. */
+function permuted({ data, shape, dtype }: HostArray, order: readonly number[]): HostArray {
+  const steps = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
+  const [a, b, c, d] = order.map((axis) => shape[axis]);
+  const [sa, sb, sc, sd] = order.map((axis) => steps[axis]);
+  const result = data.slice() as HostData;
+  let to = 0;
+  for (let i = 0; i < a; i++) {
+    for (let j = 0; j < b; j++) {
+      for (let k = 0; k < c; k++) {
+        for (let l = 0; l < d; l++) result[to++] = data[i * sa + j * sb + k * sc + l * sd];
+      }
+    }
+  }
+  return new HostArray(result, [a, b, c, d], dtype);
+}

@@ -1,0 +1,97 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { LocalgradError } from "../errors.ts";
+import type { Snapshot } from "../local/observer.ts";
+import { HostArray } from "../trace/arrays.ts";
+import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { writeWhole } from "./files.ts";
+import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+
+const filter = Float32Array.from({ length: 2 * 3 * 3 * 4 }, (_, i) => i);
+const snapshot: Snapshot = {
+  step: 12,
+  bestError: 0.25,
+  tensors: new Map([
+    ["conv1.weight", new HostArray(filter, [2, 3, 3, 4])],
+    ["fc.weight", new HostArray(Float32Array.of(1, 2, 3, 4, 5, 6), [3, 2])],
+    ["local.0.steps", new HostArray(Int32Array.of(7), [])],
+  ]),
+  configuration: { model: "resnet8", seed: 3 },
+};
+const settings = { dataset: "shapes" };
+
+async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await use(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("readCheckpoint() gives back what was written, bit for bit", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/last.safetensors`;
+    await writeCheckpoint(path, { snapshot, settings });
+    assertEquals(await readCheckpoint(path), { snapshot, settings });
+    assertEquals([...Deno.readDirSync(dir)].length, 1);
+    const { bestError: _, ...fresh } = snapshot;
+    await writeCheckpoint(path, { snapshot: fresh, settings: {} });
+    assertEquals(await readCheckpoint(path), { snapshot: fresh, settings: {} });
+  }));
+
+Deno.test("writeCheckpoint() writes filters as OIHW and leaves linear layers alone", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/x.safetensors`;
+    await writeCheckpoint(path, { snapshot, settings });
+    const { tensors, metadata } = decodeSafetensors(await Deno.readFile(path), path);
+    assertEquals(metadata.format, "pt");
+    const { shape, data } = tensors.get("conv1.weight")!;
+    assertEquals(shape, [2, 4, 3, 3]);
+    for (let o = 0, at = 0; o < 2; o++) {
+      for (let i = 0; i < 4; i++) {
+        for (let r = 0; r < 3; r++) {
+          for (let s = 0; s < 3; s++, at++) assertEquals(data[at], filter[((o * 3 + r) * 3 + s) * 4 + i]);
+        }
+      }
+    }
+    assertEquals(tensors.get("fc.weight"), snapshot.tensors.get("fc.weight"));
+  }));
+
+Deno.test("readCheckpoint() finds a change of any byte", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/x.safetensors`;
+    await writeCheckpoint(path, { snapshot, settings });
+    const whole = await Deno.readFile(path);
+    for (let at = 0; at < whole.length; at++) {
+      const bytes = whole.slice();
+      bytes[at] ^= 1;
+      await Deno.writeFile(path, bytes);
+      const result = await readCheckpoint(path).catch((error) => {
+        assert(error instanceof LocalgradError, `byte ${at}: ${error}`);
+        assert(error.message.includes(path), error.message);
+      });
+      // Some bytes say nothing that is used: the name of the format, and padding.
+      if (result !== undefined) assertEquals(result, { snapshot, settings }, `byte ${at}`);
+    }
+  }));
+
+Deno.test("readCheckpoint() says what is wrong with a file that is no checkpoint", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/x.safetensors`;
+    await assertRejects(() => readCheckpoint(path), LocalgradError, "there is no checkpoint");
+    await Deno.writeFile(path, encodeSafetensors({ tensors: snapshot.tensors, metadata: {} }));
+    await assertRejects(() => readCheckpoint(path), LocalgradError, "not written by localgrad");
+    await Deno.writeTextFile(path, "hello");
+    await assertRejects(() => readCheckpoint(path), LocalgradError, "no whole safetensors file");
+  }));
+
+Deno.test("writeWhole() leaves the old file, and nothing else, where writing fails", () =>
+  inFolder(async (dir) => {
+    await writeWhole(`${dir}/a`, "old");
+    await assertRejects(() => writeWhole(`${dir}/missing/a`, "new"));
+    await Deno.mkdir(`${dir}/folder`);
+    await assertRejects(() => writeWhole(`${dir}/folder`, "new"));
+    await writeWhole(`${dir}/a`, "new");
+    assertEquals(await Deno.readTextFile(`${dir}/a`), "new");
+    assertEquals([...Deno.readDirSync(dir)].map((entry) => entry.name).sort(), ["a", "folder"]);
+  }));

@@ -1,0 +1,79 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { LocalgradError } from "../errors.ts";
+import { HostArray } from "../trace/arrays.ts";
+import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+
+const tensors = new Map([
+  ["weight", new HostArray(Float32Array.of(1, -2.5, NaN, Infinity, 0, 6), [2, 3])],
+  ["scalar", new HostArray(Int32Array.of(-7), [])],
+  ["key", new HostArray(Uint32Array.of(0xffffffff, 1), [2])],
+  ["bytes", new HostArray(Uint8Array.of(1, 2, 255), [3])],
+]);
+
+/** A file of this header and data, written by hand. */
+function file(header: unknown, data: number[] = []): Uint8Array<ArrayBuffer> {
+  const text = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
+  const bytes = new Uint8Array(8 + text.length + data.length);
+  bytes[0] = text.length & 255;
+  bytes[1] = text.length >> 8;
+  bytes.set(text, 8);
+  bytes.set(data, 8 + text.length);
+  return bytes;
+}
+
+Deno.test("encodeSafetensors() lays out a file as the format says", () => {
+  const one = new Map([["a", new HostArray(Float32Array.of(1), [1])]]);
+  const bytes = encodeSafetensors({ tensors: one, metadata: { m: "x" } });
+  const header = `{"__metadata__":{"m":"x"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`;
+  const length = Math.ceil(header.length / 8) * 8;
+  assertEquals([...bytes.slice(0, 8)], [length, 0, 0, 0, 0, 0, 0, 0]);
+  assertEquals(new TextDecoder().decode(bytes.slice(8, 8 + length)), header.padEnd(length));
+  assertEquals([...bytes.slice(8 + length)], [0, 0, 128, 63]);
+});
+
+Deno.test("decodeSafetensors() gives back what was encoded, bit for bit", () => {
+  const metadata = { text: 'with "quotes" and ü' };
+  const decoded = decodeSafetensors(encodeSafetensors({ tensors, metadata }), "x");
+  assertEquals(decoded.metadata, metadata);
+  assertEquals(decoded.tensors, tensors);
+});
+
+Deno.test("decodeSafetensors() reads a file without metadata, and PyTorch's I64 counters as i32", () => {
+  const bytes = file({ n: { dtype: "I64", shape: [], data_offsets: [0, 8] } }, [44, 1, 0, 0, 0, 0, 0, 0]);
+  const { tensors, metadata } = decodeSafetensors(bytes, "x");
+  assertEquals(metadata, {});
+  assertEquals(tensors.get("n"), new HostArray(Int32Array.of(300), []));
+});
+
+Deno.test("decodeSafetensors() refuses a file cut off at any length", () => {
+  const bytes = encodeSafetensors({ tensors, metadata: {} });
+  for (let length = 0; length < bytes.length; length++) {
+    assertThrows(() => decodeSafetensors(bytes.slice(0, length), "cut"), LocalgradError, "cut is no whole");
+  }
+});
+
+Deno.test("decodeSafetensors() refuses wrong headers", () => {
+  const entry = { dtype: "F32", shape: [1], data_offsets: [0, 4] };
+  const cases: [string, unknown][] = [
+    ["not JSON", "{"],
+    ["not JSON", "3"],
+    ["a is incomplete", { a: 3 }],
+    ["a is incomplete", { a: { ...entry, shape: [-1] } }],
+    ["a is incomplete", { a: { ...entry, data_offsets: [0] } }],
+    ["does not fit its shape", { a: { ...entry, shape: [2] } }],
+    ["ends before a does", { a: { ...entry, data_offsets: [4, 8] } }],
+    ["4 bytes of data instead of 0", {}],
+    ["save it as F32", { a: { ...entry, dtype: "F8" } }],
+  ];
+  for (const [message, header] of cases) {
+    assertThrows(() => decodeSafetensors(file(header, [0, 0, 0, 0]), "x"), LocalgradError, message);
+  }
+  const huge = new Uint8Array(16).fill(255);
+  assertThrows(() => decodeSafetensors(huge, "x"), LocalgradError, "shorter than its header");
+});
+
+Deno.test("encodeSafetensors() refuses what the format cannot hold", () => {
+  const bool = new Map([["mask", new HostArray(Uint32Array.of(1), [1], "bool")]]);
+  const error = assertThrows(() => encodeSafetensors({ tensors: bool, metadata: {} }), LocalgradError);
+  assert(error.message.includes("mask is bool"), error.message);
+});
