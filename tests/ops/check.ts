@@ -1,8 +1,10 @@
 import type { Backend, DeviceBuffer, Executable } from "../../src/backends/backend.ts";
 import type { Plan, Target } from "../../src/compile/plan.ts";
+import { ReferenceBackend } from "../../src/backends/reference/backend.ts";
 import { bytesOf, formatAval, hostArrays, type HostData } from "../../src/trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../src/trace/ops.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../../src/trace/program.ts";
+import type { KernelCase } from "./cases/kernels.ts";
 import { type Bounded, evaluateBounded } from "./bounds.ts";
 import type { Aval } from "../../src/trace/dtype.ts";
 
@@ -45,14 +47,19 @@ export function programCase(
 /** What turns programs into plans. */
 export type Planner = (program: Program, target: Target) => Plan;
 
+/** A plan with inputs to run it on. */
+export interface Run {
+  readonly plan: Plan;
+  readonly inputs: readonly HostData[];
+}
+
 /**
- * Runs cases on a backend and gives the elements of every result, or what was thrown; all are issued before any is
+ * Runs plans on a backend and gives the elements of every result, or what was thrown; all are issued before any is
  * read.
  */
-export async function runCases(
+export async function runAll(
   backend: Backend,
-  cases: readonly Case[],
-  planner: Planner,
+  runs: readonly (() => Run)[],
 ): Promise<(HostData[] | Error)[]> {
   const buffers = new Set<DeviceBuffer>();
   const executables: Executable[] = [];
@@ -61,16 +68,15 @@ export async function runCases(
     buffers.add(buffer);
     return buffer;
   };
-  const run = ({ program, inputs }: Case): Promise<HostData[]> => {
-    const plan = planner(program, backend.target);
+  const run = ({ plan, inputs }: Run): Promise<HostData[]> => {
     const executable = backend.compile(plan);
     executables.push(executable);
-    const given = program.inputs.map(({ value }, i) => {
-      const buffer = allocate(program.values[value]);
+    const given = plan.inputs.map(({ value }, i) => {
+      const buffer = allocate(plan.values[value]);
       backend.write(buffer, bytesFor(inputs[i], buffer.bytes));
       return buffer;
     });
-    const avals = program.outputs.map(({ value }) => program.values[value]);
+    const avals = plan.outputs.map(({ value }) => plan.values[value]);
     const made = avals.map((aval, i) => plan.donors[i] < 0 ? allocate(aval) : undefined);
     executable.run(given, made);
     return Promise.all(avals.map(async (aval, i) => {
@@ -79,21 +85,17 @@ export async function runCases(
     }));
   };
   try {
-    const runs = cases.map((each) => {
+    const settled = await Promise.allSettled(runs.map((prepare) => {
       try {
-        return run(each);
+        return run(prepare());
       } catch (error) {
         return Promise.reject(error);
       }
+    }));
+    return settled.map((result) => {
+      if (result.status === "fulfilled") return result.value;
+      return result.reason instanceof Error ? result.reason : new Error(String(result.reason));
     });
-    const settled = await Promise.allSettled(runs);
-    return settled.map((run) =>
-      run.status === "fulfilled"
-        ? run.value
-        : run.reason instanceof Error
-        ? run.reason
-        : Error(String(run.reason))
-    );
   } finally {
     await backend.finish();
     executables.forEach((executable) => executable.dispose());
@@ -123,32 +125,57 @@ export function difference(got: HostData, want: Bounded): string | undefined {
 
 /** Fails where a backend's results of any case are not within what f32 explains of the reference's. */
 export async function checkCases(backend: Backend, cases: readonly Case[], planner: Planner): Promise<void> {
-  const results = await runCases(backend, cases, planner);
-  const faults: string[] = [];
+  const results = await runAll(
+    backend,
+    cases.map(({ program, inputs }) => () => ({ plan: planner(program, backend.target), inputs })),
+  );
   let elements = 0;
   let unbounded = 0;
-  for (const [n, { label, program, inputs }] of cases.entries()) {
-    const result = results[n];
-    if (result instanceof Error) {
-      faults.push(`${label}: threw ${result.stack?.split("\n").slice(0, 2).join("")}`);
-      continue;
+  const faults = cases.flatMap(({ label, program, inputs }, n) => {
+    const want = evaluateBounded(program, inputs);
+    for (const { data, error } of want) {
+      elements += data.length;
+      unbounded += error.filter((e) => e === Infinity).length;
     }
-    for (const [i, want] of evaluateBounded(program, inputs).entries()) {
-      const fault = difference(result[i], want);
-      if (fault !== undefined) faults.push(`${label}, result ${i}: ${fault}`);
-      elements += want.data.length;
-      unbounded += want.error.filter((error) => error === Infinity).length;
-    }
-  }
-  if (faults.length > 0) {
-    const more = faults.length > 8 ? `\n  … and ${faults.length - 8} more` : "";
-    throw new Error(
-      `${backend.name}: ${faults.length} results of ${cases.length} cases are wrong\n  ${
-        faults.slice(0, 8).join("\n  ")
-      }${more}`,
-    );
-  }
+    return faultsOf(label, results[n], want);
+  });
+  report(backend, cases.length, faults);
   if (unbounded > elements / 20) {
     throw new Error(`${unbounded} of ${elements} elements are not checked at all`);
   }
+}
+
+/** Fails where a backend's results of kernels with exact results are not the reference's to the bit. */
+export async function checkKernels(backend: Backend, cases: readonly KernelCase[]): Promise<void> {
+  const runs = cases.map((run) => () => run);
+  const results = await runAll(backend, runs);
+  const exact = await runAll(new ReferenceBackend(), runs);
+  const faults = cases.flatMap(({ label }, n) => {
+    const want = exact[n];
+    if (want instanceof Error) throw want;
+    return faultsOf(
+      label,
+      results[n],
+      want.map((array) => ({ data: Float64Array.from(array), error: new Float64Array(array.length) })),
+    );
+  });
+  report(backend, cases.length, faults);
+}
+
+function faultsOf(label: string, result: HostData[] | Error, want: readonly Bounded[]): string[] {
+  if (result instanceof Error) return [`${label}: threw ${result.stack?.split("\n").slice(0, 2).join("")}`];
+  return want.flatMap((bounded, i) => {
+    const fault = difference(result[i], bounded);
+    return fault === undefined ? [] : [`${label}, result ${i}: ${fault}`];
+  });
+}
+
+function report(backend: Backend, cases: number, faults: readonly string[]): void {
+  if (faults.length === 0) return;
+  const more = faults.length > 8 ? `\n  … and ${faults.length - 8} more` : "";
+  throw new Error(
+    `${backend.name}: ${faults.length} results of ${cases} cases are wrong\n  ${
+      faults.slice(0, 8).join("\n  ")
+    }${more}`,
+  );
 }

@@ -20,9 +20,10 @@ import {
 import { longReduceCases, reduceCases } from "./cases/reductions.ts";
 import { argmaxCases, gatherCases, matmulCases, scatterAddCases } from "./cases/rows.ts";
 import { compile } from "../../src/compile/compile.ts";
+import { kernelCases } from "./cases/kernels.ts";
 import { programCases } from "./cases/programs.ts";
 import { emptyCases, recipeCases } from "./cases/recipes.ts";
-import { type Case, checkCases, type Planner } from "./check.ts";
+import { type Case, checkCases, checkKernels, type Planner } from "./check.ts";
 import { Random } from "./random.ts";
 import { unfusedPlan } from "./unfused.ts";
 
@@ -74,6 +75,15 @@ export async function opSuite(open: () => Promise<Opened>, name: string): Promis
     test(`${group}, unfused,`, cases, unfusedPlan);
     test(`${group}, compiled,`, cases, verified);
   }
+  Deno.test(
+    `${name}: random kernels give the reference's bits`,
+    { ignore },
+    () =>
+      withBackend(open, (backend) => {
+        const cases = kernelCases(new Random(seed), 300, backend.target);
+        return checkKernels(backend, cases);
+      }),
+  );
   for (const [group, cases] of Object.entries(programs)) test(`${group}, compiled,`, cases, verified);
 }
 
