@@ -1,7 +1,7 @@
-import { f32x4, type I32, i32 } from "./wasm/expressions.ts";
+import { i32, type I32 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Correlation, type Phase, sourceRange } from "./conv_geometry.ts";
-import { packedBytes, panelsBefore } from "./pack_filter.ts";
+import { panelsBefore } from "./pack_filter.ts";
 import type { Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
 import { accumulate, clearTile, LANES, newTile, storeColumns, TILE_COLUMNS, WORD } from "./tile.ts";

@@ -31,6 +31,7 @@ export interface Statement {
 export type I32 = Expr<"i32">;
 export type I64 = Expr<"i64">;
 export type F32 = Expr<"f32">;
+export type F64 = Expr<"f64">;
 export type V128 = Expr<"v128">;
 
 /** An i32 operand: an expression or a literal. */
@@ -128,6 +129,7 @@ export const i32 = {
   or: integer(0x72, (a, b) => a | b, 0),
   xor: integer(0x73, (a, b) => a ^ b, 0),
   shl: integer(0x74, (a, b) => a << b, 0),
+  shrS: integer(0x75, (a, b) => a >> b, 0),
   shrU: integer(0x76, (a, b) => a >>> b, 0),
   eqz: (a: Int): I32 => apply("i32", scalar(0x45), [int(a)]),
   eq: (a: Int, b: Int): I32 => apply("i32", scalar(0x46), [int(a), int(b)]),
@@ -205,6 +207,27 @@ export const f32 = {
   fromI32U: (a: I32): F32 => apply("f32", scalar(0xb3), [a]),
 };
 
+/** 64-bit floats: positions within an image, exact to the last bit of an f32. */
+export const f64 = {
+  constant: (value: number): F64 => ({
+    type: "f64",
+    emit(code) {
+      code.byte(0x44);
+      code.append(new Uint8Array(new Float64Array([value]).buffer));
+    },
+  }),
+  floor: (a: F64): F64 => apply("f64", scalar(0x9c), [a]),
+  add: (a: F64, b: F64): F64 => apply("f64", scalar(0xa0), [a, b]),
+  sub: (a: F64, b: F64): F64 => apply("f64", scalar(0xa1), [a, b]),
+  mul: (a: F64, b: F64): F64 => apply("f64", scalar(0xa2), [a, b]),
+  div: (a: F64, b: F64): F64 => apply("f64", scalar(0xa3), [a, b]),
+  max: (a: F64, b: F64): F64 => apply("f64", scalar(0xa5), [a, b]),
+  fromI32: (a: I32): F64 => apply("f64", scalar(0xb7), [a]),
+  /** Truncates; the value must fit. */
+  toI32: (a: F64): I32 => apply("i32", scalar(0xaa), [a]),
+  toF32: (a: F64): F32 => apply("f32", scalar(0xb6), [a]),
+};
+
 /** 128 bits without a lane type. */
 export const v128 = {
   load: (address: I32, offset: number = 0): V128 => memory("v128", simd(0), [address], offset),
@@ -277,6 +300,8 @@ export const i32x4 = {
   minU: binary(183),
   maxS: binary(184),
   maxU: binary(185),
+  /** The four low bytes as unsigned integers. */
+  fromBytesU: (a: V128): V128 => apply("v128", simd(169), [apply("v128", simd(137), [a])]),
   /** Truncates toward zero and saturates; NaN gives 0. */
   truncS: unary(248),
   truncU: unary(249),

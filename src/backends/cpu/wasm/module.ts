@@ -6,6 +6,7 @@ import {
   type Int,
   int,
   type Statement,
+  type V128,
   type ValueType,
   valueTypeCode,
 } from "./expressions.ts";
@@ -24,7 +25,9 @@ export interface Label {
 
 /** Writes one function's body, statement by statement. */
 export class FunctionBuilder {
+  readonly #prologue = new Bytes();
   readonly #code = new Bytes();
+  readonly #constants = new Map<string, Local<"v128">>();
   readonly #locals: ValueType[] = [];
   readonly #parameters: readonly ValueType[];
   #depth = 0;
@@ -59,6 +62,25 @@ export class FunctionBuilder {
   /** A new i32 variable holding `value`. */
   int(value: Int): Local<"i32"> {
     return this.local("i32", int(value));
+  }
+
+  /**
+   * A vector constant, loaded once at the function's start: V8 would build it anew from immediates at every use, in
+   * the innermost loop too.
+   */
+  constant(value: V128): Local<"v128"> {
+    const code = new Bytes();
+    value.emit(code);
+    const key = code.finish().join();
+    let local = this.#constants.get(key);
+    if (local === undefined) {
+      local = this.local("v128");
+      this.#constants.set(key, local);
+      value.emit(this.#prologue);
+      this.#prologue.byte(0x21);
+      this.#prologue.unsigned(local.index);
+    }
+    return local;
   }
 
   /** Assigns. */
@@ -186,6 +208,7 @@ export class FunctionBuilder {
       body.unsigned(count);
       body.byte(valueTypeCode[type]);
     }
+    body.append(this.#prologue.finish());
     body.append(this.#code.finish());
     body.byte(0x0b);
     return body.finish();

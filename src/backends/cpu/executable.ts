@@ -1,0 +1,195 @@
+import type { Location, Plan, Step } from "../../compile/plan.ts";
+import { type Aval, bytesOf } from "../../trace/dtype.ts";
+import type { ValueId } from "../../trace/program.ts";
+import type { DeviceBuffer, Executable } from "../backend.ts";
+import { lowerStep } from "./lower.ts";
+import type { LinearMemory } from "./memory.ts";
+import type { Operand, Routine } from "./routine.ts";
+import { assemble, record } from "./scheduler.ts";
+import type { LoadedModule, ThreadPool } from "./threads.ts";
+
+/** A buffer of the CPU backend: a block of the shared memory. */
+export interface CpuBuffer extends DeviceBuffer {
+  /** Where it starts. */
+  readonly address: number;
+}
+
+/** What an executable needs of its device. */
+export interface Host {
+  readonly memory: LinearMemory;
+  readonly pool: ThreadPool;
+  /** Address of the arena that all plans share; it moves when a plan needs a larger one. */
+  arena(): number;
+  /** The address of a live buffer; throws for any other. */
+  addressOf(buffer: DeviceBuffer): number;
+  /** Called once, when an executable is disposed. */
+  disposed(executable: CpuExecutable): void;
+}
+
+/** An operand resolved to a slot, which holds an address, and an offset from it. */
+interface Place {
+  readonly slot: number;
+  readonly offset: number;
+}
+
+interface ResolvedLaunch {
+  readonly routine: Routine;
+  readonly operands: readonly Place[];
+}
+
+/** Slots: the arena, the constants, inputs, outputs. */
+const ARENA_SLOT = 0;
+const CONSTANT_SLOT = 1;
+const FIRST_INPUT_SLOT = 2;
+
+/** The launches of a plan, in order, with every operand's place. */
+export function lowerPlan(
+  plan: Plan,
+): { launches: ResolvedLaunch[]; constantOffsets: number[]; constantBytes: number } {
+  const constantOffsets: number[] = [];
+  let constantBytes = 0;
+  for (const { aval } of plan.constants) {
+    constantOffsets.push(constantBytes);
+    constantBytes += Math.ceil(bytesOf(aval) / 64) * 64;
+  }
+  const firstOutput = FIRST_INPUT_SLOT + plan.inputs.length;
+  const placeOf = (location: Location): Place => {
+    switch (location.kind) {
+      case "arena":
+        return { slot: ARENA_SLOT, offset: location.offset };
+      case "constant":
+        return { slot: CONSTANT_SLOT, offset: constantOffsets[location.index] };
+      case "input":
+        return { slot: FIRST_INPUT_SLOT + location.index, offset: 0 };
+      case "output": {
+        const donor = plan.donors[location.index];
+        return { slot: donor >= 0 ? FIRST_INPUT_SLOT + donor : firstOutput + location.index, offset: 0 };
+      }
+    }
+  };
+  const resolve = (step: Step, operand: Operand): Place => {
+    if ("workspace" in operand) {
+      return { slot: ARENA_SLOT, offset: (step.workspace?.offset ?? 0) + operand.workspace };
+    }
+    return placeOf(locationOf(plan, operand.value));
+  };
+  const launches: ResolvedLaunch[] = [];
+  for (const step of plan.steps) {
+    const { launches: lowered, workspace } = lowerStep(step, plan.values);
+    if (workspace > (step.workspace?.bytes ?? 0)) {
+      throw new Error(`a step of ${plan.name} was planned without its ${workspace} bytes of workspace`);
+    }
+    for (const { routine, operands } of lowered) {
+      if (routine.tasks === 0) continue;
+      launches.push({ routine, operands: operands.map((operand) => resolve(step, operand)) });
+    }
+  }
+  return { launches, constantOffsets, constantBytes };
+}
+
+function locationOf(plan: Plan, value: ValueId): Location {
+  const location = plan.locations[value];
+  if (location === undefined) throw new Error(`value ${value} of ${plan.name} is used but has no location`);
+  return location;
+}
+
+/** A plan as one WebAssembly module and one list of launch records. */
+export class CpuExecutable implements Executable {
+  readonly #plan: Plan;
+  readonly #host: Host;
+  readonly #module: LoadedModule | undefined;
+  /** One block: slots, then a pointer to each record, then the records. */
+  readonly #block: number;
+  readonly #blockBytes: number;
+  readonly #constants: number;
+  /** Bytes its literal arrays take. */
+  readonly constantBytes: number;
+  readonly #launchCount: number;
+  readonly #firstTasks: number;
+  readonly #alone: boolean;
+  #disposed = false;
+
+  constructor(plan: Plan, host: Host) {
+    this.#plan = plan;
+    this.#host = host;
+    const { launches, constantOffsets, constantBytes } = lowerPlan(plan);
+    this.#launchCount = launches.length;
+    this.#firstTasks = launches[0]?.routine.tasks ?? 0;
+    this.#alone = launches.every(({ routine }) => routine.tasks === 1);
+    this.constantBytes = constantBytes;
+    const { memory, pool } = host;
+    this.#constants = constantBytes > 0 ? memory.allocate(constantBytes, `the constants of ${plan.name}`) : 0;
+    for (const [index, { data }] of plan.constants.entries()) {
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      memory.bytes.set(bytes, this.#constants + constantOffsets[index]);
+    }
+    const entries = new Map<string, number>();
+    const routines: Routine[] = [];
+    for (const { routine } of launches) {
+      if (entries.has(routine.key)) continue;
+      entries.set(routine.key, routines.push(routine) - 1);
+    }
+    pool.reserveScratch(routines.reduce((most, { scratch }) => Math.max(most, scratch), 0));
+    this.#module = launches.length > 0 ? pool.load(assemble(routines)) : undefined;
+    const slots = FIRST_INPUT_SLOT + plan.inputs.length + plan.outputs.length;
+    const recordBytes = launches.map(({ operands }) =>
+      record.operands + operands.length * record.operandBytes
+    );
+    this.#blockBytes = (slots + launches.length) * 4 + recordBytes.reduce((sum, bytes) => sum + bytes, 0);
+    this.#block = memory.allocate(this.#blockBytes, `the steps of ${plan.name}`);
+    const { words } = memory;
+    let at = this.#block + (slots + launches.length) * 4;
+    for (const [index, { routine, operands }] of launches.entries()) {
+      words[this.#block / 4 + slots + index] = at;
+      const base = at / 4;
+      words[base + record.entry / 4] = entries.get(routine.key)!;
+      words[base + record.tasks / 4] = routine.tasks;
+      for (const [i, { slot, offset }] of operands.entries()) {
+        const pair = base + (record.operands + i * record.operandBytes) / 4;
+        words[pair] = this.#block + slot * 4;
+        words[pair + 1] = offset;
+      }
+      at += recordBytes[index];
+    }
+  }
+
+  run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
+    const plan = this.#plan;
+    if (this.#disposed) throw new Error(`${plan.name} has been disposed`);
+    if (inputs.length !== plan.inputs.length || outputs.length !== plan.outputs.length) {
+      throw new Error(`${plan.name} takes ${plan.inputs.length} inputs and ${plan.outputs.length} outputs`);
+    }
+    if (this.#module === undefined) return;
+    const { memory, pool } = this.#host;
+    const slots = this.#block / 4;
+    const { words } = memory;
+    const put = (slot: number, buffer: DeviceBuffer, aval: Aval) => {
+      if (buffer.bytes < bytesOf(aval)) {
+        throw new Error(`${plan.name}: a buffer of ${buffer.bytes} bytes is too small for ${bytesOf(aval)}`);
+      }
+      words[slots + slot] = this.#host.addressOf(buffer);
+    };
+    words[slots + ARENA_SLOT] = this.#host.arena();
+    words[slots + CONSTANT_SLOT] = this.#constants;
+    for (const [i, buffer] of inputs.entries()) {
+      put(FIRST_INPUT_SLOT + i, buffer, plan.values[plan.inputs[i].value]);
+    }
+    for (const [i, buffer] of outputs.entries()) {
+      if (buffer !== undefined) {
+        put(FIRST_INPUT_SLOT + inputs.length + i, buffer, plan.values[plan.outputs[i].value]);
+      } else if (plan.donors[i] < 0) throw new Error(`${plan.name}: result ${i} has no buffer`);
+    }
+    const steps = this.#block + (FIRST_INPUT_SLOT + inputs.length + outputs.length) * 4;
+    pool.run(this.#module, steps, this.#launchCount, this.#firstTasks, this.#alone);
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    const { memory, pool } = this.#host;
+    if (this.#module !== undefined) pool.unload(this.#module);
+    this.#host.disposed(this);
+    memory.free(this.#block, this.#blockBytes);
+    if (this.constantBytes > 0) memory.free(this.#constants, this.constantBytes);
+  }
+}

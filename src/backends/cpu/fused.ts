@@ -1,0 +1,291 @@
+import type { Kernel } from "../../compile/kernel.ts";
+import { type Aval, sizeOf } from "../../trace/dtype.ts";
+import { i32, i32x4, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { type Nest, nestOf, type NestStore } from "./fused_nest.ts";
+import { costOf, NodeWriter } from "./fused_nodes.ts";
+import { fold, identity } from "./fused_ops.ts";
+import { splitReduction } from "./fused_split.ts";
+import { Streams, writeVector } from "./fused_streams.ts";
+import { VectorMath } from "./math.ts";
+import type { Launch, Lowered, RoutineContext } from "./routine.ts";
+import { LANES } from "./tile.ts";
+
+/** Lowers a fused kernel: one loop nest, or for a large reduction a nest of partial results and one that folds them. */
+export function fused(kernel: Kernel, values: readonly Aval[]): Lowered {
+  const { nests, workspace } = splitReduction(nestOf(kernel, values));
+  return { launches: nests.map(launchOf), workspace };
+}
+
+/** Vector instructions that make a task long enough to hand out: some microseconds. */
+const TASK_COST = 16384;
+/** Tasks that a large kernel is cut into at least. */
+const MANY_TASKS = 64;
+/** Instructions in an unrolled loop body. */
+const BODY_COST = 64;
+
+/** How a nest is cut into tasks: blocks of kept rows, or where rows are long, pieces of one row. */
+interface Cut {
+  readonly rows: number;
+  readonly taskRows: number;
+  /** Elements of a piece of the last axis; all of it where it is reduced. */
+  readonly piece: number;
+  readonly pieces: number;
+  /** Vectors of a loop body. */
+  readonly unroll: number;
+}
+
+function cut(nest: Nest): Cut {
+  const { space, reduced, nodes, stores, reductions } = nest;
+  const last = space.length - 1;
+  const extent = space[last];
+  const rows = sizeOf(space.filter((_, axis) => axis < last && !reduced[axis]));
+  const rowTerms = sizeOf(space.filter((_, axis) => axis < last && reduced[axis]));
+  const cost = Math.max(
+    1,
+    nodes.reduce((sum, node) => sum + costOf(node), stores.length + reductions.length),
+  );
+  const vectors = Math.ceil(extent / LANES) * rowTerms;
+  // Large kernels are cut into many tasks, but not into ones too small to hand out.
+  const taskVectors = Math.max(TASK_COST / cost, rows * vectors / MANY_TASKS);
+  const unroll = Math.max(1, Math.min(4, Math.floor(BODY_COST / cost), Math.floor(extent / LANES)));
+  if (!reduced[last] && vectors >= 2 * taskVectors) {
+    const unit = unroll * LANES;
+    const piece = Math.max(unit, Math.floor(taskVectors / rowTerms / unroll) * unit);
+    return { rows, taskRows: 1, piece, pieces: Math.ceil(extent / piece), unroll };
+  }
+  return { rows, taskRows: Math.max(1, Math.floor(taskVectors / vectors)), piece: extent, pieces: 1, unroll };
+}
+
+/** The routine of one nest. */
+export function launchOf(nest: Nest): Launch {
+  const plan = cut(nest);
+  const { operands, ...code } = nest;
+  return {
+    operands,
+    routine: {
+      key: `fused ${
+        JSON.stringify(code, (_, value) =>
+          Object.is(value, -0)
+            ? "-0"
+            : Number.isFinite(value)
+            ? value
+            : typeof value === "number"
+            ? String(value)
+            : value)
+      }`,
+      tasks: Math.ceil(plan.rows / plan.taskRows) * plan.pieces,
+      operands: operands.length,
+      scratch: 0,
+      build: (context) => new NestWriter(nest, plan, context).write(),
+    },
+  };
+}
+
+/** Writes the loops of one task. */
+class NestWriter {
+  readonly #f: FunctionBuilder;
+  readonly #math: VectorMath;
+  readonly #streams: Streams;
+  readonly #nodes: NodeWriter;
+  readonly #epilogue: NodeWriter;
+  readonly #last: number;
+
+  constructor(readonly nest: Nest, readonly plan: Cut, readonly context: RoutineContext) {
+    this.#f = context.f;
+    this.#math = new VectorMath(context.f);
+    this.#streams = new Streams(context.f, nest, context.operands);
+    this.#nodes = new NodeWriter(this.#streams, nest.nodes);
+    this.#epilogue = new NodeWriter(this.#streams, nest.epilogue);
+    for (const { operand, view } of [...nest.stores, ...nest.epilogueStores]) this.#streams.of(operand, view);
+    this.#last = nest.space.length - 1;
+  }
+
+  write(): void {
+    const { rows, taskRows, piece, pieces } = this.plan;
+    const f = this.#f;
+    const { task } = this.context;
+    const row = f.int(i32.mul(i32.divU(task, pieces), taskRows));
+    const end = f.int(i32.min(i32.add(row, taskRows), rows));
+    const firstElement = f.int(i32.mul(i32.remU(task, pieces), piece));
+    if (pieces > 1) this.#streams.move(this.#last, firstElement);
+    const advance = this.#startRows(row);
+    this.#nodes.write(0);
+    f.while(i32.ltU(row, end), () => {
+      this.#nodes.write(1);
+      if (this.nest.reductions.length === 0) this.#elementwise(firstElement);
+      else if (this.nest.reduced[this.#last]) this.#foldRows();
+      else this.#foldColumns(firstElement);
+      f.increment(row, 1);
+      if (taskRows > 1) advance();
+    });
+  }
+
+  #axes(reduced: boolean): number[] {
+    return this.nest.space.map((_, axis) => axis).filter((axis) =>
+      axis < this.#last && this.nest.reduced[axis] === reduced
+    );
+  }
+
+  /** Moves the streams to a kept row and gives what moves them on to the next. */
+  #startRows(row: Local<"i32">): () => void {
+    const f = this.#f;
+    const axes = this.#axes(false);
+    const rest = f.int(row);
+    const counters = axes.toReversed().map((axis, i) => {
+      const outermost = i === axes.length - 1;
+      const counter = f.int(outermost ? rest : i32.remU(rest, this.nest.space[axis]));
+      if (!outermost) f.set(rest, i32.divU(rest, this.nest.space[axis]));
+      this.#streams.move(axis, counter);
+      return { axis, counter };
+    });
+    const step = (i: number): void => {
+      if (i === counters.length) return;
+      const { axis, counter } = counters[i];
+      const extent = this.nest.space[axis];
+      this.#streams.move(axis, 1);
+      if (i === counters.length - 1) return;
+      f.increment(counter, 1);
+      f.if(i32.eq(counter, extent), () => {
+        f.set(counter, i32.add(0, 0));
+        this.#streams.move(axis, -extent);
+        step(i + 1);
+      });
+    };
+    return () => step(0);
+  }
+
+  /**
+   * Runs `body(vectors, lanes)` over a piece of the last axis: bodies of several whole vectors, then single ones, then
+   * the lanes that are left at the very end.
+   */
+  #overLast(firstElement: Local<"i32">, body: (vectors: number, lanes: number) => void): void {
+    const { piece, pieces, unroll } = this.plan;
+    const streams = this.#streams;
+    const f = this.#f;
+    const extent = this.nest.space[this.#last];
+    const rest = extent % LANES;
+    if (pieces === 1) {
+      const vectors = Math.floor(extent / LANES);
+      const loops = Math.floor(vectors / unroll);
+      if (loops > 0) streams.loop(this.#last, loops, unroll * LANES, () => body(unroll, LANES));
+      if (vectors % unroll > 0) {
+        body(vectors % unroll, LANES);
+        streams.move(this.#last, vectors % unroll * LANES);
+      }
+      if (rest > 0) body(1, rest);
+      if (this.plan.taskRows > 1 || this.#axes(true).length > 0) streams.move(this.#last, -vectors * LANES);
+      return;
+    }
+    const whole = f.int(i32.min(piece, i32.sub(extent & -LANES, firstElement)));
+    streams.loop(this.#last, i32.divU(whole, unroll * LANES), unroll * LANES, () => body(unroll, LANES));
+    const lastPiece = extent - (pieces - 1) * piece; // pieces but the last are whole bodies
+    const single = Math.floor(lastPiece / LANES) % unroll;
+    if (single > 0 || rest > 0) {
+      f.if(i32.eq(firstElement, (pieces - 1) * piece), () => {
+        if (single > 0) {
+          body(single, LANES);
+          streams.move(this.#last, single * LANES);
+        }
+        if (rest > 0) body(1, rest);
+      });
+    }
+  }
+
+  /** Runs `body` for every reduced row of the current kept row. */
+  #overReduced(body: () => void): void {
+    const axes = this.#axes(true);
+    const step = (i: number): void => {
+      if (i === axes.length) return body();
+      this.#streams.loop(axes[i], this.nest.space[axes[i]], 1, () => step(i + 1));
+      this.#streams.move(axes[i], -this.nest.space[axes[i]]);
+    };
+    step(0);
+  }
+
+  #store(stores: readonly NestStore[], nodes: NodeWriter, vector: number, lanes: number): void {
+    for (const { node, operand, view } of stores) {
+      const stream = this.#streams.of(operand, view);
+      writeVector(this.#f, stream, vector, lanes, nodes.value(node), nodes.nodes[node].dtype);
+    }
+  }
+
+  #elementwise(firstElement: Local<"i32">): void {
+    this.#overLast(firstElement, (vectors, lanes) => {
+      for (let vector = 0; vector < vectors; vector++) {
+        this.#nodes.write(3, vector, lanes);
+        this.#store(this.nest.stores, this.#nodes, vector, lanes);
+      }
+    });
+  }
+
+  #accumulators(count: number): Local<"v128">[][] {
+    return this.nest.reductions.map(({ fn, dtype }) =>
+      Array.from({ length: count }, () => this.#f.local("v128", identity(this.#math, fn, dtype)))
+    );
+  }
+
+  /** The last axis is kept: each vector of it is a column of accumulators. */
+  #foldColumns(firstElement: Local<"i32">): void {
+    const { reductions, stores, epilogueStores } = this.nest;
+    this.#overLast(firstElement, (vectors, lanes) => {
+      const sums = this.#accumulators(vectors);
+      this.#overReduced(() => {
+        this.#nodes.write(2);
+        for (let vector = 0; vector < vectors; vector++) {
+          this.#nodes.write(3, vector, lanes);
+          this.#store(stores, this.#nodes, vector, lanes);
+          for (const [i, { fn, dtype, node }] of reductions.entries()) {
+            const sum = sums[i][vector];
+            this.#f.set(sum, fold(this.#math, fn, dtype, sum, this.#nodes.value(node)));
+          }
+        }
+      });
+      for (let vector = 0; vector < vectors; vector++) {
+        this.#epilogue.writeAll(vector, lanes, sums.map((list) => list[vector]));
+        this.#store(epilogueStores, this.#epilogue, vector, lanes);
+      }
+    });
+  }
+
+  /** The last axis is reduced: several accumulators side by side, folded together at the end. */
+  #foldRows(): void {
+    const { reductions, stores, epilogueStores } = this.nest;
+    const f = this.#f;
+    const sums = this.#accumulators(this.plan.unroll);
+    this.#overReduced(() => {
+      this.#nodes.write(2);
+      this.#overLast(f.int(0), (vectors, lanes) => {
+        for (let vector = 0; vector < vectors; vector++) {
+          this.#nodes.write(3, vector, lanes);
+          this.#store(stores, this.#nodes, vector, lanes);
+          for (const [i, { fn, dtype, node }] of reductions.entries()) {
+            const term = this.#nodes.value(node);
+            const valid = lanes === LANES ? term : this.#math.keep(
+              v128.bitselect(term, identity(this.#math, fn, dtype), f.constant(laneMask(lanes))),
+            );
+            f.set(sums[i][vector], fold(this.#math, fn, dtype, sums[i][vector], valid));
+          }
+        }
+      });
+    });
+    const results = reductions.map(({ fn, dtype }, i) => {
+      const result = sums[i][0];
+      for (const other of sums[i].slice(1)) f.set(result, fold(this.#math, fn, dtype, result, other));
+      for (const half of [HALVES, PAIRS]) {
+        const other = this.#math.keep(v128.shuffle(result, result, half));
+        f.set(result, fold(this.#math, fn, dtype, result, other));
+      }
+      return result;
+    });
+    this.#epilogue.writeAll(0, 1, results);
+    this.#store(epilogueStores, this.#epilogue, 0, 1);
+  }
+}
+
+const HALVES = [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7];
+const PAIRS = [4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11];
+
+function laneMask(lanes: number) {
+  return i32x4.constant(...[0, 1, 2, 3].map((lane) => lane < lanes ? -1 : 0));
+}

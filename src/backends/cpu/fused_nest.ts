@@ -1,0 +1,136 @@
+import type { Kernel, Node, View } from "../../compile/kernel.ts";
+import { type Aval, type DType, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import type { ReduceFn } from "../../trace/ops.ts";
+import type { Operand } from "./routine.ts";
+
+/** Writes node `node` to operand `operand`, at `view`. */
+export interface NestStore {
+  readonly node: number;
+  readonly operand: number;
+  readonly view: View;
+}
+
+/** One fold over the reduced axes. */
+export interface Reduction {
+  readonly fn: ReduceFn;
+  readonly node: number;
+  readonly dtype: DType;
+}
+
+/**
+ * A fused kernel as loops: like {@link Kernel}, but with operands in place of values, a view for each store, and all
+ * views over all axes (those of the epilogue have stride 0 along reduced ones). There is at least one axis; the last
+ * one is run through with vectors.
+ */
+export interface Nest {
+  readonly space: readonly number[];
+  /** Whether each axis is folded away. */
+  readonly reduced: readonly boolean[];
+  /** What nodes' `input` and stores' `operand` refer to. */
+  readonly operands: readonly Operand[];
+  /** Bytes of an element of each operand. */
+  readonly elementBytes: readonly number[];
+  readonly nodes: readonly Node[];
+  readonly stores: readonly NestStore[];
+  readonly reductions: readonly Reduction[];
+  readonly epilogue: readonly Node[];
+  readonly epilogueStores: readonly NestStore[];
+}
+
+/** Whether a node has a view. */
+export function hasView(node: Node): node is Extract<Node, { readonly view: View }> {
+  return "view" in node;
+}
+
+/** The same nest with every view, and the axes themselves, changed. */
+export function mapViews(
+  nest: Nest,
+  space: readonly number[],
+  reduced: readonly boolean[],
+  change: (view: View) => View,
+): Nest {
+  const node = (n: Node): Node => hasView(n) ? { ...n, view: change(n.view) } : n;
+  const store = (s: NestStore): NestStore => ({ ...s, view: change(s.view) });
+  return {
+    ...nest,
+    space,
+    reduced,
+    nodes: nest.nodes.map(node),
+    stores: nest.stores.map(store),
+    epilogue: nest.epilogue.map(node),
+    epilogueStores: nest.epilogueStores.map(store),
+  };
+}
+
+/** Every view of a nest. */
+export function viewsOf(nest: Nest): View[] {
+  return [
+    ...[...nest.nodes, ...nest.epilogue].filter(hasView),
+    ...nest.stores,
+    ...nest.epilogueStores,
+  ].map(({ view }) => view);
+}
+
+/** A kernel of the compiler as a nest. */
+export function nestOf(kernel: Kernel, values: readonly Aval[]): Nest {
+  const { space, inputs, nodes, stores, reduce } = kernel;
+  const operands: Operand[] = inputs.map((value) => ({ value }));
+  const elementBytes = inputs.map((value) => values[value].dtype === "u8" ? 1 : 4);
+  const target = (value: number, strides: readonly number[]) => {
+    elementBytes.push(4);
+    return { operand: operands.push({ value }) - 1, view: { offset: 0, strides } };
+  };
+  const reduced = space.map((_, axis) => reduce?.axes.includes(axis) ?? false);
+  /** Strides over the kept axes, as strides over all axes. */
+  const spread = (strides: readonly number[]): number[] => {
+    let next = 0;
+    return reduced.map((isReduced) => isReduced ? 0 : strides[next++]);
+  };
+  const keptStrides = spread(stridesOf(space.filter((_, axis) => !reduced[axis])));
+  const nest: Nest = {
+    space,
+    reduced,
+    operands,
+    elementBytes,
+    nodes,
+    stores: stores.map(({ node, output }) => ({ node, ...target(output, stridesOf(space)) })),
+    reductions: reduce?.reductions ?? [],
+    epilogue: (reduce?.epilogue ?? []).map((node) =>
+      hasView(node) ? { ...node, view: { ...node.view, strides: spread(node.view.strides) } } : node
+    ),
+    epilogueStores: (reduce?.stores ?? []).map(({ node, output }) => ({
+      node,
+      ...target(output, keptStrides),
+    })),
+  };
+  return merge(nest);
+}
+
+/** Drops axes of extent 1 and joins neighbouring axes that every view passes over as one. */
+export function merge(nest: Nest): Nest {
+  const views = viewsOf(nest);
+  const groups: number[][] = [];
+  for (const [axis, extent] of nest.space.entries()) {
+    if (extent === 1) continue;
+    const outer = groups.at(-1)?.at(-1);
+    const joins = outer !== undefined && nest.reduced[outer] === nest.reduced[axis] &&
+      views.every(({ strides }) => strides[outer] === strides[axis] * extent);
+    if (joins) groups.at(-1)!.push(axis);
+    else groups.push([axis]);
+  }
+  const space = groups.map((axes) => sizeOf(axes.map((axis) => nest.space[axis])));
+  const reduced = groups.map(([axis]) => nest.reduced[axis]);
+  const merged = mapViews(nest, space, reduced, ({ offset, strides }) => ({
+    offset,
+    strides: groups.map((axes) => strides[axes.at(-1)!]),
+  }));
+  if (space.length > 0) return merged;
+  const single = ({ offset }: View): View => ({ offset, strides: [1] });
+  // A single point: one axis of extent 1, kept.
+  return mapViews(merged, [1], [false], single);
+}
+
+/** Points of the kept axes. */
+export function keptPoints({ space, reduced }: Nest): number {
+  return sizeOf(space.filter((_, axis) => !reduced[axis]));
+}

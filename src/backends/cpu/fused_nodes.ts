@@ -1,0 +1,145 @@
+import type { Node } from "../../compile/kernel.ts";
+import { f32x4, type V128, v128 } from "./wasm/expressions.ts";
+import type { Local } from "./wasm/module.ts";
+import { binary, cast, compare, unary } from "./fused_ops.ts";
+import { hasView, type Nest } from "./fused_nest.ts";
+import { decode, indexVector, readVector, type Streams } from "./fused_streams.ts";
+import { VectorMath } from "./math.ts";
+import { LANES } from "./tile.ts";
+
+type Lanes = Local<"v128">;
+
+/** How deep in the loops a node changes: nowhere, with kept points, with reduced rows, with every vector. */
+export type Level = 0 | 1 | 2 | 3;
+
+/** Writes the nodes of one expression list. */
+export class NodeWriter {
+  readonly #math: VectorMath;
+  readonly #values: (Lanes | undefined)[];
+  readonly #levels: Level[] = [];
+
+  constructor(readonly streams: Streams, readonly nodes: readonly Node[]) {
+    this.#math = new VectorMath(streams.f);
+    this.#values = nodes.map(() => undefined);
+    for (const node of nodes) {
+      this.#levels.push(
+        hasView(node) ? levelOfView(streams.nest, node.view.strides) : this.#levelOfArgs(node),
+      );
+    }
+    // Streams exist, and follow the loops, from the start.
+    for (const node of nodes) {
+      if (node.kind === "load") streams.of(node.input, node.view);
+      else if (node.kind === "iota" || node.kind === "randomBits") streams.indices(node.view);
+    }
+  }
+
+  #levelOfArgs(node: Node): Level {
+    if (node.kind === "reduced") return 3;
+    if (!("args" in node)) return 0;
+    return Math.max(...node.args.map((arg) => this.#levels[arg])) as Level;
+  }
+
+  /** The result of a node. */
+  value(index: number): Lanes {
+    return this.#values[index]!;
+  }
+
+  /** Whether a node changes with every vector. */
+  varies(index: number): boolean {
+    return this.#levels[index] === 3;
+  }
+
+  /** Evaluates what changes at `level` for one vector, of which `lanes` lanes are needed. */
+  write(level: Level, vector = 0, lanes: number = LANES, reduced: readonly Lanes[] = []): void {
+    for (const [index, node] of this.nodes.entries()) {
+      if (this.#levels[index] !== level) continue;
+      this.#values[index] = this.#evaluate(node, vector, lanes, reduced);
+    }
+  }
+
+  /** Evaluates everything for one vector. */
+  writeAll(vector: number, lanes: number, reduced: readonly Lanes[]): void {
+    for (const [index, node] of this.nodes.entries()) {
+      this.#values[index] = this.#evaluate(node, vector, lanes, reduced);
+    }
+  }
+
+  #evaluate(node: Node, vector: number, lanes: number, reduced: readonly Lanes[]): Lanes {
+    if (node.kind === "constant") return constant(this.#math, node.value, node.dtype);
+    if (node.kind === "reduced") return reduced[node.index];
+    return this.#math.keep(this.#expression(node, vector, lanes));
+  }
+
+  #expression(node: Exclude<Node, { kind: "constant" | "reduced" }>, vector: number, lanes: number): V128 {
+    const { streams } = this;
+    const { f, nest } = streams;
+    const math = this.#math;
+    switch (node.kind) {
+      case "load": {
+        const stream = streams.of(node.input, node.view);
+        return decode(
+          f,
+          readVector(f, stream, vector, lanes),
+          node.dtype,
+          nest.elementBytes[node.input] === 1,
+        );
+      }
+      case "iota": {
+        const index = indexVector(f, streams.indices(node.view), vector);
+        return node.dtype === "f32" ? f32x4.fromI32(index) : index;
+      }
+      case "randomBits": {
+        const key = streams.operands[node.key];
+        const index = indexVector(f, streams.indices(node.view), vector);
+        return math.threefry(v128.load32Splat(key), v128.load32Splat(key, 4), index);
+      }
+      case "unary":
+        return unary(math, node.fn, this.nodes[node.args[0]].dtype, this.value(node.args[0]));
+      case "binary":
+        return binary(math, node.fn, node.dtype, this.value(node.args[0]), this.value(node.args[1]));
+      case "compare": {
+        const [a, b] = node.args;
+        return compare(math, node.fn, this.nodes[a].dtype, this.value(a), this.value(b));
+      }
+      case "select": {
+        const [condition, a, b] = node.args;
+        return math.select(this.value(condition), this.value(a), this.value(b));
+      }
+      case "cast":
+        return cast(math, this.nodes[node.args[0]].dtype, node.dtype, this.value(node.args[0]));
+    }
+  }
+}
+
+function constant(math: VectorMath, value: number, dtype: Node["dtype"]): Lanes {
+  if (dtype === "f32") return math.float(value);
+  if (dtype === "bool") return math.integer(value !== 0 ? -1 : 0);
+  return math.integer(value | 0);
+}
+
+function levelOfView({ space, reduced }: Nest, strides: readonly number[]): Level {
+  const last = space.length - 1;
+  if (strides[last] !== 0) return 3;
+  let level: Level = 0;
+  for (let axis = 0; axis < last; axis++) {
+    if (strides[axis] !== 0) level = Math.max(level, reduced[axis] ? 2 : 1) as Level;
+  }
+  return level;
+}
+
+/** About how many instructions a vector of a node takes. */
+export function costOf(node: Node): number {
+  switch (node.kind) {
+    case "constant":
+    case "reduced":
+      return 0;
+    case "randomBits":
+      return 110;
+    case "unary":
+      return { exp: 20, log: 30, sin: 30, cos: 30, tanh: 40, sqrt: 5, rsqrt: 10 }[node.fn as string] ?? 1;
+    case "binary":
+      return node.fn === "pow" ? 60 : node.fn === "div" ? 5 : 1;
+    default:
+      return 1;
+  }
+}

@@ -1,0 +1,164 @@
+import type { DType } from "../../trace/dtype.ts";
+import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
+import { f32x4, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
+import type { Local } from "./wasm/module.ts";
+import type { VectorMath } from "./math.ts";
+
+// What the element-wise functions are on four lanes. While it is computed with, a bool is a mask: all ones for true.
+
+type Lanes = Local<"v128">;
+type Unary = (m: VectorMath, x: Lanes) => V128;
+type Binary = (m: VectorMath, a: Lanes, b: Lanes) => V128;
+
+const simple = (fn: (x: V128) => V128): Unary => (_, x) => fn(x);
+const pair = (fn: (a: V128, b: V128) => V128): Binary => (_, a, b) => fn(a, b);
+
+const floatUnary: { readonly [F in UnaryFn]?: Unary } = {
+  neg: simple(f32x4.neg),
+  abs: simple(f32x4.abs),
+  sign: (m, x) =>
+    v128.or(
+      v128.and(f32x4.gt(x, m.float(0)), m.float(1)),
+      v128.and(f32x4.lt(x, m.float(0)), m.float(-1)),
+    ),
+  floor: simple(f32x4.floor),
+  exp: (m, x) => m.exp(x),
+  log: (m, x) => m.log(x),
+  sqrt: simple(f32x4.sqrt),
+  rsqrt: (m, x) => f32x4.div(m.float(1), f32x4.sqrt(x)),
+  sin: (m, x) => m.sin(x),
+  cos: (m, x) => m.cos(x),
+  tanh: (m, x) => m.tanh(x),
+  isFinite: (m, x) => f32x4.lt(f32x4.abs(x), m.float(Infinity)),
+};
+
+const integerUnary: { readonly [F in UnaryFn]?: Unary } = {
+  neg: simple(i32x4.neg),
+  abs: simple(i32x4.abs),
+  sign: (m, x) => v128.or(i32x4.shrS(x, 31), v128.and(i32x4.gtS(x, m.integer(0)), m.integer(1))),
+  not: simple(v128.not),
+};
+
+/** A unary function of `dtype`. */
+export function unary(m: VectorMath, fn: UnaryFn, dtype: DType, x: Lanes): V128 {
+  const rule = (dtype === "f32" ? floatUnary : integerUnary)[fn];
+  if (rule === undefined) throw new Error(`${fn} of ${dtype} has no kernel`);
+  return rule(m, x);
+}
+
+/** There are no integer divisions of vectors, and those of scalars trap on what is left open here. */
+function byLane(divide: (a: I32, b: I32) => I32): Binary {
+  return (m, a, b) => {
+    const result = m.keep(a);
+    for (let lane = 0; lane < 4; lane++) {
+      const divisor = m.f.int(i32x4.lane(b, lane));
+      m.f.set(divisor, i32.select(1, divisor, i32.eqz(divisor)));
+      m.f.set(result, i32x4.withLane(result, lane, divide(i32x4.lane(a, lane), divisor)));
+    }
+    return result;
+  };
+}
+
+/** −2³¹ ÷ −1 traps: dividing by −1 is done by negation, whose rest is 0. */
+const quotient = (a: I32, b: I32): I32 => {
+  const minusOne = i32.eq(b, -1);
+  return i32.select(i32.sub(0, a), i32.divS(a, i32.select(1, b, minusOne)), minusOne);
+};
+
+function shift(shiftLane: (a: I32, b: I32) => I32): Binary {
+  return (m, a, b) => {
+    const result = m.keep(a);
+    for (let lane = 0; lane < 4; lane++) {
+      m.f.set(result, i32x4.withLane(result, lane, shiftLane(i32x4.lane(a, lane), i32x4.lane(b, lane))));
+    }
+    return result;
+  };
+}
+
+const floatBinary: { readonly [F in BinaryFn]?: Binary } = {
+  add: pair(f32x4.add),
+  sub: pair(f32x4.sub),
+  mul: pair(f32x4.mul),
+  div: pair(f32x4.div),
+  pow: (m, a, b) => m.pow(a, b),
+  // One instruction each; a NaN in the first operand stays.
+  max: pair(f32x4.pmax),
+  min: pair(f32x4.pmin),
+  rem: (m, a, b) => m.rem(a, b),
+};
+
+const integerBinary: { readonly [F in BinaryFn]?: Binary } = {
+  add: pair(i32x4.add),
+  sub: pair(i32x4.sub),
+  mul: pair(i32x4.mul),
+  and: pair(v128.and),
+  or: pair(v128.or),
+  xor: pair(v128.xor),
+  shl: shift(i32.shl),
+};
+
+const signedBinary: { readonly [F in BinaryFn]?: Binary } = {
+  ...integerBinary,
+  max: pair(i32x4.maxS),
+  min: pair(i32x4.minS),
+  div: byLane(quotient),
+  rem: byLane((a, b) => i32.remS(a, b)), // whose −2³¹ rem −1 is 0, without a trap
+  shr: shift(i32.shrS),
+};
+
+const unsignedBinary: { readonly [F in BinaryFn]?: Binary } = {
+  ...integerBinary,
+  max: pair(i32x4.maxU),
+  min: pair(i32x4.minU),
+  div: byLane(i32.divU),
+  rem: byLane(i32.remU),
+  shr: shift(i32.shrU),
+};
+
+/** A binary function of two operands of `dtype`. */
+export function binary(m: VectorMath, fn: BinaryFn, dtype: DType, a: Lanes, b: Lanes): V128 {
+  const rules = dtype === "f32" ? floatBinary : dtype === "i32" ? signedBinary : unsignedBinary;
+  const rule = rules[fn];
+  if (rule === undefined) throw new Error(`${fn} of ${dtype} has no kernel`);
+  return rule(m, a, b);
+}
+
+const comparisons: {
+  readonly [F in CompareFn]: { readonly f32: Binary; readonly i32: Binary; readonly u32: Binary };
+} = {
+  eq: { f32: pair(f32x4.eq), i32: pair(i32x4.eq), u32: pair(i32x4.eq) },
+  ne: { f32: pair(f32x4.ne), i32: pair(i32x4.ne), u32: pair(i32x4.ne) },
+  lt: { f32: pair(f32x4.lt), i32: pair(i32x4.ltS), u32: pair(i32x4.ltU) },
+  le: { f32: pair(f32x4.le), i32: pair(i32x4.leS), u32: pair(i32x4.leU) },
+  gt: { f32: pair(f32x4.gt), i32: pair(i32x4.gtS), u32: pair(i32x4.gtU) },
+  ge: { f32: pair(f32x4.ge), i32: pair(i32x4.geS), u32: pair(i32x4.geU) },
+};
+
+/** A comparison of two operands of `dtype`; the result is a mask. */
+export function compare(m: VectorMath, fn: CompareFn, dtype: DType, a: Lanes, b: Lanes): V128 {
+  if (dtype === "f32" || dtype === "i32") return comparisons[fn][dtype](m, a, b);
+  return comparisons[fn].u32(m, a, b); // a mask for true is also the larger unsigned number
+}
+
+/** A conversion. */
+export function cast(m: VectorMath, from: DType, to: DType, x: Lanes): V128 {
+  if (from === to) return x;
+  if (to === "bool") return from === "f32" ? f32x4.ne(x, m.float(0)) : i32x4.ne(x, m.integer(0));
+  if (from === "bool") return v128.and(x, to === "f32" ? m.float(1) : m.integer(1));
+  if (to === "f32") return from === "i32" ? f32x4.fromI32(x) : f32x4.fromU32(x);
+  if (from === "f32") return to === "i32" ? i32x4.truncS(x) : i32x4.truncU(x);
+  return x;
+}
+
+/** What a reduction starts from. */
+export function identity(m: VectorMath, fn: ReduceFn, dtype: DType): Lanes {
+  if (fn === "sum") return m.integer(0); // +0 as well
+  if (dtype === "f32") return m.float(fn === "max" ? -Infinity : Infinity);
+  if (dtype === "i32") return m.integer(fn === "max" ? -0x80000000 | 0 : 0x7fffffff);
+  return m.integer(fn === "max" ? 0 : -1);
+}
+
+/** How a reduction takes in more. */
+export function fold(m: VectorMath, fn: ReduceFn, dtype: DType, a: Lanes, b: Lanes): V128 {
+  return binary(m, fn === "sum" ? "add" : fn, dtype, a, b);
+}

@@ -1,0 +1,141 @@
+import type { View } from "../../compile/kernel.ts";
+import type { DType } from "../../trace/dtype.ts";
+import { f32x4, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { Nest } from "./fused_nest.ts";
+import { LANES, WORD } from "./tile.ts";
+
+/** A view that is walked through: an address (or, for indices, the number itself) that follows the loops. */
+export class Stream {
+  constructor(readonly at: Local<"i32">, readonly view: View, readonly unit: number) {}
+
+  /** Bytes from one index of an axis to the next; axes count from the end where negative. */
+  step(axis: number): number {
+    return (this.view.strides.at(axis) ?? 0) * this.unit;
+  }
+
+  /** Whether all lanes of a vector are one element. */
+  get uniform(): boolean {
+    return this.step(-1) === 0;
+  }
+}
+
+/** The streams of a nest, one for each operand and view. */
+export class Streams {
+  readonly #streams = new Map<string, Stream>();
+
+  constructor(readonly f: FunctionBuilder, readonly nest: Nest, readonly operands: readonly Local<"i32">[]) {}
+
+  /** All of them. */
+  get all(): Iterable<Stream> {
+    return this.#streams.values();
+  }
+
+  /** The stream of an operand's view. */
+  of(operand: number, view: View): Stream {
+    return this.#get(
+      `${operand}:${view.offset}:${view.strides}`,
+      view,
+      this.nest.elementBytes[operand],
+      () => this.operands[operand],
+    );
+  }
+
+  /** The stream of a view's indices. */
+  indices(view: View): Stream {
+    return this.#get(`index:${view.offset}:${view.strides}`, view, 1, () => i32.add(0, 0));
+  }
+
+  #get(key: string, view: View, unit: number, base: () => I32): Stream {
+    let stream = this.#streams.get(key);
+    if (stream === undefined) {
+      stream = new Stream(this.f.int(i32.add(base(), view.offset * unit)), view, unit);
+      this.#streams.set(key, stream);
+    }
+    return stream;
+  }
+
+  /** Moves all streams along an axis. */
+  move(axis: number, by: number | I32): void {
+    for (const stream of this.all) {
+      const step = stream.step(axis);
+      if (step === 0) continue;
+      this.f.increment(stream.at, typeof by === "number" ? step * by : i32.mul(by, step));
+    }
+  }
+
+  /** Runs `body` `count` times, moving along an axis by `step` each time. */
+  loop(axis: number, count: number | I32, step: number, body: () => void): void {
+    const i = this.f.int(0);
+    this.f.for(i, 0, count, 1, () => {
+      body();
+      this.move(axis, step);
+    });
+  }
+}
+
+/** An address with a constant distance from it, which may be negative. */
+function place(at: I32, offset: number): [I32, number] {
+  return offset >= 0 ? [at, offset] : [i32.add(at, offset), 0];
+}
+
+/** Reads `lanes` elements from the vector number `vector` on; what the other lanes hold is anything. */
+export function readVector(f: FunctionBuilder, stream: Stream, vector: number, lanes: number): V128 {
+  const step = stream.step(-1);
+  const word = stream.unit === WORD;
+  const start = vector * LANES * step;
+  if (step === 0) return word ? v128.load32Splat(stream.at) : i32x4.splat(i32.load8u(stream.at));
+  if (step === stream.unit) {
+    return word ? v128.load(stream.at, start) : i32x4.fromBytesU(v128.load32Zero(stream.at, start));
+  }
+  const result = f.local("v128");
+  for (let lane = 0; lane < lanes; lane++) {
+    const [address, offset] = place(stream.at, start + lane * step);
+    if (!word) {
+      const value = i32.load8u(address, offset);
+      f.set(result, lane === 0 ? i32x4.splat(value) : i32x4.withLane(result, lane, value));
+    } else {
+      f.set(
+        result,
+        lane === 0 ? v128.load32Splat(address, offset) : v128.load32Lane(address, result, lane, offset),
+      );
+    }
+  }
+  return result;
+}
+
+/** The indices of a vector. */
+export function indexVector(f: FunctionBuilder, stream: Stream, vector: number): V128 {
+  const step = stream.step(-1);
+  const first = i32x4.splat(i32.add(stream.at, vector * LANES * step));
+  return step === 0 ? first : i32x4.add(first, f.constant(i32x4.constant(0, step, 2 * step, 3 * step)));
+}
+
+/** What was read, as it is computed with: bytes become numbers of `dtype`, and bools masks. */
+export function decode(f: FunctionBuilder, value: V128, dtype: DType, bytes: boolean): V128 {
+  if (dtype === "bool") return i32x4.ne(value, f.constant(i32x4.constant(0)));
+  return bytes && dtype === "f32" ? f32x4.fromI32(value) : value;
+}
+
+/** Writes the first `lanes` lanes as the vector number `vector`. */
+export function writeVector(
+  f: FunctionBuilder,
+  stream: Stream,
+  vector: number,
+  lanes: number,
+  value: V128,
+  dtype: DType,
+): void {
+  const stored = f.local("v128", dtype === "bool" ? v128.and(value, f.constant(i32x4.constant(1))) : value);
+  const step = stream.step(-1);
+  if (step !== WORD && step !== 0) { // a padded value, with gaps between its elements
+    for (let lane = 0; lane < lanes; lane++) {
+      f.do(v128.store32Lane(stream.at, stored, lane, (vector * LANES + lane) * step));
+    }
+    return;
+  }
+  const offset = vector * LANES * WORD;
+  if (lanes === LANES) return f.do(v128.store(stream.at, stored, offset));
+  if (lanes >= 2) f.do(v128.store64Lane(stream.at, stored, 0, offset));
+  if (lanes % 2 === 1) f.do(v128.store32Lane(stream.at, stored, lanes - 1, offset + (lanes - 1) * WORD));
+}

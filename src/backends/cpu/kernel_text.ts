@@ -1,0 +1,4 @@
+import type { Plan } from "../../compile/plan.ts";
+export function kernelText(plan: Plan): string {
+  return plan.name;
+}

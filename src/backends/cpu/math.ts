@@ -1,0 +1,201 @@
+import { f32x4, i32x4, type V128, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+
+// Elementary functions of four lanes. Polynomials are minimax fits on the reduced range, evaluated with fused
+// multiply-adds (W. J. Cody and W. Waite, "Software Manual for the Elementary Functions", 1980, for the reductions).
+
+type Lanes = Local<"v128">;
+
+/** Writes straight-line vector code: every intermediate result becomes a local variable. */
+export class VectorMath {
+  constructor(readonly f: FunctionBuilder) {}
+
+  /** A value that is used more than once. */
+  keep(value: V128): Lanes {
+    return this.f.local("v128", value);
+  }
+
+  float(value: number): Lanes {
+    return this.f.constant(f32x4.constant(value));
+  }
+
+  integer(value: number): Lanes {
+    return this.f.constant(i32x4.constant(value));
+  }
+
+  /** c₀ + x·(c₁ + x·(c₂ + …)). */
+  polynomial(x: V128, coefficients: readonly number[]): V128 {
+    return coefficients.reduceRight<V128 | undefined>(
+      (sum, c) => sum === undefined ? this.float(c) : f32x4.madd(sum, x, this.float(c)),
+      undefined,
+    )!;
+  }
+
+  select(condition: V128, a: V128, b: V128): V128 {
+    return v128.bitselect(a, b, condition);
+  }
+
+  /** 2ⁿ for whole n from −126 to 127, given as an integer vector. */
+  #powerOfTwo(n: V128): V128 {
+    return i32x4.shl(i32x4.add(n, this.integer(127)), 23);
+  }
+
+  exp(x: Lanes): V128 {
+    // x = n·ln 2 + r, |r| ≤ ln 2 / 2; ln 2 in two parts, the first with few enough bits that n times it is exact.
+    const clamped = this.keep(f32x4.pmax(f32x4.pmin(x, this.float(89)), this.float(-104)));
+    const n = this.keep(f32x4.nearest(f32x4.mul(clamped, this.float(Math.LOG2E))));
+    const r = this.keep(
+      f32x4.nmadd(n, this.float(-2.12194440e-4), f32x4.nmadd(n, this.float(0.693359375), clamped)),
+    );
+    const p = this.polynomial(r, [
+      0.5,
+      0.1666666546,
+      0.04166579456,
+      0.008333452046,
+      0.001398200286,
+      0.0001987569165,
+    ]);
+    const mantissa = this.keep(f32x4.add(f32x4.madd(p, f32x4.mul(r, r), r), this.float(1)));
+    // Two factors, since 2¹²⁸ overflows on its own; results below 2⁻¹²⁶ round through the second.
+    const half = this.keep(i32x4.truncS(f32x4.floor(f32x4.mul(n, this.float(0.5)))));
+    const rest = i32x4.sub(i32x4.truncS(n), half);
+    const value = f32x4.mul(f32x4.mul(mantissa, this.#powerOfTwo(half)), this.#powerOfTwo(rest));
+    return this.select(f32x4.eq(x, x), value, x);
+  }
+
+  log(x: Lanes): V128 {
+    // Denormals are scaled up first; then x = 2ᵉ·m with m in [√½, √2).
+    const tiny = this.keep(f32x4.lt(x, this.float(2 ** -126)));
+    const scaled = this.keep(this.select(tiny, f32x4.mul(x, this.float(2 ** 23)), x));
+    const biased = i32x4.sub(i32x4.shrU(scaled, 23), this.integer(126));
+    const exponent = this.keep(f32x4.sub(f32x4.fromI32(biased), v128.and(tiny, this.float(23))));
+    const half = v128.or(v128.and(scaled, this.integer(0x007fffff)), this.float(0.5)); // in [½, 1)
+    const mantissa = this.keep(half);
+    const low = this.keep(f32x4.lt(mantissa, this.float(Math.SQRT1_2)));
+    const e = this.keep(f32x4.sub(exponent, v128.and(low, this.float(1))));
+    const t = this.keep(f32x4.sub(f32x4.add(mantissa, v128.and(low, mantissa)), this.float(1)));
+    const square = this.keep(f32x4.mul(t, t));
+    const p = this.polynomial(t, [
+      3.3333331174e-1,
+      -2.4999993993e-1,
+      2.0000714765e-1,
+      -1.6668057665e-1,
+      1.4249322787e-1,
+      -1.2420140846e-1,
+      1.1676998740e-1,
+      -1.1514610310e-1,
+      7.0376836292e-2,
+    ]);
+    const tail = f32x4.madd(e, this.float(-2.12194440e-4), f32x4.mul(f32x4.mul(square, t), p));
+    const sum = f32x4.add(t, f32x4.nmadd(square, this.float(0.5), tail));
+    const value = f32x4.madd(e, this.float(0.693359375), sum);
+    const infinite = f32x4.eq(x, this.float(Infinity));
+    const finite = this.select(
+      f32x4.eq(x, this.float(0)),
+      this.float(-Infinity),
+      this.select(infinite, x, value),
+    );
+    return this.select(f32x4.ge(x, this.float(0)), finite, this.float(NaN));
+  }
+
+  /** Sine, or cosine as the sine a quarter turn on. */
+  #wave(x: Lanes, quarter: 0 | 1): V128 {
+    // x = q·π/2 + r, |r| ≤ π/4; π/2 in three parts, so that r is good to the last bit for |x| up to some thousands.
+    const q = this.keep(f32x4.nearest(f32x4.mul(x, this.float(2 / Math.PI))));
+    let r: V128 = x;
+    for (const part of [1.57079601287841796875, 3.139164786504813e-7, 5.390302529957765e-15]) {
+      r = f32x4.nmadd(q, this.float(part), r);
+    }
+    const reduced = this.keep(r);
+    const square = this.keep(f32x4.mul(reduced, reduced));
+    const turns = this.keep(i32x4.add(i32x4.truncS(q), this.integer(quarter)));
+    const sine = f32x4.madd(
+      f32x4.mul(square, reduced),
+      this.polynomial(square, [-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4]),
+      reduced,
+    );
+    const cosine = f32x4.add(
+      f32x4.madd(
+        f32x4.mul(square, square),
+        this.polynomial(square, [4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5]),
+        f32x4.mul(square, this.float(-0.5)),
+      ),
+      this.float(1),
+    );
+    const odd = i32x4.shrS(i32x4.shl(turns, 31), 31);
+    const sign = i32x4.shl(i32x4.shrU(turns, 1), 31);
+    const value = v128.xor(this.select(odd, cosine, sine), sign);
+    return f32x4.madd(f32x4.sub(x, x), this.float(0), value); // NaN where x is infinite or NaN
+  }
+
+  sin(x: Lanes): V128 {
+    return this.#wave(x, 0);
+  }
+
+  cos(x: Lanes): V128 {
+    return this.#wave(x, 1);
+  }
+
+  tanh(x: Lanes): V128 {
+    const magnitude = this.keep(f32x4.abs(x));
+    const square = this.keep(f32x4.mul(x, x));
+    const near = f32x4.madd(
+      f32x4.mul(square, x),
+      this.polynomial(square, [
+        -3.33332819422e-1,
+        1.33314422036e-1,
+        -5.37397155531e-2,
+        2.06390887954e-2,
+        -5.70498872745e-3,
+      ]),
+      x,
+    );
+    const doubled = this.keep(f32x4.add(magnitude, magnitude));
+    const power = f32x4.add(this.exp(doubled), this.float(1));
+    const far = f32x4.sub(this.float(1), f32x4.div(this.float(2), power));
+    const signed = v128.or(far, v128.and(x, this.integer(0x80000000 | 0)));
+    const value = this.select(f32x4.lt(magnitude, this.float(0.625)), near, signed);
+    return this.select(f32x4.eq(x, x), value, x);
+  }
+
+  /** xʸ; a negative x takes whole y. */
+  pow(x: Lanes, y: Lanes): V128 {
+    const magnitude = this.keep(f32x4.abs(x));
+    const exponent = this.keep(f32x4.mul(y, this.keep(this.log(magnitude))));
+    const power = this.keep(this.exp(exponent));
+    const whole = f32x4.eq(f32x4.nearest(y), y);
+    const halved = f32x4.mul(y, this.float(0.5));
+    const odd = f32x4.ne(f32x4.nearest(halved), halved);
+    const sign = v128.and(v128.and(x, this.integer(0x80000000 | 0)), v128.and(whole, odd));
+    const undefinedHere = v128.andNot(f32x4.lt(x, this.float(0)), whole);
+    const value = this.select(undefinedHere, this.float(NaN), v128.or(power, sign));
+    return this.select(f32x4.eq(y, this.float(0)), this.float(1), value);
+  }
+
+  /** x − y·trunc(x / y), exact where the quotient is below 2²⁴. */
+  rem(x: Lanes, y: Lanes): V128 {
+    const first = this.keep(f32x4.nmadd(f32x4.trunc(f32x4.div(x, y)), y, x));
+    // A quotient rounded up to a whole number leaves a rest of the wrong sign; bring it back.
+    const wrong = f32x4.lt(f32x4.mul(first, x), this.float(0));
+    const step = v128.or(f32x4.abs(y), v128.and(x, this.integer(0x80000000 | 0)));
+    return f32x4.add(first, v128.and(wrong, step));
+  }
+
+  /** Word 0 of Threefry-2×32 with 20 rounds (Salmon et al., SC 2011) of counters (`index`, 0). */
+  threefry(key0: V128, key1: V128, index: V128): V128 {
+    const parity = this.integer(0x1bd11bda);
+    const schedule = [this.keep(key0), this.keep(key1)];
+    schedule.push(this.keep(v128.xor(v128.xor(schedule[0], schedule[1]), parity)));
+    const a = this.keep(i32x4.add(index, schedule[0]));
+    const b = this.keep(schedule[1]);
+    for (let group = 0; group < 5; group++) {
+      for (const turn of [[13, 15, 26, 6], [17, 29, 16, 24]][group % 2]) {
+        this.f.set(a, i32x4.add(a, b));
+        this.f.set(b, v128.xor(v128.or(i32x4.shl(b, turn), i32x4.shrU(b, 32 - turn)), a));
+      }
+      this.f.set(a, i32x4.add(a, schedule[(group + 1) % 3]));
+      this.f.set(b, i32x4.add(i32x4.add(b, schedule[(group + 2) % 3]), this.integer(group + 1)));
+    }
+    return a;
+  }
+}
