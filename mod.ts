@@ -9,11 +9,29 @@ export { LocalgradError } from "./src/errors.ts";
 export * from "./src/trace/dtype.ts";
 export { type Axes, type Operand, Tensor } from "./src/trace/tensor.ts";
 export * from "./src/trace/functions.ts";
-export { scope } from "./src/trace/trace.ts";
+export { type Region, scope, Trace } from "./src/trace/trace.ts";
 export * from "./src/trace/tree.ts";
 export { Device, DeviceArray, disposeTree, HostArray } from "./src/trace/arrays.ts";
-export { type Argument, type Avals, jit, type Jitted, type JitOptions, type Result } from "./src/trace/jit.ts";
+export {
+  type Argument,
+  type Avals,
+  jit,
+  type JitOptions,
+  type Jitted,
+  type Result,
+} from "./src/trace/jit.ts";
 export { checkpoint, customGradient, grad, valueAndGrad, vjp, zerosLike } from "./src/autograd/grad.ts";
-export type { Category, Program } from "./src/trace/program.ts";
-export type { MemoryReport, Plan, Target } from "./src/compile/plan.ts";
+// Programs, plans and the backend contract, for those who read or extend them.
+export type * from "./src/trace/ops.ts";
+export type * from "./src/trace/program.ts";
+export type * from "./src/compile/kernel.ts";
+export type * from "./src/compile/plan.ts";
+export type * from "./src/backends/backend.ts";
 export * as devices from "./src/devices.ts";
+export * as random from "./src/trace/random.ts";
+export * as keys from "./src/random.ts";
+export * as nn from "./src/nn/nn.ts";
+export * as models from "./src/models/models.ts";
+export * as optim from "./src/optim/optim.ts";
+export * as local from "./src/local/local.ts";
+export * as data from "./src/data/data.ts";

@@ -29,6 +29,7 @@ export function valueAndGrad<P, A extends unknown[], X>(
   f: (params: P, ...rest: A) => readonly [Tensor, X],
   options: { aux: true },
 ): (params: P, ...rest: A) => [[Tensor, X], P];
+/** Without auxiliary results. */
 export function valueAndGrad<P, A extends unknown[]>(
   f: (params: P, ...rest: A) => Tensor,
 ): (params: P, ...rest: A) => [Tensor, P];

@@ -84,6 +84,7 @@ export function jit<R extends Tree<Tensor>>(
   f: (...args: Tensor[]) => R,
   options?: JitOptions,
 ): Jitted<Tensor[], R>;
+/** The same for a function whose arguments are trees: annotate them. */
 export function jit<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   options?: JitOptions,

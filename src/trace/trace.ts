@@ -40,8 +40,9 @@ export class Trace {
  * differentiating the instructions: it is used only where cotangents arrive at nothing but the region's results.
  */
 export interface Region {
-  /** First instruction, and one past the last. */
+  /** First instruction. */
   readonly start: number;
+  /** One past the last instruction. */
   readonly end: number;
   /** What the region may be differentiated with respect to. */
   readonly inputs: readonly Tensor[];
