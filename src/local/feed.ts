@@ -18,25 +18,27 @@ export interface Feed extends Disposable {
   batch(arrays: Named<Tensor>, indices: Tensor, key?: Tensor): Batch;
 }
 
-/** Puts labelled images on a device: bytes, in shards no larger than one value may be there. */
+/**
+ * Puts labelled images on a device: bytes, in shards no larger than one value may be there. Batches are cropped and
+ * mirrored at random where a key is given, see `readImages`.
+ */
 export function openFeed(device: Device, dataset: ImageDataset, part: LabelledImages): Feed {
   const { height, width, channels } = dataset;
   const size = height * width * channels;
   const rows = Math.max(1, Math.min(part.count, Math.floor(device.backend.target.maxValueBytes / size)));
-  const shards: { [start: string]: DeviceArray } = {};
-  for (let start = 0; start < part.count; start += rows) {
-    const end = Math.min(part.count, start + rows);
-    const bytes = part.images.subarray(start * size, end * size);
-    shards[start] = device.array(bytes, [end - start, height, width, channels]);
+  const shards: { [first: string]: DeviceArray } = {};
+  for (let first = 0; first < part.count; first += rows) {
+    const end = Math.min(part.count, first + rows);
+    const bytes = part.images.subarray(first * size, end * size);
+    shards[first] = device.array(bytes, [end - first, height, width, channels]);
   }
   const arrays = { shards, labels: device.array(part.labels) };
   return {
     count: part.count,
     arrays,
-    batch(arrays, indices, key) {
-      const shards = Object.entries(arrays.shards).map(([first, bytes]) => ({ first: Number(first), bytes }));
-      const { x, images } = readImages(shards, indices, dataset, key);
-      return { x, labels: (arrays.labels as Tensor).gather(indices), images };
+    batch({ shards, labels }, indices, key) {
+      const parts = Object.entries(shards).map(([first, bytes]) => ({ first: Number(first), bytes }));
+      return { ...readImages(parts, indices, dataset, key), labels: (labels as Tensor).gather(indices) };
     },
     [Symbol.dispose]: () => disposeTree(arrays),
   };
