@@ -7,7 +7,7 @@ import { WebGpuExecutable } from "./executable.ts";
 import { lower, targetOf } from "./lower.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
-import { variants } from "./variant.ts";
+import { type Variant, variants } from "./variant.ts";
 
 /** Deno's own WebGPU. */
 export class WebGpuBackend implements Backend {
@@ -111,8 +111,8 @@ export const webgpuTarget: Target = targetOf(
   variants.hardware,
 );
 
-/** Opens Deno's WebGPU, or says why it cannot be. */
-export async function openWebgpu(): Promise<Opened> {
+/** Opens Deno's WebGPU, or says why it cannot be. `kind` overrides which kernels are used, for tests. */
+export async function openWebgpu(kind?: Variant["kind"]): Promise<Opened> {
   const gpu = globalThis.navigator?.gpu;
   if (gpu === undefined) {
     return { reason: "this runtime has no WebGPU", remedy: "use Deno 2.9 or later" };
@@ -126,7 +126,7 @@ export async function openWebgpu(): Promise<Opened> {
     };
   }
   try {
-    return { backend: new WebGpuBackend(await Gpu.open(adapter)) };
+    return { backend: new WebGpuBackend(await Gpu.open(adapter, kind)) };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return { reason: `WebGPU's adapter gave no device: ${why}`, remedy: "update the graphics driver" };

@@ -14,12 +14,12 @@ export class Gpu {
   #fault: string | undefined;
   #liveBytes = 0;
 
-  private constructor(device: GPUDevice, adapter: GPUAdapter) {
+  private constructor(device: GPUDevice, adapter: GPUAdapter, kind: Variant["kind"] | undefined) {
     this.device = device;
     const { info } = adapter;
     const name = info.description || info.device || info.vendor || "unnamed adapter";
     this.description = `${name} through WebGPU`;
-    this.variant = variants[isSoftware(info) ? "software" : "hardware"];
+    this.variant = variants[kind ?? (isSoftware(info) ? "software" : "hardware")];
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#fault ??= (event as GPUUncapturedErrorEvent).error.message;
@@ -29,11 +29,11 @@ export class Gpu {
     });
   }
 
-  /** Opens the default adapter with all that it offers of what is used here. */
-  static async open(adapter: GPUAdapter): Promise<Gpu> {
+  /** Opens an adapter with all that it offers of what is used here; `kind` overrides which kernels suit it. */
+  static async open(adapter: GPUAdapter, kind?: Variant["kind"]): Promise<Gpu> {
     const requiredLimits: Record<string, number> = {};
     for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
-    return new Gpu(await adapter.requestDevice({ requiredLimits }), adapter);
+    return new Gpu(await adapter.requestDevice({ requiredLimits }), adapter, kind);
   }
 
   /** Raises what went wrong since the last look, if anything: WebGPU tells of errors late. */

@@ -78,9 +78,16 @@ export interface Context {
   reduced(index: number): string;
 }
 
-/** Prints a list of nodes as one `let` each, named `prefix0`, `prefix1` …. */
-export function printNodes(nodes: readonly Node[], prefix: string, context: Context): string[] {
-  return nodes.map((node, i) => `let ${prefix}${i} = ${print(node, nodes, prefix, context)};`);
+/** Prints a list of nodes, or those that are `wanted`, as one `let` each, named `prefix0`, `prefix1` …. */
+export function printNodes(
+  nodes: readonly Node[],
+  prefix: string,
+  context: Context,
+  wanted: (index: number) => boolean = () => true,
+): string[] {
+  return nodes.flatMap((node, i) =>
+    wanted(i) ? [`let ${prefix}${i} = ${print(node, nodes, prefix, context)};`] : []
+  );
 }
 
 function print(node: Node, nodes: readonly Node[], prefix: string, context: Context): string {

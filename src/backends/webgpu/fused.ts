@@ -1,26 +1,69 @@
-import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
-import { type Aval, type DType, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import type { Kernel, Node } from "../../compile/kernel.ts";
+import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import type { Bound, Call, Slot } from "./call.ts";
-import {
-  type Context,
-  convert,
-  fold,
-  Functions,
-  literal,
-  printNodes,
-  reductionStart,
-  typeName,
-  type Width,
-} from "./expressions.ts";
-import { stored, typeOf } from "./rows.ts";
+import { Binder, type Walk } from "./binder.ts";
+import type { Call } from "./call.ts";
+import { fold, printNodes, reductionStart, typeName, type Width } from "./expressions.ts";
+import { typeOf } from "./rows.ts";
 import type { Variant } from "./variant.ts";
 
-/** A space as a kernel walks it: the extents and the names of the indices, the last one in steps of `width`. */
-interface Walk {
-  readonly shape: Shape;
-  readonly axes: readonly string[];
-  readonly width: Width;
+/** A kernel on its way to WGSL. `place` tells which values share memory (an operation in place). */
+interface Job {
+  readonly kernel: Kernel;
+  readonly values: readonly Aval[];
+  readonly variant: Variant;
+  readonly place: (value: ValueId) => string;
+}
+
+/**
+ * Prints a fused kernel as one dispatch, or as several where a long reduction has few results: the first folds
+ * interleaved parts of it, the others fold the parts in order. `place` tells which values share memory (an operation
+ * in place), because a range of a buffer may be bound only once.
+ */
+export function fused(
+  kernel: Kernel,
+  values: readonly Aval[],
+  variant: Variant,
+  place: (value: ValueId) => string,
+): Call[] {
+  const job: Job = { kernel, values, variant, place };
+  if (kernel.reduce === undefined) return [sharesLoads(kernel, variant) ? rows(job) : map(job)];
+  const levels = partsOf(kernel, variant);
+  if (levels.length === 0) return [pass(job, kernel.reduce.axes, 1)];
+  return [
+    pass(job, kernel.reduce.axes, levels[0]),
+    ...levels.slice(1).map((_, level) => foldParts(job, levels, level)),
+    finish(job, levels),
+  ];
+}
+
+/** Scratch bytes of a fused kernel: the partial results of a split reduction. */
+export function fusedWorkspace(kernel: Kernel, variant: Variant): number {
+  const parts = partsOf(kernel, variant).reduce((a, b) => a + b, 0);
+  return parts === 0 ? 0 : parts * kernel.reduce!.reductions.length * sizeOf(keptShape(kernel)) * 4;
+}
+
+const keptShape = (kernel: Kernel): number[] =>
+  kernel.space.filter((_, axis) => !kernel.reduce!.axes.includes(axis));
+
+/** A part of a split reduction takes in at least this many elements. */
+const MIN_PART = 64;
+/** Parts folded by one invocation at most. */
+const FOLD = 128;
+
+/**
+ * How many parts a reduction is split into, and into how many those are folded before the last pass; nothing if it is
+ * not split. From counts of elements alone, which are the same before and after the planner merges axes.
+ */
+function partsOf(kernel: Kernel, variant: Variant): number[] {
+  if (kernel.reduce === undefined) return [];
+  const results = sizeOf(keptShape(kernel));
+  if (results === 0) return [];
+  const terms = sizeOf(kernel.space) / results;
+  const parts = Math.min(Math.ceil(4 * variant.busy / results), Math.floor(terms / MIN_PART));
+  if (parts <= 1) return [];
+  if (parts <= FOLD) return [parts];
+  return variant.kind === "software" ? [FOLD] : [parts, Math.ceil(parts / FOLD)];
 }
 
 /** Four elements at once where the last axis comes in fours. */
@@ -30,152 +73,126 @@ const widthOf = (shape: Shape): Width => shape.length > 0 && shape[shape.length 
 const steps = (shape: Shape, width: Width): number[] =>
   shape.map((extent, axis) => axis === shape.length - 1 ? extent / width : extent);
 
-/**
- * Prints a fused kernel as one dispatch, or as two where a long reduction has few results: the first adds up
- * `splitsOf` interleaved parts of it, the second adds the parts in order. `place` tells which values share memory (an
- * operation in place), because a range of a buffer may be bound only once.
- */
-export function fused(
-  kernel: Kernel,
-  values: readonly Aval[],
-  variant: Variant,
-  place: (value: ValueId) => string,
-): Call[] {
-  if (kernel.reduce === undefined) return [map(kernel, values, variant, place)];
-  const splits = reductionSplits(kernel, variant);
-  return splits === 1 ? [reduction(kernel, values, variant, place, 1)] : [
-    reduction(kernel, values, variant, place, splits),
-    combination(kernel, values, variant, place, splits),
-  ];
-}
+const binderOf = ({ kernel, values, place }: Job): Binder => new Binder(kernel, values, place);
 
-/** Scratch bytes of a fused kernel: the partial results of a split reduction. */
-export function fusedWorkspace(kernel: Kernel, variant: Variant): number {
-  const splits = reductionSplits(kernel, variant);
-  return splits === 1 ? 0 : splits * kernel.reduce!.reductions.length * sizeOf(keptShape(kernel)) * 4;
-}
-
-const keptShape = (kernel: Kernel): number[] =>
-  kernel.space.filter((_, axis) => !kernel.reduce!.axes.includes(axis));
-
-/** A part of a split reduction takes in at least this many elements. */
-const MIN_PART = 64;
-/** Parts at most: the second pass adds them one after the other. */
-const MAX_PARTS = 128;
-
-/** From counts of elements alone: the same before and after axes are merged, which the planner does in between. */
-function reductionSplits(kernel: Kernel, variant: Variant): number {
-  if (kernel.reduce === undefined) return 1;
-  const results = sizeOf(keptShape(kernel));
-  if (results === 0) return 1;
-  const terms = sizeOf(kernel.space) / results;
-  return Math.max(
-    1,
-    Math.min(Math.ceil(4 * variant.busy / results), Math.floor(terms / MIN_PART), MAX_PARTS),
-  );
-}
-
-/** Results to make and elements of each, counted in steps of the kernel's width. */
-function reductionExtents(
-  kernel: Kernel,
-): { units: number; terms: number; lastReduced: boolean; width: Width } {
-  const { space } = kernel;
-  const { axes } = kernel.reduce!;
-  const width = widthOf(space);
-  const lastReduced = axes.includes(space.length - 1);
-  const kept = sizeOf(keptShape(kernel)), all = sizeOf(axes.map((axis) => space[axis]));
-  return {
-    ...{ units: lastReduced ? kept : kept / width, terms: lastReduced ? all / width : all },
-    ...{ lastReduced, width },
-  };
-}
-
-function map(
-  kernel: Kernel,
-  values: readonly Aval[],
-  variant: Variant,
-  place: (value: ValueId) => string,
-): Call {
-  const walk = { shape: kernel.space, axes: names(kernel.space.length, "i"), width: widthOf(kernel.space) };
-  const printer = new Printer(kernel, values, place);
-  printer.visit(kernel.nodes, kernel.stores, walk);
-  return printer.call("map", sizeOf(kernel.space) / walk.width, variant.group, [
+/** One invocation for each point, or each four. */
+function map(job: Job): Call {
+  const { kernel, variant } = job;
+  const walk = { shape: kernel.space, axes: names(kernel.space.length), width: widthOf(kernel.space) };
+  const binder = binderOf(job);
+  binder.visit(kernel.nodes, kernel.stores, walk);
+  return binder.call("map", sizeOf(kernel.space) / walk.width, variant.group, [
     ...decode("id", steps(walk.shape, walk.width), walk.axes),
-    ...printNodes(kernel.nodes, "v", printer.context(walk)),
-    ...printer.stores(kernel.stores, kernel.nodes, "v", walk),
+    ...printNodes(kernel.nodes, "v", binder.context(walk)),
+    ...binder.stores(kernel.stores, kernel.nodes, "v", walk),
   ]);
 }
 
-/** The pass over the elements: all of a reduction, or with `splits` > 1 its parts, written to the workspace. */
-function reduction(
-  kernel: Kernel,
-  values: readonly Aval[],
-  variant: Variant,
-  place: (value: ValueId) => string,
-  splits: number,
-): Call {
-  const { space } = kernel;
-  const { axes, reductions, epilogue, stores } = kernel.reduce!;
-  const { units, terms, lastReduced, width } = reductionExtents(kernel);
-  const all = names(space.length, "i");
-  const walk: Walk = { shape: space, axes: all, width };
-  const kept: Walk = {
-    shape: keptShape(kernel),
-    axes: all.filter((_, axis) => !axes.includes(axis)),
-    width: lastReduced ? 1 : width,
-  };
-  const extents = steps(space, width);
-  const printer = new Printer(kernel, values, place);
-  printer.visit(kernel.nodes, kernel.stores, walk);
-  if (splits === 1) printer.visit(epilogue, stores, kept);
-  else printer.workspace(typeOf("u32", kept.width), true);
+/** Whether rows (all axes but the first) share loads, which a software adapter had better make once for many rows. */
+function sharesLoads({ space, nodes }: Kernel, variant: Variant): boolean {
+  if (variant.kind !== "software" || space.length < 2) return false;
+  return nodes.some((node) => node.kind === "load" && isInvariant(node, [0]));
+}
 
+/** Element-wise, with one invocation for a stretch of every so-manieth row. */
+function rows(job: Job): Call {
+  const { space } = job.kernel;
+  const units = Math.max(1, sizeOf(space.slice(1)) / widthOf(space));
+  return pass(job, [0], Math.max(1, Math.min(space[0], Math.ceil(4 * job.variant.busy / units))));
+}
+
+/**
+ * One invocation for each point of the axes that stay and each of `parts`, which loops over every `parts`-th point of
+ * `axes`; what does not depend on those is computed before the loop. With reductions in more than one part, their
+ * results so far go to the workspace; else the epilogue follows.
+ */
+function pass(job: Job, axes: readonly number[], parts: number): Call {
+  const { kernel: { space, nodes, stores, reduce }, variant } = job;
+  const reductions = reduce?.reductions ?? [];
+  const all = names(space.length);
+  const width = widthOf(space);
+  const lastFolded = axes.includes(space.length - 1);
+  const stays = (_: unknown, axis: number): boolean => !axes.includes(axis);
+  const walk: Walk = { shape: space, axes: all, width };
+  const kept: Walk = { shape: space.filter(stays), axes: all.filter(stays), width: lastFolded ? 1 : width };
+  const extents = steps(space, width);
+  const units = sizeOf(extents.filter(stays)), terms = sizeOf(axes.map((axis) => extents[axis]));
+
+  const binder = binderOf(job);
+  binder.visit(nodes, stores, walk);
+  const whole = reduce !== undefined && parts === 1, split = reduce !== undefined && parts > 1;
+  if (whole) binder.visit(reduce.epilogue, reduce.stores, kept);
+  if (split) binder.workspace(typeOf("u32", kept.width), true);
+
+  const once = invariants(nodes, axes);
   const total = (r: number): string =>
-    lastReduced && width === 4 ? across(reductions[r].fn, `a${r}`) : `a${r}`;
-  return printer.call(splits === 1 ? "reduce" : "reduceParts", units * splits, variant.group, [
-    ...(splits === 1 ? ["let unit = id;"] : [`let unit = id % ${units}u;`, `let part = id / ${units}u;`]),
-    ...decode("unit", extents.filter((_, axis) => !axes.includes(axis)), kept.axes),
-    ...reductions.map(({ fn, dtype }, r) => `var a${r} = ${reductionStart(fn, dtype, width)};`),
-    ...chunked(terms, splits, reductions, width, (accumulator) => [
+    lastFolded && width === 4 ? across(reductions[r].fn, `a${r}`) : `a${r}`;
+  const label = reduce === undefined ? "rows" : whole ? "reduce" : "reduceParts";
+  return binder.call(label, units * parts, variant.group, [
+    ...(parts === 1 ? ["let unit = id;"] : [`let unit = id % ${units}u;`, `let part = id / ${units}u;`]),
+    ...decode("unit", extents.filter(stays), kept.axes),
+    ...printNodes(nodes, "v", binder.context(walk), (i) => once[i]),
+    ...start(reductions, "a", width),
+    ...chunked(terms, parts, reductions, width, (accumulator) => [
       ...decode("t", axes.map((axis) => extents[axis]), axes.map((axis) => all[axis])),
-      ...printNodes(kernel.nodes, "v", printer.context(walk)),
-      ...printer.stores(kernel.stores, kernel.nodes, "v", walk),
+      ...printNodes(nodes, "v", binder.context(walk), (i) => !once[i]),
+      ...binder.stores(stores, nodes, "v", walk),
       ...reductions.map(({ fn, node }, r) =>
         `${accumulator}${r} = ${fold(fn, `${accumulator}${r}`, `v${node}`)};`
       ),
     ]),
-    ...(splits === 1
+    ...(whole
       ? [
-        ...printNodes(epilogue, "e", printer.context(kept, total)),
-        ...printer.stores(stores, epilogue, "e", kept),
+        ...printNodes(reduce.epilogue, "e", binder.context(kept, total)),
+        ...binder.stores(reduce.stores, reduce.epilogue, "e", kept),
       ]
       : reductions.map((_, r) =>
-        `workspace[(${r * splits}u + part) * ${units}u + unit] = bitcast<${typeOf("u32", kept.width)}>(${
-          total(r)
-        });`
+        `${partAt(reductions, r, [parts], 0, "part", "unit", units)} = bitcast<${
+          typeOf("u32", kept.width)
+        }>(${total(r)});`
       )),
   ]);
 }
 
+type Reductions = NonNullable<Kernel["reduce"]>["reductions"];
+
+/** Where a part of reduction `r` lies in the workspace: levels one after the other, in each the reductions. */
+function partAt(
+  reductions: Reductions,
+  r: number,
+  levels: readonly number[],
+  level: number,
+  part: string,
+  unit: string,
+  units: number,
+): string {
+  const before = levels.slice(0, level).reduce((a, b) => a + b, 0) * reductions.length;
+  return `workspace[(${before + r * levels[level]}u + ${part}) * ${units}u + ${unit}]`;
+}
+
+/** Accumulators. */
+const start = (reductions: Reductions, prefix: string, width: Width): string[] =>
+  reductions.map(({ fn, dtype }, r) => `var ${prefix}${r} = ${reductionStart(fn, dtype, width)};`);
+
 /** Terms added one after the other before their sum is added to the whole: rounding errors grow with the longest row. */
 const CHUNK = 128;
 
-/** The loop over every `splits`-th of `terms`, in chunks where it is long. */
+/** The loop over every `parts`-th of `terms`, in chunks where it is long. */
 function chunked(
   terms: number,
-  splits: number,
-  reductions: NonNullable<Kernel["reduce"]>["reductions"],
+  parts: number,
+  reductions: Reductions,
   width: Width,
   body: (accumulator: string) => readonly string[],
 ): string[] {
-  const start = splits === 1 ? "0u" : "part";
-  if (terms / splits <= 2 * CHUNK) {
-    return [`for (var t = ${start}; t < ${terms}u; t += ${splits}u) {`, ...body("a"), "}"];
+  const first = parts === 1 ? "0u" : "part";
+  if (terms / parts <= 2 * CHUNK || reductions.length === 0) {
+    return [`for (var t = ${first}; t < ${terms}u; t += ${parts}u) {`, ...body("a"), "}"];
   }
   return [
-    `for (var first = ${start}; first < ${terms}u; first += ${splits * CHUNK}u) {`,
-    ...reductions.map(({ fn, dtype }, r) => `var c${r} = ${reductionStart(fn, dtype, width)};`),
-    `for (var t = first; t < min(first + ${splits * CHUNK}u, ${terms}u); t += ${splits}u) {`,
+    `for (var first = ${first}; first < ${terms}u; first += ${parts * CHUNK}u) {`,
+    ...start(reductions, "c", width),
+    `for (var t = first; t < min(first + ${parts * CHUNK}u, ${terms}u); t += ${parts}u) {`,
     ...body("c"),
     "}",
     ...reductions.map(({ fn }, r) => `a${r} = ${fold(fn, `a${r}`, `c${r}`)};`),
@@ -183,38 +200,82 @@ function chunked(
   ];
 }
 
-/** The second pass of a split reduction: adds the parts, then the epilogue. */
-function combination(
-  kernel: Kernel,
-  values: readonly Aval[],
-  variant: Variant,
-  place: (value: ValueId) => string,
-  splits: number,
-): Call {
-  const { reductions, epilogue, stores } = kernel.reduce!;
-  const shape = keptShape(kernel);
-  const width = widthOf(shape);
-  const walk: Walk = { shape, axes: names(shape.length, "i"), width };
-  const units = sizeOf(shape) / width;
-  const printer = new Printer(kernel, values, place);
-  printer.visit(epilogue, stores, walk);
-  printer.workspace(typeOf("u32", width), false);
-  return printer.call("reduceRest", units, variant.group, [
-    ...decode("id", steps(shape, width), walk.axes),
-    ...reductions.map(({ fn, dtype }, r) => `var a${r} = ${reductionStart(fn, dtype, width)};`),
-    `for (var part = 0u; part < ${splits}u; part++) {`,
+/** Lines that fold parts `first`, `first + step` … of a level. */
+function foldLevel(
+  reductions: Reductions,
+  levels: readonly number[],
+  level: number,
+  first: string,
+  step: number,
+  units: number,
+  width: Width,
+): string[] {
+  return [
+    ...start(reductions, "a", width),
+    `for (var part = ${first}; part < ${levels[level]}u; part += ${step}u) {`,
     ...reductions.map(({ fn, dtype }, r) => {
-      const read = `bitcast<${typeName(dtype, width)}>(workspace[(${r * splits}u + part) * ${units}u + id])`;
-      return `a${r} = ${fold(fn, `a${r}`, read)};`;
+      const read = partAt(reductions, r, levels, level, "part", "unit", units);
+      return `a${r} = ${fold(fn, `a${r}`, `bitcast<${typeName(dtype, width)}>(${read})`)};`;
     }),
     "}",
-    ...printNodes(epilogue, "e", printer.context(walk, (r) => `a${r}`)),
-    ...printer.stores(stores, epilogue, "e", walk),
+  ];
+}
+
+/** Folds the parts of one level into the fewer of the next. */
+function foldParts(job: Job, levels: readonly number[], level: number): Call {
+  const { reductions } = job.kernel.reduce!;
+  const shape = keptShape(job.kernel);
+  const width = widthOf(shape);
+  const units = sizeOf(shape) / width, step = levels[level + 1];
+  const binder = binderOf(job);
+  binder.workspace(typeOf("u32", width), true);
+  return binder.call("reduceMore", units * step, job.variant.group, [
+    `let unit = id % ${units}u;`,
+    `let first = id / ${units}u;`,
+    ...foldLevel(reductions, levels, level, "first", step, units, width),
+    ...reductions.map((_, r) =>
+      `${partAt(reductions, r, levels, level + 1, "first", "unit", units)} = bitcast<${
+        typeOf("u32", width)
+      }>(a${r});`
+    ),
   ]);
 }
 
-const names = (count: number, prefix: string): string[] =>
-  Array.from({ length: count }, (_, axis) => prefix + axis);
+/** Folds the parts of the last level, then the epilogue. */
+function finish(job: Job, levels: readonly number[]): Call {
+  const { reductions, epilogue, stores } = job.kernel.reduce!;
+  const shape = keptShape(job.kernel);
+  const width = widthOf(shape);
+  const walk: Walk = { shape, axes: names(shape.length), width };
+  const units = sizeOf(shape) / width;
+  const binder = binderOf(job);
+  binder.visit(epilogue, stores, walk);
+  binder.workspace(typeOf("u32", width), false);
+  return binder.call("reduceRest", units, job.variant.group, [
+    "let unit = id;",
+    ...decode("unit", steps(shape, width), walk.axes),
+    ...foldLevel(reductions, levels, levels.length - 1, "0u", 1, units, width),
+    ...printNodes(epilogue, "e", binder.context(walk, (r) => `a${r}`)),
+    ...binder.stores(stores, epilogue, "e", walk),
+  ]);
+}
+
+/** Whether a load, index or random number is the same for all points of `axes`. */
+const isInvariant = (node: Extract<Node, { readonly view: unknown }>, axes: readonly number[]): boolean =>
+  axes.every((axis) => node.view.strides[axis] === 0);
+
+/** Which nodes are the same for all points of `axes`. */
+function invariants(nodes: readonly Node[], axes: readonly number[]): boolean[] {
+  const once: boolean[] = [];
+  for (const node of nodes) {
+    once.push(
+      "view" in node ? isInvariant(node, axes) : "args" in node ? node.args.every((arg) => once[arg]) : true,
+    );
+  }
+  return once;
+}
+
+const names = (count: number): string[] => Array.from({ length: count }, (_, axis) => `i${axis}`);
 
 /** The four lanes of an accumulator folded into one. */
 function across(fn: Parameters<typeof fold>[0], a: string): string {
@@ -232,192 +293,4 @@ function decode(index: string, extents: readonly number[], axes: readonly string
   }
   if (axes.length > 0) lines.push(`let ${axes[0]} = ${rest};`);
   return lines;
-}
-
-interface Declared {
-  readonly name: string;
-  readonly slot: Slot;
-  readonly dtype: DType;
-  /** Every access is to four elements in a row, from a multiple of 4. */
-  wide: boolean;
-  written: boolean;
-}
-
-/** What one dispatch of a fused kernel binds, and how it reads and writes it. */
-class Printer {
-  readonly #buffers = new Map<string, Declared>();
-  readonly #functions = new Functions();
-  #workspace: Bound | undefined;
-
-  constructor(
-    readonly kernel: Kernel,
-    readonly values: readonly Aval[],
-    readonly place: (value: ValueId) => string,
-  ) {}
-
-  /** Declares what nodes and stores touch; all visits come before any printing. */
-  visit(nodes: readonly Node[], stores: readonly Store[], walk: Walk): void {
-    for (const node of nodes) {
-      if (node.kind === "load") this.#touch(this.kernel.inputs[node.input], isWide(node.view, walk));
-      if (node.kind === "randomBits") this.#touch(this.kernel.inputs[node.key], false);
-    }
-    for (const store of stores) this.#touch(store.output, walk.width === 4).written = true;
-  }
-
-  /** Declares the workspace. */
-  workspace(type: string, write: boolean): void {
-    this.#workspace = { name: "workspace", type, slot: "workspace", write };
-  }
-
-  #touch(value: ValueId, wide: boolean): Declared {
-    const place = this.place(value);
-    let buffer = this.#buffers.get(place);
-    if (buffer === undefined) {
-      const name = `b${this.#buffers.size}`;
-      buffer = { name, slot: value, dtype: this.values[value].dtype, wide: true, written: false };
-      this.#buffers.set(place, buffer);
-    }
-    buffer.wide &&= wide;
-    return buffer;
-  }
-
-  #buffer(value: ValueId): Declared {
-    return this.#buffers.get(this.place(value))!;
-  }
-
-  /** How nodes look up things while walking `walk`. */
-  context(walk: Walk, reduced: (index: number) => string = () => ""): Context {
-    const { width } = walk;
-    const functions = this.#functions;
-    return {
-      ...{ width, functions, reduced },
-      load: (input, view, dtype) => this.#load(this.kernel.inputs[input], view, dtype, walk),
-      index: (view) => {
-        const first = element(view, walk);
-        const stride = lastStride(view);
-        return width === 1
-          ? first
-          : `(vec4<u32>(${first}) + vec4<u32>(${[0, 1, 2, 3].map((j) => word(j * stride)).join(", ")}))`;
-      },
-      key: (input) => {
-        const { name } = this.#buffer(this.kernel.inputs[input]);
-        return [`${name}[0]`, `${name}[1]`];
-      },
-    };
-  }
-
-  #load(value: ValueId, view: View, dtype: DType, walk: Walk): string {
-    const { width } = walk;
-    const buffer = this.#buffer(value);
-    const own = this.values[value].dtype;
-    if (own === "u8") {
-      return convert(this.#loadBytes(buffer.name, view, walk), "u32", dtype, {
-        width,
-        functions: this.#functions,
-      });
-    }
-    const raw = this.#loadWords(buffer, own, view, walk);
-    return own === "bool" ? `${raw} != ${literal(0, "u32", width)}` : raw;
-  }
-
-  #loadWords({ name, wide, dtype: declared }: Declared, dtype: DType, view: View, walk: Walk): string {
-    const type = typeOf(stored[dtype], walk.width);
-    // Values of different dtypes may share memory; the buffer is declared as the first one's.
-    const as = (expression: string, to: string) =>
-      stored[declared] === stored[dtype] ? expression : `bitcast<${to}>(${expression})`;
-    if (wide) return as(`${name}[${vector(view, walk)}]`, type);
-    const first = element(view, walk);
-    if (walk.width === 1) return as(`${name}[${first}]`, type);
-    const stride = lastStride(view);
-    if (stride === 0) return `${type}(${as(`${name}[${first}]`, stored[dtype])})`;
-    const four = [0, 1, 2, 3].map((j) => as(`${name}[${first} + ${word(j * stride)}]`, stored[dtype]));
-    return `${type}(${four.join(", ")})`;
-  }
-
-  #loadBytes(name: string, view: View, walk: Walk): string {
-    if (isWide(view, walk)) return `unpack4xU8(${name}[${vector(view, walk)}])`;
-    const byte = (at: string) => `((${name}[(${at}) >> 2u] >> (((${at}) & 3u) * 8u)) & 0xffu)`;
-    const first = element(view, walk);
-    if (walk.width === 1) return byte(first);
-    return `vec4<u32>(${
-      [0, 1, 2, 3].map((j) => byte(`${first} + ${word(j * lastStride(view))}`)).join(", ")
-    })`;
-  }
-
-  /** Lines that write results. */
-  stores(stores: readonly Store[], nodes: readonly Node[], prefix: string, walk: Walk): string[] {
-    const identity = { offset: 0, strides: stridesOf(walk.shape) };
-    return stores.flatMap(({ node, output }) => {
-      const { name, wide, dtype: declared } = this.#buffer(output);
-      const { dtype } = nodes[node];
-      const type = typeOf(stored[dtype], walk.width);
-      let value = dtype === "bool"
-        ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.width, functions: this.#functions })
-        : `${prefix}${node}`;
-      if (stored[declared] !== stored[dtype]) {
-        value = `bitcast<${typeOf(stored[declared], walk.width)}>(${value})`;
-      } else if (dtype === "bool") value = `${type}(${value})`;
-      if (wide) return [`${name}[${vector(identity, walk)}] = ${value};`];
-      const first = element(identity, walk);
-      if (walk.width === 1) return [`${name}[${first}] = ${value};`];
-      const held = `${prefix}s${node}`;
-      return [
-        `let ${held} = ${value};`,
-        ...["x", "y", "z", "w"].map((lane, j) => `${name}[${first} + ${j}u] = ${held}.${lane};`),
-      ];
-    });
-  }
-
-  /** The finished dispatch. */
-  call(label: string, count: number, group: number, lines: readonly string[]): Call {
-    const bindings: Bound[] = [...this.#buffers.values()].map(({ name, slot, dtype, wide, written }) => ({
-      ...{ name, slot, write: written },
-      type: dtype === "u8" ? "u32" : typeOf(stored[dtype], wide ? 4 : 1),
-    }));
-    if (this.#workspace) bindings.push(this.#workspace);
-    const text = [this.#functions.text(), "fn run(id: u32) {", ...lines.map((line) => `  ${line}`), "}"].join(
-      "\n",
-    );
-    return { label, text, bindings, count, group };
-  }
-}
-
-const lastStride = (view: View): number =>
-  view.strides.length > 0 ? view.strides[view.strides.length - 1] : 0;
-
-/** A number modulo 2³², in which indices are computed, so that negative strides work. */
-const word = (value: number): string => `${value >>> 0}u`;
-
-/** Whether a view over a space walked in fours reads four elements in a row from a multiple of 4. */
-function isWide(view: View, walk: Walk): boolean {
-  return walk.width === 4 && lastStride(view) === 1 && view.offset % 4 === 0 &&
-    view.strides.slice(0, -1).every((stride) => stride % 4 === 0);
-}
-
-/** Where a view is at the walk's indices, in elements; in a walk by fours, at the first of them. */
-function element(view: View, walk: Walk): string {
-  const last = view.strides.length - 1;
-  return sum(
-    view.offset,
-    view.strides.map((stride, axis) => axis === last ? stride * walk.width : stride),
-    walk.axes,
-  );
-}
-
-/** The same in whole vectors, for a wide view. */
-function vector(view: View, walk: Walk): string {
-  const last = view.strides.length - 1;
-  return sum(
-    view.offset / 4,
-    view.strides.map((stride, axis) => axis === last ? stride : stride / 4),
-    walk.axes,
-  );
-}
-
-function sum(offset: number, strides: readonly number[], axes: readonly string[]): string {
-  const terms = strides.flatMap((stride, axis) =>
-    stride === 0 ? [] : [stride === 1 ? axes[axis] : `${axes[axis]} * ${word(stride)}`]
-  );
-  if (offset !== 0 || terms.length === 0) terms.push(word(offset));
-  return terms.join(" + ");
 }

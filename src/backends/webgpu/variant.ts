@@ -25,8 +25,8 @@ export const variants: { readonly [K in Variant["kind"]]: Variant } = {
     busy: 512,
     group: 64,
     blockedGroup: 16,
-    blocks: { rows: 2, columns: 2 },
-    filterBlocks: { rows: 2, columns: 4 },
+    blocks: { rows: 2, columns: 4 },
+    filterBlocks: { rows: 4, columns: 2 },
   },
   hardware: {
     kind: "hardware",

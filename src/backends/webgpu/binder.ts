@@ -1,0 +1,201 @@
+import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
+import { type Aval, type DType, type Shape, stridesOf } from "../../trace/dtype.ts";
+import type { ValueId } from "../../trace/program.ts";
+import type { Bound, Call, Slot } from "./call.ts";
+import { type Context, convert, Functions, literal, type Width } from "./expressions.ts";
+import { stored, typeOf } from "./rows.ts";
+
+/** A space as a kernel walks it: the extents and the names of the indices, the last one in steps of `width`. */
+export interface Walk {
+  readonly shape: Shape;
+  readonly axes: readonly string[];
+  readonly width: Width;
+}
+
+interface Declared {
+  readonly name: string;
+  readonly slot: Slot;
+  readonly dtype: DType;
+  /** Every access is to four elements in a row, from a multiple of 4. */
+  wide: boolean;
+  written: boolean;
+}
+
+/** What one dispatch of a fused kernel binds, and how it reads and writes it. */
+export class Binder {
+  readonly #buffers = new Map<string, Declared>();
+  readonly #functions = new Functions();
+  #workspace: Bound | undefined;
+
+  constructor(
+    readonly kernel: Kernel,
+    readonly values: readonly Aval[],
+    readonly place: (value: ValueId) => string,
+  ) {}
+
+  /** Declares what nodes and stores touch; all visits come before any printing. */
+  visit(nodes: readonly Node[], stores: readonly Store[], walk: Walk): void {
+    for (const node of nodes) {
+      if (node.kind === "load") this.#touch(this.kernel.inputs[node.input], isWide(node.view, walk));
+      if (node.kind === "randomBits") this.#touch(this.kernel.inputs[node.key], false);
+    }
+    for (const store of stores) this.#touch(store.output, walk.width === 4).written = true;
+  }
+
+  /** Declares the workspace. */
+  workspace(type: string, write: boolean): void {
+    this.#workspace = { name: "workspace", type, slot: "workspace", write };
+  }
+
+  #touch(value: ValueId, wide: boolean): Declared {
+    const place = this.place(value);
+    let buffer = this.#buffers.get(place);
+    if (buffer === undefined) {
+      const name = `b${this.#buffers.size}`;
+      buffer = { name, slot: value, dtype: this.values[value].dtype, wide: true, written: false };
+      this.#buffers.set(place, buffer);
+    }
+    buffer.wide &&= wide;
+    return buffer;
+  }
+
+  #buffer(value: ValueId): Declared {
+    return this.#buffers.get(this.place(value))!;
+  }
+
+  /** How nodes look up things while walking `walk`. */
+  context(walk: Walk, reduced: (index: number) => string = () => ""): Context {
+    const { width } = walk;
+    const functions = this.#functions;
+    return {
+      ...{ width, functions, reduced },
+      load: (input, view, dtype) => this.#load(this.kernel.inputs[input], view, dtype, walk),
+      index: (view) => {
+        const first = element(view, walk);
+        const stride = lastStride(view);
+        return width === 1
+          ? first
+          : `(vec4<u32>(${first}) + vec4<u32>(${[0, 1, 2, 3].map((j) => word(j * stride)).join(", ")}))`;
+      },
+      key: (input) => {
+        const { name } = this.#buffer(this.kernel.inputs[input]);
+        return [`${name}[0]`, `${name}[1]`];
+      },
+    };
+  }
+
+  #load(value: ValueId, view: View, dtype: DType, walk: Walk): string {
+    const { width } = walk;
+    const buffer = this.#buffer(value);
+    const own = this.values[value].dtype;
+    if (own === "u8") {
+      return convert(this.#loadBytes(buffer.name, view, walk), "u32", dtype, {
+        width,
+        functions: this.#functions,
+      });
+    }
+    const raw = this.#loadWords(buffer, own, view, walk);
+    return own === "bool" ? `${raw} != ${literal(0, "u32", width)}` : raw;
+  }
+
+  #loadWords({ name, wide, dtype: declared }: Declared, dtype: DType, view: View, walk: Walk): string {
+    const type = typeOf(stored[dtype], walk.width);
+    // Values of different dtypes may share memory; the buffer is declared as the first one's.
+    const as = (expression: string, to: string) =>
+      stored[declared] === stored[dtype] ? expression : `bitcast<${to}>(${expression})`;
+    if (wide) return as(`${name}[${vector(view, walk)}]`, type);
+    const first = element(view, walk);
+    if (walk.width === 1) return as(`${name}[${first}]`, type);
+    const stride = lastStride(view);
+    if (stride === 0) return `${type}(${as(`${name}[${first}]`, stored[dtype])})`;
+    const four = [0, 1, 2, 3].map((j) => as(`${name}[${first} + ${word(j * stride)}]`, stored[dtype]));
+    return `${type}(${four.join(", ")})`;
+  }
+
+  #loadBytes(name: string, view: View, walk: Walk): string {
+    if (isWide(view, walk)) return `unpack4xU8(${name}[${vector(view, walk)}])`;
+    const byte = (at: string) => `((${name}[(${at}) >> 2u] >> (((${at}) & 3u) * 8u)) & 0xffu)`;
+    const first = element(view, walk);
+    if (walk.width === 1) return byte(first);
+    return `vec4<u32>(${
+      [0, 1, 2, 3].map((j) => byte(`${first} + ${word(j * lastStride(view))}`)).join(", ")
+    })`;
+  }
+
+  /** Lines that write results. */
+  stores(stores: readonly Store[], nodes: readonly Node[], prefix: string, walk: Walk): string[] {
+    const identity = { offset: 0, strides: stridesOf(walk.shape) };
+    return stores.flatMap(({ node, output }) => {
+      const { name, wide, dtype: declared } = this.#buffer(output);
+      const { dtype } = nodes[node];
+      const type = typeOf(stored[dtype], walk.width);
+      let value = dtype === "bool"
+        ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.width, functions: this.#functions })
+        : `${prefix}${node}`;
+      if (stored[declared] !== stored[dtype]) {
+        value = `bitcast<${typeOf(stored[declared], walk.width)}>(${value})`;
+      } else if (dtype === "bool") value = `${type}(${value})`;
+      if (wide) return [`${name}[${vector(identity, walk)}] = ${value};`];
+      const first = element(identity, walk);
+      if (walk.width === 1) return [`${name}[${first}] = ${value};`];
+      const held = `${prefix}s${node}`;
+      return [
+        `let ${held} = ${value};`,
+        ...["x", "y", "z", "w"].map((lane, j) => `${name}[${first} + ${j}u] = ${held}.${lane};`),
+      ];
+    });
+  }
+
+  /** The finished dispatch. */
+  call(label: string, count: number, group: number, lines: readonly string[]): Call {
+    const bindings: Bound[] = [...this.#buffers.values()].map(({ name, slot, dtype, wide, written }) => ({
+      ...{ name, slot, write: written },
+      type: dtype === "u8" ? "u32" : typeOf(stored[dtype], wide ? 4 : 1),
+    }));
+    if (this.#workspace) bindings.push(this.#workspace);
+    const text = [this.#functions.text(), "fn run(id: u32) {", ...lines.map((line) => `  ${line}`), "}"].join(
+      "\n",
+    );
+    return { label, text, bindings, count, group };
+  }
+}
+
+const lastStride = (view: View): number =>
+  view.strides.length > 0 ? view.strides[view.strides.length - 1] : 0;
+
+/** A number modulo 2³², in which indices are computed, so that negative strides work. */
+const word = (value: number): string => `${value >>> 0}u`;
+
+/** Whether a view over a space walked in fours reads four elements in a row from a multiple of 4. */
+function isWide(view: View, walk: Walk): boolean {
+  return walk.width === 4 && lastStride(view) === 1 && view.offset % 4 === 0 &&
+    view.strides.slice(0, -1).every((stride) => stride % 4 === 0);
+}
+
+/** Where a view is at the walk's indices, in elements; in a walk by fours, at the first of them. */
+function element(view: View, walk: Walk): string {
+  const last = view.strides.length - 1;
+  return sum(
+    view.offset,
+    view.strides.map((stride, axis) => axis === last ? stride * walk.width : stride),
+    walk.axes,
+  );
+}
+
+/** The same in whole vectors, for a wide view. */
+function vector(view: View, walk: Walk): string {
+  const last = view.strides.length - 1;
+  return sum(
+    view.offset / 4,
+    view.strides.map((stride, axis) => axis === last ? stride : stride / 4),
+    walk.axes,
+  );
+}
+
+function sum(offset: number, strides: readonly number[], axes: readonly string[]): string {
+  const terms = strides.flatMap((stride, axis) =>
+    stride === 0 ? [] : [stride === 1 ? axes[axis] : `${axes[axis]} * ${word(stride)}`]
+  );
+  if (offset !== 0 || terms.length === 0) terms.push(word(offset));
+  return terms.join(" + ");
+}
