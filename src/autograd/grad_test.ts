@@ -1,7 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
-import type { Device, DeviceArray } from "../trace/arrays.ts";
 import { conv2d, where } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -145,52 +144,4 @@ Deno.test("customGradient() uses the rule at first order and the instructions fo
   assertEquals(await evaluate(grad(square), [3, 4]), [6, 8]);
   assertEquals(used, 1);
   assertEquals(await evaluate(grad((x: Tensor) => grad(square)(x).mul(x).sum()), [3, 4]), [12, 16]);
-});
-
-Deno.test("jit() names op, shapes and the user's line for operands that do not fit", async () => {
-  await using device = await open("reference");
-  using x = device.array([1, 2]);
-  using y = device.array([1, 2, 3]);
-  const error = assertThrows(() => jit((x: Tensor, y: Tensor) => x.add(y), { device })(x, y), LocalgradError);
-  for (const part of ["add(f32[2], f32[3])", "grad_test.ts:"]) {
-    assert(error.message.includes(part), error.message);
-  }
-});
-
-Deno.test("jit() donates: the result has the array's memory, and the array is gone", async () => {
-  await using device = await open("reference");
-  const step = jit((p: { w: Tensor }, g: Tensor) => ({ p: { w: p.w.sub(g) } }), { device, donate: [0] });
-  const params: { w: DeviceArray } = { w: device.array([5, 6]) };
-  using g = device.array([1, 1]);
-  const { buffer } = params.w;
-  const next = step(params, g);
-  assert(next.p.w.buffer === buffer);
-  assertThrows(() => params.w.buffer, LocalgradError, "donated");
-  assertEquals([...await next.p.w.read()], [4, 5]);
-  assertThrows(() => step(next.p, next.p.w), LocalgradError, "one array");
-});
-
-Deno.test("checkNumerics names the first op that is not finite, its scope aside", async () => {
-  await using device = await open("reference");
-  using x = device.array([1, 0]);
-  const f = jit((x: Tensor) => x.mul(2).log().mul(0).add(1), { device, checkNumerics: true });
-  using y = f(x);
-  const error = await y.read().then(() => undefined, (error) => error);
-  assert(error instanceof LocalgradError && error.message.includes("log(f32[2])"), String(error));
-  assert(error.message.includes("grad_test.ts:"), error.message);
-  using fine = device.array([1, 2]);
-  using z = f(fine);
-  assertEquals([...await z.read()], [1, 1]);
-});
-
-Deno.test("a thousand calls leave no array behind", async () => {
-  const device: Device = await open("reference");
-  const step = jit((w: Tensor, rate: Tensor) => ({ w: w.mul(rate) }), { device, donate: [0] });
-  let state = { w: device.array([1]) };
-  for (let i = 0; i < 1000; i++) state = step(state.w, 0.999);
-  assertAlmostEquals((await state.w.read())[0], Math.fround(0.999) ** 1000, 1e-6);
-  assertEquals(device.liveArrays, 1);
-  state.w.dispose();
-  await device.close();
-  assertEquals(device.backend.liveBuffers, 0);
 });

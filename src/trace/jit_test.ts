@@ -1,0 +1,173 @@
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { open } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
+import { type Device, type DeviceArray, HostArray } from "./arrays.ts";
+import { concat, full, iota, literal, oneHot, stack } from "./functions.ts";
+import { jit } from "./jit.ts";
+import * as random from "./random.ts";
+import { key, split } from "../random.ts";
+import { Tensor } from "./tensor.ts";
+import { scope } from "./trace.ts";
+
+Deno.test("jit() names op, shapes and the user's line for operands that do not fit", async () => {
+  await using device = await open("reference");
+  using x = device.array([1, 2]);
+  using y = device.array([1, 2, 3]);
+  const error = assertThrows(() => jit((x: Tensor, y: Tensor) => x.add(y), { device })(x, y), LocalgradError);
+  for (const part of ["add(f32[2], f32[3])", "jit_test.ts:"]) {
+    assert(error.message.includes(part), error.message);
+  }
+});
+
+Deno.test("jit() donates: the result has the array's memory, and the array is gone", async () => {
+  await using device = await open("reference");
+  const step = jit((p: { w: Tensor }, g: Tensor) => ({ p: { w: p.w.sub(g) } }), { device, donate: [0] });
+  const params: { w: DeviceArray } = { w: device.array([5, 6]) };
+  using g = device.array([1, 1]);
+  const { buffer } = params.w;
+  const next = step(params, g);
+  assert(next.p.w.buffer === buffer);
+  assertThrows(() => params.w.buffer, LocalgradError, "donated");
+  assertEquals([...await next.p.w.read()], [4, 5]);
+  assertThrows(() => step(next.p, next.p.w), LocalgradError, "one array");
+});
+
+Deno.test("checkNumerics names the first op that is not finite, its scope aside", async () => {
+  await using device = await open("reference");
+  using x = device.array([1, 0]);
+  const f = jit((x: Tensor) => x.mul(2).log().mul(0).add(1), { device, checkNumerics: true });
+  using y = f(x);
+  const error = await y.read().then(() => undefined, (error) => error);
+  assert(error instanceof LocalgradError && error.message.includes("log(f32[2])"), String(error));
+  assert(error.message.includes("jit_test.ts:"), error.message);
+  using fine = device.array([1, 2]);
+  using z = f(fine);
+  assertEquals([...await z.read()], [1, 1]);
+});
+
+Deno.test("a thousand calls leave no array behind", async () => {
+  const device: Device = await open("reference");
+  const step = jit((w: Tensor, rate: Tensor) => ({ w: w.mul(rate) }), { device, donate: [0] });
+  let state = { w: device.array([1]) };
+  for (let i = 0; i < 1000; i++) state = step(state.w, 0.999);
+  assertAlmostEquals((await state.w.read())[0], Math.fround(0.999) ** 1000, 1e-6);
+  assertEquals(device.liveArrays, 1);
+  state.w.dispose();
+  await device.close();
+  assertEquals(device.backend.liveBuffers, 0);
+});
+
+Deno.test("jit() traces once for each combination of shapes", async () => {
+  await using device = await open("reference");
+  let traced = 0;
+  const double = jit((x: Tensor) => (traced++, x.mul(2)), { device });
+  for (const data of [[1, 2], [3, 4], [5, 6, 7], [8]]) {
+    using x = device.array(data);
+    using y = double(x);
+    assertEquals([...await y.read()], data.map((v) => 2 * v));
+  }
+  assertEquals(traced, 3);
+});
+
+Deno.test("jit() takes numbers and typed arrays, uploads them anew for each call, and gives trees", async () => {
+  await using device = await open("reference");
+  const f = jit((a: { k: Tensor; n: Tensor[] }) => ({ sum: a.k.add(a.n[0]), n: a.n }), { device });
+  for (const value of [1, 2]) {
+    const { sum, n } = f({ k: Float32Array.of(10, 20), n: [value] });
+    assertEquals([...await sum.read()], [10 + value, 20 + value]);
+    assertEquals([...await n[0].read()], [value]); // an input given back is a copy
+    [sum, ...n].forEach((array) => array.dispose());
+  }
+  assertEquals(device.liveArrays, 0);
+});
+
+Deno.test("jit() inside jit is traced along", async () => {
+  await using device = await open("reference");
+  const inner = jit((x: Tensor) => x.add(1), { device });
+  const outer = jit((x: Tensor) => inner(x).mul(inner(x)), { device });
+  using y = outer(2);
+  assertEquals([...await y.read()], [9]);
+});
+
+Deno.test("jit() refuses what it cannot run, saying which argument or result", async () => {
+  await using device = await open("reference");
+  await using other = await open("reference");
+  using x = device.array([1]);
+  using far = other.array([1]);
+  const add = jit((x: Tensor, y: Tensor) => x.add(y), { device, name: "add" });
+  assertThrows(() => add(x, far), LocalgradError, "argument 1 is on another device");
+  assertThrows(() => add(x, "2" as never), LocalgradError, "argument 1 is string");
+  assertThrows(() => jit((x: Tensor) => x)(1), LocalgradError, "pass { device }");
+  assertThrows(
+    () => jit(() => 3 as never, { device, name: "three" })(),
+    LocalgradError,
+    "its result is not a tensor",
+  );
+  let leaked: Tensor | undefined;
+  jit((x: Tensor) => (leaked = x, x.neg()), { device })(x).dispose();
+  assertThrows(
+    () => jit((y: Tensor) => y.add(leaked!), { device })(x),
+    LocalgradError,
+    "another traced function",
+  );
+  assertThrows(() => full([2], 0), LocalgradError, "call it within jit");
+  const gone = device.array([1]);
+  gone.dispose();
+  assertThrows(() => add(x, gone), LocalgradError, "was disposed");
+});
+
+Deno.test("jit() plans without a device, and names the program after the function", async () => {
+  const { referenceTarget } = await import("../backends/reference/backend.ts");
+  const twice = jit(function twice(x: Tensor) {
+    return scope("inner", () => x.add(x));
+  });
+  const program = twice.program({ shape: [3], dtype: "f32" });
+  assertEquals([program.name, program.instructions[0].scope], ["twice", "inner"]);
+  assertEquals(twice.plan(referenceTarget, { shape: [3], dtype: "f32" }).memory.peakBytes, 24);
+});
+
+Deno.test("closing a device frees arrays, programs and staging; later use is refused", async () => {
+  const device = await open("reference");
+  const x = device.array([1]);
+  jit((x: Tensor) => x.add(literal([1, 2, 3])), { device })(4);
+  assert(device.backend.liveBuffers > 1);
+  await device.close();
+  await device.close();
+  assertEquals([device.liveArrays, device.backend.liveBuffers], [0, 0]);
+  assertThrows(() => device.array([1]), LocalgradError, "was closed");
+  assertThrows(() => x.buffer, LocalgradError, "disposed");
+});
+
+Deno.test("HostArray refuses elements that do not fill its shape", () => {
+  assertThrows(() => new HostArray(new Float32Array(3), [2, 2]), LocalgradError, "does not fill [2,2]");
+});
+
+Deno.test("functions record what NumPy would compute", async () => {
+  await using device = await open("reference");
+  const f = jit((x: Tensor) => ({
+    one: oneHot(x.cast("i32"), 3),
+    stacked: stack([x, x.neg()], -1),
+    joined: concat([x, iota([2]).cast("f32")]),
+    reduced: x.reshape(-1, 1).sub(x).max(0),
+    where: x.broadcastTo([2, 2]).argmax(),
+  }), { device });
+  using x = device.array([0, 2]);
+  const result = f(x);
+  const read = async (array: DeviceArray) => [array.shape, [...await array.read()]];
+  assertEquals(await read(result.one), [[2, 3], [1, 0, 0, 0, 0, 1]]);
+  assertEquals(await read(result.stacked), [[2, 2], [0, -0, 2, -2]]);
+  assertEquals(await read(result.joined), [[4], [0, 2, 0, 1]]);
+  assertEquals(await read(result.reduced), [[2], [2, 0]]);
+  assertEquals(await read(result.where), [[2], [1, 1]]);
+  Object.values(result).forEach((array) => array.dispose());
+});
+
+Deno.test("random.split() gives the keys that split() gives on the host", async () => {
+  await using device = await open("reference");
+  const f = jit((k: Tensor) => random.split(k, 3), { device });
+  const made = f(key(7));
+  for (const [i, expected] of split(key(7), 3).entries()) {
+    assertEquals([...await made[i].read()], [...expected]);
+  }
+  made.forEach((array) => array.dispose());
+});
