@@ -6,7 +6,7 @@ import { concat, full, iota, literal, oneHot, stack } from "./functions.ts";
 import { jit } from "./jit.ts";
 import * as random from "./random.ts";
 import { key, split } from "../random.ts";
-import { Tensor } from "./tensor.ts";
+import type { Tensor } from "./tensor.ts";
 import { scope } from "./trace.ts";
 
 Deno.test("jit() names op, shapes and the user's line for operands that do not fit", async () => {
