@@ -1,0 +1,115 @@
+// The small dialect that every kernel here is written in. Kernels use one-dimensional blocks and grids and reach the
+// machine only through the names below, so that a simulated device can run the very same sources on the host
+// (tests/cuda/sim/host.h defines LOCALGRAD_HOST and the host form of the first part). Every thread of a block meets
+// every barrier().
+
+#ifndef LOCALGRAD_HOST
+typedef unsigned char u8;
+typedef unsigned int u32;
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define DEVICE __device__ __forceinline__
+#define SHARED __shared__
+#define UNROLL _Pragma("unroll")
+DEVICE u32 thread() { return threadIdx.x; }
+DEVICE u32 block() { return blockIdx.x; }
+DEVICE void barrier() { __syncthreads(); }
+DEVICE u32 bits(float x) { return __float_as_uint(x); }
+DEVICE float from_bits(u32 x) { return __uint_as_float(x); }
+DEVICE float reciprocal_root(float x) { return rsqrtf(x); }
+// Truncation; out of range gives the nearest end, and NaN gives 0.
+DEVICE int to_i32(float x) { return __float2int_rz(x); }
+DEVICE u32 to_u32(float x) { return __float2uint_rz(x); }
+DEVICE void check_aligned(const void*, u32) {}
+#endif
+
+#define THREADS 256
+
+// V neighbouring elements, moved as one access of 4 V bytes.
+template <class T, int V> struct alignas(sizeof(T) * V) Vec { T at[V]; };
+
+template <int V, class T> DEVICE Vec<T, V> load(const T* p) {
+  check_aligned(p, sizeof(T) * V);
+  return *reinterpret_cast<const Vec<T, V>*>(p);
+}
+
+template <class T, int V> DEVICE void store(T* p, const Vec<T, V>& v) {
+  check_aligned(p, sizeof(T) * V);
+  *reinterpret_cast<Vec<T, V>*>(p) = v;
+}
+
+template <int V, class T> DEVICE Vec<T, V> filled(T value) {
+  Vec<T, V> v;
+  UNROLL for (int e = 0; e < V; ++e) v.at[e] = value;
+  return v;
+}
+
+DEVICE u32 is_finite(float x) { return (bits(x) & 0x7f800000u) != 0x7f800000u; }
+DEVICE float sign(float x) { return x > 0 ? 1.0f : x < 0 ? -1.0f : x; }
+DEVICE int sign(int x) { return (x > 0) - (x < 0); }
+DEVICE float greater(float a, float b) { return fmaxf(a, b); }
+DEVICE int greater(int a, int b) { return a > b ? a : b; }
+DEVICE u32 greater(u32 a, u32 b) { return a > b ? a : b; }
+DEVICE float lesser(float a, float b) { return fminf(a, b); }
+DEVICE int lesser(int a, int b) { return a < b ? a : b; }
+DEVICE u32 lesser(u32 a, u32 b) { return a < b ? a : b; }
+
+// Integer division: by zero gives 0, and the least integer by -1 wraps.
+DEVICE int divide(int a, int b) { return b == 0 ? 0 : b == -1 ? (int)(0u - (u32)a) : a / b; }
+DEVICE u32 divide(u32 a, u32 b) { return b == 0 ? 0 : a / b; }
+DEVICE float divide(float a, float b) { return a / b; }
+DEVICE int remainder_of(int a, int b) { return b == 0 || b == -1 ? 0 : a % b; }
+DEVICE u32 remainder_of(u32 a, u32 b) { return b == 0 ? 0 : a % b; }
+DEVICE float remainder_of(float a, float b) { return fmodf(a, b); }
+
+// Integers wrap, which C++ promises of unsigned ones only.
+DEVICE float add(float a, float b) { return a + b; }
+DEVICE int add(int a, int b) { return (int)((u32)a + (u32)b); }
+DEVICE u32 add(u32 a, u32 b) { return a + b; }
+DEVICE float subtract(float a, float b) { return a - b; }
+DEVICE int subtract(int a, int b) { return (int)((u32)a - (u32)b); }
+DEVICE u32 subtract(u32 a, u32 b) { return a - b; }
+DEVICE float multiply(float a, float b) { return a * b; }
+DEVICE int multiply(int a, int b) { return (int)((u32)a * (u32)b); }
+DEVICE u32 multiply(u32 a, u32 b) { return a * b; }
+
+DEVICE void mix(u32& x0, u32& x1, u32 by) {
+  x0 += x1;
+  x1 = ((x1 << by) | (x1 >> (32u - by))) ^ x0;
+}
+
+// Word 0 of Threefry-2x32 with 20 rounds (Salmon et al., SC11) of key (k0, k1) and counter (counter, 0).
+DEVICE u32 random_bits(u32 k0, u32 k1, u32 counter) {
+  const u32 key[3] = {k0, k1, k0 ^ k1 ^ 0x1bd11bdau};
+  u32 x0 = counter + k0, x1 = k1;
+  UNROLL for (u32 group = 0; group < 5; ++group) {
+    if (group % 2 == 0) {
+      mix(x0, x1, 13u), mix(x0, x1, 15u), mix(x0, x1, 26u), mix(x0, x1, 6u);
+    } else {
+      mix(x0, x1, 17u), mix(x0, x1, 29u), mix(x0, x1, 16u), mix(x0, x1, 24u);
+    }
+    x0 += key[(group + 1u) % 3u];
+    x1 += key[(group + 2u) % 3u] + group + 1u;
+  }
+  return x0;
+}
+
+struct Sum { template <class T> static DEVICE T fold(T a, T b) { return add(a, b); } };
+struct Max { template <class T> static DEVICE T fold(T a, T b) { return greater(a, b); } };
+struct Min { template <class T> static DEVICE T fold(T a, T b) { return lesser(a, b); } };
+
+// Folds `v` over the COUNT threads of a block that lie STEP apart, in a fixed order: the one whose `rank` among them is
+// 0 gets the result. Deterministic, with no atomics.
+template <class Fold, int COUNT, int STEP, class T, int V> DEVICE void fold_across(Vec<T, V>& v, u32 rank) {
+  if (COUNT == 1) return;
+  SHARED Vec<T, V> cells[THREADS];
+  barrier(); // the cells may still be read by an earlier call
+  cells[thread()] = v;
+  for (u32 half = COUNT / 2; half > 0; half /= 2) {
+    barrier();
+    if (rank < half) {
+      const Vec<T, V> other = cells[thread() + half * STEP];
+      UNROLL for (int e = 0; e < V; ++e) v.at[e] = Fold::fold(v.at[e], other.at[e]);
+      cells[thread()] = v;
+    }
+  }
+}

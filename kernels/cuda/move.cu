@@ -1,0 +1,31 @@
+// Elements moved as words of 4 bytes, whatever their type.
+
+// Zeros around and between. G: rank, count, lanes, and per axis shape(a) of the result, low(a), step(a) between the
+// operand's elements, extent(a) and stride(a) of the operand; the last axis is counted in runs of `lanes`.
+template <class G> DEVICE void pad(const u32* x, u32* y) {
+  constexpr int V = G::lanes;
+  const u32 id = block() * THREADS + thread();
+  if (id >= G::count) return;
+  u32 rest = id, from = 0;
+  bool inside = true;
+  UNROLL for (int a = G::rank - 1; a >= 0; --a) {
+    const u32 i = rest % G::shape(a);
+    rest /= G::shape(a);
+    const u32 past = i - G::low(a); // wraps, and is then too large
+    inside = inside && i >= G::low(a) && past % G::step(a) == 0 && past / G::step(a) < G::extent(a);
+    from += past / G::step(a) * G::stride(a);
+  }
+  Vec<u32, V> v = filled<V>(0u);
+  if (inside) v = load<V>(x + (size_t)from * V);
+  store(y + (size_t)id * V, v);
+}
+
+// One operand of a concatenation: rows of `columns` elements, to rows of `row` elements from `offset` on.
+template <class G> DEVICE void copy_block(const u32* x, u32* y) {
+  constexpr int V = G::lanes;
+  const u32 id = block() * THREADS + thread();
+  if (id >= G::count) return;
+  constexpr u32 runs = G::columns / V;
+  const Vec<u32, V> v = load<V>(x + (size_t)id * V);
+  store(y + (size_t)(id / runs) * G::row + G::offset + id % runs * V, v);
+}

@@ -1,0 +1,151 @@
+import type { Node, View } from "../../compile/kernel.ts";
+import type { DType } from "../../trace/dtype.ts";
+import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
+
+/** How each dtype is declared in memory and worked on: bool is a word of 0 or 1. */
+export const typeOf: { readonly [D in DType]: string } = {
+  f32: "float",
+  i32: "int",
+  u32: "u32",
+  bool: "u32",
+  u8: "u8",
+};
+
+/** A literal of a dtype. */
+export function literal(value: number, dtype: DType): string {
+  switch (dtype) {
+    case "f32": {
+      const f = Math.fround(value);
+      if (!Number.isFinite(f)) return `from_bits(${new Uint32Array(Float32Array.of(f).buffer)[0]}u)`;
+      const text = Object.is(f, -0) ? "-0" : String(f);
+      return `${/[.e]/.test(text) ? text : `${text}.0`}f`;
+    }
+    case "bool":
+      return value !== 0 ? "1u" : "0u";
+    case "i32": // the least one has no literal of its own type
+      return value === -(2 ** 31) ? "(-2147483647 - 1)" : String(value | 0);
+    default:
+      return `${value >>> 0}u`;
+  }
+}
+
+/** Where a list of nodes is printed: how loads, indices and reductions look there. */
+export interface Context {
+  /** An element of an input, in its own dtype. */
+  load(node: number, input: number, view: View): string;
+  /** The dtype of an input. */
+  dtype(input: number): DType;
+  /** An affine index, as u32. */
+  index(view: View): string;
+  /** A word of a key. */
+  key(input: number, word: 0 | 1): string;
+  /** The result of a reduction. */
+  reduced(index: number): string;
+}
+
+/** Prints a list of nodes as one constant each, named `prefix0`, `prefix1` …. */
+export function printNodes(nodes: readonly Node[], prefix: string, context: Context): string[] {
+  return nodes.map((node, i) =>
+    `const ${typeOf[node.dtype]} ${prefix}${i} = ${print(node, i, nodes, prefix, context)};`
+  );
+}
+
+function print(node: Node, at: number, nodes: readonly Node[], prefix: string, context: Context): string {
+  const arg = (i: number) => `${prefix}${i}`;
+  switch (node.kind) {
+    case "load":
+      return convert(context.load(at, node.input, node.view), context.dtype(node.input), node.dtype);
+    case "constant":
+      return literal(node.value, node.dtype);
+    case "iota":
+      return convert(context.index(node.view), "u32", node.dtype);
+    case "randomBits":
+      return `random_bits(${context.key(node.key, 0)}, ${context.key(node.key, 1)}, ${
+        context.index(node.view)
+      })`;
+    case "unary":
+      return unaryTable[node.fn](arg(node.args[0]), nodes[node.args[0]].dtype);
+    case "binary":
+      return binaryTable[node.fn](arg(node.args[0]), arg(node.args[1]), node.dtype);
+    case "compare":
+      return `${arg(node.args[0])} ${comparisons[node.fn]} ${arg(node.args[1])} ? 1u : 0u`;
+    case "select":
+      return `${arg(node.args[0])} ? ${arg(node.args[1])} : ${arg(node.args[2])}`;
+    case "cast":
+      return convert(arg(node.args[0]), nodes[node.args[0]].dtype, node.dtype);
+    case "reduced":
+      return context.reduced(node.index);
+  }
+}
+
+/** Converts between dtypes. */
+export function convert(x: string, from: DType, to: DType): string {
+  if (from === to) return x;
+  if (to === "bool") return `${x} != 0 ? 1u : 0u`;
+  if (from === "f32") return `to_${to}(${x})`;
+  return `(${typeOf[to]})(${x})`;
+}
+
+const call = (name: string) => (x: string): string => `${name}(${x})`;
+
+const unaryTable: { readonly [F in UnaryFn]: (x: string, dtype: DType) => string } = {
+  neg: (x, dtype) => dtype === "i32" ? `subtract(0, ${x})` : `-${x}`,
+  abs: (x, dtype) => dtype === "i32" ? `(${x} < 0 ? subtract(0, ${x}) : ${x})` : `fabsf(${x})`,
+  sign: call("sign"),
+  floor: call("floorf"),
+  exp: call("expf"),
+  log: call("logf"),
+  sqrt: call("sqrtf"),
+  rsqrt: call("reciprocal_root"),
+  sin: call("sinf"),
+  cos: call("cosf"),
+  tanh: call("tanhf"),
+  not: (x, dtype) => dtype === "bool" ? `${x} ^ 1u` : `~${x}`,
+  isFinite: call("is_finite"),
+};
+
+type Binary = (a: string, b: string, dtype: DType) => string;
+/** An operator where it is safe, and a function of the dialect on i32, where overflow is undefined. */
+const arithmetic = (operator: string, name: string): Binary => (a, b, dtype) =>
+  dtype === "i32" ? `${name}(${a}, ${b})` : `${a} ${operator} ${b}`;
+const both = (name: string): Binary => (a, b) => `${name}(${a}, ${b})`;
+const infix = (operator: string): Binary => (a, b) => `${a} ${operator} ${b}`;
+
+const binaryTable: { readonly [F in BinaryFn]: Binary } = {
+  add: arithmetic("+", "add"),
+  sub: arithmetic("-", "subtract"),
+  mul: arithmetic("*", "multiply"),
+  div: both("divide"),
+  pow: both("powf"),
+  max: both("greater"),
+  min: both("lesser"),
+  rem: both("remainder_of"),
+  and: infix("&"),
+  or: infix("|"),
+  xor: infix("^"),
+  shl: (a, b, dtype) => `(${typeOf[dtype]})((u32)${a} << ((u32)${b} & 31u))`,
+  shr: (a, b) => `${a} >> ((u32)${b} & 31u)`,
+};
+
+const comparisons: { readonly [F in CompareFn]: string } = {
+  eq: "==",
+  ne: "!=",
+  lt: "<",
+  le: "<=",
+  gt: ">",
+  ge: ">=",
+};
+
+/** What a reduction starts from. */
+export function reductionStart(fn: ReduceFn, dtype: DType): string {
+  if (fn === "sum") return literal(0, dtype);
+  const [least, greatest] = dtype === "f32"
+    ? [-Infinity, Infinity]
+    : dtype === "i32"
+    ? [-(2 ** 31), 2 ** 31 - 1]
+    : [0, 2 ** 32 - 1];
+  return literal(fn === "max" ? least : greatest, dtype);
+}
+
+/** The dialect's type that folds two elements. */
+export const foldType: { readonly [F in ReduceFn]: string } = { sum: "Sum", max: "Max", min: "Min" };

@@ -1,0 +1,331 @@
+import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
+import { type Aval, type DType, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import type { ValueId } from "../../trace/program.ts";
+import { type Argument, type Call, THREADS, valueArgument } from "./call.ts";
+import { type Context, foldType, printNodes, reductionStart, typeOf } from "./expressions.ts";
+import { alongTerms, keptShape, lanesOf, partsOf, tileOf } from "./schedule.ts";
+
+/** A fused kernel whose operands and results are arguments, so that a workspace can be either. */
+interface Form {
+  readonly space: Shape;
+  readonly inputs: readonly Argument[];
+  readonly nodes: readonly Node[];
+  readonly stores: readonly Write[];
+  readonly reduce?: {
+    readonly axes: readonly number[];
+    readonly reductions: NonNullable<Kernel["reduce"]>["reductions"];
+    readonly epilogue: readonly Node[];
+    readonly stores: readonly Write[];
+  };
+}
+
+interface Write {
+  readonly node: number;
+  readonly to: Argument;
+}
+
+/** A space as threads walk it: a name for the index of each axis, the last in steps of `lanes`. */
+interface Walk {
+  readonly shape: Shape;
+  readonly axes: readonly string[];
+  readonly lanes: 1 | 4;
+}
+
+/**
+ * Prints a fused kernel: as one launch, or as two where a long reduction has few results, the first folding parts of
+ * it, the second the parts, in order. `place` tells which values share memory, being computed in place.
+ */
+export function fused(kernel: Kernel, values: readonly Aval[], place: (value: ValueId) => string): Call[] {
+  const argument = (value: ValueId) => valueArgument(value, values[value].dtype);
+  const writes = (stores: readonly Store[]): Write[] =>
+    stores.map(({ node, output }) => ({ node, to: { ...argument(output), written: true } }));
+  const { reduce } = kernel;
+  const form: Form = {
+    ...{ space: kernel.space, nodes: kernel.nodes, stores: writes(kernel.stores) },
+    inputs: kernel.inputs.map(argument),
+    ...(reduce === undefined ? {} : { reduce: { ...reduce, stores: writes(reduce.stores) } }),
+  };
+  const shared = (a: Argument, b: Argument): boolean =>
+    a.slot !== "workspace" && b.slot !== "workspace" && place(a.slot) === place(b.slot);
+  if (form.reduce === undefined) return [map(form, shared)];
+  const parts = partsOf(kernel);
+  if (parts === 1) return [reduction("reduce", form, alongTerms(kernel), 1, shared)];
+
+  const kept = keptShape(kernel), results = sizeOf(kept);
+  const partial = (index: number, dtype: DType, written: boolean): Argument => (
+    { slot: "workspace", offset: index * parts * results * 4, dtype, written }
+  );
+  const { reductions } = form.reduce;
+  const first: Form = {
+    ...form,
+    reduce: {
+      ...form.reduce,
+      epilogue: reductions.map(({ dtype }, index) => ({ kind: "reduced", index, dtype })),
+      stores: reductions.map(({ dtype }, index) => ({ node: index, to: partial(index, dtype, true) })),
+    },
+  };
+  const offset = form.inputs.length;
+  const second: Form = {
+    space: [parts, ...kept],
+    inputs: [...form.inputs, ...reductions.map(({ dtype }, index) => partial(index, dtype, false))],
+    nodes: reductions.map(({ dtype }, index) => (
+      {
+        kind: "load",
+        input: offset + index,
+        view: { offset: 0, strides: [results, ...stridesOf(kept)] },
+        dtype,
+      }
+    )),
+    stores: [],
+    reduce: {
+      ...form.reduce,
+      axes: [0],
+      reductions: reductions.map(({ fn, dtype }, node) => ({ fn, node, dtype })),
+    },
+  };
+  return [
+    reduction("reduceParts", first, alongTerms(kernel), parts, shared),
+    reduction("reduceRest", second, false, 1, shared),
+  ];
+}
+
+type Shared = (a: Argument, b: Argument) => boolean;
+
+function map(form: Form, shared: Shared): Call {
+  const walk: Walk = { shape: form.space, axes: names(form.space.length, "i"), lanes: lanesOf(form.space) };
+  const count = sizeOf(form.space) / walk.lanes;
+  const parameters = new Parameters();
+  const lines = [
+    "const u32 id = block() * THREADS + thread();",
+    ...(count % THREADS === 0 ? [] : [`if (id >= ${count}u) return;`]),
+    ...decode("id", extents(walk), walk.axes),
+    ...visit(form, form.nodes, form.stores, walk, "v", parameters, "", () => ""),
+  ];
+  return parameters.call("map", Math.ceil(count / THREADS), lines, shared);
+}
+
+/**
+ * A pass over all elements that folds some axes away. A block's threads are `width` results times `height` terms of
+ * each; every thread folds its terms, then the block folds its threads, always in the same order. With `parts` > 1, a
+ * block does one part of the terms and its results are written at `part · results`.
+ */
+function reduction(label: string, form: Form, along: boolean, parts: number, shared: Shared): Call {
+  const { axes, reductions, epilogue, stores } = form.reduce!;
+  const { space } = form;
+  const all = names(space.length, "i");
+  const lanes = lanesOf(space);
+  const isKept = (_: unknown, axis: number) => !axes.includes(axis);
+  const keptWalk: Walk = {
+    shape: space.filter(isKept),
+    axes: all.filter(isKept),
+    lanes: axes.includes(space.length - 1) ? 1 : lanes,
+  };
+  const walk: Walk = { shape: space, axes: all, lanes };
+  const steps = extents(walk);
+  const units = sizeOf(keptWalk.shape) / keptWalk.lanes;
+  const terms = sizeOf(axes.map((axis) => steps[axis]));
+  const part = Math.ceil(terms / parts);
+  const { width, height } = tileOf(along, units, part);
+  const tiles = Math.ceil(units / width);
+  const parameters = new Parameters();
+  const total = (r: number, lane: string) => `t${r}.at[${lane}]`;
+  const body = [
+    ...decode("t", axes.map((axis) => steps[axis]), axes.map((axis) => all[axis])),
+    ...visit(
+      form,
+      form.nodes,
+      form.stores,
+      walk,
+      "v",
+      parameters,
+      "",
+      () => "",
+      (lane) =>
+        reductions.map(({ fn, node }, r) =>
+          `a${r}.at[${lane}] = ${foldType[fn]}::fold(a${r}.at[${lane}], v${node});`
+        ),
+    ),
+  ];
+  const lines = [
+    ...(parts > 1
+      ? [`const u32 tile = block() % ${tiles}u, part = block() / ${tiles}u;`]
+      : [`const u32 tile = block();`]),
+    along
+      ? `const u32 x = thread() / ${height}u, y = thread() % ${height}u;`
+      : `const u32 x = thread() % ${width}u, y = thread() / ${width}u;`,
+    `const u32 unit = tile * ${width}u + x;`,
+    ...(units % width === 0 ? ["const bool live = true;"] : [`const bool live = unit < ${units}u;`]),
+    ...decode("unit", extents(keptWalk), keptWalk.axes),
+    ...reductions.map(({ fn, dtype }, r) =>
+      `Vec<${typeOf[dtype]}, ${walk.lanes}> a${r} = filled<${walk.lanes}, ${typeOf[dtype]}>(${
+        reductionStart(fn, dtype)
+      });`
+    ),
+    "if (live) {",
+    ...(parts > 1
+      ? [
+        `  const u32 end = lesser((part + 1u) * ${part}u, ${terms}u);`,
+        `  for (u32 t = part * ${part}u + y; t < end; t += ${height}u) {`,
+      ]
+      : [`  for (u32 t = y; t < ${terms}u; t += ${height}u) {`]),
+    ...body.map((line) => `    ${line}`),
+    "  }",
+    "}",
+    ...reductions.flatMap(({ fn, dtype }, r) => [
+      `Vec<${typeOf[dtype]}, ${keptWalk.lanes}> t${r};`,
+      ...(walk.lanes === keptWalk.lanes ? [`t${r} = a${r};`] : [
+        `t${r}.at[0] = ${foldType[fn]}::fold(${foldType[fn]}::fold(a${r}.at[0], a${r}.at[1]), ` +
+        `${foldType[fn]}::fold(a${r}.at[2], a${r}.at[3]));`,
+      ]),
+      `fold_across<${foldType[fn]}, ${height}, ${along ? 1 : width}>(t${r}, y);`,
+    ]),
+    "if (y != 0 || !live) return;",
+    ...visit(
+      form,
+      epilogue,
+      stores,
+      keptWalk,
+      "e",
+      parameters,
+      parts > 1 ? `part * ${sizeOf(keptWalk.shape)}u + ` : "",
+      total,
+    ),
+  ];
+  return parameters.call(label, tiles * parts, lines, shared);
+}
+
+const names = (count: number, prefix: string): string[] =>
+  Array.from({ length: count }, (_, axis) => prefix + axis);
+
+/** Extents as walked. */
+function extents({ shape, lanes }: Walk): number[] {
+  return shape.map((extent, axis) => axis === shape.length - 1 ? extent / lanes : extent);
+}
+
+/** Lines that take a row-major index apart into one index per axis. */
+function decode(index: string, extents: readonly number[], axes: readonly string[]): string[] {
+  const lines: string[] = [];
+  let rest = index;
+  for (let axis = axes.length - 1; axis > 0; axis--) {
+    const extent = Math.max(1, extents[axis]);
+    lines.push(`const u32 ${axes[axis]} = ${rest} % ${extent}u, r${axes[axis]} = ${rest} / ${extent}u;`);
+    rest = `r${axes[axis]}`;
+  }
+  if (axes.length > 0) lines.push(`const u32 ${axes[0]} = ${rest};`);
+  return lines;
+}
+
+/**
+ * Lines that evaluate nodes at the walk's indices and write results: loads of whole runs first, then each lane, then
+ * the writes. `inside` adds lines to each lane; `base` is put before the index of a write.
+ */
+function visit(
+  form: Form,
+  nodes: readonly Node[],
+  stores: readonly Write[],
+  walk: Walk,
+  prefix: string,
+  parameters: Parameters,
+  base: string,
+  reduced: (index: number, lane: string) => string,
+  inside: (lane: string) => readonly string[] = () => [],
+): string[] {
+  const { lanes } = walk;
+  const before: string[] = [];
+  const context: Context = {
+    dtype: (input) => form.inputs[input].dtype,
+    load(node, input, view) {
+      const name = parameters.of(form.inputs[input]);
+      const run = `${prefix}r${node}`;
+      const last = lastStride(view);
+      if (isRun(view, walk)) {
+        before.push(
+          `const Vec<${typeOf[form.inputs[input].dtype]}, ${lanes}> ${run} = load<${lanes}>(${name} + ${
+            element(view, walk)
+          });`,
+        );
+        return `${run}.at[e]`;
+      }
+      if (last === 0 || lanes === 1) {
+        before.push(`const ${typeOf[form.inputs[input].dtype]} ${run} = ${name}[${element(view, walk)}];`);
+        return run;
+      }
+      before.push(`const u32 ${run} = ${element(view, walk)};`);
+      return `${name}[${run} + e * ${word(last)}]`;
+    },
+    index: (view) =>
+      lastStride(view) === 0 || lanes === 1
+        ? element(view, walk)
+        : `${element(view, walk)} + e * ${word(lastStride(view))}`,
+    key: (input, at) => `${parameters.of(form.inputs[input])}[${at}]`,
+    reduced: (index) => reduced(index, "e"),
+  };
+  const values = printNodes(nodes, prefix, context);
+  const identity: View = { offset: 0, strides: stridesOf(walk.shape) };
+  const runs = stores.map(({ node }, i) => `Vec<${typeOf[nodes[node].dtype]}, ${lanes}> ${prefix}s${i};`);
+  const writes = stores.map(({ to }, i) =>
+    `store(${parameters.of(to)} + (${base}${element(identity, walk)}), ${prefix}s${i});`
+  );
+  return [
+    ...before,
+    ...runs,
+    `UNROLL for (u32 e = 0; e < ${lanes}u; ++e) {`,
+    ...values.map((line) => `  ${line}`),
+    ...stores.map(({ node }, i) => `  ${prefix}s${i}.at[e] = ${prefix}${node};`),
+    ...inside("e").map((line) => `  ${line}`),
+    "}",
+    ...writes,
+  ];
+}
+
+const lastStride = (view: View): number =>
+  view.strides.length > 0 ? view.strides[view.strides.length - 1] : 0;
+
+/** A number modulo 2³², in which indices are computed, so that negative strides work. */
+const word = (value: number): string => `${value >>> 0}u`;
+
+/** Whether a view over a space walked in fours reads four elements in a row, from a multiple of four. */
+function isRun(view: View, { lanes }: Walk): boolean {
+  return lanes === 4 && lastStride(view) === 1 && view.offset % 4 === 0 &&
+    view.strides.slice(0, -1).every((stride) => stride % 4 === 0);
+}
+
+/** Where a view is at the walk's indices; in a walk by fours, at the first of them. */
+function element(view: View, walk: Walk): string {
+  const last = view.strides.length - 1;
+  const terms = view.strides.flatMap((stride, axis) => {
+    const step = axis === last ? stride * walk.lanes : stride;
+    return step === 0 ? [] : [step === 1 ? walk.axes[axis] : `${walk.axes[axis]} * ${word(step)}`];
+  });
+  if (view.offset !== 0 || terms.length === 0) terms.push(word(view.offset));
+  return terms.join(" + ");
+}
+
+/** The arguments of a kernel, named as they are first used. */
+class Parameters {
+  readonly #list: Argument[] = [];
+
+  of(argument: Argument): string {
+    let at = this.#list.findIndex((a) =>
+      a.slot === argument.slot && a.offset === argument.offset && a.written === argument.written
+    );
+    if (at < 0) at = this.#list.push(argument) - 1;
+    return `p${at}`;
+  }
+
+  call(label: string, blocks: number, lines: readonly string[], shared: Shared): Call {
+    // A result computed in place is read and written through two pointers.
+    const alone = (argument: Argument) =>
+      this.#list.every((other) =>
+        other === argument || (!argument.written && !other.written) || !shared(argument, other)
+      );
+    const list = this.#list.map((argument, i) =>
+      `${argument.written ? "" : "const "}${typeOf[argument.dtype]}* ${
+        alone(argument) ? "__restrict__ " : ""
+      }p${i}`
+    );
+    const text = [`KERNEL(THREADS) NAME(${list.join(", ")}) {`, ...lines.map((line) => `  ${line}`), "}"]
+      .join("\n");
+    return { label, text, arguments: this.#list, blocks };
+  }
+}

@@ -1,0 +1,140 @@
+import type { Plan, Step, Target } from "../../compile/plan.ts";
+import { type Aval, bytesOf, sizeOf } from "../../trace/dtype.ts";
+import type { OpName } from "../../trace/ops.ts";
+import type { Instruction, InstructionOf, ValueId } from "../../trace/program.ts";
+import type { Call } from "./call.ts";
+import { fused } from "./fused.ts";
+import { fusedWorkspace } from "./schedule.ts";
+import { structured } from "./structured.ts";
+
+/** The convolutions, which cuDNN does. */
+export type Convolution =
+  | InstructionOf<"conv">
+  | InstructionOf<"convInputGrad">
+  | InstructionOf<"convFilterGrad">;
+
+/** One thing the card is told to do. */
+export type Task =
+  | { readonly kind: "kernel"; readonly call: Call; readonly step: Step }
+  | { readonly kind: "convolution"; readonly instruction: Convolution; readonly step: Step }
+  | { readonly kind: "product"; readonly instruction: InstructionOf<"matmul">; readonly step: Step }
+  /** A result that is nothing but zeros: a product over no terms. */
+  | { readonly kind: "zeros"; readonly value: ValueId; readonly step: Step };
+
+/** Where a value's bytes are: one of the plan's own buffers, or a place in the arena. */
+export interface Place {
+  readonly kind: "input" | "output" | "constant" | "arena";
+  /** Which buffer; 0 for the arena. */
+  readonly index: number;
+  /** First byte in it. */
+  readonly offset: number;
+}
+
+/** A plan as tasks, in order. Needs no device. */
+export function lower(plan: Plan): Task[] {
+  return plan.steps.flatMap((step): Task[] => {
+    if (step.kind === "kernel") {
+      const key = (value: ValueId): string => {
+        const { kind, index, offset } = placeOf(plan, step, value);
+        return `${kind} ${index} ${offset}`;
+      };
+      return kernels(fused(step.kernel, plan.values, key), step);
+    }
+    const { instruction } = step;
+    if (sizeOf(plan.values[instruction.output].shape) === 0) return [];
+    switch (instruction.op) {
+      case "conv":
+      case "convInputGrad":
+      case "convFilterGrad":
+        return empty(instruction, plan.values)
+          ? [{ kind: "zeros", value: instruction.output, step }]
+          : [{ kind: "convolution", instruction, step }];
+      case "matmul":
+        return empty(instruction, plan.values)
+          ? [{ kind: "zeros", value: instruction.output, step }]
+          : [{ kind: "product", instruction, step }];
+      default:
+        return kernels(structuredCalls(instruction, plan.values), step);
+    }
+  });
+}
+
+/** Whether an op has an operand without elements. */
+function empty({ inputs }: Instruction, values: readonly Aval[]): boolean {
+  return inputs.some((input) => sizeOf(values[input].shape) === 0);
+}
+
+function kernels(calls: readonly Call[], step: Step): Task[] {
+  return calls.filter(({ blocks }) => blocks > 0).map((call) => ({ kind: "kernel", call, step }));
+}
+
+function structuredCalls(instruction: Instruction, values: readonly Aval[]): Call[] {
+  const table: { readonly [N in OpName]?: (instruction: never, values: readonly Aval[]) => Call[] } =
+    structured;
+  const lowering = table[instruction.op];
+  if (lowering === undefined) {
+    throw new Error(`cuda: the compiler left ${instruction.op} out of a fused kernel`);
+  }
+  return lowering(instruction as never, values);
+}
+
+/** Where a value, or a step's workspace, is. */
+export function placeOf(plan: Plan, step: Step, slot: ValueId | "workspace"): Place {
+  if (slot === "workspace") {
+    if (step.workspace === undefined) throw new Error(`cuda: ${plan.name}: a step lacks its workspace`);
+    return { kind: "arena", index: 0, offset: step.workspace.offset };
+  }
+  const location = plan.locations[slot];
+  if (location === undefined) throw new Error(`cuda: ${plan.name}: value ${slot} has no place in the plan`);
+  if (location.kind === "arena") return { kind: "arena", index: 0, offset: location.offset };
+  // A result with a donor is written into that input.
+  const donor = location.kind === "output" ? plan.donors[location.index] : -1;
+  return donor >= 0 ? { kind: "input", index: donor, offset: 0 } : { ...location, offset: 0 };
+}
+
+/** Scratch that every product may have: what NVIDIA recommends for the newest cards, and no plan's peak notices. */
+export const PRODUCT_WORKSPACE = 4 * 2 ** 20;
+
+/** Scratch that a convolution always has; at its place in the arena there is often more (spare.ts). */
+export function convolutionWorkspace(instruction: Convolution, values: readonly Aval[]): number {
+  const bytes = [...instruction.inputs, instruction.output].map((value) => bytesOf(values[value]));
+  // Never more than its largest tensor takes, so that small networks stay small.
+  return Math.min(8 * 2 ** 20, Math.max(64 * 2 ** 10, ...bytes));
+}
+
+/** Scratch bytes of a step. */
+export function workspaceOf(step: Step, values: readonly Aval[]): number {
+  if (step.kind === "kernel") return fusedWorkspace(step.kernel);
+  switch (step.instruction.op) {
+    case "conv":
+    case "convInputGrad":
+    case "convFilterGrad":
+      return convolutionWorkspace(step.instruction, values);
+    case "matmul": {
+      const bytes = [...step.instruction.inputs, step.instruction.output].map((value) =>
+        bytesOf(values[value])
+      );
+      return Math.min(PRODUCT_WORKSPACE, Math.max(64 * 2 ** 10, ...bytes));
+    }
+    default:
+      return 0;
+  }
+}
+
+/** What planning must know of a card; `memory` is what it has, where one is known. */
+export function targetOf(memory: number = Infinity): Target {
+  return {
+    name: "cuda",
+    alignment: 256,
+    // Kernels count elements in 32 bits, and cuDNN's older calls in 31.
+    maxValueBytes: (2 ** 31 - 1) * 4,
+    segmentBytes: Infinity,
+    maxTotalBytes: memory,
+    workspace: workspaceOf,
+    // 4 KiB of arguments would hold hundreds; more buffers than this only cost registers.
+    maxKernelBuffers: 24,
+  };
+}
+
+/** Planning for CUDA without a card. */
+export const cudaTarget: Target = targetOf();

@@ -1,0 +1,59 @@
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { compileSource } from "../../ffi/nvrtc.ts";
+import { LibraryError } from "../../ffi/status.ts";
+import type { Call } from "../../src/backends/cuda/call.ts";
+import { cudaTarget, lower } from "../../src/backends/cuda/lower.ts";
+import { compileOptions } from "../../src/backends/cuda/options.ts";
+import { sourceOf } from "../../src/backends/cuda/source.ts";
+import { compile } from "../../src/compile/compile.ts";
+import type { Plan } from "../../src/compile/plan.ts";
+import type { Case } from "../ops/check.ts";
+import { Random } from "../ops/random.ts";
+import { groups, programs } from "../ops/suite.ts";
+import { libraries, skipped } from "./libraries.ts";
+
+const architectures = [80, 90];
+
+/** The launches of plans whose kernels differ. */
+function callsOf(plans: readonly Plan[]): Call[] {
+  const seen = new Map<string, Call>();
+  for (const plan of plans) {
+    for (const task of lower(plan)) if (task.kind === "kernel") seen.set(task.call.text, task.call);
+  }
+  return [...seen.values()];
+}
+
+/** Compiles kernels by the real NVRTC for every architecture; anything it has to say is a fault. */
+function compileAll(calls: readonly Call[]): void {
+  const { text } = sourceOf(calls);
+  for (const architecture of architectures) {
+    const { cubin, log } = compileSource(libraries.nvrtc!, text, "test.cu", compileOptions(architecture));
+    assertEquals(log, "");
+    assertEquals([...cubin.subarray(0, 4)], [0x7f, 0x45, 0x4c, 0x46]);
+  }
+}
+
+const all: Readonly<Record<string, (random: Random) => Case[]>> = { ...groups, ...programs };
+for (const [name, cases] of Object.entries(all)) {
+  Deno.test(`NVRTC compiles the kernels of ${name} without a warning`, { ignore: skipped }, () => {
+    const calls = callsOf(cases(new Random(1)).map(({ program }) => compile(program, cudaTarget)));
+    if (calls.length > 0) compileAll(calls.slice(0, 150));
+  });
+}
+
+Deno.test("compileSource() gives NVRTC's log for a kernel that is wrong", { ignore: skipped }, () => {
+  const wrong = {
+    label: "wrong",
+    text: "KERNEL(THREADS) NAME(float* p) { p[0] = nothing; }",
+    arguments: [],
+    blocks: 1,
+  };
+  const error = assertThrows(
+    () => compileSource(libraries.nvrtc!, sourceOf([wrong]).text, "wrong.cu", compileOptions(90)),
+    LibraryError,
+  );
+  assertMatch(
+    error.message,
+    /NVRTC: compiling wrong.cu failed with NVRTC_ERROR_COMPILATION \(6\).*"nothing" is undefined/s,
+  );
+});
