@@ -1,0 +1,165 @@
+/** A curve of a chart. */
+export interface Series {
+  /** What the legend calls it. */
+  readonly name: string;
+  /** `[x, y]`, x ascending. */
+  readonly points: readonly (readonly [number, number])[];
+  /** A CSS colour. */
+  readonly colour: string;
+  /** Whether to mark each point. */
+  readonly marked?: boolean;
+  /** Whether to fill down to the axis. */
+  readonly filled?: boolean;
+}
+
+/** What a chart says beside its curves. */
+export interface ChartOptions {
+  /** Its heading. */
+  readonly title: string;
+  /** What the horizontal axis counts. */
+  readonly x: string;
+  /** How values are written. */
+  readonly format: (value: number) => string;
+  /** Marks between stretches of the horizontal axis, with what they are called. */
+  readonly stretches?: readonly { readonly from: number; readonly to: number; readonly name: string }[];
+}
+
+/** A part of a stacked bar. */
+export interface Part {
+  /** What it is. */
+  readonly name: string;
+  /** Its size. */
+  readonly value: number;
+  /** A CSS colour. */
+  readonly colour: string;
+}
+
+const WIDTH = 640;
+const HEIGHT = 300;
+const MARGIN = { left: 58, right: 14, top: 14, bottom: 40 };
+
+/** Text for HTML and its attributes. */
+export function escapeHtml(text: string): string {
+  const names: Record<string, string> = { "&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "#39" };
+  return text.replace(/[&<>"']/g, (character) => `&${names[character]};`);
+}
+
+/** Round numbers that span `low` … `high`, about `count` of them. */
+export function ticks(low: number, high: number, count = 5): number[] {
+  const span = high - low || Math.abs(high) || 1;
+  const rough = span / count;
+  const unit = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * unit).find((size) => size >= rough * 0.999)!;
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.ceil(high / step - 1e-9);
+  return Array.from(
+    { length: Math.max(last - first, 1) + 1 },
+    (_, i) => Number(((first + i) * step).toPrecision(12)),
+  );
+}
+
+/** At most `count` points, each the mean of those it stands for. */
+export function thin(points: readonly (readonly [number, number])[], count: number): [number, number][] {
+  const result: [number, number][] = [];
+  const each = Math.max(1, points.length / count);
+  for (let at = 0; at < points.length; at += each) {
+    const group = points.slice(Math.floor(at), Math.max(Math.floor(at) + 1, Math.floor(at + each)));
+    const mean = (axis: 0 | 1) => group.reduce((sum, point) => sum + point[axis], 0) / group.length;
+    result.push([mean(0), mean(1)]);
+  }
+  return result;
+}
+
+/** A line chart as a figure with an inline SVG and a legend; values start at zero. */
+export function lineChart(series: readonly Series[], options: ChartOptions): string {
+  const all = series.flatMap(({ points }) => points).filter(([, y]) => Number.isFinite(y));
+  const heading = `<figcaption>${escapeHtml(options.title)}</figcaption>`;
+  if (all.length === 0) return `<figure>${heading}<p class="empty">nothing recorded yet</p></figure>`;
+  const xs = all.map(([x]) => x);
+  const [left, right] = [min(xs), Math.max(max(xs), min(xs) + 1e-9)];
+  const levels = ticks(0, max(all.map(([, y]) => y)));
+  const top = levels[levels.length - 1];
+  const X = (x: number) => MARGIN.left + (x - left) / (right - left) * (WIDTH - MARGIN.left - MARGIN.right);
+  const floor = HEIGHT - MARGIN.bottom;
+  const Y = (y: number) => floor - y / top * (floor - MARGIN.top);
+  const grid = levels.map((y) =>
+    `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${place(Y(y))}" y2="${
+      place(Y(y))
+    }"/>` +
+    `<text class="tick end" x="${MARGIN.left - 7}" y="${place(Y(y) + 4)}">${
+      escapeHtml(options.format(y))
+    }</text>`
+  );
+  const marks = options.stretches === undefined
+    ? ticks(left, right, 6).filter((x) => x >= left && x <= right).map((x) =>
+      `<text class="tick middle" x="${place(X(x))}" y="${floor + 17}">${Number(x.toPrecision(6))}</text>`
+    )
+    : options.stretches.map(({ from, to, name }) =>
+      `<line class="grid" x1="${place(X(to))}" x2="${place(X(to))}" y1="${MARGIN.top}" y2="${floor}"/>` +
+      `<text class="tick middle" x="${place((X(from) + X(to)) / 2)}" y="${floor + 17}">${
+        escapeHtml(name)
+      }</text>`
+    );
+  const curves = series.map(({ name, points, colour, marked, filled }) => {
+    const path = points.filter(([, y]) => Number.isFinite(y)).map(([x, y]) =>
+      `${place(X(x))},${place(Y(y))}`
+    );
+    if (path.length === 0) return "";
+    const area = filled
+      ? `<polygon style="fill:${colour}" points="${place(X(points[0][0]))},${floor} ${path.join(" ")} ` +
+        `${place(X(points[points.length - 1][0]))},${floor}"/>`
+      : "";
+    const dots = marked || path.length === 1
+      ? points.map(([x, y], i) =>
+        `<circle style="fill:${colour}" r="3" cx="${path[i].split(",")[0]}" cy="${path[i].split(",")[1]}">` +
+        `<title>${escapeHtml(`${name}, ${options.x} ${x}: ${options.format(y)}`)}</title></circle>`
+      ).join("")
+      : "";
+    return `${area}<polyline style="stroke:${colour}" points="${path.join(" ")}"/>${dots}`;
+  });
+  const axis =
+    `<text class="tick middle" x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${HEIGHT - 6}">` +
+    `${escapeHtml(options.x)}</text>`;
+  return `<figure>${heading}<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${
+    escapeHtml(options.title)
+  }">${grid.join("")}${marks.join("")}${axis}${curves.join("")}</svg>${legend(series)}</figure>`;
+}
+
+/** Horizontal stacked bars on one scale, as a figure; `format` writes sizes. */
+export function barChart(
+  title: string,
+  bars: readonly { readonly name: string; readonly parts: readonly Part[] }[],
+  format: (value: number) => string,
+): string {
+  const totals = bars.map(({ parts }) => parts.reduce((sum, part) => sum + part.value, 0));
+  const full = Math.max(...totals, 1);
+  const rows = bars.map(({ name, parts }, i) => {
+    const pieces = parts.filter(({ value }) => value > 0).map(({ name, value, colour }) =>
+      `<span style="width:${(value / full * 100).toFixed(3)}%;background:${colour}" title="${
+        escapeHtml(`${name}: ${format(value)}`)
+      }"></span>`
+    );
+    return `<div class="bar-name">${escapeHtml(name)}</div><div class="bar">${pieces.join("")}</div>` +
+      `<div class="bar-total">${escapeHtml(format(totals[i]))}</div>`;
+  });
+  const kinds = new Map(bars.flatMap(({ parts }) => parts.map((part) => [part.name, part] as const)));
+  return `<figure><figcaption>${escapeHtml(title)}</figcaption><div class="bars">${rows.join("")}</div>${
+    legend([...kinds.values()])
+  }</figure>`;
+}
+
+function legend(entries: readonly { readonly name: string; readonly colour: string }[]): string {
+  if (entries.length < 2) return "";
+  const items = entries.map(({ name, colour }) =>
+    `<li><i style="background:${colour}"></i>${escapeHtml(name)}</li>`
+  );
+  return `<ul class="legend">${items.join("")}</ul>`;
+}
+
+// Spreading a long run's values over arguments would overflow the stack.
+const min = (values: readonly number[]) => values.reduce((a, b) => Math.min(a, b), Infinity);
+const max = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+
+function place(value: number): string {
+  return String(Math.round(value * 10) / 10);
+}

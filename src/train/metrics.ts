@@ -1,0 +1,113 @@
+import { LocalgradError } from "../errors.ts";
+import type { EpochRecord, StepRecord } from "../local/observer.ts";
+import { readIfThere } from "./files.ts";
+
+/** A line of `metrics.jsonl` for a training step. */
+export interface StepLine {
+  /** What the line is about. */
+  readonly kind: "step";
+  /** Which step, from 1. */
+  readonly step: number;
+  /** The loss of each module. */
+  readonly losses: readonly number[];
+  /** The fraction of the batch classified correctly. */
+  readonly accuracy: number;
+  /** The learning rate. */
+  readonly learningRate: number;
+}
+
+/** A line of `metrics.jsonl` for an epoch. */
+export interface EpochLine {
+  /** What the line is about. */
+  readonly kind: "epoch";
+  /** Which epoch, from 1. */
+  readonly epoch: number;
+  /** The fraction of test images classified wrongly. */
+  readonly testError: number;
+  /** Mean cross-entropy over the test images. */
+  readonly testLoss: number;
+  /** Training images per second, evaluation apart. */
+  readonly imagesPerSecond: number;
+  /** The planned peak memory of a training step, in bytes. */
+  readonly plannedPeakBytes: number;
+}
+
+/** A line of `metrics.jsonl`. */
+export type MetricsLine = StepLine | EpochLine;
+
+/** The line of a step. */
+export function stepLine({ step, losses, accuracy, learningRate }: StepRecord): StepLine {
+  return { kind: "step", step, losses, accuracy, learningRate };
+}
+
+/** The line of an epoch. */
+export function epochLine(record: EpochRecord): EpochLine {
+  const { epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes } = record;
+  return { kind: "epoch", epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes };
+}
+
+/** Reads a `metrics.jsonl`; a last line that was not written whole is left out. Empty where there is no such file. */
+export async function readMetrics(path: string): Promise<MetricsLine[]> {
+  return (await scan(path)).map(({ line }) => line);
+}
+
+async function scan(path: string): Promise<{ line: MetricsLine; end: number }[]> {
+  const bytes = await readIfThere(path);
+  if (bytes === undefined) return [];
+  const lines: { line: MetricsLine; end: number }[] = [];
+  for (let start = 0, stop; (stop = bytes.indexOf(10, start)) >= 0; start = stop + 1) {
+    try {
+      const line = JSON.parse(new TextDecoder().decode(bytes.subarray(start, stop)));
+      lines.push({ line, end: stop + 1 });
+    } catch {
+      throw new LocalgradError(`${path}: line ${lines.length + 1} is not JSON; move the file away to go on`);
+    }
+  }
+  return lines;
+}
+
+/** Appends to a `metrics.jsonl`. */
+export class MetricsWriter implements Disposable {
+  readonly #file: Deno.FsFile;
+
+  private constructor(file: Deno.FsFile) {
+    this.#file = file;
+  }
+
+  /**
+   * Opens the file of a run that did `step` steps, `stepsPerEpoch` of them an epoch. What is written there about later
+   * ones is cut off: those are going to be done again. Gives the lines that stay.
+   */
+  static async open(
+    path: string,
+    step: number,
+    stepsPerEpoch: number,
+  ): Promise<{ writer: MetricsWriter; lines: MetricsLine[] }> {
+    const lines = await scan(path);
+    const done = ({ line }: { line: MetricsLine }) =>
+      line.kind === "step" ? line.step <= step : line.epoch * stepsPerEpoch <= step;
+    const later = lines.findIndex((each) => !done(each));
+    const kept = later < 0 ? lines : lines.slice(0, later);
+    const file = await Deno.open(path, { write: true, create: true });
+    const end = kept.at(-1)?.end ?? 0;
+    await file.truncate(end);
+    await file.seek(end, Deno.SeekMode.Start);
+    return { writer: new MetricsWriter(file), lines: kept.map(({ line }) => line) };
+  }
+
+  /** Appends a line. */
+  async write(line: MetricsLine): Promise<void> {
+    const bytes = new TextEncoder().encode(JSON.stringify(line) + "\n");
+    for (let written = 0; written < bytes.length;) written += await this.#file.write(bytes.subarray(written));
+  }
+
+  /** Waits until all lines are on the disk. */
+  async sync(): Promise<void> {
+    await this.#file.sync();
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}

@@ -1,0 +1,120 @@
+import { LocalgradError } from "../errors.ts";
+import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../local/observer.ts";
+import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
+import { writeWhole } from "./files.ts";
+import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.ts";
+import { report } from "./report.ts";
+
+/** Which checkpoint of a run: as it is now, or as it was when the test error was lowest. */
+export type CheckpointKind = "last" | "best";
+
+function checkpointPath(folder: string, kind: CheckpointKind): string {
+  return `${folder}/${kind}.safetensors`;
+}
+
+/** Reads a checkpoint of the run in a folder. */
+export function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
+  return readCheckpoint(checkpointPath(folder, kind));
+}
+
+/**
+ * An observer that keeps a run in a folder: `metrics.jsonl`, a line for each step and epoch; `last.safetensors` and
+ * `best.safetensors`, each written whole or not at all; and `report.html`, which stands alone. A run that goes on must
+ * be restored from the folder's last checkpoint first; a fresh one is refused where the folder has a run already.
+ *
+ * @example
+ * ```ts ignore
+ * await trainer.fit(images, { epochs: 10, observers: [train.runFolder("runs/first")] });
+ * ```
+ */
+export function runFolder(folder: string, settings: Settings = {}): RunFolder {
+  return new RunFolder(folder, settings);
+}
+
+/** See {@link runFolder}. */
+export class RunFolder implements Observer {
+  /** Where it is. */
+  readonly path: string;
+  readonly #settings: Settings;
+  #info: RunInfo | undefined;
+  #writer: MetricsWriter | undefined;
+  #lines: MetricsLine[] = [];
+
+  /** See {@link runFolder}. */
+  constructor(folder: string, settings: Settings) {
+    this.path = folder;
+    this.#settings = settings;
+  }
+
+  /** What has been written to `metrics.jsonl`. */
+  get lines(): readonly MetricsLine[] {
+    return this.#lines;
+  }
+  /** What the run began with; undefined before it began. */
+  get info(): RunInfo | undefined {
+    return this.#info;
+  }
+
+  /** Makes the folder; refuses one in use. */
+  async start(info: RunInfo): Promise<void> {
+    this.#info = info;
+    if (info.firstStep === 0) await refuseUsed(this.path);
+    await Deno.mkdir(this.path, { recursive: true });
+    const metrics = `${this.path}/metrics.jsonl`;
+    const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
+    this.#writer = writer;
+    this.#lines = lines;
+  }
+
+  /** Writes a step's line. */
+  step(record: StepRecord): Promise<void> {
+    return this.#write(stepLine(record));
+  }
+
+  /** Writes an epoch's line. */
+  epoch(record: EpochRecord): Promise<void> {
+    return this.#write(epochLine(record));
+  }
+
+  /** Writes the checkpoints, and the report as it stands. */
+  async save(snapshot: Snapshot, kinds: readonly CheckpointKind[]): Promise<void> {
+    await this.#writer!.sync(); // a checkpoint must not know of steps that the metrics lost
+    for (const kind of kinds) {
+      await writeCheckpoint(checkpointPath(this.path, kind), { snapshot, settings: this.#settings });
+    }
+    await this.#report();
+  }
+
+  /** Closes the files. */
+  async end(): Promise<void> {
+    if (this.#writer === undefined) return;
+    this.#writer[Symbol.dispose]();
+    this.#writer = undefined;
+    await this.#report();
+  }
+
+  async #write(line: MetricsLine): Promise<void> {
+    this.#lines.push(line);
+    await this.#writer!.write(line);
+  }
+
+  async #report(): Promise<void> {
+    const run = { info: this.#info!, lines: this.#lines, settings: this.#settings };
+    await writeWhole(`${this.path}/report.html`, report([run]));
+  }
+}
+
+/** Refuses a folder that holds a run already. */
+export async function refuseUsed(folder: string): Promise<void> {
+  for (const name of ["last.safetensors", "metrics.jsonl"]) {
+    const there = await Deno.stat(`${folder}/${name}`).then(() => true, (error) => {
+      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+      throw error;
+    });
+    if (there) {
+      throw new LocalgradError(
+        `${folder} holds a run already; go on with it (--resume) or choose another folder`,
+      );
+    }
+  }
+}
