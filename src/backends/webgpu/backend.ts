@@ -4,7 +4,7 @@ import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { Arena } from "./arena.ts";
 import { Gpu, own, WebGpuBuffer } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
-import { lower, targetOf } from "./lower.ts";
+import { type Limits, lower, targetOf } from "./lower.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readback } from "./readback.ts";
 import { type Variant, variants } from "./variant.ts";
@@ -19,10 +19,10 @@ export class WebGpuBackend implements Backend {
   readonly #pipelines: Pipelines;
   readonly #readback: Readback;
 
-  constructor(gpu: Gpu) {
+  constructor(gpu: Gpu, limits: Limits = gpu.device.limits) {
     this.#gpu = gpu;
     this.software = gpu.variant.kind === "software";
-    this.target = targetOf(gpu.device.limits, gpu.variant);
+    this.target = targetOf(limits, gpu.variant);
     this.#arena = new Arena(gpu, this.target.segmentBytes);
     this.#pipelines = new Pipelines(gpu.device);
     this.#readback = new Readback(gpu);
@@ -56,12 +56,10 @@ export class WebGpuBackend implements Backend {
     writeBytes(this.#gpu.device.queue, own(buffer), data);
   }
 
-  read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
-    try {
-      this.#gpu.check();
-    } catch (error) {
-      return Promise.reject(error);
-    }
+  // Async, so that what goes wrong at once is a rejection too.
+  // deno-lint-ignore require-await
+  async read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    this.#gpu.check();
     return this.#readback.read(own(buffer), bytes);
   }
 

@@ -1,4 +1,5 @@
 import type { Plan } from "../../compile/plan.ts";
+import { LocalgradError } from "../../errors.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Arena } from "./arena.ts";
 import { type Gpu, own } from "./device.ts";
@@ -39,7 +40,16 @@ export class WebGpuExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
-    const { gpu, arena, readback, constants } = this.#parts;
+    const { gpu, arena, readback, constants, plan } = this.#parts;
+    for (const donor of plan.donors) {
+      if (donor >= 0 && inputs.some((buffer, i) => i !== donor && buffer === inputs[donor])) {
+        throw new LocalgradError(
+          `${plan.name}: the array passed as ${
+            plan.inputs[donor].name
+          } is given away and passed a second time; copy it first`,
+        );
+      }
+    }
     readback.flush();
     gpu.check();
     const bufferOf = (range: Range): { buffer: GPUBuffer; offset: number } => {
