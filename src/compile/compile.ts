@@ -1,9 +1,10 @@
 import { hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { mergeAxes } from "./axes.ts";
+import { fuse } from "./fuse.ts";
 import { lower } from "./lower.ts";
 import { planMemory } from "./memory.ts";
-import type { Plan, Target } from "./plan.ts";
+import type { Plan, Step, Target } from "./plan.ts";
 import { refuseLargeTotal, refuseLargeValues } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
 import { simplify } from "./simplify.ts";
@@ -25,9 +26,12 @@ export function compile(program: Program, target: Target, options: CompileOption
   if (verify) verifyProgram(program);
   const simple = simplify(program);
   if (verify) verifyProgram(simple);
-  const lowered = lower(simple, target.maxKernelBuffers);
+  const lowered = fuse(lower(simple, target.maxKernelBuffers), target.maxKernelBuffers);
   refuseLargeValues(lowered, target);
-  const memory = planMemory(lowered, target);
+  const steps = lowered.steps.map((step): Step =>
+    step.kind === "op" ? step : { kind: "kernel", kernel: mergeAxes(step.draft.kernel()), scope: step.scope }
+  );
+  const memory = planMemory(lowered, steps, target);
   const report = reportMemory(lowered, memory);
   refuseLargeTotal(program, report, target);
   const plan: Plan = {
@@ -36,9 +40,7 @@ export function compile(program: Program, target: Target, options: CompileOption
     inputs: simple.inputs,
     outputs: lowered.outputs,
     donors: memory.donors,
-    steps: memory.steps.map((step) =>
-      step.kind === "op" ? step : { ...step, kernel: mergeAxes(step.kernel) }
-    ),
+    steps: memory.steps,
     locations: memory.locations,
     constants: [...lowered.literals.values()].map(({ shape, dtype, values }) => ({
       aval: { shape, dtype },

@@ -1,7 +1,8 @@
 import type { DType, Shape } from "../trace/dtype.ts";
 import type { Instruction, InstructionOf, Program, ValueId } from "../trace/program.ts";
 import { type IndexMap, operandMap, reshapeMap, type SplitAxis, viewOf } from "./index_map.ts";
-import type { Node, View } from "./kernel.ts";
+import type { View } from "./kernel.ts";
+import { NodeList } from "./nodes.ts";
 import type { Storage } from "./storage.ts";
 
 /** What must happen before an expression can be built over its space. */
@@ -12,44 +13,6 @@ export class Blocked extends Error {
   /** Says what must happen. */
   constructor(readonly obstacle: Obstacle) {
     super("expression needs another space");
-  }
-}
-
-/** Nodes without repetition: adding one that is there gives the one that is there. */
-export class NodeList {
-  /** The nodes. */
-  readonly nodes: Node[] = [];
-  readonly #known = new Map<string, number>();
-
-  /** Index of a node. */
-  add(node: Node): number {
-    const key = keyOf(node);
-    let index = this.#known.get(key);
-    if (index === undefined) {
-      index = this.nodes.push(node) - 1;
-      this.#known.set(key, index);
-    }
-    return index;
-  }
-}
-
-function keyOf(node: Node): string {
-  const place = (view: View) => `${view.offset}+${view.strides.join()}`;
-  switch (node.kind) {
-    case "load":
-      return `load ${node.input} ${place(node.view)} ${node.dtype}`;
-    case "constant":
-      return `constant ${Object.is(node.value, -0) ? "-0" : node.value} ${node.dtype}`;
-    case "iota":
-      return `iota ${place(node.view)} ${node.dtype}`;
-    case "randomBits":
-      return `randomBits ${node.key} ${place(node.view)}`;
-    case "reduced":
-      return `reduced ${node.index}`;
-    case "cast":
-      return `cast ${node.args[0]} ${node.dtype}`;
-    default:
-      return `${"fn" in node ? node.fn : node.kind} ${node.args.join()}`;
   }
 }
 

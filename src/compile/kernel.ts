@@ -58,8 +58,9 @@ export interface Store {
  * `reduce`, where present, folds nodes over some axes, then evaluates `epilogue` once per remaining point and writes
  * `reduce.stores`. Axes are already merged where every view allows it.
  *
- * An output may share its memory with an input whose load view is the identity over the same space (in place); the
- * plan guarantees that any other overlap does not occur.
+ * An output may share its memory with an input that the same list of nodes loads, only at the identity view (in place):
+ * one of `stores` with an input of `nodes`, one of `reduce.stores` with an input of `epilogue`. The plan guarantees that
+ * any other overlap does not occur.
  */
 export interface Kernel {
   /** Iteration space; `[]` is a single point. */

@@ -5,9 +5,24 @@ import type { Instruction, InstructionOf, Program, ProgramOutput, ValueId } from
 import { Blocked, ExpressionBuilder, type Obstacle } from "./expression.ts";
 import { fusableOps } from "./fusable.ts";
 import { identityMap, type SplitAxis } from "./index_map.ts";
-import type { Kernel } from "./kernel.ts";
-import type { Step } from "./plan.ts";
+import { Draft } from "./draft.ts";
+import { NodeList } from "./nodes.ts";
 import { Storage } from "./storage.ts";
+
+/** A step without a place in memory; kernels can still be merged. */
+export type LoweredStep =
+  | { readonly kind: "op"; readonly instruction: Instruction }
+  | { readonly kind: "kernel"; readonly draft: Draft; readonly scope: string };
+
+/** The values a step reads, each the base of what it names. */
+export function readsOf(step: LoweredStep, views: readonly ValueId[]): readonly ValueId[] {
+  return step.kind === "kernel" ? step.draft.inputs : step.instruction.inputs.map((input) => views[input]);
+}
+
+/** The values a step writes. */
+export function writesOf(step: LoweredStep): readonly ValueId[] {
+  return step.kind === "kernel" ? step.draft.outputs : [step.instruction.output];
+}
 
 /** A program as steps: values without memory are gone into kernels, but nothing has a place yet. */
 export interface Lowered {
@@ -18,7 +33,7 @@ export interface Lowered {
   /** The program's results; each is a buffer of its own, or a donated input that is handed back. */
   readonly outputs: readonly ProgramOutput[];
   /** What to do, in order. */
-  readonly steps: readonly Step[];
+  readonly steps: readonly LoweredStep[];
   /** The value whose memory each value is in: itself, or what it renames. */
   readonly views: readonly ValueId[];
   /** Literals of several elements, by value. */
@@ -37,7 +52,7 @@ class Lowering {
   readonly #maxBuffers: number;
   readonly #makers: (Instruction | undefined)[];
   readonly #positions: Int32Array;
-  readonly #steps: (Step | undefined)[];
+  readonly #steps: (LoweredStep | undefined)[];
 
   constructor(program: Program, maxKernelBuffers: number) {
     this.#program = program;
@@ -78,13 +93,13 @@ class Lowering {
     if (!this.#storage.has(output) || isLiteral || this.#steps[place] !== undefined) return;
     if (sizeOf(this.#program.values[output].shape) === 0) return;
     if (op === "reduce" || (fusableOps.has(op) && this.#storage.base(output) === output)) {
-      this.#steps[place] = { kind: "kernel", kernel: this.#kernel(instruction), scope };
+      this.#steps[place] = { kind: "kernel", draft: this.#kernel(instruction), scope };
     } else if (!viewOps.has(op)) {
       this.#steps[place] = { kind: "op", instruction };
     }
   }
 
-  #kernel(instruction: Instruction): Kernel {
+  #kernel(instruction: Instruction): Draft {
     const { values } = this.#program;
     const root = instruction.op === "reduce" ? instruction.inputs[0] : instruction.output;
     const { shape } = values[root];
@@ -140,24 +155,11 @@ function finish(
   folded: readonly number[],
   { inputs, list }: ExpressionBuilder,
   node: number,
-): Kernel {
-  const { nodes } = list;
-  if (instruction.op !== "reduce") {
-    return { space, inputs, nodes, stores: [{ node, output: instruction.output }] };
-  }
-  const { dtype } = nodes[node];
-  return {
-    space,
-    inputs,
-    nodes,
-    stores: [],
-    reduce: {
-      axes: folded,
-      reductions: [{ fn: instruction.attrs.fn, node, dtype }],
-      epilogue: [{ kind: "reduced", index: 0, dtype }],
-      stores: [{ node: 0, output: instruction.output }],
-    },
-  };
+): Draft {
+  const draft = new Draft(space, inputs, list);
+  if (instruction.op === "reduce") draft.fold(instruction.attrs.fn, node, folded, instruction.output);
+  else draft.stores.push({ node, output: instruction.output });
+  return draft;
 }
 
 /**
@@ -170,7 +172,7 @@ function withCopies(lowered: Lowered): Lowered {
   const taken = new Set<ValueId>();
   const values = [...lowered.values];
   const views = [...lowered.views];
-  const [before, after]: [Step[], Step[]] = [[], []];
+  const [before, after]: [LoweredStep[], LoweredStep[]] = [[], []];
   const outputs = program.outputs.map((output) => {
     const base = views[output.value];
     const input = inputs.get(base);
@@ -187,19 +189,17 @@ function withCopies(lowered: Lowered): Lowered {
     }
     const copy = values.push(aval) - 1;
     views.push(copy);
-    const step: Step = { kind: "kernel", kernel: copyOf(aval, base, copy), scope: "" };
+    const step: LoweredStep = { kind: "kernel", draft: copyOf(aval, base, copy), scope: "" };
     if (sizeOf(aval.shape) > 0) (input === undefined ? after : before).push(step);
     return { ...output, value: copy };
   });
   return { ...lowered, values, views, outputs, steps: [...before, ...lowered.steps, ...after] };
 }
 
-function copyOf({ shape, dtype }: Aval, from: ValueId, to: ValueId): Kernel {
-  const view = { offset: 0, strides: [1] };
-  return {
-    space: [sizeOf(shape)],
-    inputs: [from],
-    nodes: [{ kind: "load", input: 0, view, dtype }],
-    stores: [{ node: 0, output: to }],
-  };
+function copyOf({ shape, dtype }: Aval, from: ValueId, to: ValueId): Draft {
+  const list = new NodeList();
+  const node = list.add({ kind: "load", input: 0, view: { offset: 0, strides: [1] }, dtype });
+  const draft = new Draft([sizeOf(shape)], [from], list);
+  draft.stores.push({ node, output: to });
+  return draft;
 }

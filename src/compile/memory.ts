@@ -1,9 +1,9 @@
-import { type Aval, bytesOf, sameShape } from "../trace/dtype.ts";
+import { type Aval, bytesOf, sameShape, type Shape } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
 import { type Interval, packArena } from "./arena.ts";
 import { isIdentity } from "./axes.ts";
-import type { Kernel } from "./kernel.ts";
-import type { Lowered } from "./lower.ts";
+import type { Node } from "./kernel.ts";
+import { type Lowered, readsOf, writesOf } from "./lower.ts";
 import type { Location, Step, Target, Workspace } from "./plan.ts";
 
 /** Where everything of a lowered program lives. */
@@ -26,55 +26,52 @@ export interface Held extends Interval {
   readonly value?: ValueId;
 }
 
-/** The values a step reads, each the base of what it names. */
-export function readsOf(step: Step, views: readonly ValueId[]): readonly ValueId[] {
-  return step.kind === "kernel" ? step.kernel.inputs : step.instruction.inputs.map((input) => views[input]);
-}
-
-/** The values a step writes. */
-export function writesOf(step: Step): readonly ValueId[] {
-  if (step.kind === "op") return [step.instruction.output];
-  const { stores, reduce } = step.kernel;
-  return [...stores, ...reduce?.stores ?? []].map(({ output }) => output);
-}
-
 /** Whether a step may write `output` over `input`: it reads each element only to make the same element. */
 export function mayOverwrite(step: Step, input: ValueId, output: ValueId, values: readonly Aval[]): boolean {
   if (step.kind !== "kernel" || bytesOf(values[input]) !== bytesOf(values[output])) return false;
-  const { kernel } = step;
-  if (!kernel.stores.some((store) => store.output === output)) return false;
-  const index = kernel.inputs.indexOf(input);
-  return kernel.nodes.every((node) =>
+  const { space, inputs, nodes, stores, reduce } = step.kernel;
+  const index = inputs.indexOf(input);
+  if (stores.some((store) => store.output === output)) {
+    return readsOwn(nodes, index, space) && !readsAny(reduce?.epilogue ?? [], index);
+  }
+  const outer = space.filter((_, axis) => !reduce!.axes.includes(axis));
+  return readsOwn(reduce!.epilogue, index, outer) && !readsAny(nodes, index);
+}
+
+function readsOwn(nodes: readonly Node[], index: number, space: Shape): boolean {
+  return nodes.every((node) =>
     node.kind === "load" && node.input === index
-      ? isIdentity(node.view, kernel.space)
+      ? isIdentity(node.view, space)
       : !(node.kind === "randomBits" && node.key === index)
-  ) && !(kernel.reduce?.epilogue ?? []).some((node) => readsInput(node, index));
+  );
 }
 
-function readsInput(node: Kernel["nodes"][number], index: number): boolean {
-  return (node.kind === "load" && node.input === index) || (node.kind === "randomBits" && node.key === index);
+function readsAny(nodes: readonly Node[], index: number): boolean {
+  return nodes.some((node) =>
+    (node.kind === "load" && node.input === index) || (node.kind === "randomBits" && node.key === index)
+  );
 }
 
-/** Gives every value of a lowered program a place. */
-export function planMemory(lowered: Lowered, target: Target): MemoryPlan {
-  const { program, values, views, steps, outputs, literals } = lowered;
+/** Gives every value of a lowered program a place; `steps` are its steps, finished. */
+export function planMemory(lowered: Lowered, steps: readonly Step[], target: Target): MemoryPlan {
+  const { program, values, views, outputs, literals } = lowered;
   const locations = new Array<Location | undefined>(values.length);
   program.inputs.forEach(({ value }, index) => locations[value] = { kind: "input", index });
   outputs.forEach(({ value }, index) => locations[views[value]] ??= { kind: "output", index });
   [...literals.keys()].forEach((value, index) => locations[value] = { kind: "constant", index });
 
   const lastRead = new Int32Array(values.length).fill(-1);
-  steps.forEach((step, s) => readsOf(step, views).forEach((value) => lastRead[value] = s));
-  const donors = chooseDonors(lowered, lastRead);
+  lowered.steps.forEach((step, s) => readsOf(step, views).forEach((value) => lastRead[value] = s));
+  const donors = chooseDonors(lowered, steps, lastRead);
 
   // Every piece of memory: a value, and those written over it in turn.
   const held: (Held & { end: number })[] = [];
   const pieces = new Int32Array(values.length).fill(-1);
   const workspaces = steps.map((step, s) => {
     const dying = new Set(
-      readsOf(step, views).filter((value) => lastRead[value] === s && pieces[value] >= 0),
+      readsOf(lowered.steps[s], views).filter((value) => lastRead[value] === s && pieces[value] >= 0),
     );
-    for (const output of writesOf(step)) {
+    for (const output of writesOf(lowered.steps[s])) {
       if (locations[output] !== undefined) continue;
       const end = Math.max(s, lastRead[output]);
       const over = dying.values().find((input) => mayOverwrite(step, input, output, values));
@@ -105,10 +102,10 @@ export function planMemory(lowered: Lowered, target: Target): MemoryPlan {
 }
 
 /** The donors that results can take: none is read after its result is written, and at that step only in place. */
-function chooseDonors(lowered: Lowered, lastRead: Int32Array): number[] {
-  const { program, values, views, steps, outputs } = lowered;
+function chooseDonors(lowered: Lowered, steps: readonly Step[], lastRead: Int32Array): number[] {
+  const { program, values, views, outputs } = lowered;
   const writer = new Int32Array(values.length).fill(-1);
-  steps.forEach((step, s) => writesOf(step).forEach((value) => writer[value] = s));
+  lowered.steps.forEach((step, s) => writesOf(step).forEach((value) => writer[value] = s));
   const taken = new Set<number>();
   return outputs.map(({ value, donor }) => {
     if (donor === undefined || taken.has(donor) || !program.inputs[donor].donated) return -1;

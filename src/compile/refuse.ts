@@ -1,8 +1,7 @@
 import { LocalgradError } from "../errors.ts";
 import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
-import type { Lowered } from "./lower.ts";
-import { writesOf } from "./memory.ts";
+import { type Lowered, writesOf } from "./lower.ts";
 import type { MemoryReport, Target } from "./plan.ts";
 import { scopeOf } from "./report.ts";
 

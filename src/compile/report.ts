@@ -1,6 +1,6 @@
 import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
-import type { Lowered } from "./lower.ts";
-import { type Held, type MemoryPlan, writesOf } from "./memory.ts";
+import { type Lowered, type LoweredStep, writesOf } from "./lower.ts";
+import type { Held, MemoryPlan } from "./memory.ts";
 import type { MemoryClass, MemoryReport, Step } from "./plan.ts";
 
 /** How many of the largest temporaries the report names. */
@@ -26,7 +26,7 @@ export function reportMemory(lowered: Lowered, plan: MemoryPlan): MemoryReport {
   add("activations", arenaBytes - workspace); // with what alignment and gaps between values cost
 
   const origin = new Map<number, Step>();
-  steps.forEach((step) => writesOf(step).forEach((value) => origin.set(value, step)));
+  lowered.steps.forEach((step, s) => writesOf(step).forEach((value) => origin.set(value, steps[s])));
   return {
     peakBytes: sum(Object.values(breakdown)),
     arenaBytes,
@@ -53,7 +53,7 @@ export function liveBytes(held: readonly Held[], steps: number): number[] {
 }
 
 /** Where in the model a step was traced. */
-export function scopeOf(step: Step): string {
+export function scopeOf(step: Step | LoweredStep): string {
   return step.kind === "op" ? step.instruction.scope : step.scope;
 }
 

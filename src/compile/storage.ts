@@ -129,7 +129,7 @@ export class Storage {
 
     const last = users.length > 0 ? users[users.length - 1] : this.#makers[output];
     const bytes = bytesOf(this.#program.values[output]);
-    const held = this.#heldUntil(leaves, last, this.#isQuiet(this.#makers[output], last, bytes));
+    const held = this.#heldUntil(leaves, last, this.#makers[output]);
     const reads = leaves.reduce((sum, leaf) => sum + Math.min(1, this.#bytes(leaf) / bytes), 0);
     const inPlace = users.length <= 1
       ? held <= bytes * (1 + SLIGHT)
@@ -166,19 +166,16 @@ export class Storage {
     return bytesOf(this.#program.values[value]);
   }
 
-  /** Bytes of the leaves that would otherwise be free before instruction `last`. */
-  #heldUntil(leaves: readonly ValueId[], last: number, quiet: boolean): number {
+  /** Bytes of the leaves that would otherwise be free before instruction `last`, if that matters since `from`. */
+  #heldUntil(leaves: readonly ValueId[], last: number, from: number): number {
     let held = 0;
     for (const leaf of leaves) {
       if (last > this.#overwritten[leaf]) return Infinity; // its memory would not be free to take its successor
-      if (!quiet && this.#lastRead[leaf] < last) held += this.#bytes(leaf);
+      if (this.#lastRead[leaf] < last) held += this.#bytes(leaf);
     }
-    return held;
-  }
-
-  /** Whether next to no memory is made between two instructions, so that it does not matter what is held there. */
-  #isQuiet(from: number, to: number, bytes: number): boolean {
-    return this.#made[Math.max(from, to - 1)] - this.#made[from] <= bytes * SLIGHT;
+    // Where next to nothing is made meanwhile, the step at `from` would have held as much.
+    const made = this.#made[Math.max(from, last - 1)] - this.#made[from];
+    return made <= held * SLIGHT ** 2 ? 0 : held;
   }
 }
 

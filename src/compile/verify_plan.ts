@@ -1,6 +1,7 @@
-import { bytesOf, formatAval, sizeOf } from "../trace/dtype.ts";
+import { bytesOf, formatAval, type Shape, sizeOf } from "../trace/dtype.ts";
 import { viewOps } from "../trace/ops.ts";
 import type { Program, ValueId } from "../trace/program.ts";
+import type { Node } from "./kernel.ts";
 import { verifyKernel } from "./verify_kernel.ts";
 import type { Location, Plan, Step, Target } from "./plan.ts";
 
@@ -140,22 +141,13 @@ class Checker {
     if (step.kind !== "kernel") return false;
     const [a, b] = [this.#range(input), this.#range(output)];
     const { kernel } = step;
-    if (a[0] !== b[0] || a[1] !== b[1] || !kernel.stores.some((store) => store.output === output)) {
-      return false;
-    }
+    if (a[0] !== b[0] || a[1] !== b[1]) return false;
     const index = kernel.inputs.indexOf(input);
-    const strides: number[] = [];
-    kernel.space.reduceRight((stride, extent) => (strides.unshift(stride), stride * extent), 1);
-    const own = kernel.nodes.every((node) => {
-      if (node.kind === "randomBits") return node.key !== index;
-      if (node.kind !== "load" || node.input !== index) return true;
-      return node.view.offset === 0 &&
-        node.view.strides.every((stride, axis) => kernel.space[axis] === 1 || stride === strides[axis]);
-    });
-    return own &&
-      !(kernel.reduce?.epilogue ?? []).some((node) =>
-        (node.kind === "load" && node.input === index) || (node.kind === "randomBits" && node.key === index)
-      );
+    const { axes = [], epilogue = [] } = kernel.reduce ?? {};
+    const outer = kernel.space.filter((_, axis) => !axes.includes(axis));
+    return kernel.stores.some((store) => store.output === output)
+      ? readsOwnOnly(kernel.nodes, index, kernel.space) && !readsOf(epilogue, index)
+      : readsOwnOnly(epilogue, index, outer) && !readsOf(kernel.nodes, index);
   }
 
   #location(value: ValueId): Location {
@@ -185,6 +177,23 @@ class Checker {
   #fail(why: string): never {
     throw new Error(`${this.#plan.name} is not a sound plan: ${why}`);
   }
+}
+
+/** Whether no point reads another point's element of an input, over a space. */
+function readsOwnOnly(nodes: readonly Node[], input: number, space: Shape): boolean {
+  const strides: number[] = [];
+  space.reduceRight((stride, extent) => (strides.unshift(stride), stride * extent), 1);
+  return nodes.every((node) => {
+    if (node.kind === "randomBits") return node.key !== input;
+    return node.kind !== "load" || node.input !== input || (node.view.offset === 0 &&
+      node.view.strides.every((stride, axis) => space[axis] === 1 || stride === strides[axis]));
+  });
+}
+
+function readsOf(nodes: readonly Node[], input: number): boolean {
+  return nodes.some((node) =>
+    node.kind === "load" ? node.input === input : node.kind === "randomBits" && node.key === input
+  );
 }
 
 type Range = [start: number, end: number];

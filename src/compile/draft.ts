@@ -1,0 +1,183 @@
+import type { Shape } from "../trace/dtype.ts";
+import type { ValueId } from "../trace/program.ts";
+import { isIdentity } from "./axes.ts";
+import type { Kernel, Node, Store } from "./kernel.ts";
+import { NodeList } from "./nodes.ts";
+
+/** Larger kernels are not made. */
+const MAX_NODES = 256;
+
+/** The reductions of a draft. */
+interface DraftReduce {
+  readonly axes: readonly number[];
+  readonly reductions: { fn: "sum" | "max" | "min"; node: number; dtype: Node["dtype"] }[];
+  readonly list: NodeList;
+  stores: Store[];
+}
+
+/**
+ * How one kernel becomes part of another: beside it, in the same pass over the same space, or as the epilogue of its
+ * reductions.
+ */
+export type Fit = "beside" | "epilogue";
+
+/** A kernel that can still take in others. */
+export class Draft {
+  /** Iteration space, without axes of extent 1. */
+  readonly space: Shape;
+  /** The values read. */
+  readonly inputs: ValueId[];
+  /** Expression over `space`. */
+  readonly list: NodeList;
+  /** Element-wise results. */
+  stores: Store[] = [];
+  /** Reductions, if any. */
+  reduce: DraftReduce | undefined;
+
+  /** Starts a kernel over a space. */
+  constructor(space: Shape, inputs: ValueId[], list: NodeList) {
+    this.space = space;
+    this.inputs = inputs;
+    this.list = list;
+  }
+
+  /** What is left of the space once the folded axes are gone. */
+  get outer(): Shape {
+    const { axes = [] } = this.reduce ?? {};
+    return this.space.filter((_, axis) => !axes.includes(axis));
+  }
+
+  /** The values written. */
+  get outputs(): ValueId[] {
+    return [...this.stores, ...this.reduce?.stores ?? []].map(({ output }) => output);
+  }
+
+  /** Folds node `node` over `axes` into `output`. */
+  fold(fn: "sum" | "max" | "min", node: number, axes: readonly number[], output: ValueId): void {
+    const { dtype } = this.list.nodes[node];
+    const list = new NodeList();
+    const result = list.add({ kind: "reduced", index: 0, dtype });
+    this.reduce = { axes, reductions: [{ fn, node, dtype }], list, stores: [{ node: result, output }] };
+  }
+
+  /** How `later` can become part of this kernel, so far as spaces and views go. */
+  fit(later: Draft): Fit | undefined {
+    const nodes = this.list.nodes.length + later.list.nodes.length;
+    if (nodes > MAX_NODES) return undefined;
+    const { reduce } = this;
+    const written = new Set(this.stores.map(({ output }) => output));
+    const folded = new Set(reduce?.stores.map(({ output }) => output));
+    const reads = (list: readonly Node[], over: Shape, own: Set<ValueId>, foreign: Set<ValueId>) =>
+      list.every((node) => {
+        if (node.kind === "randomBits") {
+          return !own.has(later.inputs[node.key]) && !foreign.has(later.inputs[node.key]);
+        }
+        if (node.kind !== "load") return true;
+        const input = later.inputs[node.input];
+        return !foreign.has(input) && (!own.has(input) || isIdentity(node.view, over));
+      });
+    if (same(this.space, later.space)) {
+      const axesAgree = reduce === undefined || later.reduce === undefined ||
+        same(reduce.axes, later.reduce.axes);
+      const outer = later.reduce === undefined ? [] : later.outer;
+      if (
+        axesAgree && reads(later.list.nodes, later.space, written, folded) &&
+        reads(later.reduce?.list.nodes ?? [], outer, folded, written)
+      ) return "beside";
+    }
+    const isEpilogue = reduce !== undefined && later.reduce === undefined && same(this.outer, later.space) &&
+      reads(later.list.nodes, later.space, folded, written);
+    return isEpilogue ? "epilogue" : undefined;
+  }
+
+  /** Takes in a later kernel; the earlier of the two stores what both need. */
+  absorb(later: Draft, how: Fit): void {
+    if (how === "epilogue") {
+      const reduce = this.reduce!;
+      reduce.stores.push(...this.#take(later, later.list.nodes, reduce.list, reduce.stores, later.stores));
+      return;
+    }
+    const place: number[] = [];
+    this.stores.push(...this.#take(later, later.list.nodes, this.list, this.stores, later.stores, place));
+    const { reduce: other } = later;
+    if (other === undefined) return;
+    this.reduce ??= { axes: other.axes, reductions: [], list: new NodeList(), stores: [] };
+    const { reductions, list, stores } = this.reduce;
+    const first = other.reductions.map(({ fn, node, dtype }) => {
+      const moved = { fn, node: place[node], dtype };
+      const known = reductions.findIndex((r) => r.fn === fn && r.node === moved.node);
+      return known >= 0 ? known : reductions.push(moved) - 1;
+    });
+    stores.push(...this.#take(later, other.list.nodes, list, stores, other.stores, [], first));
+  }
+
+  /** Stops storing a value that nothing reads any more. */
+  drop(output: ValueId): void {
+    this.stores = this.stores.filter((store) => store.output !== output);
+    if (this.reduce !== undefined) {
+      this.reduce.stores = this.reduce.stores.filter((store) => store.output !== output);
+    }
+  }
+
+  /** The kernel as it stands. */
+  kernel(): Kernel {
+    const { space, inputs, list, stores, reduce } = this;
+    if (reduce === undefined) return { space, inputs, nodes: list.nodes, stores };
+    const { axes, reductions } = reduce;
+    return {
+      space,
+      inputs,
+      nodes: list.nodes,
+      stores,
+      reduce: { axes, reductions, epilogue: reduce.list.nodes, stores: reduce.stores },
+    };
+  }
+
+  /** Adds nodes of a later kernel to a list, with what this one stores in place of loads of it; gives its stores. */
+  #take(
+    later: Draft,
+    nodes: readonly Node[],
+    into: NodeList,
+    known: readonly Store[],
+    stores: readonly Store[],
+    place: number[] = [],
+    reductions: readonly number[] = [],
+  ): Store[] {
+    for (const node of nodes) place.push(this.#translate(later, node, into, known, place, reductions));
+    return stores.map(({ node, output }) => ({ node: place[node], output }));
+  }
+
+  #translate(
+    later: Draft,
+    node: Node,
+    into: NodeList,
+    known: readonly Store[],
+    place: readonly number[],
+    reductions: readonly number[],
+  ): number {
+    switch (node.kind) {
+      case "load": {
+        const value = later.inputs[node.input];
+        const own = known.find(({ output }) => output === value);
+        return own?.node ?? into.add({ ...node, input: this.#input(value) });
+      }
+      case "randomBits":
+        return into.add({ ...node, key: this.#input(later.inputs[node.key]) });
+      case "reduced":
+        return into.add({ ...node, index: reductions[node.index] });
+      default:
+        return into.add(
+          "args" in node ? { ...node, args: node.args.map((arg) => place[arg]) } as unknown as Node : node,
+        );
+    }
+  }
+
+  #input(value: ValueId): number {
+    const index = this.inputs.indexOf(value);
+    return index >= 0 ? index : this.inputs.push(value) - 1;
+  }
+}
+
+function same(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((x, i) => x === b[i]);
+}
