@@ -31,6 +31,9 @@ export function runFolder(folder: string, settings: Settings = {}): RunFolder {
   return new RunFolder(folder, settings);
 }
 
+const GO_ON = "a run already; go on with it (--resume) or choose another folder";
+const NO_CHECKPOINT = "metrics of a run that never saved a checkpoint; remove them or choose another folder";
+
 /** See {@link runFolder}. */
 export class RunFolder implements Observer {
   /** Where it is. */
@@ -55,10 +58,24 @@ export class RunFolder implements Observer {
     return this.#info;
   }
 
+  /** Refuses a folder that holds a run already; done before a fresh run begins. */
+  async refuseUsed(): Promise<void> {
+    for (const [name, what] of [["last.safetensors", GO_ON], ["metrics.jsonl", NO_CHECKPOINT]]) {
+      const there = await Deno.stat(`${this.path}/${name}`).then(() => true, (error) => {
+        if (error instanceof Deno.errors.NotFound) return false;
+        if (error instanceof Deno.errors.NotADirectory) {
+          throw new LocalgradError(`${this.path} is not a folder; choose another place for the run`);
+        }
+        throw error;
+      });
+      if (there) throw new LocalgradError(`${this.path} holds ${what}`);
+    }
+  }
+
   /** Makes the folder; refuses one in use. */
   async start(info: RunInfo): Promise<void> {
     this.#info = info;
-    if (info.firstStep === 0) await refuseUsed(this.path);
+    if (info.firstStep === 0) await this.refuseUsed();
     await Deno.mkdir(this.path, { recursive: true });
     const metrics = `${this.path}/metrics.jsonl`;
     const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
@@ -101,20 +118,5 @@ export class RunFolder implements Observer {
   async #report(): Promise<void> {
     const run = { info: this.#info!, lines: this.#lines, settings: this.#settings };
     await writeWhole(`${this.path}/report.html`, report([run]));
-  }
-}
-
-/** Refuses a folder that holds a run already. */
-export async function refuseUsed(folder: string): Promise<void> {
-  for (const name of ["last.safetensors", "metrics.jsonl"]) {
-    const there = await Deno.stat(`${folder}/${name}`).then(() => true, (error) => {
-      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
-      throw error;
-    });
-    if (there) {
-      throw new LocalgradError(
-        `${folder} holds a run already; go on with it (--resume) or choose another folder`,
-      );
-    }
   }
 }

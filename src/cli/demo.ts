@@ -1,0 +1,59 @@
+import * as data from "../data/data.ts";
+import { open } from "../devices.ts";
+import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
+import { writeWhole } from "../train/files.ts";
+import { progress, report, RunFolder, type RunReport } from "../train/train.ts";
+import { type Flags, parseFlags } from "./flags.ts";
+import { interruption } from "./interruption.ts";
+import { type MethodName, type Settings, trainerOf } from "./settings.ts";
+import { note, textTable } from "./terminal.ts";
+import { timestamp } from "./train.ts";
+
+/** `demo` has no flags. */
+export const demoFlags = {} as const satisfies Flags;
+
+const SETTINGS = {
+  dataset: "shapes",
+  model: "resnet8",
+  modules: 3,
+  batch: 32,
+  epochs: 4,
+  lr: 0.1,
+  seed: 0,
+  trainLimit: 4000,
+  testLimit: 1000,
+} as const;
+
+const METHODS: readonly MethodName[] = ["endToEnd", "greedy", "man+dgl"];
+
+/** `demo`: trains three methods side by side on drawn images, and compares them. */
+export async function demo(args: readonly string[]): Promise<void> {
+  parseFlags("demo", demoFlags, args);
+  const path = `runs/demo-${timestamp()}`;
+  await using device = await open();
+  note(`device ${device.choice}`);
+  const images = data.shapes({ train: SETTINGS.trainLimit, test: SETTINGS.testLimit });
+  using interrupt = interruption();
+  const runs: RunReport[] = [];
+  const rows: string[][] = [];
+  for (const method of METHODS) {
+    const settings: Settings = { ...SETTINGS, method };
+    note(`\n${method}`);
+    using trainer = await trainerOf(settings, device);
+    const folder = new RunFolder(`${path}/${method}`, { ...settings });
+    const started = performance.now();
+    const { last, stopped } = await trainer.fit(images, {
+      epochs: settings.epochs,
+      observers: [progress(), folder],
+      signal: interrupt.signal,
+    });
+    const seconds = (performance.now() - started) / 1000;
+    runs.push({ info: folder.info!, lines: folder.lines, settings: { ...settings }, seconds });
+    const error = last === undefined ? "–" : formatPercent(last.error);
+    rows.push([method, error, formatBytes(trainer.memory.method.peakBytes), formatTime(seconds)]);
+    if (stopped) break;
+  }
+  await writeWhole(`${path}/report.html`, report(runs));
+  console.log(`\n${textTable(["method", "test error", "planned peak", "time"], rows)}`);
+  console.log(`\nreport: ${path}/report.html`);
+}

@@ -1,0 +1,33 @@
+import * as devices from "../devices.ts";
+import { type Flags, parseFlags } from "./flags.ts";
+
+/** Flags of `doctor`. */
+export const doctorFlags = {
+  json: { help: "print the result as JSON" },
+} as const satisfies Flags;
+
+/** `doctor`: says which backends run here, and what is missing for the others. */
+export async function doctor(args: readonly string[]): Promise<void> {
+  const given = parseFlags("doctor", doctorFlags, args);
+  const backends = [];
+  for (const name of devices.names) backends.push({ name, ...await devices.probe(name) });
+  const device = await devices.open("auto");
+  const auto = { name: device.name, why: device.choice };
+  await device.close();
+  const { os, arch } = Deno.build;
+  const system = { deno: Deno.version.deno, os, arch, cores: navigator.hardwareConcurrency };
+  if (given.json) {
+    console.log(JSON.stringify({ ...system, backends, auto }));
+    return;
+  }
+  console.log(`Deno ${system.deno} on ${os} ${arch}, ${system.cores} cores\n`);
+  for (const backend of backends) {
+    const name = backend.name.padEnd(10);
+    if (backend.available) {
+      console.log(`✓ ${name} ${backend.description}${backend.software ? " (a software adapter)" : ""}`);
+    } else {
+      console.log(`✗ ${name} ${backend.reason}\n  ${" ".repeat(10)} ${backend.remedy}`);
+    }
+  }
+  console.log(`\nauto picks ${auto.why}`);
+}

@@ -1,0 +1,67 @@
+/**
+ * The command line: `deno task demo | train | eval | memory | doctor`.
+ *
+ * @module
+ */
+
+import { LocalgradError } from "../errors.ts";
+import { demo, demoFlags } from "./demo.ts";
+import { doctor, doctorFlags } from "./doctor.ts";
+import { evaluate, evaluateFlags } from "./evaluate.ts";
+import { type Flags, usage } from "./flags.ts";
+import { memory, memoryFlags } from "./memory.ts";
+import { train, trainFlags } from "./train.ts";
+
+interface Command {
+  readonly summary: string;
+  readonly flags: Flags;
+  readonly run: (args: readonly string[]) => Promise<void>;
+}
+
+const commands: { readonly [name: string]: Command } = {
+  demo: { summary: "trains three methods side by side on drawn images", flags: demoFlags, run: demo },
+  train: { summary: "trains a network, in local modules or end to end", flags: trainFlags, run: train },
+  eval: { summary: "judges the network of a run on its test images", flags: evaluateFlags, run: evaluate },
+  memory: { summary: "plans the memory of a training step", flags: memoryFlags, run: memory },
+  doctor: { summary: "says which backends run on this machine", flags: doctorFlags, run: doctor },
+};
+
+/** Runs a command; gives the exit code. What the user did wrong is told in one line and gives 2. */
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  try {
+    if (name === undefined || name === "help" || name === "--help") {
+      const lines = Object.entries(commands).map(([name, { summary }]) =>
+        `  deno task ${name.padEnd(8)} ${summary}`
+      );
+      console.log(["localgrad trains neural networks block by block.", "", ...lines].join("\n"));
+      return 0;
+    }
+    if (!Object.hasOwn(commands, name)) {
+      throw new LocalgradError(`there is no command "${name}"; choose ${Object.keys(commands).join(", ")}`);
+    }
+    const { summary, flags, run } = commands[name];
+    if (args.includes("--help")) console.log(usage(name, summary, flags));
+    else await run(args);
+    return 0;
+  } catch (error) {
+    const message = explained(error);
+    if (message === undefined) throw error;
+    console.error(`error: ${message}`);
+    return 2;
+  }
+}
+
+/** What to tell of an error that is the user's or the system's; undefined for one of localgrad's own. */
+function explained(error: unknown): string | undefined {
+  if (error instanceof LocalgradError) return error.message;
+  if (error instanceof Deno.errors.NotCapable) {
+    return `${error.message.replace(/, run again.*/, "")}; run it as a task (deno task …), or allow that`;
+  }
+  // Files that cannot be read or written, a full disk: the message names the path and the system's reason.
+  if (error instanceof Error && Object.values(Deno.errors).some((kind) => error instanceof kind)) {
+    return error.message;
+  }
+  return undefined;
+}
+
+if (import.meta.main) Deno.exitCode = await main(Deno.args);

@@ -1,0 +1,159 @@
+import * as data from "../data/data.ts";
+import type { DeviceName } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
+import * as local from "../local/local.ts";
+import * as models from "../models/models.ts";
+import * as optim from "../optim/optim.ts";
+import type { Device } from "../trace/arrays.ts";
+import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
+
+const MODELS = {
+  resnet8: models.resnet8,
+  resnet20: models.resnet20,
+  resnet32: models.resnet32,
+  resnet44: models.resnet44,
+  resnet56: models.resnet56,
+  resnet110: models.resnet110,
+} as const;
+
+const METHODS = {
+  "man+dgl": () => local.man(local.dgl()),
+  "man+infopro": () => local.man(local.infopro()),
+  dgl: () => local.dgl(),
+  infopro: () => local.infopro(),
+  greedy: () => local.greedy(),
+  endToEnd: () => local.endToEnd(),
+} as const;
+
+/** A network's name on the command line. */
+export type ModelName = keyof typeof MODELS;
+/** A method's name on the command line. */
+export type MethodName = keyof typeof METHODS;
+
+const modelNames = Object.keys(MODELS) as ModelName[];
+const methodNames = Object.keys(METHODS) as MethodName[];
+const datasetNames = ["cifar10", "shapes"] as const;
+const deviceNames = ["auto", "cpu", "webgpu", "reference"] as const satisfies readonly DeviceName[];
+
+/** What a run is, apart from where it runs and is kept: JSON, written into its checkpoints. */
+export interface Settings {
+  readonly dataset: (typeof datasetNames)[number];
+  readonly model: ModelName;
+  /** A count, or the blocks to cut after. */
+  readonly modules: number | readonly string[];
+  readonly method: MethodName;
+  readonly batch: number;
+  readonly epochs: number;
+  readonly lr: number;
+  readonly seed: number;
+  readonly trainLimit?: number;
+  readonly testLimit?: number;
+}
+
+/** Flags that say what is trained; `memory` has them too. */
+export const networkFlags = {
+  model: { value: modelNames.join("|"), help: "the network; default resnet8" },
+  modules: { value: "K", help: "number of local modules; default 3" },
+  after: { value: "BLOCK,…", help: "cut after these blocks instead, such as layer1.0,layer2.0" },
+  method: { value: methodNames.join("|"), help: "what trains the modules; default man+dgl" },
+  batch: { value: "N", help: "images of a step; default 128" },
+} as const satisfies Flags;
+
+/** Flags that say where it runs, where the data are, and how results are printed. */
+export const placeFlags = {
+  data: { value: "DIR", help: "folder or archive of CIFAR-10; without it the set is downloaded once" },
+  device: { value: deviceNames.join("|"), help: "where to compute; default auto" },
+  json: { help: "print the result as JSON" },
+} as const satisfies Flags;
+
+/** Flags that say how it is trained. */
+export const trainingFlags = {
+  dataset: { value: datasetNames.join("|"), help: "the images; default shapes, which needs no download" },
+  ...networkFlags,
+  epochs: { value: "N", help: "passes over the training images; default 10" },
+  "train-limit": { value: "N", help: "use the first N training images" },
+  "test-limit": { value: "N", help: "use the first N test images" },
+  lr: { value: "RATE", help: "highest learning rate; default 0.8 × batch / 1024" },
+  seed: { value: "N", help: "where all random numbers come from; default 0" },
+} as const satisfies Flags;
+
+/** The settings that flags give; those left out are taken from `before`, or have their defaults. */
+export function settingsFrom(given: Given<typeof trainingFlags>, before?: Settings): Settings {
+  if (given.modules !== undefined && given.after !== undefined) {
+    throw new LocalgradError("--modules and --after both say where to cut; give one");
+  }
+  const number = (name: keyof typeof trainingFlags, least: number) =>
+    given[name] === undefined ? undefined : wholeNumber(name, given[name], least);
+  const batch = number("batch", 1) ?? before?.batch ?? 128;
+  const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
+  const testLimit = number("test-limit", 1) ?? before?.testLimit;
+  return {
+    dataset: given.dataset === undefined
+      ? before?.dataset ?? "shapes"
+      : oneOf("dataset", given.dataset, datasetNames),
+    model: given.model === undefined ? before?.model ?? "resnet8" : oneOf("model", given.model, modelNames),
+    modules: given.after === undefined
+      ? number("modules", 1) ?? before?.modules ?? 3
+      : given.after.split(",").map((name) => name.trim()),
+    method: given.method === undefined
+      ? before?.method ?? "man+dgl"
+      : oneOf("method", given.method, methodNames),
+    batch,
+    epochs: number("epochs", 1) ?? before?.epochs ?? 10,
+    lr: given.lr === undefined ? before?.lr ?? 0.8 * batch / 1024 : positiveNumber("lr", given.lr),
+    seed: number("seed", 0) ?? before?.seed ?? 0,
+    ...(trainLimit === undefined ? {} : { trainLimit }),
+    ...(testLimit === undefined ? {} : { testLimit }),
+  };
+}
+
+/** The device named by a flag, or the library's own choice. */
+export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefined {
+  return given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
+}
+
+/** Loads the images of a run. */
+export async function loadImages(
+  settings: Settings,
+  path: string | undefined,
+  onProgress: (received: number, total: number | undefined) => void,
+): Promise<data.ImageDataset> {
+  const { dataset, trainLimit, testLimit, seed: _ } = settings;
+  const limits = {
+    ...(trainLimit === undefined ? {} : { train: trainLimit }),
+    ...(testLimit === undefined ? {} : { test: testLimit }),
+  };
+  if (dataset === "shapes") {
+    if (path !== undefined) throw new LocalgradError("--data is for cifar10; shapes are drawn, not loaded");
+    return data.shapes(limits);
+  }
+  return data.limitImages(
+    await data.cifar10({ ...(path === undefined ? {} : { path }), onProgress }),
+    limits,
+  );
+}
+
+/** The network, the cut, the method and the optimizer of a run. */
+export function setupOf({ model, modules, method }: Pick<Settings, "model" | "modules" | "method">) {
+  return {
+    model: MODELS[model]({ classes: 10 }),
+    modules: typeof modules === "number" ? modules : { after: modules },
+    method: METHODS[method](),
+    optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+  };
+}
+
+/**
+ * The learning rate of each epoch: the published warm-up cosine. A short run has no room for its ten epochs of
+ * warm-up, nor for a last epoch at rate 0.
+ */
+export function scheduleOf({ lr, epochs }: Settings): optim.Schedule {
+  if (epochs >= 40) return optim.warmupCosine({ base: lr, epochs });
+  return optim.warmupCosine({ base: lr, epochs: epochs + 1, warmup: Math.floor(epochs / 8) });
+}
+
+/** A trainer with the run's starting values. */
+export function trainerOf(settings: Settings, device: Device): Promise<local.Trainer> {
+  const { batch, seed } = settings;
+  return local.trainer({ device, ...setupOf(settings), schedule: scheduleOf(settings), batch, seed });
+}

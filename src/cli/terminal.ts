@@ -1,0 +1,33 @@
+import { formatBytes } from "../train/format.ts";
+
+/** Says something to the person at the terminal; results go to standard output, this does not. */
+export function note(text: string): void {
+  console.error(text);
+}
+
+let told = -Infinity;
+
+/** Shows how a download goes on: drawn over itself on a terminal, else a line now and then. */
+export function showDownload(received: number, total: number | undefined): void {
+  const now = performance.now();
+  const whole = received === total;
+  const terminal = Deno.stderr.isTerminal();
+  if (!whole && now - told < (terminal ? 100 : 5000)) return;
+  told = now;
+  const of = total === undefined ? "" : ` of ${formatBytes(total)} (${Math.floor(received / total * 100)} %)`;
+  const text = `downloading CIFAR-10: ${formatBytes(received)}${of}`;
+  Deno.stderr.writeSync(
+    new TextEncoder().encode(terminal ? `\r\x1b[2K${text}${whole ? "\n" : ""}` : `${text}\n`),
+  );
+}
+
+/** Columns of text: the first left-aligned, the others right-aligned. */
+export function textTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [heads, ...rows];
+  const widths = heads.map((_, column) => Math.max(...all.map((row) => row[column].length)));
+  const line = (row: readonly string[]) =>
+    row.map((cell, column) => column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])).join(
+      "  ",
+    );
+  return [line(heads), widths.map((width) => "─".repeat(width)).join("  "), ...rows.map(line)].join("\n");
+}

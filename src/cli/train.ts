@@ -1,0 +1,121 @@
+import { open } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
+import type { ImageDataset } from "../data/data.ts";
+import { type FitResult, setup } from "../local/local.ts";
+import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
+import { progress, readRun, RunFolder } from "../train/train.ts";
+import { type Flags, parseFlags } from "./flags.ts";
+import { interruption } from "./interruption.ts";
+import {
+  deviceName,
+  loadImages,
+  placeFlags,
+  type Settings,
+  settingsFrom,
+  setupOf,
+  trainerOf,
+  trainingFlags,
+} from "./settings.ts";
+import { note, showDownload } from "./terminal.ts";
+
+/** Flags of `train`. */
+export const trainFlags = {
+  ...trainingFlags,
+  ...placeFlags,
+  run: { value: "DIR", help: "folder for metrics, checkpoints and report; default runs/METHOD-TIME" },
+  resume: { help: "go on with the run in --run DIR, bit for bit" },
+} as const satisfies Flags;
+
+/** What came of a run. */
+export interface Outcome extends FitResult {
+  readonly folder: RunFolder;
+  readonly seconds: number;
+}
+
+/** `train`: trains a network and keeps the run in a folder. */
+export async function train(args: readonly string[]): Promise<void> {
+  const given = parseFlags("train", trainFlags, args);
+  if (given.resume && given.run === undefined) {
+    throw new LocalgradError("--resume goes on with a run: name its folder with --run DIR");
+  }
+  const checkpoint = given.resume ? await readRun(given.run!, "last") : undefined;
+  const before = checkpoint?.settings as Settings | undefined;
+  const settings = settingsFrom(given, before);
+  if (before !== undefined) refuseChange(before, settings);
+  setup(setupOf(settings)); // what cannot be trained is refused before anything is loaded
+  const path = given.run ?? `runs/${settings.method}-${timestamp()}`;
+  const folder = new RunFolder(path, { ...settings });
+  if (checkpoint === undefined) await folder.refuseUsed();
+  const images = await loadImages(settings, given.data, showDownload);
+  await using device = await open(deviceName(given));
+  note(`device ${device.choice}`);
+  using trainer = await trainerOf(settings, device);
+  if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
+  describe(settings, images, trainer.partition.description);
+  using interrupt = interruption();
+  const started = performance.now();
+  const result = await trainer.fit(images, {
+    epochs: settings.epochs,
+    observers: [progress(), folder],
+    signal: interrupt.signal,
+  });
+  summarize(
+    { ...result, folder, seconds: (performance.now() - started) / 1000 },
+    settings,
+    given.json === true,
+  );
+}
+
+/** A run that goes on must be the run it was; only more epochs may be asked for. */
+function refuseChange(before: Settings, now: Settings): void {
+  for (const name of Object.keys(now) as (keyof Settings)[]) {
+    if (name !== "epochs" && JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
+      throw new LocalgradError(
+        `the run was started with ${name} ${JSON.stringify(before[name])}, not ${
+          JSON.stringify(now[name])
+        }; ` +
+          `leave the flag out to go on with it, or start another run`,
+      );
+    }
+  }
+}
+
+/** The time for a folder's name: `20260131-142500`. */
+export function timestamp(): string {
+  return new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
+}
+
+function describe({ model, method, dataset }: Settings, images: ImageDataset, partition: string): void {
+  note(
+    `training ${model} with ${method} (${partition}) on ${images.train.count} images of ${dataset}, ` +
+      `testing on ${images.test.count}`,
+  );
+}
+
+function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
+  const { last, bestError, stopped, folder, seconds } = outcome;
+  const { method, endToEnd } = folder.info!.memory;
+  if (json) {
+    console.log(JSON.stringify({
+      run: folder.path,
+      method: settings.method,
+      epochs: settings.epochs,
+      stopped,
+      testError: last?.error,
+      testLoss: last?.loss,
+      bestError,
+      plannedPeakBytes: method.peakBytes,
+      endToEndPeakBytes: endToEnd.peakBytes,
+      seconds,
+    }));
+    return;
+  }
+  if (stopped) note(`stopped and saved; go on with: deno task train --run ${folder.path} --resume`);
+  if (last !== undefined) console.log(`test error        ${formatPercent(last.error)}`);
+  if (bestError !== undefined) console.log(`lowest            ${formatPercent(bestError)}`);
+  console.log(
+    `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,
+  );
+  console.log(`time              ${formatTime(seconds)}`);
+  console.log(`report            ${folder.path}/report.html`);
+}
