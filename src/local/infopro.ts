@@ -81,7 +81,10 @@ function terms(boundary: Boundary, options: InfoProOptions): Auxiliary {
 }
 
 /** λ1 and λ2 at a boundary; refuses weights that train toward the opposite or nothing at all. */
-function weightsAt(boundary: Boundary, options: InfoProOptions): { reconstruction: number; task: number } {
+export function weightsAt(
+  boundary: Boundary,
+  options: InfoProOptions,
+): { reconstruction: number; task: number } {
   const man = boundary.within === "man" && options.weights === undefined;
   const weights = options.weights ??
     (man ? manInfoproWeights : infoproWeightsFor(boundary.model, boundary.requested));

@@ -1,0 +1,200 @@
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
+import { host, integers, noise, run, type Values } from "../../tests/run.ts";
+import { tinyModel } from "../../tests/tiny.ts";
+import { grad } from "../autograd/grad.ts";
+import { initialize } from "../nn/initial.ts";
+import type { Named } from "../nn/named.ts";
+import { sgd } from "../optim/sgd.ts";
+import { key } from "../random.ts";
+import { HostArray } from "../trace/arrays.ts";
+import type { Aval } from "../trace/dtype.ts";
+import { jit } from "../trace/jit.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { type Tree, treeFlatten, treeMap, treeUnflatten } from "../trace/tree.ts";
+import { dgl } from "./dgl.ts";
+import { greedy } from "./greedy.ts";
+import { infopro } from "./infopro.ts";
+import { man, type ManOptions } from "./man.ts";
+import { type Batch, endToEnd, type Method } from "./method.ts";
+import type { Modules } from "./partition.ts";
+import { type Setup, setup, type TrainState, trainStep } from "./step.ts";
+
+const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+const make = (method: Method, modules: Modules = 3) =>
+  setup({ model: tinyModel(), modules, method, optimizer });
+const weighted = infopro({ weights: { reconstruction: [2, 1], task: [0.5, 1] } });
+const contrastive = infopro({ task: "contrastive", weights: { reconstruction: [1, 1], task: [1, 1] } });
+const methods: [Method, Modules, string?][] = [
+  [endToEnd(), 1],
+  [greedy(), 3],
+  [dgl(), 3],
+  [weighted, 3],
+  [contrastive, 2, "contrastive infopro"],
+  [man(dgl()), 3],
+  [man(weighted), 2],
+];
+
+function start({ initial }: Setup, seed = 0): TrainState<HostArray> {
+  const draw = key(seed);
+  return {
+    params: initialize(initial.params, draw),
+    state: initialize(initial.state, draw),
+    optimizer: initialize(initial.optimizer, draw),
+  };
+}
+
+const batch = (size: number) => ({
+  x: noise("x", [size, 8, 8, 3]),
+  labels: integers(Array.from({ length: size }, (_, i) => i % 3)),
+  images: host([...noise("x", [size, 8, 8, 3]).data].map((v) => (v + 1) / 2), [size, 8, 8, 3]),
+});
+
+function step(setup: Setup, train: TrainState<HostArray>, size = 4): Record<string, Values> {
+  const f = (train: TrainState<Tensor>, batch: Batch, scalars: { learningRate: Tensor }) =>
+    trainStep(setup, train, batch, scalars);
+  return run(f, train, batch(size), { learningRate: 0.05 });
+}
+
+/** The array at a path of a tree. */
+function at(tree: unknown, path: string): HostArray {
+  const { leaves, paths } = treeFlatten<HostArray>(tree as Tree<HostArray>);
+  return leaves[paths.indexOf(path)];
+}
+
+for (const [method, modules, name = method.name] of methods) {
+  Deno.test(`trainStep() of ${name} lets no gradient across a boundary`, () => {
+    const made = make(method, modules);
+    const losses = (scale: (index: number) => number) =>
+      run(
+        (params: Named<Tensor>, rest: TrainState<Tensor>, batch: Batch) =>
+          grad((params: Named<Tensor>) => {
+            const { losses } = trainStep(made, { ...rest, params }, batch, { learningRate: 0.05 });
+            const weights = made.modules.map((_, index) => scale(index));
+            return losses.mul(literalLike(losses, weights)).sum();
+          })(params),
+        start(made).params,
+        start(made),
+        batch(4),
+      );
+    for (const judged of made.modules) {
+      const gradients = losses((index) => index === judged.index ? 1 : 0);
+      for (const module of made.modules) {
+        const own = Object.keys(run((p: unknown) => p, initialize(module.params, key(0))));
+        const norm = own.reduce((sum, path) => sum + gradients[path].data.reduce((a, b) => a + b * b, 0), 0);
+        if (module.index === judged.index) assert(norm > 1e-9, `module ${module.name} learns nothing`);
+        else assertEquals(norm, 0, `the loss of ${judged.name} reaches ${module.name}`);
+      }
+    }
+  });
+
+  Deno.test(`trainStep() of ${name} changes every parameter and keeps every name`, () => {
+    const made = make(method, modules);
+    const before = start(made);
+    const after = step(made, before);
+    const names = Object.keys(run((t: unknown) => ({ train: t }), before));
+    assertEquals(Object.keys(after), [...names, "losses", "correct"]);
+    assertEquals(after.losses.shape, [made.modules.length]);
+    for (const path of names.filter((path) => path.startsWith("train.params."))) {
+      assertNotEquals([...after[path].data], [...at({ train: before }, path).data], path);
+    }
+  });
+
+  Deno.test(`trainStep() of ${name} finishes a module before it begins the next`, () => {
+    const made = make(method, modules);
+    const { instructions } = program(made);
+    const phases = ["forward", "backward", "follow", "update"];
+    let last = -1;
+    for (const { scope } of instructions) {
+      const [, module, phase] = /^module (\d+)(?:\/(\w+))?/.exec(scope) ?? [];
+      if (phase === undefined) continue;
+      const place = Number(module) * phases.length + phases.indexOf(phase);
+      assert(place >= last, `${scope} comes after ${phases[last % phases.length]}`);
+      last = place;
+    }
+    assertEquals(last, made.modules.length * phases.length + phases.indexOf("update"));
+  });
+}
+
+function literalLike(like: Tensor, values: readonly number[]): Tensor {
+  return like.trace.emit("constant", [], { shape: like.shape, dtype: "f32", values });
+}
+
+function program(setup: Setup) {
+  const f = jit((train: TrainState<Tensor>, batch: Batch, scalars: { learningRate: Tensor }) =>
+    trainStep(setup, train, batch, scalars)
+  );
+  const aval = ({ shape, dtype }: HostArray): Aval => ({ shape, dtype });
+  const scalar: Aval = { shape: [], dtype: "f32" };
+  return f.program(setup.initial as never, treeMap(aval, batch(4)) as never, { learningRate: scalar });
+}
+
+Deno.test("one local module is end-to-end training, op for op", () => {
+  const expected = program(make(endToEnd()));
+  for (const method of [greedy(), dgl(), man(dgl()), weighted]) {
+    assertEquals(program(make(method, 1)).instructions, expected.instructions);
+  }
+});
+
+Deno.test("man() averages the tracked block as it was when the step began", () => {
+  for (const options of [{}, { momentum: 0.5 }, { momentum: 0, start: "random" }] satisfies ManOptions[]) {
+    const { momentum = 0.995 } = options as ManOptions;
+    const made = make(man(dgl(), options));
+    const before = start(made);
+    const after = step(made, before);
+    for (const [place, block] of [["local.0", "layer1.1"], ["local.1", "layer2.0"]]) {
+      for (
+        const name of ["conv1.weight", "bn2.bias", ...(block === "layer2.0" ? ["downsample.0.weight"] : [])]
+      ) {
+        const old = at(before.state, `${place}.ema.${name}`).data;
+        const tracked = at(before.params, `${block}.${name}`).data;
+        after[`train.state.${place}.ema.${name}`].data.forEach((value, i) =>
+          assertAlmostEquals(value, momentum * old[i] + (1 - momentum) * tracked[i], 1e-12)
+        );
+      }
+    }
+  }
+});
+
+Deno.test("man() starts its average as a copy, or as a draw of its own", () => {
+  for (const how of ["copy", "random"] as const) {
+    const { params, state } = start(make(man(dgl(), { start: how })));
+    const average = [...at(state, "local.1.ema.conv2.weight").data];
+    const tracked = [...at(params, "layer2.0.conv2.weight").data];
+    const bias = [...at(params, "local.1.bias.conv2.weight").data];
+    (how === "copy" ? assertEquals : assertNotEquals)(average, tracked);
+    assertNotEquals(average, bias);
+    assertNotEquals(tracked, bias);
+  }
+});
+
+Deno.test("man() sends the gradient to the features through the average as well as through the bias", () => {
+  const update = (fusion: NonNullable<ManOptions["fusion"]>) => {
+    const made = make(man(greedy(), { fusion }), 2);
+    const before = start(made);
+    const after = step(made, before)["train.params.layer1.0.conv1.weight"].data;
+    return Array.from(after, (value, i) => value - at(before.params, "layer1.0.conv1.weight").data[i]);
+  };
+  const [sum, ema, bias] = [update("sum"), update("emaOnly"), update("biasOnly")];
+  const size = (v: number[]) => Math.hypot(...v);
+  for (const each of [sum, ema, bias]) assert(size(each) > 1e-6);
+  assert(size(sum.map((v, i) => v - bias[i])) > 1e-3 * size(sum));
+});
+
+Deno.test("what hangs on one boundary has no influence on other modules", () => {
+  const made = make(man(weighted));
+  const before = start(made);
+  const { leaves, paths, structure } = treeFlatten<HostArray>(before as never);
+  const triple = (a: HostArray) => new HostArray(Float32Array.from(a.data, (v) => 3 * v), a.shape);
+  const disturbed = treeUnflatten(
+    structure,
+    leaves.map((leaf, i) => paths[i] === "params.local.1.classifier.fc.weight" ? triple(leaf) : leaf),
+  ) as unknown as TrainState<HostArray>;
+  const [a, b] = [step(made, before), step(made, disturbed)];
+  for (const path of Object.keys(a).filter((path) => path.startsWith("train."))) {
+    const name = path.split(".").slice(2).join(".");
+    const own = name.startsWith("layer1.1") || name.startsWith("momentum.layer1.1") ||
+      name.includes("local.1.");
+    if (!own) assertEquals(a[path].data, b[path].data, path);
+  }
+  assertNotEquals(a["train.params.layer1.1.conv1.weight"].data, b["train.params.layer1.1.conv1.weight"].data);
+});

@@ -1,0 +1,49 @@
+import type { ImageDataset, LabelledImages } from "../src/data/images.ts";
+import type { Model } from "../src/models/model.ts";
+import { batchNorm } from "../src/nn/batch_norm.ts";
+import { conv, linear } from "../src/nn/linear.ts";
+import { globalAveragePooling, relu } from "../src/nn/pooling.ts";
+import { residualBlock } from "../src/nn/residual.ts";
+
+/** A residual network of three blocks for 8×8 images, small enough for float64 loops in a test. */
+export function tinyModel(classes = 3): Model {
+  return {
+    name: "tiny",
+    input: { height: 8, width: 8, channels: 3 },
+    classes,
+    stem: { conv1: conv({ in: 3, out: 4, padding: 1 }), bn1: batchNorm({ channels: 4 }), relu: relu() },
+    blocks: [
+      { name: "layer1.0", layer: residualBlock({ in: 4, out: 4 }), stage: 1 },
+      { name: "layer1.1", layer: residualBlock({ in: 4, out: 4 }), stage: 1 },
+      { name: "layer2.0", layer: residualBlock({ in: 4, out: 8, stride: 2 }), stage: 2 },
+    ],
+    head: { pool: globalAveragePooling(), fc: linear({ in: 8, out: classes }) },
+  };
+}
+
+/** Images of one dominant colour a class, with noise: easy to tell apart. */
+export function tinyDataset(train: number, test: number): ImageDataset {
+  return {
+    name: "colours",
+    classes: ["red", "green", "blue"],
+    height: 8,
+    width: 8,
+    channels: 3,
+    mean: [0.4, 0.4, 0.4],
+    std: [0.25, 0.25, 0.25],
+    train: colours(train, 1),
+    test: colours(test, 2),
+  };
+}
+
+function colours(count: number, seed: number): LabelledImages {
+  let state = seed;
+  const random = () => (state = Math.imul(state, 1664525) + 1013904223 | 0) >>> 24;
+  const labels = Int32Array.from({ length: count }, (_, i) => (i + seed) % 3);
+  const images = new Uint8Array(count * 8 * 8 * 3);
+  for (let i = 0; i < images.length; i++) {
+    const label = labels[Math.floor(i / (8 * 8 * 3))];
+    images[i] = (random() >> 1) + (i % 3 === label ? 100 : 0);
+  }
+  return { images, labels, count };
+}
