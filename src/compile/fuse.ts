@@ -14,10 +14,11 @@ const RECENT = 3;
 /**
  * Merges kernels: those over one space that read each other's results or the same values become one pass over it, and
  * small arithmetic on reductions becomes their epilogue. A later kernel joins an earlier one where that stands, or the
- * earlier waits for the later; neither if the planned peak would rise or a donated input could no longer be written over.
+ * earlier waits for the later; neither if memory would exceed `limit`, or if a donated input could no longer be written
+ * over. The drafts of `lowered` are used up.
  */
-export function fuse(lowered: Lowered, maxKernelBuffers: number): Lowered {
-  return new Fusion(new Schedule(lowered), maxKernelBuffers).run();
+export function fuse(lowered: Lowered, maxKernelBuffers: number, limit: number): Lowered {
+  return new Fusion(new Schedule(lowered, limit), maxKernelBuffers).run();
 }
 
 /** Two kernels that may become one. */
@@ -40,84 +41,48 @@ interface Effect {
   readonly more: number;
 }
 
+/** What makes two kernels partners: one reads what the other writes or reads, or both have little to do. */
+type Bond = "values" | "launch";
+
 class Fusion {
   readonly #schedule: Schedule;
   readonly #maxBuffers: number;
-  readonly #recent = new Map<ValueId, number[]>();
-  /** The last kernel with little to do over each space. */
-  readonly #small = new Map<string, number>();
 
   constructor(schedule: Schedule, maxBuffers: number) {
     this.#schedule = schedule;
     this.#maxBuffers = maxBuffers;
   }
 
+  /** Goes through the steps once for each bond, the stronger first, so that small kernels do not fill up by chance. */
   run(): Lowered {
-    const { steps } = this.#schedule;
-    for (let at = 0; at < steps.length; at++) {
-      let merged: number | undefined = at;
-      let last = at;
-      while ((merged = this.#join(last)) !== undefined) last = merged;
-      this.#note(last);
+    for (const bond of ["values", "launch"] as const) {
+      const partners = new Partners(this.#schedule, bond);
+      for (let at = 0; at < this.#schedule.steps.length; at++) {
+        let merged: number | undefined = at;
+        let last = at;
+        while ((merged = this.#join(last, partners)) !== undefined) last = merged;
+        partners.note(last);
+      }
     }
     return this.#schedule.finish();
   }
 
   /** Merges the kernel at a position with an earlier one; gives where the merged one is. */
-  #join(at: number): number | undefined {
-    const later = this.#draft(at);
+  #join(at: number, partners: Partners): number | undefined {
+    const later = this.#schedule.draft(at);
     if (later === undefined) return undefined;
-    for (const a of this.#partners(later, at)) {
-      const earlier = this.#draft(a)!;
+    for (const a of partners.before(at)) {
+      const earlier = this.#schedule.draft(a)!;
       const fit = earlier.fit(later);
       if (fit === undefined) continue;
       const pair = { a, b: at, earlier, later, fit };
-      if (!this.#isWorthwhile(pair) || this.#buffers(pair) > this.#maxBuffers) continue;
+      if (this.#buffers(pair) > this.#maxBuffers) continue;
       const effect = this.#hoist(pair) ?? this.#sink(pair);
       if (effect === undefined) continue;
       this.#apply(pair, effect);
       return effect.at;
     }
     return undefined;
-  }
-
-  #draft(at: number): Draft | undefined {
-    const step = this.#schedule.steps[at];
-    return step?.kind === "kernel" ? step.draft : undefined;
-  }
-
-  /** Earlier kernels that may be worth merging with, latest first. */
-  #partners(draft: Draft, at: number): number[] {
-    const found = new Set<number>();
-    for (const input of draft.inputs) {
-      found.add(this.#schedule.writer(input));
-      for (const reader of this.#recent.get(input) ?? []) found.add(reader);
-    }
-    found.add(this.#small.get(draft.outer.join()) ?? -1);
-    return [...found].filter((other) => other >= 0 && other < at && this.#draft(other) !== undefined)
-      .sort((a, b) => b - a);
-  }
-
-  #note(at: number): void {
-    const draft = this.#draft(at);
-    if (draft === undefined) return;
-    for (const input of draft.inputs) {
-      const recent = this.#recent.get(input);
-      if (recent === undefined) this.#recent.set(input, [at]);
-      else if (recent.at(-1) !== at && recent.push(at) > RECENT) recent.shift();
-    }
-    if (sizeOf(draft.outer) <= SMALL) this.#small.set(draft.outer.join(), at);
-  }
-
-  #isWorthwhile({ earlier, later, fit }: Pair): boolean {
-    if (sizeOf(fit === "epilogue" ? earlier.outer : earlier.space) <= SMALL) return true;
-    const written = earlier.outputs;
-    if (later.inputs.some((input) => written.includes(input))) return true;
-    const size = sizeOf(later.space);
-    const { values } = this.#schedule.lowered;
-    return later.inputs.some((input) =>
-      sizeOf(values[input].shape) * 4 >= size && earlier.inputs.includes(input)
-    );
   }
 
   /** The buffers that the merged kernel touches. */
@@ -214,4 +179,50 @@ function overwrites({ earlier, later, fit }: Pair, input: ValueId, output: Value
   return parts.every(({ draft, nodes, main }) =>
     nodes.every((node) => main === inMain ? isOwn(draft, node) : ignores(draft, node))
   );
+}
+
+/** Finds, for a kernel, earlier ones that it may be worth merging with. */
+class Partners {
+  readonly #schedule: Schedule;
+  readonly #bond: Bond;
+  /** The last kernels that read each value, and the last small ones over each space. */
+  readonly #recent = new Map<ValueId | string, number[]>();
+
+  constructor(schedule: Schedule, bond: Bond) {
+    this.#schedule = schedule;
+    this.#bond = bond;
+  }
+
+  /** Notes a kernel as a partner for later ones. */
+  note(at: number): void {
+    const draft = this.#schedule.draft(at);
+    if (draft === undefined) return;
+    for (const key of this.#keys(draft)) {
+      const recent = this.#recent.get(key);
+      if (recent === undefined) this.#recent.set(key, [at]);
+      else if (recent.at(-1) !== at && recent.push(at) > RECENT) recent.shift();
+    }
+  }
+
+  /** Partners of a kernel, latest first. */
+  before(at: number): number[] {
+    const draft = this.#schedule.draft(at)!;
+    const found = new Set<number>();
+    if (this.#bond === "values") {
+      for (const input of draft.inputs) {
+        found.add(this.#schedule.writer(input));
+      }
+    }
+    for (const key of this.#keys(draft)) for (const other of this.#recent.get(key) ?? []) found.add(other);
+    return [...found].filter((other) => other >= 0 && other < at && this.#schedule.draft(other) !== undefined)
+      .sort((a, b) => b - a);
+  }
+
+  /** What partners of a kernel have in common with it: a value of about the size of its space, or a small space. */
+  #keys(draft: Draft): (ValueId | string)[] {
+    if (this.#bond === "launch") return sizeOf(draft.outer) <= SMALL ? [draft.outer.join()] : [];
+    const { values } = this.#schedule.lowered;
+    const size = sizeOf(draft.space);
+    return draft.inputs.filter((input) => sizeOf(values[input].shape) * 4 >= size);
+  }
 }

@@ -1,5 +1,6 @@
 import { bytesOf } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
+import type { Draft } from "./draft.ts";
 import { type Lowered, type LoweredStep, readsOf, writesOf } from "./lower.ts";
 
 /** Memory held more or less (negative) after each of steps `from … to − 1`. */
@@ -34,12 +35,13 @@ export class Schedule {
   /** Bytes held after each position, and while it runs. */
   readonly #after: Float64Array;
   readonly #during: Float64Array;
-  #peak = 0;
+  readonly #limit: number;
 
-  /** Starts from the steps as they were lowered. */
-  constructor(lowered: Lowered) {
+  /** Starts from the steps as they were lowered; changes may hold at most `limit` bytes at once. */
+  constructor(lowered: Lowered, limit: number = Infinity) {
     const { program, values, views, outputs, literals } = lowered;
     this.lowered = lowered;
+    this.#limit = limit;
     this.steps = [...lowered.steps];
     this.#writers = new Int32Array(values.length).fill(-1);
     this.#readers = Array.from(values, () => []);
@@ -67,6 +69,17 @@ export class Schedule {
     this.#after = new Float64Array(this.steps.length + 1);
     this.#during = new Float64Array(this.steps.length);
     this.#measure();
+  }
+
+  /** The most bytes held at once, were there no gaps between values. */
+  get peak(): number {
+    return this.#during.reduce((most, bytes) => Math.max(most, bytes), 0);
+  }
+
+  /** The kernel at a position, if there is one. */
+  draft(at: number): Draft | undefined {
+    const step = this.steps[at];
+    return step?.kind === "kernel" ? step.draft : undefined;
   }
 
   /** The position that writes a value; −1 for what is there from the start. */
@@ -104,9 +117,9 @@ export class Schedule {
     return result !== undefined && this.predecessor(result) === input ? result : undefined;
   }
 
-  /** Whether the changes keep every step of a stretch within the peak; `more` is what position `at` makes besides. */
+  /** Whether the changes keep every step of a stretch within the limit; `more` is what position `at` makes besides. */
   allows(changes: readonly Change[], at: number, more: number): boolean {
-    if (this.#during[at] + more > this.#peak) return false;
+    if (this.#during[at] + more > this.#limit) return false;
     const rising = changes.filter(({ bytes }) => bytes > 0);
     if (rising.length === 0) return true;
     const from = Math.min(...rising.map((change) => change.from));
@@ -117,7 +130,7 @@ export class Schedule {
       for (const change of changes) if (change.from <= t && t < change.to) bytes += change.bytes;
       if (
         bytes > 0 &&
-        (this.#after[t] + bytes > this.#peak || (t + 1 < to && this.#during[t + 1] + bytes > this.#peak))
+        (this.#after[t] + bytes > this.#limit || (t + 1 < to && this.#during[t + 1] + bytes > this.#limit))
       ) {
         return false;
       }
@@ -176,7 +189,6 @@ export class Schedule {
       this.#during[at] = held + made - inPlace;
       held += change[at];
       this.#after[at] = held;
-      this.#peak = Math.max(this.#peak, this.#during[at]);
     });
   }
 }

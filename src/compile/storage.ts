@@ -5,7 +5,9 @@ import { fusableOps } from "./fusable.ts";
 
 /** Expressions of more nodes are cut, so that kernels stay small whatever is traced. */
 const MAX_NODES = 256;
-/** A scalar of at most this many operations is computed wherever it is used, rather than by a kernel of its own. */
+/** What is spread over a larger space is computed for each element of that up to so many operations. */
+const SPREAD_NODES = 1;
+/** The same for scalars, which compilers move out of loops. */
 const SCALAR_NODES = 4;
 /** How many of a value's readers are told apart. */
 const MAX_ROOTS = 4;
@@ -207,7 +209,7 @@ function requiredMemory(program: Program): Uint8Array {
       : op === "randomBits" || (op !== "reduce" && !fusableOps.has(op));
     if (readsMemory) { for (const input of inputs) required[input] = 1; }
     if (op === "broadcast") {
-      const spread = sizeOf(values[inputs[0]].shape) > 1 ? 0 : SCALAR_NODES;
+      const spread = sizeOf(values[inputs[0]].shape) > 1 ? SPREAD_NODES : SCALAR_NODES;
       if (work[inputs[0]] > spread) required[inputs[0]] = 1;
     }
   }
