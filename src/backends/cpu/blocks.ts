@@ -1,4 +1,4 @@
-import { type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
+import { type I32, i32, type Int, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
@@ -74,4 +74,29 @@ export function packTransposed(
     f.increment(source, WORD);
     f.increment(target, panelRow);
   });
+}
+
+/**
+ * Runs `body` for every four channels from `from` to `to` (multiples of four, save for the last channel), and for what
+ * is left of `channels` at the end. `offset` is the bytes before the first of them.
+ */
+export function channelVectors(
+  f: FunctionBuilder,
+  channels: number,
+  from: Int,
+  to: Int,
+  body: (offset: Local<"i32">, lanes: number) => void,
+): void {
+  const rest = channels % LANES;
+  const channel = f.int(from);
+  const end = f.int(to);
+  const whole = f.int(i32.min(end, channels - rest));
+  const offset = f.int(0);
+  const run = (lanes: number) => {
+    f.set(offset, i32.mul(channel, WORD));
+    body(offset, lanes);
+    f.increment(channel, LANES);
+  };
+  f.while(i32.ltS(channel, whole), () => run(LANES));
+  if (rest > 0) f.if(i32.ltS(channel, end), () => run(rest));
 }

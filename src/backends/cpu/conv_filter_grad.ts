@@ -1,7 +1,7 @@
 import { f32x4, i32, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { transposeSquare } from "./blocks.ts";
-import { type Correlation, sourceRange } from "./conv_geometry.ts";
+import { type Correlation, correlationText, sourceRange } from "./conv_geometry.ts";
 import type { Launch, Lowered, Operand, Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
 import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, WORD } from "./tile.ts";
@@ -83,7 +83,7 @@ function partialGradients(correlation: Correlation, plan: Cut): Routine {
   const divisions = Math.ceil(blocks / taskBlocks);
   const [height, width, channels] = source;
   return {
-    key: `filterGrad ${JSON.stringify(correlation)}`,
+    key: `filterGrad ${correlationText(correlation)}`,
     tasks: chunks * divisions,
     operands: 3,
     scratch: copied ? windowBytes(window) + 64 : 0,

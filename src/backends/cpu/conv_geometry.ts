@@ -110,3 +110,10 @@ export function sourceRange(
   }
   return first > last ? [0, 0] : [first, last];
 }
+
+/** A correlation as text; equal texts mean equal correlations. */
+export function correlationText({ images, groups, source, target, phases }: Correlation): string {
+  const axis = (phase: AxisPhase) => Object.values(phase).join(" ");
+  const steps = phases.map(({ row, column }) => `(${axis(row)}; ${axis(column)})`);
+  return `${images} × ${source.join("×")} → ${target.join("×")}, groups ${groups}, phases ${steps.join(" ")}`;
+}

@@ -1,6 +1,6 @@
-import { i32, type I32 } from "./wasm/expressions.ts";
+import { type I32, i32 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
-import { type Correlation, type Phase, sourceRange } from "./conv_geometry.ts";
+import { type Correlation, correlationText, type Phase, sourceRange } from "./conv_geometry.ts";
 import { panelsBefore } from "./pack_filter.ts";
 import type { Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
@@ -84,7 +84,7 @@ export function correlate(correlation: Correlation): Routine {
   const groupColumns = target[2] / groups;
   const pitch = (copied ? window.columns : width) * channels * WORD;
   return {
-    key: `correlate ${JSON.stringify(correlation)}`,
+    key: `correlate ${correlationText(correlation)}`,
     tasks: images * bands * divisions,
     operands: 3,
     scratch: copied ? windowBytes(window) + 64 : 0,

@@ -7,6 +7,7 @@ import { costOf, NodeWriter } from "./fused_nodes.ts";
 import { fold, identity } from "./fused_ops.ts";
 import { splitReduction } from "./fused_split.ts";
 import { Streams, writeVector } from "./fused_streams.ts";
+import { nestText } from "./fused_text.ts";
 import { VectorMath } from "./math.ts";
 import type { Launch, Lowered, RoutineContext } from "./routine.ts";
 import { LANES } from "./tile.ts";
@@ -60,22 +61,12 @@ function cut(nest: Nest): Cut {
 /** The routine of one nest. */
 export function launchOf(nest: Nest): Launch {
   const plan = cut(nest);
-  const { operands, ...code } = nest;
   return {
-    operands,
+    operands: nest.operands,
     routine: {
-      key: `fused ${
-        JSON.stringify(code, (_, value) =>
-          Object.is(value, -0)
-            ? "-0"
-            : Number.isFinite(value)
-            ? value
-            : typeof value === "number"
-            ? String(value)
-            : value)
-      }`,
+      key: nestText(nest),
       tasks: Math.ceil(plan.rows / plan.taskRows) * plan.pieces,
-      operands: operands.length,
+      operands: nest.operands.length,
       scratch: 0,
       build: (context) => new NestWriter(nest, plan, context).write(),
     },

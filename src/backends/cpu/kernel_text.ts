@@ -1,4 +1,20 @@
 import type { Plan } from "../../compile/plan.ts";
+import { formatAval } from "../../trace/dtype.ts";
+import { lowerStep } from "./lower.ts";
+import type { Operand } from "./routine.ts";
+
+/** What a plan runs, launch by launch: tasks, operands, and what the code was written for. */
 export function kernelText(plan: Plan): string {
-  return plan.name;
+  const operandText = (operand: Operand, index: number): string =>
+    "workspace" in operand
+      ? `#${index} workspace+${operand.workspace}`
+      : `#${index} %${operand.value} ${formatAval(plan.values[operand.value])}`;
+  const launches = plan.steps.flatMap((step) => {
+    const scope = step.kind === "op" ? step.instruction.scope : step.scope;
+    return lowerStep(step, plan.values).launches.map(({ routine, operands }) =>
+      `${scope === "" ? "" : `${scope}: `}${routine.key}\n` +
+      `  tasks ${routine.tasks}, scratch ${routine.scratch} bytes; ${operands.map(operandText).join(", ")}`
+    );
+  });
+  return launches.join("\n\n");
 }

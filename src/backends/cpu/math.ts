@@ -1,10 +1,15 @@
 import { f32x4, i32x4, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 
-// Elementary functions of four lanes. Polynomials are minimax fits on the reduced range, evaluated with fused
-// multiply-adds (W. J. Cody and W. Waite, "Software Manual for the Elementary Functions", 1980, for the reductions).
+// Elementary functions of four lanes. Arguments are reduced as in W. J. Cody and W. Waite, "Software Manual for the
+// Elementary Functions" (1980); polynomials are minimax fits of the relative error on the reduced range (Lawson's
+// iteration), with coefficients rounded to f32.
 
 type Lanes = Local<"v128">;
+
+/** ln 2 in two parts, the first with so few bits that a whole number up to 2¹⁵ times it is exact. */
+const LN2_HIGH = 355 / 512;
+const LN2_LOW = Math.LN2 - LN2_HIGH;
 
 /** Writes straight-line vector code: every intermediate result becomes a local variable. */
 export class VectorMath {
@@ -41,19 +46,19 @@ export class VectorMath {
   }
 
   exp(x: Lanes): V128 {
-    // x = n·ln 2 + r, |r| ≤ ln 2 / 2; ln 2 in two parts, the first with few enough bits that n times it is exact.
+    // x = n·ln 2 + r, |r| ≤ ln 2 / 2.
     const clamped = this.keep(f32x4.pmax(f32x4.pmin(x, this.float(89)), this.float(-104)));
     const n = this.keep(f32x4.nearest(f32x4.mul(clamped, this.float(Math.LOG2E))));
     const r = this.keep(
-      f32x4.nmadd(n, this.float(-2.12194440e-4), f32x4.nmadd(n, this.float(0.693359375), clamped)),
+      f32x4.nmadd(n, this.float(LN2_LOW), f32x4.nmadd(n, this.float(LN2_HIGH), clamped)),
     );
     const p = this.polynomial(r, [
       0.5,
-      0.1666666546,
-      0.04166579456,
-      0.008333452046,
-      0.001398200286,
-      0.0001987569165,
+      0.16666665673,
+      0.041666295379,
+      0.0083334967494,
+      0.0013944659149,
+      0.00019790341321,
     ]);
     const mantissa = this.keep(f32x4.add(f32x4.madd(p, f32x4.mul(r, r), r), this.float(1)));
     // Two factors, since 2¹²⁸ overflows on its own; results below 2⁻¹²⁶ round through the second.
@@ -76,19 +81,19 @@ export class VectorMath {
     const t = this.keep(f32x4.sub(f32x4.add(mantissa, v128.and(low, mantissa)), this.float(1)));
     const square = this.keep(f32x4.mul(t, t));
     const p = this.polynomial(t, [
-      3.3333331174e-1,
-      -2.4999993993e-1,
-      2.0000714765e-1,
-      -1.6668057665e-1,
-      1.4249322787e-1,
-      -1.2420140846e-1,
-      1.1676998740e-1,
-      -1.1514610310e-1,
-      7.0376836292e-2,
+      0.33333313465,
+      -0.25000008941,
+      0.20002119243,
+      -0.16667996347,
+      0.14219552279,
+      -0.12405589223,
+      0.11888162792,
+      -0.11675651371,
+      0.067466385663,
     ]);
-    const tail = f32x4.madd(e, this.float(-2.12194440e-4), f32x4.mul(f32x4.mul(square, t), p));
+    const tail = f32x4.madd(e, this.float(LN2_LOW), f32x4.mul(f32x4.mul(square, t), p));
     const sum = f32x4.add(t, f32x4.nmadd(square, this.float(0.5), tail));
-    const value = f32x4.madd(e, this.float(0.693359375), sum);
+    const value = f32x4.madd(e, this.float(LN2_HIGH), sum);
     const infinite = f32x4.eq(x, this.float(Infinity));
     const finite = this.select(
       f32x4.eq(x, this.float(0)),
@@ -100,10 +105,11 @@ export class VectorMath {
 
   /** Sine, or cosine as the sine a quarter turn on. */
   #wave(x: Lanes, quarter: 0 | 1): V128 {
-    // x = q·π/2 + r, |r| ≤ π/4; π/2 in three parts, so that r is good to the last bit for |x| up to some thousands.
+    // x = q·π/2 + r, |r| ≤ π/4; π/2 in three parts of 8, 11 and 24 bits, so that q times the first two is exact
+    // for |q| < 2¹³.
     const q = this.keep(f32x4.nearest(f32x4.mul(x, this.float(2 / Math.PI))));
     let r: V128 = x;
-    for (const part of [1.57079601287841796875, 3.139164786504813e-7, 5.390302529957765e-15]) {
+    for (const part of [1.5703125, 0.0004837512969970703, 7.549790126404332e-8]) {
       r = f32x4.nmadd(q, this.float(part), r);
     }
     const reduced = this.keep(r);
@@ -111,13 +117,13 @@ export class VectorMath {
     const turns = this.keep(i32x4.add(i32x4.truncS(q), this.integer(quarter)));
     const sine = f32x4.madd(
       f32x4.mul(square, reduced),
-      this.polynomial(square, [-1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4]),
+      this.polynomial(square, [-0.16666655242, 0.008332176134, -0.00019516977773]),
       reduced,
     );
     const cosine = f32x4.add(
       f32x4.madd(
         f32x4.mul(square, square),
-        this.polynomial(square, [4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5]),
+        this.polynomial(square, [0.041666645557, -0.0013887364184, 0.000024438089895]),
         f32x4.mul(square, this.float(-0.5)),
       ),
       this.float(1),
@@ -142,11 +148,11 @@ export class VectorMath {
     const near = f32x4.madd(
       f32x4.mul(square, x),
       this.polynomial(square, [
-        -3.33332819422e-1,
-        1.33314422036e-1,
-        -5.37397155531e-2,
-        2.06390887954e-2,
-        -5.70498872745e-3,
+        -0.33333283663,
+        0.13331490755,
+        -0.053743496537,
+        0.020650586113,
+        -0.0057170446962,
       ]),
       x,
     );

@@ -73,7 +73,7 @@ export class LinearMemory {
     const last = this.#free.at(-1);
     const tail = last !== undefined && last.start + last.bytes === this.#end ? last.bytes : 0;
     this.#grow(size - tail, bytes, what);
-    this.release(this.#end, size - tail, size - tail);
+    this.#release(this.#end, size - tail, size - tail);
     this.#end += size - tail;
     return this.allocate(bytes, what);
   }
@@ -95,11 +95,11 @@ export class LinearMemory {
 
   /** Takes a block of `allocate(bytes)` back. */
   free(address: number, bytes: number): void {
-    this.release(address, Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT), 0);
+    this.#release(address, Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT), 0);
   }
 
   /** Adds a block to the free list; `fresh` of its bytes were never in use. */
-  private release(start: number, bytes: number, fresh: number): void {
+  #release(start: number, bytes: number, fresh: number): void {
     this.#used -= bytes - fresh;
     let at = this.#free.findIndex((block) => block.start > start);
     if (at < 0) at = this.#free.length;

@@ -1,6 +1,6 @@
 import { i32 } from "./wasm/expressions.ts";
 import { copyWords, packTransposed } from "./blocks.ts";
-import type { Correlation } from "./conv_geometry.ts";
+import { type Correlation, correlationText } from "./conv_geometry.ts";
 import type { Launch, Operand } from "./routine.ts";
 import { TILE_COLUMNS, WORD } from "./tile.ts";
 
@@ -71,7 +71,7 @@ export function packInputGrad(
   return {
     operands: [filter, packed],
     routine: {
-      key: `packInputGrad ${filterRows},${filterColumns},${JSON.stringify(correlation)}`,
+      key: `packInputGrad ${filterRows},${filterColumns},${correlationText(correlation)}`,
       tasks: groups * blocks,
       operands: 2,
       scratch: 0,

@@ -1,9 +1,10 @@
 import type { PoolAttrs } from "../../trace/ops.ts";
 import type { Shape } from "../../trace/dtype.ts";
-import { f32x4, type I32, i32, i32x4, v128 } from "./wasm/expressions.ts";
+import { f32x4, type I32, i32, i32x4, type Int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { channelVectors } from "./blocks.ts";
 import type { Launch, Operand, RoutineContext } from "./routine.ts";
-import { LANES, storeColumns, WORD } from "./tile.ts";
+import { storeColumns, WORD } from "./tile.ts";
 
 /** Channels of a task where windows of one image may overlap. */
 const TASK_CHANNELS = 16;
@@ -74,22 +75,8 @@ class PoolWriter {
   }
 
   /** Runs `body` for every four channels from `from` to `to`, and for what is left of them at the end. */
-  channelVectors(
-    from: I32 | number,
-    to: I32 | number,
-    body: (offset: Local<"i32">, lanes: number) => void,
-  ): void {
-    const c = this.f.int(from);
-    const rest = this.channels % LANES;
-    const whole = this.f.int(i32.min(to, this.channels - rest));
-    const offset = this.f.int(0);
-    const run = (lanes: number) => {
-      this.f.set(offset, i32.mul(c, WORD));
-      body(offset, lanes);
-      this.f.increment(c, LANES);
-    };
-    this.f.while(i32.ltS(c, whole), () => run(LANES));
-    if (rest > 0) this.f.if(i32.ltS(c, to), () => run(rest));
+  channelVectors(from: Int, to: Int, body: (offset: Local<"i32">, lanes: number) => void): void {
+    channelVectors(this.f, this.channels, from, to, body);
   }
 }
 
@@ -105,7 +92,7 @@ function launch(
   return {
     operands,
     routine: {
-      key: `${name} ${JSON.stringify([shapes.image, shapes.y, window, strides, padding])}`,
+      key: `${name} ${shapes.image} → ${shapes.y}, window ${window}, strides ${strides}, padding ${padding}`,
       tasks,
       operands: operands.length,
       scratch: 0,

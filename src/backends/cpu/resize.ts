@@ -1,8 +1,9 @@
 import type { Shape } from "../../trace/dtype.ts";
 import { f32x4, f64, type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { channelVectors } from "./blocks.ts";
 import type { Launch, Operand } from "./routine.ts";
-import { LANES, storeColumns, WORD } from "./tile.ts";
+import { storeColumns, WORD } from "./tile.ts";
 
 /** Channels of a task of the gradient, where result pixels share image pixels. */
 const TASK_CHANNELS = 16;
@@ -57,27 +58,6 @@ function corners(
     corner(row.high, column.low, row.highWeight, column.lowWeight),
     corner(row.high, column.high, row.highWeight, column.highWeight),
   ];
-}
-
-/** Runs `body` for every four channels from `from` to `to`, and for what is left of `channels` at the end. */
-function channelVectors(
-  f: FunctionBuilder,
-  channels: number,
-  from: I32 | number,
-  to: I32 | number,
-  body: (offset: Local<"i32">, lanes: number) => void,
-): void {
-  const c = f.int(from);
-  const rest = channels % LANES;
-  const whole = f.int(i32.min(to, channels - rest));
-  const offset = f.int(0);
-  const run = (lanes: number) => {
-    f.set(offset, i32.mul(c, WORD));
-    body(offset, lanes);
-    f.increment(c, LANES);
-  };
-  f.while(i32.ltS(c, whole), () => run(LANES));
-  if (rest > 0) f.if(i32.ltS(c, to), () => run(rest));
 }
 
 /** `resize(image)` to the shape `y`. */

@@ -174,6 +174,7 @@ export class ThreadPool {
    * would not pay.
    */
   run(module: LoadedModule, steps: number, stepCount: number, firstTasks: number, alone: boolean): void {
+    this.#checkFailure();
     this.#control[words.steps] = steps;
     this.#control[words.stepCount] = stepCount;
     this.#control[words.done] = 0;

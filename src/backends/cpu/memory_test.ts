@@ -1,0 +1,67 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { LocalgradError } from "../../errors.ts";
+import { Random } from "../../../tests/ops/random.ts";
+import { ALIGNMENT, LinearMemory, RESERVED } from "./memory.ts";
+
+Deno.test("LinearMemory hands out aligned blocks that never overlap, and takes all of them back", () => {
+  const memory = new LinearMemory();
+  const random = new Random(7);
+  const blocks: { address: number; bytes: number; mark: number }[] = [];
+  const check = ({ address, bytes, mark }: typeof blocks[number]) => {
+    const held = memory.bytes.subarray(address, address + bytes);
+    assert(held.every((byte) => byte === mark), "another block wrote here");
+  };
+  for (let i = 0; i < 2000; i++) {
+    if (blocks.length > 0 && random.chance(0.45)) {
+      const [block] = blocks.splice(random.int(0, blocks.length - 1), 1);
+      check(block);
+      memory.free(block.address, block.bytes);
+    } else {
+      const bytes = random.int(1, random.chance(0.1) ? 40_000 : 300);
+      const address = memory.allocate(bytes, "a test");
+      assertEquals(address % ALIGNMENT, 0);
+      assert(address >= RESERVED && address + bytes <= memory.memory.buffer.byteLength);
+      const mark = random.int(1, 255);
+      memory.bytes.fill(mark, address, address + bytes);
+      blocks.push({ address, bytes, mark });
+    }
+  }
+  const inUse = blocks.reduce((sum, { bytes }) => sum + Math.ceil(bytes / ALIGNMENT) * ALIGNMENT, 0);
+  assertEquals(memory.used, inUse);
+  for (const block of random.shuffle(blocks)) {
+    check(block);
+    memory.free(block.address, block.bytes);
+  }
+  assertEquals(memory.used, 0);
+});
+
+Deno.test("LinearMemory reuses what was freed: neighbours become one block again", () => {
+  const memory = new LinearMemory();
+  const blocks = Array.from({ length: 64 }, () => memory.allocate(1 << 16, "a test"));
+  const size = memory.memory.buffer.byteLength;
+  for (const i of [...blocks.keys()].sort((a, b) => (a * 37) % 64 - (b * 37) % 64)) {
+    memory.free(blocks[i], 1 << 16);
+  }
+  const all = memory.allocate(64 << 16, "a test");
+  assertEquals(all, blocks[0]);
+  assertEquals(memory.memory.buffer.byteLength, size);
+});
+
+Deno.test("LinearMemory grows under views that were taken before", () => {
+  const memory = new LinearMemory();
+  const first = memory.allocate(64, "a test");
+  memory.words[first / 4] = 1234;
+  const large = memory.allocate(32 << 20, "a test");
+  memory.words[large / 4 + 100] = 5678;
+  assertEquals(memory.words[first / 4], 1234);
+  assertEquals(memory.words[large / 4 + 100], 5678);
+});
+
+Deno.test("LinearMemory refuses what does not fit 4 GiB, says how much is held, and goes on", () => {
+  const memory = new LinearMemory();
+  memory.allocate(3 << 20, "a test");
+  const error = assertThrows(() => memory.allocate(5 * 2 ** 30, "the arena of step"), LocalgradError);
+  assert(error.message.includes("the arena of step needs 5120 MiB"), error.message);
+  assert(error.message.includes("holds 3 MiB"), error.message);
+  memory.free(memory.allocate(1 << 20, "a test"), 1 << 20);
+});
