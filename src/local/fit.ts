@@ -1,6 +1,8 @@
 import type { ImageDataset } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
 import { permutation } from "../random.ts";
+import { progress } from "../train/progress.ts";
+import { holdsRun, readRun, runFolder } from "../train/run_folder.ts";
 import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
 import { breathe, type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed } from "./feed.ts";
@@ -11,8 +13,12 @@ import type { Stepper, Trainer } from "./trainer.ts";
 export interface FitOptions {
   /** Passes over the training images, those done before included. */
   epochs: number;
-  /** What watches the run. */
+  /** What watches the run; default: a progress bar on standard error, or lines where that is no terminal. */
   observers?: readonly Observer[];
+  /** A folder to keep the run in: metrics, checkpoints and a report. One that holds a run is refused, see `resume`. */
+  checkpoint?: string;
+  /** Goes on with the run in the folder, bit for bit, where there is one; default false. */
+  resume?: boolean;
   /** Stops the run after the step it is at; the state is saved. */
   signal?: AbortSignal;
 }
@@ -43,11 +49,12 @@ const BREATHE_MS = 20;
  * of which batch norm can make nothing. A run that was restored from a snapshot goes on where that was taken.
  */
 export async function fit(trainer: Trainer, dataset: ImageDataset, options: FitOptions): Promise<FitResult> {
-  const { epochs, observers = [], signal } = options;
+  const { epochs, signal } = options;
   if (!Number.isInteger(epochs) || epochs < 1) {
     throw new LocalgradError(`fit: epochs must be a whole number of at least 1, not ${epochs}`);
   }
   checkDataset(trainer, dataset);
+  const observers = [...(options.observers ?? [progress()]), ...await keeper(trainer, options)];
   const { device, batch } = trainer;
   using training = openFeed(device, dataset, dataset.train);
   using testing = openFeed(device, dataset, dataset.test);
@@ -74,6 +81,34 @@ export async function fit(trainer: Trainer, dataset: ImageDataset, options: FitO
     run.dispose();
     await run.notify((observer) => observer.end?.(reason));
   }
+}
+
+/** What keeps the run in a folder, if one was named; the trainer is restored from it first where the run goes on. */
+async function keeper(trainer: Trainer, { checkpoint, resume = false }: FitOptions): Promise<Observer[]> {
+  if (checkpoint === undefined) {
+    if (resume) {
+      throw new LocalgradError("fit: resume goes on with the run in a folder; name it with checkpoint");
+    }
+    return [];
+  }
+  const folder = runFolder(checkpoint);
+  if (!resume || !await holdsRun(checkpoint)) {
+    await folder.refuseUsed();
+    return [folder];
+  }
+  const { snapshot } = await readRun(checkpoint, "last");
+  for (const [name, value] of Object.entries(trainer.configuration)) {
+    const before = JSON.stringify(snapshot.configuration[name]);
+    if (before === JSON.stringify(value)) continue;
+    throw new LocalgradError(
+      `fit: the run in ${checkpoint} has ${name} ${before}, not ${
+        JSON.stringify(value)
+      }; make the trainer as it was, ` +
+        `or choose another folder`,
+    );
+  }
+  trainer.restore(snapshot);
+  return [folder];
 }
 
 /** Where each batch of an epoch begins. */

@@ -32,7 +32,9 @@ export function stepMemory(setup: Setup, batch: number, target: Target): MemoryR
   const scalars: { [name: string]: Aval } = {};
   for (const name of Object.keys(setup.optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
   const avals = { x: image, labels: { shape: [batch], dtype: "i32" } as Aval, images: image };
-  return step.plan(target, setup.initial as never, {}, avals, scalars).memory;
+  // A plan that is too large for the device is still worth knowing; running it is what is refused.
+  const unlimited = { ...target, maxTotalBytes: Infinity };
+  return step.plan(unlimited, setup.initial as never, {}, avals, scalars).memory;
 }
 
 /** Plans a training step beside the end-to-end one of the same network, optimizer and batch. */

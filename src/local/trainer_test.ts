@@ -95,7 +95,7 @@ Deno.test("fit() stopped in mid-epoch, restored and resumed equals the uninterru
   const data = tinyDataset(40, 10); // 3 steps an epoch, the last of 8 images
   const options = { device, seed: 5 };
   using whole = await make(options);
-  await whole.fit(data, { epochs: 2 });
+  await whole.fit(data, { epochs: 2, observers: [] });
   for (const stop of [2, 4, 6]) {
     const { observer, events, saved } = recorder();
     using before = await make(options);
@@ -107,7 +107,7 @@ Deno.test("fit() stopped in mid-epoch, restored and resumed equals the uninterru
     assertEquals([stopped, events.at(-1), saved().step], [true, "stopped", stop - 1]);
     using after = await make(options);
     after.restore(saved());
-    await after.fit(data, { epochs: 2 });
+    await after.fit(data, { epochs: 2, observers: [] });
     assertEquals(after.stepsDone, whole.stepsDone);
     assertEquals(after.bestError, whole.bestError);
     assertEquals(bits(await after.snapshot()), bits(await whole.snapshot()));
@@ -120,7 +120,7 @@ Deno.test("a seed decides everything: the same gives the same bits, another does
   const snapshots: Snapshot[] = [];
   for (const seed of [1, 1, 2]) {
     using t = await make({ device, seed });
-    await t.fit(data, { epochs: 1 });
+    await t.fit(data, { epochs: 1, observers: [] });
     snapshots.push(await t.snapshot());
   }
   assertEquals(bits(snapshots[0]), bits(snapshots[1]));
@@ -208,6 +208,46 @@ Deno.test("fit() and trainer() refuse what does not fit", async () => {
   await assertRejects(() => make({ device, batch: 2.5 }), LocalgradError, "batch");
   await assertRejects(() => make({ device, modules: 4 }), LocalgradError, "at most 3");
   await assertRejects(() => make({ device, seed: -1 }), LocalgradError, "seed");
+});
+
+Deno.test("fit() keeps a run in a folder and goes on with it", async () => {
+  await using device = await open("cpu");
+  const data = tinyDataset(40, 10);
+  const folder = await Deno.makeTempDir();
+  const checkpoint = `${folder}/run`;
+  const quiet = { checkpoint, observers: [] };
+  using whole = await make({ device });
+  await whole.fit(data, { epochs: 3, observers: [] });
+  using first = await make({ device });
+  await first.fit(data, { epochs: 3, ...quiet, resume: true, signal: stopBefore(5) });
+  using fresh = await make({ device });
+  await assertRejects(() => fresh.fit(data, { epochs: 3, ...quiet }), LocalgradError, "holds a run");
+  using other = await make({ device, batch: 8 });
+  await assertRejects(
+    () => other.fit(data, { epochs: 3, ...quiet, resume: true }),
+    LocalgradError,
+    "batch 16, not 8",
+  );
+  await assertRejects(() => other.fit(data, { epochs: 3, resume: true }), LocalgradError, "checkpoint");
+  using second = await make({ device });
+  const { bestError } = await second.fit(data, { epochs: 3, ...quiet, resume: true });
+  assertEquals(bestError, whole.bestError);
+  assertEquals(bits(await second.snapshot()), bits(await whole.snapshot()));
+  const lines = (await Deno.readTextFile(`${checkpoint}/metrics.jsonl`)).trim().split("\n").map((l) =>
+    JSON.parse(l)
+  );
+  assertEquals(lines.filter(({ kind }) => kind === "step").map(({ step }) => step), [
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+  ]);
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("openFeed() reads across shards that are as large as one value may be", async () => {

@@ -12,6 +12,16 @@ function checkpointPath(folder: string, kind: CheckpointKind): string {
   return `${folder}/${kind}.safetensors`;
 }
 
+/** Whether a folder holds a run that can go on. */
+export async function holdsRun(folder: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(checkpointPath(folder, "last"))).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  }
+}
+
 /** Reads a checkpoint of the run in a folder. */
 export function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
   return readCheckpoint(checkpointPath(folder, kind));
