@@ -1,6 +1,6 @@
-import type { Tensor } from "../trace/tensor.ts";
+import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
-import { expectBetween, type Optimizer, zerosLike } from "./optimizer.ts";
+import { expectBetween, type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
 
 /** Options of {@link adamw}. */
 export interface AdamWOptions {
@@ -31,21 +31,20 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
       stepSize: learningRate / (1 - beta1 ** (step + 1)),
       root: Math.sqrt(1 - beta2 ** (step + 1)),
     }),
-    update(params, gradients, slots, { keep, stepSize, root }) {
+    update<P>(params: P, gradients: P, slots: Slots<Tensor>, { keep, stepSize, root }: Scalars<Operand>) {
+      const [p, g] = [params, gradients] as Tree<Tensor>[];
       const average = (slot: Tree<Tensor>, beta: number, f: (g: Tensor) => Tensor) =>
-        treeMap((m: Tensor, g: Tensor) => m.mul(beta).add(f(g).mul(1 - beta)), slot, gradients) as Tree<
-          Tensor
-        >;
+        treeMap((m: Tensor, g: Tensor) => m.mul(beta).add(f(g).mul(1 - beta)), slot, g);
       const mean = average(slots.mean, beta1, (g) => g);
       const square = average(slots.square, beta2, (g) => g.mul(g));
       const moved = treeMap(
         (p: Tensor, m: Tensor, v: Tensor) =>
           p.mul(keep).sub(m.mul(stepSize).div(v.sqrt().div(root).add(epsilon))),
-        params,
+        p,
         mean,
         square,
       );
-      return { params: moved as Tree<Tensor>, slots: { mean, square } };
+      return { params: moved as P, slots: { mean, square } };
     },
   };
 }

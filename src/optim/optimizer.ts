@@ -11,7 +11,7 @@ export type Slots<T> = { readonly [slot: string]: Tree<T> };
 /** The numbers a step depends on, such as the learning rate: f32 scalars of the traced step, so that it is not traced again. */
 export type Scalars<T> = { readonly [name: string]: T };
 
-/** A rule that moves parameters along their gradients: pure functions over trees, any of which may be a part of a network's. */
+/** A rule that moves parameters along their gradients: pure functions over trees, which may be parts of a network's. */
 export interface Optimizer {
   /** What to call it, such as `sgd`. */
   readonly name: string;
@@ -22,12 +22,12 @@ export interface Optimizer {
   /** What {@link update} needs to know of step `step` (from 0), computed on the host in double precision. */
   scalars(step: number, learningRate: number): Scalars<number>;
   /** The parameters and slots after a step, within a traced function. */
-  update(
-    params: Tree<Tensor>,
-    gradients: Tree<Tensor>,
+  update<P>(
+    params: P,
+    gradients: P,
     slots: Slots<Tensor>,
     scalars: Scalars<Operand>,
-  ): { params: Tree<Tensor>; slots: Slots<Tensor> };
+  ): { params: P; slots: Slots<Tensor> };
 }
 
 /**

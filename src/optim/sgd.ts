@@ -35,23 +35,20 @@ export function sgd(options: SgdOptions = {}): Optimizer {
       learningRate,
       ...(dampening === 0 ? {} : { entering: step === 0 ? 1 : 1 - dampening }),
     }),
-    update(
-      params: Tree<Tensor>,
-      gradients: Tree<Tensor>,
-      slots: Slots<Tensor>,
-      { learningRate, entering }: Scalars<Operand>,
-    ) {
+    update<P>(params: P, gradients: P, slots: Slots<Tensor>, scalars: Scalars<Operand>) {
+      const { learningRate, entering = 1 } = scalars;
+      const [p, g] = [params, gradients] as Tree<Tensor>[];
       const decayed = weightDecay === 0
-        ? gradients
-        : treeMap((g: Tensor, p: Tensor) => g.add(p.mul(weightDecay)), gradients, params);
+        ? g
+        : treeMap((g: Tensor, p: Tensor) => g.add(p.mul(weightDecay)), g, p);
       const move = (directions: Tree<Tensor>) =>
-        treeMap((p: Tensor, d: Tensor) => p.sub(d.mul(learningRate)), params, directions) as Tree<Tensor>;
+        treeMap((p: Tensor, d: Tensor) => p.sub(d.mul(learningRate)), p, directions) as P;
       if (momentum === 0) return { params: move(decayed), slots };
       const velocity = treeMap(
-        (v: Tensor, g: Tensor) => v.mul(momentum).add(entering === undefined ? g : g.mul(entering)),
+        (v: Tensor, g: Tensor) => v.mul(momentum).add(dampening === 0 ? g : g.mul(entering)),
         slots.momentum,
         decayed,
-      ) as Tree<Tensor>;
+      );
       const directions = nesterov
         ? treeMap((g: Tensor, v: Tensor) => g.add(v.mul(momentum)), decayed, velocity)
         : velocity;

@@ -11,14 +11,19 @@ import { Trace, withTrace } from "./trace.ts";
 import { type Tree, treeFlatten, treeUnflatten } from "./tree.ts";
 
 /** What a traced function is called with: a device array, or host data that is uploaded for the call. A number becomes an f32 scalar. */
-export type Argument<T> = T extends Tensor ? DeviceArray | HostArray | HostData | number
+export type Argument<T> = [Tree<Tensor>] extends [T] ? Tree<DeviceArray | HostArray | HostData | number>
+  : T extends Tensor ? DeviceArray | HostArray | HostData | number
   : { [K in keyof T]: Argument<T[K]> };
 
 /** What a traced function gives: device arrays, owned by the caller. */
-export type Result<T> = T extends Tensor ? DeviceArray : { [K in keyof T]: Result<T[K]> };
+export type Result<T> = [Tree<Tensor>] extends [T] ? Tree<DeviceArray>
+  : T extends Tensor ? DeviceArray
+  : { [K in keyof T]: Result<T[K]> };
 
 /** The shapes and dtypes of arguments, for planning without a device. Device arrays and host arrays serve as they are. */
-export type Avals<T> = T extends Tensor ? Aval : { [K in keyof T]: Avals<T[K]> };
+export type Avals<T> = [Tree<Tensor>] extends [T] ? Tree<Aval>
+  : T extends Tensor ? Aval
+  : { [K in keyof T]: Avals<T[K]> };
 
 /** Options of {@link jit}. */
 export interface JitOptions {
