@@ -2,8 +2,9 @@ import { hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { mergeAxes } from "./axes.ts";
 import { fuse } from "./fuse.ts";
-import { lower, type Lowered } from "./lower.ts";
+import { lower } from "./lower.ts";
 import { planMemory } from "./memory.ts";
+import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
 import { refuseLargeTotal, refuseLargeValues } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
@@ -11,9 +12,6 @@ import { Schedule } from "./schedule.ts";
 import { simplify } from "./simplify.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyProgram } from "./verify_program.ts";
-
-/** By how much fusion may exceed the peak on the way. */
-const SLACK = 1 / 256;
 
 /** Options of {@link compile}. */
 export interface CompileOptions {
@@ -30,7 +28,8 @@ export function compile(program: Program, target: Target, options: CompileOption
   if (verify) verifyProgram(program);
   const simple = simplify(program);
   if (verify) verifyProgram(simple);
-  const lowered = fuseWithinPeak(simple, target.maxKernelBuffers);
+  const unfused = new Schedule(lower(simple, target.maxKernelBuffers));
+  const { lowered } = order(fuse(unfused, target.maxKernelBuffers));
   refuseLargeValues(lowered, target);
   const steps = lowered.steps.map((step): Step =>
     step.kind === "op" ? step : { kind: "kernel", kernel: mergeAxes(step.draft.kernel()), scope: step.scope }
@@ -55,16 +54,4 @@ export function compile(program: Program, target: Target, options: CompileOption
   };
   if (verify) verifyPlan(plan, target, simple);
   return plan;
-}
-
-/**
- * Fuses without raising the peak. Merged kernels hold some small results for longer and save others, so a little more
- * is allowed along the way; where that is not made good in the end, nothing more is.
- */
-function fuseWithinPeak(program: Program, maxKernelBuffers: number): Lowered {
-  const lowered = lower(program, maxKernelBuffers);
-  const { peak } = new Schedule(lowered);
-  const fused = fuse(lowered, maxKernelBuffers, peak * (1 + SLACK));
-  if (new Schedule(fused).peak <= peak) return fused;
-  return fuse(lower(program, maxKernelBuffers), maxKernelBuffers, peak);
 }

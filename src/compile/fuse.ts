@@ -3,8 +3,7 @@ import type { ValueId } from "../trace/program.ts";
 import { isIdentity } from "./axes.ts";
 import type { Draft, Fit } from "./draft.ts";
 import type { Node } from "./kernel.ts";
-import type { Lowered } from "./lower.ts";
-import { type Change, Schedule } from "./schedule.ts";
+import type { Change, Schedule } from "./schedule.ts";
 
 /** A kernel over at most this many points costs its launch more than its work. */
 const SMALL = 1 << 14;
@@ -14,11 +13,11 @@ const RECENT = 3;
 /**
  * Merges kernels: those over one space that read each other's results or the same values become one pass over it, and
  * small arithmetic on reductions becomes their epilogue. A later kernel joins an earlier one where that stands, or the
- * earlier waits for the later; neither if memory would exceed `limit`, or if a donated input could no longer be written
- * over. The drafts of `lowered` are used up.
+ * earlier waits for the later; neither if the peak would rise or a donated input could no longer be written over. The
+ * drafts that are scheduled are used up.
  */
-export function fuse(lowered: Lowered, maxKernelBuffers: number, limit: number): Lowered {
-  return new Fusion(new Schedule(lowered, limit), maxKernelBuffers).run();
+export function fuse(schedule: Schedule, maxKernelBuffers: number): Schedule {
+  return new Fusion(schedule, maxKernelBuffers).run();
 }
 
 /** Two kernels that may become one. */
@@ -47,14 +46,16 @@ type Bond = "values" | "launch";
 class Fusion {
   readonly #schedule: Schedule;
   readonly #maxBuffers: number;
+  readonly #limit: number;
 
   constructor(schedule: Schedule, maxBuffers: number) {
     this.#schedule = schedule;
     this.#maxBuffers = maxBuffers;
+    this.#limit = schedule.peak;
   }
 
   /** Goes through the steps once for each bond, the stronger first, so that small kernels do not fill up by chance. */
-  run(): Lowered {
+  run(): Schedule {
     for (const bond of ["values", "launch"] as const) {
       const partners = new Partners(this.#schedule, bond);
       for (let at = 0; at < this.#schedule.steps.length; at++) {
@@ -120,7 +121,7 @@ class Fusion {
       more += bytes;
     }
     more = Math.max(0, more);
-    return schedule.allows(changes, a, more) ? { at: a, changes, more } : undefined;
+    return schedule.allows(changes, a, more, this.#limit) ? { at: a, changes, more } : undefined;
   }
 
   /** What it does to run the earlier kernel where the later is, if that may be. */
@@ -141,7 +142,7 @@ class Fusion {
         changes.push({ from: a, to: b, bytes: schedule.arenaBytes(input) });
       }
     }
-    return schedule.allows(changes, b, 0) ? { at: b, changes, more: 0 } : undefined;
+    return schedule.allows(changes, b, 0, this.#limit) ? { at: b, changes, more: 0 } : undefined;
   }
 
   #apply({ a, b, earlier, later, fit }: Pair, { at, changes, more }: Effect): void {

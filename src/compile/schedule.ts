@@ -10,6 +10,8 @@ export interface Change {
   readonly bytes: number;
 }
 
+const NONE: readonly number[] = [];
+
 /** Larger stretches are not searched for a step that would hold too much. */
 const MAX_STRETCH = 512;
 
@@ -25,7 +27,7 @@ export class Schedule {
   /** The position that writes each value; −1 for what is there from the start. */
   readonly #writers: Int32Array;
   /** The positions that read each value's memory, ascending. */
-  readonly #readers: number[][];
+  readonly #readers: (number[] | undefined)[];
   /** Bytes of arena that each value takes: none for inputs, results and literals. */
   readonly #bytes: Float64Array;
   /** Results to be written over each donated input, and the other way round. */
@@ -35,16 +37,14 @@ export class Schedule {
   /** Bytes held after each position, and while it runs. */
   readonly #after: Float64Array;
   readonly #during: Float64Array;
-  readonly #limit: number;
 
-  /** Starts from the steps as they were lowered; changes may hold at most `limit` bytes at once. */
-  constructor(lowered: Lowered, limit: number = Infinity) {
+  /** Starts from the steps as they were lowered. */
+  constructor(lowered: Lowered) {
     const { program, values, views, outputs, literals } = lowered;
     this.lowered = lowered;
-    this.#limit = limit;
     this.steps = [...lowered.steps];
     this.#writers = new Int32Array(values.length).fill(-1);
-    this.#readers = Array.from(values, () => []);
+    this.#readers = new Array(values.length);
     this.#bytes = new Float64Array(values.length);
     this.steps.forEach((step, at) => {
       for (const value of writesOf(step!)) {
@@ -52,7 +52,8 @@ export class Schedule {
         this.#bytes[value] = bytesOf(values[value]);
       }
       for (const value of readsOf(step!, views)) {
-        if (this.#readers[value].at(-1) !== at) this.#readers[value].push(at);
+        const readers = this.#readers[value] ??= [];
+        if (readers.at(-1) !== at) readers.push(at);
       }
     });
     for (const value of literals.keys()) this.#bytes[value] = 0;
@@ -89,7 +90,7 @@ export class Schedule {
 
   /** The positions that read a value's memory, ascending. */
   readers(value: ValueId): readonly number[] {
-    return this.#readers[value];
+    return this.#readers[value] ?? NONE;
   }
 
   /** Bytes of arena that a value takes. */
@@ -99,14 +100,14 @@ export class Schedule {
 
   /** Whether a value is needed by anything but the step at a position. */
   isReadBeyond(value: ValueId, at: number): boolean {
-    const readers = this.#readers[value];
+    const readers = this.readers(value);
     return this.#results.has(value) || readers.length > 1 || (readers.length === 1 && readers[0] !== at);
   }
 
   /** The donated input that a result is to be written over, while nothing reads that later. */
   predecessor(result: ValueId): ValueId | undefined {
     const input = this.#predecessors.get(result);
-    return input !== undefined && (this.#readers[input].at(-1) ?? -1) <= this.#writers[result]
+    return input !== undefined && (this.readers(input).at(-1) ?? -1) <= this.#writers[result]
       ? input
       : undefined;
   }
@@ -117,9 +118,9 @@ export class Schedule {
     return result !== undefined && this.predecessor(result) === input ? result : undefined;
   }
 
-  /** Whether the changes keep every step of a stretch within the limit; `more` is what position `at` makes besides. */
-  allows(changes: readonly Change[], at: number, more: number): boolean {
-    if (this.#during[at] + more > this.#limit) return false;
+  /** Whether changes keep every step within `limit` bytes; `more` is what position `at` makes besides. */
+  allows(changes: readonly Change[], at: number, more: number, limit: number): boolean {
+    if (this.#during[at] + more > limit) return false;
     const rising = changes.filter(({ bytes }) => bytes > 0);
     if (rising.length === 0) return true;
     const from = Math.min(...rising.map((change) => change.from));
@@ -130,7 +131,7 @@ export class Schedule {
       for (const change of changes) if (change.from <= t && t < change.to) bytes += change.bytes;
       if (
         bytes > 0 &&
-        (this.#after[t] + bytes > this.#limit || (t + 1 < to && this.#during[t + 1] + bytes > this.#limit))
+        (this.#after[t] + bytes > limit || (t + 1 < to && this.#during[t + 1] + bytes > limit))
       ) {
         return false;
       }
@@ -142,7 +143,7 @@ export class Schedule {
   move(from: number, to: number, writes: readonly ValueId[], reads: readonly ValueId[]): void {
     for (const value of writes) this.#writers[value] = to;
     for (const value of reads) {
-      const readers = this.#readers[value];
+      const readers = this.#readers[value]!;
       readers.splice(readers.indexOf(from), 1);
       const place = readers.findIndex((reader) => reader >= to);
       if (place < 0) readers.push(to);
@@ -152,7 +153,7 @@ export class Schedule {
 
   /** Notes that a step no longer reads a value. */
   forget(value: ValueId, reader: number): void {
-    const readers = this.#readers[value];
+    const readers = this.#readers[value]!;
     const place = readers.indexOf(reader);
     if (place >= 0) readers.splice(place, 1);
   }
@@ -169,9 +170,9 @@ export class Schedule {
     }
   }
 
-  /** The steps that are left, in order. */
-  finish(): Lowered {
-    return { ...this.lowered, steps: this.steps.filter((step) => step !== undefined) };
+  /** The steps that are left, scheduled anew. */
+  finish(): Schedule {
+    return new Schedule({ ...this.lowered, steps: this.steps.filter((step) => step !== undefined) });
   }
 
   #measure(): void {
@@ -179,7 +180,7 @@ export class Schedule {
     this.#writers.forEach((writer, value) => {
       if (writer < 0) return;
       change[writer] += this.#bytes[value];
-      change[Math.max(writer, this.#readers[value].at(-1) ?? -1)] -= this.#bytes[value];
+      change[Math.max(writer, this.readers(value).at(-1) ?? -1)] -= this.#bytes[value];
     });
     let held = 0;
     this.steps.forEach((step, at) => {
