@@ -32,10 +32,11 @@ fn run(id: u32) {
 
   for (var r = 0; r < $R; r++) {
     let from_h = phase_h + $PAD_TOP - r * $DILATION_H;
-    if (from_h % $STRIDE_H != 0) { continue; }
+    // Not `%`, which OpenGL leaves undefined for a negative operand.
+    if (from_h / $STRIDE_H * $STRIDE_H != from_h) { continue; }
     for (var s = 0; s < $S; s++) {
       let from_w = phase_w + $PAD_LEFT - s * $DILATION_W;
-      if (from_w % $STRIDE_W != 0) { continue; }
+      if (from_w / $STRIDE_W * $STRIDE_W != from_w) { continue; }
       var at: array<i32, $PIXELS>;
       var inside: array<bool, $PIXELS>;
       $for i PIXELS

@@ -176,7 +176,8 @@ const binaryTable: { readonly [F in BinaryFn]: Binary } = {
   pow: (a, b, _, { width, functions }) => `${functions.use("pow", width)}(${a}, ${b})`,
   max: (a, b) => `max(${a}, ${b})`,
   min: (a, b) => `min(${a}, ${b})`,
-  rem: infix("%"),
+  // WebGPU over OpenGL leaves `%` undefined for a negative integer.
+  rem: (a, b, dtype) => dtype === "i32" ? `${a} - ${a} / ${b} * ${b}` : `${a} % ${b}`,
   and: infix("&"),
   or: infix("|"),
   xor: (a, b, dtype) => dtype === "bool" ? `${a} != ${b}` : `${a} ^ ${b}`,
