@@ -10,7 +10,7 @@ function required(): string[] {
  * registered as ignored, so that the runner lists and counts them, and one more test fails where the device is
  * required.
  */
-export async function skips(name: string, open: () => Promise<Opened>): Promise<boolean> {
+export async function skips(name: string, open: () => Opened | Promise<Opened>): Promise<boolean> {
   const opened = await open();
   if ("backend" in opened) {
     await opened.backend.close();

@@ -1,4 +1,4 @@
 import { openCpu } from "../../src/backends/cpu/device.ts";
 import { opSuite } from "./suite.ts";
 
-await opSuite(() => Promise.resolve(openCpu()), "cpu");
+await opSuite(() => openCpu(), "cpu");

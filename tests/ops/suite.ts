@@ -62,9 +62,17 @@ export const programs: Readonly<Record<string, (random: Random) => Case[]>> = {
 /** The seed of the random cases; `LOCALGRAD_SEED` draws others. */
 const seed = Number(Deno.env.get("LOCALGRAD_SEED") ?? 1);
 
-/** Registers the tests that every backend must pass: each op against the reference, within what f32 explains. */
-export async function opSuite(open: () => Promise<Opened>, name: string): Promise<void> {
-  const ignore = await skips(name, open);
+/**
+ * Registers the tests that every backend must pass: each op against the reference, within what f32 explains. `variant`
+ * tells apart several ways of opening one device.
+ */
+export async function opSuite(
+  open: () => Opened | Promise<Opened>,
+  device: string,
+  variant?: string,
+): Promise<void> {
+  const ignore = await skips(device, open);
+  const name = variant === undefined ? device : `${device}, ${variant}`;
   const test = (what: string, cases: (random: Random) => Case[], planner: Planner) =>
     Deno.test(
       `${name}: ${what} as the reference computes them`,
@@ -92,7 +100,7 @@ const verified: Planner = (program, target) => compile(program, target, { verify
 
 /** Opens a backend for one test, and sees that nothing is left on it. */
 export async function withBackend(
-  open: () => Promise<Opened>,
+  open: () => Opened | Promise<Opened>,
   test: (backend: Backend) => Promise<void>,
 ): Promise<void> {
   const opened = await open();
