@@ -18,6 +18,7 @@ export class WebGpuBackend implements Backend {
   readonly #arena: Arena;
   readonly #pipelines: Pipelines;
   readonly #readback: Readback;
+  #staged = 0;
 
   constructor(gpu: Gpu, limits: Limits = gpu.device.limits) {
     this.#gpu = gpu;
@@ -53,7 +54,14 @@ export class WebGpuBackend implements Backend {
   write(buffer: DeviceBuffer, data: Uint8Array): void {
     this.#readback.flush();
     this.#gpu.check();
-    writeBytes(this.#gpu.device.queue, own(buffer), data);
+    const { queue } = this.#gpu.device;
+    writeBytes(queue, own(buffer), data);
+    // What is written stays staged in host memory until the next submission.
+    this.#staged += data.byteLength;
+    if (this.#staged > MAX_STAGED) {
+      queue.submit([]);
+      this.#staged = 0;
+    }
   }
 
   // Async, so that what goes wrong at once is a rejection too.
@@ -102,6 +110,9 @@ export class WebGpuBackend implements Backend {
     this.#gpu.close();
   }
 }
+
+/** Bytes written before they are submitted. */
+const MAX_STAGED = 2 ** 24;
 
 /** WebGPU with the limits every implementation has, for planning without an adapter. */
 export const webgpuTarget: Target = targetOf(
