@@ -1,6 +1,6 @@
 import type { Kernel } from "../../compile/kernel.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import { i32, i32x4, v128 } from "./wasm/expressions.ts";
+import { i32, i32x4, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Nest, nestOf, type NestStore } from "./fused_nest.ts";
 import { costOf, NodeWriter } from "./fused_nodes.ts";
@@ -138,7 +138,7 @@ class NestWriter {
       if (i === counters.length - 1) return;
       f.increment(counter, 1);
       f.if(i32.eq(counter, extent), () => {
-        f.set(counter, i32.add(0, 0));
+        f.set(counter, int(0));
         this.#streams.move(axis, -extent);
         step(i + 1);
       });

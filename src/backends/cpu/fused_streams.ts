@@ -1,6 +1,6 @@
 import type { View } from "../../compile/kernel.ts";
 import type { DType } from "../../trace/dtype.ts";
-import { f32x4, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
+import { f32x4, type I32, i32, i32x4, int, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import type { Nest } from "./fused_nest.ts";
 import { LANES, WORD } from "./tile.ts";
@@ -43,7 +43,7 @@ export class Streams {
 
   /** The stream of a view's indices. */
   indices(view: View): Stream {
-    return this.#get(`index:${view.offset}:${view.strides}`, view, 1, () => i32.add(0, 0));
+    return this.#get(`index:${view.offset}:${view.strides}`, view, 1, () => int(0));
   }
 
   #get(key: string, view: View, unit: number, base: () => I32): Stream {

@@ -1,5 +1,5 @@
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import { f32, f32x4, type I32, i32, v128 } from "./wasm/expressions.ts";
+import { f32, f32x4, type I32, i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { copyWords } from "./blocks.ts";
 import type { Launch, Operand } from "./routine.ts";
@@ -39,7 +39,7 @@ export function gather(operand: Aval, indices: Aval, from: Operand, at: Operand,
         f.while(i32.ltU(position, end), () => {
           const row = rowOf(f, indices, i32.add(index, i32.mul(position, WORD)), rows);
           const out = f.int(i32.add(target, i32.mul(position, width * WORD)));
-          if (!bytes) copyWords(f, i32.add(source, i32.mul(row, width * WORD)), out, i32.add(width, 0));
+          if (!bytes) copyWords(f, i32.add(source, i32.mul(row, width * WORD)), out, int(width));
           else {
             const p = f.int(i32.add(source, i32.mul(row, width)));
             const last = f.int(i32.add(p, width));

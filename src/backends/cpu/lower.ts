@@ -100,8 +100,18 @@ const lowerings: { readonly [N in Exclude<OpName, AbsorbedOp>]: Lowering<N> } = 
   },
 };
 
+/** What steps became: a step is asked about when it is planned, and again when its plan is compiled. */
+const known = new WeakMap<object, Lowered>();
+
 /** The launches a step becomes, and the workspace they need. */
 export function lowerStep(step: Step, values: readonly Aval[]): Lowered {
+  const key = step.kind === "kernel" ? step.kernel : step.instruction;
+  let lowered = known.get(key);
+  if (lowered === undefined) known.set(key, lowered = lower(step, values));
+  return lowered;
+}
+
+function lower(step: Step, values: readonly Aval[]): Lowered {
   if (step.kind === "kernel") return fused(step.kernel, values);
   const { op, attrs, inputs, output } = step.instruction;
   const lowering = (lowerings as { readonly [op: string]: Lowering<OpName> | undefined })[op];

@@ -1,4 +1,4 @@
-import { i32 } from "./wasm/expressions.ts";
+import { i32, int } from "./wasm/expressions.ts";
 import { copyWords, packTransposed } from "./blocks.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
 import type { Launch, Operand } from "./routine.ts";
@@ -49,7 +49,7 @@ export function packForward(correlation: Correlation, filter: Operand, packed: O
           i32.add(from, i32.mul(row, depth * WORD)),
           depth,
           i32.add(to, i32.mul(task, depth * TILE_COLUMNS * WORD)),
-          i32.add(depth, 0),
+          int(depth),
           i32.min(i32.sub(columns, first), TILE_COLUMNS),
         );
       },

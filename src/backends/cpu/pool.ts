@@ -1,6 +1,6 @@
 import type { PoolAttrs } from "../../trace/ops.ts";
 import type { Shape } from "../../trace/dtype.ts";
-import { f32x4, type I32, i32, i32x4, type Int, v128 } from "./wasm/expressions.ts";
+import { f32x4, type I32, i32, i32x4, type Int, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { channelVectors } from "./blocks.ts";
 import type { Launch, Operand, RoutineContext } from "./routine.ts";
@@ -204,7 +204,7 @@ export function maxPoolGrad(
       const taps = [w.taps(0, p), w.taps(1, q)] as const;
       w.channelVectors(first, end, (offset, lanes) => {
         const { picked } = firstMaximum(w, taps, (r, s) => {
-          const at = f.int(w.tapPixel(i32.add(0, 0), n, p, q, r, s));
+          const at = f.int(w.tapPixel(int(0), n, p, q, r, s));
           return {
             value: f.local("v128", v128.load(i32.add(i32.add(from, at), offset))),
             picked: f.local("v128", i32x4.splat(at)),

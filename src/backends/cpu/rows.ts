@@ -1,4 +1,4 @@
-import { f32x4, type I32, i32, v128 } from "./wasm/expressions.ts";
+import { f32x4, type I32, i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { copyWords } from "./blocks.ts";
 import { WORD } from "./tile.ts";
@@ -40,7 +40,7 @@ export function copyWindow(
         f,
         i32.add(source, Math.max(0, firstColumn) * pixel),
         i32.add(target, left * pixel),
-        i32.add(0, inside * channels),
+        int(inside * channels),
       );
       clearWords(f, i32.add(target, (left + inside) * pixel), right * channels);
     }, () => clearWords(f, target, columns * channels));

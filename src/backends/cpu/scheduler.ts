@@ -1,4 +1,4 @@
-import { type I32, i32, i64 } from "./wasm/expressions.ts";
+import { type I32, i32, i64, int } from "./wasm/expressions.ts";
 import { type FunctionBuilder, type FunctionHandle, type Local, ModuleBuilder } from "./wasm/module.ts";
 import { memoryLimits } from "./memory.ts";
 import { words } from "./threads.ts";
@@ -16,7 +16,7 @@ const EXHAUSTED = 0x80000000 | 0;
 export const record = { entry: 0, tasks: 4, operands: 8, operandBytes: 8 } as const;
 
 const at = (word: number): number => word * 4;
-const zero: I32 = i32.add(0, 0);
+const zero: I32 = int(0);
 
 /**
  * Writes `work`: every thread calls it, and it returns when the plan is through.

@@ -38,8 +38,18 @@ export class Bytes {
     this.byte(value);
   }
 
+  /** A signed LEB128 integer of at most 32 bits. */
+  signed(value: number): void {
+    for (;;) {
+      const low = value & 0x7f;
+      value >>= 7;
+      if ((value === 0 && (low & 0x40) === 0) || (value === -1 && (low & 0x40) !== 0)) return this.byte(low);
+      this.byte(low | 0x80);
+    }
+  }
+
   /** A signed LEB128 integer of at most 64 bits. */
-  signed(value: bigint): void {
+  signed64(value: bigint): void {
     for (;;) {
       const low = Number(value & 0x7fn);
       value >>= 7n;

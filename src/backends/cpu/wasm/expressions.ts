@@ -51,7 +51,7 @@ function literal(value: number): I32 {
     known: value | 0,
     emit(code) {
       code.byte(0x41);
-      code.signed(BigInt(value | 0));
+      code.signed(value | 0);
     },
   };
 }
@@ -132,15 +132,15 @@ export const i32 = {
   shrS: integer(0x75, (a, b) => a >> b, 0),
   shrU: integer(0x76, (a, b) => a >>> b, 0),
   eqz: (a: Int): I32 => apply("i32", scalar(0x45), [int(a)]),
-  eq: (a: Int, b: Int): I32 => apply("i32", scalar(0x46), [int(a), int(b)]),
-  ne: (a: Int, b: Int): I32 => apply("i32", scalar(0x47), [int(a), int(b)]),
-  ltS: (a: Int, b: Int): I32 => apply("i32", scalar(0x48), [int(a), int(b)]),
-  ltU: (a: Int, b: Int): I32 => apply("i32", scalar(0x49), [int(a), int(b)]),
-  gtS: (a: Int, b: Int): I32 => apply("i32", scalar(0x4a), [int(a), int(b)]),
-  gtU: (a: Int, b: Int): I32 => apply("i32", scalar(0x4b), [int(a), int(b)]),
-  leS: (a: Int, b: Int): I32 => apply("i32", scalar(0x4c), [int(a), int(b)]),
-  geS: (a: Int, b: Int): I32 => apply("i32", scalar(0x4e), [int(a), int(b)]),
-  geU: (a: Int, b: Int): I32 => apply("i32", scalar(0x4f), [int(a), int(b)]),
+  eq: integer(0x46, (a, b) => a === b ? 1 : 0),
+  ne: integer(0x47, (a, b) => a !== b ? 1 : 0),
+  ltS: integer(0x48, (a, b) => a < b ? 1 : 0),
+  ltU: integer(0x49, (a, b) => a >>> 0 < b >>> 0 ? 1 : 0),
+  gtS: integer(0x4a, (a, b) => a > b ? 1 : 0),
+  gtU: integer(0x4b, (a, b) => a >>> 0 > b >>> 0 ? 1 : 0),
+  leS: integer(0x4c, (a, b) => a <= b ? 1 : 0),
+  geS: integer(0x4e, (a, b) => a >= b ? 1 : 0),
+  geU: integer(0x4f, (a, b) => a >>> 0 >= b >>> 0 ? 1 : 0),
   /** `condition ? a : b`, both evaluated. */
   select: (a: Int, b: Int, condition: Int): I32 =>
     apply("i32", scalar(0x1b), [int(a), int(b), int(condition)]),
@@ -172,7 +172,7 @@ export const i64 = {
     type: "i64",
     emit(code) {
       code.byte(0x42);
-      code.signed(value);
+      code.signed64(value);
     },
   }),
   fromI32: (a: Int): I64 => apply("i64", scalar(0xad), [int(a)]),

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Bytes } from "./bytes.ts";
-import { f32, f32x4, i32, i32x4, i64, v128 } from "./expressions.ts";
+import { f32, f32x4, i32, i32x4, i64, int, v128 } from "./expressions.ts";
 import { type FunctionBuilder, ModuleBuilder } from "./module.ts";
 
 type Exports = Record<string, (...args: number[]) => number>;
@@ -21,12 +21,14 @@ function run(args: readonly number[], build: (f: FunctionBuilder) => void): numb
 Deno.test("Bytes writes LEB128 as the format's own examples have it", () => {
   const bytes = new Bytes();
   bytes.unsigned(624485);
-  bytes.signed(-123456n);
-  bytes.signed(64n);
-  bytes.signed(-64n);
+  bytes.signed(-123456);
+  bytes.signed64(-123456n);
+  bytes.signed(64);
+  bytes.signed64(-64n);
   bytes.unsigned(0xffffffff);
   assertEquals([...bytes.finish()], [
     ...[0xe5, 0x8e, 0x26],
+    ...[0xc0, 0xbb, 0x78],
     ...[0xc0, 0xbb, 0x78],
     ...[0xc0, 0x00],
     ...[0x40],
@@ -47,7 +49,7 @@ Deno.test("Bytes grows past its first buffer without losing anything", () => {
 
 Deno.test("i32 literals of every size survive encoding", () => {
   for (const value of [0, 1, -1, 63, 64, -64, -65, 8191, 8192, 2 ** 31 - 1, -(2 ** 31)]) {
-    assertEquals(run([], (f) => f.return(i32.add(value, 0))), value);
+    assertEquals(run([], (f) => f.return(int(value))), value);
   }
 });
 
@@ -65,7 +67,8 @@ Deno.test("folded arithmetic equals the machine's", () => {
     i32.or,
     i32.xor,
   ];
-  for (const operator of [...operators, i32.shl, i32.shrS, i32.shrU]) {
+  const comparisons = [i32.eq, i32.ne, i32.ltS, i32.ltU, i32.gtS, i32.gtU, i32.leS, i32.geS, i32.geU];
+  for (const operator of [...operators, ...comparisons, i32.shl, i32.shrS, i32.shrU]) {
     for (const [a, b] of pairs) {
       const folded = operator(a, b);
       assert(folded.known !== undefined);
@@ -122,9 +125,9 @@ Deno.test("branch() leaves the block it names, from within others", () => {
           f.increment(depth, 1);
           f.branch(outer);
         });
-        f.set(depth, i32.add(100, 0));
+        f.set(depth, int(100));
       });
-      f.set(depth, i32.add(200, 0));
+      f.set(depth, int(200));
     });
     f.return(depth);
   });
@@ -138,8 +141,8 @@ Deno.test("callIndirect() calls the table's entries", () => {
     module.tableEntry(module.function(["i32"], [], (f) => f.do(i32.store(f.parameter(0), value))));
   }
   module.function(["i32"], ["i32"], (f) => {
-    f.callIndirect(type, f.parameter(0), i32.add(64, 0));
-    f.return(i32.load(i32.add(64, 0)));
+    f.callIndirect(type, f.parameter(0), int(64));
+    f.return(i32.load(int(64)));
   }, "main");
   const { exports } = instantiate(module);
   assertEquals([0, 1, 2].map((entry) => exports.main(entry)), [11, 22, 33]);
@@ -149,7 +152,7 @@ Deno.test("callIndirect() calls the table's entries", () => {
 Deno.test("vector constants, lanes and shuffles are those of four words", () => {
   const module = new ModuleBuilder();
   module.function([], [], (f) => {
-    const at = i32.add(0, 0);
+    const at = int(0);
     const words = f.constant(i32x4.constant(1, 2, 3, 4));
     const again = f.constant(i32x4.constant(1, 2, 3, 4));
     assertEquals(words.index, again.index);
@@ -171,7 +174,7 @@ Deno.test("vector constants, lanes and shuffles are those of four words", () => 
 Deno.test("i64.atomicAdd() carries from the low word into the high one", () => {
   const module = new ModuleBuilder();
   module.function([], [], (f) => {
-    const at = i32.add(8, 0);
+    const at = int(8);
     f.do(i64.atomicStore(at, i64.constant(0x1_ffff_ffffn)));
     f.drop(i64.atomicAdd(at, i64.constant(1n)));
   }, "main");
