@@ -2,7 +2,7 @@ import { hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { mergeAxes } from "./axes.ts";
 import { fuse } from "./fuse.ts";
-import { lower } from "./lower.ts";
+import { lower, type Lowered } from "./lower.ts";
 import { planMemory } from "./memory.ts";
 import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
@@ -28,8 +28,24 @@ export function compile(program: Program, target: Target, options: CompileOption
   if (verify) verifyProgram(program);
   const simple = simplify(program);
   if (verify) verifyProgram(simple);
-  const unfused = new Schedule(lower(simple, target.maxKernelBuffers));
-  const { lowered } = order(fuse(unfused, target.maxKernelBuffers));
+  const plan = place(schedule(simple, target.maxKernelBuffers).lowered, target);
+  if (verify) verifyPlan(plan, target, simple);
+  return plan;
+}
+
+/** Turns a program into steps, fused and ordered. */
+export function schedule(program: Program, maxKernelBuffers: number): Schedule {
+  const lowerAll = () => new Schedule(lower(program, maxKernelBuffers));
+  const unfused = lowerAll();
+  const { peak } = unfused;
+  const fused = fuse(unfused, maxKernelBuffers);
+  // Fusion keeps to the peak but for writes in place that a merged kernel cannot do, which is rare.
+  return order(fused.peak <= peak ? fused : lowerAll());
+}
+
+/** Gives everything of a lowered program its place: the last pass. */
+export function place(lowered: Lowered, target: Target): Plan {
+  const { program, values, outputs, literals } = lowered;
   refuseLargeValues(lowered, target);
   const steps = lowered.steps.map((step): Step =>
     step.kind === "op" ? step : { kind: "kernel", kernel: mergeAxes(step.draft.kernel()), scope: step.scope }
@@ -37,21 +53,19 @@ export function compile(program: Program, target: Target, options: CompileOption
   const memory = planMemory(lowered, steps, target);
   const report = reportMemory(lowered, memory);
   refuseLargeTotal(program, report, target);
-  const plan: Plan = {
+  return {
     name: program.name,
-    values: lowered.values,
-    inputs: simple.inputs,
-    outputs: lowered.outputs,
+    values,
+    inputs: program.inputs,
+    outputs,
     donors: memory.donors,
     steps: memory.steps,
     locations: memory.locations,
-    constants: [...lowered.literals.values()].map(({ shape, dtype, values }) => ({
+    constants: [...literals.values()].map(({ shape, dtype, values }) => ({
       aval: { shape, dtype },
       data: Object.assign(new hostArrays[dtype](sizeOf(shape)), values) as HostData,
     })),
     arenaBytes: memory.arenaBytes,
     memory: report,
   };
-  if (verify) verifyPlan(plan, target, simple);
-  return plan;
 }

@@ -119,6 +119,19 @@ export class Draft {
     }
   }
 
+  /**
+   * Whether `output` may be written over `input`: the nodes it is computed among read of that only each point's own
+   * element, and the others nothing.
+   */
+  mayOverwrite(input: ValueId, output: ValueId): boolean {
+    const index = this.inputs.indexOf(input);
+    const { nodes } = this.list;
+    const epilogue = this.reduce?.list.nodes ?? [];
+    return this.stores.some((store) => store.output === output)
+      ? readsOwn(nodes, index, this.space) && !readsAny(epilogue, index)
+      : readsOwn(epilogue, index, this.outer) && !readsAny(nodes, index);
+  }
+
   /** The kernel as it stands. */
   kernel(): Kernel {
     const { space, inputs, list, stores, reduce } = this;
@@ -180,4 +193,18 @@ export class Draft {
 
 function same(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((x, i) => x === b[i]);
+}
+
+function readsAny(nodes: readonly Node[], input: number): boolean {
+  return nodes.some((node) =>
+    node.kind === "load" ? node.input === input : node.kind === "randomBits" && node.key === input
+  );
+}
+
+function readsOwn(nodes: readonly Node[], input: number, space: Shape): boolean {
+  return nodes.every((node) =>
+    node.kind === "load"
+      ? node.input !== input || isIdentity(node.view, space)
+      : node.kind !== "randomBits" || node.key !== input
+  );
 }

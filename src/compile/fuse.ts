@@ -40,13 +40,16 @@ interface Effect {
   readonly more: number;
 }
 
-/** What makes two kernels partners: one reads what the other writes or reads, or both have little to do. */
+/**
+ * What makes two kernels partners: one reads what the other writes or reads, or the later has so little to do that the
+ * launch is the greater part of it.
+ */
 type Bond = "values" | "launch";
 
 class Fusion {
   readonly #schedule: Schedule;
   readonly #maxBuffers: number;
-  readonly #limit: number;
+  #limit: number;
 
   constructor(schedule: Schedule, maxBuffers: number) {
     this.#schedule = schedule;
@@ -58,6 +61,7 @@ class Fusion {
   run(): Schedule {
     for (const bond of ["values", "launch"] as const) {
       const partners = new Partners(this.#schedule, bond);
+      if (bond === "launch") this.#limit = -Infinity; // nothing is held any longer for the sake of a launch
       for (let at = 0; at < this.#schedule.steps.length; at++) {
         let merged: number | undefined = at;
         let last = at;
@@ -209,6 +213,7 @@ class Partners {
   before(at: number): number[] {
     const draft = this.#schedule.draft(at)!;
     const found = new Set<number>();
+    if (this.#bond === "launch" && sizeOf(draft.space) > SMALL) return [];
     if (this.#bond === "values") {
       for (const input of draft.inputs) {
         found.add(this.#schedule.writer(input));

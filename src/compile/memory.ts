@@ -1,9 +1,7 @@
-import { type Aval, bytesOf, sameShape, type Shape } from "../trace/dtype.ts";
+import { type Aval, bytesOf, sameShape } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
 import { type Interval, packArena } from "./arena.ts";
-import { isIdentity } from "./axes.ts";
-import type { Node } from "./kernel.ts";
-import { type Lowered, readsOf, writesOf } from "./lower.ts";
+import { type Lowered, type LoweredStep, readsOf, writesOf } from "./lower.ts";
 import type { Location, Step, Target, Workspace } from "./plan.ts";
 
 /** Where everything of a lowered program lives. */
@@ -26,30 +24,26 @@ export interface Held extends Interval {
   readonly value?: ValueId;
 }
 
-/** Whether a step may write `output` over `input`: it reads each element only to make the same element. */
-export function mayOverwrite(step: Step, input: ValueId, output: ValueId, values: readonly Aval[]): boolean {
-  if (step.kind !== "kernel" || bytesOf(values[input]) !== bytesOf(values[output])) return false;
-  const { space, inputs, nodes, stores, reduce } = step.kernel;
-  const index = inputs.indexOf(input);
-  if (stores.some((store) => store.output === output)) {
-    return readsOwn(nodes, index, space) && !readsAny(reduce?.epilogue ?? [], index);
+/**
+ * The outputs of a step that can be written over one of its inputs which nothing needs afterwards, `dying`; each input
+ * is taken once.
+ */
+export function inPlace(
+  step: LoweredStep,
+  dying: Iterable<ValueId>,
+  outputs: readonly ValueId[],
+  values: readonly Aval[],
+): Map<ValueId, ValueId> {
+  const pairs = new Map<ValueId, ValueId>();
+  if (step.kind === "op") return pairs;
+  const free = [...dying];
+  for (const output of outputs) {
+    const at = free.findIndex((input) =>
+      bytesOf(values[input]) === bytesOf(values[output]) && step.draft.mayOverwrite(input, output)
+    );
+    if (at >= 0) pairs.set(output, free.splice(at, 1)[0]);
   }
-  const outer = space.filter((_, axis) => !reduce!.axes.includes(axis));
-  return readsOwn(reduce!.epilogue, index, outer) && !readsAny(nodes, index);
-}
-
-function readsOwn(nodes: readonly Node[], index: number, space: Shape): boolean {
-  return nodes.every((node) =>
-    node.kind === "load" && node.input === index
-      ? isIdentity(node.view, space)
-      : !(node.kind === "randomBits" && node.key === index)
-  );
-}
-
-function readsAny(nodes: readonly Node[], index: number): boolean {
-  return nodes.some((node) =>
-    (node.kind === "load" && node.input === index) || (node.kind === "randomBits" && node.key === index)
-  );
+  return pairs;
 }
 
 /** Gives every value of a lowered program a place; `steps` are its steps, finished. */
@@ -62,28 +56,26 @@ export function planMemory(lowered: Lowered, steps: readonly Step[], target: Tar
 
   const lastRead = new Int32Array(values.length).fill(-1);
   lowered.steps.forEach((step, s) => readsOf(step, views).forEach((value) => lastRead[value] = s));
-  const donors = chooseDonors(lowered, steps, lastRead);
+  const donors = chooseDonors(lowered, lastRead);
 
   // Every piece of memory: a value, and those written over it in turn.
   const held: (Held & { end: number })[] = [];
   const pieces = new Int32Array(values.length).fill(-1);
-  const workspaces = steps.map((step, s) => {
-    const dying = new Set(
-      readsOf(lowered.steps[s], views).filter((value) => lastRead[value] === s && pieces[value] >= 0),
-    );
-    for (const output of writesOf(lowered.steps[s])) {
-      if (locations[output] !== undefined) continue;
+  const workspaces = lowered.steps.map((step, s) => {
+    const outputs = writesOf(step).filter((output) => locations[output] === undefined);
+    const dying = readsOf(step, views).filter((value) => lastRead[value] === s && pieces[value] >= 0);
+    const overwritten = inPlace(step, new Set(dying), outputs, values);
+    for (const output of outputs) {
       const end = Math.max(s, lastRead[output]);
-      const over = dying.values().find((input) => mayOverwrite(step, input, output, values));
-      if (over === undefined) {
+      const input = overwritten.get(output);
+      if (input === undefined) {
         pieces[output] = held.push({ bytes: bytesOf(values[output]), start: s, end, value: output }) - 1;
       } else {
-        dying.delete(over);
-        pieces[output] = pieces[over];
+        pieces[output] = pieces[input];
         held[pieces[output]].end = end;
       }
     }
-    const bytes = target.workspace(step, values);
+    const bytes = target.workspace(steps[s], values);
     return bytes > 0 ? held.push({ bytes, start: s, end: s }) - 1 : -1;
   });
 
@@ -102,10 +94,10 @@ export function planMemory(lowered: Lowered, steps: readonly Step[], target: Tar
 }
 
 /** The donors that results can take: none is read after its result is written, and at that step only in place. */
-function chooseDonors(lowered: Lowered, steps: readonly Step[], lastRead: Int32Array): number[] {
-  const { program, values, views, outputs } = lowered;
+function chooseDonors(lowered: Lowered, lastRead: Int32Array): number[] {
+  const { program, values, views, steps, outputs } = lowered;
   const writer = new Int32Array(values.length).fill(-1);
-  lowered.steps.forEach((step, s) => writesOf(step).forEach((value) => writer[value] = s));
+  steps.forEach((step, s) => writesOf(step).forEach((value) => writer[value] = s));
   const taken = new Set<number>();
   return outputs.map(({ value, donor }) => {
     if (donor === undefined || taken.has(donor) || !program.inputs[donor].donated) return -1;
@@ -115,7 +107,8 @@ function chooseDonors(lowered: Lowered, steps: readonly Step[], lastRead: Int32A
     const free = base === input ||
       (s >= 0 && values[input].dtype === values[base].dtype &&
         sameShape(values[input].shape, values[value].shape) &&
-        (lastRead[input] < s || (lastRead[input] === s && mayOverwrite(steps[s], input, base, values))));
+        (lastRead[input] < s ||
+          (lastRead[input] === s && inPlace(steps[s], [input], [base], values).size > 0)));
     if (!free) return -1;
     taken.add(donor);
     return donor;

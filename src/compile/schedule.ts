@@ -1,6 +1,7 @@
 import { bytesOf } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
 import type { Draft } from "./draft.ts";
+import { inPlace } from "./memory.ts";
 import { type Lowered, type LoweredStep, readsOf, writesOf } from "./lower.ts";
 
 /** Memory held more or less (negative) after each of steps `from … to − 1`. */
@@ -118,9 +119,9 @@ export class Schedule {
     return result !== undefined && this.predecessor(result) === input ? result : undefined;
   }
 
-  /** Whether changes keep every step within `limit` bytes; `more` is what position `at` makes besides. */
+  /** Whether no step comes to hold both more than before and over `limit`; `more` is what `at` makes besides. */
   allows(changes: readonly Change[], at: number, more: number, limit: number): boolean {
-    if (this.#during[at] + more > limit) return false;
+    if (more > 0 && this.#during[at] + more > limit) return false;
     const rising = changes.filter(({ bytes }) => bytes > 0);
     if (rising.length === 0) return true;
     const from = Math.min(...rising.map((change) => change.from));
@@ -184,10 +185,18 @@ export class Schedule {
     });
     let held = 0;
     this.steps.forEach((step, at) => {
-      const made = writesOf(step!).reduce((sum, value) => sum + this.#bytes[value], 0);
-      const freed = held + made - (held + change[at]);
-      const inPlace = step!.kind === "kernel" ? Math.min(made, freed) : 0;
-      this.#during[at] = held + made - inPlace;
+      const outputs = writesOf(step!).filter((value) => this.#bytes[value] > 0);
+      const dying = new Set(
+        readsOf(step!, this.lowered.views).filter((value) =>
+          this.#bytes[value] > 0 && this.readers(value).at(-1) === at
+        ),
+      );
+      let made = 0;
+      for (const value of outputs) made += this.#bytes[value];
+      for (const value of inPlace(step!, dying, outputs, this.lowered.values).keys()) {
+        made -= this.#bytes[value];
+      }
+      this.#during[at] = held + made;
       held += change[at];
       this.#after[at] = held;
     });
