@@ -144,14 +144,19 @@ export class Trainer implements Disposable {
   async step(batch: HostBatch, options: { learningRate?: number } = {}): Promise<StepReport> {
     const step = this.#direct ??= this.#jit(
       "step",
-      (train, batch: Batch, scalars: Scalars<Tensor>) => trainStep(this.setup, train, batch, scalars),
+      (train, { x, labels, images }: GivenBatch<Tensor>, scalars: Scalars<Tensor>) =>
+        trainStep(
+          this.setup,
+          train,
+          images === undefined ? withoutImages(x, labels) : { x, labels, images },
+          scalars,
+        ),
     );
-    const { x, labels, images = x } = batch;
-    using metrics = this.#advance(step, [{ x, labels, images }], options.learningRate ?? this.schedule(0));
+    using metrics = this.#advance(step, [batch], options.learningRate ?? this.schedule(0));
     const values = await metrics.read();
     return {
       losses: [...values.subarray(0, -1)],
-      accuracy: values[values.length - 1] / (x.shape[0]),
+      accuracy: values[values.length - 1] / batch.x.shape[0],
     };
   }
 
@@ -257,13 +262,28 @@ export class Trainer implements Disposable {
   }
 }
 
+/** The labelled images of a batch; asking for what a decoder should reconstruct is an error. */
+function withoutImages(x: Tensor, labels: Tensor): Batch {
+  return {
+    x,
+    labels,
+    get images(): never {
+      throw new LocalgradError(
+        "step: this method reconstructs images; pass them, in [0, 1], as `images` of the batch",
+      );
+    },
+  };
+}
+
+type GivenBatch<T> = Pick<Batch<T>, "x" | "labels"> & { readonly images?: T };
+
 /** A batch given by hand. */
 export interface HostBatch {
   /** Normalised images `[batch, height, width, channels]`, f32. */
   x: HostArray | DeviceArray;
   /** The class of each: i32 or u32 `[batch]`. */
   labels: HostArray | DeviceArray | Int32Array | Uint32Array;
-  /** The same images in [0, 1], for methods that reconstruct; default: `x`. */
+  /** The same images in [0, 1]; needed by methods that reconstruct them. */
   images?: HostArray | DeviceArray;
 }
 

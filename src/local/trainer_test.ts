@@ -6,7 +6,7 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { integers, noise, run } from "../../tests/run.ts";
+import { host, integers, noise, run } from "../../tests/run.ts";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
 import { ReferenceBackend } from "../backends/reference/backend.ts";
 import { open } from "../devices.ts";
@@ -17,6 +17,7 @@ import { Device, type HostArray } from "../trace/arrays.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { dgl } from "./dgl.ts";
 import { openFeed } from "./feed.ts";
+import { infopro } from "./infopro.ts";
 import { man } from "./man.ts";
 import { endToEnd } from "./method.ts";
 import type { EpochRecord, Observer, Snapshot, StepRecord } from "./observer.ts";
@@ -165,6 +166,10 @@ Deno.test("step() trains on a batch of one's own", async () => {
   for (let i = 0; i < 10; i++) last = await t.step({ x, labels }, { learningRate: 0.1 });
   assertEquals(t.stepsDone, 11);
   last.losses.forEach((loss, i) => assert(loss < first.losses[i]));
+  using u = await make({ device, modules: 2, method: infopro() });
+  await assertRejects(() => u.step({ x, labels }), LocalgradError, "reconstructs");
+  const { losses } = await u.step({ x, labels, images: host([...x.data].map((v) => (v + 1) / 2), x.shape) });
+  assertEquals(losses.map(Number.isFinite), [true, true]);
 });
 
 Deno.test("fit() stops at a loss that is no number, naming module and step", async () => {
