@@ -144,7 +144,7 @@ export async function openWebgpu(kind?: Variant["kind"]): Promise<Opened> {
 
 /** Writes bytes, the last ones padded to a word: WebGPU writes nothing smaller. */
 function writeBytes(queue: GPUQueue, buffer: GPUBuffer, data: Uint8Array): void {
-  const whole = data.byteLength & ~3;
+  const whole = Math.floor(data.byteLength / 4) * 4;
   if (whole > 0) queue.writeBuffer(buffer, 0, data as Uint8Array<ArrayBuffer>, 0, whole);
   if (whole === data.byteLength) return;
   const last = new Uint8Array(4);

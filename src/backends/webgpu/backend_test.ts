@@ -285,6 +285,12 @@ Deno.test("a lost device is reported by whatever is done next", { ignore }, asyn
   assertEquals(backend.liveBuffers, 0);
 });
 
+Deno.test("a closed device is reported by whatever is done next", { ignore }, async () => {
+  const backend = new WebGpuBackend(await Gpu.open((await navigator.gpu.requestAdapter())!));
+  await backend.close();
+  assertThrows(() => backend.allocate(4, "f32"), LocalgradError, "closed");
+});
+
 function bound(target: object, name: string | symbol): unknown {
   const value = Reflect.get(target, name, target);
   return typeof value === "function" ? value.bind(target) : value;

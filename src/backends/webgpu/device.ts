@@ -40,7 +40,7 @@ export class Gpu {
   check(): void {
     if (this.#fault === undefined) return;
     throw new LocalgradError(
-      `webgpu: ${this.#fault}; open the device again, with a smaller batch if it ran out of memory`,
+      `webgpu: ${this.#fault.trim()}; open a device anew, and take a smaller batch if memory ran out`,
     );
   }
 
@@ -57,9 +57,9 @@ export class Gpu {
   /** Creates a buffer. */
   create(bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     this.check();
-    const size = Math.max(4, (bytes + 3) & ~3);
+    const size = Math.max(4, wordsOf(bytes) * 4);
     const { maxBufferSize } = this.device.limits;
-    if (bytes > maxBufferSize) {
+    if (size > maxBufferSize) {
       throw new LocalgradError(
         `webgpu: cannot allocate ${bytes} bytes: this adapter's buffers hold at most ${maxBufferSize}; use a smaller batch`,
       );
@@ -82,6 +82,7 @@ export class Gpu {
   /** Ends the device and all its buffers. */
   close(): void {
     for (const buffer of [...this.#live.keys()]) this.destroy(buffer);
+    this.#fault ??= "the device is closed";
     this.device.destroy();
   }
 }
@@ -100,6 +101,9 @@ const LIMITS = [
 export function isSoftware(info: GPUAdapterInfo): boolean {
   return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software/i.test(info.description);
 }
+
+/** Whole 4-byte words that hold `bytes`; not by bit operators, which end at 2 GiB. */
+export const wordsOf = (bytes: number): number => Math.ceil(bytes / 4);
 
 /** A device array's memory. */
 export class WebGpuBuffer implements DeviceBuffer {

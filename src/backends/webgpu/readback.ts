@@ -1,4 +1,4 @@
-import type { Gpu } from "./device.ts";
+import { type Gpu, wordsOf } from "./device.ts";
 
 interface Request {
   readonly source: GPUBuffer;
@@ -45,7 +45,7 @@ export class Readback {
 
   async #copy(requests: readonly Request[]): Promise<void> {
     const { device } = this.#gpu;
-    const padded = (bytes: number) => (bytes + 3) & ~3;
+    const padded = (bytes: number) => wordsOf(bytes) * 4;
     const total = requests.reduce((sum, { bytes }) => sum + padded(bytes), 0);
     const staging = this.#gpu.create(total, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
     try {
