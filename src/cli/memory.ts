@@ -70,7 +70,7 @@ function comparison({ endToEnd, method }: local.MemoryComparison, name: string):
   const size = (report: MemoryReport, kind: (typeof kinds)[number]) =>
     formatBytes(report.breakdown[kind] ?? 0);
   const rows = kinds.map((kind) => [kind, size(endToEnd, kind), size(method, kind)]);
-  const share = formatPercent(method.peakBytes / endToEnd.peakBytes);
+  const share = formatPercent(method.peakBytes / endToEnd.peakBytes, 1);
   return textTable(["", "endToEnd", name], [
     ...rows,
     ["peak", formatBytes(endToEnd.peakBytes), formatBytes(method.peakBytes)],

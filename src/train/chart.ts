@@ -20,6 +20,12 @@ export interface ChartOptions {
   readonly x: string;
   /** How values are written. */
   readonly format: (value: number) => string;
+  /** What values are round multiples of, such as 2²⁰ for bytes; default 1. */
+  readonly unit?: number;
+  /** The highest value of the scale, where several charts share one; by default the highest there is. */
+  readonly top?: number;
+  /** Whether the horizontal axis counts whole things. */
+  readonly whole?: boolean;
   /** Marks between stretches of the horizontal axis, with what they are called. */
   readonly stretches?: readonly { readonly from: number; readonly to: number; readonly name: string }[];
 }
@@ -60,14 +66,13 @@ export function ticks(low: number, high: number, count = 5): number[] {
 
 /** At most `count` points, each the mean of those it stands for. */
 export function thin(points: readonly (readonly [number, number])[], count: number): [number, number][] {
-  const result: [number, number][] = [];
-  const each = Math.max(1, points.length / count);
-  for (let at = 0; at < points.length; at += each) {
-    const group = points.slice(Math.floor(at), Math.max(Math.floor(at) + 1, Math.floor(at + each)));
+  const groups = Math.min(count, points.length);
+  return Array.from({ length: groups }, (_, i) => {
+    const bound = (i: number) => Math.floor(i * points.length / groups);
+    const group = points.slice(bound(i), bound(i + 1));
     const mean = (axis: 0 | 1) => group.reduce((sum, point) => sum + point[axis], 0) / group.length;
-    result.push([mean(0), mean(1)]);
-  }
-  return result;
+    return [mean(0), mean(1)];
+  });
 }
 
 /** A line chart as a figure with an inline SVG and a legend; values start at zero. */
@@ -77,7 +82,8 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
   if (all.length === 0) return `<figure>${heading}<p class="empty">nothing recorded yet</p></figure>`;
   const xs = all.map(([x]) => x);
   const [left, right] = [min(xs), Math.max(max(xs), min(xs) + 1e-9)];
-  const levels = ticks(0, max(all.map(([, y]) => y)));
+  const unit = options.unit ?? 1;
+  const levels = ticks(0, (options.top ?? max(all.map(([, y]) => y))) / unit).map((level) => level * unit);
   const top = levels[levels.length - 1];
   const X = (x: number) => MARGIN.left + (x - left) / (right - left) * (WIDTH - MARGIN.left - MARGIN.right);
   const floor = HEIGHT - MARGIN.bottom;
@@ -91,7 +97,7 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
     }</text>`
   );
   const marks = options.stretches === undefined
-    ? ticks(left, right, 6).filter((x) => x >= left && x <= right).map((x) =>
+    ? ticks(left, right, 6).filter((x) => x >= left && x <= right && !(options.whole && x % 1)).map((x) =>
       `<text class="tick middle" x="${place(X(x))}" y="${floor + 17}">${Number(x.toPrecision(6))}</text>`
     )
     : options.stretches.map(({ from, to, name }) =>

@@ -10,9 +10,9 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : Number(value.toPrecision(3))} ${units[unit]}`;
 }
 
-/** A fraction for people: `12.3 %`. */
-export function formatPercent(fraction: number): string {
-  return `${Number((fraction * 100).toFixed(2))} %`;
+/** A fraction for people, with at most so many digits behind the point: `12.3 %`. */
+export function formatPercent(fraction: number, digits = 2): string {
+  return `${Number((fraction * 100).toFixed(digits))} %`;
 }
 
 /** Seconds for people: `9.4 s`, `3 min 05 s`, `2 h 07 min`. */

@@ -33,10 +33,23 @@ const CLASSES: readonly MemoryClass[] = [
   "data",
 ];
 
-/** A colour that tells run, module or class `index` from `count` others, on light and dark ground. */
+const PALETTE = [
+  "#4e79a7",
+  "#f28e2b",
+  "#59a14f",
+  "#b07aa1",
+  "#e15759",
+  "#76b7b2",
+  "#9c755f",
+  "#edc948",
+  "#ff9da7",
+  "#8c9199",
+] as const;
+
+/** A colour that tells one of `count` things from the others; many things in order get a run of hues. */
 function colour(index: number, count: number): string {
-  if (count <= 1) return "hsl(212 70% 52%)";
-  return `hsl(${Math.round(212 + 300 * index / count) % 360} 65% 52%)`;
+  if (count <= PALETTE.length) return PALETTE[index];
+  return `hsl(${Math.round(212 + 300 * index / count) % 360} 60% 54%)`;
 }
 
 const steps = (run: RunReport) => run.lines.filter((line): line is StepLine => line.kind === "step");
@@ -89,7 +102,7 @@ function comparison(runs: readonly RunReport[]): string {
       last === undefined ? "–" : formatPercent(last),
       best === undefined ? "–" : formatPercent(best),
       formatBytes(method.peakBytes),
-      formatPercent(method.peakBytes / endToEnd.peakBytes),
+      formatPercent(method.peakBytes / endToEnd.peakBytes, 1),
       time,
     ];
   });
@@ -107,13 +120,12 @@ function facts(run: RunReport): string {
   const { best, last } = errors(run);
   const { method, endToEnd } = run.info.memory;
   const rate = epochs(run).at(-1)?.imagesPerSecond;
-  const saved = 1 - method.peakBytes / endToEnd.peakBytes;
   const all: [string, string][] = [
     ["test error", last === undefined ? "–" : formatPercent(last)],
     ["lowest test error", best === undefined ? "–" : formatPercent(best)],
     ["epochs", `${epochs(run).length} of ${run.info.epochs}`],
     ["planned peak", formatBytes(method.peakBytes)],
-    ["less than end to end", method === endToEnd ? "–" : formatPercent(saved)],
+    ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
     ["images/s", rate === undefined ? "–" : String(Math.round(rate))],
   ];
   const cards = all.map(([name, value]) =>
@@ -133,6 +145,7 @@ function lossChart(run: RunReport): string {
   return lineChart(series, {
     title: modules.length === 1 ? "Training loss" : "Training loss of each module",
     x: "step",
+    whole: true,
     format: (value) => String(value),
   });
 }
@@ -152,7 +165,7 @@ function errorChart(runs: readonly RunReport[]): string {
     return [{ name: "training batches", points: thin(points, POINTS), colour: "var(--faint)" }, test];
   });
   const title = runs.length === 1 ? "Error" : "Test error";
-  return lineChart(series, { title, x: "epoch", format: (value) => formatPercent(value) });
+  return lineChart(series, { title, x: "epoch", whole: true, format: (value) => formatPercent(value) });
 }
 
 /** End to end first, then each method. */
@@ -186,12 +199,17 @@ function memorySection(runs: readonly RunReport[]): string {
 }
 
 function timelines(runs: readonly RunReport[]): string {
-  const charts = memories(runs).map(({ name, report }) => timeline(name, report));
-  return `<section class="grid-2">${charts.join("")}</section>`;
+  const all = memories(runs);
+  const top = Math.max(...all.map(({ report }) => highest(report)));
+  const charts = all.map(({ name, report }) => timeline(name, report, top));
+  return `<section class="grid-${charts.length === 2 ? 2 : 3}">${charts.join("")}</section>`;
 }
 
-/** Live bytes of temporaries from op to op, with the stretch of each module. */
-function timeline(name: string, { timeline }: MemoryReport): string {
+const highest = ({ timeline }: MemoryReport) =>
+  timeline.reduce((most, { liveBytes }) => Math.max(most, liveBytes), 0);
+
+/** Live bytes of temporaries from op to op, with the stretch of each module, on a scale up to `top`. */
+function timeline(name: string, { timeline }: MemoryReport, top: number): string {
   const stretches: { from: number; to: number; name: string }[] = [];
   timeline.forEach(({ scope }, at) => {
     const module = /^module (\d+)/.exec(scope)?.[1];
@@ -203,9 +221,12 @@ function timeline(name: string, { timeline }: MemoryReport): string {
   const points = timeline.map(({ liveBytes }, at) => [at, liveBytes] as const);
   const shown = stretches.length > 1 && stretches.length <= 20 ? { stretches } : {};
   return lineChart([{ name, points: peaks(points), colour: colour(0, 1), filled: true }], {
-    title: `Temporaries alive through a step: ${name}`,
+    title: `Temporaries alive: ${name}`,
     x: stretches.length > 1 ? "module" : "op of the step",
+    whole: true,
     format: formatBytes,
+    unit: 1024 ** Math.floor(Math.log(Math.max(top, 1)) / Math.log(1024)),
+    top,
     ...shown,
   });
 }

@@ -1,0 +1,121 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import type { MemoryReport } from "../compile/plan.ts";
+import { LocalgradError } from "../errors.ts";
+import type { EpochRecord, RunInfo, Snapshot, StepRecord } from "../local/observer.ts";
+import { HostArray } from "../trace/arrays.ts";
+import { type MetricsLine, readMetrics } from "./metrics.ts";
+import { readRun, runFolder } from "./run_folder.ts";
+
+const memory: MemoryReport = {
+  peakBytes: 3000,
+  arenaBytes: 2000,
+  breakdown: { parameters: 1000, activations: 2000 },
+  heldAtPeak: [],
+  timeline: [{ scope: "module 1/forward", liveBytes: 2000 }, { scope: "module 2/forward", liveBytes: 500 }],
+};
+
+const info = (firstStep: number): RunInfo => ({
+  configuration: { model: "resnet8", method: { name: "dgl" } },
+  epochs: 3,
+  stepsPerEpoch: 2,
+  imagesPerEpoch: 64,
+  firstStep,
+  modules: ["a", "b"],
+  memory: { method: memory, endToEnd: { ...memory, peakBytes: 6000 } },
+});
+
+const step = (n: number): StepRecord => ({
+  step: n,
+  epoch: Math.ceil(n / 2),
+  losses: [1 / n, 2 / n],
+  accuracy: 0.5,
+  learningRate: 0.1,
+  images: 32,
+});
+
+const epoch = (n: number): EpochRecord => ({
+  epoch: n,
+  testError: 1 / (n + 1),
+  testLoss: 2,
+  imagesPerSecond: 100,
+  plannedPeakBytes: 3000,
+  best: true,
+});
+
+const snapshot = (n: number): Snapshot => ({
+  step: n,
+  tensors: new Map([["fc.bias", new HostArray(Float32Array.of(n))]]),
+  configuration: { model: "resnet8" },
+});
+
+/** Runs steps `from + 1 … to` into a folder, saving after each epoch unless `crash`; gives the metrics. */
+async function run(folder: string, from: number, to: number, crash = false): Promise<MetricsLine[]> {
+  const observer = runFolder(folder, { dataset: "shapes" });
+  await observer.start(info(from));
+  for (let n = from + 1; n <= to; n++) {
+    await observer.step(step(n));
+    if (n % 2 === 0) {
+      await observer.epoch(epoch(n / 2));
+      if (!crash) await observer.save(snapshot(n), ["last"]);
+    }
+  }
+  await observer.end();
+  return readMetrics(`${folder}/metrics.jsonl`);
+}
+
+async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await use(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("runFolder() writes metrics in the documented form, checkpoints and a report", () =>
+  inFolder(async (dir) => {
+    const lines = await run(`${dir}/new/run`, 0, 4);
+    assertEquals(lines.map((line) => line.kind), ["step", "step", "epoch", "step", "step", "epoch"]);
+    assertEquals(lines[0], { kind: "step", step: 1, losses: [1, 2], accuracy: 0.5, learningRate: 0.1 });
+    assertEquals(lines[5], {
+      kind: "epoch",
+      epoch: 2,
+      testError: 1 / 3,
+      testLoss: 2,
+      imagesPerSecond: 100,
+      plannedPeakBytes: 3000,
+    });
+    const { snapshot, settings } = await readRun(`${dir}/new/run`, "last");
+    assertEquals([snapshot.step, settings], [4, { dataset: "shapes" }]);
+    const html = await Deno.readTextFile(`${dir}/new/run/report.html`);
+    assertStringIncludes(html, "dgl: resnet8 on shapes");
+    assertEquals([...Deno.readDirSync(`${dir}/new/run`)].length, 3);
+  }));
+
+Deno.test("runFolder() goes on from a checkpoint as if the steps after it had not been", () =>
+  inFolder(async (dir) => {
+    await run(dir, 0, 4);
+    await run(dir, 4, 6, true); // not saved: to be done again
+    await Deno.writeTextFile(`${dir}/metrics.jsonl`, '{"kind":"step","st', { append: true });
+    const whole = await run(`${dir}/whole`, 0, 6);
+    assertEquals(await run(dir, 4, 6), whole);
+  }));
+
+Deno.test("runFolder() refuses a folder in use, and leaves it as it was", () =>
+  inFolder(async (dir) => {
+    const lines = await run(dir, 0, 2);
+    await assertRejects(() => run(dir, 0, 2), LocalgradError, "holds a run already");
+    assertEquals(await readMetrics(`${dir}/metrics.jsonl`), lines);
+    await Deno.remove(`${dir}/last.safetensors`);
+    await assertRejects(() => run(dir, 0, 2), LocalgradError, "never saved a checkpoint");
+    await Deno.writeTextFile(`${dir}/file`, "");
+    await assertRejects(() => run(`${dir}/file`, 0, 2), LocalgradError, "is not a folder");
+  }));
+
+Deno.test("readMetrics() names a line that is not JSON", () =>
+  inFolder(async (dir) => {
+    await Deno.writeTextFile(`${dir}/metrics.jsonl`, '{"kind":"step","step":1}\nnonsense\n');
+    const error = await assertRejects(() => readMetrics(`${dir}/metrics.jsonl`), LocalgradError);
+    assert(error.message.includes("line 2"), error.message);
+    assertEquals(await readMetrics(`${dir}/none.jsonl`), []);
+  }));
