@@ -8,7 +8,17 @@ export interface DglOptions {
   head?: DglHead;
 }
 
-/** Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164): each module is judged by a small network. */
+/**
+ * Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164): each module is judged by a small network.
+ *
+ * @example
+ * ```ts
+ * import { local } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(local.dgl({ head: "cnn" }).options, { head: "cnn" });
+ * ```
+ */
 export function dgl({ head = "mlp-sr" }: DglOptions = {}): Method {
   return {
     name: "dgl",

@@ -3,7 +3,17 @@ import { classifier } from "./heads.ts";
 import { crossEntropy } from "./losses.ts";
 import type { Auxiliary, Method } from "./method.ts";
 
-/** Greedy supervised learning: each module is judged by global average pooling, a linear layer and cross-entropy. */
+/**
+ * Greedy supervised learning: each module is judged by global average pooling, a linear layer and cross-entropy.
+ *
+ * @example
+ * ```ts
+ * import { local } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(local.greedy().name, "greedy");
+ * ```
+ */
 export function greedy(): Method {
   return {
     name: "greedy",

@@ -31,6 +31,20 @@ const CONTRASTIVE_FEATURES = 128;
 /**
  * InfoPro (Wang et al., 2021, arXiv 2101.10832): each module keeps what tells about the image, by reconstructing it
  * (binary cross-entropy of a decoder, weight λ1), and about the label (weight λ2). A term of weight 0 has no network.
+ *
+ * @example
+ * ```ts
+ * import { local, models, optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { modules } = local.setup({
+ *   model: models.resnet32(),
+ *   modules: 8,
+ *   method: local.infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] } }),
+ *   optimizer: optim.sgd(),
+ * });
+ * assertEquals(Object.keys(modules[0].auxiliary!.params), ["decoder", "classifier"]);
+ * ```
  */
 export function infopro(options: InfoProOptions = {}): Method {
   const { task = "crossEntropy" } = options;

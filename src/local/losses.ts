@@ -21,7 +21,20 @@ export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
   return shifted.exp().sum(1).log().sub(picked);
 }
 
-/** Mean cross-entropy over the batch; see {@link crossEntropies}. */
+/**
+ * Mean cross-entropy over the batch; see {@link crossEntropies}.
+ *
+ * @example
+ * ```ts
+ * import { devices, jit, local, type Tensor } from "@localgrad/localgrad";
+ * import { assertAlmostEquals } from "@std/assert";
+ *
+ * await using device = await devices.open("reference");
+ * const loss = jit((logits: Tensor, labels: Tensor) => local.crossEntropy(logits, labels), { device });
+ * using value = loss(device.array([0, 0, 0, 0], [2, 2]), Int32Array.of(0, 1));
+ * assertAlmostEquals((await value.read())[0], Math.log(2), 1e-6);
+ * ```
+ */
 export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
   return crossEntropies(logits, labels).mean();
 }

@@ -24,6 +24,16 @@ export interface ManOptions {
  * exponential moving average, which is never trained but lets the gradient through, and a learnable bias, which is
  * trained; their outputs are summed. The average moves after the module's backward pass and before its update, toward
  * the tracked block's parameters as they were when the step began.
+ *
+ * @example
+ * ```ts
+ * import { local } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // The ablation of the paper: the average alone, started as a draw of its own.
+ * const method = local.man(local.dgl(), { fusion: "emaOnly", start: "random" });
+ * assertEquals(method.name, "man+dgl");
+ * ```
  */
 export function man(method: Method, options: ManOptions = {}): Method {
   const { momentum = 0.995, fusion = "sum", start = "copy" } = options;

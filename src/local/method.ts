@@ -55,6 +55,26 @@ export interface Auxiliary {
 /**
  * A way to train a network: what hangs on each boundary between its modules. The last module is trained by the
  * network's own head and cross-entropy.
+ *
+ * @example
+ * ```ts
+ * import { local, models, nn, optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // Each module is judged by the largest value of each channel, a linear layer and cross-entropy.
+ * const brightest: local.Method = {
+ *   name: "brightest",
+ *   options: {},
+ *   auxiliary: ({ features: [, , channels], model }) =>
+ *     local.classified(nn.sequential({
+ *       max: nn.stateless((x) => x.max([1, 2])),
+ *       fc: nn.linear({ in: channels, out: model.classes }),
+ *     })),
+ * };
+ * const model = models.resnet8();
+ * const { modules } = local.setup({ model, modules: 3, method: brightest, optimizer: optim.sgd() });
+ * assertEquals(Object.keys(modules[1].params), ["layer2", "local"]);
+ * ```
  */
 export interface Method {
   /** What to call it, such as `man+dgl`. */

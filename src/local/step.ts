@@ -62,7 +62,23 @@ export interface SetupOptions {
   optimizer: Optimizer;
 }
 
-/** Cuts a network and equips its boundaries; refuses what the method cannot do. Nothing is allocated. */
+/**
+ * Cuts a network and equips its boundaries; refuses what the method cannot do. Nothing is allocated.
+ *
+ * @example
+ * ```ts
+ * import { local, models, optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { modules } = local.setup({
+ *   model: models.resnet8(),
+ *   modules: 3,
+ *   method: local.dgl(),
+ *   optimizer: optim.sgd(),
+ * });
+ * assertEquals(modules.map((module) => module.name), ["layer1.0", "layer2.0", "layer3.0"]);
+ * ```
+ */
 export function setup({ model, modules = 1, method, optimizer }: SetupOptions): Setup {
   const cut = partition(model, modules);
   const partitioned = method.auxiliary === undefined ? whole(model) : cut;

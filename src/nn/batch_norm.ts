@@ -19,6 +19,15 @@ export interface BatchNormSpec {
  * Batch normalisation (Ioffe and Szegedy, 2015, arXiv 1502.03167) over all axes but the last, as PyTorch's: in training
  * by the batch's mean and biased variance, which also move the running statistics (there the variance is unbiased); in
  * evaluation by those. Learned: `weight` and `bias`; state: `running_mean` and `running_var`.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const norm = nn.batchNorm({ channels: 16 });
+ * assertEquals(Object.keys(norm.state), ["running_mean", "running_var"]);
+ * ```
  */
 export function batchNorm(spec: BatchNormSpec): Layer {
   const { channels, epsilon = 1e-5, momentum = 0.1 } = spec;

@@ -54,6 +54,16 @@ export function uniformInitial(bound: number, shape: Shape): Initial {
 /**
  * Draws every value of a tree. Each has a key of its own made from `key` and its path, so a parameter's start depends
  * on the seed and on its name, not on what else there is, and is the same on every backend.
+ *
+ * @example
+ * ```ts
+ * import { keys, nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { params } = nn.linear({ in: 2, out: 3 });
+ * const drawn = nn.initialize(params, keys.key(0));
+ * assertEquals(drawn, nn.initialize(params, keys.key(0)));
+ * ```
  */
 export function initialize(tree: Named<Initial>, key: Key): Named<HostArray> {
   const { leaves, paths, structure } = treeFlatten<Initial>(tree);

@@ -18,6 +18,15 @@ export interface ConvSpec extends Conv2dOptions {
  * 2-D convolution of NHWC images. `weight` is `[out, height, width, in / groups]` and starts normal with standard
  * deviation √(2 / (height · width · out)) (He et al., 2015, arXiv 1502.01852, eq. 14), as CIFAR ResNets do; `bias`,
  * where wanted, uniform within ±1/√(inputs of one output), as PyTorch's.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const layer = nn.conv({ in: 3, out: 8, window: [3, 5], strides: 2, padding: 1 });
+ * assertEquals(nn.shapeAfter(layer, [32, 32, 3]), [16, 15, 8]);
+ * ```
  */
 export function conv(spec: ConvSpec): Layer {
   const { in: inputs, out, window = 3, bias = false, ...geometry } = spec;
@@ -46,7 +55,18 @@ export interface LinearSpec {
   bias?: boolean;
 }
 
-/** Fully connected: `[batch, in]` → `[batch, out]`; `weight` is `[out, in]`, both start uniform within ±1/√in as PyTorch's. */
+/**
+ * Fully connected: `[batch, in]` → `[batch, out]`; `weight` is `[out, in]`, both start uniform within ±1/√in as PyTorch's.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const layer = nn.linear({ in: 64, out: 10 });
+ * assertEquals(layer.params.weight.shape, [10, 64]);
+ * ```
+ */
 export function linear(spec: LinearSpec): Layer {
   const bound = 1 / Math.sqrt(spec.in);
   const weight = uniformInitial(bound, [spec.out, spec.in]);

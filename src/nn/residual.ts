@@ -17,6 +17,15 @@ export interface ResidualSpec {
 /**
  * The basic residual block (He et al., 2015, arXiv 1512.03385): relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)). The
  * shortcut is the identity where shapes allow it and a 1×1 convolution with batch norm (`downsample`) elsewhere.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const block = nn.residualBlock({ in: 16, out: 32, stride: 2 });
+ * assertEquals(nn.shapeAfter(block, [32, 32, 16]), [16, 16, 32]);
+ * ```
  */
 export function residualBlock(spec: ResidualSpec): Layer {
   const { in: inputs, out, stride = 1 } = spec;

@@ -15,6 +15,15 @@ export interface AdamWOptions {
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv 1711.05101), in the order of PyTorch's
  * `torch.optim.AdamW`: p *= 1 − learningRate·weightDecay, then p −= learningRate · m̂ / (√v̂ + epsilon).
+ *
+ * @example
+ * ```ts
+ * import { optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const adamw = optim.adamw({ weightDecay: 0.05 });
+ * assertEquals(adamw.options.beta2, 0.999);
+ * ```
  */
 export function adamw(options: AdamWOptions = {}): Optimizer {
   const { betas: [beta1, beta2] = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01 } = options;

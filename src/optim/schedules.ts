@@ -20,7 +20,18 @@ export interface StepsOptions {
   factor?: number;
 }
 
-/** A rate that falls by a factor at given epochs. */
+/**
+ * A rate that falls by a factor at given epochs.
+ *
+ * @example
+ * ```ts
+ * import { optim } from "@localgrad/localgrad";
+ * import { assertAlmostEquals } from "@std/assert";
+ *
+ * const schedule = optim.steps({ base: 0.1, at: [80, 120] });
+ * assertAlmostEquals(schedule(100), 0.01, 1e-12);
+ * ```
+ */
 export function steps({ base, at, factor = 0.1 }: StepsOptions): Schedule {
   expectBetween("steps: the base rate", base, 0);
   expectBetween("steps: the factor", factor, 0);
@@ -44,6 +55,15 @@ export interface WarmupCosineOptions {
  * the published CIFAR runs of InfoPro and MAN have it. With e counted from 1 and the cosine
  * c(e) = base·(1 + cos(πe/epochs))/2, the rate is c(e)·(e − 1)/warmup + start·(warmup + 1 − e)/warmup up to e = warmup
  * and c(e) afterwards.
+ *
+ * @example
+ * ```ts
+ * import { optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const schedule = optim.warmupCosine({ base: 0.8, warmup: 10, epochs: 400 });
+ * assertEquals([schedule(0), schedule(399)], [0.01, 0]);
+ * ```
  */
 export function warmupCosine({ base, warmup = 10, epochs, start = 0.01 }: WarmupCosineOptions): Schedule {
   expectBetween("warmupCosine: the base rate", base, 0);

@@ -18,6 +18,15 @@ export interface SgdOptions {
 /**
  * Stochastic gradient descent as PyTorch's `torch.optim.SGD` defines it: g = gradient + weightDecay·p;
  * v = momentum·v + (1 − dampening)·g, where v = g in the first step; p −= learningRate·(nesterov ? g + momentum·v : v).
+ *
+ * @example
+ * ```ts
+ * import { optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sgd = optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+ * assertEquals(sgd.options.momentum, 0.9);
+ * ```
  */
 export function sgd(options: SgdOptions = {}): Optimizer {
   const { momentum = 0, nesterov = false, weightDecay = 0, dampening = 0 } = options;
