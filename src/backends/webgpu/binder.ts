@@ -1,9 +1,8 @@
 import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
 import { type Aval, type DType, type Shape, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import type { Bound, Call, Slot } from "./call.ts";
+import { type Bound, type Call, type Slot, stored, typeOf } from "./call.ts";
 import { type Context, convert, Functions, literal, type Width } from "./expressions.ts";
-import { stored, typeOf } from "./rows.ts";
 
 /** A space as a kernel walks it: the extents and the names of the indices, the last one in steps of `width`. */
 export interface Walk {
@@ -138,7 +137,7 @@ export class Binder {
       if (wide) return [`${name}[${vector(identity, walk)}] = ${value};`];
       const first = element(identity, walk);
       if (walk.width === 1) return [`${name}[${first}] = ${value};`];
-      const held = `${prefix}s${node}`;
+      const held = `stored${output}`;
       return [
         `let ${held} = ${value};`,
         ...["x", "y", "z", "w"].map((lane, j) => `${name}[${first} + ${j}u] = ${held}.${lane};`),

@@ -1,3 +1,4 @@
+import type { DType } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import accessText from "../../../kernels/webgpu/access.wgsl" with { type: "text" };
 import { specialise } from "./template.ts";
@@ -41,4 +42,18 @@ export interface Runs extends Bound {
 export function runs(name: string, slot: Slot, vector: boolean, write: boolean = false): Runs {
   const text = specialise(accessText, { NAME: name, VECTOR: vector, WRITE: write });
   return { name, slot, write, type: vector ? "vec4f" : "f32", text };
+}
+
+/** How each dtype is declared in a storage buffer: bool as a 0/1 word, u8 four to a word. */
+export const stored: { readonly [D in DType]: "f32" | "i32" | "u32" } = {
+  f32: "f32",
+  i32: "i32",
+  u32: "u32",
+  bool: "u32",
+  u8: "u32",
+};
+
+/** A type of `width` elements. */
+export function typeOf(element: string, width: number): string {
+  return width === 1 ? element : `vec4<${element}>`;
 }

@@ -2,9 +2,8 @@ import type { Kernel, Node } from "../../compile/kernel.ts";
 import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { Binder, type Walk } from "./binder.ts";
-import type { Call } from "./call.ts";
+import { type Call, typeOf } from "./call.ts";
 import { fold, printNodes, reductionStart, typeName, type Width } from "./expressions.ts";
-import { typeOf } from "./rows.ts";
 import type { Variant } from "./variant.ts";
 
 /** A kernel on its way to WGSL. `place` tells which values share memory (an operation in place). */
@@ -94,7 +93,7 @@ function sharesLoads({ space, nodes }: Kernel, variant: Variant): boolean {
   return nodes.some((node) => node.kind === "load" && isInvariant(node, [0]));
 }
 
-/** Element-wise, with one invocation for a stretch of every so-manieth row. */
+/** Element-wise, with one invocation for the same place in many rows. */
 function rows(job: Job): Call {
   const { space } = job.kernel;
   const units = Math.max(1, sizeOf(space.slice(1)) / widthOf(space));

@@ -1,29 +1,15 @@
 import type { InstructionOf } from "../../trace/program.ts";
-import { type Aval, type DType, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import { type Aval, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import argmaxText from "../../../kernels/webgpu/argmax.wgsl" with { type: "text" };
 import copyText from "../../../kernels/webgpu/copy_block.wgsl" with { type: "text" };
 import gatherText from "../../../kernels/webgpu/gather.wgsl" with { type: "text" };
 import padText from "../../../kernels/webgpu/pad.wgsl" with { type: "text" };
 import scatterText from "../../../kernels/webgpu/scatter_add.wgsl" with { type: "text" };
-import type { Call } from "./call.ts";
+import { type Call, stored, typeOf } from "./call.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
 type Values = readonly Aval[];
-
-/** How each dtype is declared in a storage buffer: bool as a 0/1 word, u8 four to a word. */
-export const stored: { readonly [D in DType]: "f32" | "i32" | "u32" } = {
-  f32: "f32",
-  i32: "i32",
-  u32: "u32",
-  bool: "u32",
-  u8: "u32",
-};
-
-/** A type of `width` elements. */
-export function typeOf(element: string, width: number): string {
-  return width === 1 ? element : `vec4<${element}>`;
-}
 
 /** Rows picked by index. */
 export function gather(i: InstructionOf<"gather">, values: Values, variant: Variant): Call[] {

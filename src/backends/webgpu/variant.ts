@@ -1,7 +1,10 @@
 /**
- * What kernels are shaped by. A software adapter (llvmpipe) runs eight invocations as the lanes of one vector: its
- * every load is a loop over the lanes, a barrier costs as much as hundreds of products, so it wants few threads with
- * large register blocks. Hardware wants many threads and blocks that fit its registers.
+ * What kernels are shaped by. A software adapter (llvmpipe) runs eight invocations as the lanes of one vector: each of
+ * its loads is a loop over the lanes, some eighty cycles for four elements, and a barrier costs hundreds of products;
+ * so it wants few invocations with large register blocks, and no workgroup memory. Hardware wants many invocations and
+ * blocks that fit its registers: 8 × 8 is 64 accumulators and 16 loads of four elements for 256 products, neighbours
+ * reading the same cache lines. Blocks for llvmpipe were chosen by measurement (docs/measurements.md); those for
+ * hardware are unmeasured.
  */
 export interface Variant {
   /** Which kind of adapter it is for. */
