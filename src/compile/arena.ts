@@ -16,6 +16,16 @@ export interface ArenaLimits {
   readonly segmentBytes: number;
 }
 
+/** Where {@link packArena} puts things. */
+export interface Packing {
+  /** The first byte of each interval. */
+  readonly offsets: Float64Array;
+  /** The end of the highest. */
+  readonly arenaBytes: number;
+  /** How many pairs of intervals were compared: the work that grows fastest. */
+  readonly compared: number;
+}
+
 /**
  * Gives every interval an offset so that no two that overlap in time overlap in memory. The largest are placed first,
  * each in the tightest gap between those already there at its time; small ones then fill what is left. On training
@@ -25,7 +35,7 @@ export interface ArenaLimits {
 export function packArena(
   intervals: readonly Interval[],
   { alignment, segmentBytes }: ArenaLimits,
-): { readonly offsets: Float64Array; readonly arenaBytes: number } {
+): Packing {
   const offsets = new Float64Array(intervals.length);
   const ends = new Float64Array(intervals.length);
   const order = intervals.map((_, i) => i).sort((a, b) =>
@@ -33,6 +43,7 @@ export function packArena(
   );
   const placed = new Placed(intervals);
   let arenaBytes = 0;
+  let compared = 0;
   for (const i of order) {
     const { bytes } = intervals[i];
     // Where in the gap from `from` to `to` it can start: aligned, and within one segment.
@@ -43,7 +54,9 @@ export function packArena(
       return start + bytes <= to ? start : -1;
     };
     let [best, tightest, covered] = [-1, Infinity, 0];
-    for (const other of placed.during(intervals[i]).sort((a, b) => offsets[a] - offsets[b])) {
+    const others = placed.during(intervals[i]).sort((a, b) => offsets[a] - offsets[b]);
+    compared += others.length;
+    for (const other of others) {
       const start = offsets[other] - covered < tightest ? fit(covered, offsets[other]) : -1;
       if (start >= 0) [best, tightest] = [start, offsets[other] - covered];
       covered = Math.max(covered, ends[other]);
@@ -53,7 +66,7 @@ export function packArena(
     arenaBytes = Math.max(arenaBytes, ends[i]);
     placed.add(i);
   }
-  return { offsets, arenaBytes };
+  return { offsets, arenaBytes, compared };
 }
 
 /** Intervals that have a place, found by time: a segment tree of those that cover a step, and lists by first step. */

@@ -1,10 +1,17 @@
-import { assert } from "@std/assert";
-import { type RandomProgram, randomProgram } from "../../tests/random_program.ts";
-import { ReferenceBackend, referenceTarget } from "../backends/reference/backend.ts";
+import { assert, assertEquals } from "@std/assert";
+import { randomProgram } from "../../tests/random_program.ts";
+import { agree, runPlan } from "../../tests/run_plan.ts";
+import { referenceTarget } from "../backends/reference/backend.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
-import { bytesOf } from "../trace/dtype.ts";
-import { compile } from "./compile.ts";
-import type { Plan, Target } from "./plan.ts";
+import { compile, place, schedule } from "./compile.ts";
+import { fuse } from "./fuse.ts";
+import { lower } from "./lower.ts";
+import { order } from "./order.ts";
+import type { Target } from "./plan.ts";
+import { Schedule } from "./schedule.ts";
+import { simplify } from "./simplify.ts";
+import { verifyPlan } from "./verify_plan.ts";
+import { verifyProgram } from "./verify_program.ts";
 
 /** A backend that makes life hard: aligned, in small segments, few buffers a kernel, with workspaces. */
 const hardTarget: Target = {
@@ -17,36 +24,61 @@ const hardTarget: Target = {
   maxKernelBuffers: 4,
 };
 
-function run(plan: Plan, inputs: RandomProgram["inputs"]): Float64Array[] {
-  const backend = new ReferenceBackend();
-  const executable = backend.compile(plan);
-  const buffer = (value: number) => backend.allocate(bytesOf(plan.values[value]), plan.values[value].dtype);
-  const given = plan.inputs.map(({ value }) => buffer(value));
-  inputs.forEach((data, i) => backend.writeFloat64(given[i], data));
-  const results = plan.outputs.map(({ value }, i) => plan.donors[i] >= 0 ? undefined : buffer(value));
-  executable.run(given, results);
-  return results.map((result, i) => backend.readFloat64(result ?? given[plan.donors[i]]));
-}
-
-/** Whether two lists of elements agree, but for the rounding of literals to f32. */
-function agree(a: Float64Array, b: Float64Array): boolean {
-  return a.length === b.length &&
-    a.every((x, i) => Object.is(x, b[i]) || Math.abs(x - b[i]) <= 1e-6 * (1 + Math.abs(x)));
+/** Runs `check` on random programs; an error names the seed. */
+function onRandomPrograms(
+  count: number,
+  check: (random: ReturnType<typeof randomProgram>, seed: number) => void,
+): void {
+  for (let seed = 0; seed < count; seed++) {
+    try {
+      check(randomProgram(seed, 10 + seed % 60), seed);
+    } catch (error) {
+      throw new Error(`seed ${seed}`, { cause: error });
+    }
+  }
 }
 
 for (const target of [referenceTarget, hardTarget]) {
   Deno.test(`compile() keeps what random programs compute, for target ${target.name}`, () => {
-    for (let seed = 0; seed < 300; seed++) {
-      const { program, inputs } = randomProgram(seed, 10 + seed % 50);
-      const expected = evaluate(program, inputs);
-      try {
-        const plan = compile(program, target, { verify: true });
-        run(plan, inputs).forEach((result, i) => {
-          assert(agree(result.subarray(0, expected[i].length), expected[i]), `result ${i} differs`);
-        });
-      } catch (error) {
-        throw new Error(`seed ${seed}`, { cause: error });
-      }
-    }
+    onRandomPrograms(400, ({ program, inputs }) => {
+      const plan = compile(program, target, { verify: true });
+      assert(agree(runPlan(plan, inputs), evaluate(program, inputs)));
+    });
   });
 }
+
+Deno.test("every pass keeps what random programs compute", () => {
+  onRandomPrograms(250, ({ program, inputs }, seed) => {
+    const target = { ...referenceTarget, maxKernelBuffers: 5 + seed % 20 };
+    const expected = evaluate(program, inputs);
+    const simple = simplify(program);
+    verifyProgram(simple);
+    assert(agree(evaluate(simple, inputs), expected), "simplify");
+
+    const check = (what: string, schedule: Schedule) => {
+      const plan = place(schedule.lowered, target);
+      verifyPlan(plan, target, simple);
+      assert(agree(runPlan(plan, inputs), expected), what);
+    };
+    check("lower", new Schedule(lower(simple, target.maxKernelBuffers)));
+    const fused = fuse(new Schedule(lower(simple, target.maxKernelBuffers)), target.maxKernelBuffers);
+    check("fuse", fused);
+    check("order", order(fused));
+  });
+});
+
+Deno.test("schedule() never holds more at once than the steps it starts from", () => {
+  onRandomPrograms(600, ({ program }, seed) => {
+    const simple = simplify(program);
+    const buffers = 5 + seed % 20;
+    const before = new Schedule(lower(simple, buffers)).peak;
+    const after = schedule(simple, buffers).peak;
+    assert(after <= before, `${after} over ${before}`);
+  });
+});
+
+Deno.test("compile() gives the same plan every time", () => {
+  onRandomPrograms(20, ({ program }) => {
+    assertEquals(compile(program, referenceTarget), compile(program, referenceTarget));
+  });
+});

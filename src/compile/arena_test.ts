@@ -1,0 +1,67 @@
+import { assert, assertEquals } from "@std/assert";
+import { generatorOf } from "../../tests/random_program.ts";
+import { type Interval, packArena } from "./arena.ts";
+
+function randomIntervals(count: number, steps: number, random: () => number): Interval[] {
+  return Array.from({ length: count }, () => {
+    const start = Math.floor(random() * steps);
+    const bytes = 1 + Math.floor(2 ** (random() * 12));
+    return { bytes, start, end: Math.min(steps - 1, start + Math.floor(random() ** 3 * steps / 2)) };
+  });
+}
+
+Deno.test("packArena() lets nothing overlap, crosses no segment, keeps to the alignment", () => {
+  const random = generatorOf(3);
+  for (let round = 0; round < 100; round++) {
+    const limits = { alignment: [1, 4, 256][round % 3], segmentBytes: [4096, 1 << 16, Infinity][round % 3] };
+    const intervals = randomIntervals(80, 60, random);
+    const { offsets, arenaBytes } = packArena(intervals, limits);
+    intervals.forEach((a, i) => {
+      assertEquals(offsets[i] % limits.alignment, 0);
+      assert(offsets[i] + a.bytes <= arenaBytes);
+      const [first, last] = [offsets[i], offsets[i] + a.bytes - 1].map((at) =>
+        Math.floor(at / limits.segmentBytes)
+      );
+      assertEquals(first, last);
+      intervals.slice(0, i).forEach((b, j) => {
+        const together = a.start <= b.end && b.start <= a.end;
+        const apart = offsets[i] + a.bytes <= offsets[j] || offsets[j] + b.bytes <= offsets[i];
+        assert(!together || apart, `${i} and ${j} overlap`);
+      });
+    });
+  }
+});
+
+Deno.test("packArena() needs hardly more than is held at once, on forward and backward passes", () => {
+  // Layers saved on the way forward and given up on the way back, with values that live for a step or two.
+  for (const layers of [5, 30, 200]) {
+    const intervals: Interval[] = [];
+    for (let layer = 0; layer < layers; layer++) {
+      const bytes = 4096 >> Math.floor(3 * layer / layers);
+      intervals.push({ bytes, start: 2 * layer, end: 4 * layers - 2 * layer });
+      intervals.push({ bytes: 64, start: 2 * layer, end: 4 * layers - 2 * layer });
+      intervals.push({ bytes: 2 * bytes, start: 2 * layer, end: 2 * layer + 1 });
+      intervals.push({ bytes, start: 4 * layers - 2 * layer - 1, end: 4 * layers - 2 * layer + 1 });
+    }
+    let most = 0;
+    for (let t = 0; t <= 4 * layers + 1; t++) {
+      const held = intervals.filter(({ start, end }) => start <= t && t <= end);
+      most = Math.max(most, held.reduce((sum, { bytes }) => sum + bytes, 0));
+    }
+    const { arenaBytes } = packArena(intervals, { alignment: 1, segmentBytes: Infinity });
+    assert(arenaBytes <= 1.01 * most, `${arenaBytes} for ${most}`);
+  }
+});
+
+Deno.test("packArena() does twice the work for twice the steps, lifetimes being the same", () => {
+  const compared = (steps: number): number => {
+    const random = generatorOf(7);
+    const intervals = Array.from({ length: steps }, (_, start) => {
+      const end = Math.min(steps - 1, start + Math.floor(random() * 20));
+      return { bytes: 1 + Math.floor(random() * 1000), start, end };
+    });
+    return packArena(intervals, { alignment: 1, segmentBytes: Infinity }).compared;
+  };
+  const [one, two] = [compared(5000), compared(10000)];
+  assert(two > 1.9 * one && two < 2.1 * one, `${one} comparisons, then ${two}`);
+});
