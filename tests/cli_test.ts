@@ -1,0 +1,257 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+
+const root = fromFileUrl(new URL("..", import.meta.url));
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts the command line as `deno task` does, in folder `cwd`. */
+function start(cwd: string, command: string, args: readonly string[]): Deno.ChildProcess {
+  const permissions = { demo: ["-P=demo"], memory: [], doctor: ["-P=doctor"] }[command] ?? ["-P=train"];
+  return new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-q",
+      "--config",
+      `${root}deno.json`,
+      ...permissions,
+      `${root}src/cli/main.ts`,
+      command,
+      ...args,
+    ],
+    cwd,
+    env: { NO_COLOR: "1", LOCALGRAD_DEVICE: "cpu" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+async function finish(child: Deno.ChildProcess): Promise<Result> {
+  const { code, stdout, stderr } = await child.output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+const cli = (cwd: string, command: string, ...args: string[]) => finish(start(cwd, command, args));
+
+async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await use(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** Every file below a folder, with its bytes. */
+function contents(dir: string): Map<string, Uint8Array> {
+  const files = new Map<string, Uint8Array>();
+  for (const { name, isDirectory } of Deno.readDirSync(dir)) {
+    if (!isDirectory) files.set(name, Deno.readFileSync(`${dir}/${name}`));
+    else for (const [inner, bytes] of contents(`${dir}/${name}`)) files.set(`${name}/${inner}`, bytes);
+  }
+  return files;
+}
+
+/** Expects one line on standard error, exit code 2, and no change of any file. */
+async function refused(dir: string, message: RegExp, command: string, ...args: string[]): Promise<void> {
+  const before = contents(dir);
+  const { code, stdout, stderr } = await cli(dir, command, ...args);
+  const where = `${command} ${args.join(" ")}: ${stderr}`;
+  assertEquals([code, stdout, stderr.trimEnd().split("\n").length], [2, "", 1], where);
+  assertMatch(stderr, /^error: /, where);
+  assertMatch(stderr, message, where);
+  assertEquals(contents(dir), before, where);
+}
+
+const SMALL = ["--test-limit", "32", "--batch", "32", "--method", "greedy", "--lr", "0.05"];
+
+Deno.test("the command line refuses wrong commands and flags in one line", () =>
+  inFolder(async (dir) => {
+    const cases: [RegExp, ...string[]][] = [
+      [/no command "trian"; choose demo, train/, "trian"],
+      [/train has no flag --epoch; its flags: --dataset/, "train", "--epoch", "3"],
+      [/train takes no word "resnet8"/, "train", "resnet8"],
+      [/--batch needs a value: --batch N/, "train", "--batch"],
+      [/--seed is given 2 times/, "train", "--seed", "1", "--seed", "2"],
+      [/negative number -3/, "train", "--batch", "-3"],
+      [/--epochs must be a whole number of at least 1, not "0"/, "train", "--epochs", "0"],
+      [/--train-limit must be a whole number of at least 1, not "1e3x"/, "train", "--train-limit", "1e3x"],
+      [/--lr must be a number above 0, not "nan"/, "train", "--lr", "nan"],
+      [/--dataset must be one of cifar10, shapes, not "mnist"/, "train", "--dataset", "mnist"],
+      [/--model must be one of .*resnet110, not "vgg"/, "train", "--model", "vgg"],
+      [/--method must be one of man\+dgl.*endToEnd, not "bp"/, "train", "--method", "bp"],
+      [/--device must be one of auto, cpu, webgpu, reference, not "tpu"/, "train", "--device", "tpu"],
+      [/resnet8 has 3 blocks.*at most 3/, "train", "--modules", "4"],
+      [/resnet8 has no block "layer9"; its blocks are layer1\.0/, "train", "--after", "layer9"],
+      [/--modules and --after both/, "train", "--modules", "2", "--after", "layer1.0"],
+      [/--data is for cifar10/, "train", "--data", "."],
+      [/--resume .* --run DIR/, "train", "--resume"],
+      [/eval needs the folder of a run: --run DIR/, "eval"],
+      [/at most 54/, "memory", "--model", "resnet110", "--modules", "60"],
+      [/demo has no flag --epochs; its flags: none/, "demo", "--epochs", "1"],
+      [/doctor has no flag --all/, "doctor", "--all"],
+    ];
+    for (const [message, command, ...args] of cases) await refused(dir, message, command, ...args);
+  }));
+
+Deno.test("the command line names missing, truncated and foreign data", () =>
+  inFolder(async (dir) => {
+    const cifar = (path: string) => ["train", "--dataset", "cifar10", "--data", path] as const;
+    await refused(dir, /nowhere does not exist/, ...cifar("nowhere"));
+    await refused(dir, /\. has no data_batch_1\.bin/, ...cifar("."));
+    await Deno.writeFile(`${dir}/data_batch_1.bin`, new Uint8Array(3073));
+    await refused(dir, /data_batch_1\.bin is truncated: 3073 bytes instead of 30730000/, ...cifar("."));
+    await Deno.writeTextFile(`${dir}/cifar-10-binary.tar.gz`, "not an archive");
+    await refused(
+      dir,
+      /cifar-10-binary\.tar\.gz is no whole gzip archive/,
+      ...cifar("cifar-10-binary.tar.gz"),
+    );
+  }));
+
+Deno.test("train, eval and resume work on a run's folder and refuse damage and misuse", () =>
+  inFolder(async (dir) => {
+    const trained = await cli(
+      dir,
+      "train",
+      ...SMALL,
+      "--train-limit",
+      "96",
+      "--epochs",
+      "2",
+      "--run",
+      "a",
+      "--json",
+    );
+    assertEquals(trained.code, 0, trained.stderr);
+    const result = JSON.parse(trained.stdout);
+    assertEquals([result.run, result.method, result.epochs, result.stopped], ["a", "greedy", 2, false]);
+    assertEquals([...contents(`${dir}/a`).keys()].sort(), [
+      "best.safetensors",
+      "last.safetensors",
+      "metrics.jsonl",
+      "report.html",
+    ]);
+    const judged = JSON.parse(
+      (await cli(dir, "eval", "--run", "a", "--checkpoint", "last", "--json")).stdout,
+    );
+    assertEquals([judged.testError, judged.testLoss], [result.testError, result.testLoss]);
+
+    const again = ["--run", "a", ...SMALL] as const;
+    await refused(dir, /a holds a run already; go on with it \(--resume\)/, "train", ...again);
+    await refused(
+      dir,
+      /started with method "greedy", not "dgl"/,
+      "train",
+      "--run",
+      "a",
+      "--resume",
+      "--method",
+      "dgl",
+    );
+    await refused(dir, /no checkpoint b\/best\.safetensors/, "eval", "--run", "b");
+    await refused(dir, /no checkpoint b\/last\.safetensors/, "train", "--run", "b", "--resume");
+    await Deno.writeTextFile(`${dir}/file`, "");
+    await refused(dir, /file is not a folder/, "train", "--run", "file");
+
+    const path = `${dir}/a/last.safetensors`;
+    const whole = await Deno.readFile(path);
+    await Deno.writeFile(path, whole.subarray(0, whole.length - 100));
+    await refused(dir, /last\.safetensors is no whole safetensors file/, "train", "--run", "a", "--resume");
+    whole[whole.length - 100] ^= 1;
+    await Deno.writeFile(path, whole);
+    await refused(dir, /last\.safetensors is damaged/, "eval", "--run", "a", "--checkpoint", "last");
+  }));
+
+Deno.test({
+  name: "train saves at Ctrl-C, ends cleanly, and goes on bit for bit with --resume",
+  ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
+  fn: () =>
+    inFolder(async (dir) => {
+      const flags = [...SMALL, "--train-limit", "960", "--epochs", "2"];
+      const child = start(dir, "train", [...flags, "--run", "stopped"]);
+      const metrics = `${dir}/stopped/metrics.jsonl`;
+      const steps = () => Deno.readTextFile(metrics).then((text) => text.split("\n").length - 1, () => 0);
+      while (await steps() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      child.kill("SIGINT");
+      const { code, stderr } = await finish(child);
+      assertEquals(code, 0, stderr);
+      assertMatch(stderr, /stopped and saved; go on with: deno task train --run stopped --resume/);
+      const done = await steps();
+      assert(done < 60, `it was stopped after all ${done} lines`);
+      const resumed = await cli(dir, "train", "--run", "stopped", "--resume");
+      assertEquals(resumed.code, 0, resumed.stderr);
+      const whole = await cli(dir, "train", ...flags, "--run", "whole");
+      assertEquals(whole.code, 0, whole.stderr);
+      const [a, b] = [contents(`${dir}/stopped`), contents(`${dir}/whole`)];
+      for (const name of ["last.safetensors", "best.safetensors"]) {
+        assertEquals(a.get(name), b.get(name), name);
+      }
+      const losses = (files: Map<string, Uint8Array>) =>
+        new TextDecoder().decode(files.get("metrics.jsonl")).split("\n").filter((line) =>
+          line.includes("step")
+        );
+      assertEquals(losses(a), losses(b));
+    }),
+});
+
+Deno.test("memory prints the plan of a method beside the end-to-end one", () =>
+  inFolder(async (dir) => {
+    const flags = ["--model", "resnet20", "--modules", "3", "--batch", "64", "--method", "dgl"];
+    const { endToEnd, method } = JSON.parse((await cli(dir, "memory", ...flags, "--json")).stdout);
+    for (const { peakBytes, breakdown } of [endToEnd, method]) {
+      const sum = Object.values(breakdown as Record<string, number>).reduce((a, b) => a + b);
+      assertEquals(sum, peakBytes);
+    }
+    assertEquals(method.name, "dgl");
+    assertEquals(method.modules.length, 3);
+    for (const { name, peakBytes } of method.modules) {
+      assert(name.includes("layer") && peakBytes > 0 && peakBytes < method.peakBytes);
+    }
+    const { code, stdout } = await cli(dir, "memory", ...flags);
+    assertEquals(code, 0);
+    assertMatch(stdout, /activations .*\n[^]*peak .*MiB/);
+  }));
+
+Deno.test("doctor lists every backend, and what to do about one that is missing", () =>
+  inFolder(async (dir) => {
+    const { code, stdout } = await cli(dir, "doctor", "--json");
+    assertEquals(code, 0);
+    const { backends, auto } = JSON.parse(stdout);
+    assertEquals(backends.map(({ name }: { name: string }) => name).sort(), ["cpu", "reference", "webgpu"]);
+    for (const backend of backends) {
+      const told = backend.available ? [backend.description] : [backend.reason, backend.remedy];
+      for (const text of told) assert(text.length > 5, JSON.stringify(backend));
+    }
+    assert(
+      backends.some(({ name, available }: { name: string; available: boolean }) =>
+        available && name === auto.name
+      ),
+    );
+  }));
+
+Deno.test("the command line helps", () =>
+  inFolder(async (dir) => {
+    assertMatch((await cli(dir, "help")).stdout, /deno task train/);
+    const { code, stdout } = await cli(dir, "train", "--help");
+    assertEquals(code, 0);
+    for (
+      const flag of [
+        "dataset",
+        "data DIR",
+        "modules K",
+        "after",
+        "train-limit N",
+        "run DIR",
+        "resume",
+        "json",
+      ]
+    ) {
+      assert(stdout.includes(`--${flag}`), flag);
+    }
+  }));
