@@ -35,3 +35,4 @@ export * as models from "./src/models/models.ts";
 export * as optim from "./src/optim/optim.ts";
 export * as local from "./src/local/local.ts";
 export * as data from "./src/data/data.ts";
+export * as train from "./src/train/train.ts";

@@ -143,7 +143,7 @@ Deno.test("train, eval and resume work on a run's folder and refuse damage and m
     assertEquals([judged.testError, judged.testLoss], [result.testError, result.testLoss]);
 
     const again = ["--run", "a", ...SMALL] as const;
-    await refused(dir, /a holds a run already; go on with it \(--resume\)/, "train", ...again);
+    await refused(dir, /a holds a run already; resume it or choose/, "train", ...again);
     await refused(
       dir,
       /started with method "greedy", not "dgl"/,

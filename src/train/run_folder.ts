@@ -41,7 +41,7 @@ export function runFolder(folder: string, settings: Settings = {}): RunFolder {
   return new RunFolder(folder, settings);
 }
 
-const GO_ON = "a run already; go on with it (--resume) or choose another folder";
+const GO_ON = "a run already; resume it or choose another folder";
 const NO_CHECKPOINT = "metrics of a run that never saved a checkpoint; remove them or choose another folder";
 
 /** See {@link runFolder}. */
