@@ -5,7 +5,7 @@ import { algorithmResult, cudnnSymbols } from "../../ffi/cudnn.ts";
 import * as driver from "../../ffi/driver.ts";
 import { nvrtcStatus, nvrtcSymbols } from "../../ffi/nvrtc.ts";
 import { compareConstants, compareNames, compareSymbols, type Headers, readHeaders } from "./headers.ts";
-import { includes, skipped } from "./libraries.ts";
+import { header, includes, skipped } from "./libraries.ts";
 
 const files = {
   cuda: ["cuda.h"],
@@ -16,14 +16,9 @@ const files = {
 
 function headersOf(library: keyof typeof files): Headers {
   return readHeaders(files[library].map((file) => {
-    for (const folder of includes) {
-      try {
-        return Deno.readTextFileSync(`${folder}/${file}`);
-      } catch {
-        continue;
-      }
-    }
-    throw new Error(`${file} is in none of ${includes.join(", ")}; pip install nvidia-cuda-runtime`);
+    const text = header(file);
+    if (text === undefined) throw new Error(`${file} is in none of ${includes.join(", ")}`);
+    return text;
   }));
 }
 

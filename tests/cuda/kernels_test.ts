@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { compileSource } from "../../ffi/nvrtc.ts";
+import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
 import { LibraryError } from "../../ffi/status.ts";
 import type { Call } from "../../src/backends/cuda/call.ts";
 import { cudaTarget, lower } from "../../src/backends/cuda/lower.ts";
@@ -27,7 +27,12 @@ function callsOf(plans: readonly Plan[]): Call[] {
 function compileAll(calls: readonly Call[]): void {
   const { text } = sourceOf(calls);
   for (const architecture of architectures) {
-    const { cubin, log } = compileSource(libraries.nvrtc!, text, "test.cu", compileOptions(architecture));
+    const { cubin, log } = compileSource(
+      libraries.nvrtc!,
+      text,
+      "test.cu",
+      compileOptions(architecture, nvrtcVersion(libraries.nvrtc!)),
+    );
     assertEquals(log, "");
     assertEquals([...cubin.subarray(0, 4)], [0x7f, 0x45, 0x4c, 0x46]);
   }
@@ -49,7 +54,13 @@ Deno.test("compileSource() gives NVRTC's log for a kernel that is wrong", { igno
     blocks: 1,
   };
   const error = assertThrows(
-    () => compileSource(libraries.nvrtc!, sourceOf([wrong]).text, "wrong.cu", compileOptions(90)),
+    () =>
+      compileSource(
+        libraries.nvrtc!,
+        sourceOf([wrong]).text,
+        "wrong.cu",
+        compileOptions(90, nvrtcVersion(libraries.nvrtc!)),
+      ),
     LibraryError,
   );
   assertMatch(

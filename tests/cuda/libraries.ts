@@ -1,24 +1,48 @@
+import { thisHost } from "../../ffi/host.ts";
 import { openLibraries } from "../../ffi/library.ts";
-import { parent } from "../../ffi/search.ts";
+import { parent, search } from "../../ffi/search.ts";
 import type { Backend, Opened } from "../../src/backends/backend.ts";
 import { skips } from "../gate.ts";
+import { loadDriverStandIn } from "./no_driver.ts";
+
+/** Where the vendor's headers are: beside the libraries in the wheels. */
+export const includes: readonly string[] = (["nvrtc", "cudnn"] as const).flatMap((name) => {
+  const { candidates } = search(name, 13, thisHost());
+  return candidates.flatMap(({ path }) => path.includes("/") ? [`${parent(parent(path))}/include`] : []);
+});
+
+/** The text of a header, from the first of the folders that has it. */
+export function header(file: string): string | undefined {
+  for (const folder of includes) {
+    try {
+      return Deno.readTextFileSync(`${folder}/${file}`);
+    } catch {
+      continue;
+    }
+  }
+  return undefined;
+}
+
+const cudaHeader = header("cuda.h");
+const driver = cudaHeader !== undefined && loadDriverStandIn(cudaHeader);
 
 /** CUDA's real libraries, as far as they are on this machine; opened once, and never closed. */
 export const libraries = openLibraries();
 
-/** What has no need of a card: all but the driver. */
-const needed = libraries.reports.filter(({ name }) => name !== "driver");
-const missing = needed.find(({ problem }) => problem !== undefined);
-
-/** Where the vendor's headers are: beside the libraries in the wheels. */
-export const includes: readonly string[] = needed.flatMap(({ path }) =>
-  path?.includes("/") ? [`${parent(parent(path))}/include`] : []
-);
+function lacking(): { reason: string; remedy: string } | undefined {
+  // What has no need of a card: all but the driver.
+  const missing = libraries.reports.find(({ name, problem }) => name !== "driver" && problem !== undefined);
+  if (missing !== undefined) return { reason: missing.problem!, remedy: missing.remedy ?? "" };
+  if (cudaHeader === undefined) {
+    return { reason: "there are no headers beside the libraries", remedy: "pip install nvidia-cuda-runtime" };
+  }
+  return driver
+    ? undefined
+    : { reason: "there is no libcuda, and no g++ to make one that stands in", remedy: "install g++" };
+}
 
 /** Whether the tests of the real libraries are to be skipped; `LOCALGRAD_REQUIRE=cuda-libs` forbids it. */
 export const skipped = await skips("cuda-libs", () =>
   Promise.resolve<Opened>(
-    missing === undefined
-      ? { backend: { close: () => Promise.resolve() } as Backend }
-      : { reason: missing.problem!, remedy: missing.remedy ?? "" },
+    lacking() ?? { backend: { close: () => Promise.resolve() } as Backend },
   ));

@@ -1,9 +1,12 @@
-/** Options of NVRTC for one architecture, such as 90 for sm_90: machine code, and none of CUDA's own headers. */
-export function compileOptions(architecture: number): string[] {
+/**
+ * Options of NVRTC, of a version, for one architecture, such as 90 for sm_90: machine code, and none of CUDA's own
+ * headers, which every compilation would read.
+ */
+export function compileOptions(architecture: number, [major, minor]: readonly [number, number]): string[] {
   return [
     `--gpu-architecture=sm_${architecture}`,
     "--std=c++17",
-    "--minimal",
+    ...(major > 12 || minor >= 4 ? ["--minimal"] : []),
     "--diag-suppress=177", // an index that a printed kernel takes apart and does not need
   ];
 }

@@ -1,0 +1,236 @@
+import { driverStatus } from "../../../ffi/driver.ts";
+import { type CudaLibraries, openLibraries } from "../../../ffi/library.ts";
+import { checkCudnn } from "../../../ffi/cudnn.ts";
+import { LibraryError } from "../../../ffi/status.ts";
+import type { Plan, Target } from "../../compile/plan.ts";
+import { LocalgradError } from "../../errors.ts";
+import type { DType } from "../../trace/dtype.ts";
+import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { Card, OLDEST_ARCHITECTURE } from "./card.ts";
+import type { Precision } from "./convolution.ts";
+import { type Convolver, GraphConvolver } from "./convolutions.ts";
+import { PlainConvolver } from "./convolutions_v7.ts";
+import { CudaExecutable } from "./executable.ts";
+import { lower, targetOf } from "./lower.ts";
+import { cubinFolder, Modules } from "./modules.ts";
+import { Products } from "./products.ts";
+import { Recording } from "./recording.ts";
+import { sourceOf } from "./source.ts";
+import { spareStretches } from "./spare.ts";
+import { Staging } from "./staging.ts";
+
+/** Options of {@link openCuda}. */
+export interface CudaOptions {
+  /** How products are computed; default `tf32` on cards that have it (sm_80 and newer), as PyTorch's convolutions. */
+  precision?: Precision;
+  /** Capture the second run of every plan as a CUDA graph; default true. */
+  graphs?: boolean;
+  /** Which of cuDNN's interfaces does convolutions; default `graph`. */
+  convolutions?: "graph" | "plain";
+  /** The folder that machine code is kept in, or none; default: `localgrad/cubin` in the user's cache, if permitted. */
+  cubins?: string | false;
+}
+
+class CudaBuffer implements DeviceBuffer {
+  constructor(readonly owner: CudaBackend, readonly bytes: number, readonly address: bigint) {}
+}
+
+/** An NVIDIA card through libcuda, NVRTC, cuBLASLt and cuDNN, called directly. */
+export class CudaBackend implements Backend {
+  readonly name = "cuda";
+  readonly description: string;
+  readonly target: Target;
+  readonly #card: Card;
+  readonly #precision: Precision;
+  readonly #graphs: boolean;
+  readonly #staging: Staging;
+  readonly #modules: Modules;
+  readonly #products: Products;
+  readonly #cudnnHandle: bigint;
+  readonly #convolver: Convolver;
+  readonly #closing: (() => void)[] = [];
+  readonly #buffers = new Set<DeviceBuffer>();
+  readonly #arena = { address: 0n, bytes: 0 };
+  #closed = false;
+
+  constructor(
+    libraries: Required<Pick<CudaLibraries, "driver" | "nvrtc" | "cublasLt" | "cudnn">>,
+    options: CudaOptions,
+  ) {
+    const { driver, nvrtc, cublasLt, cudnn } = libraries;
+    this.#card = new Card(driver);
+    this.#closing.push(() => this.#card.close());
+    try {
+      const { name, architecture, totalBytes } = this.#card.facts;
+      if (architecture < OLDEST_ARCHITECTURE) {
+        throw new LocalgradError(
+          `cuda: ${name} is sm_${architecture}, and sm_${OLDEST_ARCHITECTURE} is needed`,
+        );
+      }
+      this.#precision = options.precision ?? (architecture >= 80 ? "tf32" : "f32");
+      this.#graphs = options.graphs ?? true;
+      this.description = `${name} (sm_${architecture}) through CUDA, ${this.#precision}`;
+      this.target = targetOf(totalBytes);
+      this.#staging = this.#keep(new Staging(this.#card));
+      this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cubinFolder()));
+      this.#products = this.#keep(new Products(cublasLt));
+      const out = new BigUint64Array(1);
+      checkCudnn(cudnn, cudnn.cudnnCreate(out), "opening a handle");
+      this.#cudnnHandle = out[0];
+      this.#closing.push(() => cudnn.cudnnDestroy(this.#cudnnHandle));
+      checkCudnn(cudnn, cudnn.cudnnSetStream(this.#cudnnHandle, this.#card.stream), "setting the stream");
+      const Way = options.convolutions === "plain" ? PlainConvolver : GraphConvolver;
+      this.#convolver = this.#keep(new Way(cudnn, this.#cudnnHandle));
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+  }
+
+  #keep<T extends { close(): void }>(part: T): T {
+    this.#closing.push(() => part.close());
+    return part;
+  }
+
+  /** Undoes what the constructor did, newest first. */
+  #end(): void {
+    this.#closed = true;
+    for (const close of this.#closing.splice(0).reverse()) close();
+  }
+
+  get liveBuffers(): number {
+    return this.#card.liveBuffers;
+  }
+
+  get liveBytes(): number {
+    return this.#card.liveBytes;
+  }
+
+  /** Bytes that the driver says are in use on the card, by everybody. */
+  get driverBytes(): number {
+    const { free, total } = this.#card.memory();
+    return total - free;
+  }
+
+  allocate(bytes: number, _dtype: DType): DeviceBuffer {
+    const address = this.#card.allocate(bytes);
+    this.#card.clear(address, bytes);
+    const buffer = new CudaBuffer(this, bytes, address);
+    this.#buffers.add(buffer);
+    return buffer;
+  }
+
+  free(buffer: DeviceBuffer): void {
+    const { address } = this.#own(buffer);
+    this.#buffers.delete(buffer);
+    this.#card.free(address);
+  }
+
+  write(buffer: DeviceBuffer, data: Uint8Array): void {
+    const { address, bytes } = this.#own(buffer);
+    if (data.byteLength > bytes) {
+      throw new Error(`cuda: ${data.byteLength} bytes do not fit a buffer of ${bytes}`);
+    }
+    this.#staging.write(address, data);
+  }
+
+  read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#staging.read(this.#own(buffer).address, bytes);
+  }
+
+  compile(plan: Plan): Executable {
+    const tasks = lower(plan);
+    const source = sourceOf(tasks.flatMap((task) => task.kind === "kernel" ? [task.call] : []));
+    const module = source.names.length > 0 ? this.#modules.load(source, plan.name) : undefined;
+    const constants: bigint[] = [];
+    try {
+      this.#grow(plan.arenaBytes);
+      for (const { data } of plan.constants) {
+        constants.push(this.#card.allocate(data.byteLength));
+        this.#staging.write(constants.at(-1)!, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      }
+      const recording = new Recording(
+        {
+          card: this.#card,
+          products: this.#products,
+          convolver: this.#convolver,
+          precision: this.#precision,
+        },
+        plan,
+        tasks,
+        source.names.map((name) => module!.functions.get(name)!),
+        spareStretches(plan, this.target.alignment),
+      );
+      return new CudaExecutable({
+        ...{ card: this.#card, arena: this.#arena, plan, constants, recording, graphs: this.#graphs },
+        addressOf: (buffer) => this.#own(buffer).address,
+        release: () => module?.release(),
+      });
+    } catch (error) {
+      constants.forEach((constant) => this.#card.free(constant));
+      module?.release();
+      throw error;
+    }
+  }
+
+  /** Makes the arena as large as a plan needs. It moves, which captured runs notice by its address. */
+  #grow(bytes: number): void {
+    if (bytes <= this.#arena.bytes) return;
+    const { address, bytes: old } = this.#arena;
+    Object.assign(this.#arena, { address: 0n, bytes: 0 });
+    if (old > 0) {
+      this.#card.free(address);
+      this.#card.trim(); // the old one is of no use to anybody, and may be what the new one needs
+    }
+    this.#arena.address = this.#card.allocate(bytes);
+    this.#arena.bytes = bytes;
+  }
+
+  kernelText(plan: Plan): string {
+    return sourceOf(lower(plan).flatMap((task) => task.kind === "kernel" ? [task.call] : [])).text;
+  }
+
+  async finish(): Promise<void> {
+    await this.#staging.idle();
+    this.#card.synchronize();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.#staging.idle();
+    this.#card.driver.cuStreamSynchronize(this.#card.stream); // what a lost card says is of no use any more
+    this.#buffers.clear();
+    this.#end();
+  }
+
+  #own(buffer: DeviceBuffer): CudaBuffer {
+    if (buffer instanceof CudaBuffer && buffer.owner === this && this.#buffers.has(buffer)) return buffer;
+    throw new Error("cuda: this buffer was freed, or belongs to another backend");
+  }
+}
+
+/** The libraries of this process: opened once, and never closed. */
+let libraries: CudaLibraries | undefined;
+
+/** Opens the first card, or says what is missing and what would help. */
+export function openCuda(options: CudaOptions = {}): Promise<Opened> {
+  libraries ??= openLibraries();
+  const { driver, nvrtc, cublasLt, cudnn, reports } = libraries;
+  if (driver === undefined || nvrtc === undefined || cublasLt === undefined || cudnn === undefined) {
+    const report = reports.find(({ problem }) => problem !== undefined)!;
+    libraries = undefined; // another try may find more
+    return Promise.resolve({ reason: report.problem!, remedy: report.remedy ?? "see `localgrad doctor`" });
+  }
+  try {
+    return Promise.resolve({ backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn }, options) });
+  } catch (error) {
+    if (!(error instanceof LocalgradError)) throw error;
+    const none = error instanceof LibraryError && error.status === driverStatus.CUDA_ERROR_NO_DEVICE;
+    return Promise.resolve({
+      reason: none ? "the driver finds no card" : error.message,
+      remedy: none
+        ? "check `nvidia-smi` (in a container: start it with `--gpus all`)"
+        : "see `localgrad doctor`, or use --device webgpu or cpu",
+    });
+  }
+}

@@ -1,0 +1,279 @@
+import type { Cudnn } from "../../../ffi/cudnn.ts";
+import { isUnsupported } from "../../../ffi/cudnn.ts";
+import {
+  attributeType,
+  cudnnData,
+  cudnnMode,
+  heuristicMode,
+  numericalNote,
+} from "../../../ffi/cudnn_constants.ts";
+import { LibraryError } from "../../../ffi/status.ts";
+import type { Aval, Shape } from "../../trace/dtype.ts";
+import type { ConvAttrs } from "../../trace/ops.ts";
+import { type Attribute, Descriptors, values } from "./descriptors.ts";
+import type { Convolution } from "./lower.ts";
+
+/** How products are computed: `f32` in single precision, `tf32` with operands rounded to 10 bits by tensor cores. */
+export type Precision = "f32" | "tf32";
+
+/** A convolution or one of its gradients: everything that a plan of cuDNN's depends on. */
+export interface Spec {
+  readonly op: Convolution["op"];
+  /** NHWC. */
+  readonly image: Shape;
+  /** KRSC. */
+  readonly filter: Shape;
+  /** NPQK. */
+  readonly result: Shape;
+  readonly attrs: ConvAttrs;
+  readonly precision: Precision;
+}
+
+/** The spec of an instruction. */
+export function specOf(
+  { op, attrs, inputs, output }: Convolution,
+  avals: readonly Aval[],
+  precision: Precision,
+): Spec {
+  const [a, b, c] = [inputs[0], inputs[1], output].map((value) => avals[value].shape);
+  const { strides, padding, dilation, groups } = attrs;
+  const common = { op, precision, attrs: { strides, padding, dilation, groups } };
+  switch (op) {
+    case "conv":
+      return { ...common, image: a, filter: b, result: c };
+    case "convInputGrad":
+      return { ...common, image: c, filter: b, result: a };
+    case "convFilterGrad":
+      return { ...common, image: a, filter: c, result: b };
+  }
+}
+
+/** Which tensors an op reads and writes, in the order of its operands, the result last. */
+export const roles = {
+  conv: ["image", "filter", "result"],
+  convInputGrad: ["result", "filter", "image"],
+  convFilterGrad: ["image", "result", "filter"],
+} as const satisfies { readonly [O in Spec["op"]]: readonly ("image" | "filter" | "result")[] };
+
+/** A tensor's name in a graph. */
+const uid = { image: 1, filter: 2, result: 3 } as const;
+
+/** What cuDNN plans for: a card through its handle, or one that is described and need not be there. */
+export type PlanFor = { readonly handle: bigint } | { readonly description: Uint8Array<ArrayBuffer> };
+
+/** An engine configuration that cuDNN's heuristics offer, turned into a plan when it is first looked at. */
+export interface Candidate {
+  /** The configuration. */
+  readonly config: bigint;
+  /** The plan and its workspace, or that it cannot be had; undefined until looked at. */
+  outcome?: { readonly plan: bigint; readonly workspace: number } | { readonly refused: string };
+}
+
+/** A convolution's graph with what can run it, best first by cuDNN's judgement. */
+export class ConvolutionPlans {
+  readonly spec: Spec;
+  readonly candidates: readonly Candidate[];
+  readonly #descriptors: Descriptors;
+  readonly #plan: Attribute[];
+
+  /** Builds the graph and asks for engines. Raises a LibraryError whose status tells why there are none. */
+  constructor(cudnn: Cudnn, spec: Spec, target: PlanFor) {
+    this.spec = spec;
+    this.#descriptors = new Descriptors(cudnn);
+    try {
+      const graph = operationGraph(this.#descriptors, spec, target);
+      const device: bigint | undefined = "handle" in target
+        ? undefined
+        : this.#descriptors.build("CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR", [
+          ["CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION", values.chars(target.description)],
+        ]);
+      this.#plan = "handle" in target
+        ? [["CUDNN_ATTR_EXECUTION_PLAN_HANDLE", values.handle(target.handle)]]
+        : [["CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP", values.descriptors([device!])]];
+      this.candidates = [
+        ...this.#offers(graph, heuristicMode.CUDNN_HEUR_MODE_A, device),
+        ...this.#offers(graph, heuristicMode.CUDNN_HEUR_MODE_FALLBACK, device),
+      ].map((config) => ({ config }));
+    } catch (error) {
+      this.#descriptors.close();
+      throw error;
+    }
+  }
+
+  /** The first plan that keeps to the precision, is deterministic, and needs no more than `workspace` bytes. */
+  choose(workspace: number): { plan: bigint; workspace: number } | { refused: readonly string[] } {
+    const refused: string[] = [];
+    for (const candidate of this.candidates) {
+      const outcome = candidate.outcome ??= this.#look(candidate.config);
+      if ("refused" in outcome) refused.push(outcome.refused);
+      else if (outcome.workspace > workspace) refused.push(`needs ${outcome.workspace} bytes of workspace`);
+      else return outcome;
+    }
+    return { refused };
+  }
+
+  /** The names of a plan's tensors and the addresses they stand for, ready to be executed. */
+  bind(addresses: Readonly<Record<"image" | "filter" | "result", bigint>>, workspace: bigint): bigint {
+    return this.#descriptors.build("CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR", [
+      ["CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS", values.int64([uid.image, uid.filter, uid.result])],
+      [
+        "CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS",
+        values.pointers([addresses.image, addresses.filter, addresses.result]),
+      ],
+      ["CUDNN_ATTR_VARIANT_PACK_WORKSPACE", values.pointers([workspace])],
+    ]);
+  }
+
+  /** Destroys what {@link bind} made. */
+  unbind(pack: bigint): void {
+    this.#descriptors.destroy(pack);
+  }
+
+  /** Destroys everything. */
+  close(): void {
+    this.#descriptors.close();
+  }
+
+  /** Engine configurations in cuDNN's order. Its results need descriptors to be there for them. */
+  #offers(graph: bigint, mode: number, device: bigint | undefined): bigint[] {
+    const descriptors = this.#descriptors;
+    const heuristics = unsupportedIsNothing(() =>
+      descriptors.build("CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR", [
+        ["CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH", values.descriptors([graph])],
+        ["CUDNN_ATTR_ENGINEHEUR_MODE", values.heuristicMode(mode)],
+        ...(device === undefined
+          ? []
+          : [["CUDNN_ATTR_ENGINEHEUR_DEVICEPROP", values.descriptors([device])] as const]),
+      ])
+    );
+    if (heuristics === undefined) return [];
+    const configs = Array.from(
+      { length: OFFERS },
+      () => descriptors.create("CUDNN_BACKEND_ENGINECFG_DESCRIPTOR"),
+    );
+    const count = descriptors.get(heuristics, "CUDNN_ATTR_ENGINEHEUR_RESULTS", values.descriptors(configs));
+    configs.splice(count).forEach((spare) => descriptors.destroy(spare));
+    descriptors.destroy(heuristics);
+    return configs;
+  }
+
+  #look(config: bigint): NonNullable<Candidate["outcome"]> {
+    const descriptors = this.#descriptors;
+    const notes = this.#notes(config);
+    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) {
+      return { refused: "not deterministic" };
+    }
+    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) {
+      return { refused: "rounds its operands" };
+    }
+    if (this.spec.precision === "f32" && notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_TENSOR_CORE)) {
+      return { refused: "uses tensor cores, which round single precision" };
+    }
+    try {
+      const plan = descriptors.build("CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR", [
+        ...this.#plan,
+        ["CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG", values.descriptors([config])],
+      ]);
+      const size = values.int64([0]);
+      descriptors.get(plan, "CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE", size);
+      return { plan, workspace: Number((size.data as BigInt64Array)[0]) };
+    } catch (error) {
+      // An engine may decline at this point; anything but "unsupported" is our mistake or cuDNN's.
+      if (error instanceof LibraryError && isUnsupported(error.status)) return { refused: error.message };
+      throw error;
+    }
+  }
+
+  #notes(config: bigint): Set<number> {
+    const descriptors = this.#descriptors;
+    const engine = descriptors.create("CUDNN_BACKEND_ENGINE_DESCRIPTOR");
+    try {
+      descriptors.get(config, "CUDNN_ATTR_ENGINECFG_ENGINE", values.descriptors([engine]));
+      const data = new Int32Array(numericalNote.CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+      const count = descriptors.get(engine, "CUDNN_ATTR_ENGINE_NUMERICAL_NOTE", {
+        type: attributeType.CUDNN_TYPE_NUMERICAL_NOTE,
+        count: data.length,
+        data,
+      });
+      return new Set(data.subarray(0, count));
+    } finally {
+      descriptors.destroy(engine);
+    }
+  }
+}
+
+/** Engines asked for in each mode, at most. */
+const OFFERS = 16;
+
+/** Gives undefined where cuDNN says that it cannot do this; other refusals are raised. */
+function unsupportedIsNothing<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof LibraryError && isUnsupported(error.status)) return undefined;
+    throw error;
+  }
+}
+
+/** cuDNN lists extents as batch, channels, height, width whatever the layout; the strides say that channels are last. */
+function tensor(descriptors: Descriptors, id: number, [n, h, w, c]: Shape): bigint {
+  return descriptors.build("CUDNN_BACKEND_TENSOR_DESCRIPTOR", [
+    ["CUDNN_ATTR_TENSOR_DATA_TYPE", values.dataType(cudnnData.CUDNN_DATA_FLOAT)],
+    ["CUDNN_ATTR_TENSOR_DIMENSIONS", values.int64([n, c, h, w])],
+    ["CUDNN_ATTR_TENSOR_STRIDES", values.int64([h * w * c, 1, w * c, c])],
+    ["CUDNN_ATTR_TENSOR_UNIQUE_ID", values.int64([id])],
+    ["CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT", values.int64([16])],
+  ]);
+}
+
+/** Which attributes carry an op's parts. */
+const operations = {
+  conv: ["CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR", "FORWARD", "X", "W", "Y"],
+  convInputGrad: [
+    "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR",
+    "BWD_DATA",
+    "DX",
+    "W",
+    "DY",
+  ],
+  convFilterGrad: [
+    "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR",
+    "BWD_FILTER",
+    "X",
+    "DW",
+    "DY",
+  ],
+} as const;
+
+/** The graph of one convolution. With a described card it belongs to no handle. */
+function operationGraph(descriptors: Descriptors, spec: Spec, target: PlanFor): bigint {
+  const { strides, padding, dilation } = spec.attrs;
+  const convolution = descriptors.build("CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR", [
+    ["CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS", values.int64([2])],
+    ["CUDNN_ATTR_CONVOLUTION_COMP_TYPE", values.dataType(cudnnData.CUDNN_DATA_FLOAT)],
+    ["CUDNN_ATTR_CONVOLUTION_CONV_MODE", values.convolutionMode(cudnnMode.CUDNN_CROSS_CORRELATION)],
+    ["CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS", values.int64([padding[0][0], padding[1][0]])],
+    ["CUDNN_ATTR_CONVOLUTION_POST_PADDINGS", values.int64([padding[0][1], padding[1][1]])],
+    ["CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES", values.int64(strides)],
+    ["CUDNN_ATTR_CONVOLUTION_DILATIONS", values.int64(dilation)],
+  ]);
+  const [type, direction, image, filter, result] = operations[spec.op];
+  const named = (name: string, value: Attribute[1]): Attribute => [
+    `CUDNN_ATTR_OPERATION_CONVOLUTION_${direction}_${name}` as Attribute[0],
+    value,
+  ];
+  const operation = descriptors.build(type, [
+    named("CONV_DESC", values.descriptors([convolution])),
+    named(image, values.descriptors([tensor(descriptors, uid.image, spec.image)])),
+    named(filter, values.descriptors([tensor(descriptors, uid.filter, spec.filter)])),
+    named(result, values.descriptors([tensor(descriptors, uid.result, spec.result)])),
+    named("ALPHA", values.float(1)),
+    named("BETA", values.float(0)),
+  ]);
+  return descriptors.build("CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR", [
+    ["CUDNN_ATTR_OPERATIONGRAPH_OPS", values.descriptors([operation])],
+    ...("handle" in target
+      ? [["CUDNN_ATTR_OPERATIONGRAPH_HANDLE", values.handle(target.handle)] as const]
+      : []),
+  ]);
+}

@@ -1,0 +1,109 @@
+import { checkCudnn, type Cudnn } from "../../../ffi/cudnn.ts";
+import { attribute, attributeType, descriptorType } from "../../../ffi/cudnn_constants.ts";
+
+/** Elements of an attribute with the type cuDNN is told: made by {@link values}, so that the two cannot differ. */
+export interface AttributeValue {
+  readonly type: number;
+  readonly count: number;
+  readonly data: ArrayBufferView<ArrayBuffer>;
+}
+
+const make = (
+  type: number,
+  data: ArrayBufferView<ArrayBuffer> & { readonly length: number },
+): AttributeValue => (
+  { type, count: data.length, data }
+);
+const one = (type: number) => (value: number): AttributeValue => make(type, Int32Array.of(value));
+
+/** Attribute values by type. */
+export const values = {
+  dataType: one(attributeType.CUDNN_TYPE_DATA_TYPE),
+  convolutionMode: one(attributeType.CUDNN_TYPE_CONVOLUTION_MODE),
+  pointwiseMode: one(attributeType.CUDNN_TYPE_POINTWISE_MODE),
+  heuristicMode: one(attributeType.CUDNN_TYPE_HEUR_MODE),
+  int64: (list: readonly number[]) =>
+    make(attributeType.CUDNN_TYPE_INT64, BigInt64Array.from(list, (x) => BigInt(x))),
+  float: (x: number) => make(attributeType.CUDNN_TYPE_FLOAT, Float32Array.of(x)),
+  boolean: (x: boolean) => make(attributeType.CUDNN_TYPE_BOOLEAN, Uint8Array.of(x ? 1 : 0)),
+  chars: (text: Uint8Array<ArrayBuffer>) => make(attributeType.CUDNN_TYPE_CHAR, text),
+  handle: (handle: bigint) => make(attributeType.CUDNN_TYPE_HANDLE, BigUint64Array.of(handle)),
+  pointers: (list: readonly bigint[]) => make(attributeType.CUDNN_TYPE_VOID_PTR, BigUint64Array.from(list)),
+  descriptors: (list: readonly bigint[]) =>
+    make(attributeType.CUDNN_TYPE_BACKEND_DESCRIPTOR, BigUint64Array.from(list)),
+};
+
+/** The name of an attribute, a constant of `cudnn_constants.ts`. */
+export type AttributeName = keyof typeof attribute;
+
+/** An attribute and its value. */
+export type Attribute = readonly [AttributeName, AttributeValue];
+
+/** Makes cuDNN's descriptors and destroys them all at once; one of these is one convolution's. */
+export class Descriptors {
+  readonly #cudnn: Cudnn;
+  readonly #made: bigint[] = [];
+  readonly #out = new BigUint64Array(1);
+  readonly #count = new BigInt64Array(1);
+
+  constructor(cudnn: Cudnn) {
+    this.#cudnn = cudnn;
+  }
+
+  /** A descriptor that is not finalised: one for cuDNN to fill in. */
+  create(type: keyof typeof descriptorType): bigint {
+    const doing = `creating ${type}`;
+    checkCudnn(this.#cudnn, this.#cudnn.cudnnBackendCreateDescriptor(descriptorType[type], this.#out), doing);
+    this.#made.push(this.#out[0]);
+    return this.#out[0];
+  }
+
+  /** A descriptor with its attributes, finalised; destroyed again where cuDNN refuses it. */
+  build(type: keyof typeof descriptorType, attributes: readonly Attribute[]): bigint {
+    const descriptor = this.create(type);
+    try {
+      for (const [name, { type: tag, count, data }] of attributes) {
+        const set = this.#cudnn.cudnnBackendSetAttribute;
+        checkCudnn(
+          this.#cudnn,
+          set(descriptor, attribute[name], tag, BigInt(count), data),
+          `setting ${name}`,
+        );
+      }
+      checkCudnn(this.#cudnn, this.#cudnn.cudnnBackendFinalize(descriptor), `finalising ${type}`);
+      return descriptor;
+    } catch (error) {
+      this.destroy(descriptor);
+      throw error;
+    }
+  }
+
+  /** Reads an attribute into `into`, and gives how many elements it has now. */
+  get(descriptor: bigint, name: AttributeName, into: AttributeValue): number {
+    const status = this.#cudnn.cudnnBackendGetAttribute(
+      descriptor,
+      attribute[name],
+      into.type,
+      BigInt(into.count),
+      this.#count,
+      into.data,
+    );
+    checkCudnn(this.#cudnn, status, `reading ${name}`);
+    return Number(this.#count[0]);
+  }
+
+  /** Destroys one descriptor. */
+  destroy(descriptor: bigint): void {
+    const at = this.#made.lastIndexOf(descriptor);
+    if (at < 0) throw new Error("cuda: this descriptor was not made here, or is destroyed already");
+    this.#made.splice(at, 1);
+    this.#cudnn.cudnnBackendDestroyDescriptor(descriptor);
+  }
+
+  /** Destroys all that are left, newest first. */
+  close(): void {
+    for (const descriptor of this.#made.splice(0).reverse()) {
+      this.#cudnn.cudnnBackendDestroyDescriptor(descriptor);
+    }
+  }
+}

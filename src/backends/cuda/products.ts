@@ -1,0 +1,255 @@
+import {
+  checkCublas,
+  type CublasLt,
+  cublasStatus,
+  cublasType,
+  epilogue as epilogues,
+  heuristicResult,
+  layoutAttribute,
+  matmulAttribute,
+  preferenceAttribute,
+} from "../../../ffi/cublas.ts";
+import { LocalgradError } from "../../errors.ts";
+import type { Precision } from "./convolution.ts";
+
+/** A product of row-major matrices: everything that a plan of cuBLASLt's depends on. */
+export interface ProductSpec {
+  /** Matrices in a batch. */
+  readonly batch: number;
+  /** Rows of the result, columns of it, and terms of each element. */
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Whether an operand is stored with its last two axes swapped. */
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly precision: Precision;
+  /** What is done to the result before it is written: a bias added to each row, and negatives cut off. */
+  readonly epilogue: "none" | "bias" | "relu" | "biasRelu";
+}
+
+/** The addresses of a product's matrices. */
+export interface ProductTensors {
+  readonly a: bigint;
+  readonly b: bigint;
+  readonly result: bigint;
+  readonly bias?: bigint;
+}
+
+interface Prepared {
+  readonly product: bigint;
+  readonly layouts: readonly [a: bigint, b: bigint, result: bigint];
+  readonly algorithm: Uint8Array<ArrayBuffer>;
+}
+
+const one = Float32Array.of(1), zero = Float32Array.of(0);
+const epilogueOf = {
+  none: epilogues.CUBLASLT_EPILOGUE_DEFAULT,
+  bias: epilogues.CUBLASLT_EPILOGUE_BIAS,
+  relu: epilogues.CUBLASLT_EPILOGUE_RELU,
+  biasRelu: epilogues.CUBLASLT_EPILOGUE_RELU_BIAS,
+} as const;
+
+/** Products by cuBLASLt: descriptors and the algorithm chosen for each spec, made once. */
+export class Products {
+  readonly #cublas: CublasLt;
+  readonly #handle: bigint;
+  readonly #prepared = new Map<string, Prepared>();
+  readonly #out = new BigUint64Array(1);
+
+  constructor(cublas: CublasLt) {
+    this.#cublas = cublas;
+    this.#check(cublas.cublasLtCreate(this.#out), "opening a handle");
+    this.#handle = this.#out[0];
+  }
+
+  /** Issues a product on a stream, with `workspace` bytes of scratch. */
+  run(spec: ProductSpec, tensors: ProductTensors, scratch: bigint, workspace: number, stream: bigint): void {
+    const { product, layouts: [a, b, result], algorithm } = this.#prepare(spec, workspace);
+    if (tensors.bias !== undefined) {
+      this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, BigUint64Array.of(tensors.bias));
+    }
+    this.#check(
+      this.#cublas.cublasLtMatmul(
+        this.#handle,
+        product,
+        one,
+        tensors.b,
+        b,
+        tensors.a,
+        a,
+        zero,
+        tensors.result,
+        result,
+        tensors.result,
+        result,
+        algorithm,
+        scratch,
+        BigInt(workspace),
+        stream,
+      ),
+      `multiplying ${describe(spec)}`,
+    );
+  }
+
+  /** Frees everything. */
+  close(): void {
+    for (const { product, layouts } of this.#prepared.values()) {
+      this.#cublas.cublasLtMatmulDescDestroy(product);
+      for (const layout of layouts) this.#cublas.cublasLtMatrixLayoutDestroy(layout);
+    }
+    this.#prepared.clear();
+    this.#cublas.cublasLtDestroy(this.#handle);
+  }
+
+  #prepare(spec: ProductSpec, workspace: number): Prepared {
+    const key = JSON.stringify([spec, workspace]);
+    let prepared = this.#prepared.get(key);
+    if (prepared === undefined) {
+      prepared = this.#make(spec, workspace);
+      this.#prepared.set(key, prepared);
+    }
+    return prepared;
+  }
+
+  /**
+   * cuBLASLt's matrices are column-major, so a row-major one is its transpose to it, and the product of the swapped
+   * operands is the result's transpose: the result, row-major.
+   */
+  #make(spec: ProductSpec, workspace: number): Prepared {
+    const { m, n, k, transposeA, transposeB } = spec;
+    const cublas = this.#cublas;
+    const compute = spec.precision === "f32"
+      ? cublasType.CUBLAS_COMPUTE_32F
+      : cublasType.CUBLAS_COMPUTE_32F_FAST_TF32;
+    const doing = `describing ${describe(spec)}`;
+    const made: (() => void)[] = [];
+    try {
+      this.#check(cublas.cublasLtMatmulDescCreate(this.#out, compute, cublasType.CUDA_R_32F), doing);
+      const product = this.#out[0];
+      made.push(() => cublas.cublasLtMatmulDescDestroy(product));
+      this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_TRANSA, Int32Array.of(transposeB ? 1 : 0));
+      this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_TRANSB, Int32Array.of(transposeA ? 1 : 0));
+      this.#set(
+        product,
+        matmulAttribute.CUBLASLT_MATMUL_DESC_EPILOGUE,
+        Int32Array.of(epilogueOf[spec.epilogue]),
+      );
+      const layout = (rows: number, columns: number): bigint => {
+        const made_ = this.#layout(rows, columns, spec.batch, doing);
+        made.push(() => cublas.cublasLtMatrixLayoutDestroy(made_));
+        return made_;
+      };
+      const a = transposeA ? layout(k, m) : layout(m, k);
+      const b = transposeB ? layout(n, k) : layout(k, n);
+      const result = layout(m, n);
+      return {
+        product,
+        layouts: [a, b, result],
+        algorithm: this.#algorithm(spec, product, a, b, result, workspace),
+      };
+    } catch (error) {
+      made.forEach((free) => free());
+      throw error;
+    }
+  }
+
+  /** The layout of a row-major matrix, as columns. */
+  #layout(rows: number, columns: number, batch: number, doing: string): bigint {
+    const cublas = this.#cublas;
+    this.#check(
+      cublas.cublasLtMatrixLayoutCreate(
+        this.#out,
+        cublasType.CUDA_R_32F,
+        BigInt(columns),
+        BigInt(rows),
+        BigInt(columns),
+      ),
+      doing,
+    );
+    const layout = this.#out[0];
+    if (batch > 1) {
+      const set = (attribute: number, data: Int32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>) =>
+        this.#check(
+          cublas.cublasLtMatrixLayoutSetAttribute(layout, attribute, data, BigInt(data.byteLength)),
+          doing,
+        );
+      set(layoutAttribute.CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, Int32Array.of(batch));
+      set(
+        layoutAttribute.CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+        BigInt64Array.of(BigInt(rows * columns)),
+      );
+    }
+    return layout;
+  }
+
+  /** The algorithm that cuBLASLt's heuristics put first. */
+  #algorithm(
+    spec: ProductSpec,
+    product: bigint,
+    a: bigint,
+    b: bigint,
+    result: bigint,
+    workspace: number,
+  ): Uint8Array<ArrayBuffer> {
+    const cublas = this.#cublas;
+    const doing = `choosing an algorithm for ${describe(spec)}`;
+    this.#check(cublas.cublasLtMatmulPreferenceCreate(this.#out), doing);
+    const preference = this.#out[0];
+    try {
+      const limit = BigUint64Array.of(BigInt(workspace));
+      this.#check(
+        cublas.cublasLtMatmulPreferenceSetAttribute(
+          preference,
+          preferenceAttribute.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+          limit,
+          8n,
+        ),
+        doing,
+      );
+      const found = new Uint8Array(heuristicResult.bytes);
+      const count = new Int32Array(1);
+      const status = cublas.cublasLtMatmulAlgoGetHeuristic(
+        this.#handle,
+        product,
+        b,
+        a,
+        result,
+        result,
+        preference,
+        1,
+        found,
+        count,
+      );
+      if (status !== cublasStatus.CUBLAS_STATUS_NOT_SUPPORTED) this.#check(status, doing);
+      if (count[0] < 1) {
+        throw new LocalgradError(
+          `cuBLASLt has no algorithm for ${describe(spec)}; try another precision or device`,
+        );
+      }
+      return found.slice(0, heuristicResult.algorithmBytes);
+    } finally {
+      cublas.cublasLtMatmulPreferenceDestroy(preference);
+    }
+  }
+
+  #set(
+    product: bigint,
+    attribute: number,
+    data: Int32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>,
+  ): void {
+    this.#check(
+      this.#cublas.cublasLtMatmulDescSetAttribute(product, attribute, data, BigInt(data.byteLength)),
+      "describing a product",
+    );
+  }
+
+  #check(status: number, doing: string): void {
+    checkCublas(this.#cublas, status, doing);
+  }
+}
+
+/** A product for messages. */
+function describe({ batch, m, n, k, precision }: ProductSpec): string {
+  return `${batch > 1 ? `${batch} × ` : ""}[${m},${k}] × [${k},${n}] in ${precision}`;
+}

@@ -1,0 +1,59 @@
+import type { Plan, Step, Workspace } from "../../compile/plan.ts";
+import { bytesOf } from "../../trace/dtype.ts";
+import type { ValueId } from "../../trace/program.ts";
+
+/**
+ * For each step, the largest stretch of the arena that holds nothing while it runs, its own workspace included: free
+ * scratch for a convolution, which no plan's peak notices. Found backwards, as liveness is.
+ */
+export function spareStretches(plan: Plan, alignment: number): Workspace[] {
+  const live = new Map<number, number>(); // first byte → bytes
+  const place = (value: number) => {
+    const location = plan.locations[value];
+    return location?.kind === "arena" ? location.offset : undefined;
+  };
+  const add = (value: number) => {
+    const offset = place(value);
+    if (offset !== undefined) live.set(offset, Math.max(live.get(offset) ?? 0, bytesOf(plan.values[value])));
+  };
+  const result = new Array<Workspace>(plan.steps.length);
+  for (let s = plan.steps.length - 1; s >= 0; s--) {
+    const reads = readsOf(plan.steps[s]), writes = writesOf(plan.steps[s]);
+    writes.forEach(add);
+    const before = new Map(live); // a value written here and never read is in use here only
+    reads.forEach(add);
+    result[s] = largestGap(live, plan.arenaBytes, alignment);
+    live.clear();
+    for (const [offset, bytes] of before) live.set(offset, bytes);
+    writes.forEach((value) => {
+      const offset = place(value);
+      if (offset !== undefined) live.delete(offset);
+    });
+    reads.forEach(add);
+  }
+  return result;
+}
+
+function largestGap(live: ReadonlyMap<number, number>, end: number, alignment: number): Workspace {
+  let best: Workspace = { offset: 0, bytes: 0 };
+  let free = 0;
+  const consider = (until: number) => {
+    const offset = Math.ceil(free / alignment) * alignment;
+    if (until - offset > best.bytes) best = { offset, bytes: until - offset };
+  };
+  for (const [offset, bytes] of [...live].sort(([a], [b]) => a - b)) {
+    consider(offset);
+    free = Math.max(free, offset + bytes);
+  }
+  consider(end);
+  return best;
+}
+
+function readsOf(step: Step): readonly ValueId[] {
+  return step.kind === "kernel" ? step.kernel.inputs : step.instruction.inputs;
+}
+
+function writesOf(step: Step): readonly ValueId[] {
+  if (step.kind === "op") return [step.instruction.output];
+  return [...step.kernel.stores, ...step.kernel.reduce?.stores ?? []].map(({ output }) => output);
+}

@@ -1,0 +1,38 @@
+import { readHeaders } from "./headers.ts";
+
+/**
+ * Loads a libcuda that has no card: every function says so. One of cuDNN's engine libraries is linked to the driver's
+ * library and cannot be loaded without it, though planning for a described card never calls it. Gives whether there is
+ * a libcuda now, the machine's own or this one; it takes g++ to make one.
+ */
+export function loadDriverStandIn(header: string): boolean {
+  try {
+    Deno.dlopen("libcuda.so.1", {}).close();
+    return true;
+  } catch { /* none on this machine */ }
+  const names = [...readHeaders([header]).functions.keys()].filter((name) => /^cu[A-Z]/.test(name));
+  const folder = Deno.makeTempDirSync({ prefix: "localgrad-libcuda-" });
+  try {
+    const noDevice = 100;
+    const source = names.map((name) => `extern "C" int ${name}() { return ${noDevice}; }\n`).join("");
+    Deno.writeTextFileSync(`${folder}/libcuda.cpp`, source);
+    const { success, stderr } = new Deno.Command("g++", {
+      args: [
+        "-shared",
+        "-fPIC",
+        "-Wl,-soname,libcuda.so.1",
+        "-o",
+        `${folder}/libcuda.so.1`,
+        `${folder}/libcuda.cpp`,
+      ],
+    }).outputSync();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    Deno.dlopen(`${folder}/libcuda.so.1`, {});
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}

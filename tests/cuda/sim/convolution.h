@@ -1,0 +1,28 @@
+// Plain convolutions over NHWC images and KRSC filters, for both of cuDNN's interfaces.
+#pragma once
+#include <stdint.h>
+
+#include "sim.h"
+
+namespace sim {
+
+struct Tensor4 {
+  int64_t n = 0, c = 0, h = 0, w = 0;
+  uint64_t bytes() const { return 4 * n * c * h * w; }
+};
+
+struct Geometry {
+  Tensor4 image, filter, result;  // extents by their own names: a filter's n is its features
+  int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
+  // Whether the extents agree with one another.
+  bool consistent() const;
+};
+
+enum class Direction { FORWARD, TO_IMAGE, TO_FILTER };
+
+// Queues a convolution on a stream; `scratch` is spoilt, as a real engine would.
+Result convolve(Direction direction, const Geometry& geometry, uint64_t image, uint64_t filter, uint64_t result,
+                uint64_t scratch, uint64_t workspace, uint64_t stream);
+
+}  // namespace sim

@@ -1,0 +1,280 @@
+// cuDNN's graph API, as far as the backend uses it: graphs of a single convolution. Attributes are checked as the real
+// one does: their type, their number, that they are set before and read after finalisation, that none is missing.
+#include <stdlib.h>
+#include <string.h>
+
+#include "constants.h"
+#include "convolution.h"
+
+using namespace sim;
+
+namespace {
+enum {
+  OK = 0, NOT_INITIALIZED_ = 1001, BAD = 2000, NULL_POINTER = 2002, NOT_FINALIZED = 2004, SMALL = 2006,
+  SHAPES = 2008, ATTRIBUTE_TYPE = 2010, UNSUPPORTED = 3000, FAILED = 5001,
+};
+
+struct Attribute { int type; int64_t count; std::vector<char> data; };
+struct Descriptor {
+  int type;
+  bool final = false;
+  std::map<int, Attribute> attributes;
+};
+struct Handle { uint64_t stream = 0; };
+
+Handles<Descriptor> descriptors;
+Handles<Handle> handles;
+Book b1("cudnn descriptors", [] { return descriptors.alive.size(); });
+Book b2("cudnn handles", [] { return handles.alive.size(); });
+std::string last_error;
+
+int refuse(int status, const std::string& why) { return last_error = why, status; }
+
+const std::map<int, size_t> sizes = {
+    {CUDNN_TYPE_HANDLE, 8}, {CUDNN_TYPE_DATA_TYPE, 4}, {CUDNN_TYPE_BOOLEAN, 1}, {CUDNN_TYPE_INT64, 8},
+    {CUDNN_TYPE_FLOAT, 4}, {CUDNN_TYPE_VOID_PTR, 8}, {CUDNN_TYPE_CONVOLUTION_MODE, 4}, {CUDNN_TYPE_HEUR_MODE, 4},
+    {CUDNN_TYPE_NUMERICAL_NOTE, 4}, {CUDNN_TYPE_BACKEND_DESCRIPTOR, 8},
+};
+
+// The attributes of each descriptor, with their types and counts; all of them must be set.
+struct Rule { int name, type; int64_t count; };
+constexpr int DESC = CUDNN_TYPE_BACKEND_DESCRIPTOR, I64 = CUDNN_TYPE_INT64, PTR = CUDNN_TYPE_VOID_PTR;
+#define CONVOLUTION_RULES(direction, image, filter, result)                  \
+  {{CUDNN_ATTR_OPERATION_CONVOLUTION_##direction##_CONV_DESC, DESC, 1},      \
+   {CUDNN_ATTR_OPERATION_CONVOLUTION_##direction##_##image, DESC, 1},        \
+   {CUDNN_ATTR_OPERATION_CONVOLUTION_##direction##_##filter, DESC, 1},       \
+   {CUDNN_ATTR_OPERATION_CONVOLUTION_##direction##_##result, DESC, 1},       \
+   {CUDNN_ATTR_OPERATION_CONVOLUTION_##direction##_ALPHA, CUDNN_TYPE_FLOAT, 1}, \
+   {CUDNN_ATTR_OPERATION_CONVOLUTION_##direction##_BETA, CUDNN_TYPE_FLOAT, 1}}
+const std::map<int, std::vector<Rule>> rules = {
+    {CUDNN_BACKEND_TENSOR_DESCRIPTOR,
+     {{CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1}, {CUDNN_ATTR_TENSOR_DIMENSIONS, I64, 4},
+      {CUDNN_ATTR_TENSOR_STRIDES, I64, 4}, {CUDNN_ATTR_TENSOR_UNIQUE_ID, I64, 1}, {CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, I64, 1}}},
+    {CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR,
+     {{CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, I64, 1}, {CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1},
+      {CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1}, {CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, I64, 2},
+      {CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, I64, 2}, {CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, I64, 2},
+      {CUDNN_ATTR_CONVOLUTION_DILATIONS, I64, 2}}},
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, CONVOLUTION_RULES(FORWARD, X, W, Y)},
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, CONVOLUTION_RULES(BWD_DATA, DX, W, DY)},
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, CONVOLUTION_RULES(BWD_FILTER, X, DW, DY)},
+    {CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
+     {{CUDNN_ATTR_OPERATIONGRAPH_OPS, DESC, 1}, {CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1}}},
+    {CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR,
+     {{CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, DESC, 1}, {CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1}}},
+    {CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
+     {{CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1}, {CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, DESC, 1}}},
+    {CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR,
+     {{CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, I64, 3}, {CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, PTR, 3},
+      {CUDNN_ATTR_VARIANT_PACK_WORKSPACE, PTR, 1}}},
+    {CUDNN_BACKEND_ENGINE_DESCRIPTOR, {}},
+    {CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, {}},
+};
+
+// Attributes that the library itself gives a descriptor.
+constexpr int GRAPH = -1, ENGINE = -2;
+
+template <class T> const T* read(Descriptor* d, int name) { return (const T*)d->attributes.at(name).data.data(); }
+Descriptor* child(Descriptor* d, int name) { return descriptors.get(*read<uint64_t>(d, name)); }
+void put(Descriptor* d, int name, uint64_t value) {
+  d->attributes[name] = {I64, 1, std::vector<char>((char*)&value, (char*)&value + 8)};
+}
+
+// A tensor's extents, where its strides say that channels are last.
+bool channels_last(Descriptor* tensor, Tensor4& t) {
+  const int64_t* e = read<int64_t>(tensor, CUDNN_ATTR_TENSOR_DIMENSIONS);
+  const int64_t* s = read<int64_t>(tensor, CUDNN_ATTR_TENSOR_STRIDES);
+  t = {e[0], e[1], e[2], e[3]};
+  return s[1] == 1 && s[3] == t.c && s[2] == t.w * t.c && s[0] == t.h * t.w * t.c;
+}
+
+struct Operation {
+  Direction direction;
+  Geometry geometry;
+  int64_t image_id, filter_id, result_id;
+};
+
+// The convolution that an operation descriptor stands for.
+int interpret(Descriptor* op, Operation& operation) {
+  const int base = op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR
+                       ? (operation.direction = Direction::FORWARD, 0)
+                   : op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR
+                       ? (operation.direction = Direction::TO_IMAGE, 1)
+                       : (operation.direction = Direction::TO_FILTER, 2);
+  static const int names[3][4] = {
+      {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y},
+      {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY},
+      {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY}};
+  Descriptor *conv = child(op, names[base][0]), *image = child(op, names[base][1]);
+  Descriptor *filter = child(op, names[base][2]), *result = child(op, names[base][3]);
+  Geometry& g = operation.geometry;
+  if (!channels_last(image, g.image) || !channels_last(filter, g.filter) || !channels_last(result, g.result)) {
+    return refuse(UNSUPPORTED, "only channels-last tensors");
+  }
+  const int64_t* pre = read<int64_t>(conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS);
+  const int64_t* post = read<int64_t>(conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS);
+  const int64_t* stride = read<int64_t>(conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES);
+  const int64_t* dilation = read<int64_t>(conv, CUDNN_ATTR_CONVOLUTION_DILATIONS);
+  g.pad_top = pre[0], g.pad_left = pre[1], g.pad_bottom = post[0], g.pad_right = post[1];
+  g.stride_h = stride[0], g.stride_w = stride[1], g.dilation_h = dilation[0], g.dilation_w = dilation[1];
+  if (!g.consistent()) return refuse(SHAPES, "the extents of a convolution do not agree");
+  operation.image_id = *read<int64_t>(image, CUDNN_ATTR_TENSOR_UNIQUE_ID);
+  operation.filter_id = *read<int64_t>(filter, CUDNN_ATTR_TENSOR_UNIQUE_ID);
+  operation.result_id = *read<int64_t>(result, CUDNN_ATTR_TENSOR_UNIQUE_ID);
+  return OK;
+}
+
+Descriptor* operation_of(Descriptor* graph) { return child(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS); }
+
+// Two engines: the first is fast and wants as much scratch as its image, the second wants little.
+int64_t workspace_of(Descriptor* config) {
+  if (*read<int64_t>(config, ENGINE) != 0) return 128;
+  Operation operation;
+  interpret(operation_of(descriptors.get(*read<uint64_t>(config, GRAPH))), operation);
+  return operation.geometry.image.bytes();
+}
+}  // namespace
+
+EXPORT size_t cudnnGetVersion() {
+  const char* wanted = getenv("LOCALGRAD_SIM_CUDNN");
+  return wanted ? atoi(wanted) : 92400;
+}
+EXPORT size_t cudnnGetCudartVersion() { return 13000; }
+EXPORT const char* cudnnGetErrorString(int status) {
+  switch (status) {
+    case OK: return "CUDNN_STATUS_SUCCESS";
+    case NOT_INITIALIZED_: return "CUDNN_STATUS_NOT_INITIALIZED";
+    case BAD: return "CUDNN_STATUS_BAD_PARAM";
+    case NULL_POINTER: return "CUDNN_STATUS_BAD_PARAM_NULL_POINTER";
+    case NOT_FINALIZED: return "CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED";
+    case SMALL: return "CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT";
+    case SHAPES: return "CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH";
+    case ATTRIBUTE_TYPE: return "CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE";
+    case UNSUPPORTED: return "CUDNN_STATUS_NOT_SUPPORTED";
+    case FAILED: return "CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER";
+    default: return "CUDNN_STATUS unknown";
+  }
+}
+EXPORT void cudnnGetLastErrorString(char* message, size_t size) {
+  strncpy(message, last_error.c_str(), size - 1);
+  last_error.clear();
+}
+EXPORT int cudnnCreate(uint64_t* handle) {
+  if (fails("cudnn")) return refuse(NOT_INITIALIZED_, "told to");
+  return *handle = handles.add(std::make_unique<Handle>()), OK;
+}
+EXPORT int cudnnDestroy(uint64_t handle) { return handles.remove(handle) ? OK : BAD; }
+EXPORT int cudnnSetStream(uint64_t handle, uint64_t stream) {
+  if (!handles.get(handle)) return BAD;
+  return handles.get(handle)->stream = stream, OK;
+}
+namespace sim {
+uint64_t stream_of(uint64_t handle) { return handles.get(handle) ? handles.get(handle)->stream : 0; }
+}  // namespace sim
+
+EXPORT int cudnnBackendCreateDescriptor(int type, uint64_t* descriptor) {
+  if (!rules.count(type)) return refuse(UNSUPPORTED, "a descriptor the simulated cuDNN does not have");
+  return *descriptor = descriptors.add(std::unique_ptr<Descriptor>(new Descriptor{type})), OK;
+}
+EXPORT int cudnnBackendDestroyDescriptor(uint64_t descriptor) { return descriptors.remove(descriptor) ? OK : BAD; }
+
+EXPORT int cudnnBackendSetAttribute(uint64_t handle, int name, int type, int64_t count, const void* elements) {
+  Descriptor* d = descriptors.get(handle);
+  if (!d || !elements) return refuse(NULL_POINTER, "no descriptor or no elements");
+  if (d->final) return refuse(BAD, "the descriptor is final");
+  for (const Rule& rule : rules.at(d->type)) {
+    if (rule.name != name) continue;
+    if (rule.type != type) return refuse(ATTRIBUTE_TYPE, "attribute " + std::to_string(name) + " has another type");
+    if (rule.count != count) return refuse(BAD, "attribute " + std::to_string(name) + " has another count");
+    if (type == DESC) {
+      for (int64_t i = 0; i < count; ++i) {
+        Descriptor* other = descriptors.get(((const uint64_t*)elements)[i]);
+        if (!other || !other->final) return refuse(NOT_FINALIZED, "a descriptor that is not final");
+      }
+    }
+    if (type == CUDNN_TYPE_HANDLE && !handles.get(*(const uint64_t*)elements)) return refuse(BAD, "not a handle");
+    const char* bytes = (const char*)elements;
+    d->attributes[name] = {type, count, std::vector<char>(bytes, bytes + count * sizes.at(type))};
+    return OK;
+  }
+  return refuse(BAD, "attribute " + std::to_string(name) + " is not one of this descriptor's");
+}
+
+EXPORT int cudnnBackendFinalize(uint64_t handle) {
+  Descriptor* d = descriptors.get(handle);
+  if (!d) return refuse(NULL_POINTER, "no descriptor");
+  if (d->final) return refuse(BAD, "final already");
+  for (const Rule& rule : rules.at(d->type)) {
+    if (!d->attributes.count(rule.name)) return refuse(BAD, "attribute " + std::to_string(rule.name) + " is missing");
+  }
+  if (fails("finalize")) return refuse(UNSUPPORTED, "told to");
+  if (d->type >= CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR &&
+      d->type <= CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR) {
+    Operation operation;
+    if (int status = interpret(d, operation)) return status;
+  }
+  d->final = true;
+  return OK;
+}
+
+EXPORT int cudnnBackendGetAttribute(uint64_t handle, int name, int type, int64_t requested, int64_t* count, void* elements) {
+  Descriptor* d = descriptors.get(handle);
+  if (!d || !elements) return refuse(NULL_POINTER, "no descriptor or no room");
+  if (!d->final) return refuse(NOT_FINALIZED, "the descriptor is not final");
+  if (d->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR && name == CUDNN_ATTR_ENGINEHEUR_RESULTS && type == DESC) {
+    const bool fallback = *read<int32_t>(d, CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_FALLBACK;
+    *count = fallback ? 1 : 2;
+    if (requested < *count) return refuse(SMALL, "no room for the results");
+    for (int64_t i = 0; i < *count; ++i) {
+      Descriptor* config = descriptors.get(((uint64_t*)elements)[i]);
+      if (!config || config->type != CUDNN_BACKEND_ENGINECFG_DESCRIPTOR) return refuse(BAD, "results need descriptors");
+      put(config, GRAPH, *read<uint64_t>(d, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
+      put(config, ENGINE, fallback ? 1 : i);
+      config->final = true;
+    }
+    return OK;
+  }
+  if (d->type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR && name == CUDNN_ATTR_ENGINECFG_ENGINE && type == DESC && requested == 1) {
+    Descriptor* engine = descriptors.get(*(uint64_t*)elements);
+    if (!engine || engine->type != CUDNN_BACKEND_ENGINE_DESCRIPTOR) return refuse(BAD, "the result needs a descriptor");
+    put(engine, ENGINE, *read<uint64_t>(d, ENGINE));
+    engine->final = true;
+    return *count = 1, OK;
+  }
+  if (d->type == CUDNN_BACKEND_ENGINE_DESCRIPTOR && name == CUDNN_ATTR_ENGINE_NUMERICAL_NOTE && type == CUDNN_TYPE_NUMERICAL_NOTE) {
+    return *count = 0, OK;
+  }
+  if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE && type == I64) {
+    *(int64_t*)elements = workspace_of(child(d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG));
+    return *count = 1, OK;
+  }
+  return refuse(BAD, "attribute " + std::to_string(name) + " cannot be read like this");
+}
+
+EXPORT int cudnnBackendExecute(uint64_t handle, uint64_t plan, uint64_t pack) {
+  Handle* library = handles.get(handle);
+  Descriptor *p = descriptors.get(plan), *v = descriptors.get(pack);
+  if (!library || !p || !v || !p->final || !v->final) return refuse(BAD, "a handle, a plan and a pack that are final");
+  if (*read<uint64_t>(p, CUDNN_ATTR_EXECUTION_PLAN_HANDLE) != handle) return refuse(BAD, "the plan is of another handle");
+  Descriptor* config = child(p, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+  Descriptor* graph = config ? descriptors.get(*read<uint64_t>(config, GRAPH)) : nullptr;
+  if (!graph) return refuse(BAD, "the plan outlived its graph");
+  Operation operation;
+  if (int status = interpret(operation_of(graph), operation)) return status;
+  std::map<int64_t, uint64_t> places;
+  for (int i = 0; i < 3; ++i) {
+    places[read<int64_t>(v, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS)[i]] = read<uint64_t>(v, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS)[i];
+  }
+  for (int64_t id : {operation.image_id, operation.filter_id, operation.result_id}) {
+    if (!places.count(id)) return refuse(BAD, "a tensor without a pointer");
+    if (places[id] % 16 != 0) return refuse(2003, "a misaligned pointer");
+  }
+  if (fails("convolution")) return refuse(FAILED, "told to");
+  const Result result = convolve(operation.direction, operation.geometry, places[operation.image_id],
+                                 places[operation.filter_id], places[operation.result_id],
+                                 *read<uint64_t>(v, CUDNN_ATTR_VARIANT_PACK_WORKSPACE), workspace_of(config), library->stream);
+  return result == SUCCESS ? OK : refuse(FAILED, "the driver refused");
+}

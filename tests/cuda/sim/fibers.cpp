@@ -1,0 +1,163 @@
+// Runs the threads of a block in turns on one thread of the host. A kernel without barriers is a plain loop; one with
+// barriers gets a stack for each thread, which are switched at every barrier.
+#include <ucontext.h>
+
+#include <array>
+#include <utility>
+#include "sim.h"
+
+namespace sim {
+namespace {
+
+struct Machine {  // SimMachine of host.h
+  uint32_t thread, block;
+  void (*barrier)();
+  void (*misaligned)();
+};
+
+constexpr size_t STACK = 64 * 1024;
+constexpr size_t MOST_ARGUMENTS = 32;
+
+#if defined(__x86_64__)
+// Saves the registers a call must keep, and goes on with another stack.
+extern "C" void sim_switch(void** save, void* resume);
+asm(R"(
+  .text
+  .globl sim_switch
+  .hidden sim_switch
+sim_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+#endif
+
+struct Fiber {
+  std::unique_ptr<char[]> stack{new char[STACK]};
+  bool done = true;
+#if defined(__x86_64__)
+  void* at = nullptr;
+#else
+  ucontext_t at;
+#endif
+};
+
+std::vector<Fiber> fibers;
+#if defined(__x86_64__)
+void* scheduler;
+#else
+ucontext_t scheduler;
+#endif
+Fiber* current;
+std::function<void()> body;
+bool met_barrier, misaligned, diverged;
+
+void to_scheduler() {
+#if defined(__x86_64__)
+  sim_switch(&current->at, scheduler);
+#else
+  swapcontext(&current->at, &scheduler);
+#endif
+}
+
+void entry() {
+  body();
+  current->done = true;
+  to_scheduler();
+  __builtin_trap();  // a finished thread is not resumed
+}
+
+void start(Fiber& fiber) {
+  fiber.done = false;
+#if defined(__x86_64__)
+  // As if sim_switch had been called from `entry`: six registers, then where to return to, aligned as after a call.
+  uintptr_t top = ((uintptr_t)fiber.stack.get() + STACK) & ~(uintptr_t)15;
+  void** frame = (void**)top - 2;
+  *frame = (void*)entry;
+  for (int i = 0; i < 6; ++i) *--frame = nullptr;
+  fiber.at = frame;
+#else
+  getcontext(&fiber.at);
+  fiber.at.uc_stack.ss_sp = fiber.stack.get();
+  fiber.at.uc_stack.ss_size = STACK;
+  fiber.at.uc_link = nullptr;
+  makecontext(&fiber.at, entry, 0);
+#endif
+}
+
+void resume(Fiber& fiber) {
+  current = &fiber;
+#if defined(__x86_64__)
+  sim_switch(&scheduler, fiber.at);
+#else
+  swapcontext(&scheduler, &fiber.at);
+#endif
+}
+
+void fiber_barrier() {
+  met_barrier = true;
+  to_scheduler();
+}
+
+void loop_barrier() { diverged = true; }
+void note_misaligned() { misaligned = true; }
+
+template <size_t... I> void apply(void* function, const uint64_t* a, std::index_sequence<I...>) {
+  typedef void (*Kernel)(decltype((void)I, (void*)0)...);
+  ((Kernel)function)((void*)a[I]...);
+}
+
+typedef void (*Apply)(void*, const uint64_t*);
+template <size_t N> void apply_n(void* function, const uint64_t* a) { apply(function, a, std::make_index_sequence<N>()); }
+template <size_t... N> constexpr std::array<Apply, sizeof...(N)> table(std::index_sequence<N...>) { return {apply_n<N>...}; }
+constexpr auto appliers = table(std::make_index_sequence<MOST_ARGUMENTS + 1>());
+
+}  // namespace
+
+Result run_kernel(Module* module, void* function, const std::vector<uint64_t>& arguments, uint32_t blocks,
+                  uint32_t threads) {
+  if (arguments.size() > MOST_ARGUMENTS) return INVALID_VALUE;
+  Machine& machine = *(Machine*)module->machine;
+  machine.misaligned = note_misaligned;
+  met_barrier = misaligned = diverged = false;
+  if (fibers.size() < threads) fibers.resize(threads);
+  body = [&] { appliers[arguments.size()](function, arguments.data()); };
+  for (uint32_t b = 0; b < blocks; ++b) {
+    machine.block = b;
+    if (b > 0 && !met_barrier) {
+      machine.barrier = loop_barrier;
+      for (uint32_t t = 0; t < threads; ++t) machine.thread = t, body();
+      continue;
+    }
+    machine.barrier = fiber_barrier;
+    for (uint32_t t = 0; t < threads; ++t) start(fibers[t]);
+    for (uint32_t left = threads; left > 0;) {
+      uint32_t waiting = 0;
+      for (uint32_t t = 0; t < threads; ++t) {
+        if (fibers[t].done) continue;
+        machine.thread = t;
+        resume(fibers[t]);
+        waiting += !fibers[t].done;
+      }
+      // Either all of a block's threads are at a barrier, or all have returned.
+      if (waiting > 0 && waiting < threads) diverged = true;
+      left = waiting;
+    }
+  }
+  if (diverged) complain("a barrier was not met by every thread of a block");
+  return misaligned ? MISALIGNED_ADDRESS : SUCCESS;
+}
+
+}  // namespace sim

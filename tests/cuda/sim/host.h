@@ -1,0 +1,51 @@
+// The host form of kernels/cuda/dialect.cuh: what a kernel sees of the machine when the simulated device runs it. The
+// simulated NVRTC puts this in front of every source. It proves what kernels compute, and nothing about their speed.
+#define LOCALGRAD_HOST
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef decltype(sizeof(0)) size_t;
+typedef unsigned long long u64;
+
+// Set by the simulated driver before each thread runs.
+struct SimMachine {
+  u32 thread, block;
+  void (*barrier)();
+  void (*misaligned)();
+};
+extern "C" __attribute__((visibility("default"))) SimMachine sim_machine;
+SimMachine sim_machine;
+
+#define KERNEL(threads) extern "C" __attribute__((visibility("default"))) void
+#define DEVICE inline
+#define SHARED static
+#define UNROLL
+
+inline u32 thread() { return sim_machine.thread; }
+inline u32 block() { return sim_machine.block; }
+inline void barrier() { sim_machine.barrier(); }
+
+extern "C" {
+float expf(float);
+float logf(float);
+float sinf(float);
+float cosf(float);
+float tanhf(float);
+float powf(float, float);
+float fmodf(float, float);
+}
+inline float sqrtf(float x) { return __builtin_sqrtf(x); }
+inline float floorf(float x) { return __builtin_floorf(x); }
+inline float fabsf(float x) { return __builtin_fabsf(x); }
+inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
+inline float fminf(float a, float b) { return __builtin_fminf(a, b); }
+inline float reciprocal_root(float x) { return 1.0f / __builtin_sqrtf(x); }
+inline u32 bits(float x) { return __builtin_bit_cast(u32, x); }
+inline float from_bits(u32 x) { return __builtin_bit_cast(float, x); }
+inline int to_i32(float x) {
+  return x != x ? 0 : x >= 2147483648.0f ? 2147483647 : x < -2147483648.0f ? -2147483647 - 1 : (int)x;
+}
+inline u32 to_u32(float x) { return !(x > 0) ? 0 : x >= 4294967296.0f ? 4294967295u : (u32)x; }
+inline void check_aligned(const void* p, u32 bytes) {
+  if ((u64)p % bytes != 0) sim_machine.misaligned();
+}

@@ -1,0 +1,98 @@
+// NVRTC: compiles kernels for the host, by g++ with the dialect's host form in front. Its "machine code" is a library.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "sim.h"
+
+using namespace sim;
+
+namespace {
+struct Program { std::string source, log, code; };
+Handles<Program> programs;
+Book book("programs", [] { return programs.alive.size(); });
+enum { OK = 0, OUT_OF_MEMORY_ = 1, INVALID_PROGRAM = 4, INVALID_OPTION = 5, COMPILATION = 6 };
+
+std::string slurp(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+}  // namespace
+
+EXPORT int nvrtcVersion(int* major, int* minor) {
+  const char* wanted = getenv("LOCALGRAD_SIM_NVRTC");
+  *major = wanted ? atoi(wanted) / 1000 : 13;
+  *minor = wanted ? atoi(wanted) % 1000 / 10 : 0;
+  return OK;
+}
+EXPORT const char* nvrtcGetErrorString(int result) {
+  switch (result) {
+    case OK: return "NVRTC_SUCCESS";
+    case OUT_OF_MEMORY_: return "NVRTC_ERROR_OUT_OF_MEMORY";
+    case INVALID_PROGRAM: return "NVRTC_ERROR_INVALID_PROGRAM";
+    case INVALID_OPTION: return "NVRTC_ERROR_INVALID_OPTION";
+    case COMPILATION: return "NVRTC_ERROR_COMPILATION";
+    default: return "NVRTC_ERROR unknown";
+  }
+}
+EXPORT int nvrtcGetNumSupportedArchs(int* count) { return *count = 2, OK; }
+EXPORT int nvrtcGetSupportedArchs(int* list) { return list[0] = 80, list[1] = 90, OK; }
+EXPORT int nvrtcCreateProgram(uint64_t* program, const char* source, const char*, int headers, const void*, const void*) {
+  if (headers != 0) return INVALID_PROGRAM;
+  *program = programs.add(std::unique_ptr<Program>(new Program{source, "", ""}));
+  return OK;
+}
+EXPORT int nvrtcDestroyProgram(uint64_t* program) {
+  const bool known = programs.remove(*program);
+  *program = 0;
+  return known ? OK : INVALID_PROGRAM;
+}
+EXPORT int nvrtcCompileProgram(uint64_t handle, int count, const char* const* options) {
+  Program* program = programs.get(handle);
+  if (!program) return INVALID_PROGRAM;
+  bool architecture = false;
+  for (int i = 0; i < count; ++i) {
+    const std::string option = options[i];
+    if (option.rfind("--gpu-architecture=sm_", 0) == 0) architecture = true;
+    else if (option != "--std=c++17" && option != "--minimal" && option != "--diag-suppress=177") return INVALID_OPTION;
+  }
+  if (!architecture) return INVALID_OPTION;  // the real one has a default, which is never what is meant
+  if (fails("compile")) return OUT_OF_MEMORY_;
+  char folder[] = "/tmp/localgrad-nvrtc-XXXXXX";
+  if (!mkdtemp(folder)) return OUT_OF_MEMORY_;
+  const std::string base = folder;
+  std::ofstream(base + "/kernel.cpp") << program->source;
+  const std::string command = "g++ -std=c++17 -O1 -w -shared -fPIC -fvisibility=hidden -fno-gnu-unique -fno-exceptions "
+                              "-ffp-contract=off -include " SIM_HOST_HEADER " -o " + base + "/kernel.so " + base +
+                              "/kernel.cpp > " + base + "/log 2>&1";
+  const int status = system(command.c_str());
+  program->log = slurp(base + "/log");
+  program->code = slurp(base + "/kernel.so");
+  for (const char* name : {"/kernel.cpp", "/kernel.so", "/log"}) unlink((base + name).c_str());
+  rmdir(folder);
+  return status == 0 ? OK : COMPILATION;
+}
+EXPORT int nvrtcGetProgramLogSize(uint64_t handle, size_t* size) {
+  if (!programs.get(handle)) return INVALID_PROGRAM;
+  *size = programs.get(handle)->log.size() + 1;
+  return OK;
+}
+EXPORT int nvrtcGetProgramLog(uint64_t handle, char* log) {
+  if (!programs.get(handle)) return INVALID_PROGRAM;
+  strcpy(log, programs.get(handle)->log.c_str());
+  return OK;
+}
+EXPORT int nvrtcGetCUBINSize(uint64_t handle, size_t* size) {
+  if (!programs.get(handle)) return INVALID_PROGRAM;
+  *size = programs.get(handle)->code.size();
+  return OK;
+}
+EXPORT int nvrtcGetCUBIN(uint64_t handle, char* code) {
+  if (!programs.get(handle)) return INVALID_PROGRAM;
+  memcpy(code, programs.get(handle)->code.data(), programs.get(handle)->code.size());
+  return OK;
+}

@@ -1,0 +1,119 @@
+/**
+ * Builds the simulated device (tests/cuda/sim) with g++ and puts it in the place of CUDA's libraries. It proves that the
+ * backend is correct, and says nothing about speed.
+ *
+ * @module
+ */
+import * as cublas from "../../ffi/cublas.ts";
+import * as cudnn from "../../ffi/cudnn_constants.ts";
+import { cString, textOf } from "../../ffi/memory.ts";
+import { openLibraries } from "../../ffi/library.ts";
+import { thisHost } from "../../ffi/host.ts";
+import { libraries as described, libraryNames } from "../../ffi/search.ts";
+import { CudaBackend, type CudaOptions } from "../../src/backends/cuda/backend.ts";
+import type { Opened } from "../../src/backends/backend.ts";
+
+/** What only tests ask of the simulated device. */
+const symbols = {
+  sim_fail: { parameters: ["buffer", "i32"], result: "void" },
+  sim_memory: { parameters: ["u64"], result: "void" },
+  sim_count: { parameters: ["buffer"], result: "i64" },
+  sim_report: { parameters: ["buffer", "i32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const folder = new URL("./sim/", import.meta.url).pathname;
+
+/** The numbers of cuBLASLt and cuDNN under their own names, as the bindings have them. */
+function constants(): string {
+  const groups: readonly Readonly<Record<string, number>>[] = [
+    ...Object.values(cudnn),
+    ...[
+      cublas.cublasType,
+      cublas.matmulAttribute,
+      cublas.epilogue,
+      cublas.layoutAttribute,
+      cublas.preferenceAttribute,
+    ],
+  ];
+  return groups.flatMap((group) => Object.entries(group)).map(([name, value]) =>
+    `static const int ${name} = ${value};\n`
+  ).join("");
+}
+
+/** Builds the library, or gives undefined where there is no g++. The file is the caller's to remove. */
+function build(): string | undefined {
+  const into = Deno.makeTempDirSync({ prefix: "localgrad-sim-" });
+  Deno.writeTextFileSync(`${into}/constants.h`, `#pragma once\n${constants()}`);
+  const sources = [...Deno.readDirSync(folder)].filter(({ name }) => name.endsWith(".cpp"));
+  try {
+    const { success, stderr } = new Deno.Command("g++", {
+      args: [
+        ...["-std=c++17", "-O2", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"],
+        ...[`-I${into}`, `-DSIM_HOST_HEADER="${folder}host.h"`, "-Wl,-soname,liblocalgrad-sim.so"],
+        ...["-o", `${into}/sim.so`, ...sources.map(({ name }) => `${folder}${name}`), "-ldl"],
+      ],
+    }).outputSync();
+    if (!success) {
+      throw new Error(`the simulated device does not build:\n${new TextDecoder().decode(stderr)}`);
+    }
+    return `${into}/sim.so`;
+  } catch (error) {
+    Deno.removeSync(into, { recursive: true });
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+const path = build();
+const control = path === undefined ? undefined : Deno.dlopen(path, symbols).symbols;
+
+/** The environment that makes the search find the simulated device, whatever libraries are here. */
+export const environment: Readonly<Record<string, string>> = path === undefined
+  ? {}
+  : Object.fromEntries(libraryNames.map((name) => [described[name].override, path]));
+
+const libraries = path === undefined
+  ? undefined
+  : openLibraries({ ...thisHost(), env: (name) => environment[name] });
+globalThis.addEventListener("unload", () => {
+  if (path !== undefined) Deno.removeSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
+});
+
+/** Opens the backend on the simulated device. */
+export function openSimulated(options: CudaOptions = {}): Promise<Opened> {
+  if (libraries === undefined) {
+    return Promise.resolve({
+      reason: "there is no g++ to build the simulated device with",
+      remedy: "install g++",
+    });
+  }
+  const { driver, nvrtc, cublasLt, cudnn } = libraries;
+  if (!driver || !nvrtc || !cublasLt || !cudnn) {
+    throw new Error(JSON.stringify(libraries.reports, undefined, 2));
+  }
+  return Promise.resolve({
+    backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn }, { cubins: false, ...options }),
+  });
+}
+
+/** Makes the `after`-th call of a kind fail: `alloc`, `launch`, `lost` … (see `fails()` in the sources). */
+export function fail(what: string, after: number): void {
+  control!.sim_fail(cString(what), after);
+}
+
+/** Sets how much memory the device has. */
+export function setMemory(bytes: number): void {
+  control!.sim_memory(BigInt(bytes));
+}
+
+/** How many of a kind there are: `allocations`, `launches`, `used` bytes …. */
+export function count(what: string): number {
+  return Number(control!.sim_count(cString(what)));
+}
+
+/** What is alive on the device and what it complained of; empty after a clean end. Ends injected failures. */
+export function report(): string {
+  const text = new Uint8Array(4096);
+  control!.sim_report(text, text.length);
+  return textOf(text);
+}

@@ -1,0 +1,152 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
+import { LibraryError } from "../../ffi/status.ts";
+import { ConvolutionPlans, type Precision, type Spec, specOf } from "../../src/backends/cuda/convolution.ts";
+import { Descriptors, values } from "../../src/backends/cuda/descriptors.ts";
+import { cudaTarget, lower } from "../../src/backends/cuda/lower.ts";
+import { compileOptions } from "../../src/backends/cuda/options.ts";
+import { sourceOf } from "../../src/backends/cuda/source.ts";
+import { spareStretches } from "../../src/backends/cuda/spare.ts";
+import { type Card, describe } from "./cards.ts";
+import { libraries, skipped } from "./libraries.ts";
+import { steps } from "./steps.ts";
+
+const MiB = 2 ** 20;
+
+/** What ptxas says of each kernel: registers, bytes of shared memory, bytes spilled. */
+function resources(log: string): { kernel: string; registers: number; shared: number; spilled: number }[] {
+  return log.split("Compiling entry function '").slice(1).map((part) => ({
+    kernel: part.slice(0, part.indexOf("'")),
+    registers: Number(/Used (\d+) registers/.exec(part)?.[1]),
+    shared: Number(/(\d+) bytes smem/.exec(part)?.[1] ?? 0),
+    spilled: Number(/(\d+) bytes spill stores/.exec(part)?.[1]),
+  }));
+}
+
+for (const [name, plan] of Object.entries(steps)) {
+  for (const architecture of [80, 90]) {
+    Deno.test(`NVRTC compiles every kernel of ${name} for sm_${architecture}`, { ignore: skipped }, () => {
+      const calls = lower(plan(cudaTarget)).flatMap((task) => task.kind === "kernel" ? [task.call] : []);
+      const { text, names } = sourceOf(calls);
+      const options = compileOptions(architecture, nvrtcVersion(libraries.nvrtc!));
+      const { log } = compileSource(libraries.nvrtc!, text, "step.cu", [...options, "--ptxas-options=-v"]);
+      assertEquals(log.split("\n").filter((line) => !/^ptxas( info)? /.test(line)), []);
+      const used = resources(log);
+      assertEquals(used.length, new Set(names).size);
+      assertEquals(used.filter(({ spilled }) => spilled !== 0), []);
+      const most = used.reduce((a, b) => b.registers > a.registers ? b : a);
+      const shared = used.reduce((a, b) => b.shared > a.shared ? b : a);
+      assert(most.registers <= 128, `${most.kernel} takes ${most.registers} registers`);
+      console.log(
+        `  ${calls.length} launches of ${used.length} kernels; registers: at most ${most.registers} (${most.kernel}); ` +
+          `shared memory: at most ${shared.shared} bytes (${shared.kernel})`,
+      );
+    });
+  }
+}
+
+/** The distinct convolutions of a step, with the scratch that its plan has for each. */
+function convolutions(plan: ReturnType<typeof steps[string]>, precision: Precision) {
+  const spare = spareStretches(plan, cudaTarget.alignment);
+  const specs = new Map<string, { spec: Spec; scratch: number }>();
+  for (const task of lower(plan)) {
+    if (task.kind !== "convolution") continue;
+    const spec = specOf(task.instruction, plan.values, precision);
+    const scratch = Math.max(task.step.workspace!.bytes, spare[plan.steps.indexOf(task.step)].bytes);
+    const known = specs.get(JSON.stringify(spec));
+    specs.set(JSON.stringify(spec), { spec, scratch: Math.min(scratch, known?.scratch ?? Infinity) });
+  }
+  return [...specs.values()];
+}
+
+for (const [name, plan] of Object.entries(steps)) {
+  for (const card of ["h200", "a100"] as Card[]) {
+    for (const precision of ["f32", "tf32"] as const) {
+      Deno.test(`cuDNN plans every convolution of ${name} in ${precision} for a described ${card}`, {
+        ignore: skipped,
+      }, () => {
+        const found = convolutions(plan(cudaTarget), precision);
+        assert(found.length > 0);
+        const workspaces = found.map(({ spec, scratch }) => {
+          const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
+          try {
+            const chosen = plans.choose(scratch);
+            if ("refused" in chosen) throw new Error(`${JSON.stringify(spec)}: ${chosen.refused.join("; ")}`);
+            return chosen.workspace;
+          } finally {
+            plans.close();
+          }
+        });
+        console.log(
+          `  ${found.length} convolutions; workspace: at most ${
+            (Math.max(...workspaces) / MiB).toFixed(1)
+          } MiB`,
+        );
+      });
+    }
+  }
+}
+
+const spec: Spec = {
+  op: "conv",
+  image: [8, 16, 16, 16],
+  filter: [32, 3, 3, 16],
+  result: [8, 16, 16, 32],
+  attrs: { strides: [1, 1], padding: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 },
+  precision: "f32",
+};
+
+Deno.test(
+  "cuDNN refuses a convolution whose result has the wrong extent, and says so",
+  { ignore: skipped },
+  () => {
+    const error = assertThrows(
+      () =>
+        new ConvolutionPlans(libraries.cudnn!, { ...spec, result: [8, 15, 16, 32] }, {
+          description: describe("h200"),
+        }),
+      LibraryError,
+    );
+    assertEquals(error.statusName.startsWith("CUDNN_STATUS_BAD_PARAM"), true, error.message);
+  },
+);
+
+Deno.test("cuDNN refuses an attribute of the wrong type, and a descriptor that lacks one", {
+  ignore: skipped,
+}, () => {
+  const descriptors = new Descriptors(libraries.cudnn!);
+  try {
+    const wrong = assertThrows(
+      () =>
+        descriptors.build("CUDNN_BACKEND_TENSOR_DESCRIPTOR", [
+          ["CUDNN_ATTR_TENSOR_DIMENSIONS", values.pointers([1n, 2n, 3n, 4n])],
+        ]),
+      LibraryError,
+    );
+    assertEquals(wrong.statusName, "CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE", wrong.message);
+    assertEquals(wrong.doing, "setting CUDNN_ATTR_TENSOR_DIMENSIONS");
+    const lacking = assertThrows(
+      () =>
+        descriptors.build("CUDNN_BACKEND_TENSOR_DESCRIPTOR", [
+          ["CUDNN_ATTR_TENSOR_DIMENSIONS", values.int64([1, 2, 3, 4])],
+        ]),
+      LibraryError,
+    );
+    assertEquals(lacking.statusName.startsWith("CUDNN_STATUS_BAD_PARAM"), true, lacking.message);
+  } finally {
+    descriptors.close();
+  }
+});
+
+Deno.test("a workspace too small for every engine is refused, with the reasons", { ignore: skipped }, () => {
+  const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe("h200") });
+  try {
+    const chosen = plans.choose(-1);
+    const refused = "refused" in chosen ? chosen.refused : [];
+    assertEquals(refused.length, plans.candidates.length);
+    assert(refused.some((reason) => reason.startsWith("needs ")));
+    assert(refused.some((reason) => reason.includes("tensor cores")));
+  } finally {
+    plans.close();
+  }
+});
