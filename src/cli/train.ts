@@ -111,6 +111,9 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
     return;
   }
   if (stopped) note(`stopped and saved; go on with: deno task train --run ${folder.path} --resume`);
+  if (!stopped && last === undefined) {
+    note(`the run has done all its ${settings.epochs} epochs; ask for more with --epochs`);
+  }
   if (last !== undefined) console.log(`test error        ${formatPercent(last.error)}`);
   if (bestError !== undefined) console.log(`lowest            ${formatPercent(bestError)}`);
   console.log(

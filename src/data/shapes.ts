@@ -180,8 +180,10 @@ function draw(partKey: Key, count: number): LabelledImages {
  * @example
  * ```ts
  * import { data } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
  * const set = data.shapes({ train: 20, test: 10 });
- * console.log(set.classes[set.train.labels[3]]); // frame
+ * assertEquals(set.classes[set.train.labels[3]], "frame");
  * ```
  */
 export function shapes(options: ShapesOptions = {}): ImageDataset {

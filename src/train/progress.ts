@@ -47,14 +47,15 @@ class Progress implements Observer {
   #info!: RunInfo;
   #shown = -Infinity;
   #drawn = false;
-  /** When the first step of this epoch was seen, and how many there have been of it and of all since. */
-  #epochStart = 0;
-  #epochSteps = 0;
-  #epochImages = 0;
-  #runStart = 0;
-  #runSteps = 0;
-  #losses: readonly number[] = [];
+  /** Of this epoch: steps, images, and how many of those were classified correctly. */
+  #steps = 0;
+  #images = 0;
   #right = 0;
+  /** A running mean, because the loss of one batch jumps about. */
+  #losses: readonly number[] = [];
+  /** Steps and images since some moment; the run's first step, which compiles the program, does not count. */
+  #timed = { since: 0, steps: 0, images: 0 };
+  #begun = false;
 
   constructor(output: ProgressOutput) {
     this.#output = output;
@@ -62,36 +63,36 @@ class Progress implements Observer {
 
   start(info: RunInfo): void {
     this.#info = info;
-    this.#runStart = this.#epochStart = this.#shown = this.#output.now();
+    this.#shown = this.#output.now();
   }
 
   step(record: StepRecord): void {
-    this.#epochSteps++;
-    this.#runSteps++;
-    this.#epochImages += record.images;
-    this.#right += record.accuracy * record.images;
-    // A running mean: the loss of one batch jumps about.
-    const weight = 1 / Math.min(this.#epochSteps, 20);
-    this.#losses = record.losses.map((loss, i) =>
-      this.#epochSteps === 1 ? loss : this.#losses[i] + weight * (loss - this.#losses[i])
-    );
     const now = this.#output.now();
+    this.#steps++;
+    this.#images += record.images;
+    this.#right += record.accuracy * record.images;
+    const weight = 1 / Math.min(this.#steps, 20);
+    this.#losses = record.losses.map((loss, i) =>
+      this.#steps === 1 ? loss : this.#losses[i] + weight * (loss - this.#losses[i])
+    );
+    if (this.#begun) {
+      this.#timed.steps++;
+      this.#timed.images += record.images;
+    } else this.#timed.since = now;
+    this.#begun = true;
     if (now - this.#shown < (this.#output.terminal ? REDRAW_MS : LINE_MS)) return;
     this.#shown = now;
     this.#show(record, now);
   }
 
   epoch({ epoch, testError, best, imagesPerSecond }: EpochRecord): void {
-    const { epochs } = this.#info;
     const mark = best ? ", the best so far" : "";
-    const accuracy = this.#epochImages > 0
-      ? `  accuracy ${formatPercent(this.#right / this.#epochImages)}`
-      : "";
-    const line = `epoch ${epoch}/${epochs}  loss ${lossesText(this.#losses)}${accuracy}  ` +
-      `test error ${formatPercent(testError)}${mark}  ${Math.round(imagesPerSecond)} images/s`;
-    this.#line(line);
-    this.#epochSteps = this.#epochImages = this.#right = 0;
-    this.#epochStart = this.#output.now();
+    const accuracy = this.#images > 0 ? `accuracy ${formatPercent(this.#right / this.#images)}  ` : "";
+    this.#line(
+      `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +
+        `test error ${formatPercent(testError)}${mark}  ${Math.round(imagesPerSecond)} images/s`,
+    );
+    this.#steps = this.#images = this.#right = 0;
   }
 
   end(reason: "done" | "stopped" | "failed"): void {
@@ -102,14 +103,15 @@ class Progress implements Observer {
   #show({ step, epoch }: StepRecord, now: number): void {
     const { epochs, stepsPerEpoch } = this.#info;
     const at = step - (epoch - 1) * stepsPerEpoch;
-    const rate = this.#epochImages / Math.max(now - this.#epochStart, 1) * 1000;
-    const left = (now - this.#runStart) / this.#runSteps * (epochs * stepsPerEpoch - step) / 1000;
+    const { since, steps, images } = this.#timed;
+    const seconds = Math.max(now - since, 1) / 1000;
+    const speed = steps === 0 ? "" : `  ${Math.round(images / seconds)} images/s  ` +
+      `${formatTime(seconds / steps * (epochs * stepsPerEpoch - step))} left`;
     const filled = Math.round(at / stepsPerEpoch * BAR);
     const bar = "█".repeat(filled) + "░".repeat(BAR - filled);
     const text =
       `epoch ${epoch}/${epochs} ${bar} ${at}/${stepsPerEpoch}  loss ${lossesText(this.#losses)}  ` +
-      `accuracy ${formatPercent(this.#right / this.#epochImages)}  ${Math.round(rate)} images/s  ` +
-      `${formatTime(left)} left`;
+      `accuracy ${formatPercent(this.#right / this.#images)}${speed}`;
     if (!this.#output.terminal) return this.#line(text);
     this.#output.write(`\r\x1b[2K${text.slice(0, this.#output.columns() - 1)}`);
     this.#drawn = true;

@@ -33,8 +33,24 @@ export function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoin
  * be restored from the folder's last checkpoint first; a fresh one is refused where the folder has a run already.
  *
  * @example
- * ```ts ignore
- * await trainer.fit(images, { epochs: 10, observers: [train.runFolder("runs/first")] });
+ * ```ts
+ * import { data, devices, local, models, optim, train } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * await using device = await devices.open("cpu");
+ * using trainer = await local.trainer({
+ *   device,
+ *   model: models.resnet8({ classes: 10 }),
+ *   method: local.endToEnd(),
+ *   optimizer: optim.sgd({ momentum: 0.9 }),
+ *   batch: 16,
+ * });
+ * const images = data.shapes({ train: 32, test: 16 });
+ * await trainer.fit(images, { epochs: 1, observers: [train.runFolder(folder)] });
+ * const { snapshot } = await train.readRun(folder, "last");
+ * assertEquals(snapshot.step, 2);
+ * await Deno.remove(folder, { recursive: true });
  * ```
  */
 export function runFolder(folder: string, settings: Settings = {}): RunFolder {
