@@ -61,7 +61,12 @@ test("allocate() gives zeroed memory and write() and read() move any number of b
 test("read() gives what was there when it was called, whatever happens afterwards", async (backend) => {
   const x = backend.allocate(4, "f32"), y = backend.allocate(4, "f32");
   const executable = backend.compile(
-    planOf({ kind: "kernel", kernel: affine(1, 2, 0, 1), scope: "" }, [f32(1)], [f32(1)], backend),
+    planOf(
+      { kind: "kernel", kernel: affine(1, 2, 0, 1), scope: "" },
+      [f32(1)],
+      [f32(1)],
+      backend.target.workspace,
+    ),
   );
   backend.write(x, floats(1));
   const reads = [backend.read(x, 4)];
@@ -112,7 +117,12 @@ test("allocate() refuses more than the adapter's buffers hold, with both numbers
 
 test("run() binds the buffers of each call, not those of an earlier one", async (backend) => {
   const executable = backend.compile(
-    planOf({ kind: "kernel", kernel: affine(1, 10, 0, 1), scope: "" }, [f32(1)], [f32(1)], backend),
+    planOf(
+      { kind: "kernel", kernel: affine(1, 10, 0, 1), scope: "" },
+      [f32(1)],
+      [f32(1)],
+      backend.target.workspace,
+    ),
   );
   const buffers = [1, 2, 3].map((value) => {
     const buffer = backend.allocate(4, "f32");
@@ -149,7 +159,7 @@ test("run() refuses an array that is both given away and used elsewhere", (backe
     stores: [{ node: 2, output: 2 }],
   };
   const step = { kind: "kernel", kernel, scope: "" } as const;
-  const executable = backend.compile(planOf(step, [f32(4), f32(4)], [f32(4)], backend, [0]));
+  const executable = backend.compile(planOf(step, [f32(4), f32(4)], [f32(4)], backend.target.workspace, [0]));
   const x = backend.allocate(16, "f32");
   assertThrows(() => executable.run([x, x], [undefined]), LocalgradError, "given away");
   backend.free(x);
@@ -171,7 +181,7 @@ test("compile() keeps earlier programs right when the shared arena grows", async
       { kind: "op", instruction: matmulOf() },
       [f32(4, rows), f32(rows, 4)],
       [f32(4, 4)],
-      backend,
+      backend.target.workspace,
     );
   const matmulOf = () => ({
     op: "matmul" as const,
@@ -214,7 +224,7 @@ Deno.test("run() finds values in every segment of the arena", { ignore }, async 
     { kind: "kernel", kernel: affine(200, 2, 1, 1), scope: "" },
     [f32(200)],
     [f32(200)],
-    backend,
+    backend.target.workspace,
   );
   const executable = backend.compile({
     ...plan,
@@ -243,7 +253,13 @@ Deno.test("run() finds values in every segment of the arena", { ignore }, async 
 
 test("run() leaves as many buffers after a thousand runs as before", async (backend) => {
   const executable = backend.compile(
-    planOf({ kind: "kernel", kernel: affine(1, 1, 1, 1), scope: "" }, [f32(1)], [f32(1)], backend, [0]),
+    planOf(
+      { kind: "kernel", kernel: affine(1, 1, 1, 1), scope: "" },
+      [f32(1)],
+      [f32(1)],
+      backend.target.workspace,
+      [0],
+    ),
   );
   const x = backend.allocate(4, "f32");
   const before = [backend.liveBuffers, backend.liveBytes];

@@ -1,5 +1,5 @@
 import type { Kernel } from "../../compile/kernel.ts";
-import type { Location, Plan, Step } from "../../compile/plan.ts";
+import type { Location, Plan, Step, Target } from "../../compile/plan.ts";
 import { type Aval, bytesOf, type DType, hostArrays, type HostData, sizeOf } from "../../trace/dtype.ts";
 import { type OpAttrs, type OpName, shapeRules } from "../../trace/ops.ts";
 import type { Instruction } from "../../trace/program.ts";
@@ -10,11 +10,11 @@ export function planOf(
   step: Step,
   inputs: readonly Aval[],
   outputs: readonly Aval[],
-  backend: Backend,
+  workspace: Target["workspace"],
   donors: readonly number[] = outputs.map(() => -1),
 ): Plan {
   const values = [...inputs, ...outputs];
-  const bytes = backend.target.workspace(step, values);
+  const bytes = workspace(step, values);
   const locations: Location[] = [
     ...inputs.map((_, index): Location => ({ kind: "input", index })),
     ...outputs.map((_, index): Location => ({ kind: "output", index })),
@@ -67,7 +67,7 @@ export async function runOp<N extends OpName>(
   const result = shapeRules[op](avals, attrs);
   const instruction = { op, attrs, inputs: avals.map((_, i) => i), output: avals.length, scope: "" };
   const step: Step = { kind: "op", instruction: instruction as unknown as Instruction };
-  return (await runPlan(backend, planOf(step, avals, [result], backend), data))[0];
+  return (await runPlan(backend, planOf(step, avals, [result], backend.target.workspace), data))[0];
 }
 
 /** Runs one fused kernel. */
@@ -81,7 +81,7 @@ export function runFused(
 ): Promise<HostData[]> {
   return runPlan(
     backend,
-    planOf({ kind: "kernel", kernel, scope: "" }, inputs, outputs, backend, donors),
+    planOf({ kind: "kernel", kernel, scope: "" }, inputs, outputs, backend.target.workspace, donors),
     data,
   );
 }

@@ -3,7 +3,7 @@
  * its loads is a loop over the lanes, some eighty cycles for four elements, and a barrier costs hundreds of products;
  * so it wants few invocations with large register blocks, and no workgroup memory. Hardware wants many invocations and
  * blocks that fit its registers: 8 × 8 is 64 accumulators and 16 loads of four elements for 256 products, neighbours
- * reading the same cache lines. Blocks for llvmpipe were chosen by measurement (docs/measurements.md); those for
+ * reading the same cache lines. Blocks for llvmpipe were chosen by measurement (bench/webgpu_blocks.ts); those for
  * hardware are unmeasured.
  */
 export interface Variant {
