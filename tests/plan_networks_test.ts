@@ -1,0 +1,91 @@
+import { assert, assertEquals } from "@std/assert";
+import { compile } from "../src/compile/compile.ts";
+import type { Plan, Target } from "../src/compile/plan.ts";
+import { scopeOf } from "../src/compile/report.ts";
+import { referenceTarget } from "../src/backends/reference/backend.ts";
+import { dgl, endToEnd, infopro, man } from "../src/local/local.ts";
+import { categorize } from "../src/local/memory.ts";
+import type { Method } from "../src/local/method.ts";
+import { setup, type TrainState, trainStep } from "../src/local/step.ts";
+import { resnet110, resnet32, resnet8 } from "../src/models/models.ts";
+import type { Model } from "../src/models/model.ts";
+import { sgd } from "../src/optim/optim.ts";
+import { type Aval, sizeOf } from "../src/trace/dtype.ts";
+import { jit } from "../src/trace/jit.ts";
+import type { Program } from "../src/trace/program.ts";
+import type { Tensor } from "../src/trace/tensor.ts";
+
+const MiB = 2 ** 20;
+/** As a GPU has them: aligned, few buffers a kernel. */
+const target: Target = { ...referenceTarget, name: "gpu", alignment: 256, maxKernelBuffers: 10 };
+
+/** A whole training step, as the trainer traces it. */
+function stepProgram(model: Model, modules: number, method: Method, batch: number): Program {
+  const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+  const built = setup({ model, modules, method, optimizer });
+  const { height, width, channels } = model.input;
+  const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
+  const step = jit(
+    (train: TrainState<Tensor>, x: Tensor, labels: Tensor, images: Tensor, learningRate: Tensor) =>
+      trainStep(built, train, { x, labels, images }, { learningRate }),
+    { name: "step", donate: [0], categorize },
+  );
+  const labels: Aval = { shape: [batch], dtype: "i32" };
+  return step.program(built.initial as never, image, labels, image, { shape: [], dtype: "f32" });
+}
+
+/** The module that each step belongs to, in order of the steps. */
+function modulesOf(plan: Plan): number[] {
+  return plan.steps.map((step) => Number(scopeOf(step).match(/^module (\d+)/)?.[1] ?? 0)).filter((m) =>
+    m > 0
+  );
+}
+
+Deno.test("a training step's plans are sound on machines of all kinds", () => {
+  const segmented = { ...target, segmentBytes: 64 * MiB, workspace: () => 1 << 20 };
+  for (const method of [endToEnd(), dgl(), man(dgl()), infopro()]) {
+    const program = stepProgram(resnet8({ classes: 10 }), 3, method, 64);
+    for (const machine of [referenceTarget, target, segmented]) {
+      const plan = compile(program, machine, { verify: true });
+      // All that is trained or carried along is written over what it was.
+      const own = plan.outputs.filter((_, i) => plan.donors[i] < 0).map(({ name }) => name);
+      assertEquals(own.sort(), ["correct", "losses"], `${method.name} on ${machine.name}`);
+    }
+  }
+});
+
+Deno.test("a local step's modules run one after the other", () => {
+  const plan = compile(stepProgram(resnet32({ classes: 10 }), 16, man(dgl()), 32), target, { verify: true });
+  const modules = modulesOf(plan);
+  assertEquals(modules, modules.toSorted((a, b) => a - b));
+  assertEquals(new Set(modules).size, 15);
+});
+
+Deno.test("fused kernels stay small through skip connections", () => {
+  const program = stepProgram(resnet32({ classes: 10 }), 1, endToEnd(), 32);
+  const plan = compile(program, referenceTarget, { verify: true });
+  for (const step of plan.steps) {
+    if (step.kind === "op") continue;
+    const { space, inputs, nodes } = step.kernel;
+    if (sizeOf(space) < 50_000) continue;
+    const full = inputs.filter((value) => sizeOf(plan.values[value].shape) === sizeOf(space));
+    assert(full.length <= 5, `${full.length} operands of full size in ${step.scope}`);
+    assert(nodes.length <= 100, `${nodes.length} nodes in ${step.scope}`);
+  }
+});
+
+Deno.test("ResNet-110 at batch 1024 end to end needs at most 8.3 GiB", () => {
+  const plan = compile(stepProgram(resnet110({ classes: 10 }), 1, endToEnd(), 1024), target);
+  assert(plan.memory.peakBytes <= 8.3 * 1024 * MiB, `${plan.memory.peakBytes / MiB} MiB`);
+  // Two kernels for each of 112 batch norms, forward and backward; the rest are updates, the head and the loss.
+  const kernels = plan.steps.filter(({ kind }) => kind === "kernel").length;
+  assert(kernels <= 8 * 112, `${kernels} kernels`);
+});
+
+Deno.test("ResNet-110 at batch 1024 in 54 modules with man(dgl) needs at most 1.25 GiB", () => {
+  const program = stepProgram(resnet110({ classes: 10 }), 55, man(dgl()), 1024);
+  const plan = compile(program, target, { verify: true });
+  assert(plan.memory.peakBytes <= 1.25 * 1024 * MiB, `${plan.memory.peakBytes / MiB} MiB`);
+  const held = Math.max(...plan.memory.timeline.map(({ liveBytes }) => liveBytes));
+  assert(plan.arenaBytes <= 1.01 * held, `an arena of ${plan.arenaBytes} for ${held} bytes held at once`);
+});
