@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
+import { decodeSafetensors, writeCheckpoint } from "../src/train/train.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
 
@@ -163,6 +164,12 @@ Deno.test("train, eval and resume work on a run's folder and refuse damage and m
     const whole = await Deno.readFile(path);
     await Deno.writeFile(path, whole.subarray(0, whole.length - 100));
     await refused(dir, /last\.safetensors is no whole safetensors file/, "train", "--run", "a", "--resume");
+    const foreign = decodeSafetensors(whole, path);
+    await writeCheckpoint(path, {
+      snapshot: { step: 6, tensors: foreign.tensors, configuration: {} },
+      settings: {},
+    });
+    await refused(dir, /was not made by train/, "train", "--run", "a", "--resume");
     whole[whole.length - 100] ^= 1;
     await Deno.writeFile(path, whole);
     await refused(dir, /last\.safetensors is damaged/, "eval", "--run", "a", "--checkpoint", "last");

@@ -3,8 +3,8 @@ import { LocalgradError } from "../errors.ts";
 import { formatPercent } from "../train/format.ts";
 import { readRun } from "../train/train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
-import { deviceName, loadImages, placeFlags, type Settings, trainerOf } from "./settings.ts";
-import { note, showDownload } from "./terminal.ts";
+import { deviceName, loadImages, placeFlags, storedSettings, trainerOf } from "./settings.ts";
+import { note } from "./terminal.ts";
 
 /** Flags of `eval`. */
 export const evaluateFlags = {
@@ -18,11 +18,12 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   const given = parseFlags("eval", evaluateFlags, args);
   if (given.run === undefined) throw new LocalgradError("eval needs the folder of a run: --run DIR");
   const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
-  const { snapshot, settings } = await readRun(given.run, kind);
-  const images = await loadImages(settings as unknown as Settings, given.data, showDownload);
+  const { snapshot, settings: stored } = await readRun(given.run, kind);
+  const settings = storedSettings(stored, given.run);
+  const images = await loadImages(settings, given.data);
   await using device = await open(deviceName(given));
   note(`device ${device.choice}`);
-  using trainer = await trainerOf(settings as unknown as Settings, device);
+  using trainer = await trainerOf(settings, device);
   trainer.restore(snapshot);
   const { error, loss, images: count } = await trainer.evaluate(images);
   if (given.json) {

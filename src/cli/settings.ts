@@ -1,3 +1,4 @@
+import { resolve } from "@std/path";
 import * as data from "../data/data.ts";
 import type { DeviceName } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
@@ -6,6 +7,7 @@ import * as models from "../models/models.ts";
 import * as optim from "../optim/optim.ts";
 import type { Device } from "../trace/arrays.ts";
 import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
+import { showDownload } from "./terminal.ts";
 
 const MODELS = {
   resnet8: models.resnet8,
@@ -48,6 +50,8 @@ export interface Settings {
   readonly seed: number;
   readonly trainLimit?: number;
   readonly testLimit?: number;
+  /** Where the data set was loaded from, as an absolute path, so that the run can be judged and gone on with. */
+  readonly data?: string;
 }
 
 /** Flags that say what is trained; `memory` has them too. */
@@ -78,7 +82,10 @@ export const trainingFlags = {
 } as const satisfies Flags;
 
 /** The settings that flags give; those left out are taken from `before`, or have their defaults. */
-export function settingsFrom(given: Given<typeof trainingFlags>, before?: Settings): Settings {
+export function settingsFrom(
+  given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data">>,
+  before?: Settings,
+): Settings {
   if (given.modules !== undefined && given.after !== undefined) {
     throw new LocalgradError("--modules and --after both say where to cut; give one");
   }
@@ -87,6 +94,7 @@ export function settingsFrom(given: Given<typeof trainingFlags>, before?: Settin
   const batch = number("batch", 1) ?? before?.batch ?? 128;
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
+  const path = given.data === undefined ? before?.data : resolve(given.data);
   return {
     dataset: given.dataset === undefined
       ? before?.dataset ?? "shapes"
@@ -104,7 +112,19 @@ export function settingsFrom(given: Given<typeof trainingFlags>, before?: Settin
     seed: number("seed", 0) ?? before?.seed ?? 0,
     ...(trainLimit === undefined ? {} : { trainLimit }),
     ...(testLimit === undefined ? {} : { testLimit }),
+    ...(path === undefined ? {} : { data: path }),
   };
+}
+
+/** The settings in a checkpoint of the run in `folder`. */
+export function storedSettings(stored: { readonly [name: string]: unknown }, folder: string): Settings {
+  const { dataset, model, method } = stored as unknown as Settings;
+  if (datasetNames.includes(dataset) && modelNames.includes(model) && methodNames.includes(method)) {
+    return stored as unknown as Settings;
+  }
+  throw new LocalgradError(
+    `the run in ${folder} was not made by train, so its model and data are not known here; go on in its own script`,
+  );
 }
 
 /** The device named by a flag, or the library's own choice. */
@@ -112,25 +132,22 @@ export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefi
   return given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
 }
 
-/** Loads the images of a run. */
+/** Loads the images of a run, from `path` where they have moved since it was started. */
 export async function loadImages(
   settings: Settings,
-  path: string | undefined,
-  onProgress: (received: number, total: number | undefined) => void,
+  path: string | undefined = settings.data,
 ): Promise<data.ImageDataset> {
-  const { dataset, trainLimit, testLimit, seed: _ } = settings;
+  const { dataset, trainLimit, testLimit } = settings;
   const limits = {
     ...(trainLimit === undefined ? {} : { train: trainLimit }),
     ...(testLimit === undefined ? {} : { test: testLimit }),
   };
-  if (dataset === "shapes") {
-    if (path !== undefined) throw new LocalgradError("--data is for cifar10; shapes are drawn, not loaded");
-    return data.shapes(limits);
+  if (dataset === "cifar10") {
+    const from = path === undefined ? {} : { path };
+    return data.limitImages(await data.cifar10({ ...from, onProgress: showDownload }), limits);
   }
-  return data.limitImages(
-    await data.cifar10({ ...(path === undefined ? {} : { path }), onProgress }),
-    limits,
-  );
+  if (path !== undefined) throw new LocalgradError("--data is for cifar10; shapes are drawn, not loaded");
+  return data.shapes(limits);
 }
 
 /** The network, the cut, the method and the optimizer of a run. */

@@ -13,10 +13,11 @@ import {
   type Settings,
   settingsFrom,
   setupOf,
+  storedSettings,
   trainerOf,
   trainingFlags,
 } from "./settings.ts";
-import { note, showDownload } from "./terminal.ts";
+import { note } from "./terminal.ts";
 
 /** Flags of `train`. */
 export const trainFlags = {
@@ -39,14 +40,14 @@ export async function train(args: readonly string[]): Promise<void> {
     throw new LocalgradError("--resume goes on with a run: name its folder with --run DIR");
   }
   const checkpoint = given.resume ? await readRun(given.run!, "last") : undefined;
-  const before = checkpoint?.settings as Settings | undefined;
+  const before = checkpoint && storedSettings(checkpoint.settings, given.run!);
   const settings = settingsFrom(given, before);
   if (before !== undefined) refuseChange(before, settings);
   setup(setupOf(settings)); // what cannot be trained is refused before anything is loaded
   const path = given.run ?? `runs/${settings.method}-${timestamp()}`;
   const folder = new RunFolder(path, { ...settings });
   if (checkpoint === undefined) await folder.refuseUsed();
-  const images = await loadImages(settings, given.data, showDownload);
+  const images = await loadImages(settings, given.data);
   await using device = await open(deviceName(given));
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
@@ -66,10 +67,11 @@ export async function train(args: readonly string[]): Promise<void> {
   );
 }
 
-/** A run that goes on must be the run it was; only more epochs may be asked for. */
+/** A run that goes on must be the run it was; only more epochs may be asked for, and the data may have moved. */
 function refuseChange(before: Settings, now: Settings): void {
   for (const name of Object.keys(now) as (keyof Settings)[]) {
-    if (name !== "epochs" && JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
+    if (name === "epochs" || name === "data") continue;
+    if (JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
       throw new LocalgradError(
         `the run was started with ${name} ${JSON.stringify(before[name])}, not ${
           JSON.stringify(now[name])

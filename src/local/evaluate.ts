@@ -74,7 +74,7 @@ export class Evaluator implements Disposable {
         disposeTree(sums.splice(0));
         await breathe();
       }
-      return { error: 1 - right / count, loss: loss / count, images: count };
+      return { error: (count - right) / count, loss: loss / count, images: count };
     } finally {
       disposeTree(sums);
     }
