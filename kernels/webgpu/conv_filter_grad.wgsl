@@ -1,7 +1,8 @@
 // Gradient of a convolution to its filter: dw[k,r,s,c] = sum over n,p,q of dy[n,p,q,k] · x[n, p*stride+r*dilation-pad, q*…, c].
-// One invocation makes a block of $OUTS output channels × $INS channels of one tap, over every $SPLITS-th run of four
-// output pixels; the $SPLITS partial sums lie one after the other in `dw` and are added by a second kernel, always in
-// the same order. A column of `d_b` is a pixel's four gradients, a column of `x_c` the same pixel's four channels.
+// One invocation makes a block of $OUTS output channels × $INS channels of one tap, over a run of $RUN output pixels, so
+// that the taps of a run find its pixels in the cache. The $SPLITS partial sums lie one after the other in `dw` and are
+// added by a second kernel, always in the same order. A column of `d_b` is a pixel's four gradients, a column of `x_c`
+// the same pixel's four channels.
 fn run(id: u32) {
   let tile = i32(id % u32($TILES));
   let rest = id / u32($TILES);
@@ -18,7 +19,7 @@ fn run(id: u32) {
   var acc_${b}_${c} = mat4x4f();
   $end
   $end
-  for (var m0 = split * 4; m0 < $M; m0 += $SPLITS * 4) {
+  for (var m0 = split * $RUN; m0 < min((split + 1) * $RUN, $M); m0 += 4) {
     var x_at: array<i32, 4>;
     var dy_at: array<i32, 4>;
     var inside: array<bool, 4>;

@@ -129,9 +129,10 @@ function filterGradPlan(i: InstructionOf<"convFilterGrad">, values: Values, vari
 export function convFilterGrad(i: InstructionOf<"convFilterGrad">, values: Values, variant: Variant): Call[] {
   const [x, dy] = i.inputs;
   const { g, M, out, into, TILES, SIZE, SPLITS } = filterGradPlan(i, values, variant);
+  const RUN = Math.ceil(M / 4 / SPLITS) * 4;
   const constants = {
     ...g,
-    ...{ M, TILES, SIZE, SPLITS, OUT_TILES: out.tiles, OUT_BLOCKS: out.blocks, OUTS: 4 * out.blocks },
+    ...{ M, RUN, TILES, SIZE, SPLITS, OUT_TILES: out.tiles, OUT_BLOCKS: out.blocks, OUTS: 4 * out.blocks },
     ...{ IN_TILES: into.tiles, IN_BLOCKS: into.blocks, INS: 4 * into.blocks },
   };
   const bindings = [
