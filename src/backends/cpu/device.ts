@@ -169,13 +169,5 @@ export function openCpu(options: CpuOptions = {}): Opened {
       remedy: "use Deno 2.9 or newer",
     };
   }
-  try {
-    return { backend: new CpuBackend(threads) };
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return {
-      reason: "the system gives no 4 GiB of address space for a shared memory",
-      remedy: "lift the limit on virtual memory (ulimit -v)",
-    };
-  }
+  return { backend: new CpuBackend(threads) };
 }
