@@ -101,7 +101,7 @@ function rows(job: Job): Call {
 }
 
 /**
- * One invocation for each point of the axes that stay and each of `parts`, which loops over every `parts`-th point of
+ * One invocation for each point of the axes that stay and each of `parts`, which loops over its points of
  * `axes`; what does not depend on those is computed before the loop. With reductions in more than one part, their
  * results so far go to the workspace; else the epilogue follows.
  */
@@ -132,7 +132,7 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
     ...decode("unit", extents.filter(stays), kept.axes),
     ...printNodes(nodes, "v", binder.context(walk), (i) => once[i]),
     ...start(reductions, "a", width),
-    ...chunked(terms, parts, reductions, width, (accumulator) => [
+    ...chunked(terms, parts, variant, reductions, width, (accumulator) => [
       ...decode("t", axes.map((axis) => extents[axis]), axes.map((axis) => all[axis])),
       ...printNodes(nodes, "v", binder.context(walk), (i) => !once[i]),
       ...binder.stores(stores, nodes, "v", walk),
@@ -176,22 +176,31 @@ const start = (reductions: Reductions, prefix: string, width: Width): string[] =
 /** Terms added one after the other before their sum is added to the whole: rounding errors grow with the longest row. */
 const CHUNK = 128;
 
-/** The loop over every `parts`-th of `terms`, in chunks where it is long. */
+/**
+ * The loop over a part of `terms`, in chunks where it is long: every `parts`-th term on hardware, where invocations side
+ * by side then read side by side; a run of terms on a software adapter, where each core has its own cache.
+ */
 function chunked(
   terms: number,
   parts: number,
+  { kind }: Variant,
   reductions: Reductions,
   width: Width,
   body: (accumulator: string) => readonly string[],
 ): string[] {
-  const first = parts === 1 ? "0u" : "part";
-  if (terms / parts <= 2 * CHUNK || reductions.length === 0) {
-    return [`for (var t = ${first}; t < ${terms}u; t += ${parts}u) {`, ...body("a"), "}"];
+  const run = Math.ceil(terms / parts);
+  const [first, end, step] = parts === 1
+    ? ["0u", `${terms}u`, 1]
+    : kind === "hardware"
+    ? ["part", `${terms}u`, parts]
+    : [`part * ${run}u`, `min((part + 1u) * ${run}u, ${terms}u)`, 1];
+  if (run <= 2 * CHUNK || reductions.length === 0) {
+    return [`for (var t = ${first}; t < ${end}; t += ${step}u) {`, ...body("a"), "}"];
   }
   return [
-    `for (var first = ${first}; first < ${terms}u; first += ${parts * CHUNK}u) {`,
+    `for (var first = ${first}; first < ${end}; first += ${step * CHUNK}u) {`,
     ...start(reductions, "c", width),
-    `for (var t = first; t < min(first + ${parts * CHUNK}u, ${terms}u); t += ${parts}u) {`,
+    `for (var t = first; t < min(first + ${step * CHUNK}u, ${end}); t += ${step}u) {`,
     ...body("c"),
     "}",
     ...reductions.map(({ fn }, r) => `a${r} = ${fold(fn, `a${r}`, `c${r}`)};`),
