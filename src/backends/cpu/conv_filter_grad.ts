@@ -1,4 +1,4 @@
-import { f32x4, i32, v128 } from "./wasm/expressions.ts";
+import { f32x4, i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { transposeSquare } from "./blocks.ts";
 import { type Correlation, correlationText, sourceRange } from "./conv_geometry.ts";
@@ -219,9 +219,9 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
       f.set(sum, i32.add(unit.partial, i32.mul(panel, depth * TILE_COLUMNS * WORD)));
       const column0 = i32.add(i32.mul(group, groupColumns), i32.mul(block, TILE_COLUMNS));
       f.set(b, i32.add(unit.gradient, i32.mul(column0, WORD)));
+      const isLast = blocks === 1 ? int(1) : i32.eq(block, blocks - 1);
       if (last > LANES) blockOf(TILE_COLUMNS);
-      else if (blocks === 1) blockOf(last);
-      else f.if(i32.eq(block, blocks - 1), () => blockOf(last), () => blockOf(TILE_COLUMNS));
+      else f.if(isLast, () => blockOf(last), () => blockOf(TILE_COLUMNS));
     });
   });
 }

@@ -1,4 +1,4 @@
-import { type I32, i32 } from "./wasm/expressions.ts";
+import { type I32, i32, int } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Correlation, correlationText, type Phase, sourceRange } from "./conv_geometry.ts";
 import { panelsBefore } from "./pack_filter.ts";
@@ -99,48 +99,38 @@ export function correlate(correlation: Correlation): Routine {
       f.increment(targetAddress, i32.mul(image, target[0] * target[1] * target[2] * WORD));
       const rows = f.int(scratch);
       if (copied) copyWindow(f, window, sourceAddress, firstSource, rows);
-      else {f.set(
-          rows,
-          i32.add(sourceAddress, i32.add(i32.mul(firstSource, pitch), window.firstColumn * channels * WORD)),
-        );}
-      const [group, block, panel] = [0, 0, 0].map((value) => f.int(value));
+      else {
+        const firstColumn = window.firstColumn * channels * WORD;
+        f.set(rows, i32.add(sourceAddress, i32.add(i32.mul(firstSource, pitch), firstColumn)));
+      }
+      const [group, block] = [0, 0].map((value) => f.int(value));
       for (const [index, phase] of phases.entries()) {
         if (phase.row.count === 0 || phase.column.count === 0) continue;
-        const panelBytes = phase.row.taps * phase.column.taps * (channels / groups) * TILE_COLUMNS * WORD;
-        const endRow = f.int(i32.min(i32.add(firstRow, bandRows), phase.row.count));
+        const { row, column } = phase;
+        const panelBytes = row.taps * column.taps * (channels / groups) * TILE_COLUMNS * WORD;
+        const firstTap = (row.sourceStart - plan.firstRow) * pitch +
+          (column.sourceStart - window.firstColumn) * channels * WORD;
+        const endRow = f.int(i32.min(i32.add(firstRow, bandRows), row.count));
         f.for(group, 0, groups, 1, () => {
-          const from = f.int(i32.add(
-            rows,
-            i32.add(
-              (phase.row.sourceStart - plan.firstRow) * pitch +
-                (phase.column.sourceStart - window.firstColumn) * channels * WORD,
-              i32.mul(group, channels / groups * WORD),
-            ),
-          ));
+          const from = f.int(i32.add(i32.add(rows, firstTap), i32.mul(group, channels / groups * WORD)));
           f.for(block, firstBlock, endBlock, 1, () => {
+            const panels = i32.add(filterAddress, panelsBefore(correlation, index) * WORD);
             const panelIndex = i32.add(i32.mul(group, blocks), block);
-            f.set(
-              panel,
-              i32.add(
-                i32.add(filterAddress, panelsBefore(correlation, index) * WORD),
-                i32.mul(panelIndex, panelBytes),
-              ),
-            );
-            const to = f.int(i32.add(
-              targetAddress,
-              i32.mul(i32.add(i32.mul(group, groupColumns), i32.mul(block, TILE_COLUMNS)), WORD),
-            ));
+            const channel = i32.add(i32.mul(group, groupColumns), i32.mul(block, TILE_COLUMNS));
+            const area: Area = {
+              correlation,
+              phase,
+              pitch,
+              from,
+              panel: f.int(i32.add(panels, i32.mul(panelIndex, panelBytes))),
+              to: f.int(i32.add(targetAddress, i32.mul(channel, WORD))),
+              firstRow,
+              endRow,
+            };
             const last = (groupColumns - 1) % TILE_COLUMNS + 1;
-            const area = { correlation, phase, pitch, from, panel, to, firstRow, endRow };
+            const isLast = blocks === 1 ? int(1) : i32.eq(block, blocks - 1);
             if (last === TILE_COLUMNS) writeBlock(f, area, TILE_COLUMNS);
-            else if (blocks === 1) writeBlock(f, area, last);
-            else {
-              f.if(
-                i32.eq(block, blocks - 1),
-                () => writeBlock(f, area, last),
-                () => writeBlock(f, area, TILE_COLUMNS),
-              );
-            }
+            else f.if(isLast, () => writeBlock(f, area, last), () => writeBlock(f, area, TILE_COLUMNS));
           });
         });
       }

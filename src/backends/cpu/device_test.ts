@@ -106,6 +106,16 @@ Deno.test("cpu results have the same bits on 1, 2, 3 and 7 threads", async () =>
   for (const other of bits.slice(1)) assertEquals(other, bits[0]);
 });
 
+Deno.test("cpu writes the sum of nothing, whatever was in the buffer", async () => {
+  const { program } = opCase("reduce", [f32(5, 0, 3)], { fn: "sum", axes: [1] }, [new Float32Array(0)]);
+  await withCpu(1, async (backend) => {
+    const [x, y] = [0, 60].map((bytes) => backend.allocate(bytes, "f32"));
+    backend.write(y, new Uint8Array(60).fill(255));
+    backend.compile(unfusedPlan(program, backend.target)).run([x], [y]);
+    assertEquals(await backend.read(y, 60), new Uint8Array(60));
+  });
+});
+
 Deno.test("openCpu() refuses a number of threads that is none", () => {
   for (const threads of [0, -1, 1.5, NaN]) {
     assertThrows(() => openCpu({ threads }), LocalgradError, "threads");

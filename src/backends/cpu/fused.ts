@@ -46,7 +46,7 @@ function cut(nest: Nest): Cut {
     1,
     nodes.reduce((sum, node) => sum + costOf(node), stores.length + reductions.length),
   );
-  const vectors = Math.ceil(extent / LANES) * rowTerms;
+  const vectors = Math.max(1, Math.ceil(extent / LANES) * rowTerms);
   // Large kernels are cut into many tasks, but not into ones too small to hand out.
   const taskVectors = Math.max(TASK_COST / cost, rows * vectors / MANY_TASKS);
   const unroll = Math.max(1, Math.min(4, Math.floor(BODY_COST / cost), Math.floor(extent / LANES)));
