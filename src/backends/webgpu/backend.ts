@@ -126,19 +126,19 @@ export async function openWebgpu(kind?: Variant["kind"]): Promise<Opened> {
   if (gpu === undefined) {
     return { reason: "this runtime has no WebGPU", remedy: "use Deno 2.9 or later" };
   }
-  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (adapter === null) {
-    return {
-      reason: "WebGPU found no adapter",
-      remedy:
-        "install the graphics driver's Vulkan part, or Mesa's software one (Debian: mesa-vulkan-drivers)",
-    };
-  }
   try {
+    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+    if (adapter === null) {
+      return {
+        reason: "WebGPU found no adapter",
+        remedy:
+          "install the graphics driver's Vulkan part, or Mesa's software one (Debian: mesa-vulkan-drivers)",
+      };
+    }
     return { backend: new WebGpuBackend(await Gpu.open(adapter, kind)) };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return { reason: `WebGPU's adapter gave no device: ${why}`, remedy: "update the graphics driver" };
+    return { reason: `WebGPU gave no device: ${why}`, remedy: "update the graphics driver" };
   }
 }
 

@@ -3,12 +3,34 @@ import { skips } from "../../../tests/gate.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import { LocalgradError } from "../../errors.ts";
 import type { Aval } from "../../trace/dtype.ts";
+import type { Opened } from "../backend.ts";
 import { ReferenceBackend } from "../reference/backend.ts";
 import { openWebgpu, WebGpuBackend } from "./backend.ts";
 import { Gpu } from "./device.ts";
 import { planOf, runFused, runOp, sample } from "./testing.ts";
 
 const ignore = await skips("webgpu", openWebgpu);
+
+/** Opens the backend where `requestAdapter` does what is given. */
+async function openWith(requestAdapter: () => Promise<unknown>): Promise<Opened> {
+  Object.defineProperty(navigator, "gpu", { value: { requestAdapter }, configurable: true });
+  try {
+    return await openWebgpu();
+  } finally {
+    delete (navigator as { gpu?: unknown }).gpu;
+  }
+}
+
+Deno.test("openWebgpu() says why there is no device instead of failing", async () => {
+  const none = await openWith(() => Promise.resolve(null));
+  assert("reason" in none && none.reason.includes("no adapter") && none.remedy.includes("Vulkan"));
+  const info = { isFallbackAdapter: false, description: "card" };
+  const broken = { info, limits: {}, requestDevice: () => Promise.reject(new Error("out of devices")) };
+  const refused = await openWith(() => Promise.resolve(broken));
+  assert("reason" in refused && refused.reason.includes("out of devices"));
+  const absent = await openWith(() => Promise.reject(new Error("no such driver")));
+  assert("reason" in absent && absent.reason.includes("no such driver"));
+});
 
 const f32 = (...shape: number[]): Aval => ({ shape, dtype: "f32" });
 
