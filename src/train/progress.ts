@@ -95,9 +95,8 @@ class Progress implements Observer {
     this.#steps = this.#images = this.#right = 0;
   }
 
-  end(reason: "done" | "stopped" | "failed"): void {
+  end(): void {
     if (this.#drawn) this.#line("");
-    if (reason === "stopped") this.#line("stopped");
   }
 
   #show({ step, epoch }: StepRecord, now: number): void {
