@@ -97,7 +97,8 @@ export class DeviceArray implements Aval {
   /** Copies its elements to the host. */
   async read(): Promise<HostData> {
     const buffer = this.buffer;
-    await this.#guard;
+    // Without a guard the read is issued at once, before whatever the caller does next with this memory.
+    if (this.#guard !== undefined) await this.#guard;
     const bytes = await this.device.backend.read(buffer, bytesOf(this));
     return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size);
   }

@@ -10,7 +10,10 @@ export function loadDriverStandIn(header: string): boolean {
     Deno.dlopen("libcuda.so.1", {}).close();
     return true;
   } catch { /* none on this machine */ }
-  const names = [...readHeaders([header]).functions.keys()].filter((name) => /^cu[A-Z]/.test(name));
+  const { functions, renamed } = readHeaders([header]);
+  const names = [...new Set([...functions.keys(), ...renamed.keys()])].filter((name) =>
+    /^cu[A-Z]/.test(name)
+  );
   const folder = Deno.makeTempDirSync({ prefix: "localgrad-libcuda-" });
   try {
     const noDevice = 100;

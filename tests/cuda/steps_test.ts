@@ -23,26 +23,33 @@ function resources(log: string): { kernel: string; registers: number; shared: nu
   }));
 }
 
-for (const [name, plan] of Object.entries(steps)) {
-  for (const architecture of [80, 90]) {
-    Deno.test(`NVRTC compiles every kernel of ${name} for sm_${architecture}`, { ignore: skipped }, () => {
-      const calls = lower(plan(cudaTarget)).flatMap((task) => task.kind === "kernel" ? [task.call] : []);
-      const { text, names } = sourceOf(calls);
+/** ptxas may spill a word or two of a kernel that would otherwise run fewer blocks at once. */
+const SPILL = 16;
+
+for (const architecture of [80, 90]) {
+  Deno.test(
+    `NVRTC compiles every kernel of real training steps for sm_${architecture}`,
+    { ignore: skipped },
+    () => {
+      const launches = Object.entries(steps).map(([name, plan]) => {
+        const calls = lower(plan(cudaTarget)).flatMap((task) => task.kind === "kernel" ? [task.call] : []);
+        console.log(
+          `  ${calls.length} launches of ${new Set(calls.map(({ text }) => text)).size} kernels: ${name}`,
+        );
+        return calls;
+      });
+      const { text, names } = sourceOf(launches.flat());
       const options = compileOptions(architecture, nvrtcVersion(libraries.nvrtc!));
-      const { log } = compileSource(libraries.nvrtc!, text, "step.cu", [...options, "--ptxas-options=-v"]);
+      const { log } = compileSource(libraries.nvrtc!, text, "steps.cu", [...options, "--ptxas-options=-v"]);
       assertEquals(log.split("\n").filter((line) => !/^ptxas( info)? /.test(line)), []);
       const used = resources(log);
       assertEquals(used.length, new Set(names).size);
-      assertEquals(used.filter(({ spilled }) => spilled !== 0), []);
-      const most = used.reduce((a, b) => b.registers > a.registers ? b : a);
-      const shared = used.reduce((a, b) => b.shared > a.shared ? b : a);
-      assert(most.registers <= 128, `${most.kernel} takes ${most.registers} registers`);
-      console.log(
-        `  ${calls.length} launches of ${used.length} kernels; registers: at most ${most.registers} (${most.kernel}); ` +
-          `shared memory: at most ${shared.shared} bytes (${shared.kernel})`,
-      );
-    });
-  }
+      assertEquals(used.filter(({ spilled, registers }) => spilled > SPILL || registers > 128), []);
+      for (const { kernel, registers, shared, spilled } of used.sort((a, b) => b.registers - a.registers)) {
+        console.log(`  ${kernel}: ${registers} registers, ${shared} bytes shared, ${spilled} spilled`);
+      }
+    },
+  );
 }
 
 /** The distinct convolutions of a step, with the scratch that its plan has for each. */

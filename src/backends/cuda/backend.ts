@@ -177,13 +177,18 @@ export class CudaBackend implements Backend {
   #grow(bytes: number): void {
     if (bytes <= this.#arena.bytes) return;
     const { address, bytes: old } = this.#arena;
-    Object.assign(this.#arena, { address: 0n, bytes: 0 });
-    if (old > 0) {
-      this.#card.free(address);
-      this.#card.trim(); // the old one is of no use to anybody, and may be what the new one needs
+    const take = (size: number) =>
+      Object.assign(this.#arena, { address: this.#card.allocate(size), bytes: size });
+    if (old === 0) return void take(bytes);
+    // The old one goes first: nothing in it outlives a run, and it may be what the new one needs.
+    this.#card.free(address);
+    this.#card.trim();
+    try {
+      take(bytes);
+    } catch (error) {
+      take(old); // other plans go on
+      throw error;
     }
-    this.#arena.address = this.#card.allocate(bytes);
-    this.#arena.bytes = bytes;
   }
 
   kernelText(plan: Plan): string {

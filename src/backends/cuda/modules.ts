@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { cString } from "../../../ffi/memory.ts";
 import { compileSource, type Nvrtc, nvrtcVersion } from "../../../ffi/nvrtc.ts";
@@ -36,11 +37,10 @@ export class Modules {
   /** The kernels of a source. */
   load({ text, names }: Source, what: string): Module {
     const options = compileOptions(this.#card.facts.architecture, nvrtcVersion(this.#nvrtc));
-    const key = createHash("sha256").update(JSON.stringify([text, options, nvrtcVersion(this.#nvrtc)]))
-      .digest("hex");
+    const key = digest(JSON.stringify([text, options, nvrtcVersion(this.#nvrtc)])).toString("hex");
     let loaded = this.#loaded.get(key);
     if (loaded === undefined) {
-      loaded = this.#place(this.#machineCode(key, text, options, what), names, what);
+      loaded = this.#fromDisk(key, names, what) ?? this.#compiled(key, text, names, options, what);
       this.#loaded.set(key, loaded);
     }
     loaded.users++;
@@ -55,24 +55,38 @@ export class Modules {
     this.#card.driver.cuModuleUnload(loaded.handle);
   }
 
-  #machineCode(key: string, text: string, options: readonly string[], what: string): Uint8Array<ArrayBuffer> {
-    const path = `${this.#folder}/${key}.cubin`;
-    if (this.#folder !== false) {
-      try {
-        return Deno.readFileSync(path);
-      } catch { /* not there yet */ }
+  /** The kernels from the disk, if they are there; what does not load is as good as absent. */
+  #fromDisk(key: string, names: readonly string[], what: string): Loaded | undefined {
+    if (this.#folder === false) return undefined;
+    try {
+      const file = Deno.readFileSync(`${this.#folder}/${key}.cubin`);
+      const code = file.subarray(DIGEST);
+      // The driver takes no length: a file that was cut short would be read past its end.
+      return digest(code).equals(file.subarray(0, DIGEST)) ? this.#place(code, names, what) : undefined;
+    } catch {
+      return undefined;
     }
+  }
+
+  #compiled(
+    key: string,
+    text: string,
+    names: readonly string[],
+    options: readonly string[],
+    what: string,
+  ): Loaded {
     const { cubin } = compileSource(this.#nvrtc, text, `${what}.cu`, options);
+    const loaded = this.#place(cubin, names, what);
     if (this.#folder !== false) {
       try {
         Deno.mkdirSync(this.#folder, { recursive: true });
         // Under another name first: two processes may compile the same plan.
-        const temporary = `${path}.${Deno.pid}`;
-        Deno.writeFileSync(temporary, cubin);
-        Deno.renameSync(temporary, path);
+        const temporary = `${this.#folder}/${key}.${Deno.pid}`;
+        Deno.writeFileSync(temporary, Buffer.concat([digest(cubin), cubin]));
+        Deno.renameSync(temporary, `${this.#folder}/${key}.cubin`);
       } catch { /* a full or read-only disk costs a compilation, nothing else */ }
     }
-    return cubin;
+    return loaded;
   }
 
   #place(code: Uint8Array<ArrayBuffer>, names: readonly string[], what: string): Loaded {
@@ -81,12 +95,15 @@ export class Modules {
     this.#card.check(driver.cuModuleLoadData(out, code), `loading the kernels of ${what}`);
     const handle = out[0];
     const functions = new Map<string, bigint>();
-    for (const name of new Set(names)) {
-      this.#card.check(
-        driver.cuModuleGetFunction(out, handle, cString(name)),
-        `finding kernel ${name} of ${what}`,
-      );
-      functions.set(name, out[0]);
+    try {
+      for (const name of new Set(names)) {
+        const status = driver.cuModuleGetFunction(out, handle, cString(name));
+        this.#card.check(status, `finding kernel ${name} of ${what}`);
+        functions.set(name, out[0]);
+      }
+    } catch (error) {
+      driver.cuModuleUnload(handle);
+      throw error;
     }
     return { handle, functions, users: 0 };
   }
@@ -96,6 +113,13 @@ export class Modules {
     for (const { handle } of this.#loaded.values()) this.#card.driver.cuModuleUnload(handle);
     this.#loaded.clear();
   }
+}
+
+/** Bytes of a digest, which a kept file begins with. */
+const DIGEST = 32;
+
+function digest(data: string | Uint8Array): Buffer {
+  return createHash("sha256").update(data).digest();
 }
 
 /** Where machine code is kept: a folder that may be read and written, or nowhere. */

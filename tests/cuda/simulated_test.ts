@@ -1,0 +1,320 @@
+/**
+ * The CUDA backend on the simulated device: graphs, books, and what happens when things fail. It proves correctness,
+ * never speed.
+ */
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import type { CudaBackend } from "../../src/backends/cuda/backend.ts";
+import type { CudaOptions } from "../../src/backends/cuda/backend.ts";
+import { LocalgradError } from "../../src/errors.ts";
+import { dgl, infopro, man, type Method, trainer } from "../../src/local/local.ts";
+import type { Observer } from "../../src/local/observer.ts";
+import { constant } from "../../src/optim/schedules.ts";
+import { sgd } from "../../src/optim/sgd.ts";
+import { open } from "../../src/devices.ts";
+import { Device } from "../../src/trace/arrays.ts";
+import { jit } from "../../src/trace/jit.ts";
+import type { Tensor } from "../../src/trace/tensor.ts";
+import { skips } from "../gate.ts";
+import { convCases } from "../ops/cases/images.ts";
+import { checkCases } from "../ops/check.ts";
+import { Random } from "../ops/random.ts";
+import { unfusedPlan } from "../ops/unfused.ts";
+import { tinyDataset, tinyModel } from "../tiny.ts";
+import { count, fail, openSimulated, report, setMemory } from "./simulated.ts";
+
+const ignore = await skips("cuda-simulated", () => openSimulated());
+
+/** Registers a test that gets a device, and fails where anything is left on it or it has something to complain of. */
+function test(
+  name: string,
+  body: (device: Device, backend: CudaBackend) => Promise<void>,
+  options: CudaOptions = {},
+) {
+  Deno.test({
+    name: `cuda, simulated: ${name}`,
+    ignore,
+    fn: async () => {
+      const opened = await openSimulated({ precision: "f32", ...options });
+      if (!("backend" in opened)) throw new Error(opened.reason);
+      const device = new Device(opened.backend);
+      try {
+        await body(device, opened.backend as CudaBackend);
+      } finally {
+        await device.close();
+        setMemory(2 ** 32);
+      }
+      assertEquals(report(), "");
+    },
+  });
+}
+
+/** The losses of a few steps of training a small network on a device, and its parameters afterwards. */
+async function train(device: Device, method: Method, batches: number): Promise<number[]> {
+  using t = await trainer({
+    device,
+    model: tinyModel(),
+    modules: 3,
+    method,
+    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    schedule: constant(0.01), // rounding grows with the rate: at 0.05 the CPU backend is 1e-2 away after these steps
+    batch: 16,
+  });
+  const losses: number[] = [];
+  const observer: Observer = { step: (record) => void losses.push(...record.losses) };
+  await t.fit(tinyDataset(16 * batches, 16), { epochs: 2, observers: [observer] });
+  const { tensors } = await t.snapshot();
+  return [...losses, ...[...tensors.values()].flatMap(({ data }) => [...data])];
+}
+
+/** The largest difference, relative to the largest magnitude. */
+function apart(a: readonly number[], b: readonly number[]): number {
+  assertEquals(a.length, b.length);
+  const scale = Math.max(...b.map(Math.abs));
+  return Math.max(...a.map((x, i) => Math.abs(x - b[i]))) / scale;
+}
+
+const shallow = infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] }, schedule: "index" });
+for (const method of [man(dgl()), man(shallow)]) {
+  test(`training with ${method.name} gives what the reference gives, with and without graphs`, async (device) => {
+    const captured = await train(device, method, 6);
+    await using reference = await open("reference");
+    const off = apart(captured, await train(reference, method, 6));
+    assert(off < 2e-4, `off by ${off}`);
+    const direct = await openSimulated({ precision: "f32", graphs: false });
+    if (!("backend" in direct)) throw new Error(direct.reason);
+    await using plain = new Device(direct.backend);
+    assertEquals(captured, await train(plain, method, 6));
+  });
+}
+
+test("a step is one launch from its third run on, whatever its scalars", async (device) => {
+  const step = jit(
+    (state: { w: Tensor }, x: Tensor, rate: Tensor) => {
+      const gradient = x.sub(state.w).mul(rate);
+      return { state: { w: state.w.add(gradient) }, norm: gradient.mul(gradient).sum() };
+    },
+    { device, donate: [0] },
+  );
+  let state = { w: device.array([1, 2, 3, 4]) };
+  let w = [1, 2, 3, 4];
+  for (let i = 0; i < 6; i++) {
+    using x = device.array([i, 2 * i, 3, -i]);
+    const before = count("launches");
+    const rate = 0.5 / (i + 1);
+    const result = step(state, x, rate);
+    if (i >= 2) assertEquals(count("launches") - before, 1);
+    state = result.state as typeof state;
+    const gradient = [i, 2 * i, 3, -i].map((target, k) => (target - w[k]) * rate);
+    w = w.map((value, k) => value + gradient[k]);
+    using norm = result.norm as typeof state.w;
+    const got = (await norm.read())[0];
+    const want = gradient.reduce((sum, g) => sum + g * g, 0);
+    assert(Math.abs(got - want) <= 1e-5 * Math.max(1, want), `run ${i}: ${got}, not ${want}`);
+  }
+  assert(apart([...await state.w.read()] as number[], w) < 1e-6);
+  state.w.dispose();
+  step.dispose();
+});
+
+test("a captured program notices other state, other batches and a grown arena", async (device) => {
+  const double = jit((x: Tensor, y: Tensor) => x.mul(2).sum(0).add(y), { device });
+  const kept = [1, 2, 3].map((n) => device.array([n, n, n, n], [2, 2]));
+  const y = device.array([10, 20]);
+  for (const [i, x] of [...kept, ...kept].entries()) {
+    using result = double(x, y);
+    const n = i % 3 + 1;
+    assertEquals([...await result.read()], [10 + 4 * n, 20 + 4 * n]);
+    if (i === 3) { // a larger plan moves the arena
+      const large = jit((z: Tensor) => z.reshape(64, 64).sum(0).mul(2).sum(), { device });
+      using z = device.zeros([4096]);
+      using sum = large(z);
+      assertEquals([...await sum.read()], [0]);
+      large.dispose();
+    }
+  }
+  double.dispose();
+  [...kept, y].forEach((array) => array.dispose());
+});
+
+test("large uploads and readbacks arrive whole, and many at once", async (_device, backend) => {
+  const bytes = 40 * 2 ** 20 + 12; // several times the pinned memory
+  const data = new Uint8Array(bytes);
+  for (let i = 0; i < bytes; i += 4093) data[i] = i % 251;
+  const large = backend.allocate(bytes, "u8"), small = backend.allocate(16, "f32");
+  backend.write(large, data);
+  backend.write(small, new Uint8Array(16).fill(7));
+  const copy = data.slice();
+  data.fill(0); // the source is the caller's again
+  const read = await Promise.all([
+    backend.read(small, 16),
+    backend.read(large, bytes),
+    ...Array.from({ length: 20 }, () => backend.read(small, 3)),
+  ]);
+  assertEquals(read[0], new Uint8Array(16).fill(7));
+  assert(read[1].every((byte, i) => byte === copy[i]));
+  assertEquals(read.slice(2), Array.from({ length: 20 }, () => new Uint8Array(3).fill(7)));
+  [large, small].forEach((buffer) => backend.free(buffer));
+});
+
+test("a result that is read before the next run is what it was", async (device) => {
+  const next = jit((x: Tensor) => x.add(1), { device, donate: [0] });
+  let x = device.array([0]);
+  const reads: Promise<ArrayLike<number>>[] = [];
+  for (let i = 0; i < 5; i++) {
+    x = next(x) as typeof x;
+    reads.push(x.read());
+  }
+  assertEquals((await Promise.all(reads)).map((values) => values[0]), [1, 2, 3, 4, 5]);
+  x.dispose();
+  next.dispose();
+});
+
+test("what a plan allocates is what it says", async (device, backend) => {
+  const before = count("used");
+  using t = await trainer({
+    device,
+    model: tinyModel(),
+    modules: 3,
+    method: man(dgl()),
+    optimizer: sgd({ momentum: 0.9 }),
+    batch: 64,
+  });
+  assert(backend.liveBytes > 0 && count("used") > before);
+  assert(t.memory.method.arenaBytes > 0);
+});
+
+test(
+  "cuDNN's older calls compute convolutions as the reference does, where both sides are padded alike",
+  async (_, backend) => {
+    const alike = convCases(new Random(1)).filter(({ program }) =>
+      program.instructions.every(({ attrs }) =>
+        !("padding" in attrs) || attrs.padding.every(([before, after]) => before === after)
+      )
+    );
+    assert(alike.length > 10);
+    await checkCases(backend, alike, unfusedPlan);
+  },
+  { convolutions: "plain" },
+);
+
+test("cuDNN's older calls refuse padding that differs, and say so", async (_, backend) => {
+  const uneven = convCases(new Random(1)).find(({ program }) =>
+    program.instructions.some(({ attrs }) =>
+      "padding" in attrs && attrs.padding[0][0] !== attrs.padding[0][1]
+    )
+  )!;
+  const error = await checkCases(backend, [uneven], unfusedPlan).catch((error) => error);
+  assertStringIncludes(error.message, "it pads one side more than the other");
+}, { convolutions: "plain" });
+
+// Each fault must end in its own message, with nothing leaked; what was saved before stays good.
+test("too little memory is refused with how much there is", async (device, backend) => {
+  setMemory(64 * 2 ** 20);
+  const error = assertThrows(() => device.zeros([2 ** 26]), LocalgradError);
+  assertStringIncludes(error.message, "268435456 bytes asked for");
+  assertStringIncludes(error.message, "use a smaller batch");
+  using x = device.array([1, 2]); // the device goes on
+  assertEquals([...await x.read()], [1, 2]);
+  assert(backend.liveBuffers >= 1);
+});
+
+test("an arena that does not fit leaves the plans there are as they were", async (device) => {
+  const small = jit((x: Tensor) => x.reshape(2, 2).sum(0).mul(2).sum(), { device });
+  using x = device.array([1, 2, 3, 4]);
+  for (let i = 0; i < 3; i++) {
+    using sum = small(x);
+    assertEquals([...await sum.read()], [20]);
+  }
+  using big = device.zeros([2 ** 20]);
+  setMemory(count("used") + 2 ** 20);
+  const large = jit(
+    (x: Tensor) => x.exp().reshape(1024, 1024).sum(0).mul(x.exp().reshape(1024, 1024).sum(1)),
+    { device },
+  );
+  const widen = jit((x: Tensor) => large(x.reshape(2 ** 20).add(1)), { device });
+  let refused: unknown;
+  try {
+    (widen(big) as { dispose(): void }).dispose();
+  } catch (error) {
+    refused = error;
+  }
+  setMemory(2 ** 32);
+  if (refused !== undefined) assert(refused instanceof LocalgradError, String(refused));
+  using sum = small(x);
+  assertEquals([...await sum.read()], [20]);
+  small.dispose();
+  widen.dispose();
+});
+
+const faults: readonly { what: string; after: number; says: string }[] = [
+  { what: "launch", after: 5, says: "CUDA_ERROR_LAUNCH_FAILED" },
+  { what: "lost", after: 2, says: "CUDA_ERROR_LAUNCH_FAILED" },
+  { what: "compile", after: 1, says: "NVRTC_ERROR_OUT_OF_MEMORY" },
+  { what: "capture", after: 1, says: "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED" },
+  { what: "instantiate", after: 1, says: "CUDA_ERROR_OUT_OF_MEMORY" },
+  { what: "graph-launch", after: 1, says: "CUDA_ERROR_LAUNCH_FAILED" },
+  { what: "convolution", after: 3, says: "CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER" },
+  { what: "finalize", after: 4, says: "CUDNN_STATUS_NOT_SUPPORTED" },
+  { what: "product", after: 1, says: "cuBLASLt has no algorithm" },
+  { what: "alloc", after: 20, says: "bytes asked for" },
+];
+for (const { what, after, says } of faults) {
+  Deno.test({
+    name: `cuda, simulated: training ends in its own message when '${what}' fails, and leaks nothing`,
+    ignore,
+    fn: async () => {
+      const opened = await openSimulated({ precision: "f32" });
+      if (!("backend" in opened)) throw new Error(opened.reason);
+      const device = new Device(opened.backend);
+      fail(what, after);
+      const error = await assertRejects(() => train(device, man(dgl()), 4));
+      assertStringIncludes((error as Error).message, says);
+      await device.close();
+      assertEquals(opened.backend.liveBuffers, 0);
+      assertEquals(report(), "");
+    },
+  });
+}
+
+for (const what of ["init", "stream", "pin", "cublas", "cudnn"]) {
+  Deno.test({
+    name: `cuda, simulated: a device whose '${what}' fails is refused, and leaks nothing`,
+    ignore,
+    fn: async () => {
+      fail(what, 1);
+      await assertRejects(async () => await openSimulated(), LocalgradError);
+      assertEquals(report(), "");
+    },
+  });
+}
+
+Deno.test({
+  name: "cuda, simulated: kept machine code is used, and what is spoilt is compiled again",
+  ignore,
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const run = async () => {
+        const opened = await openSimulated({ cubins: folder });
+        if (!("backend" in opened)) throw new Error(opened.reason);
+        await using device = new Device(opened.backend);
+        const square = jit((x: Tensor) => x.mul(x), { device });
+        using x = device.array([3]);
+        using y = square(x);
+        assertEquals([...await y.read()], [9]);
+      };
+      await run();
+      const [file] = [...Deno.readDirSync(folder)];
+      fail("compile", 1);
+      await run(); // from the disk: nothing is compiled
+      fail("compile", 0);
+      const path = `${folder}/${file.name}`;
+      await Deno.writeFile(path, (await Deno.readFile(path)).subarray(0, 1000));
+      await run();
+      assert((await Deno.stat(path)).size > 1000);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+    assertEquals(report(), "");
+  },
+});
