@@ -213,7 +213,8 @@ function errorOf(
     case "sums": {
       if (instruction.op === "reduce" && instruction.attrs.fn !== "sum") return reach([[1], [-1]]);
       const magnitude = replaced(Math.abs);
-      const widened = replaced((x, error) => Math.abs(x) + error);
+      const exact = operands.every(({ error }) => error.every((e) => e === 0));
+      const widened = exact ? magnitude : replaced((x, error) => Math.abs(x) + error);
       const summands = replaced(() => 1);
       // Sums run in any order. The error of n summands grows like √n, until it must not grow any more: adding 100,000
       // equal numbers one by one is off by 1e-4 to 1e-3.

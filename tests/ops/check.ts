@@ -54,52 +54,85 @@ export interface Run {
 }
 
 /**
- * Runs plans on a backend and gives the elements of every result, or what was thrown; all are issued before any is
- * read.
+ * Runs plans on a backend and gives the elements of every result, or what was thrown. Every plan runs twice, first on
+ * its inputs turned round, once all are compiled: memory that a kernel takes to be clear is not, and the arena has grown
+ * and been used by others meanwhile. All are issued before any result is read.
  */
 export async function runAll(
   backend: Backend,
   runs: readonly (() => Run)[],
 ): Promise<(HostData[] | Error)[]> {
-  const buffers = new Set<DeviceBuffer>();
-  const executables: Executable[] = [];
-  const allocate = (aval: Aval): DeviceBuffer => {
-    const buffer = backend.allocate(bytesOf(aval), aval.dtype);
-    buffers.add(buffer);
-    return buffer;
-  };
-  const run = ({ plan, inputs }: Run): Promise<HostData[]> => {
-    const executable = backend.compile(plan);
-    executables.push(executable);
-    const given = plan.inputs.map(({ value }, i) => {
-      const buffer = allocate(plan.values[value]);
-      backend.write(buffer, bytesFor(inputs[i], buffer.bytes));
-      return buffer;
-    });
-    const avals = plan.outputs.map(({ value }) => plan.values[value]);
-    const made = avals.map((aval, i) => plan.donors[i] < 0 ? allocate(aval) : undefined);
-    executable.run(given, made);
-    return Promise.all(avals.map(async (aval, i) => {
-      const bytes = await backend.read(made[i] ?? given[plan.donors[i]], bytesOf(aval));
-      return new hostArrays[aval.dtype](bytes.buffer);
-    }));
-  };
+  const prepared = runs.map((prepare) => attempt(() => new Prepared(backend, prepare())));
+  const each = <T>(f: (prepared: Prepared) => T) =>
+    prepared.map((run) => run instanceof Error ? run : attempt(() => f(run)));
   try {
-    const settled = await Promise.allSettled(runs.map((prepare) => {
-      try {
-        return run(prepare());
-      } catch (error) {
-        return Promise.reject(error);
-      }
-    }));
-    return settled.map((result) => {
-      if (result.status === "fulfilled") return result.value;
-      return result.reason instanceof Error ? result.reason : new Error(String(result.reason));
+    each((run) => run.run((data) => data.toReversed()));
+    const reads = each((run) => {
+      run.run((data) => data);
+      return run.read().catch(asError);
     });
+    return await Promise.all(reads);
   } finally {
     await backend.finish();
-    executables.forEach((executable) => executable.dispose());
-    buffers.forEach((buffer) => backend.free(buffer));
+    each((run) => run.dispose());
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+function attempt<T>(f: () => T): T | Error {
+  try {
+    return f();
+  } catch (error) {
+    return asError(error);
+  }
+}
+
+/** A compiled plan with buffers for its inputs and results. */
+class Prepared {
+  readonly #backend: Backend;
+  readonly #plan: Plan;
+  readonly #data: readonly HostData[];
+  readonly #inputs: readonly DeviceBuffer[];
+  readonly #outputs: readonly (DeviceBuffer | undefined)[];
+  readonly #executable: Executable;
+
+  constructor(backend: Backend, { plan, inputs }: Run) {
+    const allocate = (aval: Aval) => backend.allocate(bytesOf(aval), aval.dtype);
+    this.#backend = backend;
+    this.#plan = plan;
+    this.#data = inputs;
+    this.#executable = backend.compile(plan);
+    this.#inputs = plan.inputs.map(({ value }) => allocate(plan.values[value]));
+    this.#outputs = plan.outputs.map(({ value }, i) =>
+      plan.donors[i] < 0 ? allocate(plan.values[value]) : undefined
+    );
+  }
+
+  run(given: (data: HostData) => HostData): void {
+    this.#inputs.forEach((buffer, i) => {
+      this.#backend.write(buffer, bytesFor(given(this.#data[i]), buffer.bytes));
+    });
+    this.#executable.run(this.#inputs, this.#outputs);
+  }
+
+  read(): Promise<HostData[]> {
+    const { outputs, values, donors } = this.#plan;
+    return Promise.all(outputs.map(async ({ value }, i) => {
+      const { dtype } = values[value];
+      const buffer = this.#outputs[i] ?? this.#inputs[donors[i]];
+      const bytes = await this.#backend.read(buffer, bytesOf(values[value]));
+      return new hostArrays[dtype](bytes.buffer);
+    }));
+  }
+
+  dispose(): void {
+    this.#executable.dispose();
+    for (const buffer of [...this.#inputs, ...this.#outputs]) {
+      if (buffer !== undefined) this.#backend.free(buffer);
+    }
   }
 }
 
@@ -121,6 +154,26 @@ export function difference(got: HostData, want: Bounded): string | undefined {
   const [first] = wrong;
   return `${wrong.length} of ${got.length} elements differ, first [${first}]: got ${got[first]}, ` +
     `want ${want.data[first]} ± ${want.error[first].toPrecision(2)}`;
+}
+
+/** Fails where two runs of the same plans do not give the same bits. */
+export function assertSameBits(
+  a: readonly (HostData[] | Error)[],
+  b: readonly (HostData[] | Error)[],
+): void {
+  const words = (data: HostData) => new Uint32Array(data.buffer);
+  a.forEach((results, run) => {
+    const others = b[run];
+    if (results instanceof Error) throw results;
+    if (others instanceof Error) throw others;
+    results.forEach((data, i) => {
+      const [x, y] = [words(data), words(others[i])];
+      const at = x.findIndex((word, k) => word !== y[k]);
+      if (at >= 0) {
+        throw new Error(`run ${run}, result ${i}, element ${at}: ${data[at]} and ${others[i][at]}`);
+      }
+    });
+  });
 }
 
 /** Fails where a backend's results of any case are not within what f32 explains of the reference's. */

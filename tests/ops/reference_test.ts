@@ -1,4 +1,25 @@
-import { openReference } from "../../src/backends/reference/backend.ts";
+import { openReference, ReferenceBackend, referenceTarget } from "../../src/backends/reference/backend.ts";
+import { compile } from "../../src/compile/compile.ts";
+import { programCases } from "./cases/programs.ts";
+import { recipeCases } from "./cases/recipes.ts";
+import { checkCases } from "./check.ts";
+import { Random } from "./random.ts";
 import { opSuite } from "./suite.ts";
 
 await opSuite(openReference, "reference");
+
+Deno.test("compile() keeps to a target with few buffers, short segments and wide alignment", async () => {
+  const segmentBytes = 2 ** 19;
+  const cramped = {
+    ...referenceTarget,
+    alignment: 256,
+    maxKernelBuffers: 4,
+    segmentBytes,
+    maxValueBytes: segmentBytes,
+  };
+  const random = new Random(1);
+  const cases = [...recipeCases(random), ...programCases(random, 200)];
+  const backend = new ReferenceBackend();
+  await checkCases(backend, cases, (program) => compile(program, cramped, { verify: true }));
+  await backend.close();
+});

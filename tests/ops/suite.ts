@@ -1,3 +1,4 @@
+import { assertEquals } from "@std/assert";
 import type { Backend, Opened } from "../../src/backends/backend.ts";
 import { skips } from "../gate.ts";
 import {
@@ -23,7 +24,7 @@ import { compile } from "../../src/compile/compile.ts";
 import { kernelCases } from "./cases/kernels.ts";
 import { programCases } from "./cases/programs.ts";
 import { emptyCases, recipeCases } from "./cases/recipes.ts";
-import { type Case, checkCases, checkKernels, type Planner } from "./check.ts";
+import { assertSameBits, type Case, checkCases, checkKernels, type Planner, runAll } from "./check.ts";
 import { Random } from "./random.ts";
 import { unfusedPlan } from "./unfused.ts";
 
@@ -90,6 +91,24 @@ export async function opSuite(
       withBackend(open, (backend) => {
         const cases = kernelCases(new Random(seed), 300, backend.target);
         return checkKernels(backend, cases);
+      }),
+  );
+  Deno.test(
+    `${name}: the same bits every time, and all memory given back`,
+    { ignore },
+    () =>
+      withBackend(open, async (backend) => {
+        const random = new Random(seed);
+        const cases = [...recipeCases(random), ...convCases(random).slice(0, 12)];
+        const runs = cases.map(({ program, inputs }) => () => ({
+          plan: verified(program, backend.target),
+          inputs,
+        }));
+        const first = await runAll(backend, runs);
+        const { liveBuffers, liveBytes } = backend; // the arena
+        const second = await runAll(backend, runs);
+        assertSameBits(second, first);
+        assertEquals([backend.liveBuffers, backend.liveBytes], [liveBuffers, liveBytes]);
       }),
   );
   for (const [group, cases] of Object.entries(programs)) test(`${group}, compiled,`, cases, verified);
