@@ -19,6 +19,8 @@ export interface Host {
   real(path: string): string;
   /** A file's first four bytes, or fewer. */
   magic(path: string): Uint8Array;
+  /** Whether libraries may be opened at all. */
+  readonly mayOpen: boolean;
   /** Flags that were not given, and without which something was not looked at. */
   readonly denied: ReadonlySet<string>;
 }
@@ -42,6 +44,7 @@ export function thisHost(): Host {
   return {
     os: Deno.build.os,
     arch: Deno.build.arch,
+    mayOpen: Deno.permissions.querySync({ name: "ffi" }).state === "granted",
     denied,
     env(variable) {
       if (!may({ name: "env", variable }, "--allow-env")) return undefined;
@@ -56,9 +59,4 @@ export function thisHost(): Host {
         return bytes.subarray(0, file.readSync(bytes) ?? 0);
       }),
   };
-}
-
-/** Whether libraries may be opened at all. */
-export function mayOpenLibraries(): boolean {
-  return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
 }

@@ -6,7 +6,7 @@
 import { type CublasLt, cublasLtSymbols } from "./cublas.ts";
 import { type Cudnn, cudnnSymbols } from "./cudnn.ts";
 import { checkDriver, type Driver, driverSymbols } from "./driver.ts";
-import { type Host, mayOpenLibraries, thisHost } from "./host.ts";
+import { type Host, thisHost } from "./host.ts";
 import { type Nvrtc, nvrtcSymbols, nvrtcVersion } from "./nvrtc.ts";
 import {
   cudnnParts,
@@ -104,18 +104,24 @@ const identify = {
   },
 };
 
+/** Options of {@link openLibraries}. */
+export interface OpenLibrariesOptions {
+  /** The machine to look at; default: this one. */
+  host?: Host;
+  /** Whether to stop where there is no driver, without which the rest is of no use; default false. */
+  needDriver?: boolean;
+}
+
 /** Opens whatever there is of the four libraries. */
-export function openLibraries(
-  host: Host = thisHost(),
-  maySearch: boolean = mayOpenLibraries(),
-): CudaLibraries {
+export function openLibraries(options: OpenLibrariesOptions = {}): CudaLibraries {
+  const { host = thisHost(), needDriver = false } = options;
   const handles: { close(): void }[] = [];
   const close = () => handles.splice(0).forEach((handle) => handle.close());
   const none = (problem: string, remedy: string): CudaLibraries => ({
     reports: libraryNames.map((name) => ({ ...described(name), tried: [], problem, remedy })),
     close,
   });
-  if (!maySearch) {
+  if (!host.mayOpen) {
     return none(
       "opening libraries is not permitted",
       "run deno with --allow-ffi (and --allow-read --allow-env)",
@@ -135,6 +141,7 @@ export function openLibraries(
   };
 
   const driver = open("driver", majors[0]);
+  if (driver === undefined && needDriver) return { reports: [...reports.values()], close };
   // The driver runs libraries made for its own major version or an older one.
   const usable = majors.filter((major) => driver === undefined || major <= driver.major);
   const major = usable.find((major) => {

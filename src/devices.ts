@@ -10,7 +10,7 @@ import { LocalgradError } from "./errors.ts";
 import { Device } from "./trace/arrays.ts";
 
 /** A backend's name. */
-export type BackendName = "webgpu" | "cpu" | "reference";
+export type BackendName = "cuda" | "webgpu" | "cpu" | "reference";
 
 /** What {@link open} accepts: a backend, or `auto` for the best there is. */
 export type DeviceName = BackendName | "auto";
@@ -19,6 +19,13 @@ export type DeviceName = BackendName | "auto";
 export interface OpenOptions {
   /** Threads of the CPU backend, this one included; default: the machine's cores. Results do not depend on it. */
   threads?: number;
+  /**
+   * How CUDA computes products: `f32` in single precision, `tf32` with operands rounded to 10 bits by tensor cores;
+   * default `tf32` on cards that have it, as PyTorch's convolutions. Other devices compute in single precision.
+   */
+  precision?: "f32" | "tf32";
+  /** Whether CUDA captures a program as a graph and launches it as one; default true. `false` is for debugging. */
+  graphs?: boolean;
 }
 
 /** Backends in the order `auto` tries them; each is loaded only when it is asked for. */
@@ -28,6 +35,14 @@ const backends: {
     readonly target: () => Promise<Target>;
   };
 } = {
+  cuda: {
+    open: async ({ precision, graphs }) =>
+      (await import("./backends/cuda/backend.ts")).openCuda({
+        ...(precision === undefined ? {} : { precision }),
+        ...(graphs === undefined ? {} : { graphs }),
+      }),
+    target: async () => (await import("./backends/cuda/lower.ts")).cudaTarget,
+  },
   webgpu: {
     open: async () => (await import("./backends/webgpu/backend.ts")).openWebgpu(),
     target: async () => (await import("./backends/webgpu/backend.ts")).webgpuTarget,
@@ -46,8 +61,8 @@ const backends: {
 export const names: readonly BackendName[] = Object.keys(backends) as BackendName[];
 
 /**
- * Opens a device. `auto` (the default) takes WebGPU where there is a hardware adapter, else the CPU backend, which is
- * faster than a software adapter; the environment variable `LOCALGRAD_DEVICE` overrides it where reading it is
+ * Opens a device. `auto` (the default) takes CUDA where there are a card and its libraries, then WebGPU where there is
+ * a hardware adapter, else the CPU backend, which is faster than a software adapter; the environment variable `LOCALGRAD_DEVICE` overrides it where reading it is
  * allowed. Raises a LocalgradError that says what is missing and what would help when a named backend is not there.
  *
  * @example

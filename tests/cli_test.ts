@@ -86,7 +86,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--dataset must be one of cifar10, shapes, not "mnist"/, "train", "--dataset", "mnist"],
       [/--model must be one of .*resnet110, not "vgg"/, "train", "--model", "vgg"],
       [/--method must be one of man\+dgl.*endToEnd, not "bp"/, "train", "--method", "bp"],
-      [/--device must be one of auto, cpu, webgpu, reference, not "tpu"/, "train", "--device", "tpu"],
+      [/--device must be one of auto, cuda, webgpu, cpu, reference, not "tpu"/, "train", "--device", "tpu"],
       [/resnet8 has 3 blocks.*at most 3/, "train", "--modules", "4"],
       [/resnet8 has no block "layer9"; its blocks are layer1\.0/, "train", "--after", "layer9"],
       [/--modules and --after both/, "train", "--modules", "2", "--after", "layer1.0"],
@@ -230,7 +230,12 @@ Deno.test("doctor lists every backend, and what to do about one that is missing"
     const { code, stdout } = await cli(dir, "doctor", "--json");
     assertEquals(code, 0);
     const { backends, auto } = JSON.parse(stdout);
-    assertEquals(backends.map(({ name }: { name: string }) => name).sort(), ["cpu", "reference", "webgpu"]);
+    assertEquals(backends.map(({ name }: { name: string }) => name).sort(), [
+      "cpu",
+      "cuda",
+      "reference",
+      "webgpu",
+    ]);
     for (const backend of backends) {
       const told = backend.available ? [backend.description] : [backend.reason, backend.remedy];
       for (const text of told) assert(text.length > 5, JSON.stringify(backend));

@@ -1,3 +1,4 @@
+import { cudaReport, describeCuda } from "../../ffi/doctor.ts";
 import * as devices from "../devices.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 
@@ -14,10 +15,11 @@ export async function doctor(args: readonly string[]): Promise<void> {
   const device = await devices.open("auto");
   const auto = { name: device.name, why: device.choice };
   await device.close();
+  const cuda = cudaReport();
   const { os, arch } = Deno.build;
   const system = { deno: Deno.version.deno, os, arch, cores: navigator.hardwareConcurrency };
   if (given.json) {
-    console.log(JSON.stringify({ ...system, backends, auto }));
+    console.log(JSON.stringify({ ...system, backends, cuda, auto }));
     return;
   }
   console.log(`Deno ${system.deno} on ${os} ${arch}, ${system.cores} cores\n`);
@@ -29,5 +31,6 @@ export async function doctor(args: readonly string[]): Promise<void> {
       console.log(`✗ ${name} ${backend.reason}\n  ${" ".repeat(10)} ${backend.remedy}`);
     }
   }
+  console.log(`\nCUDA\n${describeCuda(cuda).join("\n")}`);
   console.log(`\nauto picks ${auto.why}`);
 }

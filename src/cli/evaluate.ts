@@ -3,7 +3,7 @@ import { LocalgradError } from "../errors.ts";
 import { formatPercent } from "../train/format.ts";
 import { readRun } from "../train/train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
-import { deviceName, loadImages, placeFlags, storedSettings, trainerOf } from "./settings.ts";
+import { deviceName, loadImages, openOptions, placeFlags, storedSettings, trainerOf } from "./settings.ts";
 import { note } from "./terminal.ts";
 
 /** Flags of `eval`. */
@@ -21,7 +21,7 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   const { snapshot, settings: stored } = await readRun(given.run, kind);
   const settings = storedSettings(stored, given.run);
   const images = await loadImages(settings, given.data);
-  await using device = await open(deviceName(given));
+  await using device = await open(deviceName(given), openOptions(given));
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
   trainer.restore(snapshot);

@@ -1,6 +1,6 @@
 import { resolve } from "@std/path";
 import * as data from "../data/data.ts";
-import type { DeviceName } from "../devices.ts";
+import type { DeviceName, OpenOptions } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import * as local from "../local/local.ts";
 import * as models from "../models/models.ts";
@@ -35,7 +35,9 @@ export type MethodName = keyof typeof METHODS;
 const modelNames = Object.keys(MODELS) as ModelName[];
 const methodNames = Object.keys(METHODS) as MethodName[];
 const datasetNames = ["cifar10", "shapes"] as const;
-const deviceNames = ["auto", "cpu", "webgpu", "reference"] as const satisfies readonly DeviceName[];
+const deviceNames = ["auto", "cuda", "webgpu", "cpu", "reference"] as const satisfies readonly DeviceName[];
+
+const precisions = ["f32", "tf32"] as const;
 
 /** What a run is, apart from where it runs and is kept: JSON, written into its checkpoints. */
 export interface Settings {
@@ -67,6 +69,11 @@ export const networkFlags = {
 export const placeFlags = {
   data: { value: "DIR", help: "folder or archive of CIFAR-10; without it the set is downloaded once" },
   device: { value: deviceNames.join("|"), help: "where to compute; default auto" },
+  precision: {
+    value: precisions.join("|"),
+    help: "how CUDA computes products; default tf32 where the card has it",
+  },
+  "no-graph": { help: "CUDA: issue every launch by itself, for debugging" },
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;
 
@@ -130,6 +137,14 @@ export function storedSettings(stored: { readonly [name: string]: unknown }, fol
 /** The device named by a flag, or the library's own choice. */
 export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefined {
   return given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
+}
+
+/** How the device is to be opened, by flags. */
+export function openOptions(given: Given<typeof placeFlags>): OpenOptions {
+  return {
+    ...(given.precision === undefined ? {} : { precision: oneOf("precision", given.precision, precisions) }),
+    ...(given["no-graph"] ? { graphs: false } : {}),
+  };
 }
 
 /** Loads the images of a run, from `path` where they have moved since it was started. */

@@ -9,6 +9,7 @@ import { interruption } from "./interruption.ts";
 import {
   deviceName,
   loadImages,
+  openOptions,
   placeFlags,
   type Settings,
   settingsFrom,
@@ -48,7 +49,7 @@ export async function train(args: readonly string[]): Promise<void> {
   const folder = new RunFolder(path, { ...settings });
   if (checkpoint === undefined) await folder.refuseUsed();
   const images = await loadImages(settings, given.data);
-  await using device = await open(deviceName(given));
+  await using device = await open(deviceName(given), openOptions(given));
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);

@@ -74,7 +74,7 @@ export const environment: Readonly<Record<string, string>> = path === undefined
 
 const libraries = path === undefined
   ? undefined
-  : openLibraries({ ...thisHost(), env: (name) => environment[name] });
+  : openLibraries({ host: { ...thisHost(), env: (name) => environment[name] } });
 globalThis.addEventListener("unload", () => {
   if (path !== undefined) Deno.removeSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
 });

@@ -1,6 +1,7 @@
 import { assert } from "@std/assert";
 import type { Opened } from "../../src/backends/backend.ts";
 import { openCpu } from "../../src/backends/cpu/device.ts";
+import { openCuda } from "../../src/backends/cuda/backend.ts";
 import { openReference } from "../../src/backends/reference/backend.ts";
 import { openWebgpu } from "../../src/backends/webgpu/backend.ts";
 import { skips } from "../gate.ts";
@@ -30,6 +31,9 @@ const openers: { readonly [name: string]: () => Promise<Opened> } = {
   reference: () => Promise.resolve(openReference()),
   cpu: () => Promise.resolve(openCpu()),
   webgpu: () => openWebgpu(),
+  // Single precision, as PyTorch's fixtures are; tests of a card's other precisions have their own tolerances.
+  cuda: () => openCuda({ precision: "f32" }),
+  "cuda-simulated": async () => (await import("../cuda/simulated.ts")).openSimulated({ precision: "f32" }),
 };
 
 /** Registers a test for each of the named backends, on a device that must have nothing left at the end. */

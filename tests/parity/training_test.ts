@@ -168,7 +168,7 @@ const float32 = ({ noise }: Recorded) => 2e-2 + 5 * noise!;
 const float64 = () => 1e-6;
 
 await testOn(
-  ["reference", "cpu", "webgpu"],
+  ["reference", "cpu", "webgpu", "cuda-simulated", "cuda"],
   (backend) => `an end-to-end step of ResNet-32 on ${backend} is PyTorch's`,
   async (device) => {
     const fixture = load<StepFixture>("resnet32");
@@ -196,7 +196,7 @@ const methods: { readonly [name: string]: Method } = { man_dgl: man(dgl()), man_
 
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
-    ["cpu", "webgpu"],
+    ["cpu", "webgpu", "cuda-simulated", "cuda"],
     (backend) => `ten steps of ${method.name}, ResNet-32, K = 16, on ${backend} are PyTorch's`,
     async (device) => {
       const { f32, learningRate } = load<ManFixture>(name);

@@ -219,7 +219,7 @@ let libraries: CudaLibraries | undefined;
 
 /** Opens the first card, or says what is missing and what would help. */
 export function openCuda(options: CudaOptions = {}): Promise<Opened> {
-  libraries ??= openLibraries();
+  libraries ??= openLibraries({ needDriver: true });
   const { driver, nvrtc, cublasLt, cudnn, reports } = libraries;
   if (driver === undefined || nvrtc === undefined || cublasLt === undefined || cudnn === undefined) {
     const report = reports.find(({ problem }) => problem !== undefined)!;
