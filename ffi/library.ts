@@ -98,7 +98,11 @@ const identify = {
     const made = Number(cudnn.cudnnGetCudartVersion());
     const version = Number(cudnn.cudnnGetVersion());
     if (version < 90000 || version >= 100000) {
-      throw new Error(`it is version ${dotted(version, 10000)}, and 9 is needed`);
+      // Up to 8, cuDNN counted its versions in thousands.
+      const old = version < 10000
+        ? `${Math.floor(version / 1000)}.${Math.floor(version / 100) % 10}.${version % 100}`
+        : "";
+      throw new Error(`it is version ${old || dotted(version, 10000)}, and 9 is needed`);
     }
     return { major: Math.floor(made / 1000), version: `${dotted(version, 10000)} for CUDA ${dotted(made)}` };
   },

@@ -1,0 +1,121 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Host } from "./host.ts";
+import { cudnnParts, nvrtcParts, pythonFolders, search } from "./search.ts";
+
+const ELF = Uint8Array.of(0x7f, 0x45, 0x4c, 0x46), TEXT = new TextEncoder().encode("/* G");
+
+/** A machine with files, whose text ones are linker scripts, and an environment. */
+function machine(
+  files: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  scripts: readonly string[] = [],
+): Host {
+  const all = [...files, ...scripts];
+  return {
+    os: "linux",
+    arch: "x86_64",
+    mayOpen: true,
+    denied: new Set(),
+    env: (name) => env[name],
+    real: (path) => path,
+    magic: (path) => scripts.includes(path) ? TEXT : all.includes(path) ? ELF : new Uint8Array(0),
+    list: (folder) => {
+      const prefix = folder === "/" ? "/" : `${folder}/`;
+      return [
+        ...new Set(
+          all.filter((file) => file.startsWith(prefix)).map((file) =>
+            file.slice(prefix.length).split("/")[0]
+          ),
+        ),
+      ];
+    },
+  };
+}
+
+const paths = (host: Host, name: Parameters<typeof search>[0] = "nvrtc", major = 13) =>
+  search(name, major, host).candidates.map(({ path }) => path);
+
+Deno.test("search() looks in wheels, conda, the loader, toolkits, in this order", () => {
+  const files = [
+    "/venv/bin/python3",
+    "/venv/lib/python3.12/site-packages/nvidia/cu13/lib/libnvrtc.so.13",
+    "/conda/lib/libnvrtc.so.13",
+    "/cuda/lib64/libnvrtc.so.13",
+    "/usr/local/cuda/targets/x86_64-linux/lib/libnvrtc.so.13",
+    "/usr/lib/x86_64-linux-gnu/libnvrtc.so.13",
+  ];
+  const env = { PATH: "/nothing:/venv/bin", CONDA_PREFIX: "/conda", CUDA_HOME: "/cuda" };
+  assertEquals(paths(machine(files, env)), [files[1], files[2], "libnvrtc.so.13", ...files.slice(3)]);
+});
+
+Deno.test("search() finds the folders of CUDA 12's wheels, and asks for its own major only", () => {
+  const files = [
+    "/venv/lib/python3.12/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
+    "/venv/lib/python3.12/site-packages/nvidia/cublas/lib/libcublasLt.so.12",
+    "/venv/lib/python3.12/site-packages/nvidia/cudnn/lib/libcudnn.so.9",
+  ];
+  const host = machine(files, { VIRTUAL_ENV: "/venv" });
+  assertEquals(paths(host, "nvrtc", 12), [files[0], "libnvrtc.so.12"]);
+  assertEquals(paths(host, "cublasLt", 12), [files[1], "libcublasLt.so.12"]);
+  assertEquals(paths(host, "cudnn", 12), [files[2], "libcudnn.so.9"]);
+  assertEquals(paths(host, "nvrtc", 13), ["libnvrtc.so.13"]);
+});
+
+Deno.test("search() looks nowhere else where an override is set, be it a file or a folder", () => {
+  const files = ["/own/libnvrtc.so.13", "/usr/local/cuda/lib64/libnvrtc.so.13"];
+  assertEquals(paths(machine(files, { LOCALGRAD_LIBNVRTC: "/own" })), [files[0]]);
+  assertEquals(paths(machine(files, { LOCALGRAD_LIBNVRTC: "/own/libnvrtc.so.13" })), [files[0]]);
+  const { candidates, tried } = search("nvrtc", 13, machine(files, { LOCALGRAD_LIBNVRTC: "/gone" }));
+  assertEquals(candidates, []);
+  assertEquals(tried, ["/gone (LOCALGRAD_LIBNVRTC): no shared library there"]);
+});
+
+Deno.test("search() passes over linker scripts, and says so", () => {
+  const script = "/usr/local/cuda/lib64/libnvrtc.so.13";
+  const { candidates, tried } = search("nvrtc", 13, machine([], {}, [script]));
+  assertEquals(candidates.map(({ path }) => path), ["libnvrtc.so.13"]);
+  assert(tried.includes(`${script}: not a shared library (a linker script?)`));
+});
+
+Deno.test("search() never looks for the driver in wheels or toolkits", () => {
+  const files = [
+    "/venv/lib/python3.12/site-packages/nvidia/cu13/lib/libcuda.so.1",
+    "/usr/local/cuda/lib64/libcuda.so.1",
+    "/usr/lib/wsl/lib/libcuda.so.1",
+  ];
+  assertEquals(paths(machine(files, { VIRTUAL_ENV: "/venv" }), "driver"), ["libcuda.so.1", files[2]]);
+});
+
+Deno.test("pythonFolders() gives each folder with NVIDIA's packages once, also behind version managers", () => {
+  const host = machine([
+    "/home/u/.pyenv/shims/python3",
+    "/home/u/.pyenv/versions/3.11/lib/python3.11/site-packages/nvidia/x",
+    "/home/u/.pyenv/versions/3.12/lib/python3.12/site-packages/numpy/x",
+    "/target/nvidia/x",
+    "/usr/bin/python3",
+    "/usr/lib/python3/dist-packages/nvidia/x",
+  ], { PATH: "/home/u/.pyenv/shims:/usr/bin:/usr/bin", PYTHONPATH: "/target:/empty" });
+  assertEquals(pythonFolders(host), [
+    "/target",
+    "/home/u/.pyenv/versions/3.11/lib/python3.11/site-packages",
+    "/usr/lib/python3/dist-packages",
+  ]);
+});
+
+Deno.test("cudnnParts() gives cuDNN's other files of one folder, dependencies first", () => {
+  const names = ["ops", "engines_precompiled", "newer", "graph", "cnn", "heuristic"].map((part) =>
+    `/w/libcudnn_${part}.so.9`
+  );
+  const host = machine([...names, "/w/libcudnn.so.9", "/w/libcudnn_ops.so.8", "/other/libcudnn_adv.so.9"]);
+  assertEquals(
+    cudnnParts("/w", host),
+    ["graph", "ops", "cnn", "heuristic", "engines_precompiled", "newer"].map((part) =>
+      `/w/libcudnn_${part}.so.9`
+    ),
+  );
+});
+
+Deno.test("nvrtcParts() gives the built-ins of the same major", () => {
+  const host = machine(["/w/libnvrtc-builtins.so.13.0", "/w/libnvrtc-builtins.so.12.8", "/w/libnvrtc.so.13"]);
+  assertEquals(nvrtcParts("/w", 13, host), ["/w/libnvrtc-builtins.so.13.0"]);
+});

@@ -1,0 +1,135 @@
+/** What is said when a library, a version, a permission or a card is not there; on stand-ins, without a card. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { cudaReport, describeCuda } from "../../ffi/doctor.ts";
+import { type Host, thisHost } from "../../ffi/host.ts";
+import { openLibraries } from "../../ffi/library.ts";
+import { libraries as described, libraryNames } from "../../ffi/search.ts";
+import { skips } from "../gate.ts";
+import { environment, openSimulated } from "./simulated.ts";
+
+const ignore = await skips("cuda-simulated", () => openSimulated());
+
+/** This machine with another environment, in which CUDA is the simulated device. */
+function host(env: Readonly<Record<string, string>> = {}, more: Partial<Host> = {}): Host {
+  return { ...thisHost(), env: (name) => ({ ...environment, ...env })[name], ...more };
+}
+
+/** What is found on a host, with C's environment set for the stand-ins to read. */
+function opened<T>(
+  host: Host,
+  simulated: Readonly<Record<string, string>>,
+  look: (found: ReturnType<typeof openLibraries>) => T,
+): T {
+  for (const [name, value] of Object.entries(simulated)) Deno.env.set(name, value);
+  const found = openLibraries({ host });
+  try {
+    return look(found);
+  } finally {
+    found.close();
+    for (const name of Object.keys(simulated)) Deno.env.delete(name);
+  }
+}
+
+Deno.test("everything is found, with versions, and the card", { ignore }, () => {
+  opened(host(), {}, (found) => {
+    assert(found.driver && found.nvrtc && found.cublasLt && found.cudnn);
+    for (const report of found.reports) assertEquals(report.problem, undefined);
+    assertEquals(found.reports.map(({ version }) => version), [
+      "for CUDA 13.0",
+      "13.0",
+      "13.0.0 for CUDA 13.0",
+      "9.24.0 for CUDA 13.0",
+    ]);
+    const text = describeCuda(cudaReport(found)).join("\n");
+    assertStringIncludes(text, "✓ card: simulated device (proves correctness, never speed), sm_90, 4.0 GiB");
+  });
+});
+
+for (const missing of libraryNames) {
+  const { override, install } = described[missing];
+  Deno.test(
+    `without ${described[missing].title} the others are found, and it says what to do`,
+    { ignore },
+    () => {
+      opened(host({ [override]: "/nowhere" }), {}, (found) => {
+        assertEquals(found[missing], undefined);
+        const report = found.reports.find(({ name }) => name === missing)!;
+        assertStringIncludes(report.problem!, "was not found");
+        assertStringIncludes(report.remedy!, install);
+        assertStringIncludes(report.remedy!, override);
+        assertEquals(report.tried, [`/nowhere (${override}): no shared library there`]);
+        for (const name of libraryNames) if (name !== missing) assert(found[name] !== undefined, name);
+      });
+    },
+  );
+}
+
+const versions: readonly { set: Record<string, string>; at: typeof libraryNames[number]; says: string }[] = [
+  {
+    set: { LOCALGRAD_SIM_DRIVER: "12080" },
+    at: "driver",
+    says: "the driver is for CUDA 12.8, and the libraries found are for CUDA 13",
+  },
+  {
+    set: { LOCALGRAD_SIM_CUBLAS: "12060" },
+    at: "cublasLt",
+    says: "is for CUDA 12, but NVRTC is for CUDA 13",
+  },
+  { set: { LOCALGRAD_SIM_NVRTC: "12080" }, at: "cudnn", says: "is for CUDA 13, but NVRTC is for CUDA 12" },
+  { set: { LOCALGRAD_SIM_CUDNN: "8907" }, at: "cudnn", says: "it is version 8.9.7, and 9 is needed" },
+];
+for (const { set, at, says } of versions) {
+  const [[variable, value]] = Object.entries(set);
+  Deno.test(`a version that does not go with the others is refused: ${variable}=${value}`, { ignore }, () => {
+    opened(host(), set, (found) => {
+      assertEquals(found[at], undefined);
+      assertStringIncludes(found.reports.find(({ name }) => name === at)!.problem!, says);
+    });
+  });
+}
+
+Deno.test("nothing is looked for where libraries may not be opened, or on another system", () => {
+  const untouched: Partial<Host> = {
+    env: () => {
+      throw new Error("the environment was read");
+    },
+    list: () => {
+      throw new Error("a folder was read");
+    },
+  };
+  const closed = openLibraries({ host: host({}, { ...untouched, mayOpen: false }) });
+  assertEquals(closed.reports.length, 4);
+  for (const { problem, remedy } of closed.reports) {
+    assertEquals(problem, "opening libraries is not permitted");
+    assertStringIncludes(remedy!, "--allow-ffi");
+  }
+  const elsewhere = openLibraries({ host: host({}, { ...untouched, os: "darwin" }) });
+  assertStringIncludes(elsewhere.reports[0].problem!, "on Linux only");
+});
+
+/** What opening CUDA gives in a process of its own, with only some permissions. */
+async function probe(flags: readonly string[]): Promise<{ reason: string; remedy: string }> {
+  const devices = new URL("../../src/devices.ts", import.meta.url);
+  const script = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(
+      script,
+      `import { probe } from "${devices}"; console.log(JSON.stringify(await probe("cuda")));`,
+    );
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-prompt", "--no-check", ...flags, script],
+    }).output();
+    const text = new TextDecoder().decode(stdout);
+    if (!text.startsWith("{")) throw new Error(new TextDecoder().decode(stderr));
+    return JSON.parse(text);
+  } finally {
+    await Deno.remove(script);
+  }
+}
+
+Deno.test("a flag that is missing is named, and nothing prompts or throws", { ignore }, async () => {
+  assertStringIncludes((await probe([])).remedy, "--allow-ffi");
+  assertStringIncludes((await probe(["--allow-ffi=/elsewhere"])).remedy, "--allow-ffi");
+  const blind = await probe(["--allow-ffi"]);
+  if ("reason" in blind) assertStringIncludes(blind.remedy, "--allow-env"); // the loader alone may find everything
+});
