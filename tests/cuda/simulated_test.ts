@@ -318,3 +318,22 @@ Deno.test({
     assertEquals(report(), "");
   },
 });
+
+test("products with a bias and a ReLU are what they are without CUDA", async (device) => {
+  const random = new Random(3);
+  const [x, w, b] = [[5, 7], [7, 6], [6]].map((shape) => random.floats(shape.reduce((a, c) => a * c)));
+  const results: number[][] = [];
+  await using reference = await open("reference");
+  for (const where of [device, reference]) {
+    const linear = jit((x: Tensor, w: Tensor, b: Tensor) => {
+      const y = x.matmul(w).add(b);
+      return [y, x.matmul(w).relu(), x.matmul(w).add(b.mul(2)).relu()];
+    }, { device: where });
+    const arrays = [where.array(x, [5, 7]), where.array(w, [7, 6]), where.array(b, [6])] as const;
+    const made = linear(...arrays);
+    results.push((await Promise.all(made.map((array) => array.read()))).flatMap((data) => [...data]));
+    [...arrays, ...made].forEach((array) => array.dispose());
+    linear.dispose();
+  }
+  assert(apart(results[0], results[1]) < 1e-6);
+});

@@ -3,7 +3,7 @@ import type { Plan } from "../../compile/plan.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Card } from "./card.ts";
-import type { Place } from "./lower.ts";
+import type { Place } from "./place.ts";
 import type { Recording } from "./recording.ts";
 
 /** The arena that all plans share; it moves when it grows. */
@@ -79,6 +79,8 @@ export class CudaExecutable implements Executable {
 
   dispose(): void {
     const { card, recording, constants, release } = this.#parts;
+    // Modules and descriptors must outlive the work that uses them. What a lost card says is of no use any more.
+    card.driver.cuStreamSynchronize(card.stream);
     this.#forget();
     for (const slot of [...this.#inputSlots.values(), ...this.#outputSlots]) {
       if (slot !== undefined) card.free(slot);

@@ -3,7 +3,9 @@ import { type Aval, bytesOf, sizeOf } from "../../trace/dtype.ts";
 import type { OpName } from "../../trace/ops.ts";
 import type { Instruction, InstructionOf, ValueId } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
+import { type Epilogue, productEpilogue } from "./epilogues.ts";
 import { fused } from "./fused.ts";
+import { placeOf } from "./place.ts";
 import { fusedWorkspace } from "./schedule.ts";
 import { structured } from "./structured.ts";
 
@@ -17,22 +19,21 @@ export type Convolution =
 export type Task =
   | { readonly kind: "kernel"; readonly call: Call; readonly step: Step }
   | { readonly kind: "convolution"; readonly instruction: Convolution; readonly step: Step }
-  | { readonly kind: "product"; readonly instruction: InstructionOf<"matmul">; readonly step: Step }
+  | {
+    readonly kind: "product";
+    readonly instruction: InstructionOf<"matmul">;
+    readonly step: Step;
+    /** What is done to the product as it is written, in place of the next step. */
+    readonly epilogue?: Epilogue;
+  }
   /** A result that is nothing but zeros: a product over no terms. */
   | { readonly kind: "zeros"; readonly value: ValueId; readonly step: Step };
 
-/** Where a value's bytes are: one of the plan's own buffers, or a place in the arena. */
-export interface Place {
-  readonly kind: "input" | "output" | "constant" | "arena";
-  /** Which buffer; 0 for the arena. */
-  readonly index: number;
-  /** First byte in it. */
-  readonly offset: number;
-}
-
 /** A plan as tasks, in order. Needs no device. */
 export function lower(plan: Plan): Task[] {
-  return plan.steps.flatMap((step): Task[] => {
+  const absorbed = new Set<Step>();
+  return plan.steps.flatMap((step, index): Task[] => {
+    if (absorbed.has(step)) return [];
     if (step.kind === "kernel") {
       const key = (value: ValueId): string => {
         const { kind, index, offset } = placeOf(plan, step, value);
@@ -49,10 +50,13 @@ export function lower(plan: Plan): Task[] {
         return empty(instruction, plan.values)
           ? [{ kind: "zeros", value: instruction.output, step }]
           : [{ kind: "convolution", instruction, step }];
-      case "matmul":
-        return empty(instruction, plan.values)
-          ? [{ kind: "zeros", value: instruction.output, step }]
-          : [{ kind: "product", instruction, step }];
+      case "matmul": {
+        if (empty(instruction, plan.values)) return [{ kind: "zeros", value: instruction.output, step }];
+        const epilogue = productEpilogue(plan, index);
+        if (epilogue === undefined) return [{ kind: "product", instruction, step }];
+        absorbed.add(plan.steps[index + 1]);
+        return [{ kind: "product", instruction, step, epilogue }];
+      }
       default:
         return kernels(structuredCalls(instruction, plan.values), step);
     }
@@ -76,20 +80,6 @@ function structuredCalls(instruction: Instruction, values: readonly Aval[]): Cal
     throw new Error(`cuda: the compiler left ${instruction.op} out of a fused kernel`);
   }
   return lowering(instruction as never, values);
-}
-
-/** Where a value, or a step's workspace, is. */
-export function placeOf(plan: Plan, step: Step, slot: ValueId | "workspace"): Place {
-  if (slot === "workspace") {
-    if (step.workspace === undefined) throw new Error(`cuda: ${plan.name}: a step lacks its workspace`);
-    return { kind: "arena", index: 0, offset: step.workspace.offset };
-  }
-  const location = plan.locations[slot];
-  if (location === undefined) throw new Error(`cuda: ${plan.name}: value ${slot} has no place in the plan`);
-  if (location.kind === "arena") return { kind: "arena", index: 0, offset: location.offset };
-  // A result with a donor is written into that input.
-  const donor = location.kind === "output" ? plan.donors[location.index] : -1;
-  return donor >= 0 ? { kind: "input", index: donor, offset: 0 } : { ...location, offset: 0 };
 }
 
 /** Scratch that every product may have: what NVIDIA recommends for the newest cards, and no plan's peak notices. */

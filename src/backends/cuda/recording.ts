@@ -8,8 +8,9 @@ import { THREADS } from "./call.ts";
 import type { Card } from "./card.ts";
 import { type Precision, roles, specOf } from "./convolution.ts";
 import type { BoundConvolution, Convolver, Tensors } from "./convolutions.ts";
-import { type Place, placeOf, type Task } from "./lower.ts";
-import type { Products, ProductSpec } from "./products.ts";
+import type { Task } from "./lower.ts";
+import { type Place, placeOf } from "./place.ts";
+import type { Products, ProductSpec, ProductTensors } from "./products.ts";
 
 /** Gives the address of a place. */
 export type Addresses = (place: Place) => bigint;
@@ -160,32 +161,36 @@ export function productSpecOf(
   { attrs, inputs, output }: InstructionOf<"matmul">,
   values: Plan["values"],
   precision: Precision,
+  epilogue: ProductSpec["epilogue"] = "none",
 ): ProductSpec {
   const a = values[inputs[0]].shape, result = values[output].shape;
   const [m, n] = result.slice(-2);
   return {
     batch: result.length === 3 ? result[0] : 1,
     ...{ m, n, k: a[a.length - (attrs.transposeA ? 2 : 1)] },
-    ...{ transposeA: attrs.transposeA, transposeB: attrs.transposeB, precision, epilogue: "none" },
+    ...{ transposeA: attrs.transposeA, transposeB: attrs.transposeB, precision, epilogue },
   };
 }
 
 function product(
   { card, products, precision }: Tools,
   plan: Plan,
-  { instruction, step }: Extract<Task, { kind: "product" }>,
+  { instruction, step, epilogue }: Extract<Task, { kind: "product" }>,
 ): Issue {
-  const spec = productSpecOf(instruction, plan.values, precision);
-  const [a, b, result] = [...instruction.inputs, instruction.output].map((value) =>
-    placeOf(plan, step, value)
-  );
+  const spec = productSpecOf(instruction, plan.values, precision, epilogue?.kind);
+  const [a, b] = instruction.inputs.map((value) => placeOf(plan, step, value));
+  const result = placeOf(plan, step, epilogue?.output ?? instruction.output);
+  const bias = epilogue?.bias === undefined ? undefined : placeOf(plan, step, epilogue.bias);
   const workspace = placeOf(plan, step, "workspace");
   const bytes = step.workspace!.bytes;
-  let tensors = { a: 0n, b: 0n, result: 0n };
+  let tensors: ProductTensors = { a: 0n, b: 0n, result: 0n };
   let scratch = 0n;
   return {
     bind(addresses) {
-      tensors = { a: addresses(a), b: addresses(b), result: addresses(result) };
+      tensors = {
+        ...{ a: addresses(a), b: addresses(b), result: addresses(result) },
+        ...(bias === undefined ? {} : { bias: addresses(bias) }),
+      };
       scratch = addresses(workspace);
     },
     run: () => products.run(spec, tensors, scratch, bytes, card.stream),

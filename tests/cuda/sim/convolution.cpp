@@ -57,6 +57,7 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
               }
             }
           }
+    memset((void*)scratch, 0xff, workspace);
     return SUCCESS;
   });
 }

@@ -126,7 +126,7 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t descriptor, const float* alp
   const Result result = enqueue(stream, [=] {
     if (!on_device(A, bytes(la)) || !on_device(B, bytes(lb)) || !on_device(D, bytes(ld))) return ILLEGAL_ADDRESS;
     if (!on_device(scratch, workspace) || (bias && !on_device(p.bias, 4 * ld.rows))) return ILLEGAL_ADDRESS;
-    memset((void*)scratch, 0xff, workspace);  // whoever keeps something there is found out
+    memset((void*)scratch, 0xff, workspace);  // whoever keeps something there is found out, before and after
     const uint64_t k = p.transA ? la.rows : la.columns;
     for (int32_t g = 0; g < ld.batch; ++g) {
       const float* x = (const float*)A + g * la.stride;
@@ -144,6 +144,7 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t descriptor, const float* alp
         }
       }
     }
+    memset((void*)scratch, 0xff, workspace);
     return SUCCESS;
   });
   return result == SUCCESS ? OK : FAILED;

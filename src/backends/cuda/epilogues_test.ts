@@ -1,0 +1,45 @@
+import { assertEquals } from "@std/assert";
+import { compile } from "../../compile/compile.ts";
+import { ProgramBuilder, type ValueId } from "../../trace/program.ts";
+import { cudaTarget, lower } from "./lower.ts";
+
+const shape = [4, 6];
+
+/** The epilogues of the products of a program that `build` makes from x[4,5] w[5,6] b[6] z[4,6]. */
+function epilogues(
+  build: (builder: ProgramBuilder, product: ValueId, bias: ValueId, z: ValueId) => ValueId[],
+): string[] {
+  const builder = new ProgramBuilder();
+  const f32 = (...shape: number[]) => ({ shape, dtype: "f32" as const });
+  const [x, w, b, z] = [f32(4, 5), f32(5, 6), f32(6), f32(4, 6)].map((aval, i) =>
+    builder.input(aval, `x${i}`)
+  );
+  const product = builder.emit("matmul", [x, w], { transposeA: false, transposeB: false });
+  const row = builder.emit("reshape", [b], { shape: [1, 6] });
+  const outputs = build(builder, product, builder.emit("broadcast", [row], { shape }), z);
+  const program = builder.finish("test", outputs.map((value, i) => ({ value, name: `y${i}` })));
+  const tasks = lower(compile(program, cudaTarget, { verify: true }));
+  return tasks.map((task) => task.kind === "product" ? task.epilogue?.kind ?? "none" : task.kind);
+}
+
+const add = (builder: ProgramBuilder, a: ValueId, b: ValueId) =>
+  builder.emit("binary", [a, b], { fn: "add" });
+const relu = (builder: ProgramBuilder, a: ValueId) =>
+  builder.emit("binary", [a, builder.emit("constant", [], { shape, dtype: "f32", values: [0] })], {
+    fn: "max",
+  });
+
+Deno.test("a bias, a ReLU, or both that follow a product become its epilogue", () => {
+  assertEquals(epilogues((b, y, bias) => [add(b, y, bias)]), ["bias"]);
+  assertEquals(epilogues((b, y, bias) => [add(b, bias, y)]), ["bias"]);
+  assertEquals(epilogues((b, y) => [relu(b, y)]), ["relu"]);
+  assertEquals(epilogues((b, y, bias) => [relu(b, add(b, y, bias))]), ["biasRelu"]);
+});
+
+Deno.test("what is more than that, or read twice, stays a step of its own", () => {
+  assertEquals(epilogues((_, y) => [y]), ["none"]);
+  assertEquals(epilogues((b, y, _, z) => [add(b, y, z)]), ["none", "kernel"]); // not one row for all
+  assertEquals(epilogues((b, y, bias) => [add(b, add(b, y, bias), bias)]), ["none", "kernel"]);
+  assertEquals(epilogues((b, y, bias) => [add(b, y, bias), y]), ["none", "kernel"]);
+  assertEquals(epilogues((b, y, bias, z) => [add(b, y, bias), add(b, y, z)]).includes("bias"), false);
+});
