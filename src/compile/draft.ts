@@ -62,32 +62,30 @@ export class Draft {
 
   /** How `later` can become part of this kernel, so far as spaces and views go. */
   fit(later: Draft): Fit | undefined {
-    const nodes = this.list.nodes.length + later.list.nodes.length;
-    if (nodes > MAX_NODES) return undefined;
+    if (this.list.nodes.length + later.list.nodes.length > MAX_NODES) return undefined;
     const { reduce } = this;
-    const written = new Set(this.stores.map(({ output }) => output));
-    const folded = new Set(reduce?.stores.map(({ output }) => output));
-    const reads = (list: readonly Node[], over: Shape, own: Set<ValueId>, foreign: Set<ValueId>) =>
-      list.every((node) => {
-        if (node.kind === "randomBits") {
-          return !own.has(later.inputs[node.key]) && !foreign.has(later.inputs[node.key]);
-        }
-        if (node.kind !== "load") return true;
-        const input = later.inputs[node.input];
-        return !foreign.has(input) && (!own.has(input) || isIdentity(node.view, over));
-      });
+    const folded = reduce?.stores ?? [];
     if (same(this.space, later.space)) {
-      const axesAgree = reduce === undefined || later.reduce === undefined ||
-        same(reduce.axes, later.reduce.axes);
-      const outer = later.reduce === undefined ? [] : later.outer;
-      if (
-        axesAgree && reads(later.list.nodes, later.space, written, folded) &&
-        reads(later.reduce?.list.nodes ?? [], outer, folded, written)
-      ) return "beside";
+      const other = later.reduce;
+      const fits = (reduce === undefined || other === undefined || same(reduce.axes, other.axes)) &&
+        later.#reads(later.list, later.space, this.stores, folded) &&
+        (other === undefined || later.#reads(other.list, later.outer, folded, this.stores));
+      if (fits) return "beside";
     }
-    const isEpilogue = reduce !== undefined && later.reduce === undefined && same(this.outer, later.space) &&
-      reads(later.list.nodes, later.space, folded, written);
-    return isEpilogue ? "epilogue" : undefined;
+    const fits = reduce !== undefined && later.reduce === undefined && same(this.outer, later.space) &&
+      later.#reads(later.list, later.space, folded, this.stores);
+    return fits ? "epilogue" : undefined;
+  }
+
+  /** Whether a list of nodes reads nothing `foreign`, and of what is `own` each point's own element only. */
+  #reads(list: NodeList, space: Shape, own: readonly Store[], foreign: readonly Store[]): boolean {
+    const among = (stores: readonly Store[], input: number) =>
+      stores.some(({ output }) => output === this.inputs[input]);
+    return list.nodes.every((node) => {
+      if (node.kind === "randomBits") return !among(own, node.key) && !among(foreign, node.key);
+      if (node.kind !== "load" || (own.length === 0 && foreign.length === 0)) return true;
+      return !among(foreign, node.input) && (!among(own, node.input) || isIdentity(node.view, space));
+    });
   }
 
   /** Takes in a later kernel; the earlier of the two stores what both need. */

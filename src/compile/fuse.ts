@@ -81,9 +81,8 @@ class Fusion {
       const fit = earlier.fit(later);
       if (fit === undefined) continue;
       const pair = { a, b: at, earlier, later, fit };
-      if (this.#buffers(pair) > this.#maxBuffers) continue;
       const effect = this.#hoist(pair) ?? this.#sink(pair);
-      if (effect === undefined) continue;
+      if (effect === undefined || this.#buffers(pair) > this.#maxBuffers) continue;
       this.#apply(pair, effect);
       return effect.at;
     }
@@ -215,9 +214,7 @@ class Partners {
     const found = new Set<number>();
     if (this.#bond === "launch" && sizeOf(draft.space) > SMALL) return [];
     if (this.#bond === "values") {
-      for (const input of draft.inputs) {
-        found.add(this.#schedule.writer(input));
-      }
+      for (const input of draft.inputs) found.add(this.#schedule.writer(input));
     }
     for (const key of this.#keys(draft)) for (const other of this.#recent.get(key) ?? []) found.add(other);
     return [...found].filter((other) => other >= 0 && other < at && this.#schedule.draft(other) !== undefined)

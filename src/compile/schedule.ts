@@ -27,7 +27,7 @@ export class Schedule {
   readonly lowered: Lowered;
   /** The position that writes each value; −1 for what is there from the start. */
   readonly #writers: Int32Array;
-  /** The positions that read each value's memory, ascending. */
+  /** The positions that read each value's memory, ascending; only of what is made, or may be written over. */
   readonly #readers: (number[] | undefined)[];
   /** Bytes of arena that each value takes: none for inputs, results and literals. */
   readonly #bytes: Float64Array;
@@ -52,10 +52,6 @@ export class Schedule {
         this.#writers[value] = at;
         this.#bytes[value] = bytesOf(values[value]);
       }
-      for (const value of readsOf(step!, views)) {
-        const readers = this.#readers[value] ??= [];
-        if (readers.at(-1) !== at) readers.push(at);
-      }
     });
     for (const value of literals.keys()) this.#bytes[value] = 0;
     for (const { value, donor } of outputs) {
@@ -68,6 +64,13 @@ export class Schedule {
         this.#predecessors.set(result, input);
       }
     }
+    this.steps.forEach((step, at) => {
+      for (const value of readsOf(step!, views)) {
+        if (this.#writers[value] < 0 && !this.#successors.has(value)) continue;
+        const readers = this.#readers[value] ??= [];
+        if (readers.at(-1) !== at) readers.push(at);
+      }
+    });
     this.#after = new Float64Array(this.steps.length + 1);
     this.#during = new Float64Array(this.steps.length);
     this.#measure();
@@ -89,7 +92,7 @@ export class Schedule {
     return this.#writers[value];
   }
 
-  /** The positions that read a value's memory, ascending. */
+  /** The positions that read a value's memory, ascending; only of what is made, or may be written over. */
   readers(value: ValueId): readonly number[] {
     return this.#readers[value] ?? NONE;
   }
@@ -144,7 +147,8 @@ export class Schedule {
   move(from: number, to: number, writes: readonly ValueId[], reads: readonly ValueId[]): void {
     for (const value of writes) this.#writers[value] = to;
     for (const value of reads) {
-      const readers = this.#readers[value]!;
+      const readers = this.#readers[value];
+      if (readers === undefined) continue;
       readers.splice(readers.indexOf(from), 1);
       const place = readers.findIndex((reader) => reader >= to);
       if (place < 0) readers.push(to);

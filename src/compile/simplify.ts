@@ -62,7 +62,7 @@ export class Simplifier {
     const result = rule(inputs.map((input) => this.#values[input]), attrs);
     const simpler = rewrite(this, op, inputs, attrs, result);
     if (simpler !== undefined) return simpler;
-    const key = op === "barrier" ? "" : `${op} ${inputs.join()} ${JSON.stringify(attrs, exactNumber)}`;
+    const key = op === "barrier" ? "" : `${op} ${inputs.join()} ${keyOf(attrs)}`;
     const known = this.#known.get(key);
     if (known !== undefined && (fusableOps.has(op) || this.#lastRead[known] >= this.#position)) return known;
     const output = this.#define(result);
@@ -117,10 +117,15 @@ export class Simplifier {
   }
 }
 
-/** JSON has no −0, infinities or NaN. */
-function exactNumber(_: string, value: unknown): unknown {
-  const plain = typeof value !== "number" || (Number.isFinite(value) && !Object.is(value, -0));
-  return plain ? value : Object.is(value, -0) ? "-0" : String(value);
+/** Attributes as text, different for different ones. */
+function keyOf(attrs: OpAttrs[OpName]): string {
+  if ("fn" in attrs && !("axes" in attrs)) return attrs.fn;
+  // JSON has no −0, infinities or NaN.
+  if ("values" in attrs) {
+    const values = attrs.values.map((value) => Object.is(value, -0) ? "-0" : value);
+    return `${attrs.dtype} ${attrs.shape.join()} ${values.join()}`;
+  }
+  return JSON.stringify(attrs);
 }
 
 /** For each value, the index of the last instruction that reads its memory; the end for results. */
