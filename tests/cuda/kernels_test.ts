@@ -1,4 +1,5 @@
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { cString, CStrings, textOf } from "../../ffi/memory.ts";
 import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
 import { LibraryError } from "../../ffi/status.ts";
 import type { Call } from "../../src/backends/cuda/call.ts";
@@ -7,6 +8,7 @@ import { compileOptions } from "../../src/backends/cuda/options.ts";
 import { sourceOf } from "../../src/backends/cuda/source.ts";
 import { compile } from "../../src/compile/compile.ts";
 import type { Plan } from "../../src/compile/plan.ts";
+import { ProgramBuilder } from "../../src/trace/program.ts";
 import type { Case } from "../ops/check.ts";
 import { Random } from "../ops/random.ts";
 import { groups, programs } from "../ops/suite.ts";
@@ -67,4 +69,46 @@ Deno.test("compileSource() gives NVRTC's log for a kernel that is wrong", { igno
     error.message,
     /NVRTC: compiling wrong.cu failed with NVRTC_ERROR_COMPILATION \(6\).*"nothing" is undefined/s,
   );
+});
+
+/** PTX, which can be read, instead of machine code. */
+function ptxOf(text: string): string {
+  const { path } = libraries.reports.find(({ name }) => name === "nvrtc")!;
+  const more = {
+    nvrtcGetPTXSize: { parameters: ["u64", "buffer"], result: "i32" },
+    nvrtcGetPTX: { parameters: ["u64", "buffer"], result: "i32" },
+  } as const;
+  const library = Deno.dlopen(path!, more);
+  try {
+    const program = new BigUint64Array(1), size = new BigUint64Array(1);
+    const { nvrtc } = libraries;
+    nvrtc!.nvrtcCreateProgram(program, cString(text), cString("test.cu"), 0, 0n, 0n);
+    const options = new CStrings(["--gpu-architecture=compute_90", "--std=c++17"]);
+    assertEquals(nvrtc!.nvrtcCompileProgram(program[0], 2, options.addresses), 0);
+    library.symbols.nvrtcGetPTXSize(program[0], size);
+    const ptx = new Uint8Array(Number(size[0]));
+    library.symbols.nvrtcGetPTX(program[0], ptx);
+    nvrtc!.nvrtcDestroyProgram(program);
+    return textOf(ptx);
+  } finally {
+    library.close();
+  }
+}
+
+Deno.test("kernels move 16 bytes at once, and use no atomics", { ignore: skipped }, () => {
+  const builder = new ProgramBuilder();
+  const aval = { shape: [4096, 16], dtype: "f32" } as const;
+  const [x, y] = [builder.input(aval, "x"), builder.input(aval, "y")];
+  const product = builder.emit("binary", [x, y], { fn: "mul" });
+  const sums = builder.emit("reduce", [product], { fn: "sum", axes: [0] });
+  const program = builder.finish("test", [{ value: product, name: "p" }, { value: sums, name: "s" }]);
+  const calls = callsOf([compile(program, cudaTarget)]);
+  assertEquals(calls.map(({ label }) => label), ["reduceParts", "reduceRest"]);
+  const accesses = ptxOf(sourceOf(calls).text).split("\n").filter((line) => /(ld|st)\.global/.test(line));
+  assert(accesses.length >= 6);
+  assertEquals(accesses.filter((line) => !/\.v4\./.test(line)), []);
+
+  const all = Object.values({ ...groups, ...programs }).flatMap((cases) => cases(new Random(2)).slice(0, 6));
+  const some = callsOf(all.map(({ program }) => compile(program, cudaTarget)));
+  assertEquals(/\b(atom|red)\./.test(ptxOf(sourceOf(some).text)), false);
 });

@@ -337,3 +337,44 @@ test("products with a bias and a ReLU are what they are without CUDA", async (de
   }
   assert(apart(results[0], results[1]) < 1e-6);
 });
+
+/** Two epochs of four steps kept in a folder; gives the parameters at the end. */
+async function trainIn(folder: string, resume: boolean): Promise<number[]> {
+  const opened = await openSimulated({ precision: "f32" });
+  if (!("backend" in opened)) throw new Error(opened.reason);
+  await using device = new Device(opened.backend);
+  using t = await trainer({
+    device,
+    model: tinyModel(),
+    modules: 3,
+    method: man(dgl()),
+    optimizer: sgd({ momentum: 0.9 }),
+    batch: 16,
+  });
+  await t.fit(tinyDataset(64, 16), { epochs: 2, observers: [], checkpoint: folder, resume });
+  const { tensors } = await t.snapshot();
+  return [...tensors.values()].flatMap(({ data }) => [...data]);
+}
+
+Deno.test({
+  name:
+    "cuda, simulated: a card lost in the second epoch leaves the first one's checkpoint, from which training goes on",
+  ignore,
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const whole = await trainIn(`${folder}/whole`, false);
+      fail("graph-launch", 6);
+      await assertRejects(
+        () => trainIn(`${folder}/broken`, false),
+        LocalgradError,
+        "CUDA_ERROR_LAUNCH_FAILED",
+      );
+      assertEquals(report(), "");
+      assertEquals(await trainIn(`${folder}/broken`, true), whole);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+    assertEquals(report(), "");
+  },
+});
