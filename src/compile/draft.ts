@@ -2,10 +2,7 @@ import type { Shape } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
 import { isIdentity } from "./axes.ts";
 import type { Kernel, Node, Store } from "./kernel.ts";
-import { NodeList } from "./nodes.ts";
-
-/** Larger kernels are not made. */
-const MAX_NODES = 256;
+import { MAX_NODES, NodeList } from "./nodes.ts";
 
 /** The reductions of a draft. */
 interface DraftReduce {

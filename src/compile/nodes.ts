@@ -1,5 +1,8 @@
 import type { Node, View } from "./kernel.ts";
 
+/** Expressions of more nodes are cut and larger kernels not merged, so that kernels stay small whatever is traced. */
+export const MAX_NODES = 256;
+
 /** Nodes without repetition: adding one that is there gives the one that is there. */
 export class NodeList {
   /** The nodes. */

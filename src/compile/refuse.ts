@@ -9,17 +9,16 @@ import { scopeOf } from "./report.ts";
 export function refuseLargeValues(lowered: Lowered, target: Target): void {
   const { program, values, views } = lowered;
   const batch = batchOf(program);
+  const most = Math.min(target.maxValueBytes, target.segmentBytes);
   const check = (aval: Aval, what: string) => {
     const bytes = bytesOf(aval);
-    if (bytes <= target.maxValueBytes) return;
-    const fits = aval.shape[0] === batch ? Math.floor(target.maxValueBytes / (bytes / batch)) : 0;
+    if (bytes <= most) return;
+    const fits = aval.shape[0] === batch ? Math.floor(most / (bytes / batch)) : 0;
     throw new LocalgradError(
       `${program.name}: ${what} ${formatAval(aval)} takes ${
         inWords(bytes)
       }, and ${target.name} holds at most ` +
-        `${inWords(target.maxValueBytes)} in one array; ${
-          fits > 0 ? `use a batch of at most ${fits}` : "use a smaller one"
-        }`,
+        `${inWords(most)} in one array; ${fits > 0 ? `use a batch of at most ${fits}` : "use a smaller one"}`,
     );
   };
   for (const { value, name } of program.inputs) check(values[value], `input ${name}`);

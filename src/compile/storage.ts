@@ -2,9 +2,8 @@ import { bytesOf, sizeOf } from "../trace/dtype.ts";
 import { viewOps } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { fusableOps } from "./fusable.ts";
+import { MAX_NODES } from "./nodes.ts";
 
-/** Expressions of more nodes are cut, so that kernels stay small whatever is traced. */
-const MAX_NODES = 256;
 /** What is spread over a larger space is computed for each element of that up to so many operations. */
 const SPREAD_NODES = 1;
 /** The same for scalars, which compilers move out of loops. */

@@ -1,0 +1,97 @@
+import { assert, assertEquals } from "@std/assert";
+import { agree, runPlan } from "../../tests/run_plan.ts";
+import { referenceTarget } from "../backends/reference/backend.ts";
+import { evaluate } from "../backends/reference/evaluate.ts";
+import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
+import { sizeOf } from "../trace/dtype.ts";
+import { compile, place } from "./compile.ts";
+import { lower, type Lowered, writesOf } from "./lower.ts";
+import type { Plan } from "./plan.ts";
+import { verifyPlan } from "./verify_plan.ts";
+
+/** Lowers a program and checks that its steps compute what it does. */
+function lowered(program: Program, maxKernelBuffers: number): Lowered {
+  const target = { ...referenceTarget, maxKernelBuffers };
+  const result = lower(program, maxKernelBuffers);
+  const plan: Plan = place(result, target);
+  verifyPlan(plan, target, program);
+  const inputs = program.inputs.map(({ value }, i) =>
+    Array.from({ length: sizeOf(program.values[value].shape) }, (_, k) => Math.sin(100 * i + k))
+  );
+  assert(agree(runPlan(plan, inputs), evaluate(program, inputs)));
+  return result;
+}
+
+const exp = (b: ProgramBuilder, x: ValueId) => b.emit("unary", [x], { fn: "exp" });
+const add = (b: ProgramBuilder, x: ValueId, y: ValueId) => b.emit("binary", [x, y], { fn: "add" });
+
+Deno.test("lower() computes through a reshape, over a space cut where both shapes are", () => {
+  const b = new ProgramBuilder();
+  const x = b.input({ shape: [6, 10], dtype: "f32" }, "x");
+  const bias = b.input({ shape: [5], dtype: "f32" }, "bias");
+  const spread = b.emit("broadcast", [b.emit("reshape", [bias], { shape: [1, 1, 5] })], { shape: [6, 2, 5] });
+  const flat = b.emit("reshape", [exp(b, spread)], { shape: [6, 10] });
+  const y = add(b, x, flat);
+  const program = b.finish("cut", [{ value: y, name: "y" }]);
+  const { steps } = lowered(program, 8);
+  assertEquals(steps.flatMap(writesOf), [y]);
+  assertEquals(steps[0].kind === "kernel" && steps[0].draft.space, [6, 2, 5]);
+});
+
+Deno.test("lower() stores what lies beneath a reshape that no space fits", () => {
+  const b = new ProgramBuilder();
+  const x = b.input({ shape: [4, 6], dtype: "f32" }, "x");
+  const column = b.input({ shape: [4, 1], dtype: "f32" }, "column");
+  const inner = add(b, exp(b, x), b.emit("broadcast", [column], { shape: [4, 6] }));
+  const turned = b.emit("reshape", [inner], { shape: [6, 4] });
+  const y = exp(b, turned);
+  const program = b.finish("turned", [{ value: y, name: "y" }]);
+  assertEquals(lowered(program, 8).steps.flatMap(writesOf), [inner, y]);
+});
+
+Deno.test("lower() keeps within the buffers of a kernel when a value is stored after all", () => {
+  const b = new ProgramBuilder();
+  const [x, y, z] = ["x", "y", "z"].map((name) => b.input({ shape: [4, 6], dtype: "f32" }, name));
+  const v = exp(b, x);
+  const turned = exp(b, b.emit("reshape", [v], { shape: [6, 4] }));
+  const sum = add(b, add(b, add(b, v, x), y), z);
+  const program = b.finish("sum", [{ value: turned, name: "turned" }, { value: sum, name: "sum" }]);
+  for (const step of lowered(program, 4).steps) {
+    assert(step.kind === "kernel" && step.draft.inputs.length + step.draft.outputs.length <= 4);
+  }
+});
+
+Deno.test("compile() merges axes wherever every operand allows it", () => {
+  const b = new ProgramBuilder();
+  const x = b.input({ shape: [2, 3, 4, 5], dtype: "f32" }, "x");
+  const bias = b.input({ shape: [1, 1, 1, 5], dtype: "f32" }, "bias");
+  const rows = b.input({ shape: [2, 3, 1, 1], dtype: "f32" }, "rows");
+  const wide = (value: ValueId) => b.emit("broadcast", [value], { shape: [2, 3, 4, 5] });
+  const results = [
+    exp(b, x),
+    add(b, exp(b, x), wide(bias)),
+    add(b, add(b, exp(b, x), wide(bias)), wide(rows)),
+  ];
+  const spaces = results.map((value) => {
+    const plan = compile(b.finish("axes", [{ value, name: "" }]), referenceTarget, { verify: true });
+    return plan.steps.map((step) => step.kind === "kernel" && step.kernel.space);
+  });
+  assertEquals(spaces, [[[120]], [[24, 5]], [[6, 4, 5]]]);
+});
+
+Deno.test("compile() merges folded axes apart from those that are kept", () => {
+  const b = new ProgramBuilder();
+  const x = b.input({ shape: [2, 3, 4, 5], dtype: "f32" }, "x");
+  for (
+    const [axes, space, folded] of [[[0, 1], [6, 20], [0]], [[1, 2], [2, 12, 5], [1]], [[0, 1, 2, 3], [120], [
+      0,
+    ]]]
+  ) {
+    const value = b.emit("reduce", [x], { fn: "sum", axes });
+    const { steps } = compile(b.finish("axes", [{ value, name: "" }]), referenceTarget, { verify: true });
+    const merged = steps.map((step) =>
+      step.kind === "kernel" && [step.kernel.space, step.kernel.reduce?.axes]
+    );
+    assertEquals(merged, [[space, folded]]);
+  }
+});
