@@ -132,12 +132,8 @@ export class Storage {
     const bytes = bytesOf(this.#program.values[output]);
     const held = this.#heldUntil(leaves, last, this.#makers[output]);
     const reads = leaves.reduce((sum, leaf) => sum + Math.min(1, this.#bytes(leaf) / bytes), 0);
-    const inPlace = users.length <= 1
-      ? held <= bytes * (1 + SLIGHT)
-      : reads <= 1 + 2 * SLIGHT
-      ? held <= bytes * (1 + SLIGHT)
-      : reads <= 2 + 2 * SLIGHT && users.length === 2 && held === 0; // as many reads and writes either way
-    if (!inPlace) return this.store(output);
+    const isCheap = users.length <= 1 || reads <= 1 + 2 * SLIGHT;
+    if (!isCheap || held > bytes * (1 + SLIGHT)) return this.store(output);
     for (const leaf of leaves) this.#lastRead[leaf] = Math.max(this.#lastRead[leaf], last);
   }
 
