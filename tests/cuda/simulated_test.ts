@@ -12,6 +12,7 @@ import { constant } from "../../src/optim/schedules.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { open } from "../../src/devices.ts";
 import { Device } from "../../src/trace/arrays.ts";
+import { conv2d } from "../../src/trace/functions.ts";
 import { jit } from "../../src/trace/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { skips } from "../gate.ts";
@@ -319,23 +320,43 @@ Deno.test({
   },
 });
 
-test("products with a bias and a ReLU are what they are without CUDA", async (device) => {
+test("products and convolutions with a bias and a ReLU are what they are without CUDA", async (device) => {
   const random = new Random(3);
-  const [x, w, b] = [[5, 7], [7, 6], [6]].map((shape) => random.floats(shape.reduce((a, c) => a * c)));
+  const shapes = [[5, 7], [7, 6], [6], [2, 5, 5, 3], [6, 3, 3, 3]];
+  const data = shapes.map((shape) => random.floats(shape.reduce((a, c) => a * c)));
   const results: number[][] = [];
   await using reference = await open("reference");
   for (const where of [device, reference]) {
-    const linear = jit((x: Tensor, w: Tensor, b: Tensor) => {
-      const y = x.matmul(w).add(b);
-      return [y, x.matmul(w).relu(), x.matmul(w).add(b.mul(2)).relu()];
-    }, { device: where });
-    const arrays = [where.array(x, [5, 7]), where.array(w, [7, 6]), where.array(b, [6])] as const;
-    const made = linear(...arrays);
-    results.push((await Promise.all(made.map((array) => array.read()))).flatMap((data) => [...data]));
-    [...arrays, ...made].forEach((array) => array.dispose());
-    linear.dispose();
+    const layers = jit((x: Tensor, w: Tensor, b: Tensor, image: Tensor, filter: Tensor) => [
+      x.matmul(w).add(b),
+      x.matmul(w).relu(),
+      x.matmul(w).add(b.mul(2)).relu(),
+      conv2d(image, filter).add(b),
+      conv2d(image, filter, { padding: 1 }).relu(),
+      conv2d(image, filter, { strides: 2 }).add(b).relu(),
+    ], { device: where });
+    const arrays = data.map((values, i) => where.array(values, shapes[i]));
+    for (let run = 0; run < 3; run++) { // the third is a graph's
+      const made = layers(...arrays as [never, never, never, never, never]);
+      if (run === 2) {
+        results.push((await Promise.all(made.map((array) => array.read()))).flatMap((values) => [...values]));
+      }
+      made.forEach((array) => array.dispose());
+    }
+    arrays.forEach((array) => array.dispose());
+    layers.dispose();
   }
   assert(apart(results[0], results[1]) < 1e-6);
+});
+
+test("an epilogue that cuDNN cannot do stays a step of its own", async (device) => {
+  const layer = jit((x: Tensor, w: Tensor) => conv2d(x, w).relu(), { device });
+  using x = device.array([1, 2, 3, 4], [1, 2, 2, 1]);
+  using w = device.array([-1, 1], [2, 1, 1, 1]);
+  fail("finalize", 1); // of the graph with the ReLU
+  using y = layer(x, w);
+  assertEquals([...await y.read()], [0, 1, 0, 2, 0, 3, 0, 4]);
+  layer.dispose();
 });
 
 /** Two epochs of four steps kept in a folder; gives the parameters at the end. */

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
 import { LibraryError } from "../../ffi/status.ts";
 import { ConvolutionPlans, type Precision, type Spec, specOf } from "../../src/backends/cuda/convolution.ts";
@@ -6,7 +6,6 @@ import { Descriptors, values } from "../../src/backends/cuda/descriptors.ts";
 import { cudaTarget, lower } from "../../src/backends/cuda/lower.ts";
 import { compileOptions } from "../../src/backends/cuda/options.ts";
 import { sourceOf } from "../../src/backends/cuda/source.ts";
-import { spareStretches } from "../../src/backends/cuda/spare.ts";
 import { type Card, describe } from "./cards.ts";
 import { libraries, skipped } from "./libraries.ts";
 import { steps } from "./steps.ts";
@@ -54,12 +53,11 @@ for (const architecture of [80, 90]) {
 
 /** The distinct convolutions of a step, with the scratch that its plan has for each. */
 function convolutions(plan: ReturnType<typeof steps[string]>, precision: Precision) {
-  const spare = spareStretches(plan, cudaTarget.alignment);
   const specs = new Map<string, { spec: Spec; scratch: number }>();
   for (const task of lower(plan)) {
     if (task.kind !== "convolution") continue;
     const spec = specOf(task.instruction, plan.values, precision);
-    const scratch = Math.max(task.step.workspace!.bytes, spare[plan.steps.indexOf(task.step)].bytes);
+    const scratch = task.scratch.bytes;
     const known = specs.get(JSON.stringify(spec));
     specs.set(JSON.stringify(spec), { spec, scratch: Math.min(scratch, known?.scratch ?? Infinity) });
   }
@@ -101,7 +99,38 @@ const spec: Spec = {
   result: [8, 16, 16, 32],
   attrs: { strides: [1, 1], padding: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 },
   precision: "f32",
+  epilogue: "none",
 };
+
+/** What comes of planning: the plan's workspace, or what cuDNN says. */
+function planned(spec: Spec, card: Card): { readonly workspace: number } | { readonly error: LibraryError } {
+  const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
+  try {
+    const chosen = plans.choose(MiB);
+    if ("refused" in chosen) throw new Error(chosen.refused.join("; "));
+    return chosen;
+  } catch (error) {
+    if (error instanceof LibraryError) return { error };
+    throw error;
+  } finally {
+    plans.close();
+  }
+}
+
+for (const card of ["h200", "a100"] as Card[]) {
+  for (const precision of ["f32", "tf32"] as const) {
+    Deno.test(`cuDNN takes a bias and a ReLU into a convolution in ${precision} for a described ${card}`, {
+      ignore: skipped,
+    }, () => {
+      assert("workspace" in planned({ ...spec, precision, epilogue: "bias" }, card));
+      for (const epilogue of ["relu", "biasRelu"] as const) {
+        const outcome = planned({ ...spec, precision, epilogue }, card);
+        // Its engine is compiled by cuDNN here and now; loading what came of it takes a card.
+        if ("error" in outcome) assertStringIncludes(outcome.error.explanation, "cuLibraryLoadData");
+      }
+    });
+  }
+}
 
 Deno.test(
   "cuDNN refuses a convolution whose result has the wrong extent, and says so",

@@ -7,7 +7,7 @@ import { LocalgradError } from "../../errors.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { Card, OLDEST_ARCHITECTURE } from "./card.ts";
-import type { Precision } from "./convolution.ts";
+import { type Precision, specOf } from "./convolution.ts";
 import { type Convolver, GraphConvolver } from "./convolutions.ts";
 import { PlainConvolver } from "./convolutions_v7.ts";
 import { CudaExecutable } from "./executable.ts";
@@ -16,7 +16,6 @@ import { cubinFolder, Modules } from "./modules.ts";
 import { Products } from "./products.ts";
 import { Recording } from "./recording.ts";
 import { sourceOf } from "./source.ts";
-import { spareStretches } from "./spare.ts";
 import { Staging } from "./staging.ts";
 
 /** Options of {@link openCuda}. */
@@ -139,7 +138,11 @@ export class CudaBackend implements Backend {
   }
 
   compile(plan: Plan): Executable {
-    const tasks = lower(plan);
+    const tasks = lower(
+      plan,
+      (convolution, { kind }, { bytes }) =>
+        this.#convolver.fuses(specOf(convolution, plan.values, this.#precision, kind), bytes),
+    );
     const source = sourceOf(tasks.flatMap((task) => task.kind === "kernel" ? [task.call] : []));
     const module = source.names.length > 0 ? this.#modules.load(source, plan.name) : undefined;
     const constants: bigint[] = [];
@@ -159,7 +162,6 @@ export class CudaBackend implements Backend {
         plan,
         tasks,
         source.names.map((name) => module!.functions.get(name)!),
-        spareStretches(plan, this.target.alignment),
       );
       return new CudaExecutable({
         ...{ card: this.#card, arena: this.#arena, plan, constants, recording, graphs: this.#graphs },

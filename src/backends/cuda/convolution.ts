@@ -6,11 +6,13 @@ import {
   cudnnMode,
   heuristicMode,
   numericalNote,
+  pointwiseMode,
 } from "../../../ffi/cudnn_constants.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import type { Aval, Shape } from "../../trace/dtype.ts";
 import type { ConvAttrs } from "../../trace/ops.ts";
 import { type Attribute, Descriptors, values } from "./descriptors.ts";
+import type { EpilogueKind } from "./epilogues.ts";
 import type { Convolution } from "./lower.ts";
 
 /** How products are computed: `f32` in single precision, `tf32` with operands rounded to 10 bits by tensor cores. */
@@ -27,6 +29,8 @@ export interface Spec {
   readonly result: Shape;
   readonly attrs: ConvAttrs;
   readonly precision: Precision;
+  /** What is done to each pixel of a `conv` as it is written. */
+  readonly epilogue: EpilogueKind;
 }
 
 /** The spec of an instruction. */
@@ -34,10 +38,11 @@ export function specOf(
   { op, attrs, inputs, output }: Convolution,
   avals: readonly Aval[],
   precision: Precision,
+  epilogue: EpilogueKind = "none",
 ): Spec {
   const [a, b, c] = [inputs[0], inputs[1], output].map((value) => avals[value].shape);
   const { strides, padding, dilation, groups } = attrs;
-  const common = { op, precision, attrs: { strides, padding, dilation, groups } };
+  const common = { op, precision, epilogue, attrs: { strides, padding, dilation, groups } };
   switch (op) {
     case "conv":
       return { ...common, image: a, filter: b, result: c };
@@ -56,7 +61,15 @@ export const roles = {
 } as const satisfies { readonly [O in Spec["op"]]: readonly ("image" | "filter" | "result")[] };
 
 /** A tensor's name in a graph. */
-const uid = { image: 1, filter: 2, result: 3 } as const;
+const uid = { image: 1, filter: 2, result: 3, bias: 4, bare: 5, biased: 6 } as const;
+
+/** The addresses of a convolution's tensors; a bias where there is one. */
+export interface Tensors {
+  readonly image: bigint;
+  readonly filter: bigint;
+  readonly result: bigint;
+  readonly bias?: bigint;
+}
 
 /** What cuDNN plans for: a card through its handle, or one that is described and need not be there. */
 export type PlanFor = { readonly handle: bigint } | { readonly description: Uint8Array<ArrayBuffer> };
@@ -113,13 +126,13 @@ export class ConvolutionPlans {
   }
 
   /** The names of a plan's tensors and the addresses they stand for, ready to be executed. */
-  bind(addresses: Readonly<Record<"image" | "filter" | "result", bigint>>, workspace: bigint): bigint {
+  bind(tensors: Tensors, workspace: bigint): bigint {
+    const { image, filter, result, bias } = tensors;
+    const named: [number, bigint][] = [[uid.image, image], [uid.filter, filter], [uid.result, result]];
+    if (bias !== undefined) named.push([uid.bias, bias]);
     return this.#descriptors.build("CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR", [
-      ["CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS", values.int64([uid.image, uid.filter, uid.result])],
-      [
-        "CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS",
-        values.pointers([addresses.image, addresses.filter, addresses.result]),
-      ],
+      ["CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS", values.int64(named.map(([id]) => id))],
+      ["CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS", values.pointers(named.map(([, address]) => address))],
       ["CUDNN_ATTR_VARIANT_PACK_WORKSPACE", values.pointers([workspace])],
     ]);
   }
@@ -216,13 +229,14 @@ function unsupportedIsNothing<T>(ask: () => T): T | undefined {
 }
 
 /** cuDNN lists extents as batch, channels, height, width whatever the layout; the strides say that channels are last. */
-function tensor(descriptors: Descriptors, id: number, [n, h, w, c]: Shape): bigint {
+function tensor(descriptors: Descriptors, id: number, [n, h, w, c]: Shape, virtual = false): bigint {
   return descriptors.build("CUDNN_BACKEND_TENSOR_DESCRIPTOR", [
     ["CUDNN_ATTR_TENSOR_DATA_TYPE", values.dataType(cudnnData.CUDNN_DATA_FLOAT)],
     ["CUDNN_ATTR_TENSOR_DIMENSIONS", values.int64([n, c, h, w])],
     ["CUDNN_ATTR_TENSOR_STRIDES", values.int64([h * w * c, 1, w * c, c])],
     ["CUDNN_ATTR_TENSOR_UNIQUE_ID", values.int64([id])],
     ["CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT", values.int64([16])],
+    ...(virtual ? [["CUDNN_ATTR_TENSOR_IS_VIRTUAL", values.boolean(true)] as const] : []),
   ]);
 }
 
@@ -262,18 +276,51 @@ function operationGraph(descriptors: Descriptors, spec: Spec, target: PlanFor): 
     `CUDNN_ATTR_OPERATION_CONVOLUTION_${direction}_${name}` as Attribute[0],
     value,
   ];
+  const plain = spec.epilogue === "none";
+  const written = tensor(descriptors, plain ? uid.result : uid.bare, spec.result, !plain);
   const operation = descriptors.build(type, [
     named("CONV_DESC", values.descriptors([convolution])),
     named(image, values.descriptors([tensor(descriptors, uid.image, spec.image)])),
     named(filter, values.descriptors([tensor(descriptors, uid.filter, spec.filter)])),
-    named(result, values.descriptors([tensor(descriptors, uid.result, spec.result)])),
+    named(result, values.descriptors([written])),
     named("ALPHA", values.float(1)),
     named("BETA", values.float(0)),
   ]);
   return descriptors.build("CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR", [
-    ["CUDNN_ATTR_OPERATIONGRAPH_OPS", values.descriptors([operation])],
+    [
+      "CUDNN_ATTR_OPERATIONGRAPH_OPS",
+      values.descriptors([operation, ...epilogueOperations(descriptors, spec, written)]),
+    ],
     ...("handle" in target
       ? [["CUDNN_ATTR_OPERATIONGRAPH_HANDLE", values.handle(target.handle)] as const]
       : []),
   ]);
+}
+
+/** The operations on a convolution's result, which lies nowhere between them: add the bias, then cut off negatives. */
+function epilogueOperations(descriptors: Descriptors, spec: Spec, bare: bigint): bigint[] {
+  if (spec.epilogue === "none") return [];
+  const pointwise = (mode: number, x: bigint, y: bigint, operand?: bigint): bigint => {
+    const what = descriptors.build("CUDNN_BACKEND_POINTWISE_DESCRIPTOR", [
+      ["CUDNN_ATTR_POINTWISE_MODE", values.pointwiseMode(mode)],
+      ["CUDNN_ATTR_POINTWISE_MATH_PREC", values.dataType(cudnnData.CUDNN_DATA_FLOAT)],
+    ]);
+    return descriptors.build("CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR", [
+      ["CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR", values.descriptors([what])],
+      ["CUDNN_ATTR_OPERATION_POINTWISE_XDESC", values.descriptors([x])],
+      ...(operand === undefined
+        ? []
+        : [["CUDNN_ATTR_OPERATION_POINTWISE_BDESC", values.descriptors([operand])] as const]),
+      ["CUDNN_ATTR_OPERATION_POINTWISE_YDESC", values.descriptors([y])],
+    ]);
+  };
+  const result = tensor(descriptors, uid.result, spec.result);
+  if (spec.epilogue === "relu") return [pointwise(pointwiseMode.CUDNN_POINTWISE_RELU_FWD, bare, result)];
+  const bias = tensor(descriptors, uid.bias, [1, 1, 1, spec.result[3]]);
+  if (spec.epilogue === "bias") return [pointwise(pointwiseMode.CUDNN_POINTWISE_ADD, bare, result, bias)];
+  const biased = tensor(descriptors, uid.biased, spec.result, true);
+  return [
+    pointwise(pointwiseMode.CUDNN_POINTWISE_ADD, bare, biased, bias),
+    pointwise(pointwiseMode.CUDNN_POINTWISE_RELU_FWD, biased, result),
+  ];
 }

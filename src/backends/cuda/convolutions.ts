@@ -2,10 +2,7 @@ import type { Cudnn } from "../../../ffi/cudnn.ts";
 import { checkCudnn, isUnsupported } from "../../../ffi/cudnn.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import { LocalgradError } from "../../errors.ts";
-import { ConvolutionPlans, roles, type Spec } from "./convolution.ts";
-
-/** The addresses of a convolution's tensors. */
-export type Tensors = Readonly<Record<"image" | "filter" | "result", bigint>>;
+import { ConvolutionPlans, roles, type Spec, type Tensors } from "./convolution.ts";
 
 /** A convolution ready to run on addresses that do not change. */
 export interface BoundConvolution {
@@ -17,6 +14,8 @@ export interface BoundConvolution {
 
 /** One way to run convolutions; there are two (docs/cuda.md). */
 export interface Convolver {
+  /** Whether it can do an epilogue along with a convolution; what it cannot do stays a step of its own. */
+  fuses(spec: Spec, workspace: number): boolean;
   /** Prepares a convolution on addresses, with at most `workspace` bytes at `scratch`. */
   bind(spec: Spec, tensors: Tensors, scratch: bigint, workspace: number): BoundConvolution;
   /** Frees everything. */
@@ -35,6 +34,11 @@ export class GraphConvolver implements Convolver {
   constructor(cudnn: Cudnn, handle: bigint) {
     this.#cudnn = cudnn;
     this.#handle = handle;
+  }
+
+  fuses(spec: Spec, workspace: number): boolean {
+    const entry = this.#entry(spec);
+    return "plans" in entry && "plan" in entry.plans.choose(workspace);
   }
 
   bind(spec: Spec, tensors: Tensors, scratch: bigint, workspace: number): BoundConvolution {

@@ -1,7 +1,7 @@
 import { algorithmResult, checkCudnn, type Cudnn } from "../../../ffi/cudnn.ts";
 import { cudnnData, cudnnMode, cudnnStatus } from "../../../ffi/cudnn_constants.ts";
-import { roles, type Spec } from "./convolution.ts";
-import { type BoundConvolution, cannot, type Convolver, nameOf, type Tensors } from "./convolutions.ts";
+import { roles, type Spec, type Tensors } from "./convolution.ts";
+import { type BoundConvolution, cannot, type Convolver, nameOf } from "./convolutions.ts";
 
 /** What is made for a spec: three descriptors, and the algorithms in cuDNN's order. */
 interface Prepared {
@@ -41,6 +41,10 @@ export class PlainConvolver implements Convolver {
   constructor(cudnn: Cudnn, handle: bigint) {
     this.#cudnn = cudnn;
     this.#handle = handle;
+  }
+
+  fuses(): boolean {
+    return false;
   }
 
   bind(spec: Spec, tensors: Tensors, scratch: bigint, workspace: number): BoundConvolution {

@@ -1,59 +1,62 @@
 import type { Kernel } from "../../compile/kernel.ts";
-import type { Plan, Step } from "../../compile/plan.ts";
+import type { Plan, Step, Workspace } from "../../compile/plan.ts";
 import { bytesOf, sameShape, sizeOf } from "../../trace/dtype.ts";
-import type { InstructionOf, ValueId } from "../../trace/program.ts";
-import type { ProductSpec } from "./products.ts";
+import type { ValueId } from "../../trace/program.ts";
 import { type Place, placeOf } from "./place.ts";
 
-/** A product and what the next step does to it, in one: see {@link productEpilogue}. */
+/** What is done to each row of a product, or each pixel of a convolution, as it is written. */
+export type EpilogueKind = "none" | "bias" | "relu" | "biasRelu";
+
+/** An op's epilogue, taken from the step after it: see {@link epilogueOf}. */
 export interface Epilogue {
-  readonly kind: ProductSpec["epilogue"];
-  /** The bias, added to each row. */
+  readonly kind: EpilogueKind;
+  /** The bias, one for each column or channel. */
   readonly bias?: ValueId;
   /** Where the result goes: the output of the step that is absorbed. */
   readonly output: ValueId;
 }
 
 /**
- * What the step after a product does, if cuBLASLt can do it as it writes the product: adding a bias to each row, cutting
- * off negatives, or both. Nothing else may read the bare product, and the result may not lie where an operand or the
- * scratch does.
+ * What the step after a product or a convolution does, if the library can do it as it writes the result: adding a bias
+ * to each row or pixel, cutting off negatives, or both. Nothing else may read the bare result, and the new one may not
+ * lie where an operand or scratch does; `scratch` is what the op is given beside its own workspace.
  */
-export function productEpilogue(plan: Plan, index: number): Epilogue | undefined {
+export function epilogueOf(plan: Plan, index: number, scratch?: Workspace): Epilogue | undefined {
   const step = plan.steps[index], next = plan.steps[index + 1];
-  if (step.kind !== "op" || step.instruction.op !== "matmul" || next?.kind !== "kernel") return undefined;
-  const product: InstructionOf<"matmul"> = step.instruction;
-  if (plan.values[product.output].shape.length !== 2 || plan.locations[product.output]?.kind !== "arena") {
-    return undefined;
-  }
-  const found = recognise(plan, next.kernel, product.output);
+  if (step.kind !== "op" || next?.kind !== "kernel") return undefined;
+  const { inputs, output } = step.instruction;
+  if (plan.locations[output]?.kind !== "arena") return undefined;
+  const found = recognise(plan, next.kernel, output);
   if (found === undefined) return undefined;
-  const others = plan.steps.some((other, i) => i !== index + 1 && readsOf(other).includes(product.output));
-  if (others || plan.outputs.some(({ value }) => value === product.output)) return undefined;
+  const others = plan.steps.some((other, i) => i !== index + 1 && readsOf(other).includes(output));
+  if (others || plan.outputs.some(({ value }) => value === output)) return undefined;
   // In the plan the result comes a step later, when operands and scratch may be gone.
   const result = stretch(plan, next, found.output, bytesOf(plan.values[found.output]));
-  const inUse = [...product.inputs, ...(found.bias === undefined ? [] : [found.bias])]
+  const inUse = [...inputs, ...(found.bias === undefined ? [] : [found.bias])]
     .map((value) => stretch(plan, step, value, bytesOf(plan.values[value])));
-  if (step.workspace !== undefined) inUse.push(stretch(plan, step, "workspace", step.workspace.bytes));
+  for (const area of [step.workspace, scratch]) {
+    if (area !== undefined) inUse.push({ kind: "arena", index: 0, ...area });
+  }
   return inUse.some((other) => overlap(other, result)) ? undefined : found;
 }
 
-/** A kernel that is nothing but `product + bias`, `max(product, 0)` or `max(product + bias, 0)`. */
-function recognise(plan: Plan, kernel: Kernel, product: ValueId): Epilogue | undefined {
+/** A kernel that is nothing but `x + bias`, `max(x, 0)` or `max(x + bias, 0)`, its bias along the last axis. */
+function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | undefined {
   const { nodes, stores, inputs, reduce } = kernel;
   if (reduce !== undefined || stores.length !== 1) return undefined;
-  const [m, n] = plan.values[product].shape;
+  const { shape } = plan.values[result];
+  const n = shape[shape.length - 1], m = sizeOf(shape) / n;
   const flat = sameShape(kernel.space, [m * n]), whole = sameShape(kernel.space, [m, n]);
   if (!flat && !whole) return undefined;
-  /** What a node is: the product, a bias, zero, or an expression of them. */
+  /** What a node is: the result, a bias, zero, or an expression of them. */
   const meaning = (at: number): string | undefined => {
     const node = nodes[at];
     switch (node.kind) {
       case "load": {
         const { offset, strides } = node.view;
         if (offset !== 0 || node.dtype !== "f32") return undefined;
-        if (inputs[node.input] === product) {
-          return sameShape(strides, flat ? [1] : [n, 1]) ? "product" : undefined;
+        if (inputs[node.input] === result) {
+          return sameShape(strides, flat ? [1] : [n, 1]) ? "result" : undefined;
         }
         const bias = whole && sameShape(strides, [0, 1]) &&
           sizeOf(plan.values[inputs[node.input]].shape) === n;
@@ -63,8 +66,8 @@ function recognise(plan: Plan, kernel: Kernel, product: ValueId): Epilogue | und
         return Object.is(node.value, 0) ? "zero" : undefined;
       case "binary": {
         const both = node.args.map(meaning).sort().join();
-        if (node.fn === "add" && both === "bias,product") return "biased";
-        if (node.fn === "max" && both === "product,zero") return "relu";
+        if (node.fn === "add" && both === "bias,result") return "biased";
+        if (node.fn === "max" && both === "result,zero") return "relu";
         if (node.fn === "max" && both === "biased,zero") return "biasRelu";
         return undefined;
       }
@@ -72,14 +75,14 @@ function recognise(plan: Plan, kernel: Kernel, product: ValueId): Epilogue | und
         return undefined;
     }
   };
-  const kinds: { readonly [meaning: string]: Epilogue["kind"] } = {
+  const kinds: { readonly [meaning: string]: EpilogueKind } = {
     biased: "bias",
     relu: "relu",
     biasRelu: "biasRelu",
   };
   const kind = kinds[meaning(stores[0].node) ?? ""];
   if (kind === undefined) return undefined;
-  const bias = inputs.find((input) => input !== product);
+  const bias = inputs.find((input) => input !== result);
   const { output } = stores[0];
   return kind === "relu" || bias === undefined ? { kind, output } : { kind, output, bias };
 }
@@ -88,7 +91,7 @@ interface Stretch extends Place {
   readonly bytes: number;
 }
 
-function stretch(plan: Plan, step: Step, slot: ValueId | "workspace", bytes: number): Stretch {
+function stretch(plan: Plan, step: Step, slot: ValueId, bytes: number): Stretch {
   return { ...placeOf(plan, step, slot), bytes };
 }
 

@@ -43,3 +43,20 @@ Deno.test("what is more than that, or read twice, stays a step of its own", () =
   assertEquals(epilogues((b, y, bias) => [add(b, y, bias), y]), ["none", "kernel"]);
   assertEquals(epilogues((b, y, bias, z) => [add(b, y, bias), add(b, y, z)]).includes("bias"), false);
 });
+
+Deno.test("a convolution takes an epilogue where cuDNN can do it", () => {
+  const builder = new ProgramBuilder();
+  const image = builder.input({ shape: [2, 5, 5, 3], dtype: "f32" }, "x");
+  const filter = builder.input({ shape: [4, 3, 3, 3], dtype: "f32" }, "w");
+  const attrs = { strides: [1, 1], padding: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1 } as const;
+  const y = builder.emit("conv", [image, filter], attrs);
+  const zero = builder.emit("constant", [], { shape: [2, 3, 3, 4], dtype: "f32", values: [0] });
+  const value = builder.emit("binary", [y, zero], { fn: "max" });
+  const plan = compile(builder.finish("test", [{ value, name: "y" }]), cudaTarget, { verify: true });
+  const kinds = (can: boolean) =>
+    lower(plan, () => can).map((task) =>
+      task.kind === "convolution" ? task.epilogue?.kind ?? "none" : task.kind
+    );
+  assertEquals(kinds(true), ["relu"]);
+  assertEquals(kinds(false), ["none", "kernel"]);
+});

@@ -1,12 +1,13 @@
-import type { Plan, Step, Target } from "../../compile/plan.ts";
+import type { Plan, Step, Target, Workspace } from "../../compile/plan.ts";
 import { type Aval, bytesOf, sizeOf } from "../../trace/dtype.ts";
 import type { OpName } from "../../trace/ops.ts";
 import type { Instruction, InstructionOf, ValueId } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
-import { type Epilogue, productEpilogue } from "./epilogues.ts";
+import { type Epilogue, epilogueOf } from "./epilogues.ts";
 import { fused } from "./fused.ts";
 import { placeOf } from "./place.ts";
 import { fusedWorkspace } from "./schedule.ts";
+import { spareStretches } from "./spare.ts";
 import { structured } from "./structured.ts";
 
 /** The convolutions, which cuDNN does. */
@@ -18,7 +19,15 @@ export type Convolution =
 /** One thing the card is told to do. */
 export type Task =
   | { readonly kind: "kernel"; readonly call: Call; readonly step: Step }
-  | { readonly kind: "convolution"; readonly instruction: Convolution; readonly step: Step }
+  | {
+    readonly kind: "convolution";
+    readonly instruction: Convolution;
+    readonly step: Step;
+    /** Scratch that it may use: its own workspace, or more where the arena has it. */
+    readonly scratch: Workspace;
+    /** What is done to the result as it is written, in place of the next step. */
+    readonly epilogue?: Epilogue;
+  }
   | {
     readonly kind: "product";
     readonly instruction: InstructionOf<"matmul">;
@@ -29,8 +38,12 @@ export type Task =
   /** A result that is nothing but zeros: a product over no terms. */
   | { readonly kind: "zeros"; readonly value: ValueId; readonly step: Step };
 
+/** Whether cuDNN can do an epilogue along with a convolution; without a device nobody knows. */
+export type Fuses = (convolution: Convolution, epilogue: Epilogue, scratch: Workspace) => boolean;
+
 /** A plan as tasks, in order. Needs no device. */
-export function lower(plan: Plan): Task[] {
+export function lower(plan: Plan, fuses: Fuses = () => false): Task[] {
+  const spare = spareStretches(plan, ALIGNMENT);
   const absorbed = new Set<Step>();
   return plan.steps.flatMap((step, index): Task[] => {
     if (absorbed.has(step)) return [];
@@ -46,13 +59,22 @@ export function lower(plan: Plan): Task[] {
     switch (instruction.op) {
       case "conv":
       case "convInputGrad":
-      case "convFilterGrad":
-        return empty(instruction, plan.values)
-          ? [{ kind: "zeros", value: instruction.output, step }]
-          : [{ kind: "convolution", instruction, step }];
+      case "convFilterGrad": {
+        if (empty(instruction, plan.values)) return [{ kind: "zeros", value: instruction.output, step }];
+        const scratch = step.workspace !== undefined && step.workspace.bytes > spare[index].bytes
+          ? step.workspace
+          : spare[index];
+        const epilogue = instruction.op === "conv" ? epilogueOf(plan, index, scratch) : undefined;
+        if (epilogue === undefined || !fuses(instruction, epilogue, scratch)) {
+          return [{ kind: "convolution", instruction, step, scratch }];
+        }
+        absorbed.add(plan.steps[index + 1]);
+        return [{ kind: "convolution", instruction, step, scratch, epilogue }];
+      }
       case "matmul": {
         if (empty(instruction, plan.values)) return [{ kind: "zeros", value: instruction.output, step }];
-        const epilogue = productEpilogue(plan, index);
+        const matrix = plan.values[instruction.output].shape.length === 2;
+        const epilogue = matrix ? epilogueOf(plan, index) : undefined;
         if (epilogue === undefined) return [{ kind: "product", instruction, step }];
         absorbed.add(plan.steps[index + 1]);
         return [{ kind: "product", instruction, step, epilogue }];
@@ -81,6 +103,9 @@ function structuredCalls(instruction: Instruction, values: readonly Aval[]): Cal
   }
   return lowering(instruction as never, values);
 }
+
+/** Every offset in the arena is a multiple of this, as `cuMemAlloc`'s addresses are. */
+const ALIGNMENT = 256;
 
 /** Scratch that every product may have: what NVIDIA recommends for the newest cards, and no plan's peak notices. */
 export const PRODUCT_WORKSPACE = 4 * 2 ** 20;
@@ -115,7 +140,7 @@ export function workspaceOf(step: Step, values: readonly Aval[]): number {
 export function targetOf(memory: number = Infinity): Target {
   return {
     name: "cuda",
-    alignment: 256,
+    alignment: ALIGNMENT,
     // Kernels count elements in 32 bits, and cuDNN's older calls in 31.
     maxValueBytes: (2 ** 31 - 1) * 4,
     segmentBytes: Infinity,

@@ -11,6 +11,7 @@ import {
 } from "../../../ffi/cublas.ts";
 import { LocalgradError } from "../../errors.ts";
 import type { Precision } from "./convolution.ts";
+import type { EpilogueKind } from "./epilogues.ts";
 
 /** A product of row-major matrices: everything that a plan of cuBLASLt's depends on. */
 export interface ProductSpec {
@@ -25,7 +26,7 @@ export interface ProductSpec {
   readonly transposeB: boolean;
   readonly precision: Precision;
   /** What is done to the result before it is written: a bias added to each row, and negatives cut off. */
-  readonly epilogue: "none" | "bias" | "relu" | "biasRelu";
+  readonly epilogue: EpilogueKind;
 }
 
 /** The addresses of a product's matrices. */

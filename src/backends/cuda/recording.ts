@@ -1,13 +1,12 @@
 import { launchParameter } from "../../../ffi/driver.ts";
 import { addressOf } from "../../../ffi/memory.ts";
-import type { Workspace } from "../../compile/plan.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { Plan } from "../../compile/plan.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import { THREADS } from "./call.ts";
 import type { Card } from "./card.ts";
-import { type Precision, roles, specOf } from "./convolution.ts";
-import type { BoundConvolution, Convolver, Tensors } from "./convolutions.ts";
+import { type Precision, roles, specOf, type Tensors } from "./convolution.ts";
+import type { BoundConvolution, Convolver } from "./convolutions.ts";
 import type { Task } from "./lower.ts";
 import { type Place, placeOf } from "./place.ts";
 import type { Products, ProductSpec, ProductTensors } from "./products.ts";
@@ -36,13 +35,12 @@ interface Issue {
 export class Recording {
   readonly #issues: readonly Issue[];
 
-  /** `functions` gives the kernel of each kernel task, in order; `spare` the free stretch of the arena at each step. */
+  /** `functions` gives the kernel of each kernel task, in order. */
   constructor(
     tools: Tools,
     plan: Plan,
     tasks: readonly Task[],
     functions: readonly bigint[],
-    spare: readonly Workspace[],
   ) {
     const launches = new Launches(tools.card, functions.length);
     let kernel = 0;
@@ -56,7 +54,7 @@ export class Recording {
           return launches.add(functions[kernel++], task.call.blocks, places, task.call.label);
         }
         case "convolution":
-          return convolution(tools, plan, task, spare[plan.steps.indexOf(task.step)]);
+          return convolution(tools, plan, task);
         case "product":
           return product(tools, plan, task);
         case "zeros": {
@@ -132,22 +130,24 @@ class Launches {
 function convolution(
   { convolver, precision }: Tools,
   plan: Plan,
-  { instruction, step }: Extract<Task, { kind: "convolution" }>,
-  spare: Workspace,
+  { instruction, step, scratch: stretch, epilogue }: Extract<Task, { kind: "convolution" }>,
 ): Issue {
-  const spec = specOf(instruction, plan.values, precision);
-  const places = [...instruction.inputs, instruction.output].map((value) => placeOf(plan, step, value));
-  const stretch = step.workspace !== undefined && step.workspace.bytes > spare.bytes ? step.workspace : spare;
+  const spec = specOf(instruction, plan.values, precision, epilogue?.kind);
+  const list = [...instruction.inputs, epilogue?.output ?? instruction.output];
+  const places = list.map((value) => placeOf(plan, step, value));
+  const bias = epilogue?.bias === undefined ? undefined : placeOf(plan, step, epilogue.bias);
   let bound: BoundConvolution | undefined;
   let last = "";
   return {
     bind(addresses) {
-      const list = places.map(addresses);
+      const tensors = {
+        ...Object.fromEntries(roles[spec.op].map((role, i) => [role, addresses(places[i])])),
+        ...(bias === undefined ? {} : { bias: addresses(bias) }),
+      } as unknown as Tensors;
       const scratch = addresses({ kind: "arena", index: 0, offset: stretch.offset });
-      const key = `${list} ${scratch}`;
+      const key = `${Object.values(tensors)} ${scratch}`;
       if (key === last) return;
       bound?.dispose();
-      const tensors = Object.fromEntries(roles[spec.op].map((role, i) => [role, list[i]])) as Tensors;
       bound = convolver.bind(spec, tensors, scratch, stretch.bytes);
       last = key;
     },

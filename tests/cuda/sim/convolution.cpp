@@ -14,7 +14,7 @@ bool Geometry::consistent() const {
 }
 
 Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t filter, uint64_t result,
-                uint64_t scratch, uint64_t workspace, uint64_t stream) {
+                uint64_t scratch, uint64_t workspace, uint64_t stream, Epilogue epilogue) {
   return enqueue(stream, [=] {
     if (!on_device(image, g.image.bytes()) || !on_device(filter, g.filter.bytes()) || !on_device(result, g.result.bytes())) {
       return ILLEGAL_ADDRESS;
@@ -57,6 +57,11 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
               }
             }
           }
+    if (epilogue.bias && !on_device(epilogue.bias, 4 * g.result.c)) return ILLEGAL_ADDRESS;
+    for (uint64_t i = 0; i < g.result.bytes() / 4; ++i) {
+      if (epilogue.bias) y[i] += ((const float*)epilogue.bias)[i % g.result.c];
+      if (epilogue.relu && y[i] < 0) y[i] = 0;
+    }
     memset((void*)scratch, 0xff, workspace);
     return SUCCESS;
   });

@@ -21,8 +21,14 @@ struct Geometry {
 
 enum class Direction { FORWARD, TO_IMAGE, TO_FILTER };
 
+// What is done to the result: a bias of one float a channel added, unless 0, and negatives cut off.
+struct Epilogue {
+  uint64_t bias = 0;
+  bool relu = false;
+};
+
 // Queues a convolution on a stream; `scratch` is spoilt, as a real engine would.
 Result convolve(Direction direction, const Geometry& geometry, uint64_t image, uint64_t filter, uint64_t result,
-                uint64_t scratch, uint64_t workspace, uint64_t stream);
+                uint64_t scratch, uint64_t workspace, uint64_t stream, Epilogue epilogue = {});
 
 }  // namespace sim

@@ -1,7 +1,10 @@
-// cuDNN's graph API, as far as the backend uses it: graphs of a single convolution. Attributes are checked as the real
+// cuDNN's graph API, as far as the backend uses it: graphs of a single convolution, and
+// of one whose result has a bias added and negatives cut off. Attributes are checked as the real
 // one does: their type, their number, that they are set before and read after finalisation, that none is missing.
 #include <stdlib.h>
 #include <string.h>
+
+#include <algorithm>
 
 #include "constants.h"
 #include "convolution.h"
@@ -33,11 +36,12 @@ int refuse(int status, const std::string& why) { return last_error = why, status
 const std::map<int, size_t> sizes = {
     {CUDNN_TYPE_HANDLE, 8}, {CUDNN_TYPE_DATA_TYPE, 4}, {CUDNN_TYPE_BOOLEAN, 1}, {CUDNN_TYPE_INT64, 8},
     {CUDNN_TYPE_FLOAT, 4}, {CUDNN_TYPE_VOID_PTR, 8}, {CUDNN_TYPE_CONVOLUTION_MODE, 4}, {CUDNN_TYPE_HEUR_MODE, 4},
-    {CUDNN_TYPE_NUMERICAL_NOTE, 4}, {CUDNN_TYPE_BACKEND_DESCRIPTOR, 8},
+    {CUDNN_TYPE_NUMERICAL_NOTE, 4}, {CUDNN_TYPE_POINTWISE_MODE, 4}, {CUDNN_TYPE_BACKEND_DESCRIPTOR, 8},
 };
 
-// The attributes of each descriptor, with their types and counts; all of them must be set.
-struct Rule { int name, type; int64_t count; };
+// The attributes of each descriptor, with their types and counts (or a least and a most); all must be set that are not
+// optional.
+struct Rule { int name, type; int64_t count, most = 0; bool optional = false; };
 constexpr int DESC = CUDNN_TYPE_BACKEND_DESCRIPTOR, I64 = CUDNN_TYPE_INT64, PTR = CUDNN_TYPE_VOID_PTR;
 #define CONVOLUTION_RULES(direction, image, filter, result)                  \
   {{CUDNN_ATTR_OPERATION_CONVOLUTION_##direction##_CONV_DESC, DESC, 1},      \
@@ -49,7 +53,12 @@ constexpr int DESC = CUDNN_TYPE_BACKEND_DESCRIPTOR, I64 = CUDNN_TYPE_INT64, PTR 
 const std::map<int, std::vector<Rule>> rules = {
     {CUDNN_BACKEND_TENSOR_DESCRIPTOR,
      {{CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1}, {CUDNN_ATTR_TENSOR_DIMENSIONS, I64, 4},
-      {CUDNN_ATTR_TENSOR_STRIDES, I64, 4}, {CUDNN_ATTR_TENSOR_UNIQUE_ID, I64, 1}, {CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, I64, 1}}},
+      {CUDNN_ATTR_TENSOR_STRIDES, I64, 4}, {CUDNN_ATTR_TENSOR_UNIQUE_ID, I64, 1}, {CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, I64, 1}, {CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, 1, true}}},
+    {CUDNN_BACKEND_POINTWISE_DESCRIPTOR,
+     {{CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1}, {CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1}}},
+    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR,
+     {{CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, DESC, 1}, {CUDNN_ATTR_OPERATION_POINTWISE_XDESC, DESC, 1},
+      {CUDNN_ATTR_OPERATION_POINTWISE_BDESC, DESC, 1, 1, true}, {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, DESC, 1}}},
     {CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR,
      {{CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, I64, 1}, {CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1},
       {CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1}, {CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, I64, 2},
@@ -59,13 +68,13 @@ const std::map<int, std::vector<Rule>> rules = {
     {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, CONVOLUTION_RULES(BWD_DATA, DX, W, DY)},
     {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, CONVOLUTION_RULES(BWD_FILTER, X, DW, DY)},
     {CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
-     {{CUDNN_ATTR_OPERATIONGRAPH_OPS, DESC, 1}, {CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1}}},
+     {{CUDNN_ATTR_OPERATIONGRAPH_OPS, DESC, 1, 3}, {CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1}}},
     {CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR,
      {{CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, DESC, 1}, {CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1}}},
     {CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
      {{CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1}, {CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, DESC, 1}}},
     {CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR,
-     {{CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, I64, 3}, {CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, PTR, 3},
+     {{CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, I64, 3, 4}, {CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, PTR, 3, 4},
       {CUDNN_ATTR_VARIANT_PACK_WORKSPACE, PTR, 1}}},
     {CUDNN_BACKEND_ENGINE_DESCRIPTOR, {}},
     {CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, {}},
@@ -91,7 +100,8 @@ bool channels_last(Descriptor* tensor, Tensor4& t) {
 struct Operation {
   Direction direction;
   Geometry geometry;
-  int64_t image_id, filter_id, result_id;
+  int64_t image_id, filter_id, result_id, bias_id = 0;
+  bool relu = false;
 };
 
 // The convolution that an operation descriptor stands for.
@@ -127,13 +137,43 @@ int interpret(Descriptor* op, Operation& operation) {
   return OK;
 }
 
-Descriptor* operation_of(Descriptor* graph) { return child(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS); }
+int64_t id_of(Descriptor* tensor) { return *read<int64_t>(tensor, CUDNN_ATTR_TENSOR_UNIQUE_ID); }
+bool is_virtual(Descriptor* tensor) {
+  return tensor->attributes.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && *read<uint8_t>(tensor, CUDNN_ATTR_TENSOR_IS_VIRTUAL);
+}
+
+// What a graph stands for: a convolution, then perhaps a bias, then perhaps a ReLU, each on the result before it.
+int interpret_graph(Descriptor* graph, Operation& operation) {
+  const Attribute& ops = graph->attributes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS);
+  auto at = [&](int64_t i) { return descriptors.get(((const uint64_t*)ops.data.data())[i]); };
+  if (int status = interpret(at(0), operation)) return status;
+  for (int64_t i = 1; i < ops.count; ++i) {
+    Descriptor* op = at(i);
+    if (op->type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR) return refuse(3001, "not a pattern of the simulated cuDNN");
+    Descriptor *x = child(op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC), *y = child(op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC);
+    if (id_of(x) != operation.result_id || !is_virtual(x)) return refuse(BAD, "operations that do not follow each other");
+    const int mode = *read<int32_t>(child(op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR), CUDNN_ATTR_POINTWISE_MODE);
+    if (mode == CUDNN_POINTWISE_ADD && op->attributes.count(CUDNN_ATTR_OPERATION_POINTWISE_BDESC) && !operation.relu) {
+      Descriptor* bias = child(op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
+      const int64_t* e = read<int64_t>(bias, CUDNN_ATTR_TENSOR_DIMENSIONS);
+      if (e[0] != 1 || e[1] != operation.geometry.result.c || e[2] != 1 || e[3] != 1) return refuse(SHAPES, "not a bias");
+      operation.bias_id = id_of(bias);
+    } else if (mode == CUDNN_POINTWISE_RELU_FWD) {
+      operation.relu = true;
+    } else {
+      return refuse(3001, "not a pattern of the simulated cuDNN");
+    }
+    operation.result_id = id_of(y);
+    if (is_virtual(y) != (i + 1 < ops.count)) return refuse(BAD, "a result that lies nowhere, or a step that lies somewhere");
+  }
+  return OK;
+}
 
 // Two engines: the first is fast and wants as much scratch as its image, the second wants little.
 int64_t workspace_of(Descriptor* config) {
   if (*read<int64_t>(config, ENGINE) != 0) return 128;
   Operation operation;
-  interpret(operation_of(descriptors.get(*read<uint64_t>(config, GRAPH))), operation);
+  interpret_graph(descriptors.get(*read<uint64_t>(config, GRAPH)), operation);
   return operation.geometry.image.bytes();
 }
 }  // namespace
@@ -188,7 +228,7 @@ EXPORT int cudnnBackendSetAttribute(uint64_t handle, int name, int type, int64_t
   for (const Rule& rule : rules.at(d->type)) {
     if (rule.name != name) continue;
     if (rule.type != type) return refuse(ATTRIBUTE_TYPE, "attribute " + std::to_string(name) + " has another type");
-    if (rule.count != count) return refuse(BAD, "attribute " + std::to_string(name) + " has another count");
+    if (count < rule.count || count > std::max(rule.count, rule.most)) return refuse(BAD, "attribute " + std::to_string(name) + " has another count");
     if (type == DESC) {
       for (int64_t i = 0; i < count; ++i) {
         Descriptor* other = descriptors.get(((const uint64_t*)elements)[i]);
@@ -208,13 +248,17 @@ EXPORT int cudnnBackendFinalize(uint64_t handle) {
   if (!d) return refuse(NULL_POINTER, "no descriptor");
   if (d->final) return refuse(BAD, "final already");
   for (const Rule& rule : rules.at(d->type)) {
-    if (!d->attributes.count(rule.name)) return refuse(BAD, "attribute " + std::to_string(rule.name) + " is missing");
+    if (!rule.optional && !d->attributes.count(rule.name)) return refuse(BAD, "attribute " + std::to_string(rule.name) + " is missing");
   }
   if (fails("finalize")) return refuse(UNSUPPORTED, "told to");
   if (d->type >= CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR &&
       d->type <= CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR) {
     Operation operation;
     if (int status = interpret(d, operation)) return status;
+  }
+  if (d->type == CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
+    Operation operation;
+    if (int status = interpret_graph(d, operation)) return status;
   }
   d->final = true;
   return OK;
@@ -263,18 +307,22 @@ EXPORT int cudnnBackendExecute(uint64_t handle, uint64_t plan, uint64_t pack) {
   Descriptor* graph = config ? descriptors.get(*read<uint64_t>(config, GRAPH)) : nullptr;
   if (!graph) return refuse(BAD, "the plan outlived its graph");
   Operation operation;
-  if (int status = interpret(operation_of(graph), operation)) return status;
+  if (int status = interpret_graph(graph, operation)) return status;
   std::map<int64_t, uint64_t> places;
-  for (int i = 0; i < 3; ++i) {
+  const int64_t named = v->attributes.at(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS).count;
+  if (named != v->attributes.at(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS).count) return refuse(BAD, "names without pointers");
+  for (int64_t i = 0; i < named; ++i) {
     places[read<int64_t>(v, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS)[i]] = read<uint64_t>(v, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS)[i];
   }
-  for (int64_t id : {operation.image_id, operation.filter_id, operation.result_id}) {
+  for (int64_t id : {operation.image_id, operation.filter_id, operation.result_id, operation.bias_id}) {
+    if (id == 0) continue;
     if (!places.count(id)) return refuse(BAD, "a tensor without a pointer");
     if (places[id] % 16 != 0) return refuse(2003, "a misaligned pointer");
   }
   if (fails("convolution")) return refuse(FAILED, "told to");
   const Result result = convolve(operation.direction, operation.geometry, places[operation.image_id],
                                  places[operation.filter_id], places[operation.result_id],
-                                 *read<uint64_t>(v, CUDNN_ATTR_VARIANT_PACK_WORKSPACE), workspace_of(config), library->stream);
+                                 *read<uint64_t>(v, CUDNN_ATTR_VARIANT_PACK_WORKSPACE), workspace_of(config), library->stream,
+                                 {operation.bias_id ? places[operation.bias_id] : 0, operation.relu});
   return result == SUCCESS ? OK : refuse(FAILED, "the driver refused");
 }
