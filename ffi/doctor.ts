@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { deviceAttribute, type Driver, driverError, driverStatus } from "./driver.ts";
+import { deviceAttribute, type Driver, driverError, driverStatus, OLDEST_ARCHITECTURE } from "./driver.ts";
 import { type CudaLibraries, type LibraryReport, openLibraries } from "./library.ts";
 import { textOf } from "./memory.ts";
 
@@ -15,6 +15,8 @@ export interface CardReport {
   readonly architecture: string;
   /** Bytes of memory. */
   readonly totalBytes: number;
+  /** Why it will not do, if it will not. */
+  readonly problem?: string;
 }
 
 /** All that is known of CUDA on this machine. */
@@ -56,7 +58,9 @@ function cardsOf(driver: Driver): CardReport[] {
     };
     const major = attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
     const minor = attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-    return { name: textOf(name), architecture: `sm_${major}${minor}`, totalBytes: Number(bytes[0]) };
+    const card = { name: textOf(name), architecture: `sm_${major}${minor}`, totalBytes: Number(bytes[0]) };
+    const old = major * 10 + minor < OLDEST_ARCHITECTURE;
+    return old ? { ...card, problem: `too old: sm_${OLDEST_ARCHITECTURE} is needed` } : card;
   });
 }
 
@@ -68,8 +72,9 @@ export function describeCuda({ libraries, cards, problem }: CudaReport): string[
       : [`  ✗ ${title}: ${problem}`, `      ${remedy}`];
     return problem === undefined ? head : [...head, ...tried.map((place) => `      looked at ${place}`)];
   });
-  const found = cards.map(({ name, architecture, totalBytes }) =>
-    `  ✓ card: ${name}, ${architecture}, ${(totalBytes / 2 ** 30).toFixed(1)} GiB`
-  );
+  const found = cards.map(({ name, architecture, totalBytes, problem }) => {
+    const facts = `${name}, ${architecture}, ${(totalBytes / 2 ** 30).toFixed(1)} GiB`;
+    return problem === undefined ? `  ✓ card: ${facts}` : `  ✗ card: ${facts}: ${problem}`;
+  });
   return [...lines, ...found, ...(problem === undefined ? [] : [`  ✗ card: ${problem}`])];
 }

@@ -144,6 +144,9 @@ export const launchParameter = {
   CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT: 2n,
 } as const;
 
+/** The oldest architecture that today's libraries support: sm_75, Turing. */
+export const OLDEST_ARCHITECTURE = 75;
+
 /** Raises the driver's own name and message for a status that is not success. */
 export function checkDriver(driver: Driver, status: number, doing: string): void {
   if (status !== driverStatus.CUDA_SUCCESS) throw driverError(driver, status, doing);

@@ -1,11 +1,12 @@
 /** What is said when a library, a version, a permission or a card is not there; on stand-ins, without a card. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { cudaReport, describeCuda } from "../../ffi/doctor.ts";
 import { type Host, thisHost } from "../../ffi/host.ts";
 import { openLibraries } from "../../ffi/library.ts";
 import { libraries as described, libraryNames } from "../../ffi/search.ts";
+import { LocalgradError } from "../../src/errors.ts";
 import { skips } from "../gate.ts";
-import { environment, openSimulated } from "./simulated.ts";
+import { environment, openSimulated, report } from "./simulated.ts";
 
 const ignore = await skips("cuda-simulated", () => openSimulated());
 
@@ -43,6 +44,18 @@ Deno.test("everything is found, with versions, and the card", { ignore }, () => 
     const text = describeCuda(cudaReport(found)).join("\n");
     assertStringIncludes(text, "✓ card: simulated device (proves correctness, never speed), sm_90, 4.0 GiB");
   });
+});
+
+Deno.test("a card that is too old is named, with what is needed", { ignore }, async () => {
+  Deno.env.set("LOCALGRAD_SIM_ARCHITECTURE", "61");
+  try {
+    const text = opened(host(), {}, (found) => describeCuda(cudaReport(found)).join("\n"));
+    assertStringIncludes(text, "sm_61, 4.0 GiB: too old: sm_75 is needed");
+    await assertRejects(async () => await openSimulated(), LocalgradError, "is sm_61, and sm_75 is needed");
+  } finally {
+    Deno.env.delete("LOCALGRAD_SIM_ARCHITECTURE");
+  }
+  assertEquals(report(), "");
 });
 
 for (const missing of libraryNames) {

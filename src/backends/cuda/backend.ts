@@ -1,4 +1,4 @@
-import { driverStatus } from "../../../ffi/driver.ts";
+import { driverStatus, OLDEST_ARCHITECTURE } from "../../../ffi/driver.ts";
 import { type CudaLibraries, openLibraries } from "../../../ffi/library.ts";
 import { checkCudnn } from "../../../ffi/cudnn.ts";
 import { LibraryError } from "../../../ffi/status.ts";
@@ -6,7 +6,7 @@ import type { Plan, Target } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
-import { Card, OLDEST_ARCHITECTURE } from "./card.ts";
+import { Card } from "./card.ts";
 import { type Precision, specOf } from "./convolution.ts";
 import { type Convolver, GraphConvolver } from "./convolutions.ts";
 import { PlainConvolver } from "./convolutions_v7.ts";

@@ -22,9 +22,6 @@ export interface CardFacts {
   readonly multiprocessors: number;
 }
 
-/** The oldest architecture that today's libraries support. */
-export const OLDEST_ARCHITECTURE = 75;
-
 /** Memory below this is handed out in steps of 512 bytes, above in steps of 2 MiB, which is what the driver maps. */
 const SMALL = 2 ** 20, FINE = 512, COARSE = 2 ** 21;
 

@@ -1,5 +1,7 @@
 import { driverFlag } from "../../../ffi/driver.ts";
+import { LibraryError } from "../../../ffi/status.ts";
 import type { Plan } from "../../compile/plan.ts";
+import { LocalgradError } from "../../errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Card } from "./card.ts";
@@ -148,7 +150,11 @@ export class CudaExecutable implements Executable {
     } catch (error) {
       driver.cuStreamEndCapture(stream, graph); // leaves the stream usable
       if (graph[0] !== 0n) driver.cuGraphDestroy(graph[0]);
-      throw error;
+      if (!(error instanceof LibraryError)) throw error;
+      const instead = "without a graph (graphs: false, --no-graph) it may run";
+      throw new LocalgradError(`${plan.name} cannot be captured: ${error.message}; ${instead}`, {
+        cause: error,
+      });
     }
     card.check(driver.cuStreamEndCapture(stream, graph), `capturing ${plan.name}`);
     try {
