@@ -1,9 +1,6 @@
-// libcuda, as far as the backend uses it.
-#include <dlfcn.h>
-#include <elf.h>
+// libcuda, as far as the backend uses it: memory, streams, graphs, events. Modules and launches are in modules.cpp.
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -32,10 +29,6 @@ struct Event {
   size_t mark = 0;  // done when the stream has done this many works
 };
 struct Graph { std::vector<Work> nodes; };
-struct Function {
-  Module* module;
-  void* code;
-};
 
 std::map<uint64_t, Block> blocks;
 std::map<uint64_t, uint64_t> pinned;
@@ -46,8 +39,6 @@ std::map<std::string, long> failures;
 std::vector<std::string> complaints;
 Handles<Stream> streams;
 Handles<Event> events;
-Handles<Module> modules;
-Handles<Function> functions;
 Handles<Graph> graphs, executables;
 std::map<Stream*, size_t> done;  // works done by each stream
 long launches = 0;
@@ -56,28 +47,9 @@ Book b1("allocations", [] { return blocks.size(); });
 Book b2("pinned", [] { return pinned.size(); });
 Book b3("streams", [] { return streams.alive.size(); });
 Book b4("events", [] { return events.alive.size(); });
-Book b5("modules", [] { return modules.alive.size(); });
 Book b6("graphs", [] { return graphs.alive.size(); });
 Book b7("executables", [] { return executables.alive.size(); });
 Book b8("contexts", [] { return (size_t)contexts; });
-
-// What every call but a few checks first.
-Result ready() {
-  if (!initialised) return NOT_INITIALIZED;
-  if (!current_context) return INVALID_CONTEXT;
-  return lost;
-}
-
-// What may not be done while a stream captures: it breaks the capture.
-Result outside_capture() {
-  for (auto& [handle, stream] : streams.alive) {
-    if (stream->capturing) {
-      stream->broken = true;
-      return CAPTURE_UNSUPPORTED;
-    }
-  }
-  return SUCCESS;
-}
 
 Result perform(Stream* stream) {
   std::vector<Work> queue;
@@ -86,11 +58,6 @@ Result perform(Stream* stream) {
     if (lost == SUCCESS) lost = work();
     ++done[stream];
   }
-  return lost;
-}
-
-Result perform_all() {
-  for (auto& [handle, stream] : streams.alive) perform(stream.get());
   return lost;
 }
 
@@ -109,10 +76,30 @@ bool is_pinned(uint64_t address, uint64_t bytes) {
   return address + bytes <= start + size;
 }
 
-#define TRY(call) \
-  if (Result r = (call)) return r
-
 }  // namespace
+
+Result ready() {
+  if (!initialised) return NOT_INITIALIZED;
+  if (!current_context) return INVALID_CONTEXT;
+  return lost;
+}
+
+Result outside_capture() {
+  for (auto& [handle, stream] : streams.alive) {
+    if (stream->capturing) {
+      stream->broken = true;
+      return CAPTURE_UNSUPPORTED;
+    }
+  }
+  return SUCCESS;
+}
+
+Result perform_all() {
+  for (auto& [handle, stream] : streams.alive) perform(stream.get());
+  return lost;
+}
+
+void count_launch() { ++launches; }
 
 void complain(const std::string& what) {
   if (std::find(complaints.begin(), complaints.end(), what) == complaints.end()) complaints.push_back(what);
@@ -406,71 +393,4 @@ EXPORT int cuEventSynchronize(uint64_t handle) {
   Event* event = events.get(handle);
   if (!event) return INVALID_HANDLE;
   return event->stream ? perform(event->stream) : SUCCESS;
-}
-
-// The size of an ELF file, whose table of sections comes last.
-static size_t elf_bytes(const void* image) {
-  auto* header = (const Elf64_Ehdr*)image;
-  return header->e_shoff + (size_t)header->e_shentsize * header->e_shnum;
-}
-
-EXPORT int cuModuleLoadData(uint64_t* handle, const void* image) {
-  TRY(ready());
-  TRY(outside_capture());
-  if (memcmp(image, "\177ELF", 4) != 0) return INVALID_IMAGE;
-  auto module = std::make_unique<Module>();
-  char path[] = "/tmp/localgrad-sim-XXXXXX";
-  const int file = mkstemp(path);
-  const size_t size = elf_bytes(image);
-  const bool written = write(file, image, size) == (ssize_t)size;
-  close(file);
-  module->library = written ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
-  unlink(path);
-  if (!module->library) return INVALID_IMAGE;
-  module->machine = dlsym(module->library, "sim_machine");
-  if (!module->machine) return INVALID_IMAGE;
-  *handle = modules.add(std::move(module));
-  return SUCCESS;
-}
-EXPORT int cuModuleUnload(uint64_t handle) {
-  Module* module = modules.get(handle);
-  if (!module) return INVALID_HANDLE;
-  perform_all();
-  for (auto entry = functions.alive.begin(); entry != functions.alive.end();) {
-    entry = entry->second->module == module ? functions.alive.erase(entry) : std::next(entry);
-  }
-  dlclose(module->library);
-  modules.remove(handle);
-  return SUCCESS;
-}
-EXPORT int cuModuleGetFunction(uint64_t* function, uint64_t handle, const char* name) {
-  TRY(ready());
-  Module* module = modules.get(handle);
-  if (!module) return INVALID_HANDLE;
-  void* code = dlsym(module->library, name);
-  if (!code) return NOT_FOUND;
-  *function = functions.add(std::unique_ptr<Function>(new Function{module, code}));
-  return SUCCESS;
-}
-EXPORT int cuFuncGetAttribute(int* value, int, uint64_t function) {
-  *value = 0;
-  return functions.get(function) ? SUCCESS : INVALID_HANDLE;
-}
-EXPORT int cuLaunchKernel(uint64_t handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                          unsigned, uint64_t stream, void** parameters, void** extra) {
-  TRY(ready());
-  Function* function = functions.get(handle);
-  if (!function) return INVALID_HANDLE;
-  if (!gx || gy != 1 || gz != 1 || !bx || bx > 1024 || by != 1 || bz != 1 || parameters || !extra) return INVALID_VALUE;
-  if (extra[0] != (void*)1 || extra[2] != (void*)2 || extra[4] != nullptr) return INVALID_VALUE;
-  if (fails("launch")) return LAUNCH_FAILED;
-  const auto* packed = (const uint64_t*)extra[1];
-  std::vector<uint64_t> arguments(packed, packed + *(size_t*)extra[3] / 8);
-  ++launches;
-  return enqueue(stream, [=] {
-    // Every argument of every kernel here is an address.
-    for (uint64_t argument : arguments) if (!on_device(argument, 0)) return ILLEGAL_ADDRESS;
-    if (!functions.get(handle)) return ILLEGAL_ADDRESS;
-    return run_kernel(function->module, function->code, arguments, gx, bx);
-  });
 }

@@ -36,6 +36,20 @@ void complain(const std::string& what);
 // Adds work to a stream, or to the graph it is capturing.
 Result enqueue(uint64_t stream, Work work);
 
+// What every call but a few checks first: a context, and no error that sticks.
+Result ready();
+
+// What may not be done while a stream captures: it breaks the capture.
+Result outside_capture();
+
+// Does all work that is queued.
+Result perform_all();
+
+void count_launch();
+
+#define TRY(call) \
+  if (sim::Result r = (call)) return r
+
 // Whether bytes lie within one allocation on the device.
 bool on_device(uint64_t address, uint64_t bytes);
 
