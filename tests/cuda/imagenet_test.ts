@@ -1,0 +1,79 @@
+/** The convolutions of ResNet-101 at 224 × 224, planned by the real cuDNN within the scratch that every plan has. */
+import { assert } from "@std/assert";
+import { ConvolutionPlans, type Spec } from "../../src/backends/cuda/convolution.ts";
+import { convolutionWorkspace } from "../../src/backends/cuda/lower.ts";
+import type { InstructionOf } from "../../src/trace/program.ts";
+import { type Card, describe } from "./cards.ts";
+import { libraries, skipped } from "./libraries.ts";
+
+const BATCH = 64;
+
+interface Shape {
+  readonly size: number;
+  readonly window: number;
+  readonly stride: number;
+  readonly inputs: number;
+  readonly outputs: number;
+}
+
+/** The distinct convolutions: a 7 × 7 stem, then bottleneck blocks whose 3 × 3 convolution has the stride (He et al., 2015). */
+function shapes(): Shape[] {
+  const list: Shape[] = [{ size: 224, window: 7, stride: 2, inputs: 3, outputs: 64 }];
+  let inputs = 64, size = 56;
+  for (const [stage, width] of [64, 128, 256, 512].entries()) {
+    const stride = stage === 0 ? 1 : 2;
+    const after = size / stride;
+    list.push(
+      { size, window: 1, stride: 1, inputs, outputs: width },
+      { size, window: 3, stride, inputs: width, outputs: width },
+      { size: after, window: 1, stride: 1, inputs: width, outputs: 4 * width },
+      { size, window: 1, stride, inputs, outputs: 4 * width },
+      { size: after, window: 1, stride: 1, inputs: 4 * width, outputs: width },
+      { size: after, window: 3, stride: 1, inputs: width, outputs: width },
+    );
+    [inputs, size] = [4 * width, after];
+  }
+  return list;
+}
+
+function specsOf({ size, window, stride, inputs, outputs }: Shape, precision: Spec["precision"]): Spec[] {
+  const pad = (window - 1) / 2, after = Math.floor((size + 2 * pad - window) / stride) + 1;
+  const common = {
+    image: [BATCH, size, size, inputs],
+    filter: [outputs, window, window, inputs],
+    result: [BATCH, after, after, outputs],
+    attrs: { strides: [stride, stride], padding: [[pad, pad], [pad, pad]], dilation: [1, 1], groups: 1 },
+    precision,
+    epilogue: "none",
+  } as const;
+  const ops: readonly Spec["op"][] = inputs === 3
+    ? ["conv", "convFilterGrad"]
+    : ["conv", "convInputGrad", "convFilterGrad"];
+  return ops.map((op) => ({ ...common, op }));
+}
+
+/** The scratch that planning gives a convolution, whatever else is in the arena. */
+function scratchOf({ op, image, filter, result }: Spec): number {
+  const values = [image, filter, result].map((shape) => ({ shape, dtype: "f32" as const }));
+  return convolutionWorkspace({ op, inputs: [0, 1], output: 2 } as unknown as InstructionOf<"conv">, values);
+}
+
+for (const card of ["h200", "a100"] as Card[]) {
+  for (const precision of ["f32", "tf32"] as const) {
+    Deno.test(`cuDNN plans every convolution of ResNet-101 in ${precision} for a described ${card}`, {
+      ignore: skipped,
+    }, () => {
+      const specs = shapes().flatMap((shape) => specsOf(shape, precision));
+      assert(specs.length > 70);
+      const refused = specs.filter((spec) => {
+        const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
+        try {
+          return "refused" in plans.choose(scratchOf(spec));
+        } finally {
+          plans.close();
+        }
+      });
+      assert(refused.length === 0, JSON.stringify(refused));
+    });
+  }
+}
