@@ -3,7 +3,7 @@ import { LocalgradError } from "../../errors.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Arena } from "./arena.ts";
 import { type Gpu, own } from "./device.ts";
-import type { Dispatch, Range } from "./lower.ts";
+import { type Dispatch, EMPTY_BYTES, type Range } from "./lower.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
 import type { Readback } from "./readback.ts";
 
@@ -29,6 +29,8 @@ interface Entry {
 export class WebGpuExecutable implements Executable {
   readonly #parts: Parts;
   readonly #entries: Entry[];
+  /** Bound for values without elements, where there are any. */
+  readonly #empty: GPUBuffer | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -36,6 +38,9 @@ export class WebGpuExecutable implements Executable {
       dispatch,
       compiled: parts.pipelines.get(dispatch),
     }));
+    if (parts.dispatches.some(({ ranges }) => ranges.some(({ kind }) => kind === "empty"))) {
+      this.#empty = parts.gpu.create(EMPTY_BYTES, GPUBufferUsage.STORAGE);
+    }
     parts.gpu.check();
   }
 
@@ -62,6 +67,8 @@ export class WebGpuExecutable implements Executable {
           return { buffer: own(outputs[range.index]!), offset: 0 };
         case "constant":
           return { buffer: constants[range.index], offset: 0 };
+        case "empty":
+          return { buffer: this.#empty!, offset: 0 };
       }
     };
     const encoder = gpu.device.createCommandEncoder();
@@ -91,6 +98,7 @@ export class WebGpuExecutable implements Executable {
 
   dispose(): void {
     for (const buffer of this.#parts.constants) this.#parts.gpu.destroy(buffer);
+    if (this.#empty) this.#parts.gpu.destroy(this.#empty);
     for (const entry of this.#entries) delete entry.bound;
   }
 }

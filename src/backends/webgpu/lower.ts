@@ -56,10 +56,13 @@ const lowerings: { readonly [N in OpName]: Lowering<N> } = {
   scatterAdd,
 };
 
-/** Where a binding's bytes are: one of the plan's own buffers, or a stretch of the arena. */
+/**
+ * Where a binding's bytes are: one of the plan's own buffers, or a stretch of the arena. WebGPU binds nothing empty, so
+ * values without elements, which no kernel gets to touch, are bound to a stand-in.
+ */
 export interface Range {
-  readonly kind: "input" | "output" | "constant" | "arena";
-  /** Which one; 0 for the arena. */
+  readonly kind: "input" | "output" | "constant" | "arena" | "empty";
+  /** Which one; 0 for the arena, the value for an empty one. */
   readonly index: number;
   /** First byte. */
   readonly offset: number;
@@ -105,14 +108,17 @@ function rangeOf(plan: Plan, step: Step, slot: Slot): Range {
   }
   const location = plan.locations[slot];
   if (location === undefined) throw new Error(`webgpu: ${plan.name}: value ${slot} has no place in the plan`);
-  // WebGPU binds nothing empty; a value without elements still has a word of its own.
-  const bytes = Math.max(4, bytesOf(plan.values[slot]));
+  const bytes = bytesOf(plan.values[slot]);
+  if (bytes === 0) return { kind: "empty", index: slot, offset: 0, bytes: EMPTY_BYTES };
   if (location.kind === "arena") return { kind: "arena", index: 0, offset: location.offset, bytes };
   // A result with a donor is written into that input.
   const donor = location.kind === "output" ? plan.donors[location.index] : -1;
   if (donor >= 0) return { kind: "input", index: donor, offset: 0, bytes };
   return { kind: location.kind, index: location.index, offset: 0, bytes };
 }
+
+/** Bytes of the stand-in for what is empty: one element of the widest type, which a binding must hold. */
+export const EMPTY_BYTES = 16;
 
 const placeOf = (range: Range): string => `${range.kind} ${range.index} ${range.offset}`;
 
@@ -150,7 +156,7 @@ function dispatch(plan: Plan, step: Step, call: Call): Dispatch {
   return { label: call.label, code, access, ranges, groups: [columns, rows] };
 }
 
-const bufferOf = (range: Range): string => `${range.kind} ${range.index}`;
+const bufferOf = ({ kind, index }: Range): string => kind === "empty" ? kind : `${kind} ${index}`;
 
 /** What planning must know of an adapter. */
 export function targetOf(limits: Limits, variant: Variant): Target {
