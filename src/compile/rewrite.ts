@@ -35,6 +35,7 @@ const zeroOfNothing: ReadonlySet<OpName> = new Set<OpName>([
   "reduce",
   "pad",
   "matmul",
+  "conv",
   "convInputGrad",
   "convFilterGrad",
   "scatterAdd",

@@ -102,7 +102,9 @@ class Checker {
   }
 
   #read(value: ValueId, where: string): void {
-    const found = this.#memory(this.#location(value)).at(...this.#range(value));
+    const [start, end] = this.#range(value);
+    if (start === end) return; // no elements, nothing to read
+    const found = this.#memory(this.#location(value)).at(start, end);
     if (found !== this.#bases[value]) {
       this.#fail(
         `${where} reads %${value} ${formatAval(this.#plan.values[value])}, and its memory holds ${

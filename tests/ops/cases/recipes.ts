@@ -1,8 +1,8 @@
 import { type Shape, sizeOf } from "../../../src/trace/dtype.ts";
-import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../../src/trace/ops.ts";
+import type { BinaryFn, CompareFn, OpAttrs, OpName, ReduceFn, UnaryFn } from "../../../src/trace/ops.ts";
 import { ProgramBuilder, type ProgramOutput, type ValueId } from "../../../src/trace/program.ts";
 import type { HostData } from "../../../src/trace/dtype.ts";
-import type { Case } from "../check.ts";
+import { type Case, opCase } from "../check.ts";
 import { f32, type Random } from "../random.ts";
 
 /** A builder with the words that training steps are written in. */
@@ -280,7 +280,28 @@ export function emptyCases(random: Random): Case[] {
   r.output(r.builder.emit("reduce", [slice], { fn: "sum", axes: [0] }));
   r.output(r.builder.emit("concat", [slice, x], { axis: 0 }));
   r.output(r.builder.emit("pad", [slice], { low: [1, 0], high: [1, 0], interior: [0, 0] }));
-  return [r.finish()];
+
+  const plain = { transposeA: false, transposeB: false };
+  const conv = { strides: [1, 1], padding: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 } as const;
+  const pool = { window: [2, 2], strides: [2, 2], padding: [[0, 0], [0, 0]] } as const;
+  const none = f32(0, 4, 4, 3);
+  const single = <N extends OpName>(op: N, shapes: readonly Shape[], attrs: OpAttrs[N]) =>
+    opCase(op, shapes.map((shape) => f32(...shape)), attrs, shapes.map((s) => random.floats(sizeOf(s))));
+  const indices = { shape: [0], dtype: "i32" } as const;
+  return [
+    r.finish(),
+    single("matmul", [[3, 0], [0, 4]], plain), // sums of nothing are zero
+    single("matmul", [[0, 3], [3, 4]], plain),
+    single("conv", [none.shape, [5, 3, 3, 3]], conv),
+    single("conv", [[2, 4, 4, 0], [5, 3, 3, 0]], conv),
+    single("convFilterGrad", [none.shape, [0, 4, 4, 5]], { ...conv, filterShape: [5, 3, 3, 3] }),
+    single("maxPool", [none.shape], pool),
+    single("resize", [none.shape], { height: 2, width: 3, alignCorners: true }),
+    single("argmax", [[0, 3]], { axis: 1 }),
+    single("reduce", [[0, 3]], { fn: "max", axes: [1] }),
+    opCase("gather", [f32(4, 3), indices], {}, [random.floats(12), new Int32Array(0)]),
+    opCase("scatterAdd", [f32(0, 3), indices], { rows: 2 }, [new Float32Array(0), new Int32Array(0)]),
+  ];
 }
 
 /** Programs as training writes them, and those that ordering, fusing in place and donation get wrong first. */
