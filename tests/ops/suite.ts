@@ -24,7 +24,15 @@ import { compile } from "../../src/compile/compile.ts";
 import { kernelCases } from "./cases/kernels.ts";
 import { programCases } from "./cases/programs.ts";
 import { emptyCases, recipeCases } from "./cases/recipes.ts";
-import { assertSameBits, type Case, checkCases, checkKernels, type Planner, runAll } from "./check.ts";
+import {
+  assertSameBits,
+  type Case,
+  checkCases,
+  checkKernels,
+  opCase,
+  type Planner,
+  runAll,
+} from "./check.ts";
 import { Random } from "./random.ts";
 import { unfusedPlan } from "./unfused.ts";
 
@@ -109,6 +117,24 @@ export async function opSuite(
         const second = await runAll(backend, runs);
         assertSameBits(second, first);
         assertEquals([backend.liveBuffers, backend.liveBytes], [liveBuffers, liveBytes]);
+      }),
+  );
+  Deno.test(
+    `${name}: an integer divided by zero gives some number and disturbs no other`,
+    { ignore },
+    () =>
+      withBackend(open, async (backend) => {
+        const fns = ["div", "rem"] as const;
+        const operand = { shape: [4], dtype: "i32" } as const;
+        const inputs = [Int32Array.of(6, 7, -(2 ** 31), -9), Int32Array.of(0, 2, -1, 4)];
+        const cases = fns.map((fn) => opCase("binary", [operand, operand], { fn }, inputs));
+        const runs = cases.map(({ program }) => () => ({ plan: verified(program, backend.target), inputs }));
+        const results = await runAll(backend, runs);
+        const got = results.map((result) => {
+          if (result instanceof Error) throw result;
+          return [result[0][1], result[0][3]];
+        });
+        assertEquals(got, [[3, -2], [1, -1]]);
       }),
   );
   for (const [group, cases] of Object.entries(programs)) test(`${group}, compiled,`, cases, verified);
