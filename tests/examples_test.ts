@@ -1,0 +1,67 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+import { openWebgpu } from "../src/backends/webgpu/backend.ts";
+import { readMetrics } from "../src/train/train.ts";
+import { skips } from "./gate.ts";
+
+const root = fromFileUrl(new URL("..", import.meta.url));
+const withoutWebgpu = await skips("examples on webgpu", openWebgpu);
+
+/** Runs an example in a folder, with the permissions its first comment names, and gives what it printed. */
+async function example(name: string, args: readonly string[], cwd = root): Promise<string> {
+  const path = `${root}examples/${name}`;
+  const permissions = Deno.readTextFileSync(path).match(/deno run ((?:--allow-\S+ )*)examples/g)!.at(-1)!
+    .split(" ").filter((word) => word.startsWith("--allow-"));
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "--no-prompt", ...permissions, path, ...args],
+    cwd,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const text = new TextDecoder();
+  assertEquals(code, 0, text.decode(stderr));
+  return text.decode(stdout);
+}
+
+const numbers = (line: string) => [...line.matchAll(/\d+\.\d{4}/g)].map(([number]) => Number(number));
+
+Deno.test("examples/cifar10_man.ts trains in 16 modules, keeps the run, and goes on with it", async () => {
+  const cwd = await Deno.makeTempDir();
+  try {
+    const settings = ["--data", "shapes", "--train-limit", "64", "--batch", "16", "--device", "cpu"];
+    const first = await example("cifar10_man.ts", [...settings, "--epochs", "1", "--run", "runs/a"], cwd);
+    assertMatch(first, /planned peak of a step: \d+ MiB, end to end \d+ MiB/);
+    assertMatch(first, /test error \d+\.\d\d %; see runs\/a\/report\.html/);
+    await example("cifar10_man.ts", [...settings, "--epochs", "2", "--run", "runs/a"], cwd);
+    const lines = await readMetrics(`${cwd}/runs/a/metrics.jsonl`);
+    const steps = lines.filter((line) => line.kind === "step");
+    assertEquals(steps.map((line) => line.step), [1, 2, 3, 4, 5, 6, 7, 8]);
+    const [start, end] = [steps[0].losses, steps[7].losses];
+    assert(end.slice(0, -1).every((loss, module) => loss < start[module]), `${start} → ${end}`);
+    assert(Deno.statSync(`${cwd}/runs/a/report.html`).size > 0);
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+});
+
+for (const device of ["cpu", "webgpu"]) {
+  const ignore = device === "webgpu" && withoutWebgpu;
+  Deno.test(`examples/own_step.ts learns on ${device}`, { ignore }, async () => {
+    const printed = await example("own_step.ts", ["--device", device, "--steps", "61", "--batch", "32"]);
+    const losses = numbers(printed);
+    assertEquals(losses.length, 4, printed);
+    assert(losses.slice(1).every((loss) => loss < 0.8 * losses[0]), printed);
+  });
+}
+
+for (const flags of [[], ["--man"]]) {
+  Deno.test(`examples/own_method.ts learns ${flags.join()}`.trimEnd(), async () => {
+    const settings = ["--device", "cpu", "--images", "256", "--epochs", "2", ...flags];
+    const epochs = (await example("own_method.ts", settings)).split("\n").filter((l) =>
+      l.startsWith("epoch")
+    );
+    const [first, second] = epochs.map(numbers);
+    assertEquals([epochs.length, first.length, second.length], [2, 3, 3]);
+    assert(second.every((loss, module) => loss < first[module]), epochs.join("\n"));
+  });
+}
