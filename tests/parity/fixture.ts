@@ -36,6 +36,9 @@ const openers: { readonly [name: string]: () => Promise<Opened> } = {
   "cuda-simulated": async () => (await import("../cuda/simulated.ts")).openSimulated({ precision: "f32" }),
 };
 
+/** Which backends are to be skipped: asked once for each, as it is announced and counted. */
+const skipped = new Map<string, Promise<boolean>>();
+
 /** Registers a test for each of the named backends, on a device that must have nothing left at the end. */
 export async function testOn(
   names: readonly string[],
@@ -44,7 +47,8 @@ export async function testOn(
 ): Promise<void> {
   for (const name of names) {
     const open = openers[name];
-    const ignore = await skips(name, open);
+    if (!skipped.has(name)) skipped.set(name, skips(name, open));
+    const ignore = await skipped.get(name)!;
     Deno.test({
       name: what(name),
       ignore,
