@@ -110,7 +110,7 @@ export async function probe(
     remedy: string;
   }
 > {
-  const opened = await backends[name].open({ threads: 1 });
+  const opened = await backends[name].open({});
   if ("reason" in opened) return { available: false, ...opened };
   const { description } = opened.backend;
   const software = isSoftware(opened);
