@@ -26,6 +26,7 @@ export type * from "./src/trace/ops.ts";
 export type * from "./src/trace/program.ts";
 export type * from "./src/compile/kernel.ts";
 export type * from "./src/compile/plan.ts";
+export { printKernel, printPlan, printProgram } from "./src/compile/print.ts";
 export type * from "./src/backends/backend.ts";
 export * as devices from "./src/devices.ts";
 export * as random from "./src/trace/random.ts";
