@@ -203,6 +203,7 @@ function openOne(
         for (const part of parts) {
           try {
             handles.push(Deno.dlopen(part, {}));
+            keepLoaded(part);
           } catch (error) { // one engine may lack what it needs; libcudnn says so if it is ever asked for
             tried.push(`${part}: ${messageOf(error)}`);
           }
@@ -210,6 +211,7 @@ function openOne(
       }
       const library = Deno.dlopen(path, symbols[name]);
       handles.push(library);
+      keepLoaded(path);
       const identity = (identify[name] as (symbols: unknown) => { major: number; version: string })(
         library.symbols,
       );
@@ -245,4 +247,22 @@ function openOne(
 function messageOf(error: unknown): string {
   const [line] = (error instanceof Error ? error.message : String(error)).split("\n");
   return line.replace(/^(Could not open library: )+/, "");
+}
+
+const RTLD_NOW = 2, RTLD_NOLOAD = 4;
+
+/**
+ * Takes one more reference to a loaded library, and never gives it back. Deno closes the libraries of a worker or test
+ * file when that ends, and cuDNN does not survive being unloaded and loaded again in one process: it crashes in an
+ * engine. Where libc itself may not be opened, only such a process is the worse for it.
+ */
+function keepLoaded(path: string): void {
+  try {
+    const libc = Deno.dlopen(
+      "libc.so.6",
+      { dlopen: { parameters: ["buffer", /* filename */ "i32" /* flags */], result: "pointer" } } as const,
+    );
+    libc.symbols.dlopen(new TextEncoder().encode(`${path}\0`), RTLD_NOW | RTLD_NOLOAD);
+    libc.close();
+  } catch { /* see above */ }
 }
