@@ -1,5 +1,6 @@
 import type { Aval } from "../trace/dtype.ts";
-import { type OpAttrs, type OpName, type ShapeRule, shapeRules, viewOps } from "../trace/ops.ts";
+import { type OpAttrs, type OpName, viewOps } from "../trace/ops.ts";
+import { type ShapeRule, shapeRules } from "../trace/shape_rules.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { fusableOps } from "./fusable.ts";
 import { rewrite } from "./rewrite.ts";

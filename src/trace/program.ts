@@ -1,5 +1,6 @@
 import type { Aval } from "./dtype.ts";
-import { type OpAttrs, type OpName, shapeRules } from "./ops.ts";
+import type { OpAttrs, OpName } from "./ops.ts";
+import { shapeRules } from "./shape_rules.ts";
 
 /** A value of a program: an index into {@link Program.values}. */
 export type ValueId = number;

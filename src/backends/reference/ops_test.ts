@@ -1,6 +1,7 @@
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { type Aval, type DType, sizeOf } from "../../trace/dtype.ts";
-import { type OpAttrs, type OpName, type Pair, shapeRules } from "../../trace/ops.ts";
+import type { OpAttrs, OpName, Pair } from "../../trace/ops.ts";
+import { shapeRules } from "../../trace/shape_rules.ts";
 import { applyOp } from "./ops.ts";
 
 /** Runs one op on `[shape, elements]` operands, f32 unless said otherwise; gives its elements. */

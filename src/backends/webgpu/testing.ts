@@ -1,7 +1,8 @@
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Location, Plan, Step, Target } from "../../compile/plan.ts";
 import { type Aval, bytesOf, type DType, hostArrays, type HostData, sizeOf } from "../../trace/dtype.ts";
-import { type OpAttrs, type OpName, shapeRules } from "../../trace/ops.ts";
+import type { OpAttrs, OpName } from "../../trace/ops.ts";
+import { shapeRules } from "../../trace/shape_rules.ts";
 import type { Instruction } from "../../trace/program.ts";
 import type { Backend, DeviceBuffer } from "../backend.ts";
 

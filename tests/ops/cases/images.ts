@@ -1,5 +1,6 @@
 import type { Shape } from "../../../src/trace/dtype.ts";
-import { type ConvAttrs, type Pair, type PoolAttrs, shapeRules } from "../../../src/trace/ops.ts";
+import type { ConvAttrs, Pair, PoolAttrs } from "../../../src/trace/ops.ts";
+import { shapeRules } from "../../../src/trace/shape_rules.ts";
 import { type Case, opCase } from "../check.ts";
 import { f32, type Random } from "../random.ts";
 
