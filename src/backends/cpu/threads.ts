@@ -67,7 +67,8 @@ export class ThreadPool {
     const workerData = { memory: memory.memory, words, commands, spinMilliseconds: SPIN_MILLISECONDS };
     this.#workers = Array.from(
       { length: threads - 1 },
-      (_, i) => new Worker(url, { workerData: { ...workerData, thread: i + 1 } }),
+      // An environment of its own: left out, the parent's is read, for which Deno asks the user.
+      (_, i) => new Worker(url, { env: {}, workerData: { ...workerData, thread: i + 1 } }),
     );
     this.#exits = this.#workers.map((worker) => {
       liveWorkers++;

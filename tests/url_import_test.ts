@@ -1,0 +1,105 @@
+import { assert, assertEquals } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+
+const root = fromFileUrl(new URL("..", import.meta.url));
+
+/** What a script did that was run in a fresh process which knows the library by its URL only. */
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The permissions that were asked for beyond the import, whether granted or not: each may be a question to the user. */
+  readonly asked: readonly string[];
+  /** The files of the repository that were fetched. */
+  readonly fetched: readonly string[];
+}
+
+/**
+ * Serves the repository and runs a script in an empty folder: no configuration, no lock file, an empty cache, no
+ * permission but to import from there. `URL` in the script stands for the library's.
+ */
+async function runByUrl(script: string): Promise<Outcome> {
+  const fetched: string[] = [];
+  await using server = Deno.serve({ hostname: "localhost", port: 0, onListen() {} }, async (request) => {
+    const path = new URL(request.url).pathname.slice(1);
+    fetched.push(path);
+    try {
+      const type = path.endsWith(".ts") ? "application/typescript" : "text/plain";
+      return new Response(await Deno.readFile(root + path), { headers: { "content-type": type } });
+    } catch {
+      return new Response(null, { status: 404 });
+    }
+  });
+  const cwd = await Deno.makeTempDir();
+  try {
+    const host = `localhost:${server.addr.port}`;
+    await Deno.writeTextFile(`${cwd}/script.ts`, script.replaceAll("URL", `http://${host}/mod.ts`));
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-q", `--allow-import=${host}`, "--no-lock", "--no-prompt", "script.ts"],
+      cwd,
+      clearEnv: true,
+      env: { DENO_DIR: `${cwd}/cache`, DENO_AUDIT_PERMISSIONS: `${cwd}/asked.jsonl`, NO_COLOR: "1" },
+      stdin: "null",
+    }).output();
+    const asked = (await Deno.readTextFile(`${cwd}/asked.jsonl`).catch(() => "")).split("\n").filter(Boolean)
+      .map((line) => JSON.parse(line)).map(({ permission, value }) => `${permission} ${value}`)
+      .filter((permission) => permission !== `import ${host}`);
+    const text = new TextDecoder();
+    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr), asked, fetched };
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+}
+
+Deno.test("mod.ts imported by URL trains and asks for no permission", async () => {
+  const { code, stdout, stderr, asked, fetched } = await runByUrl(`
+    import { data, devices, local, models, optim } from "URL";
+    await using device = await devices.open("cpu");
+    using trainer = await local.trainer({
+      device,
+      model: models.resnet8({ classes: 10 }),
+      modules: 3,
+      method: local.man(local.dgl()),
+      optimizer: optim.sgd({ momentum: 0.9 }),
+      schedule: optim.constant(0.02),
+      batch: 32,
+    });
+    const losses = [];
+    await trainer.fit(data.shapes({ train: 32, test: 32 }), {
+      epochs: 8,
+      observers: [{ step: (record) => void losses.push(record.losses) }],
+    });
+    console.log(JSON.stringify(losses));
+  `);
+  assertEquals(code, 0, stderr);
+  const losses: number[][] = JSON.parse(stdout);
+  assertEquals(losses.map((step) => step.length), new Array(8).fill(3));
+  const [first, last] = [losses[0], losses[7]];
+  assert(last.every((loss, module) => loss < first[module]), `${first} → ${last}`);
+  assertEquals(asked, []);
+  assert(fetched.includes("mod.ts") && fetched.includes("src/backends/cpu/worker.js"), fetched.join());
+});
+
+Deno.test("mod.ts merely imported by URL asks for no permission", async () => {
+  const { code, stdout, stderr, asked } = await runByUrl(`
+    import * as localgrad from "URL";
+    console.log(Object.keys(localgrad).length > 20);
+  `);
+  assertEquals([code, stdout], [0, "true\n"], stderr);
+  assertEquals(asked, []);
+});
+
+Deno.test("devices.open() of a library imported by URL asks for no permission", async () => {
+  const { code, stdout, stderr, asked } = await runByUrl(`
+    import { devices } from "URL";
+    await using device = await devices.open();
+    console.log(device.choice.length > 0);
+  `);
+  assertEquals([code, stdout], [0, "true\n"], stderr);
+  assertEquals(asked, []);
+});
+
+Deno.test("the audit that these tests rely on sees what is asked for", async () => {
+  const { asked } = await runByUrl(`try { Deno.env.get("HOME") } catch {}`);
+  assertEquals(asked, ["env HOME"]);
+});
