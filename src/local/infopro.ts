@@ -109,12 +109,16 @@ export function weightsAt(
   const where =
     `infopro: by ${schedule}, the weights at boundary ${boundary.index + 1} of ${boundary.count} ` +
     `(before ${boundary.next.name}) are ${result.reconstruction} and ${result.task}`;
-  const example = 'infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] }, schedule: "index" })';
+  const others =
+    'weights in a script: infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] }, schedule: "index" })';
+  const remedy = schedule === "stage"
+    ? `Cut a deeper network into at least 6 modules, or give other ${others}`
+    : `Give other ${others}`;
   if (!(result.reconstruction >= 0 && result.task >= 0)) {
-    throw new LocalgradError(`${where}; a loss weight must not be negative. Give others, such as ${example}`);
+    throw new LocalgradError(`${where}; a loss weight must not be negative. ${remedy}`);
   }
   if (result.reconstruction === 0 && result.task === 0) {
-    throw new LocalgradError(`${where}: the module would learn nothing. Give others, such as ${example}`);
+    throw new LocalgradError(`${where}: the module would learn nothing. ${remedy}`);
   }
   return result;
 }
