@@ -1,0 +1,97 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import v8 from "node:v8";
+import vm from "node:vm";
+import { liveWorkerCount } from "../src/backends/cpu/threads.ts";
+import { openWebgpu } from "../src/backends/webgpu/backend.ts";
+import { open } from "../src/devices.ts";
+import { LocalgradError } from "../src/errors.ts";
+import { openFeed } from "../src/local/feed.ts";
+import { dgl, greedy, man, type Method, type Trainer, trainer } from "../src/local/local.ts";
+import { constant, sgd } from "../src/optim/optim.ts";
+import type { Device } from "../src/trace/arrays.ts";
+import { skips } from "./gate.ts";
+import { tinyDataset, tinyModel } from "./tiny.ts";
+
+const withoutWebgpu = await skips("leaks on webgpu", openWebgpu);
+
+const images = tinyDataset(20, 10); // not a multiple of the batch: two programs
+const make = (device: Device, method: Method, rate = 0.01) =>
+  trainer({
+    device,
+    model: tinyModel(),
+    modules: 3,
+    method,
+    optimizer: sgd({ momentum: 0.9 }),
+    schedule: constant(rate),
+    batch: 8,
+  });
+
+/** Collects garbage, so that what is measured is what is held. */
+const collect = (() => {
+  v8.setFlagsFromString("--expose-gc");
+  return vm.runInNewContext("gc") as () => void;
+})();
+
+for (const name of ["cpu", "webgpu"] as const) {
+  const ignore = name === "webgpu" && withoutWebgpu;
+
+  Deno.test(`training leaves no array, buffer or worker behind on ${name}`, { ignore }, async () => {
+    const device = await open(name, { threads: 2 });
+    const observers = [{}];
+    const runs: ((trainer: Trainer) => Promise<unknown>)[] = [
+      (trainer) => trainer.fit(images, { epochs: 2, observers }),
+      (trainer) => trainer.evaluate(images),
+      (trainer) => trainer.fit(images, { epochs: 2, observers, signal: AbortSignal.abort() }),
+      (trainer) =>
+        assertRejects(
+          () => trainer.fit(images, { epochs: 1, observers: [{ step: fail }] }),
+          Error,
+          "the observer failed",
+        ),
+      async (trainer) => trainer.restore(await trainer.snapshot()),
+    ];
+    for (const run of runs) {
+      using trainer = await make(device, man(dgl()));
+      const before = device.liveArrays;
+      await run(trainer);
+      assertEquals(device.liveArrays, before, `${run}`);
+    }
+    {
+      using exploding = await make(device, greedy(), 1e30);
+      await assertRejects(() => exploding.fit(images, { epochs: 3, observers }), LocalgradError, "became");
+    }
+    assertEquals([device.liveArrays, device.backend.liveBuffers], [0, 1], "all but the arena is freed");
+    await device.close();
+    const { liveBuffers, liveBytes } = device.backend;
+    assertEquals([device.liveArrays, liveBuffers, liveBytes, liveWorkerCount()], [0, 0, 0, 0]);
+  });
+
+  Deno.test(`a thousand training steps leave memory flat on ${name}`, { ignore }, async () => {
+    await using device = await open(name, { threads: 2 });
+    using trainer = await make(device, man(greedy()));
+    using feed = openFeed(device, images, images.train);
+    using stepper = trainer.stepper(feed);
+    const train = async (steps: number) => {
+      for (let i = 0; i < steps; i++) {
+        using metrics = stepper.step(Uint32Array.from({ length: 8 }, (_, k) => (i + k) % 20), 0.01);
+        if (i % 20 === 0) await metrics.read();
+      }
+      await device.finish();
+      collect();
+      const { rss, heapUsed, external } = Deno.memoryUsage();
+      const { liveBuffers, liveBytes } = device.backend;
+      return { rss, heap: heapUsed + external, counts: [device.liveArrays, liveBuffers, liveBytes] };
+    };
+    const before = await train(200);
+    const after = await train(1000);
+    assertEquals(after.counts, before.counts);
+    // About 100 KiB and 1 MiB are normal: compiled code, the allocator's and the driver's caches.
+    const [heap, rss] = [after.heap - before.heap, after.rss - before.rss];
+    assert(heap < 2 ** 20, `the heap grew by ${heap} bytes, ${heap / 1000} a step`);
+    assert(rss < 8 * 2 ** 20, `the process grew by ${rss} bytes, ${rss / 1000} a step`);
+  });
+}
+
+function fail(): never {
+  throw new Error("the observer failed");
+}
