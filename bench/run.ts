@@ -33,7 +33,7 @@ const titles: { readonly [benchmark: string]: string } = {
 const deno = (
   script: string,
   ...args: string[]
-) => [Deno.execPath(), "run", "-A", "--quiet", here(script), ...args];
+) => [Deno.execPath(), "run", "--allow-read", "--allow-env", "--allow-sys", "--quiet", here(script), ...args];
 const python = (...args: string[]) => ["python3", here("peers/pytorch.py"), ...args];
 
 const entries: readonly Entry[] = [
