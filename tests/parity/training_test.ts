@@ -202,7 +202,7 @@ for (const [name, method] of Object.entries(methods)) {
       const { f32, learningRate } = load<ManFixture>(name);
       using t = await make(device, method, f32.batch);
       const before = await start(t);
-      await assertLosses(t, f32, learningRate, (step) => step === 0 ? 1e-5 : 1e-3);
+      await assertLosses(t, f32, learningRate, (step) => 1e-5 * 10 ** (2 * step / 9));
       await assertChanges(t, before, f32.changes, float32);
     },
   );
