@@ -96,12 +96,16 @@ function poolShape(op: OpName, inputs: readonly Aval[], image: Shape, attrs: Poo
   return [image[0], height, width, image[3]];
 }
 
-const FLOAT: readonly DType[] = ["f32"];
-const NUMBER: readonly DType[] = ["f32", "i32", "u32"];
-const INTEGER: readonly DType[] = ["i32", "u32"];
-const STORED: readonly DType[] = ["f32", "i32", "u32", "bool"];
+function includes(dtypes: readonly DType[], dtype: DType): boolean {
+  return dtypes.includes(dtype);
+}
 
-const unaryDtypes: { readonly [F in UnaryFn]: readonly DType[] } = {
+const FLOAT = ["f32"] as const;
+const NUMBER = ["f32", "i32", "u32"] as const;
+const INTEGER = ["i32", "u32"] as const;
+const STORED = ["f32", "i32", "u32", "bool"] as const;
+
+const unaryDtypes = {
   neg: ["f32", "i32"],
   abs: ["f32", "i32"],
   sign: ["f32", "i32"],
@@ -115,9 +119,9 @@ const unaryDtypes: { readonly [F in UnaryFn]: readonly DType[] } = {
   tanh: FLOAT,
   not: ["bool", "i32", "u32"],
   isFinite: FLOAT,
-};
+} as const satisfies { readonly [F in UnaryFn]: readonly DType[] };
 
-const binaryDtypes: { readonly [F in BinaryFn]: readonly DType[] } = {
+const binaryDtypes = {
   add: NUMBER,
   sub: NUMBER,
   mul: NUMBER,
@@ -131,7 +135,17 @@ const binaryDtypes: { readonly [F in BinaryFn]: readonly DType[] } = {
   xor: ["bool", "i32", "u32"],
   shl: INTEGER,
   shr: INTEGER,
-};
+} as const satisfies { readonly [F in BinaryFn]: readonly DType[] };
+
+/** The unary functions that `D` has: what a backend's table for it must hold. */
+export type UnaryFnOf<D extends DType> = {
+  [F in UnaryFn]: D extends (typeof unaryDtypes)[F][number] ? F : never;
+}[UnaryFn];
+
+/** The binary functions that `D` has: what a backend's table for it must hold. */
+export type BinaryFnOf<D extends DType> = {
+  [F in BinaryFn]: D extends (typeof binaryDtypes)[F][number] ? F : never;
+}[BinaryFn];
 
 /**
  * The shape rule of every op. Adding an op starts with an entry in {@link OpAttrs}; then the type checker names each
@@ -140,7 +154,7 @@ const binaryDtypes: { readonly [F in BinaryFn]: readonly DType[] } = {
 export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
   unary(inputs, { fn }) {
     expectOperands("unary", inputs, 1);
-    if (!unaryDtypes[fn].includes(inputs[0].dtype)) {
+    if (!includes(unaryDtypes[fn], inputs[0].dtype)) {
       fail(fn, `needs ${unaryDtypes[fn].join(" or ")}; cast it first`, inputs);
     }
     return { shape: inputs[0].shape, dtype: fn === "isFinite" ? "bool" : inputs[0].dtype };
@@ -148,7 +162,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
   binary(inputs, { fn }) {
     expectOperands("binary", inputs, 2);
     expectSame(fn, inputs, 0, 1);
-    if (!binaryDtypes[fn].includes(inputs[0].dtype)) {
+    if (!includes(binaryDtypes[fn], inputs[0].dtype)) {
       fail(fn, `needs ${binaryDtypes[fn].join(" or ")}; cast first`, inputs);
     }
     return inputs[0];

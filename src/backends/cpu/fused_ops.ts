@@ -1,5 +1,6 @@
 import type { DType } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
+import type { BinaryFnOf, UnaryFnOf } from "../../trace/shape_rules.ts";
 import { f32x4, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
 import type { Local } from "./wasm/module.ts";
 import type { VectorMath } from "./math.ts";
@@ -13,7 +14,7 @@ type Binary = (m: VectorMath, a: Lanes, b: Lanes) => V128;
 const simple = (fn: (x: V128) => V128): Unary => (_, x) => fn(x);
 const pair = (fn: (a: V128, b: V128) => V128): Binary => (_, a, b) => fn(a, b);
 
-const floatUnary: { readonly [F in UnaryFn]?: Unary } = {
+const floatUnary: { readonly [F in UnaryFnOf<"f32">]: Unary } = {
   neg: simple(f32x4.neg),
   abs: simple(f32x4.abs),
   sign: (m, x) =>
@@ -32,7 +33,7 @@ const floatUnary: { readonly [F in UnaryFn]?: Unary } = {
   isFinite: (m, x) => f32x4.lt(f32x4.abs(x), m.float(Infinity)),
 };
 
-const integerUnary: { readonly [F in UnaryFn]?: Unary } = {
+const integerUnary: { readonly [F in UnaryFnOf<"i32">]: Unary } = {
   neg: simple(i32x4.neg),
   abs: simple(i32x4.abs),
   sign: (m, x) => v128.or(i32x4.shrS(x, 31), v128.and(i32x4.gtS(x, m.integer(0)), m.integer(1))),
@@ -41,9 +42,8 @@ const integerUnary: { readonly [F in UnaryFn]?: Unary } = {
 
 /** A unary function of `dtype`. */
 export function unary(m: VectorMath, fn: UnaryFn, dtype: DType, x: Lanes): V128 {
-  const rule = (dtype === "f32" ? floatUnary : integerUnary)[fn];
-  if (rule === undefined) throw new Error(`${fn} of ${dtype} has no kernel`);
-  return rule(m, x);
+  const rules: { readonly [F in UnaryFn]?: Unary } = dtype === "f32" ? floatUnary : integerUnary;
+  return rules[fn]!(m, x); // shape rules let no other dtype through
 }
 
 /** There are no integer divisions of vectors, and those of scalars trap on what is left open here. */
@@ -75,7 +75,7 @@ function shift(shiftLane: (a: I32, b: I32) => I32): Binary {
   };
 }
 
-const floatBinary: { readonly [F in BinaryFn]?: Binary } = {
+const floatBinary: { readonly [F in BinaryFnOf<"f32">]: Binary } = {
   add: pair(f32x4.add),
   sub: pair(f32x4.sub),
   mul: pair(f32x4.mul),
@@ -87,7 +87,7 @@ const floatBinary: { readonly [F in BinaryFn]?: Binary } = {
   rem: (m, a, b) => m.rem(a, b),
 };
 
-const integerBinary: { readonly [F in BinaryFn]?: Binary } = {
+const integerBinary = {
   add: pair(i32x4.add),
   sub: pair(i32x4.sub),
   mul: pair(i32x4.mul),
@@ -95,9 +95,9 @@ const integerBinary: { readonly [F in BinaryFn]?: Binary } = {
   or: pair(v128.or),
   xor: pair(v128.xor),
   shl: shift(i32.shl),
-};
+} satisfies { readonly [F in BinaryFn]?: Binary };
 
-const signedBinary: { readonly [F in BinaryFn]?: Binary } = {
+const signedBinary: { readonly [F in BinaryFnOf<"i32">]: Binary } = {
   ...integerBinary,
   max: pair(i32x4.maxS),
   min: pair(i32x4.minS),
@@ -106,7 +106,7 @@ const signedBinary: { readonly [F in BinaryFn]?: Binary } = {
   shr: shift(i32.shrS),
 };
 
-const unsignedBinary: { readonly [F in BinaryFn]?: Binary } = {
+const unsignedBinary: { readonly [F in BinaryFnOf<"u32">]: Binary } = {
   ...integerBinary,
   max: pair(i32x4.maxU),
   min: pair(i32x4.minU),
@@ -117,10 +117,12 @@ const unsignedBinary: { readonly [F in BinaryFn]?: Binary } = {
 
 /** A binary function of two operands of `dtype`. */
 export function binary(m: VectorMath, fn: BinaryFn, dtype: DType, a: Lanes, b: Lanes): V128 {
-  const rules = dtype === "f32" ? floatBinary : dtype === "i32" ? signedBinary : unsignedBinary;
-  const rule = rules[fn];
-  if (rule === undefined) throw new Error(`${fn} of ${dtype} has no kernel`);
-  return rule(m, a, b);
+  const rules: { readonly [F in BinaryFn]?: Binary } = dtype === "f32"
+    ? floatBinary
+    : dtype === "i32"
+    ? signedBinary
+    : unsignedBinary;
+  return rules[fn]!(m, a, b); // shape rules let no other dtype through
 }
 
 const comparisons: {
