@@ -142,10 +142,11 @@ function print(benchmark: string, results: readonly Result[]): void {
 /** What the figures were measured on. */
 async function machine(): Promise<{ readonly [fact: string]: unknown }> {
   const webgpu = await devices.probe("webgpu");
-  const cpuinfo = await Deno.readTextFile("/proc/cpuinfo").catch(() => "");
+  // /proc/cpuinfo itself may be read only with every permission.
+  const lscpu = await new Deno.Command("lscpu").output().catch(() => undefined);
   return {
     time: new Date().toISOString(),
-    cpu: /model name\s*:\s*(.*)/.exec(cpuinfo)?.[1] ?? Deno.build.arch,
+    cpu: /model name\s*:\s*(.*)/i.exec(new TextDecoder().decode(lscpu?.stdout))?.[1] ?? Deno.build.arch,
     cores: navigator.hardwareConcurrency,
     memoryBytes: Deno.systemMemoryInfo().total,
     loadBefore: Deno.loadavg(),
