@@ -2,6 +2,7 @@ import type { Shape } from "../trace/dtype.ts";
 import { iota, literal, where } from "../trace/functions.ts";
 import { bits, integers, split } from "../trace/random.ts";
 import type { Tensor } from "../trace/tensor.ts";
+import type { Augmentation } from "./images.ts";
 
 /** Part of a set of images on a device: u8 `[images, height, width, channels]`. */
 export interface Shard {
@@ -19,43 +20,62 @@ export interface Statistics {
   readonly std: readonly number[];
 }
 
-/** Rows and columns of reflected border that a crop is taken from, as for CIFAR-10 in InfoPro, MAN and their kin. */
-const BORDER = 4;
+/** CIFAR-10's in InfoPro, MAN and their kin. */
+export const CIFAR_AUGMENTATION: Augmentation = { border: 4, fill: "reflect", flip: true };
 
 /**
  * The images at `indices` (u32 `[batch]`), read from shards of bytes within a traced function: `images` in [0, 1] and
  * `x` normalised, both f32 `[batch, height, width, channels]`. Where a key (u32[2]) is given they are augmented: a
- * border of 4 pixels is reflected, a crop of the image's own size is taken at random from the result, and half of the
- * crops are mirrored. No padded image is ever made: the pixels are gathered from where each one came.
+ * border is added, by default 4 pixels of reflection, a crop of the image's own size is taken at random from the
+ * result, and half of the crops are mirrored. No padded image is ever made: the pixels are gathered from where each
+ * one came.
  */
 export function readImages(
   shards: readonly Shard[],
   indices: Tensor,
   statistics: Statistics,
   key?: Tensor,
+  augmentation: Augmentation = CIFAR_AUGMENTATION,
 ): { x: Tensor; images: Tensor } {
   const [, height, width] = shards[0].bytes.shape;
   const positions = key === undefined
     ? iota([1, height * width], 1).reshape(1, height, width)
-    : cropPositions(key, indices.shape[0], height, width);
-  const images = gatherPixels(shards, indices.cast("i32"), positions).mul(1 / 255);
-  const x = images.sub(literal(statistics.mean)).div(literal(statistics.std));
-  return { x, images };
+    : cropPositions(key, indices.shape[0], height, width, augmentation);
+  const pixels = gatherPixels(shards, indices.cast("i32"), positions);
+  const black = key !== undefined && augmentation.fill === "zero" && augmentation.border > 0;
+  const shown = black ? where(positions.ge(0).reshape(...positions.shape, 1), pixels, 0) : pixels;
+  const images = shown.mul(1 / 255);
+  return { x: normalize(images, statistics), images };
+}
+
+/** Images in [0, 1] on the scale a network takes. */
+export function normalize(images: Tensor, { mean, std }: Statistics): Tensor {
+  return images.sub(literal(mean)).div(literal(std));
 }
 
 /**
  * Which pixel (row × width + column) each place of a randomly cropped and mirrored image shows: i32
- * `[batch, height, width]`.
+ * `[batch, height, width]`; −1 for a black border.
  */
-export function cropPositions(key: Tensor, batch: number, height: number, width: number): Tensor {
+export function cropPositions(
+  key: Tensor,
+  batch: number,
+  height: number,
+  width: number,
+  { border, fill, flip }: Augmentation = CIFAR_AUGMENTATION,
+): Tensor {
   const [cropKey, flipKey] = split(key);
-  const shifts = integers(cropKey, [batch, 2], 2 * BORDER + 1).cast("i32").sub(BORDER);
-  const flipped = bits(flipKey, [batch, 1, 1]).and(1).eq(1);
+  const shifts = integers(cropKey, [batch, 2], 2 * border + 1).cast("i32").sub(border);
   const shift = (axis: number) => shifts.slice([0, axis], [batch, axis + 1]).reshape(batch, 1, 1);
   const column = iota([1, 1, width], 2);
-  const rows = reflect(iota([1, height, 1], 1).add(shift(0)), height);
-  const columns = reflect(where(flipped, column.neg().add(width - 1), column).add(shift(1)), width);
-  return rows.mul(width).add(columns);
+  const mirrored = () =>
+    where(bits(flipKey, [batch, 1, 1]).and(1).eq(1), column.neg().add(width - 1), column);
+  const row = iota([1, height, 1], 1).add(shift(0));
+  const place = (flip ? mirrored() : column).add(shift(1));
+  if (fill === "reflect") return reflect(row, height).mul(width).add(reflect(place, width));
+  const within = (at: Tensor, extent: number) => at.ge(0).cast("i32").mul(at.lt(extent).cast("i32"));
+  const inside = within(row, height).mul(within(place, width)).eq(1);
+  return where(inside, row.mul(width).add(place), -1);
 }
 
 /** Folds places beyond either end of an axis back into it, the edge itself not repeated. */

@@ -39,6 +39,44 @@ Deno.test("cropPositions() reflects, crops and mirrors as a plain loop does", as
   }
 });
 
+for (const [border, flip, width] of [[2, false, 32], [4, true, 9], [0, true, 5], [0, false, 5]] as const) {
+  Deno.test(`readImages() shows black beyond the edge: border ${border}, flip ${flip}, width ${width}`, async () => {
+    await using device = await open("reference");
+    const [batch, height, imageKey] = [16, 7, key(9)];
+    const { pixel, bytes } = testImages([batch], height, width);
+    const augmented = jit(
+      (shard: Tensor, i: Tensor, k: Tensor) =>
+        readImages([{ first: 0, bytes: shard }], i, STATISTICS, k, { border, fill: "zero", flip }),
+      { device },
+    );
+    using shard = device.array(bytes, [batch, height, width, 3]);
+    const result = augmented(shard, Uint32Array.from({ length: batch }, (_, i) => i), imageKey);
+    const images = await result.images.read();
+    result.images.dispose();
+    result.x.dispose();
+    const [cropKey, flipKey] = split(imageKey);
+    const shifts = uniform(cropKey, batch * 2).map((u) => Math.floor(u * (2 * border + 1)) - border);
+    const flips = bits(flipKey, batch).map((word) => flip ? word & 1 : 0);
+    let black = 0;
+    for (let b = 0, n = 0; b < batch; b++) {
+      for (let r = 0; r < height; r++) {
+        for (let c = 0; c < width; c++) {
+          const row = r + shifts[2 * b];
+          const column = (flips[b] ? width - 1 - c : c) + shifts[2 * b + 1];
+          const inside = row >= 0 && row < height && column >= 0 && column < width;
+          if (!inside) black++;
+          for (let channel = 0; channel < 3; channel++, n++) {
+            const value = inside ? pixel(b, row * width + column, channel) / 255 : 0;
+            assertAlmostEquals(images[n], value, 1e-6);
+          }
+        }
+      }
+    }
+    assertEquals(black > 0, border > 0);
+    augmented.dispose();
+  });
+}
+
 Deno.test("cropPositions() takes every shift and both orientations, evenly", async () => {
   await using device = await open("reference");
   const batch = 4096;

@@ -1,21 +1,10 @@
-import { createHash } from "node:crypto";
 import { LocalgradError } from "../errors.ts";
-import { cacheDirectory } from "./cache.ts";
+import { CIFAR_AUGMENTATION } from "./augment.ts";
 import type { ImageDataset, LabelledImages } from "./images.ts";
-import { readTar } from "./tar.ts";
+import { checkMd5, type Publication, type PublishedOptions, readPublished } from "./published.ts";
 
-/** Where {@link cifar10} gets the set from, and who is told about a download. */
-export interface Cifar10Options {
-  /**
-   * A folder that holds the six official files, or holds their folder `cifar-10-batches-bin`, or the official archive
-   * `cifar-10-binary.tar.gz` itself. Without it, the set is taken from the cache, and downloaded into it if need be.
-   */
-  readonly path?: string;
-  /** Folder for a download; by default `localgrad` in the user's cache folder (`XDG_CACHE_HOME` or the system's own). */
-  readonly cache?: string;
-  /** Called as a download goes on, with bytes received and, where the server tells, in all. */
-  readonly onProgress?: (received: number, total: number | undefined) => void;
-}
+/** Where {@link cifar10} gets the set from, and who is told about a download; the archive is `cifar-10-binary.tar.gz`. */
+export type Cifar10Options = PublishedOptions;
 
 /** The published set; tests read small ones in the same layout. */
 export interface Cifar10Layout {
@@ -28,7 +17,6 @@ export interface Cifar10Layout {
 }
 
 const HOME_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html";
-const FOLDER = "cifar-10-batches-bin";
 const TEST_FILE = "test_batch.bin";
 const TRAIN_FILES = [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);
 const FILES = [...TRAIN_FILES, TEST_FILE];
@@ -61,8 +49,6 @@ const CLASSES = [
   "truck",
 ] as const;
 
-type Files = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
-
 /**
  * CIFAR-10 (Krizhevsky, 2009) in its official binary form: 50,000 training and 10,000 test images of 32×32 RGB pixels
  * in ten classes. The files are checked against their published MD5 sums. The statistics are those InfoPro and MAN
@@ -83,9 +69,7 @@ export function cifar10(options: Cifar10Options = {}): Promise<ImageDataset> {
 
 /** {@link cifar10} of a given layout. */
 export async function loadCifar10(options: Cifar10Options, layout: Cifar10Layout): Promise<ImageDataset> {
-  const files = options.path === undefined
-    ? await readCached(options, layout)
-    : await readPath(options.path, layout);
+  const files = await readPublished(publication(layout), options);
   return {
     name: "cifar10",
     classes: CLASSES,
@@ -94,104 +78,43 @@ export async function loadCifar10(options: Cifar10Options, layout: Cifar10Layout
     channels: 3,
     mean: [125.3 / 255, 123.0 / 255, 113.9 / 255],
     std: [63.0 / 255, 62.1 / 255, 66.7 / 255],
+    augmentation: CIFAR_AUGMENTATION,
     train: decode(TRAIN_FILES.map((name) => files.get(name)!)),
     test: decode([files.get(TEST_FILE)!]),
   };
 }
 
-async function stat(path: string): Promise<Deno.FileInfo | undefined> {
-  try {
-    return await Deno.stat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-}
-
-async function readPath(path: string, layout: Cifar10Layout): Promise<Files> {
-  const info = await stat(path);
-  if (info === undefined) {
-    throw new LocalgradError(`${path} does not exist; give the folder or archive of CIFAR-10 (${HOME_PAGE})`);
-  }
-  if (!info.isDirectory) return readArchive((await Deno.open(path)).readable, path, layout);
-  const inner = `${path}/${FOLDER}`;
-  return readFolder(await stat(inner) ? inner : path, layout);
-}
-
-async function readFolder(folder: string, layout: Cifar10Layout): Promise<Files> {
-  const files = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const name of FILES) {
-    const path = `${folder}/${name}`;
-    if (!await stat(path)) throw await missing(folder, name);
-    files.set(name, check(await Deno.readFile(path), name, path, layout));
-  }
-  return files;
-}
-
-/** The error for a folder without file `name`, with the likely reason. */
-async function missing(folder: string, name: string): Promise<LocalgradError> {
-  const binary = `get "CIFAR-10 binary version" from ${HOME_PAGE}`;
-  if (await stat(`${folder}/data_batch_1`)) {
-    return new LocalgradError(`${folder} holds CIFAR-10 in its Python form; ${binary}`);
-  }
-  if (await stat(`${folder}/train.bin`)) return new LocalgradError(`${folder} holds CIFAR-100; ${binary}`);
-  return new LocalgradError(`${folder} has no ${name}; ${binary} and unpack it there`);
-}
-
-async function readArchive(
-  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
-  name: string,
-  layout: Cifar10Layout,
-): Promise<Files> {
-  const files = new Map<string, Uint8Array<ArrayBuffer>>();
-  try {
-    for await (const file of readTar(stream.pipeThrough(new DecompressionStream("gzip")), name)) {
-      const base = file.path.slice(file.path.lastIndexOf("/") + 1);
-      if (FILES.includes(base)) files.set(base, check(file.bytes, base, `${name}: ${base}`, layout));
-    }
-  } catch (error) {
-    if (error instanceof LocalgradError || error instanceof DownloadError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new LocalgradError(`${name} is no whole gzip archive (${reason}); get it again from ${HOME_PAGE}`);
-  }
-  const absent = FILES.find((file) => !files.has(file));
-  if (absent !== undefined) {
-    throw new LocalgradError(`${name} has no ${absent}; get "CIFAR-10 binary version" from ${HOME_PAGE}`);
-  }
-  return files;
-}
-
-/** Checks the size, the labels and the MD5 of one of the six files. `where` is what messages call it. */
-function check(
-  bytes: Uint8Array<ArrayBuffer>,
-  name: string,
-  where: string,
-  layout: Cifar10Layout,
-): Uint8Array<ArrayBuffer> {
-  const expected = layout.records * RECORD;
-  if (bytes.length !== expected) {
-    const how = bytes.length < expected ? "truncated" : "too long";
-    throw new LocalgradError(
-      `${where} is ${how}: ${bytes.length} bytes instead of ${expected}; get it again from ${HOME_PAGE}`,
-    );
-  }
-  for (let record = 0; record < layout.records; record++) {
-    const label = bytes[record * RECORD];
-    if (label >= CLASSES.length) {
-      throw new LocalgradError(
-        `${where} is mislabelled: record ${record} has class ${label}, classes end at ${
-          CLASSES.length - 1
-        }; get it again from ${HOME_PAGE}`,
-      );
-    }
-  }
-  const md5 = layout.md5[name];
-  if (md5 !== undefined && createHash("md5").update(bytes).digest("hex") !== md5) {
-    throw new LocalgradError(
-      `${where} is damaged: its MD5 is not the published ${md5}; get it again from ${HOME_PAGE}`,
-    );
-  }
-  return bytes;
+function publication({ url, records, md5 }: Cifar10Layout): Publication {
+  const set: Publication = {
+    name: "CIFAR-10",
+    home: HOME_PAGE,
+    what: '"CIFAR-10 binary version"',
+    folder: "cifar-10-batches-bin",
+    files: FILES,
+    url,
+    mistaken: { "data_batch_1": "CIFAR-10 in its Python form", "train.bin": "CIFAR-100" },
+    check(bytes, name, where) {
+      const expected = records * RECORD;
+      if (bytes.length !== expected) {
+        const how = bytes.length < expected ? "truncated" : "too long";
+        throw new LocalgradError(
+          `${where} is ${how}: ${bytes.length} bytes instead of ${expected}; get it again from ${HOME_PAGE}`,
+        );
+      }
+      for (let record = 0; record < records; record++) {
+        const label = bytes[record * RECORD];
+        if (label >= CLASSES.length) {
+          throw new LocalgradError(
+            `${where} is mislabelled: record ${record} has class ${label}, classes end at ${
+              CLASSES.length - 1
+            }; get it again from ${HOME_PAGE}`,
+          );
+        }
+      }
+      if (md5[name] !== undefined) checkMd5(bytes, md5[name], where, set);
+    },
+  };
+  return set;
 }
 
 /** Records of a label and three colour planes → labels and pixels. */
@@ -212,63 +135,4 @@ function decode(files: readonly Uint8Array[]): LabelledImages {
     }
   }
   return { images, labels, count };
-}
-
-/** A download that broke off; kept apart from a damaged archive. */
-class DownloadError extends Error {}
-
-async function readCached(options: Cifar10Options, layout: Cifar10Layout): Promise<Files> {
-  const cache = options.cache ?? await cacheDirectory();
-  const folder = `${cache}/${FOLDER}`;
-  if (await stat(folder)) return readFolder(folder, layout);
-  let files: Files;
-  try {
-    files = await readArchive(await download(layout.url, options.onProgress), layout.url, layout);
-  } catch (error) {
-    if (!(error instanceof DownloadError)) throw error;
-    throw new LocalgradError(
-      `${layout.url} could not be downloaded (${error.message}); get it by other means and give its path`,
-    );
-  }
-  await Deno.mkdir(cache, { recursive: true });
-  const part = await Deno.makeTempDir({ dir: cache, prefix: `${FOLDER}.`, suffix: ".part" });
-  try {
-    for (const [name, bytes] of files) await Deno.writeFile(`${part}/${name}`, bytes);
-    await Deno.rename(part, folder); // whole or not at all
-  } catch (error) {
-    await Deno.remove(part, { recursive: true });
-    if (!await stat(folder)) throw error; // else another process put it there meanwhile
-  }
-  return files;
-}
-
-async function download(
-  url: string,
-  onProgress: Cifar10Options["onProgress"],
-): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-  const failed = (error: unknown) =>
-    new DownloadError(error instanceof Error ? error.message : String(error));
-  const response = await fetch(url).catch((error) => Promise.reject(failed(error)));
-  if (!response.ok || response.body === null) {
-    await response.body?.cancel();
-    throw new DownloadError(`HTTP status ${response.status}`);
-  }
-  const length = Number(response.headers.get("content-length"));
-  const total = length > 0 ? length : undefined;
-  const chunks = response.body.getReader();
-  let received = 0;
-  return new ReadableStream({
-    async pull(controller) {
-      try {
-        const { value, done } = await chunks.read();
-        if (done) return controller.close();
-        received += value.length;
-        onProgress?.(received, total);
-        controller.enqueue(value);
-      } catch (error) {
-        controller.error(failed(error));
-      }
-    },
-    cancel: (reason) => chunks.cancel(reason),
-  });
 }

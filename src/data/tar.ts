@@ -9,6 +9,7 @@ export interface TarFile {
 }
 
 const BLOCK = 512;
+const SKIP = 1 << 20;
 
 /** Takes exact numbers of bytes from a stream of chunks of any size. */
 class ByteReader {
@@ -37,6 +38,16 @@ class ByteReader {
     return result;
   }
 
+  /** Passes over the next `count` bytes, which may be more than memory holds; false where the stream ends first. */
+  async skip(count: number): Promise<boolean> {
+    while (count > 0) {
+      const part = await this.take(Math.min(count, SKIP));
+      if (part.length < Math.min(count, SKIP)) return false;
+      count -= part.length;
+    }
+    return true;
+  }
+
   /** Gives the stream up, unread part and all. */
   async close(): Promise<void> {
     await this.#chunks.cancel().catch(() => {}); // a stream that failed says so again here
@@ -61,18 +72,22 @@ function checksum(block: Uint8Array): number {
 }
 
 /**
- * The regular files of a tar archive (ustar or older), one after the other; links, folders and extended headers are
- * skipped. `name` is what error messages call the archive.
+ * The regular files of a tar archive (ustar or older) that are wanted, one after the other; others, links, folders and
+ * extended headers are skipped. `name` is what error messages call the archive.
  *
  * @throws {LocalgradError} where the archive is damaged or ends early.
  */
-export async function* readTar(stream: ReadableStream<Uint8Array>, name: string): AsyncGenerator<TarFile> {
+export async function* readTar(
+  stream: ReadableStream<Uint8Array>,
+  name: string,
+  wanted: (path: string) => boolean = () => true,
+): AsyncGenerator<TarFile> {
   const reader = new ByteReader(stream);
+  const truncated = () =>
+    new LocalgradError(`${name} ends in the middle of a file: it is truncated; get it again`);
   const take = async (count: number) => {
     const bytes = await reader.take(count);
-    if (bytes.length < count) {
-      throw new LocalgradError(`${name} ends in the middle of a file: it is truncated; get it again`);
-    }
+    if (bytes.length < count) throw truncated();
     return bytes;
   };
   try {
@@ -83,12 +98,17 @@ export async function* readTar(stream: ReadableStream<Uint8Array>, name: string)
       if (Number.isNaN(size) || octal(header, 148, 8) !== checksum(header)) {
         throw new LocalgradError(`${name} is damaged or not a tar archive: a header's checksum is wrong`);
       }
-      const bytes = await take(size);
-      await take((BLOCK - size % BLOCK) % BLOCK);
+      const padding = (BLOCK - size % BLOCK) % BLOCK;
       const type = header[156];
-      if (type !== 0 && type !== 0x30) continue;
       const prefix = text(header, 257, 5) === "ustar" ? text(header, 345, 155) : "";
-      yield { path: (prefix ? `${prefix}/` : "") + text(header, 0, 100), bytes };
+      const path = (prefix ? `${prefix}/` : "") + text(header, 0, 100);
+      if ((type !== 0 && type !== 0x30) || !wanted(path)) {
+        if (!await reader.skip(size + padding)) throw truncated();
+        continue;
+      }
+      const bytes = await take(size);
+      await take(padding);
+      yield { path, bytes };
     }
   } finally {
     await reader.close();
