@@ -1,44 +1,100 @@
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
+import { valuesOf } from "../local/weights.ts";
 import { formatPercent } from "../train/format.ts";
-import { readRun } from "../train/train.ts";
-import { type Flags, oneOf, parseFlags } from "./flags.ts";
-import { deviceName, loadImages, openOptions, placeFlags, storedSettings, trainerOf } from "./settings.ts";
+import { loadWeights, readRun } from "../train/train.ts";
+import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
+import {
+  deviceName,
+  loadImages,
+  openOptions,
+  placeFlags,
+  type Settings,
+  settingsFrom,
+  setupOf,
+  storedSettings,
+  trainerOf,
+  trainingFlags,
+} from "./settings.ts";
 import { note } from "./terminal.ts";
+
+const { dataset, model, batch, "test-limit": testLimit } = trainingFlags;
 
 /** Flags of `eval`. */
 export const evaluateFlags = {
   run: { value: "DIR", help: "folder of the run to judge" },
   checkpoint: { value: "best|last", help: "which of its checkpoints; default best" },
+  weights: { value: "FILE", help: "a safetensors file to judge instead, such as PyTorch's; needs --model" },
+  dataset: { ...dataset, help: `with --weights: ${dataset.help}` },
+  model: { ...model, help: "with --weights: its network" },
+  batch: { ...batch, help: "with --weights: images judged at once; default 128" },
+  "test-limit": { ...testLimit, help: "with --weights: use the first N test images" },
   ...placeFlags,
 } as const satisfies Flags;
 
-/** `eval`: judges a run's network on the test images it was judged by while training. */
+/** Something to judge: how to make its trainer, and what to put into it. */
+interface Candidate {
+  readonly settings: Settings;
+  /** What it is, for people. */
+  readonly what: string;
+  /** What it is, for programs. */
+  readonly facts: { readonly [name: string]: unknown };
+  readonly fill: (trainer: Awaited<ReturnType<typeof trainerOf>>) => void;
+}
+
+/** `eval`: judges a run's network, or one from a file, on test images. */
 export async function evaluate(args: readonly string[]): Promise<void> {
   const given = parseFlags("eval", evaluateFlags, args);
-  if (given.run === undefined) throw new LocalgradError("eval needs the folder of a run: --run DIR");
-  const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
-  const { snapshot, settings: stored } = await readRun(given.run, kind);
-  const settings = storedSettings(stored, given.run);
+  if ((given.run === undefined) === (given.weights === undefined)) {
+    throw new LocalgradError("eval needs the folder of a run or a file: give --run DIR or --weights FILE");
+  }
+  const { settings, what, facts, fill } = await (given.run === undefined ? fromFile(given) : fromRun(given));
   const images = await loadImages(settings, given.data);
   await using device = await open(deviceName(given), openOptions(given));
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
-  trainer.restore(snapshot);
+  fill(trainer);
   const { error, loss, images: count } = await trainer.evaluate(images);
   if (given.json) {
-    console.log(JSON.stringify({
-      run: given.run,
-      checkpoint: kind,
-      step: snapshot.step,
-      testError: error,
-      testLoss: loss,
-      images: count,
-    }));
+    console.log(JSON.stringify({ ...facts, testError: error, testLoss: loss, images: count }));
   } else {
-    console.log(
-      `test error  ${formatPercent(error)} of ${count} images (${kind} checkpoint, step ${snapshot.step})`,
-    );
+    console.log(`test error  ${formatPercent(error)} of ${count} images (${what})`);
     console.log(`test loss   ${loss.toFixed(4)}`);
   }
+}
+
+async function fromRun(given: Given<typeof evaluateFlags>): Promise<Candidate> {
+  for (const name of ["dataset", "model", "batch", "test-limit"] as const) {
+    if (given[name] !== undefined) {
+      throw new LocalgradError(`--${name} goes with --weights; a run is judged as it was while training`);
+    }
+  }
+  const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
+  const { snapshot, settings: stored } = await readRun(given.run!, kind);
+  return {
+    settings: storedSettings(stored, given.run!),
+    what: `${kind} checkpoint, step ${snapshot.step}`,
+    facts: { run: given.run, checkpoint: kind, step: snapshot.step },
+    fill: (trainer) => trainer.restore(snapshot),
+  };
+}
+
+async function fromFile(given: Given<typeof evaluateFlags>): Promise<Candidate> {
+  if (given.checkpoint !== undefined) {
+    throw new LocalgradError("--checkpoint goes with --run; --weights takes the file itself");
+  }
+  if (given.model === undefined) {
+    throw new LocalgradError("--weights needs the network they are of: --model NAME");
+  }
+  const { run: _run, checkpoint: _checkpoint, weights: path, ...flags } = given;
+  const settings = settingsFrom({ ...flags, method: "endToEnd", modules: "1" });
+  const weights = await loadWeights(path!);
+  valuesOf(setupOf(settings).model, weights); // refused before anything else is loaded
+  for (const text of weights.notes) note(text);
+  return {
+    settings,
+    what: `${path} as ${settings.model}`,
+    facts: { weights: path, model: settings.model },
+    fill: (trainer) => trainer.load(weights),
+  };
 }

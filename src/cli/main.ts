@@ -1,5 +1,5 @@
 /**
- * The command line: `deno task demo | train | eval | memory | doctor`.
+ * The command line: `deno task demo | train | eval | export | memory | doctor`.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { LocalgradError } from "../errors.ts";
 import { demo, demoFlags } from "./demo.ts";
 import { doctor, doctorFlags } from "./doctor.ts";
 import { evaluate, evaluateFlags } from "./evaluate.ts";
+import { exportFlags, exportWeights } from "./export.ts";
 import { type Flags, usage } from "./flags.ts";
 import { memory, memoryFlags } from "./memory.ts";
 import { train, trainFlags } from "./train.ts";
@@ -21,7 +22,12 @@ interface Command {
 const commands: { readonly [name: string]: Command } = {
   demo: { summary: "trains three methods side by side on drawn images", flags: demoFlags, run: demo },
   train: { summary: "trains a network, in local modules or end to end", flags: trainFlags, run: train },
-  eval: { summary: "judges the network of a run on its test images", flags: evaluateFlags, run: evaluate },
+  eval: {
+    summary: "judges the network of a run, or of a file, on test images",
+    flags: evaluateFlags,
+    run: evaluate,
+  },
+  export: { summary: "writes the network of a run for PyTorch", flags: exportFlags, run: exportWeights },
   memory: { summary: "plans the memory of a training step", flags: memoryFlags, run: memory },
   doctor: { summary: "says which backends run on this machine", flags: doctorFlags, run: doctor },
 };

@@ -2,8 +2,9 @@ import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import type { ImageDataset } from "../data/data.ts";
 import { type FitResult, setup } from "../local/local.ts";
+import { valuesOf } from "../local/weights.ts";
 import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
-import { progress, readRun, RunFolder } from "../train/train.ts";
+import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../train/train.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import {
@@ -26,6 +27,8 @@ export const trainFlags = {
   ...placeFlags,
   run: { value: "DIR", help: "folder for metrics, checkpoints and report; default runs/METHOD-TIME" },
   resume: { help: "go on with the run in --run DIR, bit for bit" },
+  init: { value: "FILE", help: "start the network from a safetensors file, such as PyTorch's" },
+  "new-head": { help: "with --init: draw a new head, for other classes than the file's" },
 } as const satisfies Flags;
 
 /** What came of a run. */
@@ -40,19 +43,33 @@ export async function train(args: readonly string[]): Promise<void> {
   if (given.resume && given.run === undefined) {
     throw new LocalgradError("--resume goes on with a run: name its folder with --run DIR");
   }
+  if (given.resume && given.init !== undefined) {
+    throw new LocalgradError("--init starts a run, --resume goes on with one; give one of them");
+  }
+  if (given["new-head"] && given.init === undefined) {
+    throw new LocalgradError("--new-head goes with --init FILE; without it every head is drawn anyway");
+  }
   const checkpoint = given.resume ? await readRun(given.run!, "last") : undefined;
   const before = checkpoint && storedSettings(checkpoint.settings, given.run!);
   const settings = settingsFrom(given, before);
   if (before !== undefined) refuseChange(before, settings);
-  setup(setupOf(settings)); // what cannot be trained is refused before anything is loaded
+  const { model } = setup(setupOf(settings)); // what cannot be trained is refused before anything is loaded
+  const weights = given.init === undefined ? undefined : await loadWeights(given.init);
+  const loading = { newHead: given["new-head"] === true };
+  if (weights !== undefined) valuesOf(model, weights, loading);
   const path = given.run ?? `runs/${settings.method}-${timestamp()}`;
-  const folder = new RunFolder(path, { ...settings });
+  const start = given.init === undefined ? {} : { init: given.init, ...loading };
+  const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
   if (checkpoint === undefined) await folder.refuseUsed();
   const images = await loadImages(settings, given.data);
   await using device = await open(deviceName(given), openOptions(given));
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
+  if (weights !== undefined) {
+    for (const text of weights.notes) note(text);
+    trainer.load(weights, loading);
+  }
   describe(settings, images, trainer.partition.description);
   using interrupt = interruption();
   const started = performance.now();
@@ -66,6 +83,12 @@ export async function train(args: readonly string[]): Promise<void> {
     settings,
     given.json === true,
   );
+}
+
+/** What a run's network was started from, to be kept where the run goes on. */
+function startOf(checkpoint: Checkpoint | undefined): { init?: unknown; newHead?: unknown } {
+  const { init, newHead } = checkpoint?.settings ?? {};
+  return init === undefined ? {} : { init, newHead };
 }
 
 /** A run that goes on must be the run it was; only more epochs may be asked for, and the data may have moved. */

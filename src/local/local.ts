@@ -19,4 +19,5 @@ export * from "./observer.ts";
 export type { Feed } from "./feed.ts";
 export type { FitOptions, FitResult } from "./fit.ts";
 export type { Evaluation } from "./evaluate.ts";
+export type { LoadOptions, NetworkValues } from "./weights.ts";
 export type { TermWeights } from "./published.ts";

@@ -20,6 +20,7 @@ import type { Batch, Method } from "./method.ts";
 import type { Configuration, MemoryComparison, Snapshot } from "./observer.ts";
 import type { Modules, Partition } from "./partition.ts";
 import { type Setup, setup, type StepResult, type TrainState, trainStep } from "./step.ts";
+import { type LoadOptions, type NetworkValues, valuesOf } from "./weights.ts";
 
 /** What a {@link trainer} trains, with what, and on what. */
 export interface TrainerOptions {
@@ -234,6 +235,34 @@ export class Trainer implements Disposable {
     this.#train = treeUnflatten(structure, hosts.map((host) => this.device.put(host))) as never;
     this.#step = snapshot.step;
     this.bestError = snapshot.bestError;
+  }
+
+  /**
+   * Takes the network's values, such as those of a file that `train.loadWeights` read. Auxiliary networks, the
+   * optimizer's slots and the count of steps stay as they are; an average that starts as a copy of a block becomes a
+   * copy of that block's new values.
+   *
+   * @throws {LocalgradError} where the values are not those of this network.
+   */
+  load(values: NetworkValues, options: LoadOptions = {}): void {
+    const taken = valuesOf(this.setup.model, values, options);
+    const fill = (arrays: Named<DeviceArray>, initial: Named<Initial>) => {
+      const { leaves: old, structure } = treeFlatten<DeviceArray>(arrays as never);
+      const { leaves: starts, paths } = treeFlatten<Initial>(initial);
+      const leaves = old.map((array, i) => {
+        const value = taken.get(starts[i].drawnAs ?? paths[i]);
+        if (value === undefined) return array;
+        array.dispose();
+        return this.device.put(value);
+      });
+      return treeUnflatten(structure, leaves) as Named<DeviceArray>;
+    };
+    const { params, state } = this.setup.initial;
+    this.#train = {
+      ...this.#train,
+      params: fill(this.#train.params, params),
+      state: fill(this.#train.state, state),
+    };
   }
 
   /** Frees its arrays and compiled steps. */

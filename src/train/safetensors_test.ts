@@ -45,6 +45,37 @@ Deno.test("decodeSafetensors() reads a file without metadata, and PyTorch's I64 
   assertEquals(tensors.get("n"), new HostArray(Int32Array.of(300), []));
 });
 
+Deno.test("decodeSafetensors() reads halves, bfloat16s and doubles as f32, and says which they were", () => {
+  const values = [1, -2.5, 0.15625, 65504];
+  const half = new Uint8Array(new Float16Array(values).buffer);
+  const brain = new Uint8Array(8); // 1, −2.5, infinity and 2⁻¹²⁶, the smallest normal number
+  new Uint16Array(brain.buffer).set([0x3f80, 0xc020, 0x7f80, 0x0080]);
+  const double = new Uint8Array(Float64Array.of(0.1, -1e300).buffer);
+  const { tensors, types } = decodeSafetensors(
+    file({
+      h: { dtype: "F16", shape: [2, 2], data_offsets: [0, 8] },
+      b: { dtype: "BF16", shape: [4], data_offsets: [8, 16] },
+      d: { dtype: "F64", shape: [2], data_offsets: [16, 32] },
+    }, [...half, ...brain, ...double]),
+    "x",
+  );
+  assertEquals(tensors.get("h"), new HostArray(Float32Array.from(values), [2, 2]));
+  assertEquals(tensors.get("b"), new HostArray(Float32Array.of(1, -2.5, Infinity, 2 ** -126)));
+  assertEquals(tensors.get("d"), new HostArray(Float32Array.of(Math.fround(0.1), -Infinity)));
+  assertEquals([...types!], [["h", "F16"], ["b", "BF16"], ["d", "F64"]]);
+});
+
+Deno.test("encodeSafetensors() writes counters as I64 where asked, and no other type that is not the array's", () => {
+  const counter = new Map([["n", new HostArray(Int32Array.of(-300), [])]]);
+  const bytes = encodeSafetensors({ tensors: counter, metadata: {}, types: new Map([["n", "I64"]]) });
+  assertEquals(new DataView(bytes.buffer).getBigInt64(bytes.length - 8, true), -300n);
+  assertEquals(decodeSafetensors(bytes, "x").tensors, counter);
+  for (const type of ["F16", "F32"]) {
+    const types = new Map([["n", type]]);
+    assertThrows(() => encodeSafetensors({ tensors: counter, metadata: {}, types }), LocalgradError, type);
+  }
+});
+
 Deno.test("decodeSafetensors() refuses a file cut off at any length", () => {
   const bytes = encodeSafetensors({ tensors, metadata: {} });
   for (let length = 0; length < bytes.length; length++) {
@@ -63,7 +94,7 @@ Deno.test("decodeSafetensors() refuses wrong headers", () => {
     ["does not fit its shape", { a: { ...entry, shape: [2] } }],
     ["ends before a does", { a: { ...entry, data_offsets: [4, 8] } }],
     ["4 bytes of data instead of 0", {}],
-    ["save it as F32", { a: { ...entry, dtype: "F8" } }],
+    ["save it as one of F32", { a: { ...entry, dtype: "F8" } }],
   ];
   for (const [message, header] of cases) {
     assertThrows(() => decodeSafetensors(file(header, [0, 0, 0, 0]), "x"), LocalgradError, message);

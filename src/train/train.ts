@@ -10,3 +10,4 @@ export { progress, type ProgressOutput } from "./progress.ts";
 export { report, type RunReport } from "./report.ts";
 export { type CheckpointKind, readRun, RunFolder, runFolder } from "./run_folder.ts";
 export { decodeSafetensors, encodeSafetensors, type TensorFile } from "./safetensors.ts";
+export { loadWeights, saveWeights, type Weights } from "./weights.ts";
