@@ -1,6 +1,7 @@
 import { LocalgradError } from "../errors.ts";
 import { CIFAR_AUGMENTATION } from "./augment.ts";
-import type { ImageDataset, LabelledImages } from "./images.ts";
+import type { DatasetEntry } from "./entry.ts";
+import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
 import { checkMd5, type Publication, type PublishedOptions, readPublished } from "./published.ts";
 
 /** Where {@link cifar10} gets the set from, and who is told about a download; the archive is `cifar-10-binary.tar.gz`. */
@@ -136,3 +137,11 @@ function decode(files: readonly Uint8Array[]): LabelledImages {
   }
   return { images, labels, count };
 }
+
+/** CIFAR-10 by name. */
+export const entry: DatasetEntry = {
+  classes: 10,
+  size: 32,
+  recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
+  load: async ({ limits = {}, ...options }) => limitImages(await cifar10(options), limits),
+};

@@ -1,5 +1,6 @@
 import { LocalgradError } from "../errors.ts";
 import { foldIn, type Key, key, threefry2x32, uniform } from "../random.ts";
+import type { DatasetEntry } from "./entry.ts";
 import type { ImageDataset, LabelledImages } from "./images.ts";
 
 /** How many images {@link shapes} draws, and from which seed. */
@@ -205,3 +206,17 @@ export function shapes(options: ShapesOptions = {}): ImageDataset {
     test: draw(foldIn(key(seed), 1), test),
   };
 }
+
+/** Shapes by name; their recipe is CIFAR-10's. */
+export const entry: DatasetEntry = {
+  classes: SHAPES.length,
+  size: SIZE,
+  recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
+  // deno-lint-ignore require-await -- what is refused must be a rejection
+  async load({ path, limits = {} }) {
+    if (path !== undefined) {
+      throw new LocalgradError("shapes are drawn, not loaded; --data is for other sets");
+    }
+    return shapes(limits);
+  },
+};

@@ -1,0 +1,22 @@
+/**
+ * The data sets by name, as the command line knows them. This is a sub-path of its own because folders of images are
+ * decoded by a package, which `mod.ts` must not need.
+ *
+ * @module
+ */
+
+import { entry as cifar10 } from "./cifar10.ts";
+import type { DatasetEntry } from "./entry.ts";
+import { entry as shapes } from "./shapes.ts";
+import { entry as stl10 } from "./stl10.ts";
+import { entry as svhn } from "./svhn.ts";
+
+export type { DatasetEntry, LoadOptions, Recipe } from "./entry.ts";
+
+const ALL = { shapes, cifar10, svhn, stl10 } as const;
+
+/** The name of a data set. */
+export type DatasetName = keyof typeof ALL;
+
+/** Every data set by its name. */
+export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = ALL;

@@ -1,0 +1,138 @@
+import { Buffer } from "node:buffer";
+import { inflateSync } from "node:zlib";
+import { LocalgradError } from "../errors.ts";
+
+/** A numeric array of a `.mat` file. */
+export interface MatArray {
+  /** Its extents; the first axis is the fastest. */
+  readonly shape: readonly number[];
+  /** Its elements; a file may store them in a smaller type than the array has. */
+  readonly data: Uint8Array | Float64Array;
+}
+
+// Element types and array classes of "MAT-File Format", version 5 (The MathWorks).
+const MATRIX = 14;
+const COMPRESSED = 15;
+const COMPLEX = 0x800;
+const HEADER_BYTES = 128;
+
+type Read = (view: DataView, at: number, little: boolean) => number;
+const NUMBERS: Readonly<Record<number, readonly [bytes: number, read: Read]>> = {
+  1: [1, (view, at) => view.getInt8(at)],
+  2: [1, (view, at) => view.getUint8(at)],
+  3: [2, (view, at, little) => view.getInt16(at, little)],
+  4: [2, (view, at, little) => view.getUint16(at, little)],
+  5: [4, (view, at, little) => view.getInt32(at, little)],
+  6: [4, (view, at, little) => view.getUint32(at, little)],
+  7: [4, (view, at, little) => view.getFloat32(at, little)],
+  9: [8, (view, at, little) => view.getFloat64(at, little)],
+  12: [8, (view, at, little) => Number(view.getBigInt64(at, little))],
+  13: [8, (view, at, little) => Number(view.getBigUint64(at, little))],
+};
+const BYTES = 2; // elements stored as unsigned bytes are not copied
+const NUMERIC_CLASSES = [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]; // double, single, int8 … uint64
+
+interface Element {
+  readonly type: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * The real numeric arrays of a MATLAB version 5 file (`.mat`), by name; compressed or not, of either byte order. Text,
+ * structures, cells, sparse and complex arrays are passed over. `where` is what messages call the file.
+ *
+ * @throws {LocalgradError} where it is of another version, truncated or damaged.
+ */
+export function readMat(bytes: Uint8Array, where: string): Map<string, MatArray> {
+  const little = checkHeader(bytes, where);
+  const arrays = new Map<string, MatArray>();
+  for (const element of elements(bytes, HEADER_BYTES, little, where)) {
+    const inner = element.type === COMPRESSED
+      ? elements(inflate(element.bytes, where), 0, little, where)
+      : [element];
+    for (const { type, bytes } of inner) {
+      if (type === MATRIX) readMatrix(bytes, little, where, arrays);
+    }
+  }
+  return arrays;
+}
+
+/** Whether numbers have their low byte first. */
+function checkHeader(bytes: Uint8Array, where: string): boolean {
+  const text = new TextDecoder("latin1").decode(bytes.subarray(0, 116));
+  if (text.startsWith("MATLAB 7.3")) {
+    throw new LocalgradError(
+      `${where} is a MATLAB 7.3 file (HDF5); version 5 is read here: save it with -v7`,
+    );
+  }
+  const order = new TextDecoder("latin1").decode(bytes.subarray(126, 128));
+  const [low, high] = order === "IM" ? [124, 125] : [125, 124];
+  if ((order !== "IM" && order !== "MI") || bytes[high] !== 1 || bytes[low] !== 0) {
+    throw new LocalgradError(`${where} is no MATLAB version 5 file, or its header is damaged`);
+  }
+  return order === "IM";
+}
+
+function inflate(bytes: Uint8Array, where: string): Uint8Array {
+  try {
+    return inflateSync(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  } catch (error) {
+    throw damaged(where, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function damaged(where: string, how: string): LocalgradError {
+  return new LocalgradError(`${where} is damaged: ${how}; get it again`);
+}
+
+/** Elements one after the other: a tag of type and size, the data, padding to 8 bytes. Short ones lie in their tag. */
+function* elements(bytes: Uint8Array, from: number, little: boolean, where: string): Generator<Element> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = from; at < bytes.length;) {
+    if (bytes.length - at < 8) throw truncated(where);
+    const word = view.getUint32(at, little);
+    const short = word >>> 16 !== 0;
+    const type = short ? word & 0xffff : word;
+    const size = short ? word >>> 16 : view.getUint32(at + 4, little);
+    const start = short ? at + 4 : at + 8;
+    if (short && size > 4) throw damaged(where, `an element of ${size} bytes cannot lie in its tag`);
+    if (start + size > bytes.length) throw truncated(where);
+    yield { type, bytes: bytes.subarray(start, start + size) };
+    const whole = short || type === COMPRESSED ? size : Math.ceil(size / 8) * 8;
+    at = short ? at + 8 : start + whole;
+  }
+}
+
+function truncated(where: string): LocalgradError {
+  return new LocalgradError(`${where} is truncated: it ends in the middle of an array; get it again`);
+}
+
+function readMatrix(bytes: Uint8Array, little: boolean, where: string, arrays: Map<string, MatArray>): void {
+  const [flags, extents, name, real] = elements(bytes, 0, little, where);
+  if (flags === undefined || flags.bytes.length < 8) throw damaged(where, "an array has no flags");
+  const [word] = numbers(flags, little, where);
+  if (!NUMERIC_CLASSES.includes(word & 0xff) || (word & COMPLEX) !== 0) return;
+  if (extents === undefined || name === undefined || real === undefined) {
+    throw damaged(where, "an array is incomplete");
+  }
+  const shape = [...numbers(extents, little, where)];
+  const title = new TextDecoder("latin1").decode(name.bytes);
+  const data = numbers(real, little, where);
+  if (
+    shape.some((extent) => extent < 0) || shape.reduce((size, extent) => size * extent, 1) !== data.length
+  ) {
+    throw damaged(where, `${title} has ${data.length} elements and the shape ${shape.join("×")}`);
+  }
+  arrays.set(title, { shape, data });
+}
+
+function numbers({ type, bytes }: Element, little: boolean, where: string): Uint8Array | Float64Array {
+  if (type === BYTES) return bytes;
+  if (NUMBERS[type] === undefined) throw damaged(where, `it has an element of unknown type ${type}`);
+  const [size, read] = NUMBERS[type];
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float64Array.from(
+    { length: Math.floor(bytes.length / size) },
+    (_, i) => read(view, i * size, little),
+  );
+}
