@@ -1,0 +1,230 @@
+/** Weights in and out, against PyTorch; see fixtures/weights.py. */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+import { LocalgradError } from "../src/errors.ts";
+import * as local from "../src/local/local.ts";
+import { valuesOf } from "../src/local/weights.ts";
+import { type Model, network } from "../src/models/model.ts";
+import * as models from "../src/models/models.ts";
+import { sgd } from "../src/optim/sgd.ts";
+import { type Device, HostArray } from "../src/trace/arrays.ts";
+import { sizeOf } from "../src/trace/dtype.ts";
+import { jit } from "../src/trace/jit.ts";
+import type { Tensor } from "../src/trace/tensor.ts";
+import { treeFlatten } from "../src/trace/tree.ts";
+import { encodeSafetensors, loadWeights, saveWeights } from "../src/train/train.ts";
+import { units } from "./fixtures/formula.ts";
+import { distance, load, type Recorded, testOn } from "./parity/fixture.ts";
+
+const networks: { readonly [name: string]: { readonly model: Model; readonly size: number } } = {
+  resnet32: { model: models.resnet32({ classes: 10 }), size: 32 },
+};
+
+/** Every parameter and statistic of a network by the formula, as weights.py has it. */
+function filled(model: Model): Map<string, HostArray> {
+  const { params, state } = network(model);
+  return new Map([params, state].flatMap((tree) => {
+    const { leaves, paths } = treeFlatten(tree as never) as {
+      leaves: { shape: readonly number[] }[];
+      paths: readonly string[];
+    };
+    return leaves.map(({ shape }, i): [string, HostArray] => {
+      const data = units(paths[i], sizeOf(shape), ...scaleOf(paths[i], shape));
+      return [paths[i], new HostArray(data, shape)];
+    });
+  }));
+}
+
+function scaleOf(name: string, shape: readonly number[]): [scale: number, offset: number] {
+  if (shape.length === 4) return [Math.sqrt(6 / (shape[1] * shape[2] * shape[0])), 0];
+  if (name.endsWith("running_var")) return [0.5, 1];
+  if (shape.length === 1) return [0.2, name.endsWith(".weight") ? 1 : 0];
+  return [1 / Math.sqrt(shape[1]), 0];
+}
+
+/** The logits that a network loaded from a file gives the formula's images, in evaluation. */
+async function logitsOf(device: Device, name: string, path: string): Promise<Float32Array> {
+  const { model, size } = networks[name];
+  using trainer = await local.trainer({
+    device,
+    model,
+    method: local.endToEnd(),
+    optimizer: sgd(),
+    batch: 2,
+  });
+  trainer.load(await loadWeights(path));
+  const shape = [2, size, size, 3];
+  const images = new HostArray(units("weights.images", sizeOf(shape)), shape);
+  const net = network(model);
+  const judge = jit(
+    ({ params, state }: typeof trainer.variables, x: Tensor) =>
+      net.apply(params as never, state as never, x, "evaluate").y.reshape(-1),
+    { device, name: `${name} judged` },
+  );
+  using logits = judge(trainer.variables as never, images as never);
+  const values = await logits.read() as Float32Array;
+  judge.dispose();
+  return values;
+}
+
+async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await use(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+async function python(...args: string[]): Promise<string> {
+  const script = fromFileUrl(new URL("fixtures/weights.py", import.meta.url));
+  const { code, stdout, stderr } = await new Deno.Command("python3", { args: ["-B", script, ...args] })
+    .output();
+  assertEquals(code, 0, new TextDecoder().decode(stderr));
+  return new TextDecoder().decode(stdout);
+}
+
+/** Whether python3 has PyTorch and safetensors; says so where it has not. */
+async function hasPyTorch(): Promise<boolean> {
+  const command = new Deno.Command("python3", {
+    args: ["-c", "import numpy, safetensors.torch"],
+    stderr: "null",
+  });
+  const there = await command.output().then(({ success }) => success, () => false);
+  if (!there) {
+    console.error("SKIPPED: weights through PyTorch itself: python3 has no torch, numpy and safetensors");
+  }
+  return there;
+}
+
+for (const [name, { model }] of Object.entries(networks)) {
+  await testOn(
+    ["reference", "cpu", "webgpu"].filter((backend) => name === "resnet32" || backend === "cpu"),
+    (backend) => `${name} saved and loaded on ${backend} gives PyTorch's logits`,
+    (device) =>
+      inFolder(async (dir) => {
+        const path = `${dir}/model.safetensors`;
+        await saveWeights(path, { tensors: filled(model), step: 7 });
+        const recorded = load<{ [name: string]: Recorded }>("weights")[name];
+        const error = distance(await logitsOf(device, name, path), recorded);
+        assert(error < 1e-4, `off by ${error} of the norm`);
+      }),
+  );
+}
+
+const pytorch = await hasPyTorch();
+for (const [name, { model }] of Object.entries(networks)) {
+  await testOn(
+    pytorch ? ["cpu"] : [],
+    (backend) => `${name} goes to PyTorch and comes back from it, on ${backend}`,
+    (device) =>
+      inFolder(async (dir) => {
+        const tensors = filled(model);
+        await saveWeights(`${dir}/ours.safetensors`, { tensors, step: 7 });
+        const { logits: theirs } = JSON.parse(await python("read", name, `${dir}/ours.safetensors`));
+        await python("write", name, `${dir}/theirs.safetensors`);
+        const back = await loadWeights(`${dir}/theirs.safetensors`);
+        assertEquals(back.notes, []);
+        assertEquals(new Map([...back.tensors].sort()), new Map([...tensors].sort()));
+        const ours = await logitsOf(device, name, `${dir}/theirs.safetensors`);
+        const scale = Math.max(...theirs.map(Math.abs));
+        ours.forEach((logit, i) =>
+          assert(Math.abs(logit - theirs[i]) < 1e-4 * scale, `${i}: ${logit}, not ${theirs[i]}`)
+        );
+      }),
+  );
+}
+
+await testOn(
+  ["cpu"],
+  () => "Trainer.load() fills the network, copies it into averages, and leaves heads, slots and step",
+  async (device) => {
+    const model = models.resnet8({ classes: 10 });
+    using trainer = await local.trainer({
+      device,
+      model,
+      modules: 3,
+      method: local.man(local.dgl()),
+      optimizer: sgd({ momentum: 0.9 }),
+      batch: 2,
+    });
+    const before = await trainer.snapshot();
+    const values = filled(model);
+    trainer.load({ name: "formula", tensors: values });
+    const after = await trainer.snapshot();
+    for (const [name, array] of after.tensors) {
+      const average = /^local\.(\d)\.ema\.(.*)$/.exec(name);
+      const source = average === null ? name : `layer${Number(average[1]) + 2}.0.${average[2]}`;
+      assertEquals(array, values.get(source) ?? before.tensors.get(name), name);
+    }
+    assertEquals(after.step, 0);
+
+    const other = models.resnet8({ classes: 7 });
+    assertThrows(
+      () => valuesOf(other, { name: "f", tensors: values }),
+      LocalgradError,
+      "f tells 10 classes apart",
+    );
+    trainer.load({ name: "f", tensors: filled(other) }, { newHead: true });
+    assertEquals((await trainer.snapshot()).tensors.get("fc.weight"), values.get("fc.weight"));
+  },
+);
+
+Deno.test("valuesOf() says what does not fit a network, in the file's layout", () => {
+  const model = models.resnet8({ classes: 10 });
+  const refuses = (message: string, change: (tensors: Map<string, HostArray>) => void) => {
+    const tensors = filled(model);
+    change(tensors);
+    assertThrows(() => valuesOf(model, { name: "f", tensors }), LocalgradError, message);
+  };
+  refuses("f has no bn1.running_mean, which resnet8 needs", (t) => t.delete("bn1.running_mean"));
+  refuses("f has no fc.weight and 1 more, which", (t) => {
+    t.delete("fc.weight");
+    t.delete("fc.bias");
+  });
+  refuses("conv1.weight is f32[16,3,7,7], but resnet8 has f32[16,3,3,3]", (t) => {
+    t.set("conv1.weight", new HostArray(new Float32Array(16 * 49 * 3), [16, 7, 7, 3]));
+  });
+  refuses("fc.weight is f32[10,32], but resnet8 has f32[10,64]", (t) => {
+    t.set("fc.weight", new HostArray(new Float32Array(320), [10, 32]));
+  });
+  refuses("f: fc.bias is i32; resnet8 needs it as f32", (t) => {
+    t.set("fc.bias", new HostArray(new Int32Array(10), [10]));
+  });
+  refuses("f has layer1.1.conv1.weight, which resnet8 has no place for", (t) => {
+    t.set("layer1.1.conv1.weight", new HostArray(new Float32Array(1), [1]));
+  });
+});
+
+Deno.test("loadWeights() takes the network alone from a checkpoint's names, and refuses pickles and no file", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/f`;
+    const one = new HostArray(Float32Array.of(1), [1]);
+    const tensors = new Map([["fc.bias", one], ["local.0.fc.bias", one], [
+      "optimizer.momentum.fc.bias",
+      one,
+    ]]);
+    await saveWeights(path, { tensors, step: 3 });
+    assertEquals([...(await loadWeights(path)).tensors.keys()], ["fc.bias"]);
+    await Deno.writeFile(path, encodeSafetensors({ tensors, metadata: { localgrad: "{}" } }));
+    assertEquals([...(await loadWeights(path)).tensors.keys()], ["fc.bias"]);
+    await Deno.writeFile(path, encodeSafetensors({ tensors, metadata: {} }));
+    assertEquals((await loadWeights(path)).tensors.size, 3); // foreign names mean what they mean there
+    await assertRejects(() => loadWeights(`${dir}/none`), LocalgradError, "there is no file");
+    await assertRejects(
+      () => saveWeights(path, { tensors: new Map(), step: 0 }),
+      LocalgradError,
+      "no tensor",
+    );
+    for (const head of [[0x50, 0x4b, 0x03, 0x04, 20], [0x80, 0x02, 0x8a, 0x0a, 0x6c]]) {
+      await Deno.writeFile(path, Uint8Array.from(head));
+      await assertRejects(() => loadWeights(path), LocalgradError, "is a pickle of PyTorch's");
+    }
+    const half = { dtype: "F16", shape: [2], data_offsets: [0, 4] };
+    const text = new TextEncoder().encode(JSON.stringify({ "fc.bias": half }));
+    await Deno.writeFile(path, Uint8Array.of(text.length, 0, 0, 0, 0, 0, 0, 0, ...text, 0, 0x3c, 0, 0x40));
+    const { tensors: read, notes } = await loadWeights(path);
+    assertEquals(read.get("fc.bias"), new HostArray(Float32Array.of(1, 2)));
+    assertEquals(notes, [`${path}: tensors of type F16 were converted to f32`]);
+  }));
