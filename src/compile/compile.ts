@@ -6,17 +6,24 @@ import { lower, type Lowered } from "./lower.ts";
 import { planMemory } from "./memory.ts";
 import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
+import { recompute } from "./recompute.ts";
 import { refuseLargeTotal, refuseLargeValues } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
 import { Schedule } from "./schedule.ts";
 import { simplify } from "./simplify.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyProgram } from "./verify_program.ts";
+import { workOf } from "./work.ts";
 
 /** Options of {@link compile}. */
 export interface CompileOptions {
   /** Check the program after every pass, and the plan; default false. */
   readonly verify?: boolean;
+  /**
+   * Compute cheap element-wise results again where the backward pass needs them, instead of holding them, where that
+   * lowers the peak; default false. Results keep their bits.
+   */
+  readonly recompute?: boolean;
 }
 
 /**
@@ -24,13 +31,32 @@ export interface CompileOptions {
  * Raises a LocalgradError where a value or the whole is too large for the target.
  */
 export function compile(program: Program, target: Target, options: CompileOptions = {}): Plan {
-  const { verify = false } = options;
+  const { verify = false, recompute: again = false } = options;
+  const planned = (program: Program): Plan => {
+    if (verify) verifyProgram(program);
+    const plan = place(schedule(program, target.maxKernelBuffers).lowered, target);
+    if (verify) verifyPlan(plan, target, program);
+    return plan;
+  };
   if (verify) verifyProgram(program);
   const simple = simplify(program);
-  if (verify) verifyProgram(simple);
-  const plan = place(schedule(simple, target.maxKernelBuffers).lowered, target);
-  if (verify) verifyPlan(plan, target, simple);
+  const plain = planned(simple);
+  const leaner = again ? recompute(simple, target.maxKernelBuffers) : undefined;
+  const plan = leaner === undefined ? plain : leanest(plain, planned(leaner));
+  refuseLargeTotal(program, plan.memory, target);
   return plan;
+}
+
+/** The plan that recomputes, with what that costs, where its peak is lower. */
+function leanest(plain: Plan, recomputed: Plan): Plan {
+  if (recomputed.memory.peakBytes >= plain.memory.peakBytes) return plain;
+  const [before, after] = [workOf(plain), workOf(recomputed)];
+  const recompute = {
+    operations: after.operations - before.operations,
+    bytes: after.bytes - before.bytes,
+    of: before,
+  };
+  return { ...recomputed, memory: { ...recomputed.memory, recompute } };
 }
 
 /** Turns a program into steps, fused and ordered. */
@@ -52,7 +78,6 @@ export function place(lowered: Lowered, target: Target): Plan {
   );
   const memory = planMemory(lowered, steps, target);
   const report = reportMemory(lowered, memory);
-  refuseLargeTotal(program, report, target);
   return {
     name: program.name,
     values,

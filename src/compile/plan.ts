@@ -48,6 +48,16 @@ export interface MemoryReport {
   readonly heldAtPeak: readonly { readonly what: string; readonly scope: string; readonly bytes: number }[];
   /** Arena bytes alive at each step, in order. */
   readonly timeline: readonly { readonly scope: string; readonly liveBytes: number }[];
+  /** What computing values again costs, where the plan does that: beyond the work `of` the same plan without it. */
+  readonly recompute?: Work & { readonly of: Work };
+}
+
+/** What running a plan once takes. */
+export interface Work {
+  /** Additions, multiplications and other functions of single numbers. */
+  readonly operations: number;
+  /** Bytes that steps read and write, each operand and result counted once a step. */
+  readonly bytes: number;
 }
 
 /** A program ready for a backend: steps in order, every value with a place. */

@@ -81,6 +81,11 @@ export class Schedule {
     return this.#during.reduce((most, bytes) => Math.max(most, bytes), 0);
   }
 
+  /** The bytes held while the step at each position runs. */
+  get held(): ArrayLike<number> {
+    return this.#during;
+  }
+
   /** The kernel at a position, if there is one. */
   draft(at: number): Draft | undefined {
     const step = this.steps[at];

@@ -35,6 +35,11 @@ export interface JitOptions {
   name?: string;
   /** What the memory of an input is for, by its path, such as `0.layer1.0.conv1.weight`. */
   categorize?: (path: string) => Category;
+  /**
+   * Computes cheap element-wise results again where the backward pass needs them, instead of holding them, where that
+   * lowers the planned peak; results keep their bits. Default false.
+   */
+  recompute?: boolean;
   /** Names the first op that makes a NaN or an infinity, when a result is read. Slow; for debugging. */
   checkNumerics?: boolean;
 }
@@ -99,6 +104,7 @@ export function jit<A extends readonly unknown[], R>(
   options: JitOptions = {},
 ): Jitted<A, R> {
   const name = options.name ?? (f.name === "" ? "program" : f.name);
+  const planning = { recompute: options.recompute === true };
   const cache = new Map<Device, Map<string, Compiled>>();
 
   function call(...args: unknown[]): unknown {
@@ -119,7 +125,7 @@ export function jit<A extends readonly unknown[], R>(
     let compiled = programs.get(key);
     if (compiled === undefined) {
       const traced = trace(f, name, options, flat.structure, flat.paths, avals);
-      const plan = compile(traced.program, device.backend.target);
+      const plan = compile(traced.program, device.backend.target, planning);
       compiled = { ...traced, device, plan, executable: device.backend.compile(plan), staging: new Map() };
       programs.set(key, compiled);
     }
@@ -142,7 +148,7 @@ export function jit<A extends readonly unknown[], R>(
 
   return Object.assign(call, {
     program,
-    plan: (target: Target, ...args: unknown[]) => compile(program(...args), target),
+    plan: (target: Target, ...args: unknown[]) => compile(program(...args), target, planning),
     dispose: () => [...cache.keys()].forEach(release),
   }) as unknown as Jitted<A, R>;
 }
