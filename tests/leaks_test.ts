@@ -69,7 +69,7 @@ for (const name of ["cpu", "webgpu"] as const) {
   Deno.test(`a thousand training steps leave memory flat on ${name}`, { ignore }, async () => {
     await using device = await open(name, { threads: 2 });
     using trainer = await make(device, man(greedy()));
-    using feed = openFeed(device, images, images.train);
+    await using feed = openFeed(device, images, images.train);
     using stepper = trainer.stepper(feed);
     const train = async (steps: number) => {
       for (let i = 0; i < steps; i++) {

@@ -23,9 +23,10 @@ interface ModuleMemory {
 /** `memory`: plans a training step by a method and end to end; nothing is allocated. */
 export async function memory(args: readonly string[]): Promise<void> {
   const given = parseFlags("memory", memoryFlags, args);
-  const { model, modules, method, batch } = settingsFrom(given);
+  const settings = settingsFrom(given);
+  const { model, batch } = settings;
   const backend = oneOf("device", given.device ?? "cpu", ["cpu", "webgpu"]);
-  const setup = setupOf({ model, modules, method });
+  const setup = setupOf(settings);
   const planned = local.memory({ ...setup, batch, target: await target(backend) });
   const each = modulesOf(planned.method, local.setup(setup).modules.map(({ name }) => name));
   if (given.json) {

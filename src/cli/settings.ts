@@ -1,5 +1,6 @@
 import { resolve } from "@std/path";
-import * as data from "../data/data.ts";
+import { type ImageDataset, type ImagePart } from "../data/data.ts";
+import { type DatasetName, DATASETS } from "../data/datasets.ts";
 import type { DeviceName, OpenOptions } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import * as local from "../local/local.ts";
@@ -34,14 +35,18 @@ export type MethodName = keyof typeof METHODS;
 
 const modelNames = Object.keys(MODELS) as ModelName[];
 const methodNames = Object.keys(METHODS) as MethodName[];
-const datasetNames = ["cifar10", "shapes"] as const;
+const datasetNames = Object.keys(DATASETS) as DatasetName[];
 const deviceNames = ["auto", "cuda", "webgpu", "cpu", "reference"] as const satisfies readonly DeviceName[];
 
 const precisions = ["f32", "tf32"] as const;
 
 /** What a run is, apart from where it runs and is kept: JSON, written into its checkpoints. */
 export interface Settings {
-  readonly dataset: (typeof datasetNames)[number];
+  readonly dataset: DatasetName;
+  /** Classes, where the data set's own folder says how many. */
+  readonly classes?: number;
+  /** Rows and columns of an image, where they were chosen. */
+  readonly imageSize?: number;
   readonly model: ModelName;
   /** A count, or the blocks to cut after. */
   readonly modules: number | readonly string[];
@@ -58,6 +63,8 @@ export interface Settings {
 
 /** Flags that say what is trained; `memory` has them too. */
 export const networkFlags = {
+  dataset: { value: datasetNames.join("|"), help: "the images; default shapes, which needs no download" },
+  "image-size": { value: "N", help: "folder: rows and columns of an image; default 224" },
   model: { value: modelNames.join("|"), help: "the network; default resnet8" },
   modules: { value: "K", help: "number of local modules; default 3" },
   after: { value: "BLOCK,…", help: "cut after these blocks instead, such as layer1.0,layer2.0" },
@@ -67,7 +74,7 @@ export const networkFlags = {
 
 /** Flags that say where it runs, where the data are, and how results are printed. */
 export const placeFlags = {
-  data: { value: "DIR", help: "folder or archive of CIFAR-10; without it the set is downloaded once" },
+  data: { value: "DIR", help: "folder or archive of the data set; without it the set is downloaded once" },
   device: { value: deviceNames.join("|"), help: "where to compute; default auto" },
   precision: {
     value: precisions.join("|"),
@@ -79,12 +86,11 @@ export const placeFlags = {
 
 /** Flags that say how it is trained. */
 export const trainingFlags = {
-  dataset: { value: datasetNames.join("|"), help: "the images; default shapes, which needs no download" },
   ...networkFlags,
   epochs: { value: "N", help: "passes over the training images; default 10" },
   "train-limit": { value: "N", help: "use the first N training images" },
   "test-limit": { value: "N", help: "use the first N test images" },
-  lr: { value: "RATE", help: "highest learning rate; default 0.8 × batch / 1024" },
+  lr: { value: "RATE", help: "highest learning rate; default the published one, in proportion to the batch" },
   seed: { value: "N", help: "where all random numbers come from; default 0" },
 } as const satisfies Flags;
 
@@ -102,10 +108,18 @@ export function settingsFrom(
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
   const path = given.data === undefined ? before?.data : resolve(given.data);
+  const dataset = given.dataset === undefined
+    ? before?.dataset ?? "shapes"
+    : oneOf("dataset", given.dataset, datasetNames);
+  const { size, recipe } = DATASETS[dataset];
+  const imageSize = number("image-size", 1) ?? before?.imageSize;
+  if (size !== undefined && imageSize !== undefined) {
+    throw new LocalgradError(
+      `--image-size is for folders of images; those of ${dataset} are ${size}×${size}`,
+    );
+  }
   return {
-    dataset: given.dataset === undefined
-      ? before?.dataset ?? "shapes"
-      : oneOf("dataset", given.dataset, datasetNames),
+    dataset,
     model: given.model === undefined ? before?.model ?? "resnet8" : oneOf("model", given.model, modelNames),
     modules: given.after === undefined
       ? number("modules", 1) ?? before?.modules ?? 3
@@ -115,11 +129,15 @@ export function settingsFrom(
       : oneOf("method", given.method, methodNames),
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
-    lr: given.lr === undefined ? before?.lr ?? 0.8 * batch / 1024 : positiveNumber("lr", given.lr),
+    lr: given.lr === undefined
+      ? before?.lr ?? recipe.lr * batch / recipe.batch
+      : positiveNumber("lr", given.lr),
     seed: number("seed", 0) ?? before?.seed ?? 0,
     ...(trainLimit === undefined ? {} : { trainLimit }),
     ...(testLimit === undefined ? {} : { testLimit }),
     ...(path === undefined ? {} : { data: path }),
+    ...(before?.classes === undefined ? {} : { classes: before.classes }),
+    ...(imageSize === undefined ? {} : { imageSize }),
   };
 }
 
@@ -148,27 +166,44 @@ export function openOptions(given: Given<typeof placeFlags>): OpenOptions {
 }
 
 /** Loads the images of a run, from `path` where they have moved since it was started. */
-export async function loadImages(
-  settings: Settings,
-  path: string | undefined = settings.data,
-): Promise<data.ImageDataset> {
-  const { dataset, trainLimit, testLimit } = settings;
-  const limits = {
-    ...(trainLimit === undefined ? {} : { train: trainLimit }),
-    ...(testLimit === undefined ? {} : { test: testLimit }),
-  };
-  if (dataset === "cifar10") {
-    const from = path === undefined ? {} : { path };
-    return data.limitImages(await data.cifar10({ ...from, onProgress: showDownload }), limits);
-  }
-  if (path !== undefined) throw new LocalgradError("--data is for cifar10; shapes are drawn, not loaded");
-  return data.shapes(limits);
+export function loadImages(
+  { dataset, trainLimit, testLimit, imageSize, data }: Settings,
+  path: string | undefined = data,
+): Promise<ImageDataset<ImagePart>> {
+  return DATASETS[dataset].load({
+    ...(path === undefined ? {} : { path }),
+    ...(imageSize === undefined ? {} : { size: imageSize }),
+    limits: {
+      ...(trainLimit === undefined ? {} : { train: trainLimit }),
+      ...(testLimit === undefined ? {} : { test: testLimit }),
+    },
+    onProgress: (received, total) => showDownload(dataset, received, total),
+  });
 }
 
+/** The settings with the number of classes, which some data sets say only when they are loaded. */
+export function withClasses(
+  settings: Settings,
+  { name, classes: { length } }: ImageDataset<ImagePart>,
+): Settings {
+  if (DATASETS[settings.dataset].classes !== undefined) return settings;
+  if (settings.classes === undefined || settings.classes === length) return { ...settings, classes: length };
+  throw new LocalgradError(`the run was started with ${settings.classes} classes; ${name} has ${length} now`);
+}
+
+/** ImageNet's, for plans made before a folder is looked into. */
+const CLASSES = 1000;
+const IMAGE_SIZE = 224;
+
+/** What the network, the cut, the method and the optimizer follow from. */
+export type Network = Pick<Settings, "dataset" | "model" | "modules" | "method" | "classes" | "imageSize">;
+
 /** The network, the cut, the method and the optimizer of a run. */
-export function setupOf({ model, modules, method }: Pick<Settings, "model" | "modules" | "method">) {
+export function setupOf({ dataset, model, modules, method, classes, imageSize }: Network) {
+  const set = DATASETS[dataset];
+  const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
   return {
-    model: MODELS[model]({ classes: 10 }),
+    model: MODELS[model](images),
     modules: typeof modules === "number" ? modules : { after: modules },
     method: METHODS[method](),
     optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
@@ -176,12 +211,17 @@ export function setupOf({ model, modules, method }: Pick<Settings, "model" | "mo
 }
 
 /**
- * The learning rate of each epoch: the published warm-up cosine. A short run has no room for its ten epochs of
+ * The learning rate of each epoch: the published cosine, with its warm-up. A short run has no room for ten epochs of
  * warm-up, nor for a last epoch at rate 0.
  */
-export function scheduleOf({ lr, epochs }: Settings): optim.Schedule {
-  if (epochs >= 40) return optim.warmupCosine({ base: lr, epochs });
-  return optim.warmupCosine({ base: lr, epochs: epochs + 1, warmup: Math.floor(epochs / 8) });
+export function scheduleOf({ dataset, lr, epochs }: Settings): optim.Schedule {
+  const { warmup } = DATASETS[dataset].recipe;
+  if (epochs >= 40) return optim.warmupCosine({ base: lr, epochs, warmup });
+  return optim.warmupCosine({
+    base: lr,
+    epochs: epochs + 1,
+    warmup: Math.min(warmup, Math.floor(epochs / 8)),
+  });
 }
 
 /** A trainer with the run's starting values. */

@@ -7,15 +7,15 @@ export function note(text: string): void {
 
 let told = -Infinity;
 
-/** Shows how a download goes on: drawn over itself on a terminal, else a line now and then. */
-export function showDownload(received: number, total: number | undefined): void {
+/** Shows how the download of a data set goes on: drawn over itself on a terminal, else a line now and then. */
+export function showDownload(name: string, received: number, total: number | undefined): void {
   const now = performance.now();
   const whole = received === total;
   const terminal = Deno.stderr.isTerminal();
   if (!whole && now - told < (terminal ? 100 : 5000)) return;
   told = now;
   const of = total === undefined ? "" : ` of ${formatBytes(total)} (${Math.floor(received / total * 100)} %)`;
-  const text = `downloading CIFAR-10: ${formatBytes(received)}${of}`;
+  const text = `downloading ${name}: ${formatBytes(received)}${of}`;
   Deno.stderr.writeSync(
     new TextEncoder().encode(terminal ? `\r\x1b[2K${text}${whole ? "\n" : ""}` : `${text}\n`),
   );

@@ -1,6 +1,6 @@
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
-import type { ImageDataset } from "../data/data.ts";
+import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { type FitResult, setup } from "../local/local.ts";
 import { valuesOf } from "../local/weights.ts";
 import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
@@ -111,7 +111,11 @@ export function timestamp(): string {
   return new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
 }
 
-function describe({ model, method, dataset }: Settings, images: ImageDataset, partition: string): void {
+function describe(
+  { model, method, dataset }: Settings,
+  images: ImageDataset<ImagePart>,
+  partition: string,
+): void {
   note(
     `training ${model} with ${method} (${partition}) on ${images.train.count} images of ${dataset}, ` +
       `testing on ${images.test.count}`,

@@ -5,7 +5,7 @@ import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
 import { iota, stack } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import type { Feed } from "./feed.ts";
+import type { Feed, Order } from "./feed.ts";
 import { crossEntropies } from "./losses.ts";
 import { categorize } from "./memory.ts";
 import type { TrainState } from "./step.ts";
@@ -61,12 +61,12 @@ export class Evaluator implements Disposable {
     const { count } = this.#feed;
     const sums: DeviceArray[] = [];
     try {
-      let loss = 0, right = 0;
-      for (let from = 0; from < count; from += this.#batch) {
+      let loss = 0, right = 0, from = 0;
+      for await (const { indices, data } of this.#feed.supply(this.#orders())) {
         const here = Math.min(this.#batch, count - from);
-        const indices = Uint32Array.from({ length: this.#batch }, (_, i) => i < here ? from + i : 0);
-        sums.push(this.#run(variables as never, this.#feed.arrays as never, indices as never, here as never));
-        if (sums.length < READ_EVERY && from + here < count) continue;
+        sums.push(this.#run(variables as never, data as never, indices as never, here as never));
+        from += here;
+        if (sums.length < READ_EVERY && from < count) continue;
         for (const [l, r] of await Promise.all(sums.map((sum) => sum.read()))) {
           loss += l;
           right += r;
@@ -77,6 +77,16 @@ export class Evaluator implements Disposable {
       return { error: (count - right) / count, loss: loss / count, images: count };
     } finally {
       disposeTree(sums);
+    }
+  }
+
+  /** The images in batches, the last one filled up. */
+  *#orders(): Generator<Order> {
+    const { count } = this.#feed;
+    for (let from = 0; from < count; from += this.#batch) {
+      yield {
+        indices: Uint32Array.from({ length: this.#batch }, (_, i) => from + i < count ? from + i : 0),
+      };
     }
   }
 

@@ -1,12 +1,12 @@
-import type { ImageDataset } from "../data/images.ts";
+import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
 import { permutation } from "../random.ts";
 import { progress } from "../train/progress.ts";
 import { holdsRun, readRun, runFolder } from "../train/run_folder.ts";
 import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
 import { breathe, type Evaluation, Evaluator } from "./evaluate.ts";
-import { type Feed, openFeed } from "./feed.ts";
-import type { Observer, StepRecord } from "./observer.ts";
+import { type Feed, openFeed, type Order } from "./feed.ts";
+import type { EpochRecord, Observer, StepRecord } from "./observer.ts";
 import type { Stepper, Trainer } from "./trainer.ts";
 
 /** Options of {@link fit}. */
@@ -48,7 +48,11 @@ const BREATHE_MS = 20;
  * fresh order made from the seed and its number; a last, smaller batch is trained on too, except one of a single image,
  * of which batch norm can make nothing. A run that was restored from a snapshot goes on where that was taken.
  */
-export async function fit(trainer: Trainer, dataset: ImageDataset, options: FitOptions): Promise<FitResult> {
+export async function fit(
+  trainer: Trainer,
+  dataset: ImageDataset<ImagePart>,
+  options: FitOptions,
+): Promise<FitResult> {
   const { epochs, signal } = options;
   if (!Number.isInteger(epochs) || epochs < 1) {
     throw new LocalgradError(`fit: epochs must be a whole number of at least 1, not ${epochs}`);
@@ -56,16 +60,16 @@ export async function fit(trainer: Trainer, dataset: ImageDataset, options: FitO
   checkDataset(trainer, dataset);
   const observers = [...(options.observers ?? [progress()]), ...await keeper(trainer, options)];
   const { device, batch } = trainer;
-  using training = openFeed(device, dataset, dataset.train);
-  using testing = openFeed(device, dataset, dataset.test);
+  await using training = openFeed(device, dataset, dataset.train);
+  await using testing = openFeed(device, dataset, dataset.test);
   using stepper = trainer.stepper(training);
   using evaluator = new Evaluator(trainer.setup.model, testing, batch);
   const starts = batchStarts(training.count, batch);
-  const run = new Run(trainer, stepper, observers, starts, training);
+  const run = new Run(trainer, stepper, observers, starts, training, epochs);
   let reason: "done" | "stopped" | "failed" = "failed";
   let last: Evaluation | undefined;
   try {
-    await run.start(epochs);
+    await run.start();
     for (let epoch = Math.floor(trainer.stepsDone / starts.length); epoch < epochs; epoch++) {
       if (!await run.epoch(epoch, signal)) {
         reason = "stopped";
@@ -78,7 +82,7 @@ export async function fit(trainer: Trainer, dataset: ImageDataset, options: FitO
     reason = "done";
     return { stopped: false, ...run.summary(last) };
   } finally {
-    run.dispose();
+    await run.end();
     await run.notify((observer) => observer.end?.(reason));
   }
 }
@@ -120,7 +124,7 @@ function batchStarts(count: number, batch: number): number[] {
   return starts;
 }
 
-function checkDataset({ setup: { model } }: Trainer, dataset: ImageDataset): void {
+function checkDataset({ setup: { model } }: Trainer, dataset: ImageDataset<ImagePart>): void {
   const { height, width, channels } = model.input;
   if (dataset.height !== height || dataset.width !== width || dataset.channels !== channels) {
     throw new LocalgradError(
@@ -143,6 +147,9 @@ class Run {
   readonly #observers: readonly Observer[];
   readonly #starts: readonly number[];
   readonly #feed: Feed;
+  readonly #epochs: number;
+  /** What the steps take, in their order over all epochs, so that the next epoch's first images are prepared in time. */
+  readonly #supply: ReturnType<Feed["supply"]>;
   readonly #pending: Pending[] = [];
   readonly #compiled = new Set<number>();
   #drained = performance.now();
@@ -150,6 +157,10 @@ class Run {
   /** Images and milliseconds of this epoch, compilation apart. */
   #images = 0;
   #ms = 0;
+  /** Milliseconds of those that were spent waiting for images. */
+  #waited = 0;
+  /** What the feed had made when the epoch began. */
+  #made: Feed["made"];
 
   constructor(
     trainer: Trainer,
@@ -157,24 +168,28 @@ class Run {
     observers: readonly Observer[],
     starts: readonly number[],
     feed: Feed,
+    epochs: number,
   ) {
     this.#trainer = trainer;
     this.#stepper = stepper;
     this.#observers = observers;
     this.#starts = starts;
     this.#feed = feed;
+    this.#epochs = epochs;
+    this.#supply = feed.supply(this.#orders());
+    this.#made = feed.made;
   }
 
   async notify(tell: (observer: Observer) => void | Promise<void>): Promise<void> {
     for (const observer of this.#observers) await tell(observer);
   }
 
-  async start(epochs: number): Promise<void> {
+  async start(): Promise<void> {
     const { configuration, stepsDone, memory, partition } = this.#trainer;
     if (this.#observers.length === 0) return;
     const info = {
       configuration,
-      epochs,
+      epochs: this.#epochs,
       stepsPerEpoch: this.#starts.length,
       imagesPerEpoch: this.#feed.count,
       firstStep: stepsDone,
@@ -184,34 +199,49 @@ class Run {
     await this.notify((observer) => observer.start?.(info));
   }
 
+  /** The batches of the run from where it is, epoch by epoch. */
+  *#orders(): Generator<Order> {
+    const { batch, stepsDone } = this.#trainer;
+    const perEpoch = this.#starts.length;
+    for (let step = stepsDone; step < this.#epochs * perEpoch;) {
+      const order = permutation(this.#trainer.permutationKey(Math.floor(step / perEpoch)), this.#feed.count);
+      for (const from of this.#starts.slice(step % perEpoch)) {
+        yield { indices: order.slice(from, from + batch), key: this.#trainer.augmentationKey(step++) };
+      }
+    }
+  }
+
   /** Trains for the rest of an epoch; false where the signal stopped it. */
   async epoch(epoch: number, signal: AbortSignal | undefined): Promise<boolean> {
-    const { batch, schedule } = this.#trainer;
-    const order = permutation(this.#trainer.permutationKey(epoch), this.#feed.count);
+    const { schedule } = this.#trainer;
     const learningRate = schedule(epoch);
-    this.#images = this.#ms = 0;
-    for (const from of this.#starts.slice(this.#trainer.stepsDone % this.#starts.length)) {
+    this.#images = this.#ms = this.#waited = 0;
+    for (let left = this.#starts.length - this.#trainer.stepsDone % this.#starts.length; left > 0; left--) {
       if (signal?.aborted) {
         await this.#drain();
         return false;
       }
-      const indices = order.slice(from, from + batch);
-      await this.#issue(indices, epoch, learningRate);
+      await this.#issue(epoch, learningRate);
     }
     await this.#drain();
     return true;
   }
 
-  async #issue(indices: Uint32Array, epoch: number, learningRate: number): Promise<void> {
+  async #issue(epoch: number, learningRate: number): Promise<void> {
+    const before = performance.now();
+    const { indices, data } = (await this.#supply.next()).value!;
+    const waited = performance.now() - before;
     const images = indices.length;
     const fresh = !this.#compiled.has(images);
-    const before = performance.now();
-    const metrics = this.#stepper.step(indices, learningRate);
+    const metrics = this.#stepper.step(indices, learningRate, data);
     const record = { step: this.#trainer.stepsDone, epoch: epoch + 1, learningRate, images };
     this.#pending.push({ metrics, record });
     if (fresh) await this.#trainer.device.finish();
     const now = performance.now();
-    if (!fresh) this.#count(images, now - before);
+    if (!fresh) {
+      this.#count(images, now - before);
+      this.#waited += waited;
+    }
     this.#compiled.add(images);
     if (this.#pending.length >= DRAIN_STEPS || now - this.#drained > DRAIN_MS) await this.#drain();
     else if (now - this.#breathed > BREATHE_MS) {
@@ -235,7 +265,7 @@ class Run {
       losses: [...values[i].subarray(0, -1)],
       accuracy: values[i][values[i].length - 1] / record.images,
     }));
-    this.dispose();
+    this.#free();
     for (const record of records) {
       const bad = record.losses.findIndex((loss) => !Number.isFinite(loss));
       await this.notify((observer) => observer.step?.(record));
@@ -266,6 +296,7 @@ class Run {
       imagesPerSecond: this.#ms === 0 ? 0 : this.#images / this.#ms * 1000,
       plannedPeakBytes: trainer.memory.method.peakBytes,
       best,
+      ...this.#loading(),
     };
     await this.notify((observer) => observer.epoch?.(record));
     await this.save(best ? ["last", "best"] : ["last"]);
@@ -282,7 +313,27 @@ class Run {
     return { ...(last === undefined ? {} : { last }), ...(bestError === undefined ? {} : { bestError }) };
   }
 
-  dispose(): void {
+  /** How the streamed images of the epoch kept up; nothing for those that lie on the device. */
+  #loading(): Pick<EpochRecord, "loading"> {
+    const [before, now] = [this.#made, this.#feed.made];
+    this.#made = now;
+    if (before === undefined || now === undefined) return {};
+    const seconds = (now.milliseconds - before.milliseconds) / 1000;
+    return {
+      loading: {
+        imagesPerSecond: seconds === 0 ? 0 : (now.images - before.images) / seconds,
+        waiting: this.#ms === 0 ? 0 : this.#waited / this.#ms,
+      },
+    };
+  }
+
+  /** Gives up what is under way. */
+  async end(): Promise<void> {
+    this.#free();
+    await this.#supply.return(undefined);
+  }
+
+  #free(): void {
     disposeTree(this.#pending.splice(0).map(({ metrics }) => metrics));
   }
 }

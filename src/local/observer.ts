@@ -61,6 +61,14 @@ export interface StepRecord {
   readonly images: number;
 }
 
+/** How images that are made as needed, such as decoded from files, keep up with training. */
+export interface Loading {
+  /** Images made per second of the time in which any was being made. */
+  readonly imagesPerSecond: number;
+  /** The share of training time in which a step had to wait for its images. */
+  readonly waiting: number;
+}
+
 /** One epoch. */
 export interface EpochRecord {
   /** Which, from 1. */
@@ -73,6 +81,8 @@ export interface EpochRecord {
   readonly imagesPerSecond: number;
   /** The planned peak memory of a training step, in bytes. */
   readonly plannedPeakBytes: number;
+  /** How streamed images kept up with training; undefined for those that lie on the device. */
+  readonly loading?: Loading;
   /** Whether the test error is the lowest so far. */
   readonly best: boolean;
 }

@@ -1,4 +1,4 @@
-import type { ImageDataset } from "../data/images.ts";
+import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import { type Initial, initialize } from "../nn/initial.ts";
@@ -13,7 +13,7 @@ import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
-import { type Feed, openFeed } from "./feed.ts";
+import { type Feed, openFeed, type Supplied } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
 import { categorize, compareMemory } from "./memory.ts";
 import type { Batch, Method } from "./method.ts";
@@ -162,13 +162,13 @@ export class Trainer implements Disposable {
   }
 
   /** Trains on a data set, evaluating after each epoch; see {@link fit}. */
-  fit(dataset: ImageDataset, options: FitOptions): Promise<FitResult> {
+  fit(dataset: ImageDataset<ImagePart>, options: FitOptions): Promise<FitResult> {
     return fit(this, dataset, options);
   }
 
   /** Judges the network, without its auxiliary networks, on the test images of a data set. */
-  async evaluate(dataset: ImageDataset): Promise<Evaluation> {
-    using feed = openFeed(this.device, dataset, dataset.test);
+  async evaluate(dataset: ImageDataset<ImagePart>): Promise<Evaluation> {
+    await using feed = openFeed(this.device, dataset, dataset.test);
     using evaluator = new Evaluator(this.setup.model, feed, this.batch);
     return await evaluator.evaluate(this.#train);
   }
@@ -180,10 +180,9 @@ export class Trainer implements Disposable {
       (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) =>
         trainStep(this.setup, train, feed.batch(data, indices, augment), scalars),
     );
-    const augment = foldIn(this.#seed, 2);
     return {
-      step: (indices, learningRate) =>
-        this.#advance(step, [feed.arrays, indices, foldIn(augment, this.#step)], learningRate),
+      step: (indices, learningRate, data = feed.arrays) =>
+        this.#advance(step, [data, indices, this.augmentationKey(this.#step)], learningRate),
       [Symbol.dispose]: () => step.dispose(),
     };
   }
@@ -191,6 +190,11 @@ export class Trainer implements Disposable {
   /** The key of the permutation of an epoch, from 0. */
   permutationKey(epoch: number): Key {
     return foldIn(foldIn(this.#seed, 1), epoch);
+  }
+
+  /** The key that varies the images of a step, from 0. */
+  augmentationKey(step: number): Key {
+    return foldIn(foldIn(this.#seed, 2), step);
   }
 
   /** Copies everything needed to go on later, exactly as it is, to the host. */
@@ -326,8 +330,8 @@ export interface StepReport {
 
 /** Issues training steps on a feed; each gives its losses, one a module, with the number of correct images behind. */
 export interface Stepper extends Disposable {
-  /** Trains on the images at `indices`. */
-  step(indices: Uint32Array, learningRate: number): DeviceArray;
+  /** Trains on the images at `indices`; `data` is what the feed supplied for them, where images are streamed. */
+  step(indices: Uint32Array, learningRate: number, data?: Supplied["data"]): DeviceArray;
 }
 
 interface CompiledStep {

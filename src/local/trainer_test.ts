@@ -274,7 +274,7 @@ Deno.test("openFeed() reads across shards that are as large as one value may be"
   Object.defineProperty(backend, "target", { value: small });
   await using device = new Device(backend);
   const data = tinyDataset(8, 1);
-  using feed = openFeed(device, data, data.train);
+  await using feed = openFeed(device, data, data.train);
   const shards = feed.arrays.shards as unknown as Record<
     string,
     { shape: number[]; toHost(): Promise<HostArray> }
