@@ -1,5 +1,5 @@
 /**
- * The command line: `deno task demo | train | eval | export | memory | doctor`.
+ * The command line: `deno task demo | train | eval | export | reproduce | memory | doctor`.
  *
  * @module
  */
@@ -11,6 +11,7 @@ import { evaluate, evaluateFlags } from "./evaluate.ts";
 import { exportFlags, exportWeights } from "./export.ts";
 import { type Flags, usage } from "./flags.ts";
 import { memory, memoryFlags } from "./memory.ts";
+import { reproduce, reproduceFlags } from "./reproduce.ts";
 import { train, trainFlags } from "./train.ts";
 
 interface Command {
@@ -28,6 +29,7 @@ const commands: { readonly [name: string]: Command } = {
     run: evaluate,
   },
   export: { summary: "writes the network of a run for PyTorch", flags: exportFlags, run: exportWeights },
+  reproduce: { summary: "runs rows of a published table", flags: reproduceFlags, run: reproduce },
   memory: { summary: "plans the memory of a training step", flags: memoryFlags, run: memory },
   doctor: { summary: "says which backends run on this machine", flags: doctorFlags, run: doctor },
 };
@@ -37,7 +39,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   try {
     if (name === undefined || name === "help" || name === "--help") {
       const lines = Object.entries(commands).map(([name, { summary }]) =>
-        `  deno task ${name.padEnd(8)} ${summary}`
+        `  deno task ${name.padEnd(9)} ${summary}`
       );
       console.log(["localgrad trains neural networks block by block.", "", ...lines].join("\n"));
       return 0;

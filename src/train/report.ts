@@ -4,7 +4,7 @@ import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
-import style from "./report.css" with { type: "text" };
+import { htmlTable, page } from "./page.ts";
 
 /** What a report shows of a run. */
 export interface RunReport {
@@ -70,19 +70,7 @@ export function report(runs: readonly RunReport[]): string {
   const on = settings.dataset === undefined ? "" : ` on ${settings.dataset}`;
   const title = `${subject}: ${model}${on}`;
   const body = runs.length === 1 ? single(runs[0]) : comparison(runs);
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>
-${style}</style>
-<main>
-<header><p>localgrad</p><h1>${escapeHtml(title)}</h1></header>
-${body}
-</main>
-</html>
-`;
+  return page(title, body);
 }
 
 function single(run: RunReport): string {
@@ -111,7 +99,7 @@ function comparison(runs: readonly RunReport[]): string {
     `<details><summary>${escapeHtml(methodOf(run))}</summary>
 <section class="grid-2">${lossChart(run)}${errorChart([run])}</section>${configuration(run)}</details>`
   );
-  return `${table(heads, rows)}<section class="grid-2">${errorChart(runs)}${memoryBars(runs)}</section>
+  return `${htmlTable(heads, rows)}<section class="grid-2">${errorChart(runs)}${memoryBars(runs)}</section>
 <h2>Memory through a training step</h2>${timelines(runs)}
 <h2>Runs</h2>${each.join("\n")}`;
 }
@@ -251,13 +239,5 @@ function configuration({ info, settings }: RunReport): string {
   };
   const all = { ...settings, ...info.configuration, epochs: info.epochs, stepsPerEpoch: info.stepsPerEpoch };
   for (const [name, value] of Object.entries(all)) add(name, value);
-  return table(["setting", "value"], rows);
-}
-
-function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
-  const row = (cells: readonly string[], tag: string) =>
-    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
-  return `<table><thead>${row(heads, "th")}</thead><tbody>${
-    rows.map((cells) => row(cells, "td")).join("")
-  }</tbody></table>`;
+  return htmlTable(["setting", "value"], rows);
 }

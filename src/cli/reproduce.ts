@@ -1,0 +1,191 @@
+import { type ImageDataset, type ImagePart } from "../data/data.ts";
+import { DATASETS } from "../data/datasets.ts";
+import { open } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
+import { setup } from "../local/local.ts";
+import { writeWhole } from "../train/files.ts";
+import { type Flags, type Given, oneOf, parseFlags, positiveNumber, wholeNumber } from "./flags.ts";
+import { interruption } from "./interruption.ts";
+import { openReproduction, resultIn, runToEnd } from "./reproduction.ts";
+import { describePublished, type Heading, html, markdown, type RunResult } from "./results.ts";
+import {
+  deviceName,
+  loadImages,
+  openOptions,
+  placeFlags,
+  type Settings,
+  settingsFrom,
+  setupOf,
+  withClasses,
+} from "./settings.ts";
+import { type Row, type Table, tables } from "./tables.ts";
+import { note, textTable } from "./terminal.ts";
+
+const { data, device, precision } = placeFlags;
+
+/** Flags of `reproduce`. */
+export const reproduceFlags = {
+  table: { value: Object.keys(tables).join("|"), help: "which table" },
+  rows: { value: "NAME,…", help: "these rows only; * stands for anything, as in resnet32-k16-*" },
+  list: { help: "print the rows with their published figures, and end" },
+  seeds: { value: "N", help: "runs of each row, with seeds 0 … N − 1; default 3, or as the table has it" },
+  epochs: { value: "N", help: "passes over the training images; default as published" },
+  "train-limit": { value: "N", help: "use the first N training images" },
+  "test-limit": { value: "N", help: "use the first N test images" },
+  batch: { value: "N", help: "images of a step; default as published" },
+  lr: { value: "RATE", help: "highest learning rate; default as published, in proportion to the batch" },
+  run: { value: "DIR", help: "folder for the runs, table.md and table.html; the same command goes on there" },
+  data,
+  device,
+  precision,
+} as const satisfies Flags;
+
+/** `reproduce`: runs rows of a published table one after another, and writes ours beside the published figures. */
+export async function reproduce(args: readonly string[]): Promise<void> {
+  const given = parseFlags("reproduce", reproduceFlags, args);
+  const names = Object.keys(tables);
+  if (given.table === undefined) {
+    throw new LocalgradError(`reproduce needs a table: --table ${names.join("|")}`);
+  }
+  const name = oneOf("table", given.table, names);
+  const table = tables[name];
+  const rows = chosen(table, given.rows);
+  if (given.list) return list(rows);
+  const folder = given.run;
+  if (folder === undefined) throw new LocalgradError("reproduce needs a folder for its runs: --run DIR");
+  const seeds = given.seeds === undefined ? undefined : wholeNumber("seeds", given.seeds, 1);
+  const wanted = sharedSettings(table, given);
+  const settingsOf = ({ model, modules, method }: Row, seed: number, common: Settings): Settings => (
+    { ...common, model, modules, method, seed }
+  );
+  for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // refused before anything is loaded
+  const images = await loadImages(wanted);
+  const common = withClasses(wanted, images);
+  const opened = () => open(deviceName(given), openOptions(given));
+  const { name: backend, choice } = await closed(opened);
+  const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...shared } = common;
+  await openReproduction(folder, { table: name, device: backend, ...shared });
+  note(`device ${choice}`);
+
+  const heading: Heading = {
+    table,
+    settings: describe(common, images, choice),
+    deviations: deviations(table, common, images),
+  };
+  const results = rows.map((row) => ({
+    row,
+    seeds: seeds ?? row.seeds ?? 3,
+    results: new Map<number, RunResult>(),
+  }));
+  const write = async () => {
+    await writeWhole(`${folder}/table.md`, markdown(heading, results));
+    await writeWhole(`${folder}/table.html`, html(heading, results));
+  };
+  using interrupt = interruption();
+  for (const [index, { row, seeds, results: ofRow }] of results.entries()) {
+    for (let seed = 0; seed < seeds; seed++) {
+      const place = `${folder}/${row.name}/seed${seed}`;
+      note(`\nrow ${index + 1} of ${rows.length}: ${row.name}, seed ${seed} (run ${seed + 1} of ${seeds})`);
+      const before = await resultIn(place);
+      if (before !== undefined) note("done before");
+      const result = before ?? await runToEnd({
+        folder: place,
+        settings: settingsOf(row, seed, common),
+        images,
+        open: opened,
+        signal: interrupt.signal,
+      });
+      if (result === undefined) {
+        await write();
+        note("stopped and saved; the same command goes on");
+        return;
+      }
+      if ("failed" in result) note(`failed: ${result.failed}`);
+      ofRow.set(seed, result);
+      await write();
+    }
+  }
+  console.log(markdown(heading, results));
+  note(`tables: ${folder}/table.md, ${folder}/table.html`);
+}
+
+/** The rows of a table that were asked for, in its order. */
+function chosen({ rows }: Table, patterns: string | undefined): readonly Row[] {
+  if (patterns === undefined) return rows;
+  const wanted = new Set<Row>();
+  for (const pattern of patterns.split(",").map((pattern) => pattern.trim())) {
+    const parts = pattern.split("*").map((part) => part.replace(/[.+?^$(){}|[\]\\]/g, "\\$&"));
+    const expression = new RegExp(`^${parts.join(".*")}$`);
+    const found = rows.filter(({ name }) => expression.test(name));
+    if (found.length === 0) {
+      throw new LocalgradError(`the table has no row ${JSON.stringify(pattern)}; --list prints its rows`);
+    }
+    for (const row of found) wanted.add(row);
+  }
+  return rows.filter((row) => wanted.has(row));
+}
+
+function list(rows: readonly Row[]): void {
+  const lines = rows.map((row) => [row.name, row.published.map(describePublished).join("; ") || "–"]);
+  console.log(textTable(["row", "published test error, %"], lines));
+}
+
+/** What all rows share, beside a network, cut and method of no row: the published recipe, or the table's own, with what flags change. */
+function sharedSettings({ dataset, recipe: own }: Table, given: Given<typeof reproduceFlags>): Settings {
+  const { recipe } = DATASETS[dataset];
+  return settingsFrom({
+    dataset,
+    epochs: String(own?.epochs ?? recipe.epochs),
+    batch: String(own?.batch ?? recipe.batch),
+    ...(own === undefined ? {} : { "train-limit": String(own.trainLimit) }),
+    ...pick(given, ["epochs", "batch", "lr", "train-limit", "test-limit", "data"]),
+  });
+}
+
+function pick<T extends object, N extends keyof T>(from: T, names: readonly N[]): Pick<T, N> {
+  return Object.fromEntries(
+    names.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]),
+  ) as Pick<T, N>;
+}
+
+/** A device's name and why it was chosen. */
+async function closed(opened: () => ReturnType<typeof open>): Promise<{ name: string; choice: string }> {
+  await using device = await opened();
+  const { name, choice } = device;
+  return { name, choice };
+}
+
+function describe(
+  common: Settings,
+  { train, test }: ImageDataset<ImagePart>,
+  device: string,
+): [string, string][] {
+  const { dataset, epochs, batch, lr } = common;
+  return [
+    ["data", `${dataset}: ${train.count} training and ${test.count} test images`],
+    ["epochs", String(epochs)],
+    ["batch", String(batch)],
+    ["learning rate", `${lr}, warm-up and cosine`],
+    ["optimizer", "SGD, Nesterov momentum 0.9, weight decay 1e-4"],
+    ["device", device],
+    ["versions", `Deno ${Deno.version.deno}`],
+  ];
+}
+
+/** How settings differ from the published recipe. */
+function deviations(
+  { dataset }: Table,
+  { epochs, batch, lr, trainLimit, testLimit }: Settings,
+  { train, test }: ImageDataset<ImagePart>,
+): string[] {
+  const { recipe } = DATASETS[dataset];
+  const differs = (what: string, ours: number, published: number) =>
+    ours === published ? [] : [`${what}: ${ours} instead of ${published}`];
+  return [
+    ...differs("epochs", epochs, recipe.epochs),
+    ...differs("batch", batch, recipe.batch),
+    ...differs("learning rate", lr, recipe.lr),
+    ...(trainLimit === undefined ? [] : [`trained on the first ${train.count} images only`]),
+    ...(testLimit === undefined ? [] : [`judged on the first ${test.count} test images only`]),
+  ];
+}

@@ -1,0 +1,167 @@
+import type { ImageDataset, ImagePart } from "../data/data.ts";
+import { LocalgradError } from "../errors.ts";
+import type { Observer } from "../local/local.ts";
+import { parameterSplit } from "../local/parameters.ts";
+import type { Device } from "../trace/arrays.ts";
+import { readIfThere, writeWhole } from "../train/files.ts";
+import { holdsRun } from "../train/run_folder.ts";
+import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
+import { errorsOf, type RunResult } from "./results.ts";
+import { type Settings, trainerOf } from "./settings.ts";
+
+/** What must not change between the sittings of a reproduction, as JSON. */
+export type Identity = { readonly [name: string]: unknown };
+
+/**
+ * Prepares the folder of a reproduction: a fresh one is made, one of the same identity is gone on with.
+ *
+ * @throws {LocalgradError} where it holds something else, or a reproduction with other settings.
+ */
+export async function openReproduction(folder: string, identity: Identity): Promise<void> {
+  const path = `${folder}/reproduction.json`;
+  const bytes = await readIfThere(path).catch((error) => {
+    if (error instanceof Deno.errors.NotADirectory) throw new LocalgradError(`${folder} is not a folder`);
+    throw error;
+  });
+  if (bytes === undefined) {
+    await refuseOther(folder);
+    await Deno.mkdir(folder, { recursive: true });
+    await writeWhole(path, JSON.stringify(identity, undefined, 2) + "\n");
+    return;
+  }
+  const before = parse<Identity>(bytes, path);
+  for (const name of new Set([...Object.keys(before), ...Object.keys(identity)])) {
+    const [then, now] = [before[name], identity[name]].map((value) => JSON.stringify(value));
+    if (then === now) continue;
+    throw new LocalgradError(
+      `${folder} was begun with ${name} ${then ?? "not given"}, not ${
+        now ?? "left out"
+      }; give the same, or ` +
+        `choose another folder`,
+    );
+  }
+}
+
+async function refuseOther(folder: string): Promise<void> {
+  try {
+    for await (const { name } of Deno.readDir(folder)) {
+      throw new LocalgradError(`${folder} holds other files, such as ${name}; choose another folder`);
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function parse<T>(bytes: Uint8Array, path: string): T {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw new LocalgradError(`${path} is damaged: it is not JSON; remove it to go on`);
+  }
+}
+
+/** A run of a reproduction. */
+export interface RunOptions {
+  /** Where it is kept: a run's folder, with `result.json` once it is over. */
+  readonly folder: string;
+  readonly settings: Settings;
+  readonly images: ImageDataset<ImagePart>;
+  /** Opens a device for this run alone, so that what it holds is this run's. */
+  readonly open: () => Promise<Device>;
+  readonly signal: AbortSignal;
+}
+
+/** What a run came to before; undefined where it is not over. */
+export async function resultIn(folder: string): Promise<RunResult | undefined> {
+  const bytes = await readIfThere(`${folder}/result.json`);
+  return bytes === undefined ? undefined : parse<RunResult>(bytes, `${folder}/result.json`);
+}
+
+/**
+ * Begins a run, or goes on with it from its last checkpoint, and keeps what it came to. A run that cannot be trained,
+ * such as one that diverges, comes to a failure. Undefined where the signal stopped it.
+ */
+export async function runToEnd(options: RunOptions): Promise<RunResult | undefined> {
+  const result = await train(options).catch((error): RunResult => {
+    if (error instanceof LocalgradError && !options.signal.aborted) return { failed: error.message };
+    throw error;
+  });
+  if (result === undefined) return undefined;
+  await Deno.mkdir(options.folder, { recursive: true });
+  await writeWhole(`${options.folder}/result.json`, JSON.stringify(result, undefined, 2) + "\n");
+  return result;
+}
+
+async function train({ folder, settings, images, open, signal }: RunOptions): Promise<RunResult | undefined> {
+  const goesOn = await holdsRun(folder);
+  // What was killed before its first checkpoint has nothing to go on from.
+  if (!goesOn) await removeIfThere(folder);
+  const checkpoint = goesOn ? await readRun(folder, "last") : undefined;
+  await using device = await open();
+  using trainer = await trainerOf(settings, device);
+  if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
+  const meter = await Meter.open(`${folder}/meter.json`, device);
+  const { stopped } = await trainer.fit(images, {
+    epochs: settings.epochs,
+    observers: [progress(), new RunFolder(folder, { ...settings }), meter],
+    signal,
+  });
+  if (stopped) return undefined;
+  const errors = errorsOf(await readMetrics(`${folder}/metrics.jsonl`));
+  if (errors === undefined) {
+    throw new LocalgradError(`${folder} has no epoch in its metrics; remove it to go on`);
+  }
+  const { method, endToEnd } = trainer.memory;
+  return {
+    ...errors,
+    seconds: meter.seconds,
+    plannedPeakBytes: method.peakBytes,
+    endToEndPeakBytes: endToEnd.peakBytes,
+    heldBytes: meter.heldBytes,
+    modules: trainer.partition.modules.length,
+    parameters: parameterSplit(trainer.setup),
+  };
+}
+
+async function removeIfThere(folder: string): Promise<void> {
+  await Deno.remove(folder, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+}
+
+/** Measures time and memory of a run through all its sittings: kept beside every checkpoint. */
+class Meter implements Observer {
+  readonly #path: string;
+  readonly #device: Device;
+  readonly #before: number;
+  readonly #began = performance.now();
+  #held: number;
+
+  private constructor(path: string, device: Device, seconds: number, held: number) {
+    this.#path = path;
+    this.#device = device;
+    this.#before = seconds;
+    this.#held = held;
+  }
+
+  static async open(path: string, device: Device): Promise<Meter> {
+    const bytes = await readIfThere(path);
+    const { seconds = 0, heldBytes = 0 } = bytes === undefined ? {} : parse<Partial<Meter>>(bytes, path);
+    return new Meter(path, device, seconds, heldBytes);
+  }
+
+  get seconds(): number {
+    return this.#before + (performance.now() - this.#began) / 1000;
+  }
+  get heldBytes(): number {
+    return this.#held;
+  }
+
+  step(): void {
+    this.#held = Math.max(this.#held, this.#device.backend.liveBytes);
+  }
+
+  async save(): Promise<void> {
+    await writeWhole(this.#path, JSON.stringify({ seconds: this.seconds, heldBytes: this.heldBytes }));
+  }
+}

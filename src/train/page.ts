@@ -1,0 +1,28 @@
+import { escapeHtml } from "./chart.ts";
+import style from "./report.css" with { type: "text" };
+
+/** An HTML page that stands alone, in the style of reports; `body` is HTML, `title` text. */
+export function page(title: string, body: string): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>
+${style}</style>
+<main>
+<header><p>localgrad</p><h1>${escapeHtml(title)}</h1></header>
+${body}
+</main>
+</html>
+`;
+}
+
+/** A table of texts as HTML. */
+export function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const row = (cells: readonly string[], tag: string) =>
+    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
+  return `<table><thead>${row(heads, "th")}</thead><tbody>${
+    rows.map((cells) => row(cells, "td")).join("")
+  }</tbody></table>`;
+}
