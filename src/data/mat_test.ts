@@ -1,0 +1,109 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { deflateSync } from "node:zlib";
+import { LocalgradError } from "../errors.ts";
+import facts from "../../tests/fixtures/datasets.json" with { type: "json" };
+import { readMat } from "./mat.ts";
+
+const fixture = (name: string) =>
+  Deno.readFileSync(new URL(`../../tests/fixtures/datasets/${name}`, import.meta.url));
+
+for (const name of ["plain.mat", "compressed.mat"]) {
+  Deno.test(`readMat() reads in ${name} what SciPy reads, and passes over what is no real numeric array`, () => {
+    const arrays = readMat(fixture(name), name);
+    const expected = Object.entries(facts.mat).filter(([, { shape }]) => shape.length > 0);
+    assertEquals([...arrays.keys()].sort(), expected.map(([name]) => name).sort());
+    for (const [name, { shape, values }] of expected) {
+      assertEquals(arrays.get(name)!.shape, shape, name);
+      assertEquals([...arrays.get(name)!.data], values, name);
+    }
+  });
+}
+
+Deno.test("readMat() refuses a file cut short or altered anywhere, or reads the same arrays from it", () => {
+  for (const name of ["plain.mat", "compressed.mat", "svhn/test_32x32.mat"]) {
+    const whole = fixture(name);
+    const before = readMat(whole, name);
+    const step = Math.max(1, Math.floor(whole.length / 300));
+    for (let length = 0; length < whole.length; length += step) {
+      try {
+        const arrays = readMat(whole.subarray(0, length), name);
+        assert(arrays.size < before.size, `${length} of ${whole.length} bytes pass for the whole`);
+      } catch (error) {
+        assert(error instanceof LocalgradError && error.message.startsWith(name), `${error}`);
+      }
+    }
+    for (let at = 128; at < whole.length; at += step) {
+      const altered = whole.slice();
+      altered[at] ^= 0x55;
+      try {
+        const arrays = readMat(altered, name);
+        // Only a compressed array carries a checksum, so that every change in one is found.
+        if (name !== "plain.mat") assert(arrays.size < before.size, `a change at ${at} is not found`);
+      } catch (error) {
+        assert(error instanceof LocalgradError && error.message.startsWith(name), `at ${at}: ${error}`);
+      }
+    }
+  }
+});
+
+/** A file with one array `X` of bytes, as MATLAB writes it in either byte order. */
+function bigOrLittle(little: boolean, shape: number[], data: Uint8Array, compressed = false): Uint8Array {
+  const parts: number[] = [];
+  const word = (value: number) => {
+    const bytes = [value & 255, value >> 8 & 255, value >> 16 & 255, value >>> 24];
+    parts.push(...little ? bytes : bytes.reverse());
+  };
+  const pad = () => {
+    while (parts.length % 8 !== 0) parts.push(0);
+  };
+  for (const value of [6, 8, 9, 0]) word(value); // flags: an array of uint8
+  for (const value of [5, 4 * shape.length, ...shape]) word(value);
+  pad();
+  word(1 << 16 | 1); // a name of one byte, in its tag
+  parts.push("X".charCodeAt(0), 0, 0, 0);
+  word(2);
+  word(data.length);
+  parts.push(...data);
+  pad();
+  const body = [...parts];
+  parts.length = 0;
+  word(14);
+  word(body.length);
+  const matrix = [...parts, ...body];
+  parts.length = 0;
+  if (compressed) {
+    const small = deflateSync(Uint8Array.from(matrix));
+    word(15);
+    word(small.length);
+    parts.push(...small);
+  } else parts.push(...matrix);
+  const header = new Uint8Array(128).fill(32);
+  header.set(new TextEncoder().encode("MATLAB 5.0 MAT-file"));
+  header.set(little ? [0, 1, 73, 77] : [1, 0, 77, 73], 124);
+  return Uint8Array.from([...header, ...parts]);
+}
+
+Deno.test("readMat() reads both byte orders", () => {
+  const data = Uint8Array.from({ length: 30 }, (_, i) => 200 + i);
+  for (const little of [true, false]) {
+    for (const compressed of [true, false]) {
+      const { shape, data: got } = readMat(bigOrLittle(little, [2, 3, 5], data, compressed), "x.mat").get(
+        "X",
+      )!;
+      assertEquals([shape, [...got]], [[2, 3, 5], [...data]]);
+    }
+  }
+});
+
+Deno.test("readMat() says what is wrong with other files", () => {
+  const text = (value: string) => new TextEncoder().encode(value.padEnd(600));
+  const cases: [Uint8Array, string][] = [
+    [new Uint8Array(), "x.mat is no MATLAB version 5 file"],
+    [text("MATLAB 7.3 MAT-file, Platform"), "x.mat is a MATLAB 7.3 file (HDF5); version 5 is read here"],
+    [text("<html>404</html>"), "x.mat is no MATLAB version 5 file"],
+    [bigOrLittle(true, [2, 3, 6], new Uint8Array(30)), "X has 30 elements and the shape 2×3×6"],
+  ];
+  for (const [bytes, message] of cases) {
+    assertThrows(() => readMat(bytes, "x.mat"), LocalgradError, message);
+  }
+});
