@@ -299,7 +299,8 @@ class Run {
       ...this.#loading(),
     };
     await this.notify((observer) => observer.epoch?.(record));
-    await this.save(best ? ["last", "best"] : ["last"]);
+    // The last one last: killed in between, the run goes on from before this epoch and writes both again.
+    await this.save(best ? ["best", "last"] : ["last"]);
   }
 
   async save(kinds: readonly ("last" | "best")[]): Promise<void> {
