@@ -64,6 +64,16 @@ export const driverSymbols = {
   cuEventRecord: { parameters: [/* hEvent */ "u64", /* hStream */ "u64"], result: "i32" },
   cuEventQuery: { parameters: [/* hEvent */ "u64"], result: "i32" },
   cuEventSynchronize: { parameters: [/* hEvent */ "u64"], result: "i32" },
+  cuStreamWaitEvent: {
+    parameters: [/* hStream */ "u64", /* hEvent */ "u64", /* Flags */ "u32"],
+    result: "i32",
+  },
+  // For profiles only; drivers before 12.8 have it by another name.
+  cuEventElapsedTime_v2: {
+    parameters: [/* pMilliseconds */ "buffer", /* hStart */ "u64", /* hEnd */ "u64"],
+    result: "i32",
+    optional: true,
+  },
 
   cuModuleLoadData: { parameters: [/* module */ "buffer", /* image */ "buffer"], result: "i32" },
   cuModuleUnload: { parameters: [/* hmod */ "u64"], result: "i32" },
@@ -118,7 +128,10 @@ export const driverStatus = {
 
 /** `CUdevice_attribute` values in use. */
 export const deviceAttribute = {
+  CU_DEVICE_ATTRIBUTE_CLOCK_RATE: 13,
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: 16,
+  CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: 36,
+  CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: 37,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: 76,
 } as const;
@@ -133,6 +146,7 @@ export const functionAttribute = {
 /** Flags and modes in use. */
 export const driverFlag = {
   CU_STREAM_NON_BLOCKING: 1,
+  CU_EVENT_DEFAULT: 0,
   CU_EVENT_DISABLE_TIMING: 2,
   CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: 1,
 } as const;

@@ -18,6 +18,7 @@ const symbols = {
   sim_fail: { parameters: ["buffer", "i32"], result: "void" },
   sim_memory: { parameters: ["u64"], result: "void" },
   sim_count: { parameters: ["buffer"], result: "i64" },
+  sim_hurry: { parameters: ["i32"], result: "void" },
   sim_report: { parameters: ["buffer", "i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -104,6 +105,11 @@ export function fail(what: string, after: number): void {
 /** Sets how much memory the device has. */
 export function setMemory(bytes: number): void {
   control!.sim_memory(BigInt(bytes));
+}
+
+/** Makes one stream of the devices opened from now on do its work at once: the work's own (0), or uploads' (1). */
+export function hurry(stream: 0 | 1 | undefined): void {
+  control!.sim_hurry(stream ?? -1);
 }
 
 /** How many of a kind there are: `allocations`, `launches`, `used` bytes …. */

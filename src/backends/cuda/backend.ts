@@ -6,6 +6,7 @@ import type { Plan, Target } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { CudaBuffer } from "./buffer.ts";
 import { Card } from "./card.ts";
 import { type Precision, specOf } from "./convolution.ts";
 import { type Convolver, GraphConvolver } from "./convolutions.ts";
@@ -16,7 +17,8 @@ import { cubinFolder, Modules } from "./modules.ts";
 import { Products } from "./products.ts";
 import { Recording } from "./recording.ts";
 import { sourceOf } from "./source.ts";
-import { Staging } from "./staging.ts";
+import { Readbacks } from "./readbacks.ts";
+import { Uploads } from "./uploads.ts";
 
 /** Options of {@link openCuda}. */
 export interface CudaOptions {
@@ -30,10 +32,6 @@ export interface CudaOptions {
   cubins?: string | false;
 }
 
-class CudaBuffer implements DeviceBuffer {
-  constructor(readonly owner: CudaBackend, readonly bytes: number, readonly address: bigint) {}
-}
-
 /** An NVIDIA card through libcuda, NVRTC, cuBLASLt and cuDNN, called directly. */
 export class CudaBackend implements Backend {
   readonly name = "cuda";
@@ -42,7 +40,8 @@ export class CudaBackend implements Backend {
   readonly #card: Card;
   readonly #precision: Precision;
   readonly #graphs: boolean;
-  readonly #staging: Staging;
+  readonly #uploads: Uploads;
+  readonly #readbacks: Readbacks;
   readonly #modules: Modules;
   readonly #products: Products;
   readonly #cudnnHandle: bigint;
@@ -70,7 +69,8 @@ export class CudaBackend implements Backend {
       this.#graphs = options.graphs ?? true;
       this.description = `${name} (sm_${architecture}) through CUDA, ${this.#precision}`;
       this.target = targetOf(totalBytes);
-      this.#staging = this.#keep(new Staging(this.#card));
+      this.#uploads = this.#keep(new Uploads(this.#card));
+      this.#readbacks = this.#keep(new Readbacks(this.#card));
       this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cubinFolder()));
       this.#products = this.#keep(new Products(cublasLt));
       const out = new BigUint64Array(1);
@@ -113,6 +113,7 @@ export class CudaBackend implements Backend {
 
   allocate(bytes: number, _dtype: DType): DeviceBuffer {
     const address = this.#card.allocate(bytes);
+    this.#uploads.join(); // it may be memory that was filled and freed a moment ago
     this.#card.clear(address, bytes);
     const buffer = new CudaBuffer(this, bytes, address);
     this.#buffers.add(buffer);
@@ -126,15 +127,18 @@ export class CudaBackend implements Backend {
   }
 
   write(buffer: DeviceBuffer, data: Uint8Array): void {
-    const { address, bytes } = this.#own(buffer);
-    if (data.byteLength > bytes) {
-      throw new Error(`cuda: ${data.byteLength} bytes do not fit a buffer of ${bytes}`);
+    const own = this.#own(buffer);
+    if (data.byteLength > own.bytes) {
+      throw new Error(`cuda: ${data.byteLength} bytes do not fit a buffer of ${own.bytes}`);
     }
-    this.#staging.write(address, data);
+    this.#uploads.write(own, data);
   }
 
   read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#staging.read(this.#own(buffer).address, bytes);
+    const own = this.#own(buffer);
+    this.#uploads.join();
+    own.copied = false;
+    return this.#readbacks.read(own.address, bytes);
   }
 
   compile(plan: Plan): Executable {
@@ -149,8 +153,9 @@ export class CudaBackend implements Backend {
     try {
       this.#grow(plan.arenaBytes);
       for (const { data } of plan.constants) {
-        constants.push(this.#card.allocate(data.byteLength));
-        this.#staging.write(constants.at(-1)!, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+        const constant = new CudaBuffer(this, data.byteLength, this.#card.allocate(data.byteLength));
+        constants.push(constant.address);
+        this.#uploads.write(constant, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
       }
       const recording = new Recording(
         {
@@ -164,8 +169,9 @@ export class CudaBackend implements Backend {
         source.names.map((name) => module!.functions.get(name)!),
       );
       return new CudaExecutable({
-        ...{ card: this.#card, arena: this.#arena, plan, constants, recording, graphs: this.#graphs },
-        addressOf: (buffer) => this.#own(buffer).address,
+        ...{ card: this.#card, uploads: this.#uploads, arena: this.#arena },
+        ...{ plan, constants, recording, graphs: this.#graphs },
+        own: (buffer) => this.#own(buffer),
         release: () => module?.release(),
       });
     } catch (error) {
@@ -198,14 +204,18 @@ export class CudaBackend implements Backend {
   }
 
   async finish(): Promise<void> {
-    await this.#staging.idle();
+    await this.#readbacks.idle();
+    this.#uploads.join();
     this.#card.synchronize();
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    await this.#staging.idle();
-    this.#card.driver.cuStreamSynchronize(this.#card.stream); // what a lost card says is of no use any more
+    await this.#readbacks.idle();
+    try {
+      this.#uploads.join();
+    } catch { /* what a lost card says is of no use any more */ }
+    this.#card.driver.cuStreamSynchronize(this.#card.stream);
     this.#buffers.clear();
     this.#end();
   }

@@ -18,14 +18,18 @@ export interface CardFacts {
   /** Bytes of memory, and how many of them were free when it was opened. */
   readonly totalBytes: number;
   readonly freeBytes: number;
-  /** Streaming multiprocessors. */
+  /** Streaming multiprocessors, and their clock in kHz. */
   readonly multiprocessors: number;
+  readonly clock: number;
+  /** The memory's clock in kHz, and the bits it moves at once. */
+  readonly memoryClock: number;
+  readonly memoryBus: number;
 }
 
 /** Memory below this is handed out in steps of 512 bytes, above in steps of 2 MiB, which is what the driver maps. */
 const SMALL = 2 ** 20, FINE = 512, COARSE = 2 ** 21;
 
-/** One card: its context, one stream that all work goes to in order, and its memory. */
+/** One card: its context, the stream that all work goes to in order (uploads.ts has another), and its memory. */
 export class Card {
   readonly driver: Driver;
   readonly facts: CardFacts;
@@ -37,6 +41,7 @@ export class Card {
   readonly #spare = new Map<number, bigint[]>();
   readonly #out = new BigUint64Array(1);
   #bytes = 0;
+  #reserved = 0;
   #closed = false;
 
   /** Opens a card; raises what the driver says. */
@@ -76,6 +81,9 @@ export class Card {
       totalBytes: total,
       freeBytes: free,
       multiprocessors: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
+      clock: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_CLOCK_RATE),
+      memoryClock: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE),
+      memoryBus: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH),
     };
   }
 
@@ -94,6 +102,11 @@ export class Card {
   /** Their bytes. */
   get liveBytes(): number {
     return this.#bytes;
+  }
+
+  /** Bytes taken from the driver: those given out, rounded up to its steps, and the spare. */
+  get reservedBytes(): number {
+    return this.#reserved;
   }
 
   /** Gives out memory, not cleared. */
@@ -119,8 +132,9 @@ export class Card {
 
   /** Gives spare blocks back to the driver. */
   trim(): void {
-    for (const addresses of this.#spare.values()) {
+    for (const [size, addresses] of this.#spare) {
       for (const address of addresses) this.check(this.driver.cuMemFree_v2(address), "freeing memory");
+      this.#reserved -= size * addresses.length;
     }
     this.#spare.clear();
   }
@@ -141,6 +155,7 @@ export class Card {
       );
     }
     this.check(status, `allocating ${size} bytes`);
+    this.#reserved += size;
     return this.#out[0];
   }
 
@@ -148,6 +163,23 @@ export class Card {
   clear(address: bigint, bytes: number): void {
     if (bytes === 0) return;
     this.check(this.driver.cuMemsetD8Async(address, 0, BigInt(bytes), this.stream), "clearing memory");
+  }
+
+  /** An event that orders streams and measures nothing, unless `flags` say otherwise; the caller's to destroy. */
+  createEvent(flags: number = driverFlag.CU_EVENT_DISABLE_TIMING): bigint {
+    const out = new BigUint64Array(1);
+    this.check(this.driver.cuEventCreate(out, flags), "creating an event");
+    return out[0];
+  }
+
+  /** Records an event behind what was issued on a stream so far. */
+  record(event: bigint, stream: bigint): void {
+    this.check(this.driver.cuEventRecord(event, stream), "recording an event");
+  }
+
+  /** Makes what is issued on a stream from now on wait for an event's last record. */
+  wait(stream: bigint, event: bigint): void {
+    this.check(this.driver.cuStreamWaitEvent(stream, event, 0), "making a stream wait");
   }
 
   /** Waits for all work. */
@@ -171,7 +203,7 @@ export class Card {
     }
     this.#live.clear();
     this.#spare.clear();
-    this.#bytes = 0;
+    this.#bytes = this.#reserved = 0;
     driver.cuStreamDestroy_v2(this.stream);
     driver.cuDevicePrimaryCtxRelease_v2(this.#device);
   }

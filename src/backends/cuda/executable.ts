@@ -4,9 +4,11 @@ import type { Plan } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
+import type { CudaBuffer } from "./buffer.ts";
 import type { Card } from "./card.ts";
 import type { Place } from "./place.ts";
 import type { Recording } from "./recording.ts";
+import type { Uploads } from "./uploads.ts";
 
 /** The arena that all plans share; it moves when it grows. */
 export interface Arena {
@@ -17,12 +19,13 @@ export interface Arena {
 /** What an executable is made of. */
 export interface Parts {
   readonly card: Card;
+  readonly uploads: Uploads;
   readonly arena: Arena;
   readonly plan: Plan;
   readonly constants: readonly bigint[];
   readonly recording: Recording;
-  /** The address of a buffer of the backend's. */
-  readonly addressOf: (buffer: DeviceBuffer) => bigint;
+  /** A buffer of the backend's, as what it is; an error for any other. */
+  readonly own: (buffer: DeviceBuffer) => CudaBuffer;
   /** Whether the second run is captured as a CUDA graph, and launched as one from then on. */
   readonly graphs: boolean;
   /** Frees what is shared. */
@@ -41,11 +44,25 @@ interface Captured {
 /** After as many captures a plan's addresses are taken to change for good, and it runs without a graph. */
 const MAX_CAPTURES = 8;
 
+/** What a run was given. */
+interface Given {
+  readonly address: bigint;
+  /** How often the host had filled it. */
+  readonly uploads: number;
+}
+
 /**
  * A compiled plan. The first run issues its tasks one by one, which also loads what libraries load lazily. The second
  * is captured as a CUDA graph, and every run from then on is one launch. A graph holds addresses: an input that keeps
- * its address from run to run, as donated state does, is bound as it is; another gets a slot that it is copied to; a
- * result without a donor is copied out of a slot. Other addresses or a grown arena capture anew.
+ * its address from run to run, as donated state does, is bound as it is; another, or one that the host fills anew for
+ * every run, gets a slot that it is copied to; a result without a donor is copied out of a slot. Other addresses or a
+ * grown arena capture anew.
+ *
+ * So a batch that comes from the host has two slots in turn, the buffer it is uploaded to and the graph's own: as soon
+ * as the copy from one to the other is done, which comes before the launch, the next batch is uploaded while the graph
+ * runs. Two graphs, bound to two buffers in turn, would save that copy (12 MiB for 1024 images of 32 × 32: some 8 µs at
+ * 3 TB/s, by reckoning), and cost twice the captures, graphs and descriptors; one graph with a copy was chosen. The copy
+ * is no node of the graph, since an event behind it must be recorded before the rest is done.
  */
 export class CudaExecutable implements Executable {
   readonly #parts: Parts;
@@ -53,7 +70,7 @@ export class CudaExecutable implements Executable {
   readonly #written: ReadonlySet<number>;
   readonly #inputSlots = new Map<number, bigint>();
   readonly #outputSlots: (bigint | undefined)[];
-  #last: readonly bigint[] | undefined;
+  #last: readonly Given[] | undefined;
   #captured: Captured | undefined;
   #captures = 0;
 
@@ -69,11 +86,13 @@ export class CudaExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
-    const { addressOf, graphs } = this.#parts;
-    const given = inputs.map(addressOf);
-    const made = outputs.map((buffer) => buffer === undefined ? undefined : addressOf(buffer));
+    const { own, uploads, graphs } = this.#parts;
+    const given = inputs.map(own);
+    const made = outputs.map((buffer) => buffer === undefined ? undefined : own(buffer));
     const previous = this.#last;
-    this.#last = given;
+    this.#last = given.map(({ address, uploads }) => ({ address, uploads }));
+    uploads.join();
+    for (const buffer of [...given, ...made]) if (buffer !== undefined) buffer.copied = false;
     if (!graphs || previous === undefined || this.#captures > MAX_CAPTURES) return this.#issue(given, made);
     if (!this.#fits(given)) this.#capture(given, previous);
     this.#launch(given, made);
@@ -95,14 +114,15 @@ export class CudaExecutable implements Executable {
   }
 
   /** Whether the graph there is can be launched for these inputs. */
-  #fits(given: readonly bigint[]): boolean {
+  #fits(given: readonly CudaBuffer[]): boolean {
     const captured = this.#captured;
     return captured !== undefined && captured.arena === this.#parts.arena.address &&
-      given.every((address, i) => this.#inputSlots.has(i) || address === captured.inputs[i]);
+      given.every(({ address }, i) => this.#inputSlots.has(i) || address === captured.inputs[i]);
   }
 
-  #issue(inputs: readonly bigint[], outputs: readonly (bigint | undefined)[]): void {
+  #issue(given: readonly CudaBuffer[], made: readonly (CudaBuffer | undefined)[]): void {
     const { recording } = this.#parts;
+    const inputs = given.map(({ address }) => address), outputs = made.map((buffer) => buffer?.address);
     recording.bind((place) => this.#address(place, inputs, outputs));
     recording.run();
   }
@@ -124,20 +144,21 @@ export class CudaExecutable implements Executable {
   }
 
   /** Records a run as a graph. Nothing is executed by this. */
-  #capture(given: readonly bigint[], previous: readonly bigint[]): void {
+  #capture(given: readonly CudaBuffer[], previous: readonly Given[]): void {
     const { card, plan, recording, arena } = this.#parts;
     const { driver, stream } = card;
     this.#forget();
     this.#captures++;
-    given.forEach((address, i) => {
-      if (address !== previous[i] && !this.#written.has(i) && !this.#inputSlots.has(i)) {
+    given.forEach(({ address, uploads }, i) => {
+      const changes = address !== previous[i].address || uploads !== previous[i].uploads;
+      if (changes && !this.#written.has(i) && !this.#inputSlots.has(i)) {
         this.#inputSlots.set(i, card.allocate(bytesOf(plan.values[plan.inputs[i].value])));
       }
     });
     plan.donors.forEach((donor, i) => {
       if (donor < 0) this.#outputSlots[i] ??= card.allocate(bytesOf(plan.values[plan.outputs[i].value]));
     });
-    const inputs = given.map((address, i) => this.#inputSlots.get(i) ?? address);
+    const inputs = given.map(({ address }, i) => this.#inputSlots.get(i) ?? address);
     // Descriptors for these addresses are made before the capture, in which nothing may be allocated.
     recording.bind((place) => this.#address(place, inputs, this.#outputSlots));
     const graph = new BigUint64Array(1), out = new BigUint64Array(1);
@@ -170,18 +191,21 @@ export class CudaExecutable implements Executable {
     }
   }
 
-  #launch(given: readonly bigint[], made: readonly (bigint | undefined)[]): void {
-    const { card, plan } = this.#parts;
+  #launch(given: readonly CudaBuffer[], made: readonly (CudaBuffer | undefined)[]): void {
+    const { card, uploads, plan } = this.#parts;
     const { driver, stream } = card;
     const copy = (to: bigint, from: bigint, value: number): void => {
       const bytes = bytesOf(plan.values[value]);
       if (bytes === 0) return;
       card.check(driver.cuMemcpyDtoDAsync_v2(to, from, BigInt(bytes), stream), "copying an argument");
     };
-    for (const [i, slot] of this.#inputSlots) copy(slot, given[i], plan.inputs[i].value);
+    for (const [i, slot] of this.#inputSlots) copy(slot, given[i].address, plan.inputs[i].value);
+    // One that is an argument twice, and was not copied both times, is in use to the end.
+    const bound = new Set(given.filter((_, i) => !this.#inputSlots.has(i)));
+    uploads.copied([...this.#inputSlots.keys()].map((i) => given[i]).filter((buffer) => !bound.has(buffer)));
     card.check(driver.cuGraphLaunch(this.#captured!.executable, stream), `launching ${plan.name}`);
-    made.forEach((address, i) => {
-      if (address !== undefined) copy(address, this.#outputSlots[i]!, plan.outputs[i].value);
+    made.forEach((buffer, i) => {
+      if (buffer !== undefined) copy(buffer.address, this.#outputSlots[i]!, plan.outputs[i].value);
     });
   }
 

@@ -1,4 +1,5 @@
-// libcuda, as far as the backend uses it: memory, streams, graphs, events. Modules and launches are in modules.cpp.
+// libcuda, as far as the backend uses it: the device, memory, copies. Streams, events and graphs are in streams.cpp,
+// modules and launches in modules.cpp.
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,42 +25,15 @@ struct Block {
   uint64_t bytes;
   char* base;
 };
-struct Event {
-  Stream* stream = nullptr;
-  size_t mark = 0;  // done when the stream has done this many works
-};
-struct Graph { std::vector<Work> nodes; };
-
 std::map<uint64_t, Block> blocks;
 std::map<uint64_t, uint64_t> pinned;
 uint64_t used = 0, total = 4ull << 30;
 int initialised = 0, contexts = 0, current_context = 0;
-Result lost = SUCCESS;  // sticky
 std::map<std::string, long> failures;
 std::vector<std::string> complaints;
-Handles<Stream> streams;
-Handles<Event> events;
-Handles<Graph> graphs, executables;
-std::map<Stream*, size_t> done;  // works done by each stream
-long launches = 0;
-
 Book b1("allocations", [] { return blocks.size(); });
 Book b2("pinned", [] { return pinned.size(); });
-Book b3("streams", [] { return streams.alive.size(); });
-Book b4("events", [] { return events.alive.size(); });
-Book b6("graphs", [] { return graphs.alive.size(); });
-Book b7("executables", [] { return executables.alive.size(); });
 Book b8("contexts", [] { return (size_t)contexts; });
-
-Result perform(Stream* stream) {
-  std::vector<Work> queue;
-  queue.swap(stream->queue);
-  for (auto& work : queue) {
-    if (lost == SUCCESS) lost = work();
-    ++done[stream];
-  }
-  return lost;
-}
 
 void check_guards(uint64_t address, const Block& block) {
   auto touched = [](const char* p) {
@@ -78,28 +52,13 @@ bool is_pinned(uint64_t address, uint64_t bytes) {
 
 }  // namespace
 
+Result lost = SUCCESS;
+
 Result ready() {
   if (!initialised) return NOT_INITIALIZED;
   if (!current_context) return INVALID_CONTEXT;
   return lost;
 }
-
-Result outside_capture() {
-  for (auto& [handle, stream] : streams.alive) {
-    if (stream->capturing) {
-      stream->broken = true;
-      return CAPTURE_UNSUPPORTED;
-    }
-  }
-  return SUCCESS;
-}
-
-Result perform_all() {
-  for (auto& [handle, stream] : streams.alive) perform(stream.get());
-  return lost;
-}
-
-void count_launch() { ++launches; }
 
 void complain(const std::string& what) {
   if (std::find(complaints.begin(), complaints.end(), what) == complaints.end()) complaints.push_back(what);
@@ -119,14 +78,6 @@ bool on_device(uint64_t address, uint64_t bytes) {
   if (next == blocks.begin()) return false;
   auto& [start, block] = *--next;
   return address + bytes <= start + block.bytes && (bytes > 0 || address < start + block.bytes || block.bytes == 0);
-}
-
-Result enqueue(uint64_t handle, Work work) {
-  TRY(ready());
-  Stream* stream = streams.get(handle);
-  if (!stream) return INVALID_HANDLE;
-  (stream->capturing ? stream->captured : stream->queue).push_back(std::move(work));
-  return SUCCESS;
 }
 
 }  // namespace sim
@@ -203,7 +154,7 @@ EXPORT int cuDeviceGetName(char* name, int size, int) {
 EXPORT int cuDeviceGetAttribute(int* value, int attribute, int) {
   const char* architecture = getenv("LOCALGRAD_SIM_ARCHITECTURE");
   const int sm = architecture ? atoi(architecture) : 90;
-  *value = attribute == 75 ? sm / 10 : attribute == 76 ? sm % 10 : attribute == 16 ? 4 : 0;
+  *value = attribute == 75 ? sm / 10 : attribute == 76 ? sm % 10 : attribute == 16 ? 4 : 1;
   return SUCCESS;
 }
 EXPORT int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = total, SUCCESS; }
@@ -219,7 +170,7 @@ EXPORT int cuDevicePrimaryCtxRelease_v2(int) {
   if (--contexts == 0) {
     current_context = 0;
     if (!blocks.empty()) complain("a context was released with memory allocated");
-    if (!streams.alive.empty() || !events.alive.empty()) complain("a context was released with streams or events alive");
+    if (streams_alive()) complain("a context was released with streams or events alive");
   }
   return SUCCESS;
 }
@@ -293,104 +244,4 @@ EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, uint64
 EXPORT int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, uint64_t stream) {
   if (!on_device(to, bytes)) return INVALID_VALUE;
   return enqueue(stream, [=] { return on_device(to, bytes) ? (memset((void*)to, value, bytes), SUCCESS) : ILLEGAL_ADDRESS; });
-}
-
-EXPORT int cuStreamCreate(uint64_t* stream, unsigned) {
-  TRY(ready());
-  if (fails("stream")) return OUT_OF_MEMORY;
-  *stream = streams.add(std::make_unique<Stream>());
-  return SUCCESS;
-}
-EXPORT int cuStreamDestroy_v2(uint64_t stream) {
-  if (!streams.get(stream)) return INVALID_HANDLE;
-  perform(streams.get(stream));
-  done.erase(streams.get(stream));
-  streams.remove(stream);
-  return SUCCESS;
-}
-EXPORT int cuStreamSynchronize(uint64_t stream) {
-  TRY(ready());
-  TRY(outside_capture());
-  if (!streams.get(stream)) return INVALID_HANDLE;
-  if (fails("lost")) lost = LAUNCH_FAILED;
-  return perform(streams.get(stream));
-}
-EXPORT int cuStreamBeginCapture_v2(uint64_t handle, int) {
-  TRY(ready());
-  Stream* stream = streams.get(handle);
-  if (!stream) return INVALID_HANDLE;
-  if (stream->capturing) return INVALID_VALUE;
-  if (fails("capture")) return CAPTURE_UNSUPPORTED;
-  stream->capturing = true;
-  stream->broken = false;
-  return SUCCESS;
-}
-EXPORT int cuStreamEndCapture(uint64_t handle, uint64_t* graph) {
-  Stream* stream = streams.get(handle);
-  *graph = 0;
-  if (!stream) return INVALID_HANDLE;
-  if (!stream->capturing) return INVALID_VALUE;
-  stream->capturing = false;
-  auto made = std::make_unique<Graph>();
-  made->nodes.swap(stream->captured);
-  if (stream->broken) return CAPTURE_INVALIDATED;
-  *graph = graphs.add(std::move(made));
-  return lost;
-}
-EXPORT int cuGraphGetNodes(uint64_t graph, void* nodes, size_t* count) {
-  if (!graphs.get(graph) || nodes) return INVALID_VALUE;
-  *count = graphs.get(graph)->nodes.size();
-  return SUCCESS;
-}
-EXPORT int cuGraphInstantiateWithFlags(uint64_t* executable, uint64_t graph, unsigned long long) {
-  TRY(ready());
-  TRY(outside_capture());
-  if (!graphs.get(graph)) return INVALID_VALUE;
-  if (fails("instantiate")) return OUT_OF_MEMORY;
-  *executable = executables.add(std::make_unique<Graph>(*graphs.get(graph)));
-  return SUCCESS;
-}
-EXPORT int cuGraphLaunch(uint64_t executable, uint64_t stream) {
-  if (!executables.get(executable)) return INVALID_VALUE;
-  if (fails("graph-launch")) return LAUNCH_FAILED;
-  ++launches;
-  auto nodes = executables.get(executable)->nodes;  // destroying it leaves what was launched alone
-  return enqueue(stream, [nodes] {
-    for (auto& node : nodes) TRY(node());
-    return SUCCESS;
-  });
-}
-EXPORT int cuGraphExecDestroy(uint64_t executable) { return executables.remove(executable) ? SUCCESS : INVALID_VALUE; }
-EXPORT int cuGraphDestroy(uint64_t graph) { return graphs.remove(graph) ? SUCCESS : INVALID_VALUE; }
-
-EXPORT int cuEventCreate(uint64_t* event, unsigned) {
-  TRY(ready());
-  *event = events.add(std::make_unique<Event>());
-  return SUCCESS;
-}
-EXPORT int cuEventDestroy_v2(uint64_t event) { return events.remove(event) ? SUCCESS : INVALID_HANDLE; }
-EXPORT int cuEventRecord(uint64_t event, uint64_t handle) {
-  TRY(ready());
-  Stream* stream = streams.get(handle);
-  if (!stream || !events.get(event)) return INVALID_HANDLE;
-  if (stream->capturing) return CAPTURE_UNSUPPORTED;
-  *events.get(event) = {stream, done[stream] + stream->queue.size()};
-  return SUCCESS;
-}
-EXPORT int cuEventQuery(uint64_t handle) {
-  TRY(ready());
-  TRY(outside_capture());
-  Event* event = events.get(handle);
-  if (!event) return INVALID_HANDLE;
-  if (fails("lost")) return lost = LAUNCH_FAILED;
-  if (!event->stream || done[event->stream] >= event->mark) return lost;
-  // Never ready when first asked, so that callers really wait; done by the time they ask again.
-  perform(event->stream);
-  return lost ? lost : NOT_READY;
-}
-EXPORT int cuEventSynchronize(uint64_t handle) {
-  TRY(ready());
-  Event* event = events.get(handle);
-  if (!event) return INVALID_HANDLE;
-  return event->stream ? perform(event->stream) : SUCCESS;
 }

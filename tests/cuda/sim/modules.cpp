@@ -77,7 +77,7 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned gx, unsigned gy, unsigned gz
   if (fails("launch")) return LAUNCH_FAILED;
   const auto* packed = (const uint64_t*)extra[1];
   std::vector<uint64_t> arguments(packed, packed + *(size_t*)extra[3] / 8);
-  count_launch();
+  ++launches;
   return enqueue(stream, [=] {
     // Every argument of every kernel here is an address.
     for (uint64_t argument : arguments) if (!on_device(argument, 0)) return ILLEGAL_ADDRESS;

@@ -24,12 +24,6 @@ enum Result {
 
 typedef std::function<Result()> Work;
 
-struct Stream {
-  std::vector<Work> queue;       // not done yet
-  bool capturing = false, broken = false;
-  std::vector<Work> captured;    // nodes of the graph being captured
-};
-
 // What is wrong that the real machine would not notice, and a test must.
 void complain(const std::string& what);
 
@@ -42,10 +36,17 @@ Result ready();
 // What may not be done while a stream captures: it breaks the capture.
 Result outside_capture();
 
-// Does all work that is queued.
+// Does all work that is queued, on every stream.
 Result perform_all();
 
-void count_launch();
+// Whether a stream or an event is alive.
+bool streams_alive();
+
+// How many kernels and graphs were launched.
+extern long launches;
+
+// An error that sticks, once there was one.
+extern Result lost;
 
 #define TRY(call) \
   if (sim::Result r = (call)) return r
