@@ -7,6 +7,7 @@ import * as local from "../local/local.ts";
 import * as models from "../models/models.ts";
 import * as optim from "../optim/optim.ts";
 import type { Device } from "../trace/arrays.ts";
+import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
 import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { showDownload } from "./terminal.ts";
 
@@ -19,22 +20,12 @@ const MODELS = {
   resnet110: models.resnet110,
 } as const;
 
-const METHODS = {
-  "man+dgl": () => local.man(local.dgl()),
-  "man+infopro": () => local.man(local.infopro()),
-  dgl: () => local.dgl(),
-  infopro: () => local.infopro(),
-  greedy: () => local.greedy(),
-  endToEnd: () => local.endToEnd(),
-} as const;
-
 /** A network's name on the command line. */
 export type ModelName = keyof typeof MODELS;
 /** A method's name on the command line. */
-export type MethodName = keyof typeof METHODS;
+export type MethodName = local.MethodName;
 
 const modelNames = Object.keys(MODELS) as ModelName[];
-const methodNames = Object.keys(METHODS) as MethodName[];
 const datasetNames = Object.keys(DATASETS) as DatasetName[];
 const deviceNames = ["auto", "cuda", "webgpu", "cpu", "reference"] as const satisfies readonly DeviceName[];
 
@@ -51,6 +42,8 @@ export interface Settings {
   /** A count, or the blocks to cut after. */
   readonly modules: number | readonly string[];
   readonly method: MethodName;
+  /** What the method was given by flags, where anything was. */
+  readonly methodOptions?: GivenOptions;
   readonly batch: number;
   readonly epochs: number;
   readonly lr: number;
@@ -68,7 +61,8 @@ export const networkFlags = {
   model: { value: modelNames.join("|"), help: "the network; default resnet8" },
   modules: { value: "K", help: "number of local modules; default 3" },
   after: { value: "BLOCK,…", help: "cut after these blocks instead, such as layer1.0,layer2.0" },
-  method: { value: methodNames.join("|"), help: "what trains the modules; default man+dgl" },
+  method: { value: local.methodNames.join("|"), help: "what trains the modules; default man+dgl" },
+  ...methodFlags,
   batch: { value: "N", help: "images of a step; default 128" },
 } as const satisfies Flags;
 
@@ -113,6 +107,7 @@ export function settingsFrom(
     : oneOf("dataset", given.dataset, datasetNames);
   const { size, recipe } = DATASETS[dataset];
   const imageSize = number("image-size", 1) ?? before?.imageSize;
+  const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
   if (size !== undefined && imageSize !== undefined) {
     throw new LocalgradError(
       `--image-size is for folders of images; those of ${dataset} are ${size}×${size}`,
@@ -126,7 +121,8 @@ export function settingsFrom(
       : given.after.split(",").map((name) => name.trim()),
     method: given.method === undefined
       ? before?.method ?? "man+dgl"
-      : oneOf("method", given.method, methodNames),
+      : oneOf("method", given.method, local.methodNames),
+    ...(Object.keys(methodOptions).length === 0 ? {} : { methodOptions }),
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
     lr: given.lr === undefined
@@ -144,7 +140,7 @@ export function settingsFrom(
 /** The settings in a checkpoint of the run in `folder`. */
 export function storedSettings(stored: { readonly [name: string]: unknown }, folder: string): Settings {
   const { dataset, model, method } = stored as unknown as Settings;
-  if (datasetNames.includes(dataset) && modelNames.includes(model) && methodNames.includes(method)) {
+  if (datasetNames.includes(dataset) && modelNames.includes(model) && local.methodNames.includes(method)) {
     return stored as unknown as Settings;
   }
   throw new LocalgradError(
@@ -196,16 +192,21 @@ const CLASSES = 1000;
 const IMAGE_SIZE = 224;
 
 /** What the network, the cut, the method and the optimizer follow from. */
-export type Network = Pick<Settings, "dataset" | "model" | "modules" | "method" | "classes" | "imageSize">;
+export type Network = Pick<
+  Settings,
+  "dataset" | "model" | "modules" | "method" | "methodOptions" | "classes" | "imageSize"
+>;
 
 /** The network, the cut, the method and the optimizer of a run. */
-export function setupOf({ dataset, model, modules, method, classes, imageSize }: Network) {
+export function setupOf(
+  { dataset, model, modules, method, methodOptions = {}, classes, imageSize }: Network,
+) {
   const set = DATASETS[dataset];
   const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
   return {
     model: MODELS[model](images),
     modules: typeof modules === "number" ? modules : { after: modules },
-    method: METHODS[method](),
+    method: methodOf(method, methodOptions, dataset),
     optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
   };
 }

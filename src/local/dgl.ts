@@ -1,10 +1,9 @@
-import { classified } from "./greedy.ts";
 import { type DglHead, dglHead } from "./heads.ts";
-import type { Method } from "./method.ts";
+import { classified, type Method } from "./method.ts";
 
 /** Options of {@link dgl}. */
 export interface DglOptions {
-  /** The auxiliary network; default `mlp-sr`. See {@link dglHead}. */
+  /** The auxiliary network; default `mlp-sr`, DGL's own. MAN++'s is `mlp-sr-large`. See {@link dglHead}. */
   head?: DglHead;
 }
 

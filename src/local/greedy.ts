@@ -1,7 +1,5 @@
-import type { Layer } from "../nn/layer.ts";
 import { classifier } from "./heads.ts";
-import { crossEntropy } from "./losses.ts";
-import type { Auxiliary, Method } from "./method.ts";
+import { classified, type Method } from "./method.ts";
 
 /**
  * Greedy supervised learning: each module is judged by global average pooling, a linear layer and cross-entropy.
@@ -19,22 +17,5 @@ export function greedy(): Method {
     name: "greedy",
     options: {},
     auxiliary: ({ features, model }) => classified(classifier("0c1f", features, model.classes)),
-  };
-}
-
-/** A head that gives logits, judged by cross-entropy; its parameters are kept under `classifier`. */
-export function classified(head: Layer): Auxiliary {
-  return {
-    params: { classifier: head.params },
-    state: { classifier: head.state },
-    loss(params, state, h, batch) {
-      const { y, state: next } = head.apply(
-        params.classifier as never,
-        state.classifier as never,
-        h,
-        "train",
-      );
-      return { loss: crossEntropy(y, batch.labels), state: { classifier: next } };
-    },
   };
 }

@@ -7,39 +7,26 @@
 import { LocalgradError } from "../errors.ts";
 import { batchNorm } from "../nn/batch_norm.ts";
 import { type Layer, type Layers, sequential, stateless } from "../nn/layer.ts";
-import { conv, type ConvSpec, linear } from "../nn/linear.ts";
+import { conv, linear } from "../nn/linear.ts";
 import { adaptiveAveragePooling, flatten, globalAveragePooling, relu } from "../nn/pooling.ts";
 import type { Shape } from "../trace/dtype.ts";
 import { resizeBilinear } from "../trace/functions.ts";
+import { imagenetClassifier, imagenetDecoder } from "./imagenet_heads.ts";
+import { convUnit, linearUnit, repeated } from "./units.ts";
 
 /** Width of the hidden layers and of contrastive features in InfoPro's classifiers. */
 const HIDDEN = 128;
 
-function convUnit(spec: ConvSpec): Layer {
-  return sequential({ conv: conv(spec), bn: batchNorm({ channels: spec.out }), relu: relu() });
-}
-
-function linearUnit(inputs: number, out: number): Layer {
-  return sequential({
-    linear: linear({ in: inputs, out, bias: false }),
-    bn: batchNorm({ channels: out }),
-    relu: relu(),
-  });
-}
-
-/** `count` layers as a sequence named 0, 1, …. */
-function repeated(count: number, make: (index: number) => Layer): Layer {
-  return sequential(Object.fromEntries(Array.from({ length: count }, (_, i) => [`${i}`, make(i)])));
-}
-
-/** The heads of DGL, by name: `mlp-sr`, `mlp`, `cnn`. */
-export type DglHead = "mlp-sr" | "mlp" | "cnn";
+/** The heads of DGL, by name. */
+export type DglHead = "mlp-sr" | "mlp-sr-large" | "mlp" | "cnn";
 
 /**
  * Heads of Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164), which keep the width of the features.
  * `mlp`: pool to a quarter of the size, then to 2×2, three fully connected layers with batch norm and ReLU, linear.
  * `mlp-sr`: the same with three 1×1 convolutions with batch norm and ReLU at a quarter of the size. `cnn`: two 3×3
- * convolutions with batch norm and ReLU, pool to 2×2, linear.
+ * convolutions with batch norm and ReLU, pool to 2×2, linear. `mlp-sr-large` is the head of MAN++'s code, of one width
+ * for all features and some 0.64 M parameters: pool to 8×8, three 1×1 convolutions to 128 and global average pooling,
+ * then three fully connected layers of 512, each with batch norm and ReLU, linear.
  */
 export function dglHead(name: DglHead, [height, width, channels]: Shape, classes: number): Layer {
   const features = 4 * channels;
@@ -56,6 +43,14 @@ export function dglHead(name: DglHead, [height, width, channels]: Shape, classes
         hidden: hidden(),
         fc,
       });
+    case "mlp-sr-large":
+      return sequential({
+        pool: adaptiveAveragePooling(Math.min(8, height), Math.min(8, width)),
+        convs: repeated(3, (i) => convUnit({ in: i === 0 ? channels : 128, out: 128, window: 1 })),
+        average: globalAveragePooling(),
+        hidden: repeated(3, (i) => linearUnit(i === 0 ? 128 : 512, 512)),
+        fc: linear({ in: 512, out: classes }),
+      });
     case "mlp":
       return sequential({ pool: quarter, ...ending, hidden: hidden(), fc });
     case "cnn":
@@ -66,26 +61,29 @@ export function dglHead(name: DglHead, [height, width, channels]: Shape, classes
       });
     default:
       throw new LocalgradError(
-        `dgl: there is no head ${JSON.stringify(name)}; choose "mlp-sr", "mlp" or "cnn"`,
+        `dgl: there is no head ${JSON.stringify(name)}; choose "mlp-sr", "mlp-sr-large", "mlp" or ` +
+          `"cnn"`,
       );
   }
 }
 
-/** A classifier of InfoPro: A convolutions and B fully connected layers, such as `0c1f`, `1c2f`, `2c2f`. */
-export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f`;
+/** A classifier of InfoPro: A convolutions and B fully connected layers, such as `0c1f`, `1c2f`, `2c2f`; or `imagenet`. */
+export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f` | "imagenet";
 
 /**
  * A classifier of InfoPro (Wang et al., 2021, arXiv 2101.10832), named `AcBf`: A 3×3 convolutions with batch norm and
  * ReLU, of which the first doubles the width and halves the size until the width is 64; global average pooling; B − 1
- * fully connected layers of 128 with ReLU; linear to `outputs`. `0c1f` is pooling and a linear layer.
+ * fully connected layers of 128 with ReLU; linear to `outputs`. `0c1f` is pooling and a linear layer. `imagenet`: see {@link imagenetClassifier}.
  */
-export function classifier(name: ClassifierName, [, , channels]: Shape, outputs: number): Layer {
+export function classifier(name: ClassifierName, features: Shape, outputs: number): Layer {
+  if (name === "imagenet") return imagenetClassifier(features, outputs);
+  const [, , channels] = features;
   const parsed = /^([0-2])c([1-3])f$/.exec(name);
   if (parsed === null) {
     throw new LocalgradError(
       `there is no classifier ${
         JSON.stringify(name)
-      }; name it by its layers, such as "0c1f", "1c2f" or "2c2f"`,
+      }; name it by its layers, such as "0c1f", "1c2f" or "2c2f", or "imagenet"`,
     );
   }
   const [convs, linears] = [Number(parsed[1]), Number(parsed[2])];
@@ -108,17 +106,24 @@ export function classifier(name: ClassifierName, [, , channels]: Shape, outputs:
   });
 }
 
+/** Whether images are large enough for the heads made for ImageNet: larger than STL-10's. */
+export function isLarge({ height }: { readonly height: number }): boolean {
+  return height > 96;
+}
+
 /**
  * InfoPro's decoder: resizes features to the image's size, bilinearly with aligned corners, and makes an image of them
- * with a 3×3 convolution to 12 channels, batch norm, ReLU, and one to the image's channels. Gives logits of the pixels.
+ * with a 3×3 convolution to 12 channels, batch norm, ReLU, and one to the image's channels. Large images are made in
+ * steps, see {@link imagenetDecoder}. Gives logits of the pixels.
  */
 export function decoder(
-  [, , channels]: Shape,
+  features: Shape,
   image: { readonly height: number; readonly width: number; readonly channels: number },
 ): Layer {
+  if (isLarge(image)) return imagenetDecoder(features, image);
   return sequential({
     resize: stateless((x) => resizeBilinear(x, [image.height, image.width], { alignCorners: true })),
-    conv1: conv({ in: channels, out: 12, padding: 1, bias: true }),
+    conv1: conv({ in: features[2], out: 12, padding: 1, bias: true }),
     bn: batchNorm({ channels: 12 }),
     relu: relu(),
     conv2: conv({ in: 12, out: image.channels, padding: 1, bias: true }),

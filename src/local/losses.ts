@@ -15,6 +15,7 @@ export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
         formatAval(labels),
     );
   }
+  logits = logits.cast("f32");
   // Softmax does not change when a constant is added to a row: without its largest, no exponential overflows.
   const shifted = logits.sub(logits.max(1, { keepDims: true }).stopGradient());
   const picked = shifted.mul(oneHot(labels, logits.shape[1])).sum(1);
@@ -49,6 +50,7 @@ export function correctCount(logits: Tensor, labels: Tensor): Tensor {
  * sigmoid, whose logarithm would overflow: max(z, 0) − z·t + log(1 + e^−|z|).
  */
 export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
+  [logits, targets] = [logits.cast("f32"), targets.cast("f32")];
   // Differentiating the formula would take |z| and max(z, 0) through their kinks; the gradient is simply σ(z) − t.
   const [losses] = customGradient([logits], (z) => ({
     outputs: [z.maximum(0).sub(z.mul(targets)).add(z.abs().neg().exp().add(1).log())],
@@ -67,9 +69,7 @@ export function supervisedContrastive(features: Tensor, labels: Tensor, temperat
     throw new LocalgradError(`supervisedContrastive: the temperature must be above 0, not ${temperature}`);
   }
   const count = features.shape[0];
-  const lengths = features.square().sum(1, { keepDims: true }).maximum(1e-24).sqrt();
-  const unit = features.div(lengths);
-  const similarity = unit.matmul(unit, { transposeB: true }).div(temperature);
+  const similarity = cosines(features.cast("f32")).div(temperature);
   const square = [count, count];
   const others = iota(square, 0).ne(iota(square, 1)).cast("f32");
   const alike = labels.reshape(count, 1).broadcastTo(square).eq(labels.reshape(1, count).broadcastTo(square));
@@ -82,4 +82,32 @@ export function supervisedContrastive(features: Tensor, labels: Tensor, temperat
   const losses = logProbability.mul(positives).sum(1).neg().div(partners.maximum(1));
   const anchors = partners.gt(0).cast("f32").sum().maximum(1);
   return where(partners.gt(0), losses, 0).sum().div(anchors);
+}
+
+/** Cosines of the angles between rows: `[batch, features]` → `[batch, batch]`. A row of zeros has 0 with every other. */
+function cosines(rows: Tensor): Tensor {
+  const lengths = rows.square().sum(1, { keepDims: true }).maximum(1e-24).sqrt();
+  const unit = rows.div(lengths);
+  return unit.matmul(unit, { transposeB: true });
+}
+
+/**
+ * Similarity matching (Nøkland & Eidnes, 2019, arXiv 1901.06656): images should be as similar in `features` as their
+ * labels are. Similarity is the cosine between rows after taking away each row's mean. Of feature maps
+ * `[batch, height, width, channels]` a row is the standard deviation of each channel over the image. Mean squared
+ * difference between the similarities of the features and of the one-hot labels, over all pairs.
+ */
+export function similarityMatching(features: Tensor, labels: Tensor, classes: number): Tensor {
+  const rows = features.rank === 4 ? deviations(features.cast("f32")) : features.cast("f32");
+  const similarity = (x: Tensor) => cosines(x.sub(x.mean(1, { keepDims: true })));
+  return similarity(rows).sub(similarity(oneHot(labels, classes))).square().mean();
+}
+
+/** The unbiased standard deviation of each channel of each image; the value itself where that is a single pixel. */
+function deviations(images: Tensor): Tensor {
+  const [batch, height, width, channels] = images.shape;
+  const pixels = height * width;
+  if (pixels === 1) return images.reshape(batch, channels);
+  const centred = images.sub(images.mean([1, 2], { keepDims: true }));
+  return centred.square().sum([1, 2]).mul(1 / (pixels - 1)).maximum(1e-12).sqrt();
 }

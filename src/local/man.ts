@@ -1,21 +1,11 @@
 import { LocalgradError } from "../errors.ts";
-import type { Initial } from "../nn/initial.ts";
-import { shapeAfter } from "../nn/layer.ts";
-import { merge, type Named, select } from "../nn/named.ts";
-import { full } from "../trace/functions.ts";
-import type { Tensor } from "../trace/tensor.ts";
-import { scope } from "../trace/trace.ts";
-import { treeFlatten, treeMap, treeUnflatten } from "../trace/tree.ts";
-import type { Auxiliary, Boundary, Method } from "./method.ts";
+import type { Method } from "./method.ts";
+import { type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
 
 /** Options of {@link man}. */
-export interface ManOptions {
-  /** How much of the average is kept at each step, below 1; default 0.995. */
-  momentum?: number;
+export interface ManOptions extends AverageOptions {
   /** What is put in front of the inner method's networks: both blocks, summed (default), or one of them. */
   fusion?: "sum" | "emaOnly" | "biasOnly";
-  /** How the average starts: as a copy of the tracked block (default), or as a draw of its own, as in the published code. */
-  start?: "copy" | "random";
 }
 
 /**
@@ -36,92 +26,27 @@ export interface ManOptions {
  * ```
  */
 export function man(method: Method, options: ManOptions = {}): Method {
-  const { momentum = 0.995, fusion = "sum", start = "copy" } = options;
-  const inner = method.auxiliary;
-  if (inner === undefined) {
+  const { fusion = "sum" } = options;
+  const average = averageOptions("man", options);
+  if (method.auxiliary === undefined) {
     throw new LocalgradError(
       `man: ${method.name} has no local loss to put it in front of; wrap dgl() or infopro()`,
     );
-  }
-  if (!(momentum >= 0 && momentum < 1)) {
-    const why = momentum === 1 ? ", with which the average would never move" : "";
-    throw new LocalgradError(`man: momentum must be at least 0 and below 1, not ${momentum}${why}`);
   }
   if (!["sum", "emaOnly", "biasOnly"].includes(fusion)) {
     throw new LocalgradError(
       `man: there is no fusion ${JSON.stringify(fusion)}; choose "sum", "emaOnly" or "biasOnly"`,
     );
   }
-  if (start !== "copy" && start !== "random") {
-    throw new LocalgradError(`man: there is no start ${JSON.stringify(start)}; choose "copy" or "random"`);
-  }
   return {
+    ...method,
     name: `man+${method.name}`,
-    options: { momentum, fusion, start, inner: { name: method.name, ...method.options } },
-    auxiliary(boundary) {
-      const features = shapeAfter(boundary.next.layer, boundary.features);
-      return wrap(boundary, inner({ ...boundary, features, within: "man" }), { momentum, fusion, start });
-    },
+    options: { ...average, fusion, inner: { name: method.name, ...method.options } },
+    auxiliary: (boundary) =>
+      behindMomentum(method, boundary, "man", average, {
+        bias: fusion !== "emaOnly",
+        ema: fusion !== "biasOnly",
+        fuse: (_params, bias, ema) => bias === undefined ? ema! : ema === undefined ? bias : bias.add(ema),
+      }),
   };
-}
-
-function wrap(
-  { next }: Boundary,
-  inner: Auxiliary,
-  { momentum, fusion, start }: Required<ManOptions>,
-): Auxiliary {
-  const tracked = next.layer;
-  const bias = fusion === "emaOnly" ? {} : { bias: tracked.params };
-  const biasState = fusion === "emaOnly" ? {} : { bias: tracked.state };
-  const ema = fusion === "biasOnly"
-    ? {}
-    : { ema: start === "copy" ? copyOf(tracked.params, next.name) : tracked.params };
-  return {
-    params: merge(bias, inner.params),
-    state: merge<Initial>(ema, biasState, inner.state),
-    loss(params, state, h, batch) {
-      const outputs: Tensor[] = [];
-      let after: Named<Tensor> = state;
-      if ("bias" in bias) {
-        const { y, state: seen } = scope(
-          "bias",
-          () => tracked.apply(params.bias as Named<Tensor>, state.bias as Named<Tensor>, h, "train"),
-        );
-        outputs.push(y);
-        after = { ...after, bias: seen };
-      }
-      if ("ema" in ema) {
-        // Batch norm goes by the batch here; the running statistics it would also move are read by nobody.
-        const unread = treeMap(({ shape }: Initial) => full(shape, 0), tracked.state) as Named<Tensor>;
-        outputs.push(scope("ema", () => tracked.apply(state.ema as Named<Tensor>, unread, h, "train")).y);
-      }
-      const u = outputs.reduce((sum, y) => sum.add(y));
-      const judged = inner.loss(
-        select(params, inner.params),
-        select(state, inner.state),
-        u,
-        batch,
-      );
-      return { loss: judged.loss, state: { ...after, ...judged.state } };
-    },
-    follow(state, params) {
-      const followed = inner.follow === undefined
-        ? state
-        : { ...state, ...inner.follow(select(state, inner.state), params) };
-      if (!("ema" in ema)) return followed;
-      const moved = treeMap(
-        (average: Tensor, value: Tensor) => average.mul(momentum).add(value.mul(1 - momentum)),
-        state.ema as Named<Tensor>,
-        params,
-      );
-      return { ...followed, ema: moved as Named<Tensor> };
-    },
-  };
-}
-
-/** Starting values that are those of the parameters under `path`. */
-function copyOf(params: Named<Initial>, path: string): Named<Initial> {
-  const { leaves, paths, structure } = treeFlatten<Initial>(params);
-  const copies = leaves.map((initial, i) => initial.copying(`${path}.${paths[i]}`));
-  return treeUnflatten(structure, copies) as Named<Initial>;
 }

@@ -3,7 +3,8 @@ import type { Aval } from "../trace/dtype.ts";
 import { jit } from "../trace/jit.ts";
 import type { Category } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { type Batch, endToEnd } from "./method.ts";
+import { endToEnd } from "./end_to_end.ts";
+import type { Batch } from "./method.ts";
 import type { MemoryComparison } from "./observer.ts";
 import { type Setup, setup, type SetupOptions, type TrainState, trainStep } from "./step.ts";
 
@@ -16,8 +17,19 @@ export function categorize(path: string): Category {
   return part === "params" ? "parameters" : "state";
 }
 
+/** How a training step is planned. */
+export interface PlanOptions {
+  /** Whether cheap element-wise results are computed again in the backward pass where that lowers the peak; default false. */
+  recompute?: boolean;
+}
+
 /** Plans the memory of a training step on a kind of device; nothing is allocated. The data set counts apart. */
-export function stepMemory(setup: Setup, batch: number, target: Target): MemoryReport {
+export function stepMemory(
+  setup: Setup,
+  batch: number,
+  target: Target,
+  { recompute = false }: PlanOptions = {},
+): MemoryReport {
   const { height, width, channels } = setup.model.input;
   const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
   const step = jit(
@@ -27,7 +39,7 @@ export function stepMemory(setup: Setup, batch: number, target: Target): MemoryR
       batch: Batch,
       scalars: { [name: string]: Tensor },
     ) => trainStep(setup, train, batch, scalars),
-    { name: `${setup.method.name} step`, donate: [0], categorize },
+    { name: `${setup.method.name} step`, donate: [0], categorize, recompute },
   );
   const scalars: { [name: string]: Aval } = {};
   for (const name of Object.keys(setup.optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
@@ -38,11 +50,19 @@ export function stepMemory(setup: Setup, batch: number, target: Target): MemoryR
 }
 
 /** Plans a training step beside the end-to-end one of the same network, optimizer and batch. */
-export function compareMemory(local: Setup, batch: number, target: Target): MemoryComparison {
-  const method = stepMemory(local, batch, target);
-  if (local.method.auxiliary === undefined) return { method, endToEnd: method };
+export function compareMemory(
+  local: Setup,
+  batch: number,
+  target: Target,
+  options: PlanOptions = {},
+): MemoryComparison {
+  const method = stepMemory(local, batch, target, options);
+  if (local.method.name === endToEnd().name) return { method, endToEnd: method };
   const { model, optimizer } = local;
-  return { method, endToEnd: stepMemory(setup({ model, optimizer, method: endToEnd() }), batch, target) };
+  return {
+    method,
+    endToEnd: stepMemory(setup({ model, optimizer, method: endToEnd() }), batch, target, options),
+  };
 }
 
 /**
@@ -64,6 +84,8 @@ export function compareMemory(local: Setup, batch: number, target: Target): Memo
  * assert(method.peakBytes < endToEnd.peakBytes);
  * ```
  */
-export function memory(options: SetupOptions & { batch: number; target: Target }): MemoryComparison {
-  return compareMemory(setup(options), options.batch, options.target);
+export function memory(
+  options: SetupOptions & PlanOptions & { batch: number; target: Target },
+): MemoryComparison {
+  return compareMemory(setup(options), options.batch, options.target, options);
 }

@@ -1,8 +1,11 @@
 import type { Block, Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
+import type { Layer } from "../nn/layer.ts";
 import type { Named } from "../nn/named.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
+import { crossEntropy } from "./losses.ts";
+import type { Module, Partition } from "./partition.ts";
 
 /** A batch as the training step sees it. */
 export interface Batch<T = Tensor> {
@@ -24,12 +27,16 @@ export interface Boundary {
   readonly requested: number;
   /** The network. */
   readonly model: Model;
+  /** The module before it. One without blocks is the stem. */
+  readonly module: Module;
   /** The block that follows. */
   readonly next: Block;
+  /** All blocks that follow, `next` the first of them. */
+  readonly behind: readonly Block[];
   /** The features that the loss is computed from: `[height, width, channels]`. */
   readonly features: Shape;
   /** The method this one is wrapped in, if any, whose published settings may differ. */
-  readonly within?: "man";
+  readonly within?: "man" | "manPlusPlus";
 }
 
 /** What hangs on a boundary: an auxiliary network and a loss. */
@@ -83,9 +90,23 @@ export interface Method {
   readonly options: { readonly [name: string]: unknown };
   /** What hangs on a boundary. A method without it trains the network as one module, end to end. */
   readonly auxiliary?: (boundary: Boundary) => Auxiliary;
+  /** Another cut than the one asked for, where the method needs one; default: that one. See {@link withStem}. */
+  readonly recut?: (model: Model, cut: Partition) => Partition;
 }
 
-/** Plain backpropagation through the whole network, whatever number of modules is asked for. */
-export function endToEnd(): Method {
-  return { name: "endToEnd", options: {} };
+/** A head that gives logits, judged by cross-entropy; its parameters are kept under `classifier`. */
+export function classified(head: Layer): Auxiliary {
+  return {
+    params: { classifier: head.params },
+    state: { classifier: head.state },
+    loss(params, state, h, batch) {
+      const { y, state: next } = head.apply(
+        params.classifier as never,
+        state.classifier as never,
+        h,
+        "train",
+      );
+      return { loss: crossEntropy(y, batch.labels), state: { classifier: next } };
+    },
+  };
 }

@@ -5,36 +5,36 @@ import type { Model } from "../models/model.ts";
 import { resnet110, resnet32 } from "../models/resnet.ts";
 import { treePaths } from "../trace/tree.ts";
 import { sgd } from "../optim/sgd.ts";
-import { dgl } from "./dgl.ts";
-import { greedy } from "./greedy.ts";
-import { infopro, type InfoProOptions, weightsAt } from "./infopro.ts";
-import { man } from "./man.ts";
-import { endToEnd, type Method } from "./method.ts";
+import { infopro, type InfoProOptions } from "./infopro.ts";
+import { weightsAt } from "./infopro_weights.ts";
+import type { Boundary, Method } from "./method.ts";
+import { augLocal, dgl, endToEnd, greedy, man, manPlusPlus, predsim } from "./methods.ts";
 import type { Modules } from "./partition.ts";
 import { setup } from "./step.ts";
 
 const make = (model: Model, modules: Modules, method: Method) =>
   setup({ model, modules, method, optimizer: sgd() });
 
-/** λ1 and λ2 at every boundary. */
-function weights(model: Model, modules: number, options: InfoProOptions, within?: "man") {
-  const cut = make(model, modules, dgl()).partition;
-  const boundaries = cut.modules.slice(1);
-  return boundaries.map((module, index) => {
-    const common = {
-      index,
-      count: boundaries.length,
-      requested: cut.requested,
-      model,
-      next: module.blocks[0],
-    };
-    const at = weightsAt(
-      { ...common, features: [8, 8, 16], ...(within === undefined ? {} : { within }) },
-      options,
-    );
-    return [at.reconstruction, at.task];
-  });
+/** The boundaries that a method is asked to equip. */
+function boundaries(model: Model, modules: Modules, around: (method: Method) => Method = (method) => method) {
+  const seen: Boundary[] = [];
+  const inner = greedy();
+  const auxiliary: Method["auxiliary"] = (boundary) => (seen.push(boundary), inner.auxiliary!(boundary));
+  make(model, modules, around({ ...inner, auxiliary }));
+  return seen;
 }
+
+/** λ1 and λ2 at every boundary. */
+const weights = (
+  model: Model,
+  modules: number,
+  options: InfoProOptions,
+  around?: (method: Method) => Method,
+) =>
+  boundaries(model, modules, around).map((boundary) => {
+    const { reconstruction, task } = weightsAt(boundary, options);
+    return [reconstruction, task];
+  });
 
 Deno.test("infopro() takes its published weights, by index", () => {
   const [first, ...rest] = weights(resnet32(), 16, {});
@@ -45,31 +45,56 @@ Deno.test("infopro() takes its published weights, by index", () => {
   assertAlmostEquals(rest[5][0], 5 + (0.2 - 5) * 6 / 13, 1e-12);
   assertEquals(weights(resnet110(), 2, {}), [[5, 0.5]]);
   assertEquals(weights(resnet110(), 55, {}).at(-1), [0.5, 1]);
+  assertEquals(weights(resnet110(), 8, { weights: "svhn" }).at(-1), [0.5, 2]);
+  const large = { ...resnet32(), input: { height: 96, width: 96, channels: 3 } };
+  assertEquals(weights(large, 4, {}), [[20, 0.2], [12.5, 1.1], [5, 2]]);
 });
 
-Deno.test("man(infopro()) takes 5 → 0 and 0.5 → 0 by stage over K − 2", () => {
-  const found = weights(resnet32(), 16, {}, "man");
+Deno.test("infopro() by stage takes MAN's weights: 5 → 0 and 0.5 → 0, by stage over K − 2, a stem at 0", () => {
+  const by = { schedule: "stage" } as const;
+  const found = weights(resnet32(), 16, by, man);
   const stages = [1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3];
   found.forEach(([reconstruction, task], i) => {
     assertAlmostEquals(reconstruction, 5 * (1 - stages[i] / 14), 1e-12);
     assertAlmostEquals(task, 0.5 * (1 - stages[i] / 14), 1e-12);
   });
-  assertEquals(weights(resnet110(), 2, {}, "man"), [[5, 0.5]]);
+  assertEquals(weights(resnet110(), 2, by), [[5, 0.5]]);
+  const [stem, ...rest] = weights(resnet32(), 16, by, manPlusPlus);
+  assertEquals(stem, [5, 0.5]);
+  assertEquals(rest, found);
+});
+
+Deno.test("infopro() goes by a schedule of one's own", () => {
+  const half = { weights: { reconstruction: [4, 2], task: [0, 1] }, schedule: () => 0.5 } as const;
+  assertEquals(weights(resnet32(), 4, half), [[3, 0.5], [3, 0.5], [3, 0.5]]);
+});
+
+Deno.test("infopro() has weights for any number of modules, alone and wrapped", () => {
+  for (const around of [undefined, man, manPlusPlus]) {
+    for (const model of [resnet32(), resnet110()]) {
+      for (const modules of [2, 3, 4, 5, 6, 8, 12, 16]) {
+        for (const [reconstruction, task] of weights(model, modules, {}, around)) {
+          assert(reconstruction >= 0 && task >= 0 && reconstruction + task > 0);
+        }
+      }
+    }
+  }
 });
 
 Deno.test("infopro() refuses weights that are negative or nothing anywhere", () => {
   const published = { reconstruction: [5, 0], task: [0.5, 0] } as const;
-  const refused: [number, InfoProOptions, "man" | undefined, string][] = [
-    [3, {}, "man", "negative"],
-    [4, {}, "man", "learn nothing"],
-    [8, { weights: published, schedule: "index" }, "man", "learn nothing"],
-    [8, { weights: { reconstruction: [1, -1], task: [1, 1] } }, undefined, "negative"],
-    [8, { weights: { reconstruction: [NaN, 1], task: [1, 1] } }, undefined, "negative"],
-    [8, { schedule: "epoch" as never }, undefined, '"epoch"'],
+  const refused: [number, InfoProOptions, string][] = [
+    [3, { schedule: "stage" }, "negative"],
+    [4, { schedule: "stage" }, 'schedule: "index"'],
+    [8, { weights: published, schedule: "index" }, "learn nothing"],
+    [8, { weights: { reconstruction: [1, -1], task: [1, 1] } }, "negative"],
+    [8, { weights: { reconstruction: [NaN, 1], task: [1, 1] } }, "negative"],
+    [8, { schedule: () => 2 }, "its own schedule"],
+    [8, { schedule: "epoch" as never }, '"epoch"'],
+    [8, { weights: "mnist" as never }, '"mnist"'],
   ];
-  for (const [modules, options, within, message] of refused) {
-    const method = within === "man" ? man(infopro(options)) : infopro(options);
-    assertThrows(() => make(resnet32(), modules, method), LocalgradError, message);
+  for (const [modules, options, message] of refused) {
+    assertThrows(() => make(resnet32(), modules, infopro(options)), LocalgradError, message);
   }
   assertThrows(() => infopro({ task: "mse" as never }), LocalgradError, '"mse"');
 });
@@ -117,6 +142,86 @@ Deno.test("man() refuses what makes no sense", () => {
   assertThrows(() => man(endToEnd()), LocalgradError, "endToEnd");
   assertThrows(() => man(dgl(), { fusion: "both" as never }), LocalgradError, '"both"');
   assertThrows(() => man(dgl(), { start: "zero" as never }), LocalgradError, '"zero"');
+});
+
+Deno.test("manPlusPlus() makes the stem a module, with a scale of its own, but leaves one module whole", () => {
+  const names = (modules: Modules, stem?: boolean) =>
+    make(resnet32(), modules, manPlusPlus(dgl(), stem === undefined ? {} : { stem })).modules.map((
+      { name },
+    ) => name);
+  assertEquals(names(16).length, 16);
+  assertEquals(names({ after: ["layer1.2"] }), ["stem", "layer1.0–layer1.2", "layer1.3–layer3.4"]);
+  assertEquals(names({ after: ["layer1.2"] }, false), ["layer1.0–layer1.2", "layer1.3–layer3.4"]);
+  assertEquals(names(1).length, 1);
+  const [stem] = make(tinyModel(), 2, manPlusPlus(dgl())).modules;
+  const paths = treePaths(stem.params as never);
+  assertEquals(paths.filter((path) => !path.startsWith("local.")), [
+    "conv1.weight",
+    "bn1.weight",
+    "bn1.bias",
+  ]);
+  for (const path of ["local.0.scale", "local.0.bias.conv1.weight"]) assert(paths.includes(path), path);
+  assertThrows(() => manPlusPlus(endToEnd()), LocalgradError, "endToEnd");
+  assertThrows(() => manPlusPlus(dgl(), { momentum: 1 }), LocalgradError, "never move");
+  assertThrows(() => make(tinyModel(), 3, man(manPlusPlus(dgl()))), LocalgradError, "already");
+});
+
+Deno.test("augLocal() imitates fewer and fewer blocks, evenly spaced, the last among them", () => {
+  const { modules } = make(resnet32(), 16, augLocal({ depth: 4 }));
+  assertEquals(modules.map(({ name }) => name).slice(-2), ["layer2.4", "layer3.0–layer3.4"]);
+  const widths = modules.slice(0, -1).map((module, i) => {
+    const { blocks } =
+      (module.params as never as { local: Record<string, { classifier: Blocks }> }).local[i].classifier;
+    return Object.values(blocks).map(({ conv1 }) => conv1.weight.shape);
+  });
+  // From 4 to 2.5, which Python rounds to 2.
+  assertEquals(widths.map(({ length }) => length), [4, 4, 4, 4, 3, 3, 3, 3, 3, 3, 2]);
+  for (const shapes of widths) {
+    assertEquals(shapes.at(-1)![0], 64);
+    shapes.slice(1).forEach(([, , , inputs], i) =>
+      assertEquals(inputs, shapes[i][0], "a block takes what is there")
+    );
+  }
+  assertEquals(widths[0].map(([out]) => out), [16, 32, 64, 64]);
+});
+
+interface Blocks {
+  blocks: Record<string, { conv1: { weight: { shape: number[] } } }>;
+}
+
+Deno.test("augLocal() refuses what leaves no boundary, and works on blocks that cannot be made anew", () => {
+  assertThrows(() => make(tinyModel(), 3, augLocal({ depth: 3 })), LocalgradError, "smaller depth");
+  assertThrows(() => augLocal({ depth: 0 }), LocalgradError, "depth");
+  assertThrows(() => augLocal({ tau: 2 }), LocalgradError, "tau");
+  const { modules } = make(tinyModel(), 3, augLocal({ depth: 1 }));
+  assertEquals(modules.map(({ name }) => name), ["stem", "layer1.0", "layer1.1–layer2.0"]);
+  const paths = treePaths(modules[0].params as never);
+  for (const path of ["blocks.0.conv1.weight", "bn.weight", "fc.weight"]) {
+    assert(paths.includes(`local.0.classifier.${path}`), path);
+  }
+  const jumping = make(
+    { ...resnet32(), blocks: resnet32().blocks.map(({ name, layer }) => ({ name, layer })) },
+    { after: ["layer1.4"] },
+    augLocal({ depth: 2, stem: false }),
+  );
+  const adapted = treePaths(jumping.modules[0].params as never).filter((path) => path.includes("adapt"));
+  assertEquals(adapted[0], "local.0.classifier.blocks.0.adapt.conv.weight");
+});
+
+Deno.test("predsim() pools until the linear layer has few enough inputs, and starts it at zero", () => {
+  const inputs = (model: Model, inputs?: number) => {
+    const [first] = make(model, 2, predsim(inputs === undefined ? {} : { inputs })).modules;
+    const { fc } =
+      (first.params as never as { local: [{ classifier: { fc: { weight: { shape: number[] } } } }] })
+        .local[0].classifier;
+    return fc.weight.shape[1];
+  };
+  assertEquals(inputs(resnet32()), 8 * 8 * 32 * 2);
+  assertEquals(inputs(tinyModel(), 64), 4 * 4 * 4);
+  assertEquals(inputs(tinyModel(), 100), 4 * 4 * 4);
+  assertEquals(inputs(tinyModel(), 1), 4);
+  assertThrows(() => predsim({ beta: 1.5 }), LocalgradError, "beta");
+  assertThrows(() => predsim({ inputs: 0 }), LocalgradError, "inputs");
 });
 
 Deno.test("methods name themselves and say what they were made with", () => {

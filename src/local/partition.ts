@@ -10,9 +10,9 @@ export type Modules = number | { readonly after: readonly string[] };
 export interface Module {
   /** Its place, from 0. */
   readonly index: number;
-  /** Its first and last block, such as `layer1.0–layer1.2`. */
+  /** Its first and last block, such as `layer1.0–layer1.2`; `stem` where it is that alone. */
   readonly name: string;
-  /** Its blocks. The stem belongs to the first module, the head to the last. */
+  /** Its blocks. The stem belongs to the first module, which may have no block besides; the head to the last. */
   readonly blocks: readonly Block[];
   /** All of it as one layer. */
   readonly layer: Layer;
@@ -24,6 +24,8 @@ export interface Partition {
   readonly requested: number;
   /** The modules, in order. */
   readonly modules: readonly Module[];
+  /** How it came about, such as `even by blocks`. */
+  readonly how: string;
   /** What it is, for people. */
   readonly description: string;
 }
@@ -57,6 +59,29 @@ export function partition(model: Model, modules: Modules): Partition {
 export function whole(model: Model): Partition {
   checkModel(model);
   return cut(model, [model.blocks.length], 1, "end to end");
+}
+
+/**
+ * The same cut with the stem as a module of its own, as the published code of some methods has it. A network that is
+ * trained as one module stays whole.
+ */
+export function withStem(model: Model, { requested, modules, how }: Partition): Partition {
+  const whole = modules.length === 1 || Object.keys(model.stem).length === 0;
+  const ends = endsOf(modules);
+  return cut(model, whole || ends[0] === 0 ? ends : [0, ...ends], requested, how);
+}
+
+/** The same cut without the boundaries that have fewer than `blocks` blocks behind them: those are trained together. */
+export function withoutLast(model: Model, { requested, modules, how }: Partition, blocks: number): Partition {
+  const most = model.blocks.length;
+  const ends = endsOf(modules).filter((end) => end === most || most - end >= blocks);
+  return cut(model, ends, requested, how);
+}
+
+/** The number of blocks before the end of each module. */
+function endsOf(modules: readonly Module[]): number[] {
+  let end = 0;
+  return modules.map(({ blocks }) => end += blocks.length);
 }
 
 function byCount(model: Model, count: number): Partition {
@@ -122,10 +147,10 @@ function listed(names: readonly string[]): string {
 function cut(model: Model, ends: readonly number[], requested: number, how: string): Partition {
   const modules = ends.map((end, index): Module => {
     const blocks = model.blocks.slice(index === 0 ? 0 : ends[index - 1], end);
-    const [first, last] = [blocks[0].name, blocks[blocks.length - 1].name];
+    const [first, last] = [blocks[0]?.name, blocks.at(-1)?.name];
     return {
       index,
-      name: first === last ? first : `${first}–${last}`,
+      name: first === undefined ? "stem" : first === last ? first : `${first}–${last}`,
       blocks,
       layer: sequential({
         ...(index === 0 ? model.stem : {}),
@@ -135,7 +160,7 @@ function cut(model: Model, ends: readonly number[], requested: number, how: stri
     };
   });
   const count = modules.length === 1 ? "1 module" : `${modules.length} gradient-isolated modules`;
-  return { requested, modules, description: `${count} (${how})` };
+  return { requested, modules, how, description: `${count} (${how})` };
 }
 
 function checkModel(model: Model): void {

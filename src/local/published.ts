@@ -1,7 +1,6 @@
 /**
- * Settings as published for the CIFAR ResNets: where they were cut, and how InfoPro weighs its terms. Sources: the
- * configurations and READMEs of the authors' repositories, blackfeather-wang/InfoPro-Pytorch (f4e91f0) and
- * JunhaoSu0/MAN (a6d20c5).
+ * Where networks were cut in the published runs. Sources: the configurations and READMEs of the authors' repositories,
+ * blackfeather-wang/InfoPro-Pytorch (f4e91f0) and JunhaoSu0/MAN (a6d20c5).
  *
  * @module
  */
@@ -39,51 +38,3 @@ export const publishedSplits: {
     55: stages(upTo(18), upTo(18), upTo(17)),
   },
 };
-
-/** Weights of InfoPro's reconstruction (λ1) and task (λ2) terms: at the first boundary and at the last. */
-export interface TermWeights {
-  /** λ1 at the first and at the last boundary. */
-  readonly reconstruction: readonly [number, number];
-  /** λ2 at the first and at the last boundary. */
-  readonly task: readonly [number, number];
-}
-
-function weights(first: readonly [number, number], last: readonly [number, number]): TermWeights {
-  return { reconstruction: [first[0], last[0]], task: [first[1], last[1]] };
-}
-
-/** By network and published K: InfoPro's weights on CIFAR-10. */
-const infoproWeights: {
-  readonly [model: string]: { readonly [modules: number]: TermWeights } | undefined;
-} = {
-  resnet32: {
-    2: weights([5, 1], [0, 0]),
-    4: weights([6, 0], [1, 2]),
-    8: weights([5, 0], [0, 2]),
-    16: weights([5, 0.05], [0.2, 0.5]),
-  },
-  resnet110: {
-    2: weights([5, 0.5], [0, 0]),
-    4: weights([1, 0], [0, 1]),
-    8: weights([5, 0], [0, 1]),
-    16: weights([5, 0], [0.5, 1]),
-  },
-};
-
-/**
- * InfoPro's published weights for a network cut into `modules`. Where none were published, those of the smallest
- * published K that is not below it (the largest where there is none), and those of ResNet-110 for networks of more
- * blocks than ResNet-32, of ResNet-32 for the others.
- */
-export function infoproWeightsFor(
-  model: { name: string; blocks: readonly unknown[] },
-  modules: number,
-): TermWeights {
-  const table = infoproWeights[model.name] ??
-    infoproWeights[model.blocks.length > 15 ? "resnet110" : "resnet32"]!;
-  const counts = Object.keys(table).map(Number);
-  return table[counts.find((count) => count >= modules) ?? counts[counts.length - 1]];
-}
-
-/** MAN's weights around InfoPro, for every network and K. */
-export const manInfoproWeights: TermWeights = weights([5, 0.5], [0, 0]);

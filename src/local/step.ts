@@ -81,7 +81,8 @@ export interface SetupOptions {
  */
 export function setup({ model, modules = 1, method, optimizer }: SetupOptions): Setup {
   const cut = partition(model, modules);
-  const partitioned = method.auxiliary === undefined ? whole(model) : cut;
+  const own = method.auxiliary === undefined ? whole(model) : cut;
+  const partitioned = method.recut?.(model, own) ?? own;
   const equipped = equip(model, partitioned, method);
   const params = merge(...equipped.map((module) => module.params));
   const state = merge(...equipped.map((module) => module.state));
@@ -108,13 +109,16 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
       }
       return { ...module, params, state };
     }
-    const next = modules[index + 1].blocks[0];
+    const behind = modules.slice(index + 1).flatMap(({ blocks }) => blocks);
+    const [next] = behind;
     const auxiliary = method.auxiliary!({
       index,
       count: modules.length - 1,
       requested,
       model,
+      module,
       next,
+      behind,
       features,
     });
     return {

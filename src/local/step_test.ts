@@ -11,11 +11,18 @@ import type { Aval } from "../trace/dtype.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { type Tree, treeFlatten, treeMap, treeUnflatten } from "../trace/tree.ts";
-import { dgl } from "./dgl.ts";
-import { greedy } from "./greedy.ts";
-import { infopro } from "./infopro.ts";
-import { man, type ManOptions } from "./man.ts";
-import { type Batch, endToEnd, type Method } from "./method.ts";
+import type { Batch, Method } from "./method.ts";
+import {
+  augLocal,
+  dgl,
+  endToEnd,
+  greedy,
+  infopro,
+  man,
+  type ManOptions,
+  manPlusPlus,
+  predsim,
+} from "./methods.ts";
 import type { Modules } from "./partition.ts";
 import { type Setup, setup, type TrainState, trainStep } from "./step.ts";
 
@@ -26,12 +33,17 @@ const weighted = infopro({ weights: { reconstruction: [2, 1], task: [0.5, 1] } }
 const contrastive = infopro({ task: "contrastive", weights: { reconstruction: [1, 1], task: [1, 1] } });
 const methods: [Method, Modules, string?][] = [
   [endToEnd(), 1],
+  [endToEnd({ checkpoint: 2 }), 1],
   [greedy(), 3],
   [dgl(), 3],
+  [predsim(), 3],
+  [augLocal(), 3],
   [weighted, 3],
   [contrastive, 2, "contrastive infopro"],
   [man(dgl()), 3],
   [man(weighted), 2],
+  [manPlusPlus(dgl()), 3],
+  [manPlusPlus(weighted), 2],
 ];
 
 function start({ initial }: Setup, seed = 0): TrainState<HostArray> {
@@ -130,7 +142,7 @@ function program(setup: Setup) {
 
 Deno.test("one local module is end-to-end training, op for op", () => {
   const expected = program(make(endToEnd()));
-  for (const method of [greedy(), dgl(), man(dgl()), weighted]) {
+  for (const [method] of methods.slice(2)) {
     assertEquals(program(make(method, 1)).instructions, expected.instructions);
   }
 });

@@ -21,7 +21,7 @@ import { dgl } from "./dgl.ts";
 import { openFeed } from "./feed.ts";
 import { infopro } from "./infopro.ts";
 import { man } from "./man.ts";
-import { endToEnd } from "./method.ts";
+import { endToEnd } from "./end_to_end.ts";
 import type { EpochRecord, Observer, Snapshot, StepRecord } from "./observer.ts";
 import { trainer, type TrainerOptions } from "./trainer.ts";
 

@@ -8,6 +8,11 @@ export interface Block {
   readonly layer: Layer;
   /** Which stage it belongs to, from 1; schedules by stage need it. Default 1. */
   readonly stage?: number;
+  /**
+   * A block like it for features of another width: with its own output's, at half the size. Methods that imitate blocks
+   * use it; for a block without it they put a convolution in front instead.
+   */
+  readonly from?: (channels: number) => Layer;
 }
 
 /** An image classifier as data: a stem, a list of blocks to cut between, and a head that gives logits. */

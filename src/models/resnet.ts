@@ -3,32 +3,30 @@ import { conv, linear } from "../nn/linear.ts";
 import { globalAveragePooling, relu } from "../nn/pooling.ts";
 import { residualBlock } from "../nn/residual.ts";
 import type { Block, Model } from "./model.ts";
-
-/** Options of the CIFAR ResNets. */
-export interface ResNetOptions {
-  /** Classes; default 10. */
-  classes?: number;
-}
+import { described, type ModelOptions } from "./options.ts";
 
 /**
- * The ResNet for 32×32 images (He et al., 2015, arXiv 1512.03385, section 4.2) of `6 n + 2` layers: a 3×3 stem of 16
+ * The ResNet for small images (He et al., 2015, arXiv 1512.03385, section 4.2) of `6 n + 2` layers: a 3×3 stem of 16
  * channels, three stages of `n` basic blocks with 16, 32 and 64, each new stage at half the size, global average
- * pooling, linear. Shortcuts that change shape are 1×1 convolutions with batch norm.
+ * pooling, linear. Shortcuts that change shape are 1×1 convolutions with batch norm. Images are 32×32 and classes 10
+ * unless `options` say otherwise; STL-10's are 96×96.
  */
-function resnet(depth: number, { classes = 10 }: ResNetOptions): Model {
+function resnet(depth: number, options: ModelOptions): Model {
+  const { name, input, classes } = described(`resnet${depth}`, options, { classes: 10, size: 32 });
   const blocks: Block[] = [];
   let channels = 16;
   for (const [index, out] of [16, 32, 64].entries()) {
     for (let i = 0; i < (depth - 2) / 6; i++) {
       const stride = out === channels ? 1 : 2;
       const layer = residualBlock({ in: channels, out, stride });
-      blocks.push({ name: `layer${index + 1}.${i}`, layer, stage: index + 1 });
+      const from = (channels: number) => residualBlock({ in: channels, out, stride: 2 });
+      blocks.push({ name: `layer${index + 1}.${i}`, layer, stage: index + 1, from });
       channels = out;
     }
   }
   return {
-    name: `resnet${depth}`,
-    input: { height: 32, width: 32, channels: 3 },
+    name,
+    input,
     classes,
     stem: {
       conv1: conv({ in: 3, out: 16, padding: 1 }),
@@ -40,27 +38,27 @@ function resnet(depth: number, { classes = 10 }: ResNetOptions): Model {
   };
 }
 
-/** ResNet-8 for 32×32 images: 3 blocks, 78,042 parameters with 10 classes. */
-export function resnet8(options: ResNetOptions = {}): Model {
+/** ResNet-8 for small images: 3 blocks, 78,042 parameters with 10 classes. */
+export function resnet8(options: ModelOptions = {}): Model {
   return resnet(8, options);
 }
-/** ResNet-20 for 32×32 images: 9 blocks, 272,474 parameters with 10 classes. */
-export function resnet20(options: ResNetOptions = {}): Model {
+/** ResNet-20 for small images: 9 blocks, 272,474 parameters with 10 classes. */
+export function resnet20(options: ModelOptions = {}): Model {
   return resnet(20, options);
 }
-/** ResNet-32 for 32×32 images: 15 blocks, 466,906 parameters with 10 classes. */
-export function resnet32(options: ResNetOptions = {}): Model {
+/** ResNet-32 for small images: 15 blocks, 466,906 parameters with 10 classes. */
+export function resnet32(options: ModelOptions = {}): Model {
   return resnet(32, options);
 }
-/** ResNet-44 for 32×32 images: 21 blocks. */
-export function resnet44(options: ResNetOptions = {}): Model {
+/** ResNet-44 for small images: 21 blocks, 661,338 parameters with 10 classes. */
+export function resnet44(options: ModelOptions = {}): Model {
   return resnet(44, options);
 }
-/** ResNet-56 for 32×32 images: 27 blocks. */
-export function resnet56(options: ResNetOptions = {}): Model {
+/** ResNet-56 for small images: 27 blocks, 855,770 parameters with 10 classes. */
+export function resnet56(options: ModelOptions = {}): Model {
   return resnet(56, options);
 }
-/** ResNet-110 for 32×32 images: 54 blocks, 1,730,714 parameters with 10 classes. */
-export function resnet110(options: ResNetOptions = {}): Model {
+/** ResNet-110 for small images: 54 blocks, 1,730,714 parameters with 10 classes. */
+export function resnet110(options: ModelOptions = {}): Model {
   return resnet(110, options);
 }

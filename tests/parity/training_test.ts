@@ -4,7 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 import { dgl } from "../../src/local/dgl.ts";
 import { infopro } from "../../src/local/infopro.ts";
 import { man } from "../../src/local/man.ts";
-import { endToEnd, type Method } from "../../src/local/method.ts";
+import { endToEnd } from "../../src/local/end_to_end.ts";
+import type { Method } from "../../src/local/method.ts";
 import { type Trainer, trainer } from "../../src/local/trainer.ts";
 import { network } from "../../src/models/model.ts";
 import { resnet32 } from "../../src/models/resnet.ts";
@@ -192,7 +193,7 @@ await testOn(
   },
 );
 
-const methods: { readonly [name: string]: Method } = { man_dgl: man(dgl()), man_infopro: man(infopro()) };
+const methods: { readonly [name: string]: Method } = { man_dgl: man(dgl()), man_infopro: man(infopro({ schedule: "stage" })) };
 
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
