@@ -40,6 +40,11 @@ export interface TrainerOptions {
   batch: number;
   /** Where all random numbers of the run come from; default 0. */
   seed?: number;
+  /**
+   * Computes cheap element-wise results (batch norm, ReLU) again in the backward pass instead of holding them, where
+   * that lowers the planned peak; the same bits. Default false.
+   */
+  recompute?: boolean;
   /** Names the first op that makes a NaN or an infinity. Slow; default false. */
   checkNumerics?: boolean;
 }
@@ -88,6 +93,7 @@ export class Trainer implements Disposable {
   bestError: number | undefined;
   readonly #seed: Key;
   readonly #checkNumerics: boolean;
+  readonly #recompute: boolean;
   #train: TrainState<DeviceArray>;
   #step = 0;
   #memory: MemoryComparison | undefined;
@@ -105,6 +111,7 @@ export class Trainer implements Disposable {
     this.schedule = schedule;
     this.#seed = key(seed);
     this.#checkNumerics = checkNumerics;
+    this.#recompute = options.recompute === true;
     const { model, method, optimizer, modules } = this.setup;
     this.configuration = {
       model: model.name,
@@ -135,7 +142,9 @@ export class Trainer implements Disposable {
   }
   /** The planned memory of a training step, beside the end-to-end one; the data set counts apart. */
   get memory(): MemoryComparison {
-    return this.#memory ??= compareMemory(this.setup, this.batch, this.device.backend.target);
+    return this.#memory ??= compareMemory(this.setup, this.batch, this.device.backend.target, {
+      recompute: this.#recompute,
+    });
   }
 
   /**
@@ -282,7 +291,14 @@ export class Trainer implements Disposable {
         const { train: after, losses, correct } = f(train, ...rest);
         return { train: after, metrics: concat([losses, correct.reshape(1)]) };
       },
-      { device: this.device, name, donate: [0], categorize, checkNumerics: this.#checkNumerics },
+      {
+        device: this.device,
+        name,
+        donate: [0],
+        categorize,
+        recompute: this.#recompute,
+        checkNumerics: this.#checkNumerics,
+      },
     ) as unknown as CompiledStep;
   }
 
