@@ -9,7 +9,7 @@ import { full, stack } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
-import type { Auxiliary, Batch, Method } from "./method.ts";
+import type { Auxiliary, Batch, Boundary, Method } from "./method.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
 
 /** All that training changes. Trees by PyTorch's names; what hangs on boundary i is under `local.i`. */
@@ -100,35 +100,37 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
   let features: readonly number[] = [model.input.height, model.input.width, model.input.channels];
   return modules.map((module, index): LocalModule => {
     features = shapeAfter(module.layer, features);
-    const { params, state } = module.layer;
-    if (index === modules.length - 1) {
-      if (features.length !== 1 || features[0] !== model.classes) {
-        throw new LocalgradError(
-          `${model.name}: its head gives [${features.join(",")}] for each image, not ${model.classes} logits`,
-        );
-      }
-      return { ...module, params, state };
+    if (index < modules.length - 1) {
+      const behind = modules.slice(index + 1).flatMap(({ blocks }) => blocks);
+      const [next] = behind;
+      const count = modules.length - 1;
+      return equipModule(method, { index, count, requested, model, module, next, behind, features });
     }
-    const behind = modules.slice(index + 1).flatMap(({ blocks }) => blocks);
-    const [next] = behind;
-    const auxiliary = method.auxiliary!({
-      index,
-      count: modules.length - 1,
-      requested,
-      model,
-      module,
-      next,
-      behind,
-      features,
-    });
-    return {
-      ...module,
-      auxiliary,
-      next: next.name,
-      params: merge(params, nest(`local.${index}`, auxiliary.params)),
-      state: merge(state, nest(`local.${index}`, auxiliary.state)),
-    };
+    if (features.length !== 1 || features[0] !== model.classes) {
+      throw new LocalgradError(
+        `${model.name}: its head gives [${features.join(",")}] for each image, not ${model.classes} logits`,
+      );
+    }
+    return lastModule(module);
   });
+}
+
+/** A module with what a method hangs on the boundary behind it. */
+export function equipModule(method: Method, boundary: Boundary): LocalModule {
+  const { module, index, next } = boundary;
+  const auxiliary = method.auxiliary!(boundary);
+  return {
+    ...module,
+    auxiliary,
+    next: next.name,
+    params: merge(module.layer.params, nest(`local.${index}`, auxiliary.params)),
+    state: merge(module.layer.state, nest(`local.${index}`, auxiliary.state)),
+  };
+}
+
+/** The module that the network's own head judges. */
+export function lastModule(module: Module): LocalModule {
+  return { ...module, params: module.layer.params, state: module.layer.state };
 }
 
 /** What a training step gives. */
@@ -158,15 +160,11 @@ export function trainStep(
   let correct: Tensor | undefined;
   for (const module of modules) {
     scope(`module ${module.index + 1}`, () => {
-      const params = select(train.params, module.params);
-      const state = select(train.state, module.state);
-      const run = forward(module, params, state, h, batch);
-      const [gradients] = scope("backward", () => run.pullback(full([], 1)));
-      const kept = scope("follow", () => follow(module, run.state, train.params));
-      after.push(scope("update", () => update(optimizer, module, train, params, gradients, kept, scalars)));
-      losses.push(run.loss);
-      h = run.h.stopGradient();
-      if (module.auxiliary === undefined) correct = correctCount(run.h, batch.labels);
+      const trained = trainModule(module, optimizer, train, h, batch, scalars);
+      after.push(trained.after);
+      losses.push(trained.loss);
+      h = trained.h.stopGradient();
+      if (module.auxiliary === undefined) correct = correctCount(trained.h, batch.labels);
     });
   }
   const joined = (part: keyof TrainState<Tensor>) =>
@@ -176,6 +174,24 @@ export function trainStep(
     losses: stack(losses),
     correct: correct!,
   };
+}
+
+/** One module's part of a training step, from features `input`: its output `h`, its loss, what it changed. */
+export function trainModule(
+  module: LocalModule,
+  optimizer: Optimizer,
+  train: TrainState<Tensor>,
+  input: Tensor,
+  batch: Batch,
+  scalars: Scalars<Operand>,
+): { after: TrainState<Tensor>; loss: Tensor; h: Tensor } {
+  const params = select(train.params, module.params);
+  const state = select(train.state, module.state);
+  const run = forward(module, params, state, input, batch);
+  const [gradients] = scope("backward", () => run.pullback(full([], 1)));
+  const kept = scope("follow", () => follow(module, run.state, train.params));
+  const after = scope("update", () => update(optimizer, module, train, params, gradients, kept, scalars));
+  return { after, loss: run.loss, h: run.h };
 }
 
 /** A module's forward pass to its loss, with the way back. */
