@@ -94,6 +94,7 @@ export const cublasType = {
   CUBLAS_COMPUTE_32F: 68,
   CUBLAS_COMPUTE_32F_FAST_TF32: 77,
   CUDA_R_32F: 0,
+  CUDA_R_16BF: 14,
 } as const;
 
 /** Attributes of a product. */

@@ -71,6 +71,7 @@ class Generator {
     const index = this.#inputs.length;
     const value = this.#builder.input({ shape, dtype }, `in${index}`, "inputs", donated);
     const draw: { [D in DType]: () => number } = {
+      bf16: () => this.#int(-16, 17) / 8,
       f32: () => this.#int(-16, 17) / 8,
       i32: () => this.#int(-9, 10),
       u32: () => Math.floor(this.#random() * 2 ** 32),

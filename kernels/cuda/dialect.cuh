@@ -5,6 +5,7 @@
 
 #ifndef LOCALGRAD_HOST
 typedef unsigned char u8;
+typedef unsigned short u16;
 typedef unsigned int u32;
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
 #define DEVICE __device__ __forceinline__
@@ -19,12 +20,18 @@ DEVICE float reciprocal_root(float x) { return rsqrtf(x); }
 // Truncation; out of range gives the nearest end, and NaN gives 0.
 DEVICE int to_i32(float x) { return __float2int_rz(x); }
 DEVICE u32 to_u32(float x) { return __float2uint_rz(x); }
+// The bits of the nearest bfloat16, ties to even; sm_80 and newer have it.
+DEVICE u16 bf16_bits(float x) {
+  u16 y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
 DEVICE void check_aligned(const void*, u32) {}
 #endif
 
 #define THREADS 256
 
-// V neighbouring elements, moved as one access of 4 V bytes.
+// V neighbouring elements, moved as one access, or as several of 16 bytes.
 template <class T, int V> struct alignas(sizeof(T) * V) Vec { T at[V]; };
 
 template <int V, class T> DEVICE Vec<T, V> load(const T* p) {
@@ -41,6 +48,20 @@ template <int V, class T> DEVICE Vec<T, V> filled(T value) {
   Vec<T, V> v;
   UNROLL for (int e = 0; e < V; ++e) v.at[e] = value;
   return v;
+}
+
+// bfloat16 as it lies in memory; it is worked on as the float it stands for.
+struct bf16 { u16 bits; };
+DEVICE float widen(float x) { return x; }
+DEVICE float widen(bf16 x) { return from_bits((u32)x.bits << 16); }
+template <class T> DEVICE T narrow(float x) { return x; }
+template <> DEVICE bf16 narrow<bf16>(float x) { return {bf16_bits(x)}; }
+DEVICE float rounded(float x) { return widen(narrow<bf16>(x)); }
+
+template <class T, int V> DEVICE Vec<T, V> narrowed(const Vec<float, V>& v) {
+  Vec<T, V> result;
+  UNROLL for (int e = 0; e < V; ++e) result.at[e] = narrow<T>(v.at[e]);
+  return result;
 }
 
 DEVICE u32 is_finite(float x) { return (bits(x) & 0x7f800000u) != 0x7f800000u; }

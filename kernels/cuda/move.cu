@@ -1,8 +1,8 @@
-// Elements moved as words of 4 bytes, whatever their type.
+// Elements moved as words of 4 bytes or 2, whatever their type.
 
 // Zeros around and between. G: rank, count, lanes, and per axis shape(a) of the result, low(a), step(a) between the
 // operand's elements, extent(a) and stride(a) of the operand; the last axis is counted in runs of `lanes`.
-template <class G> DEVICE void pad(const u32* x, u32* y) {
+template <class G, class T> DEVICE void pad(const T* x, T* y) {
   constexpr int V = G::lanes;
   const u32 id = block() * THREADS + thread();
   if (id >= G::count) return;
@@ -15,17 +15,17 @@ template <class G> DEVICE void pad(const u32* x, u32* y) {
     inside = inside && i >= G::low(a) && past % G::step(a) == 0 && past / G::step(a) < G::extent(a);
     from += past / G::step(a) * G::stride(a);
   }
-  Vec<u32, V> v = filled<V>(0u);
+  Vec<T, V> v = filled<V>(T{});
   if (inside) v = load<V>(x + (size_t)from * V);
   store(y + (size_t)id * V, v);
 }
 
 // One operand of a concatenation: rows of `columns` elements, to rows of `row` elements from `offset` on.
-template <class G> DEVICE void copy_block(const u32* x, u32* y) {
+template <class G, class T> DEVICE void copy_block(const T* x, T* y) {
   constexpr int V = G::lanes;
   const u32 id = block() * THREADS + thread();
   if (id >= G::count) return;
   constexpr u32 runs = G::columns / V;
-  const Vec<u32, V> v = load<V>(x + (size_t)id * V);
+  const Vec<T, V> v = load<V>(x + (size_t)id * V);
   store(y + (size_t)(id / runs) * G::row + G::offset + id % runs * V, v);
 }

@@ -2,7 +2,7 @@
 // G: height, width (image), rows, columns (result), window_/stride_/pad_ height and width, channels, lanes.
 
 // The first maximum of the window at (row, column): where it is in the image, and its value, for each lane.
-template <class G> DEVICE void find_maximum(const float* image, u32 n, u32 row, u32 column, u32 c, u32* at, float* best) {
+template <class G, class T> DEVICE void find_maximum(const T* image, u32 n, u32 row, u32 column, u32 c, u32* at, float* best) {
   constexpr int V = G::lanes;
   UNROLL for (int e = 0; e < V; ++e) at[e] = ~0u;
   for (int r = 0; r < G::window_height; ++r) {
@@ -12,9 +12,10 @@ template <class G> DEVICE void find_maximum(const float* image, u32 n, u32 row, 
       const int w = (int)column * G::stride_width + s - G::pad_left;
       if (w < 0 || w >= G::width) continue;
       const u32 pixel = ((n * G::height + h) * G::width + w) * G::channels + c;
-      const Vec<float, V> x = load<V>(image + pixel);
+      const Vec<T, V> run = load<V>(image + pixel);
       UNROLL for (int e = 0; e < V; ++e) {
-        if (at[e] == ~0u || x.at[e] > best[e]) at[e] = pixel + e, best[e] = x.at[e];
+        const float x = widen(run.at[e]);
+        if (at[e] == ~0u || x > best[e]) at[e] = pixel + e, best[e] = x;
       }
     }
   }
@@ -31,27 +32,27 @@ template <class G> DEVICE bool result_pixel(u32 count, u32& id, u32& n, u32& row
 }
 
 // y = x at each window's first maximum; with x = image, max pooling itself.
-template <class G> DEVICE void max_pool_pick(const float* image, const float* x, float* y) {
+template <class G, class T> DEVICE void max_pool_pick(const T* image, const T* x, T* y) {
   constexpr int V = G::lanes;
   u32 id, n, row, column, c, at[V];
   float best[V];
   if (!result_pixel<G>(G::count, id, n, row, column, c)) return;
   find_maximum<G>(image, n, row, column, c, at, best);
-  Vec<float, V> result;
+  Vec<T, V> result;
   UNROLL for (int e = 0; e < V; ++e) result.at[e] = x[at[e]];
   store(y + id * V, result);
 }
 
-template <class G> DEVICE void max_pool(const float* image, float* y) {
+template <class G, class T> DEVICE void max_pool(const T* image, T* y) {
   constexpr int V = G::lanes;
   u32 id, n, row, column, c, at[V];
   Vec<float, V> best;
   if (!result_pixel<G>(G::count, id, n, row, column, c)) return;
   find_maximum<G>(image, n, row, column, c, at, best.at);
-  store(y + id * V, best);
+  store(y + id * V, narrowed<T>(best));
 }
 
-template <class G> DEVICE void average_pool(const float* image, float* y) {
+template <class G, class T> DEVICE void average_pool(const T* image, T* y) {
   constexpr int V = G::lanes;
   u32 id, n, row, column, c;
   if (!result_pixel<G>(G::count, id, n, row, column, c)) return;
@@ -62,13 +63,13 @@ template <class G> DEVICE void average_pool(const float* image, float* y) {
     for (int s = 0; s < G::window_width; ++s) {
       const int w = (int)column * G::stride_width + s - G::pad_left;
       if (w < 0 || w >= G::width) continue;
-      const Vec<float, V> x = load<V>(image + ((n * G::height + h) * G::width + w) * G::channels + c);
-      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += x.at[e];
+      const Vec<T, V> x = load<V>(image + ((n * G::height + h) * G::width + w) * G::channels + c);
+      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += widen(x.at[e]);
     }
   }
   constexpr float area = G::window_height * G::window_width;
   UNROLL for (int e = 0; e < V; ++e) sum.at[e] /= area;
-  store(y + id * V, sum);
+  store(y + id * V, narrowed<T>(sum));
 }
 
 // The windows along one axis that hold pixel `i`: first and last.
@@ -81,7 +82,7 @@ DEVICE int last_window(int i, int stride, int pad, int windows) {
 }
 
 // Gradients to the image, visited as its pixels: each adds up the windows it is in, in order.
-template <class G, bool MAXIMUM> DEVICE void pool_gradient(const float* image, const float* dy, float* dx) {
+template <class G, bool MAXIMUM, class T> DEVICE void pool_gradient(const T* image, const T* dy, T* dx) {
   constexpr int V = G::lanes;
   const u32 id = block() * THREADS + thread();
   if (id >= G::count) return;
@@ -96,14 +97,14 @@ template <class G, bool MAXIMUM> DEVICE void pool_gradient(const float* image, c
   const int last_column = last_window(w, G::stride_width, G::pad_left, G::columns);
   for (int row = first_window(h, G::window_height, G::stride_height, G::pad_top); row <= last_row; ++row) {
     for (int q = first_window(w, G::window_width, G::stride_width, G::pad_left); q <= last_column; ++q) {
-      const Vec<float, V> d = load<V>(dy + ((n * G::rows + row) * G::columns + q) * G::channels + c);
+      const Vec<T, V> d = load<V>(dy + ((n * G::rows + row) * G::columns + q) * G::channels + c);
       if (MAXIMUM) {
         u32 at[V];
         float best[V];
         find_maximum<G>(image, n, row, q, c, at, best);
-        UNROLL for (int e = 0; e < V; ++e) sum.at[e] += at[e] == id * V + e ? d.at[e] : 0.0f;
+        UNROLL for (int e = 0; e < V; ++e) sum.at[e] += at[e] == id * V + e ? widen(d.at[e]) : 0.0f;
       } else {
-        UNROLL for (int e = 0; e < V; ++e) sum.at[e] += d.at[e];
+        UNROLL for (int e = 0; e < V; ++e) sum.at[e] += widen(d.at[e]);
       }
     }
   }
@@ -111,10 +112,10 @@ template <class G, bool MAXIMUM> DEVICE void pool_gradient(const float* image, c
     constexpr float area = G::window_height * G::window_width;
     UNROLL for (int e = 0; e < V; ++e) sum.at[e] /= area;
   }
-  store(dx + id * V, sum);
+  store(dx + id * V, narrowed<T>(sum));
 }
 
 // The average's gradient looks at no image.
-template <class G> DEVICE void average_pool_gradient(const float* dy, float* dx) {
-  pool_gradient<G, false>(nullptr, dy, dx);
+template <class G, class T> DEVICE void average_pool_gradient(const T* dy, T* dx) {
+  pool_gradient<G, false>((const T*)nullptr, dy, dx);
 }

@@ -9,7 +9,7 @@ template <bool ALIGN> DEVICE void source(int i, int extent, float scale, int& lo
   past = position - low;
 }
 
-template <class G> DEVICE void resize(const float* x, float* y) {
+template <class G, class T> DEVICE void resize(const T* x, T* y) {
   constexpr int V = G::lanes;
   const u32 id = block() * THREADS + thread();
   if (id >= G::count) return;
@@ -24,17 +24,17 @@ template <class G> DEVICE void resize(const float* x, float* y) {
   source<G::align_corners>(row, G::height, G::scale_height(), top, down);
   source<G::align_corners>(column, G::width, G::scale_width(), left, across);
   const int bottom = lesser(top + 1, G::height - 1), right = lesser(left + 1, G::width - 1);
-  const float* image = x + n * G::height * G::width * G::channels + c;
-  const Vec<float, V> a = load<V>(image + (top * G::width + left) * G::channels);
-  const Vec<float, V> b = load<V>(image + (top * G::width + right) * G::channels);
-  const Vec<float, V> d = load<V>(image + (bottom * G::width + left) * G::channels);
-  const Vec<float, V> e = load<V>(image + (bottom * G::width + right) * G::channels);
+  const T* image = x + n * G::height * G::width * G::channels + c;
+  const Vec<T, V> a = load<V>(image + (top * G::width + left) * G::channels);
+  const Vec<T, V> b = load<V>(image + (top * G::width + right) * G::channels);
+  const Vec<T, V> d = load<V>(image + (bottom * G::width + left) * G::channels);
+  const Vec<T, V> e = load<V>(image + (bottom * G::width + right) * G::channels);
   Vec<float, V> result;
   UNROLL for (int i = 0; i < V; ++i) {
-    result.at[i] = (1 - down) * ((1 - across) * a.at[i] + across * b.at[i]) +
-                   down * ((1 - across) * d.at[i] + across * e.at[i]);
+    result.at[i] = (1 - down) * ((1 - across) * widen(a.at[i]) + across * widen(b.at[i])) +
+                   down * ((1 - across) * widen(d.at[i]) + across * widen(e.at[i]));
   }
-  store(y + id * V, result);
+  store(y + id * V, narrowed<T>(result));
 }
 
 // The result pixels along an axis that may use source pixel `i`, a few more than do.
@@ -53,7 +53,7 @@ template <bool ALIGN> DEVICE float share(int i, int of, int extent, float scale)
   return (low == of ? 1 - past : 0.0f) + (lesser(low + 1, extent - 1) == of ? past : 0.0f);
 }
 
-template <class G> DEVICE void resize_gradient(const float* dy, float* dx) {
+template <class G, class T> DEVICE void resize_gradient(const T* dy, T* dx) {
   constexpr int V = G::lanes;
   const u32 id = block() * THREADS + thread();
   if (id >= G::count) return;
@@ -73,9 +73,9 @@ template <class G> DEVICE void resize_gradient(const float* dy, float* dx) {
     for (int column = first_column; column <= last_column; ++column) {
       const float weight = vertical * share<G::align_corners>(column, w, G::width, G::scale_width());
       if (weight == 0) continue;
-      const Vec<float, V> d = load<V>(dy + ((n * G::rows + row) * G::columns + column) * G::channels + c);
-      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += weight * d.at[e];
+      const Vec<T, V> d = load<V>(dy + ((n * G::rows + row) * G::columns + column) * G::channels + c);
+      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += weight * widen(d.at[e]);
     }
   }
-  store(dx + id * V, sum);
+  store(dx + id * V, narrowed<T>(sum));
 }

@@ -17,7 +17,7 @@ template <class G, class T, class R, class I> DEVICE void gather(const T* table,
 }
 
 // y[row] = the updates whose index is `row`, added in order: every thread reads all indices, and no atomics are needed.
-template <class G, class I> DEVICE void scatter_add(const float* updates, const I* indices, float* y) {
+template <class G, class T, class I> DEVICE void scatter_add(const T* updates, const I* indices, T* y) {
   constexpr int V = G::lanes;
   const u32 id = block() * THREADS + thread();
   if (id >= G::count) return;
@@ -26,10 +26,10 @@ template <class G, class I> DEVICE void scatter_add(const float* updates, const 
   Vec<float, V> sum = filled<V>(0.0f);
   for (u32 position = 0; position < G::updates; ++position) {
     if (clamped(indices[position], G::rows) != row) continue;
-    const Vec<float, V> x = load<V>(updates + (size_t)position * G::columns + column);
-    UNROLL for (int e = 0; e < V; ++e) sum.at[e] += x.at[e];
+    const Vec<T, V> x = load<V>(updates + (size_t)position * G::columns + column);
+    UNROLL for (int e = 0; e < V; ++e) sum.at[e] += widen(x.at[e]);
   }
-  store(y + (size_t)id * V, sum);
+  store(y + (size_t)id * V, narrowed<T>(sum));
 }
 
 // Index of the first maximum along an axis of `extent`, whose elements lie `inner` apart.

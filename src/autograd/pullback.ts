@@ -1,3 +1,4 @@
+import { isFloat } from "../trace/dtype.ts";
 import type { Instruction, ValueId } from "../trace/program.ts";
 import { Tensor } from "../trace/tensor.ts";
 import type { Region, Trace } from "../trace/trace.ts";
@@ -20,7 +21,7 @@ export function pullback(
   const depends = dependents(builder.instructions, start, end, wrt);
   const cts = new Map<ValueId, Tensor>();
   const give = (value: Tensor, ct: Tensor | undefined) => {
-    if (ct !== undefined && value.dtype === "f32" && depends.has(value.id)) {
+    if (ct !== undefined && isFloat(value.dtype) && depends.has(value.id)) {
       cts.set(value.id, accumulate(cts.get(value.id), ct));
     }
   };
@@ -40,7 +41,7 @@ export function pullback(
     const ct = cts.get(instruction.output);
     if (ct === undefined) continue;
     const inputs = instruction.inputs.map((id) => new Tensor(trace, id));
-    const wanted = inputs.map((input) => input.dtype === "f32" && depends.has(input.id));
+    const wanted = inputs.map((input) => isFloat(input.dtype) && depends.has(input.id));
     if (!wanted.includes(true)) continue;
     // The table is keyed by the op, so that rule and attributes belong together; TypeScript cannot see it.
     const rule = rules[instruction.op] as Rule<typeof instruction.op>;

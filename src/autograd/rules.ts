@@ -1,3 +1,4 @@
+import { isFloat } from "../trace/dtype.ts";
 import { where } from "../trace/functions.ts";
 import type { OpAttrs, OpName, UnaryFn } from "../trace/ops.ts";
 import { constantLike, type Tensor } from "../trace/tensor.ts";
@@ -92,7 +93,7 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
       wanted[2] ? where(condition, 0, ct) : undefined,
     ];
   },
-  cast: nothing, // f32 is the only differentiable dtype
+  cast: ({ ct, inputs: [x] }) => [isFloat(x.dtype) && isFloat(ct.dtype) ? ct.cast(x.dtype) : undefined],
   constant: nothing,
   iota: nothing,
   randomBits: nothing,

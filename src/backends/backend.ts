@@ -1,4 +1,4 @@
-import type { Plan, Target } from "../compile/plan.ts";
+import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
 import type { DType } from "../trace/dtype.ts";
 
 /**
@@ -19,6 +19,8 @@ export interface Backend {
   readonly liveBuffers: number;
   /** Bytes of those. */
   readonly liveBytes: number;
+  /** What the device's driver counts, where it has a count of its own. */
+  driverMemory?(): DriverMemory;
 
   /**
    * Allocates zeroed memory for elements of `dtype`. Raises a LocalgradError that says how much was asked for and how
@@ -33,8 +35,11 @@ export interface Backend {
   /** Copies a buffer's first `bytes` bytes out. Concurrent reads are batched where that is cheaper. */
   read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
 
-  /** Prepares a plan. Grows the one arena that all of the backend's plans share to `plan.arenaBytes`. */
-  compile(plan: Plan): Executable;
+  /**
+   * Prepares a plan. Grows the one arena that all of the backend's plans share to `plan.arenaBytes`. `products` is how
+   * products of f32 are computed, where the target's precisions leave a choice.
+   */
+  compile(plan: Plan, products?: ProductPrecision): Executable;
   /** The kernels a plan compiles to, as text a person can read, without needing a device. */
   kernelText?(plan: Plan): string;
 
@@ -42,6 +47,17 @@ export interface Backend {
   finish(): Promise<void>;
   /** Frees everything the backend holds and ends its threads. */
   close(): Promise<void>;
+}
+
+/** Memory of a device by the count of its driver. */
+export interface DriverMemory {
+  /** Bytes in use on the device, by everybody. */
+  readonly usedBytes: number;
+  /**
+   * Bytes that this backend has of it: its buffers, rounded up to the driver's steps, and those kept for later. The rest
+   * of {@link usedBytes} is the context with its libraries, kernels and graphs, and other programs.
+   */
+  readonly takenBytes: number;
 }
 
 /** Memory on a device. */

@@ -1,4 +1,5 @@
-import { hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
+import { toBf16 } from "../trace/bf16.ts";
+import { type DType, hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { mergeAxes } from "./axes.ts";
 import { fuse } from "./fuse.ts";
@@ -7,7 +8,7 @@ import { planMemory } from "./memory.ts";
 import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
 import { recompute } from "./recompute.ts";
-import { refuseLargeTotal, refuseLargeValues } from "./refuse.ts";
+import { refuseDtypes, refuseLargeTotal, refuseLargeValues } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
 import { Schedule } from "./schedule.ts";
 import { simplify } from "./simplify.ts";
@@ -38,6 +39,7 @@ export function compile(program: Program, target: Target, options: CompileOption
     if (verify) verifyPlan(plan, target, program);
     return plan;
   };
+  refuseDtypes(program, target);
   if (verify) verifyProgram(program);
   const simple = simplify(program);
   const plain = planned(simple);
@@ -88,9 +90,14 @@ export function place(lowered: Lowered, target: Target): Plan {
     locations: memory.locations,
     constants: [...literals.values()].map(({ shape, dtype, values }) => ({
       aval: { shape, dtype },
-      data: Object.assign(new hostArrays[dtype](sizeOf(shape)), values) as HostData,
+      data: literalData(values, sizeOf(shape), dtype),
     })),
     arenaBytes: memory.arenaBytes,
     memory: report,
   };
+}
+
+function literalData(values: readonly number[], count: number, dtype: DType): HostData {
+  if (dtype === "bf16") return toBf16(values);
+  return Object.assign(new hostArrays[dtype](count), values) as HostData;
 }

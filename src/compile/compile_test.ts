@@ -16,6 +16,7 @@ import { verifyProgram } from "./verify_program.ts";
 /** A backend that makes life hard: aligned, in small segments, few buffers a kernel, with workspaces. */
 const hardTarget: Target = {
   name: "hard",
+  precisions: ["f32"],
   alignment: 64,
   maxValueBytes: 1 << 16,
   segmentBytes: 1 << 16,

@@ -1,4 +1,5 @@
-import type { DType } from "../trace/dtype.ts";
+import { roundBf16 } from "../trace/bf16.ts";
+import { type DType, isFloat } from "../trace/dtype.ts";
 import type { BinaryFn, CompareFn, UnaryFn } from "../trace/ops.ts";
 
 // Element-wise functions on literals. Floats stay in float64 until a device takes them and rounds once; the float64
@@ -9,6 +10,8 @@ export function toDType(value: number, dtype: DType): number {
   switch (dtype) {
     case "f32":
       return value;
+    case "bf16":
+      return roundBf16(value);
     case "i32":
       return value | 0;
     case "u32":
@@ -40,7 +43,7 @@ const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
 export function foldUnary(fn: UnaryFn, x: number, dtype: DType): number {
   if (fn === "isFinite") return unaryFns.isFinite(x);
   if (fn === "not" && dtype === "bool") return 1 - x;
-  return toDType(unaryFns[fn](x), dtype);
+  return toDType(unaryFns[fn](toDType(x, dtype)), dtype);
 }
 
 const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } = {
@@ -61,18 +64,19 @@ const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } 
 
 /** `fn(a, b)`, or undefined where devices differ: an integer divided by 0, a shift beyond the word. */
 export function foldBinary(fn: BinaryFn, a: number, b: number, dtype: DType): number | undefined {
-  if (dtype !== "f32") {
+  if (!isFloat(dtype)) {
     if ((fn === "div" || fn === "rem") && b === 0) return undefined;
     if ((fn === "shl" || fn === "shr") && (b < 0 || b > 31)) return undefined;
     if (fn === "mul") return toDType(Math.imul(a, b), dtype);
     if (fn === "div") return toDType(Math.trunc(a / b), dtype);
     if (fn === "shr" && dtype === "u32") return a >>> b;
   }
-  return toDType(binaryFns[fn](a, b), dtype);
+  return toDType(binaryFns[fn](toDType(a, dtype), toDType(b, dtype)), dtype);
 }
 
-/** `a fn b`. */
-export function foldCompare(fn: CompareFn, a: number, b: number): boolean {
+/** `x fn y`, both of `dtype`. */
+export function foldCompare(fn: CompareFn, x: number, y: number, dtype: DType): boolean {
+  const [a, b] = [toDType(x, dtype), toDType(y, dtype)];
   switch (fn) {
     case "eq":
       return a === b;
@@ -89,9 +93,10 @@ export function foldCompare(fn: CompareFn, a: number, b: number): boolean {
   }
 }
 
-/** Conversion, or undefined where devices differ: f32 outside an integer's range. */
-export function foldCast(x: number, from: DType, to: DType): number | undefined {
-  if (from !== "f32" || to === "f32" || to === "bool") return toDType(x, to);
+/** Conversion, or undefined where devices differ: a float outside an integer's range. */
+export function foldCast(value: number, from: DType, to: DType): number | undefined {
+  const x = toDType(value, from);
+  if (!isFloat(from) || isFloat(to) || to === "bool") return toDType(x, to);
   const whole = Math.trunc(x);
   return whole === toDType(whole, to) ? whole : undefined;
 }

@@ -84,10 +84,22 @@ export interface Plan {
   readonly memory: MemoryReport;
 }
 
+/**
+ * What a network is computed in. `f32`: single precision. `tf32`: the same, but products round their operands to 10
+ * bits, by tensor cores. `bf16`: activations and the weights they meet are bfloat16; what is trained, statistics,
+ * losses and sums stay f32.
+ */
+export type Precision = "f32" | "tf32" | "bf16";
+
+/** How products of f32 are computed. */
+export type ProductPrecision = Exclude<Precision, "bf16">;
+
 /** What planning must know of a backend: constants of the machine, and no device. */
 export interface Target {
   /** The backend's name. */
   readonly name: string;
+  /** The precisions it computes in, the one it takes of itself first. */
+  readonly precisions: readonly Precision[];
   /** Every arena offset is a multiple of this. */
   readonly alignment: number;
   /** The largest single value it can hold. */

@@ -31,6 +31,19 @@ export function refuseLargeValues(lowered: Lowered, target: Target): void {
   }
 }
 
+/** Raises an error if the target does not compute in a dtype of the program. */
+export function refuseDtypes({ name, values }: Program, target: Target): void {
+  if (target.precisions.includes("bf16")) return;
+  const value = values.find(({ dtype }) => dtype === "bf16");
+  if (value !== undefined) {
+    throw new LocalgradError(
+      `${name} has values in bf16, such as ${formatAval(value)}, and ${target.name} computes in ${
+        target.precisions.join(" or ")
+      }; use precision f32, or a CUDA device of sm_80 or newer`,
+    );
+  }
+}
+
 /** Raises an error if the whole needs more memory than the target has. */
 export function refuseLargeTotal(program: Program, memory: MemoryReport, target: Target): void {
   if (memory.peakBytes <= target.maxTotalBytes) return;

@@ -1,4 +1,4 @@
-import { type Aval, type DType, sameShape, type Shape, sizeOf } from "../trace/dtype.ts";
+import { type Aval, type DType, isFloat, sameShape, type Shape, sizeOf } from "../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../trace/ops.ts";
 import type { InstructionOf, ValueId } from "../trace/program.ts";
 import { foldBinary, foldCast, foldCompare, foldUnary } from "./fold.ts";
@@ -54,7 +54,8 @@ const rules: { readonly [N in OpName]?: Rule<N> } = {
       identity(s, a, b, fn, result);
   },
   compare(s, inputs, { fn }, result) {
-    return foldElements(s, inputs, result, ([a, b]) => Number(foldCompare(fn, a, b)));
+    const { dtype } = s.aval(inputs[0]);
+    return foldElements(s, inputs, result, ([a, b]) => Number(foldCompare(fn, a, b, dtype)));
   },
   select(s, [condition, a, b]) {
     if (a === b) return a;
@@ -67,9 +68,9 @@ const rules: { readonly [N in OpName]?: Rule<N> } = {
     const from = s.aval(x).dtype;
     if (from === dtype) return x;
     const inner = made(s, x, "cast");
-    if (dtype === "bool" && inner !== undefined && s.aval(inner.inputs[0]).dtype === "bool") {
-      return inner.inputs[0];
-    }
+    // There and back: every bool is a number, every bf16 an f32.
+    const exact = dtype === "bool" || (dtype === "bf16" && from === "f32");
+    if (exact && inner !== undefined && s.aval(inner.inputs[0]).dtype === dtype) return inner.inputs[0];
     return foldElements(s, [x], result, ([a]) => foldCast(a, from, dtype));
   },
   broadcast(s, [x], attrs, result) {
@@ -249,7 +250,7 @@ function identity(
       if (dtype !== "u32" && (y === -1 || x === -1)) {
         return s.emit("unary", [y === -1 ? a : b], { fn: "neg" });
       }
-      return dtype !== "f32" && (x === 0 || y === 0) ? splat(s, 0, result) : undefined;
+      return !isFloat(dtype) && (x === 0 || y === 0) ? splat(s, 0, result) : undefined;
     case "div":
       if (y === 1) return a;
       // A reciprocal is exact only of a power of two.
@@ -281,15 +282,16 @@ function identity(
 /** Whether adding `zero` leaves every bit of x: −0 always does, +0 unless x may be −0. */
 function isAddedZero(s: Simplifier, zero: number, x: ValueId, dtype: DType): boolean {
   if (zero !== 0) return false;
-  return dtype !== "f32" || Object.is(zero, -0) || neverMinusZero(s, x);
+  return !isFloat(dtype) || Object.is(zero, -0) || neverMinusZero(s, x);
 }
 
 function neverMinusZero(s: Simplifier, value: ValueId): boolean {
   const maker = s.maker(value);
   switch (maker?.op) {
     case "iota":
-    case "cast": // from an integer
       return true;
+    case "cast": // of an integer; of a float it keeps the sign
+      return !isFloat(s.aval(maker.inputs[0]).dtype) || neverMinusZero(s, maker.inputs[0]);
     case "unary":
       return maker.attrs.fn === "abs" || maker.attrs.fn === "exp";
     case "reduce":

@@ -1,5 +1,6 @@
 import type { Backend, DeviceBuffer } from "../backends/backend.ts";
 import { LocalgradError } from "../errors.ts";
+import { toBf16 } from "./bf16.ts";
 import {
   type Aval,
   bytesOf,
@@ -32,9 +33,10 @@ export class HostArray implements Aval {
   }
 }
 
-/** The dtype a typed array stands for. */
+/** The dtype a typed array stands for; a `Uint16Array` holds the bits of bf16. */
 export function dtypeOf(data: HostData): DType {
   if (data instanceof Float32Array) return "f32";
+  if (data instanceof Uint16Array) return "bf16";
   if (data instanceof Int32Array) return "i32";
   if (data instanceof Uint32Array) return "u32";
   return "u8";
@@ -225,6 +227,7 @@ export function disposeTree(tree: Tree<DeviceArray>): void {
 }
 
 function fromList(values: readonly number[], shape: Shape, dtype: DType): HostArray {
+  if (dtype === "bf16") return new HostArray(toBf16(values), shape);
   const data = new hostArrays[dtype](values.length);
   data.set(values);
   return new HostArray(data, shape, dtype);

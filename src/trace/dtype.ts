@@ -1,13 +1,21 @@
 /**
  * Element types. `bool` is stored as a `u32` holding 0 or 1 on every backend; `u8` is storage only: `gather` and
- * `cast` read it, nothing writes it, and its buffers are padded to whole `u32` words because WGSL has no bytes.
+ * `cast` read it, nothing writes it, and its buffers are padded to whole `u32` words because WGSL has no bytes. `bf16`
+ * (see `bf16.ts`) takes two bytes and exists only where the device has it; each op's result is rounded to it.
  */
-export type DType = "f32" | "i32" | "u32" | "bool" | "u8";
+export type DType = "f32" | "bf16" | "i32" | "u32" | "bool" | "u8";
+
+/** Whether it is a dtype of real numbers, through which gradients flow. */
+export function isFloat(dtype: DType): dtype is "f32" | "bf16" {
+  return dtype === "f32" || dtype === "bf16";
+}
 
 /** The typed array that holds each {@link DType} on the host. */
 export interface HostArrays {
   /** 32-bit floats. */
   f32: Float32Array;
+  /** The upper 16 bits of 32-bit floats; `toBf16` and `fromBf16` convert. */
+  bf16: Uint16Array;
   /** 32-bit signed integers. */
   i32: Int32Array;
   /** 32-bit unsigned integers. */
@@ -28,7 +36,14 @@ export const hostArrays: {
     new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): HostArrays[D];
     readonly BYTES_PER_ELEMENT: number;
   };
-} = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array, u8: Uint8Array };
+} = {
+  f32: Float32Array,
+  bf16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  bool: Uint32Array,
+  u8: Uint8Array,
+};
 
 /** A shape: the number of elements along each axis, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];
@@ -50,8 +65,7 @@ export function sizeOf(shape: Shape): number {
 
 /** The bytes a value takes on a device: its elements, padded to whole 4-byte words. */
 export function bytesOf(aval: Aval): number {
-  const size = sizeOf(aval.shape);
-  return aval.dtype === "u8" ? (size + 3) & ~3 : size * 4;
+  return Math.ceil(sizeOf(aval.shape) * hostArrays[aval.dtype].BYTES_PER_ELEMENT / 4) * 4;
 }
 
 /** Row-major strides, in elements. */

@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import { formatAval } from "./dtype.ts";
+import { formatAval, isFloat } from "./dtype.ts";
 import { full } from "./functions.ts";
 import type { Instruction } from "./program.ts";
 import type { Tensor } from "./tensor.ts";
@@ -24,7 +24,7 @@ export class NumericsCheck {
     const observe = (value: Tensor) => {
       const instruction = trace.builder.instructions.at(-1)!;
       if (
-        value.dtype !== "f32" || value.size === 0 || instruction.op === "constant" ||
+        !isFloat(value.dtype) || value.size === 0 || instruction.op === "constant" ||
         instruction.op === "iota"
       ) return;
       const index = this.#checked.push(instruction) - 1;

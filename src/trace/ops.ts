@@ -77,7 +77,7 @@ export interface OpAttrs {
   compare: { readonly fn: CompareFn };
   /** `select(condition: bool, a, b)`, element-wise: a where true. */
   select: Record<never, never>;
-  /** Converts; f32 → integer truncates toward zero; anything ≠ 0 is true; u8 may be read, not made. */
+  /** Converts; to bf16 rounds to nearest even; float → integer truncates toward zero; anything ≠ 0 is true; u8 may be read, not made. */
   cast: { readonly dtype: DType };
   /** A literal: one value for all of `shape`, or one per element (at most 1024, row-major). */
   constant: { readonly shape: Shape; readonly dtype: DType; readonly values: readonly number[] };

@@ -1,6 +1,7 @@
 import { LocalgradError } from "../errors.ts";
 import { type Aval, type DType, formatAval, sameShape, type Shape, sizeOf } from "./dtype.ts";
-import type { BinaryFn, ConvAttrs, OpAttrs, OpName, Pair, PoolAttrs, UnaryFn } from "./ops.ts";
+import { binaryDtypes, FLOAT, FOLDED, INTEGER, STORED, unaryDtypes } from "./dtypes.ts";
+import type { ConvAttrs, OpAttrs, OpName, Pair, PoolAttrs } from "./ops.ts";
 
 /** An op's shape rule: raises a {@link LocalgradError} on operands it cannot take. */
 export type ShapeRule<N extends OpName> = (inputs: readonly Aval[], attrs: OpAttrs[N]) => Aval;
@@ -17,6 +18,12 @@ function expectDtype(op: OpName, inputs: readonly Aval[], index: number, dtypes:
   if (!dtypes.includes(inputs[index].dtype)) {
     fail(op, `operand ${index} must be ${dtypes.join(" or ")}; cast it first`, inputs);
   }
+}
+
+/** Two operands of one dtype of real numbers. */
+function expectFloats(op: OpName, inputs: readonly Aval[]): void {
+  expectDtype(op, inputs, 0, FLOAT);
+  if (inputs[1].dtype !== inputs[0].dtype) fail(op, "operands 0 and 1 differ in dtype; cast one", inputs);
 }
 
 function expectSame(op: string, inputs: readonly Aval[], a: number, b: number): void {
@@ -96,57 +103,6 @@ function poolShape(op: OpName, inputs: readonly Aval[], image: Shape, attrs: Poo
   return [image[0], height, width, image[3]];
 }
 
-function includes(dtypes: readonly DType[], dtype: DType): boolean {
-  return dtypes.includes(dtype);
-}
-
-const FLOAT = ["f32"] as const;
-const NUMBER = ["f32", "i32", "u32"] as const;
-const INTEGER = ["i32", "u32"] as const;
-const STORED = ["f32", "i32", "u32", "bool"] as const;
-
-const unaryDtypes = {
-  neg: ["f32", "i32"],
-  abs: ["f32", "i32"],
-  sign: ["f32", "i32"],
-  floor: FLOAT,
-  exp: FLOAT,
-  log: FLOAT,
-  sqrt: FLOAT,
-  rsqrt: FLOAT,
-  sin: FLOAT,
-  cos: FLOAT,
-  tanh: FLOAT,
-  not: ["bool", "i32", "u32"],
-  isFinite: FLOAT,
-} as const satisfies { readonly [F in UnaryFn]: readonly DType[] };
-
-const binaryDtypes = {
-  add: NUMBER,
-  sub: NUMBER,
-  mul: NUMBER,
-  div: NUMBER,
-  pow: FLOAT,
-  max: NUMBER,
-  min: NUMBER,
-  rem: NUMBER,
-  and: ["bool", "i32", "u32"],
-  or: ["bool", "i32", "u32"],
-  xor: ["bool", "i32", "u32"],
-  shl: INTEGER,
-  shr: INTEGER,
-} as const satisfies { readonly [F in BinaryFn]: readonly DType[] };
-
-/** The unary functions that `D` has: what a backend's table for it must hold. */
-export type UnaryFnOf<D extends DType> = {
-  [F in UnaryFn]: D extends (typeof unaryDtypes)[F][number] ? F : never;
-}[UnaryFn];
-
-/** The binary functions that `D` has: what a backend's table for it must hold. */
-export type BinaryFnOf<D extends DType> = {
-  [F in BinaryFn]: D extends (typeof binaryDtypes)[F][number] ? F : never;
-}[BinaryFn];
-
 /**
  * The shape rule of every op. Adding an op starts with an entry in {@link OpAttrs}; then the type checker names each
  * table (gradients, reference, backends) that lacks it.
@@ -154,17 +110,15 @@ export type BinaryFnOf<D extends DType> = {
 export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
   unary(inputs, { fn }) {
     expectOperands("unary", inputs, 1);
-    if (!includes(unaryDtypes[fn], inputs[0].dtype)) {
-      fail(fn, `needs ${unaryDtypes[fn].join(" or ")}; cast it first`, inputs);
-    }
+    const dtypes: readonly DType[] = unaryDtypes[fn];
+    if (!dtypes.includes(inputs[0].dtype)) fail(fn, `needs ${dtypes.join(" or ")}; cast it first`, inputs);
     return { shape: inputs[0].shape, dtype: fn === "isFinite" ? "bool" : inputs[0].dtype };
   },
   binary(inputs, { fn }) {
     expectOperands("binary", inputs, 2);
     expectSame(fn, inputs, 0, 1);
-    if (!includes(binaryDtypes[fn], inputs[0].dtype)) {
-      fail(fn, `needs ${binaryDtypes[fn].join(" or ")}; cast first`, inputs);
-    }
+    const dtypes: readonly DType[] = binaryDtypes[fn];
+    if (!dtypes.includes(inputs[0].dtype)) fail(fn, `needs ${dtypes.join(" or ")}; cast first`, inputs);
     return inputs[0];
   },
   compare(inputs, { fn }) {
@@ -274,7 +228,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
   },
   reduce(inputs, { fn, axes }) {
     expectOperands("reduce", inputs, 1);
-    expectDtype("reduce", inputs, 0, NUMBER);
+    expectDtype("reduce", inputs, 0, FOLDED);
     const { shape, dtype } = inputs[0];
     if (axes.some((axis, i) => !(axis >= 0 && axis < shape.length) || axes.indexOf(axis) !== i)) {
       fail(fn, `[${axes.join(",")}] are not distinct axes of it`, inputs);
@@ -284,7 +238,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
   },
   argmax(inputs, { axis }) {
     expectOperands("argmax", inputs, 1);
-    expectDtype("argmax", inputs, 0, NUMBER);
+    expectDtype("argmax", inputs, 0, FOLDED);
     const { shape } = inputs[0];
     if (!(axis >= 0 && axis < shape.length)) fail("argmax", `there is no axis ${axis}`, inputs);
     if (shape[axis] === 0) fail("argmax", "of nothing is undefined", inputs);
@@ -292,8 +246,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
   },
   matmul(inputs, { transposeA, transposeB }) {
     expectOperands("matmul", inputs, 2);
-    expectDtype("matmul", inputs, 0, FLOAT);
-    expectDtype("matmul", inputs, 1, FLOAT);
+    expectFloats("matmul", inputs);
     const [a, b] = [inputs[0].shape, inputs[1].shape];
     const rank = a.length;
     if (rank !== b.length || (rank !== 2 && rank !== 3)) {
@@ -303,39 +256,38 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     const [k2, n] = transposeB ? [b[rank - 1], b[rank - 2]] : [b[rank - 2], b[rank - 1]];
     if (k !== k2) fail("matmul", `inner extents differ: ${k} and ${k2}`, inputs);
     if (rank === 3 && a[0] !== b[0]) fail("matmul", `batches differ: ${a[0]} and ${b[0]}`, inputs);
-    return { shape: rank === 3 ? [a[0], m, n] : [m, n], dtype: "f32" };
+    return { shape: rank === 3 ? [a[0], m, n] : [m, n], dtype: inputs[0].dtype };
   },
   conv(inputs, attrs) {
     expectOperands("conv", inputs, 2);
-    expectDtype("conv", inputs, 0, FLOAT);
-    expectDtype("conv", inputs, 1, FLOAT);
-    return { shape: convShape("conv", inputs, inputs[0].shape, inputs[1].shape, attrs), dtype: "f32" };
+    expectFloats("conv", inputs);
+    return {
+      shape: convShape("conv", inputs, inputs[0].shape, inputs[1].shape, attrs),
+      dtype: inputs[0].dtype,
+    };
   },
   convInputGrad(inputs, attrs) {
     expectOperands("convInputGrad", inputs, 2);
-    expectDtype("convInputGrad", inputs, 0, FLOAT);
-    expectDtype("convInputGrad", inputs, 1, FLOAT);
+    expectFloats("convInputGrad", inputs);
     const dy = convShape("convInputGrad", inputs, attrs.inputShape, inputs[1].shape, attrs);
     expectShape("convInputGrad", inputs, 0, dy);
-    return { shape: attrs.inputShape, dtype: "f32" };
+    return { shape: attrs.inputShape, dtype: inputs[0].dtype };
   },
   convFilterGrad(inputs, attrs) {
     expectOperands("convFilterGrad", inputs, 2);
-    expectDtype("convFilterGrad", inputs, 0, FLOAT);
-    expectDtype("convFilterGrad", inputs, 1, FLOAT);
+    expectFloats("convFilterGrad", inputs);
     const dy = convShape("convFilterGrad", inputs, inputs[0].shape, attrs.filterShape, attrs);
     expectShape("convFilterGrad", inputs, 1, dy);
-    return { shape: attrs.filterShape, dtype: "f32" };
+    return { shape: attrs.filterShape, dtype: inputs[0].dtype };
   },
   maxPool(inputs, attrs) {
     expectOperands("maxPool", inputs, 1);
     expectDtype("maxPool", inputs, 0, FLOAT);
-    return { shape: poolShape("maxPool", inputs, inputs[0].shape, attrs), dtype: "f32" };
+    return { shape: poolShape("maxPool", inputs, inputs[0].shape, attrs), dtype: inputs[0].dtype };
   },
   maxPoolGrad(inputs, attrs) {
     expectOperands("maxPoolGrad", inputs, 2);
-    expectDtype("maxPoolGrad", inputs, 0, FLOAT);
-    expectDtype("maxPoolGrad", inputs, 1, FLOAT);
+    expectFloats("maxPoolGrad", inputs);
     expectShape("maxPoolGrad", inputs, 1, poolShape("maxPoolGrad", inputs, inputs[0].shape, attrs));
     return inputs[0];
   },
@@ -343,31 +295,31 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectOperands("maxPoolPick", inputs, 2);
     expectDtype("maxPoolPick", inputs, 0, FLOAT);
     expectSame("maxPoolPick", inputs, 0, 1);
-    return { shape: poolShape("maxPoolPick", inputs, inputs[0].shape, attrs), dtype: "f32" };
+    return { shape: poolShape("maxPoolPick", inputs, inputs[0].shape, attrs), dtype: inputs[0].dtype };
   },
   avgPool(inputs, attrs) {
     expectOperands("avgPool", inputs, 1);
     expectDtype("avgPool", inputs, 0, FLOAT);
-    return { shape: poolShape("avgPool", inputs, inputs[0].shape, attrs), dtype: "f32" };
+    return { shape: poolShape("avgPool", inputs, inputs[0].shape, attrs), dtype: inputs[0].dtype };
   },
   avgPoolGrad(inputs, attrs) {
     expectOperands("avgPoolGrad", inputs, 1);
     expectDtype("avgPoolGrad", inputs, 0, FLOAT);
     expectShape("avgPoolGrad", inputs, 0, poolShape("avgPoolGrad", inputs, attrs.inputShape, attrs));
-    return { shape: attrs.inputShape, dtype: "f32" };
+    return { shape: attrs.inputShape, dtype: inputs[0].dtype };
   },
   resize(inputs, { height, width }) {
     expectOperands("resize", inputs, 1);
     expectDtype("resize", inputs, 0, FLOAT);
     expectRank("resize", inputs, 0, 4);
     if (height < 1 || width < 1) fail("resize", `cannot resize to ${height}×${width}`, inputs);
-    return { shape: [inputs[0].shape[0], height, width, inputs[0].shape[3]], dtype: "f32" };
+    return { shape: [inputs[0].shape[0], height, width, inputs[0].shape[3]], dtype: inputs[0].dtype };
   },
   resizeGrad(inputs, { height, width }) {
     expectOperands("resizeGrad", inputs, 1);
     expectDtype("resizeGrad", inputs, 0, FLOAT);
     expectRank("resizeGrad", inputs, 0, 4);
-    return { shape: [inputs[0].shape[0], height, width, inputs[0].shape[3]], dtype: "f32" };
+    return { shape: [inputs[0].shape[0], height, width, inputs[0].shape[3]], dtype: inputs[0].dtype };
   },
   gather(inputs) {
     expectOperands("gather", inputs, 2);
@@ -390,7 +342,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     if (rows < 1 || !sameShape(updates.shape.slice(0, lead), indices.shape)) {
       fail("scatterAdd", "updates must begin with the shape of the indices, and rows be at least 1", inputs);
     }
-    return { shape: [rows, ...updates.shape.slice(lead)], dtype: "f32" };
+    return { shape: [rows, ...updates.shape.slice(lead)], dtype: inputs[0].dtype };
   },
   stopGradient(inputs) {
     expectOperands("stopGradient", inputs, 1);

@@ -71,7 +71,7 @@ export class Tensor implements Aval {
   div(other: Operand): Tensor {
     return this.#binary("div", other);
   }
-  /** Element-wise power, f32. */
+  /** Element-wise power, of real numbers. */
   pow(other: Operand): Tensor {
     return this.#binary("pow", other);
   }
@@ -198,12 +198,12 @@ export class Tensor implements Aval {
     return this.#compare("ge", other);
   }
 
-  /** Converts to another dtype; f32 → integer truncates toward zero. */
+  /** Converts to another dtype; to bf16 rounds to the nearest; real numbers → integer truncates toward zero. */
   cast(dtype: DType): Tensor {
     return dtype === this.dtype ? this : this.trace.emit("cast", [this], { dtype });
   }
 
-  /** Sum over axes. */
+  /** Sum over axes. Of bf16, as all that goes over many elements, it is made in f32 and rounded once. */
   sum(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
     return this.#reduce("sum", axes, options);
   }
@@ -215,14 +215,16 @@ export class Tensor implements Aval {
   min(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
     return this.#reduce("min", axes, options);
   }
-  /** Mean over axes, f32. */
+  /** Mean over axes, of real numbers. */
   mean(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
+    if (this.dtype === "bf16") return this.cast("f32").mean(axes, options).cast("bf16");
     const folded = this.#axes(axes).reduce((product, axis) => product * this.shape[axis], 1);
     return this.#reduce("sum", axes, options).mul(1 / folded);
   }
   /** Index (i32) of the first maximum along an axis, which goes away. */
   argmax(axis: number = -1): Tensor {
-    return this.trace.emit("argmax", [this], { axis: this.#axes(axis)[0] });
+    const exact = this.dtype === "bf16" ? this.cast("f32") : this;
+    return this.trace.emit("argmax", [exact], { axis: this.#axes(axis)[0] });
   }
 
   /** Matrix product; one leading batch axis allowed. */
@@ -287,6 +289,7 @@ export class Tensor implements Aval {
     return (typeof axes === "number" ? [axes] : axes).map((axis) => axis < 0 ? axis + this.rank : axis);
   }
   #reduce(fn: ReduceFn, axes: Axes | undefined, options: { keepDims?: boolean } = {}): Tensor {
+    if (this.dtype === "bf16") return this.cast("f32").#reduce(fn, axes, options).cast("bf16");
     const folded = this.#axes(axes).sort((a, b) => a - b);
     const result = this.trace.emit("reduce", [this], { fn, axes: folded });
     if (options.keepDims !== true) return result;

@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
 import { LibraryError } from "../../ffi/status.ts";
-import { ConvolutionPlans, type Precision, type Spec, specOf } from "../../src/backends/cuda/convolution.ts";
+import { ConvolutionPlans, type Spec, specOf } from "../../src/backends/cuda/convolution.ts";
 import { Descriptors, values } from "../../src/backends/cuda/descriptors.ts";
 import { cudaTarget, lower } from "../../src/backends/cuda/lower.ts";
+import type { ProductPrecision } from "../../src/compile/plan.ts";
 import { compileOptions } from "../../src/backends/cuda/options.ts";
 import { sourceOf } from "../../src/backends/cuda/source.ts";
 import { type Card, describe } from "./cards.ts";
@@ -52,7 +53,7 @@ for (const architecture of [80, 90]) {
 }
 
 /** The distinct convolutions of a step, with the scratch that its plan has for each. */
-function convolutions(plan: ReturnType<typeof steps[string]>, precision: Precision) {
+function convolutions(plan: ReturnType<typeof steps[string]>, precision: ProductPrecision) {
   const specs = new Map<string, { spec: Spec; scratch: number }>();
   for (const task of lower(plan)) {
     if (task.kind !== "convolution") continue;

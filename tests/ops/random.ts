@@ -1,3 +1,4 @@
+import { toBf16 } from "../../src/trace/bf16.ts";
 import { key, threefry2x32 } from "../../src/random.ts";
 import { type Aval, type DType, type HostData, type Shape, sizeOf } from "../../src/trace/dtype.ts";
 
@@ -61,6 +62,8 @@ export class Random {
     switch (dtype) {
       case "f32":
         return this.floats(size);
+      case "bf16":
+        return toBf16(this.floats(size));
       case "i32":
         return Int32Array.from(this.ints(size, -(2 ** 31), 2 ** 31 - 1));
       case "u32":

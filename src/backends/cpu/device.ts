@@ -11,6 +11,7 @@ import { ThreadPool } from "./threads.ts";
 /** What planning must know of the CPU backend. */
 export const cpuTarget: Target = {
   name: "cpu",
+  precisions: ["f32"],
   alignment: ALIGNMENT,
   // Sizes and offsets within a value are signed 32-bit integers in the kernels.
   maxValueBytes: 2 ** 31 - ALIGNMENT,

@@ -2,13 +2,13 @@ import { driverStatus, OLDEST_ARCHITECTURE } from "../../../ffi/driver.ts";
 import { type CudaLibraries, openLibraries } from "../../../ffi/library.ts";
 import { checkCudnn } from "../../../ffi/cudnn.ts";
 import { LibraryError } from "../../../ffi/status.ts";
-import type { Plan, Target } from "../../compile/plan.ts";
+import type { Plan, ProductPrecision, Target } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
 import type { DType } from "../../trace/dtype.ts";
-import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "../backend.ts";
 import { CudaBuffer } from "./buffer.ts";
 import { Card } from "./card.ts";
-import { type Precision, specOf } from "./convolution.ts";
+import { specOf } from "./convolution.ts";
 import { type Convolver, GraphConvolver } from "./convolutions.ts";
 import { PlainConvolver } from "./convolutions_v7.ts";
 import { CudaExecutable } from "./executable.ts";
@@ -23,7 +23,7 @@ import { Uploads } from "./uploads.ts";
 /** Options of {@link openCuda}. */
 export interface CudaOptions {
   /** How products are computed; default `tf32` on cards that have it (sm_80 and newer), as PyTorch's convolutions. */
-  precision?: Precision;
+  precision?: ProductPrecision;
   /** Capture the second run of every plan as a CUDA graph; default true. */
   graphs?: boolean;
   /** Which of cuDNN's interfaces does convolutions; default `graph`. */
@@ -38,7 +38,7 @@ export class CudaBackend implements Backend {
   readonly description: string;
   readonly target: Target;
   readonly #card: Card;
-  readonly #precision: Precision;
+  readonly #precision: ProductPrecision;
   readonly #graphs: boolean;
   readonly #uploads: Uploads;
   readonly #readbacks: Readbacks;
@@ -68,7 +68,7 @@ export class CudaBackend implements Backend {
       this.#precision = options.precision ?? (architecture >= 80 ? "tf32" : "f32");
       this.#graphs = options.graphs ?? true;
       this.description = `${name} (sm_${architecture}) through CUDA, ${this.#precision}`;
-      this.target = targetOf(totalBytes);
+      this.target = targetOf(architecture, totalBytes);
       this.#uploads = this.#keep(new Uploads(this.#card));
       this.#readbacks = this.#keep(new Readbacks(this.#card));
       this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cubinFolder()));
@@ -105,10 +105,9 @@ export class CudaBackend implements Backend {
     return this.#card.liveBytes;
   }
 
-  /** Bytes that the driver says are in use on the card, by everybody. */
-  get driverBytes(): number {
+  driverMemory(): DriverMemory {
     const { free, total } = this.#card.memory();
-    return total - free;
+    return { usedBytes: total - free, takenBytes: this.#card.reservedBytes };
   }
 
   allocate(bytes: number, _dtype: DType): DeviceBuffer {
@@ -141,11 +140,11 @@ export class CudaBackend implements Backend {
     return this.#readbacks.read(own.address, bytes);
   }
 
-  compile(plan: Plan): Executable {
+  compile(plan: Plan, precision: ProductPrecision = this.#precision): Executable {
     const tasks = lower(
       plan,
       (convolution, { kind }, { bytes }) =>
-        this.#convolver.fuses(specOf(convolution, plan.values, this.#precision, kind), bytes),
+        this.#convolver.fuses(specOf(convolution, plan.values, precision, kind), bytes),
     );
     const source = sourceOf(tasks.flatMap((task) => task.kind === "kernel" ? [task.call] : []));
     const module = source.names.length > 0 ? this.#modules.load(source, plan.name) : undefined;
@@ -162,7 +161,7 @@ export class CudaBackend implements Backend {
           card: this.#card,
           products: this.#products,
           convolver: this.#convolver,
-          precision: this.#precision,
+          precision,
         },
         plan,
         tasks,

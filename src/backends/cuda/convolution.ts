@@ -9,14 +9,12 @@ import {
   pointwiseMode,
 } from "../../../ffi/cudnn_constants.ts";
 import { LibraryError } from "../../../ffi/status.ts";
+import type { Precision, ProductPrecision } from "../../compile/plan.ts";
 import type { Aval, Shape } from "../../trace/dtype.ts";
 import type { ConvAttrs } from "../../trace/ops.ts";
 import { type Attribute, Descriptors, values } from "./descriptors.ts";
 import type { EpilogueKind } from "./epilogues.ts";
 import type { Convolution } from "./lower.ts";
-
-/** How products are computed: `f32` in single precision, `tf32` with operands rounded to 10 bits by tensor cores. */
-export type Precision = "f32" | "tf32";
 
 /** A convolution or one of its gradients: everything that a plan of cuDNN's depends on. */
 export interface Spec {
@@ -28,20 +26,22 @@ export interface Spec {
   /** NPQK. */
   readonly result: Shape;
   readonly attrs: ConvAttrs;
+  /** `bf16` is what its tensors are; f32 ones are multiplied in `f32` or `tf32`. */
   readonly precision: Precision;
   /** What is done to each pixel of a `conv` as it is written. */
   readonly epilogue: EpilogueKind;
 }
 
-/** The spec of an instruction. */
+/** The spec of an instruction; `products` says how f32 is multiplied. */
 export function specOf(
   { op, attrs, inputs, output }: Convolution,
   avals: readonly Aval[],
-  precision: Precision,
+  products: ProductPrecision,
   epilogue: EpilogueKind = "none",
 ): Spec {
   const [a, b, c] = [inputs[0], inputs[1], output].map((value) => avals[value].shape);
   const { strides, padding, dilation, groups } = attrs;
+  const precision = precisionOf(avals[output], products);
   const common = { op, precision, epilogue, attrs: { strides, padding, dilation, groups } };
   switch (op) {
     case "conv":
@@ -51,6 +51,16 @@ export function specOf(
     case "convFilterGrad":
       return { ...common, image: a, filter: c, result: b };
   }
+}
+
+/** What an op with this result is computed in. */
+export function precisionOf({ dtype }: Aval, products: ProductPrecision): Precision {
+  return dtype === "bf16" ? "bf16" : products;
+}
+
+/** The element type of tensors, by cuDNN's number. */
+export function dataTypeOf(precision: Precision): number {
+  return precision === "bf16" ? cudnnData.CUDNN_DATA_BFLOAT16 : cudnnData.CUDNN_DATA_FLOAT;
 }
 
 /** Which tensors an op reads and writes, in the order of its operands, the result last. */
@@ -229,15 +239,26 @@ function unsupportedIsNothing<T>(ask: () => T): T | undefined {
 }
 
 /** cuDNN lists extents as batch, channels, height, width whatever the layout; the strides say that channels are last. */
-function tensor(descriptors: Descriptors, id: number, [n, h, w, c]: Shape, virtual = false): bigint {
+function tensor(
+  descriptors: Descriptors,
+  id: number,
+  [n, h, w, c]: Shape,
+  precision: Precision,
+  more: readonly Attribute[] = [],
+): bigint {
   return descriptors.build("CUDNN_BACKEND_TENSOR_DESCRIPTOR", [
-    ["CUDNN_ATTR_TENSOR_DATA_TYPE", values.dataType(cudnnData.CUDNN_DATA_FLOAT)],
+    ["CUDNN_ATTR_TENSOR_DATA_TYPE", values.dataType(dataTypeOf(precision))],
     ["CUDNN_ATTR_TENSOR_DIMENSIONS", values.int64([n, c, h, w])],
     ["CUDNN_ATTR_TENSOR_STRIDES", values.int64([h * w * c, 1, w * c, c])],
     ["CUDNN_ATTR_TENSOR_UNIQUE_ID", values.int64([id])],
     ["CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT", values.int64([16])],
-    ...(virtual ? [["CUDNN_ATTR_TENSOR_IS_VIRTUAL", values.boolean(true)] as const] : []),
+    ...more,
   ]);
+}
+
+/** A tensor that lies nowhere, between two operations: single precision, so that only what is written is rounded. */
+function virtualTensor(descriptors: Descriptors, id: number, shape: Shape): bigint {
+  return tensor(descriptors, id, shape, "f32", [["CUDNN_ATTR_TENSOR_IS_VIRTUAL", values.boolean(true)]]);
 }
 
 /** Which attributes carry an op's parts. */
@@ -276,12 +297,14 @@ function operationGraph(descriptors: Descriptors, spec: Spec, target: PlanFor): 
     `CUDNN_ATTR_OPERATION_CONVOLUTION_${direction}_${name}` as Attribute[0],
     value,
   ];
-  const plain = spec.epilogue === "none";
-  const written = tensor(descriptors, plain ? uid.result : uid.bare, spec.result, !plain);
+  const { precision } = spec;
+  const written = spec.epilogue === "none"
+    ? tensor(descriptors, uid.result, spec.result, precision)
+    : virtualTensor(descriptors, uid.bare, spec.result);
   const operation = descriptors.build(type, [
     named("CONV_DESC", values.descriptors([convolution])),
-    named(image, values.descriptors([tensor(descriptors, uid.image, spec.image)])),
-    named(filter, values.descriptors([tensor(descriptors, uid.filter, spec.filter)])),
+    named(image, values.descriptors([tensor(descriptors, uid.image, spec.image, precision)])),
+    named(filter, values.descriptors([tensor(descriptors, uid.filter, spec.filter, precision)])),
     named(result, values.descriptors([written])),
     named("ALPHA", values.float(1)),
     named("BETA", values.float(0)),
@@ -314,11 +337,11 @@ function epilogueOperations(descriptors: Descriptors, spec: Spec, bare: bigint):
       ["CUDNN_ATTR_OPERATION_POINTWISE_YDESC", values.descriptors([y])],
     ]);
   };
-  const result = tensor(descriptors, uid.result, spec.result);
+  const result = tensor(descriptors, uid.result, spec.result, spec.precision);
   if (spec.epilogue === "relu") return [pointwise(pointwiseMode.CUDNN_POINTWISE_RELU_FWD, bare, result)];
-  const bias = tensor(descriptors, uid.bias, [1, 1, 1, spec.result[3]]);
+  const bias = tensor(descriptors, uid.bias, [1, 1, 1, spec.result[3]], spec.precision);
   if (spec.epilogue === "bias") return [pointwise(pointwiseMode.CUDNN_POINTWISE_ADD, bare, result, bias)];
-  const biased = tensor(descriptors, uid.biased, spec.result, true);
+  const biased = virtualTensor(descriptors, uid.biased, spec.result);
   return [
     pointwise(pointwiseMode.CUDNN_POINTWISE_ADD, bare, biased, bias),
     pointwise(pointwiseMode.CUDNN_POINTWISE_RELU_FWD, biased, result),

@@ -1,6 +1,6 @@
 import { algorithmResult, checkCudnn, type Cudnn } from "../../../ffi/cudnn.ts";
 import { cudnnData, cudnnMode, cudnnStatus } from "../../../ffi/cudnn_constants.ts";
-import { roles, type Spec, type Tensors } from "./convolution.ts";
+import { dataTypeOf, roles, type Spec, type Tensors } from "./convolution.ts";
 import { type BoundConvolution, cannot, type Convolver, nameOf } from "./convolutions.ts";
 
 /** What is made for a spec: three descriptors, and the algorithms in cuDNN's order. */
@@ -17,6 +17,13 @@ interface Prepared {
 }
 
 const one = Float32Array.of(1), zero = Float32Array.of(0);
+
+/** The maths of each precision: cuDNN uses tensor cores for 16-bit elements only where it is told to. */
+const mathOf = {
+  f32: cudnnMode.CUDNN_FMA_MATH,
+  tf32: cudnnMode.CUDNN_DEFAULT_MATH,
+  bf16: cudnnMode.CUDNN_TENSOR_OP_MATH,
+} as const;
 
 /** The two functions for each op. */
 const functions = {
@@ -103,13 +110,14 @@ export class PlainConvolver implements Convolver {
       throw cannot(spec, "it pads one side more than the other");
     }
     const cudnn = this.#cudnn;
-    const image = this.#tensor(spec.image), result = this.#tensor(spec.result);
+    const type = dataTypeOf(spec.precision);
+    const image = this.#tensor(spec.image, type), result = this.#tensor(spec.result, type);
     const filter = this.#create(cudnn.cudnnCreateFilterDescriptor);
     const [k, r, s, c] = spec.filter;
     this.#check(
       cudnn.cudnnSetFilter4dDescriptor(
         filter,
-        cudnnData.CUDNN_DATA_FLOAT,
+        type,
         cudnnData.CUDNN_TENSOR_NHWC,
         k,
         c,
@@ -134,8 +142,7 @@ export class PlainConvolver implements Convolver {
       "describing the convolution",
     );
     this.#check(cudnn.cudnnSetConvolutionGroupCount(convolution, groups), "setting the groups");
-    const math = spec.precision === "f32" ? cudnnMode.CUDNN_FMA_MATH : cudnnMode.CUDNN_DEFAULT_MATH;
-    this.#check(cudnn.cudnnSetConvolutionMathType(convolution, math), "setting the maths");
+    this.#check(cudnn.cudnnSetConvolutionMathType(convolution, mathOf[spec.precision]), "setting the maths");
     const partial = { image, filter, result, convolution };
     const prepared = { ...partial, algorithms: this.#algorithms(spec, partial) };
     this.#prepared.set(key, prepared);
@@ -174,13 +181,13 @@ export class PlainConvolver implements Convolver {
     );
   }
 
-  #tensor([n, h, w, c]: readonly number[]): bigint {
+  #tensor([n, h, w, c]: readonly number[], type: number): bigint {
     const cudnn = this.#cudnn;
     const tensor = this.#create(cudnn.cudnnCreateTensorDescriptor);
     this.#check(
       cudnn.cudnnSetTensor4dDescriptorEx(
         tensor,
-        cudnnData.CUDNN_DATA_FLOAT,
+        type,
         n,
         c,
         h,

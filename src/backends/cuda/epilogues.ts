@@ -54,7 +54,7 @@ function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | unde
     switch (node.kind) {
       case "load": {
         const { offset, strides } = node.view;
-        if (offset !== 0 || node.dtype !== "f32") return undefined;
+        if (offset !== 0 || node.dtype !== plan.values[result].dtype) return undefined;
         if (inputs[node.input] === result) {
           return sameShape(strides, flat ? [1] : [n, 1]) ? "result" : undefined;
         }

@@ -1,15 +1,26 @@
 import type { Node, View } from "../../compile/kernel.ts";
-import type { DType } from "../../trace/dtype.ts";
+import { roundBf16 } from "../../trace/bf16.ts";
+import { type DType, isFloat } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 
-/** How each dtype is declared in memory and worked on: bool is a word of 0 or 1. */
+/** How each dtype is declared in memory: bool is a word of 0 or 1. */
 export const typeOf: { readonly [D in DType]: string } = {
   f32: "float",
+  bf16: "bf16",
   i32: "int",
   u32: "u32",
   bool: "u32",
   u8: "u8",
 };
+
+/** How it is worked on: bf16 as the float it stands for, to which each result is rounded. */
+const workingType = (dtype: DType): string => dtype === "bf16" ? "float" : typeOf[dtype];
+
+/** An element as it is worked on, from memory. */
+export const read = (x: string, dtype: DType): string => dtype === "bf16" ? `widen(${x})` : x;
+
+/** An element as it lies in memory. */
+export const written = (x: string, dtype: DType): string => dtype === "bf16" ? `narrow<bf16>(${x})` : x;
 
 /** A literal of a dtype. */
 export function literal(value: number, dtype: DType): string {
@@ -20,6 +31,8 @@ export function literal(value: number, dtype: DType): string {
       const text = Object.is(f, -0) ? "-0" : String(f);
       return `${/[.e]/.test(text) ? text : `${text}.0`}f`;
     }
+    case "bf16":
+      return literal(roundBf16(value), "f32");
     case "bool":
       return value !== 0 ? "1u" : "0u";
     case "i32": // the least one has no literal of its own type
@@ -31,7 +44,7 @@ export function literal(value: number, dtype: DType): string {
 
 /** Where a list of nodes is printed: how loads, indices and reductions look there. */
 export interface Context {
-  /** An element of an input, in its own dtype. */
+  /** An element of an input, in its own dtype, as it is worked on. */
   load(node: number, input: number, view: View): string;
   /** The dtype of an input. */
   dtype(input: number): DType;
@@ -46,9 +59,15 @@ export interface Context {
 /** Prints a list of nodes as one constant each, named `prefix0`, `prefix1` …. */
 export function printNodes(nodes: readonly Node[], prefix: string, context: Context): string[] {
   return nodes.map((node, i) =>
-    `const ${typeOf[node.dtype]} ${prefix}${i} = ${print(node, i, nodes, prefix, context)};`
+    `const ${workingType(node.dtype)} ${prefix}${i} = ${print(node, i, nodes, prefix, context)};`
   );
 }
+
+/** Functions whose result of bf16s is one, without being rounded. */
+const exact: ReadonlySet<UnaryFn | BinaryFn> = new Set(["neg", "abs", "sign", "floor", "max", "min", "rem"]);
+
+const rounded = (x: string, node: Extract<Node, { fn: UnaryFn | BinaryFn }>): string =>
+  node.dtype === "bf16" && !exact.has(node.fn) ? `rounded(${x})` : x;
 
 function print(node: Node, at: number, nodes: readonly Node[], prefix: string, context: Context): string {
   const arg = (i: number) => `${prefix}${i}`;
@@ -64,9 +83,9 @@ function print(node: Node, at: number, nodes: readonly Node[], prefix: string, c
         context.index(node.view)
       })`;
     case "unary":
-      return unaryTable[node.fn](arg(node.args[0]), nodes[node.args[0]].dtype);
+      return rounded(unaryTable[node.fn](arg(node.args[0]), nodes[node.args[0]].dtype), node);
     case "binary":
-      return binaryTable[node.fn](arg(node.args[0]), arg(node.args[1]), node.dtype);
+      return rounded(binaryTable[node.fn](arg(node.args[0]), arg(node.args[1]), node.dtype), node);
     case "compare":
       return `${arg(node.args[0])} ${comparisons[node.fn]} ${arg(node.args[1])} ? 1u : 0u`;
     case "select":
@@ -80,9 +99,10 @@ function print(node: Node, at: number, nodes: readonly Node[], prefix: string, c
 
 /** Converts between dtypes. */
 export function convert(x: string, from: DType, to: DType): string {
-  if (from === to) return x;
+  if (from === to || (from === "bf16" && to === "f32")) return x;
+  if (to === "bf16") return from === "bool" ? `(float)${x}` : `rounded((float)(${x}))`;
   if (to === "bool") return `${x} != 0 ? 1u : 0u`;
-  if (from === "f32") return `to_${to}(${x})`;
+  if (isFloat(from)) return `to_${to}(${x})`;
   return `(${typeOf[to]})(${x})`;
 }
 

@@ -1,9 +1,10 @@
 import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
 import { type Aval, type DType, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import type { ReduceFn } from "../../trace/ops.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { type Argument, type Call, THREADS, valueArgument } from "./call.ts";
-import { type Context, foldType, printNodes, reductionStart, typeOf } from "./expressions.ts";
-import { alongTerms, keptShape, lanesOf, partsOf, tileOf } from "./schedule.ts";
+import { type Context, foldType, printNodes, read, reductionStart, typeOf, written } from "./expressions.ts";
+import { alongTerms, keptShape, type Lanes, lanesOf, partsOf, tileOf, widestOf } from "./schedule.ts";
 
 /** A fused kernel whose operands and results are arguments, so that a workspace can be either. */
 interface Form {
@@ -28,7 +29,7 @@ interface Write {
 interface Walk {
   readonly shape: Shape;
   readonly axes: readonly string[];
-  readonly lanes: 1 | 4;
+  readonly lanes: Lanes;
 }
 
 /**
@@ -92,7 +93,8 @@ export function fused(kernel: Kernel, values: readonly Aval[], place: (value: Va
 type Shared = (a: Argument, b: Argument) => boolean;
 
 function map(form: Form, shared: Shared): Call {
-  const walk: Walk = { shape: form.space, axes: names(form.space.length, "i"), lanes: lanesOf(form.space) };
+  const lanes = lanesOf(form.space.at(-1) ?? 1, widestOf(form.nodes));
+  const walk: Walk = { shape: form.space, axes: names(form.space.length, "i"), lanes };
   const count = sizeOf(form.space) / walk.lanes;
   const parameters = new Parameters();
   const lines = [
@@ -113,7 +115,7 @@ function reduction(label: string, form: Form, along: boolean, parts: number, sha
   const { axes, reductions, epilogue, stores } = form.reduce!;
   const { space } = form;
   const all = names(space.length, "i");
-  const lanes = lanesOf(space);
+  const lanes = lanesOf(space.at(-1) ?? 1, widestOf(form.nodes));
   const isKept = (_: unknown, axis: number) => !axes.includes(axis);
   const keptWalk: Walk = {
     shape: space.filter(isKept),
@@ -174,8 +176,7 @@ function reduction(label: string, form: Form, along: boolean, parts: number, sha
     ...reductions.flatMap(({ fn, dtype }, r) => [
       `Vec<${typeOf[dtype]}, ${keptWalk.lanes}> t${r};`,
       ...(walk.lanes === keptWalk.lanes ? [`t${r} = a${r};`] : [
-        `t${r}.at[0] = ${foldType[fn]}::fold(${foldType[fn]}::fold(a${r}.at[0], a${r}.at[1]), ` +
-        `${foldType[fn]}::fold(a${r}.at[2], a${r}.at[3]));`,
+        `t${r}.at[0] = ${foldLanes(fn, `a${r}`, 0, walk.lanes)};`,
       ]),
       `fold_across<${foldType[fn]}, ${height}, ${along ? 1 : width}>(t${r}, y);`,
     ]),
@@ -192,6 +193,14 @@ function reduction(label: string, form: Form, along: boolean, parts: number, sha
     ),
   ];
   return parameters.call(label, tiles * parts, lines, shared);
+}
+
+/** Folds `lanes` elements of a vector in pairs. */
+function foldLanes(fn: ReduceFn, vector: string, from: number, lanes: number): string {
+  if (lanes === 1) return `${vector}.at[${from}]`;
+  const half = lanes / 2;
+  const [low, high] = [from, from + half].map((at) => foldLanes(fn, vector, at, half));
+  return `${foldType[fn]}::fold(${low}, ${high})`;
 }
 
 const names = (count: number, prefix: string): string[] =>
@@ -236,22 +245,21 @@ function visit(
     dtype: (input) => form.inputs[input].dtype,
     load(node, input, view) {
       const name = parameters.of(form.inputs[input]);
+      const { dtype } = form.inputs[input];
       const run = `${prefix}r${node}`;
       const last = lastStride(view);
       if (isRun(view, walk)) {
         before.push(
-          `const Vec<${typeOf[form.inputs[input].dtype]}, ${lanes}> ${run} = load<${lanes}>(${name} + ${
-            element(view, walk)
-          });`,
+          `const Vec<${typeOf[dtype]}, ${lanes}> ${run} = load<${lanes}>(${name} + ${element(view, walk)});`,
         );
-        return `${run}.at[e]`;
+        return read(`${run}.at[e]`, dtype);
       }
       if (last === 0 || lanes === 1) {
-        before.push(`const ${typeOf[form.inputs[input].dtype]} ${run} = ${name}[${element(view, walk)}];`);
-        return run;
+        before.push(`const ${typeOf[dtype]} ${run} = ${name}[${element(view, walk)}];`);
+        return read(run, dtype);
       }
       before.push(`const u32 ${run} = ${element(view, walk)};`);
-      return `${name}[${run} + e * ${word(last)}]`;
+      return read(`${name}[${run} + e * ${word(last)}]`, dtype);
     },
     index: (view) =>
       lastStride(view) === 0 || lanes === 1
@@ -271,7 +279,9 @@ function visit(
     ...runs,
     `UNROLL for (u32 e = 0; e < ${lanes}u; ++e) {`,
     ...values.map((line) => `  ${line}`),
-    ...stores.map(({ node }, i) => `  ${prefix}s${i}.at[e] = ${prefix}${node};`),
+    ...stores.map(({ node }, i) =>
+      `  ${prefix}s${i}.at[e] = ${written(`${prefix}${node}`, nodes[node].dtype)};`
+    ),
     ...inside("e").map((line) => `  ${line}`),
     "}",
     ...writes,
@@ -284,13 +294,13 @@ const lastStride = (view: View): number =>
 /** A number modulo 2³², in which indices are computed, so that negative strides work. */
 const word = (value: number): string => `${value >>> 0}u`;
 
-/** Whether a view over a space walked in fours reads four elements in a row, from a multiple of four. */
+/** Whether a view over a space walked in runs reads runs, each from a multiple of its length. */
 function isRun(view: View, { lanes }: Walk): boolean {
-  return lanes === 4 && lastStride(view) === 1 && view.offset % 4 === 0 &&
-    view.strides.slice(0, -1).every((stride) => stride % 4 === 0);
+  return lanes > 1 && lastStride(view) === 1 && view.offset % lanes === 0 &&
+    view.strides.slice(0, -1).every((stride) => stride % lanes === 0);
 }
 
-/** Where a view is at the walk's indices; in a walk by fours, at the first of them. */
+/** Where a view is at the walk's indices; in a walk by runs, at the first of each. */
 function element(view: View, walk: Walk): string {
   const last = view.strides.length - 1;
   const terms = view.strides.flatMap((stride, axis) => {

@@ -1,4 +1,4 @@
-import type { Plan, Step, Target, Workspace } from "../../compile/plan.ts";
+import type { Plan, Precision, Step, Target, Workspace } from "../../compile/plan.ts";
 import { type Aval, bytesOf, sizeOf } from "../../trace/dtype.ts";
 import type { OpName } from "../../trace/ops.ts";
 import type { Instruction, InstructionOf, ValueId } from "../../trace/program.ts";
@@ -136,10 +136,16 @@ export function workspaceOf(step: Step, values: readonly Aval[]): number {
   }
 }
 
-/** What planning must know of a card; `memory` is what it has, where one is known. */
-export function targetOf(memory: number = Infinity): Target {
+/** What cards of an architecture compute in, such as 90 for sm_90; the first unless they are told otherwise. */
+export function precisionsOf(architecture: number): readonly Precision[] {
+  return architecture >= 80 ? ["tf32", "f32", "bf16"] : ["f32"];
+}
+
+/** What planning must know of a card: its architecture, and what memory it has. */
+export function targetOf(architecture: number, memory: number): Target {
   return {
     name: "cuda",
+    precisions: precisionsOf(architecture),
     alignment: ALIGNMENT,
     // Kernels count elements in 32 bits, and cuDNN's older calls in 31.
     maxValueBytes: (2 ** 31 - 1) * 4,
@@ -152,4 +158,4 @@ export function targetOf(memory: number = Infinity): Target {
 }
 
 /** Planning for CUDA without a card. */
-export const cudaTarget: Target = targetOf();
+export const cudaTarget: Target = targetOf(80, Infinity);

@@ -9,8 +9,8 @@ import {
   matmulAttribute,
   preferenceAttribute,
 } from "../../../ffi/cublas.ts";
+import type { Precision } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
-import type { Precision } from "./convolution.ts";
 import type { EpilogueKind } from "./epilogues.ts";
 
 /** A product of row-major matrices: everything that a plan of cuBLASLt's depends on. */
@@ -24,6 +24,7 @@ export interface ProductSpec {
   /** Whether an operand is stored with its last two axes swapped. */
   readonly transposeA: boolean;
   readonly transposeB: boolean;
+  /** `bf16` is what its matrices are; f32 ones are multiplied in `f32` or `tf32`. */
   readonly precision: Precision;
   /** What is done to the result before it is written: a bias added to each row, and negatives cut off. */
   readonly epilogue: EpilogueKind;
@@ -120,9 +121,9 @@ export class Products {
   #make(spec: ProductSpec, workspace: number): Prepared {
     const { m, n, k, transposeA, transposeB } = spec;
     const cublas = this.#cublas;
-    const compute = spec.precision === "f32"
-      ? cublasType.CUBLAS_COMPUTE_32F
-      : cublasType.CUBLAS_COMPUTE_32F_FAST_TF32;
+    const compute = spec.precision === "tf32"
+      ? cublasType.CUBLAS_COMPUTE_32F_FAST_TF32
+      : cublasType.CUBLAS_COMPUTE_32F;
     const doing = `describing ${describe(spec)}`;
     const made: (() => void)[] = [];
     try {
@@ -137,7 +138,7 @@ export class Products {
         Int32Array.of(epilogueOf[spec.epilogue]),
       );
       const layout = (rows: number, columns: number): bigint => {
-        const made_ = this.#layout(rows, columns, spec.batch, doing);
+        const made_ = this.#layout(rows, columns, spec, doing);
         made.push(() => cublas.cublasLtMatrixLayoutDestroy(made_));
         return made_;
       };
@@ -156,12 +157,12 @@ export class Products {
   }
 
   /** The layout of a row-major matrix, as columns. */
-  #layout(rows: number, columns: number, batch: number, doing: string): bigint {
+  #layout(rows: number, columns: number, { batch, precision }: ProductSpec, doing: string): bigint {
     const cublas = this.#cublas;
     this.#check(
       cublas.cublasLtMatrixLayoutCreate(
         this.#out,
-        cublasType.CUDA_R_32F,
+        precision === "bf16" ? cublasType.CUDA_R_16BF : cublasType.CUDA_R_32F,
         BigInt(columns),
         BigInt(rows),
         BigInt(columns),

@@ -1,11 +1,11 @@
 import { launchParameter } from "../../../ffi/driver.ts";
 import { addressOf } from "../../../ffi/memory.ts";
-import { sizeOf } from "../../trace/dtype.ts";
-import type { Plan } from "../../compile/plan.ts";
+import { bytesOf } from "../../trace/dtype.ts";
+import type { Plan, ProductPrecision } from "../../compile/plan.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import { THREADS } from "./call.ts";
 import type { Card } from "./card.ts";
-import { type Precision, roles, specOf, type Tensors } from "./convolution.ts";
+import { precisionOf, roles, specOf, type Tensors } from "./convolution.ts";
 import type { BoundConvolution, Convolver } from "./convolutions.ts";
 import type { Task } from "./lower.ts";
 import { type Place, placeOf } from "./place.ts";
@@ -19,7 +19,8 @@ export interface Tools {
   readonly card: Card;
   readonly products: Products;
   readonly convolver: Convolver;
-  readonly precision: Precision;
+  /** How products of f32 are computed. */
+  readonly precision: ProductPrecision;
 }
 
 /** A task that can be issued, and told of other addresses. */
@@ -59,7 +60,7 @@ export class Recording {
           return product(tools, plan, task);
         case "zeros": {
           const place = placeOf(plan, task.step, task.value);
-          const bytes = 4 * sizeOf(plan.values[task.value].shape);
+          const bytes = bytesOf(plan.values[task.value]);
           let address = 0n;
           return {
             bind: (addresses) => address = addresses(place),
@@ -160,11 +161,12 @@ function convolution(
 export function productSpecOf(
   { attrs, inputs, output }: InstructionOf<"matmul">,
   values: Plan["values"],
-  precision: Precision,
+  products: ProductPrecision,
   epilogue: ProductSpec["epilogue"] = "none",
 ): ProductSpec {
   const a = values[inputs[0]].shape, result = values[output].shape;
   const [m, n] = result.slice(-2);
+  const precision = precisionOf(values[output], products);
   return {
     batch: result.length === 3 ? result[0] : 1,
     ...{ m, n, k: a[a.length - (attrs.transposeA ? 2 : 1)] },

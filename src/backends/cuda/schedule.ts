@@ -1,5 +1,5 @@
 import type { Kernel } from "../../compile/kernel.ts";
-import { type Shape, sizeOf } from "../../trace/dtype.ts";
+import { type DType, sizeOf } from "../../trace/dtype.ts";
 import { THREADS } from "./call.ts";
 
 /** The axes of a kernel's space that its reduction keeps. */
@@ -7,9 +7,19 @@ export function keptShape(kernel: Kernel): number[] {
   return kernel.space.filter((_, axis) => !kernel.reduce!.axes.includes(axis));
 }
 
-/** Neighbours an access takes in: four where the last axis comes in fours, which makes 16 bytes. */
-export function lanesOf(shape: Shape): 1 | 4 {
-  return shape.length > 0 && shape[shape.length - 1] % 4 === 0 ? 4 : 1;
+/** How many neighbours an access takes in. */
+export type Lanes = 1 | 4 | 8;
+
+/**
+ * Neighbours an access takes in: as many as `widest`, where the last axis comes in so many, which makes 16 bytes.
+ */
+export function lanesOf(extent: number, widest: Lanes): Lanes {
+  return widest === 8 && extent % 8 === 0 ? 8 : extent % 4 === 0 ? 4 : 1;
+}
+
+/** Neighbours that make 16 bytes of the smallest elements; larger ones then take two accesses. */
+export function widestOf(elements: readonly { readonly dtype: DType }[]): Lanes {
+  return elements.some(({ dtype }) => dtype === "bf16") ? 8 : 4;
 }
 
 /** Whether the last axis that is more than one element is reduced: threads then lie along the terms of one result. */
@@ -39,7 +49,7 @@ export function partsOf(kernel: Kernel): number {
   const results = sizeOf(keptShape(kernel));
   if (results === 0) return 1;
   const terms = sizeOf(kernel.space) / results;
-  const lanes = alongTerms(kernel) ? 1 : results % 4 === 0 ? 4 : 1;
+  const lanes = alongTerms(kernel) ? 1 : lanesOf(results, widestOf(kernel.nodes));
   const { height } = tileOf(alongTerms(kernel), results / lanes, terms);
   const threads = Math.ceil(results / lanes) * height;
   return Math.max(

@@ -7,6 +7,7 @@ import type { OpName, PoolAttrs } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import { type Argument, type Call, THREADS, valueArgument } from "./call.ts";
 import { typeOf } from "./expressions.ts";
+import { type Lanes, lanesOf, widestOf } from "./schedule.ts";
 
 type Values = readonly Aval[];
 
@@ -49,17 +50,22 @@ const memberOf = (name: string, value: number): string =>
     unsigned.has(name) ? "u" : ""
   };`;
 
-const lanes = (extent: number): 1 | 4 => extent % 4 === 0 ? 4 : 1;
+const lanes = (extent: number, { dtype }: Aval): Lanes => lanesOf(extent, widestOf([{ dtype }]));
 const argument = (values: Values, id: number, written = false): Argument =>
   valueArgument(id, values[id].dtype, written);
 
-function windows(image: Shape, result: Shape, { window, strides, padding }: PoolAttrs): Geometry {
+function windows(
+  image: Shape,
+  result: Shape,
+  lanes: Lanes,
+  { window, strides, padding }: PoolAttrs,
+): Geometry {
   return {
     ...{ height: image[1], width: image[2], rows: result[1], columns: result[2] },
     ...{ window_height: window[0], window_width: window[1] },
     ...{ stride_height: strides[0], stride_width: strides[1] },
     ...{ pad_top: padding[0][0], pad_left: padding[1][0] },
-    ...{ channels: image[3], lanes: lanes(image[3]) },
+    ...{ channels: image[3], lanes },
   };
 }
 
@@ -69,7 +75,8 @@ export function pool(
   values: Values,
 ): Call[] {
   const gradient = i.op === "maxPoolGrad" || i.op === "avgPoolGrad";
-  const output = values[i.output].shape;
+  const { shape: output } = values[i.output];
+  const run = lanes(output[3], values[i.output]);
   const image = gradient ? output : values[i.inputs[0]].shape;
   const result = gradient ? values[i.inputs[i.inputs.length - 1]].shape : output;
   const template = {
@@ -82,8 +89,8 @@ export function pool(
   return [launch(
     i.op,
     template,
-    windows(image, result, i.attrs),
-    sizeOf(output) / lanes(output[3]),
+    windows(image, result, run, i.attrs),
+    sizeOf(output) / run,
     [...i.inputs.map((id) => argument(values, id)), argument(values, i.output, true)],
   )];
 }
@@ -94,6 +101,7 @@ export function resize(i: InstructionOf<"resize" | "resizeGrad">, values: Values
   const [from, to] = gradient
     ? [values[i.output].shape, values[i.inputs[0]].shape]
     : [values[i.inputs[0]].shape, values[i.output].shape];
+  const run = lanes(from[3], values[i.output]);
   const scale = (source: number, result: number): string => {
     const ratio = !i.attrs.alignCorners ? source / result : result > 1 ? (source - 1) / (result - 1) : 0;
     return `(float)${ratio}`;
@@ -103,9 +111,9 @@ export function resize(i: InstructionOf<"resize" | "resizeGrad">, values: Values
     gradient ? "resize_gradient<G>" : "resize<G>",
     {
       ...{ height: from[1], width: from[2], rows: to[1], columns: to[2] },
-      ...{ align_corners: i.attrs.alignCorners, channels: from[3], lanes: lanes(from[3]) },
+      ...{ align_corners: i.attrs.alignCorners, channels: from[3], lanes: run },
     },
-    sizeOf(values[i.output].shape) / lanes(from[3]),
+    sizeOf(values[i.output].shape) / run,
     [argument(values, i.inputs[0]), argument(values, i.output, true)],
     [
       `static DEVICE float scale_height() { return ${scale(from[1], to[1])}; }`,
@@ -118,11 +126,12 @@ export function resize(i: InstructionOf<"resize" | "resizeGrad">, values: Values
 export function gather(i: InstructionOf<"gather">, values: Values): Call[] {
   const [table, indices] = i.inputs.map((id) => values[id]);
   const columns = sizeOf(table.shape.slice(1));
+  const run = lanes(columns, table);
   return [launch(
     "gather",
     "gather<G>",
-    { rows: table.shape[0], columns, lanes: lanes(columns) },
-    sizeOf(indices.shape) * columns / lanes(columns),
+    { rows: table.shape[0], columns, lanes: run },
+    sizeOf(indices.shape) * columns / run,
     [...i.inputs.map((id) => argument(values, id)), argument(values, i.output, true)],
   )];
 }
@@ -131,11 +140,12 @@ export function gather(i: InstructionOf<"gather">, values: Values): Call[] {
 export function scatterAdd(i: InstructionOf<"scatterAdd">, values: Values): Call[] {
   const size = sizeOf(values[i.output].shape);
   const columns = size / i.attrs.rows;
+  const run = lanes(columns, values[i.output]);
   return [launch(
     "scatterAdd",
     "scatter_add<G>",
-    { rows: i.attrs.rows, columns, updates: sizeOf(values[i.inputs[1]].shape), lanes: lanes(columns) },
-    size / lanes(columns),
+    { rows: i.attrs.rows, columns, updates: sizeOf(values[i.inputs[1]].shape), lanes: run },
+    size / run,
     [...i.inputs.map((id) => argument(values, id)), argument(values, i.output, true)],
   )];
 }
@@ -152,8 +162,9 @@ export function argmax(i: InstructionOf<"argmax">, values: Values): Call[] {
   )];
 }
 
-/** A value moved word by word, whatever its type. */
-const words = (id: number, written = false): Argument => valueArgument(id, "u32", written);
+/** A value that is only moved: as words of 4 bytes, or of 2. */
+const words = (values: Values, id: number, written = false): Argument =>
+  valueArgument(id, values[id].dtype === "bf16" ? "bf16" : "u32", written);
 
 /** Operands one after the other along an axis: one copy for each. */
 export function concat(i: InstructionOf<"concat">, values: Values): Call[] {
@@ -162,12 +173,12 @@ export function concat(i: InstructionOf<"concat">, values: Values): Call[] {
   return i.inputs.map((operand) => {
     const { shape } = values[operand];
     const columns = sizeOf(shape.slice(i.attrs.axis));
-    const run = [row, offset, columns].every((extent) => extent % 4 === 0) ? 4 : 1;
+    const run = Math.min(...[row, offset, columns].map((extent) => lanes(extent, values[operand])));
     const geometry = { columns, row, offset, lanes: run };
     offset += columns;
     return launch("concat", "copy_block<G>", geometry, sizeOf(shape) / run, [
-      words(operand),
-      words(i.output, true),
+      words(values, operand),
+      words(values, i.output, true),
     ]);
   });
 }
@@ -183,7 +194,9 @@ interface Axis {
 export function pad(i: InstructionOf<"pad">, values: Values): Call[] {
   const axes = mergedAxes(values[i.inputs[0]].shape, i.attrs);
   const inner = axes[axes.length - 1];
-  const run = inner.low === 0 && inner.high === 0 && inner.interior === 0 ? lanes(inner.extent) : 1;
+  const run = inner.low === 0 && inner.high === 0 && inner.interior === 0
+    ? lanes(inner.extent, values[i.output])
+    : 1;
   inner.extent /= run;
   const strides = stridesOf(axes.map(({ extent }) => extent));
   const table = (name: string, of: (axis: Axis, index: number) => number): string => {
@@ -197,7 +210,7 @@ export function pad(i: InstructionOf<"pad">, values: Values): Call[] {
     "pad<G>",
     { rank: axes.length, lanes: run },
     sizeOf(values[i.output].shape) / run,
-    [words(i.inputs[0]), words(i.output, true)],
+    [words(values, i.inputs[0]), words(values, i.output, true)],
     [
       table("shape", (a) => a.low + a.extent + Math.max(0, a.extent - 1) * a.interior + a.high),
       table("low", (a) => a.low),

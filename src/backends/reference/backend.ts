@@ -1,6 +1,7 @@
 import type { Plan, Target } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
 import { type DType, hostArrays, sizeOf } from "../../trace/dtype.ts";
+import { fromBf16, toBf16 } from "../../trace/bf16.ts";
 import type { ValueId } from "../../trace/program.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { runKernel } from "./kernel.ts";
@@ -9,6 +10,7 @@ import { applyOp, type OpRules, opRules } from "./ops.ts";
 /** The reference backend's machine: no limits of its own, and nothing to be gained from padding. */
 export const referenceTarget: Target = {
   name: "reference",
+  precisions: ["f32", "bf16"],
   alignment: 4,
   maxValueBytes: Infinity,
   segmentBytes: Infinity,
@@ -17,7 +19,10 @@ export const referenceTarget: Target = {
   maxKernelBuffers: Infinity,
 };
 
-/** Elements as float64 whatever their dtype, which holds every f32, i32, u32, bool and u8 exactly. */
+/** Bytes of the arena that one float64 stands for: the smallest element that programs make. */
+const SLOT = 2;
+
+/** Elements as float64 whatever their dtype, which holds all the others exactly. */
 class ReferenceBuffer implements DeviceBuffer {
   readonly data: Float64Array;
 
@@ -41,7 +46,7 @@ function allocate(elements: number): Float64Array<ArrayBuffer> {
 
 /**
  * Plain TypeScript in float64, one obvious loop per op: the oracle for every other backend. Sizes are reported as if
- * f32 took 4 bytes, as on other backends; the memory really used is twice that.
+ * elements took the bytes they take on other backends; the memory really used is two to four times that.
  */
 export class ReferenceBackend implements Backend {
   readonly name = "reference";
@@ -61,7 +66,7 @@ export class ReferenceBackend implements Backend {
   }
 
   get liveBytes(): number {
-    let bytes = this.#arena.length * 4;
+    let bytes = this.#arena.length * SLOT;
     for (const buffer of this.#buffers) bytes += buffer.bytes;
     return bytes;
   }
@@ -79,13 +84,15 @@ export class ReferenceBackend implements Backend {
   write(buffer: DeviceBuffer, data: Uint8Array): void {
     const { dtype, data: elements } = this.#own(buffer);
     const bytes = data.slice(); // aligned
-    elements.set(new hostArrays[dtype](bytes.buffer));
+    const host = new hostArrays[dtype](bytes.buffer);
+    elements.set(host instanceof Uint16Array ? fromBf16(host) : host);
   }
 
   read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const { dtype, data } = this.#own(buffer);
-    const array = new hostArrays[dtype](bytes / hostArrays[dtype].BYTES_PER_ELEMENT);
-    array.set(data.subarray(0, array.length));
+    const elements = data.subarray(0, bytes / hostArrays[dtype].BYTES_PER_ELEMENT);
+    const array = new hostArrays[dtype](elements.length);
+    array.set(dtype === "bf16" ? toBf16(elements) : elements);
     return Promise.resolve(new Uint8Array(array.buffer as ArrayBuffer));
   }
 
@@ -100,10 +107,12 @@ export class ReferenceBackend implements Backend {
   }
 
   compile(plan: Plan): Executable {
-    if (plan.arenaBytes > this.#arena.length * 4) this.#arena = allocate(Math.ceil(plan.arenaBytes / 4));
+    if (plan.arenaBytes > this.#arena.length * SLOT) {
+      this.#arena = allocate(Math.ceil(plan.arenaBytes / SLOT));
+    }
     const constants = plan.constants.map(({ aval, data }) => {
       const buffer = new ReferenceBuffer(data.byteLength, aval.dtype);
-      buffer.data.set(data);
+      buffer.data.set(data instanceof Uint16Array ? fromBf16(data) : data);
       this.#buffers.add(buffer);
       return buffer;
     });
@@ -148,7 +157,7 @@ export class ReferenceBackend implements Backend {
         case "constant":
           return constants[location.index].data.subarray(0, size);
         case "arena":
-          return this.#arena.subarray(location.offset / 4, location.offset / 4 + size);
+          return this.#arena.subarray(location.offset / SLOT, location.offset / SLOT + size);
       }
     };
     for (const step of plan.steps) {

@@ -1,13 +1,16 @@
-import type { DType } from "../../trace/dtype.ts";
+import { roundBf16 } from "../../trace/bf16.ts";
+import { type DType, isFloat } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 
-// Every element is a JavaScript number: float64 for f32, and an exact integer for the others.
+// Every element is a JavaScript number: float64 for f32, what bf16 has exactly, and an exact integer for the others.
 
-/** Brings a number into the range of a dtype: integers wrap as in two's complement, bool is 0 or 1. */
+/** Brings a number into a dtype: bf16 is rounded to, integers wrap as in two's complement, bool is 0 or 1. */
 export function wrap(value: number, dtype: DType): number {
   switch (dtype) {
     case "f32":
       return value;
+    case "bf16":
+      return roundBf16(value);
     case "i32":
       return value | 0;
     case "u32":
@@ -61,10 +64,11 @@ const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } 
 /** A binary function over one dtype. */
 export function binary(fn: BinaryFn, dtype: DType): (a: number, b: number) => number {
   if (dtype === "f32") return binaryFns[fn];
+  const f = binaryFns[fn];
+  if (dtype === "bf16") return (a, b) => roundBf16(f(a, b));
   // Exact where a float64 product would round, and logical rather than arithmetic.
   if (fn === "mul") return (a, b) => wrap(Math.imul(a, b), dtype);
   if (fn === "shr" && dtype === "u32") return (a, b) => a >>> b;
-  const f = binaryFns[fn];
   return (a, b) => wrap(f(a, b), dtype); // a quotient is truncated by wrapping
 }
 
@@ -78,12 +82,12 @@ export const compareFns: { readonly [F in CompareFn]: (a: number, b: number) => 
   ge: (a, b) => a >= b,
 };
 
-/** Conversion between dtypes; f32 out of an integer's range gives its nearest end, and NaN gives 0. */
+/** Conversion between dtypes; a float out of an integer's range gives its nearest end, and NaN gives 0. */
 export function cast(from: DType, to: DType): (x: number) => number {
-  if (to === "bool" || from !== "f32") return (x) => wrap(x, to);
+  if (to === "bool" || !isFloat(from)) return (x) => wrap(x, to);
   if (to === "i32") return (x) => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(x))) | 0;
   if (to === "u32") return (x) => Math.max(0, Math.min(2 ** 32 - 1, Math.trunc(x))) >>> 0;
-  return (x) => x;
+  return (x) => wrap(x, to);
 }
 
 /** What a reduction starts from and how it takes in one more element. */

@@ -1,3 +1,4 @@
+import { roundBf16 } from "../../trace/bf16.ts";
 import { threefry2x32 } from "../../random.ts";
 import type { View } from "../../compile/kernel.ts";
 import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
@@ -237,7 +238,8 @@ function walkFirst(x: Value, axis: number): number[] {
 }
 
 /**
- * Runs one op, by `rules`: its entry and the attributes belong to the same op, which the type system cannot see.
+ * Runs one op, by `rules`: its entry and the attributes belong to the same op, which the type system cannot see. A
+ * result in bf16 is rounded when all of it is there: sums are made in full.
  */
 export function applyOp(
   op: OpName,
@@ -247,4 +249,5 @@ export function applyOp(
   rules: OpRules = opRules,
 ): void {
   (rules[op] as OpRule<OpName>)(out, inputs, attrs);
+  if (out.dtype === "bf16") out.data.forEach((x, i) => out.data[i] = roundBf16(x));
 }

@@ -44,9 +44,10 @@ export function runs(name: string, slot: Slot, vector: boolean, write: boolean =
   return { name, slot, write, type: vector ? "vec4f" : "f32", text };
 }
 
-/** How each dtype is declared in a storage buffer: bool as a 0/1 word, u8 four to a word. */
+/** How each dtype is declared in a storage buffer: bool as a 0/1 word, u8 four to a word. No plan here has bf16. */
 export const stored: { readonly [D in DType]: "f32" | "i32" | "u32" } = {
   f32: "f32",
+  bf16: "u32",
   i32: "i32",
   u32: "u32",
   bool: "u32",

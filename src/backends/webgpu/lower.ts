@@ -162,6 +162,7 @@ const bufferOf = ({ kind, index }: Range): string => kind === "empty" ? kind : `
 export function targetOf(limits: Limits, variant: Variant): Target {
   return {
     name: "webgpu",
+    precisions: ["f32"],
     alignment: 256,
     maxValueBytes: limits.maxStorageBufferBindingSize,
     segmentBytes: Math.floor(Math.min(limits.maxBufferSize, 2 ** 30) / 256) * 256,

@@ -96,6 +96,7 @@ export function sample(aval: Aval, seed: number): HostData {
   };
   const data = new hostArrays[aval.dtype](sizeOf(aval.shape));
   const draw: { readonly [D in DType]: () => number } = {
+    bf16: () => Math.floor(next() * 2 ** 16), // any bits
     f32: () => next() * 2 - 1,
     i32: () => Math.floor(next() * 19) - 9,
     u32: () => Math.floor(next() * 10),

@@ -3,6 +3,7 @@
 #define LOCALGRAD_HOST
 
 typedef unsigned char u8;
+typedef unsigned short u16;
 typedef unsigned int u32;
 typedef decltype(sizeof(0)) size_t;
 typedef unsigned long long u64;
@@ -46,6 +47,9 @@ inline int to_i32(float x) {
   return x != x ? 0 : x >= 2147483648.0f ? 2147483647 : x < -2147483648.0f ? -2147483647 - 1 : (int)x;
 }
 inline u32 to_u32(float x) { return !(x > 0) ? 0 : x >= 4294967296.0f ? 4294967295u : (u32)x; }
+inline u16 bf16_bits(float x) {
+  return x != x ? 0x7fff : (bits(x) + 0x7fffu + ((bits(x) >> 16) & 1u)) >> 16;
+}
 inline void check_aligned(const void* p, u32 bytes) {
   if ((u64)p % bytes != 0) sim_machine.misaligned();
 }
