@@ -1,8 +1,9 @@
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
-import { type FitResult, setup } from "../local/local.ts";
+import { type FitResult, type HeldMemory, setup } from "../local/local.ts";
 import { valuesOf } from "../local/weights.ts";
+import { heldMemory } from "../train/report.ts";
 import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../train/train.ts";
 import { type Flags, parseFlags } from "./flags.ts";
@@ -122,6 +123,12 @@ function describe(
   );
 }
 
+/** What the device held after the last epoch; undefined where none was finished. */
+function heldAtEnd({ lines }: RunFolder): HeldMemory | undefined {
+  const last = lines.findLast((line) => line.kind === "epoch");
+  return last?.kind === "epoch" ? last.held : undefined;
+}
+
 function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   const { last, bestError, stopped, folder, seconds } = outcome;
   const { method, endToEnd } = folder.info!.memory;
@@ -136,6 +143,7 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
       bestError,
       plannedPeakBytes: method.peakBytes,
       endToEndPeakBytes: endToEnd.peakBytes,
+      held: heldAtEnd(folder),
       seconds,
     }));
     return;
@@ -149,6 +157,7 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   console.log(
     `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,
   );
+  for (const [name, value] of heldMemory(heldAtEnd(folder))) console.log(`${name.padEnd(18)}${value}`);
   console.log(`time              ${formatTime(seconds)}`);
   console.log(`report            ${folder.path}/report.html`);
 }

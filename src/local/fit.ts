@@ -4,9 +4,11 @@ import { permutation } from "../random.ts";
 import { progress } from "../train/progress.ts";
 import { holdsRun, readRun, runFolder } from "../train/run_folder.ts";
 import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
+import { bytesOf } from "../trace/dtype.ts";
+import { treeLeaves } from "../trace/tree.ts";
 import { breathe, type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed, type Order } from "./feed.ts";
-import type { EpochRecord, Observer, StepRecord } from "./observer.ts";
+import type { EpochRecord, HeldMemory, Observer, StepRecord } from "./observer.ts";
 import type { Stepper, Trainer } from "./trainer.ts";
 
 /** Options of {@link fit}. */
@@ -65,7 +67,8 @@ export async function fit(
   using stepper = trainer.stepper(training);
   using evaluator = new Evaluator(trainer.setup.model, testing, batch);
   const starts = batchStarts(training.count, batch);
-  const run = new Run(trainer, stepper, observers, starts, training, epochs);
+  const dataBytes = bytesIn(training) + bytesIn(testing);
+  const run = new Run(trainer, stepper, observers, starts, training, epochs, dataBytes);
   let reason: "done" | "stopped" | "failed" = "failed";
   let last: Evaluation | undefined;
   try {
@@ -115,6 +118,11 @@ async function keeper(trainer: Trainer, { checkpoint, resume = false }: FitOptio
   return [folder];
 }
 
+/** Bytes of a data set on the device. */
+function bytesIn({ arrays }: Feed): number {
+  return treeLeaves<DeviceArray>(arrays as never).reduce((sum, array) => sum + bytesOf(array), 0);
+}
+
 /** Where each batch of an epoch begins. */
 function batchStarts(count: number, batch: number): number[] {
   const starts: number[] = [];
@@ -147,6 +155,7 @@ class Run {
   readonly #observers: readonly Observer[];
   readonly #starts: readonly number[];
   readonly #feed: Feed;
+  readonly #dataBytes: number;
   readonly #epochs: number;
   /** What the steps take, in their order over all epochs, so that the next epoch's first images are prepared in time. */
   readonly #supply: ReturnType<Feed["supply"]>;
@@ -169,12 +178,14 @@ class Run {
     starts: readonly number[],
     feed: Feed,
     epochs: number,
+    dataBytes: number,
   ) {
     this.#trainer = trainer;
     this.#stepper = stepper;
     this.#observers = observers;
     this.#starts = starts;
     this.#feed = feed;
+    this.#dataBytes = dataBytes;
     this.#epochs = epochs;
     this.#supply = feed.supply(this.#orders());
     this.#made = feed.made;
@@ -295,12 +306,23 @@ class Run {
       testLoss: loss,
       imagesPerSecond: this.#ms === 0 ? 0 : this.#images / this.#ms * 1000,
       plannedPeakBytes: trainer.memory.method.peakBytes,
+      held: this.#held(),
       best,
       ...this.#loading(),
     };
     await this.notify((observer) => observer.epoch?.(record));
     // The last one last: killed in between, the run goes on from before this epoch and writes both again.
     await this.save(best ? ["best", "last"] : ["last"]);
+  }
+
+  #held(): HeldMemory {
+    const { backend } = this.#trainer.device;
+    const driver = backend.driverMemory?.();
+    return {
+      bytes: backend.liveBytes,
+      dataBytes: this.#dataBytes,
+      ...(driver === undefined ? {} : { driver }),
+    };
   }
 
   async save(kinds: readonly ("last" | "best")[]): Promise<void> {

@@ -1,3 +1,4 @@
+import type { DriverMemory } from "../backends/backend.ts";
 import type { MemoryReport } from "../compile/plan.ts";
 import type { HostArray } from "../trace/arrays.ts";
 
@@ -69,6 +70,16 @@ export interface Loading {
   readonly waiting: number;
 }
 
+/** What a device holds in the middle of a run: variables, the arena of all programs, and the data set. */
+export interface HeldMemory {
+  /** All of it, in bytes. */
+  readonly bytes: number;
+  /** The data set's share, which no plan of a step counts. */
+  readonly dataBytes: number;
+  /** The same by the driver's count, on devices that have one. */
+  readonly driver?: DriverMemory;
+}
+
 /** One epoch. */
 export interface EpochRecord {
   /** Which, from 1. */
@@ -81,6 +92,8 @@ export interface EpochRecord {
   readonly imagesPerSecond: number;
   /** The planned peak memory of a training step, in bytes. */
   readonly plannedPeakBytes: number;
+  /** What the device really holds after the epoch. */
+  readonly held: HeldMemory;
   /** How streamed images kept up with training; undefined for those that lie on the device. */
   readonly loading?: Loading;
   /** Whether the test error is the lowest so far. */

@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import type { EpochRecord, StepRecord } from "../local/observer.ts";
+import type { EpochRecord, HeldMemory, StepRecord } from "../local/observer.ts";
 import { readIfThere } from "./files.ts";
 
 /** A line of `metrics.jsonl` for a training step. */
@@ -30,6 +30,8 @@ export interface EpochLine {
   readonly imagesPerSecond: number;
   /** The planned peak memory of a training step, in bytes. */
   readonly plannedPeakBytes: number;
+  /** What the device really held after the epoch; older runs did not write it. */
+  readonly held?: HeldMemory;
 }
 
 /** A line of `metrics.jsonl`. */
@@ -42,8 +44,8 @@ export function stepLine({ step, losses, accuracy, learningRate }: StepRecord): 
 
 /** The line of an epoch. */
 export function epochLine(record: EpochRecord): EpochLine {
-  const { epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes } = record;
-  return { kind: "epoch", epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes };
+  const { epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes, held } = record;
+  return { kind: "epoch", epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes, held };
 }
 
 /** Reads a `metrics.jsonl`; a last line that was not written whole is left out. Empty where there is no such file. */

@@ -27,6 +27,7 @@ function show(terminal: boolean, columns: number, modules: number): string[] {
       testLoss: 1,
       imagesPerSecond: 640,
       plannedPeakBytes: 1,
+      held: { bytes: 4000, dataBytes: 1000 },
       best: epoch === 1,
     });
   }

@@ -1,5 +1,5 @@
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
-import type { RunInfo } from "../local/observer.ts";
+import type { HeldMemory, RunInfo } from "../local/observer.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
@@ -114,12 +114,27 @@ function facts(run: RunReport): string {
     ["epochs", `${epochs(run).length} of ${run.info.epochs}`],
     ["planned peak", formatBytes(method.peakBytes)],
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
+    ...heldMemory(epochs(run).at(-1)?.held),
     ["images/s", rate === undefined ? "–" : String(Math.round(rate))],
   ];
   const cards = all.map(([name, value]) =>
     `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`
   );
   return `<dl class="facts">${cards.join("")}</dl>`;
+}
+
+/** What a device held, for people: its own count, and the driver's beside it where there is one. */
+export function heldMemory(held: HeldMemory | undefined): [name: string, value: string][] {
+  if (held === undefined) return [];
+  const { bytes, dataBytes, driver } = held;
+  const own: [string, string] = [
+    "held",
+    `${formatBytes(bytes - dataBytes)}, and ${formatBytes(dataBytes)} of data`,
+  ];
+  if (driver === undefined) return [own];
+  const { usedBytes, takenBytes } = driver;
+  const rest = formatBytes(Math.max(0, usedBytes - takenBytes));
+  return [own, ["by the driver", `${formatBytes(takenBytes)}, and ${rest} of context and others`]];
 }
 
 function lossChart(run: RunReport): string {

@@ -25,6 +25,11 @@ function run(name: string, steps: number, modules: number): RunReport {
         testLoss: 1,
         imagesPerSecond: 99.6,
         plannedPeakBytes: memory.peakBytes,
+        held: {
+          bytes: 7 * 2 ** 20,
+          dataBytes: 2 ** 20,
+          driver: { usedBytes: 512 * 2 ** 20, takenBytes: 8 * 2 ** 20 },
+        },
       });
     }
   }
@@ -59,7 +64,17 @@ function assertBalanced(html: string): void {
 Deno.test("report() shows curves per module, errors, memory and the configuration of a run", () => {
   const html = report([run("man+dgl", 50, 3)]);
   assertBalanced(html);
-  for (const text of ["Training loss of each module", "3: block2", "12.5 %", "5 MiB", "optimizer.momentum"]) {
+  for (
+    const text of [
+      "Training loss of each module",
+      "3: block2",
+      "12.5 %",
+      "5 MiB",
+      "optimizer.momentum",
+      "6 MiB, and 1 MiB of data",
+      "8 MiB, and 504 MiB of context and others",
+    ]
+  ) {
     assertStringIncludes(html, text);
   }
   assertEquals(html.match(/<svg/g)!.length, 4);

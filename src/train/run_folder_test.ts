@@ -39,6 +39,7 @@ const epoch = (n: number): EpochRecord => ({
   testLoss: 2,
   imagesPerSecond: 100,
   plannedPeakBytes: 3000,
+  held: { bytes: 4000, dataBytes: 1000 },
   best: true,
 });
 
@@ -84,6 +85,7 @@ Deno.test("runFolder() writes metrics in the documented form, checkpoints and a 
       testLoss: 2,
       imagesPerSecond: 100,
       plannedPeakBytes: 3000,
+      held: { bytes: 4000, dataBytes: 1000 },
     });
     const { snapshot, settings } = await readRun(`${dir}/new/run`, "last");
     assertEquals([snapshot.step, settings], [4, { dataset: "shapes" }]);

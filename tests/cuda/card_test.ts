@@ -57,7 +57,7 @@ async function steps(backend: CudaBackend, count: number) {
   for (let i = 0; i < count; i++) {
     losses.push(...(await t.step({ x, labels }, { learningRate: 0.01 })).losses);
     live.push(backend.liveBytes);
-    driver.push(backend.driverBytes);
+    driver.push(backend.driverMemory().usedBytes);
   }
   return { losses, live, driver, planned: t.memory.method.peakBytes };
 }
