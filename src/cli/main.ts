@@ -1,5 +1,5 @@
 /**
- * The command line: `deno task demo | train | eval | export | reproduce | memory | doctor`.
+ * The command line: `deno task demo | train | eval | export | reproduce | probe | memory | doctor`.
  *
  * @module
  */
@@ -11,6 +11,7 @@ import { evaluate, evaluateFlags } from "./evaluate.ts";
 import { exportFlags, exportWeights } from "./export.ts";
 import { type Flags, usage } from "./flags.ts";
 import { memory, memoryFlags } from "./memory.ts";
+import { probeFlags, probeRuns } from "./probe.ts";
 import { reproduce, reproduceFlags } from "./reproduce.ts";
 import { train, trainFlags } from "./train.ts";
 
@@ -30,6 +31,7 @@ const commands: { readonly [name: string]: Command } = {
   },
   export: { summary: "writes the network of a run for PyTorch", flags: exportFlags, run: exportWeights },
   reproduce: { summary: "runs rows of a published table", flags: reproduceFlags, run: reproduce },
+  probe: { summary: "reads the classes off each module linearly", flags: probeFlags, run: probeRuns },
   memory: { summary: "plans the memory of a training step", flags: memoryFlags, run: memory },
   doctor: { summary: "says which backends run on this machine", flags: doctorFlags, run: doctor },
 };

@@ -6,8 +6,15 @@ import { setup } from "../local/local.ts";
 import { writeWhole } from "../train/files.ts";
 import { type Flags, type Given, oneOf, parseFlags, positiveNumber, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
-import { openReproduction, resultIn, runToEnd } from "./reproduction.ts";
-import { describePublished, type Heading, html, markdown, type RunResult } from "./results.ts";
+import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
+import {
+  describePublished,
+  type Heading,
+  html,
+  markdown,
+  type RowResults,
+  type RunResult,
+} from "./results.ts";
 import {
   deviceName,
   loadImages,
@@ -55,42 +62,44 @@ export async function reproduce(args: readonly string[]): Promise<void> {
   if (folder === undefined) throw new LocalgradError("reproduce needs a folder for its runs: --run DIR");
   const seeds = given.seeds === undefined ? undefined : wholeNumber("seeds", given.seeds, 1);
   const wanted = sharedSettings(table, given);
-  const settingsOf = ({ model, modules, method }: Row, seed: number, common: Settings): Settings => (
-    { ...common, model, modules, method, seed }
-  );
   for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // refused before anything is loaded
   const images = await loadImages(wanted);
-  const common = withClasses(wanted, images);
+  const shared = withClasses(wanted, images);
   const opened = () => open(deviceName(given), openOptions(given));
   const { name: backend, choice } = await closed(opened);
-  const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...shared } = common;
-  await openReproduction(folder, { table: name, device: backend, ...shared });
+  const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...identity } = shared;
+  await openReproduction(folder, { table: name, device: backend, ...identity });
   note(`device ${choice}`);
 
   const heading: Heading = {
     table,
-    settings: describe(common, images, choice),
-    deviations: deviations(table, common, images),
+    settings: describe(shared, images, choice),
+    deviations: deviations(table, shared, images),
   };
-  const results = rows.map((row) => ({
-    row,
-    seeds: seeds ?? row.seeds ?? 3,
-    results: new Map<number, RunResult>(),
-  }));
+  // Rows that an earlier call did stay in the table.
+  const results: (RowResults & { readonly results: Map<number, RunResult> })[] = [];
+  for (const row of table.rows) {
+    const done = await resultsIn(`${folder}/${row.name}`);
+    if (!rows.includes(row) && done.size === 0) continue;
+    results.push({ row, seeds: Math.max(seeds ?? row.seeds ?? 3, done.size), results: done });
+  }
   const write = async () => {
     await writeWhole(`${folder}/table.md`, markdown(heading, results));
     await writeWhole(`${folder}/table.html`, html(heading, results));
   };
   using interrupt = interruption();
-  for (const [index, { row, seeds, results: ofRow }] of results.entries()) {
-    for (let seed = 0; seed < seeds; seed++) {
-      const place = `${folder}/${row.name}/seed${seed}`;
-      note(`\nrow ${index + 1} of ${rows.length}: ${row.name}, seed ${seed} (run ${seed + 1} of ${seeds})`);
-      const before = await resultIn(place);
-      if (before !== undefined) note("done before");
-      const result = before ?? await runToEnd({
-        folder: place,
-        settings: settingsOf(row, seed, common),
+  for (const [index, row] of rows.entries()) {
+    const count = seeds ?? row.seeds ?? 3;
+    const { results: done } = results.find((each) => each.row === row)!;
+    for (let seed = 0; seed < count; seed++) {
+      note(`\nrow ${index + 1} of ${rows.length}: ${row.name}, seed ${seed} (run ${seed + 1} of ${count})`);
+      if (done.has(seed)) {
+        note("done before");
+        continue;
+      }
+      const result = await runToEnd({
+        folder: `${folder}/${row.name}/seed${seed}`,
+        settings: settingsOf(row, seed, shared),
         images,
         open: opened,
         signal: interrupt.signal,
@@ -101,12 +110,19 @@ export async function reproduce(args: readonly string[]): Promise<void> {
         return;
       }
       if ("failed" in result) note(`failed: ${result.failed}`);
-      ofRow.set(seed, result);
+      done.set(seed, result);
       await write();
     }
   }
+  await write();
   console.log(markdown(heading, results));
   note(`tables: ${folder}/table.md, ${folder}/table.html`);
+}
+
+/** What a row's run is, given what all share. */
+function settingsOf({ model, modules, method, options }: Row, seed: number, shared: Settings): Settings {
+  const own = options === undefined ? {} : { methodOptions: options };
+  return { ...shared, model, modules, method, ...own, seed };
 }
 
 /** The rows of a table that were asked for, in its order. */

@@ -71,10 +71,15 @@ export interface RunOptions {
   readonly signal: AbortSignal;
 }
 
-/** What a run came to before; undefined where it is not over. */
-export async function resultIn(folder: string): Promise<RunResult | undefined> {
-  const bytes = await readIfThere(`${folder}/result.json`);
-  return bytes === undefined ? undefined : parse<RunResult>(bytes, `${folder}/result.json`);
+/** What the runs of a row came to before, by seed; each is in a folder `seed<n>`. */
+export async function resultsIn(folder: string): Promise<Map<number, RunResult>> {
+  const results = new Map<number, RunResult>();
+  for (let seed = 0;; seed++) {
+    const path = `${folder}/seed${seed}/result.json`;
+    const bytes = await readIfThere(path);
+    if (bytes === undefined) return results;
+    results.set(seed, parse<RunResult>(bytes, path));
+  }
 }
 
 /**

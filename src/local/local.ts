@@ -14,6 +14,7 @@ export * from "./losses.ts";
 export * from "./step.ts";
 export * from "./memory.ts";
 export * from "./parameters.ts";
+export * from "./probe.ts";
 export * from "./trainer.ts";
 export * from "./observer.ts";
 export type { Feed } from "./feed.ts";

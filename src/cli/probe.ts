@@ -1,0 +1,140 @@
+import { resolve } from "@std/path";
+import { open } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
+import type { Modules } from "../local/partition.ts";
+import { type Probe, probe } from "../local/probe.ts";
+import { formatPercent } from "../train/format.ts";
+import { writeWhole } from "../train/files.ts";
+import { readRun } from "../train/train.ts";
+import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
+import { interruption } from "./interruption.ts";
+import {
+  deviceName,
+  loadImages,
+  openOptions,
+  placeFlags,
+  type Settings,
+  storedSettings,
+  trainerOf,
+  trainingFlags,
+} from "./settings.ts";
+import { note, textTable } from "./terminal.ts";
+
+const { modules, after, "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
+
+/** Flags of `probe`. */
+export const probeFlags = {
+  run: { value: "DIR,…", help: "folders of the runs to probe; several are drawn into one plot" },
+  checkpoint: { value: "best|last", help: "which of their checkpoints; default best" },
+  modules: { ...modules, help: "probe behind each of K modules; default as the run was cut" },
+  after,
+  epochs: { value: "N", help: "passes of each classifier over the training features; default 20" },
+  "train-limit": { ...trainLimit, help: "use the first N training images; default those of the run" },
+  "test-limit": { ...testLimit, help: "use the first N test images; default those of the run" },
+  out: { value: "DIR", help: "folder for probe.json and probe.svg; default that of the first run" },
+  ...placeFlags,
+} as const satisfies Flags;
+
+/** What came of a run's probes. */
+interface Probed {
+  readonly run: string;
+  readonly model: string;
+  readonly method: string;
+  readonly step: number;
+  /** The network's own test error, as a fraction. */
+  readonly testError: number;
+  readonly probes: readonly Probe[];
+}
+
+/** `probe`: trains a linear classifier on the frozen output of each module of runs, and compares them. */
+export async function probeRuns(args: readonly string[]): Promise<void> {
+  const given = parseFlags("probe", probeFlags, args);
+  if (given.run === undefined) throw new LocalgradError("probe needs folders of runs: --run DIR,…");
+  const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
+  const epochs = wholeNumber("epochs", given.epochs ?? "20", 1);
+  const limits = {
+    ...(given["train-limit"] === undefined
+      ? {}
+      : { trainLimit: wholeNumber("train-limit", given["train-limit"], 1) }),
+    ...(given["test-limit"] === undefined
+      ? {}
+      : { testLimit: wholeNumber("test-limit", given["test-limit"], 1) }),
+  };
+  const cut = cutOf(given);
+  const runs = await Promise.all(
+    given.run.split(",").map(async (run) => {
+      const { snapshot, settings } = await readRun(run, kind);
+      return { run, snapshot, settings: { ...storedSettings(settings, run), ...limits } };
+    }),
+  );
+  const out = given.out ?? runs[0].run;
+  await using device = await open(deviceName(given), openOptions(given));
+  note(`device ${device.choice}`);
+  using interrupt = interruption();
+  const results: Probed[] = [];
+  for (const { run, snapshot, settings } of runs) {
+    note(`\nprobing ${run}: ${settings.model}, ${settings.method}`);
+    const images = await loadImages(settings, given.data);
+    using trainer = await trainerOf(settings, device);
+    trainer.restore(snapshot);
+    const probes = await probe(trainer, images, {
+      epochs,
+      seed: settings.seed,
+      signal: interrupt.signal,
+      ...(cut === undefined ? {} : { modules: cut }),
+      onProbe: ({ name, testAccuracy }) => note(`${name}: ${formatPercent(testAccuracy)}`),
+    });
+    const { error } = await trainer.evaluate(images);
+    const { model, method } = settings;
+    results.push({ run, model, method, step: snapshot.step, testError: error, probes });
+  }
+  await write(out, kind, epochs, results, runs[0].settings);
+  print(results, out, given.json === true);
+}
+
+function cutOf({ modules, after }: Given<typeof probeFlags>): Modules | undefined {
+  if (modules !== undefined && after !== undefined) {
+    throw new LocalgradError("--modules and --after both say where to cut; give one");
+  }
+  if (after !== undefined) return { after: after.split(",").map((name) => name.trim()) };
+  return modules === undefined ? undefined : wholeNumber("modules", modules, 1);
+}
+
+async function write(
+  out: string,
+  checkpoint: string,
+  epochs: number,
+  results: readonly Probed[],
+  { dataset }: Settings,
+): Promise<void> {
+  const { fractionsChart } = await import("./plot.ts");
+  const svg = await fractionsChart(
+    results.map(({ run, model, method, probes }) => ({
+      name: `${method}, ${model} (${run})`,
+      points: probes.map(({ index, testAccuracy }) => [index + 1, testAccuracy] as const),
+    })),
+    { title: `Linear probes on ${dataset}`, x: "module", y: "test accuracy of a linear classifier" },
+  );
+  await Deno.mkdir(out, { recursive: true });
+  await writeWhole(`${out}/probe.svg`, svg);
+  const text = JSON.stringify({ checkpoint, epochs, runs: results }, undefined, 2);
+  await writeWhole(`${out}/probe.json`, text + "\n");
+}
+
+function print(results: readonly Probed[], out: string, json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(results));
+    return;
+  }
+  for (const { run, testError, probes } of results) {
+    console.log(`\n${run}: the network's own test accuracy is ${formatPercent(1 - testError)}`);
+    const rows = probes.map(({ index, name, channels, trainAccuracy, testAccuracy }) => [
+      `${index + 1} ${name}`,
+      String(channels),
+      formatPercent(trainAccuracy),
+      formatPercent(testAccuracy),
+    ]);
+    console.log(textTable(["module", "channels", "training accuracy", "test accuracy"], rows));
+  }
+  console.log(`\nplot: ${resolve(out)}/probe.svg`);
+}
