@@ -7,13 +7,14 @@
 
 import { entry as cifar10 } from "./cifar10.ts";
 import type { DatasetEntry } from "./entry.ts";
+import { entry as folder } from "./folder/folder.ts";
 import { entry as shapes } from "./shapes.ts";
 import { entry as stl10 } from "./stl10.ts";
 import { entry as svhn } from "./svhn.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "./entry.ts";
 
-const ALL = { shapes, cifar10, svhn, stl10 } as const;
+const ALL = { shapes, cifar10, svhn, stl10, folder } as const;
 
 /** The name of a data set. */
 export type DatasetName = keyof typeof ALL;

@@ -28,9 +28,9 @@ export interface ImageReader extends AsyncDisposable {
    * and then the same for the same key.
    */
   read(indices: Uint32Array, key?: Key): Promise<Uint8Array>;
-  /** How many batches should be asked for ahead of use, so that nothing is idle; by default 2. */
+  /** How many images should be asked for ahead of use, so that nothing is idle; two batches at least are. */
   readonly ahead?: number;
-  /** What was made so far: images, and the milliseconds in which at least one was being made. */
+  /** What was made so far: images, and the milliseconds that took with everything at work. */
   readonly done: { readonly images: number; readonly milliseconds: number };
 }
 

@@ -95,7 +95,8 @@ function streamedFeed(dataset: ImageDataset<ImagePart>, part: StreamedImages): F
         const pixels = reader.read(order.indices, order.key);
         pixels.catch(() => {}); // told when its turn comes, which may be never
         asked.push({ order, pixels });
-        if (asked.length > (reader.ahead ?? 2)) yield await next();
+        const ahead = Math.max(2, Math.ceil((reader.ahead ?? 0) / order.indices.length));
+        if (asked.length > ahead) yield await next();
       }
       while (asked.length > 0) yield await next();
       return undefined;

@@ -64,7 +64,7 @@ export interface StepRecord {
 
 /** How images that are made as needed, such as decoded from files, keep up with training. */
 export interface Loading {
-  /** Images made per second of the time in which any was being made. */
+  /** Images made per second with all threads at work: what they could give, whether it is used or not. */
   readonly imagesPerSecond: number;
   /** The share of training time in which a step had to wait for its images. */
   readonly waiting: number;
