@@ -19,11 +19,6 @@ export type DeviceName = BackendName | "auto";
 export interface OpenOptions {
   /** Threads of the CPU backend, this one included; default: the machine's cores. Results do not depend on it. */
   threads?: number;
-  /**
-   * How CUDA computes products: `f32` in single precision, `tf32` with operands rounded to 10 bits by tensor cores;
-   * default `tf32` on cards that have it, as PyTorch's convolutions. Other devices compute in single precision.
-   */
-  precision?: "f32" | "tf32";
   /** Whether CUDA captures a program as a graph and launches it as one; default true. `false` is for debugging. */
   graphs?: boolean;
 }
@@ -36,11 +31,8 @@ const backends: {
   };
 } = {
   cuda: {
-    open: async ({ precision, graphs }) =>
-      (await import("./backends/cuda/backend.ts")).openCuda({
-        ...(precision === undefined ? {} : { precision }),
-        ...(graphs === undefined ? {} : { graphs }),
-      }),
+    open: async ({ graphs }) =>
+      (await import("./backends/cuda/backend.ts")).openCuda(graphs === undefined ? {} : { graphs }),
     target: async () => (await import("./backends/cuda/lower.ts")).cudaTarget,
   },
   webgpu: {

@@ -1,4 +1,4 @@
-import { type Model, network } from "../models/model.ts";
+import { network } from "../models/model.ts";
 import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
@@ -8,7 +8,8 @@ import type { Tensor } from "../trace/tensor.ts";
 import type { Feed, Order } from "./feed.ts";
 import { crossEntropies } from "./losses.ts";
 import { categorize } from "./memory.ts";
-import type { TrainState } from "./step.ts";
+import { activationsIn, productsIn } from "./precision.ts";
+import type { Setup, TrainState } from "./step.ts";
 
 /** How good a network is on a set of images. */
 export interface Evaluation {
@@ -21,7 +22,7 @@ export interface Evaluation {
 }
 
 /** A network as used after training: running statistics, no auxiliary networks; sums over `count` images of a batch. */
-function judge(net: Layer, feed: Feed) {
+function judge(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
   return (
     { params, state }: { params: Named<Tensor>; state: Named<Tensor> },
     data: Named<Tensor>,
@@ -29,7 +30,7 @@ function judge(net: Layer, feed: Feed) {
     count: Tensor,
   ): Tensor => {
     const { x, labels } = feed.batch(data, indices);
-    const logits = net.apply(params, state, x, "evaluate").y;
+    const logits = net.apply(params, state, x.cast(dtype), "evaluate").y;
     // Places beyond `count` only fill the batch up.
     const real = iota(indices.shape, 0, "f32").lt(count).cast("f32");
     const right = logits.argmax(1).eq(labels.cast("i32")).cast("f32");
@@ -44,12 +45,13 @@ export class Evaluator implements Disposable {
   readonly #batch: number;
   readonly #run;
 
-  /** Prepares to judge `model` in batches of `batch` images. */
-  constructor(model: Model, feed: Feed, batch: number) {
+  /** Prepares to judge a network in batches of `batch` images, in the precision it is trained in. */
+  constructor({ model, precision }: Pick<Setup, "model" | "precision">, feed: Feed, batch: number) {
     this.#net = network(model);
     this.#feed = feed;
     this.#batch = Math.min(batch, feed.count);
-    this.#run = jit(judge(this.#net, feed), { name: "evaluation", categorize });
+    const traced = judge(this.#net, feed, activationsIn(precision));
+    this.#run = jit(traced, { name: "evaluation", categorize, ...productsIn(precision) });
   }
 
   /** Judges these parameters. The last batch is filled up with images that do not count. */

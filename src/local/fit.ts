@@ -65,7 +65,7 @@ export async function fit(
   await using training = openFeed(device, dataset, dataset.train);
   await using testing = openFeed(device, dataset, dataset.test);
   using stepper = trainer.stepper(training);
-  using evaluator = new Evaluator(trainer.setup.model, testing, batch);
+  using evaluator = new Evaluator(trainer.setup, testing, batch);
   const starts = batchStarts(training.count, batch);
   const dataBytes = bytesIn(training) + bytesIn(testing);
   const run = new Run(trainer, stepper, observers, starts, training, epochs, dataBytes);

@@ -58,10 +58,15 @@ export function compareMemory(
 ): MemoryComparison {
   const method = stepMemory(local, batch, target, options);
   if (local.method.name === endToEnd().name) return { method, endToEnd: method };
-  const { model, optimizer } = local;
+  const { model, optimizer, precision } = local;
   return {
     method,
-    endToEnd: stepMemory(setup({ model, optimizer, method: endToEnd() }), batch, target, options),
+    endToEnd: stepMemory(
+      setup({ model, optimizer, method: endToEnd(), ...(precision === undefined ? {} : { precision }) }),
+      batch,
+      target,
+      options,
+    ),
   };
 }
 

@@ -1,4 +1,5 @@
 import { vjp } from "../autograd/grad.ts";
+import type { Precision } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -10,6 +11,7 @@ import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
 import type { Auxiliary, Batch, Boundary, Method } from "./method.ts";
+import { activationsIn } from "./precision.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
 
 /** All that training changes. Trees by PyTorch's names; what hangs on boundary i is under `local.i`. */
@@ -42,6 +44,8 @@ export interface Setup {
   readonly method: Method;
   /** What moves its parameters. */
   readonly optimizer: Optimizer;
+  /** What it is computed in; default the device's own choice. */
+  readonly precision?: Precision;
   /** How it is cut. */
   readonly partition: Partition;
   /** Its modules, equipped. */
@@ -60,6 +64,12 @@ export interface SetupOptions {
   method: Method;
   /** What moves the parameters. */
   optimizer: Optimizer;
+  /**
+   * What it is computed in: `f32`, `tf32` (products with operands rounded to 10 bits), or `bf16` (activations and the
+   * weights they meet in bfloat16; what is trained, statistics, averages, losses and sums in f32); default the
+   * device's own choice: `tf32` on CUDA cards that have it, as PyTorch's convolutions, else `f32`.
+   */
+  precision?: Precision;
 }
 
 /**
@@ -79,7 +89,7 @@ export interface SetupOptions {
  * assertEquals(modules.map((module) => module.name), ["layer1.0", "layer2.0", "layer3.0"]);
  * ```
  */
-export function setup({ model, modules = 1, method, optimizer }: SetupOptions): Setup {
+export function setup({ model, modules = 1, method, optimizer, precision }: SetupOptions): Setup {
   const cut = partition(model, modules);
   const own = method.auxiliary === undefined ? whole(model) : cut;
   const partitioned = method.recut?.(model, own) ?? own;
@@ -90,6 +100,7 @@ export function setup({ model, modules = 1, method, optimizer }: SetupOptions): 
     model,
     method,
     optimizer,
+    ...(precision === undefined ? {} : { precision }),
     partition: partitioned,
     modules: equipped,
     initial: { params, state, optimizer: optimizer.slots(params) as Named<Initial> },
@@ -149,14 +160,14 @@ export interface StepResult {
  * this order a module's activations are dead before the next module's are made.
  */
 export function trainStep(
-  { modules, optimizer }: Setup,
+  { modules, optimizer, precision }: Setup,
   train: TrainState<Tensor>,
   batch: Batch,
   scalars: Scalars<Operand>,
 ): StepResult {
   const losses: Tensor[] = [];
   const after: TrainState<Tensor>[] = [];
-  let h = batch.x;
+  let h = batch.x.cast(activationsIn(precision));
   let correct: Tensor | undefined;
   for (const module of modules) {
     scope(`module ${module.index + 1}`, () => {

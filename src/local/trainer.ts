@@ -1,3 +1,4 @@
+import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
@@ -19,6 +20,7 @@ import { categorize, compareMemory } from "./memory.ts";
 import type { Batch, Method } from "./method.ts";
 import type { Configuration, MemoryComparison, Snapshot } from "./observer.ts";
 import type { Modules, Partition } from "./partition.ts";
+import { precisionOn, productsIn } from "./precision.ts";
 import { type Setup, setup, type StepResult, type TrainState, trainStep } from "./step.ts";
 import { type LoadOptions, type NetworkValues, valuesOf } from "./weights.ts";
 
@@ -36,6 +38,8 @@ export interface TrainerOptions {
   optimizer: Optimizer;
   /** The learning rate of each epoch; default: 0.1 throughout. */
   schedule?: Schedule;
+  /** What it is computed in, see {@link SetupOptions.precision}; checkpoints hold f32 whatever it is. */
+  precision?: Precision;
   /** Images of a step. */
   batch: number;
   /** Where all random numbers of the run come from; default 0. */
@@ -106,19 +110,20 @@ export class Trainer implements Disposable {
       throw new LocalgradError(`trainer: batch must be a whole number of at least 1, not ${batch}`);
     }
     this.device = device;
-    this.setup = setup(options);
+    this.setup = setup({ ...options, precision: precisionOn(device.backend.target, options.precision) });
     this.batch = batch;
     this.schedule = schedule;
     this.#seed = key(seed);
     this.#checkNumerics = checkNumerics;
     this.#recompute = options.recompute === true;
-    const { model, method, optimizer, modules } = this.setup;
+    const { model, method, optimizer, modules, precision } = this.setup;
     this.configuration = {
       model: model.name,
       classes: model.classes,
       modules: modules.map((module) => module.name),
       method: { name: method.name, ...method.options },
       optimizer: { name: optimizer.name, ...optimizer.options },
+      precision,
       batch,
       seed,
     };
@@ -178,7 +183,7 @@ export class Trainer implements Disposable {
   /** Judges the network, without its auxiliary networks, on the test images of a data set. */
   async evaluate(dataset: ImageDataset<ImagePart>): Promise<Evaluation> {
     await using feed = openFeed(this.device, dataset, dataset.test);
-    using evaluator = new Evaluator(this.setup.model, feed, this.batch);
+    using evaluator = new Evaluator(this.setup, feed, this.batch);
     return await evaluator.evaluate(this.#train);
   }
 
@@ -296,6 +301,7 @@ export class Trainer implements Disposable {
         name,
         donate: [0],
         categorize,
+        ...productsIn(this.setup.precision),
         recompute: this.#recompute,
         checkNumerics: this.#checkNumerics,
       },

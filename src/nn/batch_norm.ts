@@ -18,7 +18,7 @@ export interface BatchNormSpec {
 /**
  * Batch normalisation (Ioffe and Szegedy, 2015, arXiv 1502.03167) over all axes but the last, as PyTorch's: in training
  * by the batch's mean and biased variance, which also move the running statistics (there the variance is unbiased); in
- * evaluation by those. Learned: `weight` and `bias`; state: `running_mean` and `running_var`.
+ * evaluation by those. It is computed in f32, and its result is of x's dtype. Learned: `weight` and `bias`; state: `running_mean` and `running_var`.
  *
  * @example
  * ```ts
@@ -36,8 +36,10 @@ export function batchNorm(spec: BatchNormSpec): Layer {
     state: { running_mean: constantInitial(0, [channels]), running_var: constantInitial(1, [channels]) },
     apply({ weight, bias }, state, x, mode) {
       const { running_mean: mean, running_var: variance } = state;
+      const wide = x.cast("f32");
       if (mode === "evaluate") {
-        return { y: x.sub(mean).mul(variance.add(epsilon).rsqrt().mul(weight)).add(bias), state };
+        const y = wide.sub(mean).mul(variance.add(epsilon).rsqrt().mul(weight)).add(bias);
+        return { y: y.cast(x.dtype), state };
       }
       const count = x.size / channels;
       if (count < 2) {
@@ -45,10 +47,10 @@ export function batchNorm(spec: BatchNormSpec): Layer {
           `batchNorm: ${formatAval(x)} has one value per channel, which has no variance; use a larger batch`,
         );
       }
-      const { y, batchMean, batchVariance } = normalize(x, weight, bias, epsilon);
+      const { y, batchMean, batchVariance } = normalize(wide, weight, bias, epsilon);
       const move = (old: Tensor, seen: Tensor) => old.mul(1 - momentum).add(seen.mul(momentum));
       return {
-        y,
+        y: y.cast(x.dtype),
         state: {
           running_mean: move(mean, batchMean),
           running_var: move(variance, batchVariance.mul(count / (count - 1))),

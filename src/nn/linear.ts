@@ -36,12 +36,15 @@ export function conv(spec: ConvSpec): Layer {
   if (!bias) {
     return layer({
       params: { weight },
-      apply: ({ weight }, state, x) => ({ y: conv2d(x, weight, geometry), state }),
+      apply: ({ weight }, state, x) => ({ y: conv2d(x, weight.cast(x.dtype), geometry), state }),
     });
   }
   return layer({
     params: { weight, bias: uniformInitial(1 / Math.sqrt(height * width * shape[3]), [out]) },
-    apply: ({ weight, bias }, state, x) => ({ y: conv2d(x, weight, geometry).add(bias), state }),
+    apply: ({ weight, bias }, state, x) => ({
+      y: conv2d(x, weight.cast(x.dtype), geometry).add(bias.cast(x.dtype)),
+      state,
+    }),
   });
 }
 
@@ -73,11 +76,14 @@ export function linear(spec: LinearSpec): Layer {
   if (spec.bias === false) {
     return layer({
       params: { weight },
-      apply: ({ weight }, state, x) => ({ y: x.matmul(weight, { transposeB: true }), state }),
+      apply: ({ weight }, state, x) => ({ y: x.matmul(weight.cast(x.dtype), { transposeB: true }), state }),
     });
   }
   return layer({
     params: { weight, bias: uniformInitial(bound, [spec.out]) },
-    apply: ({ weight, bias }, state, x) => ({ y: x.matmul(weight, { transposeB: true }).add(bias), state }),
+    apply: ({ weight, bias }, state, x) => ({
+      y: x.matmul(weight.cast(x.dtype), { transposeB: true }).add(bias.cast(x.dtype)),
+      state,
+    }),
   });
 }

@@ -1,6 +1,6 @@
 import type { DeviceBuffer, Executable } from "../backends/backend.ts";
 import { compile } from "../compile/compile.ts";
-import type { Plan, Target } from "../compile/plan.ts";
+import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
 import { type Device, DeviceArray, dtypeOf, HostArray, padded } from "./arrays.ts";
 import { type Aval, bytesOf, formatAval, type HostData, sameShape } from "./dtype.ts";
@@ -40,6 +40,8 @@ export interface JitOptions {
    * lowers the planned peak; results keep their bits. Default false.
    */
   recompute?: boolean;
+  /** How products of f32 are computed, where the device has a choice (CUDA); default its own. */
+  precision?: ProductPrecision;
   /** Names the first op that makes a NaN or an infinity, when a result is read. Slow; for debugging. */
   checkNumerics?: boolean;
 }
@@ -126,10 +128,20 @@ export function jit<A extends readonly unknown[], R>(
     if (compiled === undefined) {
       const traced = trace(f, name, options, flat.structure, flat.paths, avals);
       const plan = compile(traced.program, device.backend.target, planning);
-      compiled = { ...traced, device, plan, executable: device.backend.compile(plan), staging: new Map() };
+      compiled = { ...traced, device, plan, executable: executable(device, plan), staging: new Map() };
       programs.set(key, compiled);
     }
     return run(compiled, flat.leaves);
+  }
+
+  function executable({ backend }: Device, plan: Plan): Executable {
+    const { precision } = options;
+    if (precision !== undefined && !backend.target.precisions.includes(precision)) {
+      throw new LocalgradError(
+        `${name}: device ${backend.name} has no products in ${precision}; leave precision out`,
+      );
+    }
+    return backend.compile(plan, precision);
   }
 
   function release(device: Device): void {

@@ -1,3 +1,4 @@
+import { NO_CARD } from "../../../ffi/doctor.ts";
 import { driverStatus, OLDEST_ARCHITECTURE } from "../../../ffi/driver.ts";
 import { type CudaLibraries, openLibraries } from "../../../ffi/library.ts";
 import { checkCudnn } from "../../../ffi/cudnn.ts";
@@ -12,7 +13,7 @@ import { specOf } from "./convolution.ts";
 import { type Convolver, GraphConvolver } from "./convolutions.ts";
 import { PlainConvolver } from "./convolutions_v7.ts";
 import { CudaExecutable } from "./executable.ts";
-import { lower, targetOf } from "./lower.ts";
+import { lower, precisionsOf, targetOf } from "./lower.ts";
 import { cubinFolder, Modules } from "./modules.ts";
 import { Products } from "./products.ts";
 import { Recording } from "./recording.ts";
@@ -65,10 +66,11 @@ export class CudaBackend implements Backend {
           `cuda: ${name} is sm_${architecture}, and sm_${OLDEST_ARCHITECTURE} is needed`,
         );
       }
-      this.#precision = options.precision ?? (architecture >= 80 ? "tf32" : "f32");
+      const precisions = precisionsOf(architecture);
+      this.#precision = options.precision ?? precisions[0];
       this.#graphs = options.graphs ?? true;
-      this.description = `${name} (sm_${architecture}) through CUDA, ${this.#precision}`;
-      this.target = targetOf(architecture, totalBytes);
+      this.description = `${name} (sm_${architecture}) through CUDA`;
+      this.target = targetOf([...new Set([this.#precision, ...precisions])], totalBytes);
       this.#uploads = this.#keep(new Uploads(this.#card));
       this.#readbacks = this.#keep(new Readbacks(this.#card));
       this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cubinFolder()));
@@ -245,7 +247,7 @@ export function openCuda(options: CudaOptions = {}): Promise<Opened> {
     return Promise.resolve({
       reason: none ? "the driver finds no card" : error.message,
       remedy: none
-        ? "check `nvidia-smi` (in a container: start it with `--gpus all`)"
+        ? NO_CARD
         : "see `localgrad doctor`, or use --device webgpu or cpu",
     });
   }

@@ -1,4 +1,4 @@
-import type { Plan, Precision, Step, Target, Workspace } from "../../compile/plan.ts";
+import type { Plan, Precision, ProductPrecision, Step, Target, Workspace } from "../../compile/plan.ts";
 import { type Aval, bytesOf, sizeOf } from "../../trace/dtype.ts";
 import type { OpName } from "../../trace/ops.ts";
 import type { Instruction, InstructionOf, ValueId } from "../../trace/program.ts";
@@ -137,15 +137,15 @@ export function workspaceOf(step: Step, values: readonly Aval[]): number {
 }
 
 /** What cards of an architecture compute in, such as 90 for sm_90; the first unless they are told otherwise. */
-export function precisionsOf(architecture: number): readonly Precision[] {
+export function precisionsOf(architecture: number): readonly [ProductPrecision, ...Precision[]] {
   return architecture >= 80 ? ["tf32", "f32", "bf16"] : ["f32"];
 }
 
-/** What planning must know of a card: its architecture, and what memory it has. */
-export function targetOf(architecture: number, memory: number): Target {
+/** What planning must know of a card: what it computes in, and what memory it has. */
+export function targetOf(precisions: readonly Precision[], memory: number): Target {
   return {
     name: "cuda",
-    precisions: precisionsOf(architecture),
+    precisions,
     alignment: ALIGNMENT,
     // Kernels count elements in 32 bits, and cuDNN's older calls in 31.
     maxValueBytes: (2 ** 31 - 1) * 4,
@@ -158,4 +158,4 @@ export function targetOf(architecture: number, memory: number): Target {
 }
 
 /** Planning for CUDA without a card. */
-export const cudaTarget: Target = targetOf(80, Infinity);
+export const cudaTarget: Target = targetOf(precisionsOf(80), Infinity);
