@@ -1,0 +1,80 @@
+/** The command line as a process, for tests. */
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+
+const root = fromFileUrl(new URL("..", import.meta.url));
+
+/** How a command ended. */
+export interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts the command line as `deno task` does, in folder `cwd`. */
+export function start(cwd: string, command: string, args: readonly string[]): Deno.ChildProcess {
+  const permissions = { demo: ["-P=demo"], memory: [], doctor: ["-P=doctor"] }[command] ?? ["-P=train"];
+  return new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-q",
+      "--config",
+      `${root}deno.json`,
+      ...permissions,
+      `${root}src/cli/main.ts`,
+      command,
+      ...args,
+    ],
+    cwd,
+    env: { NO_COLOR: "1", LOCALGRAD_DEVICE: "cpu" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Waits for a command to end. */
+export async function finish(child: Deno.ChildProcess): Promise<Result> {
+  const { code, stdout, stderr } = await child.output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+/** Runs a command in folder `cwd`. */
+export const cli = (cwd: string, command: string, ...args: string[]) => finish(start(cwd, command, args));
+
+/** Runs a test in a folder of its own. */
+export async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await use(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** Every file below a folder, with its bytes. */
+export function contents(dir: string): Map<string, Uint8Array> {
+  const files = new Map<string, Uint8Array>();
+  for (const { name, isDirectory } of Deno.readDirSync(dir)) {
+    if (!isDirectory) files.set(name, Deno.readFileSync(`${dir}/${name}`));
+    else for (const [inner, bytes] of contents(`${dir}/${name}`)) files.set(`${name}/${inner}`, bytes);
+  }
+  return files;
+}
+
+/** Expects one line on standard error, exit code 2, and no change of any file. */
+export async function refused(
+  dir: string,
+  message: RegExp,
+  command: string,
+  ...args: string[]
+): Promise<void> {
+  const before = contents(dir);
+  const { code, stdout, stderr } = await cli(dir, command, ...args);
+  const where = `${command} ${args.join(" ")}: ${stderr}`;
+  assertEquals([code, stdout, stderr.trimEnd().split("\n").length], [2, "", 1], where);
+  assertMatch(stderr, /^error: /, where);
+  assertMatch(stderr, message, where);
+  assertEquals(contents(dir), before, where);
+}
