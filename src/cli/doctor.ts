@@ -1,11 +1,26 @@
-import { cudaReport, describeCuda } from "../../ffi/doctor.ts";
+import { cudaReport, describeCuda, type MemoryNeed } from "../../ffi/doctor.ts";
 import * as devices from "../devices.ts";
+import * as local from "../local/local.ts";
+import { resnet32 } from "../models/resnet.ts";
+import { sgd } from "../optim/sgd.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 
 /** Flags of `doctor`. */
 export const doctorFlags = {
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;
+
+/** What an ordinary training step takes of a card, by its plan. */
+async function exampleNeed(): Promise<MemoryNeed> {
+  const setup = local.setup({
+    model: resnet32(),
+    modules: 16,
+    method: local.man(local.dgl()),
+    optimizer: sgd({ momentum: 0.9 }),
+  });
+  const { peakBytes } = local.stepMemory(setup, 128, await devices.target("cuda"));
+  return { what: "man+dgl on ResNet-32, K = 16, batch 128,", bytes: peakBytes };
+}
 
 /** `doctor`: says which backends run here, and what is missing for the others. */
 export async function doctor(args: readonly string[]): Promise<void> {
@@ -15,7 +30,7 @@ export async function doctor(args: readonly string[]): Promise<void> {
   const device = await devices.open("auto");
   const auto = { name: device.name, why: device.choice };
   await device.close();
-  const cuda = cudaReport();
+  const cuda = cudaReport(undefined, await exampleNeed());
   const { os, arch } = Deno.build;
   const system = { deno: Deno.version.deno, os, arch, cores: navigator.hardwareConcurrency };
   if (given.json) {

@@ -6,7 +6,7 @@ import { openLibraries } from "../../ffi/library.ts";
 import { libraries as described, libraryNames } from "../../ffi/search.ts";
 import { LocalgradError } from "../../src/errors.ts";
 import { skips } from "../gate.ts";
-import { environment, openSimulated, report } from "./simulated.ts";
+import { environment, fail, openSimulated, report } from "./simulated.ts";
 
 const ignore = await skips("cuda-simulated", () => openSimulated());
 
@@ -55,6 +55,14 @@ Deno.test("a card that is too old is named, with what is needed", { ignore }, as
   } finally {
     Deno.env.delete("LOCALGRAD_SIM_ARCHITECTURE");
   }
+  assertEquals(report(), "");
+});
+
+Deno.test("a driver without a card says so, and where to look", { ignore }, () => {
+  fail("init", 1);
+  const text = opened(host(), {}, (found) => describeCuda(cudaReport(found)).join("\n"));
+  assertStringIncludes(text, "✗ card: CUDA: starting the driver failed with CUDA_ERROR_NO_DEVICE");
+  assertStringIncludes(text, "check `nvidia-smi`");
   assertEquals(report(), "");
 });
 
