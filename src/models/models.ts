@@ -5,4 +5,6 @@
  */
 
 export * from "./model.ts";
-export * from "./resnet.ts";
+export * from "./options.ts";
+export * from "./networks.ts";
+export * from "./named.ts";

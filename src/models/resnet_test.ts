@@ -1,40 +1,88 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { LocalgradError } from "../errors.ts";
 import { shapeAfter } from "../nn/layer.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { treeLeaves, treePaths } from "../trace/tree.ts";
-import { type Model, network } from "./model.ts";
-import { resnet110, resnet20, resnet32, resnet44, resnet56, resnet8 } from "./resnet.ts";
+import { modelNamed, modelNames, network, resnet20, resnet32, resnet50, resnet8 } from "./models.ts";
 
-const parameters = (model: Model) =>
-  treeLeaves(network(model).params as never).reduce(
-    (sum: number, p) => sum + sizeOf((p as never)["shape"]),
-    0,
-  );
+const parametersOf = (name: string) =>
+  treeLeaves(network(modelNamed(name)).params as never)
+    .reduce((sum: number, p) => sum + sizeOf((p as never)["shape"]), 0);
 
-Deno.test("ResNets have the published numbers of blocks and parameters", () => {
-  const made = [resnet8(), resnet20(), resnet32(), resnet44(), resnet56(), resnet110()];
-  assertEquals(made.map((model) => model.blocks.length), [3, 9, 15, 21, 27, 54]);
-  assertEquals(made.map((model) => model.name), [8, 20, 32, 44, 56, 110].map((depth) => `resnet${depth}`));
-  assertEquals(parameters(resnet32()), 466_906);
-  assertEquals(parameters(resnet110()), 1_730_714);
-  // The projections add what identity shortcuts lack: 16·32 + 32·64 weights and two batch norms.
-  assertEquals(parameters(resnet20()), 269_722 + 16 * 32 + 32 * 64 + 2 * 32 + 2 * 64);
+/** Blocks and parameters. Those of networks for large images are torchvision's. */
+const expected: { readonly [name: string]: readonly [blocks: number, parameters: number] } = {
+  resnet8: [3, 78_042],
+  resnet20: [9, 272_474],
+  resnet32: [15, 466_906],
+  resnet44: [21, 661_338],
+  resnet56: [27, 855_770],
+  resnet110: [54, 1_730_714],
+  resnet18: [8, 11_689_512],
+  resnet34: [16, 21_797_672],
+  resnet50: [16, 25_557_032],
+  resnet101: [33, 44_549_160],
+  resnet152: [50, 60_192_808],
+  resnext50_32x4d: [16, 25_028_904],
+  resnext101_32x8d: [33, 88_791_336],
+};
+
+for (const name of modelNames) {
+  Deno.test(`${name} has as many blocks and parameters as published`, () => {
+    assertEquals([modelNamed(name).blocks.length, parametersOf(name)], expected[name]);
+    assertEquals(modelNamed(name).name, name);
+  });
+}
+
+Deno.test("networks by name are all there, in order, and others are refused", () => {
+  assertEquals([...modelNames].sort(), Object.keys(expected).sort());
+  assertEquals(modelNames.slice(0, 3), ["resnet8", "resnet18", "resnet20"]);
+  assertThrows(() => modelNamed("resnet34x"), LocalgradError, "resnet34x");
+  assertThrows(() => modelNamed("resnet34x"), LocalgradError, "resnext101_32x8d");
 });
 
-Deno.test("ResNets name their parameters as PyTorch does", () => {
-  const net = network(resnet8({ classes: 7 }));
-  const paths = treePaths(net.params as never);
-  for (
-    const path of [
-      "conv1.weight",
-      "bn1.bias",
-      "layer1.0.conv2.weight",
-      "layer2.0.downsample.0.weight",
-      "layer3.0.downsample.1.weight",
-      "fc.bias",
-    ]
-  ) assertEquals(paths.includes(path), true, path);
-  assertEquals(treePaths(net.state as never).includes("layer2.0.downsample.1.running_var"), true);
-  assertEquals(shapeAfter(net, [32, 32, 3]), [7]);
-  assertEquals(shapeAfter(net, [17, 9, 3]), [7]);
+Deno.test("networks name their parameters as torchvision does", () => {
+  const small = treePaths(network(resnet8()).params as never);
+  for (const path of ["conv1.weight", "bn1.bias", "layer1.0.conv2.weight", "fc.bias"]) {
+    assert(small.includes(path), path);
+  }
+  for (const path of ["layer2.0.downsample.0.weight", "layer3.0.downsample.1.weight"]) {
+    assert(small.includes(path), path);
+  }
+  assertEquals(small.some((path) => path.startsWith("layer1.0.downsample")), false);
+  assert(treePaths(network(resnet8()).state as never).includes("layer2.0.downsample.1.running_var"));
+  const large = treePaths(network(resnet50()).params as never);
+  // The first block of the first stage projects too: it has four times the channels of the stem.
+  for (const path of ["layer1.0.downsample.0.weight", "layer4.2.conv3.weight", "layer3.5.bn3.bias"]) {
+    assert(large.includes(path), path);
+  }
+});
+
+Deno.test("networks take images of any size and tell any number of classes apart", () => {
+  assertEquals(shapeAfter(network(resnet8({ classes: 7 })), [32, 32, 3]), [7]);
+  assertEquals(shapeAfter(network(resnet8()), [17, 9, 3]), [10]);
+  assertEquals(resnet20({ size: 96 }).input, { height: 96, width: 96, channels: 3 });
+  assertEquals(resnet50({ size: [64, 48] }).input, { height: 64, width: 48, channels: 3 });
+  assertEquals(shapeAfter(network(resnet50({ classes: 5 })), [33, 64, 3]), [5]);
+  // Stage by stage at the published size.
+  const stem = Object.values(resnet50().stem).reduce(
+    (shape, layer) => shapeAfter(layer, shape),
+    [
+      224,
+      224,
+      3,
+    ] as readonly number[],
+  );
+  assertEquals(stem, [56, 56, 64]);
+  let shape = stem;
+  const stages = resnet50().blocks.flatMap(({ name, layer }) => {
+    shape = shapeAfter(layer, shape);
+    return ["layer1.2", "layer2.3", "layer3.5", "layer4.2"].includes(name) ? [shape] : [];
+  });
+  assertEquals(stages, [[56, 56, 256], [28, 28, 512], [14, 14, 1024], [7, 7, 2048]]);
+});
+
+Deno.test("networks refuse classes and sizes that cannot be", () => {
+  assertThrows(() => resnet32({ classes: 0 }), LocalgradError, "resnet32: classes must be a whole number");
+  assertThrows(() => resnet50({ size: 0 }), LocalgradError, "resnet50: size must be a whole number");
+  assertThrows(() => resnet50({ size: [32, 1.5] }), LocalgradError, "1.5");
 });

@@ -1,6 +1,6 @@
 import { scope } from "../trace/trace.ts";
 import { batchNorm } from "./batch_norm.ts";
-import { type Layer, layer, sequential } from "./layer.ts";
+import { type Layer, layer, type Layers, sequential } from "./layer.ts";
 import { conv } from "./linear.ts";
 import { relu } from "./pooling.ts";
 
@@ -10,7 +10,7 @@ export interface ResidualSpec {
   in: number;
   /** Channels of the result. */
   out: number;
-  /** Stride of the first convolution and of the projection; default 1. */
+  /** Stride of the first 3×3 convolution and of the projection; default 1. */
   stride?: number;
 }
 
@@ -29,13 +29,54 @@ export interface ResidualSpec {
  */
 export function residualBlock(spec: ResidualSpec): Layer {
   const { in: inputs, out, stride = 1 } = spec;
-  const branch = sequential({
+  return withShortcut(spec, {
     conv1: conv({ in: inputs, out, strides: stride, padding: 1 }),
     bn1: batchNorm({ channels: out }),
     relu: relu(),
     conv2: conv({ in: out, out, padding: 1 }),
     bn2: batchNorm({ channels: out }),
   });
+}
+
+/** What a {@link bottleneckBlock} is. */
+export interface BottleneckSpec extends ResidualSpec {
+  /** Channels of the 3×3 convolution. */
+  width: number;
+  /** Groups of the 3×3 convolution; default 1, more in ResNeXt. */
+  groups?: number;
+}
+
+/**
+ * The bottleneck block: 1×1 convolution to `width` channels, 3×3 with the stride, 1×1 to `out`, each with batch norm,
+ * between them ReLU, and the shortcut of {@link residualBlock}. The published network has the stride in the first 1×1;
+ * here it is where torchvision and the local-learning papers have it ("ResNet v1.5").
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const block = nn.bottleneckBlock({ in: 256, width: 128, out: 512, stride: 2, groups: 32 });
+ * assertEquals(nn.shapeAfter(block, [56, 56, 256]), [28, 28, 512]);
+ * ```
+ */
+export function bottleneckBlock(spec: BottleneckSpec): Layer {
+  const { in: inputs, width, out, stride = 1, groups = 1 } = spec;
+  return withShortcut(spec, {
+    conv1: conv({ in: inputs, out: width, window: 1 }),
+    bn1: batchNorm({ channels: width }),
+    relu1: relu(),
+    conv2: conv({ in: width, out: width, strides: stride, padding: 1, groups }),
+    bn2: batchNorm({ channels: width }),
+    relu2: relu(),
+    conv3: conv({ in: width, out, window: 1 }),
+    bn3: batchNorm({ channels: out }),
+  });
+}
+
+/** ReLU of layers' result and their input, which goes through a projection (`downsample`) where the shape changes. */
+function withShortcut({ in: inputs, out, stride = 1 }: ResidualSpec, layers: Layers): Layer {
+  const branch = sequential(layers);
   if (stride === 1 && inputs === out) {
     return layer({
       params: branch.params,

@@ -1,0 +1,8 @@
+/**
+ * The networks: each function that these files export is one, known by its name here and on the command line.
+ *
+ * @module
+ */
+
+export * from "./resnet.ts";
+export * from "./imagenet_resnet.ts";

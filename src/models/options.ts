@@ -1,0 +1,27 @@
+import { LocalgradError } from "../errors.ts";
+import type { Both } from "../trace/functions.ts";
+import type { Model } from "./model.ts";
+
+/** Options of every network of the index. */
+export interface ModelOptions {
+  /** Classes to tell apart; each network says its default. */
+  classes?: number;
+  /** Rows and columns of an image, one number where it is square; each network says its default. */
+  size?: Both;
+}
+
+/** What options and their defaults come to: classes, and colour images of some size. Refuses what cannot be. */
+export function described(
+  name: string,
+  options: ModelOptions,
+  defaults: { readonly classes: number; readonly size: number },
+): Pick<Model, "name" | "classes" | "input"> {
+  const { classes = defaults.classes, size = defaults.size } = options;
+  const [height, width] = typeof size === "number" ? [size, size] : size;
+  for (const [what, value] of [["classes", classes], ["size", height], ["size", width]] as const) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new LocalgradError(`${name}: ${what} must be a whole number of at least 1, not ${value}`);
+    }
+  }
+  return { name, classes, input: { height, width, channels: 3 } };
+}
