@@ -11,6 +11,7 @@ import {
   placeFlags,
   type Settings,
   settingsFrom,
+  precisionFrom,
   setupOf,
   storedSettings,
   trainerOf,
@@ -72,7 +73,7 @@ async function fromRun(given: Given<typeof evaluateFlags>): Promise<Candidate> {
   const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
   const { snapshot, settings: stored } = await readRun(given.run!, kind);
   return {
-    settings: storedSettings(stored, given.run!),
+    settings: { ...storedSettings(stored, given.run!), ...precisionFrom(given) },
     what: `${kind} checkpoint, step ${snapshot.step}`,
     facts: { run: given.run, checkpoint: kind, step: snapshot.step },
     fill: (trainer) => trainer.restore(snapshot),

@@ -3,13 +3,14 @@ import type { MemoryReport } from "../compile/plan.ts";
 import * as local from "../local/local.ts";
 import { formatBytes, formatPercent } from "../train/format.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
-import { networkFlags, settingsFrom, setupOf } from "./settings.ts";
+import { networkFlags, placeFlags, settingsFrom, setupOf } from "./settings.ts";
 import { textTable } from "./terminal.ts";
 
 /** Flags of `memory`. */
 export const memoryFlags = {
   ...networkFlags,
-  device: { value: "cpu|webgpu", help: "whose plan; default cpu. The device itself need not be there" },
+  precision: placeFlags.precision,
+  device: { value: "cuda|webgpu|cpu", help: "whose plan; default cpu. The device itself need not be there" },
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;
 
@@ -25,7 +26,7 @@ export async function memory(args: readonly string[]): Promise<void> {
   const given = parseFlags("memory", memoryFlags, args);
   const settings = settingsFrom(given);
   const { model, batch } = settings;
-  const backend = oneOf("device", given.device ?? "cpu", ["cpu", "webgpu"]);
+  const backend = oneOf("device", given.device ?? "cpu", ["cuda", "webgpu", "cpu"]);
   const setup = setupOf(settings);
   const planned = local.memory({ ...setup, batch, target: await target(backend) });
   const each = modulesOf(planned.method, local.setup(setup).modules.map(({ name }) => name));

@@ -13,6 +13,7 @@ import {
   loadImages,
   openOptions,
   placeFlags,
+  precisionFrom,
   type Settings,
   storedSettings,
   trainerOf,
@@ -64,7 +65,11 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
   const runs = await Promise.all(
     given.run.split(",").map(async (run) => {
       const { snapshot, settings } = await readRun(run, kind);
-      return { run, snapshot, settings: { ...storedSettings(settings, run), ...limits } };
+      return {
+        run,
+        snapshot,
+        settings: { ...storedSettings(settings, run), ...limits, ...precisionFrom(given) },
+      };
     }),
   );
   const out = given.out ?? runs[0].run;

@@ -154,7 +154,7 @@ function sharedSettings({ dataset, recipe: own }: Table, given: Given<typeof rep
     epochs: String(own?.epochs ?? recipe.epochs),
     batch: String(own?.batch ?? recipe.batch),
     ...(own === undefined ? {} : { "train-limit": String(own.trainLimit) }),
-    ...pick(given, ["epochs", "batch", "lr", "train-limit", "test-limit", "data"]),
+    ...pick(given, ["epochs", "batch", "lr", "train-limit", "test-limit", "data", "precision"]),
   });
 }
 

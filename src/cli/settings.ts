@@ -1,6 +1,7 @@
 import { resolve } from "@std/path";
 import { type ImageDataset, type ImagePart } from "../data/data.ts";
 import { type DatasetName, DATASETS } from "../data/datasets.ts";
+import type { Precision } from "../compile/plan.ts";
 import type { DeviceName, OpenOptions } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import * as local from "../local/local.ts";
@@ -29,7 +30,7 @@ const modelNames = Object.keys(MODELS) as ModelName[];
 const datasetNames = Object.keys(DATASETS) as DatasetName[];
 const deviceNames = ["auto", "cuda", "webgpu", "cpu", "reference"] as const satisfies readonly DeviceName[];
 
-const precisions = ["f32", "tf32"] as const;
+const precisions = ["f32", "tf32", "bf16"] as const satisfies readonly Precision[];
 
 /** What a run is, apart from where it runs and is kept: JSON, written into its checkpoints. */
 export interface Settings {
@@ -38,6 +39,8 @@ export interface Settings {
   readonly classes?: number;
   /** Rows and columns of an image, where they were chosen. */
   readonly imageSize?: number;
+  /** What it is computed in, where that is not the device's own choice. */
+  readonly precision?: Precision;
   readonly model: ModelName;
   /** A count, or the blocks to cut after. */
   readonly modules: number | readonly string[];
@@ -90,7 +93,8 @@ export const trainingFlags = {
 
 /** The settings that flags give; those left out are taken from `before`, or have their defaults. */
 export function settingsFrom(
-  given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data">>,
+  given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data" | "precision">>,
+  const { precision } = { ...before, ...precisionFrom(given) };
   before?: Settings,
 ): Settings {
   if (given.modules !== undefined && given.after !== undefined) {
@@ -123,6 +127,7 @@ export function settingsFrom(
       ? before?.method ?? "man+dgl"
       : oneOf("method", given.method, local.methodNames),
     ...(Object.keys(methodOptions).length === 0 ? {} : { methodOptions }),
+    ...(precision === undefined ? {} : { precision }),
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
     lr: given.lr === undefined
@@ -147,6 +152,13 @@ export function storedSettings(stored: { readonly [name: string]: unknown }, fol
     `the run in ${folder} was not made by train, so its model and data are not known here; go on in its own script`,
   );
 }
+/** The precision asked for, if any. */
+export function precisionFrom(
+  { precision }: Pick<Given<typeof placeFlags>, "precision">,
+): { precision?: Precision } {
+  return precision === undefined ? {} : { precision: oneOf("precision", precision, precisions) };
+}
+
 
 /** The device named by a flag, or the library's own choice. */
 export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefined {
@@ -156,7 +168,6 @@ export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefi
 /** How the device is to be opened, by flags. */
 export function openOptions(given: Given<typeof placeFlags>): OpenOptions {
   return {
-    ...(given.precision === undefined ? {} : { precision: oneOf("precision", given.precision, precisions) }),
     ...(given["no-graph"] ? { graphs: false } : {}),
   };
 }
@@ -194,12 +205,12 @@ const IMAGE_SIZE = 224;
 /** What the network, the cut, the method and the optimizer follow from. */
 export type Network = Pick<
   Settings,
-  "dataset" | "model" | "modules" | "method" | "methodOptions" | "classes" | "imageSize"
+  "dataset" | "model" | "modules" | "method" | "methodOptions" | "precision" | "classes" | "imageSize"
 >;
 
 /** The network, the cut, the method and the optimizer of a run. */
 export function setupOf(
-  { dataset, model, modules, method, methodOptions = {}, classes, imageSize }: Network,
+  { dataset, model, modules, method, methodOptions = {}, precision, classes, imageSize }: Network,
 ) {
   const set = DATASETS[dataset];
   const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
@@ -215,6 +226,7 @@ export function setupOf(
  * The learning rate of each epoch: the published cosine, with its warm-up. A short run has no room for ten epochs of
  * warm-up, nor for a last epoch at rate 0.
  */
+    ...(precision === undefined ? {} : { precision }),
 export function scheduleOf({ dataset, lr, epochs }: Settings): optim.Schedule {
   const { warmup } = DATASETS[dataset].recipe;
   if (epochs >= 40) return optim.warmupCosine({ base: lr, epochs, warmup });

@@ -1,0 +1,193 @@
+import type { Target } from "../compile/plan.ts";
+import { LocalgradError } from "../errors.ts";
+import type { Block } from "../models/model.ts";
+import type { Initial } from "../nn/initial.ts";
+import { sequential, shapeAfter } from "../nn/layer.ts";
+import { merge, type Named, nest } from "../nn/named.ts";
+import { type Aval, bytesOf, type Shape } from "../trace/dtype.ts";
+import { jit } from "../trace/jit.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { treeLeaves, treePaths } from "../trace/tree.ts";
+import { bestCut } from "./cut_search.ts";
+import type { Batch, Boundary } from "./method.ts";
+import { checkModel, moduleOf } from "./partition.ts";
+import { equipModule, lastModule, type LocalModule, type SetupOptions, trainModule } from "./step.ts";
+import type { TrainState } from "./step.ts";
+
+/** What decides where balanced boundaries are. */
+export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
+  /** How many modules. */
+  modules: number;
+  /** Images of a step. */
+  batch: number;
+  /** The kind of device. */
+  target: Target;
+  /** Whether the plan recomputes; default false. */
+  recompute?: boolean;
+}
+
+/**
+ * The boundaries with the lowest planned peak for a number of modules. What a module with its auxiliary network takes is
+ * planned by itself, once for each stretch of blocks that the search asks about; stretches of the same shapes are planned
+ * once for all. Nothing is allocated. A method that cuts further, such as one whose stem is a module of its own, does so
+ * afterwards.
+ *
+ * @throws {LocalgradError} if the network has not so many blocks.
+ *
+ * @example
+ * ```ts
+ * import { devices, local, models, optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const cut = local.balanced({
+ *   model: models.resnet32(),
+ *   modules: 3,
+ *   method: local.dgl(),
+ *   optimizer: optim.sgd({ momentum: 0.9 }),
+ *   batch: 128,
+ *   target: await devices.target("cpu"),
+ * });
+ * assertEquals(cut, { after: ["layer1.2", "layer2.1"] });
+ * ```
+ */
+export function balanced(options: BalanceOptions): { after: string[] } {
+  const { model, modules, method } = options;
+  checkModel(model);
+  const { blocks } = model;
+  if (!Number.isInteger(modules) || modules < 1 || modules > blocks.length) {
+    throw new LocalgradError(
+      `balanced: ${model.name} has ${blocks.length} blocks and can be cut into 1 to ${blocks.length} modules, ` +
+        `not ${modules}`,
+    );
+  }
+  if (modules === 1 || method.auxiliary === undefined) return { after: [] };
+  const ends = bestCut(new Stretches(options));
+  return { after: ends.slice(0, -1).map((end) => blocks[end - 1].name) };
+}
+
+/** The options with balanced boundaries, where those are asked for, in place of their number. */
+export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">>(options: O): O {
+  const { modules } = options;
+  return typeof modules === "object" && "balanced" in modules
+    ? { ...options, modules: balanced({ ...options, modules: modules.balanced }) }
+    : options;
+}
+
+/** Plans stretches of a network as modules. */
+class Stretches {
+  readonly blocks: number;
+  readonly modules: number;
+  readonly #options: BalanceOptions;
+  /** The features before each block and at the end: `[height, width, channels]`. */
+  readonly #features: readonly Shape[];
+  readonly #shapes: readonly string[];
+  readonly #kinds = new Map<string, string>();
+  readonly #peaks = new Map<string, number>();
+
+  constructor(options: BalanceOptions) {
+    const { model: { stem, blocks, input }, modules } = options;
+    this.#options = options;
+    this.blocks = blocks.length;
+    this.modules = modules;
+    const features: Shape[] = [shapeAfter(sequential(stem), [input.height, input.width, input.channels])];
+    for (const { layer } of blocks) features.push(shapeAfter(layer, features[features.length - 1]));
+    this.#features = features;
+    this.#shapes = blocks.map((block, i) => `${features[i]} ${shapesOf(block)}`);
+  }
+
+  kind(index: number, end: number): string {
+    const key = `${index} ${end}`;
+    let kind = this.#kinds.get(key);
+    if (kind === undefined) {
+      const { auxiliary } = this.#module(index, end - 1, end);
+      const shapes = auxiliary === undefined ? "head" : formatShapes(auxiliary.params, auxiliary.state);
+      kind = `${this.#features[end]} ${shapes} ${this.#shapes[end] ?? ""}`;
+      this.#kinds.set(key, kind);
+    }
+    return kind;
+  }
+
+  weight(index: number, end: number): number {
+    const { optimizer } = this.#options;
+    const { params, state } = this.#module(index, end - 1, end).auxiliary!;
+    const trees = [params, state, optimizer.slots(params)];
+    return trees.flatMap((tree) => treeLeaves<Aval>(tree as never)).reduce(
+      (sum, aval) => sum + bytesOf(aval),
+      0,
+    );
+  }
+
+  peak(index: number, start: number, end: number): number {
+    const stem = start === 0 ? "stem " : "";
+    const key = stem + [...this.#shapes.slice(start, end), this.kind(index, end)].join("\n");
+    let peak = this.#peaks.get(key);
+    if (peak === undefined) this.#peaks.set(key, peak = this.#plan(index, start, end));
+    return peak;
+  }
+
+  #module(index: number, start: number, end: number): LocalModule {
+    const { model, method } = this.#options;
+    const module = moduleOf(model, index, start, end);
+    const behind = model.blocks.slice(end);
+    if (behind.length === 0) return lastModule(module);
+    const boundary: Boundary = {
+      index,
+      count: this.modules - 1,
+      requested: this.modules,
+      model,
+      module,
+      next: behind[0],
+      behind,
+      features: this.#features[end],
+    };
+    return equipModule(method, boundary);
+  }
+
+  /** The most that is held while a module is trained, its input and output included. */
+  #plan(index: number, start: number, end: number): number {
+    const { model, optimizer, batch, target, recompute = false } = this.#options;
+    const module = this.#module(index, start, end);
+    const isLast = module.auxiliary === undefined;
+    const step = jit(
+      (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
+        const { after, loss, h: output } = trainModule(module, optimizer, train, h, batch, scalars);
+        return { after, loss, ...(isLast ? {} : { h: output }) };
+      },
+      { name: module.name, donate: [0], recompute },
+    );
+    const { height, width, channels } = model.input;
+    const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
+    const input: Aval = { shape: [batch, ...this.#features[start]], dtype: "f32" };
+    const scalars: { [name: string]: Aval } = {};
+    for (const name of Object.keys(optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
+    const next = isLast ? {} : nest<Initial>(module.next!, model.blocks[end].layer.params);
+    const train = {
+      params: merge(module.params, next),
+      state: module.state,
+      optimizer: optimizer.slots(module.params),
+    };
+    const labels: Aval = { shape: [batch], dtype: "i32" };
+    const plan = step.plan(
+      { ...target, maxTotalBytes: Infinity },
+      train as never,
+      start === 0 ? image : input,
+      { x: image, labels, images: image },
+      scalars,
+    );
+    const output: Aval = { shape: [batch, ...this.#features[end]], dtype: "f32" };
+    return plan.memory.arenaBytes + (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
+  }
+}
+
+/** A block's shapes as text; of one without parameters, which shapes say too little of, its name. */
+function shapesOf({ name, layer }: Block): string {
+  const shapes = formatShapes(layer.params, layer.state);
+  return shapes === "" ? name : shapes;
+}
+
+function formatShapes(...trees: readonly Named<Initial>[]): string {
+  return trees.flatMap((tree) => {
+    const leaves = treeLeaves<Aval>(tree as never);
+    return treePaths(tree as never).map((path, i) => `${path}[${leaves[i].shape}]`);
+  }).join();
+}
