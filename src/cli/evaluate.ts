@@ -1,4 +1,5 @@
 import { open } from "../devices.ts";
+import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { LocalgradError } from "../errors.ts";
 import { valuesOf } from "../local/weights.ts";
 import { formatPercent } from "../train/format.ts";
@@ -6,20 +7,23 @@ import { loadWeights, readRun } from "../train/train.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
 import {
   deviceName,
+  knowingClasses,
   loadImages,
   openOptions,
   placeFlags,
+  precisionFrom,
   type Settings,
   settingsFrom,
-  precisionFrom,
   setupOf,
   storedSettings,
   trainerOf,
   trainingFlags,
+  withClasses,
 } from "./settings.ts";
 import { note } from "./terminal.ts";
 
-const { dataset, model, batch, "test-limit": testLimit } = trainingFlags;
+const { dataset, "image-size": imageSize, model, batch, "test-limit": testLimit } = trainingFlags;
+const WITH_WEIGHTS = ["dataset", "image-size", "model", "batch", "test-limit"] as const;
 
 /** Flags of `eval`. */
 export const evaluateFlags = {
@@ -27,6 +31,7 @@ export const evaluateFlags = {
   checkpoint: { value: "best|last", help: "which of its checkpoints; default best" },
   weights: { value: "FILE", help: "a safetensors file to judge instead, such as PyTorch's; needs --model" },
   dataset: { ...dataset, help: `with --weights: ${dataset.help}` },
+  "image-size": { ...imageSize, help: `with --weights: ${imageSize.help}` },
   model: { ...model, help: "with --weights: its network" },
   batch: { ...batch, help: "with --weights: images judged at once; default 128" },
   "test-limit": { ...testLimit, help: "with --weights: use the first N test images" },
@@ -36,6 +41,8 @@ export const evaluateFlags = {
 /** Something to judge: how to make its trainer, and what to put into it. */
 interface Candidate {
   readonly settings: Settings;
+  /** The images, where they had to be loaded already. */
+  readonly loaded?: ImageDataset<ImagePart> | undefined;
   /** What it is, for people. */
   readonly what: string;
   /** What it is, for programs. */
@@ -49,8 +56,10 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   if ((given.run === undefined) === (given.weights === undefined)) {
     throw new LocalgradError("eval needs the folder of a run or a file: give --run DIR or --weights FILE");
   }
-  const { settings, what, facts, fill } = await (given.run === undefined ? fromFile(given) : fromRun(given));
-  const images = await loadImages(settings, given.data);
+  const { settings, loaded, what, facts, fill } =
+    await (given.run === undefined ? fromFile(given) : fromRun(given));
+  const images = loaded ?? await loadImages(settings, given.data);
+  withClasses(settings, images); // refuses others than the run's
   await using device = await open(deviceName(given), openOptions(given));
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
@@ -65,7 +74,7 @@ export async function evaluate(args: readonly string[]): Promise<void> {
 }
 
 async function fromRun(given: Given<typeof evaluateFlags>): Promise<Candidate> {
-  for (const name of ["dataset", "model", "batch", "test-limit"] as const) {
+  for (const name of WITH_WEIGHTS) {
     if (given[name] !== undefined) {
       throw new LocalgradError(`--${name} goes with --weights; a run is judged as it was while training`);
     }
@@ -88,12 +97,14 @@ async function fromFile(given: Given<typeof evaluateFlags>): Promise<Candidate> 
     throw new LocalgradError("--weights needs the network they are of: --model NAME");
   }
   const { run: _run, checkpoint: _checkpoint, weights: path, ...flags } = given;
-  const settings = settingsFrom({ ...flags, method: "endToEnd", modules: "1" });
+  const asked = settingsFrom({ ...flags, method: "endToEnd", modules: "1" });
+  const { settings, loaded } = await knowingClasses(asked, given.data);
   const weights = await loadWeights(path!);
   valuesOf(setupOf(settings).model, weights); // refused before anything else is loaded
   for (const text of weights.notes) note(text);
   return {
     settings,
+    loaded,
     what: `${path} as ${settings.model}`,
     facts: { weights: path, model: settings.model },
     fill: (trainer) => trainer.load(weights),

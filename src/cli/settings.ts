@@ -12,21 +12,11 @@ import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_
 import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { showDownload } from "./terminal.ts";
 
-const MODELS = {
-  resnet8: models.resnet8,
-  resnet20: models.resnet20,
-  resnet32: models.resnet32,
-  resnet44: models.resnet44,
-  resnet56: models.resnet56,
-  resnet110: models.resnet110,
-} as const;
-
 /** A network's name on the command line. */
-export type ModelName = keyof typeof MODELS;
+export type ModelName = models.ModelName;
 /** A method's name on the command line. */
 export type MethodName = local.MethodName;
 
-const modelNames = Object.keys(MODELS) as ModelName[];
 const datasetNames = Object.keys(DATASETS) as DatasetName[];
 const deviceNames = ["auto", "cuda", "webgpu", "cpu", "reference"] as const satisfies readonly DeviceName[];
 
@@ -39,8 +29,6 @@ export interface Settings {
   readonly classes?: number;
   /** Rows and columns of an image, where they were chosen. */
   readonly imageSize?: number;
-  /** What it is computed in, where that is not the device's own choice. */
-  readonly precision?: Precision;
   readonly model: ModelName;
   /** A count, or the blocks to cut after. */
   readonly modules: number | readonly string[];
@@ -51,6 +39,8 @@ export interface Settings {
   readonly epochs: number;
   readonly lr: number;
   readonly seed: number;
+  /** What it is computed in, where that is not the device's own choice. */
+  readonly precision?: Precision;
   readonly trainLimit?: number;
   readonly testLimit?: number;
   /** Where the data set was loaded from, as an absolute path, so that the run can be judged and gone on with. */
@@ -61,7 +51,7 @@ export interface Settings {
 export const networkFlags = {
   dataset: { value: datasetNames.join("|"), help: "the images; default shapes, which needs no download" },
   "image-size": { value: "N", help: "folder: rows and columns of an image; default 224" },
-  model: { value: modelNames.join("|"), help: "the network; default resnet8" },
+  model: { value: models.modelNames.join("|"), help: "the network; default resnet8" },
   modules: { value: "K", help: "number of local modules; default 3" },
   after: { value: "BLOCK,…", help: "cut after these blocks instead, such as layer1.0,layer2.0" },
   method: { value: local.methodNames.join("|"), help: "what trains the modules; default man+dgl" },
@@ -75,7 +65,7 @@ export const placeFlags = {
   device: { value: deviceNames.join("|"), help: "where to compute; default auto" },
   precision: {
     value: precisions.join("|"),
-    help: "how CUDA computes products; default tf32 where the card has it",
+    help: "what is computed in; CUDA has all three. Default tf32 where the card has it, else f32",
   },
   "no-graph": { help: "CUDA: issue every launch by itself, for debugging" },
   json: { help: "print the result as JSON" },
@@ -94,7 +84,6 @@ export const trainingFlags = {
 /** The settings that flags give; those left out are taken from `before`, or have their defaults. */
 export function settingsFrom(
   given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data" | "precision">>,
-  const { precision } = { ...before, ...precisionFrom(given) };
   before?: Settings,
 ): Settings {
   if (given.modules !== undefined && given.after !== undefined) {
@@ -105,6 +94,7 @@ export function settingsFrom(
   const batch = number("batch", 1) ?? before?.batch ?? 128;
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
+  const { precision } = { ...before, ...precisionFrom(given) };
   const path = given.data === undefined ? before?.data : resolve(given.data);
   const dataset = given.dataset === undefined
     ? before?.dataset ?? "shapes"
@@ -119,7 +109,9 @@ export function settingsFrom(
   }
   return {
     dataset,
-    model: given.model === undefined ? before?.model ?? "resnet8" : oneOf("model", given.model, modelNames),
+    model: given.model === undefined
+      ? before?.model ?? "resnet8"
+      : oneOf("model", given.model, models.modelNames),
     modules: given.after === undefined
       ? number("modules", 1) ?? before?.modules ?? 3
       : given.after.split(",").map((name) => name.trim()),
@@ -127,7 +119,6 @@ export function settingsFrom(
       ? before?.method ?? "man+dgl"
       : oneOf("method", given.method, local.methodNames),
     ...(Object.keys(methodOptions).length === 0 ? {} : { methodOptions }),
-    ...(precision === undefined ? {} : { precision }),
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
     lr: given.lr === undefined
@@ -136,6 +127,7 @@ export function settingsFrom(
     seed: number("seed", 0) ?? before?.seed ?? 0,
     ...(trainLimit === undefined ? {} : { trainLimit }),
     ...(testLimit === undefined ? {} : { testLimit }),
+    ...(precision === undefined ? {} : { precision }),
     ...(path === undefined ? {} : { data: path }),
     ...(before?.classes === undefined ? {} : { classes: before.classes }),
     ...(imageSize === undefined ? {} : { imageSize }),
@@ -145,24 +137,26 @@ export function settingsFrom(
 /** The settings in a checkpoint of the run in `folder`. */
 export function storedSettings(stored: { readonly [name: string]: unknown }, folder: string): Settings {
   const { dataset, model, method } = stored as unknown as Settings;
-  if (datasetNames.includes(dataset) && modelNames.includes(model) && local.methodNames.includes(method)) {
+  if (
+    datasetNames.includes(dataset) && models.modelNames.includes(model) && local.methodNames.includes(method)
+  ) {
     return stored as unknown as Settings;
   }
   throw new LocalgradError(
     `the run in ${folder} was not made by train, so its model and data are not known here; go on in its own script`,
   );
 }
+
+/** The device named by a flag, or the library's own choice. */
+export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefined {
+  return given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
+}
+
 /** The precision asked for, if any. */
 export function precisionFrom(
   { precision }: Pick<Given<typeof placeFlags>, "precision">,
 ): { precision?: Precision } {
   return precision === undefined ? {} : { precision: oneOf("precision", precision, precisions) };
-}
-
-
-/** The device named by a flag, or the library's own choice. */
-export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefined {
-  return given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
 }
 
 /** How the device is to be opened, by flags. */
@@ -198,6 +192,19 @@ export function withClasses(
   throw new LocalgradError(`the run was started with ${settings.classes} classes; ${name} has ${length} now`);
 }
 
+/**
+ * The settings with the number of classes. Where the data set says it only when it is loaded, it is loaded, and given
+ * back too.
+ */
+export async function knowingClasses(
+  settings: Settings,
+  path: string | undefined,
+): Promise<{ settings: Settings; loaded?: ImageDataset<ImagePart> }> {
+  if (DATASETS[settings.dataset].classes !== undefined) return { settings };
+  const loaded = await loadImages(settings, path);
+  return { settings: withClasses(settings, loaded), loaded };
+}
+
 /** ImageNet's, for plans made before a folder is looked into. */
 const CLASSES = 1000;
 const IMAGE_SIZE = 224;
@@ -215,10 +222,11 @@ export function setupOf(
   const set = DATASETS[dataset];
   const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
   return {
-    model: MODELS[model](images),
+    model: models.modelNamed(model, images),
     modules: typeof modules === "number" ? modules : { after: modules },
     method: methodOf(method, methodOptions, dataset),
     optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    ...(precision === undefined ? {} : { precision }),
   };
 }
 
@@ -226,7 +234,6 @@ export function setupOf(
  * The learning rate of each epoch: the published cosine, with its warm-up. A short run has no room for ten epochs of
  * warm-up, nor for a last epoch at rate 0.
  */
-    ...(precision === undefined ? {} : { precision }),
 export function scheduleOf({ dataset, lr, epochs }: Settings): optim.Schedule {
   const { warmup } = DATASETS[dataset].recipe;
   if (epochs >= 40) return optim.warmupCosine({ base: lr, epochs, warmup });

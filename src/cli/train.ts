@@ -10,6 +10,7 @@ import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import {
   deviceName,
+  knowingClasses,
   loadImages,
   openOptions,
   placeFlags,
@@ -52,8 +53,9 @@ export async function train(args: readonly string[]): Promise<void> {
   }
   const checkpoint = given.resume ? await readRun(given.run!, "last") : undefined;
   const before = checkpoint && storedSettings(checkpoint.settings, given.run!);
-  const settings = settingsFrom(given, before);
-  if (before !== undefined) refuseChange(before, settings);
+  const asked = settingsFrom(given, before);
+  if (before !== undefined) refuseChange(before, asked);
+  const { settings, loaded } = await knowingClasses(asked, given.data);
   const { model } = setup(setupOf(settings)); // what cannot be trained is refused before anything is loaded
   const weights = given.init === undefined ? undefined : await loadWeights(given.init);
   const loading = { newHead: given["new-head"] === true };
@@ -62,7 +64,7 @@ export async function train(args: readonly string[]): Promise<void> {
   const start = given.init === undefined ? {} : { init: given.init, ...loading };
   const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
   if (checkpoint === undefined) await folder.refuseUsed();
-  const images = await loadImages(settings, given.data);
+  const images = loaded ?? await loadImages(settings, given.data);
   await using device = await open(deviceName(given), openOptions(given));
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
