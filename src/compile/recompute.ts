@@ -2,6 +2,7 @@ import { bytesOf } from "../trace/dtype.ts";
 import { type Instruction, type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
 import { fusableOps } from "./fusable.ts";
 import { lower, writesOf } from "./lower.ts";
+import { order } from "./order.ts";
 import { Peaks } from "./peaks.ts";
 import { Schedule } from "./schedule.ts";
 
@@ -37,7 +38,7 @@ interface Way {
  * result keeps its bits: the expression that is computed twice is the same.
  */
 export function recompute(program: Program, maxKernelBuffers: number): Program | undefined {
-  const schedule = new Schedule(lower(program, maxKernelBuffers));
+  const schedule = order(new Schedule(lower(program, maxKernelBuffers)));
   const gaps = new Selection(schedule).run();
   return gaps.size === 0 ? undefined : new Rewriting(schedule, gaps).run();
 }
@@ -245,7 +246,7 @@ class Rewriting {
 
 /** Element-wise, and not a literal array: what a fused kernel computes point by point. */
 function isCheap({ op, attrs }: Instruction): boolean {
-  return op === "barrier" || (fusableOps.has(op) && !(op === "constant" && attrs.values.length > 1));
+  return op === "barrier" || op === "resize" || (fusableOps.has(op) && !(op === "constant" && attrs.values.length > 1));
 }
 
 function makersOf({ values, instructions }: Program): (Instruction | undefined)[] {
