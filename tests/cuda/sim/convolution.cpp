@@ -4,13 +4,16 @@
 
 #include <string.h>
 
+#include "elements.h"
+
 namespace sim {
 
 bool Geometry::consistent() const {
   const int64_t rows = (image.h + pad_top + pad_bottom - dilation_h * (filter.h - 1) - 1) / stride_h + 1;
   const int64_t columns = (image.w + pad_left + pad_right - dilation_w * (filter.w - 1) - 1) / stride_w + 1;
   return filter.c > 0 && image.c % filter.c == 0 && filter.n % (image.c / filter.c) == 0 && result.n == image.n &&
-         result.c == filter.n && result.h == rows && result.w == columns;
+         result.c == filter.n && result.h == rows && result.w == columns && image.size == filter.size &&
+         image.size == result.size;
 }
 
 Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t filter, uint64_t result,
@@ -21,12 +24,12 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
     }
     if (workspace > 0 && !on_device(scratch, workspace)) return ILLEGAL_ADDRESS;
     memset((void*)scratch, 0xff, workspace);
-    float* x = (float*)image;
-    float* f = (float*)filter;
-    float* y = (float*)result;
-    if (direction == Direction::FORWARD) memset(y, 0, g.result.bytes());
-    if (direction == Direction::TO_IMAGE) memset(x, 0, g.image.bytes());
-    if (direction == Direction::TO_FILTER) memset(f, 0, g.filter.bytes());
+    const Floats images(image, g.image.count(), g.image.size), filters(filter, g.filter.count(), g.filter.size);
+    const Floats results(result, g.result.count(), g.result.size);
+    float *x = images.at, *f = filters.at, *y = results.at;
+    if (direction == Direction::FORWARD) memset(y, 0, 4 * g.result.count());
+    if (direction == Direction::TO_IMAGE) memset(x, 0, 4 * g.image.count());
+    if (direction == Direction::TO_FILTER) memset(f, 0, 4 * g.filter.count());
     const int64_t depth = g.filter.c, features = g.filter.n / (g.image.c / depth);  // of one group
     for (int64_t n = 0; n < g.result.n; ++n)
       for (int64_t p = 0; p < g.result.h; ++p)
@@ -57,11 +60,13 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
               }
             }
           }
-    if (epilogue.bias && !on_device(epilogue.bias, 4 * g.result.c)) return ILLEGAL_ADDRESS;
-    for (uint64_t i = 0; i < g.result.bytes() / 4; ++i) {
-      if (epilogue.bias) y[i] += ((const float*)epilogue.bias)[i % g.result.c];
+    if (epilogue.bias && !on_device(epilogue.bias, g.result.size * g.result.c)) return ILLEGAL_ADDRESS;
+    const Floats bias(epilogue.bias, epilogue.bias ? g.result.c : 0, g.result.size);
+    for (uint64_t i = 0; i < g.result.count(); ++i) {
+      if (epilogue.bias) y[i] += bias.at[i % g.result.c];
       if (epilogue.relu && y[i] < 0) y[i] = 0;
     }
+    (direction == Direction::FORWARD ? results : direction == Direction::TO_IMAGE ? images : filters).write_back();
     memset((void*)scratch, 0xff, workspace);
     return SUCCESS;
   });

@@ -8,20 +8,22 @@ namespace sim {
 
 struct Tensor4 {
   int64_t n = 0, c = 0, h = 0, w = 0;
-  uint64_t bytes() const { return 4 * n * c * h * w; }
+  int64_t size = 4;  // bytes of an element: 4, or 2 of bfloat16
+  uint64_t count() const { return n * c * h * w; }
+  uint64_t bytes() const { return size * count(); }
 };
 
 struct Geometry {
   Tensor4 image, filter, result;  // extents by their own names: a filter's n is its features
   int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
   int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
-  // Whether the extents agree with one another.
+  // Whether the extents agree with one another, and the types of the elements.
   bool consistent() const;
 };
 
 enum class Direction { FORWARD, TO_IMAGE, TO_FILTER };
 
-// What is done to the result: a bias of one float a channel added, unless 0, and negatives cut off.
+// What is done to the result: a bias of one element a channel added, unless 0, and negatives cut off.
 struct Epilogue {
   uint64_t bias = 0;
   bool relu = false;

@@ -1,9 +1,11 @@
-// cuBLASLt, as far as the backend uses it: column-major products in single precision, batches, bias and ReLU.
+// cuBLASLt, as far as the backend uses it: column-major products in single precision or of bfloat16, batches, bias and
+// ReLU.
 #include <string.h>
 
 #include <algorithm>
 
 #include "constants.h"
+#include "elements.h"
 #include "sim.h"
 
 using namespace sim;
@@ -11,7 +13,7 @@ using namespace sim;
 namespace {
 enum { OK = 0, NOT_INITIALIZED_ = 1, INVALID = 7, FAILED = 13, UNSUPPORTED = 15 };
 
-struct Layout { uint64_t rows, columns; int64_t leading; int32_t batch = 1; int64_t stride = 0; };
+struct Layout { int type; uint64_t rows, columns; int64_t leading; int32_t batch = 1; int64_t stride = 0; };
 struct Product { int compute; int32_t transA = 0, transB = 0, epilogue = CUBLASLT_EPILOGUE_DEFAULT; uint64_t bias = 0; };
 struct Preference { uint64_t workspace = 0; };
 struct Handle {};
@@ -35,9 +37,14 @@ bool fit(const Product& p, const Layout& a, const Layout& b, const Layout& d) {
          a.leading >= (int64_t)a.rows && b.leading >= (int64_t)b.rows && d.leading >= (int64_t)d.rows;
 }
 
-uint64_t bytes(const Layout& l) {
-  return 4 * ((l.batch - 1) * l.stride + (l.columns - 1) * l.leading + l.rows);
+// Whether products of these types are made: tf32 is made of floats only, and a result is of its operands' type.
+bool supported(const Product& p, const Layout& a, const Layout& b, const Layout& d) {
+  return a.type == b.type && a.type == d.type && (a.type == CUDA_R_32F || p.compute == CUBLAS_COMPUTE_32F);
 }
+
+int64_t size_of(const Layout& l) { return l.type == CUDA_R_32F ? 4 : 2; }
+uint64_t count(const Layout& l) { return (l.batch - 1) * l.stride + (l.columns - 1) * l.leading + l.rows; }
+uint64_t bytes(const Layout& l) { return size_of(l) * count(l); }
 }  // namespace
 
 EXPORT size_t cublasLtGetVersion() { return 130000; }
@@ -80,8 +87,8 @@ EXPORT int cublasLtMatmulDescSetAttribute(uint64_t handle, int attribute, const 
   }
 }
 EXPORT int cublasLtMatrixLayoutCreate(uint64_t* layout, int type, uint64_t rows, uint64_t columns, int64_t leading) {
-  if (type != CUDA_R_32F || leading < (int64_t)rows) return INVALID;
-  return *layout = layouts.add(std::unique_ptr<Layout>(new Layout{rows, columns, leading})), OK;
+  if ((type != CUDA_R_32F && type != CUDA_R_16BF) || leading < (int64_t)rows) return INVALID;
+  return *layout = layouts.add(std::unique_ptr<Layout>(new Layout{type, rows, columns, leading})), OK;
 }
 EXPORT int cublasLtMatrixLayoutDestroy(uint64_t layout) { return layouts.remove(layout) ? OK : INVALID; }
 EXPORT int cublasLtMatrixLayoutSetAttribute(uint64_t handle, int attribute, const void* data, size_t size) {
@@ -106,7 +113,7 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t product, uin
   if (!handles.get(handle) || !products.get(product) || !preferences.get(preference) || requested < 1) return INVALID;
   if (!layouts.get(a) || !layouts.get(b) || !layouts.get(c) || !layouts.get(d)) return INVALID;
   if (!fit(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return INVALID;
-  if (fails("product")) return UNSUPPORTED;
+  if (fails("product") || !supported(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return UNSUPPORTED;
   memset(found, 0, sizeof(Found));
   found->workspace = std::min<uint64_t>(preferences.get(preference)->workspace, 65536);
   found->algorithm = {MAGIC, found->workspace, {}};
@@ -122,16 +129,19 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t descriptor, const float* alp
   const Product p = *products.get(descriptor);
   const Layout la = *layouts.get(a), lb = *layouts.get(b), ld = *layouts.get(d);
   if (!fit(p, la, lb, ld)) return INVALID;
+  if (!supported(p, la, lb, ld)) return UNSUPPORTED;
   const bool bias = p.epilogue & CUBLASLT_EPILOGUE_BIAS, relu = p.epilogue & CUBLASLT_EPILOGUE_RELU;
   const Result result = enqueue(stream, [=] {
     if (!on_device(A, bytes(la)) || !on_device(B, bytes(lb)) || !on_device(D, bytes(ld))) return ILLEGAL_ADDRESS;
-    if (!on_device(scratch, workspace) || (bias && !on_device(p.bias, 4 * ld.rows))) return ILLEGAL_ADDRESS;
+    if (!on_device(scratch, workspace) || (bias && !on_device(p.bias, size_of(ld) * ld.rows))) return ILLEGAL_ADDRESS;
     memset((void*)scratch, 0xff, workspace);  // whoever keeps something there is found out, before and after
+    const Floats left(A, count(la), size_of(la)), right(B, count(lb), size_of(lb)), result(D, count(ld), size_of(ld));
+    const Floats added(p.bias, bias ? ld.rows : 0, size_of(ld));
     const uint64_t k = p.transA ? la.rows : la.columns;
     for (int32_t g = 0; g < ld.batch; ++g) {
-      const float* x = (const float*)A + g * la.stride;
-      const float* y = (const float*)B + g * lb.stride;
-      float* z = (float*)D + g * ld.stride;
+      const float* x = left.at + g * la.stride;
+      const float* y = right.at + g * lb.stride;
+      float* z = result.at + g * ld.stride;
       for (uint64_t j = 0; j < ld.columns; ++j) {
         for (uint64_t i = 0; i < ld.rows; ++i) {
           float sum = 0;
@@ -139,11 +149,12 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t descriptor, const float* alp
             sum += (p.transA ? x[i * la.leading + l] : x[l * la.leading + i]) *
                    (p.transB ? y[l * lb.leading + j] : y[j * lb.leading + l]);
           }
-          if (bias) sum += ((const float*)p.bias)[i];
+          if (bias) sum += added.at[i];
           z[j * ld.leading + i] = relu && sum < 0 ? 0 : sum;
         }
       }
     }
+    result.write_back();
     memset((void*)scratch, 0xff, workspace);
     return SUCCESS;
   });

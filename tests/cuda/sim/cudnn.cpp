@@ -89,11 +89,15 @@ void put(Descriptor* d, int name, uint64_t value) {
   d->attributes[name] = {I64, 1, std::vector<char>((char*)&value, (char*)&value + 8)};
 }
 
-// A tensor's extents, where its strides say that channels are last.
+int type_of(Descriptor* tensor) { return *read<int32_t>(tensor, CUDNN_ATTR_TENSOR_DATA_TYPE); }
+
+// A tensor's extents and the size of its elements, where its strides say that channels are last.
 bool channels_last(Descriptor* tensor, Tensor4& t) {
+  const int type = type_of(tensor);
+  if (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_BFLOAT16) return false;
   const int64_t* e = read<int64_t>(tensor, CUDNN_ATTR_TENSOR_DIMENSIONS);
   const int64_t* s = read<int64_t>(tensor, CUDNN_ATTR_TENSOR_STRIDES);
-  t = {e[0], e[1], e[2], e[3]};
+  t = {e[0], e[1], e[2], e[3], type == CUDNN_DATA_FLOAT ? 4 : 2};
   return s[1] == 1 && s[3] == t.c && s[2] == t.w * t.c && s[0] == t.h * t.w * t.c;
 }
 
@@ -103,6 +107,11 @@ struct Operation {
   int64_t image_id, filter_id, result_id, bias_id = 0;
   bool relu = false;
 };
+
+int64_t id_of(Descriptor* tensor) { return *read<int64_t>(tensor, CUDNN_ATTR_TENSOR_UNIQUE_ID); }
+bool is_virtual(Descriptor* tensor) {
+  return tensor->attributes.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && *read<uint8_t>(tensor, CUDNN_ATTR_TENSOR_IS_VIRTUAL);
+}
 
 // The convolution that an operation descriptor stands for.
 int interpret(Descriptor* op, Operation& operation) {
@@ -122,7 +131,7 @@ int interpret(Descriptor* op, Operation& operation) {
   Descriptor *filter = child(op, names[base][2]), *result = child(op, names[base][3]);
   Geometry& g = operation.geometry;
   if (!channels_last(image, g.image) || !channels_last(filter, g.filter) || !channels_last(result, g.result)) {
-    return refuse(UNSUPPORTED, "only channels-last tensors");
+    return refuse(UNSUPPORTED, "only channels-last tensors of float or bfloat16");
   }
   const int64_t* pre = read<int64_t>(conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS);
   const int64_t* post = read<int64_t>(conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS);
@@ -130,17 +139,17 @@ int interpret(Descriptor* op, Operation& operation) {
   const int64_t* dilation = read<int64_t>(conv, CUDNN_ATTR_CONVOLUTION_DILATIONS);
   g.pad_top = pre[0], g.pad_left = pre[1], g.pad_bottom = post[0], g.pad_right = post[1];
   g.stride_h = stride[0], g.stride_w = stride[1], g.dilation_h = dilation[0], g.dilation_w = dilation[1];
-  if (!g.consistent()) return refuse(SHAPES, "the extents of a convolution do not agree");
+  if (*read<int32_t>(conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE) != CUDNN_DATA_FLOAT) return refuse(UNSUPPORTED, "only sums in float");
+  if (g.image.size != g.filter.size) return refuse(UNSUPPORTED, "operands of different types");
+  // What lies nowhere is a float; the graph says what is written.
+  if (is_virtual(result) && g.result.size == 4) g.result.size = g.image.size;
+  if (!g.consistent()) return refuse(SHAPES, "the extents or types of a convolution do not agree");
   operation.image_id = *read<int64_t>(image, CUDNN_ATTR_TENSOR_UNIQUE_ID);
   operation.filter_id = *read<int64_t>(filter, CUDNN_ATTR_TENSOR_UNIQUE_ID);
   operation.result_id = *read<int64_t>(result, CUDNN_ATTR_TENSOR_UNIQUE_ID);
   return OK;
 }
 
-int64_t id_of(Descriptor* tensor) { return *read<int64_t>(tensor, CUDNN_ATTR_TENSOR_UNIQUE_ID); }
-bool is_virtual(Descriptor* tensor) {
-  return tensor->attributes.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && *read<uint8_t>(tensor, CUDNN_ATTR_TENSOR_IS_VIRTUAL);
-}
 
 // What a graph stands for: a convolution, then perhaps a bias, then perhaps a ReLU, each on the result before it.
 int interpret_graph(Descriptor* graph, Operation& operation) {
@@ -157,12 +166,16 @@ int interpret_graph(Descriptor* graph, Operation& operation) {
       Descriptor* bias = child(op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
       const int64_t* e = read<int64_t>(bias, CUDNN_ATTR_TENSOR_DIMENSIONS);
       if (e[0] != 1 || e[1] != operation.geometry.result.c || e[2] != 1 || e[3] != 1) return refuse(SHAPES, "not a bias");
+      if (type_of(bias) != type_of(y) && !is_virtual(y)) return refuse(UNSUPPORTED, "a bias of another type");
       operation.bias_id = id_of(bias);
     } else if (mode == CUDNN_POINTWISE_RELU_FWD) {
       operation.relu = true;
     } else {
       return refuse(3001, "not a pattern of the simulated cuDNN");
     }
+    Tensor4 written;
+    if (!channels_last(y, written)) return refuse(UNSUPPORTED, "only channels-last tensors of float or bfloat16");
+    if (!is_virtual(y) && written.size != operation.geometry.image.size) return refuse(UNSUPPORTED, "a result of another type");
     operation.result_id = id_of(y);
     if (is_virtual(y) != (i + 1 < ops.count)) return refuse(BAD, "a result that lies nowhere, or a step that lies somewhere");
   }

@@ -20,6 +20,8 @@ Book b1("tensor descriptors", [] { return tensors.alive.size(); });
 Book b2("filter descriptors", [] { return filters.alive.size(); });
 Book b3("convolution descriptors", [] { return convolutions.alive.size(); });
 
+int64_t size_of(int type) { return type == CUDNN_DATA_FLOAT ? 4 : type == CUDNN_DATA_BFLOAT16 ? 2 : 0; }
+
 // The geometry of three descriptors, where they agree.
 bool gather(uint64_t image, uint64_t filter, uint64_t result, uint64_t convolution, Geometry& g) {
   if (!tensors.get(image) || !filters.get(filter) || !tensors.get(result) || !convolutions.get(convolution)) return false;
@@ -51,15 +53,15 @@ int run(Direction direction, uint64_t handle, const Geometry& g, uint64_t image,
 EXPORT int cudnnCreateTensorDescriptor(uint64_t* d) { return *d = tensors.add(std::make_unique<Tensor4>()), OK; }
 EXPORT int cudnnDestroyTensorDescriptor(uint64_t d) { return tensors.remove(d) ? OK : BAD; }
 EXPORT int cudnnSetTensor4dDescriptorEx(uint64_t d, int type, int n, int c, int h, int w, int sn, int sc, int sh, int sw) {
-  if (!tensors.get(d) || type != CUDNN_DATA_FLOAT || sc != 1 || sw != c || sh != w * c || sn != h * w * c) return BAD;
-  *tensors.get(d) = {n, c, h, w};
+  if (!tensors.get(d) || !size_of(type) || sc != 1 || sw != c || sh != w * c || sn != h * w * c) return BAD;
+  *tensors.get(d) = {n, c, h, w, size_of(type)};
   return OK;
 }
 EXPORT int cudnnCreateFilterDescriptor(uint64_t* d) { return *d = filters.add(std::make_unique<Tensor4>()), OK; }
 EXPORT int cudnnDestroyFilterDescriptor(uint64_t d) { return filters.remove(d) ? OK : BAD; }
 EXPORT int cudnnSetFilter4dDescriptor(uint64_t d, int type, int format, int k, int c, int h, int w) {
-  if (!filters.get(d) || type != CUDNN_DATA_FLOAT || format != CUDNN_TENSOR_NHWC) return BAD;
-  *filters.get(d) = {k, c, h, w};
+  if (!filters.get(d) || !size_of(type) || format != CUDNN_TENSOR_NHWC) return BAD;
+  *filters.get(d) = {k, c, h, w, size_of(type)};
   return OK;
 }
 EXPORT int cudnnCreateConvolutionDescriptor(uint64_t* d) { return *d = convolutions.add(std::make_unique<Convolution>()), OK; }
