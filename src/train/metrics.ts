@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import type { EpochRecord, HeldMemory, StepRecord } from "../local/observer.ts";
+import type { EpochRecord, HeldMemory, Loading, StepRecord } from "../local/observer.ts";
 import { readIfThere } from "./files.ts";
 
 /** A line of `metrics.jsonl` for a training step. */
@@ -32,6 +32,8 @@ export interface EpochLine {
   readonly plannedPeakBytes: number;
   /** What the device really held after the epoch; older runs did not write it. */
   readonly held?: HeldMemory;
+  /** How streamed images kept up with training; not there for images that lie on the device. */
+  readonly loading?: Loading;
 }
 
 /** A line of `metrics.jsonl`. */
@@ -44,8 +46,8 @@ export function stepLine({ step, losses, accuracy, learningRate }: StepRecord): 
 
 /** The line of an epoch. */
 export function epochLine(record: EpochRecord): EpochLine {
-  const { epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes, held } = record;
-  return { kind: "epoch", epoch, testError, testLoss, imagesPerSecond, plannedPeakBytes, held };
+  const { best: _, ...kept } = record;
+  return { kind: "epoch", ...kept };
 }
 
 /** Reads a `metrics.jsonl`; a last line that was not written whole is left out. Empty where there is no such file. */

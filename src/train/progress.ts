@@ -1,4 +1,4 @@
-import type { EpochRecord, Observer, RunInfo, StepRecord } from "../local/observer.ts";
+import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "../local/observer.ts";
 import { formatPercent, formatTime } from "./format.ts";
 
 /** Where progress is shown; the process's standard error by default. */
@@ -85,12 +85,13 @@ class Progress implements Observer {
     this.#show(record, now);
   }
 
-  epoch({ epoch, testError, best, imagesPerSecond }: EpochRecord): void {
+  epoch({ epoch, testError, best, imagesPerSecond, loading }: EpochRecord): void {
     const mark = best ? ", the best so far" : "";
     const accuracy = this.#images > 0 ? `accuracy ${formatPercent(this.#right / this.#images)}  ` : "";
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +
-        `test error ${formatPercent(testError)}${mark}  ${Math.round(imagesPerSecond)} images/s`,
+        `test error ${formatPercent(testError)}${mark}  ${Math.round(imagesPerSecond)} images/s` +
+        (loading === undefined ? "" : `, ${loadingText(loading)}`),
     );
     this.#steps = this.#images = this.#right = 0;
   }
@@ -121,6 +122,13 @@ class Progress implements Observer {
     this.#drawn = false;
     if (text !== "") this.#output.write(`${text}\n`);
   }
+}
+
+/** How fast images could be decoded, and how long training waited for them. */
+function loadingText({ imagesPerSecond, waiting }: Loading): string {
+  return `${formatPercent(waiting, 1)} of the time waiting for images, ${
+    Math.round(imagesPerSecond)
+  }/s decoded`;
 }
 
 /** The losses of all modules; of many, the first ones and the last. */

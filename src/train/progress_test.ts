@@ -57,6 +57,29 @@ Deno.test("progress() writes plain lines where there is no terminal", () => {
   );
 });
 
+Deno.test("progress() says how streamed images keep up", () => {
+  const written: string[] = [];
+  const output = {
+    terminal: false,
+    columns: () => 80,
+    write: (text: string) => written.push(text),
+    now: () => 0,
+  };
+  const observer = progress(output);
+  observer.start!(info);
+  observer.epoch!({
+    epoch: 1,
+    testError: 0.3,
+    testLoss: 1,
+    imagesPerSecond: 640,
+    plannedPeakBytes: 1,
+    held: { bytes: 4000, dataBytes: 0 },
+    loading: { imagesPerSecond: 812.4, waiting: 0.0312 },
+    best: false,
+  });
+  assertMatch(written[0], /640 images\/s, 3\.1 % of the time waiting for images, 812\/s decoded\n$/);
+});
+
 Deno.test("progress() shortens the losses of many modules", () => {
   assertMatch(show(false, 80, 54).at(-1)!, /loss 1\.000 2\.000 3\.000 … 53\.000 54\.000 {2}/);
 });

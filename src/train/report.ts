@@ -1,5 +1,5 @@
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
-import type { HeldMemory, RunInfo } from "../local/observer.ts";
+import type { HeldMemory, Loading, RunInfo } from "../local/observer.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
@@ -115,12 +115,22 @@ function facts(run: RunReport): string {
     ["planned peak", formatBytes(method.peakBytes)],
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
     ...heldMemory(epochs(run).at(-1)?.held),
+    ...loadingFacts(epochs(run).at(-1)?.loading),
     ["images/s", rate === undefined ? "–" : String(Math.round(rate))],
   ];
   const cards = all.map(([name, value]) =>
     `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`
   );
   return `<dl class="facts">${cards.join("")}</dl>`;
+}
+
+/** How streamed images kept up with training, for people. */
+function loadingFacts(loading: Loading | undefined): [name: string, value: string][] {
+  if (loading === undefined) return [];
+  return [
+    ["images/s decoded", String(Math.round(loading.imagesPerSecond))],
+    ["waiting for images", formatPercent(loading.waiting, 1)],
+  ];
 }
 
 /** What a device held, for people: its own count, and the driver's beside it where there is one. */

@@ -30,6 +30,7 @@ function run(name: string, steps: number, modules: number): RunReport {
           dataBytes: 2 ** 20,
           driver: { usedBytes: 512 * 2 ** 20, takenBytes: 8 * 2 ** 20 },
         },
+        loading: { imagesPerSecond: 812.4, waiting: 0.0312 },
       });
     }
   }
@@ -73,6 +74,8 @@ Deno.test("report() shows curves per module, errors, memory and the configuratio
       "optimizer.momentum",
       "6 MiB, and 1 MiB of data",
       "8 MiB, and 504 MiB of context and others",
+      "812",
+      "3.1 %",
     ]
   ) {
     assertStringIncludes(html, text);
