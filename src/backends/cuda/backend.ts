@@ -8,7 +8,7 @@ import { LocalgradError } from "../../errors.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "../backend.ts";
 import { CudaBuffer } from "./buffer.ts";
-import { Card } from "./card.ts";
+import { Card, type CardFacts } from "./card.ts";
 import { specOf } from "./convolution.ts";
 import { type Convolver, GraphConvolver } from "./convolutions.ts";
 import { PlainConvolver } from "./convolutions_v7.ts";
@@ -16,6 +16,7 @@ import { CudaExecutable } from "./executable.ts";
 import { lower, precisionsOf, targetOf } from "./lower.ts";
 import { cubinFolder, Modules } from "./modules.ts";
 import { Products } from "./products.ts";
+import { Profiler } from "./profiler.ts";
 import { Recording } from "./recording.ts";
 import { sourceOf } from "./source.ts";
 import { Readbacks } from "./readbacks.ts";
@@ -29,6 +30,8 @@ export interface CudaOptions {
   graphs?: boolean;
   /** Which of cuDNN's interfaces does convolutions; default `graph`. */
   convolutions?: "graph" | "plain";
+  /** Time every task by itself, which leaves no room for graphs; default false. See {@link Profiler}. */
+  profile?: boolean;
   /** The folder that machine code is kept in, or none; default: `localgrad/cubin` in the user's cache, if permitted. */
   cubins?: string | false;
 }
@@ -38,6 +41,9 @@ export class CudaBackend implements Backend {
   readonly name = "cuda";
   readonly description: string;
   readonly target: Target;
+  /** What was timed, where that was asked for. */
+  readonly profiler: Profiler | undefined;
+  readonly #executables = new Map<CudaExecutable, string>();
   readonly #card: Card;
   readonly #precision: ProductPrecision;
   readonly #graphs: boolean;
@@ -68,11 +74,12 @@ export class CudaBackend implements Backend {
       }
       const precisions = precisionsOf(architecture);
       this.#precision = options.precision ?? precisions[0];
-      this.#graphs = options.graphs ?? true;
+      this.#graphs = options.profile !== true && (options.graphs ?? true);
       this.description = `${name} (sm_${architecture}) through CUDA`;
       this.target = targetOf([...new Set([this.#precision, ...precisions])], totalBytes);
       this.#uploads = this.#keep(new Uploads(this.#card));
       this.#readbacks = this.#keep(new Readbacks(this.#card));
+      if (options.profile === true) this.profiler = this.#keep(new Profiler(this.#card));
       this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cubinFolder()));
       this.#products = this.#keep(new Products(cublasLt));
       const out = new BigUint64Array(1);
@@ -105,6 +112,20 @@ export class CudaBackend implements Backend {
 
   get liveBytes(): number {
     return this.#card.liveBytes;
+  }
+
+  /** What the card is. */
+  get facts(): CardFacts {
+    return this.#card.facts;
+  }
+
+  /** The nodes of each captured graph, which are launches and copies, by the name of its plan. */
+  get graphs(): readonly { readonly plan: string; readonly nodes: number }[] {
+    return Array.from(
+      this.#executables,
+      ([executable, plan]) => ({ plan, nodes: executable.graphNodes ?? 0 }),
+    )
+      .filter(({ nodes }) => nodes > 0);
   }
 
   driverMemory(): DriverMemory {
@@ -164,17 +185,23 @@ export class CudaBackend implements Backend {
           products: this.#products,
           convolver: this.#convolver,
           precision,
+          ...(this.profiler === undefined ? {} : { profiler: this.profiler }),
         },
         plan,
         tasks,
         source.names.map((name) => module!.functions.get(name)!),
       );
-      return new CudaExecutable({
+      const executable = new CudaExecutable({
         ...{ card: this.#card, uploads: this.#uploads, arena: this.#arena },
         ...{ plan, constants, recording, graphs: this.#graphs },
         own: (buffer) => this.#own(buffer),
-        release: () => module?.release(),
+        release: () => {
+          module?.release();
+          this.#executables.delete(executable);
+        },
       });
+      this.#executables.set(executable, plan.name);
+      return executable;
     } catch (error) {
       constants.forEach((constant) => this.#card.free(constant));
       module?.release();
@@ -246,9 +273,7 @@ export function openCuda(options: CudaOptions = {}): Promise<Opened> {
     const none = error instanceof LibraryError && error.status === driverStatus.CUDA_ERROR_NO_DEVICE;
     return Promise.resolve({
       reason: none ? "the driver finds no card" : error.message,
-      remedy: none
-        ? NO_CARD
-        : "see `localgrad doctor`, or use --device webgpu or cpu",
+      remedy: none ? NO_CARD : "see `localgrad doctor`, or use --device webgpu or cpu",
     });
   }
 }

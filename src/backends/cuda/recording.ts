@@ -10,6 +10,7 @@ import type { BoundConvolution, Convolver } from "./convolutions.ts";
 import type { Task } from "./lower.ts";
 import { type Place, placeOf } from "./place.ts";
 import type { Products, ProductSpec, ProductTensors } from "./products.ts";
+import type { Profiler } from "./profiler.ts";
 
 /** Gives the address of a place. */
 export type Addresses = (place: Place) => bigint;
@@ -21,6 +22,8 @@ export interface Tools {
   readonly convolver: Convolver;
   /** How products of f32 are computed. */
   readonly precision: ProductPrecision;
+  /** Times every task, where one is wanted. */
+  readonly profiler?: Profiler;
 }
 
 /** A task that can be issued, and told of other addresses. */
@@ -35,6 +38,7 @@ interface Issue {
 /** A plan's tasks, ready to be issued one after the other; nothing is allocated while they are. */
 export class Recording {
   readonly #issues: readonly Issue[];
+  readonly #timed: ((issues: readonly Issue[]) => void) | undefined;
 
   /** `functions` gives the kernel of each kernel task, in order. */
   constructor(
@@ -43,6 +47,8 @@ export class Recording {
     tasks: readonly Task[],
     functions: readonly bigint[],
   ) {
+    const { profiler } = tools;
+    this.#timed = profiler && ((issues) => profiler.run(plan, tasks, (i) => issues[i].run()));
     const launches = new Launches(tools.card, functions.length);
     let kernel = 0;
     this.#issues = tasks.map((task) => {
@@ -78,6 +84,7 @@ export class Recording {
 
   /** Issues everything. */
   run(): void {
+    if (this.#timed !== undefined) return this.#timed(this.#issues);
     for (const issue of this.#issues) issue.run();
   }
 
