@@ -1,5 +1,5 @@
 import { resolve } from "@std/path";
-import { type ImageDataset, type ImagePart } from "../data/data.ts";
+import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { type DatasetName, DATASETS } from "../data/datasets.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { DeviceName, OpenOptions } from "../devices.ts";
