@@ -1,10 +1,18 @@
 import { LocalgradError } from "../errors.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
 import { type Layer, sequential } from "../nn/layer.ts";
-import { publishedSplits } from "./published.ts";
+import { publishedSplit, type SplitName, splitNames, unpublished } from "./published.ts";
 
-/** How to cut a network: into how many modules, or after which blocks. */
-export type Modules = number | { readonly after: readonly string[] };
+/**
+ * How to cut a network: into how many modules; as published, by whom and for which K; after which blocks; or balanced:
+ * into so many modules where the planned peak is lowest, which depends on method, batch and device and is found by
+ * `trainer`, `memory` and {@link balanced}.
+ */
+export type Modules =
+  | number
+  | { readonly published: SplitName; readonly modules: number }
+  | { readonly after: readonly string[] }
+  | { readonly balanced: number };
 
 /** A stretch of the network that is trained on its own. */
 export interface Module {
@@ -33,7 +41,8 @@ export interface Partition {
 /**
  * Cuts a network into modules. A count that was published for this network gives the published split, which may have
  * another number of modules: K = 16 of ResNet-32 is 15, because the papers count the stem as one. Any other count gives
- * exactly that many modules, even by blocks.
+ * exactly that many modules, even by blocks. `{ published: "man++", modules: 4 }` is a published split or refused, with a
+ * list of those there are.
  *
  * @example
  * ```ts
@@ -47,11 +56,18 @@ export interface Partition {
 export function partition(model: Model, modules: Modules): Partition {
   checkModel(model);
   if (typeof modules === "number") return byCount(model, modules);
-  if (typeof modules === "object" && modules !== null && Array.isArray(modules.after)) {
-    return byBoundaries(model, modules.after);
+  if (typeof modules === "object" && modules !== null) {
+    if ("published" in modules) return asPublished(model, modules.published, modules.modules);
+    if ("after" in modules && Array.isArray(modules.after)) return byBoundaries(model, modules.after);
+    if ("balanced" in modules) {
+      throw new LocalgradError(
+        "partition: balanced boundaries depend on method, batch and device; pass what local.balanced() finds",
+      );
+    }
   }
   throw new LocalgradError(
-    `partition: modules is a count or { after: [block, …] }, not ${JSON.stringify(modules)}`,
+    "partition: modules is a count, { published: name, modules: count }, { after: [block, …] } or { balanced: count }, " +
+      `not ${JSON.stringify(modules)}`,
   );
 }
 
@@ -91,14 +107,8 @@ function byCount(model: Model, count: number): Partition {
       `partition: the number of modules must be a whole number of at least 1, not ${count}`,
     );
   }
-  const published = publishedSplits[model.name]?.[count];
-  if (published !== undefined) {
-    const ends = endsAfter(model, published);
-    const described = ends.length === count
-      ? `the published split of ${model.name} for K = ${count}`
-      : `the published split of ${model.name} for K = ${count}, which counts the stem as a module of its own`;
-    return cut(model, ends, count, described);
-  }
+  const published = publishedSplit(model, count);
+  if (published !== undefined) return asPublished(model, published.by, count);
   if (count > most) {
     throw new LocalgradError(
       `partition: ${model.name} has ${most} blocks and cannot be cut into ${count} modules; ask for at most ${most}`,
@@ -106,6 +116,14 @@ function byCount(model: Model, count: number): Partition {
   }
   const ends = Array.from({ length: count }, (_, i) => Math.floor((i + 1) * most / count));
   return cut(model, ends, count, count === 1 ? "end to end" : "even by blocks");
+}
+
+function asPublished(model: Model, by: SplitName, count: number): Partition {
+  const split = splitNames.includes(by) ? publishedSplit(model, count, by) : undefined;
+  if (split === undefined) throw unpublished(model, count, by);
+  const ends = endsAfter(model, split.after);
+  const stem = ends.length === count ? "" : ", which counts the stem as a module of its own";
+  return cut(model, ends, count, `the published split of ${model.name} for K = ${count}, ${by}${stem}`);
 }
 
 function byBoundaries(model: Model, after: readonly string[]): Partition {
@@ -145,25 +163,29 @@ function listed(names: readonly string[]): string {
 }
 
 function cut(model: Model, ends: readonly number[], requested: number, how: string): Partition {
-  const modules = ends.map((end, index): Module => {
-    const blocks = model.blocks.slice(index === 0 ? 0 : ends[index - 1], end);
-    const [first, last] = [blocks[0]?.name, blocks.at(-1)?.name];
-    return {
-      index,
-      name: first === undefined ? "stem" : first === last ? first : `${first}–${last}`,
-      blocks,
-      layer: sequential({
-        ...(index === 0 ? model.stem : {}),
-        ...layersOf(blocks),
-        ...(index === ends.length - 1 ? model.head : {}),
-      }),
-    };
-  });
+  const modules = ends.map((end, index) => moduleOf(model, index, index === 0 ? 0 : ends[index - 1], end));
   const count = modules.length === 1 ? "1 module" : `${modules.length} gradient-isolated modules`;
   return { requested, modules, how, description: `${count} (${how})` };
 }
 
-function checkModel(model: Model): void {
+/** Blocks `start … end − 1` as module `index`; the first has the stem, the last the head. */
+export function moduleOf(model: Model, index: number, start: number, end: number): Module {
+  const blocks = model.blocks.slice(start, end);
+  const [first, last] = [blocks[0]?.name, blocks.at(-1)?.name];
+  return {
+    index,
+    name: first === undefined ? "stem" : first === last ? first : `${first}–${last}`,
+    blocks,
+    layer: sequential({
+      ...(index === 0 ? model.stem : {}),
+      ...layersOf(blocks),
+      ...(end === model.blocks.length ? model.head : {}),
+    }),
+  };
+}
+
+/** Refuses a network that cannot be cut. */
+export function checkModel(model: Model): void {
   if (model.blocks.length === 0) {
     throw new LocalgradError(`partition: ${model.name} has no blocks; a model needs at least one`);
   }
