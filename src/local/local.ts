@@ -22,4 +22,5 @@ export type { FitOptions, FitResult } from "./fit.ts";
 export type { Evaluation } from "./evaluate.ts";
 export type { LoadOptions, NetworkValues } from "./weights.ts";
 export type { TermWeights, WeightSchedule, WeightsName } from "./infopro_weights.ts";
+export { type SplitName, splitNames } from "./published.ts";
 export type { AverageOptions } from "./momentum_auxiliary.ts";

@@ -1,11 +1,21 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { LocalgradError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
-import { resnet110, resnet20, resnet32, resnet8 } from "../models/resnet.ts";
+import {
+  resnet101,
+  resnet110,
+  resnet152,
+  resnet20,
+  resnet32,
+  resnet34,
+  resnet8,
+  resnext101_32x8d,
+} from "../models/models.ts";
 import { conv, linear } from "../nn/linear.ts";
 import { globalAveragePooling } from "../nn/pooling.ts";
 import { treePaths } from "../trace/tree.ts";
 import { type Modules, partition, whole } from "./partition.ts";
+import { publishedSplit, splitNames } from "./published.ts";
 
 /** Last block of each module but the last. */
 const boundaries = (model: Model, modules: Modules) =>
@@ -39,6 +49,46 @@ Deno.test("partition() cuts ResNet-110 as published", () => {
   ]);
   assertEquals(new Set(sizes(resnet110(), 32)), new Set([1, 2]));
   assertEquals(sizes(resnet110(), 55), new Array(54).fill(1));
+});
+
+Deno.test("partition() cuts as one publication has it, or as the first that has K", () => {
+  const cut = (model: Model, published: string, modules: number) =>
+    boundaries(model, { published: published as never, modules });
+  assertEquals(cut(resnet110(), "infopro", 2), ["layer2.8"]);
+  assertEquals(cut(resnet110(), "infopro*", 2), ["layer1.14"]);
+  assertEquals(boundaries(resnet110({ size: 96 }), 3), ["layer1.8", "layer2.1"]);
+  assertEquals(boundaries(resnet110({ size: 96 }), 4), boundaries(resnet110(), 4));
+  for (const model of [resnet101(), resnext101_32x8d()]) {
+    assertEquals(boundaries(model, 2), ["layer2.0"]);
+    assertEquals(boundaries(model, 4), stage(3, [0, 9, 17]));
+    assertEquals(cut(model, "man", 4), stage(3, [0, 9, 17]));
+    assertEquals(cut(model, "man++", 4), ["layer2.2", "layer3.8", "layer3.16"]);
+  }
+  assertEquals(boundaries(resnet152(), 2), ["layer2.5"]);
+  assertEquals(cut(resnet152(), "man++", 4), ["layer2.6", "layer3.13", "layer3.25"]);
+  assertEquals(cut(resnext101_32x8d(), "infopro*", 2), ["layer2.2"]);
+  assertEquals(cut(resnet34(), "man", 4), ["layer2.0", "layer3.0", "layer3.5"]);
+  assertStringIncludes(partition(resnet101(), { published: "man++", modules: 4 }).description, "man++");
+});
+
+Deno.test("every published split cuts its network", () => {
+  const networks = [resnet32(), resnet110(), resnet110({ size: 96 }), resnet34(), resnet101(), resnet152()];
+  let cuts = 0;
+  for (const model of [...networks, resnext101_32x8d()]) {
+    for (const published of splitNames) {
+      for (let modules = 2; modules <= 55; modules++) {
+        if (publishedSplit(model, modules, published) === undefined) continue;
+        const partitioned = partition(model, { published, modules });
+        assertEquals(partitioned.requested, modules);
+        assertEquals(
+          modules - partitioned.modules.length,
+          modules === 16 && model.name === "resnet32" || modules === 55 ? 1 : 0,
+        );
+        cuts++;
+      }
+    }
+  }
+  assertEquals(cuts > 50, true);
 });
 
 Deno.test("partition() gives exactly the number asked for, even by blocks, where none was published", () => {
@@ -93,10 +143,17 @@ Deno.test("partition() refuses what it cannot cut, saying what it can", () => {
     [{ after: ["layer3.2"] }, "last block"],
     [{ after: ["layer2.0", "layer1.1"] }, "order"],
     [{ after: ["layer1.1", "layer1.1"] }, "each once"],
-    ["balanced" as never, "count or"],
-    [{} as never, "count or"],
+    ["balanced" as never, "modules is a count"],
+    [{} as never, "modules is a count"],
+    [{ published: "man", modules: 4 }, "man published no split of resnet20 for K = 4; none were"],
+    [{ published: "mane" as never, modules: 4 }, "choose one of man, man++, infopro, infopro*"],
   ];
   for (const [modules, message] of refused) {
     assertThrows(() => partition(resnet20(), modules), LocalgradError, message);
   }
+  assertThrows(
+    () => partition(resnet101(), { published: "infopro*", modules: 4 }),
+    LocalgradError,
+    "infopro* published no split of resnet101 for K = 4; there are man K = 2, 4; man++ K = 2, 4; infopro* K = 2",
+  );
 });

@@ -1,9 +1,16 @@
 /**
- * Where networks were cut in the published runs. Sources: the configurations and READMEs of the authors' repositories,
- * blackfeather-wang/InfoPro-Pytorch (f4e91f0) and JunhaoSu0/MAN (a6d20c5).
+ * Where networks were cut in the published runs. Sources: the configurations of the authors' repositories,
+ * blackfeather-wang/InfoPro-Pytorch (a38362a), JunhaoSu0/MAN (a6d20c5; the first upload, 3eee558, for ImageNet with
+ * K = 4, which later ones lack) and JunhaoSu0/MAN_PlusPlus (7b2d8a9).
  *
  * @module
  */
+
+import { LocalgradError } from "../errors.ts";
+import type { Model } from "../models/model.ts";
+
+/** The blocks after which a network is cut, by K. The cut at the end is left out. */
+type Splits = { readonly [modules: number]: readonly string[] | undefined };
 
 /** Names `layer<stage>.<i>` for each `i` of each stage. */
 function stages(...indices: readonly (readonly number[])[]): string[] {
@@ -12,24 +19,34 @@ function stages(...indices: readonly (readonly number[])[]): string[] {
 
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
-/** By network and published K: the blocks after which it is cut. The cut at the end is left out. */
-export const publishedSplits: {
-  readonly [model: string]: { readonly [modules: number]: readonly string[] } | undefined;
-} = {
-  resnet32: {
-    2: stages([], [1]),
-    3: stages([4], [4]),
-    4: stages([2], [1], [0]),
-    8: stages([0, 2, 4], [1, 3], [0, 2]),
-    16: stages(upTo(5), upTo(5), upTo(4)),
-  },
+const resnet32: Splits = {
+  2: stages([], [1]),
+  3: stages([4], [4]),
+  4: stages([2], [1], [0]),
+  8: stages([0, 2, 4], [1, 3], [0, 2]),
+  16: stages(upTo(5), upTo(5), upTo(4)),
+};
+
+/** The splits of ResNet-110 that even out memory, on CIFAR-10 and, under `@96`, on STL-10's larger images. */
+const balanced = {
+  "resnet110": { 2: stages([14]), 3: stages([9], [2]), 4: stages([6, 14], [8]) },
+  "resnet110@96": { 3: stages([8], [1]) },
+};
+
+const evenResnet110: Splits = {
+  2: stages([], [8]),
+  3: stages([17], [17]),
+  4: stages([11], [7], [3]),
+  8: stages([4, 11], [0, 7, 14], [3, 10]),
+  16: stages([1, 4, 7, 10, 13, 16], [1, 4, 7, 11, 15], [1, 5, 9, 13]),
+};
+
+const manSmall = {
+  resnet32,
+  ...balanced,
   resnet110: {
-    // 2 to 4: the splits that even out memory (InfoPro*)
-    2: stages([14]),
-    3: stages([9], [2]),
-    4: stages([6, 14], [8]),
-    8: stages([4, 11], [0, 7, 14], [3, 10]),
-    16: stages([1, 4, 7, 10, 13, 16], [1, 4, 7, 11, 15], [1, 5, 9, 13]),
+    ...evenResnet110,
+    ...balanced.resnet110,
     32: stages(
       [1, 2, 4, 5, 7, 9, 11, 13, 14, 16, 17],
       [1, 2, 4, 5, 7, 9, 11, 13, 14, 16, 17],
@@ -38,3 +55,71 @@ export const publishedSplits: {
     55: stages(upTo(18), upTo(18), upTo(17)),
   },
 };
+
+const published = {
+  "man": {
+    ...manSmall,
+    resnet34: { 2: stages([], [0]), 4: stages([], [0], [0, 5]) },
+    resnet101: { 2: stages([], [0]), 4: stages([], [], [0, 9, 17]) },
+    resnet152: { 2: stages([], [5]), 4: stages([], [], [0, 9, 17]) },
+    resnext101_32x8d: { 2: stages([], [0]), 4: stages([], [], [0, 9, 17]) },
+  },
+  "man++": {
+    ...manSmall,
+    resnet34: { 2: stages([], [0]) },
+    resnet101: { 2: stages([], [0]), 4: stages([], [2], [8, 16]) },
+    resnet152: { 2: stages([], [5]), 4: stages([], [6], [13, 25]) },
+    resnext101_32x8d: { 2: stages([], [0]), 4: stages([], [2], [8, 16]) },
+  },
+  "infopro": { resnet32, resnet110: evenResnet110 },
+  "infopro*": {
+    ...balanced,
+    resnet101: { 2: stages([], [0]) },
+    resnet152: { 2: stages([], [5]) },
+    resnext101_32x8d: { 2: stages([], [2]) },
+  },
+} as const satisfies { readonly [name: string]: { readonly [model: string]: Splits } };
+
+/**
+ * Whose splits: `man`'s, `man++`'s, `infopro`'s (even by layers) or `infopro*`'s (even by memory). MAN's splits of
+ * ResNet-110 into 2 to 4 are `infopro*`'s.
+ */
+export type SplitName = keyof typeof published;
+
+/** The names of published splits; where only K is given, the first that has it is taken. */
+export const splitNames: readonly SplitName[] = Object.keys(published) as SplitName[];
+
+function splitsOf({ name, input }: Model, by: SplitName): Splits {
+  const networks: { readonly [model: string]: Splits | undefined } = published[by];
+  return { ...networks[name], ...networks[`${name}@${input.height}`] };
+}
+
+/** The blocks after which `model` was cut for K = `modules`, by one publication or by the first that has it, or nothing. */
+export function publishedSplit(
+  model: Model,
+  modules: number,
+  by?: SplitName,
+): { readonly by: SplitName; readonly after: readonly string[] } | undefined {
+  for (const name of by === undefined ? splitNames : [by]) {
+    const after = splitsOf(model, name)[modules];
+    if (after !== undefined) return { by: name, after };
+  }
+  return undefined;
+}
+
+/** Refuses a split that was not published, saying which were. */
+export function unpublished(model: Model, modules: number, by: SplitName): LocalgradError {
+  if (!splitNames.includes(by)) {
+    return new LocalgradError(
+      `partition: there are no splits of ${JSON.stringify(by)}; choose one of ${splitNames.join(", ")}`,
+    );
+  }
+  const known = splitNames.flatMap((name) => {
+    const counts = Object.keys(splitsOf(model, name));
+    return counts.length === 0 ? [] : [`${name} K = ${counts.join(", ")}`];
+  });
+  const those = known.length === 0 ? "none were" : `there are ${known.join("; ")}`;
+  return new LocalgradError(
+    `partition: ${by} published no split of ${model.name} for K = ${modules}; ${those}`,
+  );
+}
