@@ -9,6 +9,7 @@ import * as models from "../models/models.ts";
 import * as optim from "../optim/optim.ts";
 import type { Device } from "../trace/arrays.ts";
 import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
+import { type Cut, cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { showDownload } from "./terminal.ts";
 
@@ -30,8 +31,7 @@ export interface Settings {
   /** Rows and columns of an image, where they were chosen. */
   readonly imageSize?: number;
   readonly model: ModelName;
-  /** A count, or the blocks to cut after. */
-  readonly modules: number | readonly string[];
+  readonly modules: Cut;
   readonly method: MethodName;
   /** What the method was given by flags, where anything was. */
   readonly methodOptions?: GivenOptions;
@@ -52,8 +52,7 @@ export const networkFlags = {
   dataset: { value: datasetNames.join("|"), help: "the images; default shapes, which needs no download" },
   "image-size": { value: "N", help: "folder: rows and columns of an image; default 224" },
   model: { value: models.modelNames.join("|"), help: "the network; default resnet8" },
-  modules: { value: "K", help: "number of local modules; default 3" },
-  after: { value: "BLOCK,…", help: "cut after these blocks instead, such as layer1.0,layer2.0" },
+  ...cutFlags,
   method: { value: local.methodNames.join("|"), help: "what trains the modules; default man+dgl" },
   ...methodFlags,
   batch: { value: "N", help: "images of a step; default 128" },
@@ -86,9 +85,6 @@ export function settingsFrom(
   given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data" | "precision">>,
   before?: Settings,
 ): Settings {
-  if (given.modules !== undefined && given.after !== undefined) {
-    throw new LocalgradError("--modules and --after both say where to cut; give one");
-  }
   const number = (name: keyof typeof trainingFlags, least: number) =>
     given[name] === undefined ? undefined : wholeNumber(name, given[name], least);
   const batch = number("batch", 1) ?? before?.batch ?? 128;
@@ -112,9 +108,7 @@ export function settingsFrom(
     model: given.model === undefined
       ? before?.model ?? "resnet8"
       : oneOf("model", given.model, models.modelNames),
-    modules: given.after === undefined
-      ? number("modules", 1) ?? before?.modules ?? 3
-      : given.after.split(",").map((name) => name.trim()),
+    modules: cutFrom(given) ?? before?.modules ?? 3,
     method: given.method === undefined
       ? before?.method ?? "man+dgl"
       : oneOf("method", given.method, local.methodNames),
@@ -223,7 +217,7 @@ export function setupOf(
   const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
   return {
     model: models.modelNamed(model, images),
-    modules: typeof modules === "number" ? modules : { after: modules },
+    modules: modulesOf(modules),
     method: methodOf(method, methodOptions, dataset),
     optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
     ...(precision === undefined ? {} : { precision }),
