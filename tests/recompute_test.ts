@@ -89,7 +89,7 @@ function thereAndBack(seed: number, layers: number): Program {
 /** A plan with all recomputing that can be thought of, whether or not its peak is lower in the end. */
 function recomputed(program: Program, target: Target): Plan | undefined {
   const simple = simplify(program);
-  const again = recompute(simple, target.maxKernelBuffers);
+  const again = recompute(simple, target.maxKernelBuffers, "cheap");
   if (again === undefined) return undefined;
   verifyProgram(again);
   const plan = place(schedule(again, target.maxKernelBuffers).lowered, target);

@@ -42,8 +42,9 @@ export function compile(program: Program, target: Target, options: CompileOption
   refuseDtypes(program, target);
   if (verify) verifyProgram(program);
   const simple = simplify(program);
-  const plain = planned(simple);
-  const leaner = again ? recompute(simple, target.maxKernelBuffers) : undefined;
+  const { maxKernelBuffers } = target;
+  const plain = planned(recompute(simple, maxKernelBuffers, "free") ?? simple);
+  const leaner = again ? recompute(simple, maxKernelBuffers, "cheap") : undefined;
   const plan = leaner === undefined ? plain : leanest(plain, planned(leaner));
   refuseLargeTotal(program, plan.memory, target);
   return plan;

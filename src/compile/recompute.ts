@@ -16,6 +16,12 @@ const SLIGHT = 1 / 8;
 /** Operands of any size: what belongs to a channel comes with each batch norm. */
 const MAX_LEAVES = 24;
 
+/**
+ * What may be computed again: `free`, what the one kernel that needs it computes on its way from what it reads instead,
+ * so that no more is read and written in all; or all that is `cheap`.
+ */
+export type Effort = "free" | "cheap";
+
 /** A value that is let go after step `from` and rebuilt right before step `to`. */
 interface Gap {
   readonly value: ValueId;
@@ -37,15 +43,18 @@ interface Way {
  * moment is let go, one value after another, while that moment becomes less full; undefined if it never does. Every
  * result keeps its bits: the expression that is computed twice is the same.
  */
-export function recompute(program: Program, maxKernelBuffers: number): Program | undefined {
+export function recompute(program: Program, maxKernelBuffers: number, effort: Effort): Program | undefined {
   const schedule = order(new Schedule(lower(program, maxKernelBuffers)));
-  const gaps = new Selection(schedule).run();
-  return gaps.size === 0 ? undefined : new Rewriting(schedule, gaps).run();
+  const gaps = new Selection(schedule, effort).run();
+  if (gaps.size === 0) return undefined;
+  const again = new Rewriting(schedule, gaps).run();
+  return new Schedule(lower(again, maxKernelBuffers)).peak < schedule.peak ? again : undefined;
 }
 
 /** Chooses what to let go. */
 class Selection {
   readonly #schedule: Schedule;
+  readonly #effort: Effort;
   readonly #peaks: Peaks;
   readonly #makers: readonly (Instruction | undefined)[];
   readonly #chosen = new Map<Gap, Way>();
@@ -53,8 +62,9 @@ class Selection {
   readonly #gaps = new Map<ValueId, Gap[]>();
   readonly #needed = new Map<ValueId, number[]>();
 
-  constructor(schedule: Schedule) {
+  constructor(schedule: Schedule, effort: Effort) {
     this.#schedule = schedule;
+    this.#effort = effort;
     this.#peaks = new Peaks(schedule.held);
     this.#makers = makersOf(schedule.lowered.program);
   }
@@ -97,12 +107,25 @@ class Selection {
     if (this.#needed.get(value)?.some((step) => from < step && step <= to)) return undefined;
     const way = this.#cone(value, (leaf) => this.#isThereBefore(leaf, to));
     const reads = way.leaves.filter((leaf) => this.#isFull(leaf, value)).length;
-    if (reads > MAX_READS || way.leaves.length > MAX_LEAVES) return undefined;
+    if (
+      reads > (this.#effort === "free" ? this.#freeReads(gap) : MAX_READS) || way.leaves.length > MAX_LEAVES
+    ) return undefined;
     const isThere = (leaf: ValueId) =>
       this.#isThereBefore(leaf, to) ||
       (this.#isOwn(leaf) && !this.#isInGap(leaf, to) &&
         this.#schedule.arenaBytes(leaf) <= SLIGHT * this.#schedule.arenaBytes(value));
     return way.leaves.every(isThere) ? way : undefined;
+  }
+
+  /**
+   * How many operands a value may be rebuilt from for free: the one that is read in its place, where only one kernel
+   * still needs it; one more where only one needed it before, since it is then not written at all.
+   */
+  #freeReads({ value, to }: Gap): number {
+    const readers = this.#schedule.readers(value);
+    const areKernels = readers.slice(-2).every((reader) => this.#schedule.draft(reader) !== undefined);
+    if (readers.at(-1) !== to || this.#schedule.draft(to) === undefined) return 0;
+    return readers.length === 2 && areKernels ? 2 : 1;
   }
 
   #choose(gap: Gap, way: Way): void {
@@ -246,7 +269,8 @@ class Rewriting {
 
 /** Element-wise, and not a literal array: what a fused kernel computes point by point. */
 function isCheap({ op, attrs }: Instruction): boolean {
-  return op === "barrier" || op === "resize" || (fusableOps.has(op) && !(op === "constant" && attrs.values.length > 1));
+  return op === "barrier" || op === "resize" ||
+    (fusableOps.has(op) && !(op === "constant" && attrs.values.length > 1));
 }
 
 function makersOf({ values, instructions }: Program): (Instruction | undefined)[] {
