@@ -1,10 +1,13 @@
 import { applyOp, type Value } from "../../src/backends/reference/ops.ts";
-import { type DType, sizeOf } from "../../src/trace/dtype.ts";
+import { fromBf16 } from "../../src/trace/bf16.ts";
+import { type Aval, type DType, isFloat, sizeOf } from "../../src/trace/dtype.ts";
 import type { BinaryFn, OpName, UnaryFn } from "../../src/trace/ops.ts";
 import type { Instruction, Program } from "../../src/trace/program.ts";
 
 /** Half the distance between neighbouring f32 values, relative to them. */
 const EPS = 2 ** -24;
+/** The most that neighbouring bf16 values are apart, relative to them: a result beside a tie may round either way. */
+const STEP = 2 ** -7;
 /** Below this, f32 is denormal, which devices may flush to zero. */
 const TINY = 2 ** -126;
 /** From here on, f32 rounds to infinity. */
@@ -18,7 +21,7 @@ export interface Bounded {
   readonly error: Float64Array;
 }
 
-/** How an op's result depends on its f32 operands, which decides how errors pass through it. */
+/** How an op's result depends on its float operands, which decides how errors pass through it. */
 type Dependence =
   /** Only moves elements: errors move along. */
   | "moves"
@@ -98,8 +101,12 @@ const binaryRounding: { readonly [F in BinaryFn]: number } = {
   shr: 0,
 };
 
+/** Functions that IEEE 754 devices, which those with bf16 are, compute in f32 to the last bit, as the reference does. */
+const exact: ReadonlySet<string> = new Set(["add", "sub", "mul"]);
+
 /** The error that rounding inside one element-wise instruction adds to `value`, computed from operands `x` and `y`. */
-function rounding(instruction: Instruction, value: number, x: number, y: number): number {
+function rounding(instruction: Instruction, dtype: DType, value: number, x: number, y: number): number {
+  if (dtype === "bf16" && (!("fn" in instruction.attrs) || exact.has(instruction.attrs.fn))) return 0;
   switch (instruction.op) {
     case "unary": {
       const { fn } = instruction.attrs;
@@ -125,30 +132,35 @@ function rounding(instruction: Instruction, value: number, x: number, y: number)
   }
 }
 
-/** Runs a program in float64 and bounds, element by element, what doing it in f32 may change. */
+/** Runs a program in float64, rounding to bf16 where it says so, and bounds, element by element, what f32 may change. */
 export function evaluateBounded(program: Program, inputs: readonly ArrayLike<number>[]): Bounded[] {
   const values = new Array<Value & Bounded>(program.values.length);
   program.inputs.forEach(({ value }, i) => {
-    const data = Float64Array.from(inputs[i]);
+    const given = inputs[i];
+    const data = Float64Array.from(given instanceof Uint16Array ? fromBf16(given) : given);
     values[value] = { ...program.values[value], data, error: new Float64Array(data.length) };
   });
   for (const instruction of program.instructions) {
     const aval = program.values[instruction.output];
     const operands = instruction.inputs.map((input) => values[input]);
-    const apply = (from: (operand: Value & Bounded, index: number) => Float64Array): Float64Array => {
-      const out = { ...aval, data: new Float64Array(sizeOf(aval.shape)) };
-      const read = operands.map((operand, index) => ({ ...operand, data: from(operand, index) }));
+    const run = (dtypeOf: (aval: Aval) => DType): Apply => (from) => {
+      const out = { ...aval, dtype: dtypeOf(aval), data: new Float64Array(sizeOf(aval.shape)) };
+      const read = operands.map((operand, index) => (
+        { ...operand, dtype: dtypeOf(operand), data: from(operand, index) }
+      ));
       applyOp(instruction.op, out, read, instruction.attrs);
       return out.data;
     };
-    const data = apply((operand) => operand.data);
-    const error = aval.dtype === "f32" || operands.some(({ error }) => error.some((e) => e > 0))
-      ? errorOf(instruction, operands, data, aval.dtype, apply)
+    const data = run(({ dtype }) => dtype)((operand) => operand.data);
+    // Errors are smaller than a step of bf16: they are found before rounding.
+    const unrounded = run(({ dtype }) => dtype === "bf16" ? "f32" : dtype);
+    const error = isFloat(aval.dtype) || operands.some(({ error }) => error.some((e) => e > 0))
+      ? errorOf(instruction, operands, data, aval.dtype, unrounded)
       : new Float64Array(data.length);
-    if (aval.dtype === "f32") {
+    if (isFloat(aval.dtype)) {
       data.forEach((x, i) => {
         if (Math.abs(x) >= OVERFLOW) data[i] = Math.sign(x) * Infinity;
-        if (error[i] > 0) error[i] += TINY;
+        if (error[i] > 0) error[i] += TINY + (aval.dtype === "bf16" ? STEP * Math.abs(x) : 0);
       });
     }
     // Nothing is known of the error of an infinity or a NaN; it must be one.
@@ -206,9 +218,9 @@ function errorOf(
       return reach([[1], [-1]]);
     case "pointwise": {
       const error = reach(CORNERS[operands.length]);
-      if (dtype !== "f32") return error;
+      if (!isFloat(dtype)) return error;
       const [x, y] = operands;
-      return error.map((e, i) => e + rounding(instruction, data[i], x?.data[i], y?.data[i]));
+      return error.map((e, i) => e + rounding(instruction, dtype, data[i], x?.data[i], y?.data[i]));
     }
     case "sums": {
       if (instruction.op === "reduce" && instruction.attrs.fn !== "sum") return reach([[1], [-1]]);

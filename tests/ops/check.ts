@@ -1,6 +1,7 @@
 import type { Backend, DeviceBuffer, Executable } from "../../src/backends/backend.ts";
 import type { Plan, Target } from "../../src/compile/plan.ts";
 import { ReferenceBackend } from "../../src/backends/reference/backend.ts";
+import { fromBf16 } from "../../src/trace/bf16.ts";
 import { bytesOf, formatAval, hostArrays, type HostData } from "../../src/trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../src/trace/ops.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../../src/trace/program.ts";
@@ -144,7 +145,8 @@ function bytesFor(data: HostData, size: number): Uint8Array {
 }
 
 /** What is wrong with `got`, or undefined where every element is within its bounds. */
-export function difference(got: HostData, want: Bounded): string | undefined {
+export function difference(data: HostData, want: Bounded): string | undefined {
+  const got = data instanceof Uint16Array ? fromBf16(data) : data;
   const wrong: number[] = [];
   want.data.forEach((x, i) => {
     const near = Object.is(got[i], x) || got[i] === x || Math.abs(got[i] - x) <= want.error[i];

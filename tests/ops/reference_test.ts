@@ -1,5 +1,6 @@
 import { openReference, ReferenceBackend, referenceTarget } from "../../src/backends/reference/backend.ts";
 import { compile } from "../../src/compile/compile.ts";
+import { bf16Suite } from "./bf16.ts";
 import { programCases } from "./cases/programs.ts";
 import { recipeCases } from "./cases/recipes.ts";
 import { checkCases } from "./check.ts";
@@ -7,6 +8,7 @@ import { Random } from "./random.ts";
 import { opSuite } from "./suite.ts";
 
 await opSuite(openReference, "reference");
+await bf16Suite(openReference, "reference", 24);
 
 Deno.test("compile() keeps to a target with few buffers, short segments and wide alignment", async () => {
   const segmentBytes = 2 ** 19;

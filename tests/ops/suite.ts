@@ -141,7 +141,7 @@ export async function opSuite(
 }
 
 /** The compiler, its passes and plans verified. */
-const verified: Planner = (program, target) => compile(program, target, { verify: true });
+export const verified: Planner = (program, target) => compile(program, target, { verify: true });
 
 /** Opens a backend for one test, and sees that nothing is left on it. */
 export async function withBackend(
