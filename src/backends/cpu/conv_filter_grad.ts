@@ -1,10 +1,10 @@
 import { f32x4, i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { transposeSquare } from "./blocks.ts";
-import { type Correlation, correlationText, sourceRange } from "./conv_geometry.ts";
+import { type Correlation, correlationText, groupsTogether, sourceRange } from "./conv_geometry.ts";
 import type { Launch, Lowered, Operand, Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
-import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, WORD } from "./tile.ts";
+import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
 
 /** A band's image rows, together with its dy rows, should stay in the first cache. */
 const BAND_BYTES = 24 * 1024;
@@ -13,12 +13,17 @@ const MOST_CHUNKS = 16;
 /** Partial gradients may take this much workspace together; large filters are divided by output channel instead. */
 const WORKSPACE_BYTES = 4 * 2 ** 20;
 
+/** Filter elements of a row of taps that are written out, where they do not lie one after another in the image. */
+const SHORT_ROW = 48;
+
 /** How the sum over all pixels is cut: a chunk is a run of units, a unit a band of rows of one image. */
 interface Cut {
   readonly bandRows: number;
   readonly bands: number;
   readonly chunks: number;
   readonly chunkUnits: number;
+  /** Groups of a task; only their channels are copied. */
+  readonly taskGroups: number;
   /** Blocks of eight output channels in a group, and how many of them a task takes. */
   readonly blocks: number;
   readonly taskBlocks: number;
@@ -30,11 +35,20 @@ interface Cut {
   readonly partialWords: number;
 }
 
-function cut({ images, groups, source, target, phases: [{ row, column }] }: Correlation): Cut {
+function cut(correlation: Correlation): Cut {
+  const { images, groups, source, target, phases: [{ row, column }] } = correlation;
+  const taskGroups = groupsTogether(correlation);
+  const channels = source[2] / groups * taskGroups;
   const [firstColumn, lastColumn] = sourceRange([column], ({ count }) => count);
   const windowOf = (bandRows: number): Window => {
     const [first, last] = sourceRange([row], () => bandRows);
-    return { image: source, rows: last - first + 1, firstColumn, columns: lastColumn - firstColumn + 1 };
+    return {
+      image: source,
+      channels,
+      rows: last - first + 1,
+      firstColumn,
+      columns: lastColumn - firstColumn + 1,
+    };
   };
   let bands = 1;
   while (
@@ -55,8 +69,9 @@ function cut({ images, groups, source, target, phases: [{ row, column }] }: Corr
     bands,
     chunks,
     chunkUnits,
+    taskGroups,
     blocks,
-    taskBlocks: Math.ceil(blocks / Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks))),
+    taskBlocks: Math.ceil(blocks / Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks / (groups / taskGroups)))),
     window: windowOf(bandRows),
     copied: firstRow < 0 || firstColumn < 0 || lastRow >= source[0] || lastColumn >= source[1],
     depth,
@@ -79,22 +94,28 @@ export function filterGrad(correlation: Correlation, image: Operand, dy: Operand
 
 function partialGradients(correlation: Correlation, plan: Cut): Routine {
   const { images, groups, source, target, phases: [{ row }] } = correlation;
-  const { bandRows, bands, chunks, chunkUnits, blocks, taskBlocks, window, copied, partialWords } = plan;
+  const { bandRows, bands, chunks, chunkUnits, taskGroups, blocks, taskBlocks, window, copied } = plan;
   const divisions = Math.ceil(blocks / taskBlocks);
+  const taskSets = groups / taskGroups;
   const [height, width, channels] = source;
   return {
     key: `filterGrad ${correlationText(correlation)}`,
-    tasks: chunks * divisions,
+    tasks: chunks * taskSets * divisions,
     operands: 3,
     scratch: copied ? windowBytes(window) + 64 : 0,
     build({ f, operands: [imageAddress, dyAddress, partialAddress], task, scratch }) {
-      const chunk = f.int(i32.divU(task, divisions));
+      const set = f.int(i32.divU(task, divisions));
+      const chunk = f.int(i32.divU(set, taskSets));
+      const firstGroup = f.int(i32.mul(i32.remU(set, taskSets), taskGroups));
       const firstBlock = f.int(i32.mul(i32.remU(task, divisions), taskBlocks));
       const endBlock = f.int(i32.min(i32.add(firstBlock, taskBlocks), blocks));
       const unit = f.int(i32.mul(chunk, chunkUnits));
       const endUnit = f.int(i32.min(i32.add(unit, chunkUnits), images * bands));
-      f.increment(partialAddress, i32.mul(chunk, partialWords * WORD));
-      clearBlocks(f, plan, groups, partialAddress, firstBlock, endBlock);
+      f.increment(partialAddress, i32.mul(chunk, plan.partialWords * WORD));
+      f.increment(partialAddress, i32.mul(firstGroup, blocks * plan.depth * TILE_COLUMNS * WORD));
+      f.increment(imageAddress, i32.mul(firstGroup, channels / groups * WORD));
+      f.increment(dyAddress, i32.mul(firstGroup, target[2] / groups * WORD));
+      clearBlocks(f, plan, partialAddress, firstBlock, endBlock);
       f.while(i32.ltU(unit, endUnit), () => {
         const imageIndex = f.int(i32.divU(unit, bands));
         const firstRow = f.int(i32.mul(i32.remU(unit, bands), bandRows));
@@ -126,15 +147,14 @@ function partialGradients(correlation: Correlation, plan: Cut): Routine {
 
 function clearBlocks(
   f: FunctionBuilder,
-  { blocks, depth }: Cut,
-  groups: number,
+  { taskGroups, blocks, depth }: Cut,
   partial: Local<"i32">,
   firstBlock: Local<"i32">,
   endBlock: Local<"i32">,
 ): void {
   const panelBytes = depth * TILE_COLUMNS * WORD;
   const [group, at] = [f.int(0), f.int(0)];
-  f.for(group, 0, groups, 1, () => {
+  f.for(group, 0, taskGroups, 1, () => {
     const panels = f.int(i32.add(partial, i32.mul(group, blocks * panelBytes)));
     f.set(at, i32.add(panels, i32.mul(firstBlock, panelBytes)));
     const end = f.int(i32.add(panels, i32.mul(endBlock, panelBytes)));
@@ -158,24 +178,23 @@ interface Unit {
   readonly endBlock: Local<"i32">;
 }
 
-/** Adds a unit's products to a partial gradient, one register tile of six filter elements × eight channels at a time. */
+/** Adds a unit's products to a partial gradient, one register tile of filter elements × output channels at a time. */
 function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: Unit): void {
   const { groups, source, target, phases: [{ row, column }] } = correlation;
-  const { blocks, depth } = plan;
-  const channels = source[2];
-  const groupChannels = channels / groups;
+  const { taskGroups, blocks, depth, window, copied } = plan;
+  const groupChannels = source[2] / groups;
   const groupColumns = target[2] / groups;
-  const pitch = (plan.copied ? plan.window.columns : source[1]) * channels * WORD;
+  const pixel = (copied ? window.channels : source[2]) * WORD;
+  const pitch = (copied ? window.columns : source[1]) * pixel;
   // Channels of neighbouring taps lie one after another in a row: one run of filter elements.
   const merged = column.taps === 1 || (groups === 1 && column.tapStep === 1);
   const run = merged ? column.taps * groupChannels : groupChannels;
   const runs = merged ? 1 : column.taps;
-  const [group, block, r, s, j, i, a, b, rowA, rowB] = new Array<number>(10).fill(0).map((value) =>
-    f.int(value)
-  );
-  const sum = f.int(0);
-  const tileOf = (elements: number, columns: number) => {
-    const tile = newTile(f, elements, Math.ceil(columns / LANES));
+  const [group, block, r, s, j, i, a, b, rowA, rowB, sum] = new Array<number>(11).fill(0)
+    .map((value) => f.int(value));
+  /** Filter elements whose image channels lie `offsets` behind `a`. */
+  const tileOf = (offsets: readonly number[], columns: number) => {
+    const tile = newTile(f, offsets.length, Math.ceil(columns / LANES));
     tile.forEach((vectors, e) =>
       vectors.forEach((x, v) => f.set(x, v128.load(sum, e * TILE_COLUMNS * WORD + v * 16)))
     );
@@ -187,8 +206,8 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
       f.set(pixelB, rowB);
       accumulate(f, tile, {
         a: pixelA,
-        aRows: tile.map((_, e) => e * WORD),
-        aStep: column.sourceStep * channels * WORD,
+        aRows: offsets,
+        aStep: column.sourceStep * pixel,
         b: pixelB,
         bStep: target[2] * WORD,
         count: column.count,
@@ -199,21 +218,32 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
     tile.forEach((vectors, e) =>
       vectors.forEach((x, v) => f.do(v128.store(sum, x, e * TILE_COLUMNS * WORD + v * 16)))
     );
-    f.increment(sum, elements * TILE_COLUMNS * WORD);
-    f.increment(a, elements * WORD);
+    f.increment(sum, offsets.length * TILE_COLUMNS * WORD);
   };
+  const upTo = (count: number) => Array.from({ length: count }, (_, e) => e * WORD);
   const blockOf = (columns: number) => {
+    const rows = columns > LANES ? TILE_ROWS : TILE_ROWS * TILE_VECTORS;
     f.for(r, 0, row.taps, 1, () => {
+      const start = i32.add(unit.pixels, i32.mul(r, row.tapStep * pitch));
+      f.set(a, i32.add(start, i32.mul(group, groupChannels * WORD)));
+      if (!merged && runs * run <= SHORT_ROW) {
+        const tap = (s: number) => upTo(run).map((offset) => s * column.tapStep * pixel + offset);
+        const offsets = Array.from({ length: runs }, (_, s) => tap(s)).flat();
+        for (let e = 0; e < offsets.length; e += rows) tileOf(offsets.slice(e, e + rows), columns);
+        return;
+      }
       f.for(s, 0, runs, 1, () => {
-        const offset = i32.add(i32.mul(r, row.tapStep * pitch), i32.mul(s, column.tapStep * channels * WORD));
-        f.set(a, i32.add(i32.add(unit.pixels, offset), i32.mul(group, groupChannels * WORD)));
-        f.for(j, 0, Math.floor(run / TILE_ROWS), 1, () => tileOf(TILE_ROWS, columns));
-        if (run % TILE_ROWS > 0) tileOf(run % TILE_ROWS, columns);
+        f.for(j, 0, Math.floor(run / rows), 1, () => {
+          tileOf(upTo(rows), columns);
+          f.increment(a, rows * WORD);
+        });
+        if (run % rows > 0) tileOf(upTo(run % rows), columns);
+        f.increment(a, column.tapStep * pixel - Math.floor(run / rows) * rows * WORD);
       });
     });
   };
   const last = (groupColumns - 1) % TILE_COLUMNS + 1;
-  f.for(group, 0, groups, 1, () => {
+  f.for(group, 0, taskGroups, 1, () => {
     f.for(block, unit.firstBlock, unit.endBlock, 1, () => {
       const panel = i32.add(i32.mul(group, blocks), block);
       f.set(sum, i32.add(unit.partial, i32.mul(panel, depth * TILE_COLUMNS * WORD)));

@@ -94,6 +94,18 @@ export function inputGradCorrelation(dy: Shape, filter: Shape, dx: Shape, attrs:
   };
 }
 
+/** Words of a cache line. */
+const LINE_WORDS = 16;
+
+/** How many groups are taken together: as many as have their source channels in one cache line, at least one. */
+export function groupsTogether({ groups, source }: Correlation): number {
+  const most = Math.floor(LINE_WORDS * groups / source[2]);
+  for (let together = Math.min(groups, most); together > 1; together--) {
+    if (groups % together === 0) return together;
+  }
+  return 1;
+}
+
 /** The source indices that `count` successive target indices from i on read, relative to `i · sourceStep`. */
 export function sourceRange(
   phases: readonly AxisPhase[],

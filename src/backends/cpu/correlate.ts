@@ -11,16 +11,23 @@ const BAND_BYTES = 28 * 1024;
 /** Tasks enough for a few dozen threads; where pixels give fewer, the target's channels are divided too. */
 const ENOUGH_TASKS = 16;
 
-/** Relative cost of a tile of so many pixels × 2 vectors: narrow ones do not cover the latency of a multiply-add. */
-const TILE_COST: readonly number[] = [0, 7, 7.5, 8.2, 9.1, 10.3, 12];
+/**
+ * Relative cost of a tile of so many pixels × 1 or 2 vectors: narrow ones do not cover the latency of a multiply-add;
+ * with one vector more pixels fit the registers, but each product needs a load of its own.
+ */
+const TILE_COSTS: { readonly [vectors: number]: readonly number[] } = {
+  1: [0, 7, 7, 7.1, 7.2, 7.4, 7.6, 7.8, 8],
+  2: [0, 7, 7.5, 8.2, 9.1, 10.3, 12],
+};
 
-/** Divides a row of `count` pixels into tiles, wide ones first, at the least cost. */
-export function divideRow(count: number): { pixels: number; times: number }[] {
+/** Divides a row of `count` pixels into tiles of `vectors` vectors, wide ones first, at the least cost. */
+export function divideRow(count: number, vectors: number): { pixels: number; times: number }[] {
+  const costs = TILE_COSTS[vectors];
   const best: { cost: number; pixels: number }[] = [{ cost: 0, pixels: 0 }];
   for (let n = 1; n <= count; n++) {
     best.push({ cost: Infinity, pixels: 0 });
-    for (let pixels = 1; pixels <= Math.min(n, TILE_COST.length - 1); pixels++) {
-      const cost = best[n - pixels].cost + TILE_COST[pixels];
+    for (let pixels = 1; pixels <= Math.min(n, costs.length - 1); pixels++) {
+      const cost = best[n - pixels].cost + costs[pixels];
       if (cost < best[n].cost) best[n] = { cost, pixels };
     }
   }
@@ -53,7 +60,13 @@ function cut({ images, groups, source, target, phases }: Correlation): Cut {
   const [firstColumn, lastColumn] = sourceRange(columnPhases, ({ count }) => count);
   const windowOf = (bandRows: number): Window => {
     const [first, last] = sourceRange(rowPhases, () => bandRows);
-    return { image: source, rows: last - first + 1, firstColumn, columns: lastColumn - firstColumn + 1 };
+    return {
+      image: source,
+      channels: source[2],
+      rows: last - first + 1,
+      firstColumn,
+      columns: lastColumn - firstColumn + 1,
+    };
   };
   let bands = 1;
   while (Math.ceil(rows / bands) > 4 && windowBytes(windowOf(Math.ceil(rows / bands))) > BAND_BYTES) bands++;
@@ -156,6 +169,7 @@ interface Area {
 
 function writeBlock(f: FunctionBuilder, area: Area, columns: number): void {
   const { correlation: { source, target, groups }, phase: { row, column }, pitch } = area;
+  const vectors = Math.ceil(columns / LANES);
   const [i, x, a, b] = [0, 0, 0, 0].map((value) => f.int(value));
   const source0 = f.int(area.from);
   const sourcePixel = column.sourceStep * source[2] * WORD;
@@ -163,7 +177,7 @@ function writeBlock(f: FunctionBuilder, area: Area, columns: number): void {
   const rowAddress = f.int(0);
   const out = f.int(0);
   const tileOf = (pixels: number) => {
-    const tile = newTile(f, pixels, Math.ceil(columns / LANES));
+    const tile = newTile(f, pixels, vectors);
     clearTile(f, tile);
     f.set(a, rowAddress);
     f.set(b, area.panel);
@@ -198,7 +212,7 @@ function writeBlock(f: FunctionBuilder, area: Area, columns: number): void {
         i32.add(i32.mul(targetRow, target[1] * target[2] * WORD), column.start * target[2] * WORD),
       ),
     );
-    for (const { pixels, times } of divideRow(column.count)) {
+    for (const { pixels, times } of divideRow(column.count, vectors)) {
       if (times === 1) tileOf(pixels);
       else f.for(x, 0, times, 1, () => tileOf(pixels));
     }

@@ -3,21 +3,29 @@ import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { copyWords } from "./blocks.ts";
 import { WORD } from "./tile.ts";
 
-/** A window of an NHWC image: `rows` × `columns` pixels of which `firstColumn` is the leftmost; parts of it may lie outside. */
+/**
+ * A window of an NHWC image: some channels of `rows` × `columns` pixels of which `firstColumn` is the leftmost; parts of
+ * it may lie outside.
+ */
 export interface Window {
   /** Height, width and channels of the image. */
   readonly image: readonly [number, number, number];
+  /** How many of the channels. */
+  readonly channels: number;
   readonly rows: number;
   readonly firstColumn: number;
   readonly columns: number;
 }
 
 /** Bytes of a window's buffer. */
-export function windowBytes({ image, rows, columns }: Window): number {
-  return rows * columns * image[2] * WORD;
+export function windowBytes({ channels, rows, columns }: Window): number {
+  return rows * columns * channels * WORD;
 }
 
-/** Copies a window whose first row is `firstRow` (signed, maybe outside) to `buffer`, with zeros outside the image. */
+/**
+ * Copies a window whose first row is `firstRow` (signed, maybe outside) to `buffer`, with zeros outside the image.
+ * `image` is the address of the first channel wanted.
+ */
 export function copyWindow(
   f: FunctionBuilder,
   window: Window,
@@ -25,27 +33,42 @@ export function copyWindow(
   firstRow: Local<"i32">,
   buffer: I32,
 ): void {
-  const { image: [height, width, channels], rows, firstColumn, columns } = window;
-  const pixel = channels * WORD;
+  const { image: [height, width, imageChannels], channels, rows, firstColumn, columns } = window;
+  const [pixel, imagePixel] = [channels * WORD, imageChannels * WORD];
   const left = Math.min(columns, Math.max(0, -firstColumn));
   const inside = Math.max(0, Math.min(width, firstColumn + columns) - Math.max(0, firstColumn));
   const right = columns - left - inside;
-  const source = f.int(i32.add(image, i32.mul(firstRow, width * pixel)));
+  const source = f.int(i32.add(image, i32.mul(firstRow, width * imagePixel)));
   const target = f.int(buffer);
   const row = f.int(0);
   f.for(row, 0, rows, 1, () => {
     f.if(i32.ltU(i32.add(firstRow, row), height), () => {
       clearWords(f, target, left * channels);
-      copyWords(
-        f,
-        i32.add(source, Math.max(0, firstColumn) * pixel),
-        i32.add(target, left * pixel),
-        int(inside * channels),
-      );
+      const from = i32.add(source, Math.max(0, firstColumn) * imagePixel);
+      const to = i32.add(target, left * pixel);
+      if (channels === imageChannels) copyWords(f, from, to, int(inside * channels));
+      else copyPixels(f, f.int(from), f.int(to), { count: inside, channels, imageChannels });
       clearWords(f, i32.add(target, (left + inside) * pixel), right * channels);
     }, () => clearWords(f, target, columns * channels));
-    f.increment(source, width * pixel);
+    f.increment(source, width * imagePixel);
     f.increment(target, columns * pixel);
+  });
+}
+
+/** Copies some channels of successive pixels. */
+function copyPixels(
+  f: FunctionBuilder,
+  from: Local<"i32">,
+  to: Local<"i32">,
+  { count, channels, imageChannels }: { count: number; channels: number; imageChannels: number },
+): void {
+  const whole = channels & -4;
+  const end = f.int(i32.add(to, count * channels * WORD));
+  f.while(i32.ltU(to, end), () => {
+    for (let c = 0; c < whole; c += 4) f.do(v128.store(to, v128.load(from, c * WORD), c * WORD));
+    for (let c = whole; c < channels; c++) f.do(i32.store(to, i32.load(from, c * WORD), c * WORD));
+    f.increment(from, imageChannels * WORD);
+    f.increment(to, channels * WORD);
   });
 }
 

@@ -31,15 +31,20 @@ const fixed: readonly Geometry[] = [
   geometry([1, 9, 9, 2], [3, 2, 2, 2], { strides: [3, 4] }), // pixels that no window sees
   geometry([1, 6, 7, 4], [4, 3, 3, 1], { groups: 4, padding: same }), // depthwise
   geometry([2, 7, 7, 6], [9, 3, 3, 2], { groups: 3, padding: [[2, 0], [0, 3]], dilation: [2, 1] }),
+  geometry([2, 9, 8, 64], [64, 3, 3, 4], { groups: 16, padding: same }), // ResNeXt's groups of 4, 8, … channels
+  geometry([1, 7, 9, 64], [64, 3, 3, 8], { groups: 8, padding: same, strides: [2, 2] }),
+  geometry([2, 5, 5, 64], [64, 3, 3, 16], { groups: 4, padding: same }),
+  geometry([1, 6, 6, 64], [60, 3, 3, 16], { groups: 4 }), // no padding; 15 features a group
+  geometry([1, 9, 7, 32], [48, 3, 3, 2], { groups: 16, padding: [[2, 2], [2, 1]], dilation: [2, 2] }),
   geometry([1, 4, 70, 1], [1, 1, 7, 1], { padding: [[0, 0], [3, 3]] }),
   geometry([17, 2, 2, 8], [33, 2, 2, 8]), // more images than pixels
 ];
 
 function randomGeometry(random: Random): Geometry {
   for (;;) {
-    const groups = random.pick([1, 1, 1, 2, 3]);
-    const channels = random.pick(groups === 1 ? CHANNELS : [1, 3, 4]);
-    const features = groups * random.pick(groups === 1 ? CHANNELS : [1, 2, 4]);
+    const groups = random.pick([1, 1, 1, 2, 3, 8]);
+    const channels = random.pick(groups === 1 ? CHANNELS : [1, 3, 4, 8, 9]);
+    const features = groups * random.pick(groups === 1 ? CHANNELS : [1, 2, 4, 8, 11]);
     const pair = (list: readonly number[]): Pair => [random.pick(list), random.pick(list)];
     const candidate = geometry(
       [random.int(1, 3), random.pick(EXTENTS), random.pick(EXTENTS), channels * groups],
