@@ -123,8 +123,8 @@ export function settingsFrom(
     ...(testLimit === undefined ? {} : { testLimit }),
     ...(precision === undefined ? {} : { precision }),
     ...(path === undefined ? {} : { data: path }),
-    ...(before?.classes === undefined ? {} : { classes: before.classes }),
     ...(imageSize === undefined ? {} : { imageSize }),
+    ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, as where it is found out
   };
 }
 
