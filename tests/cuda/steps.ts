@@ -1,4 +1,4 @@
-import type { Plan, Target } from "../../src/compile/plan.ts";
+import type { Plan, Precision, Target } from "../../src/compile/plan.ts";
 import { categorize } from "../../src/local/memory.ts";
 import type { Batch } from "../../src/local/method.ts";
 import { dgl, infopro, man, type Method } from "../../src/local/local.ts";
@@ -29,20 +29,25 @@ function stepPlan(setup: Setup, batch: number, target: Target): Plan {
   return step.plan(target, setup.initial as never, {}, avals, scalars);
 }
 
-const manStep = (model: Model, modules: number, method: Method, batch: number) => (target: Target) =>
-  stepPlan(
-    setup({
-      model,
-      modules,
-      method: man(method),
-      optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
-    }),
-    batch,
-    target,
-  );
+/** Plans a step for a target, in a precision. */
+export type PlanStep = (target: Target, precision?: Precision) => Plan;
+
+const manStep =
+  (model: Model, modules: number, method: Method, batch: number): PlanStep => (target, precision = "f32") =>
+    stepPlan(
+      setup({
+        model,
+        modules,
+        method: man(method),
+        optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+        precision,
+      }),
+      batch,
+      target,
+    );
 
 /** Real training steps, by what they are called in tests. */
-export const steps: Readonly<Record<string, (target: Target) => Plan>> = {
+export const steps: Readonly<Record<string, PlanStep>> = {
   "a MAN + DGL step of ResNet-32, 16 modules, batch 1024": manStep(resnet32(), 16, dgl(), 1024),
   "a MAN + InfoPro step of ResNet-32, 16 modules, batch 128": manStep(resnet32(), 16, infopro(), 128),
   "a MAN + DGL step of ResNet-110, 55 modules, batch 1024": manStep(resnet110(), 55, dgl(), 1024),
