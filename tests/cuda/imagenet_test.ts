@@ -53,13 +53,14 @@ function specsOf({ size, window, stride, inputs, outputs }: Shape, precision: Sp
 }
 
 /** The scratch that planning gives a convolution, whatever else is in the arena. */
-function scratchOf({ op, image, filter, result }: Spec): number {
-  const values = [image, filter, result].map((shape) => ({ shape, dtype: "f32" as const }));
+function scratchOf({ op, image, filter, result, precision }: Spec): number {
+  const dtype = precision === "bf16" ? "bf16" : "f32";
+  const values = [image, filter, result].map((shape) => ({ shape, dtype } as const));
   return convolutionWorkspace({ op, inputs: [0, 1], output: 2 } as unknown as InstructionOf<"conv">, values);
 }
 
 for (const card of ["h200", "a100"] as Card[]) {
-  for (const precision of ["f32", "tf32"] as const) {
+  for (const precision of ["f32", "tf32", "bf16"] as const) {
     Deno.test(`cuDNN plans every convolution of ResNet-101 in ${precision} for a described ${card}`, {
       ignore: skipped,
     }, () => {
