@@ -141,9 +141,8 @@ class Fusion {
       const overwritten = successor === undefined ? -1 : schedule.writer(successor);
       if (overwritten > a && overwritten < b) return undefined;
       if (overwritten === b && !overwrites(pair, input, successor!)) return undefined;
-      if (schedule.readers(input).at(-1) === a) {
-        changes.push({ from: a, to: b, bytes: schedule.arenaBytes(input) });
-      }
+      const last = schedule.readers(input).at(-1) ?? b;
+      if (last < b) changes.push({ from: last, to: b, bytes: schedule.arenaBytes(input) });
     }
     return schedule.allows(changes, b, 0, this.#limit) ? { at: b, changes, more: 0 } : undefined;
   }

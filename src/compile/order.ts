@@ -21,22 +21,28 @@ function hoist(schedule: Schedule): Schedule {
   const anchors = lowered.steps.map((_, s) => s);
   const followers: LoweredStep[][] = lowered.steps.map(() => []);
   lowered.steps.forEach((step, s) => {
-    let freed = 0;
     let anchor = -1;
-    const wait = (other: number | undefined) => {
-      if (other !== undefined && other >= 0 && other !== s) anchor = Math.max(anchor, anchors[other]);
-    };
+    const after = (others: readonly number[]) =>
+      others.reduce((last, other) => other < 0 || other === s ? last : Math.max(last, anchors[other]), -1);
+    /** What it frees if it runs behind the last of the value's other readers. */
+    const frees: { readonly behind: number; readonly bytes: number }[] = [];
     for (const value of readsOf(step, lowered.views)) {
-      wait(schedule.writer(value));
+      anchor = Math.max(anchor, after([schedule.writer(value)]));
       const readers = schedule.readers(value);
       if (schedule.arenaBytes(value) === 0 || readers.at(-1) !== s) continue;
-      freed += schedule.arenaBytes(value);
-      readers.forEach(wait);
+      frees.push({ behind: after(readers), bytes: schedule.arenaBytes(value) });
     }
+    let freed = 0;
     for (const value of writesOf(step)) {
       freed -= schedule.arenaBytes(value);
       const over = schedule.predecessor(value);
-      if (over !== undefined) schedule.readers(over).forEach(wait);
+      if (over !== undefined) anchor = Math.max(anchor, after(schedule.readers(over)));
+    }
+    // As early as it frees enough; what another reader still needs then is freed by that one.
+    for (const { behind, bytes } of frees.sort((a, b) => a.behind - b.behind)) {
+      if (behind > anchor && freed > least) break;
+      anchor = Math.max(anchor, behind);
+      freed += bytes;
     }
     const isStuck = freed <= least || anchor < 0;
     if (!isStuck) anchors[s] = anchor;
