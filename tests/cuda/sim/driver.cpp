@@ -154,7 +154,7 @@ EXPORT int cuDeviceGetName(char* name, int size, int) {
 EXPORT int cuDeviceGetAttribute(int* value, int attribute, int) {
   const char* architecture = getenv("LOCALGRAD_SIM_ARCHITECTURE");
   const int sm = architecture ? atoi(architecture) : 90;
-  *value = attribute == 75 ? sm / 10 : attribute == 76 ? sm % 10 : attribute == 16 ? 4 : 1;
+  *value = attribute == 75 ? sm / 10 : attribute == 76 ? sm % 10 : attribute == 16 ? 4 : attribute == 37 ? 256 : 1000000;
   return SUCCESS;
 }
 EXPORT int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = total, SUCCESS; }

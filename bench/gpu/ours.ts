@@ -1,0 +1,130 @@
+/** One measurement of localgrad on CUDA: `ours.ts '<row as JSON>'` prints one line of JSON, a {@link Measurement}. */
+import { local, models, optim } from "../../mod.ts";
+import { type CudaBackend, openCuda } from "../../src/backends/cuda/backend.ts";
+import { Device, type DeviceArray, HostArray } from "../../src/trace/arrays.ts";
+import { hash, startingValues, units } from "../../tests/fixtures/formula.ts";
+import { peaksOf, rooflineOf } from "./roofline.ts";
+import type { Measurement, Row } from "./row.ts";
+
+const LEARNING_RATE = 0.01;
+
+async function opened(profile: boolean): Promise<CudaBackend> {
+  const result = await openCuda({ profile });
+  if (!("backend" in result)) throw new Error(`${result.reason}; ${result.remedy}`);
+  return result.backend as CudaBackend;
+}
+
+/** A trainer of a row, started with the formula's values, and the batch that it steps on again and again. */
+async function prepared(row: Row, device: Device) {
+  const { network, size, classes, method, k, batch, precision } = row;
+  const t = await local.trainer({
+    device,
+    model: models.modelNamed(network, { classes, ...(size === 32 ? {} : { size }) }),
+    modules: k,
+    method: local.methodNamed(method),
+    optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    precision,
+    batch,
+  });
+  const snapshot = await t.snapshot();
+  const named = [...snapshot.tensors].filter(([name]) => /^(?!optimizer).*(weight|bias)$/.test(name));
+  const values = startingValues(new Map(named.map(([name, { shape }]) => [name, shape])));
+  const tensors = new Map(snapshot.tensors);
+  for (const [name, { shape }] of named) {
+    tensors.set(name, new HostArray(values.get(tracked(t.setup, name))!, shape));
+  }
+  t.restore({ ...snapshot, tensors });
+  const pixels = units("bench.images", batch * size * size * 3, 2);
+  const arrays = {
+    x: device.array(pixels, [batch, size, size, 3]),
+    labels: device.array(Int32Array.from({ length: batch }, (_, n) => hash("bench.labels", n) % classes)),
+  };
+  const feed: local.Feed = {
+    count: batch,
+    arrays,
+    batch: ({ x, labels }) => ({ x, labels, images: x }) as local.Batch,
+    supply: () => {
+      throw new Error("the batch is on the device");
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const stepper = t.stepper(feed);
+  const indices = new Uint32Array(1);
+  return { t, step: () => stepper.step(indices, LEARNING_RATE) };
+}
+
+/** The name whose starting value a parameter has: its own, or for an average the tracked block's. */
+function tracked({ modules }: local.Setup, name: string): string {
+  return name.replace(/^local\.(\d+)\.ema/, (_, boundary) => modules[Number(boundary) + 1].blocks[0].name);
+}
+
+/** Milliseconds of a step, round by round. */
+async function timed(device: Device, seconds: number, step: () => DeviceArray): Promise<number[]> {
+  let rounds: number[] = [], steps = 1, first = true;
+  const until = performance.now() + 1000 * seconds;
+  while (performance.now() < until || rounds.length < 3) {
+    const start = performance.now();
+    const metrics = Array.from({ length: steps }, step);
+    await device.finish();
+    const ms = performance.now() - start;
+    metrics.forEach((array) => array.dispose());
+    rounds.push(ms / steps);
+    if (first && ms < 200) [steps, rounds] = [Math.max(1, Math.floor(300 / Math.max(ms, 0.1))), []];
+    first = false;
+  }
+  return rounds;
+}
+
+async function measure(row: Row): Promise<Measurement> {
+  const backend = await opened(false);
+  await using device = new Device(backend);
+  const { t, step } = await prepared(row, device);
+  const start = performance.now();
+  const losses: number[][] = [];
+  for (let i = 0; i < 3; i++) {
+    using metrics = step();
+    losses.push([...(await metrics.read()).subarray(0, -1)]);
+  }
+  const firstSteps = performance.now() - start;
+  const milliseconds = await timed(device, row.seconds, step);
+  const planned = local.stepMemory(t.setup, row.batch, backend.target);
+  const memory = {
+    plannedBytes: planned.peakBytes,
+    peakBytes: backend.liveBytes,
+    ...backend.driverMemory(),
+  };
+  const launches = Math.max(0, ...backend.graphs.map(({ nodes }) => nodes));
+  t[Symbol.dispose]();
+  await device.close();
+  return {
+    version: `localgrad ${row.precision}`,
+    device: backend.facts.name,
+    milliseconds,
+    firstSteps,
+    losses,
+    memory,
+    launches,
+    ...await profile(row),
+  };
+}
+
+/** Times by class, in a device of their own: each task by itself, without a graph. */
+async function profile(row: Row): Promise<Pick<Measurement, "classes" | "roofline">> {
+  const STEPS = 3;
+  const backend = await opened(true);
+  await using device = new Device(backend);
+  const { step } = await prepared(row, device);
+  step().dispose(); // what is loaded and chosen once
+  await device.finish();
+  const profiler = backend.profiler!;
+  profiler.reset();
+  for (let i = 0; i < STEPS; i++) step().dispose();
+  await device.finish();
+  const [plan] = profiler.plans;
+  const classes = Object.fromEntries(
+    Array.from(profiler.times, ([name, { milliseconds }]) => [name, milliseconds / STEPS]),
+  );
+  return { classes, roofline: rooflineOf(plan, peaksOf(backend.facts, row.precision)) };
+}
+
+console.log(JSON.stringify(await measure(JSON.parse(Deno.args[0]))));
