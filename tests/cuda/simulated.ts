@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import * as cublas from "../../ffi/cublas.ts";
 import * as cudnn from "../../ffi/cudnn_constants.ts";
 import { cString, textOf } from "../../ffi/memory.ts";
@@ -23,6 +24,7 @@ const symbols = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const folder = new URL("./sim/", import.meta.url).pathname;
+const cache = new URL("../../.cache/", import.meta.url).pathname;
 
 /** The numbers of cuBLASLt and cuDNN under their own names, as the bindings have them. */
 function constants(): string {
@@ -41,28 +43,45 @@ function constants(): string {
   ).join("");
 }
 
-/** Builds the library, or gives undefined where there is no g++. The file is the caller's to remove. */
+/**
+ * The library, in a folder of its own that is the caller's to remove, or undefined where there is no g++. It is built
+ * once for as long as its sources stay what they are, and copied from then on: each test file has its own device.
+ */
 function build(): string | undefined {
   const into = Deno.makeTempDirSync({ prefix: "localgrad-sim-" });
-  Deno.writeTextFileSync(`${into}/constants.h`, `#pragma once\n${constants()}`);
-  const sources = [...Deno.readDirSync(folder)].filter(({ name }) => name.endsWith(".cpp"));
+  const library = `${into}/sim.so`;
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+  const sources = names.filter((name) => name.endsWith(".cpp")).map((name) => `${folder}${name}`);
+  const flags = ["-std=c++17", "-O2", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"];
+  const hash = createHash("sha256").update([folder, ...flags, constants()].join("\n"));
+  for (const name of names) hash.update(name).update(Deno.readFileSync(`${folder}${name}`));
+  const kept = `${cache}simulated-${hash.digest("hex").slice(0, 16)}.so`;
   try {
+    Deno.copyFileSync(kept, library);
+    return library;
+  } catch { /* to be built */ }
+  try {
+    Deno.writeTextFileSync(`${into}/constants.h`, `#pragma once\n${constants()}`);
     const { success, stderr } = new Deno.Command("g++", {
       args: [
-        ...["-std=c++17", "-O2", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"],
+        ...flags,
         ...[`-I${into}`, `-DSIM_HOST_HEADER="${folder}host.h"`, "-Wl,-soname,liblocalgrad-sim.so"],
-        ...["-o", `${into}/sim.so`, ...sources.map(({ name }) => `${folder}${name}`), "-ldl"],
+        ...["-o", library, ...sources, "-ldl"],
       ],
     }).outputSync();
     if (!success) {
       throw new Error(`the simulated device does not build:\n${new TextDecoder().decode(stderr)}`);
     }
-    return `${into}/sim.so`;
   } catch (error) {
     Deno.removeSync(into, { recursive: true });
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
+  const part = `${kept}.${Deno.pid}.part`; // whole or not at all
+  Deno.mkdirSync(cache, { recursive: true });
+  Deno.copyFileSync(library, part);
+  Deno.renameSync(part, kept);
+  return library;
 }
 
 const path = build();
