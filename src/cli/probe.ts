@@ -1,12 +1,13 @@
 import { resolve } from "@std/path";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
-import type { Modules } from "../local/partition.ts";
+import { partition } from "../local/partition.ts";
 import { type Probe, probe } from "../local/probe.ts";
 import { formatPercent } from "../train/format.ts";
 import { writeWhole } from "../train/files.ts";
 import { readRun } from "../train/train.ts";
-import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
+import { cutFlags, cutFrom, modulesOf } from "./cut.ts";
+import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import {
   deviceName,
@@ -15,20 +16,21 @@ import {
   placeFlags,
   precisionFrom,
   type Settings,
+  setupOf,
   storedSettings,
   trainerOf,
   trainingFlags,
 } from "./settings.ts";
 import { note, textTable } from "./terminal.ts";
 
-const { modules, after, "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
+const { "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
 
 /** Flags of `probe`. */
 export const probeFlags = {
   run: { value: "DIR,…", help: "folders of the runs to probe; several are drawn into one plot" },
   checkpoint: { value: "best|last", help: "which of their checkpoints; default best" },
-  modules: { ...modules, help: "probe behind each of K modules; default as the run was cut" },
-  after,
+  ...cutFlags,
+  modules: { ...cutFlags.modules, help: "probe behind each of K modules; default as the run was cut" },
   epochs: { value: "N", help: "passes of each classifier over the training features; default 20" },
   "train-limit": { ...trainLimit, help: "use the first N training images; default those of the run" },
   "test-limit": { ...testLimit, help: "use the first N test images; default those of the run" },
@@ -61,7 +63,8 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
       ? {}
       : { testLimit: wholeNumber("test-limit", given["test-limit"], 1) }),
   };
-  const cut = cutOf(given);
+  const asked = cutFrom(given);
+  const cut = asked === undefined ? undefined : modulesOf(asked);
   const runs = await Promise.all(
     given.run.split(",").map(async (run) => {
       const { snapshot, settings } = await readRun(run, kind);
@@ -72,6 +75,7 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
       };
     }),
   );
+  for (const { settings } of runs) if (cut !== undefined) partition(setupOf(settings).model, cut); // refused early
   const out = given.out ?? runs[0].run;
   await using device = await open(deviceName(given), openOptions(given));
   note(`device ${device.choice}`);
@@ -95,14 +99,6 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
   }
   await write(out, kind, epochs, results, runs[0].settings);
   print(results, out, given.json === true);
-}
-
-function cutOf({ modules, after }: Given<typeof probeFlags>): Modules | undefined {
-  if (modules !== undefined && after !== undefined) {
-    throw new LocalgradError("--modules and --after both say where to cut; give one");
-  }
-  if (after !== undefined) return { after: after.split(",").map((name) => name.trim()) };
-  return modules === undefined ? undefined : wholeNumber("modules", modules, 1);
 }
 
 async function write(

@@ -1,10 +1,10 @@
-import { type ImageDataset, type ImagePart } from "../data/data.ts";
+import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { DATASETS } from "../data/datasets.ts";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { setup } from "../local/local.ts";
 import { writeWhole } from "../train/files.ts";
-import { type Flags, type Given, oneOf, parseFlags, positiveNumber, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
 import {
@@ -25,7 +25,8 @@ import {
   setupOf,
   withClasses,
 } from "./settings.ts";
-import { type Row, type Table, tables } from "./tables.ts";
+import type { Row, Table } from "./table_rows.ts";
+import { tables } from "./tables.ts";
 import { note, textTable } from "./terminal.ts";
 
 const { data, device, precision } = placeFlags;

@@ -6,7 +6,7 @@ import type { Device } from "../trace/arrays.ts";
 import { readIfThere, writeWhole } from "../train/files.ts";
 import { holdsRun } from "../train/run_folder.ts";
 import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
-import { errorsOf, type RunResult } from "./results.ts";
+import { measured, type RunResult } from "./results.ts";
 import { type Settings, trainerOf } from "./settings.ts";
 
 /** What must not change between the sittings of a reproduction, as JSON. */
@@ -105,24 +105,23 @@ async function train({ folder, settings, images, open, signal }: RunOptions): Pr
   await using device = await open();
   using trainer = await trainerOf(settings, device);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
-  const meter = await Meter.open(`${folder}/meter.json`, device);
+  const meter = await Meter.open(`${folder}/time.json`);
   const { stopped } = await trainer.fit(images, {
     epochs: settings.epochs,
     observers: [progress(), new RunFolder(folder, { ...settings }), meter],
     signal,
   });
   if (stopped) return undefined;
-  const errors = errorsOf(await readMetrics(`${folder}/metrics.jsonl`));
-  if (errors === undefined) {
+  const figures = measured(await readMetrics(`${folder}/metrics.jsonl`));
+  if (figures === undefined) {
     throw new LocalgradError(`${folder} has no epoch in its metrics; remove it to go on`);
   }
   const { method, endToEnd } = trainer.memory;
   return {
-    ...errors,
+    ...figures,
     seconds: meter.seconds,
     plannedPeakBytes: method.peakBytes,
     endToEndPeakBytes: endToEnd.peakBytes,
-    heldBytes: meter.heldBytes,
     modules: trainer.partition.modules.length,
     parameters: parameterSplit(trainer.setup),
   };
@@ -134,39 +133,27 @@ async function removeIfThere(folder: string): Promise<void> {
   });
 }
 
-/** Measures time and memory of a run through all its sittings: kept beside every checkpoint. */
+/** Measures the time of a run through all its sittings; kept beside every checkpoint. */
 class Meter implements Observer {
   readonly #path: string;
-  readonly #device: Device;
   readonly #before: number;
   readonly #began = performance.now();
-  #held: number;
 
-  private constructor(path: string, device: Device, seconds: number, held: number) {
+  private constructor(path: string, seconds: number) {
     this.#path = path;
-    this.#device = device;
     this.#before = seconds;
-    this.#held = held;
   }
 
-  static async open(path: string, device: Device): Promise<Meter> {
+  static async open(path: string): Promise<Meter> {
     const bytes = await readIfThere(path);
-    const { seconds = 0, heldBytes = 0 } = bytes === undefined ? {} : parse<Partial<Meter>>(bytes, path);
-    return new Meter(path, device, seconds, heldBytes);
+    return new Meter(path, bytes === undefined ? 0 : parse<{ seconds: number }>(bytes, path).seconds);
   }
 
   get seconds(): number {
     return this.#before + (performance.now() - this.#began) / 1000;
   }
-  get heldBytes(): number {
-    return this.#held;
-  }
-
-  step(): void {
-    this.#held = Math.max(this.#held, this.#device.backend.liveBytes);
-  }
 
   async save(): Promise<void> {
-    await writeWhole(this.#path, JSON.stringify({ seconds: this.seconds, heldBytes: this.heldBytes }));
+    await writeWhole(this.#path, JSON.stringify({ seconds: this.seconds }));
   }
 }

@@ -2,7 +2,7 @@ import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
 import type { ParameterSplit } from "../local/parameters.ts";
 import { htmlTable, page } from "../train/page.ts";
 import type { EpochLine, MetricsLine } from "../train/train.ts";
-import { marks, type Published, type Row, type Table } from "./tables.ts";
+import { marks, type Published, type Row, type Table } from "./table_rows.ts";
 
 /** What a finished run of a row gave; errors are fractions. */
 export interface Finished {
@@ -18,8 +18,10 @@ export interface Finished {
   /** Planned peak of a training step, by the method and end to end; the data set counts apart. */
   readonly plannedPeakBytes: number;
   readonly endToEndPeakBytes: number;
-  /** The most that the device held after any step, data set included. */
+  /** The most that the device held after any epoch, data set included. */
   readonly heldBytes: number;
+  /** The most that its driver counted in use, on devices whose driver counts. */
+  readonly driverBytes?: number;
   /** Gradient-isolated modules. */
   readonly modules: number;
   readonly parameters: ParameterSplit;
@@ -45,16 +47,20 @@ export interface RowResults {
 }
 
 /** The part of a result that a run's metrics give; undefined where no epoch was finished. */
-export function errorsOf(lines: readonly MetricsLine[]) {
+export function measured(lines: readonly MetricsLine[]) {
   const epochs = lines.filter((line): line is EpochLine => line.kind === "epoch");
   if (epochs.length === 0) return undefined;
   const best = epochs.reduce((a, b) => b.testError < a.testError ? b : a);
   const speeds = epochs.map(({ imagesPerSecond }) => imagesPerSecond).sort((a, b) => a - b);
+  const held = epochs.map(({ held }) => held?.bytes ?? 0);
+  const driver = epochs.flatMap(({ held }) => held?.driver?.usedBytes ?? []);
   return {
     finalError: epochs[epochs.length - 1].testError,
     bestError: best.testError,
     bestEpoch: best.epoch,
     imagesPerSecond: speeds[speeds.length >> 1],
+    heldBytes: Math.max(...held),
+    ...(driver.length === 0 ? {} : { driverBytes: Math.max(...driver) }),
   };
 }
 
@@ -103,9 +109,15 @@ function cells({ row, seeds, results }: RowResults): string[] {
     formatTime(mean(({ seconds }) => seconds)),
     formatBytes(plannedPeakBytes),
     formatPercent(plannedPeakBytes / endToEndPeakBytes, 1),
-    formatBytes(Math.max(...done.map(({ heldBytes }) => heldBytes))),
+    describeHeld(done),
     ...(["backbone", "bias", "ema", "heads"] as const).map((part) => parameters[part].toLocaleString("en")),
   ];
+}
+
+function describeHeld(done: readonly Finished[]): string {
+  const held = formatBytes(Math.max(...done.map(({ heldBytes }) => heldBytes)));
+  const driver = done.flatMap(({ driverBytes }) => driverBytes ?? []);
+  return driver.length === 0 ? held : `${held} (driver ${formatBytes(Math.max(...driver))})`;
 }
 
 /** A published figure with its source and mark. */
@@ -125,12 +137,15 @@ export function spread(fractions: readonly number[]): string {
   return `${percent(mean)} ± ${percent(Math.sqrt(variance))}`;
 }
 
+/** Why runs failed; seeds that failed alike are told of together. */
 function failures(rows: readonly RowResults[]): string[] {
-  return rows.flatMap(({ row, results }) =>
-    [...results].flatMap(([seed, result]) =>
-      "failed" in result ? [`${row.name}, seed ${seed}: ${result.failed}`] : []
-    )
-  );
+  return rows.flatMap(({ row, results }) => {
+    const seeds = new Map<string, number[]>();
+    for (const [seed, result] of results) {
+      if ("failed" in result) seeds.set(result.failed, [...seeds.get(result.failed) ?? [], seed]);
+    }
+    return [...seeds].map(([why, of]) => `${row.name}, seed ${of.join(", ")}: ${why}`);
+  });
 }
 
 const LEGEND = [
@@ -138,8 +153,9 @@ const LEGEND = [
   "as in the papers.",
   "Published figures are the authors' own settings and hardware, never measured here. Their marks: " +
   Object.entries(marks).map(([mark, where]) => `${mark} ${where}`).join("; ") + ".",
-  "Planned peak: of a training step, without the data set. Device held: the most that arrays, data set, constants and " +
-  "the arena took on the device after any step.",
+  "Planned peak: of a training step, without the data set. Device held: the most that variables, data set, constants " +
+  "and the arena took on the device after any epoch; by the driver's count everything in use on it, by everybody.",
+  "A run that failed is not tried again; remove its folder to do so.",
   "Parameters are counted in training: the network, MAN's learnable biases, its averages, other auxiliary networks.",
 ];
 
