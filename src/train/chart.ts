@@ -106,11 +106,10 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
         escapeHtml(name)
       }</text>`
     );
-  const curves = series.map(({ name, points, colour, marked, filled }) => {
-    const path = points.filter(([, y]) => Number.isFinite(y)).map(([x, y]) =>
-      `${place(X(x))},${place(Y(y))}`
-    );
-    if (path.length === 0) return "";
+  const curves = series.map(({ name, points: given, colour, marked, filled }) => {
+    const points = given.filter(([, y]) => Number.isFinite(y));
+    if (points.length === 0) return "";
+    const path = points.map(([x, y]) => `${place(X(x))},${place(Y(y))}`);
     const area = filled
       ? `<polygon style="fill:${colour}" points="${place(X(points[0][0]))},${floor} ${path.join(" ")} ` +
         `${place(X(points[points.length - 1][0]))},${floor}"/>`
