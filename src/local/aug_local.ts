@@ -81,7 +81,7 @@ function network({ features, behind, model }: Boundary, depth: number): Layer {
   const natural = inputsOf(behind, features);
   const count = Math.min(depth, behind.length);
   for (let i = 1; i <= count; i++) {
-    const at = Math.round(i * behind.length / count) - 1;
+    const at = roundHalfToEven(i * behind.length / count) - 1;
     const layer = adapted(behind[at], natural[at], shape);
     layers[`blocks.${i - 1}`] = layer;
     shape = shapeAfter(layer, shape);

@@ -1,0 +1,49 @@
+/** Ten steps of every other method against PyTorch; see ../fixtures/README.md. */
+
+import {
+  augLocal,
+  dgl,
+  endToEnd,
+  greedy,
+  infopro,
+  man,
+  manPlusPlus,
+  predsim,
+} from "../../src/local/methods.ts";
+import type { Method } from "../../src/local/method.ts";
+import { load, testOn } from "./fixture.ts";
+import { assertChanges, assertLosses, float32, make, type Run, start } from "./training.ts";
+
+interface MethodsFixture {
+  readonly learningRate: number;
+  readonly batch: number;
+  readonly cases: { readonly [name: string]: Omit<Run, "batch"> };
+}
+
+const K = 4;
+const methods: { readonly [name: string]: Method } = {
+  endToEnd: endToEnd(),
+  greedy: greedy(),
+  dgl: dgl(),
+  predsim: predsim(),
+  infopro: infopro(),
+  contrastive: infopro({ task: "contrastive" }),
+  augLocal: augLocal({ depth: 3 }),
+  "man+predsim": man(predsim()),
+  "manPlusPlus+dgl": manPlusPlus(dgl({ head: "mlp-sr-large" })),
+  "manPlusPlus+infopro": manPlusPlus(infopro()),
+};
+
+for (const [name, method] of Object.entries(methods)) {
+  await testOn(
+    ["cpu", "webgpu", "cuda"],
+    (backend) => `ten steps of ${name}, ResNet-32, K = ${K}, on ${backend} are PyTorch's`,
+    async (device) => {
+      const { batch, learningRate, cases } = load<MethodsFixture>("methods");
+      using t = await make(device, method, batch, K);
+      const before = await start(t, false); // running statistics follow from what is compared
+      await assertLosses(t, { batch, ...cases[name]! }, learningRate, (step) => 1e-5 * 10 ** (2 * step / 9));
+      await assertChanges(t, before, cases[name]!.changes, float32);
+    },
+  );
+}

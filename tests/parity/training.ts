@@ -1,0 +1,160 @@
+/** Training through the public trainer, compared with what PyTorch recorded; see ../fixtures/README.md. */
+
+import { assert, assertEquals } from "@std/assert";
+import type { Method } from "../../src/local/method.ts";
+import { type Trainer, trainer } from "../../src/local/trainer.ts";
+import { resnet32 } from "../../src/models/resnet.ts";
+import { sgd } from "../../src/optim/sgd.ts";
+import { type Device, type DeviceArray, disposeTree, HostArray } from "../../src/trace/arrays.ts";
+import { jit } from "../../src/trace/jit.ts";
+import type { Tensor } from "../../src/trace/tensor.ts";
+import { treeFlatten } from "../../src/trace/tree.ts";
+import { batch, normalise, startingValues } from "../fixtures/formula.ts";
+import { distance, type Recorded } from "./fixture.ts";
+
+/** Recorded tensors by name. */
+export type Records = { readonly [name: string]: Recorded };
+/** Device arrays by name. */
+export type Arrays = { readonly [name: string]: DeviceArray };
+
+/** Some steps of training. */
+export interface Run {
+  readonly batch: number;
+  readonly losses: readonly (readonly number[])[];
+  readonly changes: Records;
+}
+
+/** A trainer of ResNet-32 as the fixtures train it. */
+export function make(device: Device, method: Method, batch: number, modules: number): Promise<Trainer> {
+  return trainer({
+    device,
+    model: resnet32({ classes: 10 }),
+    modules,
+    method,
+    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    batch,
+  });
+}
+
+/**
+ * Gives a trainer the fixtures' starting values, and returns a copy of them, with or without running statistics, on the device. Running statistics, scales
+ * and optimizer slots start as they do anyway.
+ */
+export async function start(t: Trainer, statistics: boolean = true): Promise<Arrays> {
+  const snapshot = await t.snapshot();
+  const trained = [...snapshot.tensors].filter(([name]) => !isSlot(name));
+  const values = startingValues(
+    new Map(
+      trained.filter(([name]) => !/\.(running_.*|scale)$/.test(name)).map((
+        [name, { shape }],
+      ) => [name, shape]),
+    ),
+  );
+  const tensors = new Map([...snapshot.tensors].map(([name, array]) => {
+    const data = values.get(tracked(t, name));
+    return [name, data === undefined ? array : new HostArray(data, array.shape)];
+  }));
+  t.restore({ ...snapshot, tensors });
+  const wanted = trained.filter(([name]) => statistics || !name.includes(".running_"));
+  return t.device.put(Object.fromEntries(wanted.map(([name]) => [name, tensors.get(name)!])));
+}
+
+/** Whether a name is of an optimizer's slot. */
+export const isSlot = (name: string) => name.startsWith("optimizer.");
+
+/** The name whose starting value a parameter has: its own, or for an EMA parameter the tracked one's. */
+function tracked({ setup }: Trainer, name: string): string {
+  const match = /^local\.(\d+)\.ema\.(.*)$/.exec(name);
+  return match === null ? name : `${setup.modules[Number(match[1])]!.next}.${match[2]}`;
+}
+
+/** A trainer's parameters, state and slots by the names of a snapshot. */
+export function variables(t: Trainer): { [name: string]: DeviceArray } {
+  const { leaves, paths } = treeFlatten<DeviceArray>(t.variables as never);
+  return Object.fromEntries(paths.map((path, i) => [path.replace(/^(params|state)\./, ""), leaves[i]!]));
+}
+
+/** Batch `s` of the formula. */
+export function hostBatch(step: number, count: number) {
+  const { bytes, labels } = batch(step, count);
+  const shape = [count, 32, 32, 3];
+  return {
+    x: new HostArray(normalise(bytes), shape),
+    images: new HostArray(Float32Array.from(bytes, (byte) => byte / 255), shape),
+    labels,
+  };
+}
+
+/** Raises unless each array is as near to its record as `allowed` says, and no name is missing on either side. */
+export async function assertRecorded(
+  arrays: Arrays,
+  records: Records,
+  allowed: (record: Recorded) => number,
+): Promise<void> {
+  assertEquals(Object.keys(arrays).sort(), Object.keys(records).sort());
+  const failures: string[] = [];
+  for (const [name, array] of Object.entries(arrays)) {
+    const error = distance(await array.read() as Float32Array, records[name]!);
+    const limit = allowed(records[name]!);
+    if (!(error <= limit)) {
+      failures.push(`${name} by ${error.toExponential(1)}, not ${limit.toExponential(1)}`);
+    }
+  }
+  const count = Object.keys(arrays).length;
+  assert(
+    failures.length === 0,
+    `${failures.length} of ${count} are off: ${failures.slice(0, 10).join("; ")}`,
+  );
+}
+
+/**
+ * Compares what changed since `before` with a record. The difference is taken on the device: the host would see both
+ * sides rounded to float32.
+ */
+export async function assertChanges(
+  t: Trainer,
+  before: Arrays,
+  records: Records,
+  allowed: (record: Recorded) => number,
+): Promise<void> {
+  const subtract = jit((after: { [name: string]: Tensor }, before: { [name: string]: Tensor }) => {
+    return Object.fromEntries(Object.entries(before).map(([name, b]) => [name, after[name]!.sub(b)]));
+  }, { device: t.device, name: "changes" });
+  const after = Object.fromEntries(Object.entries(variables(t)).filter(([name]) => name in before));
+  const changes = subtract(after, before);
+  await assertRecorded(changes, records, allowed);
+  disposeTree(changes);
+  disposeTree(before);
+  subtract.dispose();
+}
+
+/** Runs the steps of a record; the loss of each module must agree as `tolerance` says for each step. */
+export async function assertLosses(
+  t: Trainer,
+  run: Run,
+  learningRate: number,
+  tolerance: (step: number) => number,
+) {
+  for (const [step, expected] of run.losses.entries()) {
+    const { losses } = await t.step(hostBatch(step, run.batch), { learningRate });
+    assertEquals(losses.length, expected.length);
+    expected.forEach((loss, module) => {
+      const error = Math.abs(losses[module]! - loss) / loss;
+      assert(
+        error <= tolerance(step),
+        `step ${step + 1}, module ${module + 1}: loss ${losses[module]}, not ${loss}: off by ${
+          error.toExponential(1)
+        }`,
+      );
+    });
+  }
+}
+
+/**
+ * What rounding explains in float32: a few times what it did to PyTorch itself, which adds up in another order, and a
+ * ReLU or two whose input comes out on the other side of 0. Of the thousands in a layer one such unit shifts the
+ * gradients below it by some thousandths.
+ */
+export const float32 = ({ noise }: Recorded) => Math.max(2e-2, 5 * noise!);
+/** What rounding explains in float64, of values recorded in full. */
+export const float64 = () => 1e-6;
