@@ -19,6 +19,7 @@ import { distance, load, type Recorded, testOn } from "./parity/fixture.ts";
 
 const networks: { readonly [name: string]: { readonly model: Model; readonly size: number } } = {
   resnet32: { model: models.resnet32({ classes: 10 }), size: 32 },
+  resnet18: { model: models.resnet18({ classes: 1000 }), size: 64 },
 };
 
 /** Every parameter and statistic of a network by the formula, as weights.py has it. */
