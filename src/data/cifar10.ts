@@ -93,6 +93,7 @@ function publication({ url, records, md5 }: Cifar10Layout): Publication {
     folder: "cifar-10-batches-bin",
     files: FILES,
     url,
+    md5,
     mistaken: { "data_batch_1": "CIFAR-10 in its Python form", "train.bin": "CIFAR-100" },
     check(bytes, name, where) {
       const expected = records * RECORD;

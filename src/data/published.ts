@@ -34,7 +34,9 @@ export interface Publication {
   readonly files: readonly string[];
   /** An archive of all files (`.tar.gz`), or where each is. */
   readonly url: string | Readonly<Record<string, string>>;
-  /** Checks a file; `where` is what messages call it. */
+  /** The MD5 of files in hexadecimal: what a download must have. A folder may hold a part of the set. */
+  readonly md5: Readonly<Record<string, string>>;
+  /** Checks a file, wherever it is from; `where` is what messages call it. */
   check(bytes: Uint8Array<ArrayBuffer>, name: string, where: string): void;
   /** What a folder without the files holds instead, by a file that gives it away: `{ "train.bin": "CIFAR-100" }`. */
   readonly mistaken?: Readonly<Record<string, string>>;
@@ -157,12 +159,20 @@ async function readCached(set: Publication, options: PublishedOptions): Promise<
 /** Downloads the archive, or each file, and checks what came. */
 async function fetchFiles(set: Publication, { onProgress }: PublishedOptions): Promise<Files> {
   const { url } = set;
+  const verified = (bytes: Uint8Array, name: string, where: string) => {
+    if (set.md5[name] !== undefined) checkMd5(bytes, set.md5[name], where, set);
+  };
   try {
-    if (typeof url === "string") return await readArchive(set, await download(url, onProgress), url);
+    if (typeof url === "string") {
+      const files = await readArchive(set, await download(url, onProgress), url);
+      for (const [name, bytes] of files) verified(bytes, name, `${url}: ${name}`);
+      return files;
+    }
     const files = new Map<string, Uint8Array<ArrayBuffer>>();
     for (const name of set.files) {
       const bytes = new Uint8Array(await new Response(await download(url[name], onProgress)).arrayBuffer());
       check(set, bytes, name, url[name]);
+      verified(bytes, name, url[name]);
       files.set(name, bytes);
     }
     return files;

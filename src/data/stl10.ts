@@ -72,6 +72,7 @@ export async function loadStl10(
     folder: "stl10_binary",
     files: ["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"],
     url,
+    md5: Object.fromEntries(Object.entries(published).map(([name, { md5 }]) => [name, md5])),
     mistaken: { "train.mat": "STL-10 in its MATLAB form" },
     check(bytes, name, where) {
       if (name.endsWith("_X.bin")) checkImages(bytes, where);

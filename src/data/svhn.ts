@@ -59,6 +59,7 @@ export async function loadSvhn(options: SvhnOptions, layout: SvhnLayout): Promis
     folder: "svhn",
     files: [TRAIN_FILE, TEST_FILE],
     url: { [TRAIN_FILE]: layout.url + TRAIN_FILE, [TEST_FILE]: layout.url + TEST_FILE },
+    md5: Object.fromEntries(Object.entries(layout.published).map(([name, { md5 }]) => [name, md5])),
     mistaken: {
       "train/digitStruct.mat": "SVHN in format 1 (whole numbers)",
       "train.tar.gz": "SVHN in format 1 (whole numbers)",

@@ -45,17 +45,20 @@ Deno.test("svhn() checks the MD5 of a file that has the published number of imag
 Deno.test("svhn() downloads both files once, and keeps nothing of a download that fails", () =>
   inFolder(async (cache) => {
     let failing = "test_32x32.mat";
+    let altered = true;
     const requests: string[] = [];
     await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
       const name = new URL(request.url).pathname.slice(1);
       requests.push(name);
-      return name === failing ? new Response(null, { status: 503 }) : new Response(read(name));
+      if (name === failing) return new Response(null, { status: 503 });
+      // Another set's file is whole, but not what is published.
+      return new Response(read(altered && name.startsWith("test") ? "train_32x32.mat" : name));
     });
     const layout: SvhnLayout = {
       url: `http://127.0.0.1:${server.addr.port}/`,
       published: {
-        "train_32x32.mat": { images: 73257, md5: "" },
-        "test_32x32.mat": { images: 26032, md5: "" },
+        "train_32x32.mat": { images: 73257, md5: sum(read("train_32x32.mat"), "md5") },
+        "test_32x32.mat": { images: 26032, md5: sum(read("test_32x32.mat"), "md5") },
       },
     };
     await assertRejects(
@@ -65,6 +68,13 @@ Deno.test("svhn() downloads both files once, and keeps nothing of a download tha
     );
     assertEquals([...Deno.readDirSync(cache)], []);
     failing = "";
+    await assertRejects(
+      () => loadSvhn({ cache }, layout),
+      LocalgradError,
+      `${layout.url}test_32x32.mat is damaged: its MD5 is not the published`,
+    );
+    assertEquals([...Deno.readDirSync(cache)], []);
+    altered = false;
     const received: number[] = [];
     const set = await loadSvhn({ cache, onProgress: (bytes) => received.push(bytes) }, layout);
     assertEquals(set.train.count, 8);
