@@ -18,7 +18,7 @@ interface Outcome {
  * Serves the repository and runs a script in an empty folder: no configuration, no lock file, an empty cache, no
  * permission but to import from there. `URL` in the script stands for the library's.
  */
-async function runByUrl(script: string): Promise<Outcome> {
+async function runByUrl(script: string, more: { readonly reads?: string } = {}): Promise<Outcome> {
   const fetched: string[] = [];
   await using server = Deno.serve({ hostname: "localhost", port: 0, onListen() {} }, async (request) => {
     const path = new URL(request.url).pathname.slice(1);
@@ -32,10 +32,13 @@ async function runByUrl(script: string): Promise<Outcome> {
   });
   const cwd = await Deno.makeTempDir();
   try {
+    if (more.reads !== undefined) await lendPackages(`${cwd}/cache`);
     const host = `localhost:${server.addr.port}`;
-    await Deno.writeTextFile(`${cwd}/script.ts`, script.replaceAll("URL", `http://${host}/mod.ts`));
+    const text = script.replaceAll("URL", `http://${host}/mod.ts`).replaceAll("ROOT", `http://${host}`);
+    await Deno.writeTextFile(`${cwd}/script.ts`, text);
+    const read = more.reads === undefined ? [] : [`--allow-read=${more.reads}`];
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-q", `--allow-import=${host}`, "--no-lock", "--no-prompt", "script.ts"],
+      args: ["run", "-q", `--allow-import=${host}`, "--no-lock", "--no-prompt", ...read, "script.ts"],
       cwd,
       clearEnv: true,
       env: { DENO_DIR: `${cwd}/cache`, DENO_AUDIT_PERMISSIONS: `${cwd}/asked.jsonl`, NO_COLOR: "1" },
@@ -44,11 +47,18 @@ async function runByUrl(script: string): Promise<Outcome> {
     const asked = (await Deno.readTextFile(`${cwd}/asked.jsonl`).catch(() => "")).split("\n").filter(Boolean)
       .map((line) => JSON.parse(line)).map(({ permission, value }) => `${permission} ${value}`)
       .filter((permission) => permission !== `import ${host}`);
-    const text = new TextDecoder();
-    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr), asked, fetched };
+    const decoder = new TextDecoder();
+    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr), asked, fetched };
   } finally {
     await Deno.remove(cwd, { recursive: true });
   }
+}
+
+/** Puts this process's npm packages into an empty cache, so that they are not fetched again. */
+async function lendPackages(cache: string): Promise<void> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+  await Deno.mkdir(cache);
+  await Deno.symlink(JSON.parse(new TextDecoder().decode(stdout)).npmCache, `${cache}/npm`);
 }
 
 Deno.test("mod.ts imported by URL trains and asks for no permission", async () => {
@@ -78,6 +88,7 @@ Deno.test("mod.ts imported by URL trains and asks for no permission", async () =
   assert(last.every((loss, module) => loss < first[module]), `${first} → ${last}`);
   assertEquals(asked, []);
   assert(fetched.includes("mod.ts") && fetched.includes("src/backends/cpu/worker.js"), fetched.join());
+  assert(!fetched.some((path) => path.includes("folder")), "what needs a package is reached");
 });
 
 Deno.test("mod.ts merely imported by URL asks for no permission", async () => {
@@ -102,4 +113,27 @@ Deno.test("devices.open() of a library imported by URL asks for no permission", 
 Deno.test("the audit that these tests rely on sees what is asked for", async () => {
   const { asked } = await runByUrl(`try { Deno.env.get("HOME") } catch {}`);
   assertEquals(asked, ["env HOME"]);
+});
+
+Deno.test("a folder of images is decoded by the library imported by URL, with leave to read the folder alone", async () => {
+  const dir = await Deno.makeTempDir();
+  for (const part of ["train", "val"]) {
+    for (const [name, file] of [["a", "cmyk.jpg"], ["b", "palette.png"]]) {
+      await Deno.mkdir(`${dir}/${part}/${name}`, { recursive: true });
+      await Deno.copyFile(`${root}tests/fixtures/datasets/images/${file}`, `${dir}/${part}/${name}/${file}`);
+    }
+  }
+  const { code, stdout, stderr, asked, fetched } = await runByUrl(
+    `
+    import { imageFolder } from "ROOT/src/data/folder/folder.ts";
+    const set = await imageFolder({ path: ${JSON.stringify(dir)}, size: 16, threads: 2 });
+    await using reader = set.train.open();
+    console.log(set.classes.join(), (await reader.read(Uint32Array.of(1, 0, 1))).length);
+  `,
+    { reads: dir },
+  );
+  await Deno.remove(dir, { recursive: true });
+  assertEquals([code, stdout], [0, "a,b 2304\n"], stderr);
+  assertEquals(asked.filter((permission) => !permission.startsWith(`read ${dir}`)), []);
+  assert(fetched.includes("src/data/folder/worker.js") && !fetched.includes("mod.ts"), fetched.join());
 });
