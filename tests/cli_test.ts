@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { decodeSafetensors, writeCheckpoint } from "../src/train/train.ts";
+import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
+import { decodeSafetensors, readRun, writeCheckpoint } from "../src/train/train.ts";
+import { cli, contents, finish, inFolder, refused, start } from "./command_line.ts";
 
 const SMALL = ["--test-limit", "32", "--batch", "32", "--method", "greedy", "--lr", "0.05"];
 
@@ -16,15 +17,15 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--train-limit must be a whole number of at least 1, not "1e3x"/, "train", "--train-limit", "1e3x"],
       [/--lr must be a number above 0, not "nan"/, "train", "--lr", "nan"],
       [/--dataset must be one of shapes, cifar10, .*not "mnist"/, "train", "--dataset", "mnist"],
-      [/--model must be one of .*resnet110, not "vgg"/, "train", "--model", "vgg"],
-      [/--method must be one of man\+dgl.*endToEnd, not "bp"/, "train", "--method", "bp"],
+      [/--model must be one of .*resnet110.*, not "vgg"/, "train", "--model", "vgg"],
+      [/--method must be one of .*man\+dgl.*, not "bp"/, "train", "--method", "bp"],
       [/--device must be one of auto, cuda, webgpu, cpu, reference, not "tpu"/, "train", "--device", "tpu"],
       [/resnet8 has 3 blocks.*at most 3/, "train", "--modules", "4"],
       [/resnet8 has no block "layer9"; its blocks are layer1\.0/, "train", "--after", "layer9"],
       [/--modules and --after both/, "train", "--modules", "2", "--after", "layer1.0"],
-      [/--data is for cifar10/, "train", "--data", "."],
+      [/shapes are drawn, not loaded/, "train", "--data", "."],
       [/--resume .* --run DIR/, "train", "--resume"],
-      [/eval needs the folder of a run: --run DIR/, "eval"],
+      [/eval needs the folder of a run or a file: give --run DIR or --weights FILE/, "eval"],
       [/at most 54/, "memory", "--model", "resnet110", "--modules", "60"],
       [/demo has no flag --epochs; its flags: none/, "demo", "--epochs", "1"],
       [/doctor has no flag --all/, "doctor", "--all"],
@@ -138,6 +139,78 @@ Deno.test({
       assertEquals(losses(a), losses(b));
     }),
 });
+
+Deno.test("export, eval --weights and train --init pass a network on, and refuse what is none", () =>
+  inFolder(async (dir) => {
+    const limits = ["--train-limit", "64", ...SMALL, "--epochs", "1"];
+    const trained = await cli(dir, "train", ...limits, "--run", "a", "--json");
+    assertEquals(trained.code, 0, trained.stderr);
+    assertEquals((await cli(dir, "export", "--run", "a", "--out", "a.safetensors")).code, 0);
+    const { tensors, types } = decodeSafetensors(await Deno.readFile(`${dir}/a.safetensors`), "a");
+    assertEquals(tensors.get("conv1.weight")!.shape, [16, 3, 3, 3]);
+    assertEquals(types!.get("bn1.num_batches_tracked"), "I64");
+    assert([...tensors.keys()].every((name) => !/^(local|optimizer)/.test(name)));
+
+    const file = ["--weights", "a.safetensors", "--model", "resnet8", "--test-limit", "32"];
+    const judged = JSON.parse((await cli(dir, "eval", ...file, "--json")).stdout);
+    const { testError, testLoss } = JSON.parse(trained.stdout);
+    assertEquals([judged.testError, judged.images], [testError, 32]);
+    assertAlmostEquals(judged.testLoss, testLoss, 1e-5); // judged in another batch size
+
+    const other = ["--method", "dgl", "--run", "b", "--init", "a.safetensors"] as const;
+    const started = await cli(
+      dir,
+      "train",
+      ...SMALL.toSpliced(4, 2),
+      "--train-limit",
+      "64",
+      "--epochs",
+      "1",
+      ...other,
+    );
+    assertEquals(started.code, 0, started.stderr);
+    const { settings } = await readRun(`${dir}/b`, "last");
+    assertEquals([settings.init, settings.newHead], ["a.safetensors", false]);
+    const more = await cli(dir, "train", "--run", "b", "--resume", "--epochs", "2");
+    assertEquals(more.code, 0, more.stderr);
+    assertEquals((await readRun(`${dir}/b`, "last")).settings.init, "a.safetensors");
+
+    await Deno.writeFile(
+      `${dir}/cut.safetensors`,
+      (await Deno.readFile(`${dir}/a.safetensors`)).subarray(0, 999),
+    );
+    await Deno.writeFile(`${dir}/model.pth`, Uint8Array.of(0x50, 0x4b, 3, 4));
+    const cases: [RegExp, ...string[]][] = [
+      [
+        /has no layer1\.1\.conv1\.weight and \d+ more, which resnet20 needs/,
+        "eval",
+        ...file.with(3, "resnet20"),
+      ],
+      [/cut\.safetensors is no whole safetensors file/, "eval", ...file.with(1, "cut.safetensors")],
+      [/model\.pth is a pickle of PyTorch's/, "train", "--init", "model.pth"],
+      [/there is no file none/, "train", "--init", "none"],
+      [
+        /has no layer1\.1.* resnet20 needs/,
+        "train",
+        "--init",
+        "a.safetensors",
+        "--model",
+        "resnet20",
+        "--run",
+        "c",
+      ],
+      [/give --run DIR or --weights FILE/, "eval", "--run", "a", "--weights", "a.safetensors"],
+      [/--weights needs the network/, "eval", "--weights", "a.safetensors"],
+      [/--model goes with --weights/, "eval", "--run", "a", "--model", "resnet8"],
+      [/--checkpoint goes with --run/, "eval", ...file, "--checkpoint", "last"],
+      [/--new-head goes with --init/, "train", "--new-head"],
+      [/--init starts a run, --resume goes on/, "train", "--run", "b", "--resume", "--init", "a.safetensors"],
+      [/a\.safetensors exists already/, "export", "--run", "a", "--out", "a.safetensors"],
+      [/no checkpoint c\/best\.safetensors/, "export", "--run", "c", "--out", "c.safetensors"],
+      [/export needs a file to write/, "export", "--run", "a"],
+    ];
+    for (const [message, command, ...args] of cases) await refused(dir, message, command, ...args);
+  }));
 
 Deno.test("memory prints the plan of a method beside the end-to-end one", () =>
   inFolder(async (dir) => {
