@@ -13,6 +13,15 @@ import { entry as stl10 } from "./stl10.ts";
 import { entry as svhn } from "./svhn.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "./entry.ts";
+export type {
+  Augmentation,
+  ImageDataset,
+  ImagePart,
+  ImageReader,
+  LabelledImages,
+  StreamedImages,
+} from "./images.ts";
+export type { Key } from "../random.ts";
 
 const ALL = { shapes, cifar10, svhn, stl10, folder } as const;
 

@@ -50,6 +50,8 @@ export function liveDecoderCount(): number {
  */
 export class Decoders implements AsyncDisposable {
   readonly #threads: readonly Thread[];
+  /** Why nothing can be decoded any more. */
+  #fault: LocalgradError | undefined;
   #number = 0;
   #images = 0;
   #milliseconds = 0;
@@ -74,13 +76,14 @@ export class Decoders implements AsyncDisposable {
     await this.#send(job);
   }
 
-  /** Ends the threads, whatever they are at. */
+  /** Ends the threads, whatever they are at; what was asked for and is not there yet is rejected. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { worker } of this.#threads) worker.terminate();
     await Promise.all(this.#threads.map(({ ended }) => ended));
   }
 
   #send(job: DecodeJob | CheckJob): Promise<Uint8Array | undefined> {
+    if (this.#fault !== undefined) return Promise.reject(this.#fault);
     const thread = this.#threads.reduce((least, each) => each.jobs.size < least.jobs.size ? each : least);
     const id = this.#number++;
     const answer = Promise.withResolvers<Uint8Array | undefined>();
@@ -95,7 +98,8 @@ export class Decoders implements AsyncDisposable {
     const worker = new Worker(url, { env: {} });
     const jobs: Thread["jobs"] = new Map();
     const fail = (message: string) => {
-      for (const answer of jobs.values()) answer.reject(new LocalgradError(message));
+      this.#fault ??= new LocalgradError(message);
+      for (const answer of jobs.values()) answer.reject(this.#fault);
       jobs.clear();
     };
     worker.on("message", (reply: Reply) => {

@@ -12,6 +12,17 @@ import { type ImageDataset, type ImageReader, limitImages, type StreamedImages }
 import { Decoders, DRAWS } from "./decoders.ts";
 import { listImages, type Listing } from "./listing.ts";
 
+export type { DatasetEntry, LoadOptions, Recipe } from "../entry.ts";
+export type {
+  Augmentation,
+  ImageDataset,
+  ImagePart,
+  ImageReader,
+  LabelledImages,
+  StreamedImages,
+} from "../images.ts";
+export type { Key } from "../../random.ts";
+
 /** Which images {@link imageFolder} takes, and how. */
 export interface ImageFolderOptions {
   /** The folder: it holds `train/CLASS/*.jpg` and `val/CLASS/*.jpg`; `.jpeg` and `.png` will do, and `test` for `val`. */

@@ -235,6 +235,19 @@ Deno.test("a file that vanishes or breaks after the set was loaded is named when
     assertEquals((await set.train.open()[Symbol.asyncDispose](), liveDecoderCount()) > 0, true); // others go on
   }));
 
+Deno.test("decoders that are ended reject what was asked for, and what is asked for then", async () => {
+  const decoders = new Decoders(1);
+  const job = { path: `${images}large.jpg`, size: 64 };
+  const asked = Array.from(
+    { length: 50 },
+    () => decoders.decode(job).then(() => "done", (error) => error.message),
+  );
+  await decoders[Symbol.asyncDispose]();
+  assertEquals((await Promise.all(asked)).at(-1), "decoding was given up");
+  await assertRejects(() => decoders.decode(job), LocalgradError, "decoding was given up");
+  assertEquals(liveDecoderCount(), 0);
+});
+
 Deno.test("the ends of a file decide only where they are whole", async () => {
   await using decoders = new Decoders(1);
   const dir = await Deno.makeTempDir();

@@ -33,6 +33,7 @@ function reason(error) {
   if (error instanceof Deno.errors.NotFound) return "is not there any more";
   if (error instanceof Deno.errors.NotCapable) return "may not be read; allow it with --allow-read";
   const text = plain(String(error?.message ?? error));
+  if (/instance is disposed|memory|limit|exceeds/i.test(text)) return "is too large to be decoded";
   return /UnexpectedEndOfFile|InsufficientImageData/.test(text) ? "is truncated" : `is damaged (${text})`;
 }
 
