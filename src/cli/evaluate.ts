@@ -64,11 +64,12 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
   fill(trainer);
-  const { error, loss, images: count } = await trainer.evaluate(images);
+  const { error, topFiveError, loss, images: count } = await trainer.evaluate(images);
   if (given.json) {
-    console.log(JSON.stringify({ ...facts, testError: error, testLoss: loss, images: count }));
+    console.log(JSON.stringify({ ...facts, testError: error, topFiveError, testLoss: loss, images: count }));
   } else {
     console.log(`test error  ${formatPercent(error)} of ${count} images (${what})`);
+    if (topFiveError !== undefined) console.log(`top-5 error ${formatPercent(topFiveError)}`);
     console.log(`test loss   ${loss.toFixed(4)}`);
   }
 }

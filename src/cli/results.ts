@@ -11,6 +11,8 @@ export interface Finished {
   /** The lowest test error after any epoch, and which epoch that was, from 1. */
   readonly bestError: number;
   readonly bestEpoch: number;
+  /** Top-5 errors of the same epochs, where there are more than ten classes. */
+  readonly topFive?: { readonly final: number; readonly best: number };
   /** Training images per second: the median over the epochs, evaluation apart. */
   readonly imagesPerSecond: number;
   /** Wall time of all its parts, evaluation and saving included; what was lost when it was killed is not. */
@@ -54,8 +56,13 @@ export function measured(lines: readonly MetricsLine[]) {
   const speeds = epochs.map(({ imagesPerSecond }) => imagesPerSecond).sort((a, b) => a - b);
   const held = epochs.map(({ held }) => held?.bytes ?? 0);
   const driver = epochs.flatMap(({ held }) => held?.driver?.usedBytes ?? []);
+  const last = epochs[epochs.length - 1];
+  const topFive = last.topFiveError === undefined || best.topFiveError === undefined
+    ? {}
+    : { topFive: { final: last.topFiveError, best: best.topFiveError } };
   return {
-    finalError: epochs[epochs.length - 1].testError,
+    finalError: last.testError,
+    ...topFive,
     bestError: best.testError,
     bestEpoch: best.epoch,
     imagesPerSecond: speeds[speeds.length >> 1],
@@ -101,8 +108,8 @@ function cells({ row, seeds, results }: RowResults): string[] {
   return [
     row.name,
     String(modules),
-    spread(done.map(({ finalError }) => finalError)) + (count.length === 0 ? "" : ` (${count.join(", ")})`),
-    spread(done.map(({ bestError }) => bestError)),
+    errors(done, "final") + (count.length === 0 ? "" : ` (${count.join(", ")})`),
+    errors(done, "best"),
     done.map(({ bestEpoch }) => bestEpoch).join(", "),
     published,
     String(Math.round(mean(({ imagesPerSecond }) => imagesPerSecond))),
@@ -112,6 +119,12 @@ function cells({ row, seeds, results }: RowResults): string[] {
     describeHeld(done),
     ...(["backbone", "bias", "ema", "heads"] as const).map((part) => parameters[part].toLocaleString("en")),
   ];
+}
+
+function errors(done: readonly Finished[], which: "final" | "best"): string {
+  const topFive = done.flatMap((result) => result.topFive?.[which] ?? []);
+  const error = spread(done.map((result) => result[`${which}Error`]));
+  return topFive.length < done.length ? error : `${error} (top-5 ${spread(topFive)})`;
 }
 
 function describeHeld(done: readonly Finished[]): string {

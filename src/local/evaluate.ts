@@ -2,7 +2,7 @@ import { network } from "../models/model.ts";
 import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
-import { iota, stack } from "../trace/functions.ts";
+import { iota, oneHot, stack } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { Feed, Order } from "./feed.ts";
@@ -15,6 +15,8 @@ import type { Setup, TrainState } from "./step.ts";
 export interface Evaluation {
   /** The fraction classified wrongly. */
   readonly error: number;
+  /** The fraction whose class is not among the five most likely; only where there are more than ten classes. */
+  readonly topFiveError?: number;
   /** Mean cross-entropy. */
   readonly loss: number;
   /** How many images it was judged on. */
@@ -34,15 +36,28 @@ function judge(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
     // Places beyond `count` only fill the batch up.
     const real = iota(indices.shape, 0, "f32").lt(count).cast("f32");
     const right = logits.argmax(1).eq(labels.cast("i32")).cast("f32");
-    return stack([crossEntropies(logits, labels).mul(real).sum(), right.mul(real).sum()]);
+    const sums = [crossEntropies(logits, labels), right];
+    if (logits.shape[1] > FEW_CLASSES) sums.push(amongFive(logits.cast("f32"), labels));
+    return stack(sums.map((each) => each.mul(real).sum()));
   };
 }
+
+/** 1 where fewer than five other logits are as high as the label's; what is no number is not. */
+function amongFive(logits: Tensor, labels: Tensor): Tensor {
+  const classes = logits.shape[1];
+  const own = logits.mul(oneHot(labels, classes)).sum(1, { keepDims: true });
+  return logits.lt(own).cast("f32").sum(1).gt(classes - 5.5).cast("f32");
+}
+
+/** With so many classes or fewer, five guesses say little. */
+const FEW_CLASSES = 10;
 
 /** Judges a network on the images of a feed, again and again; compiled once. */
 export class Evaluator implements Disposable {
   readonly #net: Layer;
   readonly #feed: Feed;
   readonly #batch: number;
+  readonly #classes: number;
   readonly #run;
 
   /** Prepares to judge a network in batches of `batch` images, in the precision it is trained in. */
@@ -50,6 +65,7 @@ export class Evaluator implements Disposable {
     this.#net = network(model);
     this.#feed = feed;
     this.#batch = Math.min(batch, feed.count);
+    this.#classes = model.classes;
     const traced = judge(this.#net, feed, activationsIn(precision));
     this.#run = jit(traced, { name: "evaluation", categorize, ...productsIn(precision) });
   }
@@ -63,20 +79,22 @@ export class Evaluator implements Disposable {
     const { count } = this.#feed;
     const sums: DeviceArray[] = [];
     try {
-      let loss = 0, right = 0, from = 0;
+      let loss = 0, right = 0, five = 0, from = 0;
       for await (const { indices, data } of this.#feed.supply(this.#orders())) {
         const here = Math.min(this.#batch, count - from);
         sums.push(this.#run(variables as never, data as never, indices as never, here as never));
         from += here;
         if (sums.length < READ_EVERY && from < count) continue;
-        for (const [l, r] of await Promise.all(sums.map((sum) => sum.read()))) {
+        for (const [l, r, f] of await Promise.all(sums.map((sum) => sum.read()))) {
           loss += l;
           right += r;
+          five += f ?? 0;
         }
         disposeTree(sums.splice(0));
         await breathe();
       }
-      return { error: (count - right) / count, loss: loss / count, images: count };
+      const topFive = this.#classes > FEW_CLASSES ? { topFiveError: (count - five) / count } : {};
+      return { error: (count - right) / count, ...topFive, loss: loss / count, images: count };
     } finally {
       disposeTree(sums);
     }

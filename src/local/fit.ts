@@ -295,7 +295,7 @@ class Run {
   }
 
   /** Tells of an evaluation and saves. */
-  async judged(epoch: number, { error, loss }: Evaluation): Promise<void> {
+  async judged(epoch: number, { error, topFiveError, loss }: Evaluation): Promise<void> {
     const trainer = this.#trainer;
     const best = trainer.bestError === undefined || error < trainer.bestError;
     if (best) trainer.bestError = error;
@@ -303,6 +303,7 @@ class Run {
     const record = {
       epoch: epoch + 1,
       testError: error,
+      ...(topFiveError === undefined ? {} : { topFiveError }),
       testLoss: loss,
       imagesPerSecond: this.#ms === 0 ? 0 : this.#images / this.#ms * 1000,
       plannedPeakBytes: trainer.memory.method.peakBytes,

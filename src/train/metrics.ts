@@ -24,6 +24,8 @@ export interface EpochLine {
   readonly epoch: number;
   /** The fraction of test images classified wrongly. */
   readonly testError: number;
+  /** The fraction whose class is not among the five most likely; only where there are more than ten classes. */
+  readonly topFiveError?: number;
   /** Mean cross-entropy over the test images. */
   readonly testLoss: number;
   /** Training images per second, evaluation apart. */
