@@ -16,8 +16,7 @@ import { assertChanges, assertLosses, float32, make, type Run, start } from "./t
 
 interface MethodsFixture {
   readonly learningRate: number;
-  readonly batch: number;
-  readonly cases: { readonly [name: string]: Omit<Run, "batch"> };
+  readonly cases: { readonly [name: string]: Run };
 }
 
 const K = 4;
@@ -39,11 +38,12 @@ for (const [name, method] of Object.entries(methods)) {
     ["cpu", "webgpu", "cuda"],
     (backend) => `ten steps of ${name}, ResNet-32, K = ${K}, on ${backend} are PyTorch's`,
     async (device) => {
-      const { batch, learningRate, cases } = load<MethodsFixture>("methods");
-      using t = await make(device, method, batch, K);
+      const { learningRate, cases } = load<MethodsFixture>("methods");
+      const run = cases[name]!;
+      using t = await make(device, method, run.batch, K);
       const before = await start(t, false); // running statistics follow from what is compared
-      await assertLosses(t, { batch, ...cases[name]! }, learningRate, (step) => 1e-5 * 10 ** (2 * step / 9));
-      await assertChanges(t, before, cases[name]!.changes, float32);
+      await assertLosses(t, run, learningRate, (step) => 1e-5 * 10 ** (2 * step / 9));
+      await assertChanges(t, before, run.changes, float32);
     },
   );
 }
