@@ -6,7 +6,7 @@
  */
 
 import { LocalgradError } from "../../errors.ts";
-import { foldIn, uniform } from "../../random.ts";
+import { foldIn, type Key, uniform } from "../../random.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
 import { Decoders, DRAWS } from "./decoders.ts";
@@ -132,15 +132,25 @@ class FolderReader implements ImageReader {
     return this.#decoders.done;
   }
 
-  async read(indices: Uint32Array, key?: Uint32Array): Promise<Uint8Array> {
-    const [paths, size] = [this.#paths, this.#size];
-    const each = size * size * 3;
+  async read(indices: Uint32Array, key?: Key): Promise<Uint8Array> {
+    const each = this.#size * this.#size * 3;
     const pixels = new Uint8Array(indices.length * each);
+    // Images that are not varied are decoded once, such as those that only fill up a last batch.
+    const same = new Map<number, Promise<Uint8Array>>();
     await Promise.all(Array.from(indices, async (index, place) => {
-      const draws = key === undefined ? {} : { draws: uniform(foldIn(key, place), DRAWS) };
-      pixels.set(await this.#decoders.decode({ path: paths[index], size, ...draws }), place * each);
+      let image = same.get(index);
+      if (image === undefined) {
+        image = this.#decode(index, key && foldIn(key, place));
+        if (key === undefined) same.set(index, image);
+      }
+      pixels.set(await image, place * each);
     }));
     return pixels;
+  }
+
+  #decode(index: number, key: Key | undefined): Promise<Uint8Array> {
+    const draws = key === undefined ? {} : { draws: uniform(key, DRAWS) };
+    return this.#decoders.decode({ path: this.#paths[index], size: this.#size, ...draws });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

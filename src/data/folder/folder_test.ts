@@ -120,6 +120,9 @@ Deno.test("imageFolder() lists classes and files by name, one of each class in t
         assert(most <= 1, `${name} ${most}`);
       });
       assertEquals(reader.done.images, 2);
+      const filled = await reader.read(Uint32Array.of(0, 1, 1, 1));
+      assertEquals(reader.done.images, 4); // the fill is decoded once
+      assertEquals(filled.subarray(5184), got.subarray(0, 1728));
       assert(reader.done.milliseconds > 0);
     },
   ));
