@@ -1,0 +1,101 @@
+import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
+import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
+import type { Precision } from "../compile/plan.ts";
+import { open, target } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
+import { resnet32 } from "../models/resnet.ts";
+import { constant } from "../optim/schedules.ts";
+import { sgd } from "../optim/sgd.ts";
+import type { Device } from "../trace/arrays.ts";
+import { jit } from "../trace/jit.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { dgl } from "./dgl.ts";
+import { man } from "./man.ts";
+import { memory, stepMemory } from "./memory.ts";
+import { setup } from "./step.ts";
+import { trainer } from "./trainer.ts";
+
+const make = (device: Device, precision?: Precision) =>
+  trainer({
+    device,
+    model: tinyModel(),
+    modules: 3,
+    method: man(dgl()),
+    optimizer: sgd({ momentum: 0.9 }),
+    schedule: constant(0.02),
+    batch: 16,
+    ...(precision === undefined ? {} : { precision }),
+  });
+
+Deno.test("a precision that the device does not compute in is refused by name, with what it has", async () => {
+  await using cpu = await open("cpu", { threads: 1 });
+  for (const precision of ["bf16", "tf32"] as const) {
+    const refusal = `device cpu computes in f32, not in ${precision}`;
+    await assertRejects(() => make(cpu, precision), LocalgradError, refusal);
+  }
+  assertEquals(cpu.liveArrays, 0);
+  // A function of one's own is refused when it is planned.
+  const double = jit((x: Tensor) => x.cast("bf16").mul(2).cast("f32"), { device: cpu, name: "double" });
+  using x = cpu.array([1, 2]);
+  assertThrows(
+    () => double(x),
+    LocalgradError,
+    "double has values in bf16, such as bf16[2], and cpu computes in f32",
+  );
+  const product = jit((x: Tensor) => x.mul(2), { device: cpu, name: "product", precision: "tf32" });
+  assertThrows(() => product(x), LocalgradError, "product: device cpu has no products in tf32");
+  for (const name of ["cpu", "webgpu"] as const) {
+    const options = {
+      model: tinyModel(),
+      method: dgl(),
+      optimizer: sgd(),
+      batch: 8,
+      precision: "bf16",
+    } as const;
+    const planned = await target(name);
+    assertThrows(() => memory({ ...options, target: planned }), LocalgradError, `${name} computes in f32`);
+  }
+});
+
+Deno.test("in bf16 the same network learns, is kept in f32, and is judged in bf16", async () => {
+  await using device = await open("reference");
+  const data = tinyDataset(64, 32);
+  const runs = [];
+  for (const precision of ["f32", "bf16"] as const) {
+    using t = await make(device, precision);
+    assertEquals(t.configuration.precision, precision);
+    const losses: number[] = [];
+    await t.fit(data, { epochs: 2, observers: [{ step: (record) => void losses.push(...record.losses) }] });
+    const { tensors } = await t.snapshot();
+    assertEquals(new Set([...tensors.values()].map(({ dtype }) => dtype)), new Set(["f32"]));
+    runs.push({ losses, judged: await t.evaluate(data), snapshot: await t.snapshot() });
+  }
+  const [wide, narrow] = runs;
+  assertNotEquals(narrow.losses, wide.losses);
+  narrow.losses.slice(0, 6).forEach((loss, i) => { // of two steps: then roundings have grown
+    const off = Math.abs(loss - wide.losses[i]) / wide.losses[i];
+    assert(off < 0.02, `loss ${i} is ${loss}, not ${wide.losses[i]}`);
+  });
+  const sum = (losses: readonly number[]) => losses.reduce((a, b) => a + b);
+  assert(sum(narrow.losses.slice(12)) < sum(narrow.losses.slice(0, 12)), "losses fall from epoch to epoch");
+  // The same values, judged in the other precision: near, and not the same.
+  using t = await make(device, "f32");
+  t.restore(narrow.snapshot);
+  const { loss } = await t.evaluate(data);
+  assertNotEquals(loss, narrow.judged.loss);
+  assert(Math.abs(loss - narrow.judged.loss) < 0.02 * loss);
+});
+
+Deno.test("without a card, a step in bf16 is planned for CUDA: half the activations, the same parameters", async () => {
+  const cuda = await target("cuda");
+  assertEquals(cuda.precisions, ["tf32", "f32", "bf16"]);
+  const options = { model: resnet32(), modules: 16, method: man(dgl()), optimizer: sgd({ momentum: 0.9 }) };
+  const planned = (precision: Precision) => stepMemory(setup({ ...options, precision }), 256, cuda);
+  const [single, tf32, bf16] = [planned("f32"), planned("tf32"), planned("bf16")];
+  assertEquals(tf32, single);
+  for (const held of ["parameters", "optimizer", "auxiliary", "state"] as const) {
+    assertEquals(bf16.breakdown[held], single.breakdown[held]);
+  }
+  const share = bf16.breakdown.activations! / single.breakdown.activations!;
+  assert(share > 0.45 && share < 0.55, `${share} of the activations`);
+});
