@@ -1,3 +1,4 @@
+import type { ProductPrecision } from "../../src/compile/plan.ts";
 import { applyOp, type Value } from "../../src/backends/reference/ops.ts";
 import { fromBf16 } from "../../src/trace/bf16.ts";
 import { type Aval, type DType, isFloat, sizeOf } from "../../src/trace/dtype.ts";
@@ -132,8 +133,18 @@ function rounding(instruction: Instruction, dtype: DType, value: number, x: numb
   }
 }
 
-/** Runs a program in float64, rounding to bf16 where it says so, and bounds, element by element, what f32 may change. */
-export function evaluateBounded(program: Program, inputs: readonly ArrayLike<number>[]): Bounded[] {
+/** What the operands of products lose in tf32, relative to each product: two operands cut off behind 10 bits. */
+const TF32 = 2 * 2 ** -10;
+
+/**
+ * Runs a program in float64, rounding to bf16 where it says so, and bounds, element by element, what f32 may change, and
+ * tf32 where products are in that.
+ */
+export function evaluateBounded(
+  program: Program,
+  inputs: readonly ArrayLike<number>[],
+  products: ProductPrecision = "f32",
+): Bounded[] {
   const values = new Array<Value & Bounded>(program.values.length);
   program.inputs.forEach(({ value }, i) => {
     const given = inputs[i];
@@ -155,7 +166,7 @@ export function evaluateBounded(program: Program, inputs: readonly ArrayLike<num
     // Errors are smaller than a step of bf16: they are found before rounding.
     const unrounded = run(({ dtype }) => dtype === "bf16" ? "f32" : dtype);
     const error = isFloat(aval.dtype) || operands.some(({ error }) => error.some((e) => e > 0))
-      ? errorOf(instruction, operands, data, aval.dtype, unrounded)
+      ? errorOf(instruction, operands, data, aval.dtype, unrounded, products)
       : new Float64Array(data.length);
     if (isFloat(aval.dtype)) {
       data.forEach((x, i) => {
@@ -184,12 +195,16 @@ const choosers: { readonly [N in OpName]?: number } = {
   maxPoolPick: 0,
 };
 
+/** The ops that tensor cores do. */
+const productOps: ReadonlySet<OpName> = new Set(["matmul", "conv", "convInputGrad", "convFilterGrad"]);
+
 function errorOf(
   instruction: Instruction,
   operands: readonly Operand[],
   data: Float64Array,
   dtype: DType,
   apply: Apply,
+  products: ProductPrecision,
 ): Float64Array {
   /** The op with the elements that do not choose replaced. */
   const replaced = (f: (x: number, error: number) => number) =>
@@ -232,8 +247,9 @@ function errorOf(
       // equal numbers one by one is off by 1e-4 to 1e-3.
       const relative = (n: number) => Math.min(1e-5, (4 + 2 * Math.sqrt(n)) * EPS);
       const misplaced = positionError(instruction, operands);
+      const cut = products === "tf32" && dtype === "f32" && productOps.has(instruction.op) ? TF32 : 0;
       return data.map((_, i) =>
-        widened[i] - magnitude[i] + relative(summands[i]) * magnitude[i] +
+        widened[i] - magnitude[i] + (relative(summands[i]) + cut) * magnitude[i] +
         misplaced * Math.max(1, summands[i])
       );
     }

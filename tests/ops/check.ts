@@ -1,5 +1,5 @@
 import type { Backend, DeviceBuffer, Executable } from "../../src/backends/backend.ts";
-import type { Plan, Target } from "../../src/compile/plan.ts";
+import type { Plan, ProductPrecision, Target } from "../../src/compile/plan.ts";
 import { ReferenceBackend } from "../../src/backends/reference/backend.ts";
 import { fromBf16 } from "../../src/trace/bf16.ts";
 import { bytesOf, formatAval, hostArrays, type HostData } from "../../src/trace/dtype.ts";
@@ -178,8 +178,13 @@ export function assertSameBits(
   });
 }
 
-/** Fails where a backend's results of any case are not within what f32 explains of the reference's. */
-export async function checkCases(backend: Backend, cases: readonly Case[], planner: Planner): Promise<void> {
+/** Fails where a backend's results of any case are not within what f32 explains of the reference's, or what tf32 does. */
+export async function checkCases(
+  backend: Backend,
+  cases: readonly Case[],
+  planner: Planner,
+  products: ProductPrecision = "f32",
+): Promise<void> {
   const results = await runAll(
     backend,
     cases.map(({ program, inputs }) => () => ({ plan: planner(program, backend.target), inputs })),
@@ -187,7 +192,7 @@ export async function checkCases(backend: Backend, cases: readonly Case[], plann
   let elements = 0;
   let unbounded = 0;
   const faults = cases.flatMap(({ label, program, inputs }, n) => {
-    const want = evaluateBounded(program, inputs);
+    const want = evaluateBounded(program, inputs, products);
     for (const { data, error } of want) {
       elements += data.length;
       unbounded += error.filter((e) => e === Infinity).length;
