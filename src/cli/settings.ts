@@ -11,7 +11,7 @@ import type { Device } from "../trace/arrays.ts";
 import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
 import { type Cut, cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
-import { showDownload } from "./terminal.ts";
+import { showCheck, showDownload } from "./terminal.ts";
 
 /** A network's name on the command line. */
 export type ModelName = models.ModelName;
@@ -173,6 +173,7 @@ export function loadImages(
       ...(testLimit === undefined ? {} : { test: testLimit }),
     },
     onProgress: (received, total) => showDownload(dataset, received, total),
+    onCheck: showCheck,
   });
 }
 

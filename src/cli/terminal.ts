@@ -7,18 +7,29 @@ export function note(text: string): void {
 
 let told = -Infinity;
 
-/** Shows how the download of a data set goes on: drawn over itself on a terminal, else a line now and then. */
-export function showDownload(name: string, received: number, total: number | undefined): void {
+/** Shows how something goes on: drawn over itself on a terminal, else a line now and then. */
+function showCourse(text: string, whole: boolean): void {
   const now = performance.now();
-  const whole = received === total;
   const terminal = Deno.stderr.isTerminal();
   if (!whole && now - told < (terminal ? 100 : 5000)) return;
   told = now;
-  const of = total === undefined ? "" : ` of ${formatBytes(total)} (${Math.floor(received / total * 100)} %)`;
-  const text = `downloading ${name}: ${formatBytes(received)}${of}`;
   Deno.stderr.writeSync(
     new TextEncoder().encode(terminal ? `\r\x1b[2K${text}${whole ? "\n" : ""}` : `${text}\n`),
   );
+}
+
+/** Shows how the download of a data set goes on. */
+export function showDownload(name: string, received: number, total: number | undefined): void {
+  const of = total === undefined ? "" : ` of ${formatBytes(total)} (${Math.floor(received / total * 100)} %)`;
+  showCourse(`downloading ${name}: ${formatBytes(received)}${of}`, received === total);
+}
+
+let began: number | undefined;
+
+/** Shows how the check of a folder's files goes on, where it takes long enough to wonder. */
+export function showCheck(done: number, total: number): void {
+  began ??= performance.now();
+  if (performance.now() - began > 5000) showCourse(`checking files: ${done} of ${total}`, done === total);
 }
 
 /** Columns of text: the first left-aligned, the others right-aligned. */

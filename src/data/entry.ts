@@ -22,6 +22,8 @@ export interface LoadOptions {
   readonly limits?: { readonly train?: number; readonly test?: number };
   /** Called as a download goes on, with bytes received and, where the server tells, in all. */
   readonly onProgress?: (received: number, total: number | undefined) => void;
+  /** Called as files are checked before training, with how many were and are to be. */
+  readonly onCheck?: (done: number, total: number) => void;
 }
 
 /** A data set as the command line knows it. */

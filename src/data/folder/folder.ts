@@ -35,6 +35,8 @@ export interface ImageFolderOptions {
   readonly test?: number;
   /** Threads that decode; by default as many as there are cores. The pixels do not depend on it. */
   readonly threads?: number;
+  /** Called as the files are checked, with how many were and are to be. */
+  readonly onCheck?: (done: number, total: number) => void;
 }
 
 /** Up to so many files are decoded once before training, to find the damaged ones; of more, the two ends are looked at. */
@@ -82,7 +84,7 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
     ...parts.train.paths.slice(0, dataset.train.count),
     ...parts.test.paths.slice(0, dataset.test.count),
   ];
-  await checkFiles(used, pool);
+  await checkFiles(used, pool, options.onCheck);
   return dataset;
 }
 
@@ -158,17 +160,23 @@ class FolderReader implements ImageReader {
   }
 }
 
-/** Refuses a set with a file that cannot be decoded; names the first such file. */
-async function checkFiles(paths: readonly string[], pool: SharedDecoders): Promise<void> {
+/** Refuses a set with a file that cannot be decoded, and names one. */
+async function checkFiles(
+  paths: readonly string[],
+  pool: SharedDecoders,
+  onCheck: ImageFolderOptions["onCheck"],
+): Promise<void> {
   const decoders = pool.acquire();
   try {
     const check = paths.length <= CHECKED ? "whole" : "ends";
     const at = paths.values(); // taken by all takers together
-    let fault: { path: string; error: unknown } | undefined;
+    let done = 0;
+    let fault: { readonly error: unknown } | undefined;
     const take = async () => {
       for (const path of at) {
         if (fault !== undefined) return;
-        await decoders.check({ path, check }).catch((error) => fault ??= { path, error });
+        await decoders.check({ path, check }).catch((error) => fault ??= { error });
+        onCheck?.(++done, paths.length);
       }
     };
     await Promise.all(Array.from({ length: AHEAD * pool.threads }, take));
@@ -182,8 +190,13 @@ async function checkFiles(paths: readonly string[], pool: SharedDecoders): Promi
 export const entry: DatasetEntry = {
   recipe: { epochs: 90, batch: 128, lr: 0.05, warmup: 0 },
   // deno-lint-ignore require-await -- what is refused must be a rejection
-  async load({ path, size, limits = {} }) {
+  async load({ path, size, limits = {}, onCheck }) {
     if (path === undefined) throw new LocalgradError("a folder of images must be named: --data DIR");
-    return imageFolder({ path, ...(size === undefined ? {} : { size }), ...limits });
+    return imageFolder({
+      path,
+      ...(size === undefined ? {} : { size }),
+      ...limits,
+      ...(onCheck === undefined ? {} : { onCheck }),
+    });
   },
 };

@@ -107,7 +107,10 @@ Deno.test("imageFolder() lists classes and files by name, one of each class in t
       assertEquals(set.classes, ["a", "b"]);
       assertEquals([...set.train.labels], [0, 1, 0, 1, 0]);
       assertEquals([...set.test.labels], [0, 1]);
-      const few = await imageFolder({ path: dir, size: 24, train: 3, test: 1 });
+      const checked: number[][] = [];
+      const onCheck = (...of: number[]) => void checked.push(of);
+      const few = await imageFolder({ path: dir, size: 24, train: 3, test: 1, onCheck });
+      assertEquals(checked, [[1, 4], [2, 4], [3, 4], [4, 4]]);
       assertEquals([few.train.count, few.test.count], [3, 1]);
       await using reader = set.test.open();
       const got = await reader.read(Uint32Array.of(1, 0));
