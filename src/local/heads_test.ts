@@ -45,3 +45,30 @@ Deno.test("heads that do not exist are refused by name", () => {
   assertThrows(() => classifier("3c1f" as never, [8, 8, 4], 10), LocalgradError, '"3c1f"');
   assertThrows(() => classifier("1c0f" as never, [8, 8, 4], 10), LocalgradError, '"1c0f"');
 });
+
+Deno.test("the larger head of MAN++ is of one width for all features", () => {
+  const sizes = [[32, 32, 16], [16, 16, 32], [8, 8, 64]].map((shape) =>
+    parameters(dglHead("mlp-sr-large", shape, 10))
+  );
+  const [convs, hidden] = [2 * 128 * 128 + 3 * 256, 128 * 512 + 2 * 512 * 512 + 3 * 1024];
+  assertEquals(sizes, [16, 32, 64].map((channels) => 128 * channels + convs + hidden + 5130));
+  assertEquals(shapeAfter(dglHead("mlp-sr-large", [5, 5, 4], 10), [5, 5, 4]), [10]);
+});
+
+Deno.test("heads for large images follow the features' shape", () => {
+  const image = { height: 224, width: 224, channels: 3 };
+  const filters = (layer: Layer) =>
+    treePaths(layer.params as never).flatMap((path, i) =>
+      /conv\.weight$|conv224\.weight$/.test(path)
+        ? [treeLeaves<Initial>(layer.params as never)[i].shape.slice(0, 2).join("×")]
+        : []
+    );
+  assertEquals(filters(decoder([14, 14, 1024], image)), ["192×1", "64×1", "32×3", "12×3", "3×3"]);
+  assertEquals(filters(decoder([28, 28, 512], image)), ["128×1", "32×3", "12×3", "3×3"]);
+  assertEquals(filters(classifier("imagenet", [14, 14, 1024], 1000)), ["256×1", "256×3", "512×3", "2048×1"]);
+  assertEquals(filters(classifier("imagenet", [28, 28, 512], 1000))[0], "128×1");
+  for (const shape of [[56, 56, 64], [56, 56, 256], [28, 28, 128], [7, 7, 2048], [5, 5, 8]]) {
+    assertEquals(shapeAfter(decoder(shape, image), shape), [224, 224, 3]);
+    assertEquals(shapeAfter(classifier("imagenet", shape, 1000), shape), [1000]);
+  }
+});

@@ -3,7 +3,13 @@ import { host, integers, noise, run, runRounded } from "../../tests/run.ts";
 import { grad } from "../autograd/grad.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { binaryCrossEntropy, correctCount, crossEntropy, supervisedContrastive } from "./losses.ts";
+import {
+  binaryCrossEntropy,
+  correctCount,
+  crossEntropy,
+  similarityMatching,
+  supervisedContrastive,
+} from "./losses.ts";
 
 Deno.test("crossEntropy() is −log softmax at the label, however large the logits", () => {
   const logits = [1, 2, 0.5, 1000, 1001, 999.5, -1000, -3000, -1000];
@@ -109,4 +115,45 @@ Deno.test("supervisedContrastive() is 0 where no two labels agree, and finite fo
     LocalgradError,
     "temperature",
   );
+});
+
+Deno.test("similarityMatching() compares cosines of deviations with those of the labels", () => {
+  const [batch, pixels, channels] = [4, 6, 5];
+  const images = noise("i", [batch, 2, 3, channels]);
+  const labels = [2, 0, 2, 1];
+  const loss = (x: Tensor, t: Tensor) => similarityMatching(x, t, 3);
+  const centred = (row: number[]) => {
+    const mean = row.reduce((a, b) => a + b) / row.length;
+    const moved = row.map((value) => value - mean);
+    const length = Math.hypot(...moved);
+    return moved.map((value) => value / length);
+  };
+  const rows = labels.map((_, n) =>
+    centred(Array.from({ length: channels }, (_, c) => {
+      const values = Array.from({ length: pixels }, (_, p) => images.data[(n * pixels + p) * channels + c]);
+      const mean = values.reduce((a, b) => a + b) / pixels;
+      return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (pixels - 1));
+    }))
+  );
+  let expected = 0;
+  for (const [a, first] of rows.entries()) {
+    for (const [b, second] of rows.entries()) {
+      const wanted = labels[a] === labels[b] ? 1 : -1 / 2; // −1 / (classes − 1)
+      expected += (first.reduce((sum, v, i) => sum + v * second[i], 0) - wanted) ** 2 / batch ** 2;
+    }
+  }
+  assertAlmostEquals(run(loss, images, integers(labels))[""].data[0], expected, 1e-9);
+});
+
+Deno.test("similarityMatching() and its gradient are finite for features that say nothing", () => {
+  for (const shape of [[3, 2, 2, 4], [3, 1, 1, 4], [3, 4]]) {
+    const flat = host(new Array(shape.reduce((a, b) => a * b)).fill(1), shape);
+    const f = (x: Tensor, t: Tensor) => [
+      similarityMatching(x, t, 2),
+      grad((x: Tensor) => similarityMatching(x, t, 2))(x),
+    ];
+    for (const { data } of Object.values(runRounded(f, flat, integers([0, 1, 1])))) {
+      assertEquals(data.every(Number.isFinite), true);
+    }
+  }
 });

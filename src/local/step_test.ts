@@ -3,14 +3,15 @@ import { host, integers, noise, run, type Values } from "../../tests/run.ts";
 import { tinyModel } from "../../tests/tiny.ts";
 import { grad } from "../autograd/grad.ts";
 import { initialize } from "../nn/initial.ts";
-import type { Named } from "../nn/named.ts";
+import { merge, type Named, select } from "../nn/named.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
 import { sgd } from "../optim/sgd.ts";
 import { key } from "../random.ts";
 import { HostArray } from "../trace/arrays.ts";
 import type { Aval } from "../trace/dtype.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { type Tree, treeFlatten, treeMap, treeUnflatten } from "../trace/tree.ts";
+import { type Tree, treeFlatten, treeMap, treePaths, treeUnflatten } from "../trace/tree.ts";
 import type { Batch, Method } from "./method.ts";
 import {
   augLocal,
@@ -144,6 +145,38 @@ Deno.test("one local module is end-to-end training, op for op", () => {
   const expected = program(make(endToEnd()));
   for (const [method] of methods.slice(2)) {
     assertEquals(program(make(method, 1)).instructions, expected.instructions);
+  }
+});
+
+Deno.test("an optimizer for each module is one for all: the same step, bit for bit", () => {
+  for (const [method, modules] of methods) {
+    const apart = make(method, modules);
+    const before = start(apart);
+    // Keeps what each module's update is given, changes nothing, and moves everything at once at the end.
+    const gradients: Named<Tensor>[] = [];
+    const later: Optimizer = {
+      ...optimizer,
+      update(params, own, slots) {
+        gradients.push(own as Named<Tensor>);
+        return { params, slots };
+      },
+    };
+    const together = run(
+      (train: TrainState<Tensor>, batch: Batch, scalars: { learningRate: Tensor }) => {
+        trainStep({ ...apart, optimizer: later }, train, batch, scalars);
+        const all = select(merge(...gradients), apart.initial.params);
+        return optimizer.update(train.params, all, train.optimizer, scalars);
+      },
+      before,
+      batch(4),
+      { learningRate: 0.05 },
+    );
+    const expected = step(apart, before);
+    for (const [path, { data }] of Object.entries(together)) {
+      const name = `train.${path.replace(/^slots/, "optimizer")}`;
+      assertEquals(data, expected[name].data, `${method.name}: ${path}`);
+    }
+    assertEquals(Object.keys(together).length, 2 * treePaths(apart.initial.params as never).length);
   }
 });
 

@@ -1,0 +1,74 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
+import { open } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
+import { linear } from "../nn/linear.ts";
+import { sequential, stateless } from "../nn/layer.ts";
+import { constant } from "../optim/schedules.ts";
+import { sgd } from "../optim/sgd.ts";
+import { classified, type Method } from "./method.ts";
+import * as index from "./methods.ts";
+import { methodNamed, methodNames, methodsByName } from "./named_methods.ts";
+import { trainer } from "./trainer.ts";
+
+Deno.test("methods are known by the paper's names, each made under its own", () => {
+  const paper =
+    "endToEnd greedy dgl predsim infopro augLocal man+dgl man+predsim man+infopro manPlusPlus+dgl " +
+    "manPlusPlus+infopro endToEnd+checkpoint";
+  for (const name of paper.split(" ")) assert((methodNames as readonly string[]).includes(name), name);
+  for (const name of methodNames) assertEquals(methodNamed(name).name, name);
+});
+
+Deno.test("methodNamed() hands options to who has them, and refuses others and unknown names", () => {
+  assertEquals(methodNamed("manPlusPlus+dgl", { momentum: 0.9, head: "mlp" }).options, {
+    momentum: 0.9,
+    start: "copy",
+    inner: { name: "dgl", head: "mlp" },
+  });
+  assertEquals(methodNamed("man+infopro", { schedule: "stage" }).options.inner, {
+    name: "infopro",
+    task: "crossEntropy",
+    schedule: "stage",
+  });
+  assertThrows(() => methodNamed("dgl", { momentum: 0.9 }), LocalgradError, '"momentum"; it has head');
+  assertThrows(() => methodNamed("man+dgl", { task: "contrastive" }), LocalgradError, '"task"');
+  assertThrows(() => methodNamed("manPlusPlus+dgl", { fusion: "sum" }), LocalgradError, '"fusion"');
+  assertThrows(() => methodNamed("mann" as never), LocalgradError, "man+dgl");
+});
+
+/** What a new file would hold. */
+function brightest(): Method {
+  return {
+    name: "brightest",
+    options: {},
+    auxiliary: ({ features: [, , channels], model }) =>
+      classified(sequential({
+        max: stateless((x) => x.max([1, 2])),
+        fc: linear({ in: channels, out: model.classes }),
+      })),
+  };
+}
+
+Deno.test("a line in the index makes a method known, alone and behind the paper's, and it trains", async () => {
+  const known = methodsByName({ ...index, brightest });
+  const added = [...known.keys()].filter((name) => !(methodNames as readonly string[]).includes(name));
+  assertEquals(added, ["brightest", "man+brightest", "manPlusPlus+brightest"]);
+  await using device = await open("cpu");
+  for (const name of added) {
+    using t = await trainer({
+      device,
+      model: tinyModel(),
+      modules: 3,
+      method: known.get(name)!(),
+      optimizer: sgd({ momentum: 0.9 }),
+      schedule: constant(0.05),
+      batch: 16,
+    });
+    const losses: (readonly number[])[] = [];
+    await t.fit(tinyDataset(64, 8), {
+      epochs: 4,
+      observers: [{ step: (record) => void losses.push(record.losses) }],
+    });
+    losses[0].forEach((first, module) => assert(losses.at(-1)![module] < first, `${name}, module ${module}`));
+  }
+});

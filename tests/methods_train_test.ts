@@ -1,0 +1,76 @@
+import { assert, assertEquals } from "@std/assert";
+import { openWebgpu } from "../src/backends/webgpu/backend.ts";
+import { shapes } from "../src/data/shapes.ts";
+import { open } from "../src/devices.ts";
+import { type Method, methodNamed, methodNames, type Trainer, trainer } from "../src/local/local.ts";
+import { resnet20 } from "../src/models/models.ts";
+import { sgd } from "../src/optim/optim.ts";
+import { type Device, HostArray } from "../src/trace/arrays.ts";
+import { skips } from "./gate.ts";
+
+const withoutWebgpu = await skips("methods on webgpu", openWebgpu);
+const BATCH = 8, STEPS = 6;
+
+const make = (device: Device, method: Method): Promise<Trainer> =>
+  trainer({
+    device,
+    model: resnet20({ classes: 10 }),
+    modules: 3,
+    method,
+    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    batch: BATCH,
+  });
+
+/** The first images of `shapes`. */
+function batch() {
+  const { train, mean, std, classes } = shapes({ train: BATCH, test: 1 });
+  assertEquals(classes.length, 10);
+  const shape = [BATCH, 32, 32, 3];
+  const images = Float32Array.from(train.images, (byte) => byte / 255);
+  return {
+    x: new HostArray(images.map((value, i) => (value - mean[i % 3]) / std[i % 3]), shape),
+    images: new HostArray(images, shape),
+    labels: train.labels,
+  };
+}
+
+// Those of the paper; the others are compositions of the same parts.
+const names = methodNames.filter((name) => !/man\+(greedy|augLocal)|manPlusPlus\+[^di]/.test(name));
+
+for (const backend of ["cpu", "webgpu"] as const) {
+  const ignore = backend === "webgpu" && withoutWebgpu;
+  Deno.test(`every method trains ResNet-20 on shapes on ${backend}`, { ignore }, async (t) => {
+    await using device = await open(backend);
+    const images = batch();
+    for (const name of names) {
+      await t.step(name, async () => {
+        using trainer = await make(device, methodNamed(name));
+        const { losses: first } = await trainer.step(images, { learningRate: 0.02 });
+        let last = first;
+        for (let step = 1; step < STEPS; step++) {
+          ({ losses: last } = await trainer.step(images, { learningRate: 0.02 }));
+        }
+        first.forEach((loss, module) => {
+          assert(
+            Number.isFinite(loss) && last[module] < loss,
+            `module ${module + 1}: ${loss} → ${last[module]}`,
+          );
+        });
+      });
+    }
+    assertEquals(device.liveArrays, 0);
+  });
+
+  Deno.test(`endToEnd with checkpointing is endToEnd, bit for bit, on ${backend}`, { ignore }, async () => {
+    await using device = await open(backend);
+    const images = batch();
+    const runs = [];
+    for (const name of ["endToEnd", "endToEnd+checkpoint"] as const) {
+      using trainer = await make(device, methodNamed(name));
+      for (let step = 0; step < 3; step++) await trainer.step(images, { learningRate: 0.02 });
+      const { tensors } = await trainer.snapshot();
+      runs.push([...tensors].map(([name, { data }]) => [name, [...data]]));
+    }
+    assertEquals(runs[0], runs[1]);
+  });
+}
