@@ -9,6 +9,7 @@ import { sourceOf } from "../../src/backends/cuda/source.ts";
 import { compile } from "../../src/compile/compile.ts";
 import type { Plan } from "../../src/compile/plan.ts";
 import { ProgramBuilder } from "../../src/trace/program.ts";
+import { inBf16 } from "../ops/bf16.ts";
 import type { Case } from "../ops/check.ts";
 import { Random } from "../ops/random.ts";
 import { groups, programs } from "../ops/suite.ts";
@@ -47,6 +48,11 @@ for (const [name, cases] of Object.entries(all)) {
     if (calls.length > 0) compileAll(calls.slice(0, 150));
   });
 }
+
+Deno.test("NVRTC compiles the kernels of the op suite in bf16 without a warning", { ignore: skipped }, () => {
+  const some = Object.values(all).flatMap((cases) => cases(new Random(1)).slice(0, 6));
+  compileAll(callsOf(some.map(inBf16).map(({ program }) => compile(program, cudaTarget))));
+});
 
 Deno.test("compileSource() gives NVRTC's log for a kernel that is wrong", { ignore: skipped }, () => {
   const wrong = {
@@ -95,19 +101,24 @@ function ptxOf(text: string): string {
   }
 }
 
-Deno.test("kernels move 16 bytes at once, and use no atomics", { ignore: skipped }, () => {
-  const builder = new ProgramBuilder();
-  const aval = { shape: [4096, 16], dtype: "f32" } as const;
-  const [x, y] = [builder.input(aval, "x"), builder.input(aval, "y")];
-  const product = builder.emit("binary", [x, y], { fn: "mul" });
-  const sums = builder.emit("reduce", [product], { fn: "sum", axes: [0] });
-  const program = builder.finish("test", [{ value: product, name: "p" }, { value: sums, name: "s" }]);
-  const calls = callsOf([compile(program, cudaTarget)]);
-  assertEquals(calls.map(({ label }) => label), ["reduceParts", "reduceRest"]);
-  const accesses = ptxOf(sourceOf(calls).text).split("\n").filter((line) => /(ld|st)\.global/.test(line));
-  assert(accesses.length >= 6);
-  assertEquals(accesses.filter((line) => !/\.v4\./.test(line)), []);
+for (const dtype of ["f32", "bf16"] as const) {
+  Deno.test(`kernels on ${dtype} move 16 bytes at once`, { ignore: skipped }, () => {
+    const builder = new ProgramBuilder();
+    const aval = { shape: [4096, 16], dtype } as const;
+    const [x, y] = [builder.input(aval, "x"), builder.input(aval, "y")];
+    const product = builder.emit("binary", [x, y], { fn: "mul" });
+    const wide = dtype === "bf16" ? builder.emit("cast", [product], { dtype: "f32" }) : product;
+    const sums = builder.emit("reduce", [wide], { fn: "sum", axes: [0] });
+    const program = builder.finish("test", [{ value: product, name: "p" }, { value: sums, name: "s" }]);
+    const calls = callsOf([compile(program, cudaTarget)]);
+    assertEquals(calls.map(({ label }) => label), ["reduceParts", "reduceRest"]);
+    const accesses = ptxOf(sourceOf(calls).text).split("\n").filter((line) => /(ld|st)\.global/.test(line));
+    assert(accesses.length >= 6);
+    assertEquals(accesses.filter((line) => !/\.v4\./.test(line)), []);
+  });
+}
 
+Deno.test("kernels use no atomics", { ignore: skipped }, () => {
   const all = Object.values({ ...groups, ...programs }).flatMap((cases) => cases(new Random(2)).slice(0, 6));
   const some = callsOf(all.map(({ program }) => compile(program, cudaTarget)));
   assertEquals(/\b(atom|red)\./.test(ptxOf(sourceOf(some).text)), false);
