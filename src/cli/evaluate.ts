@@ -1,4 +1,3 @@
-import { open } from "../devices.ts";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { LocalgradError } from "../errors.ts";
 import { valuesOf } from "../local/weights.ts";
@@ -6,10 +5,9 @@ import { formatPercent } from "../train/format.ts";
 import { loadWeights, readRun } from "../train/train.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
 import {
-  deviceName,
   knowingClasses,
   loadImages,
-  openOptions,
+  openDevice,
   placeFlags,
   precisionFrom,
   type Settings,
@@ -60,7 +58,7 @@ export async function evaluate(args: readonly string[]): Promise<void> {
     await (given.run === undefined ? fromFile(given) : fromRun(given));
   const images = loaded ?? await loadImages(settings, given.data);
   withClasses(settings, images); // refuses others than the run's
-  await using device = await open(deviceName(given), openOptions(given));
+  await using device = await openDevice(given, settings);
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
   fill(trainer);

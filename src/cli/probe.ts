@@ -1,5 +1,4 @@
 import { resolve } from "@std/path";
-import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { partition } from "../local/partition.ts";
 import { type Probe, probe } from "../local/probe.ts";
@@ -10,9 +9,8 @@ import { cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import {
-  deviceName,
   loadImages,
-  openOptions,
+  openDevice,
   placeFlags,
   precisionFrom,
   type Settings,
@@ -77,7 +75,7 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
   );
   for (const { settings } of runs) if (cut !== undefined) partition(setupOf(settings).model, cut); // refused early
   const out = given.out ?? runs[0].run;
-  await using device = await open(deviceName(given), openOptions(given));
+  await using device = await openDevice(given, precisionFrom(given));
   note(`device ${device.choice}`);
   using interrupt = interruption();
   const results: Probed[] = [];

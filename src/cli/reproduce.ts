@@ -1,6 +1,5 @@
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { DATASETS } from "../data/datasets.ts";
-import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { setup } from "../local/local.ts";
 import { writeWhole } from "../train/files.ts";
@@ -16,9 +15,8 @@ import {
   type RunResult,
 } from "./results.ts";
 import {
-  deviceName,
   loadImages,
-  openOptions,
+  openDevice,
   placeFlags,
   type Settings,
   settingsFrom,
@@ -66,7 +64,7 @@ export async function reproduce(args: readonly string[]): Promise<void> {
   for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // refused before anything is loaded
   const images = await loadImages(wanted);
   const shared = withClasses(wanted, images);
-  const opened = () => open(deviceName(given), openOptions(given));
+  const opened = () => openDevice(given, shared);
   const { name: backend, choice } = await closed(opened);
   const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...identity } = shared;
   await openReproduction(folder, { table: name, device: backend, ...identity });
@@ -166,7 +164,9 @@ function pick<T extends object, N extends keyof T>(from: T, names: readonly N[])
 }
 
 /** A device's name and why it was chosen. */
-async function closed(opened: () => ReturnType<typeof open>): Promise<{ name: string; choice: string }> {
+async function closed(
+  opened: () => ReturnType<typeof openDevice>,
+): Promise<{ name: string; choice: string }> {
   await using device = await opened();
   const { name, choice } = device;
   return { name, choice };

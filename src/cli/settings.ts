@@ -2,9 +2,10 @@ import { resolve } from "@std/path";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { type DatasetName, DATASETS } from "../data/datasets.ts";
 import type { Precision } from "../compile/plan.ts";
-import type { DeviceName, OpenOptions } from "../devices.ts";
+import { type DeviceName, open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import * as local from "../local/local.ts";
+import { precisionOn } from "../local/precision.ts";
 import * as models from "../models/models.ts";
 import * as optim from "../optim/optim.ts";
 import type { Device } from "../trace/arrays.ts";
@@ -141,9 +142,20 @@ export function storedSettings(stored: { readonly [name: string]: unknown }, fol
   );
 }
 
-/** The device named by a flag, or the library's own choice. */
-export function deviceName(given: Given<typeof placeFlags>): DeviceName | undefined {
-  return given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
+/** Opens the device named by a flag, or the library's own choice; refuses a precision that it does not compute in. */
+export async function openDevice(
+  given: Pick<Given<typeof placeFlags>, "device" | "no-graph">,
+  { precision }: { readonly precision?: Precision },
+): Promise<Device> {
+  const name = given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
+  const device = await open(name, given["no-graph"] ? { graphs: false } : {});
+  try {
+    precisionOn(device.backend.target, precision);
+    return device;
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
 }
 
 /** The precision asked for, if any. */
@@ -151,13 +163,6 @@ export function precisionFrom(
   { precision }: Pick<Given<typeof placeFlags>, "precision">,
 ): { precision?: Precision } {
   return precision === undefined ? {} : { precision: oneOf("precision", precision, precisions) };
-}
-
-/** How the device is to be opened, by flags. */
-export function openOptions(given: Given<typeof placeFlags>): OpenOptions {
-  return {
-    ...(given["no-graph"] ? { graphs: false } : {}),
-  };
 }
 
 /** Loads the images of a run, from `path` where they have moved since it was started. */

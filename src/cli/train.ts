@@ -1,4 +1,3 @@
-import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { type FitResult, type HeldMemory, setup } from "../local/local.ts";
@@ -9,10 +8,9 @@ import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../t
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import {
-  deviceName,
   knowingClasses,
   loadImages,
-  openOptions,
+  openDevice,
   placeFlags,
   type Settings,
   settingsFrom,
@@ -65,7 +63,7 @@ export async function train(args: readonly string[]): Promise<void> {
   const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
   if (checkpoint === undefined) await folder.refuseUsed();
   const images = loaded ?? await loadImages(settings, given.data);
-  await using device = await open(deviceName(given), openOptions(given));
+  await using device = await openDevice(given, settings);
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
