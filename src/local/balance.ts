@@ -11,6 +11,7 @@ import { treeLeaves, treePaths } from "../trace/tree.ts";
 import { bestCut } from "./cut_search.ts";
 import type { Batch, Boundary } from "./method.ts";
 import { checkModel, moduleOf } from "./partition.ts";
+import { activationsIn } from "./precision.ts";
 import { equipModule, lastModule, type LocalModule, type SetupOptions, trainModule } from "./step.ts";
 import type { TrainState } from "./step.ts";
 
@@ -145,19 +146,27 @@ class Stretches {
 
   /** The most that is held while a module is trained, its input and output included. */
   #plan(index: number, start: number, end: number): number {
-    const { model, optimizer, batch, target, recompute = false } = this.#options;
+    const { model, optimizer, batch, target, precision, recompute = false } = this.#options;
     const module = this.#module(index, start, end);
     const isLast = module.auxiliary === undefined;
+    const dtype = activationsIn(precision);
     const step = jit(
       (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
-        const { after, loss, h: output } = trainModule(module, optimizer, train, h, batch, scalars);
+        const { after, loss, h: output } = trainModule(
+          module,
+          optimizer,
+          train,
+          h.cast(dtype),
+          batch,
+          scalars,
+        );
         return { after, loss, ...(isLast ? {} : { h: output }) };
       },
       { name: module.name, donate: [0], recompute },
     );
     const { height, width, channels } = model.input;
     const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
-    const input: Aval = { shape: [batch, ...this.#features[start]], dtype: "f32" };
+    const input: Aval = { shape: [batch, ...this.#features[start]], dtype };
     const scalars: { [name: string]: Aval } = {};
     for (const name of Object.keys(optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
     const next = isLast ? {} : nest<Initial>(module.next!, model.blocks[end].layer.params);
@@ -174,7 +183,7 @@ class Stretches {
       { x: image, labels, images: image },
       scalars,
     );
-    const output: Aval = { shape: [batch, ...this.#features[end]], dtype: "f32" };
+    const output: Aval = { shape: [batch, ...this.#features[end]], dtype };
     return plan.memory.arenaBytes + (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
   }
 }
