@@ -161,6 +161,15 @@ function failures(rows: readonly RowResults[]): string[] {
   });
 }
 
+/** What rows are made with beyond their names. */
+function particulars(rows: readonly RowResults[]): string[] {
+  return rows.flatMap(({ row: { name, options = {}, modules } }) => {
+    const cut = typeof modules === "object" && "published" in modules ? [`cut as ${modules.published}`] : [];
+    const given = Object.entries(options).map(([option, value]) => `${option} ${value}`);
+    return cut.length + given.length === 0 ? [] : [`${name}: ${[...cut, ...given].join(", ")}`];
+  });
+}
+
 const LEGEND = [
   "Errors are test errors in percent: mean ± standard deviation over the seeds; the best epoch is chosen by test error, " +
   "as in the papers.",
@@ -187,6 +196,7 @@ export function markdown({ table, settings, deviations }: Heading, rows: readonl
     ...rows.map((row) => line(cells(row))),
     "",
     ...list("Failed", failures(rows)),
+    ...list("Options of methods", particulars(rows)),
     ...list("Settings", settings.map(([name, value]) => `${name}: ${value}`)),
     ...LEGEND.flatMap((text) => [text, ""]),
   ].join("\n").trimEnd() + "\n";
@@ -202,6 +212,7 @@ export function html({ table, settings, deviations }: Heading, rows: readonly Ro
     `<div class="wide">${htmlTable(HEADS, rows.map(cells))}</div>
 ${list("Not comparable with the published figures as they stand", deviations)}
 ${list("Failed", failures(rows))}
+${list("Options of methods", particulars(rows))}
 <h2>Settings</h2>${htmlTable(["setting", "value"], settings)}
 <h2>How to read it</h2>${paragraphs}`,
   );
