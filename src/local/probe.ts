@@ -1,4 +1,5 @@
 import { valueAndGrad } from "../autograd/grad.ts";
+import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
 import { layersOf, type Model } from "../models/model.ts";
@@ -17,6 +18,7 @@ import { breathe } from "./evaluate.ts";
 import { openFeed } from "./feed.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
 import { type Module, type Modules, partition } from "./partition.ts";
+import { activationsIn, productsIn } from "./precision.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** How linear probes are trained. */
@@ -87,12 +89,17 @@ export async function probe(
   dataset: ImageDataset<ImagePart>,
   options: ProbeOptions = {},
 ): Promise<Probe[]> {
-  const { device, batch, setup: { model } } = trainer;
+  const { device, batch, setup: { model, precision } } = trainer;
   const { modules } = options.modules === undefined ? trainer.partition : partition(model, options.modules);
   const stages = stagesOf(model, modules);
   const channels = channelsOf(model, stages);
   const extract = (part: ImagePart) =>
-    featuresOf({ device, batch, stages, variables: trainer.variables }, dataset, part, options.signal);
+    featuresOf(
+      { device, batch, stages, variables: trainer.variables, precision },
+      dataset,
+      part,
+      options.signal,
+    );
   const [train, test] = [await extract(dataset.train), await extract(dataset.test)];
   const width = channels.reduce((sum, count) => sum + count, 0);
   const probes: Probe[] = [];
@@ -129,8 +136,9 @@ function channelsOf({ input: { height, width, channels } }: Model, stages: reado
 
 /** Runs all images through the network and keeps each module's output, averaged over all but batch and channels. */
 async function featuresOf(
-  { device, batch, stages, variables }: {
+  { device, batch, stages, variables, precision }: {
     device: Device;
+    precision: Precision | undefined;
     batch: number;
     stages: readonly Layer[];
     variables: Trainer["variables"];
@@ -142,7 +150,7 @@ async function featuresOf(
   await using feed = openFeed(device, dataset, part);
   const size = Math.min(batch, part.count);
   const run = jit((variables: Variables<Tensor>, data: Named<Tensor>, indices: Tensor) => {
-    let { x } = feed.batch(data, indices);
+    let x = feed.batch(data, indices).x.cast(activationsIn(precision));
     const outputs = stages.map((stage) => {
       const [params, state] = [select(variables.params, stage.params), select(variables.state, stage.state)];
       x = stage.apply(params, state, x, "evaluate").y;
@@ -150,7 +158,7 @@ async function featuresOf(
       return (inner.length === 0 ? x : x.mean(inner)).cast("f32");
     });
     return concat(outputs, 1);
-  }, { device, name: "features" });
+  }, { device, name: "features", ...productsIn(precision) });
   try {
     const { params, state } = variables;
     let values: Float32Array | undefined, from = 0;
