@@ -6,6 +6,7 @@
  */
 
 export { LocalgradError } from "./src/errors.ts";
+export { fromBf16, toBf16 } from "./src/trace/bf16.ts";
 export * from "./src/trace/dtype.ts";
 export { type Axes, type Operand, Tensor } from "./src/trace/tensor.ts";
 export * from "./src/trace/functions.ts";

@@ -27,7 +27,20 @@ export function roundBf16(x: number): number {
   return bf16Value(bf16Bits(x));
 }
 
-/** The bits of the bfloat16s nearest to numbers. */
+/**
+ * The bits of the bfloat16s nearest to numbers: what an array of dtype bf16 is made from, and read as.
+ *
+ * @example
+ * ```ts
+ * import { devices, fromBf16, jit, type Tensor, toBf16 } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using device = await devices.open("reference"); // or "cuda"; cpu and webgpu have no bf16
+ * using x = device.array(toBf16([1, 0.1, -3]));
+ * using y = jit((x: Tensor) => x.mul(2))(x);
+ * assertEquals([y.dtype, ...fromBf16(await y.read() as Uint16Array)], ["bf16", 2, 0.2001953125, -6]);
+ * ```
+ */
 export function toBf16(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
   return Uint16Array.from(values, bf16Bits);
 }
