@@ -7,7 +7,7 @@ import { lower, type Lowered } from "./lower.ts";
 import { planMemory } from "./memory.ts";
 import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
-import { recompute } from "./recompute.ts";
+import { type Effort, recompute } from "./recompute.ts";
 import { refuseDtypes, refuseLargeTotal, refuseLargeValues } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
 import { Schedule } from "./schedule.ts";
@@ -15,6 +15,18 @@ import { simplify } from "./simplify.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyProgram } from "./verify_program.ts";
 import { workOf } from "./work.ts";
+
+/** Computing more again must lower the peak by this part. */
+const WORTHWHILE = 1 / 200;
+
+/**
+ * The steps by which it is chosen what to compute again, given the schedule as it is and the steps before fusion: in the
+ * order of the program, where more can be fused; ordered, which holds less; or as they are, which says best what is held.
+ */
+type View = (schedule: Schedule, unfused: () => Schedule) => Schedule;
+const asTraced: View = (_, unfused) => unfused();
+const ordered: View = (_, unfused) => order(unfused());
+const fused: View = (schedule) => schedule;
 
 /** Options of {@link compile}. */
 export interface CompileOptions {
@@ -33,25 +45,37 @@ export interface CompileOptions {
  */
 export function compile(program: Program, target: Target, options: CompileOptions = {}): Plan {
   const { verify = false, recompute: again = false } = options;
-  const planned = (program: Program): Plan => {
+  const { maxKernelBuffers } = target;
+  const scheduled = (program: Program): Schedule => {
     if (verify) verifyProgram(program);
-    const plan = place(schedule(program, target.maxKernelBuffers).lowered, target);
-    if (verify) verifyPlan(plan, target, program);
+    return schedule(program, maxKernelBuffers);
+  };
+  const placed = ({ lowered }: Schedule): Plan => {
+    const plan = place(lowered, target);
+    if (verify) verifyPlan(plan, target, lowered.program);
     return plan;
+  };
+  /** The leanest of what recomputing gives, chosen by each of several orders; an earlier one where a later gains little. */
+  const leanest = (start: Schedule, effort: Effort, views: readonly View[]): Schedule => {
+    const { program } = start.lowered;
+    return views.reduce((best, view) => {
+      const rewritten = recompute(view(start, () => new Schedule(lower(program, maxKernelBuffers))), effort);
+      const again = rewritten === undefined ? best : scheduled(rewritten);
+      return again.peak < best.peak * (1 - WORTHWHILE) ? again : best;
+    }, start);
   };
   refuseDtypes(program, target);
   if (verify) verifyProgram(program);
-  const simple = simplify(program);
-  const { maxKernelBuffers } = target;
-  const plain = planned(recompute(simple, maxKernelBuffers, "free") ?? simple);
-  const leaner = again ? recompute(simple, maxKernelBuffers, "cheap") : undefined;
-  const plan = leaner === undefined ? plain : leanest(plain, planned(leaner));
-  refuseLargeTotal(program, plan.memory, target);
-  return plan;
+  const plain = leanest(scheduled(simplify(program)), "free", [ordered]);
+  const plan = placed(plain);
+  const lean = again ? leanest(leanest(plain, "cheap", [asTraced, ordered]), "cheap", [fused]) : plain;
+  const chosen = lean === plain ? plan : withCost(plan, placed(lean));
+  refuseLargeTotal(program, chosen.memory, target);
+  return chosen;
 }
 
 /** The plan that recomputes, with what that costs, where its peak is lower. */
-function leanest(plain: Plan, recomputed: Plan): Plan {
+function withCost(plain: Plan, recomputed: Plan): Plan {
   if (recomputed.memory.peakBytes >= plain.memory.peakBytes) return plain;
   const [before, after] = [workOf(plain), workOf(recomputed)];
   const recompute = {

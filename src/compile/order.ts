@@ -68,7 +68,8 @@ function sink(schedule: Schedule): Schedule {
     }
     for (const value of readsOf(step, lowered.views)) {
       if (schedule.readers(value).at(-1) === s) made -= schedule.arenaBytes(value);
-      if (schedule.successor(value) !== undefined) anchor = -1; // may be written over meanwhile
+      const over = schedule.successor(value);
+      if (over !== undefined) anchor = Math.min(anchor, anchors[schedule.writer(over)]);
     }
     if (made <= least || anchor === Infinity || anchor < 0) continue;
     leaders[s].shift();

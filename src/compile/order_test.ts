@@ -35,7 +35,7 @@ Deno.test("order() does not update a parameter that is still read", () => {
   const update = b.emit("binary", [p, gradient], { fn: "sub" });
   const outputs = [{ value: update, name: "p", donor: 1 }, { value: again, name: "again" }];
   const { lowered } = order(new Schedule(lower(b.finish("step", outputs), 8)));
-  assertEquals(written(lowered), [gradient, again, update]);
+  assertEquals(written(lowered), [again, gradient, update]);
 });
 
 Deno.test("order() makes a copy only when it is needed", () => {

@@ -1,10 +1,10 @@
 import { bytesOf } from "../trace/dtype.ts";
 import { type Instruction, type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
 import { fusableOps } from "./fusable.ts";
-import { lower, writesOf } from "./lower.ts";
-import { order } from "./order.ts";
+import { writesOf } from "./lower.ts";
 import { Peaks } from "./peaks.ts";
-import { Schedule } from "./schedule.ts";
+import { scopeOf } from "./report.ts";
+import type { Schedule } from "./schedule.ts";
 
 /** Values below this part of the peak are kept. */
 const WORTH_REBUILDING = 1 / 1024;
@@ -38,17 +38,14 @@ interface Way {
 }
 
 /**
- * The same program, with element-wise results (normalised, rectified, cast) that are read again much later, in the
- * backward pass, computed again there from what is held anyway, instead of being held. Only what is held at the fullest
- * moment is let go, one value after another, while that moment becomes less full; undefined if it never does. Every
- * result keeps its bits: the expression that is computed twice is the same.
+ * The program of a schedule, with element-wise results (normalised, rectified, cast) that are read again much later, in
+ * the backward pass, computed again there from what is held anyway, instead of being held. Only what is held at the
+ * fullest moment is let go, one value after another, while that moment becomes less full; undefined if it never does.
+ * Every result keeps its bits: the expression that is computed twice is the same.
  */
-export function recompute(program: Program, maxKernelBuffers: number, effort: Effort): Program | undefined {
-  const schedule = order(new Schedule(lower(program, maxKernelBuffers)));
+export function recompute(schedule: Schedule, effort: Effort): Program | undefined {
   const gaps = new Selection(schedule, effort).run();
-  if (gaps.size === 0) return undefined;
-  const again = new Rewriting(schedule, gaps).run();
-  return new Schedule(lower(again, maxKernelBuffers)).peak < schedule.peak ? again : undefined;
+  return gaps.size === 0 ? undefined : new Rewriting(schedule, gaps).run();
 }
 
 /** Chooses what to let go. */
@@ -166,6 +163,8 @@ class Selection {
   #isThereBefore(value: ValueId, step: number): boolean {
     const schedule = this.#schedule;
     if (!this.#isOwn(value)) {
+      const maker = this.#makers[value];
+      if (maker !== undefined) return maker.op === "constant";
       const successor = schedule.successor(value);
       return successor === undefined || schedule.writer(successor) >= step;
     }
@@ -199,6 +198,8 @@ class Selection {
 class Rewriting {
   readonly #schedule: Schedule;
   readonly #makers: readonly (Instruction | undefined)[];
+  /** Where the program makes each value. */
+  readonly #places: Int32Array;
   readonly #builder = new ProgramBuilder();
   /** What each stored value is now: as it was first made, or as it was rebuilt last. */
   readonly #now = new Map<ValueId, ValueId>();
@@ -209,6 +210,9 @@ class Rewriting {
   constructor(schedule: Schedule, gaps: ReadonlyMap<Gap, Way>) {
     this.#schedule = schedule;
     this.#makers = makersOf(schedule.lowered.program);
+    const { values, instructions } = schedule.lowered.program;
+    this.#places = new Int32Array(values.length);
+    instructions.forEach(({ output }, place) => this.#places[output] = place);
     for (const [{ value, to }, way] of gaps) push(this.#rebuilt, to, { value, way });
   }
 

@@ -4,6 +4,7 @@ import type { Named } from "../nn/named.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { classifier as classifierOf, type ClassifierName, decoder, isLarge } from "./heads.ts";
 import { type TermWeights, weightsAt, type WeightSchedule, type WeightsName } from "./infopro_weights.ts";
+import { type LossTerm, sumOfLosses } from "./sum_of_losses.ts";
 import { binaryCrossEntropy, crossEntropy, supervisedContrastive } from "./losses.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
 
@@ -81,20 +82,18 @@ function terms(boundary: Boundary, options: InfoProOptions): Auxiliary {
     params: Object.fromEntries(parts.map(([name, layer]) => [name, layer.params])),
     state: Object.fromEntries(parts.map(([name, layer]) => [name, layer.state])),
     loss(params, state, h, batch) {
-      const losses: Tensor[] = [];
       const states: { [name: string]: Named<Tensor> } = {};
-      for (const [name, layer] of parts) {
-        const { y, state: next } = layer.apply(
-          params[name] as Named<Tensor>,
-          state[name] as Named<Tensor>,
-          h,
-          "train",
-        );
-        states[name] = next;
-        if (name === "decoder") losses.push(binaryCrossEntropy(y, batch.images).mul(reconstruction));
-        else losses.push((contrastive ? supervisedContrastive : crossEntropy)(y, batch.labels).mul(task));
-      }
-      return { loss: losses.reduce((sum, term) => sum.add(term)), state: states };
+      const terms = parts.map(([name, layer]): LossTerm => ({
+        params: params[name] as Named<Tensor>,
+        loss(params, h) {
+          const { y, state: next } = layer.apply(params, state[name] as Named<Tensor>, h, "train");
+          states[name] = next;
+          return name === "decoder"
+            ? binaryCrossEntropy(y, batch.images).mul(reconstruction)
+            : (contrastive ? supervisedContrastive : crossEntropy)(y, batch.labels).mul(task);
+        },
+      }));
+      return { loss: sumOfLosses(h, terms), state: states };
     },
   };
 }
