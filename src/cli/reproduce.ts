@@ -86,6 +86,7 @@ export async function reproduce(args: readonly string[]): Promise<void> {
     await writeWhole(`${folder}/table.md`, markdown(heading, results));
     await writeWhole(`${folder}/table.html`, html(heading, results));
   };
+  await write();
   using interrupt = interruption();
   for (const [index, row] of rows.entries()) {
     const count = seeds ?? row.seeds ?? 3;
@@ -104,7 +105,6 @@ export async function reproduce(args: readonly string[]): Promise<void> {
         signal: interrupt.signal,
       });
       if (result === undefined) {
-        await write();
         note("stopped and saved; the same command goes on");
         return;
       }
@@ -113,7 +113,6 @@ export async function reproduce(args: readonly string[]): Promise<void> {
       await write();
     }
   }
-  await write();
   console.log(markdown(heading, results));
   note(`tables: ${folder}/table.md, ${folder}/table.html`);
 }
