@@ -19,6 +19,9 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--dataset must be one of shapes, cifar10, .*not "mnist"/, "train", "--dataset", "mnist"],
       [/--model must be one of .*resnet110.*, not "vgg"/, "train", "--model", "vgg"],
       [/--method must be one of .*man\+dgl.*, not "bp"/, "train", "--method", "bp"],
+      [/dgl has no option "momentum"; it has head/, "train", "--method", "dgl", "--momentum", "0.9"],
+      [/--momentum must be at least 0 and below 1, not "1"/, "train", "--momentum", "1"],
+      [/--fusion must be one of sum, emaOnly, biasOnly, not "both"/, "train", "--fusion", "both"],
       [/--device must be one of auto, cuda, webgpu, cpu, reference, not "tpu"/, "train", "--device", "tpu"],
       [/resnet8 has 3 blocks.*at most 3/, "train", "--modules", "4"],
       [/resnet8 has no block "layer9"; its blocks are layer1\.0/, "train", "--after", "layer9"],
@@ -225,6 +228,19 @@ Deno.test("memory prints the plan of a method beside the end-to-end one", () =>
     for (const { name, peakBytes } of method.modules) {
       assert(name.includes("layer") && peakBytes > 0 && peakBytes < method.peakBytes);
     }
+    const options = [
+      "--model",
+      "resnet8",
+      "--modules",
+      "2",
+      "--fusion",
+      "biasOnly",
+      "--head",
+      "cnn",
+      "--json",
+    ];
+    const { stdout: json } = await cli(dir, "memory", ...options);
+    assertEquals(JSON.parse(json).method.name, "man+dgl");
     const { code, stdout } = await cli(dir, "memory", ...flags);
     assertEquals(code, 0);
     assertMatch(stdout, /activations .*\n[^]*peak .*MiB/);

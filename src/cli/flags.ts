@@ -58,11 +58,17 @@ export function parseFlags<F extends Flags>(command: string, flags: F, args: rea
   return given as Given<F>;
 }
 
+const LONG = 44;
+
 /** The help of a command. */
 export function usage(command: string, summary: string, flags: Flags): string {
   const heads = Object.entries(flags).map(([name, { value }]) => `--${name}${value ? ` ${value}` : ""}`);
-  const width = Math.max(0, ...heads.map((head) => head.length));
-  const lines = Object.values(flags).map(({ help }, i) => `  ${heads[i].padEnd(width)}  ${help}`);
+  // A long list of choices has a line of its own, above what it is for.
+  const width = Math.max(0, ...heads.map((head) => head.length).filter((length) => length <= LONG));
+  const lines = Object.values(flags).map(({ help }, i) => {
+    const head = heads[i].length > LONG ? `${heads[i]}\n  ${"".padEnd(width)}` : heads[i].padEnd(width);
+    return `  ${head}  ${help}`;
+  });
   return [`deno task ${command}: ${summary}`, "", ...lines].join("\n");
 }
 
