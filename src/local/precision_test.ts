@@ -12,7 +12,8 @@ import type { Tensor } from "../trace/tensor.ts";
 import { dgl } from "./dgl.ts";
 import { man } from "./man.ts";
 import { memory, stepMemory } from "./memory.ts";
-import { setup } from "./step.ts";
+import { methodNamed, methodNames } from "./named_methods.ts";
+import { setup, type TrainState, trainStep } from "./step.ts";
 import { trainer } from "./trainer.ts";
 
 const make = (device: Device, precision?: Precision) =>
@@ -98,4 +99,32 @@ Deno.test("without a card, a step in bf16 is planned for CUDA: half the activati
   }
   const share = bf16.breakdown.activations! / single.breakdown.activations!;
   assert(share > 0.45 && share < 0.55, `${share} of the activations`);
+});
+
+Deno.test("every method plans its step in bf16: no image in f32 is held, and what is trained stays f32", async () => {
+  const cuda = await target("cuda");
+  for (const name of methodNames) {
+    const made = setup({
+      model: tinyModel(),
+      modules: 3,
+      method: methodNamed(name),
+      optimizer: sgd({ momentum: 0.9 }),
+      precision: "bf16",
+    });
+    const step = jit(
+      (train: TrainState<Tensor>, x: Tensor, labels: Tensor) =>
+        trainStep(made, train, { x, labels, images: x }, { learningRate: 0.1 }),
+      { donate: [0] },
+    );
+    const avals = [
+      { shape: [16, 8, 8, 3], dtype: "f32" },
+      { shape: [16], dtype: "i32" },
+    ] as const;
+    const { values, locations, outputs } = step.plan(cuda, made.initial as never, ...avals);
+    const held = values.filter((_, value) => locations[value]?.kind === "arena");
+    const images = held.filter(({ shape }) => shape.length === 4 && shape[0] === 16 && shape[1] === 8);
+    assert(images.length > 0, name);
+    assertEquals(images.filter(({ dtype }) => dtype !== "bf16"), [], name);
+    assertEquals(new Set(outputs.map(({ value }) => values[value].dtype)), new Set(["f32"]), name);
+  }
 });

@@ -72,7 +72,10 @@ function predictor([height, width, channels]: Shape, classes: number, inputs: nu
         weight: constantInitial(0, [classes, rows * columns * channels]),
         bias: constantInitial(0, [classes]),
       },
-      apply: ({ weight, bias }, state, x) => ({ y: x.matmul(weight, { transposeB: true }).add(bias), state }),
+      apply: ({ weight, bias }, state, x) => ({
+        y: x.matmul(weight.cast(x.dtype), { transposeB: true }).add(bias.cast(x.dtype)),
+        state,
+      }),
     }),
   });
 }
