@@ -15,6 +15,9 @@ import { activationsIn } from "./precision.ts";
 import { equipModule, lastModule, type LocalModule, type SetupOptions, trainModule } from "./step.ts";
 import type { TrainState } from "./step.ts";
 
+/** Recomputing keeps every fourth block's result: what so many blocks add is the same each time. */
+const PERIOD = 4;
+
 /** What decides where balanced boundaries are. */
 export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
   /** How many modules. */
@@ -100,7 +103,7 @@ class Stretches {
     const key = `${index} ${end}`;
     let kind = this.#kinds.get(key);
     if (kind === undefined) {
-      const { auxiliary } = this.#module(index, end - 1, end);
+      const { auxiliary } = this.#module(index, [end - 1]);
       const shapes = auxiliary === undefined ? "head" : formatShapes(auxiliary.params, auxiliary.state);
       kind = `${this.#features[end]} ${shapes} ${this.#shapes[end] ?? ""}`;
       this.#kinds.set(key, kind);
@@ -110,7 +113,7 @@ class Stretches {
 
   weight(index: number, end: number): number {
     const { optimizer } = this.#options;
-    const { params, state } = this.#module(index, end - 1, end).auxiliary!;
+    const { params, state } = this.#module(index, [end - 1]).auxiliary!;
     const trees = [params, state, optimizer.slots(params)];
     return trees.flatMap((tree) => treeLeaves<Aval>(tree as never)).reduce(
       (sum, aval) => sum + bytesOf(aval),
@@ -119,17 +122,50 @@ class Stretches {
   }
 
   peak(index: number, start: number, end: number): number {
-    const stem = start === 0 ? "stem " : "";
-    const key = stem + [...this.#shapes.slice(start, end), this.kind(index, end)].join("\n");
+    return this.#peak(index, Array.from({ length: end - start }, (_, i) => start + i));
+  }
+
+  /**
+   * The peak of a module of these blocks. What another block like its neighbours adds does not change any more once
+   * there are a few of them, so a long row of equal blocks is planned as a shorter one and what four more add.
+   */
+  #peak(index: number, blocks: readonly number[]): number {
+    const key = [
+      index === 0 ? "stem" : "",
+      ...blocks.map((block) => this.#shapes[block]),
+      this.kind(index, blocks[blocks.length - 1] + 1),
+    ].join("\n");
     let peak = this.#peaks.get(key);
-    if (peak === undefined) this.#peaks.set(key, peak = this.#plan(index, start, end));
+    if (peak === undefined) {
+      const row = this.#longRow(blocks);
+      if (row === undefined) peak = this.#plan(index, blocks);
+      else {
+        const [fewer, fewest] = [1, 2].map((times) =>
+          this.#peak(index, blocks.toSpliced(row, PERIOD * times))
+        );
+        peak = 2 * fewer - fewest;
+      }
+      this.#peaks.set(key, peak);
+    }
     return peak;
   }
 
-  #module(index: number, start: number, end: number): LocalModule {
+  /** Where a row of equal blocks starts that is too long to be planned as it is. */
+  #longRow(blocks: readonly number[]): number | undefined {
+    for (let start = 0, i = 1; i <= blocks.length; i++) {
+      if (i < blocks.length && this.#shapes[blocks[i]] === this.#shapes[blocks[start]]) continue;
+      if (i - start > 2 * PERIOD) return start;
+      start = i;
+    }
+    return undefined;
+  }
+
+  #module(index: number, blocks: readonly number[]): LocalModule {
     const { model, method } = this.#options;
-    const module = moduleOf(model, index, start, end);
+    const end = blocks[blocks.length - 1] + 1;
     const behind = model.blocks.slice(end);
+    const own = blocks.map((block) => model.blocks[block]);
+    const module = moduleOf({ ...model, blocks: [...own, ...behind] }, index, 0, own.length);
     if (behind.length === 0) return lastModule(module);
     const boundary: Boundary = {
       index,
@@ -145,9 +181,10 @@ class Stretches {
   }
 
   /** The most that is held while a module is trained, its input and output included. */
-  #plan(index: number, start: number, end: number): number {
+  #plan(index: number, blocks: readonly number[]): number {
     const { model, optimizer, batch, target, precision, recompute = false } = this.#options;
-    const module = this.#module(index, start, end);
+    const [start, end] = [blocks[0], blocks[blocks.length - 1] + 1];
+    const module = this.#module(index, blocks);
     const isLast = module.auxiliary === undefined;
     const dtype = activationsIn(precision);
     const step = jit(

@@ -3,6 +3,7 @@ import type { Aval } from "../trace/dtype.ts";
 import { jit } from "../trace/jit.ts";
 import type { Category } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
+import { withCut } from "./balance.ts";
 import { endToEnd } from "./end_to_end.ts";
 import type { Batch } from "./method.ts";
 import type { MemoryComparison } from "./observer.ts";
@@ -92,5 +93,5 @@ export function compareMemory(
 export function memory(
   options: SetupOptions & PlanOptions & { batch: number; target: Target },
 ): MemoryComparison {
-  return compareMemory(setup(options), options.batch, options.target, options);
+  return compareMemory(setup(withCut(options)), options.batch, options.target, options);
 }

@@ -13,6 +13,7 @@ import { concat } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
+import { withCut } from "./balance.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed, type Supplied } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
@@ -30,7 +31,7 @@ export interface TrainerOptions {
   device: Device;
   /** The network. */
   model: Model;
-  /** How to cut it: a count, or the blocks to cut after; default 1. Methods that train end to end ignore it. */
+  /** How to cut it: a count, the blocks to cut after, or balanced; default 1. Methods that train end to end ignore it. */
   modules?: Modules;
   /** What trains the modules, such as `man(dgl())`. */
   method: Method;
@@ -110,7 +111,9 @@ export class Trainer implements Disposable {
       throw new LocalgradError(`trainer: batch must be a whole number of at least 1, not ${batch}`);
     }
     this.device = device;
-    this.setup = setup({ ...options, precision: precisionOn(device.backend.target, options.precision) });
+    const { target } = device.backend;
+    const { precision: wanted, ...rest } = options;
+    this.setup = setup(withCut({ ...rest, precision: precisionOn(target, wanted), target }));
     this.batch = batch;
     this.schedule = schedule;
     this.#seed = key(seed);
