@@ -1,11 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
-import { open } from "../devices.ts";
+import { open, target } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { linear } from "../nn/linear.ts";
 import { sequential, stateless } from "../nn/layer.ts";
 import { constant } from "../optim/schedules.ts";
 import { sgd } from "../optim/sgd.ts";
+import { memory } from "./memory.ts";
 import { classified, type Method } from "./method.ts";
 import * as index from "./methods.ts";
 import { methodNamed, methodNames, methodsByName } from "./named_methods.ts";
@@ -34,6 +35,24 @@ Deno.test("methodNamed() hands options to who has them, and refuses others and u
   assertThrows(() => methodNamed("man+dgl", { task: "contrastive" }), LocalgradError, '"task"');
   assertThrows(() => methodNamed("manPlusPlus+dgl", { fusion: "sum" }), LocalgradError, '"fusion"');
   assertThrows(() => methodNamed("mann" as never), LocalgradError, "man+dgl");
+});
+
+Deno.test("the memory of every method is planned", async () => {
+  const plan = {
+    model: tinyModel(),
+    modules: 3,
+    optimizer: sgd({ momentum: 0.9 }),
+    batch: 32,
+    target: await target("cpu"),
+  };
+  for (const name of methodNames) {
+    const { method, endToEnd } = memory({ ...plan, method: methodNamed(name) });
+    for (const { peakBytes, breakdown } of [method, endToEnd]) {
+      assertEquals(Object.values(breakdown).reduce((a, b) => a + b), peakBytes, name);
+    }
+    const auxiliary = (method.breakdown.auxiliary ?? 0) > 0;
+    assertEquals(auxiliary, !name.startsWith("endToEnd"), name);
+  }
 });
 
 /** What a new file would hold. */
