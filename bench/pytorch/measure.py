@@ -17,14 +17,23 @@ import nets
 
 COMPILED = ("reduce-overhead", "max-autotune")
 
+# By the kernel's name, in lower case; the first that matches. Triton's names tell what was fused, so its kinds come
+# before the words that they may hold.
 CLASSES = [
-    ("convolution", r"conv|wgrad|dgrad|fprop|xmma|implicit|cudnn.*(gemm|sm\d)|cutlass.*(nhwc|dgrad|wgrad|fprop)"),
+    ("optimizer", r"multi_tensor|foreach|fusedsgd"),
+    ("convolution", r"^triton_tem.*conv"),
+    ("product", r"^triton_tem"),
+    ("reduction", r"^triton_(per|red)"),
+    ("element-wise", r"^triton_"),
+    ("convolution", r"conv|wgrad|dgrad|fprop|xmma|implicit|cudnn.*(gemm|sm\d)"),
     ("product", r"gemm|cublas|cutlass|matmul|\bmm\b|addmm|linear"),
-    ("reduction", r"reduce|norm|bn_|mean|sum|pool|softmax|nll|cross_entropy|_red_|_per_"),
+    ("reduction", r"reduce|norm|bn_|mean|sum|pool|softmax|nll|cross_entropy"),
     ("copy", r"memcpy|memset|copy|transpose|nchwtonhwc|nhwctonchw"),
-    ("optimizer", r"multi_tensor|foreach|sgd"),
-    ("element-wise", r"elementwise|vectorized|triton_poi|relu|add|mul|threshold"),
+    ("element-wise", r"elementwise|relu|add|mul|threshold"),
 ]
+
+# What profilers draw on the card's line that is no kernel.
+SPANS = ("ProfilerStep", "Optimizer.", "Torch-Compiled", "## ")
 
 
 def class_of(kernel):
@@ -116,9 +125,9 @@ class Run:
         times, launches = {}, 0
         for event in profiler.events():
             on_card = event.device_type == torch.autograd.DeviceType.CUDA
-            if on_card != self.cuda:
+            if on_card != self.cuda or event.name.startswith(SPANS):
                 continue
-            spent = event.self_device_time_total if self.cuda else event.self_cpu_time_total
+            spent = event.time_range.elapsed_us() if self.cuda else event.self_cpu_time_total
             launches += 1
             kind = class_of(event.name)
             times[kind] = times.get(kind, 0.0) + spent / 1000 / steps
