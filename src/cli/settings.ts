@@ -33,6 +33,8 @@ export interface Settings {
   readonly imageSize?: number;
   readonly model: ModelName;
   readonly modules: Cut;
+  /** Whether cheap results are computed again in the backward pass. */
+  readonly recompute?: boolean;
   readonly method: MethodName;
   /** What the method was given by flags, where anything was. */
   readonly methodOptions?: GivenOptions;
@@ -57,6 +59,10 @@ export const networkFlags = {
   method: { value: local.methodNames.join("|"), help: "what trains the modules; default man+dgl" },
   ...methodFlags,
   batch: { value: "N", help: "images of a step; default 128" },
+  recompute: {
+    help:
+      "compute batch norms and ReLUs again in the backward pass, where that lowers the peak; the same bits",
+  },
 } as const satisfies Flags;
 
 /** Flags that say where it runs, where the data are, and how results are printed. */
@@ -86,7 +92,7 @@ export function settingsFrom(
   given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data" | "precision">>,
   before?: Settings,
 ): Settings {
-  const number = (name: keyof typeof trainingFlags, least: number) =>
+  const number = (name: Exclude<keyof typeof trainingFlags, "recompute">, least: number) =>
     given[name] === undefined ? undefined : wholeNumber(name, given[name], least);
   const batch = number("batch", 1) ?? before?.batch ?? 128;
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
@@ -123,6 +129,7 @@ export function settingsFrom(
     ...(trainLimit === undefined ? {} : { trainLimit }),
     ...(testLimit === undefined ? {} : { testLimit }),
     ...(precision === undefined ? {} : { precision }),
+    ...(given.recompute || before?.recompute ? { recompute: true } : {}),
     ...(path === undefined ? {} : { data: path }),
     ...(imageSize === undefined ? {} : { imageSize }),
     ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, as where it is found out
@@ -246,6 +253,13 @@ export function scheduleOf({ dataset, lr, epochs }: Settings): optim.Schedule {
 
 /** A trainer with the run's starting values. */
 export function trainerOf(settings: Settings, device: Device): Promise<local.Trainer> {
-  const { batch, seed } = settings;
-  return local.trainer({ device, ...setupOf(settings), schedule: scheduleOf(settings), batch, seed });
+  const { batch, seed, recompute = false } = settings;
+  return local.trainer({
+    device,
+    ...setupOf(settings),
+    schedule: scheduleOf(settings),
+    batch,
+    seed,
+    recompute,
+  });
 }

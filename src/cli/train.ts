@@ -5,6 +5,7 @@ import { valuesOf } from "../local/weights.ts";
 import { heldMemory } from "../train/report.ts";
 import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../train/train.ts";
+import { unplanned } from "./cut.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import {
@@ -54,7 +55,8 @@ export async function train(args: readonly string[]): Promise<void> {
   const asked = settingsFrom(given, before);
   if (before !== undefined) refuseChange(before, asked);
   const { settings, loaded } = await knowingClasses(asked, given.data);
-  const { model } = setup(setupOf(settings)); // what cannot be trained is refused before anything is loaded
+  const wanted = setupOf(settings);
+  const { model } = setup({ ...wanted, modules: unplanned(wanted.modules) }); // what cannot be trained is refused before anything is loaded
   const weights = given.init === undefined ? undefined : await loadWeights(given.init);
   const loading = { newHead: given["new-head"] === true };
   if (weights !== undefined) valuesOf(model, weights, loading);

@@ -1,6 +1,6 @@
 import type { Target } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
-import type { Block } from "../models/model.ts";
+import type { Block, Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { sequential, shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
@@ -9,7 +9,7 @@ import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeLeaves, treePaths } from "../trace/tree.ts";
 import { bestCut } from "./cut_search.ts";
-import type { Batch, Boundary } from "./method.ts";
+import type { Batch, Boundary, Method } from "./method.ts";
 import { checkModel, moduleOf } from "./partition.ts";
 import { activationsIn } from "./precision.ts";
 import { equipModule, lastModule, type LocalModule, type SetupOptions, trainModule } from "./step.ts";
@@ -86,10 +86,11 @@ class Stretches {
   readonly #features: readonly Shape[];
   readonly #shapes: readonly string[];
   readonly #kinds = new Map<string, string>();
-  readonly #peaks = new Map<string, number>();
+  readonly #peaks: Map<string, number>;
 
   constructor(options: BalanceOptions) {
     const { model: { stem, blocks, input }, modules } = options;
+    this.#peaks = peaksKnownOf(options);
     this.#options = options;
     this.blocks = blocks.length;
     this.modules = modules;
@@ -223,6 +224,21 @@ class Stretches {
     const output: Aval = { shape: [batch, ...this.#features[end]], dtype };
     return plan.memory.arenaBytes + (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
   }
+}
+
+/** Peaks planned before, by network and method, then by all else: another number of modules asks for many again. */
+const known = new WeakMap<Model, WeakMap<Method, Map<string, Map<string, number>>>>();
+
+function peaksKnownOf(options: BalanceOptions): Map<string, number> {
+  const { model, method, optimizer, batch, target, precision, recompute } = options;
+  const ofModel = known.get(model) ?? new WeakMap<Method, Map<string, Map<string, number>>>();
+  known.set(model, ofModel);
+  const ofMethod = ofModel.get(method) ?? new Map<string, Map<string, number>>();
+  ofModel.set(method, ofMethod);
+  const key = JSON.stringify([optimizer.name, optimizer.options, batch, target.name, precision, recompute]);
+  const peaks = ofMethod.get(key) ?? new Map<string, number>();
+  ofMethod.set(key, peaks);
+  return peaks;
 }
 
 /** A block's shapes as text; of one without parameters, which shapes say too little of, its name. */
