@@ -243,6 +243,10 @@ Deno.test("methods name themselves and say what they were made with", () => {
 Deno.test("setup() trains endToEnd as one module whatever is asked for, and refuses boundaries that do not exist", () => {
   assertEquals(make(tinyModel(), 3, endToEnd()).modules.length, 1);
   assertThrows(() => make(tinyModel(), 9, endToEnd()), LocalgradError, "at most 3");
+  assertEquals(make(tinyModel(), 3, endToEnd({ checkpoint: 9 })).modules.length, 1);
+  for (const checkpoint of [0, 1.5, "all" as never]) {
+    assertThrows(() => endToEnd({ checkpoint }), LocalgradError, "stretches");
+  }
   const headless = { ...tinyModel(), head: {} };
   assertThrows(() => make(headless, 1, endToEnd()), LocalgradError, "logits");
 });
