@@ -172,32 +172,40 @@ async function closed(
 }
 
 function describe(
-  common: Settings,
-  { train, test }: ImageDataset<ImagePart>,
+  { dataset, epochs, batch, lr, precision }: Settings,
+  { train, test, classes }: ImageDataset<ImagePart>,
   device: string,
 ): [string, string][] {
-  const { dataset, epochs, batch, lr } = common;
+  const { warmup } = DATASETS[dataset].recipe;
   return [
-    ["data", `${dataset}: ${train.count} training and ${test.count} test images`],
+    [
+      "data",
+      `${dataset}: ${train.count} training and ${test.count} test images of ${classes.length} classes`,
+    ],
     ["epochs", String(epochs)],
     ["batch", String(batch)],
-    ["learning rate", `${lr}, warm-up and cosine`],
+    ["learning rate", `${lr}, falling along a cosine${warmup > 0 ? " after a warm-up" : ""}`],
     ["optimizer", "SGD, Nesterov momentum 0.9, weight decay 1e-4"],
+    ["precision", precision ?? "the device's default"],
     ["device", device],
     ["versions", `Deno ${Deno.version.deno}`],
   ];
 }
 
+/** The classes of the published tables' largest set, which a folder need not be. */
+const IMAGENET_CLASSES = 1000;
+
 /** How settings differ from the published recipe. */
 function deviations(
   { dataset }: Table,
   { epochs, batch, lr, trainLimit, testLimit }: Settings,
-  { train, test }: ImageDataset<ImagePart>,
+  { train, test, classes }: ImageDataset<ImagePart>,
 ): string[] {
-  const { recipe } = DATASETS[dataset];
-  const differs = (what: string, ours: number, published: number) =>
-    ours === published ? [] : [`${what}: ${ours} instead of ${published}`];
+  const { recipe, classes: published = IMAGENET_CLASSES } = DATASETS[dataset];
+  const differs = (what: string, ours: number, theirs: number) =>
+    ours === theirs ? [] : [`${what}: ${ours} instead of ${theirs}`];
   return [
+    ...differs("classes", classes.length, published),
     ...differs("epochs", epochs, recipe.epochs),
     ...differs("batch", batch, recipe.batch),
     ...differs("learning rate", lr, recipe.lr),

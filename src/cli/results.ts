@@ -112,7 +112,7 @@ function cells({ row, seeds, results }: RowResults): string[] {
     errors(done, "best"),
     done.map(({ bestEpoch }) => bestEpoch).join(", "),
     published,
-    String(Math.round(mean(({ imagesPerSecond }) => imagesPerSecond))),
+    String(Math.round(mean(({ imagesPerSecond }) => imagesPerSecond)) || "–"), // compilation apart, so a single step has none
     formatTime(mean(({ seconds }) => seconds)),
     formatBytes(plannedPeakBytes),
     formatPercent(plannedPeakBytes / endToEndPeakBytes, 1),
