@@ -51,7 +51,7 @@ async function environment(): Promise<{ [name: string]: string }> {
   }
   const cache = await Deno.makeTempDir({ prefix: "localgrad-bench-" });
   globalThis.addEventListener("unload", () => Deno.removeSync(cache, { recursive: true }));
-  return { ...simulated.environment, XDG_CACHE_HOME: cache };
+  return { ...simulated.environment, XDG_CACHE_HOME: cache, OMP_NUM_THREADS: "1" };
 }
 
 const env = await environment();
