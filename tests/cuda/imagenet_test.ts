@@ -1,4 +1,4 @@
-/** The convolutions of ResNet-101 at 224 × 224, planned by the real cuDNN within the scratch that every plan has. */
+/** The convolutions of ResNet-101 and ResNeXt-50 at 224 × 224, planned by the real cuDNN within the scratch that every plan has. */
 import { assert } from "@std/assert";
 import { ConvolutionPlans, type Spec } from "../../src/backends/cuda/convolution.ts";
 import { convolutionWorkspace } from "../../src/backends/cuda/lower.ts";
@@ -14,10 +14,11 @@ interface Shape {
   readonly stride: number;
   readonly inputs: number;
   readonly outputs: number;
+  readonly groups?: number;
 }
 
 /** The distinct convolutions: a 7 × 7 stem, then bottleneck blocks whose 3 × 3 convolution has the stride (He et al., 2015). */
-function shapes(): Shape[] {
+function resnet(): Shape[] {
   const list: Shape[] = [{ size: 224, window: 7, stride: 2, inputs: 3, outputs: 64 }];
   let inputs = 64, size = 56;
   for (const [stage, width] of [64, 128, 256, 512].entries()) {
@@ -36,13 +37,33 @@ function shapes(): Shape[] {
   return list;
 }
 
-function specsOf({ size, window, stride, inputs, outputs }: Shape, precision: Spec["precision"]): Spec[] {
+/** What ResNeXt-50 32×4d has besides: 3 × 3 convolutions of 32 groups, and the 1 × 1 ones around them. */
+function resnext(): Shape[] {
+  return [128, 256, 512, 1024].flatMap((width, stage) => {
+    const [size, stride] = [stage === 0 ? 56 : 112 / 2 ** stage, stage === 0 ? 1 : 2];
+    const [before, after] = [stage === 0 ? 64 : width, 2 * width];
+    return [
+      { size, window: 1, stride: 1, inputs: before, outputs: width },
+      { size, window: 3, stride, inputs: width, outputs: width, groups: 32 },
+      { size: size / stride, window: 3, stride: 1, inputs: width, outputs: width, groups: 32 },
+      { size: size / stride, window: 1, stride: 1, inputs: width, outputs: after },
+      { size: size / stride, window: 1, stride: 1, inputs: after, outputs: width },
+    ];
+  });
+}
+
+const networks = { "ResNet-101": resnet(), "ResNeXt-50": resnext() };
+
+function specsOf(
+  { size, window, stride, inputs, outputs, groups = 1 }: Shape,
+  precision: Spec["precision"],
+): Spec[] {
   const pad = (window - 1) / 2, after = Math.floor((size + 2 * pad - window) / stride) + 1;
   const common = {
     image: [BATCH, size, size, inputs],
-    filter: [outputs, window, window, inputs],
+    filter: [outputs, window, window, inputs / groups],
     result: [BATCH, after, after, outputs],
-    attrs: { strides: [stride, stride], padding: [[pad, pad], [pad, pad]], dilation: [1, 1], groups: 1 },
+    attrs: { strides: [stride, stride], padding: [[pad, pad], [pad, pad]], dilation: [1, 1], groups },
     precision,
     epilogue: "none",
   } as const;
@@ -61,20 +82,22 @@ function scratchOf({ op, image, filter, result, precision }: Spec): number {
 
 for (const card of ["h200", "a100"] as Card[]) {
   for (const precision of ["f32", "tf32", "bf16"] as const) {
-    Deno.test(`cuDNN plans every convolution of ResNet-101 in ${precision} for a described ${card}`, {
-      ignore: skipped,
-    }, () => {
-      const specs = shapes().flatMap((shape) => specsOf(shape, precision));
-      assert(specs.length > 70);
-      const refused = specs.filter((spec) => {
-        const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
-        try {
-          return "refused" in plans.choose(scratchOf(spec));
-        } finally {
-          plans.close();
-        }
+    for (const [network, shapes] of Object.entries(networks)) {
+      Deno.test(`cuDNN plans every convolution of ${network} in ${precision} for a described ${card}`, {
+        ignore: skipped,
+      }, () => {
+        const specs = shapes.flatMap((shape) => specsOf(shape, precision));
+        assert(specs.length >= 60);
+        const refused = specs.filter((spec) => {
+          const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
+          try {
+            return "refused" in plans.choose(scratchOf(spec));
+          } finally {
+            plans.close();
+          }
+        });
+        assert(refused.length === 0, JSON.stringify(refused));
       });
-      assert(refused.length === 0, JSON.stringify(refused));
-    });
+    }
   }
 }
