@@ -1,81 +1,173 @@
-import { target } from "../devices.ts";
 import type { MemoryReport } from "../compile/plan.ts";
+import { target } from "../devices.ts";
+import { LocalgradError } from "../errors.ts";
 import * as local from "../local/local.ts";
 import { formatBytes, formatPercent } from "../train/format.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
+import {
+  memoryTables,
+  modulePeaks,
+  type Planned,
+  type PlannedRow,
+  planTable,
+  type TableName,
+} from "./memory_tables.ts";
 import { networkFlags, placeFlags, settingsFrom, setupOf } from "./settings.ts";
-import { textTable } from "./terminal.ts";
+import { markdownTable, textTable } from "./terminal.ts";
+
+const tableNames = Object.keys(memoryTables) as TableName[];
 
 /** Flags of `memory`. */
 export const memoryFlags = {
   ...networkFlags,
   precision: placeFlags.precision,
   device: { value: "cuda|webgpu|cpu", help: "whose plan; default cpu. The device itself need not be there" },
+  table: {
+    value: tableNames.join("|"),
+    help: "the rows of the papers instead, beside the published figures",
+  },
   json: { help: "print the result as JSON" },
+  markdown: { help: "print tables as Markdown, for a file" },
 } as const satisfies Flags;
 
-/** The planned memory of one module. */
-interface ModuleMemory {
-  readonly name: string;
-  /** Most bytes of temporaries alive while it is trained. */
-  readonly peakBytes: number;
-}
+type Table = (heads: readonly string[], rows: readonly (readonly string[])[]) => string;
 
-/** `memory`: plans a training step by a method and end to end; nothing is allocated. */
+/** `memory`: plans a training step by a method, end to end, and that with checkpoints; nothing is allocated. */
 export async function memory(args: readonly string[]): Promise<void> {
   const given = parseFlags("memory", memoryFlags, args);
-  const settings = settingsFrom(given);
-  const { model, batch } = settings;
+  if (given.json && given.markdown) {
+    throw new LocalgradError("--json and --markdown both say how to print; give one");
+  }
   const backend = oneOf("device", given.device ?? "cpu", ["cuda", "webgpu", "cpu"]);
-  const setup = setupOf(settings);
-  const planned = local.memory({ ...setup, batch, target: await target(backend) });
-  const each = modulesOf(planned.method, local.setup(setup).modules.map(({ name }) => name));
+  const table: Table = given.markdown ? markdownTable : textTable;
+  const settings = settingsFrom(given);
+  const machine = await target(backend);
+  if (given.table !== undefined) {
+    const other = Object.keys(networkFlags).find((name) => given[name as keyof typeof given] !== undefined);
+    if (other !== undefined) {
+      throw new LocalgradError(`--table plans networks and methods of its own; leave --${other} out`);
+    }
+    const rows = planTable(oneOf("table", given.table, tableNames), machine, settings.precision);
+    console.log(given.json ? JSON.stringify(rows) : tablesOf(rows, backend, table));
+    return;
+  }
+  const { model, batch, recompute = false } = settings;
+  const setup = { ...setupOf(settings), batch, target: machine, recompute };
+  const planned = local.memory(setup);
+  const checkpointed =
+    local.memory({ ...setup, modules: 1, method: local.endToEnd({ checkpoint: true }) }).method;
+  const names = local.setup(local.withCut(setup)).modules.map(({ name }) => name);
+  const peaks = modulePeaks(planned.method, names.length);
+  const each = names.map((name, i) => ({ name, peakBytes: peaks[i] }));
+  const reports: [string, MemoryReport][] = [
+    ["endToEnd", planned.endToEnd],
+    ["endToEnd+checkpoint", checkpointed],
+    [setup.method.name, planned.method],
+  ];
   if (given.json) {
-    const { peakBytes, breakdown } = planned.endToEnd;
+    const entry = ({ peakBytes, breakdown, recompute }: MemoryReport) => ({
+      peakBytes,
+      breakdown,
+      recompute,
+    });
     console.log(JSON.stringify({
-      endToEnd: { peakBytes, breakdown },
-      method: {
-        name: setup.method.name,
-        peakBytes: planned.method.peakBytes,
-        breakdown: planned.method.breakdown,
-        modules: each,
-      },
+      endToEnd: entry(planned.endToEnd),
+      checkpointed: entry(checkpointed),
+      method: { name: setup.method.name, ...entry(planned.method), modules: each },
     }));
     return;
   }
   console.log(
     `${model}, batch ${batch}, ${each.length} modules, planned for ${backend}; the data set apart\n`,
   );
-  console.log(comparison(planned, setup.method.name));
+  console.log(comparison(reports, table));
   if (each.length > 1) {
     const rows = each.map(({ name, peakBytes }, i) => [`${i + 1}: ${name}`, formatBytes(peakBytes)]);
-    console.log(`\n${textTable(["module", "temporaries"], rows)}`);
+    console.log(`\n${table(["module", "temporaries"], rows)}`);
   }
 }
 
-/** The most temporaries of each module, from the plan's course. */
-function modulesOf({ timeline }: MemoryReport, names: readonly string[]): ModuleMemory[] {
-  const peaks = names.map(() => 0);
-  for (const { scope, liveBytes } of timeline) {
-    const module = /^module (\d+)/.exec(scope);
-    if (module !== null) peaks[Number(module[1]) - 1] = Math.max(peaks[Number(module[1]) - 1], liveBytes);
-  }
-  return names.map((name, i) => ({ name, peakBytes: peaks[i] }));
-}
-
-/** What holds the memory, end to end and by the method. */
-function comparison({ endToEnd, method }: local.MemoryComparison, name: string): string {
-  const kinds = Object.keys({
-    ...endToEnd.breakdown,
-    ...method.breakdown,
-  }) as (keyof MemoryReport["breakdown"])[];
-  const size = (report: MemoryReport, kind: (typeof kinds)[number]) =>
-    formatBytes(report.breakdown[kind] ?? 0);
-  const rows = kinds.map((kind) => [kind, size(endToEnd, kind), size(method, kind)]);
-  const share = formatPercent(method.peakBytes / endToEnd.peakBytes, 1);
-  return textTable(["", "endToEnd", name], [
-    ...rows,
-    ["peak", formatBytes(endToEnd.peakBytes), formatBytes(method.peakBytes)],
-    ["", "100 %", share],
+/** What holds the memory, in each way to train. */
+function comparison(reports: readonly [string, MemoryReport][], table: Table): string {
+  const kinds = [...new Set(reports.flatMap(([, { breakdown }]) => Object.keys(breakdown)))];
+  const whole = reports[0][1].peakBytes;
+  const each = (cell: (report: MemoryReport) => string) => reports.map(([, report]) => cell(report));
+  const cost = (kind: "operations" | "bytes") =>
+    each(({ recompute }) =>
+      recompute === undefined ? "" : `+${formatPercent(recompute[kind] / recompute.of[kind], 1)}`
+    );
+  return table(["", ...reports.map(([name]) => name)], [
+    ...kinds.map((
+      kind,
+    ) => [kind, ...each(({ breakdown }) => formatBytes(breakdown[kind as keyof typeof breakdown] ?? 0))]),
+    ["peak", ...each(({ peakBytes }) => formatBytes(peakBytes))],
+    ["", ...each(({ peakBytes }) => formatPercent(peakBytes / whole, 1))],
+    ...(reports.some(([, { recompute }]) => recompute !== undefined)
+      ? [["recomputing: operations", ...cost("operations")], ["recomputing: bytes moved", ...cost("bytes")]]
+      : []),
   ]);
+}
+
+/** A table of a paper: peaks beside published figures, then what holds them. */
+function tablesOf(rows: readonly PlannedRow[], backend: string, table: Table): string {
+  const networks = [...new Set(rows.map(({ network }) => network))];
+  return networks.map((network) => {
+    const own = rows.filter((row) => row.network === network);
+    const label = ({ method, split }: PlannedRow) => split === "" ? method : `${method}, ${split}`;
+    const saved = ({ saved }: Planned) => saved === 0 ? "" : formatPercent(saved, 1);
+    const peaks = own.map((row) => [
+      label(row),
+      formatBytes(row.plain.peakBytes),
+      saved(row.plain),
+      formatBytes(row.recomputed.peakBytes),
+      saved(row.recomputed),
+      row.recomputed.recompute === undefined ? "" : `+${formatPercent(row.recomputed.recompute.bytes, 1)}`,
+      row.published?.gigabytes === undefined ? "" : `${row.published.gigabytes} GB`,
+      row.published?.saved ?? "",
+      row.published?.source ?? "",
+    ]);
+    const parts = (recomputed: boolean) =>
+      own.map((row) => {
+        const { breakdown, modules, after } = recomputed ? row.recomputed : row.plain;
+        const { parameters = 0, optimizer = 0, auxiliary = 0, activations = 0, workspace = 0 } = breakdown;
+        const { state = 0, inputs = 0, results = 0, constants = 0 } = breakdown;
+        const sizes = [
+          parameters,
+          optimizer,
+          auxiliary,
+          state + inputs + results + constants,
+          activations,
+          workspace,
+        ];
+        const each = modules.length > 8 ? [] : modules;
+        return [
+          label(row),
+          ...sizes.map(formatBytes),
+          each.map(formatBytes).join(" · "),
+          after.length > 7 ? "" : after.join(", "),
+        ];
+      });
+    const heads = [
+      "",
+      "parameters",
+      "optimizer",
+      "auxiliary",
+      "other",
+      "activations",
+      "workspace",
+      "each module",
+      "cut after",
+    ];
+    return [
+      `${network}, batch ${own[0].batch}, planned for ${backend}`,
+      table(
+        ["", "peak", "saved", "recomputing", "saved", "bytes moved", "published", "saved", "source"],
+        peaks,
+      ),
+      "what holds the peak",
+      table(heads, parts(false)),
+      "what holds the peak, recomputing",
+      table(heads, parts(true)),
+    ].join("\n\n");
+  }).join("\n\n");
 }

@@ -42,3 +42,11 @@ export function textTable(heads: readonly string[], rows: readonly (readonly str
     );
   return [line(heads), widths.map((width) => "─".repeat(width)).join("  "), ...rows.map(line)].join("\n");
 }
+
+/** The same as a Markdown table. */
+export function markdownTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(heads), line(heads.map((_, column) => column === 0 ? "---" : "---:")), ...rows.map(line)].join(
+    "\n",
+  );
+}

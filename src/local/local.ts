@@ -13,7 +13,7 @@ export * from "./imagenet_heads.ts";
 export * from "./losses.ts";
 export * from "./step.ts";
 export * from "./memory.ts";
-export { balanced, type BalanceOptions } from "./balance.ts";
+export { balanced, type BalanceOptions, withCut } from "./balance.ts";
 export * from "./parameters.ts";
 export * from "./probe.ts";
 export * from "./trainer.ts";

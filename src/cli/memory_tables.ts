@@ -1,0 +1,201 @@
+import type { MemoryReport, Precision, Target } from "../compile/plan.ts";
+import * as local from "../local/local.ts";
+import * as models from "../models/models.ts";
+import * as optim from "../optim/optim.ts";
+
+/** A figure that was published: gigabytes of GPU memory and the part saved, with how it is known (docs/memory.md). */
+interface Published {
+  readonly gigabytes?: string;
+  readonly saved?: string;
+  readonly source: "P" | "S" | "S2";
+}
+
+/** A way to train a network that a table has a row for. */
+interface Row {
+  readonly method: local.MethodName;
+  readonly modules?: local.Modules;
+  readonly published?: Published;
+}
+
+/** The rows of one network. */
+interface Network {
+  readonly model: models.ModelName;
+  readonly classes: number;
+  readonly batch: number;
+  /** The first is end to end, which the others are compared with. */
+  readonly rows: readonly Row[];
+}
+
+const figure = (gigabytes: string, source: Published["source"], saved?: string): Published => ({
+  gigabytes,
+  source,
+  ...(saved === undefined ? {} : { saved }),
+});
+
+function imagenet(
+  model: models.ModelName,
+  batch: number,
+  { endToEnd, infopro, man }: { readonly [method in "endToEnd" | "infopro" | "man"]?: Published },
+): Network {
+  const given = (published: Published | undefined) => published === undefined ? {} : { published };
+  return {
+    model,
+    classes: 1000,
+    batch,
+    rows: [
+      { method: "endToEnd", ...given(endToEnd) },
+      { method: "endToEnd+checkpoint" },
+      { method: "infopro", modules: { published: "infopro*", modules: 2 }, ...given(infopro) },
+      { method: "man+infopro", modules: { published: "man", modules: 2 } },
+      { method: "man+infopro", modules: { balanced: 2 } },
+      { method: "man+infopro", modules: { published: "man", modules: 4 }, ...given(man) },
+      { method: "man+infopro", modules: { balanced: 4 } },
+    ],
+  };
+}
+
+/** The tables, by their names on the command line; docs/memory.md says where the published figures are from. */
+export const memoryTables = {
+  imagenet: [
+    imagenet("resnet101", 128, {
+      endToEnd: figure("19.71", "S2"),
+      infopro: figure("12.06", "P", "38.8 %"),
+      man: figure("~10.47", "S", "~46.9 %"),
+    }),
+    imagenet("resnet152", 128, {
+      endToEnd: figure("26.29", "S2"),
+      infopro: figure("15.53", "P", "40.9 %"),
+      man: figure("~13.61", "S", "~48.2 %"),
+    }),
+    imagenet("resnext101_32x8d", 64, {
+      endToEnd: figure("19.22", "P"),
+      infopro: figure("11.55", "P", "39.9 %"),
+    }),
+  ],
+  cifar: [{
+    model: "resnet110",
+    classes: 10,
+    batch: 1024,
+    rows: [
+      { method: "endToEnd", published: figure("9.40", "P") },
+      { method: "endToEnd+checkpoint", published: figure("3.91", "P", "58.4 %") },
+      {
+        method: "infopro",
+        modules: { published: "infopro*", modules: 2 },
+        published: figure("5.38", "P", "42.8 %"),
+      },
+      {
+        method: "infopro",
+        modules: { published: "infopro*", modules: 3 },
+        published: figure("4.22", "P", "55.1 %"),
+      },
+      {
+        method: "infopro",
+        modules: { published: "infopro*", modules: 4 },
+        published: figure("3.52", "P", "62.6 %"),
+      },
+      { method: "man+infopro", modules: { published: "man", modules: 55 } },
+      { method: "man+dgl", modules: { published: "man", modules: 32 } },
+      { method: "man+dgl", modules: { published: "man", modules: 55 } },
+      { method: "man+dgl", modules: { balanced: 4 } },
+    ],
+  }],
+} as const satisfies { readonly [name: string]: readonly Network[] };
+
+/** The name of a table. */
+export type TableName = keyof typeof memoryTables;
+
+/** What a plan comes to. */
+export interface Planned {
+  readonly peakBytes: number;
+  /** The part of the peak that is saved against end to end, recomputing or not as this one. */
+  readonly saved: number;
+  readonly breakdown: MemoryReport["breakdown"];
+  /** The most temporaries alive in each module. */
+  readonly modules: readonly number[];
+  /** Where it is cut: the last block of each module but the last. */
+  readonly after: readonly string[];
+  /** What recomputing adds to the operations and to the bytes moved, as parts of what they are without. */
+  readonly recompute?: { readonly operations: number; readonly bytes: number };
+}
+
+/** A row with its plans. */
+export interface PlannedRow {
+  readonly network: models.ModelName;
+  readonly batch: number;
+  readonly method: local.MethodName;
+  /** The split, for people: `K = 4, man`, `K = 4, balanced`. */
+  readonly split: string;
+  readonly plain: Planned;
+  readonly recomputed: Planned;
+  readonly published?: Published;
+}
+
+/** Plans every row of a table, without and with recomputing. Nothing is allocated. */
+export function planTable(name: TableName, target: Target, precision?: Precision): PlannedRow[] {
+  const optimizer = optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+  return memoryTables[name].flatMap(({ model: network, classes, batch, rows }: Network) => {
+    const model = models.modelNamed(network, { classes });
+    const methods = new Map<local.MethodName, local.Method>();
+    const ends: [number, number] = [0, 0];
+    const plan = (row: Row, recompute: boolean): Planned => {
+      const method = methods.get(row.method) ?? local.methodNamed(row.method);
+      methods.set(row.method, method);
+      const modules = row.modules ?? 1;
+      const options = {
+        model,
+        method,
+        optimizer,
+        batch,
+        target,
+        recompute,
+        ...(precision === undefined ? {} : { precision }),
+      };
+      const cut = typeof modules === "object" && "balanced" in modules
+        ? local.balanced({ ...options, modules: modules.balanced })
+        : modules;
+      const setup = local.setup({ ...options, modules: cut });
+      const report = local.stepMemory(setup, batch, target, { recompute });
+      const whole = ends[Number(recompute)] ||= report.peakBytes;
+      const { recompute: cost } = report;
+      return {
+        peakBytes: report.peakBytes,
+        saved: 1 - report.peakBytes / whole,
+        breakdown: report.breakdown,
+        modules: modulePeaks(report, setup.modules.length),
+        after: setup.modules.slice(0, -1).map(({ blocks }) => blocks.at(-1)?.name ?? "stem"),
+        ...(cost === undefined ? {} : {
+          recompute: {
+            operations: cost.operations / cost.of.operations,
+            bytes: cost.bytes / cost.of.bytes,
+          },
+        }),
+      };
+    };
+    return rows.map((row): PlannedRow => ({
+      network,
+      batch,
+      method: row.method,
+      split: splitOf(row.modules),
+      plain: plan(row, false),
+      recomputed: plan(row, true),
+      ...(row.published === undefined ? {} : { published: row.published }),
+    }));
+  });
+}
+
+/** The most temporaries of each module, from a plan's course. */
+export function modulePeaks({ timeline }: MemoryReport, count: number): number[] {
+  const peaks = new Array<number>(count).fill(0);
+  for (const { scope, liveBytes } of timeline) {
+    const module = /^module (\d+)/.exec(scope);
+    if (module !== null) peaks[Number(module[1]) - 1] = Math.max(peaks[Number(module[1]) - 1], liveBytes);
+  }
+  return peaks;
+}
+
+function splitOf(modules: local.Modules | undefined): string {
+  if (typeof modules !== "object") return "";
+  if ("balanced" in modules) return `K = ${modules.balanced}, balanced`;
+  return "published" in modules ? `K = ${modules.modules}, ${modules.published}` : modules.after.join(", ");
+}
