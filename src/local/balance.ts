@@ -51,7 +51,7 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
  *   batch: 128,
  *   target: await devices.target("cpu"),
  * });
- * assertEquals(cut, { after: ["layer1.2", "layer2.1"] });
+ * assertEquals(cut, { after: ["layer1.2", "layer2.0"] });
  * ```
  */
 export function balanced(options: BalanceOptions): { after: string[] } {
