@@ -4,35 +4,13 @@ import type { Plan, Target } from "../src/compile/plan.ts";
 import { scopeOf } from "../src/compile/report.ts";
 import { referenceTarget } from "../src/backends/reference/backend.ts";
 import { dgl, endToEnd, infopro, man } from "../src/local/local.ts";
-import { categorize } from "../src/local/memory.ts";
-import type { Method } from "../src/local/method.ts";
-import { setup, type TrainState, trainStep } from "../src/local/step.ts";
 import { resnet110, resnet32, resnet8 } from "../src/models/models.ts";
-import type { Model } from "../src/models/model.ts";
-import { sgd } from "../src/optim/optim.ts";
-import { type Aval, sizeOf } from "../src/trace/dtype.ts";
-import { jit } from "../src/trace/jit.ts";
-import type { Program } from "../src/trace/program.ts";
-import type { Tensor } from "../src/trace/tensor.ts";
+import { sizeOf } from "../src/trace/dtype.ts";
+import { stepProgram } from "./step_program.ts";
 
 const MiB = 2 ** 20;
 /** As a GPU has them: aligned, few buffers a kernel. */
 const target: Target = { ...referenceTarget, name: "gpu", alignment: 256, maxKernelBuffers: 10 };
-
-/** A whole training step, as the trainer traces it. */
-function stepProgram(model: Model, modules: number, method: Method, batch: number): Program {
-  const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
-  const built = setup({ model, modules, method, optimizer });
-  const { height, width, channels } = model.input;
-  const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
-  const step = jit(
-    (train: TrainState<Tensor>, x: Tensor, labels: Tensor, images: Tensor, learningRate: Tensor) =>
-      trainStep(built, train, { x, labels, images }, { learningRate }),
-    { name: "step", donate: [0], categorize },
-  );
-  const labels: Aval = { shape: [batch], dtype: "i32" };
-  return step.program(built.initial as never, image, labels, image, { shape: [], dtype: "f32" });
-}
 
 /** The module that each step belongs to, in order of the steps. */
 function modulesOf(plan: Plan): number[] {

@@ -1,0 +1,24 @@
+import { categorize } from "../src/local/memory.ts";
+import type { Method } from "../src/local/method.ts";
+import { setup, type TrainState, trainStep } from "../src/local/step.ts";
+import type { Model } from "../src/models/model.ts";
+import { sgd } from "../src/optim/optim.ts";
+import type { Aval } from "../src/trace/dtype.ts";
+import { jit } from "../src/trace/jit.ts";
+import type { Program } from "../src/trace/program.ts";
+import type { Tensor } from "../src/trace/tensor.ts";
+
+/** A whole training step, as the trainer traces it. */
+export function stepProgram(model: Model, modules: number, method: Method, batch: number): Program {
+  const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+  const built = setup({ model, modules, method, optimizer });
+  const { height, width, channels } = model.input;
+  const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
+  const step = jit(
+    (train: TrainState<Tensor>, x: Tensor, labels: Tensor, images: Tensor, learningRate: Tensor) =>
+      trainStep(built, train, { x, labels, images }, { learningRate }),
+    { name: "step", donate: [0], categorize },
+  );
+  const labels: Aval = { shape: [batch], dtype: "i32" };
+  return step.program(built.initial as never, image, labels, image, { shape: [], dtype: "f32" });
+}
