@@ -14,7 +14,8 @@ export interface View {
 }
 
 /**
- * A node of a fused kernel's expression, evaluated once per point of its space. Operands are indices of earlier nodes
+ * A node of a fused kernel's expression, evaluated once per point of its space; one of dtype bf16 is rounded to it, so
+ * that fusing changes no bits. Operands are indices of earlier nodes
  * of the same list, so a shared subexpression is computed once.
  */
 export type Node =

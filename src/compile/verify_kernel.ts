@@ -19,6 +19,7 @@ export function verifyKernel(kernel: Kernel, values: readonly Aval[], maxBuffers
   });
   for (const { node, dtype } of reductions) {
     if (nodes[node]?.dtype !== dtype) fail(`reduces node ${node} as ${dtype}`);
+    if (dtype === "bf16") fail(`reduces node ${node} in bf16; sums are made in f32`);
   }
   const outer = space.filter((_, axis) => !axes.includes(axis));
   checkNodes(epilogue, outer, kernel, values);

@@ -70,6 +70,13 @@ Deno.test("verifyKernel() finds what is wrong with stores and reductions", () =>
     [{ reduce: { ...reduce, axes: [2] } }, "not ascending"],
     [{ reduce: { ...reduce, reductions: [{ fn: "sum", node: 3, dtype: "f32" }] } }, "reduces node 3 as f32"],
     [
+      {
+        nodes: [...nodes, { kind: "cast", args: [6], dtype: "bf16" }],
+        reduce: { ...reduce, reductions: [{ fn: "sum", node: 8, dtype: "bf16" }] },
+      },
+      "reduces node 8 in bf16",
+    ],
+    [
       { reduce: { ...reduce, epilogue: [{ kind: "reduced", index: 1, dtype: "f32" }] } },
       "no result of a reduction",
     ],
