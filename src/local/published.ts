@@ -56,7 +56,7 @@ const manSmall = {
   },
 };
 
-const published = {
+const published: { readonly [name in SplitName]: { readonly [model: string]: Splits } } = {
   "man": {
     ...manSmall,
     resnet34: { 2: stages([], [0]), 4: stages([], [0], [0, 5]) },
@@ -78,13 +78,13 @@ const published = {
     resnet152: { 2: stages([], [5]) },
     resnext101_32x8d: { 2: stages([], [2]) },
   },
-} as const satisfies { readonly [name: string]: { readonly [model: string]: Splits } };
+};
 
 /**
  * Whose splits: `man`'s, `man++`'s, `infopro`'s (even by layers) or `infopro*`'s (even by memory). MAN's splits of
  * ResNet-110 into 2 to 4 are `infopro*`'s.
  */
-export type SplitName = keyof typeof published;
+export type SplitName = "man" | "man++" | "infopro" | "infopro*";
 
 /** The names of published splits; where only K is given, the first that has it is taken. */
 export const splitNames: readonly SplitName[] = Object.keys(published) as SplitName[];
