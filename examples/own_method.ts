@@ -32,7 +32,7 @@ function centres(): local.Method {
       state: {},
       loss(params, state, h, batch) {
         const centres = params.centres as Tensor;
-        const means = h.mean([1, 2]); // [batch, channels]
+        const means = h.mean([1, 2]).cast("f32"); // [batch, channels]; features may be bf16
         // ‖m − c‖² = ‖m‖² − 2 m·c + ‖c‖², and ‖m‖² is the same for every class of an image.
         const products = means.matmul(centres, { transposeB: true });
         const logits = products.mul(2).sub(centres.square().sum(1)); // [batch, classes]
