@@ -100,10 +100,9 @@ function refuseChange(before: Settings, now: Settings): void {
     if (name === "epochs" || name === "data") continue;
     if (JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
       throw new LocalgradError(
-        `the run was started with ${name} ${JSON.stringify(before[name])}, not ${
+        `the run was started with ${name} ${JSON.stringify(before[name]) ?? "left out"}, not ${
           JSON.stringify(now[name])
-        }; ` +
-          `leave the flag out to go on with it, or start another run`,
+        }; leave the flag out to go on with it, or start another run`,
       );
     }
   }
