@@ -3,7 +3,6 @@ import { type Instruction, type Program, ProgramBuilder, type ValueId } from "..
 import { fusableOps } from "./fusable.ts";
 import { writesOf } from "./lower.ts";
 import { Peaks } from "./peaks.ts";
-import { scopeOf } from "./report.ts";
 import type { Schedule } from "./schedule.ts";
 
 /** Values below this part of the peak are kept. */
