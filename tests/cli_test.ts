@@ -26,6 +26,13 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/resnet8 has 3 blocks.*at most 3/, "train", "--modules", "4"],
       [/resnet8 has no block "layer9"; its blocks are layer1\.0/, "train", "--after", "layer9"],
       [/--modules and --after both/, "train", "--modules", "2", "--after", "layer1.0"],
+      [/no split of resnet8 for K = 2; none were/, "train", "--modules", "2", "--split", "man"],
+      [
+        /resnet110 for K = 8; there are man K = 2, 3, 4, 8, .*infopro\* K = 2, 3, 4/,
+        ...["memory", "--model", "resnet110", "--modules", "8", "--split", "infopro*"] as const,
+      ],
+      [/--split must be one of man, man\+\+, .*not "us"/, "train", "--modules", "2", "--split", "us"],
+      [/--split .*give --modules too/, "train", "--split", "man"],
       [/shapes are drawn, not loaded/, "train", "--data", "."],
       [/--resume .* --run DIR/, "train", "--resume"],
       [/eval needs the folder of a run or a file: give --run DIR or --weights FILE/, "eval"],
