@@ -6,15 +6,22 @@ import type { ModelOptions } from "./options.ts";
 /** The name of a network of the index, such as `resnet50`. */
 export type ModelName = keyof typeof networks;
 
-const byName: ReadonlyMap<string, (options?: ModelOptions) => Model> = new Map(Object.entries(networks));
+/** A function that makes a network. */
+export type ModelMaker = (options?: ModelOptions) => Model;
+
+/** Makers by the names under which an index exports them: by kind, then by number of layers, as people list them. */
+export function modelsByName(
+  index: { readonly [name: string]: ModelMaker },
+): ReadonlyMap<string, ModelMaker> {
+  return new Map(
+    Object.entries(index).sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })),
+  );
+}
+
+const known = modelsByName(networks);
 
 /** The names of all networks. */
-export const modelNames: readonly ModelName[] = [...byName.keys()].sort(byDepth) as ModelName[];
-
-/** By kind, then by number of layers, as people list them. */
-function byDepth(a: string, b: string): number {
-  return a.localeCompare(b, "en", { numeric: true });
-}
+export const modelNames: readonly ModelName[] = [...known.keys()] as ModelName[];
 
 /**
  * Makes a network by its name.
@@ -29,7 +36,7 @@ function byDepth(a: string, b: string): number {
  * ```
  */
 export function modelNamed(name: string, options: ModelOptions = {}): Model {
-  const make = byName.get(name);
+  const make = known.get(name);
   if (make === undefined) {
     throw new LocalgradError(
       `there is no network ${JSON.stringify(name)}; choose one of ${modelNames.join(", ")}`,
