@@ -142,7 +142,7 @@ class Stretches {
       if (row === undefined) peak = this.#plan(index, blocks);
       else {
         const [fewer, fewest] = [1, 2].map((times) =>
-          this.#peak(index, blocks.toSpliced(row, PERIOD * times))
+          this.#peak(index, blocks.toSpliced(row + 1, PERIOD * times))
         );
         peak = 2 * fewer - fewest;
       }
