@@ -155,7 +155,7 @@ class Stretches {
   #longRow(blocks: readonly number[]): number | undefined {
     for (let start = 0, i = 1; i <= blocks.length; i++) {
       if (i < blocks.length && this.#shapes[blocks[i]] === this.#shapes[blocks[start]]) continue;
-      if (i - start > 2 * PERIOD) return start;
+      if (i - start > 3 * PERIOD) return start;
       start = i;
     }
     return undefined;
