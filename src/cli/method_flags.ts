@@ -5,6 +5,9 @@ import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
 const choices = {
   fusion: ["sum", "emaOnly", "biasOnly"],
   start: ["copy", "random"],
+  average: ["frozen", "trained"],
+  moves: ["afterBackward", "beforeBackward", "afterStep"],
+  statistics: ["batch", "average", "copy"],
   head: ["mlp-sr", "mlp-sr-large", "mlp", "cnn"],
   task: ["crossEntropy", "contrastive"],
   schedule: ["index", "stage"],
@@ -18,6 +21,19 @@ export const methodFlags = {
     help: "man: which blocks go in front of the heads; default sum",
   },
   start: { value: choices.start.join("|"), help: "man, manPlusPlus: how the average starts; default copy" },
+  average: {
+    value: choices.average.join("|"),
+    help: "man, manPlusPlus: whether a gradient step goes before each average; default frozen, " +
+      "trained is MAN's as its paper prints it",
+  },
+  moves: {
+    value: choices.moves.join("|"),
+    help: "man, manPlusPlus: when the average moves; default afterBackward, of a trained one afterStep",
+  },
+  statistics: {
+    value: choices.statistics.join("|"),
+    help: "man, manPlusPlus: what batch norms of the average go by; default batch",
+  },
   head: { value: choices.head.join("|"), help: "dgl: the auxiliary network; default mlp-sr" },
   task: {
     value: choices.task.join("|"),

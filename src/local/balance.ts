@@ -207,10 +207,11 @@ class Stretches {
     const input: Aval = { shape: [batch, ...this.#features[start]], dtype };
     const scalars: { [name: string]: Aval } = {};
     for (const name of Object.keys(optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
-    const next = isLast ? {} : nest<Initial>(module.next!, model.blocks[end].layer.params);
+    const next = (part: "params" | "state") =>
+      isLast ? {} : nest<Initial>(module.next!, model.blocks[end].layer[part]);
     const train = {
-      params: merge(module.params, next),
-      state: module.state,
+      params: merge(module.params, next("params")),
+      state: merge(module.state, next("state")),
       optimizer: optimizer.slots(module.params),
     };
     const labels: Aval = { shape: [batch], dtype: "i32" };

@@ -13,7 +13,7 @@ export interface ManOptions extends AverageOptions {
  * `dgl()` or `infopro()`. In front of that method's networks go two blocks like the one behind the boundary: its
  * exponential moving average, which is never trained but lets the gradient through, and a learnable bias, which is
  * trained; their outputs are summed. The average moves after the module's backward pass and before its update, toward
- * the tracked block's parameters as they were when the step began.
+ * the tracked block's parameters as they were when the step began; options have the other ways that were published.
  *
  * @example
  * ```ts
@@ -36,6 +36,12 @@ export function man(method: Method, options: ManOptions = {}): Method {
   if (!["sum", "emaOnly", "biasOnly"].includes(fusion)) {
     throw new LocalgradError(
       `man: there is no fusion ${JSON.stringify(fusion)}; choose "sum", "emaOnly" or "biasOnly"`,
+    );
+  }
+  const idle = (["average", "moves", "statistics"] as const).find((name) => options[name] !== undefined);
+  if (fusion === "biasOnly" && idle !== undefined) {
+    throw new LocalgradError(
+      `man: with fusion "biasOnly" there is no average for ${idle} to say anything about`,
     );
   }
   return {

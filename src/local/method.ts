@@ -39,24 +39,38 @@ export interface Boundary {
   readonly within?: "man" | "manPlusPlus";
 }
 
+/** Parameters and what goes with them, of a block or of what hangs on a boundary. */
+export interface Variables<T = Tensor> {
+  /** What is trained. */
+  readonly params: Named<T>;
+  /** What is carried along: running statistics, averages. */
+  readonly state: Named<T>;
+}
+
 /** What hangs on a boundary: an auxiliary network and a loss. */
 export interface Auxiliary {
   /** What is trained with the module. */
   readonly params: Named<Initial>;
   /** What is carried along: running statistics, averages. */
   readonly state: Named<Initial>;
-  /** The loss (a scalar) of features `h` `[batch, …features]`, and the state after it. Gradients flow to `params` and `h`. */
+  /**
+   * The loss (a scalar) of features `h` `[batch, …features]`, and the state after it. Gradients flow to `params` and
+   * `h`; the block that follows, `next`, is seen as it was when the step began.
+   */
   loss(
     params: Named<Tensor>,
     state: Named<Tensor>,
     h: Tensor,
     batch: Batch,
+    next: Variables,
   ): { loss: Tensor; state: Named<Tensor> };
   /**
-   * The state after the module's backward pass, given the parameters of the block that follows as they were when the
-   * step began. Called before this module's update.
+   * The state after the module's backward pass, given the block that follows as it was when the step began. Called
+   * before this module's update.
    */
-  follow?(state: Named<Tensor>, next: Named<Tensor>): Named<Tensor>;
+  follow?(state: Named<Tensor>, next: Variables): Named<Tensor>;
+  /** Parameters and state after the whole step, given those that it left, here and in the block that follows. */
+  afterStep?(own: Variables, next: Variables): Variables;
 }
 
 /**

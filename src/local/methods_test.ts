@@ -141,7 +141,7 @@ Deno.test("man() refuses what makes no sense", () => {
   assertThrows(() => man(dgl(), { momentum: NaN }), LocalgradError, "momentum");
   assertThrows(() => man(endToEnd()), LocalgradError, "endToEnd");
   assertThrows(() => man(dgl(), { fusion: "both" as never }), LocalgradError, '"both"');
-  assertThrows(() => man(dgl(), { start: "zero" as never }), LocalgradError, '"zero"');
+  assertThrows(() => man(dgl(), { start: "zero" as never }), LocalgradError, 'choose "copy" or "random"');
 });
 
 Deno.test("manPlusPlus() makes the stem a module, with a scale of its own, but leaves one module whole", () => {
@@ -236,6 +236,9 @@ Deno.test("methods name themselves and say what they were made with", () => {
     momentum: 0.9,
     fusion: "sum",
     start: "copy",
+    average: "frozen",
+    moves: "afterBackward",
+    statistics: "batch",
     inner: { name: "dgl", head: "mlp" },
   });
 });

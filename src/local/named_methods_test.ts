@@ -24,6 +24,9 @@ Deno.test("methodNamed() hands options to who has them, and refuses others and u
   assertEquals(methodNamed("manPlusPlus+dgl", { momentum: 0.9, head: "mlp" }).options, {
     momentum: 0.9,
     start: "copy",
+    average: "frozen",
+    moves: "afterBackward",
+    statistics: "batch",
     inner: { name: "dgl", head: "mlp" },
   });
   assertEquals(methodNamed("man+infopro", { schedule: "stage" }).options.inner, {

@@ -46,8 +46,8 @@ export function predsim({ beta = 0.99, inputs = 4096 }: PredSimOptions = {}): Me
       return {
         params: { ...prediction.params, similarity: similarity.params },
         state: prediction.state,
-        loss({ similarity: weights, ...params }, state, h, batch) {
-          const predicted = prediction.loss(params, state, h, batch);
+        loss({ similarity: weights, ...params }, state, h, batch, next) {
+          const predicted = prediction.loss(params, state, h, batch, next);
           const { y } = similarity.apply(weights as never, {}, h, "train");
           const matched = similarityMatching(y, batch.labels, classes);
           return { loss: predicted.loss.mul(1 - beta).add(matched.mul(beta)), state: predicted.state };

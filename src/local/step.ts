@@ -10,7 +10,7 @@ import { full, stack } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
-import type { Auxiliary, Batch, Boundary, Method } from "./method.ts";
+import type { Auxiliary, Batch, Boundary, Method, Variables } from "./method.ts";
 import { activationsIn } from "./precision.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
 
@@ -157,7 +157,8 @@ export interface StepResult {
 /**
  * One training step, within a traced function. Module by module: forward to the local loss, backward, what the method
  * does after it (averages), update; then the next module's forward, from features through which no gradient flows. In
- * this order a module's activations are dead before the next module's are made.
+ * this order a module's activations are dead before the next module's are made. Last comes what the method does after
+ * the step.
  */
 export function trainStep(
   { modules, optimizer, precision }: Setup,
@@ -180,8 +181,9 @@ export function trainStep(
   }
   const joined = (part: keyof TrainState<Tensor>) =>
     select(merge(...after.map((each) => each[part])), train[part]);
+  const stepped = { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") };
   return {
-    train: { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") },
+    train: scope("after step", () => afterStep(modules, stepped)),
     losses: stack(losses),
     correct: correct!,
   };
@@ -198,9 +200,10 @@ export function trainModule(
 ): { after: TrainState<Tensor>; loss: Tensor; h: Tensor } {
   const params = select(train.params, module.params);
   const state = select(train.state, module.state);
-  const run = forward(module, params, state, input, batch);
+  const next = nextOf(module, train);
+  const run = forward(module, { params, state }, input, batch, next);
   const [gradients] = scope("backward", () => run.pullback(full([], 1)));
-  const kept = scope("follow", () => follow(module, run.state, train.params));
+  const kept = scope("follow", () => follow(module, run.state, next));
   const after = scope("update", () => update(optimizer, module, train, params, gradients, kept, scalars));
   return { after, loss: run.loss, h: run.h };
 }
@@ -208,10 +211,10 @@ export function trainModule(
 /** A module's forward pass to its loss, with the way back. */
 function forward(
   module: LocalModule,
-  params: Named<Tensor>,
-  state: Named<Tensor>,
+  { params, state }: Variables,
   input: Tensor,
   batch: Batch,
+  next: Variables,
 ) {
   let h!: Tensor;
   let after!: Named<Tensor>;
@@ -225,19 +228,41 @@ function forward(
       }
       const place = `local.${module.index}`;
       const local = scope("auxiliary", () =>
-        module.auxiliary!.loss(descend(params, place), descend(state, place), h, batch));
+        module.auxiliary!.loss(descend(params, place), descend(state, place), h, batch, next));
       after = merge(own.state, nest(place, local.state));
       return local.loss;
     }, params));
   return { h, state: after, loss, pullback };
 }
 
-function follow(module: LocalModule, state: Named<Tensor>, params: Named<Tensor>): Named<Tensor> {
-  const { auxiliary, next } = module;
+/** The block behind a module's boundary. */
+function nextOf({ next }: LocalModule, { params, state }: Variables): Variables {
+  if (next === undefined) return { params: {}, state: {} };
+  return { params: descend(params, next), state: descend(state, next) };
+}
+
+function follow({ auxiliary, index }: LocalModule, state: Named<Tensor>, next: Variables): Named<Tensor> {
   if (auxiliary?.follow === undefined) return state;
-  const place = `local.${module.index}`;
-  const followed = auxiliary.follow(descend(state, place), descend(params, next!));
-  return { ...state, local: { [module.index]: followed } };
+  return withLocal(state, index, auxiliary.follow(descend(state, `local.${index}`), next));
+}
+
+function afterStep(modules: readonly LocalModule[], stepped: TrainState<Tensor>): TrainState<Tensor> {
+  return modules.reduce((train, module) => {
+    const { auxiliary, index } = module;
+    if (auxiliary?.afterStep === undefined) return train;
+    const [params, state] = [train.params, train.state].map((tree) => descend(tree, `local.${index}`));
+    const after = auxiliary.afterStep({ params, state }, nextOf(module, train));
+    return {
+      ...train,
+      params: withLocal(train.params, index, after.params),
+      state: withLocal(train.state, index, after.state),
+    };
+  }, stepped);
+}
+
+/** A tree with another subtree for what hangs on a boundary. */
+function withLocal(tree: Named<Tensor>, index: number, local: Named<Tensor>): Named<Tensor> {
+  return { ...tree, local: { ...tree.local as Named<Tensor>, [index]: local } };
 }
 
 function update(

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../errors.ts";
 import type { OpAttrs, OpName } from "./ops.ts";
-import { ProgramBuilder } from "./program.ts";
+import { ProgramBuilder, type ValueId } from "./program.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A function being traced: what its tensors belong to. */
@@ -11,6 +11,8 @@ export class Trace {
   readonly regions: Region[] = [];
   /** Called with each result as it is recorded; may record more. While it is set, instructions note the user's line. */
   observer: ((output: Tensor) => void) | undefined;
+  /** What is read in place of what, see {@link reading}. */
+  #changed: ReadonlyMap<ValueId, ValueId> | undefined;
 
   /** Records one op and gives its result. Errors name the user's line. */
   emit<N extends OpName>(op: N, inputs: readonly Tensor[], attrs: OpAttrs[N]): Tensor {
@@ -23,7 +25,8 @@ export class Trace {
     }
     try {
       const site = this.observer === undefined ? undefined : userLine();
-      const output = new Tensor(this, this.builder.emit(op, inputs.map((input) => input.id), attrs, site));
+      const read = inputs.map(({ id }) => this.#changed?.get(id) ?? id);
+      const output = new Tensor(this, this.builder.emit(op, read, attrs, site));
       this.observer?.(output);
       return output;
     } catch (error) {
@@ -31,6 +34,17 @@ export class Trace {
         throw new LocalgradError(error.message + atUserLine(), { cause: error });
       }
       throw error;
+    }
+  }
+
+  /** Runs `body`; what it records reads the values that `changed` names in place of others. */
+  reading<T>(changed: ReadonlyMap<ValueId, ValueId>, body: () => T): T {
+    const outer = this.#changed;
+    this.#changed = changed;
+    try {
+      return body();
+    } finally {
+      this.#changed = outer;
     }
   }
 }
