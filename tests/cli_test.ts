@@ -10,6 +10,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/no command "trian"; choose demo, train/, "trian"],
       [/train has no flag --epoch; its flags: --dataset/, "train", "--epoch", "3"],
       [/train takes no word "resnet8"/, "train", "resnet8"],
+      [/an empty word was given/, "train", "--after", ""],
       [/--batch needs a value: --batch N/, "train", "--batch"],
       [/--seed is given 2 times/, "train", "--seed", "1", "--seed", "2"],
       [/negative number -3/, "train", "--batch", "-3"],
@@ -22,11 +23,35 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/dgl has no option "momentum"; it has head/, "train", "--method", "dgl", "--momentum", "0.9"],
       [/--momentum must be at least 0 and below 1, not "1"/, "train", "--momentum", "1"],
       [/--fusion must be one of sum, emaOnly, biasOnly, not "both"/, "train", "--fusion", "both"],
+      [/--moves must be one of afterBackward, .*not "late"/, "train", "--moves", "late"],
+      [
+        /manPlusPlus: a trained average moves after/,
+        ...[
+          "train",
+          "--method",
+          "manPlusPlus+dgl",
+          "--average",
+          "trained",
+          "--moves",
+          "beforeBackward",
+        ] as const,
+      ],
+      [
+        /man: with fusion "biasOnly".* statistics/,
+        ...["memory", "--fusion", "biasOnly", "--statistics", "copy"] as const,
+      ],
       [/--device must be one of auto, cuda, webgpu, cpu, reference, not "tpu"/, "train", "--device", "tpu"],
       [/resnet8 has 3 blocks.*at most 3/, "train", "--modules", "4"],
       [/resnet8 has no block "layer9"; its blocks are layer1\.0/, "train", "--after", "layer9"],
       [/--modules and --after both/, "train", "--modules", "2", "--after", "layer1.0"],
-      [/no split of resnet8 for K = 2; none were/, "train", "--modules", "2", "--split", "man"],
+      [
+        /no split of resnet8 for K = 2; resnet8 has none: give K alone/,
+        "train",
+        "--modules",
+        "2",
+        "--split",
+        "man",
+      ],
       [
         /resnet110 for K = 8; there are man K = 2, 3, 4, 8, .*infopro\* K = 2, 3, 4/,
         ...["memory", "--model", "resnet110", "--modules", "8", "--split", "infopro*"] as const,
@@ -218,6 +243,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
       [/a\.safetensors exists already/, "export", "--run", "a", "--out", "a.safetensors"],
       [/no checkpoint c\/best\.safetensors/, "export", "--run", "c", "--out", "c.safetensors"],
       [/export needs a file to write/, "export", "--run", "a"],
+      [/none\/b cannot be written: the folder .* does not exist/, "export", "--run", "a", "--out", "none/b"],
     ];
     for (const [message, command, ...args] of cases) await refused(dir, message, command, ...args);
   }));

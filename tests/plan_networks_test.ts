@@ -3,7 +3,7 @@ import { compile } from "../src/compile/compile.ts";
 import type { Plan, Target } from "../src/compile/plan.ts";
 import { scopeOf } from "../src/compile/report.ts";
 import { referenceTarget } from "../src/backends/reference/backend.ts";
-import { dgl, endToEnd, infopro, man } from "../src/local/local.ts";
+import { dgl, endToEnd, greedy, infopro, man } from "../src/local/local.ts";
 import { resnet110, resnet32, resnet8 } from "../src/models/models.ts";
 import { sizeOf } from "../src/trace/dtype.ts";
 import { stepProgram } from "./step_program.ts";
@@ -21,7 +21,13 @@ function modulesOf(plan: Plan): number[] {
 
 Deno.test("a training step's plans are sound on machines of all kinds", () => {
   const segmented = { ...target, segmentBytes: 64 * MiB, workspace: () => 1 << 20 };
-  for (const method of [endToEnd(), dgl(), man(dgl()), infopro()]) {
+  // Averages are written over what they were, wherever in the step that is; copied statistics are an input handed on.
+  const averages = [
+    man(dgl(), { moves: "beforeBackward", statistics: "average" }),
+    man(greedy(), { moves: "afterStep", statistics: "copy" }),
+    man(greedy(), { average: "trained", statistics: "copy" }),
+  ];
+  for (const method of [endToEnd(), dgl(), man(dgl()), infopro(), ...averages]) {
     const program = stepProgram(resnet8({ classes: 10 }), 3, method, 64);
     for (const machine of [referenceTarget, target, segmented]) {
       const plan = compile(program, machine, { verify: true });

@@ -5,17 +5,17 @@ import { type Tree, treeLeaves } from "../trace/tree.ts";
 import { pullback } from "./pullback.ts";
 
 /**
- * `f(weights, x)`, differentiated as if the weights had become `later` between the passes: the way back reads those
- * wherever it would read `weights`, or what `f` computed from them alone, and everything else as the way there left
- * it. It is what PyTorch does when the data of frozen weights is replaced before `backward()`. The gradient, which
- * belongs to no function, flows to `x` only.
+ * `f(weights, x)`, differentiated as if the weights had become others between the passes, and those: the way back reads
+ * them wherever it would read `weights`, or what `f` computed from these alone, and everything else as the way there
+ * left it. It is what PyTorch does when the data of frozen weights is replaced before `backward()`. The gradient, which
+ * belongs to no function, flows to `x` only. `change` is recorded behind `f`, so that it may write over the weights.
  */
 export function changedBetweenPasses<W extends Tree<Tensor>>(
   f: (weights: W, x: Tensor) => Tensor,
   weights: W,
-  later: W,
+  change: (weights: W) => W,
   x: Tensor,
-): Tensor {
+): { y: Tensor; later: W } {
   const trace = currentTrace("changedBetweenPasses");
   const { instructions } = trace.builder;
   const start = instructions.length;
@@ -23,6 +23,7 @@ export function changedBetweenPasses<W extends Tree<Tensor>>(
   const given = trace.emit("reshape", [x], { shape: x.shape });
   const y = f(weights, given);
   const end = instructions.length;
+  const later = change(weights);
   const [before, after] = [weights, later].map((tree) => treeLeaves<Tensor>(tree));
   trace.regions.push({
     start,
@@ -41,5 +42,5 @@ export function changedBetweenPasses<W extends Tree<Tensor>>(
       });
     },
   });
-  return y;
+  return { y, later };
 }

@@ -127,9 +127,10 @@ function wrap(
       const averaged = average && scope("ema", () => {
         const ema = average.of({ params, state });
         if (moves !== "beforeBackward") return average.apply(ema, h);
-        const later = average.moved(ema, next);
+        const move = (ema: Named<Tensor>) => average.moved(ema, next);
+        const { y, later } = changedBetweenPasses(average.apply, ema, move, h);
         after = average.into({ params, state: after }, later).state;
-        return changedBetweenPasses(average.apply, ema, later, h);
+        return y;
       });
       const u = fusion.fuse(params, biased, averaged);
       const judged = inner.loss(select(params, inner.params), select(state, inner.state), u, batch, next);
