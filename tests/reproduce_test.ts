@@ -206,6 +206,9 @@ Deno.test("probe compares runs: a table, JSON and a plot", () =>
     assertMatch(svg, /^<svg .*<\/svg>$/s);
     assertStringIncludes(svg, "endToEnd, resnet8 (endToEnd)");
     await refused(dir, /probe needs folders of runs/, "probe");
+    await refused(dir, /probe needs folders of runs/, "probe", "--run", ",");
+    await Deno.writeTextFile(`${dir}/file`, "");
+    await refused(dir, /file\/out is not a folder/, "probe", "--run", "greedy", "--out", "file/out");
     await refused(dir, /no checkpoint none\/best\.safetensors/, "probe", "--run", "greedy,none");
     await refused(dir, /resnet8 has 3 blocks.*at most 3/, "probe", "--run", "greedy", "--modules", "4");
   }));

@@ -1,4 +1,5 @@
 import { LocalgradError } from "../errors.ts";
+import { exists } from "../train/files.ts";
 import { readRun, saveWeights } from "../train/train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
 
@@ -21,11 +22,4 @@ export async function exportWeights(args: readonly string[]): Promise<void> {
   const { snapshot } = await readRun(given.run, kind);
   await saveWeights(given.out, snapshot);
   console.log(`${given.out}: the network of ${given.run} (${kind} checkpoint, step ${snapshot.step})`);
-}
-
-function exists(path: string): Promise<boolean> {
-  return Deno.stat(path).then(() => true, (error) => {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  });
 }

@@ -32,6 +32,7 @@ export function parseFlags<F extends Flags>(command: string, flags: F, args: rea
     collect: withValue,
     unknown(word: string) {
       const listed = names.length === 0 ? "none" : names.map((name) => `--${name}`).join(", ");
+      if (word === "") throw new LocalgradError(`an empty word was given; ${command} takes none`);
       if (/^-[0-9.]/.test(word)) {
         throw new LocalgradError(`no flag of ${command} takes the negative number ${word}`);
       }

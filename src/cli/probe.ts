@@ -3,7 +3,7 @@ import { LocalgradError } from "../errors.ts";
 import { partition } from "../local/partition.ts";
 import { type Probe, probe } from "../local/probe.ts";
 import { formatPercent } from "../train/format.ts";
-import { writeWhole } from "../train/files.ts";
+import { refuseFile, writeWhole } from "../train/files.ts";
 import { readRun } from "../train/train.ts";
 import { cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
@@ -50,7 +50,8 @@ interface Probed {
 /** `probe`: trains a linear classifier on the frozen output of each module of runs, and compares them. */
 export async function probeRuns(args: readonly string[]): Promise<void> {
   const given = parseFlags("probe", probeFlags, args);
-  if (given.run === undefined) throw new LocalgradError("probe needs folders of runs: --run DIR,…");
+  const folders = given.run?.split(",").filter((name) => name !== "") ?? [];
+  if (folders.length === 0) throw new LocalgradError("probe needs folders of runs: --run DIR,…");
   const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
   const epochs = wholeNumber("epochs", given.epochs ?? "20", 1);
   const limits = {
@@ -64,7 +65,7 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
   const asked = cutFrom(given);
   const cut = asked === undefined ? undefined : modulesOf(asked);
   const runs = await Promise.all(
-    given.run.split(",").map(async (run) => {
+    folders.map(async (run) => {
       const { snapshot, settings } = await readRun(run, kind);
       return {
         run,
@@ -75,6 +76,7 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
   );
   for (const { settings } of runs) if (cut !== undefined) partition(setupOf(settings).model, cut); // refused early
   const out = given.out ?? runs[0].run;
+  await refuseFile(out);
   await using device = await openDevice(given, precisionFrom(given));
   note(`device ${device.choice}`);
   using interrupt = interruption();

@@ -3,7 +3,7 @@ import { LocalgradError } from "../errors.ts";
 import type { Observer } from "../local/local.ts";
 import { parameterSplit } from "../local/parameters.ts";
 import type { Device } from "../trace/arrays.ts";
-import { readIfThere, writeWhole } from "../train/files.ts";
+import { readIfThere, refuseFile, writeWhole } from "../train/files.ts";
 import { holdsRun } from "../train/run_folder.ts";
 import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
 import { measured, type RunResult } from "./results.ts";
@@ -19,10 +19,8 @@ export type Identity = { readonly [name: string]: unknown };
  */
 export async function openReproduction(folder: string, identity: Identity): Promise<void> {
   const path = `${folder}/reproduction.json`;
-  const bytes = await readIfThere(path).catch((error) => {
-    if (error instanceof Deno.errors.NotADirectory) throw new LocalgradError(`${folder} is not a folder`);
-    throw error;
-  });
+  await refuseFile(folder);
+  const bytes = await readIfThere(path);
   if (bytes === undefined) {
     await refuseOther(folder);
     await Deno.mkdir(folder, { recursive: true });

@@ -50,13 +50,21 @@ export interface Settings {
   readonly data?: string;
 }
 
+/** Methods that do not go in front of another one. */
+const alone = local.methodNames.filter((name) => !/^man(PlusPlus)?\+/.test(name));
+
 /** Flags that say what is trained; `memory` has them too. */
 export const networkFlags = {
   dataset: { value: datasetNames.join("|"), help: "the images; default shapes, which needs no download" },
   "image-size": { value: "N", help: "folder: rows and columns of an image; default 224" },
   model: { value: models.modelNames.join("|"), help: "the network; default resnet8" },
   ...cutFlags,
-  method: { value: local.methodNames.join("|"), help: "what trains the modules; default man+dgl" },
+  method: {
+    value: "NAME",
+    help:
+      `what trains the modules; default man+dgl. ${alone.join(", ")}; and man+NAME and manPlusPlus+NAME ` +
+      "of those, endToEnd apart",
+  },
   ...methodFlags,
   batch: { value: "N", help: "images of a step; default 128" },
   recompute: {

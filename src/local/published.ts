@@ -118,7 +118,9 @@ export function unpublished(model: Model, modules: number, by: SplitName): Local
     const counts = Object.keys(splitsOf(model, name));
     return counts.length === 0 ? [] : [`${name} K = ${counts.join(", ")}`];
   });
-  const those = known.length === 0 ? "none were" : `there are ${known.join("; ")}`;
+  const those = known.length === 0
+    ? `${model.name} has none: give K alone, or blocks to cut after`
+    : `there are ${known.join("; ")}`;
   return new LocalgradError(
     `partition: ${by} published no split of ${model.name} for K = ${modules}; ${those}`,
   );

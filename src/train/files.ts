@@ -1,3 +1,5 @@
+import { LocalgradError } from "../errors.ts";
+
 /** Reads a file; undefined where there is none. */
 export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
@@ -8,9 +10,33 @@ export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer>
   }
 }
 
+/** Whether there is a file or folder. */
+export function exists(path: string): Promise<boolean> {
+  return Deno.stat(path).then(() => true, (error) => {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  });
+}
+
+/**
+ * Refuses a folder for results whose path names a file, or leads through one.
+ *
+ * @throws {LocalgradError} where it does.
+ */
+export async function refuseFile(folder: string): Promise<void> {
+  const free = await Deno.stat(folder).then(({ isDirectory }) => isDirectory, (error) => {
+    if (error instanceof Deno.errors.NotFound) return true;
+    if (error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  });
+  if (!free) throw new LocalgradError(`${folder} is not a folder; choose another place`);
+}
+
 /**
  * Writes a file whole or not at all: beside its place first, through to the disk, then renamed over it. A crash leaves
  * the old file or the new one, never a part.
+ *
+ * @throws {LocalgradError} where its folder is not there.
  */
 export async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {
   const part = `${path}.${Deno.pid}.part`;
@@ -24,6 +50,9 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
     await Deno.rename(part, path);
   } catch (error) {
     await Deno.remove(part).catch(() => {}); // it may not have been made
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      throw new LocalgradError(`${path} cannot be written: the folder it is to be in does not exist`);
+    }
     throw error;
   }
 }

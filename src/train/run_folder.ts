@@ -1,7 +1,7 @@
 import { LocalgradError } from "../errors.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../local/observer.ts";
 import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
-import { writeWhole } from "./files.ts";
+import { exists, refuseFile, writeWhole } from "./files.ts";
 import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.ts";
 import { report } from "./report.ts";
 
@@ -86,15 +86,9 @@ export class RunFolder implements Observer {
 
   /** Refuses a folder that holds a run already; done before a fresh run begins. */
   async refuseUsed(): Promise<void> {
+    await refuseFile(this.path);
     for (const [name, what] of [["last.safetensors", GO_ON], ["metrics.jsonl", NO_CHECKPOINT]]) {
-      const there = await Deno.stat(`${this.path}/${name}`).then(() => true, (error) => {
-        if (error instanceof Deno.errors.NotFound) return false;
-        if (error instanceof Deno.errors.NotADirectory) {
-          throw new LocalgradError(`${this.path} is not a folder; choose another place for the run`);
-        }
-        throw error;
-      });
-      if (there) throw new LocalgradError(`${this.path} holds ${what}`);
+      if (await exists(`${this.path}/${name}`)) throw new LocalgradError(`${this.path} holds ${what}`);
     }
   }
 
