@@ -21,6 +21,7 @@ import { dgl } from "./dgl.ts";
 import { openFeed } from "./feed.ts";
 import { infopro } from "./infopro.ts";
 import { man } from "./man.ts";
+import { manPlusPlus } from "./man_plus_plus.ts";
 import { endToEnd } from "./end_to_end.ts";
 import type { EpochRecord, Observer, Snapshot, StepRecord } from "./observer.ts";
 import { trainer, type TrainerOptions } from "./trainer.ts";
@@ -226,6 +227,31 @@ Deno.test("fit() and trainer() refuse what does not fit", async () => {
   await assertRejects(() => make({ device, batch: 2.5 }), LocalgradError, "batch");
   await assertRejects(() => make({ device, modules: 4 }), LocalgradError, "at most 3");
   await assertRejects(() => make({ device, seed: -1 }), LocalgradError, "seed");
+});
+
+Deno.test("a run with averages of another kind goes on bit for bit, and only with averages of that kind", async () => {
+  await using device = await open("cpu");
+  const data = tinyDataset(40, 10);
+  const kinds = [
+    { average: "trained", statistics: "average" },
+    { moves: "beforeBackward", statistics: "copy", start: "random" },
+  ] as const;
+  for (const [i, kind] of kinds.entries()) {
+    const options = { device, method: manPlusPlus(dgl(), { momentum: 0.9, ...kind }), modules: 2 };
+    using whole = await make(options);
+    await whole.fit(data, { epochs: 2, observers: [] });
+    const checkpoint = await Deno.makeTempDir();
+    const kept = { epochs: 2, checkpoint, observers: [], resume: true };
+    using before = await make(options);
+    await before.fit(data, { ...kept, signal: stopBefore(4) });
+    using other = await make({ ...options, method: manPlusPlus(dgl(), { momentum: 0.9, ...kinds[1 - i] }) });
+    await assertRejects(() => other.fit(data, kept), LocalgradError, "make the trainer as it was");
+    using after = await make(options);
+    await after.fit(data, kept);
+    assertEquals(after.stepsDone, 6);
+    assertEquals(bits(await after.snapshot()), bits(await whole.snapshot()));
+    await Deno.remove(checkpoint, { recursive: true });
+  }
 });
 
 Deno.test("fit() keeps a run in a folder and goes on with it", async () => {
