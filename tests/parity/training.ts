@@ -62,10 +62,12 @@ export async function start(t: Trainer, statistics: boolean = true): Promise<Arr
 /** Whether a name is of an optimizer's slot. */
 export const isSlot = (name: string) => name.startsWith("optimizer.");
 
-/** The name whose starting value a parameter has: its own, or for an EMA parameter the tracked one's. */
+/** The name whose starting value a parameter has: its own, or for an EMA parameter that is a copy the tracked one's. */
 function tracked({ setup }: Trainer, name: string): string {
   const match = /^local\.(\d+)\.ema\.(.*)$/.exec(name);
-  return match === null ? name : `${setup.modules[Number(match[1])]!.next}.${match[2]}`;
+  return match === null || setup.method.options.start === "random"
+    ? name
+    : `${setup.modules[Number(match[1])]!.next}.${match[2]}`;
 }
 
 /** A trainer's parameters, state and slots by the names of a snapshot. */
