@@ -5,7 +5,7 @@ export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer>
   try {
     return await Deno.readFile(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
     throw error;
   }
 }

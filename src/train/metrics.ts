@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import type { EpochRecord, HeldMemory, Loading, StepRecord } from "../local/observer.ts";
+import type { EpochRecord, HeldMemory, StepRecord } from "../local/observer.ts";
 import { readIfThere } from "./files.ts";
 
 /** A line of `metrics.jsonl` for a training step. */
@@ -17,25 +17,11 @@ export interface StepLine {
 }
 
 /** A line of `metrics.jsonl` for an epoch. */
-export interface EpochLine {
+export interface EpochLine extends Omit<EpochRecord, "best" | "held"> {
   /** What the line is about. */
   readonly kind: "epoch";
-  /** Which epoch, from 1. */
-  readonly epoch: number;
-  /** The fraction of test images classified wrongly. */
-  readonly testError: number;
-  /** The fraction whose class is not among the five most likely; only where there are more than ten classes. */
-  readonly topFiveError?: number;
-  /** Mean cross-entropy over the test images. */
-  readonly testLoss: number;
-  /** Training images per second, evaluation apart. */
-  readonly imagesPerSecond: number;
-  /** The planned peak memory of a training step, in bytes. */
-  readonly plannedPeakBytes: number;
   /** What the device really held after the epoch; older runs did not write it. */
   readonly held?: HeldMemory;
-  /** How streamed images kept up with training; not there for images that lie on the device. */
-  readonly loading?: Loading;
 }
 
 /** A line of `metrics.jsonl`. */

@@ -5,6 +5,7 @@ import rowsText from "../../../kernels/cuda/rows.cu" with { type: "text" };
 import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { OpName, PoolAttrs } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
+import { padAxes, type PadAxis, paddedExtent } from "../pad_axes.ts";
 import { type Argument, type Call, THREADS, valueArgument } from "./call.ts";
 import { typeOf } from "./expressions.ts";
 import { type Lanes, lanesOf, widestOf } from "./schedule.ts";
@@ -183,23 +184,16 @@ export function concat(i: InstructionOf<"concat">, values: Values): Call[] {
   });
 }
 
-interface Axis {
-  extent: number;
-  readonly low: number;
-  readonly high: number;
-  readonly interior: number;
-}
-
 /** Zeros around and between. */
 export function pad(i: InstructionOf<"pad">, values: Values): Call[] {
-  const axes = mergedAxes(values[i.inputs[0]].shape, i.attrs);
+  const axes = padAxes(values[i.inputs[0]].shape, i.attrs);
   const inner = axes[axes.length - 1];
   const run = inner.low === 0 && inner.high === 0 && inner.interior === 0
     ? lanes(inner.extent, values[i.output])
     : 1;
   inner.extent /= run;
   const strides = stridesOf(axes.map(({ extent }) => extent));
-  const table = (name: string, of: (axis: Axis, index: number) => number): string => {
+  const table = (name: string, of: (axis: PadAxis, index: number) => number): string => {
     const cases = axes.map((axis, index) => of(axis, index));
     const last = cases.length - 1;
     const chain = cases.slice(0, last).map((value, a) => `a == ${a} ? ${value}u : `).join("");
@@ -212,27 +206,13 @@ export function pad(i: InstructionOf<"pad">, values: Values): Call[] {
     sizeOf(values[i.output].shape) / run,
     [words(values, i.inputs[0]), words(values, i.output, true)],
     [
-      table("shape", (a) => a.low + a.extent + Math.max(0, a.extent - 1) * a.interior + a.high),
+      table("shape", paddedExtent),
       table("low", (a) => a.low),
       table("step", (a) => a.interior + 1),
       table("extent", (a) => a.extent),
       table("stride", (_, index) => strides[index]),
     ],
   )];
-}
-
-/** Joins neighbouring axes that get no zeros. */
-function mergedAxes(shape: Shape, attrs: InstructionOf<"pad">["attrs"]): Axis[] {
-  const axes: Axis[] = [];
-  let joinable = false;
-  for (const [axis, extent] of shape.entries()) {
-    const [low, high, interior] = [attrs.low[axis], attrs.high[axis], attrs.interior[axis]];
-    const plain = low === 0 && high === 0 && interior === 0;
-    if (plain && joinable) axes[axes.length - 1].extent *= extent;
-    else axes.push({ extent, low, high, interior });
-    joinable = plain;
-  }
-  return axes.length > 0 ? axes : [{ extent: 1, low: 0, high: 0, interior: 0 }];
 }
 
 /** How each structured op that is a kernel of ours is launched. */

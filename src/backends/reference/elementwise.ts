@@ -1,42 +1,7 @@
 import { roundBf16 } from "../../trace/bf16.ts";
 import { type DType, isFloat } from "../../trace/dtype.ts";
-import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
-
-// Every element is a JavaScript number: float64 for f32, what bf16 has exactly, and an exact integer for the others.
-
-/** Brings a number into a dtype: bf16 is rounded to, integers wrap as in two's complement, bool is 0 or 1. */
-export function wrap(value: number, dtype: DType): number {
-  switch (dtype) {
-    case "f32":
-      return value;
-    case "bf16":
-      return roundBf16(value);
-    case "i32":
-      return value | 0;
-    case "u32":
-      return value >>> 0;
-    case "bool":
-      return value !== 0 ? 1 : 0;
-    case "u8":
-      return value & 0xff;
-  }
-}
-
-const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
-  neg: (x) => -x,
-  abs: Math.abs,
-  sign: Math.sign,
-  floor: Math.floor,
-  exp: Math.exp,
-  log: Math.log,
-  sqrt: Math.sqrt,
-  rsqrt: (x) => 1 / Math.sqrt(x),
-  sin: Math.sin,
-  cos: Math.cos,
-  tanh: Math.tanh,
-  not: (x) => ~x,
-  isFinite: (x) => Number.isFinite(x) ? 1 : 0,
-};
+import { binaryFns, unaryFns, wrap } from "../../trace/elementwise.ts";
+import type { BinaryFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 
 /** A unary function over one dtype. */
 export function unary(fn: UnaryFn, dtype: DType): (x: number) => number {
@@ -44,22 +9,6 @@ export function unary(fn: UnaryFn, dtype: DType): (x: number) => number {
   const f = unaryFns[fn];
   return dtype === "f32" ? f : (x) => wrap(f(x), dtype);
 }
-
-const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } = {
-  add: (a, b) => a + b,
-  sub: (a, b) => a - b,
-  mul: (a, b) => a * b,
-  div: (a, b) => a / b,
-  pow: Math.pow,
-  max: Math.max,
-  min: Math.min,
-  rem: (a, b) => a % b,
-  and: (a, b) => a & b,
-  or: (a, b) => a | b,
-  xor: (a, b) => a ^ b,
-  shl: (a, b) => a << b,
-  shr: (a, b) => a >> b,
-};
 
 /** A binary function over one dtype. */
 export function binary(fn: BinaryFn, dtype: DType): (a: number, b: number) => number {
@@ -71,16 +20,6 @@ export function binary(fn: BinaryFn, dtype: DType): (a: number, b: number) => nu
   if (fn === "shr" && dtype === "u32") return (a, b) => a >>> b;
   return (a, b) => wrap(f(a, b), dtype); // a quotient is truncated by wrapping
 }
-
-/** The comparisons. */
-export const compareFns: { readonly [F in CompareFn]: (a: number, b: number) => boolean } = {
-  eq: (a, b) => a === b,
-  ne: (a, b) => a !== b,
-  lt: (a, b) => a < b,
-  le: (a, b) => a <= b,
-  gt: (a, b) => a > b,
-  ge: (a, b) => a >= b,
-};
 
 /** Conversion between dtypes; a float out of an integer's range gives its nearest end, and NaN gives 0. */
 export function cast(from: DType, to: DType): (x: number) => number {

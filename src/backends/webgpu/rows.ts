@@ -5,6 +5,7 @@ import copyText from "../../../kernels/webgpu/copy_block.wgsl" with { type: "tex
 import gatherText from "../../../kernels/webgpu/gather.wgsl" with { type: "text" };
 import padText from "../../../kernels/webgpu/pad.wgsl" with { type: "text" };
 import scatterText from "../../../kernels/webgpu/scatter_add.wgsl" with { type: "text" };
+import { padAxes, type PadAxis, paddedExtent } from "../pad_axes.ts";
 import { type Call, stored, typeOf } from "./call.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
@@ -104,20 +105,19 @@ export function concat(i: InstructionOf<"concat">, values: Values, variant: Vari
 
 /** Zeros around and between. */
 export function pad(i: InstructionOf<"pad">, values: Values, variant: Variant): Call[] {
-  const axes = mergedAxes(values[i.inputs[0]].shape, i.attrs);
+  const axes = padAxes(values[i.inputs[0]].shape, i.attrs);
   const inner = axes[axes.length - 1];
   const plain = inner.low === 0 && inner.high === 0 && inner.interior === 0;
   const width = plain && inner.extent % 4 === 0 ? 4 : 1;
   if (width === 4) inner.extent /= 4;
-  const list = (of: (axis: Axis) => number) => `array<i32, ${axes.length}>(${axes.map(of).join(", ")})`;
-  const padded = (a: Axis) => a.low + a.extent + Math.max(0, a.extent - 1) * a.interior + a.high;
+  const list = (of: (axis: PadAxis) => number) => `array<i32, ${axes.length}>(${axes.map(of).join(", ")})`;
   const strides = stridesOf(axes.map((axis) => axis.extent));
   const type = typeOf("u32", width);
   return [{
     label: "pad",
     text: specialise(padText, {
       ...{ RANK: axes.length, WIDTH: width, T: type },
-      ...{ SHAPE: list(padded), LOW: list((a) => a.low), STEP: list((a) => a.interior + 1) },
+      ...{ SHAPE: list(paddedExtent), LOW: list((a) => a.low), STEP: list((a) => a.interior + 1) },
       ...{ EXTENT: list((a) => a.extent), STRIDE: list((a) => strides[axes.indexOf(a)]) },
     }),
     bindings: [
@@ -127,25 +127,4 @@ export function pad(i: InstructionOf<"pad">, values: Values, variant: Variant): 
     count: sizeOf(values[i.output].shape) / width,
     group: variant.group,
   }];
-}
-
-interface Axis {
-  extent: number;
-  readonly low: number;
-  readonly high: number;
-  readonly interior: number;
-}
-
-/** Joins neighbouring axes that get no zeros. */
-function mergedAxes(shape: readonly number[], attrs: InstructionOf<"pad">["attrs"]): Axis[] {
-  const axes: Axis[] = [];
-  let joinable = false;
-  for (const [axis, extent] of shape.entries()) {
-    const [low, high, interior] = [attrs.low[axis], attrs.high[axis], attrs.interior[axis]];
-    const plain = low === 0 && high === 0 && interior === 0;
-    if (plain && joinable) axes[axes.length - 1].extent *= extent;
-    else axes.push({ extent, low, high, interior });
-    joinable = plain;
-  }
-  return axes.length > 0 ? axes : [{ extent: 1, low: 0, high: 0, interior: 0 }];
 }
