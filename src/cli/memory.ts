@@ -4,14 +4,8 @@ import { LocalgradError } from "../errors.ts";
 import * as local from "../local/local.ts";
 import { formatBytes, formatPercent } from "../train/format.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
-import {
-  memoryTables,
-  modulePeaks,
-  type Planned,
-  type PlannedRow,
-  planTable,
-  type TableName,
-} from "./memory_tables.ts";
+import { modulePeaks } from "./memory_splits.ts";
+import { memoryTables, type Planned, type PlannedRow, planTable, type TableName } from "./memory_tables.ts";
 import { networkFlags, placeFlags, settingsFrom, setupOf } from "./settings.ts";
 import { markdownTable, textTable } from "./terminal.ts";
 
@@ -41,18 +35,17 @@ export async function memory(args: readonly string[]): Promise<void> {
   const backend = oneOf("device", given.device ?? "cpu", ["cuda", "webgpu", "cpu"]);
   const table: Table = given.markdown ? markdownTable : textTable;
   const settings = settingsFrom(given);
-  const machine = await target(backend);
   if (given.table !== undefined) {
     const other = Object.keys(networkFlags).find((name) => given[name as keyof typeof given] !== undefined);
     if (other !== undefined) {
       throw new LocalgradError(`--table plans networks and methods of its own; leave --${other} out`);
     }
-    const rows = planTable(oneOf("table", given.table, tableNames), machine, settings.precision);
+    const rows = await planTable(oneOf("table", given.table, tableNames), backend, settings.precision);
     console.log(given.json ? JSON.stringify(rows) : tablesOf(rows, backend, table));
     return;
   }
   const { model, batch, recompute = false } = settings;
-  const setup = { ...setupOf(settings), batch, target: machine, recompute };
+  const setup = { ...setupOf(settings), batch, target: await target(backend), recompute };
   const planned = local.memory(setup);
   const checkpointed =
     local.memory({ ...setup, modules: 1, method: local.endToEnd({ checkpoint: true }) }).method;

@@ -1,7 +1,8 @@
-import type { MemoryReport, Precision, Target } from "../compile/plan.ts";
-import * as local from "../local/local.ts";
-import * as models from "../models/models.ts";
-import * as optim from "../optim/optim.ts";
+import type { Precision } from "../compile/plan.ts";
+import type { BackendName } from "../devices.ts";
+import type * as local from "../local/local.ts";
+import type * as models from "../models/models.ts";
+import { type PlannedSplit, planSplits } from "./memory_splits.ts";
 
 /** A figure that was published: gigabytes of GPU memory and the part saved, with how it is known (docs/memory.md). */
 interface Published {
@@ -47,7 +48,6 @@ function imagenet(
       { method: "endToEnd+checkpoint" },
       { method: "infopro", modules: { published: "infopro*", modules: 2 }, ...given(infopro) },
       { method: "man+infopro", modules: { published: "man", modules: 2 } },
-      { method: "man+infopro", modules: { balanced: 2 } },
       { method: "man+infopro", modules: { published: "man", modules: 4 }, ...given(man) },
       { method: "man+infopro", modules: { balanced: 4 } },
     ],
@@ -106,17 +106,9 @@ export const memoryTables = {
 export type TableName = keyof typeof memoryTables;
 
 /** What a plan comes to. */
-export interface Planned {
-  readonly peakBytes: number;
+export interface Planned extends PlannedSplit {
   /** The part of the peak that is saved against end to end, recomputing or not as this one. */
   readonly saved: number;
-  readonly breakdown: MemoryReport["breakdown"];
-  /** The most temporaries alive in each module. */
-  readonly modules: readonly number[];
-  /** Where it is cut: the last block of each module but the last. */
-  readonly after: readonly string[];
-  /** What recomputing adds to the operations and to the bytes moved, as parts of what they are without. */
-  readonly recompute?: { readonly operations: number; readonly bytes: number };
 }
 
 /** A row with its plans. */
@@ -132,66 +124,40 @@ export interface PlannedRow {
 }
 
 /** Plans every row of a table, without and with recomputing. Nothing is allocated. */
-export function planTable(name: TableName, target: Target, precision?: Precision): PlannedRow[] {
-  const optimizer = optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
-  return memoryTables[name].flatMap(({ model: network, classes, batch, rows }: Network) => {
-    const model = models.modelNamed(network, { classes });
-    const methods = new Map<local.MethodName, local.Method>();
-    const ends: [number, number] = [0, 0];
-    const plan = (row: Row, recompute: boolean): Planned => {
-      const method = methods.get(row.method) ?? local.methodNamed(row.method);
-      methods.set(row.method, method);
-      const modules = row.modules ?? 1;
-      const options = {
-        model,
-        method,
-        optimizer,
-        batch,
-        target,
-        recompute,
-        ...(precision === undefined ? {} : { precision }),
-      };
-      const cut = typeof modules === "object" && "balanced" in modules
-        ? local.balanced({ ...options, modules: modules.balanced })
-        : modules;
-      const setup = local.setup({ ...options, modules: cut });
-      const report = local.stepMemory(setup, batch, target, { recompute });
-      const whole = ends[Number(recompute)] ||= report.peakBytes;
-      const { recompute: cost } = report;
-      return {
-        peakBytes: report.peakBytes,
-        saved: 1 - report.peakBytes / whole,
-        breakdown: report.breakdown,
-        modules: modulePeaks(report, setup.modules.length),
-        after: setup.modules.slice(0, -1).map(({ blocks }) => blocks.at(-1)?.name ?? "stem"),
-        ...(cost === undefined ? {} : {
-          recompute: {
-            operations: cost.operations / cost.of.operations,
-            bytes: cost.bytes / cost.of.bytes,
-          },
-        }),
-      };
-    };
-    return rows.map((row): PlannedRow => ({
-      network,
+export async function planTable(
+  name: TableName,
+  backend: BackendName,
+  precision?: Precision,
+): Promise<PlannedRow[]> {
+  const rows = memoryTables[name].flatMap(({ rows, ...network }: Network) =>
+    rows.map((row) => ({ ...network, ...row, isFirst: row === rows[0] }))
+  );
+  const plans = await planSplits(rows.map(({ model, classes, batch, method, modules = 1 }) => ({
+    model,
+    classes,
+    batch,
+    method,
+    modules,
+    backend,
+    ...(precision === undefined ? {} : { precision }),
+  })));
+  let whole = plans[0];
+  return rows.map(({ model, batch, method, modules, published, isFirst }, i): PlannedRow => {
+    if (isFirst) whole = plans[i];
+    const saved = (kind: "plain" | "recomputed"): Planned => ({
+      ...plans[i][kind],
+      saved: 1 - plans[i][kind].peakBytes / whole[kind].peakBytes,
+    });
+    return {
+      network: model,
       batch,
-      method: row.method,
-      split: splitOf(row.modules),
-      plain: plan(row, false),
-      recomputed: plan(row, true),
-      ...(row.published === undefined ? {} : { published: row.published }),
-    }));
+      method,
+      split: splitOf(modules),
+      plain: saved("plain"),
+      recomputed: saved("recomputed"),
+      ...(published === undefined ? {} : { published }),
+    };
   });
-}
-
-/** The most temporaries of each module, from a plan's course. */
-export function modulePeaks({ timeline }: MemoryReport, count: number): number[] {
-  const peaks = new Array<number>(count).fill(0);
-  for (const { scope, liveBytes } of timeline) {
-    const module = /^module (\d+)/.exec(scope);
-    if (module !== null) peaks[Number(module[1]) - 1] = Math.max(peaks[Number(module[1]) - 1], liveBytes);
-  }
-  return peaks;
 }
 
 function splitOf(modules: local.Modules | undefined): string {

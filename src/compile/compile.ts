@@ -83,7 +83,7 @@ function withCost(plain: Plan, recomputed: Plan): Plan {
     bytes: after.bytes - before.bytes,
     of: before,
   };
-  return { ...recomputed, memory: { ...recomputed.memory, recompute } };
+  return { ...recomputed, memory: { ...recomputed.memory, recompute }, without: plain.memory };
 }
 
 /** Turns a program into steps, fused and ordered. */

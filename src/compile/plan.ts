@@ -82,6 +82,8 @@ export interface Plan {
   readonly arenaBytes: number;
   /** The memory report. */
   readonly memory: MemoryReport;
+  /** Where values are computed again: the memory of the same program's plan without that. */
+  readonly without?: MemoryReport;
 }
 
 /**

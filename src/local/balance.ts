@@ -86,11 +86,14 @@ class Stretches {
   readonly #features: readonly Shape[];
   readonly #shapes: readonly string[];
   readonly #kinds = new Map<string, string>();
+  /** Peaks planned so far, and those of the same stretches without recomputing, which their plans tell besides. */
   readonly #peaks: Map<string, number>;
+  readonly #without: Map<string, number>;
 
   constructor(options: BalanceOptions) {
     const { model: { stem, blocks, input }, modules } = options;
     this.#peaks = peaksKnownOf(options);
+    this.#without = peaksKnownOf({ ...options, recompute: false });
     this.#options = options;
     this.blocks = blocks.length;
     this.modules = modules;
@@ -139,8 +142,11 @@ class Stretches {
     let peak = this.#peaks.get(key);
     if (peak === undefined) {
       const row = this.#longRow(blocks);
-      if (row === undefined) peak = this.#plan(index, blocks);
-      else {
+      if (row === undefined) {
+        const planned = this.#plan(index, blocks);
+        this.#without.set(key, planned.without);
+        peak = planned.peak;
+      } else {
         const [fewer, fewest] = [1, 2].map((times) =>
           this.#peak(index, blocks.toSpliced(row + 1, PERIOD * times))
         );
@@ -181,8 +187,8 @@ class Stretches {
     return equipModule(method, boundary);
   }
 
-  /** The most that is held while a module is trained, its input and output included. */
-  #plan(index: number, blocks: readonly number[]): number {
+  /** The most that is held while a module is trained, its input and output included; and without recomputing. */
+  #plan(index: number, blocks: readonly number[]): { readonly peak: number; readonly without: number } {
     const { model, optimizer, batch, target, precision, recompute = false } = this.#options;
     const [start, end] = [blocks[0], blocks[blocks.length - 1] + 1];
     const module = this.#module(index, blocks);
@@ -223,7 +229,9 @@ class Stretches {
       scalars,
     );
     const output: Aval = { shape: [batch, ...this.#features[end]], dtype };
-    return plan.memory.arenaBytes + (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
+    const apart = (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
+    const { memory, without = memory } = plan;
+    return { peak: memory.arenaBytes + apart, without: without.arenaBytes + apart };
   }
 }
 
@@ -231,7 +239,7 @@ class Stretches {
 const known = new WeakMap<Model, WeakMap<Method, Map<string, Map<string, number>>>>();
 
 function peaksKnownOf(options: BalanceOptions): Map<string, number> {
-  const { model, method, optimizer, batch, target, precision, recompute } = options;
+  const { model, method, optimizer, batch, target, precision, recompute = false } = options;
   const ofModel = known.get(model) ?? new WeakMap<Method, Map<string, Map<string, number>>>();
   known.set(model, ofModel);
   const ofMethod = ofModel.get(method) ?? new Map<string, Map<string, number>>();

@@ -1,4 +1,4 @@
-import type { MemoryReport, Target } from "../compile/plan.ts";
+import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
 import type { Aval } from "../trace/dtype.ts";
 import { jit } from "../trace/jit.ts";
 import type { Category } from "../trace/program.ts";
@@ -24,13 +24,13 @@ export interface PlanOptions {
   recompute?: boolean;
 }
 
-/** Plans the memory of a training step on a kind of device; nothing is allocated. The data set counts apart. */
-export function stepMemory(
+/** Plans a training step on a kind of device; nothing is allocated. The data set counts apart. */
+export function stepPlan(
   setup: Setup,
   batch: number,
   target: Target,
   { recompute = false }: PlanOptions = {},
-): MemoryReport {
+): Plan {
   const { height, width, channels } = setup.model.input;
   const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
   const step = jit(
@@ -47,7 +47,17 @@ export function stepMemory(
   const avals = { x: image, labels: { shape: [batch], dtype: "i32" } as Aval, images: image };
   // A plan that is too large for the device is still worth knowing; running it is what is refused.
   const unlimited = { ...target, maxTotalBytes: Infinity };
-  return step.plan(unlimited, setup.initial as never, {}, avals, scalars).memory;
+  return step.plan(unlimited, setup.initial as never, {}, avals, scalars);
+}
+
+/** Plans the memory of a training step on a kind of device; nothing is allocated. The data set counts apart. */
+export function stepMemory(
+  setup: Setup,
+  batch: number,
+  target: Target,
+  options: PlanOptions = {},
+): MemoryReport {
+  return stepPlan(setup, batch, target, options).memory;
 }
 
 /** Plans a training step beside the end-to-end one of the same network, optimizer and batch. */
