@@ -137,40 +137,47 @@ for (const [name, { model }] of Object.entries(networks)) {
   );
 }
 
-await testOn(
-  ["cpu"],
-  () => "Trainer.load() fills the network, copies it into averages, and leaves heads, slots and step",
-  async (device) => {
-    const model = models.resnet8({ classes: 10 });
-    using trainer = await local.trainer({
-      device,
-      model,
-      modules: 3,
-      method: local.man(local.dgl()),
-      optimizer: sgd({ momentum: 0.9 }),
-      batch: 2,
-    });
-    const before = await trainer.snapshot();
-    const values = filled(model);
-    trainer.load({ name: "formula", tensors: values });
-    const after = await trainer.snapshot();
-    for (const [name, array] of after.tensors) {
-      const average = /^local\.(\d)\.ema\.(.*)$/.exec(name);
-      const source = average === null ? name : `layer${Number(average[1]) + 2}.0.${average[2]}`;
-      assertEquals(array, values.get(source) ?? before.tensors.get(name), name);
-    }
-    assertEquals(after.step, 0);
+const averages: { readonly [kind: string]: local.ManOptions } = {
+  frozen: {},
+  trained: { average: "trained", statistics: "average" },
+};
+for (const [kind, options] of Object.entries(averages)) {
+  await testOn(
+    ["cpu"],
+    () =>
+      `Trainer.load() fills the network, copies it into ${kind} averages, and leaves heads, slots and step`,
+    async (device) => {
+      const model = models.resnet8({ classes: 10 });
+      using trainer = await local.trainer({
+        device,
+        model,
+        modules: 3,
+        method: local.man(local.dgl(), options),
+        optimizer: sgd({ momentum: 0.9 }),
+        batch: 2,
+      });
+      const before = await trainer.snapshot();
+      const values = filled(model);
+      trainer.load({ name: "formula", tensors: values });
+      const after = await trainer.snapshot();
+      for (const [name, array] of after.tensors) {
+        const average = /^local\.(\d)\.ema\.(.*)$/.exec(name);
+        const source = average === null ? name : `layer${Number(average[1]) + 2}.0.${average[2]}`;
+        assertEquals(array, values.get(source) ?? before.tensors.get(name), name);
+      }
+      assertEquals(after.step, 0);
 
-    const other = models.resnet8({ classes: 7 });
-    assertThrows(
-      () => valuesOf(other, { name: "f", tensors: values }),
-      LocalgradError,
-      "f tells 10 classes apart",
-    );
-    trainer.load({ name: "f", tensors: filled(other) }, { newHead: true });
-    assertEquals((await trainer.snapshot()).tensors.get("fc.weight"), values.get("fc.weight"));
-  },
-);
+      const other = models.resnet8({ classes: 7 });
+      assertThrows(
+        () => valuesOf(other, { name: "f", tensors: values }),
+        LocalgradError,
+        "f tells 10 classes apart",
+      );
+      trainer.load({ name: "f", tensors: filled(other) }, { newHead: true });
+      assertEquals((await trainer.snapshot()).tensors.get("fc.weight"), values.get("fc.weight"));
+    },
+  );
+}
 
 Deno.test("valuesOf() says what does not fit a network, in the file's layout", () => {
   const model = models.resnet8({ classes: 10 });
