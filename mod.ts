@@ -1,6 +1,6 @@
 /**
  * localgrad trains neural networks block by block: supervised local learning with Momentum Auxiliary Networks (MAN,
- * arXiv 2407.05623) on traced, planned programs that run on WebAssembly or WebGPU.
+ * arXiv 2407.05623) on traced, planned programs that run on CUDA, WebGPU or WebAssembly.
  *
  * @module
  */

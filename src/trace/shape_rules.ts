@@ -1,6 +1,6 @@
 import { LocalgradError } from "../errors.ts";
 import { type Aval, type DType, formatAval, sameShape, type Shape, sizeOf } from "./dtype.ts";
-import { binaryDtypes, FLOAT, FOLDED, INTEGER, STORED, unaryDtypes } from "./dtypes.ts";
+import { binaryDtypes, FLOAT, FOLDED, INTEGER, STORED, unaryDtypes } from "./op_dtypes.ts";
 import type { ConvAttrs, OpAttrs, OpName, Pair, PoolAttrs } from "./ops.ts";
 
 /** An op's shape rule: raises a {@link LocalgradError} on operands it cannot take. */

@@ -88,9 +88,11 @@ class Progress implements Observer {
   epoch({ epoch, testError, best, imagesPerSecond, loading }: EpochRecord): void {
     const mark = best ? ", the best so far" : "";
     const accuracy = this.#images > 0 ? `accuracy ${formatPercent(this.#right / this.#images)}  ` : "";
+    // A single step is compilation too, and no speed.
+    const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +
-        `test error ${formatPercent(testError)}${mark}  ${Math.round(imagesPerSecond)} images/s` +
+        `test error ${formatPercent(testError)}${mark}${speed}` +
         (loading === undefined ? "" : `, ${loadingText(loading)}`),
     );
     this.#steps = this.#images = this.#right = 0;

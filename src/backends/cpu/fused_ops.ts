@@ -1,6 +1,6 @@
 import type { DType } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
-import type { BinaryFnOf, UnaryFnOf } from "../../trace/dtypes.ts";
+import type { BinaryFnOf, UnaryFnOf } from "../../trace/op_dtypes.ts";
 import { f32x4, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
 import type { Local } from "./wasm/module.ts";
 import type { VectorMath } from "./math.ts";
