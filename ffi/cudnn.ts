@@ -169,7 +169,7 @@ export function checkCudnn(cudnn: Cudnn, status: number, doing: string): void {
 }
 
 /** The error for a status; `cudnnGetLastErrorString` tells what of a graph cuDNN disliked. */
-export function cudnnError(cudnn: Cudnn, status: number, doing: string): LibraryError {
+function cudnnError(cudnn: Cudnn, status: number, doing: string): LibraryError {
   const name = textAt(cudnn.cudnnGetErrorString(status)) ?? "an unknown status";
   const message = new Uint8Array(1024);
   cudnn.cudnnGetLastErrorString(message, BigInt(message.length));

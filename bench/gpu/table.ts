@@ -12,14 +12,14 @@ export type Result =
 const ALLOWED: { readonly [P in Row["precision"]]: number } = { f32: 1e-4, tf32: 1e-2, bf16: 5e-2 };
 
 /** The largest relative difference of any module's loss, at the first and at the third step. */
-export function lossDifference(a: Measurement, b: Measurement): readonly [number, number] {
+function lossDifference(a: Measurement, b: Measurement): readonly [number, number] {
   const at = (step: number) =>
     Math.max(...a.losses[step].map((loss, i) => Math.abs(loss - b.losses[step][i]) / Math.abs(loss)));
   return [at(0), at(2)];
 }
 
 /** Whether two systems computed the same step. */
-export function sameLosses([first, third]: readonly [number, number], precision: Row["precision"]): boolean {
+function sameLosses([first, third]: readonly [number, number], precision: Row["precision"]): boolean {
   return first <= ALLOWED[precision] && third <= 10 * ALLOWED[precision];
 }
 

@@ -249,7 +249,7 @@ export function setupOf(
  * The learning rate of each epoch: the published cosine, with its warm-up. A short run has no room for ten epochs of
  * warm-up, nor for a last epoch at rate 0.
  */
-export function scheduleOf({ dataset, lr, epochs }: Settings): optim.Schedule {
+function scheduleOf({ dataset, lr, epochs }: Settings): optim.Schedule {
   const { warmup } = DATASETS[dataset].recipe;
   if (epochs >= 40) return optim.warmupCosine({ base: lr, epochs, warmup });
   return optim.warmupCosine({

@@ -105,7 +105,7 @@ export function scope<T>(name: string, body: () => T): T {
 const libraryRoot = import.meta.url.replace(/src\/trace\/trace\.ts.*$/, "src/");
 
 /** The innermost stack frame outside the library, as `file:line:column`, or undefined. Tests beside sources count as users. */
-export function userLine(): string | undefined {
+function userLine(): string | undefined {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 50;
   const stack = new Error().stack ?? "";

@@ -33,7 +33,7 @@ export function opCase<N extends OpName>(
 }
 
 /** A case of a program that `build` records from its inputs. */
-export function programCase(
+function programCase(
   label: string,
   avals: readonly Aval[],
   inputs: readonly HostData[],

@@ -9,7 +9,7 @@ import { packedBytes, packForward, packInputGrad } from "./pack_filter.ts";
 import type { Lowered, Operand } from "./routine.ts";
 
 /** Whether a convolution is a product of matrices: one pixel wide and high, nothing skipped or padded. */
-export function isPointwise(filter: Shape, { strides, padding, groups }: ConvAttrs): boolean {
+function isPointwise(filter: Shape, { strides, padding, groups }: ConvAttrs): boolean {
   return filter[1] === 1 && filter[2] === 1 && groups === 1 && strides[0] === 1 && strides[1] === 1 &&
     padding.flat().every((pixels) => pixels === 0);
 }

@@ -21,7 +21,7 @@ const TILE_COSTS: { readonly [vectors: number]: readonly number[] } = {
 };
 
 /** Divides a row of `count` pixels into tiles of `vectors` vectors, wide ones first, at the least cost. */
-export function divideRow(count: number, vectors: number): { pixels: number; times: number }[] {
+function divideRow(count: number, vectors: number): { pixels: number; times: number }[] {
   const costs = TILE_COSTS[vectors];
   const best: { cost: number; pixels: number }[] = [{ cost: 0, pixels: 0 }];
   for (let n = 1; n <= count; n++) {

@@ -43,7 +43,7 @@ const CONSTANT_SLOT = 1;
 const FIRST_INPUT_SLOT = 2;
 
 /** The launches of a plan, in order, with every operand's place. */
-export function lowerPlan(
+function lowerPlan(
   plan: Plan,
 ): { launches: ResolvedLaunch[]; constantOffsets: number[]; constantBytes: number } {
   const constantOffsets: number[] = [];

@@ -63,7 +63,7 @@ export function mapViews(
 }
 
 /** Every view of a nest. */
-export function viewsOf(nest: Nest): View[] {
+function viewsOf(nest: Nest): View[] {
   return [
     ...[...nest.nodes, ...nest.epilogue].filter(hasView),
     ...nest.stores,

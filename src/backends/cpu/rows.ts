@@ -73,7 +73,7 @@ function copyPixels(
 }
 
 /** Sets `count` words to zero. */
-export function clearWords(f: FunctionBuilder, address: I32, count: number): void {
+function clearWords(f: FunctionBuilder, address: I32, count: number): void {
   if (count === 0) return;
   const at = f.int(address);
   const end = f.int(i32.add(at, (count & -4) * WORD));

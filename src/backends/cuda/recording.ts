@@ -165,7 +165,7 @@ function convolution(
 }
 
 /** The product that an instruction is. */
-export function productSpecOf(
+function productSpecOf(
   { attrs, inputs, output }: InstructionOf<"matmul">,
   values: Plan["values"],
   products: ProductPrecision,
