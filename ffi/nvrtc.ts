@@ -11,8 +11,6 @@ import { LibraryError } from "./status.ts";
 export const nvrtcSymbols = {
   nvrtcVersion: { parameters: [/* major */ "buffer", /* minor */ "buffer"], result: "i32" },
   nvrtcGetErrorString: { parameters: [/* result */ "i32"], result: "u64" },
-  nvrtcGetNumSupportedArchs: { parameters: [/* numArchs */ "buffer"], result: "i32" },
-  nvrtcGetSupportedArchs: { parameters: [/* supportedArchs */ "buffer"], result: "i32" },
   nvrtcCreateProgram: {
     parameters: [
       /* prog */ "buffer",
@@ -60,15 +58,6 @@ export function nvrtcVersion(nvrtc: Nvrtc): readonly [number, number] {
   const major = new Int32Array(1), minor = new Int32Array(1);
   check(nvrtc, nvrtc.nvrtcVersion(major, minor), "asking for its version");
   return [major[0], minor[0]];
-}
-
-/** The architectures NVRTC compiles for: 90 for sm_90. */
-export function nvrtcArchitectures(nvrtc: Nvrtc): readonly number[] {
-  const count = new Int32Array(1);
-  check(nvrtc, nvrtc.nvrtcGetNumSupportedArchs(count), "asking for its architectures");
-  const architectures = new Int32Array(count[0]);
-  check(nvrtc, nvrtc.nvrtcGetSupportedArchs(architectures), "asking for its architectures");
-  return [...architectures];
 }
 
 /** Compiles a source; a compile error carries NVRTC's log. */

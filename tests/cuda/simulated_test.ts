@@ -3,8 +3,6 @@
  * never speed.
  */
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import type { CudaBackend } from "../../src/backends/cuda/backend.ts";
-import type { CudaOptions } from "../../src/backends/cuda/backend.ts";
 import { LocalgradError } from "../../src/errors.ts";
 import { dgl, infopro, man, type Method, trainer } from "../../src/local/local.ts";
 import type { Observer } from "../../src/local/observer.ts";
@@ -12,42 +10,11 @@ import { constant } from "../../src/optim/schedules.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { open } from "../../src/devices.ts";
 import { Device } from "../../src/trace/arrays.ts";
-import { conv2d } from "../../src/trace/functions.ts";
 import { jit } from "../../src/trace/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
-import { skips } from "../gate.ts";
-import { convCases } from "../ops/cases/images.ts";
-import { checkCases } from "../ops/check.ts";
-import { Random } from "../ops/random.ts";
-import { unfusedPlan } from "../ops/unfused.ts";
 import { tinyDataset, tinyModel } from "../tiny.ts";
+import { apart, ignore, test } from "./on_simulated.ts";
 import { count, fail, openSimulated, report, setMemory } from "./simulated.ts";
-
-const ignore = await skips("cuda-simulated", () => openSimulated());
-
-/** Registers a test that gets a device, and fails where anything is left on it or it has something to complain of. */
-function test(
-  name: string,
-  body: (device: Device, backend: CudaBackend) => Promise<void>,
-  options: CudaOptions = {},
-) {
-  Deno.test({
-    name: `cuda, simulated: ${name}`,
-    ignore,
-    fn: async () => {
-      const opened = await openSimulated({ precision: "f32", ...options });
-      if (!("backend" in opened)) throw new Error(opened.reason);
-      const device = new Device(opened.backend);
-      try {
-        await body(device, opened.backend as CudaBackend);
-      } finally {
-        await device.close();
-        setMemory(2 ** 32);
-      }
-      assertEquals(report(), "");
-    },
-  });
-}
 
 /** The losses of a few steps of training a small network on a device, and its parameters afterwards. */
 async function train(device: Device, method: Method, batches: number): Promise<number[]> {
@@ -72,13 +39,6 @@ async function train(device: Device, method: Method, batches: number): Promise<n
   await t.fit(tinyDataset(16 * batches, 16), { epochs: 2, observers: [observer] });
   const { tensors } = await t.snapshot();
   return [...losses, ...[...tensors.values()].flatMap(({ data }) => [...data])];
-}
-
-/** The largest difference, relative to the largest magnitude. */
-function apart(a: readonly number[], b: readonly number[]): number {
-  assertEquals(a.length, b.length);
-  const scale = Math.max(...b.map(Math.abs));
-  return Math.max(...a.map((x, i) => Math.abs(x - b[i]))) / scale;
 }
 
 const shallow = infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] }, schedule: "index" });
@@ -198,30 +158,6 @@ test("a step holds what its plan says, and the driver counts no less", async (de
   assert(usedBytes >= takenBytes && takenBytes >= held);
 });
 
-test(
-  "cuDNN's older calls compute convolutions as the reference does, where both sides are padded alike",
-  async (_, backend) => {
-    const alike = convCases(new Random(1)).filter(({ program }) =>
-      program.instructions.every(({ attrs }) =>
-        !("padding" in attrs) || attrs.padding.every(([before, after]) => before === after)
-      )
-    );
-    assert(alike.length > 10);
-    await checkCases(backend, alike, unfusedPlan);
-  },
-  { convolutions: "plain" },
-);
-
-test("cuDNN's older calls refuse padding that differs, and say so", async (_, backend) => {
-  const uneven = convCases(new Random(1)).find(({ program }) =>
-    program.instructions.some(({ attrs }) =>
-      "padding" in attrs && attrs.padding[0][0] !== attrs.padding[0][1]
-    )
-  )!;
-  const error = await checkCases(backend, [uneven], unfusedPlan).catch((error) => error);
-  assertStringIncludes(error.message, "it pads one side more than the other");
-}, { convolutions: "plain" });
-
 // Each fault must end in its own message, with nothing leaked; what was saved before stays good.
 test("too little memory is refused with how much there is", async (device, backend) => {
   setMemory(64 * 2 ** 20);
@@ -332,45 +268,6 @@ Deno.test({
     }
     assertEquals(report(), "");
   },
-});
-
-test("products and convolutions with a bias and a ReLU are what they are without CUDA", async (device) => {
-  const random = new Random(3);
-  const shapes = [[5, 7], [7, 6], [6], [2, 5, 5, 3], [6, 3, 3, 3]];
-  const data = shapes.map((shape) => random.floats(shape.reduce((a, c) => a * c)));
-  const results: number[][] = [];
-  await using reference = await open("reference");
-  for (const where of [device, reference]) {
-    const layers = jit((x: Tensor, w: Tensor, b: Tensor, image: Tensor, filter: Tensor) => [
-      x.matmul(w).add(b),
-      x.matmul(w).relu(),
-      x.matmul(w).add(b.mul(2)).relu(),
-      conv2d(image, filter).add(b),
-      conv2d(image, filter, { padding: 1 }).relu(),
-      conv2d(image, filter, { strides: 2 }).add(b).relu(),
-    ], { device: where });
-    const arrays = data.map((values, i) => where.array(values, shapes[i]));
-    for (let run = 0; run < 3; run++) { // the third is a graph's
-      const made = layers(...arrays as [never, never, never, never, never]);
-      if (run === 2) {
-        results.push((await Promise.all(made.map((array) => array.read()))).flatMap((values) => [...values]));
-      }
-      made.forEach((array) => array.dispose());
-    }
-    arrays.forEach((array) => array.dispose());
-    layers.dispose();
-  }
-  assert(apart(results[0], results[1]) < 1e-6);
-});
-
-test("an epilogue that cuDNN cannot do stays a step of its own", async (device) => {
-  const layer = jit((x: Tensor, w: Tensor) => conv2d(x, w).relu(), { device });
-  using x = device.array([1, 2, 3, 4], [1, 2, 2, 1]);
-  using w = device.array([-1, 1], [2, 1, 1, 1]);
-  fail("finalize", 1); // of the graph with the ReLU
-  using y = layer(x, w);
-  assertEquals([...await y.read()], [0, 1, 0, 2, 0, 3, 0, 4]);
-  layer.dispose();
 });
 
 /** Two epochs of four steps kept in a folder; gives the parameters at the end. */

@@ -39,8 +39,6 @@ EXPORT const char* nvrtcGetErrorString(int result) {
     default: return "NVRTC_ERROR unknown";
   }
 }
-EXPORT int nvrtcGetNumSupportedArchs(int* count) { return *count = 2, OK; }
-EXPORT int nvrtcGetSupportedArchs(int* list) { return list[0] = 80, list[1] = 90, OK; }
 EXPORT int nvrtcCreateProgram(uint64_t* program, const char* source, const char*, int headers, const void*, const void*) {
   if (headers != 0) return INVALID_PROGRAM;
   *program = programs.add(std::unique_ptr<Program>(new Program{source, "", ""}));

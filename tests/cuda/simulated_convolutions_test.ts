@@ -1,0 +1,75 @@
+/** Convolutions and products of the CUDA backend on the simulated device: older calls, and what joins them. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { open } from "../../src/devices.ts";
+import { conv2d } from "../../src/trace/functions.ts";
+import { jit } from "../../src/trace/jit.ts";
+import type { Tensor } from "../../src/trace/tensor.ts";
+import { convCases } from "../ops/cases/images.ts";
+import { checkCases } from "../ops/check.ts";
+import { Random } from "../ops/random.ts";
+import { unfusedPlan } from "../ops/unfused.ts";
+import { apart, test } from "./on_simulated.ts";
+import { fail } from "./simulated.ts";
+
+test(
+  "cuDNN's older calls compute convolutions as the reference does, where both sides are padded alike",
+  async (_, backend) => {
+    const alike = convCases(new Random(1)).filter(({ program }) =>
+      program.instructions.every(({ attrs }) =>
+        !("padding" in attrs) || attrs.padding.every(([before, after]) => before === after)
+      )
+    );
+    assert(alike.length > 10);
+    await checkCases(backend, alike, unfusedPlan);
+  },
+  { convolutions: "plain" },
+);
+
+test("cuDNN's older calls refuse padding that differs, and say so", async (_, backend) => {
+  const uneven = convCases(new Random(1)).find(({ program }) =>
+    program.instructions.some(({ attrs }) =>
+      "padding" in attrs && attrs.padding[0][0] !== attrs.padding[0][1]
+    )
+  )!;
+  const error = await checkCases(backend, [uneven], unfusedPlan).catch((error) => error);
+  assertStringIncludes(error.message, "it pads one side more than the other");
+}, { convolutions: "plain" });
+
+test("products and convolutions with a bias and a ReLU are what they are without CUDA", async (device) => {
+  const random = new Random(3);
+  const shapes = [[5, 7], [7, 6], [6], [2, 5, 5, 3], [6, 3, 3, 3]];
+  const data = shapes.map((shape) => random.floats(shape.reduce((a, c) => a * c)));
+  const results: number[][] = [];
+  await using reference = await open("reference");
+  for (const where of [device, reference]) {
+    const layers = jit((x: Tensor, w: Tensor, b: Tensor, image: Tensor, filter: Tensor) => [
+      x.matmul(w).add(b),
+      x.matmul(w).relu(),
+      x.matmul(w).add(b.mul(2)).relu(),
+      conv2d(image, filter).add(b),
+      conv2d(image, filter, { padding: 1 }).relu(),
+      conv2d(image, filter, { strides: 2 }).add(b).relu(),
+    ], { device: where });
+    const arrays = data.map((values, i) => where.array(values, shapes[i]));
+    for (let run = 0; run < 3; run++) { // the third is a graph's
+      const made = layers(...arrays as [never, never, never, never, never]);
+      if (run === 2) {
+        results.push((await Promise.all(made.map((array) => array.read()))).flatMap((values) => [...values]));
+      }
+      made.forEach((array) => array.dispose());
+    }
+    arrays.forEach((array) => array.dispose());
+    layers.dispose();
+  }
+  assert(apart(results[0], results[1]) < 1e-6);
+});
+
+test("an epilogue that cuDNN cannot do stays a step of its own", async (device) => {
+  const layer = jit((x: Tensor, w: Tensor) => conv2d(x, w).relu(), { device });
+  using x = device.array([1, 2, 3, 4], [1, 2, 2, 1]);
+  using w = device.array([-1, 1], [2, 1, 1, 1]);
+  fail("finalize", 1); // of the graph with the ReLU
+  using y = layer(x, w);
+  assertEquals([...await y.read()], [0, 1, 0, 2, 0, 3, 0, 4]);
+  layer.dispose();
+});
