@@ -48,7 +48,7 @@ export function packArena(intervals: readonly Interval[], limits: ArenaLimits): 
   let best: Packing | undefined;
   let compared = 0;
   for (const order of orders) {
-    const packing = packInOrder(intervals, order, limits);
+    const packing = packInOrder(intervals, order, limits, best?.arenaBytes ?? Infinity);
     compared += packing.compared;
     if (best === undefined || packing.arenaBytes < best.arenaBytes) best = packing;
     if (best.arenaBytes <= enough) break;
@@ -69,10 +69,12 @@ function mostHeld(intervals: readonly Interval[]): number {
   return most;
 }
 
+/** Places intervals in an order; gives up once that takes as much as another order did, `known`. */
 function packInOrder(
   intervals: readonly Interval[],
   by: (a: Interval, b: Interval) => number,
   { alignment, segmentBytes }: ArenaLimits,
+  known: number,
 ): Packing {
   const offsets = new Float64Array(intervals.length);
   const ends = new Float64Array(intervals.length);
@@ -100,6 +102,7 @@ function packInOrder(
     offsets[i] = best >= 0 ? best : fit(covered, Infinity);
     ends[i] = offsets[i] + bytes;
     arenaBytes = Math.max(arenaBytes, ends[i]);
+    if (arenaBytes >= known) break;
     placed.add(i);
   }
   return { offsets, arenaBytes, compared };

@@ -57,9 +57,10 @@ export function compile(program: Program, target: Target, options: CompileOption
   };
   /** The leanest of what recomputing gives, chosen by each of several orders; an earlier one where a later gains little. */
   const leanest = (start: Schedule, effort: Effort, views: readonly View[]): Schedule => {
-    const { program } = start.lowered;
+    let lowered: Schedule | undefined;
+    const unfused = () => lowered ??= new Schedule(lower(start.lowered.program, maxKernelBuffers));
     return views.reduce((best, view) => {
-      const rewritten = recompute(view(start, () => new Schedule(lower(program, maxKernelBuffers))), effort);
+      const rewritten = recompute(view(start, unfused), effort);
       const again = rewritten === undefined ? best : scheduled(rewritten);
       return again.peak < best.peak * (1 - WORTHWHILE) ? again : best;
     }, start);

@@ -46,7 +46,9 @@ export class Draft {
 
   /** The values written. */
   get outputs(): ValueId[] {
-    return [...this.stores, ...this.reduce?.stores ?? []].map(({ output }) => output);
+    const outputs = this.stores.map(({ output }) => output);
+    for (const { output } of this.reduce?.stores ?? []) outputs.push(output);
+    return outputs;
   }
 
   /** Folds node `node` over `axes` into `output`. */

@@ -17,6 +17,8 @@ const SLIGHT = 1 / 8;
 export class Storage {
   readonly #program: Program;
   readonly #maxLeaves: number;
+  /** Bytes of each value. */
+  readonly #bytes: Float64Array;
   /** The instruction that makes each value; −1 for inputs. */
   readonly #makers: Int32Array;
   readonly #stored: Uint8Array;
@@ -48,6 +50,7 @@ export class Storage {
     this.#program = program;
     this.#maxLeaves = maxLeaves;
     const count = program.values.length;
+    this.#bytes = Float64Array.from(program.values, bytesOf);
     this.#makers = new Int32Array(count).fill(-1);
     program.instructions.forEach(({ output }, i) => this.#makers[output] = i);
     this.#stored = requiredMemory(program);
@@ -92,7 +95,7 @@ export class Storage {
 
   /** Notes who reads what is certain to be stored, and how much of it is made when. */
   #survey(): void {
-    const { values, inputs, instructions, outputs } = this.#program;
+    const { inputs, instructions, outputs } = this.#program;
     for (const { value } of inputs) {
       this.store(value);
       this.#lastRead[value] = Infinity;
@@ -107,7 +110,7 @@ export class Storage {
       if (this.has(output)) {
         this.store(output);
         if (op === "constant" && attrs.values.length > 1) this.#lastRead[output] = Infinity;
-        else if (this.#bases[output] === output) made += bytesOf(values[output]);
+        else if (this.#bases[output] === output) made += this.#bytes[output];
         for (const input of inputs) {
           if (!this.has(input)) continue;
           const base = this.#bases[input];
@@ -129,9 +132,9 @@ export class Storage {
     this.#nodes[output] = 1 + inputs.reduce((sum, input) => sum + this.#nodes[input], 0);
 
     const last = users.length > 0 ? users[users.length - 1] : this.#makers[output];
-    const bytes = bytesOf(this.#program.values[output]);
+    const bytes = this.#bytes[output];
     const held = this.#heldUntil(leaves, last, this.#makers[output]);
-    const reads = leaves.reduce((sum, leaf) => sum + Math.min(1, this.#bytes(leaf) / bytes), 0);
+    const reads = leaves.reduce((sum, leaf) => sum + Math.min(1, this.#bytes[leaf] / bytes), 0);
     const isCheap = users.length <= 1 || reads <= 1 + 2 * SLIGHT;
     if (!isCheap || held > bytes * (1 + SLIGHT)) return this.store(output);
     for (const leaf of leaves) this.#lastRead[leaf] = Math.max(this.#lastRead[leaf], last);
@@ -159,16 +162,12 @@ export class Storage {
     return all.size === leaves.length ? leaves : [...all];
   }
 
-  #bytes(value: ValueId): number {
-    return bytesOf(this.#program.values[value]);
-  }
-
   /** Bytes of the leaves that would otherwise be free before instruction `last`, if that matters since `from`. */
   #heldUntil(leaves: readonly ValueId[], last: number, from: number): number {
     let held = 0;
     for (const leaf of leaves) {
       if (last > this.#overwritten[leaf]) return Infinity; // its memory would not be free to take its successor
-      if (this.#lastRead[leaf] < last) held += this.#bytes(leaf);
+      if (this.#lastRead[leaf] < last) held += this.#bytes[leaf];
     }
     // Where next to nothing is made meanwhile, the step at `from` would have held as much.
     const made = this.#made[Math.max(from, last - 1)] - this.#made[from];

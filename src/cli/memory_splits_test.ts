@@ -1,0 +1,37 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { LocalgradError } from "../errors.ts";
+import { planSplit, planSplits, type Split } from "./memory_splits.ts";
+
+const end: Split = {
+  model: "resnet8",
+  classes: 10,
+  batch: 32,
+  method: "endToEnd",
+  modules: 1,
+  backend: "cuda",
+};
+const local: Split = { ...end, method: "dgl", modules: { balanced: 2 } };
+
+Deno.test("planSplits() gives in threads what planning one by one gives, in the order asked for", async () => {
+  const [whole, cut, bf16] = await planSplits([end, local, { ...end, precision: "bf16" }]);
+  assertEquals(whole, await planSplit(end));
+  assertEquals(cut, await planSplit(local));
+  assert(cut.plain.peakBytes < whole.plain.peakBytes && bf16.plain.peakBytes < whole.plain.peakBytes);
+  assertEquals([cut.plain.modules.length, cut.plain.after.length], [2, 1]);
+  assert(whole.recomputed.peakBytes < whole.plain.peakBytes && whole.recomputed.recompute!.bytes > 0);
+});
+
+Deno.test("a split's plans with and without recomputing are those planned for each alone", async () => {
+  const { plain, recomputed } = await planSplit(local);
+  const alone = (after: readonly string[]) => planSplit({ ...local, modules: { after: [...after] } });
+  assertEquals((await alone(plain.after)).plain, plain);
+  assertEquals((await alone(recomputed.after)).recomputed, recomputed);
+});
+
+Deno.test("planSplits() says what cannot be planned", async () => {
+  await assertRejects(
+    () => planSplits([end, { ...local, modules: { balanced: 99 } }]),
+    LocalgradError,
+    "resnet8 by dgl cannot be planned: balanced: resnet8 has 3 blocks",
+  );
+});
