@@ -27,9 +27,11 @@ export class Draft {
   /** Expression over `space`. */
   readonly list: NodeList;
   /** Element-wise results. */
-  stores: Store[] = [];
+  stores: readonly Store[] = [];
   /** Reductions, if any. */
   reduce: DraftReduce | undefined;
+  /** The values written. */
+  outputs: readonly ValueId[] = [];
 
   /** Starts a kernel over a space. */
   constructor(space: Shape, inputs: ValueId[], list: NodeList) {
@@ -44,11 +46,10 @@ export class Draft {
     return this.space.filter((_, axis) => !axes.includes(axis));
   }
 
-  /** The values written. */
-  get outputs(): ValueId[] {
-    const outputs = this.stores.map(({ output }) => output);
-    for (const { output } of this.reduce?.stores ?? []) outputs.push(output);
-    return outputs;
+  /** Writes node `node` to `output`. */
+  store(node: number, output: ValueId): void {
+    this.stores = [...this.stores, { node, output }];
+    this.#note();
   }
 
   /** Folds node `node` over `axes` into `output`. */
@@ -57,6 +58,7 @@ export class Draft {
     const list = new NodeList();
     const result = list.add({ kind: "reduced", index: 0, dtype });
     this.reduce = { axes, reductions: [{ fn, node, dtype }], list, stores: [{ node: result, output }] };
+    this.#note();
   }
 
   /** How `later` can become part of this kernel, so far as spaces and views go. */
@@ -89,13 +91,19 @@ export class Draft {
 
   /** Takes in a later kernel; the earlier of the two stores what both need. */
   absorb(later: Draft, how: Fit): void {
+    this.#absorb(later, how);
+    this.#note();
+  }
+
+  #absorb(later: Draft, how: Fit): void {
     if (how === "epilogue") {
       const reduce = this.reduce!;
       reduce.stores.push(...this.#take(later, later.list.nodes, reduce.list, reduce.stores, later.stores));
       return;
     }
     const place: number[] = [];
-    this.stores.push(...this.#take(later, later.list.nodes, this.list, this.stores, later.stores, place));
+    const taken = this.#take(later, later.list.nodes, this.list, this.stores, later.stores, place);
+    this.stores = [...this.stores, ...taken];
     const { reduce: other } = later;
     if (other === undefined) return;
     this.reduce ??= { axes: other.axes, reductions: [], list: new NodeList(), stores: [] };
@@ -114,6 +122,12 @@ export class Draft {
     if (this.reduce !== undefined) {
       this.reduce.stores = this.reduce.stores.filter((store) => store.output !== output);
     }
+    this.#note();
+  }
+
+  /** Outputs are asked for much more often than they change. */
+  #note(): void {
+    this.outputs = [...this.stores, ...this.reduce?.stores ?? []].map(({ output }) => output);
   }
 
   /**

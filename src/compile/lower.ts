@@ -158,7 +158,7 @@ function finish(
 ): Draft {
   const draft = new Draft(space, inputs, list);
   if (instruction.op === "reduce") draft.fold(instruction.attrs.fn, node, folded, instruction.output);
-  else draft.stores.push({ node, output: instruction.output });
+  else draft.store(node, instruction.output);
   return draft;
 }
 
@@ -200,6 +200,6 @@ function copyOf({ shape, dtype }: Aval, from: ValueId, to: ValueId): Draft {
   const list = new NodeList();
   const node = list.add({ kind: "load", input: 0, view: { offset: 0, strides: [1] }, dtype });
   const draft = new Draft([sizeOf(shape)], [from], list);
-  draft.stores.push({ node, output: to });
+  draft.store(node, to);
   return draft;
 }

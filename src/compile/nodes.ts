@@ -7,36 +7,42 @@ export const MAX_NODES = 256;
 export class NodeList {
   /** The nodes. */
   readonly nodes: Node[] = [];
-  readonly #known = new Map<string, number>();
 
   /** Index of a node. */
   add(node: Node): number {
-    const key = keyOf(node);
-    let index = this.#known.get(key);
-    if (index === undefined) {
-      index = this.nodes.push(node) - 1;
-      this.#known.set(key, index);
-    }
-    return index;
+    // There are few: looking at each costs less than a name for it.
+    for (let i = 0; i < this.nodes.length; i++) if (isSame(this.nodes[i], node)) return i;
+    return this.nodes.push(node) - 1;
   }
 }
 
-function keyOf(node: Node): string {
-  const place = (view: View) => `${view.offset}+${view.strides.join()}`;
-  switch (node.kind) {
+function isSame(a: Node, b: Node): boolean {
+  if (a.kind !== b.kind || a.dtype !== b.dtype) return false;
+  switch (a.kind) {
     case "load":
-      return `load ${node.input} ${place(node.view)} ${node.dtype}`;
+      return a.input === (b as typeof a).input && isSameView(a.view, (b as typeof a).view);
     case "constant":
-      return `constant ${Object.is(node.value, -0) ? "-0" : node.value} ${node.dtype}`;
+      return Object.is(a.value, (b as typeof a).value);
     case "iota":
-      return `iota ${place(node.view)} ${node.dtype}`;
+      return isSameView(a.view, (b as typeof a).view);
     case "randomBits":
-      return `randomBits ${node.key} ${place(node.view)}`;
+      return a.key === (b as typeof a).key && isSameView(a.view, (b as typeof a).view);
     case "reduced":
-      return `reduced ${node.index}`;
+      return a.index === (b as typeof a).index;
+    case "select":
     case "cast":
-      return `cast ${node.args[0]} ${node.dtype}`;
+      return isSameList(a.args, (b as typeof a).args);
     default:
-      return `${"fn" in node ? node.fn : node.kind} ${node.args.join()}`;
+      return a.fn === (b as typeof a).fn && isSameList(a.args, (b as typeof a).args);
   }
+}
+
+function isSameView(a: View, b: View): boolean {
+  return a.offset === b.offset && isSameList(a.strides, b.strides);
+}
+
+function isSameList(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
