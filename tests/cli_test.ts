@@ -243,6 +243,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
       [/a\.safetensors exists already/, "export", "--run", "a", "--out", "a.safetensors"],
       [/no checkpoint c\/best\.safetensors/, "export", "--run", "c", "--out", "c.safetensors"],
       [/export needs a file to write/, "export", "--run", "a"],
+      [/ a is a folder, not a file/, "eval", "--weights", "a", "--model", "resnet8"],
       [/none\/b cannot be written: the folder .* does not exist/, "export", "--run", "a", "--out", "none/b"],
     ];
     for (const [message, command, ...args] of cases) await refused(dir, message, command, ...args);

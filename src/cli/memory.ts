@@ -71,7 +71,9 @@ export async function memory(args: readonly string[]): Promise<void> {
     return;
   }
   console.log(
-    `${model}, batch ${batch}, ${each.length} modules, planned for ${backend}; the data set apart\n`,
+    `${model}, batch ${batch}, ${each.length} ${
+      each.length === 1 ? "module" : "modules"
+    }, planned for ${backend}; the data set apart\n`,
   );
   console.log(comparison(reports, table));
   if (each.length > 1) {

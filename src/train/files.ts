@@ -6,6 +6,9 @@ export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer>
     return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
+    if (error instanceof Deno.errors.IsADirectory) {
+      throw new LocalgradError(`${path} is a folder, not a file`);
+    }
     throw error;
   }
 }
