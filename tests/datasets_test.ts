@@ -2,7 +2,6 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
-import { fromFileUrl } from "@std/path";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { imageFolder } from "../src/data/folder/folder.ts";
 import { liveDecoderCount } from "../src/data/folder/decoders.ts";
@@ -11,46 +10,8 @@ import * as local from "../src/local/local.ts";
 import * as models from "../src/models/models.ts";
 import * as optim from "../src/optim/optim.ts";
 import { cli, contents, finish, inFolder, refused, start } from "./command_line.ts";
+import { type Files, fixtures, photographs, stl10, svhn, write } from "./dataset_files.ts";
 import { skips } from "./gate.ts";
-
-const fixtures = fromFileUrl(new URL("fixtures/datasets", import.meta.url));
-const picture = (name: string) => Deno.readFileSync(`${fixtures}/images/${name}`);
-
-type Files = Record<string, Uint8Array>;
-
-async function write(dir: string, files: Files): Promise<void> {
-  for (const [name, bytes] of Object.entries(files)) {
-    const path = `${dir}/${name}`;
-    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-    await Deno.writeFile(path, bytes);
-  }
-}
-
-/** Photographs in folders: three of each class to train on, one to be judged by. */
-const photographs = (): Files => ({
-  "train/daisy/1.jpg": picture("baseline.jpg"),
-  "train/daisy/2.jpg": picture("progressive.jpg"),
-  "train/daisy/3.png": picture("palette.png"),
-  "train/roses/1.jpg": picture("grey.jpg"),
-  "train/roses/2.jpg": picture("cmyk.jpg"),
-  "train/roses/3.png": picture("deep.png"),
-  "val/daisy/1.jpg": picture("subsampled.jpg"),
-  "val/roses/1.jpg": picture("turned.jpg"),
-});
-
-const svhn = (): Files =>
-  Object.fromEntries(
-    ["train_32x32.mat", "test_32x32.mat"].map((
-      name,
-    ) => [name, Deno.readFileSync(`${fixtures}/svhn/${name}`)]),
-  );
-
-const stl10 = (): Files => ({
-  "train_X.bin": new Uint8Array(4 * 27648).map((_, i) => (i * i) >>> 7),
-  "train_y.bin": Uint8Array.of(1, 2, 3, 10),
-  "test_X.bin": new Uint8Array(2 * 27648),
-  "test_y.bin": Uint8Array.of(1, 2),
-});
 
 /** A file without its last bytes, and one with a bit turned over. */
 const truncated = (bytes: Uint8Array, by = 40) => bytes.slice(0, -by);
@@ -90,7 +51,7 @@ const FAULTS: Record<string, [message: RegExp, fault: (files: Files) => void][]>
     ],
   ],
 };
-const FILES: Record<string, () => Files> = { svhn, stl10, folder: photographs };
+const FILES: Record<string, () => Files> = { svhn, stl10: () => stl10(4, 2), folder: photographs };
 
 for (const [dataset, faults] of Object.entries(FAULTS)) {
   Deno.test(`train refuses damage to ${dataset} in one line and writes nothing`, () =>

@@ -1,58 +1,19 @@
 /** `reproduce` and `probe`, by their commands, on small files in the data sets' official layouts. */
 
-import { createHash } from "node:crypto";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { fromFileUrl } from "@std/path";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { setupOf } from "../src/cli/settings.ts";
 import { tables } from "../src/cli/tables.ts";
 import { setup } from "../src/local/local.ts";
-import { cli, contents, finish, inFolder, refused, start } from "./command_line.ts";
-import { hash } from "./fixtures/formula.ts";
+import { cli, finish, inFolder, refused, start } from "./command_line.ts";
+import { fixtures, stl10, write } from "./dataset_files.ts";
 import { skips } from "./gate.ts";
+import { exists, lines, outcome, until } from "./reproduction_outcome.ts";
 
-const SVHN = fromFileUrl(new URL("fixtures/datasets/svhn", import.meta.url));
+const SVHN = `${fixtures}/svhn`;
 const tiny = (train: number, lr = 0.02) => [
   ...["--train-limit", String(train), "--test-limit", "8", "--batch", "8", "--lr", String(lr)],
 ];
-
-/** Files as STL-10 has them: 24 training images, 8 to be judged by. */
-async function stl10(dir: string): Promise<string> {
-  for (const [part, count] of [["train", 24], ["test", 8]] as const) {
-    const pixels = Uint8Array.from({ length: count * 96 * 96 * 3 }, (_, i) => hash(`stl.${part}`, i) >>> 24);
-    await Deno.writeFile(`${dir}/${part}_X.bin`, pixels);
-    await Deno.writeFile(`${dir}/${part}_y.bin`, Uint8Array.from({ length: count }, (_, i) => i % 10 + 1));
-  }
-  return dir;
-}
-
-/** What does not depend on the clock: results without speeds, checkpoints, and the metrics of steps. */
-function outcome(dir: string): Map<string, unknown> {
-  const kept = new Map<string, unknown>();
-  for (const [name, bytes] of contents(dir)) {
-    const text = () => new TextDecoder().decode(bytes);
-    if (name.endsWith("result.json")) {
-      const { seconds: _seconds, imagesPerSecond: _speed, ...facts } = JSON.parse(text());
-      kept.set(name, facts);
-    } else if (name.endsWith(".safetensors") || name === "reproduction.json") {
-      kept.set(name, createHash("sha256").update(bytes).digest("hex"));
-    } else if (name.endsWith("metrics.jsonl")) {
-      kept.set(name, text().split("\n").filter((line) => line.includes('"kind":"step"')));
-    }
-  }
-  return kept;
-}
-
-/** Waits until something holds. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; !await holds(); i++) {
-    assert(i < 3000, "waited for a minute");
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
-const lines = (path: string) => Deno.readTextFile(path).then((text) => text.split("\n").length - 1, () => 0);
 
 Deno.test({
   name: "reproduce, killed and interrupted in the middle, ends as if it had not been",
@@ -120,8 +81,8 @@ const ROW = /\| resnet32-k16-man\+\w+ \| 15 \| \d+\.\d\d \|.*\| 466,906 \| 461,1
 
 Deno.test("reproduce says how a run differs from the paper's", () =>
   inFolder(async (dir) => {
-    const data = await stl10(await Deno.makeTempDir({ dir }));
-    const text = await table(dir, "stl10", "resnet32-k16-man+dgl", data, ...tiny(16), "--device", "cpu");
+    await write(`${dir}/data`, stl10(24, 8));
+    const text = await table(dir, "stl10", "resnet32-k16-man+dgl", "data", ...tiny(16), "--device", "cpu");
     assertStringIncludes(text, "epochs: 1 instead of 400");
     assertStringIncludes(text, "trained on the first 16 images only");
     assertMatch(text, ROW);
@@ -136,27 +97,6 @@ Deno.test("reproduce goes on after a row that diverges", () =>
       assertStringIncludes(text, `| ${row} | – | failed, see below |`);
     }
   }));
-
-const cifar10 = Deno.env.get("LOCALGRAD_CIFAR10");
-if (cifar10 === undefined) {
-  console.error("SKIPPED: rows on CIFAR-10. Name its folder with LOCALGRAD_CIFAR10");
-}
-for (const device of ["cpu", "webgpu"]) {
-  Deno.test({
-    name: `reproduce runs rows of each table of CIFAR-10 on ${device}`,
-    ignore: cifar10 === undefined,
-    fn: () =>
-      inFolder(async (dir) => {
-        const options = [...tiny(16), "--device", device];
-        const plain = await table(dir, "cifar10", "resnet32-k16-man+infopro", cifar10!, ...options);
-        assertMatch(plain, ROW);
-        assertStringIncludes(plain, "| 9.65 MAN S |");
-        const parts = await table(dir, "ablation", "resnet32-k16-man+dgl-bias-only", cifar10!, ...options);
-        assertMatch(parts, /\| 466,906 \| 461,120 \| 0 \| 1,/);
-        assertMatch(await table(dir, "evidence", "resnet20-endToEnd", cifar10!, ...options), /\| 1 \| \d/);
-      }),
-  });
-}
 
 if (!await skips("webgpu", () => openWebgpu())) {
   Deno.test("reproduce runs on webgpu", () =>

@@ -1,0 +1,54 @@
+/** Small files as the data sets have them, for tests. */
+
+import { fromFileUrl } from "@std/path";
+import { hash } from "./fixtures/formula.ts";
+
+/** Where the small files lie. */
+export const fixtures = fromFileUrl(new URL("fixtures/datasets", import.meta.url));
+
+/** Files by their paths below a folder. */
+export type Files = Record<string, Uint8Array>;
+
+/** Writes files into a folder. */
+export async function write(dir: string, files: Files): Promise<void> {
+  for (const [name, bytes] of Object.entries(files)) {
+    const path = `${dir}/${name}`;
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await Deno.writeFile(path, bytes);
+  }
+}
+
+const picture = (name: string) => Deno.readFileSync(`${fixtures}/images/${name}`);
+
+/** Photographs in folders: three of each class to train on, one to be judged by. */
+export const photographs = (): Files => ({
+  "train/daisy/1.jpg": picture("baseline.jpg"),
+  "train/daisy/2.jpg": picture("progressive.jpg"),
+  "train/daisy/3.png": picture("palette.png"),
+  "train/roses/1.jpg": picture("grey.jpg"),
+  "train/roses/2.jpg": picture("cmyk.jpg"),
+  "train/roses/3.png": picture("deep.png"),
+  "val/daisy/1.jpg": picture("subsampled.jpg"),
+  "val/roses/1.jpg": picture("turned.jpg"),
+});
+
+/** SVHN's two files. */
+export const svhn = (): Files =>
+  Object.fromEntries(
+    ["train_32x32.mat", "test_32x32.mat"].map((name) => [
+      name,
+      Deno.readFileSync(`${fixtures}/svhn/${name}`),
+    ]),
+  );
+
+/** STL-10's four files, of noise: so many training images, and others to be judged by. */
+export const stl10 = (train: number, test: number): Files =>
+  Object.fromEntries(
+    ([["train", train], ["test", test]] as const).flatMap(([part, count]) => [
+      [
+        `${part}_X.bin`,
+        Uint8Array.from({ length: count * 96 * 96 * 3 }, (_, i) => hash(`stl.${part}`, i) >>> 24),
+      ],
+      [`${part}_y.bin`, Uint8Array.from({ length: count }, (_, i) => i % 10 + 1)],
+    ]),
+  );

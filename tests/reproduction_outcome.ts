@@ -1,0 +1,36 @@
+/** What a reproduction left in its folder, for tests. */
+
+import { createHash } from "node:crypto";
+import { assert } from "@std/assert";
+import { contents } from "./command_line.ts";
+
+/** What does not depend on the clock: results without speeds, checkpoints, and the metrics of steps. */
+export function outcome(dir: string): Map<string, unknown> {
+  const kept = new Map<string, unknown>();
+  for (const [name, bytes] of contents(dir)) {
+    const text = () => new TextDecoder().decode(bytes);
+    if (name.endsWith("result.json")) {
+      const { seconds: _seconds, imagesPerSecond: _speed, ...facts } = JSON.parse(text());
+      kept.set(name, facts);
+    } else if (name.endsWith(".safetensors") || name === "reproduction.json") {
+      kept.set(name, createHash("sha256").update(bytes).digest("hex"));
+    } else if (name.endsWith("metrics.jsonl")) {
+      kept.set(name, text().split("\n").filter((line) => line.includes('"kind":"step"')));
+    }
+  }
+  return kept;
+}
+
+/** Waits until something holds. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; !await holds(); i++) {
+    assert(i < 15_000, "waited for five minutes");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Whether a file is there. */
+export const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
+/** How many lines a file has; none where it is not there. */
+export const lines = (path: string) =>
+  Deno.readTextFile(path).then((text) => text.split("\n").length - 1, () => 0);
