@@ -1,12 +1,15 @@
 import type { ConvAttrs } from "../../trace/ops.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { sizeOf } from "../../trace/dtype.ts";
-import { forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
+import { type Correlation, forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
 import { filterGrad as correlationFilterGrad } from "./conv_filter_grad.ts";
 import { correlate } from "./correlate.ts";
 import { matrixProduct } from "./gemm.ts";
 import { packedBytes, packForward, packInputGrad } from "./pack_filter.ts";
-import type { Lowered, Operand } from "./routine.ts";
+import type { Launch, Lowered, Operand } from "./routine.ts";
+import { winogradPays } from "./winograd.ts";
+import { winogradCorrelate } from "./winograd_correlate.ts";
+import { winogradFilterGrad } from "./winograd_filter_grad.ts";
 
 /** Whether a convolution is a product of matrices: one pixel wide and high, nothing skipped or padded. */
 function isPointwise(filter: Shape, { strides, padding, groups }: ConvAttrs): boolean {
@@ -22,6 +25,14 @@ export interface ConvShapes {
 }
 
 const WORKSPACE: Operand = { workspace: 0 };
+
+function correlated(correlation: Correlation, pack: Launch, source: Operand, target: Operand): Lowered {
+  if (winogradPays(correlation)) return winogradCorrelate(correlation, pack, source, target);
+  return {
+    launches: [pack, { routine: correlate(correlation), operands: [source, WORKSPACE, target] }],
+    workspace: packedBytes(correlation),
+  };
+}
 
 /** `y = conv(image, filter)`. */
 export function forward(
@@ -39,13 +50,7 @@ export function forward(
     return matrixProduct(product, image, filter, y);
   }
   const correlation = forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs);
-  return {
-    launches: [
-      packForward(correlation, filter, WORKSPACE),
-      { routine: correlate(correlation), operands: [image, WORKSPACE, y] },
-    ],
-    workspace: packedBytes(correlation),
-  };
+  return correlated(correlation, packForward(correlation, filter, WORKSPACE), image, y);
 }
 
 /** `dx = convInputGrad(dy, filter)`. */
@@ -64,13 +69,8 @@ export function inputGrad(
     return matrixProduct(product, dy, filter, dx);
   }
   const correlation = inputGradCorrelation(shapes.y, shapes.filter, shapes.image, attrs);
-  return {
-    launches: [
-      packInputGrad(correlation, shapes.filter[1], shapes.filter[2], filter, WORKSPACE),
-      { routine: correlate(correlation), operands: [dy, WORKSPACE, dx] },
-    ],
-    workspace: packedBytes(correlation),
-  };
+  const pack = packInputGrad(correlation, shapes.filter[1], shapes.filter[2], filter, WORKSPACE);
+  return correlated(correlation, pack, dy, dx);
 }
 
 /** `dw = convFilterGrad(image, dy)`. */
@@ -87,10 +87,7 @@ export function filterGrad(
     const product = { batch: 1, m, n, k: sizeOf(shapes.y) / m, transposeA: true, transposeB: false };
     return matrixProduct(product, dy, image, dw);
   }
-  return correlationFilterGrad(
-    forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs),
-    image,
-    dy,
-    dw,
-  );
+  const correlation = forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs);
+  const lower = winogradPays(correlation) ? winogradFilterGrad : correlationFilterGrad;
+  return lower(correlation, image, dy, dw);
 }

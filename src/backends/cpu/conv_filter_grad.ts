@@ -9,9 +9,9 @@ import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD
 /** A band's image rows, together with its dy rows, should stay in the first cache. */
 const BAND_BYTES = 24 * 1024;
 /** Partial gradients made side by side, at most. */
-const MOST_CHUNKS = 16;
+export const MOST_CHUNKS = 16;
 /** Partial gradients may take this much workspace together; large filters are divided by output channel instead. */
-const WORKSPACE_BYTES = 4 * 2 ** 20;
+export const WORKSPACE_BYTES = 4 * 2 ** 20;
 
 /** Filter elements of a row of taps that are written out, where they do not lie one after another in the image. */
 const SHORT_ROW = 48;
@@ -257,8 +257,12 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
 }
 
 /** Adds partial gradients in order and turns panels `[depth][8]` into rows of the KRSC filter. */
-function sumGradients(correlation: Correlation, plan: Cut, partial: Operand, dw: Operand): Launch {
-  const { groups, target } = correlation;
+export function sumGradients(
+  { groups, target }: Correlation,
+  plan: Pick<Cut, "chunks" | "blocks" | "depth" | "partialWords">,
+  partial: Operand,
+  dw: Operand,
+): Launch {
   const { chunks, blocks, depth, partialWords } = plan;
   const groupColumns = target[2] / groups;
   return {

@@ -4,39 +4,21 @@ import { type Correlation, correlationText, type Phase, sourceRange } from "./co
 import { panelsBefore } from "./pack_filter.ts";
 import type { Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
-import { accumulate, clearTile, LANES, newTile, storeColumns, TILE_COLUMNS, WORD } from "./tile.ts";
+import {
+  accumulate,
+  clearTile,
+  divideRow,
+  LANES,
+  newTile,
+  storeColumns,
+  TILE_COLUMNS,
+  WORD,
+} from "./tile.ts";
 
 /** A band's source rows should stay in the first cache beside a panel of the filter. */
 const BAND_BYTES = 28 * 1024;
 /** Tasks enough for a few dozen threads; where pixels give fewer, the target's channels are divided too. */
 const ENOUGH_TASKS = 16;
-
-/**
- * Relative cost of a tile of so many pixels × 1 or 2 vectors: narrow ones do not cover the latency of a multiply-add;
- * with one vector more pixels fit the registers, but each product needs a load of its own.
- */
-const TILE_COSTS: { readonly [vectors: number]: readonly number[] } = {
-  1: [0, 7, 7, 7.1, 7.2, 7.4, 7.6, 7.8, 8],
-  2: [0, 7, 7.5, 8.2, 9.1, 10.3, 12],
-};
-
-/** Divides a row of `count` pixels into tiles of `vectors` vectors, wide ones first, at the least cost. */
-function divideRow(count: number, vectors: number): { pixels: number; times: number }[] {
-  const costs = TILE_COSTS[vectors];
-  const best: { cost: number; pixels: number }[] = [{ cost: 0, pixels: 0 }];
-  for (let n = 1; n <= count; n++) {
-    best.push({ cost: Infinity, pixels: 0 });
-    for (let pixels = 1; pixels <= Math.min(n, costs.length - 1); pixels++) {
-      const cost = best[n - pixels].cost + costs[pixels];
-      if (cost < best[n].cost) best[n] = { cost, pixels };
-    }
-  }
-  const times = new Map<number, number>();
-  for (let n = count; n > 0; n -= best[n].pixels) {
-    times.set(best[n].pixels, (times.get(best[n].pixels) ?? 0) + 1);
-  }
-  return [...times].sort(([a], [b]) => b - a).map(([pixels, t]) => ({ pixels, times: t }));
-}
 
 /** How a correlation is cut into tasks. */
 interface Cut {

@@ -17,6 +17,33 @@ export const TILE_VECTORS = 2;
 /** Columns of a full tile. */
 export const TILE_COLUMNS = TILE_VECTORS * LANES;
 
+/**
+ * Relative cost of a tile of so many pixels × 1 or 2 vectors: narrow ones do not cover the latency of a multiply-add;
+ * with one vector more pixels fit the registers, but each product needs a load of its own.
+ */
+const TILE_COSTS: { readonly [vectors: number]: readonly number[] } = {
+  1: [0, 7, 7, 7.1, 7.2, 7.4, 7.6, 7.8, 8],
+  2: [0, 7, 7.5, 8.2, 9.1, 10.3, 12],
+};
+
+/** Divides a row of `count` pixels into tiles of `vectors` vectors, wide ones first, at the least cost. */
+export function divideRow(count: number, vectors: number): { pixels: number; times: number }[] {
+  const costs = TILE_COSTS[vectors];
+  const best: { cost: number; pixels: number }[] = [{ cost: 0, pixels: 0 }];
+  for (let n = 1; n <= count; n++) {
+    best.push({ cost: Infinity, pixels: 0 });
+    for (let pixels = 1; pixels <= Math.min(n, costs.length - 1); pixels++) {
+      const cost = best[n - pixels].cost + costs[pixels];
+      if (cost < best[n].cost) best[n] = { cost, pixels };
+    }
+  }
+  const times = new Map<number, number>();
+  for (let n = count; n > 0; n -= best[n].pixels) {
+    times.set(best[n].pixels, (times.get(best[n].pixels) ?? 0) + 1);
+  }
+  return [...times].sort(([a], [b]) => b - a).map(([pixels, t]) => ({ pixels, times: t }));
+}
+
 /** Accumulators of a tile, `[row][vector]`. */
 export type Tile = readonly (readonly Local<"v128">[])[];
 

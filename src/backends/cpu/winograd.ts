@@ -1,0 +1,205 @@
+import { f32x4, i32, type Int, type V128, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { Correlation } from "./conv_geometry.ts";
+import type { Window } from "./rows.ts";
+import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
+
+/**
+ * Winograd's minimal filtering of 3 × 3 taps (Lavin & Gray, CVPR 2016, arXiv 1509.09308): a tile of 4 × 4 source pixels and
+ * the filter are transformed to 16 positions each, multiplied position by position and summed over channels, and four
+ * target pixels are made of the sums: 16 products where the definition takes 36. Each transform is a small matrix
+ * applied to the rows and to the columns of a tile; all of them belong to the points 0, 1, −1 and ∞.
+ */
+export const POSITIONS = 16;
+
+/** One of the matrices, applied to a line of values. */
+type Transform = (f: FunctionBuilder, line: readonly Local<"v128">[]) => V128[];
+
+const { add, sub, mul } = f32x4;
+const half = (f: FunctionBuilder, x: V128): V128 => mul(x, f.constant(f32x4.constant(0.5)));
+
+/** Source pixels; Bᵀ of the paper. */
+export const sourceTransform: Transform = (_, [a, b, c, d]) => [sub(a, c), add(b, c), sub(c, b), sub(b, d)];
+
+/** Taps; G of F(2 × 2, 3 × 3). */
+export const filterTransform: Transform = (f, [a, b, c]) => {
+  const ends = f.local("v128", add(a, c));
+  return [a, half(f, add(ends, b)), half(f, sub(ends, b)), c];
+};
+
+/** Sums to target pixels; Aᵀ of F(2 × 2, 3 × 3). */
+export const targetTransform: Transform = (_, [a, b, c, d]) => [add(a, add(b, c)), sub(sub(b, c), d)];
+
+/** The target's gradient; twice G of F(3 × 3, 2 × 2) in its middle rows, which {@link tapTransform} takes back. */
+export const gradientTransform: Transform = (_, [a, b]) => [a, add(a, b), sub(a, b), b];
+
+/** Sums to the taps' gradient; Aᵀ of F(3 × 3, 2 × 2), halves included. */
+export const tapTransform: Transform = (f, [a, b, c, d]) => {
+  const middle = f.local("v128", half(f, add(b, c)));
+  return [add(a, middle), half(f, sub(b, c)), sub(middle, d)];
+};
+
+/** Applies a transform to the columns and then to the rows of a grid; what it gives may be read once. */
+export function transformGrid(
+  f: FunctionBuilder,
+  grid: readonly (readonly V128[])[],
+  transform: Transform,
+): V128[][] {
+  const columns = grid[0].map((_, j) =>
+    transform(f, grid.map((row) => f.local("v128", row[j]))).map((x) => f.local("v128", x))
+  );
+  return columns[0].map((_, i) => transform(f, columns.map((column) => column[i])));
+}
+
+/** A square grid of vectors in memory, `pitch` bytes from row to row and `step` from column to column. */
+export function loadGrid(at: Local<"i32">, size: number, pitch: number, step: number): V128[][] {
+  return Array.from(
+    { length: size },
+    (_, i) => Array.from({ length: size }, (_, j) => v128.load(at, i * pitch + j * step)),
+  );
+}
+
+/** How a target is cut into units of some 2 × 2 tiles: bands of one image, or whole small images together. */
+export interface Tiling {
+  /** Rows and columns of tiles of an image. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows of tiles of a band. */
+  readonly bandRows: number;
+  readonly bands: number;
+  /** Images of a unit; 1 where those have several bands. */
+  readonly together: number;
+  readonly units: number;
+  /** Tiles of a band, and of a unit. */
+  readonly bandTiles: number;
+  readonly tiles: number;
+  /** Source pixels of a band. */
+  readonly window: Window;
+}
+
+/** Tiles enough for a panel of the filter to be worth fetching. */
+const MOST_TILES = 64;
+/** Below this register tiles are cut short. */
+const LEAST_TILES = 16;
+/** Transformed tiles should stay in the second cache beside the filter's panels. */
+const UNIT_BYTES = 384 * 1024;
+/** Units enough for a few dozen threads. */
+const ENOUGH_UNITS = 16;
+
+/**
+ * Whether a correlation, and its filter gradient, are faster this way. It takes 3 × 3 taps with nothing skipped, channels
+ * that fill panels, tiles that lie for the most part within the target, and enough of them for the filter's transform.
+ * Taps that meet padding alone are left to the definition, which gives them a gradient of exactly zero.
+ */
+export function winogradPays({ images, groups, source, target, phases }: Correlation): boolean {
+  const axes = [phases[0].row, phases[0].column];
+  const plain = groups === 1 && phases.length === 1 &&
+    axes.every(({ taps, tapStep, sourceStep }) => taps === 3 && tapStep === 1 && sourceStep === 1);
+  const whole = source[2] > 0 && source[2] % TILE_COLUMNS === 0 && target[2] % TILE_COLUMNS === 0;
+  const met = axes.every(({ sourceStart, count }, a) =>
+    sourceStart + count > 0 && sourceStart + 2 < source[a]
+  );
+  const tiles = images * Math.ceil(axes[0].count / 2) * Math.ceil(axes[1].count / 2);
+  const pixels = images * axes[0].count * axes[1].count;
+  return plain && whole && met && tiles >= LEAST_TILES && 4 * tiles <= 1.5 * pixels;
+}
+
+/** Cuts a correlation. */
+export function tiling({ images, source, phases: [{ row, column }] }: Correlation): Tiling {
+  const [rows, columns] = [Math.ceil(row.count / 2), Math.ceil(column.count / 2)];
+  const affordable = Math.floor(UNIT_BYTES / (POSITIONS * source[2] * WORD));
+  const most = Math.max(LEAST_TILES, Math.min(MOST_TILES, affordable));
+  const bands = Math.ceil(rows / Math.max(1, Math.floor(most / columns)));
+  const bandRows = Math.ceil(rows / bands);
+  const bandTiles = bandRows * columns;
+  const together = bands > 1
+    ? 1
+    : Math.max(1, Math.min(Math.floor(most / bandTiles), Math.floor(images / ENOUGH_UNITS)));
+  return {
+    rows,
+    columns,
+    bandRows,
+    bands: Math.ceil(rows / bandRows),
+    together,
+    units: Math.ceil(images / together) * Math.ceil(rows / bandRows),
+    bandTiles,
+    tiles: together * bandTiles,
+    window: {
+      image: source,
+      channels: source[2],
+      rows: 2 * bandRows + 2,
+      firstColumn: column.sourceStart,
+      columns: 2 * columns + 2,
+    },
+  };
+}
+
+/** Where a unit lies. */
+export interface UnitPlace {
+  readonly firstImage: Local<"i32">;
+  readonly images: Local<"i32">;
+  /** Its first row of tiles, and how many of those there are in each image. */
+  readonly firstRow: Local<"i32">;
+  readonly rows: Local<"i32">;
+}
+
+/** Writes code that finds a unit; the last of an image or of all images may be smaller than the others. */
+export function placeUnit(
+  f: FunctionBuilder,
+  { rows, bandRows, bands, together }: Tiling,
+  images: number,
+  unit: Local<"i32">,
+): UnitPlace {
+  const firstImage = f.int(i32.mul(i32.divU(unit, bands), together));
+  const firstRow = f.int(i32.mul(i32.remU(unit, bands), bandRows));
+  return {
+    firstImage,
+    images: f.int(i32.min(i32.sub(images, firstImage), together)),
+    firstRow,
+    rows: f.int(i32.min(i32.sub(rows, firstRow), bandRows)),
+  };
+}
+
+/** Bytes from a position's `[tiles][channels]` to the next: not a power of two, which one set of the cache would hold. */
+export function positionBytes(tiles: number, channels: number): number {
+  return Math.ceil(tiles * channels * WORD / 64) * 64 + 64;
+}
+
+/** Tiles in a buffer. */
+export interface TileArea {
+  readonly rows: Int;
+  readonly columns: number;
+  /** A multiple of four. */
+  readonly channels: number;
+  /** Bytes from a row of pixels to the next. */
+  readonly pitch: number;
+}
+
+/**
+ * Transforms tiles that lie two pixels apart in a buffer `[rows][columns][channels]`, `size` × `size` pixels each, to
+ * `[position][tile][channels]` at `to`, which is advanced by them.
+ */
+export function transformTiles(
+  f: FunctionBuilder,
+  buffer: Local<"i32">,
+  { rows, columns, channels, pitch }: TileArea,
+  { size, transform }: { readonly size: number; readonly transform: Transform },
+  to: Local<"i32">,
+  position: number,
+): void {
+  const pixel = channels * WORD;
+  const [row, column, vector] = [0, 0, 0].map((value) => f.int(value));
+  const from = f.int(buffer);
+  f.for(row, 0, rows, 1, () => {
+    f.for(column, 0, columns, 1, () => {
+      f.for(vector, 0, channels / LANES, 1, () => {
+        transformGrid(f, loadGrid(from, size, pitch, pixel), transform).flat()
+          .forEach((x, p) => f.do(v128.store(to, x, p * position)));
+        f.increment(from, LANES * WORD);
+        f.increment(to, LANES * WORD);
+      });
+      f.increment(from, pixel);
+    });
+    f.increment(from, 2 * pitch - 2 * columns * pixel);
+  });
+}

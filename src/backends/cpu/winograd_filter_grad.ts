@@ -1,0 +1,253 @@
+import { f32x4, i32, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { type Correlation, correlationText } from "./conv_geometry.ts";
+import { MOST_CHUNKS, sumGradients, WORKSPACE_BYTES } from "./conv_filter_grad.ts";
+import type { Lowered, Operand, Routine } from "./routine.ts";
+import { copyWindow, type Window, windowBytes } from "./rows.ts";
+import { accumulate, clearTile, divideRow, newTile, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
+import {
+  gradientTransform,
+  placeUnit,
+  positionBytes,
+  POSITIONS,
+  sourceTransform,
+  tapTransform,
+  type Tiling,
+  tiling,
+  transformGrid,
+  transformTiles,
+} from "./winograd.ts";
+
+/** Tiles of a chunk, at least: what its 16 sums, of which each is written and read again, are spread over. */
+const CHUNK_TILES = 64;
+
+/** How the sum over all tiles is cut: a chunk is a run of units. */
+interface Cut {
+  readonly plan: Tiling;
+  readonly chunks: number;
+  readonly chunkUnits: number;
+  /** Blocks of eight output channels, and how many of them a task takes. */
+  readonly blocks: number;
+  readonly taskBlocks: number;
+  /** Bytes of a partial gradient's panel `[channels][8]`; a partial gradient is `[block][position]` of those. */
+  readonly panelBytes: number;
+  /** The gradient's pixels of a unit, the channels of a task. */
+  readonly gradientWindow: Window;
+}
+
+function cut(correlation: Correlation): Cut {
+  const { images, source: [, , channels], target } = correlation;
+  const plan = tiling(correlation);
+  const blocks = target[2] / TILE_COLUMNS;
+  const panelBytes = channels * TILE_COLUMNS * WORD;
+  const affordable = Math.max(1, Math.floor(WORKSPACE_BYTES / (blocks * POSITIONS * panelBytes)));
+  const worthwhile = Math.max(1, Math.floor(images * plan.rows * plan.columns / CHUNK_TILES));
+  const chunkUnits = Math.ceil(plan.units / Math.min(MOST_CHUNKS, affordable, worthwhile, plan.units));
+  const chunks = Math.ceil(plan.units / chunkUnits);
+  let divisions = Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks));
+  while (blocks % divisions > 0) divisions--; // all tasks take equally many blocks
+  return {
+    plan,
+    chunks,
+    chunkUnits,
+    blocks,
+    taskBlocks: blocks / divisions,
+    panelBytes,
+    gradientWindow: {
+      image: target,
+      channels: target[2] / divisions,
+      rows: 2 * plan.bandRows,
+      firstColumn: 0,
+      columns: 2 * plan.columns,
+    },
+  };
+}
+
+/** `dw = convFilterGrad(image, dy)` by minimal filtering, where `correlation` is the forward convolution's. */
+export function winogradFilterGrad(
+  correlation: Correlation,
+  image: Operand,
+  dy: Operand,
+  dw: Operand,
+): Lowered {
+  const plan = cut(correlation);
+  const partial: Operand = { workspace: 0 };
+  return {
+    launches: [
+      { routine: partialSums(correlation, plan), operands: [image, dy, partial] },
+      { routine: sumChunks(correlation, plan), operands: [partial, dw] },
+    ],
+    workspace: plan.chunks * plan.blocks * POSITIONS * plan.panelBytes,
+  };
+}
+
+function partialSums(correlation: Correlation, cut: Cut): Routine {
+  const { images, source: [, , channels], phases: [{ row }] } = correlation;
+  const { plan, chunks, chunkUnits, blocks, taskBlocks, panelBytes, gradientWindow } = cut;
+  const { units, tiles, columns, window } = plan;
+  const divisions = blocks / taskBlocks;
+  const columnsOfTask = gradientWindow.channels;
+  const sourcePosition = positionBytes(tiles, channels);
+  const gradientPosition = positionBytes(tiles, columnsOfTask);
+  const bufferBytes = Math.ceil(Math.max(windowBytes(window), windowBytes(gradientWindow)) / 64) * 64;
+  return {
+    key: `winograd filterGrad ${correlationText(correlation)}`,
+    tasks: chunks * divisions,
+    operands: 3,
+    scratch: bufferBytes + POSITIONS * (sourcePosition + gradientPosition),
+    build({ f, operands: [imageAddress, dyAddress, partial], task, scratch }) {
+      const chunk = f.int(i32.divU(task, divisions));
+      const division = f.int(i32.remU(task, divisions));
+      const unit = f.int(i32.mul(chunk, chunkUnits));
+      const endUnit = f.int(i32.min(i32.add(unit, chunkUnits), units));
+      const taskBytes = taskBlocks * POSITIONS * panelBytes;
+      f.increment(partial, i32.mul(i32.add(i32.mul(chunk, divisions), division), taskBytes));
+      f.increment(dyAddress, i32.mul(division, columnsOfTask * WORD));
+      if (chunkUnits > 1) {
+        const at = f.int(0);
+        f.for(at, partial, i32.add(partial, taskBytes), 16, () => f.do(v128.store(at, f32x4.constant(0))));
+      }
+      const sources = f.int(i32.add(scratch, bufferBytes));
+      const gradients = f.int(i32.add(sources, POSITIONS * sourcePosition));
+      const [image, endImage, toSource, toGradient] = [0, 0, 0, 0].map((value) => f.int(value));
+      f.while(i32.ltU(unit, endUnit), () => {
+        const { firstImage, images: count, firstRow, rows } = placeUnit(f, plan, images, unit);
+        const firstPixel = f.int(i32.mul(firstRow, 2));
+        const firstSource = f.int(i32.add(firstPixel, row.sourceStart));
+        f.set(toSource, sources);
+        f.set(toGradient, gradients);
+        f.set(endImage, i32.add(firstImage, count));
+        f.for(image, firstImage, endImage, 1, () => {
+          const transform = (
+            from: Local<"i32">,
+            window: Window,
+            first: Local<"i32">,
+            of: Parameters<typeof transformTiles>[3],
+            to: Local<"i32">,
+            position: number,
+          ) => {
+            const [height, width, channels] = window.image;
+            const pixels = f.int(i32.add(from, i32.mul(image, height * width * channels * WORD)));
+            copyWindow(f, window, pixels, first, scratch);
+            const pitch = window.columns * window.channels * WORD;
+            const area = { rows, columns, channels: window.channels, pitch };
+            transformTiles(f, scratch, area, of, to, position);
+          };
+          const source = { size: 4, transform: sourceTransform };
+          transform(imageAddress, window, firstSource, source, toSource, sourcePosition);
+          const gradient = { size: 2, transform: gradientTransform };
+          transform(dyAddress, gradientWindow, firstPixel, gradient, toGradient, gradientPosition);
+        });
+        addProducts(f, cut, { channels, columns: columnsOfTask, sourcePosition, gradientPosition }, {
+          runs: plan.bands > 1 ? rows : count,
+          sources,
+          gradients,
+          partial,
+        });
+        f.increment(unit, 1);
+      });
+    },
+  };
+}
+
+/** Extents of {@link addProducts}. */
+interface Products {
+  readonly channels: number;
+  readonly columns: number;
+  readonly sourcePosition: number;
+  readonly gradientPosition: number;
+}
+
+/** Addresses of a unit. */
+interface Unit {
+  /** Rows of tiles of a band, or images. */
+  readonly runs: Local<"i32">;
+  readonly sources: Local<"i32">;
+  readonly gradients: Local<"i32">;
+  readonly partial: Local<"i32">;
+}
+
+/** `partial[block][position][channel][8] += Σ sources[position][tile][channel] · gradients[position][tile][block][8]`. */
+function addProducts(
+  f: FunctionBuilder,
+  { plan: { bands, bandTiles, columns: tileColumns }, chunkUnits, taskBlocks }: Cut,
+  { channels, columns, sourcePosition, gradientPosition }: Products,
+  unit: Unit,
+): void {
+  const [block, position, group, run, a, b, gradient] = [0, 0, 0, 0, 0, 0, 0].map((value) => f.int(value));
+  const source = f.int(0);
+  const sum = f.int(unit.partial);
+  const multiply = (rows: number) => {
+    const tile = newTile(f, rows, TILE_VECTORS);
+    if (chunkUnits === 1) clearTile(f, tile);
+    else tile.flat().forEach((x, i) => f.set(x, v128.load(sum, i * 16)));
+    f.set(a, source);
+    f.set(b, gradient);
+    f.for(run, 0, unit.runs, 1, () =>
+      accumulate(f, tile, {
+        a,
+        aRows: tile.map((_, r) => r * WORD),
+        aStep: channels * WORD,
+        b,
+        bStep: columns * WORD,
+        count: bands > 1 ? tileColumns : bandTiles,
+      }));
+    tile.flat().forEach((x, i) => f.do(v128.store(sum, x, i * 16)));
+    f.increment(source, rows * WORD);
+    f.increment(sum, rows * TILE_COLUMNS * WORD);
+  };
+  f.for(block, 0, taskBlocks, 1, () => {
+    f.set(source, unit.sources);
+    f.set(gradient, i32.add(unit.gradients, i32.mul(block, TILE_COLUMNS * WORD)));
+    f.for(position, 0, POSITIONS, 1, () => {
+      for (const { pixels, times } of divideRow(channels, TILE_VECTORS)) {
+        f.for(group, 0, times, 1, () => multiply(pixels));
+      }
+      f.increment(source, sourcePosition - channels * WORD);
+      f.increment(gradient, gradientPosition);
+    });
+  });
+}
+
+/** Adds partial sums in order and makes filter elements of them, one block of output channels a task. */
+function sumChunks(correlation: Correlation, { chunks, blocks, panelBytes }: Cut): Routine {
+  const channels = correlation.source[2];
+  const depth = 9 * channels;
+  const unused: Operand = { workspace: 0 };
+  const { routine } = sumGradients(
+    correlation,
+    { chunks: 1, blocks, depth, partialWords: 0 },
+    unused,
+    unused,
+  );
+  return {
+    key: `winograd sum of ${chunks}, ${routine.key}`,
+    tasks: blocks,
+    operands: 2,
+    scratch: 9 * panelBytes,
+    build({ f, operands: [partial, dw], task, scratch }) {
+      const from = f.int(i32.add(partial, i32.mul(task, POSITIONS * panelBytes)));
+      const to = f.int(scratch);
+      const end = f.int(i32.add(to, panelBytes));
+      const [chunk, at] = [f.int(0), f.int(0)];
+      f.while(i32.ltU(to, end), () => {
+        const columns = Array.from({ length: 4 }, (_, j) => {
+          const sums = Array.from({ length: 4 }, () => f.local("v128", f32x4.constant(0)));
+          f.set(at, i32.add(from, j * panelBytes));
+          f.for(chunk, 0, chunks, 1, () => {
+            sums.forEach((x, i) => f.set(x, f32x4.add(x, v128.load(at, 4 * i * panelBytes))));
+            f.increment(at, blocks * POSITIONS * panelBytes);
+          });
+          return sums;
+        });
+        const grid = columns[0].map((_, i) => columns.map((column) => column[i]));
+        transformGrid(f, grid, tapTransform).flat()
+          .forEach((x, tap) => f.do(v128.store(to, x, tap * panelBytes)));
+        f.increment(from, 16);
+        f.increment(to, 16);
+      });
+      const panels = f.int(i32.sub(scratch, i32.mul(task, 9 * panelBytes)));
+      routine.build({ f, operands: [panels, dw], task, scratch });
+    },
+  };
+}
