@@ -2,11 +2,11 @@ import type { ConvAttrs } from "../../trace/ops.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
-import { filterGrad as correlationFilterGrad } from "./conv_filter_grad.ts";
+import { filterGrad as directFilterGrad } from "./conv_filter_grad.ts";
 import { correlate } from "./correlate.ts";
 import { matrixProduct } from "./gemm.ts";
 import { packedBytes, packForward, packInputGrad } from "./pack_filter.ts";
-import type { Launch, Lowered, Operand } from "./routine.ts";
+import type { Lowered, Operand, Routine } from "./routine.ts";
 import { winogradPays } from "./winograd.ts";
 import { winogradCorrelate } from "./winograd_correlate.ts";
 import { winogradFilterGrad } from "./winograd_filter_grad.ts";
@@ -24,12 +24,20 @@ export interface ConvShapes {
   readonly y: Shape;
 }
 
-const WORKSPACE: Operand = { workspace: 0 };
-
-function correlated(correlation: Correlation, pack: Launch, source: Operand, target: Operand): Lowered {
-  if (winogradPays(correlation)) return winogradCorrelate(correlation, pack, source, target);
+function correlated(
+  correlation: Correlation,
+  pack: Routine,
+  source: Operand,
+  filter: Operand,
+  target: Operand,
+): Lowered {
+  if (winogradPays(correlation)) return winogradCorrelate(correlation, pack, source, filter, target);
+  const packed: Operand = { workspace: 0 };
   return {
-    launches: [pack, { routine: correlate(correlation), operands: [source, WORKSPACE, target] }],
+    launches: [
+      { routine: pack, operands: [filter, packed] },
+      { routine: correlate(correlation), operands: [source, packed, target] },
+    ],
     workspace: packedBytes(correlation),
   };
 }
@@ -50,7 +58,7 @@ export function forward(
     return matrixProduct(product, image, filter, y);
   }
   const correlation = forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs);
-  return correlated(correlation, packForward(correlation, filter, WORKSPACE), image, y);
+  return correlated(correlation, packForward(correlation), image, filter, y);
 }
 
 /** `dx = convInputGrad(dy, filter)`. */
@@ -69,8 +77,8 @@ export function inputGrad(
     return matrixProduct(product, dy, filter, dx);
   }
   const correlation = inputGradCorrelation(shapes.y, shapes.filter, shapes.image, attrs);
-  const pack = packInputGrad(correlation, shapes.filter[1], shapes.filter[2], filter, WORKSPACE);
-  return correlated(correlation, pack, dy, dx);
+  const pack = packInputGrad(correlation, shapes.filter[1], shapes.filter[2]);
+  return correlated(correlation, pack, dy, filter, dx);
 }
 
 /** `dw = convFilterGrad(image, dy)`. */
@@ -88,6 +96,6 @@ export function filterGrad(
     return matrixProduct(product, dy, image, dw);
   }
   const correlation = forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs);
-  const lower = winogradPays(correlation) ? winogradFilterGrad : correlationFilterGrad;
+  const lower = winogradPays(correlation) ? winogradFilterGrad : directFilterGrad;
   return lower(correlation, image, dy, dw);
 }

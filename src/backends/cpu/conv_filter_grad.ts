@@ -2,7 +2,7 @@ import { f32x4, i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { transposeSquare } from "./blocks.ts";
 import { type Correlation, correlationText, groupsTogether, sourceRange } from "./conv_geometry.ts";
-import type { Launch, Lowered, Operand, Routine } from "./routine.ts";
+import type { Lowered, Operand, Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
 import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
 
@@ -86,7 +86,7 @@ export function filterGrad(correlation: Correlation, image: Operand, dy: Operand
   return {
     launches: [
       { routine: partialGradients(correlation, plan), operands: [image, dy, partial] },
-      sumGradients(correlation, plan, partial, dw),
+      { routine: sumGradients(correlation, plan), operands: [partial, dw] },
     ],
     workspace: plan.chunks * plan.partialWords * WORD,
   };
@@ -260,55 +260,50 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
 export function sumGradients(
   { groups, target }: Correlation,
   plan: Pick<Cut, "chunks" | "blocks" | "depth" | "partialWords">,
-  partial: Operand,
-  dw: Operand,
-): Launch {
+): Routine {
   const { chunks, blocks, depth, partialWords } = plan;
   const groupColumns = target[2] / groups;
   return {
-    operands: [partial, dw],
-    routine: {
-      key: `sumGradients ${[groups, groupColumns, chunks, depth].join()}`,
-      tasks: groups * blocks,
-      operands: 2,
-      scratch: 0,
-      build({ f, operands: [from, to], task }) {
-        const column = f.int(i32.mul(i32.remU(task, blocks), TILE_COLUMNS));
-        const row = f.int(i32.add(i32.mul(i32.divU(task, blocks), groupColumns), column));
-        const width = f.int(i32.min(TILE_COLUMNS, i32.sub(groupColumns, column)));
-        f.increment(from, i32.mul(task, depth * TILE_COLUMNS * WORD));
-        f.increment(to, i32.mul(row, depth * WORD));
-        const [half, element, chunk, at, out] = [0, 0, 0, 0, 0].map((value) => f.int(value));
-        /** Sums of `count` successive filter elements, four output channels each. */
-        const sums = (count: number) => {
-          const vectors = Array.from({ length: count }, () => f.local("v128"));
-          f.set(at, i32.add(i32.add(from, i32.mul(element, TILE_COLUMNS * WORD)), i32.mul(half, WORD)));
-          vectors.forEach((x, e) => f.set(x, v128.load(at, e * TILE_COLUMNS * WORD)));
-          f.for(chunk, 1, chunks, 1, () => {
-            f.increment(at, partialWords * WORD);
-            vectors.forEach((x, e) => f.set(x, f32x4.add(x, v128.load(at, e * TILE_COLUMNS * WORD))));
-          });
-          f.set(out, i32.add(to, i32.mul(i32.add(i32.mul(half, depth), element), WORD)));
-          return vectors;
-        };
-        f.for(half, 0, width, LANES, () => {
-          f.for(element, 0, depth & -LANES, LANES, () => {
-            const rows = transposeSquare(f, sums(LANES));
-            rows.forEach((vector, k) => {
-              f.if(i32.ltS(i32.add(half, k), width), () => f.do(v128.store(out, vector, k * depth * WORD)));
-            });
-          });
-          f.for(element, depth & -LANES, depth, 1, () => {
-            const [vector] = sums(1);
-            for (let k = 0; k < LANES; k++) {
-              f.if(
-                i32.ltS(i32.add(half, k), width),
-                () => f.do(v128.store32Lane(out, vector, k, k * depth * WORD)),
-              );
-            }
+    key: `sumGradients ${[groups, groupColumns, chunks, depth].join()}`,
+    tasks: groups * blocks,
+    operands: 2,
+    scratch: 0,
+    build({ f, operands: [from, to], task }) {
+      const column = f.int(i32.mul(i32.remU(task, blocks), TILE_COLUMNS));
+      const row = f.int(i32.add(i32.mul(i32.divU(task, blocks), groupColumns), column));
+      const width = f.int(i32.min(TILE_COLUMNS, i32.sub(groupColumns, column)));
+      f.increment(from, i32.mul(task, depth * TILE_COLUMNS * WORD));
+      f.increment(to, i32.mul(row, depth * WORD));
+      const [half, element, chunk, at, out] = [0, 0, 0, 0, 0].map((value) => f.int(value));
+      /** Sums of `count` successive filter elements, four output channels each. */
+      const sums = (count: number) => {
+        const vectors = Array.from({ length: count }, () => f.local("v128"));
+        f.set(at, i32.add(i32.add(from, i32.mul(element, TILE_COLUMNS * WORD)), i32.mul(half, WORD)));
+        vectors.forEach((x, e) => f.set(x, v128.load(at, e * TILE_COLUMNS * WORD)));
+        f.for(chunk, 1, chunks, 1, () => {
+          f.increment(at, partialWords * WORD);
+          vectors.forEach((x, e) => f.set(x, f32x4.add(x, v128.load(at, e * TILE_COLUMNS * WORD))));
+        });
+        f.set(out, i32.add(to, i32.mul(i32.add(i32.mul(half, depth), element), WORD)));
+        return vectors;
+      };
+      f.for(half, 0, width, LANES, () => {
+        f.for(element, 0, depth & -LANES, LANES, () => {
+          const rows = transposeSquare(f, sums(LANES));
+          rows.forEach((vector, k) => {
+            f.if(i32.ltS(i32.add(half, k), width), () => f.do(v128.store(out, vector, k * depth * WORD)));
           });
         });
-      },
+        f.for(element, depth & -LANES, depth, 1, () => {
+          const [vector] = sums(1);
+          for (let k = 0; k < LANES; k++) {
+            f.if(
+              i32.ltS(i32.add(half, k), width),
+              () => f.do(v128.store32Lane(out, vector, k, k * depth * WORD)),
+            );
+          }
+        });
+      });
     },
   };
 }

@@ -1,7 +1,7 @@
-import { f32x4, i32, type Int, type V128, v128 } from "./wasm/expressions.ts";
+import { f32x4, type I32, i32, type Int, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import type { Correlation } from "./conv_geometry.ts";
-import type { Window } from "./rows.ts";
+import { copyWindow, type Window } from "./rows.ts";
 import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
 /**
@@ -105,7 +105,7 @@ export function winogradPays({ images, groups, source, target, phases }: Correla
 }
 
 /** Cuts a correlation. */
-export function tiling({ images, source, phases: [{ row, column }] }: Correlation): Tiling {
+export function cutTiles({ images, source, phases: [{ row, column }] }: Correlation): Tiling {
   const [rows, columns] = [Math.ceil(row.count / 2), Math.ceil(column.count / 2)];
   const affordable = Math.floor(UNIT_BYTES / (POSITIONS * source[2] * WORD));
   const most = Math.max(LEAST_TILES, Math.min(MOST_TILES, affordable));
@@ -165,34 +165,40 @@ export function positionBytes(tiles: number, channels: number): number {
   return Math.ceil(tiles * channels * WORD / 64) * 64 + 64;
 }
 
-/** Tiles in a buffer. */
+/** Tiles of one image, and where they go. */
 export interface TileArea {
+  /** What of the image they cover. */
+  readonly window: Window;
+  /** Its copy. */
+  readonly buffer: Local<"i32">;
   readonly rows: Int;
   readonly columns: number;
-  /** A multiple of four. */
-  readonly channels: number;
-  /** Bytes from a row of pixels to the next. */
-  readonly pitch: number;
+  /** Pixels of a tile across, and what is applied to them. */
+  readonly size: number;
+  readonly transform: Transform;
+  /** Bytes from a position's tiles to the next. */
+  readonly position: number;
 }
 
 /**
- * Transforms tiles that lie two pixels apart in a buffer `[rows][columns][channels]`, `size` × `size` pixels each, to
- * `[position][tile][channels]` at `to`, which is advanced by them.
+ * Transforms tiles, which lie two pixels apart from an image's row `firstRow` on, to `[position][tile][channels]` at `to`,
+ * which is advanced by them.
  */
 export function transformTiles(
   f: FunctionBuilder,
-  buffer: Local<"i32">,
-  { rows, columns, channels, pitch }: TileArea,
-  { size, transform }: { readonly size: number; readonly transform: Transform },
+  { window, buffer, rows, columns, size, transform, position }: TileArea,
+  image: I32,
+  firstRow: Local<"i32">,
   to: Local<"i32">,
-  position: number,
 ): void {
-  const pixel = channels * WORD;
+  copyWindow(f, window, image, firstRow, buffer);
+  const pixel = window.channels * WORD;
+  const pitch = window.columns * pixel;
   const [row, column, vector] = [0, 0, 0].map((value) => f.int(value));
   const from = f.int(buffer);
   f.for(row, 0, rows, 1, () => {
     f.for(column, 0, columns, 1, () => {
-      f.for(vector, 0, channels / LANES, 1, () => {
+      f.for(vector, 0, window.channels / LANES, 1, () => {
         transformGrid(f, loadGrid(from, size, pitch, pixel), transform).flat()
           .forEach((x, p) => f.do(v128.store(to, x, p * position)));
         f.increment(from, LANES * WORD);

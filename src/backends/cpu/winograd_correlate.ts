@@ -2,10 +2,11 @@ import { i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
 import { packedBytes } from "./pack_filter.ts";
-import type { Launch, Lowered, Operand, Routine } from "./routine.ts";
-import { copyWindow, windowBytes } from "./rows.ts";
+import type { Lowered, Operand, Routine } from "./routine.ts";
+import { windowBytes } from "./rows.ts";
 import { accumulate, clearTile, divideRow, newTile, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
 import {
+  cutTiles,
   filterTransform,
   loadGrid,
   placeUnit,
@@ -14,7 +15,6 @@ import {
   sourceTransform,
   targetTransform,
   type Tiling,
-  tiling,
   transformGrid,
   transformTiles,
   type UnitPlace,
@@ -26,19 +26,20 @@ const ENOUGH_TASKS = 16;
 /** Bytes from one tap or position of a transformed panel to the next. */
 const panelBytes = ({ source }: Correlation): number => source[2] * TILE_COLUMNS * WORD;
 
-/** A plain 3 × 3 correlation by minimal filtering; `pack` is what packs its filter. */
+/** A plain 3 × 3 correlation by minimal filtering; `pack` packs its filter. */
 export function winogradCorrelate(
   correlation: Correlation,
-  pack: Launch,
+  pack: Routine,
   source: Operand,
+  filter: Operand,
   target: Operand,
 ): Lowered {
-  const filter: Operand = { workspace: 0 };
+  const transformed: Operand = { workspace: 0 };
   const blocks = correlation.target[2] / TILE_COLUMNS;
   return {
     launches: [
-      { routine: transformFilter(correlation, pack.routine), operands: [pack.operands[0], filter] },
-      { routine: correlateTiles(correlation), operands: [source, filter, target] },
+      { routine: transformFilter(correlation, pack), operands: [filter, transformed] },
+      { routine: correlateTiles(correlation), operands: [source, transformed, target] },
     ],
     workspace: blocks * POSITIONS * panelBytes(correlation),
   };
@@ -72,7 +73,7 @@ function transformFilter(correlation: Correlation, pack: Routine): Routine {
 /** The routine of the rest; its operands are the source, the transformed filter and the target. */
 function correlateTiles(correlation: Correlation): Routine {
   const { images, source: [height, width, channels], target, phases: [{ row }] } = correlation;
-  const plan = tiling(correlation);
+  const plan = cutTiles(correlation);
   const { units, rows, bandRows, together, bandTiles, tiles, columns, window } = plan;
   const blocks = target[2] / TILE_COLUMNS;
   const divisions = Math.min(blocks, Math.ceil(ENOUGH_TASKS / units));
@@ -100,16 +101,17 @@ function correlateTiles(correlation: Correlation): Routine {
       f.increment(targetAddress, i32.mul(place.firstImage, target[0] * target[1] * target[2] * WORD));
       const image = f.int(0);
       const to = f.int(transformed);
+      const area = {
+        window,
+        buffer: scratch,
+        rows: place.rows,
+        columns,
+        size: 4,
+        transform: sourceTransform,
+        position: sourcePosition,
+      };
       f.for(image, 0, place.images, 1, () => {
-        copyWindow(f, window, sourceAddress, firstSource, scratch);
-        transformTiles(
-          f,
-          scratch,
-          { rows: place.rows, columns, channels, pitch: window.columns * channels * WORD },
-          { size: 4, transform: sourceTransform },
-          to,
-          sourcePosition,
-        );
+        transformTiles(f, area, sourceAddress, firstSource, to);
         f.increment(sourceAddress, height * width * channels * WORD);
       });
       const panel = f.int(i32.add(filterAddress, i32.mul(block, POSITIONS * panelBytes(correlation))));

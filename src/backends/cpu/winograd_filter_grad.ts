@@ -3,9 +3,10 @@ import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
 import { MOST_CHUNKS, sumGradients, WORKSPACE_BYTES } from "./conv_filter_grad.ts";
 import type { Lowered, Operand, Routine } from "./routine.ts";
-import { copyWindow, type Window, windowBytes } from "./rows.ts";
+import { type Window, windowBytes } from "./rows.ts";
 import { accumulate, clearTile, divideRow, newTile, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
 import {
+  cutTiles,
   gradientTransform,
   placeUnit,
   positionBytes,
@@ -13,7 +14,6 @@ import {
   sourceTransform,
   tapTransform,
   type Tiling,
-  tiling,
   transformGrid,
   transformTiles,
 } from "./winograd.ts";
@@ -23,7 +23,7 @@ const CHUNK_TILES = 64;
 
 /** How the sum over all tiles is cut: a chunk is a run of units. */
 interface Cut {
-  readonly plan: Tiling;
+  readonly tiling: Tiling;
   readonly chunks: number;
   readonly chunkUnits: number;
   /** Blocks of eight output channels, and how many of them a task takes. */
@@ -37,17 +37,19 @@ interface Cut {
 
 function cut(correlation: Correlation): Cut {
   const { images, source: [, , channels], target } = correlation;
-  const plan = tiling(correlation);
+  const tiling = cutTiles(correlation);
+  const { rows, columns, bandRows, units } = tiling;
   const blocks = target[2] / TILE_COLUMNS;
   const panelBytes = channels * TILE_COLUMNS * WORD;
-  const affordable = Math.max(1, Math.floor(WORKSPACE_BYTES / (blocks * POSITIONS * panelBytes)));
-  const worthwhile = Math.max(1, Math.floor(images * plan.rows * plan.columns / CHUNK_TILES));
-  const chunkUnits = Math.ceil(plan.units / Math.min(MOST_CHUNKS, affordable, worthwhile, plan.units));
-  const chunks = Math.ceil(plan.units / chunkUnits);
+  const affordable = Math.floor(WORKSPACE_BYTES / (blocks * POSITIONS * panelBytes));
+  const worthwhile = Math.floor(images * rows * columns / CHUNK_TILES);
+  const most = Math.max(1, Math.min(MOST_CHUNKS, affordable, worthwhile));
+  const chunkUnits = Math.ceil(units / most);
+  const chunks = Math.ceil(units / chunkUnits);
   let divisions = Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks));
   while (blocks % divisions > 0) divisions--; // all tasks take equally many blocks
   return {
-    plan,
+    tiling,
     chunks,
     chunkUnits,
     blocks,
@@ -56,9 +58,9 @@ function cut(correlation: Correlation): Cut {
     gradientWindow: {
       image: target,
       channels: target[2] / divisions,
-      rows: 2 * plan.bandRows,
+      rows: 2 * bandRows,
       firstColumn: 0,
-      columns: 2 * plan.columns,
+      columns: 2 * columns,
     },
   };
 }
@@ -75,16 +77,16 @@ export function winogradFilterGrad(
   return {
     launches: [
       { routine: partialSums(correlation, plan), operands: [image, dy, partial] },
-      { routine: sumChunks(correlation, plan), operands: [partial, dw] },
+      { routine: sumPartial(correlation, plan), operands: [partial, dw] },
     ],
     workspace: plan.chunks * plan.blocks * POSITIONS * plan.panelBytes,
   };
 }
 
-function partialSums(correlation: Correlation, cut: Cut): Routine {
+function partialSums(correlation: Correlation, plan: Cut): Routine {
   const { images, source: [, , channels], phases: [{ row }] } = correlation;
-  const { plan, chunks, chunkUnits, blocks, taskBlocks, panelBytes, gradientWindow } = cut;
-  const { units, tiles, columns, window } = plan;
+  const { tiling, chunks, chunkUnits, blocks, taskBlocks, panelBytes, gradientWindow } = plan;
+  const { units, tiles, columns, window, bands } = tiling;
   const divisions = blocks / taskBlocks;
   const columnsOfTask = gradientWindow.channels;
   const sourcePosition = positionBytes(tiles, channels);
@@ -111,35 +113,29 @@ function partialSums(correlation: Correlation, cut: Cut): Routine {
       const gradients = f.int(i32.add(sources, POSITIONS * sourcePosition));
       const [image, endImage, toSource, toGradient] = [0, 0, 0, 0].map((value) => f.int(value));
       f.while(i32.ltU(unit, endUnit), () => {
-        const { firstImage, images: count, firstRow, rows } = placeUnit(f, plan, images, unit);
+        const { firstImage, images: count, firstRow, rows } = placeUnit(f, tiling, images, unit);
         const firstPixel = f.int(i32.mul(firstRow, 2));
         const firstSource = f.int(i32.add(firstPixel, row.sourceStart));
         f.set(toSource, sources);
         f.set(toGradient, gradients);
         f.set(endImage, i32.add(firstImage, count));
+        const area = { buffer: scratch, rows, columns };
+        const sourceArea = { ...area, window, size: 4, transform: sourceTransform, position: sourcePosition };
+        const gradientArea = {
+          ...area,
+          window: gradientWindow,
+          size: 2,
+          transform: gradientTransform,
+          position: gradientPosition,
+        };
+        const imageAt = (values: Local<"i32">, { image: [height, width, channels] }: Window) =>
+          i32.add(values, i32.mul(image, height * width * channels * WORD));
         f.for(image, firstImage, endImage, 1, () => {
-          const transform = (
-            from: Local<"i32">,
-            window: Window,
-            first: Local<"i32">,
-            of: Parameters<typeof transformTiles>[3],
-            to: Local<"i32">,
-            position: number,
-          ) => {
-            const [height, width, channels] = window.image;
-            const pixels = f.int(i32.add(from, i32.mul(image, height * width * channels * WORD)));
-            copyWindow(f, window, pixels, first, scratch);
-            const pitch = window.columns * window.channels * WORD;
-            const area = { rows, columns, channels: window.channels, pitch };
-            transformTiles(f, scratch, area, of, to, position);
-          };
-          const source = { size: 4, transform: sourceTransform };
-          transform(imageAddress, window, firstSource, source, toSource, sourcePosition);
-          const gradient = { size: 2, transform: gradientTransform };
-          transform(dyAddress, gradientWindow, firstPixel, gradient, toGradient, gradientPosition);
+          transformTiles(f, sourceArea, imageAt(imageAddress, window), firstSource, toSource);
+          transformTiles(f, gradientArea, imageAt(dyAddress, gradientWindow), firstPixel, toGradient);
         });
-        addProducts(f, cut, { channels, columns: columnsOfTask, sourcePosition, gradientPosition }, {
-          runs: plan.bands > 1 ? rows : count,
+        addProducts(f, plan, { channels, columns: columnsOfTask, sourcePosition, gradientPosition }, {
+          runs: bands > 1 ? rows : count,
           sources,
           gradients,
           partial,
@@ -170,7 +166,7 @@ interface Unit {
 /** `partial[block][position][channel][8] += Σ sources[position][tile][channel] · gradients[position][tile][block][8]`. */
 function addProducts(
   f: FunctionBuilder,
-  { plan: { bands, bandTiles, columns: tileColumns }, chunkUnits, taskBlocks }: Cut,
+  { tiling: { bands, bandTiles, columns: tileColumns }, chunkUnits, taskBlocks }: Cut,
   { channels, columns, sourcePosition, gradientPosition }: Products,
   unit: Unit,
 ): void {
@@ -210,18 +206,15 @@ function addProducts(
 }
 
 /** Adds partial sums in order and makes filter elements of them, one block of output channels a task. */
-function sumChunks(correlation: Correlation, { chunks, blocks, panelBytes }: Cut): Routine {
-  const channels = correlation.source[2];
-  const depth = 9 * channels;
-  const unused: Operand = { workspace: 0 };
-  const { routine } = sumGradients(
-    correlation,
-    { chunks: 1, blocks, depth, partialWords: 0 },
-    unused,
-    unused,
-  );
+function sumPartial(correlation: Correlation, { chunks, blocks, panelBytes }: Cut): Routine {
+  const unpack = sumGradients(correlation, {
+    chunks: 1,
+    blocks,
+    depth: 9 * correlation.source[2],
+    partialWords: 0,
+  });
   return {
-    key: `winograd sum of ${chunks}, ${routine.key}`,
+    key: `winograd ${chunks}, ${unpack.key}`,
     tasks: blocks,
     operands: 2,
     scratch: 9 * panelBytes,
@@ -247,7 +240,7 @@ function sumChunks(correlation: Correlation, { chunks, blocks, panelBytes }: Cut
         f.increment(to, 16);
       });
       const panels = f.int(i32.sub(scratch, i32.mul(task, 9 * panelBytes)));
-      routine.build({ f, operands: [panels, dw], task, scratch });
+      unpack.build({ f, operands: [panels, dw], task, scratch });
     },
   };
 }
