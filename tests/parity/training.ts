@@ -155,8 +155,10 @@ export async function assertLosses(
 /**
  * What rounding explains in float32: a few times what it did to PyTorch itself, which adds up in another order, and a
  * ReLU or two whose input comes out on the other side of 0. Of the thousands in a layer one such unit shifts the
- * gradients below it by some thousandths.
+ * gradients below it by some thousandths. A tensor of one element, such as a learnable scale, has no others to even that
+ * out: images off by one rounding move it by up to 5e-2.
  */
-export const float32 = ({ noise }: Recorded) => Math.max(2e-2, 5 * noise!);
+export const float32 = ({ l2, samples, noise }: Recorded) =>
+  Math.max(Math.abs(samples[0]!) === l2 ? 6e-2 : 2e-2, 5 * noise!);
 /** What rounding explains in float64, of values recorded in full. */
 export const float64 = () => 1e-6;
