@@ -124,6 +124,15 @@ test("large uploads and readbacks arrive whole, and many at once", async (_devic
   [large, small].forEach((buffer) => backend.free(buffer));
 });
 
+test("a read that is asked for as the last one arrives arrives too", async (_device, backend) => {
+  const buffer = backend.allocate(16, "f32");
+  for (let i = 1; i < 4; i++) {
+    backend.write(buffer, new Uint8Array(16).fill(i));
+    assertEquals(await backend.read(buffer, 16), new Uint8Array(16).fill(i));
+  }
+  backend.free(buffer);
+});
+
 test("a result that is read before the next run is what it was", async (device) => {
   const next = jit((x: Tensor) => x.add(1), { device, donate: [0] });
   let x = device.array([0]);

@@ -34,7 +34,7 @@ export class Readbacks {
         const request: Request = { into: new Uint8Array(length), parts: [], resolve, reject };
         for (let at = 0; at < length;) at += this.#issue(request, address, at);
         this.#waiting.push(request);
-        this.#draining ??= this.#drain().finally(() => this.#draining = undefined);
+        this.#draining ??= this.#drain();
       } catch (error) {
         reject(error);
       }
@@ -63,24 +63,24 @@ export class Readbacks {
   }
 
   async #drain(): Promise<void> {
-    let settled: Request[] = [];
     try {
       await Promise.resolve(); // all reads of this turn of the event loop
-      do {
-        // What is asked for while waiting has its copies behind this event: it goes round once more.
-        const count = this.#waiting.length;
+      let count: number;
+      do { // what is asked for while waiting has its copies behind this event: once more
+        count = this.#waiting.length;
         this.#card.record(this.#down.event, this.#card.stream);
         await this.#done();
-        if (this.#waiting.length > count) continue;
-        settled = this.#waiting;
-        this.#waiting = [];
-        this.#collect(settled);
-      } while (this.#waiting.length > 0);
+      } while (this.#waiting.length > count);
+      const settled = this.#waiting;
+      this.#waiting = [];
+      this.#collect(settled);
+      this.#draining = undefined; // before anybody who waited can ask for more
       settled.forEach(({ into, resolve }) => resolve(into));
     } catch (error) {
-      const failed = [...settled, ...this.#waiting];
+      const failed = this.#waiting;
       this.#waiting = [];
       this.#down.used = 0;
+      this.#draining = undefined;
       failed.forEach(({ reject }) => reject(error));
     }
   }
@@ -94,7 +94,7 @@ export class Readbacks {
         return this.#card.check(status, "waiting for a readback");
       }
       // A few turns of the event loop at once, for short waits; a timer after that.
-      await new Promise<void>((go) => tries < 8 ? setTimeout(go, 0) : setTimeout(go, 1));
+      await new Promise<void>((go) => setTimeout(go, tries < 8 ? 0 : 1));
     }
   }
 
