@@ -189,6 +189,9 @@ export class ConvolutionPlans {
     if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) {
       return { refused: "rounds its operands" };
     }
+    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) {
+      return { refused: "rounds its sums on the way" };
+    }
     if (this.spec.precision === "f32" && notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_TENSOR_CORE)) {
       return { refused: "uses tensor cores, which round single precision" };
     }

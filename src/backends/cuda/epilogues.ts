@@ -54,13 +54,13 @@ function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | unde
     switch (node.kind) {
       case "load": {
         const { offset, strides } = node.view;
-        if (offset !== 0 || node.dtype !== plan.values[result].dtype) return undefined;
+        const aval = plan.values[inputs[node.input]];
+        // In memory it may be bytes that are read as floats.
+        if (offset !== 0 || aval.dtype !== plan.values[result].dtype) return undefined;
         if (inputs[node.input] === result) {
           return sameShape(strides, flat ? [1] : [n, 1]) ? "result" : undefined;
         }
-        const bias = whole && sameShape(strides, [0, 1]) &&
-          sizeOf(plan.values[inputs[node.input]].shape) === n;
-        return bias ? "bias" : undefined;
+        return whole && sameShape(strides, [0, 1]) && sizeOf(aval.shape) === n ? "bias" : undefined;
       }
       case "constant":
         return Object.is(node.value, 0) ? "zero" : undefined;

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { compile } from "../../compile/compile.ts";
+import type { DType } from "../../trace/dtype.ts";
 import { ProgramBuilder, type ValueId } from "../../trace/program.ts";
 import { cudaTarget, lower } from "./lower.ts";
 
@@ -8,12 +9,13 @@ const shape = [4, 6];
 /** The epilogues of the products of a program that `build` makes from x[4,5] w[5,6] b[6] z[4,6]. */
 function epilogues(
   build: (builder: ProgramBuilder, product: ValueId, bias: ValueId, z: ValueId) => ValueId[],
+  biasDtype: DType = "f32",
 ): string[] {
   const builder = new ProgramBuilder();
   const f32 = (...shape: number[]) => ({ shape, dtype: "f32" as const });
-  const [x, w, b, z] = [f32(4, 5), f32(5, 6), f32(6), f32(4, 6)].map((aval, i) =>
-    builder.input(aval, `x${i}`)
-  );
+  const avals = [f32(4, 5), f32(5, 6), { shape: [6], dtype: biasDtype }, f32(4, 6)];
+  const [x, w, given, z] = avals.map((aval, i) => builder.input(aval, `x${i}`));
+  const b = builder.emit("cast", [given], { dtype: "f32" });
   const product = builder.emit("matmul", [x, w], { transposeA: false, transposeB: false });
   const row = builder.emit("reshape", [b], { shape: [1, 6] });
   const outputs = build(builder, product, builder.emit("broadcast", [row], { shape }), z);
@@ -34,6 +36,7 @@ Deno.test("a bias, a ReLU, or both that follow a product become its epilogue", (
   assertEquals(epilogues((b, y, bias) => [add(b, bias, y)]), ["bias"]);
   assertEquals(epilogues((b, y) => [relu(b, y)]), ["relu"]);
   assertEquals(epilogues((b, y, bias) => [relu(b, add(b, y, bias))]), ["biasRelu"]);
+  assertEquals(epilogues((b, y, bias) => [add(b, y, bias)], "u8"), ["none", "kernel"]); // bytes, read as floats
 });
 
 Deno.test("what is more than that, or read twice, stays a step of its own", () => {

@@ -143,10 +143,9 @@ export class CudaExecutable implements Executable {
     return base + BigInt(offset);
   }
 
-  /** Records a run as a graph. Nothing is executed by this. */
+  /** Makes a run a graph. Nothing is executed by this. */
   #capture(given: readonly CudaBuffer[], previous: readonly Given[]): void {
     const { card, plan, recording, arena } = this.#parts;
-    const { driver, stream } = card;
     this.#forget();
     this.#captures++;
     given.forEach(({ address, uploads }, i) => {
@@ -161,33 +160,44 @@ export class CudaExecutable implements Executable {
     const inputs = given.map(({ address }, i) => this.#inputSlots.get(i) ?? address);
     // Descriptors for these addresses are made before the capture, in which nothing may be allocated.
     recording.bind((place) => this.#address(place, inputs, this.#outputSlots));
-    const graph = new BigUint64Array(1), out = new BigUint64Array(1);
-    card.check(
-      driver.cuStreamBeginCapture_v2(stream, driverFlag.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-      `capturing ${plan.name}`,
-    );
     try {
-      recording.run();
+      this.#captured = { ...this.#graph(), inputs, arena: arena.address };
     } catch (error) {
-      driver.cuStreamEndCapture(stream, graph); // leaves the stream usable
-      if (graph[0] !== 0n) driver.cuGraphDestroy(graph[0]);
       if (!(error instanceof LibraryError)) throw error;
       const instead = "without a graph (graphs: false, --no-graph) it may run";
       throw new LocalgradError(`${plan.name} cannot be captured: ${error.message}; ${instead}`, {
         cause: error,
       });
     }
-    card.check(driver.cuStreamEndCapture(stream, graph), `capturing ${plan.name}`);
+  }
+
+  /** The tasks as an executable graph. */
+  #graph(): Pick<Captured, "executable" | "nodes"> {
+    const { card, plan, recording } = this.#parts;
+    const { driver, stream } = card;
+    const graph = new BigUint64Array(1), out = new BigUint64Array(1);
+    const doing = `capturing ${plan.name}`;
+    card.check(
+      driver.cuStreamBeginCapture_v2(stream, driverFlag.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+      doing,
+    );
     try {
+      let ended: number;
+      try {
+        recording.run();
+      } finally { // whatever happened: it leaves the stream usable
+        ended = driver.cuStreamEndCapture(stream, graph);
+      }
+      card.check(ended, doing); // where a library did what a capture does not allow, and said nothing
       card.check(driver.cuGraphGetNodes(graph[0], 0n, out), "counting a graph's nodes");
       const nodes = Number(out[0]);
       card.check(
         driver.cuGraphInstantiateWithFlags(out, graph[0], 0n),
         `instantiating the graph of ${plan.name}`,
       );
-      this.#captured = { executable: out[0], nodes, inputs, arena: arena.address };
+      return { executable: out[0], nodes };
     } finally {
-      driver.cuGraphDestroy(graph[0]);
+      if (graph[0] !== 0n) driver.cuGraphDestroy(graph[0]);
     }
   }
 

@@ -67,7 +67,7 @@ export class Products {
 
   /** Issues a product on a stream, with `workspace` bytes of scratch. */
   run(spec: ProductSpec, tensors: ProductTensors, scratch: bigint, workspace: number, stream: bigint): void {
-    const { product, layouts: [a, b, result], algorithm } = this.#prepare(spec, workspace);
+    const { product, layouts: [a, b, result], algorithm } = this.#prepare(spec, workspace, tensors.bias);
     if (tensors.bias !== undefined) {
       this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, BigUint64Array.of(tensors.bias));
     }
@@ -104,11 +104,11 @@ export class Products {
     this.#cublas.cublasLtDestroy(this.#handle);
   }
 
-  #prepare(spec: ProductSpec, workspace: number): Prepared {
+  #prepare(spec: ProductSpec, workspace: number, bias: bigint | undefined): Prepared {
     const key = JSON.stringify([spec, workspace]);
     let prepared = this.#prepared.get(key);
     if (prepared === undefined) {
-      prepared = this.#make(spec, workspace);
+      prepared = this.#make(spec, workspace, bias);
       this.#prepared.set(key, prepared);
     }
     return prepared;
@@ -116,9 +116,10 @@ export class Products {
 
   /**
    * cuBLASLt's matrices are column-major, so a row-major one is its transpose to it, and the product of the swapped
-   * operands is the result's transpose: the result, row-major.
+   * operands is the result's transpose: the result, row-major. The heuristics are shown a bias, as what they offer may
+   * depend on it; any of the spec will do.
    */
-  #make(spec: ProductSpec, workspace: number): Prepared {
+  #make(spec: ProductSpec, workspace: number, bias: bigint | undefined): Prepared {
     const { m, n, k, transposeA, transposeB } = spec;
     const cublas = this.#cublas;
     const compute = spec.precision === "tf32"
@@ -137,6 +138,9 @@ export class Products {
         matmulAttribute.CUBLASLT_MATMUL_DESC_EPILOGUE,
         Int32Array.of(epilogueOf[spec.epilogue]),
       );
+      if (bias !== undefined) {
+        this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, BigUint64Array.of(bias));
+      }
       const layout = (rows: number, columns: number): bigint => {
         const made_ = this.#layout(rows, columns, spec, doing);
         made.push(() => cublas.cublasLtMatrixLayoutDestroy(made_));
@@ -229,6 +233,8 @@ export class Products {
           `cuBLASLt has no algorithm for ${describe(spec)}; try another precision or device`,
         );
       }
+      // The rest of a result means something only where its own status is success.
+      this.#check(new DataView(found.buffer).getInt32(heuristicResult.status, true), doing);
       return found.slice(0, heuristicResult.algorithmBytes);
     } finally {
       cublas.cublasLtMatmulPreferenceDestroy(preference);

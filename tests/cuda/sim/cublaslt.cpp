@@ -114,6 +114,8 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t product, uin
   if (!layouts.get(a) || !layouts.get(b) || !layouts.get(c) || !layouts.get(d)) return INVALID;
   if (!fit(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return INVALID;
   if (fails("product") || !supported(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return UNSUPPORTED;
+  // As strict as it may be: an epilogue's bias must be there to be looked at.
+  if (products.get(product)->epilogue & CUBLASLT_EPILOGUE_BIAS && !products.get(product)->bias) return UNSUPPORTED;
   memset(found, 0, sizeof(Found));
   found->workspace = std::min<uint64_t>(preferences.get(preference)->workspace, 65536);
   found->algorithm = {MAGIC, found->workspace, {}};

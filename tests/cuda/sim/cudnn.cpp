@@ -182,7 +182,11 @@ int interpret_graph(Descriptor* graph, Operation& operation) {
   return OK;
 }
 
-// Two engines: the first is fast and wants as much scratch as its image, the second wants little.
+// Two engines: the first is fast and wants as much scratch as its image, the second wants little. Before them, engines
+// with a note that nobody here may want.
+constexpr int64_t NOTED = 100;  // and the note
+const int64_t engines[] = {NOTED + CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, NOTED + CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS,
+                           NOTED + CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION, 0, 1};
 int64_t workspace_of(Descriptor* config) {
   if (*read<int64_t>(config, ENGINE) != 0) return 128;
   Operation operation;
@@ -283,13 +287,13 @@ EXPORT int cudnnBackendGetAttribute(uint64_t handle, int name, int type, int64_t
   if (!d->final) return refuse(NOT_FINALIZED, "the descriptor is not final");
   if (d->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR && name == CUDNN_ATTR_ENGINEHEUR_RESULTS && type == DESC) {
     const bool fallback = *read<int32_t>(d, CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_FALLBACK;
-    *count = fallback ? 1 : 2;
+    *count = fallback ? 1 : std::size(engines);
     if (requested < *count) return refuse(SMALL, "no room for the results");
     for (int64_t i = 0; i < *count; ++i) {
       Descriptor* config = descriptors.get(((uint64_t*)elements)[i]);
       if (!config || config->type != CUDNN_BACKEND_ENGINECFG_DESCRIPTOR) return refuse(BAD, "results need descriptors");
       put(config, GRAPH, *read<uint64_t>(d, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
-      put(config, ENGINE, fallback ? 1 : i);
+      put(config, ENGINE, fallback ? 1 : engines[i]);
       config->final = true;
     }
     return OK;
@@ -302,7 +306,10 @@ EXPORT int cudnnBackendGetAttribute(uint64_t handle, int name, int type, int64_t
     return *count = 1, OK;
   }
   if (d->type == CUDNN_BACKEND_ENGINE_DESCRIPTOR && name == CUDNN_ATTR_ENGINE_NUMERICAL_NOTE && type == CUDNN_TYPE_NUMERICAL_NOTE) {
-    return *count = 0, OK;
+    const int64_t engine = *read<int64_t>(d, ENGINE);
+    *count = engine >= NOTED;
+    if (*count && requested > 0) *(int32_t*)elements = engine - NOTED;
+    return OK;
   }
   if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE && type == I64) {
     *(int64_t*)elements = workspace_of(child(d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG));
@@ -319,6 +326,7 @@ EXPORT int cudnnBackendExecute(uint64_t handle, uint64_t plan, uint64_t pack) {
   Descriptor* config = child(p, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
   Descriptor* graph = config ? descriptors.get(*read<uint64_t>(config, GRAPH)) : nullptr;
   if (!graph) return refuse(BAD, "the plan outlived its graph");
+  if (*read<int64_t>(config, ENGINE) >= NOTED) complain("an engine was run that is not deterministic, or rounds where it must not");
   Operation operation;
   if (int status = interpret_graph(graph, operation)) return status;
   std::map<int64_t, uint64_t> places;

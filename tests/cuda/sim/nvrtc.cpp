@@ -56,7 +56,7 @@ EXPORT int nvrtcCompileProgram(uint64_t handle, int count, const char* const* op
   for (int i = 0; i < count; ++i) {
     const std::string option = options[i];
     if (option.rfind("--gpu-architecture=sm_", 0) == 0) architecture = true;
-    else if (option != "--std=c++17" && option != "--minimal" && option != "--diag-suppress=177") return INVALID_OPTION;
+    else if (option != "--std=c++17" && option != "--fmad=false" && option != "--minimal" && option != "--diag-suppress=177") return INVALID_OPTION;
   }
   if (!architecture) return INVALID_OPTION;  // the real one has a default, which is never what is meant
   if (fails("compile")) return OUT_OF_MEMORY_;

@@ -149,7 +149,7 @@ EXPORT int cuStreamEndCapture(uint64_t handle, uint64_t* graph) {
   stream->capturing = false;
   auto made = std::make_unique<Graph>();
   made->nodes.swap(stream->captured);
-  if (stream->broken) return CAPTURE_INVALIDATED;
+  if (stream->broken || fails("end-capture")) return CAPTURE_INVALIDATED;
   *graph = graphs.add(std::move(made));
   return lost;
 }
