@@ -8,6 +8,7 @@ import {
   formatAval,
   hostArrays,
   type HostData,
+  requireShape,
   type Shape,
   sizeOf,
 } from "./dtype.ts";
@@ -24,6 +25,14 @@ export class HostArray implements Aval {
 
   /** Wraps elements; `dtype` defaults to the one of the typed array (Uint32Array: u32). */
   constructor(data: HostData, shape: Shape = [data.length], dtype: DType = dtypeOf(data)) {
+    requireShape(shape, "an array");
+    if (!(data instanceof hostArrays[dtype])) {
+      throw new LocalgradError(
+        `a ${data.constructor.name} does not hold ${dtype}; pass a ${
+          hostArrays[dtype].name
+        }, or a list of numbers`,
+      );
+    }
     if (data.length !== sizeOf(shape)) {
       throw new LocalgradError(`an array of ${data.length} elements does not fill [${shape.join(",")}]`);
     }
@@ -39,7 +48,11 @@ export function dtypeOf(data: HostData): DType {
   if (data instanceof Uint16Array) return "bf16";
   if (data instanceof Int32Array) return "i32";
   if (data instanceof Uint32Array) return "u32";
-  return "u8";
+  if (data instanceof Uint8Array) return "u8";
+  const { name } = (data as object).constructor;
+  throw new LocalgradError(
+    `a ${name} is of no dtype here; pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16`,
+  );
 }
 
 /**
@@ -181,6 +194,7 @@ export class Device {
   /** An array of zeros. */
   zeros(shape: Shape, dtype: DType = "f32"): DeviceArray {
     const aval = { shape, dtype };
+    requireShape(shape, "zeros");
     return new DeviceArray(this, aval, this.#open().allocate(bytesOf(aval), dtype));
   }
 

@@ -1,3 +1,5 @@
+import { LocalgradError } from "../errors.ts";
+
 /**
  * Element types. `bool` is stored as a `u32` holding 0 or 1 on every backend; `u8` is storage only: `gather` and
  * `cast` read it, nothing writes it, and its buffers are padded to whole `u32` words because WGSL has no bytes. `bf16`
@@ -34,6 +36,7 @@ export const hostArrays: {
   readonly [D in DType]: {
     new (length: number): HostArrays[D];
     new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): HostArrays[D];
+    readonly name: string;
     readonly BYTES_PER_ELEMENT: number;
   };
 } = {
@@ -54,6 +57,12 @@ export interface Aval {
   readonly shape: Shape;
   /** Element type. */
   readonly dtype: DType;
+}
+
+/** Raises an error for what is no shape; `what` says whose it would be. */
+export function requireShape(shape: Shape, what: string): void {
+  if (shape.every((extent) => Number.isSafeInteger(extent) && extent >= 0)) return;
+  throw new LocalgradError(`${what}: [${shape.join(",")}] is no shape; extents are whole numbers, 0 or more`);
 }
 
 /** The number of elements of a shape. */

@@ -254,10 +254,16 @@ function run(compiled: Compiled, leaves: readonly unknown[]): unknown {
   });
   refuseSharedDonation(program, leaves);
   const avals = program.outputs.map((output) => program.values[output.value]);
-  const outputs = avals.map((aval, k) =>
-    plan.donors[k] < 0 ? backend.allocate(bytesOf(aval), aval.dtype) : undefined
-  );
-  executable.run(inputs, outputs);
+  const outputs: (DeviceBuffer | undefined)[] = [];
+  try {
+    for (const [k, aval] of avals.entries()) {
+      outputs.push(plan.donors[k] < 0 ? backend.allocate(bytesOf(aval), aval.dtype) : undefined);
+    }
+    executable.run(inputs, outputs);
+  } catch (error) {
+    for (const buffer of outputs) if (buffer !== undefined) backend.free(buffer);
+    throw error;
+  }
 
   const taken = new Set(plan.donors);
   const buffers = outputs.map((buffer, k) => {

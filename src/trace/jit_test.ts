@@ -2,7 +2,18 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { type Device, type DeviceArray, HostArray } from "./arrays.ts";
-import { concat, full, iota, literal, oneHot, stack } from "./functions.ts";
+import {
+  avgPool,
+  concat,
+  conv2d,
+  full,
+  iota,
+  literal,
+  maxPool,
+  oneHot,
+  resizeBilinear,
+  stack,
+} from "./functions.ts";
 import { jit } from "./jit.ts";
 import * as random from "./random.ts";
 import { key, split } from "../random.ts";
@@ -138,8 +149,59 @@ Deno.test("closing a device frees arrays, programs and staging; later use is ref
   assertThrows(() => x.buffer, LocalgradError, "disposed");
 });
 
-Deno.test("HostArray refuses elements that do not fill its shape", () => {
+Deno.test("HostArray refuses elements that do not fill its shape, or are of another dtype", () => {
   assertThrows(() => new HostArray(new Float32Array(3), [2, 2]), LocalgradError, "does not fill [2,2]");
+  assertThrows(() => new HostArray(new Float32Array(4), [-2, -2]), LocalgradError, "[-2,-2] is no shape");
+  const ones = new Float32Array(4);
+  assertThrows(() => new HostArray(ones, [4], "i32"), LocalgradError, "Float32Array does not hold i32");
+  assertThrows(
+    () => new HostArray(new Float64Array(4) as never),
+    LocalgradError,
+    "Float64Array is of no dtype",
+  );
+});
+
+Deno.test("shapes and geometry of other than whole numbers are refused", async () => {
+  await using device = await open("reference");
+  const image = device.array(new Float32Array(16), [1, 4, 4, 1]);
+  const filter = device.array(new Float32Array(4), [1, 2, 2, 1]);
+  const cases: [(x: Tensor, w: Tensor) => Tensor, string][] = [
+    [(x) => x.reshape(-1, -1), "reshape: [-16,-1] is no shape"],
+    [() => full([2.5], 1), "constant: [2.5] is no shape"],
+    [(x) => x.sum().broadcastTo([-3]), "broadcast: [-3] is no shape"],
+    [(x) => x.slice([0, 0.5, 0, 0], [1, 4, 4, 1]), "0.5 to 4 by 1"],
+    [(x) => x.pad([0, 0.5, 0, 0], [0, 0.5, 0, 0]), "pads by whole numbers"],
+    [(x, w) => conv2d(x, w, { strides: 0 }), "strides must be whole numbers, 1 or more, not 0 and 0"],
+    [(x, w) => conv2d(x, w, { dilation: 0 }), "dilation must be whole numbers, 1 or more"],
+    [(x, w) => conv2d(x, w, { padding: [[-1, 1], [0, 0]] }), "padding must be whole numbers, 0 or more"],
+    [(x, w) => conv2d(x, w, { padding: 0.5 }), "padding must be whole numbers, 0 or more"],
+    [(x) => maxPool(x, { window: 2, strides: 1.5 }), "strides must be whole numbers"],
+    [(x) => avgPool(x, { window: 0 }), "window must be whole numbers"],
+    [(x) => resizeBilinear(x, 2.5), "resize: [1,2.5,2.5,1] is no shape"],
+  ];
+  for (const [f, says] of cases) assertThrows(() => jit(f, { device })(image, filter), LocalgradError, says);
+  assertThrows(() => device.zeros([2, -1]), LocalgradError, "zeros: [2,-1] is no shape");
+});
+
+Deno.test("a run that fails leaves no memory behind, and what it was given as it was", async () => {
+  await using device = await open("reference");
+  const { backend } = device;
+  const f = jit((x: Tensor) => [x.add(1), x.sum(), x.mul(2)], { device, donate: [0] });
+  const x = device.array([1, 2]);
+  f(device.array([3, 4])).forEach((array) => array.dispose());
+  const { liveBuffers } = backend;
+  const allocate = backend.allocate.bind(backend);
+  let left = 1;
+  backend.allocate = (bytes, dtype) => {
+    if (left-- === 0) throw new LocalgradError("no memory is left");
+    return allocate(bytes, dtype);
+  };
+  assertThrows(() => f(x), LocalgradError, "no memory is left");
+  backend.allocate = allocate;
+  assertEquals(backend.liveBuffers, liveBuffers);
+  const made = f(x);
+  assertEquals([...await made[0].read()], [2, 3]);
+  made.forEach((array) => array.dispose());
 });
 
 Deno.test("functions record what NumPy would compute", async () => {

@@ -1,4 +1,4 @@
-import type { Aval } from "./dtype.ts";
+import { type Aval, requireShape } from "./dtype.ts";
 import type { OpAttrs, OpName } from "./ops.ts";
 import { shapeRules } from "./shape_rules.ts";
 
@@ -98,6 +98,7 @@ export class ProgramBuilder {
   /** Adds an instruction and gives its result; raises what the op's shape rule raises. */
   emit<N extends OpName>(op: N, inputs: readonly ValueId[], attrs: OpAttrs[N], site?: string): ValueId {
     const aval = shapeRules[op](inputs.map((value) => this.#values[value]), attrs);
+    requireShape(aval.shape, op);
     const output = this.#values.push(aval) - 1;
     const instruction = {
       op,

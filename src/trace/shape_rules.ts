@@ -52,6 +52,12 @@ function expectAxes(op: OpName, inputs: readonly Aval[], lists: readonly (readon
   }
 }
 
+/** Counts of pixels: whole numbers, and `least` or more. */
+function expectPixels(op: OpName, inputs: readonly Aval[], what: string, counts: Pair, least: number): void {
+  if (counts.every((count) => Number.isInteger(count) && count >= least)) return;
+  fail(op, `${what} must be whole numbers, ${least} or more, not ${counts.join(" and ")}`, inputs);
+}
+
 /** Windows along an axis of `extent` pixels. */
 export function windowCount(
   extent: number,
@@ -74,6 +80,9 @@ function convShape(
   if (image.length !== 4 || filter.length !== 4) {
     fail(op, "needs an NHWC image and a filter [out, height, width, in]", inputs);
   }
+  expectPixels(op, inputs, "strides", strides, 1);
+  expectPixels(op, inputs, "dilation", dilation, 1);
+  for (const pair of padding) expectPixels(op, inputs, "padding", pair, 0);
   if (groups < 1 || filter[3] * groups !== image[3] || filter[0] % groups !== 0) {
     fail(
       op,
@@ -94,6 +103,9 @@ function convShape(
 function poolShape(op: OpName, inputs: readonly Aval[], image: Shape, attrs: PoolAttrs): Shape {
   if (image.length !== 4) fail(op, "needs an NHWC image", inputs);
   const { window, strides, padding } = attrs;
+  expectPixels(op, inputs, "window", window, 1);
+  expectPixels(op, inputs, "strides", strides, 1);
+  for (const pair of padding) expectPixels(op, inputs, "padding", pair, 0);
   if (padding.some((pair, axis) => pair[0] >= window[axis] || pair[1] >= window[axis])) {
     fail(op, "padding must be smaller than the window", inputs);
   }
@@ -192,7 +204,8 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectAxes("slice", inputs, [starts, limits, strides]);
     const shape = inputs[0].shape.map((extent, axis) => {
       const [start, limit, stride] = [starts[axis], limits[axis], strides[axis]];
-      if (start < 0 || limit > extent || start > limit || stride < 1) {
+      const whole = [start, limit, stride].every(Number.isInteger);
+      if (!whole || start < 0 || limit > extent || start > limit || stride < 1) {
         fail("slice", `axis ${axis}: ${start} to ${limit} by ${stride} is not within ${extent}`, inputs);
       }
       return Math.ceil((limit - start) / stride);
@@ -203,8 +216,8 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectOperands("pad", inputs, 1);
     expectDtype("pad", inputs, 0, STORED);
     expectAxes("pad", inputs, [low, high, interior]);
-    if ([low, high, interior].some((list) => list.some((count) => count < 0))) {
-      fail("pad", "cannot pad by a negative amount; slice instead", inputs);
+    if (![low, high, interior].flat().every((count) => Number.isInteger(count) && count >= 0)) {
+      fail("pad", "pads by whole numbers, 0 or more; slice instead of padding by less", inputs);
     }
     const shape = inputs[0].shape.map((extent, axis) =>
       low[axis] + extent + Math.max(0, extent - 1) * interior[axis] + high[axis]
