@@ -74,9 +74,9 @@ DEVICE float lesser(float a, float b) { return fminf(a, b); }
 DEVICE int lesser(int a, int b) { return a < b ? a : b; }
 DEVICE u32 lesser(u32 a, u32 b) { return a < b ? a : b; }
 
-// Integer division: by zero gives 0, and the least integer by -1 wraps.
-DEVICE int divide(int a, int b) { return b == 0 ? 0 : b == -1 ? (int)(0u - (u32)a) : a / b; }
-DEVICE u32 divide(u32 a, u32 b) { return b == 0 ? 0 : a / b; }
+// Integer division: by zero gives the dividend and no rest, and the least integer by -1 wraps.
+DEVICE int divide(int a, int b) { return b == 0 ? a : b == -1 ? (int)(0u - (u32)a) : a / b; }
+DEVICE u32 divide(u32 a, u32 b) { return b == 0 ? a : a / b; }
 DEVICE float divide(float a, float b) { return a / b; }
 DEVICE int remainder_of(int a, int b) { return b == 0 || b == -1 ? 0 : a % b; }
 DEVICE u32 remainder_of(u32 a, u32 b) { return b == 0 ? 0 : a % b; }

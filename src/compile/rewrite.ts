@@ -1,7 +1,7 @@
 import { type Aval, type DType, isFloat, sameShape, type Shape, sizeOf } from "../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../trace/ops.ts";
+import { binary, cast, compareFns, unary, wrap } from "../trace/elementwise.ts";
 import type { InstructionOf, ValueId } from "../trace/program.ts";
-import { foldBinary, foldCast, foldCompare, foldUnary } from "./fold.ts";
 import type { Simplifier } from "./simplify.ts";
 
 /** Gives a simpler value for an op on `inputs`, or undefined; `result` is the shape and dtype it must have. */
@@ -46,16 +46,15 @@ const rules: { readonly [N in OpName]?: Rule<N> } = {
     if (made(s, x, "unary")?.attrs.fn === fn && (fn === "neg" || fn === "not")) {
       return made(s, x, "unary")!.inputs[0];
     }
-    const dtype = s.aval(x).dtype;
-    return foldElements(s, [x], result, ([a]) => foldUnary(fn, a, dtype));
+    const f = unary(fn, s.aval(x).dtype);
+    return foldElements(s, [x], result, ([a]) => f(a));
   },
   binary(s, [a, b], { fn }, result) {
-    return foldElements(s, [a, b], result, ([x, y]) => foldBinary(fn, x, y, result.dtype)) ??
-      identity(s, a, b, fn, result);
+    const f = binary(fn, result.dtype);
+    return foldElements(s, [a, b], result, ([x, y]) => f(x, y)) ?? identity(s, a, b, fn, result);
   },
   compare(s, inputs, { fn }, result) {
-    const { dtype } = s.aval(inputs[0]);
-    return foldElements(s, inputs, result, ([a, b]) => Number(foldCompare(fn, a, b, dtype)));
+    return foldElements(s, inputs, result, ([a, b]) => Number(compareFns[fn](a, b)));
   },
   select(s, [condition, a, b]) {
     if (a === b) return a;
@@ -71,7 +70,8 @@ const rules: { readonly [N in OpName]?: Rule<N> } = {
     // There and back: every bool is a number, every bf16 an f32.
     const exact = dtype === "bool" || (dtype === "bf16" && from === "f32");
     if (exact && inner !== undefined && s.aval(inner.inputs[0]).dtype === dtype) return inner.inputs[0];
-    return foldElements(s, [x], result, ([a]) => foldCast(a, from, dtype));
+    const f = cast(from, dtype);
+    return foldElements(s, [x], result, ([a]) => f(a));
   },
   broadcast(s, [x], attrs, result) {
     if (sameShape(s.aval(x).shape, result.shape)) return x;
@@ -136,7 +136,7 @@ const rules: { readonly [N in OpName]?: Rule<N> } = {
       repeated.reduce((product, axis) => product * shape[axis], 1);
     const constant = splatOf(s, x);
     if (constant !== undefined) {
-      const value = fn === "sum" ? foldBinary("mul", constant, repeats(axes), dtype)! : constant;
+      const value = fn === "sum" ? binary("mul", dtype)(constant, repeats(axes)) : constant;
       return splat(s, value, result);
     }
     // Equal terms: fold one of each and multiply.
@@ -191,26 +191,27 @@ function resplat(s: Simplifier, value: ValueId, result: Aval): ValueId | undefin
   return constant === undefined ? undefined : splat(s, constant, result);
 }
 
-/** A literal computed from literals, element by element. */
+/**
+ * A literal computed from literals, element by element. Floats stay in float64 until a device takes them and rounds
+ * once; the float64 reference then sees no rounding at all.
+ */
 function foldElements(
   s: Simplifier,
   inputs: readonly ValueId[],
   { shape, dtype }: Aval,
-  f: (args: readonly number[]) => number | undefined,
+  f: (args: readonly number[]) => number,
 ): ValueId | undefined {
   const columns: (readonly number[])[] = [];
   for (const input of inputs) {
     const literal = made(s, input, "constant");
     if (literal === undefined) return undefined;
-    columns.push(literal.attrs.values);
+    columns.push(literal.attrs.values.map((value) => wrap(value, s.aval(input).dtype)));
   }
   const count = Math.max(...columns.map((column) => column.length));
-  const values: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const value = f(columns.map((column) => column[column.length === 1 ? 0 : i]));
-    if (value === undefined) return undefined;
-    values.push(value);
-  }
+  const values = Array.from(
+    { length: count },
+    (_, i) => f(columns.map((column) => column[column.length === 1 ? 0 : i])),
+  );
   return s.emit("constant", [], { shape, dtype, values });
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { roundBf16 } from "./bf16.ts";
-import type { DType } from "./dtype.ts";
+import { type DType, isFloat } from "./dtype.ts";
 import type { BinaryFn, CompareFn, UnaryFn } from "./ops.ts";
 
 /** Brings a number into a dtype: bf16 is rounded to, integers wrap as in two's complement, bool is 0 or 1. */
@@ -27,8 +27,7 @@ export function wrap(value: number, dtype: DType): number {
   }
 }
 
-/** The unary functions, before their result is brought into the dtype. */
-export const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
+const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
   neg: (x) => -x,
   abs: Math.abs,
   sign: Math.sign,
@@ -44,8 +43,7 @@ export const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
   isFinite: (x) => Number.isFinite(x) ? 1 : 0,
 };
 
-/** The binary functions, before their result is brought into the dtype. */
-export const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } = {
+const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } = {
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
@@ -60,6 +58,36 @@ export const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => nu
   shl: (a, b) => a << b,
   shr: (a, b) => a >> b,
 };
+
+/** What integers have of their own: products are exact where a float64 would round, and nothing divides by 0. */
+const integerFns: { readonly [F in BinaryFn]?: (a: number, b: number) => number } = {
+  mul: Math.imul,
+  div: (a, b) => b === 0 ? a : Math.trunc(a / b),
+  rem: (a, b) => b === 0 ? 0 : a % b,
+};
+
+/** A unary function over a dtype. */
+export function unary(fn: UnaryFn, dtype: DType): (x: number) => number {
+  if (fn === "not" && dtype === "bool") return (x) => 1 - x;
+  const f = unaryFns[fn];
+  return dtype === "f32" ? f : (x) => wrap(f(x), dtype);
+}
+
+/** A binary function over a dtype. */
+export function binary(fn: BinaryFn, dtype: DType): (a: number, b: number) => number {
+  if (fn === "shr" && dtype === "u32") return (a, b) => a >>> b;
+  const f = (isFloat(dtype) ? undefined : integerFns[fn]) ?? binaryFns[fn];
+  return dtype === "f32" ? f : (a, b) => wrap(f(a, b), dtype);
+}
+
+/** Conversion between dtypes; a float out of an integer's range gives its nearest end, and NaN gives 0. */
+export function cast(from: DType, to: DType): (x: number) => number {
+  if (isFloat(from) && to === "i32") {
+    return (x) => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(x))) | 0;
+  }
+  if (isFloat(from) && to === "u32") return (x) => Math.max(0, Math.min(2 ** 32 - 1, Math.trunc(x))) >>> 0;
+  return (x) => wrap(x, to);
+}
 
 /** The comparisons. */
 export const compareFns: { readonly [F in CompareFn]: (a: number, b: number) => boolean } = {

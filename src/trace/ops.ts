@@ -18,8 +18,9 @@ export type UnaryFn =
 
 /**
  * Element-wise functions of two operands of the same shape and dtype. Integer `div` truncates; `rem` takes the sign of
- * the dividend; `and`/`or`/`xor` are logical on bool and bitwise on integers; shifts are for integers (`shr` is
- * arithmetic on i32, logical on u32). `max` and `min` propagate NaN where the platform does; they are not used to detect it.
+ * the dividend; an integer divided by 0 is itself and leaves no rest, as in WGSL, and all that overflows wraps;
+ * `and`/`or`/`xor` are logical on bool and bitwise on integers; shifts are for integers, by the count modulo 32 (`shr`
+ * is arithmetic on i32, logical on u32). `max` and `min` propagate NaN where the platform does; they are not used to detect it.
  */
 export type BinaryFn =
   | "add"
@@ -77,7 +78,7 @@ export interface OpAttrs {
   compare: { readonly fn: CompareFn };
   /** `select(condition: bool, a, b)`, element-wise: a where true. */
   select: Record<never, never>;
-  /** Converts; to bf16 rounds to nearest even; float → integer truncates toward zero; anything ≠ 0 is true; u8 may be read, not made. */
+  /** Converts; to bf16 rounds to nearest even; float → integer truncates toward zero, out of range to its nearest end, NaN to 0; anything ≠ 0 is true; u8 may be read, not made. */
   cast: { readonly dtype: DType };
   /** A literal: one value for all of `shape`, or one per element (at most 1024, row-major). */
   constant: { readonly shape: Shape; readonly dtype: DType; readonly values: readonly number[] };

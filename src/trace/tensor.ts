@@ -67,7 +67,7 @@ export class Tensor implements Aval {
   mul(other: Operand): Tensor {
     return this.#binary("mul", other);
   }
-  /** Element-wise quotient; truncates on integers. */
+  /** Element-wise quotient; integers truncate, and one divided by 0 is itself. */
   div(other: Operand): Tensor {
     return this.#binary("div", other);
   }
@@ -75,7 +75,7 @@ export class Tensor implements Aval {
   pow(other: Operand): Tensor {
     return this.#binary("pow", other);
   }
-  /** Element-wise remainder with the sign of the dividend. */
+  /** Element-wise remainder with the sign of the dividend; of an integer divided by 0 it is 0. */
   rem(other: Operand): Tensor {
     return this.#binary("rem", other);
   }
@@ -99,11 +99,11 @@ export class Tensor implements Aval {
   xor(other: Operand): Tensor {
     return this.#binary("xor", other);
   }
-  /** Shift left, integers. */
+  /** Shift left, integers, by a count modulo 32. */
   shl(other: Operand): Tensor {
     return this.#binary("shl", other);
   }
-  /** Shift right, integers: arithmetic on i32, logical on u32. */
+  /** Shift right, integers, by a count modulo 32: arithmetic on i32, logical on u32. */
   shr(other: Operand): Tensor {
     return this.#binary("shr", other);
   }
@@ -198,7 +198,7 @@ export class Tensor implements Aval {
     return this.#compare("ge", other);
   }
 
-  /** Converts to another dtype; to bf16 rounds to the nearest; real numbers → integer truncates toward zero. */
+  /** Converts to another dtype; to bf16 rounds to the nearest; real numbers → integer truncates toward zero, out of range to the nearest end, NaN to 0. */
   cast(dtype: DType): Tensor {
     return dtype === this.dtype ? this : this.trace.emit("cast", [this], { dtype });
   }

@@ -2,8 +2,8 @@ import type { Kernel, Node, View } from "../../compile/kernel.ts";
 import { threefry2x32 } from "../../random.ts";
 import { type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import { compareFns, wrap } from "../../trace/elementwise.ts";
-import { binary, cast, reduction, unary } from "./elementwise.ts";
+import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
+import { reduction } from "./reduction.ts";
 
 /** Points evaluated together; every read of a block comes before its writes, as in-place kernels need. */
 const BLOCK = 1024;

@@ -3,9 +3,9 @@ import { threefry2x32 } from "../../random.ts";
 import type { View } from "../../compile/kernel.ts";
 import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../trace/ops.ts";
-import { compareFns, wrap } from "../../trace/elementwise.ts";
-import { binary, cast, reduction, unary } from "./elementwise.ts";
+import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
 import { eachConvTap, eachPoolPixel, eachResizePixel, firstMaxima } from "./images.ts";
+import { reduction } from "./reduction.ts";
 
 /** A value while it is computed: its elements in row-major order, as float64 whatever its dtype. */
 export interface Value extends Aval {

@@ -1,5 +1,5 @@
 import type { Node, View } from "../../compile/kernel.ts";
-import type { DType } from "../../trace/dtype.ts";
+import { type DType, isFloat } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 import functionsText from "../../../kernels/webgpu/functions.wgsl" with { type: "text" };
 import { specialise } from "./template.ts";
@@ -24,7 +24,8 @@ export function literal(value: number, dtype: DType, width: Width): string {
         const bits = new Uint32Array(Float32Array.of(f).buffer)[0];
         return `${type}(from_bits(${bits}u))`;
       }
-      return `${type}(${Object.is(f, -0) ? "-0.0" : f})`;
+      const text = Object.is(f, -0) ? "-0" : String(f);
+      return `${type}(${/[.e]/.test(text) ? text : `${text}.0`})`; // a whole number may be too large for an integer's literal
     }
     case "bool":
       return `${type}(${value !== 0})`;
@@ -168,16 +169,23 @@ const infix = (operator: string): Binary => (a, b) => `${a} ${operator} ${b}`;
 const shift = (operator: string): Binary => (a, b, _, { width }) =>
   `${a} ${operator} (${typeName("u32", width)}(${b}) & ${literal(31, "u32", width)})`;
 
+/** What an integer may be divided by: 1 in place of 0, which not every driver divides by as WGSL has it. */
+const divisor = (b: string, dtype: DType, width: Width): string =>
+  isFloat(dtype) ? b : `select(${b}, ${literal(1, dtype, width)}, ${b} == ${literal(0, dtype, width)})`;
+
 const binaryTable: { readonly [F in BinaryFn]: Binary } = {
   add: infix("+"),
   sub: infix("-"),
   mul: infix("*"),
-  div: infix("/"),
+  div: (a, b, dtype, { width }) => `${a} / ${divisor(b, dtype, width)}`,
   pow: (a, b, _, { width, functions }) => `${functions.use("pow", width)}(${a}, ${b})`,
   max: (a, b) => `max(${a}, ${b})`,
   min: (a, b) => `min(${a}, ${b})`,
   // WebGPU over OpenGL leaves `%` undefined for a negative integer.
-  rem: (a, b, dtype) => dtype === "i32" ? `${a} - ${a} / ${b} * ${b}` : `${a} % ${b}`,
+  rem: (a, b, dtype, { width }) => {
+    const by = divisor(b, dtype, width);
+    return dtype === "i32" ? `${a} - ${a} / ${by} * ${by}` : `${a} % ${by}`;
+  },
   and: infix("&"),
   or: infix("|"),
   xor: (a, b, dtype) => dtype === "bool" ? `${a} != ${b}` : `${a} ^ ${b}`,
