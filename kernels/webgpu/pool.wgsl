@@ -10,7 +10,7 @@ fn run(id: u32) {
   $if AVERAGE
   var sum = $T();
   $else
-  var best = $T($LOWEST);
+  var best = x[((image + max(top, 0)) * $W + max(left, 0)) * $CHANNELS + c];
   $end
   $if PICK
   var picked = $T();

@@ -45,7 +45,6 @@ function windows(image: Shape, result: Shape, attrs: PoolAttrs): Constants {
     ...{ WINDOW_H: attrs.window[0], WINDOW_W: attrs.window[1] },
     ...{ STRIDE_H: attrs.strides[0], STRIDE_W: attrs.strides[1] },
     ...{ PAD_TOP: attrs.padding[0][0], PAD_LEFT: attrs.padding[1][0] },
-    LOWEST: "-3.4028234e38",
   };
 }
 

@@ -3,7 +3,7 @@ import { LocalgradError } from "../../errors.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { OpName } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
-import type { Call, Slot } from "./call.ts";
+import type { Bound, Call, Slot } from "./call.ts";
 import { fused, fusedWorkspace } from "./fused.ts";
 import { pool, poolGrad, resize } from "./images.ts";
 import { conv, convFilterGrad, convInputGrad, matmul, partBytes } from "./products.ts";
@@ -125,7 +125,8 @@ const placeOf = (range: Range): string => `${range.kind} ${range.index} ${range.
 /** Workgroups along one dimension, at most, everywhere. */
 const MAX_GROUPS = 65535;
 
-function dispatch(plan: Plan, step: Step, call: Call): Dispatch {
+function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
+  const call = withoutTwins(given, (slot) => rangeOf(plan, step, slot));
   const ranges = call.bindings.map(({ slot }) => rangeOf(plan, step, slot));
   const written = new Set(call.bindings.flatMap(({ write }, i) => write ? [bufferOf(ranges[i])] : []));
   // One buffer may not be bound both read-only and read-write in a dispatch, and the arena is one buffer.
@@ -154,6 +155,22 @@ function dispatch(plan: Plan, step: Step, call: Call): Dispatch {
     "",
   ].join("\n");
   return { label: call.label, code, access, ranges, groups: [columns, rows] };
+}
+
+/**
+ * The call with an operand that it has twice, as a product with itself does, bound once: WebGPU lets no range be bound
+ * twice that might be written, and the whole arena might.
+ */
+function withoutTwins(call: Call, range: (slot: Slot) => Range): Call {
+  const bindings: Bound[] = [];
+  let { text } = call;
+  for (const bound of call.bindings) {
+    const place = placeOf(range(bound.slot));
+    const twin = bindings.find(({ slot, type }) => placeOf(range(slot)) === place && type === bound.type);
+    if (twin === undefined) bindings.push(bound);
+    else text = text.replace(new RegExp(`\\b${bound.name}\\[`, "g"), `${twin.name}[`);
+  }
+  return { ...call, bindings, text };
 }
 
 const bufferOf = ({ kind, index }: Range): string => kind === "empty" ? kind : `${kind} ${index}`;

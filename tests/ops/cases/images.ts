@@ -78,7 +78,7 @@ export function convCases(random: Random): Case[] {
   });
 }
 
-/** Pooling and its gradients; images of few values, so that there are ties. */
+/** Pooling and its gradients; images of few values, so that there are ties, and of nothing but −∞. */
 export function poolCases(random: Random): Case[] {
   const cases: Case[] = [];
   while (cases.length < 5 * 24) {
@@ -104,6 +104,16 @@ export function poolCases(random: Random): Case[] {
       opCase("maxPoolPick", [image, image], attrs, [few(), random.elements(image)]),
       opCase("avgPool", [image], attrs, [random.elements(image)]),
       opCase("avgPoolGrad", [dy], { ...attrs, inputShape }, [random.elements(dy)]),
+    );
+  }
+  const attrs: PoolAttrs = { window: [2, 3], strides: [2, 1], padding: [[0, 1], [1, 1]] };
+  for (const channels of [1, 4]) {
+    const image = f32(1, 3, 5, channels), dy = shapeRules.maxPool([image], attrs);
+    const lowest = new Float32Array(15 * channels).fill(-Infinity).fill(-3, 12 * channels, 13 * channels);
+    cases.push(
+      opCase("maxPool", [image], attrs, [lowest]),
+      opCase("maxPoolGrad", [image, dy], attrs, [lowest, random.elements(dy)]),
+      opCase("maxPoolPick", [image, image], attrs, [lowest, random.elements(image)]),
     );
   }
   return cases;
