@@ -6,6 +6,7 @@ import { holdsRun, readRun, runFolder } from "../train/run_folder.ts";
 import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import { treeLeaves } from "../trace/tree.ts";
+import { checkDataset } from "./dataset.ts";
 import { breathe, type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed, type Order } from "./feed.ts";
 import type { EpochRecord, HeldMemory, Observer, StepRecord } from "./observer.ts";
@@ -49,6 +50,9 @@ const BREATHE_MS = 20;
  * Trains for a number of epochs, evaluating on the test images after each. An epoch takes the training images in a
  * fresh order made from the seed and its number; a last, smaller batch is trained on too, except one of a single image,
  * of which batch norm can make nothing. A run that was restored from a snapshot goes on where that was taken.
+ *
+ * @throws {LocalgradError} where the data set does not suit the network or contradicts itself, `checkpoint` holds another
+ * run, or a loss becomes no number.
  */
 export async function fit(
   trainer: Trainer,
@@ -59,14 +63,19 @@ export async function fit(
   if (!Number.isInteger(epochs) || epochs < 1) {
     throw new LocalgradError(`fit: epochs must be a whole number of at least 1, not ${epochs}`);
   }
-  checkDataset(trainer, dataset);
-  const observers = [...(options.observers ?? [progress()]), ...await keeper(trainer, options)];
+  checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
   const { device, batch } = trainer;
+  const starts = batchStarts(dataset.train.count, batch);
+  if (starts.length === 0) {
+    throw new LocalgradError(
+      `fit: ${dataset.name} has a single training image, of which batch norm can make nothing; give it two or more`,
+    );
+  }
+  const observers = [...(options.observers ?? [progress()]), ...await keeper(trainer, options)];
   await using training = openFeed(device, dataset, dataset.train);
   await using testing = openFeed(device, dataset, dataset.test);
   using stepper = trainer.stepper(training);
   using evaluator = new Evaluator(trainer.setup, testing, batch);
-  const starts = batchStarts(training.count, batch);
   const dataBytes = bytesIn(training) + bytesIn(testing);
   const run = new Run(trainer, stepper, observers, starts, training, epochs, dataBytes);
   let reason: "done" | "stopped" | "failed" = "failed";
@@ -130,22 +139,6 @@ function batchStarts(count: number, batch: number): number[] {
     if (count - from > 1 || batch === 1) starts.push(from);
   }
   return starts;
-}
-
-function checkDataset({ setup: { model } }: Trainer, dataset: ImageDataset<ImagePart>): void {
-  const { height, width, channels } = model.input;
-  if (dataset.height !== height || dataset.width !== width || dataset.channels !== channels) {
-    throw new LocalgradError(
-      `fit: ${model.name} takes images of ${height}×${width}×${channels}, but those of ${dataset.name} are ` +
-        `${dataset.height}×${dataset.width}×${dataset.channels}`,
-    );
-  }
-  if (dataset.classes.length > model.classes) {
-    throw new LocalgradError(
-      `fit: ${dataset.name} has ${dataset.classes.length} classes, ${model.name} was made for ${model.classes}; ` +
-        `make it with { classes: ${dataset.classes.length} }`,
-    );
-  }
 }
 
 /** A run in progress: issues steps, reads their losses in batches, and tells the observers. */

@@ -14,6 +14,7 @@ import { type Device, type DeviceArray, disposeTree } from "../trace/arrays.ts";
 import { concat } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
+import { checkDataset } from "./dataset.ts";
 import { breathe } from "./evaluate.ts";
 import { openFeed } from "./feed.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
@@ -90,6 +91,15 @@ export async function probe(
   options: ProbeOptions = {},
 ): Promise<Probe[]> {
   const { device, batch, setup: { model, precision } } = trainer;
+  const { epochs = 20, batch: step = 256, learningRate = 0.01 } = options;
+  for (const [name, value] of Object.entries({ epochs, batch: step })) {
+    if (Number.isInteger(value) && value >= 1) continue;
+    throw new LocalgradError(`probe: ${name} must be a whole number of at least 1, not ${value}`);
+  }
+  if (!(learningRate > 0)) {
+    throw new LocalgradError(`probe: learningRate must be above 0, not ${learningRate}`);
+  }
+  checkDataset("probe", model, dataset, ["train", "test"]);
   const { modules } = options.modules === undefined ? trainer.partition : partition(model, options.modules);
   const stages = stagesOf(model, modules);
   const channels = channelsOf(model, stages);
@@ -221,10 +231,6 @@ async function classify(
   classes: number,
   { epochs = 20, batch = 256, learningRate = 0.01, seed = 0, signal }: ProbeOptions,
 ): Promise<Pick<Probe, "trainAccuracy" | "testAccuracy">> {
-  for (const [name, value] of Object.entries({ epochs, batch })) {
-    if (Number.isInteger(value) && value >= 1) continue;
-    throw new LocalgradError(`probe: ${name} must be a whole number of at least 1, not ${value}`);
-  }
   const optimizer = adamw({ weightDecay: 0 });
   const layer = linear({ in: channels, out: classes });
   const logits = (params: Named<Tensor>, x: Tensor) => layer.apply(params, {}, x, "train").y;

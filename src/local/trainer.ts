@@ -14,6 +14,7 @@ import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
 import { withCut } from "./balance.ts";
+import { checkDataset } from "./dataset.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed, type Supplied } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
@@ -183,8 +184,13 @@ export class Trainer implements Disposable {
     return fit(this, dataset, options);
   }
 
-  /** Judges the network, without its auxiliary networks, on the test images of a data set. */
+  /**
+   * Judges the network, without its auxiliary networks, on the test images of a data set.
+   *
+   * @throws {LocalgradError} where those do not suit the network.
+   */
   async evaluate(dataset: ImageDataset<ImagePart>): Promise<Evaluation> {
+    checkDataset("evaluate", this.setup.model, dataset, ["test"]);
     await using feed = openFeed(this.device, dataset, dataset.test);
     using evaluator = new Evaluator(this.setup, feed, this.batch);
     return await evaluator.evaluate(this.#train);

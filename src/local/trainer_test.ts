@@ -2,6 +2,7 @@ import {
   assert,
   assertAlmostEquals,
   assertEquals,
+  assertMatch,
   assertNotEquals,
   assertRejects,
   assertThrows,
@@ -11,6 +12,7 @@ import { skips } from "../../tests/gate.ts";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
 import { ReferenceBackend } from "../backends/reference/backend.ts";
 import { openWebgpu } from "../backends/webgpu/backend.ts";
+import type { ImageDataset } from "../data/images.ts";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { constant } from "../optim/schedules.ts";
@@ -24,6 +26,7 @@ import { man } from "./man.ts";
 import { manPlusPlus } from "./man_plus_plus.ts";
 import { endToEnd } from "./end_to_end.ts";
 import type { EpochRecord, Observer, Snapshot, StepRecord } from "./observer.ts";
+import { probe } from "./probe.ts";
 import { trainer, type TrainerOptions } from "./trainer.ts";
 
 type Options = Partial<TrainerOptions> & { device: Device };
@@ -223,10 +226,40 @@ Deno.test("fit() and trainer() refuse what does not fit", async () => {
   using u = await make({ device });
   await assertRejects(() => u.fit({ ...data, width: 9 }, { epochs: 1 }), LocalgradError, "8×8×3");
   await assertRejects(() => u.fit(data, { epochs: 0 }), LocalgradError, "epochs");
+  await assertRejects(() => u.fit(tinyDataset(1, 4), { epochs: 1 }), LocalgradError, "single training image");
   await assertRejects(() => make({ device, batch: 0 }), LocalgradError, "batch");
   await assertRejects(() => make({ device, batch: 2.5 }), LocalgradError, "batch");
   await assertRejects(() => make({ device, modules: 4 }), LocalgradError, "at most 3");
   await assertRejects(() => make({ device, seed: -1 }), LocalgradError, "seed");
+});
+
+Deno.test("fit(), evaluate() and probe() refuse a data set that contradicts itself", async () => {
+  await using device = await open("reference");
+  using t = await make({ device });
+  using narrow = await make({ device, model: tinyModel(2) });
+  const data = tinyDataset(4, 4);
+  const { test } = data;
+  const cases: [RegExp, Partial<ImageDataset>][] = [
+    [/test part of colours has 0 images/, { test: { ...test, count: 0 } }],
+    [/has 4 images and 3 labels/, { test: { ...test, labels: test.labels.slice(1) } }],
+    [/has 767 bytes of pixels; 4 images of 192 are 768/, { test: { ...test, images: test.images.slice(1) } }],
+    [/image 1 has class 3; 3 classes are 0 to 2/, { test: { ...test, labels: Int32Array.of(0, 3, 1, 2) } }],
+    [/image 0 has class -1/, { test: { ...test, labels: Int32Array.of(-1, 0, 1, 2) } }],
+    [/std of 1 channels, its images 3/, { std: [0.25] }],
+    [/takes images of 8×8×3, .* 8×9×3/, { width: 9 }],
+  ];
+  for (const [message, wrong] of cases) {
+    const set = { ...data, ...wrong };
+    for (const use of [() => t.fit(set, { epochs: 1 }), () => t.evaluate(set), () => probe(t, set)]) {
+      const error = await assertRejects(use, LocalgradError);
+      assertMatch(error.message, message);
+    }
+  }
+  await assertRejects(() => narrow.evaluate(data), LocalgradError, "evaluate: colours has 3 classes");
+  for (const bad of [{ epochs: 0 }, { batch: 1.5 }, { learningRate: NaN }]) {
+    await assertRejects(() => probe(t, data, bad), LocalgradError, Object.keys(bad)[0]);
+  }
+  await t.evaluate({ ...data, train: { ...data.train, count: 0 } }); // looks at the test images alone
 });
 
 Deno.test("a run with averages of another kind goes on bit for bit, and only with averages of that kind", async () => {
