@@ -58,6 +58,13 @@ async function scan(path: string): Promise<{ line: MetricsLine; end: number }[]>
   return lines;
 }
 
+/** The steps of each epoch: an epoch's line follows that of its last step. Undefined where none was finished. */
+function stepsOfEpoch(lines: readonly MetricsLine[]): number | undefined {
+  const at = lines.findIndex(({ kind }) => kind === "epoch");
+  const [step, epoch] = [lines[at - 1], lines[at]];
+  return step?.kind === "step" && epoch?.kind === "epoch" ? step.step / epoch.epoch : undefined;
+}
+
 /** Appends to a `metrics.jsonl`. */
 export class MetricsWriter implements Disposable {
   readonly #file: Deno.FsFile;
@@ -69,6 +76,8 @@ export class MetricsWriter implements Disposable {
   /**
    * Opens the file of a run that did `step` steps, `stepsPerEpoch` of them an epoch. What is written there about later
    * ones is cut off: those are going to be done again. Gives the lines that stay.
+   *
+   * @throws {LocalgradError} where epochs had another number of steps, so that the run cannot go on as it was.
    */
   static async open(
     path: string,
@@ -76,6 +85,12 @@ export class MetricsWriter implements Disposable {
     stepsPerEpoch: number,
   ): Promise<{ writer: MetricsWriter; lines: MetricsLine[] }> {
     const lines = await scan(path);
+    const before = stepsOfEpoch(lines.map(({ line }) => line));
+    if (before !== undefined && before !== stepsPerEpoch) {
+      throw new LocalgradError(
+        `the run of ${path} has ${before} steps an epoch, not ${stepsPerEpoch}; go on with the images it was started with`,
+      );
+    }
     const done = ({ line }: { line: MetricsLine }) =>
       line.kind === "step" ? line.step <= step : line.epoch * stepsPerEpoch <= step;
     const later = lines.findIndex((each) => !done(each));

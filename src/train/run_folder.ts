@@ -22,9 +22,19 @@ export async function holdsRun(folder: string): Promise<boolean> {
   }
 }
 
-/** Reads a checkpoint of the run in a folder. */
-export function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
-  return readCheckpoint(checkpointPath(folder, kind));
+/**
+ * Reads a checkpoint of the run in a folder.
+ *
+ * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
+ */
+export async function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
+  const path = checkpointPath(folder, kind);
+  if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
+    throw new LocalgradError(
+      `${folder} has no best checkpoint, because it was stopped before its first evaluation; take the last one`,
+    );
+  }
+  return readCheckpoint(path);
 }
 
 /**

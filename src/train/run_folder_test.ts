@@ -14,10 +14,10 @@ const memory: MemoryReport = {
   timeline: [{ scope: "module 1/forward", liveBytes: 2000 }, { scope: "module 2/forward", liveBytes: 500 }],
 };
 
-const info = (firstStep: number): RunInfo => ({
+const info = (firstStep: number, stepsPerEpoch = 2): RunInfo => ({
   configuration: { model: "resnet8", method: { name: "dgl" } },
   epochs: 3,
-  stepsPerEpoch: 2,
+  stepsPerEpoch,
   imagesPerEpoch: 64,
   firstStep,
   modules: ["a", "b"],
@@ -112,6 +112,23 @@ Deno.test("runFolder() refuses a folder in use, and leaves it as it was", () =>
     await assertRejects(() => run(dir, 0, 2), LocalgradError, "never saved a checkpoint");
     await Deno.writeTextFile(`${dir}/file`, "");
     await assertRejects(() => run(`${dir}/file`, 0, 2), LocalgradError, "is not a folder");
+  }));
+
+Deno.test("runFolder() refuses to go on with other images, and leaves the metrics as they were", () =>
+  inFolder(async (dir) => {
+    const lines = await run(dir, 0, 4);
+    const start = (stepsPerEpoch: number) => runFolder(dir).start(info(4, stepsPerEpoch));
+    for (const steps of [1, 3]) {
+      await assertRejects(() => start(steps), LocalgradError, `has 2 steps an epoch, not ${steps}`);
+    }
+    assertEquals(await readMetrics(`${dir}/metrics.jsonl`), lines);
+  }));
+
+Deno.test("readRun() says of a run without an evaluation that it has no best checkpoint", () =>
+  inFolder(async (dir) => {
+    await run(dir, 0, 2); // saved as the last alone
+    await assertRejects(() => readRun(dir, "best"), LocalgradError, "take the last one");
+    await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is no checkpoint");
   }));
 
 Deno.test("readMetrics() names a line that is not JSON", () =>
