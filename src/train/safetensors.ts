@@ -89,6 +89,7 @@ export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string):
   if (length > HEADER_LIMIT || 8 + length > bytes.length) throw damaged("it is shorter than its header");
   const data = bytes.subarray(8 + length);
   const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, 8 + length), damaged);
+  if (!isText(metadata)) throw damaged("its metadata is not text by name");
   const tensors = new Map<string, HostArray>();
   const types = new Map<string, string>();
   let total = 0;
@@ -108,7 +109,7 @@ export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string):
     if (!(dtype in DTYPES)) types.set(key, dtype);
   }
   if (total !== data.length) throw damaged(`it has ${data.length} bytes of data instead of ${total}`);
-  return { tensors, metadata: metadata as Record<string, string>, ...(types.size === 0 ? {} : { types }) };
+  return { tensors, metadata, ...(types.size === 0 ? {} : { types }) };
 }
 
 function parseHeader(bytes: Uint8Array, damaged: (why: string) => Error): Record<string, unknown> {
@@ -118,6 +119,12 @@ function parseHeader(bytes: Uint8Array, damaged: (why: string) => Error): Record
   } catch { // said below
   }
   throw damaged("its header is not JSON");
+}
+
+/** Whether a value is a map of texts, as the format has its metadata. */
+function isText(value: unknown): value is Record<string, string> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    Object.values(value).every((text) => typeof text === "string");
 }
 
 function checkEntry(entry: unknown, key: string, damaged: (why: string) => Error): Entry {

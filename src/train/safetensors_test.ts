@@ -94,6 +94,8 @@ Deno.test("decodeSafetensors() refuses wrong headers", () => {
     ["does not fit its shape", { a: { ...entry, shape: [2] } }],
     ["ends before a does", { a: { ...entry, data_offsets: [4, 8] } }],
     ["4 bytes of data instead of 0", {}],
+    ["metadata is not text", { a: entry, __metadata__: null }],
+    ["metadata is not text", { a: entry, __metadata__: { localgrad: {} } }],
     ["save it as one of F32", { a: { ...entry, dtype: "F8" } }],
   ];
   for (const [message, header] of cases) {
