@@ -39,7 +39,7 @@ const commands: { readonly [name: string]: Command } = {
 /** Runs a command; gives the exit code. What the user did wrong is told in one line and gives 2. */
 async function main([name, ...args]: readonly string[]): Promise<number> {
   try {
-    if (name === undefined || name === "help" || name === "--help") {
+    if (name === undefined || ["help", "--help", "-h"].includes(name)) {
       const lines = Object.entries(commands).map(([name, { summary }]) =>
         `  deno task ${name.padEnd(9)} ${summary}`
       );
@@ -50,7 +50,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
       throw new LocalgradError(`there is no command "${name}"; choose ${Object.keys(commands).join(", ")}`);
     }
     const { summary, flags, run } = commands[name];
-    if (args.includes("--help")) console.log(usage(name, summary, flags));
+    if (args.includes("--help") || args.includes("-h")) console.log(usage(name, summary, flags));
     else await run(args);
     return 0;
   } catch (error) {
@@ -65,6 +65,13 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
 function explained(error: unknown): string | undefined {
   if (error instanceof LocalgradError) return error.message;
   if (error instanceof Deno.errors.NotCapable) {
+    // Deno opens devices and processes' files for those only who may do everything, which no task may.
+    const special = /^Requires all access to ("[^]*")/.exec(error.message);
+    if (special !== null) {
+      return `${
+        special[1]
+      } is among the system's special files, which Deno keeps from programs; name another place`;
+    }
     return `${error.message.replace(/, run again.*/, "")}; run it as a task (deno task …), or allow that`;
   }
   // Files that cannot be read or written, a full disk: the message names the path and the system's reason.
