@@ -64,6 +64,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/at most 54/, "memory", "--model", "resnet110", "--modules", "60"],
       [/demo has no flag --epochs; its flags: none/, "demo", "--epochs", "1"],
       [/doctor has no flag --all/, "doctor", "--all"],
+      [/--split must be one of man, .*not "balanced"/, "probe", "--run", "a", "--split", "balanced"],
     ];
     for (const [message, command, ...args] of cases) await refused(dir, message, command, ...args);
   }));
@@ -73,6 +74,9 @@ Deno.test("the command line names missing, truncated and foreign data", () =>
     const cifar = (path: string) => ["train", "--dataset", "cifar10", "--data", path] as const;
     await refused(dir, /nowhere does not exist/, ...cifar("nowhere"));
     await refused(dir, /\. has no data_batch_1\.bin/, ...cifar("."));
+    if (Deno.build.os === "linux") {
+      await refused(dir, /"\/proc" is among the system's special files/, ...cifar("/proc"));
+    }
     await Deno.writeFile(`${dir}/data_batch_1.bin`, new Uint8Array(3073));
     await refused(dir, /data_batch_1\.bin is truncated: 3073 bytes instead of 30730000/, ...cifar("."));
     await Deno.writeTextFile(`${dir}/cifar-10-binary.tar.gz`, "not an archive");
@@ -172,6 +176,18 @@ Deno.test({
           line.includes("step")
         );
       assertEquals(losses(a), losses(b));
+
+      const probing = start(dir, "probe", ["--run", "whole", "--epochs", "1000000"]);
+      probing.stdout.cancel();
+      let told = "";
+      for await (const text of probing.stderr.pipeThrough(new TextDecoderStream())) {
+        const begins = !told.includes("probing") && (told + text).includes("probing");
+        told += text;
+        if (begins) probing.kill("SIGINT");
+      }
+      assertEquals((await probing.status).code, 2, told);
+      assertMatch(told, /stopping …\nerror: stopped; nothing was written\n$/);
+      assertEquals(contents(`${dir}/whole`), b);
     }),
 });
 
@@ -307,6 +323,7 @@ Deno.test("the command line helps", () =>
     assertMatch((await cli(dir, "help")).stdout, /deno task train/);
     const { code, stdout } = await cli(dir, "train", "--help");
     assertEquals(code, 0);
+    assertEquals((await cli(dir, "train", "-h")).stdout, stdout);
     for (
       const flag of [
         "dataset",

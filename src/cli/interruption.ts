@@ -6,8 +6,8 @@ export interface Interruption extends Disposable {
   readonly signal: AbortSignal;
 }
 
-/** Listens for Ctrl-C until disposed of. */
-export function interruption(): Interruption {
+/** Listens for Ctrl-C until disposed of; `text` says what comes of it. */
+export function interruption(text = "stopping after this step, saving …"): Interruption {
   const controller = new AbortController();
   const signals: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   let first = 0;
@@ -19,7 +19,7 @@ export function interruption(): Interruption {
     }
     first = performance.now();
     controller.abort();
-    note("stopping after this step, saving …");
+    note(text);
   };
   for (const signal of signals) Deno.addSignalListener(signal, stop);
   return {

@@ -2,6 +2,7 @@ import { resolve } from "@std/path";
 import { LocalgradError } from "../errors.ts";
 import { partition } from "../local/partition.ts";
 import { type Probe, probe } from "../local/probe.ts";
+import { splitNames } from "../local/published.ts";
 import { formatPercent } from "../train/format.ts";
 import { refuseFile, writeWhole } from "../train/files.ts";
 import { readRun } from "../train/train.ts";
@@ -27,8 +28,9 @@ const { "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
 export const probeFlags = {
   run: { value: "DIR,…", help: "folders of the runs to probe; several are drawn into one plot" },
   checkpoint: { value: "best|last", help: "which of their checkpoints; default best" },
-  ...cutFlags,
+  after: { ...cutFlags.after, help: "probe behind these blocks and the last instead, such as layer1.0" },
   modules: { ...cutFlags.modules, help: "probe behind each of K modules; default as the run was cut" },
+  split: { value: splitNames.join("|"), help: "whose published split into K modules; see train" },
   epochs: { value: "N", help: "passes of each classifier over the training features; default 20" },
   "train-limit": { ...trainLimit, help: "use the first N training images; default those of the run" },
   "test-limit": { ...testLimit, help: "use the first N test images; default those of the run" },
@@ -62,6 +64,7 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
       ? {}
       : { testLimit: wholeNumber("test-limit", given["test-limit"], 1) }),
   };
+  if (given.split !== undefined) oneOf("split", given.split, splitNames);
   const asked = cutFrom(given);
   const cut = asked === undefined ? undefined : modulesOf(asked);
   const runs = await Promise.all(
@@ -79,7 +82,7 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
   await refuseFile(out);
   await using device = await openDevice(given, precisionFrom(given));
   note(`device ${device.choice}`);
-  using interrupt = interruption();
+  using interrupt = interruption("stopping …");
   const results: Probed[] = [];
   for (const { run, snapshot, settings } of runs) {
     note(`\nprobing ${run}: ${settings.model}, ${settings.method}`);
@@ -92,6 +95,8 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
       signal: interrupt.signal,
       ...(cut === undefined ? {} : { modules: cut }),
       onProbe: ({ name, testAccuracy }) => note(`${name}: ${formatPercent(testAccuracy)}`),
+    }).catch((error) => {
+      throw interrupt.signal.aborted ? new LocalgradError("stopped; nothing was written") : error;
     });
     const { error } = await trainer.evaluate(images);
     const { model, method } = settings;
