@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
-import { decodeSafetensors, readRun, writeCheckpoint } from "../src/train/train.ts";
+import { decodeSafetensors, readMetrics, readRun, writeCheckpoint } from "../src/train/train.ts";
 import { cli, contents, finish, inFolder, refused, start } from "./command_line.ts";
 
 const SMALL = ["--test-limit", "32", "--batch", "32", "--method", "greedy", "--lr", "0.05"];
@@ -152,7 +152,7 @@ Deno.test({
   ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
   fn: () =>
     inFolder(async (dir) => {
-      const flags = [...SMALL, "--train-limit", "960", "--epochs", "2"];
+      const flags = [...SMALL, "--train-limit", "960", "--epochs", "2", "--eval-every", "2"];
       const child = start(dir, "train", [...flags, "--run", "stopped"]);
       const metrics = `${dir}/stopped/metrics.jsonl`;
       const steps = () => Deno.readTextFile(metrics).then((text) => text.split("\n").length - 1, () => 0);
@@ -176,6 +176,8 @@ Deno.test({
           line.includes("step")
         );
       assertEquals(losses(a), losses(b));
+      const judged = (await readMetrics(metrics)).filter(({ kind }) => kind === "epoch");
+      assertEquals(judged.map((line) => "epoch" in line && line.epoch), [2]);
 
       const probing = start(dir, "probe", ["--run", "whole", "--epochs", "1000000"]);
       probing.stdout.cancel();

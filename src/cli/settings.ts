@@ -40,6 +40,8 @@ export interface Settings {
   readonly methodOptions?: GivenOptions;
   readonly batch: number;
   readonly epochs: number;
+  /** Epochs from one evaluation to the next, where that is not each. */
+  readonly evalEvery?: number;
   readonly lr: number;
   readonly seed: number;
   /** What it is computed in, where that is not the device's own choice. */
@@ -89,6 +91,7 @@ export const placeFlags = {
 export const trainingFlags = {
   ...networkFlags,
   epochs: { value: "N", help: "passes over the training images; default 10" },
+  "eval-every": { value: "N", help: "judge on the test images after every N epochs and the last; default 1" },
   "train-limit": { value: "N", help: "use the first N training images" },
   "test-limit": { value: "N", help: "use the first N test images" },
   lr: { value: "RATE", help: "highest learning rate; default the published one, in proportion to the batch" },
@@ -105,6 +108,7 @@ export function settingsFrom(
   const batch = number("batch", 1) ?? before?.batch ?? 128;
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
+  const evalEvery = number("eval-every", 1) ?? before?.evalEvery;
   const { precision } = { ...before, ...precisionFrom(given) };
   const path = given.data === undefined ? before?.data : resolve(given.data);
   const dataset = given.dataset === undefined
@@ -134,6 +138,7 @@ export function settingsFrom(
       ? before?.lr ?? recipe.lr * batch / recipe.batch
       : positiveNumber("lr", given.lr),
     seed: number("seed", 0) ?? before?.seed ?? 0,
+    ...(evalEvery === undefined ? {} : { evalEvery }),
     ...(trainLimit === undefined ? {} : { trainLimit }),
     ...(testLimit === undefined ? {} : { testLimit }),
     ...(precision === undefined ? {} : { precision }),

@@ -78,6 +78,7 @@ export async function train(args: readonly string[]): Promise<void> {
   const started = performance.now();
   const result = await trainer.fit(images, {
     epochs: settings.epochs,
+    evaluateEvery: settings.evalEvery ?? 1,
     observers: [progress(), folder],
     signal: interrupt.signal,
   });
@@ -94,10 +95,13 @@ function startOf(checkpoint: Checkpoint | undefined): { init?: unknown; newHead?
   return init === undefined ? {} : { init, newHead };
 }
 
-/** A run that goes on must be the run it was; only more epochs may be asked for, and the data may have moved. */
+/** What may change where a run goes on: how long it is, how often it is judged, and where the data are. */
+const CHANGEABLE: readonly (keyof Settings)[] = ["epochs", "evalEvery", "data"];
+
+/** A run that goes on must be the run it was. */
 function refuseChange(before: Settings, now: Settings): void {
   for (const name of Object.keys(now) as (keyof Settings)[]) {
-    if (name === "epochs" || name === "data") continue;
+    if (CHANGEABLE.includes(name)) continue;
     if (JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
       throw new LocalgradError(
         `the run was started with ${name} ${JSON.stringify(before[name]) ?? "left out"}, not ${

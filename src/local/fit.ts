@@ -16,6 +16,8 @@ import type { Stepper, Trainer } from "./trainer.ts";
 export interface FitOptions {
   /** Passes over the training images, those done before included. */
   epochs: number;
+  /** Judges the network on the test images after every so many epochs, and after the last; default 1. */
+  evaluateEvery?: number;
   /** What watches the run; default: a progress bar on standard error, or lines where that is no terminal. */
   observers?: readonly Observer[];
   /** A folder to keep the run in: metrics, checkpoints and a report. One that holds a run is refused, see `resume`. */
@@ -30,7 +32,7 @@ export interface FitOptions {
 export interface FitResult {
   /** Whether it was stopped by the signal. */
   readonly stopped: boolean;
-  /** The last evaluation; undefined where no epoch was finished. */
+  /** The last evaluation; undefined where there was none. */
   readonly last?: Evaluation;
   /** The lowest test error of the run, as a fraction. */
   readonly bestError?: number;
@@ -47,7 +49,7 @@ const DRAIN_MS = 500;
 const BREATHE_MS = 20;
 
 /**
- * Trains for a number of epochs, evaluating on the test images after each. An epoch takes the training images in a
+ * Trains for a number of epochs, evaluating on the test images after each or every few of them. An epoch takes the training images in a
  * fresh order made from the seed and its number; a last, smaller batch is trained on too, except one of a single image,
  * of which batch norm can make nothing. A run that was restored from a snapshot goes on where that was taken.
  *
@@ -59,9 +61,10 @@ export async function fit(
   dataset: ImageDataset<ImagePart>,
   options: FitOptions,
 ): Promise<FitResult> {
-  const { epochs, signal } = options;
-  if (!Number.isInteger(epochs) || epochs < 1) {
-    throw new LocalgradError(`fit: epochs must be a whole number of at least 1, not ${epochs}`);
+  const { epochs, evaluateEvery = 1, signal } = options;
+  for (const [name, value] of Object.entries({ epochs, evaluateEvery })) {
+    if (Number.isInteger(value) && value >= 1) continue;
+    throw new LocalgradError(`fit: ${name} must be a whole number of at least 1, not ${value}`);
   }
   checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
   const { device, batch } = trainer;
@@ -88,8 +91,10 @@ export async function fit(
         await run.save(["last"]);
         return { stopped: true, ...run.summary(last) };
       }
-      last = await evaluator.evaluate(trainer.variables);
-      await run.judged(epoch, last);
+      if ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs) {
+        last = await evaluator.evaluate(trainer.variables);
+        await run.judged(epoch, last);
+      } else await run.save(["last"]);
     }
     reason = "done";
     return { stopped: false, ...run.summary(last) };

@@ -80,7 +80,7 @@ export interface HeldMemory {
   readonly driver?: DriverMemory;
 }
 
-/** One epoch. */
+/** An epoch that the network was judged after. */
 export interface EpochRecord {
   /** Which, from 1. */
   readonly epoch: number;
@@ -108,9 +108,9 @@ export interface Observer {
   start?(info: RunInfo): void | Promise<void>;
   /** After each step, in order; several at a time, because losses are read back in batches. */
   step?(record: StepRecord): void | Promise<void>;
-  /** After each epoch's evaluation. */
+  /** After each evaluation: by default after each epoch, see `evaluateEvery` of `fit`. */
   epoch?(record: EpochRecord): void | Promise<void>;
-  /** After an epoch's record, and when the run is stopped: `last`, and `best` too where it is. */
+  /** After each epoch, behind its record, and when the run is stopped: `last`, and `best` too where it is. */
   save?(snapshot: Snapshot, kinds: readonly ("last" | "best")[]): void | Promise<void>;
   /** When the run ends, whichever way; also after an error. */
   end?(reason: "done" | "stopped" | "failed"): void | Promise<void>;

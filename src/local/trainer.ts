@@ -179,7 +179,7 @@ export class Trainer implements Disposable {
     };
   }
 
-  /** Trains on a data set, evaluating after each epoch; see {@link fit}. */
+  /** Trains on a data set, evaluating after each epoch unless told otherwise; see {@link fit}. */
   fit(dataset: ImageDataset<ImagePart>, options: FitOptions): Promise<FitResult> {
     return fit(this, dataset, options);
   }

@@ -132,6 +132,35 @@ function stopBefore(step: number): AbortSignal {
   } as AbortSignal;
 }
 
+Deno.test("fit() judges after every so many epochs and the last, and saves after each, also where it goes on", async () => {
+  await using device = await open("cpu");
+  const data = tinyDataset(32, 10); // 2 steps an epoch
+  const options = { device, method: dgl() };
+  using always = await make(options);
+  await always.fit(data, { epochs: 5, observers: [] });
+  using whole = await make(options);
+  const { observer, epochs, events } = recorder();
+  const rarely = { epochs: 5, evaluateEvery: 2 };
+  const { last, bestError } = await whole.fit(data, { ...rarely, observers: [observer] });
+  assertEquals(epochs.map(({ epoch }) => epoch), [2, 4, 5]);
+  assertEquals(events.filter((event) => event.startsWith("save")).length, 5);
+  assertEquals(events.slice(0, 4), ["start", "save last", "epoch 2", "save best,last"]);
+  assertEquals(last!.error, epochs[2].testError);
+  assertEquals(bestError, Math.min(...epochs.map(({ testError }) => testError)));
+  assertEquals(bits(await whole.snapshot()), bits(await always.snapshot()));
+  const { observer: watching, saved } = recorder();
+  using before = await make(options);
+  const stopped = await before.fit(data, { ...rarely, observers: [watching], signal: stopBefore(6) });
+  assertEquals(stopped.last!.error, epochs[0].testError);
+  using after = await make(options);
+  after.restore(saved());
+  const rest = recorder();
+  await after.fit(data, { ...rarely, observers: [rest.observer] });
+  assertEquals(rest.epochs.map(({ epoch }) => epoch), [4, 5]);
+  assertEquals(after.bestError, whole.bestError);
+  assertEquals(bits(await after.snapshot()), bits(await whole.snapshot()));
+});
+
 Deno.test("a seed decides everything: the same gives the same bits, another does not", async () => {
   await using device = await open("reference");
   const data = tinyDataset(20, 4);
@@ -226,6 +255,7 @@ Deno.test("fit() and trainer() refuse what does not fit", async () => {
   using u = await make({ device });
   await assertRejects(() => u.fit({ ...data, width: 9 }, { epochs: 1 }), LocalgradError, "8×8×3");
   await assertRejects(() => u.fit(data, { epochs: 0 }), LocalgradError, "epochs");
+  await assertRejects(() => u.fit(data, { epochs: 1, evaluateEvery: 0.5 }), LocalgradError, "evaluateEvery");
   await assertRejects(() => u.fit(tinyDataset(1, 4), { epochs: 1 }), LocalgradError, "single training image");
   await assertRejects(() => make({ device, batch: 0 }), LocalgradError, "batch");
   await assertRejects(() => make({ device, batch: 2.5 }), LocalgradError, "batch");

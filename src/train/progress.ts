@@ -36,7 +36,7 @@ const BAR = 20;
 /**
  * An observer that shows how a run goes on, on standard error: a bar with the loss of each module, accuracy, images
  * per second and time left, drawn over itself where there is a terminal, else a line now and then; and a line for each
- * epoch.
+ * evaluation.
  */
 export function progress(output: ProgressOutput = standardError): Observer {
   return new Progress(output);
@@ -47,6 +47,7 @@ class Progress implements Observer {
   #info!: RunInfo;
   #shown = -Infinity;
   #drawn = false;
+  #epoch = 0;
   /** Of this epoch: steps, images, and how many of those were classified correctly. */
   #steps = 0;
   #images = 0;
@@ -68,6 +69,8 @@ class Progress implements Observer {
 
   step(record: StepRecord): void {
     const now = this.#output.now();
+    if (record.epoch !== this.#epoch) this.#steps = this.#images = this.#right = 0;
+    this.#epoch = record.epoch;
     this.#steps++;
     this.#images += record.images;
     this.#right += record.accuracy * record.images;
@@ -95,7 +98,6 @@ class Progress implements Observer {
         `test error ${formatPercent(testError)}${mark}${speed}` +
         (loading === undefined ? "" : `, ${loadingText(loading)}`),
     );
-    this.#steps = this.#images = this.#right = 0;
   }
 
   end(): void {

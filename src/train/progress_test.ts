@@ -80,6 +80,20 @@ Deno.test("progress() says how streamed images keep up", () => {
   assertMatch(written[0], /640 images\/s, 3\.1 % of the time waiting for images, 812\/s decoded\n$/);
 });
 
+Deno.test("progress() tells an epoch's own accuracy, also where those before it were not judged", () => {
+  const written: string[] = [];
+  const write = (text: string) => written.push(text);
+  const observer = progress({ terminal: false, columns: () => 80, write, now: () => 0 });
+  observer.start!(info);
+  for (const [step, epoch, accuracy] of [[1, 1, 0], [2, 2, 0.5], [3, 2, 1]]) {
+    observer.step!({ step, epoch, accuracy, losses: [epoch], learningRate: 0.1, images: 10 });
+  }
+  const held = { bytes: 0, dataBytes: 0 };
+  const measures = { testError: 0.3, testLoss: 1, imagesPerSecond: 0, plannedPeakBytes: 1, held };
+  observer.epoch!({ epoch: 2, ...measures, best: false });
+  assertEquals(written, ["epoch 2/2  loss 2.000  accuracy 75 %  test error 30 %\n"]);
+});
+
 Deno.test("progress() shortens the losses of many modules", () => {
   assertMatch(show(false, 80, 54).at(-1)!, /loss 1\.000 2\.000 3\.000 … 53\.000 54\.000 {2}/);
 });

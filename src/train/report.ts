@@ -108,10 +108,11 @@ function facts(run: RunReport): string {
   const { best, last } = errors(run);
   const { method, endToEnd } = run.info.memory;
   const rate = epochs(run).at(-1)?.imagesPerSecond;
+  const done = Math.floor((steps(run).at(-1)?.step ?? 0) / run.info.stepsPerEpoch);
   const all: [string, string][] = [
     ["test error", last === undefined ? "–" : formatPercent(last)],
     ["lowest test error", best === undefined ? "–" : formatPercent(best)],
-    ["epochs", `${epochs(run).length} of ${run.info.epochs}`],
+    ["epochs", `${done} of ${run.info.epochs}`],
     ["planned peak", formatBytes(method.peakBytes)],
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
     ...heldMemory(epochs(run).at(-1)?.held),

@@ -71,6 +71,13 @@ Deno.test("lineChart() leaves out what is no number, in marked and filled curves
   assert(!/NaN|Infinity|undefined/.test(html), html);
 });
 
+Deno.test("report() counts the epochs that were trained, judged or not", () => {
+  const all = run("dgl", 40, 2);
+  const judged = all.lines.filter((line) => line.kind === "step" || line.epoch % 3 === 0);
+  assertStringIncludes(report([{ ...all, lines: judged }]), "<dt>epochs</dt><dd>4 of 5</dd>");
+  assertStringIncludes(report([{ ...all, lines: [] }]), "<dt>epochs</dt><dd>0 of 5</dd>");
+});
+
 Deno.test("report() shows curves per module, errors, memory and the configuration of a run", () => {
   const html = report([run("man+dgl", 50, 3)]);
   assertBalanced(html);
