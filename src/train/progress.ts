@@ -36,7 +36,7 @@ const BAR = 20;
 /**
  * An observer that shows how a run goes on, on standard error: a bar with the loss of each module, accuracy, images
  * per second and time left, drawn over itself where there is a terminal, else a line now and then; and a line for each
- * evaluation.
+ * evaluation. Before those, where it is so, that there are fewer training images than a batch has.
  */
 export function progress(output: ProgressOutput = standardError): Observer {
   return new Progress(output);
@@ -65,6 +65,12 @@ class Progress implements Observer {
   start(info: RunInfo): void {
     this.#info = info;
     this.#shown = this.#output.now();
+    const { configuration: { batch }, imagesPerEpoch } = info;
+    if (Number(batch) <= imagesPerEpoch) return;
+    this.#line(
+      `there are ${imagesPerEpoch} training images and the batch is ${batch}: each step takes ${imagesPerEpoch}, ` +
+        `while memory is planned for ${batch}, and a learning rate in proportion to the batch is too high`,
+    );
   }
 
   step(record: StepRecord): void {

@@ -2,7 +2,13 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { RunInfo } from "../local/observer.ts";
 import { progress } from "./progress.ts";
 
-const info = { epochs: 2, stepsPerEpoch: 100, firstStep: 0 } as RunInfo;
+const info = {
+  configuration: { batch: 32 },
+  epochs: 2,
+  stepsPerEpoch: 100,
+  imagesPerEpoch: 3200,
+  firstStep: 0,
+} as Partial<RunInfo> as RunInfo;
 
 /** What is shown of two epochs of 100 steps, 50 ms each. */
 function show(terminal: boolean, columns: number, modules: number): string[] {
@@ -92,6 +98,16 @@ Deno.test("progress() tells an epoch's own accuracy, also where those before it 
   const measures = { testError: 0.3, testLoss: 1, imagesPerSecond: 0, plannedPeakBytes: 1, held };
   observer.epoch!({ epoch: 2, ...measures, best: false });
   assertEquals(written, ["epoch 2/2  loss 2.000  accuracy 75 %  test error 30 %\n"]);
+});
+
+Deno.test("progress() says once that a batch is larger than the training images", () => {
+  for (const [imagesPerEpoch, lines] of [[31, 1], [32, 0]]) {
+    const written: string[] = [];
+    const write = (text: string) => written.push(text);
+    progress({ terminal: true, columns: () => 80, write, now: () => 0 }).start!({ ...info, imagesPerEpoch });
+    assertEquals(written.length, lines);
+    if (lines > 0) assertMatch(written[0], /31 training images and the batch is 32: each step takes 31/);
+  }
 });
 
 Deno.test("progress() shortens the losses of many modules", () => {
