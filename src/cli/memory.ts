@@ -49,7 +49,8 @@ export async function memory(args: readonly string[]): Promise<void> {
   const planned = local.memory(setup);
   const checkpointed =
     local.memory({ ...setup, modules: 1, method: local.endToEnd({ checkpoint: true }) }).method;
-  const names = local.setup(local.withCut(setup)).modules.map(({ name }) => name);
+  const { partition, modules } = local.setup(local.withCut(setup));
+  const names = modules.map(({ name }) => name);
   const peaks = modulePeaks(planned.method, names.length);
   const each = names.map((name, i) => ({ name, peakBytes: peaks[i] }));
   const reports: [string, MemoryReport][] = [
@@ -70,11 +71,8 @@ export async function memory(args: readonly string[]): Promise<void> {
     }));
     return;
   }
-  console.log(
-    `${model}, batch ${batch}, ${each.length} ${
-      each.length === 1 ? "module" : "modules"
-    }, planned for ${backend}; the data set apart\n`,
-  );
+  console.log(`${model} by ${setup.method.name}: ${partition.description}`);
+  console.log(`batch ${batch}, planned for ${backend}; the data set apart\n`);
   console.log(comparison(reports, table));
   if (each.length > 1) {
     const rows = each.map(({ name, peakBytes }, i) => [`${i + 1}: ${name}`, formatBytes(peakBytes)]);

@@ -2,7 +2,7 @@ import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { DATASETS } from "../data/datasets.ts";
 import { LocalgradError } from "../errors.ts";
 import { setup } from "../local/local.ts";
-import { writeWhole } from "../train/files.ts";
+import { refuseFile, writeWhole } from "../train/files.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
@@ -21,6 +21,7 @@ import {
   type Settings,
   settingsFrom,
   setupOf,
+  warmupOf,
   withClasses,
 } from "./settings.ts";
 import type { Row, Table } from "./table_rows.ts";
@@ -59,6 +60,7 @@ export async function reproduce(args: readonly string[]): Promise<void> {
   if (given.list) return list(rows);
   const folder = given.run;
   if (folder === undefined) throw new LocalgradError("reproduce needs a folder for its runs: --run DIR");
+  await refuseFile(folder);
   const seeds = given.seeds === undefined ? undefined : wholeNumber("seeds", given.seeds, 1);
   const wanted = sharedSettings(table, given);
   for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // refused before anything is loaded
@@ -172,11 +174,11 @@ async function closed(
 }
 
 function describe(
-  { dataset, epochs, batch, lr, precision }: Settings,
+  settings: Settings,
   { train, test, classes }: ImageDataset<ImagePart>,
   device: string,
 ): [string, string][] {
-  const { warmup } = DATASETS[dataset].recipe;
+  const { dataset, epochs, batch, lr, precision } = settings;
   return [
     [
       "data",
@@ -184,7 +186,7 @@ function describe(
     ],
     ["epochs", String(epochs)],
     ["batch", String(batch)],
-    ["learning rate", `${lr}, falling along a cosine${warmup > 0 ? " after a warm-up" : ""}`],
+    ["learning rate", `${lr}, falling along a cosine${warmupOf(settings) > 0 ? " after a warm-up" : ""}`],
     ["optimizer", "SGD, Nesterov momentum 0.9, weight decay 1e-4"],
     ["precision", precision ?? "the device's default"],
     ["device", device],

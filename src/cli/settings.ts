@@ -250,17 +250,22 @@ export function setupOf(
   };
 }
 
-/**
- * The learning rate of each epoch: the published cosine, with its warm-up. A short run has no room for ten epochs of
- * warm-up, nor for a last epoch at rate 0.
- */
-function scheduleOf({ dataset, lr, epochs }: Settings): optim.Schedule {
+/** A shorter run has no room for all of the published warm-up, nor for a last epoch at rate 0. */
+const LONG = 40;
+
+/** Epochs of warm-up. */
+export function warmupOf({ dataset, epochs }: Settings): number {
   const { warmup } = DATASETS[dataset].recipe;
-  if (epochs >= 40) return optim.warmupCosine({ base: lr, epochs, warmup });
+  return epochs >= LONG ? warmup : Math.min(warmup, Math.floor(epochs / 8));
+}
+
+/** The learning rate of each epoch: the published cosine, with its warm-up. */
+function scheduleOf(settings: Settings): optim.Schedule {
+  const { lr, epochs } = settings;
   return optim.warmupCosine({
     base: lr,
-    epochs: epochs + 1,
-    warmup: Math.min(warmup, Math.floor(epochs / 8)),
+    epochs: epochs >= LONG ? epochs : epochs + 1,
+    warmup: warmupOf(settings),
   });
 }
 

@@ -55,13 +55,8 @@ export interface Table {
   readonly title: string;
   /** What is trained on. */
   readonly dataset: DatasetName;
-  /** What differs from the data set's published recipe. */
-  readonly recipe?: {
-    readonly epochs: number;
-    readonly batch: number;
-    readonly lr: number;
-    readonly trainLimit: number;
-  };
+  /** What differs from the data set's published recipe, whose learning rate goes in proportion to the batch. */
+  readonly recipe?: { readonly epochs: number; readonly batch: number; readonly trainLimit: number };
   /** Its rows, in the order they are run. */
   readonly rows: readonly Row[];
 }

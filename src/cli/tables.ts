@@ -176,7 +176,7 @@ const ablation: Table = {
   ],
 };
 
-const BUDGET = { epochs: 20, batch: 128, lr: 0.1, trainLimit: 10_000 } as const;
+const BUDGET = { epochs: 20, batch: 128, trainLimit: 10_000 } as const;
 
 /** What two cores can tell apart: every method once on a small network; those of the papers first. */
 const evidence: Table = {

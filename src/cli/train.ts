@@ -123,8 +123,8 @@ function describe(
   partition: string,
 ): void {
   note(
-    `training ${model} with ${method} (${partition}) on ${images.train.count} images of ${dataset}, ` +
-      `testing on ${images.test.count}`,
+    `training ${model} by ${method}: ${partition}; ` +
+      `${images.train.count} images of ${dataset} to train on, ${images.test.count} to test on`,
   );
 }
 
