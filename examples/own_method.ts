@@ -18,6 +18,10 @@ const flags = parseArgs(Deno.args, {
   string: ["epochs", "images", "batch", "device"],
   boolean: ["man"],
   default: { epochs: "4", images: "2000", batch: "32", device: "auto" },
+  unknown(flag: string) {
+    console.error(`there is no ${flag}; choose among --epochs --images --batch --device --man`);
+    Deno.exit(2);
+  },
 });
 
 const epochs = Number(flags.epochs);

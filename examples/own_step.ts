@@ -29,6 +29,10 @@ import {
 const flags = parseArgs(Deno.args, {
   string: ["steps", "batch", "rate", "device"],
   default: { steps: "200", batch: "64", rate: "0.1", device: "auto" },
+  unknown(flag: string) {
+    console.error(`there is no ${flag}; choose among --steps --batch --rate --device`);
+    Deno.exit(2);
+  },
 });
 const [steps, batch, rate] = [flags.steps, flags.batch, flags.rate].map(Number);
 
