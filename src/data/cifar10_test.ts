@@ -162,6 +162,12 @@ Deno.test("cifar10() downloads once, with progress, into the cache", async () =>
     assertEquals(await loadCifar10({ cache: `${cache}/new` }, { ...layout, url }), loaded);
     assertEquals(requests, 1);
     assertEquals([...Deno.readDirSync(`${cache}/new`)].map((entry) => entry.name), ["cifar-10-batches-bin"]);
+    await Deno.truncate(`${cache}/new/cifar-10-batches-bin/test_batch.bin`, 100);
+    await assertRejects(
+      () => loadCifar10({ cache: `${cache}/new` }, { ...layout, url }),
+      LocalgradError,
+      `or remove ${cache}/new/cifar-10-batches-bin, and it is downloaded again`,
+    );
   });
   await Deno.remove(cache, { recursive: true });
 });

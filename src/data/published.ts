@@ -142,7 +142,12 @@ async function readArchive(
 async function readCached(set: Publication, options: PublishedOptions): Promise<Files> {
   const cache = options.cache ?? await cacheDirectory();
   const folder = `${cache}/${set.folder}`;
-  if (await stat(folder)) return readFolder(set, folder);
+  if (await stat(folder)) {
+    return readFolder(set, folder).catch((error) => {
+      if (!(error instanceof LocalgradError)) throw error;
+      throw new LocalgradError(`${error.message}; or remove ${folder}, and it is downloaded again`);
+    });
+  }
   const files = await fetchFiles(set, options);
   await Deno.mkdir(cache, { recursive: true });
   const part = await Deno.makeTempDir({ dir: cache, prefix: `${set.folder}.`, suffix: ".part" });
