@@ -3,7 +3,7 @@ import { LocalgradError } from "../errors.ts";
 import type { Observer } from "../local/local.ts";
 import { parameterSplit } from "../local/parameters.ts";
 import type { Device } from "../trace/arrays.ts";
-import { readIfThere, refuseFile, writeWhole } from "../train/files.ts";
+import { exists, readIfThere, refuseFile, writeWhole } from "../train/files.ts";
 import { holdsRun } from "../train/run_folder.ts";
 import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
 import { measured, type RunResult } from "./results.ts";
@@ -69,15 +69,25 @@ export interface RunOptions {
   readonly signal: AbortSignal;
 }
 
-/** What the runs of a row came to before, by seed; each is in a folder `seed<n>`. */
+/** What the runs of a row came to before, by seed; each is in a folder `seed<n>`, of which any may be missing. */
 export async function resultsIn(folder: string): Promise<Map<number, RunResult>> {
   const results = new Map<number, RunResult>();
-  for (let seed = 0;; seed++) {
+  for (const seed of await seedsIn(folder)) {
     const path = `${folder}/seed${seed}/result.json`;
     const bytes = await readIfThere(path);
-    if (bytes === undefined) return results;
-    results.set(seed, parse<RunResult>(bytes, path));
+    if (bytes !== undefined) results.set(seed, parse<RunResult>(bytes, path));
   }
+  return results;
+}
+
+async function seedsIn(folder: string): Promise<number[]> {
+  const seeds: number[] = [];
+  if (!await exists(folder)) return seeds;
+  for await (const { name } of Deno.readDir(folder)) {
+    const found = /^seed(\d+)$/.exec(name);
+    if (found !== null) seeds.push(Number(found[1]));
+  }
+  return seeds.sort((a, b) => a - b);
 }
 
 /**
