@@ -13,6 +13,7 @@ import { type Flags, usage } from "./flags.ts";
 import { memory, memoryFlags } from "./memory.ts";
 import { probeFlags, probeRuns } from "./probe.ts";
 import { reproduce, reproduceFlags } from "./reproduce.ts";
+import { note } from "./terminal.ts";
 import { train, trainFlags } from "./train.ts";
 
 interface Command {
@@ -56,7 +57,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   } catch (error) {
     const message = explained(error);
     if (message === undefined) throw error;
-    console.error(`error: ${message}`);
+    note(`error: ${message}`);
     return 2;
   }
 }

@@ -1,11 +1,14 @@
 import { formatBytes } from "../train/format.ts";
 
+let told = -Infinity;
+/** Whether the cursor stands behind a line that is to be drawn over. */
+let drawn = false;
+
 /** Says something to the person at the terminal; results go to standard output, this does not. */
 export function note(text: string): void {
-  console.error(text);
+  console.error(drawn ? `\n${text}` : text);
+  drawn = false;
 }
-
-let told = -Infinity;
 
 /** Shows how something goes on: drawn over itself on a terminal, else a line now and then. */
 function showCourse(text: string, whole: boolean): void {
@@ -13,6 +16,7 @@ function showCourse(text: string, whole: boolean): void {
   const terminal = Deno.stderr.isTerminal();
   if (!whole && now - told < (terminal ? 100 : 5000)) return;
   told = now;
+  drawn = terminal && !whole;
   Deno.stderr.writeSync(
     new TextEncoder().encode(terminal ? `\r\x1b[2K${text}${whole ? "\n" : ""}` : `${text}\n`),
   );
