@@ -6,7 +6,9 @@ import type { Tensor } from "../trace/tensor.ts";
 
 /**
  * Cross-entropy of each row: −log softmax(logits)[label]. `logits` is `[batch, classes]`, `labels` i32 or u32 `[batch]`;
- * gives `[batch]`.
+ * gives f32 `[batch]`. A label outside of the classes counts as none of them.
+ *
+ * @throws {LocalgradError} where the shapes are others.
  */
 export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0]) {
@@ -40,14 +42,17 @@ export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
   return crossEntropies(logits, labels).mean();
 }
 
-/** How many rows of logits have their largest entry at the label, as f32. */
+/**
+ * How many rows of logits `[batch, classes]` have their largest entry at the label (i32 or u32 `[batch]`): f32 scalar.
+ */
 export function correctCount(logits: Tensor, labels: Tensor): Tensor {
   return logits.argmax(1).eq(labels.cast("i32")).cast("f32").sum();
 }
 
 /**
- * Mean binary cross-entropy between sigmoid(logits) and targets in [0, 1], over all elements, without computing the
- * sigmoid, whose logarithm would overflow: max(z, 0) − z·t + log(1 + e^−|z|).
+ * Mean binary cross-entropy between sigmoid(logits) and targets in [0, 1] of the same shape, over all elements, without
+ * computing the sigmoid, whose logarithm would overflow: max(z, 0) − z·t + log(1 + e^−|z|). Gives an f32 scalar. No
+ * gradient flows to the targets.
  */
 export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
   [logits, targets] = [logits.cast("f32"), targets.cast("f32")];
@@ -62,7 +67,10 @@ export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
 /**
  * Supervised contrastive loss (Khosla et al., 2020, arXiv 2004.11362, L_out): rows of `features` are normalised to unit
  * length; each is pulled toward the rows of its class and away from the others. Mean over the rows that share their
- * class with another.
+ * class with another, 0 where none does. `features` is `[batch, features]`, `labels` i32 or u32 `[batch]`; `temperature`
+ * is 0.07 by default, as InfoPro has it. Gives an f32 scalar.
+ *
+ * @throws {LocalgradError} where the temperature is not above 0.
  */
 export function supervisedContrastive(features: Tensor, labels: Tensor, temperature: number = 0.07): Tensor {
   if (!(temperature > 0)) {
@@ -94,8 +102,9 @@ function cosines(rows: Tensor): Tensor {
 /**
  * Similarity matching (Nøkland & Eidnes, 2019, arXiv 1901.06656): images should be as similar in `features` as their
  * labels are. Similarity is the cosine between rows after taking away each row's mean. Of feature maps
- * `[batch, height, width, channels]` a row is the standard deviation of each channel over the image. Mean squared
- * difference between the similarities of the features and of the one-hot labels, over all pairs.
+ * `[batch, height, width, channels]` a row is the standard deviation of each channel over the image; otherwise they are
+ * rows already, `[batch, features]`. `labels` is i32 or u32 `[batch]`. Mean squared difference between the similarities
+ * of the features and of the one-hot labels, over all pairs: an f32 scalar.
  */
 export function similarityMatching(features: Tensor, labels: Tensor, classes: number): Tensor {
   const rows = features.rank === 4 ? deviations(features.cast("f32")) : features.cast("f32");

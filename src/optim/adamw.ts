@@ -1,6 +1,7 @@
+import { expectBetween } from "../expect.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
-import { expectBetween, type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
+import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
 
 /** Options of {@link adamw}. */
 export interface AdamWOptions {
@@ -15,6 +16,7 @@ export interface AdamWOptions {
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv 1711.05101), in the order of PyTorch's
  * `torch.optim.AdamW`: p *= 1 − learningRate·weightDecay, then p −= learningRate · m̂ / (√v̂ + epsilon).
+ * With `weightDecay: 0` it is Adam.
  *
  * @example
  * ```ts
