@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { expectWhole } from "../expect.ts";
 import type { Key } from "../random.ts";
 
 /** Labelled images of one size on the host. */
@@ -73,9 +73,7 @@ export interface ImageDataset<Part extends ImagePart = LabelledImages> {
 
 function first<Part extends ImagePart>(part: Part, limit: number | undefined, what: string): Part {
   if (limit === undefined) return part;
-  if (!Number.isInteger(limit) || limit < 1) {
-    throw new LocalgradError(`the ${what} limit must be a whole number of at least 1, not ${limit}`);
-  }
+  expectWhole(`the ${what} limit`, limit);
   if (limit >= part.count) return part;
   const images = "images" in part
     ? { images: part.images.subarray(0, part.images.length / part.count * limit) }

@@ -1,4 +1,5 @@
 import { LocalgradError } from "../errors.ts";
+import { expectWhole } from "../expect.ts";
 import { foldIn, type Key, key, threefry2x32, uniform } from "../random.ts";
 import type { DatasetEntry } from "./entry.ts";
 import type { ImageDataset, LabelledImages } from "./images.ts";
@@ -190,9 +191,7 @@ function draw(partKey: Key, count: number): LabelledImages {
 export function shapes(options: ShapesOptions = {}): ImageDataset {
   const { train = 5000, test = 1000, seed = 0 } = options;
   for (const [part, count] of Object.entries({ train, test })) {
-    if (!Number.isInteger(count) || count < 1) {
-      throw new LocalgradError(`shapes: ${part} must be a whole number of at least 1, not ${count}`);
-    }
+    expectWhole(`shapes: ${part}`, count);
   }
   return {
     name: "shapes",

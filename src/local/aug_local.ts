@@ -1,4 +1,5 @@
 import { LocalgradError } from "../errors.ts";
+import { expectWhole } from "../expect.ts";
 import type { Block } from "../models/model.ts";
 import { batchNorm } from "../nn/batch_norm.ts";
 import { type Layer, type Layers, sequential, shapeAfter } from "../nn/layer.ts";
@@ -41,9 +42,7 @@ export interface AugLocalOptions {
  */
 export function augLocal(options: AugLocalOptions = {}): Method {
   const { depth, tau = 0.5, stem } = options;
-  if (depth !== undefined && !(Number.isInteger(depth) && depth >= 1)) {
-    throw new LocalgradError(`augLocal: depth must be a whole number of at least 1, not ${depth}`);
-  }
+  if (depth !== undefined) expectWhole("augLocal: depth", depth);
   if (!(tau >= 0 && tau <= 1)) {
     throw new LocalgradError(`augLocal: tau must be between 0 and 1, not ${tau}`);
   }

@@ -1,5 +1,6 @@
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
+import { expectWhole } from "../expect.ts";
 import { permutation } from "../random.ts";
 import { progress } from "../train/progress.ts";
 import { holdsRun, readRun, runFolder } from "../train/run_folder.ts";
@@ -12,7 +13,7 @@ import { type Feed, openFeed, type Order } from "./feed.ts";
 import type { EpochRecord, HeldMemory, Observer, StepRecord } from "./observer.ts";
 import type { Stepper, Trainer } from "./trainer.ts";
 
-/** Options of {@link fit}. */
+/** Options of {@link Trainer.fit}. */
 export interface FitOptions {
   /** Passes over the training images, those done before included. */
   epochs: number;
@@ -48,24 +49,15 @@ const DRAIN_STEPS = 20;
 const DRAIN_MS = 500;
 const BREATHE_MS = 20;
 
-/**
- * Trains for a number of epochs, evaluating on the test images after each or every few of them. An epoch takes the training images in a
- * fresh order made from the seed and its number; a last, smaller batch is trained on too, except one of a single image,
- * of which batch norm can make nothing. A run that was restored from a snapshot goes on where that was taken.
- *
- * @throws {LocalgradError} where the data set does not suit the network or contradicts itself, `checkpoint` holds another
- * run, or a loss becomes no number.
- */
+/** See {@link Trainer.fit}. */
 export async function fit(
   trainer: Trainer,
   dataset: ImageDataset<ImagePart>,
   options: FitOptions,
 ): Promise<FitResult> {
   const { epochs, evaluateEvery = 1, signal } = options;
-  for (const [name, value] of Object.entries({ epochs, evaluateEvery })) {
-    if (Number.isInteger(value) && value >= 1) continue;
-    throw new LocalgradError(`fit: ${name} must be a whole number of at least 1, not ${value}`);
-  }
+  expectWhole("fit: epochs", epochs);
+  expectWhole("fit: evaluateEvery", evaluateEvery);
   checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
   const { device, batch } = trainer;
   const starts = batchStarts(dataset.train.count, batch);

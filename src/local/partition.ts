@@ -1,4 +1,5 @@
 import { LocalgradError } from "../errors.ts";
+import { expectWhole } from "../expect.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
 import { type Layer, sequential } from "../nn/layer.ts";
 import { publishedSplit, type SplitName, splitNames, unpublished } from "./published.ts";
@@ -102,11 +103,7 @@ function endsOf(modules: readonly Module[]): number[] {
 
 function byCount(model: Model, count: number): Partition {
   const most = model.blocks.length;
-  if (!Number.isInteger(count) || count < 1) {
-    throw new LocalgradError(
-      `partition: the number of modules must be a whole number of at least 1, not ${count}`,
-    );
-  }
+  expectWhole("partition: the number of modules", count);
   const published = publishedSplit(model, count);
   if (published !== undefined) return asPublished(model, published.by, count);
   if (count > most) {

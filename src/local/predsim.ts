@@ -1,4 +1,5 @@
 import { LocalgradError } from "../errors.ts";
+import { expectWhole } from "../expect.ts";
 import { constantInitial } from "../nn/initial.ts";
 import { type Layer, layer, sequential } from "../nn/layer.ts";
 import { conv } from "../nn/linear.ts";
@@ -33,9 +34,7 @@ export function predsim({ beta = 0.99, inputs = 4096 }: PredSimOptions = {}): Me
   if (!(beta >= 0 && beta <= 1)) {
     throw new LocalgradError(`predsim: beta must be between 0 and 1, not ${beta}`);
   }
-  if (!(Number.isInteger(inputs) && inputs >= 1)) {
-    throw new LocalgradError(`predsim: inputs must be a whole number of at least 1, not ${inputs}`);
-  }
+  expectWhole("predsim: inputs", inputs);
   return {
     name: "predsim",
     options: { beta, inputs },

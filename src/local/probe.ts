@@ -1,7 +1,7 @@
 import { valueAndGrad } from "../autograd/grad.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
-import { LocalgradError } from "../errors.ts";
+import { expectBetween, expectWhole } from "../expect.ts";
 import { layersOf, type Model } from "../models/model.ts";
 import { type Layer, sequential, shapeAfter } from "../nn/layer.ts";
 import { linear } from "../nn/linear.ts";
@@ -92,13 +92,9 @@ export async function probe(
 ): Promise<Probe[]> {
   const { device, batch, setup: { model, precision } } = trainer;
   const { epochs = 20, batch: step = 256, learningRate = 0.01 } = options;
-  for (const [name, value] of Object.entries({ epochs, batch: step })) {
-    if (Number.isInteger(value) && value >= 1) continue;
-    throw new LocalgradError(`probe: ${name} must be a whole number of at least 1, not ${value}`);
-  }
-  if (!(learningRate > 0)) {
-    throw new LocalgradError(`probe: learningRate must be above 0, not ${learningRate}`);
-  }
+  expectWhole("probe: epochs", epochs);
+  expectWhole("probe: batch", step);
+  expectBetween("probe: learningRate", learningRate, 0);
   checkDataset("probe", model, dataset, ["train", "test"]);
   const { modules } = options.modules === undefined ? trainer.partition : partition(model, options.modules);
   const stages = stagesOf(model, modules);

@@ -1,6 +1,7 @@
 import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
+import { expectBetween, expectWhole } from "../expect.ts";
 import type { Model } from "../models/model.ts";
 import { type Initial, initialize } from "../nn/initial.ts";
 import type { Named } from "../nn/named.ts";
@@ -58,6 +59,9 @@ export interface TrainerOptions {
 /**
  * Makes a trainer and draws its starting values on the device.
  *
+ * @throws {LocalgradError} where the network cannot be cut so, the method has no loss for a boundary, or the device does
+ * not compute in the precision.
+ *
  * @example
  * ```ts
  * import { data, devices, local, models, optim } from "@localgrad/localgrad";
@@ -104,13 +108,12 @@ export class Trainer implements Disposable {
   #step = 0;
   #memory: MemoryComparison | undefined;
   #direct: CompiledStep | undefined;
+  #fitting = false;
 
   /** See {@link trainer}. */
   constructor(options: TrainerOptions) {
     const { device, batch, schedule = constant(0.1), seed = 0, checkNumerics = false } = options;
-    if (!Number.isInteger(batch) || batch < 1) {
-      throw new LocalgradError(`trainer: batch must be a whole number of at least 1, not ${batch}`);
-    }
+    expectWhole("trainer: batch", batch);
     this.device = device;
     const { target } = device.backend;
     const { precision: wanted, ...rest } = options;
@@ -179,9 +182,23 @@ export class Trainer implements Disposable {
     };
   }
 
-  /** Trains on a data set, evaluating after each epoch unless told otherwise; see {@link fit}. */
-  fit(dataset: ImageDataset<ImagePart>, options: FitOptions): Promise<FitResult> {
-    return fit(this, dataset, options);
+  /**
+   * Trains on a data set for a number of epochs, evaluating on its test images after each or every few of them. An epoch
+   * takes the training images in a fresh order made from the seed and its number; a last, smaller batch is trained on
+   * too, except one of a single image, of which batch norm can make nothing. A trainer that was restored from a snapshot
+   * goes on where that was taken.
+   *
+   * @throws {LocalgradError} where the data set does not suit the network or contradicts itself, `checkpoint` holds
+   * another run, or a loss becomes no number.
+   */
+  async fit(dataset: ImageDataset<ImagePart>, options: FitOptions): Promise<FitResult> {
+    if (this.#fitting) throw new LocalgradError("fit: this trainer is at it already; await the run before");
+    this.#fitting = true;
+    try {
+      return await fit(this, dataset, options);
+    } finally {
+      this.#fitting = false;
+    }
   }
 
   /**
@@ -318,6 +335,7 @@ export class Trainer implements Disposable {
   }
 
   #advance(step: CompiledStep, rest: readonly unknown[], learningRate: number): DeviceArray {
+    expectBetween("the learning rate", learningRate, 0);
     const scalars = this.setup.optimizer.scalars(this.#step, learningRate);
     const { train, metrics } = step(this.#train, ...rest, scalars);
     this.#train = train;

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { expectWhole } from "../expect.ts";
 import type { Both } from "../trace/functions.ts";
 import type { Model } from "./model.ts";
 
@@ -19,9 +19,7 @@ export function described(
   const { classes = defaults.classes, size = defaults.size } = options;
   const [height, width] = typeof size === "number" ? [size, size] : size;
   for (const [what, value] of [["classes", classes], ["size", height], ["size", width]] as const) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new LocalgradError(`${name}: ${what} must be a whole number of at least 1, not ${value}`);
-    }
+    expectWhole(`${name}: ${what}`, value);
   }
   return { name, classes, input: { height, width, channels: 3 } };
 }

@@ -1,5 +1,6 @@
 import { customGradient } from "../autograd/grad.ts";
 import { LocalgradError } from "../errors.ts";
+import { expectBetween } from "../expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { constantInitial } from "./initial.ts";
@@ -31,6 +32,8 @@ export interface BatchNormSpec {
  */
 export function batchNorm(spec: BatchNormSpec): Layer {
   const { channels, epsilon = 1e-5, momentum = 0.1 } = spec;
+  expectBetween("batchNorm: epsilon", epsilon, 0);
+  expectBetween("batchNorm: momentum", momentum, 0);
   return layer({
     params: { weight: constantInitial(1, [channels]), bias: constantInitial(0, [channels]) },
     state: { running_mean: constantInitial(0, [channels]), running_var: constantInitial(1, [channels]) },

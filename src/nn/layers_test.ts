@@ -148,6 +148,16 @@ Deno.test("residualBlock() adds its input before the last ReLU", () => {
   data.forEach((value, i) => assertAlmostEquals(value, Math.max(x.data[i], 0), 1e-9));
 });
 
+Deno.test("conv() refuses groups that channels cannot be parted into", () => {
+  for (const spec of [{ in: 3, out: 8 }, { in: 8, out: 3 }]) {
+    assertThrows(
+      () => conv({ ...spec, groups: 2 }),
+      LocalgradError,
+      "channels cannot be parted into 2 groups",
+    );
+  }
+});
+
 Deno.test("named trees nest, merge and select by path, and refuse what does not fit", () => {
   const tree = merge(nest("a.0", { w: 1 }), nest("a.1", { w: 2 }), { b: 3 });
   assertEquals(tree, { a: { 0: { w: 1 }, 1: { w: 2 } }, b: 3 });

@@ -1,3 +1,4 @@
+import { LocalgradError } from "../errors.ts";
 import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
 import { normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
@@ -31,7 +32,11 @@ export interface ConvSpec extends Conv2dOptions {
 export function conv(spec: ConvSpec): Layer {
   const { in: inputs, out, window = 3, bias = false, ...geometry } = spec;
   const [height, width] = typeof window === "number" ? [window, window] : window;
-  const shape = [out, height, width, inputs / (spec.groups ?? 1)];
+  const { groups = 1 } = spec;
+  if (inputs % groups !== 0 || out % groups !== 0) {
+    throw new LocalgradError(`conv: ${inputs} → ${out} channels cannot be parted into ${groups} groups`);
+  }
+  const shape = [out, height, width, inputs / groups];
   const weight = normalInitial(Math.sqrt(2 / (height * width * out)), shape);
   if (!bias) {
     return layer({

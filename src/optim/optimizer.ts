@@ -1,4 +1,3 @@
-import { LocalgradError } from "../errors.ts";
 import { Initial } from "../nn/initial.ts";
 import { HostArray } from "../trace/arrays.ts";
 import { type Aval, hostArrays, sizeOf } from "../trace/dtype.ts";
@@ -64,17 +63,4 @@ export function zerosLike(params: Tree<Aval>): Tree<Initial> {
     ({ shape, dtype }: Aval) => new Initial(shape, () => new hostArrays[dtype](sizeOf(shape)), dtype),
     params,
   ) as Tree<Initial>;
-}
-
-/** Refuses a number outside of `[low, high)`. */
-export function expectBetween(
-  what: string,
-  value: number,
-  low: number,
-  high: number = Infinity,
-): void {
-  if (!(value >= low && value < high)) {
-    const range = high === Infinity ? `at least ${low}` : `at least ${low} and below ${high}`;
-    throw new LocalgradError(`${what} must be ${range}, not ${value}`);
-  }
 }

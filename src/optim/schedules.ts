@@ -1,5 +1,4 @@
-import { LocalgradError } from "../errors.ts";
-import { expectBetween } from "./optimizer.ts";
+import { expectBetween, expectWhole } from "../expect.ts";
 
 /** The learning rate of an epoch, counted from 0. */
 export type Schedule = (epoch: number) => number;
@@ -68,12 +67,8 @@ export interface WarmupCosineOptions {
 export function warmupCosine({ base, warmup = 10, epochs, start = 0.01 }: WarmupCosineOptions): Schedule {
   expectBetween("warmupCosine: the base rate", base, 0);
   expectBetween("warmupCosine: the starting rate", start, 0);
-  if (!Number.isInteger(warmup) || warmup < 0) {
-    throw new LocalgradError(`warmupCosine: warmup must be a whole number of epochs, not ${warmup}`);
-  }
-  if (!Number.isInteger(epochs) || epochs < 1) {
-    throw new LocalgradError(`warmupCosine: epochs must be a whole number of at least 1, not ${epochs}`);
-  }
+  expectWhole("warmupCosine: warmup", warmup, 0);
+  expectWhole("warmupCosine: epochs", epochs);
   return (epoch) => {
     const e = epoch + 1;
     const cosine = e >= epochs ? 0 : base * (1 + Math.cos(Math.PI * e / epochs)) / 2;

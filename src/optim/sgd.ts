@@ -1,7 +1,8 @@
 import { LocalgradError } from "../errors.ts";
+import { expectBetween } from "../expect.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
-import { expectBetween, type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
+import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
 
 /** Options of {@link sgd}. */
 export interface SgdOptions {

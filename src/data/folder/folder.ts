@@ -6,6 +6,7 @@
  */
 
 import { LocalgradError } from "../../errors.ts";
+import { expectWhole } from "../../expect.ts";
 import { foldIn, type Key, uniform } from "../../random.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
@@ -63,9 +64,7 @@ const AHEAD = 4;
 export async function imageFolder(options: ImageFolderOptions): Promise<ImageDataset<StreamedImages>> {
   const { path, size = 224, threads = navigator.hardwareConcurrency } = options;
   for (const [name, value] of Object.entries({ size, threads })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new LocalgradError(`imageFolder: ${name} must be a whole number of at least 1, not ${value}`);
-    }
+    expectWhole(`imageFolder: ${name}`, value);
   }
   const { classes, ...parts } = await listImages(path);
   const pool = new SharedDecoders(threads);
