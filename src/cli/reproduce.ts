@@ -69,7 +69,7 @@ export async function reproduce(args: readonly string[]): Promise<void> {
   const opened = () => openDevice(given, shared);
   const { name: backend, choice } = await closed(opened);
   const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...identity } = shared;
-  await openReproduction(folder, { table: name, device: backend, ...identity });
+  using _alone = await openReproduction(folder, { table: name, device: backend, ...identity });
   note(`device ${choice}`);
 
   const heading: Heading = {

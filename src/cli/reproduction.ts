@@ -3,7 +3,7 @@ import { LocalgradError } from "../errors.ts";
 import type { Observer } from "../local/local.ts";
 import { parameterSplit } from "../local/parameters.ts";
 import type { Device } from "../trace/arrays.ts";
-import { exists, readIfThere, refuseFile, writeWhole } from "../train/files.ts";
+import { exists, openAlone, readIfThere, refuseFile, writeWhole } from "../train/files.ts";
 import { holdsRun } from "../train/run_folder.ts";
 import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
 import { measured, type RunResult } from "./results.ts";
@@ -13,21 +13,30 @@ import { type Settings, trainerOf } from "./settings.ts";
 export type Identity = { readonly [name: string]: unknown };
 
 /**
- * Prepares the folder of a reproduction: a fresh one is made, one of the same identity is gone on with.
+ * Prepares the folder of a reproduction: a fresh one is made, one of the same identity is gone on with. Nobody else can
+ * until what this gives is disposed of.
  *
- * @throws {LocalgradError} where it holds something else, or a reproduction with other settings.
+ * @throws {LocalgradError} where it holds something else, or a reproduction with other settings or under way.
  */
-export async function openReproduction(folder: string, identity: Identity): Promise<void> {
+export async function openReproduction(folder: string, identity: Identity): Promise<Disposable> {
   const path = `${folder}/reproduction.json`;
   await refuseFile(folder);
-  const bytes = await readIfThere(path);
-  if (bytes === undefined) {
+  if (!await exists(path)) {
     await refuseOther(folder);
     await Deno.mkdir(folder, { recursive: true });
     await writeWhole(path, JSON.stringify(identity, undefined, 2) + "\n");
-    return;
   }
-  const before = parse<Identity>(bytes, path);
+  const lock = await openAlone(path);
+  try {
+    refuseChange(folder, parse<Identity>(await Deno.readFile(path), path), identity);
+    return lock;
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
+}
+
+function refuseChange(folder: string, before: Identity, identity: Identity): void {
   for (const name of new Set([...Object.keys(before), ...Object.keys(identity)])) {
     const [then, now] = [before[name], identity[name]].map((value) => JSON.stringify(value));
     if (then === now) continue;

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { inFolder } from "../../tests/command_line.ts";
 import { LocalgradError } from "../errors.ts";
-import { resultsIn } from "./reproduction.ts";
+import { openReproduction, resultsIn } from "./reproduction.ts";
 
 Deno.test("resultsIn() finds the runs behind one whose folder was removed, in the order of seeds", () =>
   inFolder(async (dir) => {
@@ -17,3 +17,18 @@ Deno.test("resultsIn() finds the runs behind one whose folder was removed, in th
     await Deno.writeTextFile(`${dir}/seed3/result.json`, "{");
     await assertRejects(() => resultsIn(dir), LocalgradError, "seed3/result.json is damaged");
   }));
+
+Deno.test({
+  name: "openReproduction() lets nobody else into a folder until it is given back",
+  ignore: Deno.build.os === "windows", // where a lock would keep readers out too
+  fn: () =>
+    inFolder(async (dir) => {
+      const open = (identity = { epochs: 3 }) => openReproduction(`${dir}/a`, identity);
+      {
+        using _alone = await open();
+        await assertRejects(() => open(), LocalgradError, "is being written by another run");
+      }
+      await assertRejects(() => open({ epochs: 4 }), LocalgradError, "begun with epochs 3, not 4");
+      using _again = await open();
+    }),
+});

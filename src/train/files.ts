@@ -36,6 +36,20 @@ export async function refuseFile(folder: string): Promise<void> {
 }
 
 /**
+ * Opens a file to write it alone: locked until it is closed or the process ends.
+ *
+ * @throws {LocalgradError} where it is locked already.
+ */
+export async function openAlone(path: string): Promise<Deno.FsFile> {
+  const file = await Deno.open(path, { write: true, create: true });
+  // On Windows a lock keeps readers out too, and there are file systems without locks.
+  const ours = Deno.build.os === "windows" || await file.tryLock(true).catch(() => true);
+  if (ours) return file;
+  file.close();
+  throw new LocalgradError(`${path} is being written by another run; wait for it, or choose another folder`);
+}
+
+/**
  * Writes a file whole or not at all: beside its place first, through to the disk, then renamed over it. A crash leaves
  * the old file or the new one, never a part.
  *

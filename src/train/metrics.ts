@@ -1,6 +1,6 @@
 import { LocalgradError } from "../errors.ts";
 import type { EpochRecord, HeldMemory, StepRecord } from "../local/observer.ts";
-import { readIfThere } from "./files.ts";
+import { openAlone, readIfThere } from "./files.ts";
 
 /** A line of `metrics.jsonl` for a training step. */
 export interface StepLine {
@@ -77,29 +77,35 @@ export class MetricsWriter implements Disposable {
    * Opens the file of a run that did `step` steps, `stepsPerEpoch` of them an epoch. What is written there about later
    * ones is cut off: those are going to be done again. Gives the lines that stay.
    *
-   * @throws {LocalgradError} where epochs had another number of steps, so that the run cannot go on as it was.
+   * @throws {LocalgradError} where another process writes it, or epochs had another number of steps, so that the run
+   * cannot go on as it was.
    */
   static async open(
     path: string,
     step: number,
     stepsPerEpoch: number,
   ): Promise<{ writer: MetricsWriter; lines: MetricsLine[] }> {
-    const lines = await scan(path);
-    const before = stepsOfEpoch(lines.map(({ line }) => line));
-    if (before !== undefined && before !== stepsPerEpoch) {
-      throw new LocalgradError(
-        `the run of ${path} has ${before} steps an epoch, not ${stepsPerEpoch}; go on with the images it was started with`,
-      );
+    const file = await openAlone(path);
+    try {
+      const lines = await scan(path);
+      const before = stepsOfEpoch(lines.map(({ line }) => line));
+      if (before !== undefined && before !== stepsPerEpoch) {
+        throw new LocalgradError(
+          `the run of ${path} has ${before} steps an epoch, not ${stepsPerEpoch}; go on with the images it was started with`,
+        );
+      }
+      const done = ({ line }: { line: MetricsLine }) =>
+        line.kind === "step" ? line.step <= step : line.epoch * stepsPerEpoch <= step;
+      const later = lines.findIndex((each) => !done(each));
+      const kept = later < 0 ? lines : lines.slice(0, later);
+      const end = kept.at(-1)?.end ?? 0;
+      await file.truncate(end);
+      await file.seek(end, Deno.SeekMode.Start);
+      return { writer: new MetricsWriter(file), lines: kept.map(({ line }) => line) };
+    } catch (error) {
+      file.close();
+      throw error;
     }
-    const done = ({ line }: { line: MetricsLine }) =>
-      line.kind === "step" ? line.step <= step : line.epoch * stepsPerEpoch <= step;
-    const later = lines.findIndex((each) => !done(each));
-    const kept = later < 0 ? lines : lines.slice(0, later);
-    const file = await Deno.open(path, { write: true, create: true });
-    const end = kept.at(-1)?.end ?? 0;
-    await file.truncate(end);
-    await file.seek(end, Deno.SeekMode.Start);
-    return { writer: new MetricsWriter(file), lines: kept.map(({ line }) => line) };
   }
 
   /** Appends a line. */

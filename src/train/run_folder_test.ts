@@ -124,6 +124,32 @@ Deno.test("runFolder() refuses to go on with other images, and leaves the metric
     assertEquals(await readMetrics(`${dir}/metrics.jsonl`), lines);
   }));
 
+Deno.test({
+  name: "runFolder() refuses a run that is being written, and leaves it alone",
+  ignore: Deno.build.os === "windows", // where a lock would keep readers out too
+  fn: () =>
+    inFolder(async (dir) => {
+      const first = runFolder(dir);
+      await first.start(info(0));
+      for (let n = 1; n <= 4; n++) await first.step(step(n));
+      for (const from of [0, 2]) {
+        const second = runFolder(dir);
+        await assertRejects(
+          () => second.start(info(from)),
+          LocalgradError,
+          from === 0 ? "holds" : "another run",
+        );
+        await second.end();
+      }
+      assertEquals((await readMetrics(`${dir}/metrics.jsonl`)).length, 4);
+      await first.end();
+      const later = runFolder(dir);
+      await later.start(info(2));
+      assertEquals(later.lines.length, 2);
+      await later.end();
+    }),
+});
+
 Deno.test("readRun() says of a run without an evaluation that it has no best checkpoint", () =>
   inFolder(async (dir) => {
     await run(dir, 0, 2); // saved as the last alone
