@@ -51,13 +51,13 @@ function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: La
   const { height, width, channels, augmentation } = dataset;
   const size = height * width * channels;
   const rows = Math.max(1, Math.min(part.count, Math.floor(device.backend.target.maxValueBytes / size)));
-  const shards: { [first: string]: DeviceArray } = {};
+  const shards: { [first: string]: HostArray } = {};
   for (let first = 0; first < part.count; first += rows) {
     const end = Math.min(part.count, first + rows);
     const bytes = part.images.subarray(first * size, end * size);
-    shards[first] = device.array(bytes, [end - first, height, width, channels]);
+    shards[first] = new HostArray(bytes, [end - first, height, width, channels]);
   }
-  const arrays = { shards, labels: device.array(part.labels) };
+  const arrays = device.put({ shards, labels: new HostArray(part.labels) });
   return {
     count: part.count,
     arrays,

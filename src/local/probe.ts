@@ -10,7 +10,7 @@ import { adamw } from "../optim/adamw.ts";
 import type { Scalars, Slots } from "../optim/optimizer.ts";
 import { zeroSlots } from "../optim/optimizer.ts";
 import { foldIn, key, permutation } from "../random.ts";
-import { type Device, type DeviceArray, disposeTree } from "../trace/arrays.ts";
+import { type Device, type DeviceArray, disposeTree, HostArray } from "../trace/arrays.ts";
 import { concat } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
@@ -246,11 +246,11 @@ async function classify(
       correctCount(logits(params, values), labels),
     { device, name: "linear probe judged" },
   );
-  const put = ({ values, labels, count }: Features) => ({
-    values: device.array(values, [count, channels]),
-    labels: device.array(labels),
+  const host = ({ values, labels, count }: Features) => ({
+    values: new HostArray(values, [count, channels]),
+    labels: new HostArray(labels),
   });
-  const [learnt, judged] = [put(train), put(test)];
+  const [learnt, judged] = device.put([host(train), host(test)] as const);
   const { params } = layer.init(key(seed));
   let state = device.put({ params, slots: zeroSlots(optimizer, params as never) } as never) as ProbeState;
   try {

@@ -136,8 +136,11 @@ export class Trainer implements Disposable {
     };
     const draw = foldIn(this.#seed, 0);
     const { params, state, optimizer: slots } = this.setup.initial;
-    const put = (tree: Named<Initial>) => device.put(initialize(tree, draw)) as Named<DeviceArray>;
-    this.#train = { params: put(params), state: put(state), optimizer: put(slots) };
+    this.#train = device.put({
+      params: initialize(params, draw),
+      state: initialize(state, draw),
+      optimizer: initialize(slots, draw),
+    } as never) as TrainState<DeviceArray>;
   }
 
   /** How the network is cut. */
@@ -276,7 +279,7 @@ export class Trainer implements Disposable {
       );
     }
     disposeTree(this.#train as never);
-    this.#train = treeUnflatten(structure, hosts.map((host) => this.device.put(host))) as never;
+    this.#train = this.device.put(treeUnflatten(structure, hosts) as never) as never;
     this.#step = snapshot.step;
     this.bestError = snapshot.bestError;
   }

@@ -182,14 +182,21 @@ export class Device {
     else host = fromList(data, shape ?? [data.length], dtype ?? "f32");
     return this.put(host);
   }
-  /** Copies a host array, or every host array of a tree, to the device. */
+  /** Copies a host array, or every host array of a tree, to the device; all of them or, where memory ends, none. */
   put<R extends Tree<HostArray>>(tree: R): Mapped<R, HostArray, DeviceArray> {
-    return treeMap((host: HostArray) => {
-      const bytes = bytesOf(host);
-      const buffer = this.#open().allocate(bytes, host.dtype);
-      this.backend.write(buffer, padded(host.data, bytes));
-      return new DeviceArray(this, host, buffer);
-    }, tree);
+    const made: DeviceArray[] = [];
+    try {
+      return treeMap((host: HostArray) => {
+        const bytes = bytesOf(host);
+        const array = new DeviceArray(this, host, this.#open().allocate(bytes, host.dtype));
+        made.push(array);
+        this.backend.write(array.buffer, padded(host.data, bytes));
+        return array;
+      }, tree);
+    } catch (error) {
+      for (const array of made) array.dispose();
+      throw error;
+    }
   }
   /** An array of zeros. */
   zeros(shape: Shape, dtype: DType = "f32"): DeviceArray {
