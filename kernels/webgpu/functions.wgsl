@@ -30,7 +30,7 @@ $if exp
 fn exp_$WIDTH(x: $T) -> $T {
   let bits = bitcast<$U>(x);
   let not_a_number = (bits & $U(0x7fffffffu)) > $U(0x7f800000u);
-  let value = select(exp(clamp(x, $T(-104.0), $T(88.7))), $T(0.0), x < $T(-103.9));
+  let value = select(exp(clamp(x, $T(-104.0), $T(88.72283))), $T(0.0), x < $T(-103.9));
   let finite = select(value, $T(from_bits(0x7f800000u)), x > $T(88.72284));
   return select(finite, x, not_a_number);
 }

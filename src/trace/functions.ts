@@ -98,7 +98,10 @@ export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
   return concat(tensors.map((t) => t.reshape(...t.shape.slice(0, at), 1, ...t.shape.slice(at))), at);
 }
 
-/** Adds rows `updates` at `indices` (clamped into range) of `rows` rows of zeros. */
+/**
+ * Adds rows `updates` at `indices` (clamped into range) of `rows` rows of zeros, in their order, so that sums have the
+ * same bits every time. On a GPU each row looks through all indices for its own: the work is `rows` × updates.
+ */
 export function scatterAdd(updates: Tensor, indices: Tensor, rows: number): Tensor {
   return updates.trace.emit("scatterAdd", [updates, indices], { rows });
 }
