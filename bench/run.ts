@@ -156,8 +156,28 @@ async function machine(): Promise<{ readonly [fact: string]: unknown }> {
   };
 }
 
-const flags = parseArgs(Deno.args, { string: ["only", "systems"], boolean: ["quick"] });
-const only = flags.only?.split(",") ?? Object.keys(titles);
+const usage = `deno task bench [--quick] [--only ${
+  Object.keys(titles).join()
+}] [--systems localgrad,pytorch,…]`;
+
+/** Says what is wrong with the command line, and ends. */
+function refuse(what: string): never {
+  console.error(`error: ${what}\n${usage}`);
+  Deno.exit(2);
+}
+
+const flags = parseArgs(Deno.args, {
+  string: ["only", "systems"],
+  boolean: ["quick", "help"],
+  unknown: (argument: string) => refuse(`${argument} is not known`),
+});
+if (flags.help) {
+  console.log(usage);
+  Deno.exit();
+}
+const only: string[] = flags.only?.split(",") ?? Object.keys(titles);
+const strange = only.find((name) => !(name in titles));
+if (strange !== undefined) refuse(`there is no benchmark ${JSON.stringify(strange)}`);
 const wanted = flags.systems?.split(",");
 const described = await machine();
 console.log(Object.entries(described).map(([fact, value]) => `${fact}: ${value}`).join("\n"));

@@ -118,7 +118,7 @@ export function jit<A extends readonly unknown[], R>(
       throw new LocalgradError(`${name}: no argument is on a device; pass { device } to jit`);
     }
     const avals = flat.leaves.map((leaf, i) => avalOf(leaf, name, flat.paths[i]));
-    const key = flat.paths.map((path, i) => path + formatAval(avals[i])).join();
+    const key = JSON.stringify(flat.structure) + avals.map(formatAval).join();
     const programs = cache.get(device) ?? new Map<string, Compiled>();
     if (!cache.has(device)) {
       cache.set(device, programs);

@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
-import { type Device, type DeviceArray, HostArray } from "./arrays.ts";
+import { type Device, type DeviceArray, disposeTree, HostArray } from "./arrays.ts";
 import {
   avgPool,
   concat,
@@ -19,6 +19,7 @@ import * as random from "./random.ts";
 import { key, split } from "../random.ts";
 import type { Tensor } from "./tensor.ts";
 import { scope } from "./trace.ts";
+import { treePaths } from "./tree.ts";
 
 Deno.test("jit() names op, shapes and the user's line for operands that do not fit", async () => {
   await using device = await open("reference");
@@ -222,6 +223,18 @@ Deno.test("functions record what NumPy would compute", async () => {
   assertEquals(await read(result.reduced), [[2], [2, 0]]);
   assertEquals(await read(result.where), [[2], [1, 1]]);
   Object.values(result).forEach((array) => array.dispose());
+});
+
+Deno.test("jit() tells apart trees whose paths read alike", async () => {
+  await using device = await open("reference");
+  const f = jit((tree: Record<string, Tensor | Record<string, Tensor>>) => tree, { device });
+  const value = new HostArray(Float32Array.of(1));
+  for (const tree of [{ "a.b": value }, { a: { b: value } }, { a: { "b": value }, c: value }]) {
+    const result = f(tree as never);
+    assertEquals(treePaths(result as never), treePaths(tree as never));
+    assertEquals(Object.keys(result), Object.keys(tree));
+    disposeTree(result as never);
+  }
 });
 
 Deno.test("random.split() gives the keys that split() gives on the host", async () => {

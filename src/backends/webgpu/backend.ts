@@ -74,6 +74,7 @@ export class WebGpuBackend implements Backend {
   compile(plan: Plan): Executable {
     this.#gpu.check();
     this.#readback.flush();
+    const dispatches = lower(plan, this.#gpu.variant);
     this.#arena.grow(plan.arenaBytes);
     const constants = plan.constants.map(({ data }) => {
       const buffer = this.#gpu.create(data.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST);
@@ -86,7 +87,7 @@ export class WebGpuBackend implements Backend {
     });
     return new WebGpuExecutable({
       ...{ gpu: this.#gpu, arena: this.#arena, readback: this.#readback, pipelines: this.#pipelines },
-      ...{ plan, constants, dispatches: lower(plan, this.#gpu.variant) },
+      ...{ plan, constants, dispatches },
     });
   }
 
