@@ -25,13 +25,15 @@ export const cpuTarget: Target = {
 export interface CpuOptions {
   /** Threads, the calling one included. Default: one for each logical processor. Results do not depend on it. */
   readonly threads?: number;
+  /** The memory that holds everything, for tests. Default: that of a closed device, or a new one. */
+  readonly memory?: LinearMemory;
 }
 
 /** WebAssembly with SIMD and relaxed fused multiply-add, on all processors, in one shared memory. */
 class CpuBackend implements Backend {
   readonly name = "cpu";
   readonly target: Target = cpuTarget;
-  readonly #memory: LinearMemory = new LinearMemory();
+  readonly #memory: LinearMemory;
   readonly #pool: ThreadPool;
   readonly #buffers = new Set<DeviceBuffer>();
   readonly #executables = new Set<CpuExecutable>();
@@ -40,8 +42,9 @@ class CpuBackend implements Backend {
   #arenaBytes = 0;
   #closed = false;
 
-  constructor(threads: number) {
-    this.#pool = ThreadPool.start(this.#memory, threads);
+  constructor(threads: number, memory: LinearMemory) {
+    this.#memory = memory;
+    this.#pool = ThreadPool.start(memory, threads);
   }
 
   get description(): string {
@@ -102,7 +105,6 @@ class CpuBackend implements Backend {
 
   compile(plan: Plan): Executable {
     this.#expectOpen();
-    this.#growArena(plan);
     const executable = new CpuExecutable(plan, {
       memory: this.#memory,
       pool: this.#pool,
@@ -111,15 +113,20 @@ class CpuBackend implements Backend {
       disposed: (disposed) => this.#executables.delete(disposed),
     });
     this.#executables.add(executable);
+    try {
+      this.#growArena(plan); // last: a plan that is refused leaves none behind that is larger than any needs
+    } catch (error) {
+      executable.dispose();
+      throw error;
+    }
     return executable;
   }
 
-  /** Nothing in the arena outlives a run, so the old one goes before the new one comes. */
+  /** Makes room in the arena for a plan. Nothing in it outlives a run. */
   #growArena({ arenaBytes, name }: Plan): void {
     if (arenaBytes <= this.#arenaBytes) return;
-    if (this.#arenaBytes > 0) this.#memory.free(this.#arena, this.#arenaBytes);
-    this.#arenaBytes = 0;
-    this.#arena = this.#memory.allocate(arenaBytes, `the arena of ${name}`);
+    const what = `the arena of ${name}`;
+    this.#arena = this.#memory.exchange(this.#arena, this.#arenaBytes, arenaBytes, what);
     this.#arenaBytes = arenaBytes;
   }
 
@@ -139,6 +146,7 @@ class CpuBackend implements Backend {
     if (this.#arenaBytes > 0) this.#memory.free(this.#arena, this.#arenaBytes);
     this.#arenaBytes = 0;
     await this.#pool.close();
+    this.#memory.leave();
   }
 }
 
@@ -170,5 +178,14 @@ export function openCpu(options: CpuOptions = {}): Opened {
       remedy: "use Deno 2.9 or newer",
     };
   }
-  return { backend: new CpuBackend(threads) };
+  try {
+    return { backend: new CpuBackend(threads, options.memory ?? new LinearMemory()) };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return {
+      reason: `V8 gives it no memory (${error.message})`,
+      remedy: "close devices that are no longer used, or lift the limit on the address space (ulimit -v): " +
+        "an open device takes up to 4 GiB of it, whatever it holds",
+    };
+  }
 }

@@ -98,9 +98,10 @@ export class CpuExecutable implements Executable {
   readonly #plan: Plan;
   readonly #host: Host;
   readonly #module: LoadedModule | undefined;
+  /** What it holds of the memory. */
+  readonly #blocks: { readonly address: number; readonly bytes: number }[] = [];
   /** One block: slots, then a pointer to each record, then the records. */
   readonly #block: number;
-  readonly #blockBytes: number;
   readonly #constants: number;
   /** Bytes its literal arrays take. */
   readonly constantBytes: number;
@@ -118,25 +119,30 @@ export class CpuExecutable implements Executable {
     this.#alone = launches.every(({ routine }) => routine.tasks === 1);
     this.constantBytes = constantBytes;
     const { memory, pool } = host;
-    this.#constants = constantBytes > 0 ? memory.allocate(constantBytes, `the constants of ${plan.name}`) : 0;
-    for (const [index, { data }] of plan.constants.entries()) {
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      memory.bytes.set(bytes, this.#constants + constantOffsets[index]);
-    }
     const entries = new Map<string, number>();
     const routines: Routine[] = [];
     for (const { routine } of launches) {
       if (entries.has(routine.key)) continue;
       entries.set(routine.key, routines.push(routine) - 1);
     }
-    pool.reserveScratch(routines.reduce((most, { scratch }) => Math.max(most, scratch), 0));
-    this.#module = launches.length > 0 ? pool.load(assemble(routines)) : undefined;
     const slots = FIRST_INPUT_SLOT + plan.inputs.length + plan.outputs.length;
     const recordBytes = launches.map(({ operands }) =>
       record.operands + operands.length * record.operandBytes
     );
-    this.#blockBytes = (slots + launches.length) * 4 + recordBytes.reduce((sum, bytes) => sum + bytes, 0);
-    this.#block = memory.allocate(this.#blockBytes, `the steps of ${plan.name}`);
+    const blockBytes = (slots + launches.length) * 4 + recordBytes.reduce((sum, bytes) => sum + bytes, 0);
+    try {
+      this.#constants = this.#allocate(constantBytes, "constants");
+      this.#block = this.#allocate(blockBytes, "steps");
+      pool.reserveScratch(routines.reduce((most, { scratch }) => Math.max(most, scratch), 0));
+      this.#module = launches.length > 0 ? pool.load(assemble(routines)) : undefined;
+    } catch (error) {
+      this.#free();
+      throw error;
+    }
+    for (const [index, { data }] of plan.constants.entries()) {
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      memory.bytes.set(bytes, this.#constants + constantOffsets[index]);
+    }
     const { words } = memory;
     let at = this.#block + (slots + launches.length) * 4;
     for (const [index, { routine, operands }] of launches.entries()) {
@@ -151,6 +157,17 @@ export class CpuExecutable implements Executable {
       }
       at += recordBytes[index];
     }
+  }
+
+  #allocate(bytes: number, what: string): number {
+    if (bytes === 0) return 0;
+    const address = this.#host.memory.allocate(bytes, `the ${what} of ${this.#plan.name}`);
+    this.#blocks.push({ address, bytes });
+    return address;
+  }
+
+  #free(): void {
+    for (const { address, bytes } of this.#blocks.splice(0)) this.#host.memory.free(address, bytes);
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
@@ -186,10 +203,8 @@ export class CpuExecutable implements Executable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    const { memory, pool } = this.#host;
-    if (this.#module !== undefined) pool.unload(this.#module);
+    if (this.#module !== undefined) this.#host.pool.unload(this.#module);
     this.#host.disposed(this);
-    memory.free(this.#block, this.#blockBytes);
-    if (this.constantBytes > 0) memory.free(this.#constants, this.constantBytes);
+    this.#free();
   }
 }

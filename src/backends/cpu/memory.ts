@@ -22,16 +22,45 @@ export const memoryLimits = { initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES } a
 
 const MIB = 2 ** 20;
 
+/**
+ * Memories of closed devices. WebAssembly's memory cannot shrink, and V8 gives one back only when it next collects, which
+ * memory outside its heap does not hasten: twelve devices of 900 MB opened one after the other came to 4.6 GB. So the
+ * next device goes on in the memory of one that was closed. The references are weak: the collector may still have it.
+ */
+const left: WeakRef<WebAssembly.Memory>[] = [];
+
+/** The largest memory that a closed device left. */
+function takeLeft(): WebAssembly.Memory | undefined {
+  const there = left.splice(0).map((reference) => reference.deref()).filter((memory) => memory !== undefined);
+  there.sort((a, b) => a.buffer.byteLength - b.buffer.byteLength);
+  const largest = there.pop();
+  left.push(...there.map((memory) => new WeakRef(memory)));
+  return largest;
+}
+
 /** The shared WebAssembly memory that holds everything a device has, with a first-fit allocator over it. */
 export class LinearMemory {
   /** The memory itself. */
-  readonly memory: WebAssembly.Memory = new WebAssembly.Memory({ ...memoryLimits, shared: true });
+  readonly memory: WebAssembly.Memory;
   /** Free blocks by address; neighbours are merged. The last one ends at `#end`. */
   readonly #free: { start: number; bytes: number }[] = [];
   #end = RESERVED;
-  #bytes = new Uint8Array(this.memory.buffer);
-  #words = new Int32Array(this.memory.buffer);
+  #bytes: Uint8Array;
+  #words: Int32Array;
   #used = 0;
+
+  /** Takes over the memory of a closed device, or a new one; raises V8's RangeError where it gives none. */
+  constructor() {
+    this.memory = takeLeft() ?? new WebAssembly.Memory({ ...memoryLimits, shared: true });
+    this.#bytes = new Uint8Array(this.memory.buffer);
+    this.#words = new Int32Array(this.memory.buffer);
+    this.#bytes.fill(0, 0, RESERVED); // where the threads' orders were
+  }
+
+  /** Leaves the memory to the next device. All threads that know of it must have ended. */
+  leave(): void {
+    left.push(new WeakRef(this.memory));
+  }
 
   /** Bytes handed out. */
   get used(): number {
@@ -59,23 +88,30 @@ export class LinearMemory {
 
   /** Hands out a block and gives its address; its contents are anything. */
   allocate(bytes: number, what: string): number {
-    const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
-    const index = this.#free.findIndex((block) => block.bytes >= size);
-    if (index >= 0) {
-      const block = this.#free[index];
-      const address = block.start;
-      block.start += size;
-      block.bytes -= size;
-      if (block.bytes === 0) this.#free.splice(index, 1);
-      this.#used += size;
-      return address;
-    }
+    const size = sizeOf(bytes);
+    const block = this.#free.find((block) => block.bytes >= size);
+    if (block !== undefined) return this.#take(block.start, size);
     const last = this.#free.at(-1);
-    const tail = last !== undefined && last.start + last.bytes === this.#end ? last.bytes : 0;
-    this.#grow(size - tail, bytes, what);
-    this.#release(this.#end, size - tail, size - tail);
-    this.#end += size - tail;
-    return this.allocate(bytes, what);
+    const start = last !== undefined && last.start + last.bytes === this.#end ? last.start : this.#end;
+    const missing = start + size - this.#end;
+    this.#grow(missing, bytes, what);
+    this.#release(this.#end, missing);
+    this.#end += missing;
+    return this.#take(start, size);
+  }
+
+  /**
+   * Exchanges a block for a larger one; the contents of neither matter, and a block of 0 bytes is none. The old one goes
+   * first, so that the new one may lie where it was. Where that is refused the old one is as it was.
+   */
+  exchange(address: number, bytes: number, wanted: number, what: string): number {
+    if (bytes > 0) this.free(address, bytes);
+    try {
+      return this.allocate(wanted, what);
+    } catch (error) {
+      if (bytes > 0) this.#take(address, sizeOf(bytes));
+      throw error;
+    }
   }
 
   #grow(by: number, bytes: number, what: string): void {
@@ -95,12 +131,27 @@ export class LinearMemory {
 
   /** Takes a block of `allocate(bytes)` back. */
   free(address: number, bytes: number): void {
-    this.#release(address, Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT), 0);
+    this.#used -= sizeOf(bytes);
+    this.#release(address, sizeOf(bytes));
   }
 
-  /** Adds a block to the free list; `fresh` of its bytes were never in use. */
-  #release(start: number, bytes: number, fresh: number): void {
-    this.#used -= bytes - fresh;
+  /** Takes these bytes out of the free block they lie in. */
+  #take(start: number, bytes: number): number {
+    const at = this.#free.findIndex((block) => start < block.start + block.bytes);
+    const block = this.#free[at];
+    const [before, after] = [start - block.start, block.start + block.bytes - (start + bytes)];
+    this.#free.splice(
+      at,
+      1,
+      ...(before > 0 ? [{ start: block.start, bytes: before }] : []),
+      ...(after > 0 ? [{ start: start + bytes, bytes: after }] : []),
+    );
+    this.#used += bytes;
+    return start;
+  }
+
+  /** Adds a block to the free list. */
+  #release(start: number, bytes: number): void {
     let at = this.#free.findIndex((block) => block.start > start);
     if (at < 0) at = this.#free.length;
     this.#free.splice(at, 0, { start, bytes });
@@ -111,4 +162,9 @@ export class LinearMemory {
       this.#free.splice(left + 1, 1);
     }
   }
+}
+
+/** Bytes of the block that is handed out for so many. */
+function sizeOf(bytes: number): number {
+  return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 }

@@ -157,17 +157,14 @@ export class ThreadPool {
   /** Makes sure that each thread has at least `bytes` of scratch memory. */
   reserveScratch(bytes: number): void {
     if (bytes <= this.#scratchBytes) return;
-    this.#freeScratch();
     const size = Math.ceil(bytes / 4096) * 4096 + 64; // successive threads' buffers do not collide in the caches
-    this.#scratch = this.#memory.allocate(size * this.threads, "the threads' scratch memory");
+    const { threads } = this;
+    const what = "the threads' scratch memory";
+    const held = this.#scratchBytes * threads;
+    this.#scratch = this.#memory.exchange(this.#scratch, held, size * threads, what);
     this.#scratchBytes = size;
     this.#control[words.scratch] = this.#scratch;
     this.#control[words.scratchBytes] = size;
-  }
-
-  #freeScratch(): void {
-    if (this.#scratchBytes > 0) this.#memory.free(this.#scratch, this.#scratchBytes * this.threads);
-    this.#scratchBytes = 0;
   }
 
   /**
@@ -193,11 +190,12 @@ export class ThreadPool {
     }
   }
 
-  /** Ends the workers. */
+  /** Ends the workers, which know of the memory no more when this resolves. */
   async close(): Promise<void> {
     if (this.#workers.length > 0) this.#broadcast(commands.exit, 0);
     for (const worker of this.#workers) worker.ref();
     await Promise.all(this.#exits);
-    this.#freeScratch();
+    if (this.#scratchBytes > 0) this.#memory.free(this.#scratch, this.#scratchBytes * this.threads);
+    this.#scratchBytes = 0;
   }
 }
