@@ -194,7 +194,7 @@ for (const benchmark of only) {
 
 const folder = here("results");
 await Deno.mkdir(folder, { recursive: true });
-const path = `${folder}/${String(described.time).replace(/[:.]/g, "-")}.json`;
+const path = `${folder}/${String(described["time"]).replace(/[:.]/g, "-")}.json`;
 const records = results.map(({ benchmark, system, ...rest }) => ({
   benchmark,
   system,

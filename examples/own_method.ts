@@ -35,7 +35,7 @@ function centres(): local.Method {
       params: { centres: nn.normalInitial(1, [model.classes, channels]) },
       state: {},
       loss(params, state, h, batch) {
-        const centres = params.centres as Tensor;
+        const centres = params["centres"] as Tensor;
         const means = h.mean([1, 2]).cast("f32"); // [batch, channels]; features may be bf16
         // ‖m − c‖² = ‖m‖² − 2 m·c + ‖c‖², and ‖m‖² is the same for every class of an image.
         const products = means.matmul(centres, { transposeB: true });

@@ -223,10 +223,10 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     );
     assertEquals(started.code, 0, started.stderr);
     const { settings } = await readRun(`${dir}/b`, "last");
-    assertEquals([settings.init, settings.newHead], ["a.safetensors", false]);
+    assertEquals([settings["init"], settings["newHead"]], ["a.safetensors", false]);
     const more = await cli(dir, "train", "--run", "b", "--resume", "--epochs", "2");
     assertEquals(more.code, 0, more.stderr);
-    assertEquals((await readRun(`${dir}/b`, "last")).settings.init, "a.safetensors");
+    assertEquals((await readRun(`${dir}/b`, "last")).settings["init"], "a.safetensors");
 
     await Deno.writeFile(
       `${dir}/cut.safetensors`,

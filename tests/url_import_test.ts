@@ -1,7 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { fromFileUrl } from "@std/path";
-
-const root = fromFileUrl(new URL("..", import.meta.url));
+import { lendPackages, root, serveRepository } from "./serve.ts";
 
 /** What a script did that was run in a fresh process which knows the library by its URL only. */
 interface Outcome {
@@ -19,21 +17,11 @@ interface Outcome {
  * permission but to import from there. `URL` in the script stands for the library's.
  */
 async function runByUrl(script: string, more: { readonly reads?: string } = {}): Promise<Outcome> {
-  const fetched: string[] = [];
-  await using server = Deno.serve({ hostname: "localhost", port: 0, onListen() {} }, async (request) => {
-    const path = new URL(request.url).pathname.slice(1);
-    fetched.push(path);
-    try {
-      const type = path.endsWith(".ts") ? "application/typescript" : "text/plain";
-      return new Response(await Deno.readFile(root + path), { headers: { "content-type": type } });
-    } catch {
-      return new Response(null, { status: 404 });
-    }
-  });
+  await using server = serveRepository();
+  const { host, fetched } = server;
   const cwd = await Deno.makeTempDir();
   try {
     if (more.reads !== undefined) await lendPackages(`${cwd}/cache`);
-    const host = `localhost:${server.addr.port}`;
     const text = script.replaceAll("URL", `http://${host}/mod.ts`).replaceAll("ROOT", `http://${host}`);
     await Deno.writeTextFile(`${cwd}/script.ts`, text);
     const read = more.reads === undefined ? [] : [`--allow-read=${more.reads}`];
@@ -52,13 +40,6 @@ async function runByUrl(script: string, more: { readonly reads?: string } = {}):
   } finally {
     await Deno.remove(cwd, { recursive: true });
   }
-}
-
-/** Puts this process's npm packages into an empty cache, so that they are not fetched again. */
-async function lendPackages(cache: string): Promise<void> {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
-  await Deno.mkdir(cache);
-  await Deno.symlink(JSON.parse(new TextDecoder().decode(stdout)).npmCache, `${cache}/npm`);
 }
 
 Deno.test("mod.ts imported by URL trains and asks for no permission", async () => {

@@ -77,7 +77,7 @@ async function machine(): Promise<Results["machine"]> {
 }
 
 const described = await machine();
-const simulated = String(described.card).includes("simulated");
+const simulated = String(described["card"]).includes("simulated");
 const folder = here("../results");
 const stamp = new Date().toISOString().replace(/[:.]/g, "-");
 const path = flags.into ??

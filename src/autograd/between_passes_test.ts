@@ -55,9 +55,9 @@ Deno.test("changedBetweenPasses() changes the weights within gradient rules, and
     later,
     h,
   );
-  gradients.both.data.forEach((value, i) => {
+  gradients["both"].data.forEach((value, i) => {
     const ratio = later.data[i % 3] / weight.data[i % 3];
-    assertAlmostEquals(value, gradients.old.data[i] * (1 + ratio), 1e-9);
+    assertAlmostEquals(value, gradients["old"].data[i] * (1 + ratio), 1e-9);
   });
 });
 

@@ -1,4 +1,4 @@
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "npm:deno-std@1.4.0/cli/parse_args.js";
 import { LocalgradError } from "../errors.ts";
 
 /** What a flag of the command line takes. */

@@ -1,4 +1,4 @@
-import { resolve } from "@std/path";
+import { resolve } from "node:path";
 import { LocalgradError } from "../errors.ts";
 import { partition } from "../local/partition.ts";
 import { type Probe, probe } from "../local/probe.ts";

@@ -1,4 +1,4 @@
-import { resolve } from "@std/path";
+import { resolve } from "node:path";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { type DatasetName, DATASETS } from "../data/datasets.ts";
 import type { Precision } from "../compile/plan.ts";

@@ -29,9 +29,9 @@ function batchNormProgram(batch: number): Program {
   const layer = batchNorm({ channels: 8 });
   const step = jit((params: Named<Tensor>, state: Named<Tensor>, image: Tensor) =>
     valueAndGrad((params: Named<Tensor>) => {
-      const first = conv2d(image, params.first as Tensor, { padding: 1 });
-      const { y, state: after } = layer.apply(params.norm as Named<Tensor>, state, first, "train");
-      const second = conv2d(y.relu(), params.second as Tensor, { padding: 1 });
+      const first = conv2d(image, params["first"] as Tensor, { padding: 1 });
+      const { y, state: after } = layer.apply(params["norm"] as Named<Tensor>, state, first, "train");
+      const second = conv2d(y.relu(), params["second"] as Tensor, { padding: 1 });
       return [second.mul(second).sum(), after];
     }, { aux: true })(params)
   );

@@ -57,7 +57,7 @@ export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): M
         ema: true,
         params: { scale: constantInitial(1, [1]) },
         fuse(params, bias, ema) {
-          const scale = params.scale as Tensor;
+          const scale = params["scale"] as Tensor;
           // In f32 whatever the features are: the scale's gradient is a sum over all of them.
           const [a, b] = [bias!.cast("f32"), ema!.cast("f32")];
           return a.mul(scale).add(b.mul(scale.neg().add(2))).cast(bias!.dtype);

@@ -115,8 +115,8 @@ export function classified(head: Layer): Auxiliary {
     state: { classifier: head.state },
     loss(params, state, h, batch) {
       const { y, state: next } = head.apply(
-        params.classifier as never,
-        state.classifier as never,
+        params["classifier"] as never,
+        state["classifier"] as never,
         h,
         "train",
       );

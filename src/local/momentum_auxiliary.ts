@@ -116,8 +116,8 @@ function wrap(
       let after = state;
       const biased = bias && scope("bias", () => {
         const { y, state: moved } = tracked.apply(
-          params.bias as Named<Tensor>,
-          state.bias as Named<Tensor>,
+          params["bias"] as Named<Tensor>,
+          state["bias"] as Named<Tensor>,
           h,
           "train",
         );
@@ -186,8 +186,8 @@ function averageOf(
     params: trained ? { ema: weights } : {},
     state: { ema: trained ? read : merge(weights, read) },
     of({ params, state }) {
-      const kept = state.ema as Named<Tensor>;
-      return trained ? merge(params.ema as Named<Tensor>, kept) : kept;
+      const kept = state["ema"] as Named<Tensor>;
+      return trained ? merge(params["ema"] as Named<Tensor>, kept) : kept;
     },
     into({ params, state }, ema) {
       if (!trained) return { params, state: { ...state, ema } };

@@ -126,14 +126,16 @@ Deno.test("running statistics are left alone, averaged, or copied, and then read
   const made = make({ statistics: "average" });
   const before = start(made);
   const other = { "state.local.0.ema.bn1.running_var": { shape: [4], data: new Float64Array(4).fill(9) } };
-  const [plain, changed] = [before, withValues(before, other)].map((train) => step(made, train).losses.data);
+  const [plain, changed] = [before, withValues(before, other)].map((train) =>
+    step(made, train)["losses"].data
+  );
   assert(Math.abs(plain[0] - changed[0]) > 1e-4);
   assertEquals([...plain.slice(1)], [...changed.slice(1)]);
 });
 
 Deno.test("a trained average takes the local loss's gradient step, then a step toward the block that the step left", () => {
   const made = make({ average: "trained" });
-  assertEquals(made.method.options.moves, "afterStep");
+  assertEquals(made.method.options["moves"], "afterStep");
   const before = start(made);
   const old = byPath(before);
   const after = step(made, before);
@@ -145,7 +147,7 @@ Deno.test("a trained average takes the local loss's gradient step, then a step t
           const data = Float64Array.from(old[path].data);
           data[k] += sign * 2 ** -10;
           return {
-            loss: step(made, withValues(before, { [path]: { ...old[path], data } })).losses.data[index],
+            loss: step(made, withValues(before, { [path]: { ...old[path], data } }))["losses"].data[index],
             at: Math.fround(data[k]),
           };
         });
@@ -197,7 +199,7 @@ Deno.test("an average that moves before the backward pass leaves the loss, and s
   const before = start(made);
   const after = step(made, before);
   const late = step(make({ start: "random", fusion: "emaOnly" }, model), before);
-  assertEquals(after.losses.data[0], late.losses.data[0]);
+  assertEquals(after["losses"].data[0], late["losses"].data[0]);
   assertEquals(after["state.local.0.ema.weight"].data, late["state.local.0.ema.weight"].data);
 
   // Blocks are linear, so that the newer weights' result is the sum of the older ones' and the block's.

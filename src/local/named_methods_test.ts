@@ -29,7 +29,7 @@ Deno.test("methodNamed() hands options to who has them, and refuses others and u
     statistics: "batch",
     inner: { name: "dgl", head: "mlp" },
   });
-  assertEquals(methodNamed("man+infopro", { schedule: "stage" }).options.inner, {
+  assertEquals(methodNamed("man+infopro", { schedule: "stage" }).options["inner"], {
     name: "infopro",
     task: "crossEntropy",
     schedule: "stage",

@@ -64,7 +64,7 @@ Deno.test("in bf16 the same network learns, is kept in f32, and is judged in bf1
   const runs = [];
   for (const precision of ["f32", "bf16"] as const) {
     using t = await make(device, precision);
-    assertEquals(t.configuration.precision, precision);
+    assertEquals(t.configuration["precision"], precision);
     const losses: number[] = [];
     await t.fit(data, { epochs: 2, observers: [{ step: (record) => void losses.push(...record.losses) }] });
     const { tensors } = await t.snapshot();

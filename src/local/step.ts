@@ -262,7 +262,7 @@ function afterStep(modules: readonly LocalModule[], stepped: TrainState<Tensor>)
 
 /** A tree with another subtree for what hangs on a boundary. */
 function withLocal(tree: Named<Tensor>, index: number, local: Named<Tensor>): Named<Tensor> {
-  return { ...tree, local: { ...tree.local as Named<Tensor>, [index]: local } };
+  return { ...tree, local: { ...tree["local"] as Named<Tensor>, [index]: local } };
 }
 
 function update(

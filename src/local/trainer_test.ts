@@ -179,7 +179,7 @@ Deno.test("openFeed() reads across shards that are as large as one value may be"
   await using device = new Device(backend);
   const data = tinyDataset(8, 1);
   await using feed = openFeed(device, data, data.train);
-  const shards = feed.arrays.shards as unknown as Record<
+  const shards = feed.arrays["shards"] as unknown as Record<
     string,
     { shape: number[]; toHost(): Promise<HostArray> }
   >;
@@ -196,12 +196,12 @@ Deno.test("openFeed() reads across shards that are as large as one value may be"
     integers([...data.train.labels]),
     integers(order),
   );
-  assertEquals([...got.labels.data], order.map((i) => data.train.labels[i]));
+  assertEquals([...got["labels"].data], order.map((i) => data.train.labels[i]));
   order.forEach((image, n) => {
     for (let i = 0; i < 192; i++) {
       const byte = data.train.images[image * 192 + i];
-      assertAlmostEquals(got.images.data[n * 192 + i], byte / 255, 1e-7);
-      assertAlmostEquals(got.x.data[n * 192 + i], (byte / 255 - 0.4) / 0.25, 1e-6);
+      assertAlmostEquals(got["images"].data[n * 192 + i], byte / 255, 1e-7);
+      assertAlmostEquals(got["x"].data[n * 192 + i], (byte / 255 - 0.4) / 0.25, 1e-6);
     }
   });
 });

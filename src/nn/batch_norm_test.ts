@@ -53,7 +53,7 @@ for (const shape of [[2, 3, 5, channels], [7, channels], [1, 1, 2, channels]]) {
       const squares = column.reduce((a, b) => a + (b - mean) ** 2, 0);
       column.forEach((value, i) =>
         assertAlmostEquals(
-          got.y.data[i * channels + c],
+          got["y"].data[i * channels + c],
           (value - mean) / Math.sqrt(squares / count + 1e-5) * params.weight.data[c] + params.bias.data[c],
           1e-9,
         )
@@ -93,7 +93,7 @@ Deno.test("batchNorm() in evaluation goes by the running statistics and keeps th
     const c = i % channels;
     const scale = params.weight.data[c] / Math.sqrt(state.running_var.data[c] + 1e-5);
     const expected = (value - state.running_mean.data[c]) * scale + params.bias.data[c];
-    assertAlmostEquals(got.y.data[i], expected, 1e-9);
+    assertAlmostEquals(got["y"].data[i], expected, 1e-9);
   });
   assertEquals([...got["state.running_var"].data], [...state.running_var.data]);
 });
@@ -123,5 +123,5 @@ Deno.test("batchNorm() refuses to take the variance of one value", () => {
       noise("x", [1, channels]),
     );
   assertThrows(apply("train"), LocalgradError, "larger batch");
-  assertEquals(apply("evaluate")().y.shape, [1, channels]);
+  assertEquals(apply("evaluate")()["y"].shape, [1, channels]);
 });

@@ -18,7 +18,7 @@ Deno.test("initialize() draws by seed and path alone", () => {
   const at = (
     tree: unknown,
     name: string,
-  ) => [...((tree as Record<string, Record<string, HostArray>>)[name].weight.data)];
+  ) => [...((tree as Record<string, Record<string, HostArray>>)[name]["weight"].data)];
   assertEquals(at(alone, "a"), at(among, "a"));
   assertNotEquals(at(among, "z"), at(among, "a"));
   assertNotEquals(at(initialize({ a: { weight: weight() } }, key(2)), "a"), at(alone, "a"));
@@ -35,7 +35,7 @@ Deno.test("copying() starts as the parameter of another path", () => {
 
 Deno.test("conv() starts normal with variance 2 / (height · width · out)", () => {
   const { params } = conv({ in: 24, out: 40, window: [3, 5] }).init(key(4));
-  const { data, shape } = params.weight as HostArray;
+  const { data, shape } = params["weight"] as HostArray;
   assertEquals(shape, [40, 3, 5, 24]);
   const { mean, std } = moments(data);
   const expected = Math.sqrt(2 / (3 * 5 * 40));
@@ -49,9 +49,9 @@ Deno.test("linear() and conv()'s bias start uniform within ±1/√inputs", () =>
   const filter = conv({ in: 4, out: 300, window: 3, bias: true, groups: 2 }).init(key(5)).params;
   for (
     const [array, bound] of [
-      [params.weight, 1 / Math.sqrt(50)],
-      [params.bias, 1 / Math.sqrt(50)],
-      [filter.bias, 1 / Math.sqrt(3 * 3 * 2)],
+      [params["weight"], 1 / Math.sqrt(50)],
+      [params["bias"], 1 / Math.sqrt(50)],
+      [filter["bias"], 1 / Math.sqrt(3 * 3 * 2)],
     ] as [HostArray, number][]
   ) {
     assert(array.data.every((value) => Math.abs(value) <= bound));

@@ -46,8 +46,8 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
       const [p, g] = [params, gradients] as Tree<Tensor>[];
       const average = (slot: Tree<Tensor>, beta: number, f: (g: Tensor) => Tensor) =>
         treeMap((m: Tensor, g: Tensor) => m.mul(beta).add(f(g).mul(1 - beta)), slot, g);
-      const mean = average(slots.mean, beta1, (g) => g);
-      const square = average(slots.square, beta2, (g) => g.mul(g));
+      const mean = average(slots["mean"], beta1, (g) => g);
+      const square = average(slots["square"], beta2, (g) => g.mul(g));
       const moved = treeMap(
         (p: Tensor, m: Tensor, v: Tensor) =>
           p.mul(keep).sub(m.mul(stepSize).div(v.sqrt().div(root).add(epsilon))),

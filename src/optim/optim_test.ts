@@ -100,7 +100,7 @@ Deno.test("zeroSlots() gives trees like the parameters', and none where nothing 
   assertEquals(zeroSlots(sgd(), params), {});
   const slots = zeroSlots(adamw(), params);
   assertEquals(treePaths(slots), ["mean.a.w", "mean.b.0", "square.a.w", "square.b.0"]);
-  assert((slots.mean as { a: { w: HostArray } }).a.w.data.every((value) => value === 0));
+  assert((slots["mean"] as { a: { w: HostArray } }).a.w.data.every((value) => value === 0));
 });
 
 Deno.test("optimizers refuse settings that cannot be meant", () => {

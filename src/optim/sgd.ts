@@ -1,5 +1,6 @@
 import { LocalgradError } from "../errors.ts";
 import { expectBetween } from "../expect.ts";
+import type { Initial } from "../nn/initial.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
@@ -40,7 +41,7 @@ export function sgd(options: SgdOptions = {}): Optimizer {
   return {
     name: "sgd",
     options: { momentum, nesterov, weightDecay, dampening },
-    slots: (params) => momentum === 0 ? {} : { momentum: zerosLike(params) },
+    slots: (params): Slots<Initial> => momentum === 0 ? {} : { momentum: zerosLike(params) },
     scalars: (step, learningRate) => ({
       learningRate,
       ...(dampening === 0 ? {} : { entering: step === 0 ? 1 : 1 - dampening }),
@@ -56,7 +57,7 @@ export function sgd(options: SgdOptions = {}): Optimizer {
       if (momentum === 0) return { params: move(decayed), slots };
       const velocity = treeMap(
         (v: Tensor, g: Tensor) => v.mul(momentum).add(dampening === 0 ? g : g.mul(entering)),
-        slots.momentum,
+        slots["momentum"],
         decayed,
       );
       const directions = nesterov

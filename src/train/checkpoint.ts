@@ -62,7 +62,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   if (localgrad === undefined) {
     throw new LocalgradError(`${path} was not written by localgrad: it says nothing of a run`);
   }
-  if (digest(localgrad, tensors) !== metadata.sha256) {
+  if (digest(localgrad, tensors) !== metadata["sha256"]) {
     throw new LocalgradError(`${path} is damaged: it does not match its checksum; use another checkpoint`);
   }
   const header: Header = JSON.parse(localgrad);

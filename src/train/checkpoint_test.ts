@@ -44,7 +44,7 @@ Deno.test("writeCheckpoint() writes filters as OIHW and leaves linear layers alo
     const path = `${dir}/x.safetensors`;
     await writeCheckpoint(path, { snapshot, settings });
     const { tensors, metadata } = decodeSafetensors(await Deno.readFile(path), path);
-    assertEquals(metadata.format, "pt");
+    assertEquals(metadata["format"], "pt");
     const { shape, data } = tensors.get("conv1.weight")!;
     assertEquals(shape, [2, 4, 3, 3]);
     for (let o = 0, at = 0; o < 2; o++) {

@@ -54,7 +54,7 @@ function colour(index: number, count: number): string {
 
 const steps = (run: RunReport) => run.lines.filter((line): line is StepLine => line.kind === "step");
 const epochs = (run: RunReport) => run.lines.filter((line): line is EpochLine => line.kind === "epoch");
-const methodOf = (run: RunReport) => (run.info.configuration.method as { name: string }).name;
+const methodOf = (run: RunReport) => (run.info.configuration["method"] as { name: string }).name;
 
 /** The lowest and the last test error of a run; undefined before its first evaluation. */
 function errors(run: RunReport): { best?: number; last?: number } {
@@ -65,9 +65,9 @@ function errors(run: RunReport): { best?: number; last?: number } {
 /** One run, or several side by side, as an HTML page that stands alone. */
 export function report(runs: readonly RunReport[]): string {
   const [{ info, settings }] = runs;
-  const model = String(info.configuration.model);
+  const model = String(info.configuration["model"]);
   const subject = runs.length === 1 ? methodOf(runs[0]) : runs.map(methodOf).join(", ");
-  const on = settings.dataset === undefined ? "" : ` on ${settings.dataset}`;
+  const on = settings["dataset"] === undefined ? "" : ` on ${settings["dataset"]}`;
   const title = `${subject}: ${model}${on}`;
   const body = runs.length === 1 ? single(runs[0]) : comparison(runs);
   return page(title, body);

@@ -85,7 +85,7 @@ export async function loadWeights(path: string): Promise<Weights> {
     );
   }
   const { tensors, metadata, types = new Map<string, string>() } = decodeSafetensors(bytes, path);
-  const checkpoint = metadata.localgrad !== undefined;
+  const checkpoint = metadata["localgrad"] !== undefined;
   const kept = [...tensors].filter(([name]) =>
     !name.endsWith(`.${COUNTER}`) && (!checkpoint || ofNetwork(name))
   );

@@ -61,7 +61,7 @@ async function train(device: Device, method: Method) {
   await t.fit(data, { epochs: 1, observers: [{ step: (record) => void losses.push(...record.losses) }] });
   const { tensors, configuration } = await t.snapshot();
   assertEquals(new Set([...tensors.values()].map(({ dtype }) => dtype)), new Set(["f32"]));
-  assertEquals(configuration.precision, "bf16");
+  assertEquals(configuration["precision"], "bf16");
   const judged = await t.evaluate(data);
   return { losses, loss: judged.loss, kept: [...tensors.values()].flatMap(({ data }) => [...data]) };
 }

@@ -75,8 +75,9 @@ function differentiated(
 function traced(c: Case, inputs: Inputs, labels: Tensor, g: Tensor): Inputs {
   if (c.op === "conv2d-twice") {
     const loss = ({ x, w }: Inputs) =>
-      ops.conv2d!({ x: x!, w: w! }, c.attributes, labels).tanh().mul(g).sum();
-    const slope = (inputs: Inputs) => grad((x: Tensor) => loss({ ...inputs, x }))(inputs.x!).square().sum();
+      ops["conv2d"]!({ x: x!, w: w! }, c.attributes, labels).tanh().mul(g).sum();
+    const slope = (inputs: Inputs) =>
+      grad((x: Tensor) => loss({ ...inputs, x }))(inputs["x"]!).square().sum();
     const { x, w } = grad(slope)(inputs);
     return { dx: x!, dw: w! };
   }
@@ -95,8 +96,8 @@ function traced(c: Case, inputs: Inputs, labels: Tensor, g: Tensor): Inputs {
       return y;
     };
     return differentiated(f, { x: x!, weight: weight!, bias: bias! }, g, () => ({
-      runningMean: after.running_mean!,
-      runningVariance: after.running_var!,
+      runningMean: after["running_mean"]!,
+      runningVariance: after["running_var"]!,
       evaluated: layer.apply({ weight: weight!, bias: bias! }, after, x!, "evaluate").y,
     }));
   }
@@ -122,7 +123,7 @@ async function check(c: Case, device: Device): Promise<void> {
     { length: rows },
     (_, n) => hash(`${c.name}.labels`, n) % (c.attributes.classes ?? 1),
   );
-  const y = c.outputs.y ?? c.outputs.dx!;
+  const y = c.outputs["y"] ?? c.outputs["dx"]!;
   const shape = c.op === "conv2d-twice" ? [2, 3, 5, 4] : y.shape;
   const g = new HostArray(units(`${c.name}.g`, shape.reduce((a, b) => a * b, 1)), shape);
   const f = jit((inputs: Inputs, labels: Tensor, g: Tensor) => traced(c, inputs, labels, g), {

@@ -65,7 +65,7 @@ export const isSlot = (name: string) => name.startsWith("optimizer.");
 /** The name whose starting value a parameter has: its own, or for an EMA parameter that is a copy the tracked one's. */
 function tracked({ setup }: Trainer, name: string): string {
   const match = /^local\.(\d+)\.ema\.(.*)$/.exec(name);
-  return match === null || setup.method.options.start === "random"
+  return match === null || setup.method.options["start"] === "random"
     ? name
     : `${setup.modules[Number(match[1])]!.next}.${match[2]}`;
 }

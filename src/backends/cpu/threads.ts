@@ -146,7 +146,7 @@ export class ThreadPool {
       }
       this.#checkFailure();
     }
-    return { id, work: instance.exports.work as Work };
+    return { id, work: instance.exports["work"] as Work };
   }
 
   /** Takes a module from every thread. */

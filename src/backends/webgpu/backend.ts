@@ -1,3 +1,5 @@
+// A project whose compiler options name `dom` and not `deno.window` has no WebGPU types without this line.
+/// <reference lib="deno.webgpu" />
 import type { Plan, Target } from "../../compile/plan.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";

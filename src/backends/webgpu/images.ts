@@ -59,7 +59,7 @@ export function pool(
     ...windows(values[x].shape, values[i.output].shape, i.attrs),
     ...{ AVERAGE: i.op === "avgPool", PICK: i.op === "maxPoolPick", MAXIMUM: i.op !== "avgPool" },
   };
-  const operands = i.op === "maxPoolPick" ? { x, v } : { x };
+  const operands: Record<string, Slot> = i.op === "maxPoolPick" ? { x, v } : { x };
   return [perChannel(i.op, poolText, constants, operands, i.output, values, variant)];
 }
 
@@ -74,7 +74,7 @@ export function poolGrad(
     ...windows(values[i.output].shape, values[dy].shape, i.attrs),
     MAXIMUM: i.op === "maxPoolGrad",
   };
-  const operands = i.op === "maxPoolGrad" ? { x: i.inputs[0], dy } : { dy };
+  const operands: Record<string, Slot> = i.op === "maxPoolGrad" ? { x: i.inputs[0], dy } : { dy };
   return [perChannel(i.op, poolGradText, constants, operands, i.output, values, variant)];
 }
 

@@ -1,0 +1,143 @@
+/**
+ * The library as others have it: projects beside it, with compiler options of their own, whose `deno check` and
+ * `deno test` must not fail in it.
+ */
+
+import { assertEquals } from "@std/assert";
+import library from "../deno.json" with { type: "json" };
+import { lendPackages, root, serveRepository } from "./serve.ts";
+
+const NAME = "@localgrad/localgrad";
+const subpaths = Object.entries(library.exports).map(([name, file]) => ({
+  name: name.slice(1),
+  file: file.slice(2),
+}));
+
+/** Options that find faults each by itself: what they find together is what each finds alone. */
+const strict = { noUnusedLocals: true, noUnusedParameters: true, noPropertyAccessFromIndexSignature: true };
+
+/** A project in a folder of its own. */
+interface Project {
+  /** How it has the library. */
+  readonly what: string;
+  /** What an import of the file `file`, exported as `name`, says. */
+  readonly specifier: (name: string, file: string) => string;
+  /** Its deno.json; a project can do without. */
+  readonly configuration?: Record<string, unknown>;
+  /** The folder that gets a copy of the library; default: beside the project. */
+  readonly copy?: string;
+  readonly args?: readonly string[];
+  readonly env?: Record<string, string>;
+}
+
+/** Makes a project that uses everything the library exports, and runs its `deno check` and `deno test`. */
+async function checkProject(
+  { what, specifier, configuration, copy = "../localgrad", args = [], env = {} }: Project,
+) {
+  const base = await Deno.makeTempDir();
+  const cwd = `${base}/project`;
+  try {
+    await Deno.mkdir(cwd);
+    await copyLibrary(`${cwd}/${copy}`);
+    if (configuration !== undefined) {
+      await Deno.writeTextFile(`${cwd}/deno.json`, JSON.stringify(configuration));
+    }
+    const imports = subpaths.map(({ name, file }) => `import ${JSON.stringify(specifier(name, file))};`);
+    await Deno.writeTextFile(
+      `${cwd}/project_test.ts`,
+      `
+      ${imports.join("\n")}
+      import { devices, local, models, optim } from ${JSON.stringify(specifier("", "mod.ts"))};
+      Deno.test("a module of a network is trained", async () => {
+        await using device = await devices.open("cpu");
+        using trainer = await local.trainer({
+          device,
+          model: models.resnet8({ classes: 2, size: 8 }),
+          modules: 2,
+          method: local.dgl(),
+          optimizer: optim.sgd(),
+          schedule: optim.constant(0.1),
+          batch: 2,
+        });
+        await trainer.step({ x: device.zeros([2, 8, 8, 3]), labels: Int32Array.of(1, 0) });
+      });
+    `,
+    );
+    for (const command of [["check"], ["test", "--no-prompt"]]) {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [...command, ...args],
+        cwd,
+        env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...env },
+        stdin: "null",
+      }).output();
+      const [said, complained] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+      assertEquals(code, 0, `${what}: deno ${command[0]}:\n${said}\n${complained}`);
+    }
+  } finally {
+    await Deno.remove(base, { recursive: true });
+  }
+}
+
+/** Copies what a project has of the library: all but its tests. */
+async function copyLibrary(to: string): Promise<void> {
+  await Deno.mkdir(to, { recursive: true });
+  for (const file of ["deno.json", "mod.ts"]) await Deno.copyFile(root + file, `${to}/${file}`);
+  for (const folder of ["src", "kernels", "ffi"]) await copyFolder(root + folder, `${to}/${folder}`);
+}
+
+async function copyFolder(from: string, to: string): Promise<void> {
+  await Deno.mkdir(to);
+  for await (const { name, isDirectory } of Deno.readDir(from)) {
+    if (isDirectory) await copyFolder(`${from}/${name}`, `${to}/${name}`);
+    else if (!name.endsWith("_test.ts")) await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
+  }
+}
+
+const byName = (name: string) => NAME + name;
+
+Deno.test("projects that have the library by path, by name or by URL pass their own check and tests", async () => {
+  await using server = serveRepository();
+  const cache = await Deno.makeTempDir();
+  await lendPackages(`${cache}/deno`);
+  const projects: Project[] = [
+    { what: "by path, without a configuration", specifier: (_, file) => `../localgrad/${file}` },
+    {
+      what: "by an import map",
+      specifier: byName,
+      configuration: {
+        imports: Object.fromEntries(subpaths.map(({ name, file }) => [NAME + name, `../localgrad/${file}`])),
+        compilerOptions: strict,
+      },
+    },
+    {
+      what: "by a link, with the browser's types",
+      specifier: byName,
+      configuration: {
+        links: ["../localgrad"],
+        imports: { [NAME]: `jsr:${NAME}@${library.version}` },
+        compilerOptions: { lib: ["dom", "dom.iterable", "dom.asynciterable", "deno.ns"] },
+      },
+    },
+    {
+      what: "as a member of a workspace",
+      copy: "localgrad",
+      specifier: byName,
+      configuration: {
+        workspace: ["localgrad"],
+        compilerOptions: { ...strict, exactOptionalPropertyTypes: true },
+      },
+    },
+    {
+      what: "by URL",
+      specifier: (_, file) => `http://${server.host}/${file}`,
+      configuration: {},
+      args: [`--allow-import=${server.host}`],
+      env: { DENO_DIR: `${cache}/deno` },
+    },
+  ];
+  const lane = async () => {
+    for (let project; (project = projects.shift()) !== undefined;) await checkProject(project);
+  };
+  await Promise.all([lane(), lane()]); // a check keeps one core busy
+  await Deno.remove(cache, { recursive: true });
+});

@@ -1,0 +1,39 @@
+import { fromFileUrl } from "@std/path";
+
+/** The repository. */
+export const root: string = fromFileUrl(new URL("..", import.meta.url));
+
+/** A server of the repository's files on this machine, which goes away when it is disposed. */
+export interface RepositoryServer extends AsyncDisposable {
+  /** Where it is, such as `localhost:8000`. */
+  readonly host: string;
+  /** The files that were fetched from it. */
+  readonly fetched: readonly string[];
+}
+
+/** Serves the repository. */
+export function serveRepository(): RepositoryServer {
+  const fetched: string[] = [];
+  const server = Deno.serve({ hostname: "localhost", port: 0, onListen() {} }, async (request) => {
+    const path = new URL(request.url).pathname.slice(1);
+    fetched.push(path);
+    try {
+      const type = path.endsWith(".ts") ? "application/typescript" : "text/plain";
+      return new Response(await Deno.readFile(root + path), { headers: { "content-type": type } });
+    } catch {
+      return new Response(null, { status: 404 });
+    }
+  });
+  return {
+    host: `localhost:${server.addr.port}`,
+    fetched,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** Puts this process's npm packages into an empty cache, so that they are not fetched again. */
+export async function lendPackages(cache: string): Promise<void> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+  await Deno.mkdir(cache);
+  await Deno.symlink(JSON.parse(new TextDecoder().decode(stdout)).npmCache, `${cache}/npm`);
+}
