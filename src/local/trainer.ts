@@ -65,6 +65,7 @@ export interface TrainerOptions {
  * @example
  * ```ts
  * import { data, devices, local, models, optim } from "@localgrad/localgrad";
+ * import { assert, assertEquals } from "@std/assert";
  *
  * await using device = await devices.open("cpu");
  * using trainer = await local.trainer({
@@ -78,8 +79,9 @@ export interface TrainerOptions {
  * });
  * const images = data.shapes({ train: 64, test: 32 });
  * await trainer.fit(images, { epochs: 1 });
+ * assertEquals(trainer.stepsDone, 2); // 64 images, 32 at a time
  * const { error } = await trainer.evaluate(images);
- * console.log(error);
+ * assert(error >= 0 && error <= 1); // the fraction of the test images that is not recognised
  * ```
  */
 export function trainer(options: TrainerOptions): Promise<Trainer> {
