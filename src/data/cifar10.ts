@@ -2,15 +2,17 @@ import { LocalgradError } from "../errors.ts";
 import { CIFAR_AUGMENTATION } from "./augment.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
-import { checkMd5, type Publication, type PublishedOptions, readPublished } from "./published.ts";
+import type { Download } from "./download.ts";
+import { checkMd5, type Publication, type PublishedOptions } from "./publication.ts";
+import { readPublished } from "./published.ts";
 
 /** Where {@link cifar10} gets the set from, and who is told about a download; the archive is `cifar-10-binary.tar.gz`. */
 export type Cifar10Options = PublishedOptions;
 
 /** The published set; tests read small ones in the same layout. */
 export interface Cifar10Layout {
-  /** Where the archive is published. */
-  readonly url: string;
+  /** Where the archive is published, its length and its sum. */
+  readonly archive: Download;
   /** Records in each of the six files. */
   readonly records: number;
   /** The MD5 of each file, in hexadecimal; files not named here are not checked. */
@@ -25,7 +27,11 @@ const PIXELS = 32 * 32;
 const RECORD = 1 + 3 * PIXELS; // the label, then the red, the green and the blue plane
 
 const OFFICIAL: Cifar10Layout = {
-  url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+  archive: {
+    url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    bytes: 170052171,
+    md5: "c32a1d4ab5d03f1284b67883e8d87530",
+  },
   records: 10000,
   md5: {
     "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
@@ -85,22 +91,21 @@ export async function loadCifar10(options: Cifar10Options, layout: Cifar10Layout
   };
 }
 
-function publication({ url, records, md5 }: Cifar10Layout): Publication {
+function publication({ archive, records, md5 }: Cifar10Layout): Publication {
+  const expected = records * RECORD;
   const set: Publication = {
     name: "CIFAR-10",
     home: HOME_PAGE,
     what: '"CIFAR-10 binary version"',
     folder: "cifar-10-batches-bin",
-    files: FILES,
-    url,
+    files: Object.fromEntries(FILES.map((name) => [name, expected])),
+    from: { archive },
     md5,
     mistaken: { "data_batch_1": "CIFAR-10 in its Python form", "train.bin": "CIFAR-100" },
     check(bytes, name, where) {
-      const expected = records * RECORD;
-      if (bytes.length !== expected) {
-        const how = bytes.length < expected ? "truncated" : "too long";
+      if (bytes.length < expected) {
         throw new LocalgradError(
-          `${where} is ${how}: ${bytes.length} bytes instead of ${expected}; get it again from ${HOME_PAGE}`,
+          `${where} is truncated: ${bytes.length} bytes instead of ${expected}; get it again from ${HOME_PAGE}`,
         );
       }
       for (let record = 0; record < records; record++) {

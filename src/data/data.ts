@@ -16,7 +16,7 @@ export {
   limitImages,
   type StreamedImages,
 } from "./images.ts";
-export type { PublishedOptions } from "./published.ts";
+export type { PublishedOptions } from "./publication.ts";
 export { shapes, type ShapesOptions } from "./shapes.ts";
 export { stl10, type Stl10Options } from "./stl10.ts";
 export { svhn, type SvhnOptions } from "./svhn.ts";

@@ -1,53 +1,114 @@
-/** A download that broke off; kept apart from damage to what was downloaded. */
-export class DownloadError extends Error {
-  /** What was being downloaded. */
-  readonly url: string;
+import { createHash } from "node:crypto";
+import { LocalgradError } from "../errors.ts";
 
-  /** A download of `url` that ended with `cause`. */
-  constructor(url: string, cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause));
-    this.url = url;
+/** What is published about a file: what is downloaded must be that. */
+export interface Download {
+  /** Where it is published. */
+  readonly url: string;
+  /** Its length. */
+  readonly bytes?: number;
+  /** Its MD5 in hexadecimal. */
+  readonly md5?: string;
+}
+
+/** How a download goes on. */
+export interface DownloadOptions {
+  /** Milliseconds without data after which it is given up; a minute by default. */
+  readonly patience?: number;
+  /** Called with the bytes received and, where that is known, of how many. */
+  readonly onProgress?: (received: number, total: number | undefined) => void;
+}
+
+const PATIENCE = 60_000;
+
+/**
+ * Downloads a file to `path`, piece by piece, and checks its length and its sum on the way. Where it fails, what came so
+ * far stays for the caller to remove.
+ *
+ * @throws {LocalgradError} where the server cannot be reached, has no such file or falls silent, the connection breaks
+ * or ends early, what comes is not what is published, or `path` cannot be written.
+ */
+export async function download(
+  { url, bytes, md5 }: Download,
+  path: string,
+  { patience = PATIENCE, onProgress }: DownloadOptions = {},
+): Promise<void> {
+  const silence = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(new Error(`nothing came for ${patience / 1000} s`)), patience);
+  };
+  wait();
+  try {
+    // A body that is compressed once more on the way would have another length.
+    const headers = { "accept-encoding": "identity" };
+    const response = await fetch(url, { headers, signal: silence.signal }).catch((error) => {
+      throw failed(url, error);
+    });
+    const total = await expectLength(response, url, bytes);
+    const sum = createHash("md5");
+    let received = 0;
+    using file = await Deno.open(path, { write: true, createNew: true });
+    for await (const chunk of arriving(response, url)) {
+      wait();
+      received += chunk.length;
+      if (total !== undefined && received > total) throw failed(url, `it goes on after ${total} bytes`);
+      sum.update(chunk);
+      await write(file, path, chunk);
+      onProgress?.(received, total);
+    }
+    if (total !== undefined && received < total) {
+      throw failed(url, `it ended after ${received} of ${total} bytes`);
+    }
+    if (md5 !== undefined && sum.digest("hex") !== md5) {
+      throw new LocalgradError(`${url} is damaged: its MD5 is not the published ${md5}`);
+    }
+  } finally {
+    clearTimeout(timer);
   }
 }
 
-/**
- * The bytes at `url` as they arrive; `onProgress` is told how many were received and, where the server says, of how
- * many.
- *
- * @throws {DownloadError} where the server cannot be reached or has no such file; the stream fails with one where the
- * connection breaks or ends early.
- */
-export async function download(
+function failed(url: string, cause: unknown): LocalgradError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new LocalgradError(
+    `${url} could not be downloaded (${why}); get it by other means and give its path`,
+  );
+}
+
+/** The length of what follows, where it is known; refuses an answer that is not the published file. */
+async function expectLength(
+  { ok, status, headers, body }: Response,
   url: string,
-  onProgress?: (received: number, total: number | undefined) => void,
-): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-  const failed = (cause: unknown) => new DownloadError(url, cause);
-  const response = await fetch(url).catch((error) => Promise.reject(failed(error)));
-  if (!response.ok || response.body === null) {
-    await response.body?.cancel();
-    throw failed(`HTTP status ${response.status}`);
-  }
+  published: number | undefined,
+): Promise<number | undefined> {
   // Of a body that is decompressed on the way, the length says nothing.
-  const plain = !response.headers.has("content-encoding");
-  const length = plain ? Number(response.headers.get("content-length")) : 0;
-  const total = length > 0 ? length : undefined;
-  const chunks = response.body.getReader();
-  let received = 0;
-  return new ReadableStream({
-    async pull(controller) {
-      try {
-        const { value, done } = await chunks.read();
-        if (done) {
-          if (total === undefined || received === total) return controller.close();
-          throw new Error(`it ended after ${received} of ${total} bytes`);
-        }
-        received += value.length;
-        onProgress?.(received, total);
-        controller.enqueue(value);
-      } catch (error) {
-        controller.error(failed(error));
-      }
-    },
-    cancel: (reason) => chunks.cancel(reason),
-  });
+  const said = headers.has("content-encoding") ? undefined : headers.get("content-length") ?? undefined;
+  const wrong = !ok
+    ? `HTTP status ${status}`
+    : said !== undefined && published !== undefined && Number(said) !== published
+    ? `it has ${said} bytes there, and ${published} are published`
+    : undefined;
+  if (wrong !== undefined) {
+    await body?.cancel();
+    throw failed(url, wrong);
+  }
+  return published ?? (said === undefined ? undefined : Number(said));
+}
+
+async function* arriving({ body }: Response, url: string): AsyncGenerator<Uint8Array> {
+  try {
+    if (body !== null) yield* body;
+  } catch (error) {
+    throw failed(url, error);
+  }
+}
+
+async function write(file: Deno.FsFile, path: string, bytes: Uint8Array): Promise<void> {
+  try {
+    for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new LocalgradError(`${path} cannot be written (${why}); make room, or name another cache folder`);
+  }
 }

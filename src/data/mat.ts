@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { inflateSync } from "node:zlib";
+import { constants, inflateSync, type ZlibOptions } from "node:zlib";
 import { LocalgradError } from "../errors.ts";
 
 /** A numeric array of a `.mat` file. */
@@ -39,17 +39,27 @@ interface Element {
 
 /**
  * The real numeric arrays of a MATLAB version 5 file (`.mat`), by name; compressed or not, of either byte order. Text,
- * structures, cells, sparse and complex arrays are passed over. `where` is what messages call the file.
+ * structures, cells, sparse and complex arrays are passed over. `where` is what messages call the file. Its compressed
+ * arrays may inflate to `most` bytes in all.
  *
- * @throws {LocalgradError} where it is of another version, truncated or damaged.
+ * @throws {LocalgradError} where it is of another version, truncated, damaged or too large.
  */
-export function readMat(bytes: Uint8Array, where: string): Map<string, MatArray> {
+export function readMat(bytes: Uint8Array, where: string, most: number): Map<string, MatArray> {
   const little = checkHeader(bytes, where);
   const arrays = new Map<string, MatArray>();
+  let left = most;
   for (const element of elements(bytes, HEADER_BYTES, little, where)) {
-    const inner = element.type === COMPRESSED
-      ? elements(inflate(element.bytes, where), 0, little, where)
-      : [element];
+    let inner: Iterable<Element> = [element];
+    if (element.type === COMPRESSED) {
+      const size = inflatedSize(element.bytes, little, where);
+      left -= size;
+      if (left < 0) {
+        throw new LocalgradError(
+          `${where} inflates to more than ${most} bytes; numbers from 0 to 255 take less as uint8`,
+        );
+      }
+      inner = elements(inflate(element.bytes, where, { maxOutputLength: size }), 0, little, where);
+    }
     for (const { type, bytes } of inner) {
       if (type === MATRIX) readMatrix(bytes, little, where, arrays);
     }
@@ -73,10 +83,23 @@ function checkHeader(bytes: Uint8Array, where: string): boolean {
   return order === "IM";
 }
 
-function inflate(bytes: Uint8Array, where: string): Uint8Array {
+const TAG = 8;
+const BEGIN = 1024; // compressed bytes that hold the tag whatever the table of codes before it, which has up to 562
+
+/** How long a compressed element is by its own tag, which alone is inflated. */
+function inflatedSize(bytes: Uint8Array, little: boolean, where: string): number {
+  const begin = inflate(bytes.subarray(0, BEGIN), where, { finishFlush: constants.Z_SYNC_FLUSH });
+  if (begin.length < TAG) throw truncated(where);
+  const view = new DataView(begin.buffer, begin.byteOffset, begin.byteLength);
+  if (view.getUint32(0, little) !== MATRIX) throw damaged(where, "what is compressed is no array");
+  return TAG + view.getUint32(4, little);
+}
+
+function inflate(bytes: Uint8Array, where: string, options: ZlibOptions): Uint8Array {
   try {
-    return inflateSync(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    return inflateSync(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), options);
   } catch (error) {
+    if (error instanceof RangeError) throw damaged(where, "an array is longer than its tag says");
     throw damaged(where, error instanceof Error ? error.message : String(error));
   }
 }
@@ -89,7 +112,7 @@ function damaged(where: string, how: string): LocalgradError {
 function* elements(bytes: Uint8Array, from: number, little: boolean, where: string): Generator<Element> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = from; at < bytes.length;) {
-    if (bytes.length - at < 8) throw truncated(where);
+    if (bytes.length - at < TAG) throw truncated(where);
     const word = view.getUint32(at, little);
     const short = word >>> 16 !== 0;
     const type = short ? word & 0xffff : word;

@@ -7,9 +7,11 @@ import { readMat } from "./mat.ts";
 const fixture = (name: string) =>
   Deno.readFileSync(new URL(`../../tests/fixtures/datasets/${name}`, import.meta.url));
 
+const MOST = 1 << 20;
+
 for (const name of ["plain.mat", "compressed.mat"]) {
   Deno.test(`readMat() reads in ${name} what SciPy reads, and passes over what is no real numeric array`, () => {
-    const arrays = readMat(fixture(name), name);
+    const arrays = readMat(fixture(name), name, MOST);
     const expected = Object.entries(facts.mat).filter(([, { shape }]) => shape.length > 0);
     assertEquals([...arrays.keys()].sort(), expected.map(([name]) => name).sort());
     for (const [name, { shape, values }] of expected) {
@@ -22,11 +24,11 @@ for (const name of ["plain.mat", "compressed.mat"]) {
 Deno.test("readMat() refuses a file cut short or altered anywhere, or reads the same arrays from it", () => {
   for (const name of ["plain.mat", "compressed.mat", "svhn/test_32x32.mat"]) {
     const whole = fixture(name);
-    const before = readMat(whole, name);
+    const before = readMat(whole, name, MOST);
     const step = Math.max(1, Math.floor(whole.length / 300));
     for (let length = 0; length < whole.length; length += step) {
       try {
-        const arrays = readMat(whole.subarray(0, length), name);
+        const arrays = readMat(whole.subarray(0, length), name, MOST);
         assert(arrays.size < before.size, `${length} of ${whole.length} bytes pass for the whole`);
       } catch (error) {
         assert(error instanceof LocalgradError && error.message.startsWith(name), `${error}`);
@@ -36,7 +38,7 @@ Deno.test("readMat() refuses a file cut short or altered anywhere, or reads the 
       const altered = whole.slice();
       altered[at] ^= 0x55;
       try {
-        const arrays = readMat(altered, name);
+        const arrays = readMat(altered, name, MOST);
         // Only a compressed array carries a checksum, so that every change in one is found.
         if (name !== "plain.mat") assert(arrays.size < before.size, `a change at ${at} is not found`);
       } catch (error) {
@@ -87,9 +89,8 @@ Deno.test("readMat() reads both byte orders", () => {
   const data = Uint8Array.from({ length: 30 }, (_, i) => 200 + i);
   for (const little of [true, false]) {
     for (const compressed of [true, false]) {
-      const { shape, data: got } = readMat(bigOrLittle(little, [2, 3, 5], data, compressed), "x.mat").get(
-        "X",
-      )!;
+      const bytes = bigOrLittle(little, [2, 3, 5], data, compressed);
+      const { shape, data: got } = readMat(bytes, "x.mat", MOST).get("X")!;
       assertEquals([shape, [...got]], [[2, 3, 5], [...data]]);
     }
   }
@@ -104,6 +105,30 @@ Deno.test("readMat() says what is wrong with other files", () => {
     [bigOrLittle(true, [2, 3, 6], new Uint8Array(30)), "X has 30 elements and the shape 2×3×6"],
   ];
   for (const [bytes, message] of cases) {
-    assertThrows(() => readMat(bytes, "x.mat"), LocalgradError, message);
+    assertThrows(() => readMat(bytes, "x.mat", MOST), LocalgradError, message);
   }
+});
+
+Deno.test("readMat() inflates an array no further than its tag says, and all no further than they may", () => {
+  const data = new Uint8Array(1000).map((_, i) => i);
+  const bytes = bigOrLittle(true, [1000], data, true);
+  const inflated = 8 + 48 + 1000; // a tag, and an array's flags, extents, name and elements
+  assertEquals([...readMat(bytes, "x.mat", inflated).get("X")!.data], [...data]);
+  assertThrows(
+    () => readMat(bytes, "x.mat", inflated - 1),
+    LocalgradError,
+    `x.mat inflates to more than ${inflated - 1} bytes`,
+  );
+  const twice = Uint8Array.from([...bytes, ...bytes.subarray(128)]);
+  assertEquals(readMat(twice, "x.mat", 2 * inflated).size, 1);
+  assertThrows(() => readMat(twice, "x.mat", 2 * inflated - 1), LocalgradError, "inflates to more than");
+  const matrix = (says: number) => {
+    const small = deflateSync(
+      Uint8Array.from([14, 0, 0, 0, ...new Uint8Array(Uint32Array.of(says).buffer), 9]),
+    );
+    const words = new Uint8Array(Uint32Array.of(15, small.length).buffer);
+    return Uint8Array.from([...bytes.subarray(0, 128), ...words, ...small]);
+  };
+  assertThrows(() => readMat(matrix(0), "x.mat", 99), LocalgradError, "an array is longer than its tag says");
+  assertThrows(() => readMat(matrix(2), "x.mat", 99), LocalgradError, "x.mat is truncated");
 });

@@ -1,16 +1,18 @@
 import { LocalgradError } from "../errors.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
-import { checkMd5, type Files, type Publication, type PublishedOptions, readPublished } from "./published.ts";
+import type { Download } from "./download.ts";
+import { checkMd5, type Files, type Publication, type PublishedOptions } from "./publication.ts";
+import { readPublished } from "./published.ts";
 
 /** Where {@link stl10} gets the set from, and who is told about a download; the archive is `stl10_binary.tar.gz`. */
 export type Stl10Options = PublishedOptions;
 
 /** The published set; tests serve small ones in the same layout. */
 export interface Stl10Layout {
-  /** Where the archive is published. */
-  readonly url: string;
-  /** Bytes and MD5 of each file: one of that size must have that sum. */
+  /** Where the archive is published, its length and its sum. */
+  readonly archive: Download;
+  /** Bytes and MD5 of each file: none may be longer, and one of that size must have that sum. */
   readonly published: Readonly<Record<string, { readonly bytes: number; readonly md5: string }>>;
 }
 
@@ -18,6 +20,7 @@ const HOME_PAGE = "https://cs.stanford.edu/~acoates/stl10/";
 const SIZE = 96;
 const PIXELS = SIZE * SIZE;
 const IMAGE = 3 * PIXELS; // the red, the green and the blue plane
+const UNLABELLED = 100_001 * IMAGE; // of the archive's other files, the images without labels, and two texts
 const CLASSES = [
   "airplane",
   "bird",
@@ -31,9 +34,13 @@ const CLASSES = [
   "truck",
 ] as const;
 
-// The home page states no checksums; these are the ones torchvision checks.
+// The home page states no checksums; these are the ones torchvision checks. The length is that of its download.
 const OFFICIAL: Stl10Layout = {
-  url: "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+  archive: {
+    url: "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+    bytes: 2640397119,
+    md5: "91f7769df0f17e558f3565bffb0c7dfb",
+  },
   published: {
     "train_X.bin": { bytes: 5000 * IMAGE, md5: "918c2871b30a85fa023e0c44e0bee87f" },
     "train_y.bin": { bytes: 5000, md5: "5a34089d4802c674881badbb80307741" },
@@ -63,15 +70,16 @@ export function stl10(options: Stl10Options = {}): Promise<ImageDataset> {
 /** {@link stl10} of a given layout. */
 export async function loadStl10(
   options: Stl10Options,
-  { url, published }: Stl10Layout,
+  { archive, published }: Stl10Layout,
 ): Promise<ImageDataset> {
   const set: Publication = {
     name: "STL-10",
     home: HOME_PAGE,
     what: '"STL-10 binary files"',
     folder: "stl10_binary",
-    files: ["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"],
-    url,
+    files: Object.fromEntries(Object.entries(published).map(([name, { bytes }]) => [name, bytes])),
+    from: { archive },
+    others: UNLABELLED,
     md5: Object.fromEntries(Object.entries(published).map(([name, { md5 }]) => [name, md5])),
     mistaken: { "train.mat": "STL-10 in its MATLAB form" },
     check(bytes, name, where) {

@@ -69,7 +69,7 @@ Deno.test("stl10() names the file that is missing, truncated, mislabelled or dam
       Object.entries(files()).map(([name, { length }]) => [name, { bytes: length, md5: "0".repeat(32) }]),
     );
     await assertRejects(
-      () => loadStl10({ path }, { url: "", published }),
+      () => loadStl10({ path }, { archive: { url: "" }, published }),
       LocalgradError,
       "train_X.bin is damaged: its MD5 is not the published 000",
     );

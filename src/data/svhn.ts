@@ -1,8 +1,9 @@
 import { LocalgradError } from "../errors.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
-import { readMat } from "./mat.ts";
-import { checkMd5, type Publication, type PublishedOptions, readPublished } from "./published.ts";
+import { type MatArray, readMat } from "./mat.ts";
+import { checkMd5, type Publication, type PublishedOptions } from "./publication.ts";
+import { readPublished } from "./published.ts";
 
 /** Where {@link svhn} gets the set from, and who is told about a download. */
 export type SvhnOptions = PublishedOptions;
@@ -11,8 +12,10 @@ export type SvhnOptions = PublishedOptions;
 export interface SvhnLayout {
   /** The folder that the files are published in. */
   readonly url: string;
-  /** Images and MD5 of each file: one with as many images must have that sum. */
-  readonly published: Readonly<Record<string, { readonly images: number; readonly md5: string }>>;
+  /** Images, length and MD5 of each file: none may hold more images, and one with as many must have that sum. */
+  readonly published: Readonly<
+    Record<string, { readonly images: number; readonly bytes?: number; readonly md5: string }>
+  >;
 }
 
 const HOME_PAGE = "http://ufldl.stanford.edu/housenumbers/";
@@ -22,12 +25,12 @@ const SIZE = 32;
 const PIXELS = SIZE * SIZE;
 const CLASSES = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] as const;
 
-// The home page states no checksums; these are the ones torchvision checks.
+// The home page states no checksums; these are the ones torchvision checks. The lengths are those of its downloads.
 const OFFICIAL: SvhnLayout = {
   url: HOME_PAGE,
   published: {
-    [TRAIN_FILE]: { images: 73257, md5: "e26dedcc434d2e4c54c9b2d4a06d8373" },
-    [TEST_FILE]: { images: 26032, md5: "eb5a983be6a315427106f1b164d9cef3" },
+    [TRAIN_FILE]: { images: 73257, bytes: 182040794, md5: "e26dedcc434d2e4c54c9b2d4a06d8373" },
+    [TEST_FILE]: { images: 26032, bytes: 64275384, md5: "eb5a983be6a315427106f1b164d9cef3" },
   },
 };
 
@@ -57,16 +60,21 @@ export async function loadSvhn(options: SvhnOptions, layout: SvhnLayout): Promis
     home: HOME_PAGE,
     what: '"Format 2: Cropped Digits"',
     folder: "svhn",
-    files: [TRAIN_FILE, TEST_FILE],
-    url: { [TRAIN_FILE]: layout.url + TRAIN_FILE, [TEST_FILE]: layout.url + TEST_FILE },
-    md5: Object.fromEntries(Object.entries(layout.published).map(([name, { md5 }]) => [name, md5])),
+    files: byName((name) => mostBytes(layout.published[name].images)),
+    from: {
+      each: byName((name) => {
+        const { bytes, md5 } = layout.published[name];
+        return { url: layout.url + name, md5, ...(bytes === undefined ? {} : { bytes }) };
+      }),
+    },
+    md5: byName((name) => layout.published[name].md5),
     mistaken: {
       "train/digitStruct.mat": "SVHN in format 1 (whole numbers)",
       "train.tar.gz": "SVHN in format 1 (whole numbers)",
     },
     check(bytes, name, where) {
-      const part = decode(bytes, where);
       const { images, md5 } = layout.published[name];
+      const part = decode(bytes, where, mostBytes(images));
       if (part.count === images) checkMd5(bytes, md5, where, set);
       parts.set(name, part);
     },
@@ -86,9 +94,21 @@ export async function loadSvhn(options: SvhnOptions, layout: SvhnLayout): Promis
   };
 }
 
+function byName<Value>(of: (name: string) => Value): Readonly<Record<string, Value>> {
+  return { [TRAIN_FILE]: of(TRAIN_FILE), [TEST_FILE]: of(TEST_FILE) };
+}
+
+const LABEL_BYTES = 8; // as the numbers of MATLAB are; the published ones take a byte
+const AROUND = 1 << 16; // header, tags, other small arrays
+
+/** The most bytes of a file with so many images, inflated or not. */
+function mostBytes(images: number): number {
+  return images * (3 * PIXELS + LABEL_BYTES) + AROUND;
+}
+
 /** `X` `[32, 32, 3, images]`, rows fastest, and `y` of 1 … 10, where 10 is the digit 0. */
-function decode(bytes: Uint8Array, where: string): LabelledImages {
-  const arrays = readMat(bytes, where);
+function decode(bytes: Uint8Array, where: string, most: number): LabelledImages {
+  const arrays = readMat(bytes, where, most);
   const [x, y] = [arrays.get("X"), arrays.get("y")];
   if (x === undefined || y === undefined) {
     const names = [...arrays.keys()].join(", ") || "none";
@@ -105,6 +125,7 @@ function decode(bytes: Uint8Array, where: string): LabelledImages {
     if (Number.isInteger(label) && label >= 1 && label <= 10) return label % 10;
     throw new LocalgradError(`${where} is mislabelled: image ${image} has label ${label}, not 1 to 10`);
   });
+  expectBytes(x.data, where);
   const images = new Uint8Array(x.data.length);
   for (let image = 0, to = 0; image < count; image++) {
     for (let row = 0; row < SIZE; row++) {
@@ -115,6 +136,17 @@ function decode(bytes: Uint8Array, where: string): LabelledImages {
     }
   }
   return { images, labels, count };
+}
+
+/** Refuses pixels that are not whole numbers from 0 to 255, such as those that were scaled to [0, 1]. */
+function expectBytes(pixels: MatArray["data"], where: string): void {
+  if (pixels instanceof Uint8Array) return;
+  const wrong = pixels.findIndex((value) => !Number.isInteger(value) || value < 0 || value > 255);
+  if (wrong < 0) return;
+  throw new LocalgradError(
+    `${where}: value ${wrong} of X is ${pixels[wrong]}, but pixels are whole numbers from 0 to 255; ` +
+      `if they were scaled, save them as uint8 of 0 to 255`,
+  );
 }
 
 /** SVHN by name. */

@@ -66,14 +66,14 @@ Deno.test("svhn() downloads both files once, and keeps nothing of a download tha
       LocalgradError,
       `${layout.url}test_32x32.mat could not be downloaded (HTTP status 503)`,
     );
-    assertEquals([...Deno.readDirSync(cache)], []);
+    assertEquals([...Deno.readDirSync(cache)].map(({ name }) => name), ["svhn.lock"]);
     failing = "";
     await assertRejects(
       () => loadSvhn({ cache }, layout),
       LocalgradError,
       `${layout.url}test_32x32.mat is damaged: its MD5 is not the published`,
     );
-    assertEquals([...Deno.readDirSync(cache)], []);
+    assertEquals([...Deno.readDirSync(cache)].map(({ name }) => name), ["svhn.lock"]);
     altered = false;
     const received: number[] = [];
     const set = await loadSvhn({ cache, onProgress: (bytes) => received.push(bytes) }, layout);
@@ -82,4 +82,72 @@ Deno.test("svhn() downloads both files once, and keeps nothing of a download tha
     requests.length = 0;
     assertEquals(await loadSvhn({ cache }, layout), set);
     assertEquals(requests, []);
+  }));
+
+/** A file of two images whose every value is `pixel`, as MATLAB stores numbers that are no bytes. */
+function scaled(pixel: (i: number) => number): Uint8Array {
+  const element = (type: number, data: Uint8Array) => [
+    ...new Uint8Array(Uint32Array.of(type, data.length).buffer),
+    ...data,
+    ...new Uint8Array((8 - data.length % 8) % 8),
+  ];
+  const words = (...values: number[]) => new Uint8Array(Int32Array.from(values).buffer);
+  const matrix = (kind: number, name: string, shape: number[], type: number, data: Uint8Array) =>
+    element(
+      14,
+      Uint8Array.from([
+        ...element(6, words(kind, 0)),
+        ...element(5, words(...shape)),
+        ...element(1, new TextEncoder().encode(name)),
+        ...element(type, data),
+      ]),
+    );
+  const values = Float64Array.from({ length: 2 * 3072 }, (_, i) => pixel(i));
+  const header = new Uint8Array(128).fill(32);
+  header.set(new TextEncoder().encode("MATLAB 5.0 MAT-file"));
+  header.set([0, 1, 0x49, 0x4d], 124);
+  return Uint8Array.from([
+    ...header,
+    ...matrix(6, "X", [32, 32, 3, 2], 9, new Uint8Array(values.buffer)),
+    ...matrix(9, "y", [2, 1], 2, Uint8Array.of(10, 3)),
+  ]);
+}
+
+Deno.test("svhn() takes pixels that are whole numbers from 0 to 255, in whatever type, and refuses others", () =>
+  inFolder(async (path) => {
+    await Deno.copyFile(`${fixtures}test_32x32.mat`, `${path}/test_32x32.mat`);
+    const write = (pixel: (i: number) => number) => Deno.writeFile(`${path}/train_32x32.mat`, scaled(pixel));
+    await write((i) => i % 256);
+    const { train } = await svhn({ path });
+    // Rows are fastest in the file, channels in the pixels: 1,024 values are a multiple of 256.
+    assertEquals([...train.images.subarray(0, 9)], [0, 0, 0, 32, 32, 32, 64, 64, 64]);
+    assertEquals([...train.labels], [0, 3]);
+    for (
+      const [pixel, says] of [
+        [(i: number) => (i + 1) % 256 / 255, `value 0 of X is ${1 / 255}`],
+        [(i: number) => i === 77 ? NaN : 1, "value 77 of X is NaN"],
+        [(i: number) => i === 6143 ? -1 : 1, "value 6143 of X is -1"],
+        [(i: number) => i === 5 ? 256 : 1, "value 5 of X is 256"],
+        [(i: number) => i === 5 ? Infinity : 1, "value 5 of X is Infinity"],
+      ] as const
+    ) {
+      await write(pixel);
+      await assertRejects(
+        () => svhn({ path }),
+        LocalgradError,
+        `train_32x32.mat: ${says}, but pixels are whole numbers from 0 to 255`,
+      );
+    }
+  }));
+
+Deno.test("svhn() refuses a file longer than the published number of images can be", () =>
+  inFolder(async (path) => {
+    await Deno.writeFile(`${path}/train_32x32.mat`, new Uint8Array(70_000));
+    const published = (images: number) => ({
+      "train_32x32.mat": { images, md5: "" },
+      "test_32x32.mat": { images: 1, md5: "" },
+    });
+    const load = (images: number) => loadSvhn({ path }, { url: "", published: published(images) });
+    await assertRejects(() => load(2), LocalgradError, "train_32x32.mat is no MATLAB version 5 file");
+    await assertRejects(() => load(1), LocalgradError, "is too long: 70000 bytes, where at most 68616 are");
   }));

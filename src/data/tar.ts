@@ -11,13 +11,13 @@ export interface TarFile {
 const BLOCK = 512;
 const SKIP = 1 << 20;
 
-/** Takes exact numbers of bytes from a stream of chunks of any size. */
+/** Takes exact numbers of bytes from chunks of any size. */
 class ByteReader {
-  readonly #chunks: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #chunks: AsyncIterator<Uint8Array>;
   #rest: Uint8Array = new Uint8Array(0);
 
-  constructor(stream: ReadableStream<Uint8Array>) {
-    this.#chunks = stream.getReader();
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
   /** The next `count` bytes, or fewer where the stream ends. */
@@ -26,7 +26,7 @@ class ByteReader {
     let filled = 0;
     while (filled < count) {
       if (this.#rest.length === 0) {
-        const { value, done } = await this.#chunks.read();
+        const { value, done } = await this.#chunks.next();
         if (done) return result.slice(0, filled);
         this.#rest = value;
       }
@@ -48,9 +48,14 @@ class ByteReader {
     return true;
   }
 
-  /** Gives the stream up, unread part and all. */
+  /** Reads to the end, so that a checksum there is checked. */
+  async drain(): Promise<void> {
+    while (!(await this.#chunks.next()).done);
+  }
+
+  /** Gives up what is unread. */
   async close(): Promise<void> {
-    await this.#chunks.cancel().catch(() => {}); // a stream that failed says so again here
+    await this.#chunks.return?.();
   }
 }
 
@@ -73,16 +78,17 @@ function checksum(block: Uint8Array): number {
 
 /**
  * The regular files of a tar archive (ustar or older) that are wanted, one after the other; others, links, folders and
- * extended headers are skipped. `name` is what error messages call the archive.
+ * extended headers are skipped. `wanted` is told a file's size before any of it is read, and may throw. `name` is what
+ * error messages call the archive.
  *
  * @throws {LocalgradError} where the archive is damaged or ends early.
  */
 export async function* readTar(
-  stream: ReadableStream<Uint8Array>,
+  chunks: AsyncIterable<Uint8Array>,
   name: string,
-  wanted: (path: string) => boolean = () => true,
+  wanted: (path: string, size: number) => boolean = () => true,
 ): AsyncGenerator<TarFile> {
-  const reader = new ByteReader(stream);
+  const reader = new ByteReader(chunks);
   const truncated = () =>
     new LocalgradError(`${name} ends in the middle of a file: it is truncated; get it again`);
   const take = async (count: number) => {
@@ -93,7 +99,7 @@ export async function* readTar(
   try {
     while (true) {
       const header = await take(BLOCK);
-      if (header.every((byte) => byte === 0)) return; // the end mark
+      if (header.every((byte) => byte === 0)) return await reader.drain(); // the end mark
       const size = octal(header, 124, 12);
       if (Number.isNaN(size) || octal(header, 148, 8) !== checksum(header)) {
         throw new LocalgradError(`${name} is damaged or not a tar archive: a header's checksum is wrong`);
@@ -102,7 +108,7 @@ export async function* readTar(
       const type = header[156];
       const prefix = text(header, 257, 5) === "ustar" ? text(header, 345, 155) : "";
       const path = (prefix ? `${prefix}/` : "") + text(header, 0, 100);
-      if ((type !== 0 && type !== 0x30) || !wanted(path)) {
+      if ((type !== 0 && type !== 0x30) || !wanted(path, size)) {
         if (!await reader.skip(size + padding)) throw truncated();
         continue;
       }

@@ -38,3 +38,18 @@ Deno.test("readTar() finds an archive that ends in a file which is not wanted", 
     "a.tar ends in the middle of a file",
   );
 });
+
+Deno.test("readTar() tells a file's size before it reads it, and reads on to the end of what holds the archive", async () => {
+  const seen: [string, number][] = [];
+  let ended = false;
+  async function* chunks() {
+    yield tar([3, 70000]);
+    yield new Uint8Array(9000);
+    await Promise.resolve();
+    ended = true;
+  }
+  const wanted = (path: string, size: number) => seen.push([path, size]) === 1;
+  for await (const { bytes } of readTar(chunks(), "a.tar", wanted)) assertEquals([...bytes], [0, 0, 0]);
+  assertEquals(seen, [["folder/0.bin", 3], ["folder/1.bin", 70000]]);
+  assertEquals(ended, true);
+});

@@ -1,0 +1,51 @@
+import { LocalgradError } from "../errors.ts";
+
+/** What `path` is, links followed; undefined where there is nothing. */
+export async function stat(path: string): Promise<Deno.FileInfo | undefined> {
+  try {
+    return await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The length of a regular file. Others are refused before they are opened: opening a named pipe waits for a writer, and
+ * a device may have no end.
+ *
+ * @throws {LocalgradError} where it is something else, is empty, or is longer than `most` bytes.
+ */
+export async function regularSize(path: string, most = Infinity): Promise<number> {
+  const { isFile, size } = await Deno.stat(path);
+  if (!isFile) throw new LocalgradError(`${path} is not a regular file`);
+  expectSize(path, size, most);
+  return size;
+}
+
+/** Refuses a file that is empty or longer than the published one. */
+export function expectSize(where: string, size: number, most: number): void {
+  if (size === 0) throw new LocalgradError(`${where} is empty; get it again`);
+  if (size <= most) return;
+  throw new LocalgradError(`${where} is too long: ${size} bytes, where at most ${most} are published`);
+}
+
+/** A regular file of at most `most` bytes, whole. */
+export async function readRegular(path: string, most: number): Promise<Uint8Array<ArrayBuffer>> {
+  await regularSize(path, most);
+  return await Deno.readFile(path);
+}
+
+const CHUNK = 1 << 18;
+
+/** A regular file piece by piece. */
+export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  await regularSize(path);
+  using file = await Deno.open(path);
+  while (true) {
+    const chunk = new Uint8Array(CHUNK);
+    const count = file.readSync(chunk); // no read is under way when the reader gives up
+    if (count === null) return;
+    yield chunk.subarray(0, count);
+  }
+}
