@@ -59,7 +59,7 @@ export const methodNames: readonly MethodName[] = [...known.keys()] as MethodNam
  * import { assertEquals } from "@std/assert";
  *
  * const method = local.methodNamed("man+dgl", { momentum: 0.99, head: "mlp" });
- * assertEquals(method.options.momentum, 0.99);
+ * assertEquals(method.options["momentum"], 0.99);
  * ```
  */
 export function methodNamed(name: MethodName, options: MethodOptions = {}): Method {

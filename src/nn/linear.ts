@@ -72,7 +72,7 @@ export interface LinearSpec {
  * import { assertEquals } from "@std/assert";
  *
  * const layer = nn.linear({ in: 64, out: 10 });
- * assertEquals(layer.params.weight.shape, [10, 64]);
+ * assertEquals(layer.params["weight"].shape, [10, 64]);
  * ```
  */
 export function linear(spec: LinearSpec): Layer {

@@ -24,7 +24,7 @@ export interface AdamWOptions {
  * import { assertEquals } from "@std/assert";
  *
  * const adamw = optim.adamw({ weightDecay: 0.05 });
- * assertEquals(adamw.options.beta2, 0.999);
+ * assertEquals(adamw.options["beta2"], 0.999);
  * ```
  */
 export function adamw(options: AdamWOptions = {}): Optimizer {

@@ -27,7 +27,7 @@ export interface SgdOptions {
  * import { assertEquals } from "@std/assert";
  *
  * const sgd = optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
- * assertEquals(sgd.options.momentum, 0.9);
+ * assertEquals(sgd.options["momentum"], 0.9);
  * ```
  */
 export function sgd(options: SgdOptions = {}): Optimizer {
