@@ -5,7 +5,7 @@
  * @module
  */
 
-export { LocalgradError } from "./src/errors.ts";
+export { type ErrorCode, LocalgradError } from "./src/errors.ts";
 export { fromBf16, toBf16 } from "./src/trace/bf16.ts";
 export * from "./src/trace/dtype.ts";
 export { type Axes, type Operand, Tensor } from "./src/trace/tensor.ts";

@@ -15,4 +15,18 @@
 export class LocalgradError extends Error {
   /** Always `"LocalgradError"`, so that it can be told apart across module copies. */
   override readonly name = "LocalgradError";
+  /** What kind of error it is, where a program may want to go on after it. */
+  readonly code: ErrorCode | undefined;
+
+  /** An error with its message, and its cause and code where it has them. */
+  constructor(message?: string, options: ErrorOptions & { readonly code?: ErrorCode | undefined } = {}) {
+    super(message, options);
+    this.code = options.code;
+  }
 }
+
+/**
+ * Errors that a program can expect of settings it tries: training `diverged`, that is, a loss or a value became NaN or
+ * infinite; or what was asked for is `tooLarge` for the device's memory or limits.
+ */
+export type ErrorCode = "diverged" | "tooLarge";

@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { decodeSafetensors, readMetrics, readRun, writeCheckpoint } from "../src/train/train.ts";
+import { claimFolder } from "../src/cli/train.ts";
 import { cli, contents, finish, inFolder, refused, start } from "./command_line.ts";
 
 const SMALL = ["--test-limit", "32", "--batch", "32", "--method", "greedy", "--lr", "0.05"];
@@ -159,7 +160,7 @@ Deno.test({
       while (await steps() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
       child.kill("SIGINT");
       const { code, stderr } = await finish(child);
-      assertEquals(code, 0, stderr);
+      assertEquals(code, 130, stderr);
       assertMatch(stderr, /stopped and saved; go on with: deno task train --run stopped --resume/);
       const done = await steps();
       assert(done < 60, `it was stopped after all ${done} lines`);
@@ -187,11 +188,53 @@ Deno.test({
         told += text;
         if (begins) probing.kill("SIGINT");
       }
-      assertEquals((await probing.status).code, 2, told);
-      assertMatch(told, /stopping …\nerror: stopped; nothing was written\n$/);
+      assertEquals((await probing.status).code, 130, told);
+      assertMatch(told, /stopping …\nstopped; nothing was written\n$/);
       assertEquals(contents(`${dir}/whole`), b);
     }),
 });
+
+Deno.test({
+  name: "train saves when nobody reads its progress any more, and at the signal of a closed terminal",
+  ignore: Deno.build.os === "windows", // no SIGHUP can be sent to a process there
+  fn: () =>
+    inFolder(async (dir) => {
+      const child = start(dir, "train", [...SMALL, "--train-limit", "960", "--epochs", "3", "--run", "a"]);
+      await Promise.all([child.stderr.cancel(), child.stdout.cancel()]); // as `2>&1 | head` does
+      while ((await readMetrics(`${dir}/a/metrics.jsonl`)).at(-1)?.kind !== "epoch") {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      child.kill("SIGHUP");
+      assertEquals((await child.status).code, 129);
+      const { snapshot } = await readRun(`${dir}/a`, "last");
+      const steps = (await readMetrics(`${dir}/a/metrics.jsonl`)).filter(({ kind }) => kind === "step");
+      assertEquals(snapshot.step, steps.length);
+      assert(snapshot.step >= 30 && snapshot.step < 90, `${snapshot.step}`);
+    }),
+});
+
+Deno.test("runs that begin in one second get folders of their own, and one that is refused leaves none", () =>
+  inFolder(async (dir) => {
+    const claims = await Promise.all([1, 2, 3].map(() => claimFolder(`${dir}/runs/dgl-1`)));
+    assertEquals(
+      claims.map(({ path }) => path).sort(),
+      ["", "-2", "-3"].map((end) => `${dir}/runs/dgl-1${end}`),
+    );
+    await Deno.writeTextFile(`${claims[1].path}/metrics.jsonl`, "");
+    for (const claim of claims) await claim[Symbol.asyncDispose]();
+    assertEquals([...Deno.readDirSync(`${dir}/runs`)].map(({ name }) => `${dir}/runs/${name}`), [
+      claims[1].path,
+    ]);
+    const flags = ["--run", "b", "--train-limit", "32", "--test-limit", "8"];
+    const refused = await cli(dir, "train", ...flags, "--batch", String(2 ** 20));
+    assertEquals(refused.code, 2, refused.stderr);
+    assertMatch(
+      refused.stderr,
+      /error: .* takes 12\.00 GiB, and cpu holds at most .*; use a batch of at most/,
+      refused.stderr,
+    );
+    assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["runs"]);
+  }));
 
 Deno.test("export, eval --weights and train --init pass a network on, and refuse what is none", () =>
   inFolder(async (dir) => {

@@ -7,7 +7,7 @@ import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { type MethodName, type Settings, trainerOf } from "./settings.ts";
 import { note, textTable } from "./terminal.ts";
-import { timestamp } from "./train.ts";
+import { claimFolder, timestamp } from "./train.ts";
 
 /** `demo` has no flags. */
 export const demoFlags = {} as const satisfies Flags;
@@ -26,10 +26,11 @@ const SETTINGS = {
 
 const METHODS: readonly MethodName[] = ["endToEnd", "greedy", "man+dgl"];
 
-/** `demo`: trains three methods side by side on drawn images, and compares them. */
-export async function demo(args: readonly string[]): Promise<void> {
+/** `demo`: trains three methods side by side on drawn images, and compares them. Gives the exit code. */
+export async function demo(args: readonly string[]): Promise<number> {
   parseFlags("demo", demoFlags, args);
-  const path = `runs/demo-${timestamp()}`;
+  await using place = await claimFolder(`runs/demo-${timestamp()}`);
+  const { path } = place;
   await using device = await open();
   note(`device ${device.choice}`);
   const images = data.shapes({ train: SETTINGS.trainLimit, test: SETTINGS.testLimit });
@@ -56,4 +57,5 @@ export async function demo(args: readonly string[]): Promise<void> {
   await writeWhole(`${path}/report.html`, report(runs));
   console.log(`\n${textTable(["method", "test error", "planned peak", "time"], rows)}`);
   console.log(`\nreport: ${path}/report.html`);
+  return interrupt.exitCode;
 }

@@ -49,8 +49,10 @@ interface Probed {
   readonly probes: readonly Probe[];
 }
 
-/** `probe`: trains a linear classifier on the frozen output of each module of runs, and compares them. */
-export async function probeRuns(args: readonly string[]): Promise<void> {
+/**
+ * `probe`: trains a linear classifier on the frozen output of each module of runs, and compares them. Gives the exit code.
+ */
+export async function probeRuns(args: readonly string[]): Promise<number> {
   const given = parseFlags("probe", probeFlags, args);
   const folders = given.run?.split(",").filter((name) => name !== "") ?? [];
   if (folders.length === 0) throw new LocalgradError("probe needs folders of runs: --run DIR,…");
@@ -96,14 +98,19 @@ export async function probeRuns(args: readonly string[]): Promise<void> {
       ...(cut === undefined ? {} : { modules: cut }),
       onProbe: ({ name, testAccuracy }) => note(`${name}: ${formatPercent(testAccuracy)}`),
     }).catch((error) => {
-      throw interrupt.signal.aborted ? new LocalgradError("stopped; nothing was written") : error;
+      if (!interrupt.signal.aborted) throw error;
     });
+    if (probes === undefined) {
+      note("stopped; nothing was written");
+      return interrupt.exitCode;
+    }
     const { error } = await trainer.evaluate(images);
     const { model, method } = settings;
     results.push({ run, model, method, step: snapshot.step, testError: error, probes });
   }
   await write(out, kind, epochs, results, runs[0].settings);
   print(results, out, given.json === true);
+  return 0;
 }
 
 async function write(

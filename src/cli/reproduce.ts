@@ -47,8 +47,14 @@ export const reproduceFlags = {
   precision,
 } as const satisfies Flags;
 
-/** `reproduce`: runs rows of a published table one after another, and writes ours beside the published figures. */
-export async function reproduce(args: readonly string[]): Promise<void> {
+/** `reproduce` exits with this where it went through but runs failed: the table is written, and says why. */
+const SOME_FAILED = 3;
+
+/**
+ * `reproduce`: runs rows of a published table one after another, and writes ours beside the published figures. Gives the
+ * exit code.
+ */
+export async function reproduce(args: readonly string[]): Promise<number> {
   const given = parseFlags("reproduce", reproduceFlags, args);
   const names = Object.keys(tables);
   if (given.table === undefined) {
@@ -57,7 +63,10 @@ export async function reproduce(args: readonly string[]): Promise<void> {
   const name = oneOf("table", given.table, names);
   const table = tables[name];
   const rows = chosen(table, given.rows);
-  if (given.list) return list(rows);
+  if (given.list) {
+    list(rows);
+    return 0;
+  }
   const folder = given.run;
   if (folder === undefined) throw new LocalgradError("reproduce needs a folder for its runs: --run DIR");
   await refuseFile(folder);
@@ -108,7 +117,7 @@ export async function reproduce(args: readonly string[]): Promise<void> {
       });
       if (result === undefined) {
         note("stopped and saved; the same command goes on");
-        return;
+        return interrupt.exitCode;
       }
       if ("failed" in result) note(`failed: ${result.failed}`);
       done.set(seed, result);
@@ -117,6 +126,11 @@ export async function reproduce(args: readonly string[]): Promise<void> {
   }
   console.log(markdown(heading, results));
   note(`tables: ${folder}/table.md, ${folder}/table.html`);
+  const failed = results.flatMap(({ row, results }) => rows.includes(row) ? [...results.values()] : [])
+    .filter((result) => "failed" in result).length;
+  if (failed === 0) return 0;
+  note(`${failed} of the runs asked for failed; the table says why`);
+  return SOME_FAILED;
 }
 
 /** What a row's run is, given what all share. */

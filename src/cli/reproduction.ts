@@ -3,7 +3,15 @@ import { LocalgradError } from "../errors.ts";
 import type { Observer } from "../local/local.ts";
 import { parameterSplit } from "../local/parameters.ts";
 import type { Device } from "../trace/arrays.ts";
-import { exists, openAlone, readIfThere, refuseFile, writeWhole } from "../train/files.ts";
+import {
+  exists,
+  openAlone,
+  readIfThere,
+  refuseFile,
+  removeIfThere,
+  removeParts,
+  writeWhole,
+} from "../train/files.ts";
 import { holdsRun } from "../train/run_folder.ts";
 import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
 import { measured, type RunResult } from "./results.ts";
@@ -29,6 +37,7 @@ export async function openReproduction(folder: string, identity: Identity): Prom
   const lock = await openAlone(path);
   try {
     refuseChange(folder, parse<Identity>(await Deno.readFile(path), path), identity);
+    await removeParts(folder);
     return lock;
   } catch (error) {
     lock.close();
@@ -100,12 +109,13 @@ async function seedsIn(folder: string): Promise<number[]> {
 }
 
 /**
- * Begins a run, or goes on with it from its last checkpoint, and keeps what it came to. A run that cannot be trained,
- * such as one that diverges, comes to a failure. Undefined where the signal stopped it.
+ * Begins a run, or goes on with it from its last checkpoint, and keeps what it came to. A run that diverges, or that the
+ * device is too small for, comes to a failure; any other error, such as a full disk, says nothing of the run and is
+ * thrown. Undefined where the signal stopped it.
  */
 export async function runToEnd(options: RunOptions): Promise<RunResult | undefined> {
   const result = await train(options).catch((error): RunResult => {
-    if (error instanceof LocalgradError && !options.signal.aborted) return { failed: error.message };
+    if (error instanceof LocalgradError && error.code !== undefined) return { failed: error.message };
     throw error;
   });
   if (result === undefined) return undefined;
@@ -142,12 +152,6 @@ async function train({ folder, settings, images, open, signal }: RunOptions): Pr
     modules: trainer.partition.modules.length,
     parameters: parameterSplit(trainer.setup),
   };
-}
-
-async function removeIfThere(folder: string): Promise<void> {
-  await Deno.remove(folder, { recursive: true }).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  });
 }
 
 /** Measures the time of a run through all its sittings; kept beside every checkpoint. */

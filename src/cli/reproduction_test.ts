@@ -1,7 +1,12 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { inFolder } from "../../tests/command_line.ts";
+import { shapes } from "../data/data.ts";
+import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
-import { openReproduction, resultsIn } from "./reproduction.ts";
+import { exists } from "../train/files.ts";
+import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
+import type { RunResult } from "./results.ts";
+import { type Settings, settingsFrom } from "./settings.ts";
 
 Deno.test("resultsIn() finds the runs behind one whose folder was removed, in the order of seeds", () =>
   inFolder(async (dir) => {
@@ -16,6 +21,46 @@ Deno.test("resultsIn() finds the runs behind one whose folder was removed, in th
     assertEquals([...await resultsIn(dir)], found);
     await Deno.writeTextFile(`${dir}/seed3/result.json`, "{");
     await assertRejects(() => resultsIn(dir), LocalgradError, "seed3/result.json is damaged");
+  }));
+
+const settings = settingsFrom({
+  ...{ dataset: "shapes", model: "resnet8", modules: "1", method: "endToEnd", epochs: "1", lr: "0.02" },
+  ...{ batch: "16", "train-limit": "32", "test-limit": "8" },
+});
+
+Deno.test("runToEnd() goes on with a run that was stopped before its first step, as if it had not been", () =>
+  inFolder(async (dir) => {
+    const images = shapes({ train: 32, test: 8 });
+    const run = (name: string, signal = new AbortController().signal, more: Partial<Settings> = {}) =>
+      runToEnd({
+        ...{ folder: `${dir}/${name}`, settings: { ...settings, ...more }, images, signal },
+        open: () => open("cpu"),
+      });
+    const facts = (result: RunResult | undefined) => {
+      if (result === undefined || "failed" in result) throw new Error(JSON.stringify(result));
+      const { seconds: _seconds, imagesPerSecond: _speed, ...facts } = result;
+      return facts;
+    };
+    assertEquals(await run("a", AbortSignal.abort()), undefined);
+    assertEquals(facts(await run("a")), facts(await run("b")));
+    // What says nothing of the run is thrown, and is not written down as its result.
+    const path = `${dir}/a/last.safetensors`;
+    await Deno.remove(`${dir}/a/result.json`);
+    await Deno.truncate(path, 1000);
+    await assertRejects(() => run("a"), LocalgradError, "last.safetensors");
+    assertEquals([...await resultsIn(dir)], []);
+    assertEquals(await exists(`${dir}/a/result.json`), false);
+    // What the device is too small for is a result, and so is divergence.
+    for (
+      const [name, more, why] of [["c", { batch: 2 ** 20 }, "a batch of at most"], [
+        "d",
+        { lr: 1e30 },
+        "lower",
+      ]] as const
+    ) {
+      const result = await run(name, undefined, more);
+      assertStringIncludes(result !== undefined && "failed" in result ? result.failed : "", why);
+    }
   }));
 
 Deno.test({

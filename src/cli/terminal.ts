@@ -4,7 +4,10 @@ let told = -Infinity;
 /** Whether the cursor stands behind a line that is to be drawn over. */
 let drawn = false;
 
-/** Says something to the person at the terminal; results go to standard output, this does not. */
+/**
+ * Says something to the person at the terminal; results go to standard output, this does not. Like all of `console` it
+ * does not fail where nobody reads it any more.
+ */
 export function note(text: string): void {
   console.error(drawn ? `\n${text}` : text);
   drawn = false;
@@ -17,9 +20,11 @@ function showCourse(text: string, whole: boolean): void {
   if (!whole && now - told < (terminal ? 100 : 5000)) return;
   told = now;
   drawn = terminal && !whole;
-  Deno.stderr.writeSync(
-    new TextEncoder().encode(terminal ? `\r\x1b[2K${text}${whole ? "\n" : ""}` : `${text}\n`),
-  );
+  const shown = terminal ? `\r\x1b[2K${text}${whole ? "\n" : ""}` : `${text}\n`;
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(shown));
+  } catch { // whoever read this is gone
+  }
 }
 
 /** Shows how the download of a data set goes on. */

@@ -1,3 +1,4 @@
+import { dirname } from "@std/path";
 import { LocalgradError } from "../errors.ts";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { type FitResult, type HeldMemory, setup } from "../local/local.ts";
@@ -38,8 +39,8 @@ export interface Outcome extends FitResult {
   readonly seconds: number;
 }
 
-/** `train`: trains a network and keeps the run in a folder. */
-export async function train(args: readonly string[]): Promise<void> {
+/** `train`: trains a network and keeps the run in a folder. Gives the exit code. */
+export async function train(args: readonly string[]): Promise<number> {
   const given = parseFlags("train", trainFlags, args);
   if (given.resume && given.run === undefined) {
     throw new LocalgradError("--resume goes on with a run: name its folder with --run DIR");
@@ -60,7 +61,10 @@ export async function train(args: readonly string[]): Promise<void> {
   const weights = given.init === undefined ? undefined : await loadWeights(given.init);
   const loading = { newHead: given["new-head"] === true };
   if (weights !== undefined) valuesOf(model, weights, loading);
-  const path = given.run ?? `runs/${settings.method}-${timestamp()}`;
+  await using place = given.run === undefined
+    ? await claimFolder(`runs/${settings.method}-${timestamp()}`)
+    : named(given.run);
+  const { path } = place;
   const start = given.init === undefined ? {} : { init: given.init, ...loading };
   const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
   if (checkpoint === undefined) await folder.refuseUsed();
@@ -87,6 +91,7 @@ export async function train(args: readonly string[]): Promise<void> {
     settings,
     given.json === true,
   );
+  return result.stopped ? interrupt.exitCode : 0;
 }
 
 /** What a run's network was started from, to be kept where the run goes on. */
@@ -110,6 +115,33 @@ function refuseChange(before: Settings, now: Settings): void {
       );
     }
   }
+}
+
+/** The folder of a run. */
+interface Place extends AsyncDisposable {
+  readonly path: string;
+}
+
+/**
+ * Makes a folder that was not there, with a number behind its name where that is taken: two runs may begin in one second.
+ * It is removed again where nothing was put into it.
+ */
+export async function claimFolder(name: string): Promise<Place> {
+  await Deno.mkdir(dirname(name), { recursive: true });
+  for (let number = 1;; number++) {
+    const path = number === 1 ? name : `${name}-${number}`;
+    try {
+      await Deno.mkdir(path); // fails where it is there, whoever else asks at the same time
+      return { path, [Symbol.asyncDispose]: () => Deno.remove(path).catch(() => {}) }; // which keeps what holds files
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+  }
+}
+
+/** A folder that the user named. */
+function named(path: string): Place {
+  return { path, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
 /** The time for a folder's name: `20260131-142500`. */

@@ -19,6 +19,7 @@ export function refuseLargeValues(lowered: Lowered, target: Target): void {
         inWords(bytes)
       }, and ${target.name} holds at most ` +
         `${inWords(most)} in one array; ${fits > 0 ? `use a batch of at most ${fits}` : "use a smaller one"}`,
+      { code: "tooLarge" },
     );
   };
   for (const { value, name } of program.inputs) check(values[value], `input ${name}`);
@@ -60,6 +61,7 @@ export function refuseLargeTotal(program: Program, memory: MemoryReport, target:
         ? ""
         : `the most is held in ${largest.scope || "the program"} by ${largest.what}; `
     }${batch > 1 && fits > 0 ? `use a batch of at most about ${fits}` : "use a smaller model or batch"}`,
+    { code: "tooLarge" },
   );
 }
 

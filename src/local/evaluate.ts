@@ -35,11 +35,19 @@ function judge(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
     const logits = net.apply(params, state, x.cast(dtype), "evaluate").y;
     // Places beyond `count` only fill the batch up.
     const real = iota(indices.shape, 0, "f32").lt(count).cast("f32");
-    const right = logits.argmax(1).eq(labels.cast("i32")).cast("f32");
+    const right = correct(logits, labels);
     const sums = [crossEntropies(logits, labels), right];
     if (logits.shape[1] > FEW_CLASSES) sums.push(amongFive(logits.cast("f32"), labels));
     return stack(sums.map((each) => each.mul(real).sum()));
   };
+}
+
+/** 1 where the label's logit is the largest; a row with a NaN is wrong, whatever `argmax` makes of it. */
+function correct(logits: Tensor, labels: Tensor): Tensor {
+  const ordered = logits.le(logits.max(1, { keepDims: true })).cast("f32").sum(1);
+  return logits.argmax(1).eq(labels.cast("i32")).cast("f32").mul(
+    ordered.gt(logits.shape[1] - 0.5).cast("f32"),
+  );
 }
 
 /** 1 where fewer than five other logits are as high as the label's; what is no number is not. */

@@ -32,8 +32,8 @@ Deno.test("fit() judges after every so many epochs and the last, and saves after
   const rarely = { epochs: 5, evaluateEvery: 2 };
   const { last, bestError } = await whole.fit(data, { ...rarely, observers: [observer] });
   assertEquals(epochs.map(({ epoch }) => epoch), [2, 4, 5]);
-  assertEquals(events.filter((event) => event.startsWith("save")).length, 5);
-  assertEquals(events.slice(0, 4), ["start", "save last", "epoch 2", "save best,last"]);
+  assertEquals(events.filter((event) => event.startsWith("save")).length, 6);
+  assertEquals(events.slice(0, 5), ["start", "save last", "save last", "epoch 2", "save best,last"]);
   assertEquals(last!.error, epochs[2].testError);
   assertEquals(bestError, Math.min(...epochs.map(({ testError }) => testError)));
   assertEquals(bits(await whole.snapshot()), bits(await always.snapshot()));

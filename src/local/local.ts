@@ -20,6 +20,7 @@ export * from "./trainer.ts";
 export * from "./observer.ts";
 export type { Feed } from "./feed.ts";
 export type { FitOptions, FitResult } from "./fit.ts";
+export type { SaveEvery } from "./run.ts";
 export type { Evaluation } from "./evaluate.ts";
 export type { LoadOptions, NetworkValues } from "./weights.ts";
 export type { TermWeights, WeightSchedule, WeightsName } from "./infopro_weights.ts";

@@ -30,8 +30,10 @@ export interface RunInfo {
   readonly stepsPerEpoch: number;
   /** Training images of each. */
   readonly imagesPerEpoch: number;
-  /** Steps done before; above 0 where a run goes on. */
+  /** Steps done before. */
   readonly firstStep: number;
+  /** Whether the run goes on: steps were done before, or the trainer was restored from a snapshot, be it of step 0. */
+  readonly resumed: boolean;
   /** The blocks of each module, such as `layer1.0–layer1.2`. */
   readonly modules: readonly string[];
   /** The planned memory of a step, by the method and end to end. */
@@ -102,7 +104,11 @@ export interface EpochRecord {
   readonly best: boolean;
 }
 
-/** Something that watches a run: a folder of records, a progress bar. Each method may be left out and is awaited. */
+/**
+ * Something that watches a run: a folder of records, a progress bar. Each method may be left out and is awaited.
+ * Observers that save are told of everything before those that do not. One that throws is told nothing more but the
+ * end; the run stops after the step it is at, has the others save its state, tells all of the end, and throws the error.
+ */
 export interface Observer {
   /** Before the first step. */
   start?(info: RunInfo): void | Promise<void>;
@@ -110,7 +116,10 @@ export interface Observer {
   step?(record: StepRecord): void | Promise<void>;
   /** After each evaluation: by default after each epoch, see `evaluateEvery` of `fit`. */
   epoch?(record: EpochRecord): void | Promise<void>;
-  /** After each epoch, behind its record, and when the run is stopped: `last`, and `best` too where it is. */
+  /**
+   * At the start of a fresh run; after each epoch, behind its record; within epochs as `saveEvery` of `fit` says; and
+   * when the run is stopped: `last`, and `best` too where it is. Never a state that holds a NaN or an infinity.
+   */
   save?(snapshot: Snapshot, kinds: readonly ("last" | "best")[]): void | Promise<void>;
   /** When the run ends, whichever way; also after an error. */
   end?(reason: "done" | "stopped" | "failed"): void | Promise<void>;

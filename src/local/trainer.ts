@@ -8,7 +8,7 @@ import type { Named } from "../nn/named.ts";
 import type { Optimizer, Scalars } from "../optim/optimizer.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
 import { foldIn, type Key, key } from "../random.ts";
-import { type Device, type DeviceArray, disposeTree, type HostArray } from "../trace/arrays.ts";
+import { type Device, DeviceArray, disposeTree, HostArray } from "../trace/arrays.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { concat } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
@@ -111,6 +111,7 @@ export class Trainer implements Disposable {
   #memory: MemoryComparison | undefined;
   #direct: CompiledStep | undefined;
   #fitting = false;
+  #restored = false;
 
   /** See {@link trainer}. */
   constructor(options: TrainerOptions) {
@@ -153,6 +154,10 @@ export class Trainer implements Disposable {
   get stepsDone(): number {
     return this.#step;
   }
+  /** Whether it goes on with a run: it has done steps, or was restored from a snapshot. */
+  get resumed(): boolean {
+    return this.#restored || this.#step > 0;
+  }
   /** Parameters, state and optimizer slots as they are now. They are replaced by every step. */
   get variables(): TrainState<DeviceArray> {
     return this.#train;
@@ -179,6 +184,7 @@ export class Trainer implements Disposable {
           scalars,
         ),
     );
+    await checkLabels(batch.labels, this.setup.model.classes);
     using metrics = this.#advance(step, [batch], options.learningRate ?? this.schedule(0));
     const values = await metrics.read();
     return {
@@ -283,6 +289,7 @@ export class Trainer implements Disposable {
     disposeTree(this.#train as never);
     this.#train = this.device.put(treeUnflatten(structure, hosts) as never) as never;
     this.#step = snapshot.step;
+    this.#restored = true;
     this.bestError = snapshot.bestError;
   }
 
@@ -347,6 +354,22 @@ export class Trainer implements Disposable {
     this.#step++;
     return metrics;
   }
+}
+
+/** Refuses labels that are no class, which `oneHot` would make a row without a target of. */
+async function checkLabels(labels: HostBatch["labels"], classes: number): Promise<void> {
+  const values = labels instanceof DeviceArray
+    ? await labels.read()
+    : labels instanceof HostArray
+    ? labels.data
+    : labels;
+  const wrong = values.findIndex((label) => !(label >= 0 && label < classes));
+  if (wrong < 0) return;
+  throw new LocalgradError(
+    `step: image ${wrong} of the batch has label ${values[wrong]}; ${classes} classes are 0 to ${
+      classes - 1
+    }`,
+  );
 }
 
 /** The labelled images of a batch; asking for what a decoder should reconstruct is an error. */

@@ -132,6 +132,37 @@ Deno.test("step() trains on a batch of one's own", async () => {
   assertEquals(losses.map(Number.isFinite), [true, true]);
 });
 
+Deno.test("step() refuses labels that are no class, and changes nothing", async () => {
+  await using device = await open("cpu");
+  using t = await make({ device });
+  const x = noise("x", [4, 8, 8, 3]);
+  for (const bad of [3, -1, 2 ** 31 - 1]) {
+    const labels = Int32Array.of(0, 1, bad, 2);
+    const message = `step: image 2 of the batch has label ${bad}; 3 classes are 0 to 2`;
+    await assertRejects(() => t.step({ x, labels }), LocalgradError, message);
+    using there = device.put(integers([...labels]));
+    await assertRejects(() => t.step({ x, labels: there }), LocalgradError, message);
+  }
+  assertEquals(t.stepsDone, 0);
+});
+
+Deno.test("evaluate() counts images whose logits are no numbers as wrong", async () => {
+  await using device = await open("cpu");
+  using t = await make({ device });
+  const data = tinyDataset(4, 9);
+  const snapshot = await t.snapshot();
+  for (
+    const [bias, error] of [[[NaN, NaN, NaN], 1], [[0, NaN, 0], 1], [
+      [-Infinity, 0, -Infinity],
+      2 / 3,
+    ]] as const
+  ) {
+    const tensors = new Map([...snapshot.tensors, ["fc.bias", host(bias, [3])]]);
+    t.restore({ ...snapshot, tensors });
+    assertAlmostEquals((await t.evaluate(data)).error, error, 1e-12);
+  }
+});
+
 Deno.test("restore() refuses a snapshot of another network or method, and changes nothing", async () => {
   await using device = await open("reference");
   using t = await make({ device });

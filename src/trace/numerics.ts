@@ -48,6 +48,7 @@ export class NumericsCheck {
       `the first value that is not finite was made by ${"fn" in attrs ? attrs.fn : op}(${operands}) → ` +
         `${formatAval(builder.aval(output))}${scope === "" ? "" : ` in ${scope}`}` +
         `${site === undefined ? "" : ` (at ${site})`}`,
+      { code: "diverged" },
     );
   }
 }

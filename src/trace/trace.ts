@@ -31,7 +31,7 @@ export class Trace {
       return output;
     } catch (error) {
       if (error instanceof LocalgradError) {
-        throw new LocalgradError(error.message + atUserLine(), { cause: error });
+        throw new LocalgradError(error.message + atUserLine(), { cause: error, code: error.code });
       }
       throw error;
     }

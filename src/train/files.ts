@@ -21,6 +21,20 @@ export function exists(path: string): Promise<boolean> {
   });
 }
 
+/** Removes a file, or a folder with all that is in it. */
+export async function removeIfThere(path: string): Promise<void> {
+  await Deno.remove(path, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+}
+
+/** Removes what {@link writeWhole} left in a folder when a process was killed; nobody else may be writing there. */
+export async function removeParts(folder: string): Promise<void> {
+  for (const { name, isFile } of await Array.fromAsync(Deno.readDir(folder))) {
+    if (isFile && /\.\d+\.part$/.test(name)) await removeIfThere(`${folder}/${name}`);
+  }
+}
+
 /**
  * Refuses a folder for results whose path names a file, or leads through one.
  *
@@ -49,6 +63,15 @@ export async function openAlone(path: string): Promise<Deno.FsFile> {
   throw new LocalgradError(`${path} is being written by another run; wait for it, or choose another folder`);
 }
 
+/** Waits until the name of a file is on the disk; without that a power failure may bring the old file back. */
+async function syncFolder(path: string): Promise<void> {
+  try {
+    using folder = await Deno.open(path.replace(/[^/\\]*$/, "") || ".");
+    await folder.sync();
+  } catch { // Windows opens no folders, and some file systems sync none
+  }
+}
+
 /**
  * Writes a file whole or not at all: beside its place first, through to the disk, then renamed over it. A crash leaves
  * the old file or the new one, never a part.
@@ -65,6 +88,7 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
       await file.sync();
     }
     await Deno.rename(part, path);
+    await syncFolder(path);
   } catch (error) {
     await Deno.remove(part).catch(() => {}); // it may not have been made
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {

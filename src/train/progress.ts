@@ -24,7 +24,12 @@ const standardError: ProgressOutput = {
   },
   write(text) {
     const bytes = new TextEncoder().encode(text);
-    for (let written = 0; written < bytes.length;) written += Deno.stderr.writeSync(bytes.subarray(written));
+    try {
+      for (let written = 0; written < bytes.length;) {
+        written += Deno.stderr.writeSync(bytes.subarray(written));
+      }
+    } catch { // whoever read this is gone, such as a pager that was closed; the run is not to end with it
+    }
   },
   now: () => performance.now(),
 };

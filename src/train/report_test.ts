@@ -41,6 +41,7 @@ function run(name: string, steps: number, modules: number): RunReport {
       stepsPerEpoch: 10,
       imagesPerEpoch: 320,
       firstStep: 0,
+      resumed: false,
       modules: Array.from({ length: modules }, (_, i) => `block${i}`),
       memory: { method: memory, endToEnd: { ...memory, peakBytes: 10 * 2 ** 20 } },
     },

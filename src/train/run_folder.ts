@@ -1,7 +1,7 @@
 import { LocalgradError } from "../errors.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../local/observer.ts";
 import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
-import { exists, refuseFile, writeWhole } from "./files.ts";
+import { exists, openAlone, refuseFile, removeIfThere, removeParts, writeWhole } from "./files.ts";
 import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.ts";
 import { report } from "./report.ts";
 
@@ -78,6 +78,9 @@ export class RunFolder implements Observer {
   #info: RunInfo | undefined;
   #writer: MetricsWriter | undefined;
   #lines: MetricsLine[] = [];
+  /** Whether the folder was made for this run, and whether the run was begun in it here. */
+  #made = false;
+  #begun = false;
 
   /** See {@link runFolder}. */
   constructor(folder: string, settings: Settings) {
@@ -97,20 +100,28 @@ export class RunFolder implements Observer {
   /** Refuses a folder that holds a run already; done before a fresh run begins. */
   async refuseUsed(): Promise<void> {
     await refuseFile(this.path);
-    for (const [name, what] of [["last.safetensors", GO_ON], ["metrics.jsonl", NO_CHECKPOINT]]) {
-      if (await exists(`${this.path}/${name}`)) throw new LocalgradError(`${this.path} holds ${what}`);
+    const metrics = `${this.path}/metrics.jsonl`;
+    const size = await Deno.stat(metrics).then(({ size }) => size, () => undefined);
+    if (size !== undefined) (await openAlone(metrics)).close(); // a run under way is not to be removed
+    if (await exists(checkpointPath(this.path, "last"))) {
+      throw new LocalgradError(`${this.path} holds ${GO_ON}`);
     }
+    // Metrics without a line are of a run that was killed before it saved its start: nothing is lost with them.
+    if (size !== undefined && size > 0) throw new LocalgradError(`${this.path} holds ${NO_CHECKPOINT}`);
   }
 
   /** Makes the folder; refuses one in use. */
   async start(info: RunInfo): Promise<void> {
     this.#info = info;
-    if (info.firstStep === 0) await this.refuseUsed();
+    if (!info.resumed) await this.refuseUsed();
+    this.#made = !await exists(this.path);
     await Deno.mkdir(this.path, { recursive: true });
     const metrics = `${this.path}/metrics.jsonl`;
     const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
     this.#writer = writer;
     this.#lines = lines;
+    this.#begun = !info.resumed;
+    await removeParts(this.path);
   }
 
   /** Writes a step's line. */
@@ -132,12 +143,21 @@ export class RunFolder implements Observer {
     await this.#report();
   }
 
-  /** Closes the files. */
-  async end(): Promise<void> {
+  /** Closes the files. A run that failed before it had done anything, such as one that is too large, leaves none. */
+  async end(reason: "done" | "stopped" | "failed" = "done"): Promise<void> {
     if (this.#writer === undefined) return;
+    const nothing = reason === "failed" && this.#begun && this.#lines.length === 0;
+    if (nothing) await this.#remove();
     this.#writer[Symbol.dispose]();
     this.#writer = undefined;
-    await this.#report();
+    if (!nothing) await this.#report();
+  }
+
+  async #remove(): Promise<void> {
+    for (const name of ["last.safetensors", "report.html", "metrics.jsonl"]) {
+      await removeIfThere(`${this.path}/${name}`);
+    }
+    if (this.#made) await Deno.remove(this.path).catch(() => {}); // it may hold what others put there
   }
 
   async #write(line: MetricsLine): Promise<void> {

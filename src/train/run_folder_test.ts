@@ -20,6 +20,7 @@ const info = (firstStep: number, stepsPerEpoch = 2): RunInfo => ({
   stepsPerEpoch,
   imagesPerEpoch: 64,
   firstStep,
+  resumed: firstStep > 0,
   modules: ["a", "b"],
   memory: { method: memory, endToEnd: { ...memory, peakBytes: 6000 } },
 });
@@ -134,11 +135,7 @@ Deno.test({
       for (let n = 1; n <= 4; n++) await first.step(step(n));
       for (const from of [0, 2]) {
         const second = runFolder(dir);
-        await assertRejects(
-          () => second.start(info(from)),
-          LocalgradError,
-          from === 0 ? "holds" : "another run",
-        );
+        await assertRejects(() => second.start(info(from)), LocalgradError, "written by another run");
         await second.end();
       }
       assertEquals((await readMetrics(`${dir}/metrics.jsonl`)).length, 4);
@@ -149,6 +146,38 @@ Deno.test({
       await later.end();
     }),
 });
+
+Deno.test("runFolder() leaves nothing of a run that failed before it did anything, and all of one that did", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/run`;
+    for (const done of [0, 1]) {
+      const observer = runFolder(path);
+      await observer.start(info(0));
+      await observer.save(snapshot(0), ["last"]);
+      if (done > 0) await observer.step(step(done));
+      await observer.end("failed");
+      assertEquals([...Deno.readDirSync(dir)].length, done);
+    }
+    const again = runFolder(path);
+    await again.start(info(1));
+    assertEquals(again.lines.length, 1);
+    await again.end("failed");
+    assertEquals(await readMetrics(`${path}/metrics.jsonl`), again.lines);
+  }));
+
+Deno.test("runFolder() takes a folder whose run was killed before it saved its start, and what was half written away", () =>
+  inFolder(async (dir) => {
+    const halves = ["last.safetensors.71.part", "report.html.3.part"];
+    for (const name of ["metrics.jsonl", ...halves, "notes.part"]) {
+      await Deno.writeTextFile(`${dir}/${name}`, "");
+    }
+    await run(dir, 0, 2);
+    const names = [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
+    assertEquals(names, ["last.safetensors", "metrics.jsonl", "notes.part", "report.html"]);
+    await Deno.writeTextFile(`${dir}/${halves[0]}`, "half");
+    await run(dir, 2, 4);
+    assertEquals([...Deno.readDirSync(dir)].length, 4);
+  }));
 
 Deno.test("readRun() says of a run without an evaluation that it has no best checkpoint", () =>
   inFolder(async (dir) => {

@@ -125,6 +125,7 @@ export class LinearMemory {
           Math.ceil(this.#used / MIB)
         } ` +
           `MiB already and cannot grow: it ends at 4 GiB or at what the system gives. Use a smaller batch or model`,
+        { code: "tooLarge" },
       );
     }
   }

@@ -151,7 +151,7 @@ export class Card {
       throw new LocalgradError(
         `cuda: ${size} bytes asked for, and ${free} of ${total} are free on ${this.facts.name} ` +
           `(${this.#bytes} are in use here); use a smaller batch or more modules`,
-        { cause: driverError(this.driver, status, `allocating ${size} bytes`) },
+        { cause: driverError(this.driver, status, `allocating ${size} bytes`), code: "tooLarge" },
       );
     }
     this.check(status, `allocating ${size} bytes`);

@@ -39,7 +39,7 @@ function allocate(elements: number): Float64Array<ArrayBuffer> {
       `reference: cannot allocate ${elements} elements (${
         elements * 8
       } bytes as float64); use a smaller batch`,
-      { cause },
+      { cause, code: "tooLarge" },
     );
   }
 }

@@ -62,6 +62,7 @@ export class Gpu {
     if (size > maxBufferSize) {
       throw new LocalgradError(
         `webgpu: cannot allocate ${bytes} bytes: this adapter's buffers hold at most ${maxBufferSize}; use a smaller batch`,
+        { code: "tooLarge" },
       );
     }
     const buffer = this.device.createBuffer({ size, usage });

@@ -137,6 +137,7 @@ function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
   if (rows > MAX_GROUPS) {
     throw new LocalgradError(
       `webgpu: ${plan.name}: ${call.label} over ${call.count} elements is more than a dispatch can do; use a smaller batch`,
+      { code: "tooLarge" },
     );
   }
   const exact = columns * rows * call.group === call.count;
