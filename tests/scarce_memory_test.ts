@@ -134,6 +134,20 @@ for (const forGood of [false, true]) {
   });
 }
 
+Deno.test("a trainer goes back to a snapshot without taking memory", async () => {
+  const { device, memory } = openScarce();
+  const options = { device, model, modules: 2, method: man(dgl()), batch: 4 };
+  using run = await trainer({ ...options, optimizer: sgd({ momentum: 0.9 }), schedule: constant(0.1) });
+  const start = await run.snapshot();
+  await run.fit(tinyDataset(4, 3), { epochs: 1, observers: [] });
+  Object.assign(memory, { asked: 0, refused: 1, forGood: true });
+  run.restore(start);
+  const { tensors } = await run.snapshot();
+  assertEquals(tensors, start.tensors);
+  assertEquals(memory.asked, 0);
+  await device.close();
+});
+
 Deno.test("a device that V8 gives no memory is refused with a reason and a remedy, and auto goes on", async () => {
   const { Memory } = WebAssembly;
   let made = 0;

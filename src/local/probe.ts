@@ -250,9 +250,10 @@ async function classify(
     values: new HostArray(values, [count, channels]),
     labels: new HostArray(labels),
   });
-  const [learnt, judged] = device.put([host(train), host(test)] as const);
   const { params } = layer.init(key(seed));
-  let state = device.put({ params, slots: zeroSlots(optimizer, params as never) } as never) as ProbeState;
+  const start = { params, slots: zeroSlots(optimizer, params as never) };
+  const [learnt, judged, put] = device.put([host(train), host(test), start as never] as const);
+  let state = put as ProbeState;
   try {
     const size = Math.min(batch, train.count);
     const steps = Math.floor(train.count / size);

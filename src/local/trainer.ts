@@ -13,7 +13,7 @@ import { formatAval } from "../trace/dtype.ts";
 import { concat } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
+import { treeFlatten } from "../trace/tree.ts";
 import { withCut } from "./balance.ts";
 import { checkDataset } from "./dataset.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
@@ -262,7 +262,7 @@ export class Trainer implements Disposable {
 
   /** Goes back to a snapshot; refuses one whose tensors are not those of this network and method. */
   restore(snapshot: Snapshot): void {
-    const { leaves, paths, structure } = treeFlatten<DeviceArray>(this.#train as never);
+    const { leaves, paths } = treeFlatten<DeviceArray>(this.#train as never);
     const hosts = paths.map((path, i): HostArray => {
       const name = tensorName(path);
       const host = snapshot.tensors.get(name);
@@ -286,8 +286,7 @@ export class Trainer implements Disposable {
         `restore: the snapshot has a ${extra}, which there is no place for; it is of another network or method`,
       );
     }
-    disposeTree(this.#train as never);
-    this.#train = this.device.put(treeUnflatten(structure, hosts) as never) as never;
+    leaves.forEach((array, i) => array.write(hosts[i]));
     this.#step = snapshot.step;
     this.#restored = true;
     this.bestError = snapshot.bestError;
@@ -303,22 +302,15 @@ export class Trainer implements Disposable {
   load(values: NetworkValues, options: LoadOptions = {}): void {
     const taken = valuesOf(this.setup.model, values, options);
     const fill = (arrays: Named<DeviceArray>, initial: Named<Initial>) => {
-      const { leaves: old, structure } = treeFlatten<DeviceArray>(arrays as never);
       const { leaves: starts, paths } = treeFlatten<Initial>(initial);
-      const leaves = old.map((array, i) => {
+      for (const [i, array] of treeFlatten<DeviceArray>(arrays as never).leaves.entries()) {
         const value = taken.get(starts[i].drawnAs ?? paths[i]);
-        if (value === undefined) return array;
-        array.dispose();
-        return this.device.put(value);
-      });
-      return treeUnflatten(structure, leaves) as Named<DeviceArray>;
+        if (value !== undefined) array.write(value);
+      }
     };
     const { params, state } = this.setup.initial;
-    this.#train = {
-      ...this.#train,
-      params: fill(this.#train.params, params),
-      state: fill(this.#train.state, state),
-    };
+    fill(this.#train.params, params);
+    fill(this.#train.state, state);
   }
 
   /** Frees its arrays and compiled steps. */

@@ -9,6 +9,7 @@ import {
   hostArrays,
   type HostData,
   requireShape,
+  sameShape,
   type Shape,
   sizeOf,
 } from "./dtype.ts";
@@ -81,7 +82,7 @@ export class DeviceArray implements Aval {
   readonly dtype: DType;
   #buffer: DeviceBuffer | undefined;
   #gone = "disposed";
-  readonly #guard: Promise<void> | undefined;
+  #guard: Promise<void> | undefined;
 
   /** Arrays are made by a {@link Device} or by a traced function. `guard` is awaited before its elements are read. */
   constructor(device: Device, aval: Aval, buffer: DeviceBuffer, guard?: Promise<void>) {
@@ -111,10 +112,9 @@ export class DeviceArray implements Aval {
 
   /** Copies its elements to the host. */
   async read(): Promise<HostData> {
-    const buffer = this.buffer;
-    // Without a guard the read is issued at once, before whatever the caller does next with this memory.
-    if (this.#guard !== undefined) await this.#guard;
-    const bytes = await this.device.backend.read(buffer, bytesOf(this));
+    // Issued at once: before whatever the caller does next with this memory.
+    const reading = this.device.backend.read(this.buffer, bytesOf(this));
+    const [bytes] = await Promise.all([reading, this.#guard]);
     return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size);
   }
   /** Copies it to the host, shape and all. */
@@ -122,11 +122,21 @@ export class DeviceArray implements Aval {
     return new HostArray(await this.read(), this.shape, this.dtype);
   }
 
-  /** Frees its memory. Again is a no-op. */
-  dispose(): void {
+  /** Overwrites its elements with those of a host array of its shape and dtype. Takes no memory. */
+  write(host: HostArray): void {
+    if (host.dtype !== this.dtype || !sameShape(host.shape, this.shape)) {
+      throw new LocalgradError(`write: ${formatAval(host)} is not ${formatAval(this)}, as this array is`);
+    }
+    this.device.backend.write(this.buffer, padded(host.data, bytesOf(this)));
+    this.#guard = undefined;
+  }
+
+  /** Frees its memory. Again is a no-op. `why` is what an error says of it if it is used later. */
+  dispose(why: string = "disposed"): void {
     const buffer = this.#buffer;
     if (buffer === undefined) return;
     this.#buffer = undefined;
+    this.#gone = why;
     this.device.forget(this);
     this.device.backend.free(buffer);
   }
@@ -153,7 +163,7 @@ export class Device {
   /** What was chosen and why, for people. */
   readonly choice: string;
   readonly #arrays = new Set<DeviceArray>();
-  readonly #closing: (() => void)[] = [];
+  readonly #closing = new Set<() => void>();
   #closed = false;
 
   /** Wraps a backend. */
@@ -188,7 +198,7 @@ export class Device {
     try {
       return treeMap((host: HostArray) => {
         const bytes = bytesOf(host);
-        const array = new DeviceArray(this, host, this.#open().allocate(bytes, host.dtype));
+        const array = new DeviceArray(this, host, this.use().allocate(bytes, host.dtype));
         made.push(array);
         this.backend.write(array.buffer, padded(host.data, bytes));
         return array;
@@ -202,19 +212,19 @@ export class Device {
   zeros(shape: Shape, dtype: DType = "f32"): DeviceArray {
     const aval = { shape, dtype };
     requireShape(shape, "zeros");
-    return new DeviceArray(this, aval, this.#open().allocate(bytesOf(aval), dtype));
+    return new DeviceArray(this, aval, this.use().allocate(bytesOf(aval), dtype));
   }
 
   /** Waits until everything asked of it is done. */
   async finish(): Promise<void> {
-    await this.#open().finish();
+    await this.use().finish();
   }
   /** Frees all its arrays and everything the backend holds. Again is a no-op. */
   async close(): Promise<void> {
     if (this.#closed) return;
-    for (const array of [...this.#arrays]) array.dispose();
-    for (const release of this.#closing) release();
     this.#closed = true;
+    for (const array of [...this.#arrays]) array.dispose("freed when its device was closed");
+    for (const release of [...this.#closing]) release();
     await this.backend.close();
   }
   /** Closes it at the end of an `await using` block. */
@@ -230,11 +240,13 @@ export class Device {
   forget(array: DeviceArray): void {
     this.#arrays.delete(array);
   }
-  /** Calls `release` when the device closes. */
-  onClose(release: () => void): void {
-    this.#closing.push(release);
+  /** Calls `release` when the device closes. The function given back ends that. */
+  onClose(release: () => void): () => void {
+    this.#closing.add(release);
+    return () => void this.#closing.delete(release);
   }
-  #open(): Backend {
+  /** Its backend, to work with. Raises a LocalgradError where the device was closed. */
+  use(): Backend {
     if (this.#closed) {
       throw new LocalgradError(`this ${this.name} device was closed; open another with devices.open()`);
     }

@@ -24,3 +24,19 @@ Deno.test("put() of a tree that does not fit leaves nothing behind", async () =>
   device.put(tree);
   assertEquals([device.liveArrays, backend.liveBuffers], [3, 3]);
 });
+
+Deno.test("write() overwrites an array, takes no memory, and refuses another shape or dtype", async () => {
+  await using device = await open("cpu", { threads: 1 });
+  using x = device.array([1, 2, 3]);
+  using bytes = device.array(Uint8Array.of(1, 2, 3)); // padded to a word
+  const before = x.read();
+  const { liveBytes } = device.backend;
+  x.write(new HostArray(Float32Array.of(4, 5, 6)));
+  bytes.write(new HostArray(Uint8Array.of(7, 8, 9)));
+  assertEquals([...await before, ...await x.read(), ...await bytes.read()], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assertEquals(device.backend.liveBytes, liveBytes);
+  assertThrows(() => x.write(new HostArray(new Float32Array(2))), LocalgradError, "f32[2] is not f32[3]");
+  assertThrows(() => x.write(new HostArray(new Int32Array(3))), LocalgradError, "i32[3] is not f32[3]");
+  x.dispose();
+  assertThrows(() => x.write(new HostArray(new Float32Array(3))), LocalgradError, "was disposed");
+});

@@ -1,9 +1,11 @@
-import type { DeviceBuffer, Executable } from "../backends/backend.ts";
+import type { Backend, Executable } from "../backends/backend.ts";
 import { compile } from "../compile/compile.ts";
 import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
-import { type Device, DeviceArray, dtypeOf, HostArray, padded } from "./arrays.ts";
-import { type Aval, bytesOf, formatAval, type HostData, sameShape } from "./dtype.ts";
+import { expectWhole } from "../expect.ts";
+import { type Device, DeviceArray, dtypeOf, HostArray } from "./arrays.ts";
+import { Compiled, CompiledPrograms, type Traced } from "./compiled.ts";
+import { type Aval, formatAval, type HostData, sameShape } from "./dtype.ts";
 import { NumericsCheck } from "./numerics.ts";
 import type { Category, Program, ProgramOutput } from "./program.ts";
 import { Tensor } from "./tensor.ts";
@@ -44,6 +46,11 @@ export interface JitOptions {
   precision?: ProductPrecision;
   /** Names the first op that makes a NaN or an infinity, when a result is read. Slow; for debugging. */
   checkNumerics?: boolean;
+  /**
+   * How many compiled programs it keeps for a device, one for each combination of argument shapes; default 64. Beyond
+   * that the one that was not used for longest is freed, and compiled anew should its shapes come again.
+   */
+  maxPrograms?: number;
 }
 
 /** A traced function. */
@@ -60,20 +67,8 @@ export interface Jitted<A extends readonly unknown[], R> {
   dispose(): void;
 }
 
-/** A traced program together with how to give its results back. */
-interface Traced {
-  readonly program: Program;
-  readonly structure: Tree<number>;
-  readonly check: NumericsCheck | undefined;
-}
-
-interface Compiled extends Traced {
-  readonly device: Device;
-  readonly plan: Plan;
-  readonly executable: Executable;
-  /** Buffers for arguments that come from the host, by input index; kept from call to call. */
-  readonly staging: Map<number, DeviceBuffer>;
-}
+/** Programs that a traced function keeps for a device, unless told otherwise. */
+const MOST_PROGRAMS = 64;
 
 /**
  * Makes a function of tensors into one that runs on a device: traced once for each combination of argument shapes into
@@ -107,7 +102,9 @@ export function jit<A extends readonly unknown[], R>(
 ): Jitted<A, R> {
   const name = options.name ?? (f.name === "" ? "program" : f.name);
   const planning = { recompute: options.recompute === true };
-  const cache = new Map<Device, Map<string, Compiled>>();
+  const { maxPrograms = MOST_PROGRAMS } = options;
+  expectWhole(`${name}: maxPrograms`, maxPrograms);
+  const programs = new CompiledPrograms(maxPrograms);
 
   function call(...args: unknown[]): unknown {
     const flat = treeFlatten(args as Tree<unknown>);
@@ -119,22 +116,18 @@ export function jit<A extends readonly unknown[], R>(
     }
     const avals = flat.leaves.map((leaf, i) => avalOf(leaf, name, flat.paths[i]));
     const key = JSON.stringify(flat.structure) + avals.map(formatAval).join();
-    const programs = cache.get(device) ?? new Map<string, Compiled>();
-    if (!cache.has(device)) {
-      cache.set(device, programs);
-      device.onClose(() => release(device));
-    }
-    let compiled = programs.get(key);
+    let compiled = programs.get(device, key);
     if (compiled === undefined) {
+      const backend = device.use();
       const traced = trace(f, name, options, flat.structure, flat.paths, avals);
-      const plan = compile(traced.program, device.backend.target, planning);
-      compiled = { ...traced, device, plan, executable: executable(device, plan), staging: new Map() };
-      programs.set(key, compiled);
+      const plan = compile(traced.program, backend.target, planning);
+      compiled = new Compiled(traced, device, plan, executable(backend, plan));
+      programs.add(device, key, compiled);
     }
-    return run(compiled, flat.leaves);
+    return compiled.run(flat.leaves);
   }
 
-  function executable({ backend }: Device, plan: Plan): Executable {
+  function executable(backend: Backend, plan: Plan): Executable {
     const { precision } = options;
     if (precision !== undefined && !backend.target.precisions.includes(precision)) {
       throw new LocalgradError(
@@ -142,14 +135,6 @@ export function jit<A extends readonly unknown[], R>(
       );
     }
     return backend.compile(plan, precision);
-  }
-
-  function release(device: Device): void {
-    for (const compiled of cache.get(device)?.values() ?? []) {
-      compiled.executable.dispose();
-      for (const buffer of compiled.staging.values()) device.backend.free(buffer);
-    }
-    cache.delete(device);
   }
 
   function program(...args: unknown[]): Program {
@@ -161,7 +146,7 @@ export function jit<A extends readonly unknown[], R>(
   return Object.assign(call, {
     program,
     plan: (target: Target, ...args: unknown[]) => compile(program(...args), target, planning),
-    dispose: () => [...cache.keys()].forEach(release),
+    dispose: () => programs.dispose(),
   }) as unknown as Jitted<A, R>;
 }
 
@@ -231,80 +216,6 @@ function matchDonors(
 function tail(path: string): string {
   const dot = path.indexOf(".");
   return dot < 0 ? "" : path.slice(dot + 1);
-}
-
-function run(compiled: Compiled, leaves: readonly unknown[]): unknown {
-  const { device, program, plan, executable, staging } = compiled;
-  const { backend } = device;
-  const inputs = leaves.map((leaf, i) => {
-    if (leaf instanceof DeviceArray) {
-      if (leaf.device !== device) {
-        throw new LocalgradError(`${program.name}: argument ${program.inputs[i].name} is on another device`);
-      }
-      return leaf.buffer;
-    }
-    const bytes = bytesOf(program.values[program.inputs[i].value]);
-    let buffer = staging.get(i);
-    if (buffer === undefined) {
-      buffer = backend.allocate(bytes, program.values[program.inputs[i].value].dtype);
-      staging.set(i, buffer);
-    }
-    backend.write(buffer, padded(hostData(leaf), bytes));
-    return buffer;
-  });
-  refuseSharedDonation(program, leaves);
-  const avals = program.outputs.map((output) => program.values[output.value]);
-  const outputs: (DeviceBuffer | undefined)[] = [];
-  try {
-    for (const [k, aval] of avals.entries()) {
-      outputs.push(plan.donors[k] < 0 ? backend.allocate(bytesOf(aval), aval.dtype) : undefined);
-    }
-    executable.run(inputs, outputs);
-  } catch (error) {
-    for (const buffer of outputs) if (buffer !== undefined) backend.free(buffer);
-    throw error;
-  }
-
-  const taken = new Set(plan.donors);
-  const buffers = outputs.map((buffer, k) => {
-    if (buffer !== undefined) return buffer;
-    const donor = leaves[plan.donors[k]];
-    if (donor instanceof DeviceArray) return donor.release();
-    staging.delete(plan.donors[k]); // the result took over a staging buffer
-    return inputs[plan.donors[k]];
-  });
-  leaves.forEach((leaf, i) => {
-    if (program.inputs[i].donated && !taken.has(i) && leaf instanceof DeviceArray) leaf.dispose();
-  });
-  const guard = compiled.check?.verdict(backend.read(buffers.at(-1)!, 4));
-  guard?.catch(() => {}); // it is awaited by whoever reads a result
-  if (compiled.check !== undefined) backend.free(buffers.pop()!);
-  const arrays = buffers.map((buffer, k) => new DeviceArray(device, avals[k], buffer, guard));
-  return treeUnflatten(compiled.structure, arrays);
-}
-
-/** An array given away must not be read under another name in the same call. */
-function refuseSharedDonation(program: Program, leaves: readonly unknown[]): void {
-  if (!program.inputs.some((input) => input.donated)) return;
-  const seen = new Map<DeviceArray, number>();
-  leaves.forEach((leaf, i) => {
-    if (!(leaf instanceof DeviceArray)) return;
-    const before = seen.get(leaf);
-    if (before !== undefined && (program.inputs[before].donated || program.inputs[i].donated)) {
-      throw new LocalgradError(
-        `${program.name}: ${program.inputs[before].name} and ${
-          program.inputs[i].name
-        } are one array, which is ` +
-          `donated; pass a copy or do not donate it`,
-      );
-    }
-    seen.set(leaf, i);
-  });
-}
-
-function hostData(leaf: unknown): HostData {
-  if (typeof leaf === "number") return Float32Array.of(leaf);
-  return leaf instanceof HostArray ? leaf.data : leaf as HostData;
 }
 
 function avalOf(leaf: unknown, name: string, path: string): Aval {

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { type Device, type DeviceArray, disposeTree, HostArray } from "./arrays.ts";
@@ -147,7 +147,7 @@ Deno.test("closing a device frees arrays, programs and staging; later use is ref
   await device.close();
   assertEquals([device.liveArrays, device.backend.liveBuffers], [0, 0]);
   assertThrows(() => device.array([1]), LocalgradError, "was closed");
-  assertThrows(() => x.buffer, LocalgradError, "disposed");
+  assertThrows(() => x.buffer, LocalgradError, "was freed when its device was closed");
 });
 
 Deno.test("HostArray refuses elements that do not fill its shape, or are of another dtype", () => {
@@ -245,4 +245,95 @@ Deno.test("random.split() gives the keys that split() gives on the host", async 
     assertEquals([...await made[i].read()], [...expected]);
   }
   made.forEach((array) => array.dispose());
+});
+
+Deno.test("jit() keeps the programs used last, and frees no array with one that goes", async () => {
+  await using device = await open("cpu", { threads: 1 });
+  let traced = 0;
+  const add = jit((x: Tensor, y: Tensor) => (traced++, x.add(literal([1])).add(y)), {
+    device,
+    maxPrograms: 3,
+  });
+  const call = (n: number) => add(new Float32Array(n).fill(n), 0);
+  const kept: DeviceArray[] = [];
+  for (const n of [1, 2, 3, 1, 4, 1, 3, 4]) kept.push(call(n)); // 2 goes for 4
+  assertEquals(traced, 4);
+  const { liveBuffers } = device.backend;
+  for (let i = 0; i < 20; i++) call(5 + i % 5).dispose(); // each goes before its turn comes again
+  assertEquals(traced, 24);
+  assertEquals(device.backend.liveBuffers, liveBuffers); // constants and uploads of three programs
+  for (const array of kept) {
+    const n = array.size;
+    assertEquals([...await array.read()], new Array(n).fill(n + 1));
+    array.dispose();
+  }
+  assertThrows(() => jit((x: Tensor) => x, { maxPrograms: 0, name: "f" }), LocalgradError, "f: maxPrograms");
+});
+
+Deno.test("jit() keeps 64 programs unless told otherwise, and a training loop's never go", async () => {
+  await using device = await open("reference");
+  let traced = 0;
+  const double = jit((x: Tensor) => (traced++, x.mul(2)), { device });
+  for (let i = 0; i < 100; i++) {
+    double(new Float32Array(1 + i)).dispose(); // shapes that come once
+    for (const n of [200, 300]) double(new Float32Array(n)).dispose(); // a batch, and a last one
+  }
+  assertEquals(traced, 102);
+  assertEquals(device.backend.liveBuffers, 64); // an upload each
+});
+
+Deno.test("functions that were disposed of leave nothing with their device", async () => {
+  await using device = await open("reference");
+  const { onClose } = device;
+  let registered = 0;
+  device.onClose = (release) => {
+    registered++;
+    const forget = onClose.call(device, release);
+    return () => (registered--, forget());
+  };
+  for (let i = 0; i < 10; i++) {
+    const f = jit((x: Tensor) => x.neg(), { device });
+    for (let again = 0; again < 2; again++) {
+      f(1).dispose();
+      assertEquals(registered, 1);
+      f.dispose();
+      f.dispose();
+      assertEquals(registered, 0);
+    }
+  }
+  assertEquals(device.backend.liveBuffers, 0);
+});
+
+Deno.test("what is closed, disposed of or donated is refused by name on every way", async () => {
+  const device = await open("cpu", { threads: 1 });
+  const f = jit((x: Tensor, y: Tensor) => x.add(y), { device, donate: [0] });
+  const [x, y] = [device.array([1]), device.array([2])];
+  using sum = f(x, y);
+  y.dispose();
+  const { liveBuffers } = device.backend;
+  assertThrows(() => f(x, 1), LocalgradError, "this array f32[1] was donated to a traced function");
+  assertThrows(() => f(sum, y), LocalgradError, "this array f32[1] was disposed");
+  await assertRejects(() => x.read(), LocalgradError, "was donated");
+  await assertRejects(() => y.toHost(), LocalgradError, "was disposed");
+  f(3, sum).dispose(); // a refused call gives nothing away
+  assert(device.backend.liveBuffers <= liveBuffers + 1);
+  await device.close();
+  await assertRejects(() => sum.read(), LocalgradError, "was freed when its device was closed");
+  for (const use of [() => f(1, 2), () => f(sum, 1), () => device.zeros([1]), () => device.array(1)]) {
+    assertThrows(use, LocalgradError, "this cpu device was closed");
+  }
+  assertThrows(() => jit((x: Tensor) => x)(sum), LocalgradError, "this cpu device was closed");
+  await assertRejects(() => device.finish(), LocalgradError, "was closed");
+  f.dispose();
+  sum.dispose();
+});
+
+Deno.test("a checked result is read as it was when read() was called", async () => {
+  await using device = await open("reference");
+  const next = jit((x: Tensor) => x.add(1), { device, donate: [0], checkNumerics: true });
+  let x = next(device.array([0]));
+  const reads = [x.read()];
+  for (let i = 0; i < 3; i++) reads.push((x = next(x)).read());
+  x.dispose();
+  assertEquals((await Promise.all(reads)).map(([value]) => value), [1, 2, 3, 4]);
 });

@@ -27,21 +27,35 @@ function isNode(tree: unknown): tree is Record<string, unknown> | readonly unkno
   return prototype === Object.prototype || prototype === null;
 }
 
-/** Takes a tree apart. Entries that are undefined are left out. `isLeaf` tells leaves that are plain objects from nodes. */
+/**
+ * Takes a tree apart. Entries that are undefined are left out. `isLeaf` tells leaves that are plain objects from nodes.
+ * Raises a LocalgradError where a node contains itself.
+ */
 export function treeFlatten<T>(tree: Tree<T>, isLeaf: (node: unknown) => boolean = () => false): Flat<T> {
   const leaves: T[] = [];
   const paths: string[] = [];
+  const around: unknown[] = []; // the nodes that contain this one
   function visit(node: unknown, path: string): Tree<number> {
     if (isLeaf(node) || !isNode(node)) {
       paths.push(path);
       return leaves.push(node as T) - 1;
     }
-    const join = (key: string | number) => path === "" ? `${key}` : `${path}.${key}`;
-    if (Array.isArray(node)) return node.map((child, index) => visit(child, join(index)));
-    const result: Record<string, Tree<number>> = {};
-    for (const [key, child] of Object.entries(node)) {
-      if (child !== undefined) result[key] = visit(child, join(key));
+    if (around.includes(node)) {
+      throw new LocalgradError(
+        `a tree contains itself at "${path}"; trees are nested objects and arrays without cycles`,
+      );
     }
+    around.push(node);
+    const join = (key: string | number) => path === "" ? `${key}` : `${path}.${key}`;
+    let result: Tree<number>;
+    if (Array.isArray(node)) result = node.map((child, index) => visit(child, join(index)));
+    else {
+      const entries: Record<string, Tree<number>> = result = {};
+      for (const [key, child] of Object.entries(node)) {
+        if (child !== undefined) entries[key] = visit(child, join(key));
+      }
+    }
+    around.pop();
     return result;
   }
   const structure = visit(tree, "");

@@ -41,3 +41,11 @@ Deno.test("treeMap() names the first place where trees differ", () => {
     '"c"',
   );
 });
+
+Deno.test("treeFlatten() refuses a tree that contains itself, and takes one that has a part twice", () => {
+  const part = { w: 1 };
+  assertEquals(treeFlatten<number>({ a: part, b: [part, part] }).paths, ["a.w", "b.0.w", "b.1.w"]);
+  const cycle: { a: unknown[] } = { a: [1] };
+  cycle.a.push(cycle);
+  assertThrows(() => treeFlatten(cycle as never), LocalgradError, 'contains itself at "a.1"');
+});
