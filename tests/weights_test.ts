@@ -13,7 +13,7 @@ import { sizeOf } from "../src/trace/dtype.ts";
 import { jit } from "../src/trace/jit.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
 import { treeFlatten } from "../src/trace/tree.ts";
-import { encodeSafetensors, loadWeights, saveWeights } from "../src/train/train.ts";
+import { encodeSafetensors, loadWeights, saveWeights, writeCheckpoint } from "../src/train/train.ts";
 import { units } from "./fixtures/formula.ts";
 import { distance, load, type Recorded, testOn } from "./parity/fixture.ts";
 
@@ -215,8 +215,13 @@ Deno.test("loadWeights() takes the network alone from a checkpoint's names, and 
     ]]);
     await saveWeights(path, { tensors, step: 3 });
     assertEquals([...(await loadWeights(path)).tensors.keys()], ["fc.bias"]);
-    await Deno.writeFile(path, encodeSafetensors({ tensors, metadata: { localgrad: "{}" } }));
+    await writeCheckpoint(path, { snapshot: { step: 3, tensors, configuration: {} }, settings: {} });
     assertEquals([...(await loadWeights(path)).tensors.keys()], ["fc.bias"]);
+    const whole = await Deno.readFile(path);
+    for (let at = whole.length - 12; at < whole.length; at++) {
+      await Deno.writeFile(path, whole.with(at, whole[at] ^ 0x40)); // a bit of any tensor's, the network's or not
+      await assertRejects(() => loadWeights(path), LocalgradError, "does not match its checksum");
+    }
     await Deno.writeFile(path, encodeSafetensors({ tensors, metadata: {} }));
     assertEquals((await loadWeights(path)).tensors.size, 3); // foreign names mean what they mean there
     await assertRejects(() => loadWeights(`${dir}/none`), LocalgradError, "there is no file");
@@ -236,3 +241,68 @@ Deno.test("loadWeights() takes the network alone from a checkpoint's names, and 
     assertEquals(read.get("fc.bias"), new HostArray(Float32Array.of(1, 2)));
     assertEquals(notes, [`${path}: tensors of type F16 were converted to f32`]);
   }));
+
+Deno.test("loadWeights() leaves off what wrappers put before names, and says so", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/f.safetensors`;
+    const one = new HostArray(Float32Array.of(1), [1]);
+    const cases: [string, string[], string[]][] = [
+      ["module.", ["module.fc.bias", "module.bn1.num_batches_tracked"], ["fc.bias"]],
+      ["module._orig_mod.", ["module._orig_mod.fc.bias", "module._orig_mod.fc.weight"], [
+        "fc.bias",
+        "fc.weight",
+      ]],
+      ["model.", ["model.fc.bias"], ["fc.bias"]],
+      ["", ["model.fc.bias", "loss.weight"], ["model.fc.bias", "loss.weight"]],
+      ["", ["models.fc.bias"], ["models.fc.bias"]],
+    ];
+    for (const [prefix, names, plain] of cases) {
+      const tensors = new Map(names.map((name) => [name, one]));
+      await Deno.writeFile(path, encodeSafetensors({ tensors, metadata: {} }));
+      const weights = await loadWeights(path);
+      assertEquals([...weights.tensors.keys()], plain);
+      assertEquals(
+        weights.notes,
+        prefix === "" ? [] : [`${path}: all names begin with ${prefix} there, which is left off`],
+      );
+    }
+  }));
+
+Deno.test("loadWeights() reads files by their index, and refuses one that does not fit them or leads elsewhere", () =>
+  inFolder(async (dir) => {
+    const index = `${dir}/model.safetensors.index.json`;
+    const write = async (weight_map: unknown) =>
+      await Deno.writeTextFile(index, JSON.stringify({ weight_map }));
+    for (const [i, name] of ["fc.bias", "fc.weight"].entries()) {
+      const tensors = new Map([[name, new HostArray(Float32Array.of(i), [1])]]);
+      await Deno.writeFile(`${dir}/${i}.safetensors`, encodeSafetensors({ tensors, metadata: {} }));
+    }
+    await write({ "fc.bias": "0.safetensors", "fc.weight": "1.safetensors" });
+    const { tensors } = await loadWeights(index);
+    assertEquals([...tensors].map(([name, { data }]) => [name, data[0]]), [["fc.bias", 0], ["fc.weight", 1]]);
+    const cases: [string, unknown][] = [
+      ["0.safetensors has no fc.weight, which", { "fc.weight": "0.safetensors" }],
+      ["there is no file", { "fc.weight": "2.safetensors" }],
+      ["which is no safetensors file beside it", { "fc.weight": "../0.safetensors" }],
+      ["which is no safetensors file beside it", { "fc.weight": "/etc/passwd" }],
+      ["weight_map.fc.weight is 3, not text", { "fc.weight": 3 }],
+      ["weight_map is null, not an object", null],
+    ];
+    for (const [message, map] of cases) {
+      await write(map);
+      await assertRejects(() => loadWeights(index), LocalgradError, message);
+    }
+  }));
+
+Deno.test("valuesOf() takes a file with tensors of other types, unless the network needs those", () => {
+  const model = models.resnet8({ classes: 10 });
+  const values = { name: "f", tensors: filled(model), skipped: new Map([["extra", "BOOL"]]) };
+  assertEquals(valuesOf(model, values).size, values.tensors.size);
+  values.tensors.delete("fc.bias");
+  values.skipped.set("fc.bias", "F8_E4M3");
+  assertThrows(
+    () => valuesOf(model, values),
+    LocalgradError,
+    "f: fc.bias is F8_E4M3, which is not read here",
+  );
+});

@@ -5,6 +5,7 @@
  */
 
 import { LocalgradError } from "../errors.ts";
+import { systemReason } from "../system.ts";
 import { demo, demoFlags } from "./demo.ts";
 import { doctor, doctorFlags } from "./doctor.ts";
 import { evaluate, evaluateFlags } from "./evaluate.ts";
@@ -82,11 +83,8 @@ function explained(error: unknown): string | undefined {
     }
     return `${error.message.replace(/, run again.*/, "")}; run it as a task (deno task …), or allow that`;
   }
-  // Files that cannot be read or written, a full disk: the message names the path and the system's reason.
-  if (error instanceof Error && Object.values(Deno.errors).some((kind) => error instanceof kind)) {
-    return error.message;
-  }
-  return undefined;
+  // What no reader or writer of ours has explained; the system's message names the path too.
+  return systemReason(error) && (error as Error).message;
 }
 
 if (import.meta.main) Deno.exitCode = await main(Deno.args);

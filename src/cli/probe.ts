@@ -4,7 +4,7 @@ import { partition } from "../local/partition.ts";
 import { type Probe, probe } from "../local/probe.ts";
 import { splitNames } from "../local/published.ts";
 import { formatPercent } from "../train/format.ts";
-import { refuseFile, writeWhole } from "../train/files.ts";
+import { makeFolder, refuseFile, writeWhole } from "../train/files.ts";
 import { readRun } from "../train/train.ts";
 import { cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
@@ -128,7 +128,7 @@ async function write(
     })),
     { title: `Linear probes on ${dataset}`, x: "module", y: "test accuracy of a linear classifier" },
   );
-  await Deno.mkdir(out, { recursive: true });
+  await makeFolder(out);
   await writeWhole(`${out}/probe.svg`, svg);
   const text = JSON.stringify({ checkpoint, epochs, runs: results }, undefined, 2);
   await writeWhole(`${out}/probe.json`, text + "\n");

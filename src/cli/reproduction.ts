@@ -1,10 +1,12 @@
 import type { ImageDataset, ImagePart } from "../data/data.ts";
+import { decodeJson, type Decoder, json, number, object, record } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Observer } from "../local/local.ts";
 import { parameterSplit } from "../local/parameters.ts";
 import type { Device } from "../trace/arrays.ts";
 import {
   exists,
+  makeFolder,
   openAlone,
   readIfThere,
   refuseFile,
@@ -14,7 +16,7 @@ import {
 } from "../train/files.ts";
 import { holdsRun } from "../train/run_folder.ts";
 import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
-import { measured, type RunResult } from "./results.ts";
+import { measured, type RunResult, runResult } from "./results.ts";
 import { type Settings, trainerOf } from "./settings.ts";
 
 /** What must not change between the sittings of a reproduction, as JSON. */
@@ -31,12 +33,12 @@ export async function openReproduction(folder: string, identity: Identity): Prom
   await refuseFile(folder);
   if (!await exists(path)) {
     await refuseOther(folder);
-    await Deno.mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await writeWhole(path, JSON.stringify(identity, undefined, 2) + "\n");
   }
   const lock = await openAlone(path);
   try {
-    refuseChange(folder, parse<Identity>(await Deno.readFile(path), path), identity);
+    refuseChange(folder, await readJson(path, record(json)) ?? {}, identity);
     await removeParts(folder);
     return lock;
   } catch (error) {
@@ -68,12 +70,10 @@ async function refuseOther(folder: string): Promise<void> {
   }
 }
 
-function parse<T>(bytes: Uint8Array, path: string): T {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    throw new LocalgradError(`${path} is damaged: it is not JSON; remove it to go on`);
-  }
+/** A file of JSON; undefined where there is none. */
+async function readJson<T>(path: string, of: Decoder<T>): Promise<T | undefined> {
+  const bytes = await readIfThere(path);
+  return bytes && decodeJson(bytes, { file: path, remedy: "remove it to go on" }, of);
 }
 
 /** A run of a reproduction. */
@@ -91,9 +91,8 @@ export interface RunOptions {
 export async function resultsIn(folder: string): Promise<Map<number, RunResult>> {
   const results = new Map<number, RunResult>();
   for (const seed of await seedsIn(folder)) {
-    const path = `${folder}/seed${seed}/result.json`;
-    const bytes = await readIfThere(path);
-    if (bytes !== undefined) results.set(seed, parse<RunResult>(bytes, path));
+    const result = await readJson(`${folder}/seed${seed}/result.json`, runResult);
+    if (result !== undefined) results.set(seed, result);
   }
   return results;
 }
@@ -119,7 +118,7 @@ export async function runToEnd(options: RunOptions): Promise<RunResult | undefin
     throw error;
   });
   if (result === undefined) return undefined;
-  await Deno.mkdir(options.folder, { recursive: true });
+  await makeFolder(options.folder);
   await writeWhole(`${options.folder}/result.json`, JSON.stringify(result, undefined, 2) + "\n");
   return result;
 }
@@ -166,8 +165,7 @@ class Meter implements Observer {
   }
 
   static async open(path: string): Promise<Meter> {
-    const bytes = await readIfThere(path);
-    return new Meter(path, bytes === undefined ? 0 : parse<{ seconds: number }>(bytes, path).seconds);
+    return new Meter(path, (await readJson(path, object({ seconds: number })))?.seconds ?? 0);
   }
 
   get seconds(): number {

@@ -19,8 +19,17 @@ Deno.test("resultsIn() finds the runs behind one whose folder was removed, in th
     await Deno.writeTextFile(`${dir}/seeds`, "");
     const found = [1, 2, 10].map((seed) => [seed, { failed: `seed ${seed}` }] as const);
     assertEquals([...await resultsIn(dir)], found);
-    await Deno.writeTextFile(`${dir}/seed3/result.json`, "{");
-    await assertRejects(() => resultsIn(dir), LocalgradError, "seed3/result.json is damaged");
+    for (
+      const [content, message] of [
+        ["{", "seed3/result.json is damaged"],
+        ["null", "seed3/result.json is null, not an object"],
+        ["{}", "seed3/result.json: finalError is missing; it must be a number; remove it"],
+        ['{ "failed": 3 }', "seed3/result.json: failed is 3, not text"],
+      ]
+    ) {
+      await Deno.writeTextFile(`${dir}/seed3/result.json`, content);
+      await assertRejects(() => resultsIn(dir), LocalgradError, message);
+    }
   }));
 
 const settings = settingsFrom({
@@ -77,3 +86,18 @@ Deno.test({
       using _again = await open();
     }),
 });
+
+Deno.test("openReproduction() names what is wrong with a reproduction.json", () =>
+  inFolder(async (dir) => {
+    for (
+      const [content, message] of [
+        ["null", "reproduction.json is null, not an object; remove it to go on"],
+        ["[]", "reproduction.json is a list, not an object"],
+        [`{ "epochs": ${"[".repeat(9000)}${"]".repeat(9000)} }`, "epochs is a list, not nested at most"],
+        ["", "reproduction.json is damaged: it is not JSON"],
+      ]
+    ) {
+      await Deno.writeTextFile(`${dir}/reproduction.json`, content);
+      await assertRejects(() => openReproduction(dir, { epochs: 3 }), LocalgradError, message);
+    }
+  }));

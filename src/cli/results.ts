@@ -1,3 +1,4 @@
+import { type Decoder, number, object, optional, text, whole } from "../decode.ts";
 import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
 import type { ParameterSplit } from "../local/parameters.ts";
 import { htmlTable, page } from "../train/page.ts";
@@ -31,6 +32,29 @@ export interface Finished {
 
 /** What a run came to: a result, or why it failed. */
 export type RunResult = Finished | { readonly failed: string };
+
+const errorPair = object({ final: number, best: number });
+
+const finished = object<Finished>({
+  finalError: number,
+  bestError: number,
+  bestEpoch: whole(1),
+  topFive: optional(errorPair),
+  imagesPerSecond: number,
+  seconds: number,
+  plannedPeakBytes: number,
+  endToEndPeakBytes: number,
+  heldBytes: number,
+  driverBytes: optional(number),
+  modules: whole(1),
+  parameters: object<ParameterSplit>({ backbone: whole(), bias: whole(), ema: whole(), heads: whole() }),
+});
+
+const failure = object({ failed: text });
+
+/** A run's result from its file. */
+export const runResult: Decoder<RunResult> = (value, at) =>
+  typeof value === "object" && value !== null && "failed" in value ? failure(value, at) : finished(value, at);
 
 /** The facts that stand above a table. */
 export interface Heading {

@@ -11,6 +11,8 @@ export interface NetworkValues {
   readonly name: string;
   /** The tensors: parameters and running statistics. */
   readonly tensors: ReadonlyMap<string, HostArray>;
+  /** Types, as the file names them, of tensors that localgrad does not read. */
+  readonly skipped?: ReadonlyMap<string, string>;
 }
 
 /** How a network takes values. */
@@ -33,6 +35,12 @@ export function valuesOf(
   const wanted = newHead ? all.filter(([name]) => !isHead(name)) : all;
   const taken = new Map<string, HostArray>();
   const missing = wanted.filter(([name]) => !values.tensors.has(name)).map(([name]) => name);
+  const unread = missing.find((name) => values.skipped?.has(name));
+  if (unread !== undefined) {
+    throw new LocalgradError(
+      `${values.name}: ${unread} is ${values.skipped?.get(unread)}, which is not read here; save it as F32`,
+    );
+  }
   if (missing.length > 0) {
     throw new LocalgradError(
       `${values.name} has no ${missing[0]}${

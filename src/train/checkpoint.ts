@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
+import { decodeJson, json, number, object, optional, record, whole } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Snapshot } from "../local/observer.ts";
 import type { HostArray } from "../trace/arrays.ts";
 import { readIfThere, writeWhole } from "./files.ts";
 import { toOhwi, toOihw } from "./layout.ts";
-import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+import { decodeSafetensors, encodeSafetensors, FILE_LIMIT, type TensorFile } from "./safetensors.ts";
 
 /** Settings of a run that are not the trainer's, such as its data set; kept in its checkpoints as JSON. */
 export type Settings = { readonly [name: string]: unknown };
@@ -27,6 +28,14 @@ interface Header {
 }
 
 const VERSION = 1;
+
+const headerFields = object<Header>({
+  version: whole(),
+  step: whole(),
+  bestError: optional(number),
+  configuration: record(json),
+  settings: record(json),
+});
 
 /**
  * Writes a checkpoint, whole or not at all: a safetensors file whose tensors have PyTorch's names and layouts (filters
@@ -53,31 +62,42 @@ export async function writeCheckpoint(path: string, { snapshot, settings }: Chec
  * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  const bytes = await readIfThere(path);
+  const bytes = await readIfThere(path, FILE_LIMIT);
   if (bytes === undefined) {
     throw new LocalgradError(`there is no checkpoint ${path}; give the folder of a run`);
   }
-  const { tensors, metadata } = decodeSafetensors(bytes, path);
-  const { localgrad } = metadata;
+  const file = decodeSafetensors(bytes, path);
+  const localgrad = headerOf(file, path);
   if (localgrad === undefined) {
     throw new LocalgradError(`${path} was not written by localgrad: it says nothing of a run`);
   }
-  if (digest(localgrad, tensors) !== metadata["sha256"]) {
-    throw new LocalgradError(`${path} is damaged: it does not match its checksum; use another checkpoint`);
+  const source = { file: path, remedy: "use another checkpoint" };
+  const { version } = decodeJson(localgrad, source, object({ version: whole() }));
+  if (version !== VERSION) {
+    throw new LocalgradError(`${path} has format ${version}; this localgrad reads format ${VERSION}`);
   }
-  const header: Header = JSON.parse(localgrad);
-  if (header.version !== VERSION) {
-    throw new LocalgradError(`${path} has format ${header.version}; this localgrad reads format ${VERSION}`);
-  }
+  const { step, bestError, configuration, settings } = decodeJson(localgrad, source, headerFields);
   return {
     snapshot: {
-      step: header.step,
-      ...(header.bestError === undefined ? {} : { bestError: header.bestError }),
-      tensors: new Map([...tensors].map(([name, array]) => [name, toOhwi(array)])),
-      configuration: header.configuration,
+      step,
+      ...(bestError === undefined ? {} : { bestError }),
+      tensors: new Map([...file.tensors].map(([name, array]) => [name, toOhwi(array)])),
+      configuration,
     },
-    settings: header.settings,
+    settings,
   };
+}
+
+/**
+ * The header of a file that is a checkpoint; undefined for another's.
+ *
+ * @throws {LocalgradError} where the checkpoint is damaged.
+ */
+export function headerOf({ tensors, metadata, skipped }: TensorFile, path: string): string | undefined {
+  const { localgrad, sha256 } = metadata;
+  if (localgrad === undefined) return undefined;
+  if (skipped === undefined && digest(localgrad, tensors) === sha256) return localgrad;
+  throw new LocalgradError(`${path} is damaged: it does not match its checksum; use another checkpoint`);
 }
 
 /** SHA-256 of all that a checkpoint says. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { LocalgradError } from "../errors.ts";
 import type { Snapshot } from "../local/observer.ts";
@@ -83,6 +84,28 @@ Deno.test("readCheckpoint() says what is wrong with a file that is no checkpoint
     await assertRejects(() => readCheckpoint(path), LocalgradError, "not written by localgrad");
     await Deno.writeTextFile(path, "hello");
     await assertRejects(() => readCheckpoint(path), LocalgradError, "no whole safetensors file");
+  }));
+
+Deno.test("readCheckpoint() names the field of a header that is not as it should be, though its checksum is right", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/x.safetensors`;
+    const cases: [string, string][] = [
+      ["null", "x.safetensors is null, not an object; use another checkpoint"],
+      ["{", "x.safetensors is damaged: it is not JSON"],
+      ['{"version":2}', "has format 2; this localgrad reads format 1"],
+      ['{"version":1}', "step is missing; it must be a whole number of at least 0"],
+      ['{"version":1,"step":-1}', "step is -1, not a whole number"],
+      ['{"version":1,"step":1,"configuration":[],"settings":{}}', "configuration is a list, not an object"],
+      [
+        '{"version":1,"step":1,"bestError":"0","configuration":{},"settings":{}}',
+        'bestError is "0", not a number',
+      ],
+    ];
+    for (const [localgrad, message] of cases) {
+      const sha256 = createHash("sha256").update(localgrad).digest("hex");
+      await Deno.writeFile(path, encodeSafetensors({ tensors: new Map(), metadata: { localgrad, sha256 } }));
+      await assertRejects(() => readCheckpoint(path), LocalgradError, message);
+    }
   }));
 
 Deno.test("writeWhole() leaves the old file, and nothing else, where writing fails", () =>

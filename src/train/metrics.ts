@@ -1,6 +1,19 @@
+import type { DriverMemory } from "../backends/backend.ts";
+import {
+  decodeJson,
+  type Decoder,
+  list,
+  number,
+  numberOrNone,
+  object,
+  oneOf,
+  optional,
+  whole,
+} from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
-import type { EpochRecord, HeldMemory, StepRecord } from "../local/observer.ts";
-import { openAlone, readIfThere } from "./files.ts";
+import type { EpochRecord, HeldMemory, Loading, StepRecord } from "../local/observer.ts";
+import { refusal } from "../system.ts";
+import { openAlone, readIfThere, writeAll } from "./files.ts";
 
 /** A line of `metrics.jsonl` for a training step. */
 export interface StepLine {
@@ -38,22 +51,58 @@ export function epochLine(record: EpochRecord): EpochLine {
   return { kind: "epoch", ...kept };
 }
 
-/** Reads a `metrics.jsonl`; a last line that was not written whole is left out. Empty where there is no such file. */
+const stepFields = object<StepLine>({
+  kind: oneOf(["step"]),
+  step: whole(1),
+  losses: list(numberOrNone), // the step before a run ends for a loss that is no number is written too
+  accuracy: numberOrNone,
+  learningRate: number,
+});
+
+const epochFields = object<EpochLine>({
+  kind: oneOf(["epoch"]),
+  epoch: whole(1),
+  testError: numberOrNone,
+  topFiveError: optional(numberOrNone),
+  testLoss: numberOrNone,
+  imagesPerSecond: number,
+  plannedPeakBytes: number,
+  held: optional(object<HeldMemory>({
+    bytes: number,
+    dataBytes: number,
+    driver: optional(object<DriverMemory>({ usedBytes: number, takenBytes: number })),
+  })),
+  loading: optional(object<Loading>({ imagesPerSecond: number, waiting: number })),
+});
+
+const kindOf = object({ kind: oneOf(["step", "epoch"]) });
+
+/** A line of either kind. */
+const metricsLine: Decoder<MetricsLine> = (value, at) =>
+  (kindOf(value, at).kind === "step" ? stepFields : epochFields)(value, at);
+
+const FILE_LIMIT = 2 ** 30;
+const LINE_LIMIT = 2 ** 20;
+
+/**
+ * Reads a `metrics.jsonl`; a last line that was not written whole is left out. Empty where there is no such file.
+ *
+ * @throws {LocalgradError} where a line is none of a step or an epoch; it names line and field.
+ */
 export async function readMetrics(path: string): Promise<MetricsLine[]> {
   return (await scan(path)).map(({ line }) => line);
 }
 
 async function scan(path: string): Promise<{ line: MetricsLine; end: number }[]> {
-  const bytes = await readIfThere(path);
+  const bytes = await readIfThere(path, FILE_LIMIT);
   if (bytes === undefined) return [];
   const lines: { line: MetricsLine; end: number }[] = [];
   for (let start = 0, stop; (stop = bytes.indexOf(10, start)) >= 0; start = stop + 1) {
-    try {
-      const line = JSON.parse(new TextDecoder().decode(bytes.subarray(start, stop)));
-      lines.push({ line, end: stop + 1 });
-    } catch {
-      throw new LocalgradError(`${path}: line ${lines.length + 1} is not JSON; move the file away to go on`);
+    const source = { file: path, line: lines.length + 1, remedy: "move the file away to go on" };
+    if (stop - start > LINE_LIMIT) {
+      throw new LocalgradError(`${path}, line ${source.line} is longer than any of ours; ${source.remedy}`);
     }
+    lines.push({ line: decodeJson(bytes.subarray(start, stop), source, metricsLine), end: stop + 1 });
   }
   return lines;
 }
@@ -68,9 +117,11 @@ function stepsOfEpoch(lines: readonly MetricsLine[]): number | undefined {
 /** Appends to a `metrics.jsonl`. */
 export class MetricsWriter implements Disposable {
   readonly #file: Deno.FsFile;
+  readonly #path: string;
 
-  private constructor(file: Deno.FsFile) {
+  private constructor(file: Deno.FsFile, path: string) {
     this.#file = file;
+    this.#path = path;
   }
 
   /**
@@ -101,22 +152,29 @@ export class MetricsWriter implements Disposable {
       const end = kept.at(-1)?.end ?? 0;
       await file.truncate(end);
       await file.seek(end, Deno.SeekMode.Start);
-      return { writer: new MetricsWriter(file), lines: kept.map(({ line }) => line) };
+      return { writer: new MetricsWriter(file, path), lines: kept.map(({ line }) => line) };
     } catch (error) {
       file.close();
-      throw error;
+      throw refusal(error, `${path} cannot be written`);
     }
   }
 
   /** Appends a line. */
   async write(line: MetricsLine): Promise<void> {
-    const bytes = new TextEncoder().encode(JSON.stringify(line) + "\n");
-    for (let written = 0; written < bytes.length;) written += await this.#file.write(bytes.subarray(written));
+    await this.#written(writeAll(this.#file, new TextEncoder().encode(JSON.stringify(line) + "\n")));
   }
 
   /** Waits until all lines are on the disk. */
   async sync(): Promise<void> {
-    await this.#file.sync();
+    await this.#written(this.#file.sync());
+  }
+
+  async #written(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      throw refusal(error, `${this.#path} cannot be written`);
+    }
   }
 
   /** Closes the file. */

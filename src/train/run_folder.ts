@@ -1,7 +1,15 @@
 import { LocalgradError } from "../errors.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../local/observer.ts";
 import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
-import { exists, openAlone, refuseFile, removeIfThere, removeParts, writeWhole } from "./files.ts";
+import {
+  exists,
+  makeFolder,
+  openAlone,
+  refuseFile,
+  removeIfThere,
+  removeParts,
+  writeWhole,
+} from "./files.ts";
 import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.ts";
 import { report } from "./report.ts";
 
@@ -13,13 +21,8 @@ function checkpointPath(folder: string, kind: CheckpointKind): string {
 }
 
 /** Whether a folder holds a run that can go on. */
-export async function holdsRun(folder: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(checkpointPath(folder, "last"))).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
-    throw error;
-  }
+export function holdsRun(folder: string): Promise<boolean> {
+  return exists(checkpointPath(folder, "last"));
 }
 
 /**
@@ -115,7 +118,7 @@ export class RunFolder implements Observer {
     this.#info = info;
     if (!info.resumed) await this.refuseUsed();
     this.#made = !await exists(this.path);
-    await Deno.mkdir(this.path, { recursive: true });
+    await makeFolder(this.path);
     const metrics = `${this.path}/metrics.jsonl`;
     const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
     this.#writer = writer;

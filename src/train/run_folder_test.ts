@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { MemoryReport } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
 import type { EpochRecord, RunInfo, Snapshot, StepRecord } from "../local/observer.ts";
@@ -186,10 +186,60 @@ Deno.test("readRun() says of a run without an evaluation that it has no best che
     await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is no checkpoint");
   }));
 
-Deno.test("readMetrics() names a line that is not JSON", () =>
+Deno.test("readMetrics() names a line and a field that are not as they should be", () =>
   inFolder(async (dir) => {
-    await Deno.writeTextFile(`${dir}/metrics.jsonl`, '{"kind":"step","step":1}\nnonsense\n');
-    const error = await assertRejects(() => readMetrics(`${dir}/metrics.jsonl`), LocalgradError);
-    assert(error.message.includes("line 2"), error.message);
+    const path = `${dir}/metrics.jsonl`;
+    const line = '{"kind":"step","step":1,"losses":[0.5,null],"accuracy":1,"learningRate":0.1}';
+    const cases: [string, string][] = [
+      ["nonsense", "line 2 is not JSON"],
+      ["null", "line 2 is null, not an object"],
+      ["{}", "line 2: kind is missing; it must be one of step, epoch"],
+      [line.replace('"step":1', '"step":"1"'), 'line 2: step is "1", not a whole number of at least 1'],
+      [line.replace("0.5", "{}"), "line 2: losses[0] is an object, not a number"],
+      ['{"kind":"epoch","epoch":1}', "line 2: testError is missing"],
+      [`{"kind":"step","x":"${"x".repeat(2 ** 20)}"}`, "line 2 is longer than any of ours"],
+    ];
+    for (const [wrong, message] of cases) {
+      await Deno.writeTextFile(path, `${line}\n${wrong}\n`);
+      const error = await assertRejects(() => readMetrics(path), LocalgradError);
+      assertStringIncludes(error.message, message);
+      assertStringIncludes(error.message, path);
+    }
+    await Deno.writeTextFile(path, `${line}\n`);
+    const [step] = await readMetrics(path); // a loss that is no number is null in JSON
+    assertEquals(step.kind === "step" && step.losses, [0.5, NaN]);
     assertEquals(await readMetrics(`${dir}/none.jsonl`), []);
   }));
+
+Deno.test({
+  name: "runFolder() writes through no link, and removes what killed runs left half written",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (dir) => {
+      await run(`${dir}/run`, 0, 4);
+      const [metrics, mine] = [`${dir}/run/metrics.jsonl`, `${dir}/mine.txt`];
+      await Deno.rename(metrics, mine);
+      await Deno.symlink("../mine.txt", metrics);
+      const before = await Deno.readTextFile(mine);
+      await assertRejects(() => run(`${dir}/run`, 2, 4), LocalgradError, "metrics.jsonl is a link");
+      assertEquals(await Deno.readTextFile(mine), before);
+      await Deno.remove(metrics);
+      await Deno.rename(mine, metrics);
+      // A checkpoint is renamed into its place: a link there is replaced, and what it leads to stays.
+      await Deno.writeTextFile(mine, "a note");
+      for (const name of ["best.safetensors", "report.html", `last.safetensors.${Deno.pid}.part`]) {
+        await Deno.remove(`${dir}/run/${name}`).catch(() => {});
+        await Deno.symlink("../mine.txt", `${dir}/run/${name}`);
+      }
+      await Deno.writeTextFile(`${dir}/run/last.safetensors.123.part`, "half");
+      await run(`${dir}/run`, 4, 6);
+      assertEquals(await Deno.readTextFile(mine), "a note");
+      assertEquals((await readRun(`${dir}/run`, "last")).snapshot.step, 6);
+      assertEquals([...Deno.readDirSync(`${dir}/run`)].map(({ name }) => name).sort(), [
+        "best.safetensors",
+        "last.safetensors",
+        "metrics.jsonl",
+        "report.html",
+      ]);
+    }),
+});

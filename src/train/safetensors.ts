@@ -13,36 +13,39 @@ export interface TensorFile {
    * f32. Of these only I64 is written.
    */
   readonly types?: ReadonlyMap<string, string>;
+  /** Types of the tensors in the file that localgrad has no use for, and leaves out; none of them is written. */
+  readonly skipped?: ReadonlyMap<string, string>;
 }
 
-/** The header's entry for a tensor. */
+/** The header's entry for a tensor: its type, its shape, and where in the data it begins and ends. */
 interface Entry {
   readonly dtype: string;
   readonly shape: readonly number[];
-  readonly data_offsets: readonly [number, number];
+  readonly data_offsets: readonly number[];
 }
 
+/** The longest file that is read. */
+export const FILE_LIMIT = 4 * 2 ** 30;
 const HEADER_LIMIT = 100_000_000; // as the format's own reader has it
 const NAMES: Readonly<Partial<Record<DType, string>>> = { f32: "F32", i32: "I32", u32: "U32", u8: "U8" };
 const DTYPES: Readonly<Record<string, DType>> = { F32: "f32", I32: "i32", U32: "u32", U8: "u8" };
 
-/** How the elements of each type are read. */
-const readers: {
-  readonly [type: string]: { readonly bytes: number; readonly read: (buffer: ArrayBuffer) => HostData };
-} = {
-  F32: { bytes: 4, read: (buffer) => new Float32Array(buffer) },
-  I32: { bytes: 4, read: (buffer) => new Int32Array(buffer) },
-  U32: { bytes: 4, read: (buffer) => new Uint32Array(buffer) },
-  U8: { bytes: 1, read: (buffer) => new Uint8Array(buffer) },
-  I64: { bytes: 8, read: (buffer) => Int32Array.from(new BigInt64Array(buffer), Number) },
-  F64: { bytes: 8, read: (buffer) => Float32Array.from(new Float64Array(buffer)) },
-  F16: { bytes: 2, read: (buffer) => Float32Array.from(new Float16Array(buffer)) },
-  // A bfloat16 is the upper half of a float32.
-  BF16: {
-    bytes: 2,
-    read: (buffer) =>
-      new Float32Array(Uint32Array.from(new Uint16Array(buffer), (half) => half << 16).buffer),
+/** How the elements of each type are read; undefined where they cannot be held. */
+const readers: { readonly [type: string]: (buffer: ArrayBuffer) => HostData | undefined } = {
+  F32: (buffer) => new Float32Array(buffer),
+  I32: (buffer) => new Int32Array(buffer),
+  U32: (buffer) => new Uint32Array(buffer),
+  U8: (buffer) => new Uint8Array(buffer),
+  I64(buffer) {
+    const wide = new BigInt64Array(buffer);
+    return wide.every((value) => value === BigInt.asIntN(32, value))
+      ? Int32Array.from(wide, Number)
+      : undefined;
   },
+  F64: (buffer) => Float32Array.from(new Float64Array(buffer)),
+  F16: (buffer) => Float32Array.from(new Float16Array(buffer)),
+  // A bfloat16 is the upper half of a float32.
+  BF16: (buffer) => new Float32Array(Uint32Array.from(new Uint16Array(buffer), (half) => half << 16).buffer),
 };
 
 /**
@@ -76,11 +79,19 @@ export function encodeSafetensors({ tensors, metadata, types }: TensorFile): Uin
   return bytes;
 }
 
+/** Bits of an element of every type that the format has (version 0.8); of others the size is not checked. */
+const BITS: { readonly [type: string]: number | undefined } = {
+  ...{ F4: 4, F6_E2M3: 6, F6_E3M2: 6, F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
+  ...{ BOOL: 8, U8: 8, I8: 8, I16: 16, U16: 16, I32: 32, U32: 32, I64: 64, U64: 64 },
+  ...{ F16: 16, BF16: 16, F32: 32, F64: 64, C64: 64 },
+};
+
 /**
- * Reads a safetensors file of F32, I32, U32 and U8 tensors, and of those that {@link TensorFile.types} tells of.
- * `name` is what error messages call it.
+ * Reads a safetensors file: its F32, I32, U32 and U8 tensors, and those that {@link TensorFile.types} tells of. Tensors
+ * of other types are left out, and {@link TensorFile.skipped} tells of them. As the format's own reader does, it refuses
+ * data that belong to no tensor or to several. `name` is what error messages call it.
  *
- * @throws {LocalgradError} where the file is truncated, damaged or holds other types.
+ * @throws {LocalgradError} where the file is truncated or damaged.
  */
 export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string): TensorFile {
   const damaged = (why: string) => new LocalgradError(`${name} is no whole safetensors file: ${why}`);
@@ -88,51 +99,118 @@ export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string):
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   if (length > HEADER_LIMIT || 8 + length > bytes.length) throw damaged("it is shorter than its header");
   const data = bytes.subarray(8 + length);
-  const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, 8 + length), damaged);
-  if (!isText(metadata)) throw damaged("its metadata is not text by name");
+  const { __metadata__: metadata, ...entries } = parseHeader(bytes.subarray(8, 8 + length), damaged);
   const tensors = new Map<string, HostArray>();
   const types = new Map<string, string>();
-  let total = 0;
-  for (const [key, entry] of Object.entries(entries)) {
-    const { dtype, shape, data_offsets: [from, to] } = checkEntry(entry, key, damaged);
-    total += to - from;
-    const reader = readers[dtype];
-    if (reader === undefined) {
-      const known = Object.keys(readers).join(", ");
-      throw new LocalgradError(`${name}: ${key} is ${dtype}; save it as one of ${known}`);
+  const skipped = new Map<string, string>();
+  for (const [key, { dtype, shape, data_offsets: [from, to] }] of placed(entries, data.length, damaged)) {
+    const bits = BITS[dtype];
+    if (bits !== undefined && (to - from) * 8 !== sizeOf(shape) * bits) {
+      throw damaged(`the size of ${shown(key)} does not fit its shape`);
     }
-    if (to - from !== sizeOf(shape) * reader.bytes) {
-      throw damaged(`the size of ${key} does not fit its shape`);
+    const read = Object.hasOwn(readers, dtype) ? readers[dtype](data.slice(from, to).buffer) : undefined;
+    if (read === undefined) {
+      skipped.set(key, dtype);
+      continue;
     }
-    if (to > data.length) throw damaged(`it ends before ${key} does`);
-    tensors.set(key, new HostArray(reader.read(data.slice(from, to).buffer), shape));
+    tensors.set(key, new HostArray(read, shape));
     if (!(dtype in DTYPES)) types.set(key, dtype);
   }
-  if (total !== data.length) throw damaged(`it has ${data.length} bytes of data instead of ${total}`);
-  return { tensors, metadata, ...(types.size === 0 ? {} : { types }) };
+  return {
+    tensors,
+    metadata: metadataOf(metadata, damaged),
+    ...(types.size === 0 ? {} : { types }),
+    ...(skipped.size === 0 ? {} : { skipped }),
+  };
 }
 
-function parseHeader(bytes: Uint8Array, damaged: (why: string) => Error): Record<string, unknown> {
-  try {
-    const header: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    if (typeof header === "object" && header !== null) return header as Record<string, unknown>;
-  } catch { // said below
+type Damaged = (why: string) => LocalgradError;
+
+/** The entries in the header's order; refuses them where they leave data out, or share some. */
+function placed(
+  entries: { readonly [name: string]: unknown },
+  length: number,
+  damaged: Damaged,
+): [string, Entry][] {
+  const checked = Object.entries(entries).map(([key, entry]): [string, Entry] => [
+    key,
+    checkEntry(entry, key, damaged),
+  ]);
+  const [byStart, byEnd] = [0, 1].map((end) => ([, { data_offsets: offsets }]: [string, Entry]) =>
+    offsets[end]
+  );
+  const inOrder = checked.toSorted((a, b) => byStart(a) - byStart(b) || byEnd(a) - byEnd(b));
+  let end = 0;
+  for (const [key, { data_offsets: [from, to] }] of inOrder) {
+    if (from !== end) {
+      throw damaged(`${shown(key)} begins at ${from}, where the data before it end at ${end}`);
+    }
+    if (to < from) throw damaged(`${shown(key)} ends before it begins`);
+    if (to > length) throw damaged(`it ends before ${shown(key)} does`);
+    end = to;
   }
-  throw damaged("its header is not JSON");
+  if (end !== length) throw damaged(`it has ${length} bytes of data instead of ${end}`);
+  return checked;
 }
 
-/** Whether a value is a map of texts, as the format has its metadata. */
-function isText(value: unknown): value is Record<string, string> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) &&
-    Object.values(value).every((text) => typeof text === "string");
+function parseHeader(bytes: Uint8Array, damaged: Damaged): { [name: string]: unknown } {
+  let text: string, header: unknown;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    header = JSON.parse(text);
+  } catch {
+    throw damaged("its header is not JSON");
+  }
+  if (typeof header !== "object" || header === null || Array.isArray(header)) {
+    throw damaged("its header is no object");
+  }
+  const twice = repeatedName(text);
+  if (twice !== undefined) throw damaged(`its header has ${shown(twice)} twice`);
+  return header as { [name: string]: unknown };
 }
 
-function checkEntry(entry: unknown, key: string, damaged: (why: string) => Error): Entry {
+/** A name that an object in JSON text has twice, which parsing does not tell. The text is known to be JSON. */
+function repeatedName(text: string): string | undefined {
+  const open: Set<string>[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === "{") open.push(new Set());
+    else if (char === "}") open.pop();
+    if (char !== '"') continue;
+    const start = at;
+    while (text[++at] !== '"') if (text[at] === "\\") at++;
+    let next = at + 1;
+    while (" \t\n\r".includes(text[next] ?? "-")) next++;
+    if (text[next] !== ":") continue;
+    const name: string = JSON.parse(text.slice(start, at + 1));
+    const names = open[open.length - 1];
+    if (names.has(name)) return name;
+    names.add(name);
+  }
+  return undefined;
+}
+
+/** The metadata: text by name, or nothing. */
+function metadataOf(value: unknown, damaged: Damaged): Readonly<Record<string, string>> {
+  if (value === undefined || value === null) return {};
+  if (
+    typeof value !== "object" || Array.isArray(value) ||
+    !Object.values(value).every((text) => typeof text === "string")
+  ) throw damaged("its metadata is not text by name");
+  return value as Record<string, string>;
+}
+
+function checkEntry(entry: unknown, key: string, damaged: Damaged): Entry {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Partial<Entry>;
   const counts = (list: unknown): list is number[] =>
     Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
   if (typeof dtype !== "string" || !counts(shape) || !counts(offsets) || offsets.length !== 2) {
-    throw damaged(`its header's entry for ${key} is incomplete`);
+    throw damaged(`its header's entry for ${shown(key)} is incomplete`);
   }
   return entry as Entry;
+}
+
+/** A tensor's name in a message. */
+function shown(name: string): string {
+  return /^[\w.]{1,100}$/.test(name) ? name : JSON.stringify(name.slice(0, 100));
 }

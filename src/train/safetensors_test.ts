@@ -85,24 +85,67 @@ Deno.test("decodeSafetensors() refuses a file cut off at any length", () => {
 
 Deno.test("decodeSafetensors() refuses wrong headers", () => {
   const entry = { dtype: "F32", shape: [1], data_offsets: [0, 4] };
+  const other = { ...entry, data_offsets: [0, 0], shape: [0] };
   const cases: [string, unknown][] = [
     ["not JSON", "{"],
-    ["not JSON", "3"],
+    ["not JSON", "{}\0"],
+    ["its header is no object", "3"],
+    ["its header is no object", "[]"],
     ["a is incomplete", { a: 3 }],
     ["a is incomplete", { a: { ...entry, shape: [-1] } }],
     ["a is incomplete", { a: { ...entry, data_offsets: [0] } }],
     ["does not fit its shape", { a: { ...entry, shape: [2] } }],
-    ["ends before a does", { a: { ...entry, data_offsets: [4, 8] } }],
+    ["does not fit its shape", { a: { ...entry, shape: [2 ** 40, 2 ** 40] } }],
+    ["a begins at 4, where the data before it end at 0", { a: { ...entry, data_offsets: [4, 8] } }],
+    ["it ends before a does", { a: { ...entry, data_offsets: [0, 8] } }],
+    ["a ends before it begins", { b: entry, a: { ...entry, data_offsets: [4, 0] } }],
     ["4 bytes of data instead of 0", {}],
-    ["metadata is not text", { a: entry, __metadata__: null }],
+    ["b begins at 0, where the data before it end at 4", { a: entry, b: entry }],
+    ["b begins at 2, where", { a: entry, b: { ...other, data_offsets: [2, 2] } }],
+    ["metadata is not text", { a: entry, __metadata__: [] }],
     ["metadata is not text", { a: entry, __metadata__: { localgrad: {} } }],
-    ["save it as one of F32", { a: { ...entry, dtype: "F8" } }],
+    ["its header has a twice", `{"a":${JSON.stringify(entry)},"\\u0061" :${JSON.stringify(entry)}}`],
+    ["its header has shape twice", '{"a":{"dtype":"U8","shape":[4],"shape":[4],"data_offsets":[0,4]}}'],
   ];
   for (const [message, header] of cases) {
     assertThrows(() => decodeSafetensors(file(header, [0, 0, 0, 0]), "x"), LocalgradError, message);
   }
   const huge = new Uint8Array(16).fill(255);
   assertThrows(() => decodeSafetensors(huge, "x"), LocalgradError, "shorter than its header");
+});
+
+Deno.test("decodeSafetensors() reads what the format's own reader does: empty tensors, any order, null metadata", () => {
+  const { tensors, metadata } = decodeSafetensors(
+    file({
+      __metadata__: null,
+      last: { dtype: "U8", shape: [2], data_offsets: [2, 4] },
+      empty: { dtype: "F32", shape: [0, 3], data_offsets: [2, 2] },
+      first: { dtype: "U8", shape: [2], data_offsets: [0, 2], more: "x" },
+    }, [1, 2, 3, 4]),
+    "x",
+  );
+  assertEquals(metadata, {});
+  assertEquals([...tensors].map(([name, { data }]) => [name, [...data]]), [
+    ["last", [3, 4]],
+    ["empty", []],
+    ["first", [1, 2]],
+  ]);
+});
+
+Deno.test("decodeSafetensors() leaves out tensors of other types, and says which", () => {
+  const { tensors, skipped } = decodeSafetensors(
+    file({
+      a: { dtype: "F8_E4M3", shape: [2], data_offsets: [0, 2] },
+      b: { dtype: "BOOL", shape: [2], data_offsets: [2, 4] },
+      c: { dtype: "U8", shape: [1], data_offsets: [4, 5] },
+      d: { dtype: "F4", shape: [2], data_offsets: [5, 6] },
+      e: { dtype: "I64", shape: [], data_offsets: [6, 14] }, // 2³², which no i32 holds
+      f: { dtype: "F2", shape: [9], data_offsets: [14, 16] }, // of a version to come
+    }, [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]),
+    "x",
+  );
+  assertEquals([...tensors.keys()], ["c"]);
+  assertEquals(Object.fromEntries(skipped!), { a: "F8_E4M3", b: "BOOL", d: "F4", e: "I64", f: "F2" });
 });
 
 Deno.test("encodeSafetensors() refuses what the format cannot hold", () => {

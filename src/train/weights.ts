@@ -1,8 +1,10 @@
+import { decodeJson, object, record, text } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import { HostArray } from "../trace/arrays.ts";
+import { headerOf } from "./checkpoint.ts";
 import { readIfThere, writeWhole } from "./files.ts";
 import { toOhwi, toOihw } from "./layout.ts";
-import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+import { decodeSafetensors, encodeSafetensors, FILE_LIMIT, type TensorFile } from "./safetensors.ts";
 
 /** A network's parameters and running statistics, as a file holds them. */
 export interface Weights {
@@ -10,6 +12,8 @@ export interface Weights {
   readonly name: string;
   /** By PyTorch's names, in localgrad's layouts (filters OHWI). */
   readonly tensors: ReadonlyMap<string, HostArray>;
+  /** Types of the tensors in the file that localgrad does not read, by name; they are left out. */
+  readonly skipped?: ReadonlyMap<string, string>;
   /** What was done to them in reading, such as a conversion to f32; for people. */
   readonly notes: readonly string[];
 }
@@ -70,13 +74,41 @@ export async function saveWeights(
 
 /**
  * Reads a network's weights from a safetensors file: one that PyTorch or torchvision wrote from a `state_dict` (filters
- * OIHW), one of {@link saveWeights}, or a checkpoint, of which the network alone is taken. F16, BF16 and F64 tensors
- * become f32, which `notes` tells; batch norms' counters are dropped. Give the result to `Trainer.load`.
+ * OIHW), one of {@link saveWeights}, or a checkpoint, of which the network alone is taken. Of weights in several files,
+ * give their index, `model.safetensors.index.json`. Give the result to `Trainer.load`.
+ *
+ * `notes` tell what was done: F16, BF16 and F64 tensors become f32; where all names begin with what a wrapper puts
+ * before them (`module.`, `_orig_mod.`, `model.`), that is left off. Batch norms' counters are dropped.
  *
  * @throws {LocalgradError} where there is no such file, or it is truncated, damaged or no safetensors file.
  */
 export async function loadWeights(path: string): Promise<Weights> {
-  const bytes = await readIfThere(path);
+  const { tensors, types = new Map<string, string>(), skipped, metadata } = path.endsWith(".json")
+    ? await readShards(path)
+    : await readFile(path);
+  const checkpoint =
+    headerOf({ tensors, metadata, ...(skipped === undefined ? {} : { skipped }) }, path) !== undefined;
+  const kept = [...tensors].filter(([name]) =>
+    !name.endsWith(`.${COUNTER}`) && (!checkpoint || ofNetwork(name))
+  );
+  const converted = new Set(kept.flatMap(([name]) => types.get(name) ?? []));
+  const prefix = prefixOf(kept.map(([name]) => name));
+  const plain = (name: string) => name.startsWith(prefix) ? name.slice(prefix.length) : name;
+  return {
+    name: path,
+    tensors: new Map(kept.map(([name, array]) => [plain(name), toOhwi(array)])),
+    ...(skipped === undefined
+      ? {}
+      : { skipped: new Map([...skipped].map(([name, type]) => [plain(name), type])) }),
+    notes: [
+      ...[...converted].map((type) => `${path}: tensors of type ${type} were converted to f32`),
+      ...(prefix === "" ? [] : [`${path}: all names begin with ${prefix} there, which is left off`]),
+    ],
+  };
+}
+
+async function readFile(path: string): Promise<TensorFile> {
+  const bytes = await readIfThere(path, FILE_LIMIT);
   if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);
   if (isPickle(bytes)) {
     throw new LocalgradError(
@@ -84,17 +116,48 @@ export async function loadWeights(path: string): Promise<Weights> {
         `safetensors.torch.save_file(torch.load(path, weights_only=True), "model.safetensors")`,
     );
   }
-  const { tensors, metadata, types = new Map<string, string>() } = decodeSafetensors(bytes, path);
-  const checkpoint = metadata["localgrad"] !== undefined;
-  const kept = [...tensors].filter(([name]) =>
-    !name.endsWith(`.${COUNTER}`) && (!checkpoint || ofNetwork(name))
-  );
-  const converted = new Set(kept.flatMap(([name]) => types.get(name) ?? []));
-  return {
-    name: path,
-    tensors: new Map(kept.map(([name, array]) => [name, toOhwi(array)])),
-    notes: [...converted].map((type) => `${path}: tensors of type ${type} were converted to f32`),
-  };
+  return decodeSafetensors(bytes, path);
+}
+
+/** The tensors of several files beside their index, which says what is in which. */
+async function readShards(path: string): Promise<TensorFile> {
+  const bytes = await readIfThere(path);
+  if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);
+  const source = { file: path, remedy: "give the index of safetensors files, or such a file itself" };
+  const { weight_map: places } = decodeJson(bytes, source, object({ weight_map: record(text) }));
+  const all = { tensors: new Map<string, HostArray>(), types: new Map<string, string>() };
+  const skipped = new Map<string, string>();
+  for (const shard of new Set(Object.values(places))) {
+    if (!/^[^/\\:]+\.safetensors$/.test(shard)) {
+      throw new LocalgradError(
+        `${path} names ${JSON.stringify(shard)}, which is no safetensors file beside it`,
+      );
+    }
+    const file = `${path.slice(0, path.search(/[^/\\]*$/))}${shard}`;
+    const { tensors, types, skipped: others } = await readFile(file);
+    for (const name of Object.keys(places).filter((name) => places[name] === shard)) {
+      const [array, type, other] = [tensors.get(name), types?.get(name), others?.get(name)];
+      if (array !== undefined) all.tensors.set(name, array);
+      else if (other !== undefined) skipped.set(name, other);
+      else throw new LocalgradError(`${file} has no ${name}, which ${path} says it has; get both again`);
+      if (type !== undefined) all.types.set(name, type);
+    }
+  }
+  return { ...all, metadata: {}, ...(skipped.size === 0 ? {} : { skipped }) };
+}
+
+/** What DataParallel, torch.compile and training frameworks put before every name. */
+const PREFIXES = ["module.", "_orig_mod.", "model."];
+
+/** The prefixes that all names begin with, one after the other. */
+function prefixOf(names: readonly string[]): string {
+  let prefix = "";
+  while (names.length > 0) {
+    const next = PREFIXES.find((each) => names.every((name) => name.startsWith(prefix + each)));
+    if (next === undefined) break;
+    prefix += next;
+  }
+  return prefix;
 }
 
 /** Whether a file is what `torch.save` writes: a zip archive, or a bare pickle of protocol 2 as it was before 1.6. */

@@ -1,0 +1,194 @@
+/**
+ * Values of JSON from files, checked: each decoder takes what `JSON.parse` gave and gives it with its type, or refuses
+ * it by file, line and field. Nothing that was read from a file is used without one.
+ *
+ * @module
+ */
+
+import { LocalgradError } from "./errors.ts";
+
+/** A file of JSON, for messages. */
+export interface Source {
+  /** Its path. */
+  readonly file: string;
+  /** The line of it that is decoded, from 1; undefined where it is the whole file. */
+  readonly line?: number;
+  /** What to do where it is wrong, such as "remove it to go on". */
+  readonly remedy: string;
+}
+
+/** Where a value stands. */
+export class Place {
+  readonly #source: Source;
+  readonly #path: string;
+
+  /** A place in a file by the path to it, such as `held.bytes`; empty for all of it. */
+  constructor(source: Source, path = "") {
+    this.#source = source;
+    this.#path = path;
+  }
+
+  /** A field of the object here. */
+  field(name: string): Place {
+    const shown = /^[\w.+-]{1,60}$/.test(name) ? name : brief(name);
+    return new Place(this.#source, this.#path === "" ? shown : `${this.#path}.${shown}`);
+  }
+
+  /** An item of the list here. */
+  item(index: number): Place {
+    return new Place(this.#source, `${this.#path}[${index}]`);
+  }
+
+  /** The error for a value that is not what was expected here. */
+  wrong(value: unknown, expected: string): LocalgradError {
+    return this.#error(
+      value === undefined ? `is missing; it must be ${expected}` : `is ${describe(value)}, not ${expected}`,
+    );
+  }
+
+  #error(fault: string): LocalgradError {
+    const { file, line, remedy } = this.#source;
+    const where = `${file}${line === undefined ? "" : `, line ${line}`}`;
+    const path = this.#path.length <= 120 ? this.#path : `…${this.#path.slice(-120)}`;
+    return new LocalgradError(`${where}${path === "" ? "" : `: ${path}`} ${fault}; ${remedy}`);
+  }
+}
+
+/** Checks a value and gives it with its type. */
+export type Decoder<T> = (value: unknown, at: Place) => T;
+
+/** Text in a message, quoted and not too long. */
+function brief(text: string): string {
+  return JSON.stringify(text.length <= 40 ? text : `${text.slice(0, 40)}…`);
+}
+
+function describe(value: unknown): string {
+  if (typeof value === "string") return brief(value);
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+/** A finite number. */
+export const number: Decoder<number> = (value, at) => {
+  if (typeof value === "number" && Number.isFinite(value)) return value;
+  throw at.wrong(value, "a number");
+};
+
+/** A number, or null, which is what JSON writes for NaN and the infinities: NaN. */
+export const numberOrNone: Decoder<number> = (value, at) => value === null ? NaN : number(value, at);
+
+/** A whole number of at least `least`. */
+export function whole(least = 0): Decoder<number> {
+  return (value, at) => {
+    if (Number.isSafeInteger(value) && value as number >= least) return value as number;
+    throw at.wrong(value, `a whole number of at least ${least}`);
+  };
+}
+
+/** Text. */
+export const text: Decoder<string> = (value, at) => {
+  if (typeof value === "string") return value;
+  throw at.wrong(value, "text");
+};
+
+/** True or false. */
+export const boolean: Decoder<boolean> = (value, at) => {
+  if (typeof value === "boolean") return value;
+  throw at.wrong(value, "true or false");
+};
+
+/** One of some texts. */
+export function oneOf<T extends string>(choices: readonly T[]): Decoder<T> {
+  return (value, at) => {
+    const found = choices.find((choice) => choice === value);
+    if (found !== undefined) return found;
+    throw at.wrong(value, choices.length === 1 ? brief(choices[0]) : `one of ${choices.join(", ")}`);
+  };
+}
+
+/** A list of values of a kind. */
+export function list<T>(of: Decoder<T>): Decoder<readonly T[]> {
+  return (value, at) => {
+    if (!Array.isArray(value)) throw at.wrong(value, "a list");
+    return value.map((each, i) => of(each, at.item(i)));
+  };
+}
+
+function fieldsOf(value: unknown, at: Place): { readonly [name: string]: unknown } {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as { readonly [name: string]: unknown };
+  }
+  throw at.wrong(value, "an object");
+}
+
+/** An object of any names, whose values are of a kind. */
+export function record<T>(of: Decoder<T>): Decoder<{ readonly [name: string]: T }> {
+  return (value, at) =>
+    Object.fromEntries(
+      Object.entries(fieldsOf(value, at)).map(([name, each]) => [name, of(each, at.field(name))]),
+    );
+}
+
+/** A field that may be left out. */
+export interface Optional<T> {
+  readonly optional: Decoder<T>;
+}
+
+/** A field that may be left out. */
+export function optional<T>(of: Decoder<T>): Optional<T> {
+  return { optional: of };
+}
+
+/** A decoder for each field of a type. */
+export type Fields<T> = {
+  readonly [N in keyof T]-?: Record<never, never> extends Pick<T, N> ? Optional<Exclude<T[N], undefined>>
+    : Decoder<T[N]>;
+};
+
+/** An object with these fields; others that it has are left out. */
+export function object<T extends object>(fields: Fields<T>): Decoder<T> {
+  const entries = Object.entries(fields) as [string, Decoder<unknown> | Optional<unknown>][];
+  return (value, at) => {
+    const given = fieldsOf(value, at);
+    const has = (name: string) => Object.hasOwn(given, name);
+    return Object.fromEntries(
+      entries.filter(([name, of]) => typeof of === "function" || has(name)).map(([name, of]) => {
+        const decoder = typeof of === "function" ? of : of.optional;
+        return [name, decoder(has(name) ? given[name] : undefined, at.field(name))];
+      }),
+    ) as T;
+  };
+}
+
+const DEPTH = 32;
+
+/** Any value of JSON whose lists and objects are not nested deeper than anything here needs. */
+export const json: Decoder<unknown> = (value, at) => {
+  if (nests(value, DEPTH)) return value;
+  throw at.wrong(value, `nested at most ${DEPTH} deep`);
+};
+
+function nests(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  return levels > 0 && Object.values(value).every((each) => nests(each, levels - 1));
+}
+
+/**
+ * Decodes a file's bytes or text, or a line's.
+ *
+ * @throws {LocalgradError} where they are not JSON, or not of the kind that `of` takes.
+ */
+export function decodeJson<T>(content: Uint8Array | string, source: Source, of: Decoder<T>): T {
+  return of(parse(content, source), new Place(source));
+}
+
+function parse(content: Uint8Array | string, { file, line, remedy }: Source): unknown {
+  try {
+    return JSON.parse(
+      typeof content === "string" ? content : new TextDecoder("utf-8", { fatal: true }).decode(content),
+    );
+  } catch {
+    const where = line === undefined ? `${file} is damaged: it` : `${file}: line ${line}`;
+    throw new LocalgradError(`${where} is not JSON; ${remedy}`);
+  }
+}
