@@ -18,6 +18,9 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--epochs must be a whole number of at least 1, not "0"/, "train", "--epochs", "0"],
       [/--train-limit must be a whole number of at least 1, not "1e3x"/, "train", "--train-limit", "1e3x"],
       [/--lr must be a number above 0, not "nan"/, "train", "--lr", "nan"],
+      [/--save-every must be .* 500, or of minutes, such as 10m, not "5 m"/, "train", "--save-every", "5 m"],
+      [/--save-every must be/, "train", "--save-every", "0"],
+      [/--schedule-epochs must be/, "train", "--schedule-epochs", "0"],
       [/--dataset must be one of shapes, cifar10, .*not "mnist"/, "train", "--dataset", "mnist"],
       [/--model must be one of .*resnet110.*, not "vgg"/, "train", "--model", "vgg"],
       [/--method must be one of .*man\+dgl.*, not "bp"/, "train", "--method", "bp"],
@@ -269,6 +272,10 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     assertEquals([settings["init"], settings["newHead"]], ["a.safetensors", false]);
     const more = await cli(dir, "train", "--run", "b", "--resume", "--epochs", "2");
     assertEquals(more.code, 0, more.stderr);
+    assertMatch(
+      more.stderr,
+      /falls over 2 epochs now, not over 1: it is 0\.0125 in epoch 2, after 0\.025 in epoch 1; --schedule-epochs 1 keeps/,
+    );
     assertEquals((await readRun(`${dir}/b`, "last")).settings["init"], "a.safetensors");
 
     await Deno.writeFile(

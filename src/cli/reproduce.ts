@@ -18,6 +18,8 @@ import {
   loadImages,
   openDevice,
   placeFlags,
+  saveEveryFlag,
+  saveEveryFrom,
   type Settings,
   settingsFrom,
   setupOf,
@@ -39,6 +41,7 @@ export const reproduceFlags = {
   epochs: { value: "N", help: "passes over the training images; default as published" },
   "train-limit": { value: "N", help: "use the first N training images" },
   "test-limit": { value: "N", help: "use the first N test images" },
+  "save-every": saveEveryFlag,
   batch: { value: "N", help: "images of a step; default as published" },
   lr: { value: "RATE", help: "highest learning rate; default as published, in proportion to the batch" },
   run: { value: "DIR", help: "folder for the runs, table.md and table.html; the same command goes on there" },
@@ -70,6 +73,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
   const folder = given.run;
   if (folder === undefined) throw new LocalgradError("reproduce needs a folder for its runs: --run DIR");
   await refuseFile(folder);
+  const saving = given["save-every"] === undefined ? {} : { saveEvery: saveEveryFrom(given["save-every"]) };
   const seeds = given.seeds === undefined ? undefined : wholeNumber("seeds", given.seeds, 1);
   const wanted = sharedSettings(table, given);
   for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // refused before anything is loaded
@@ -114,6 +118,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
         images,
         open: opened,
         signal: interrupt.signal,
+        ...saving,
       });
       if (result === undefined) {
         note("stopped and saved; the same command goes on");

@@ -1,7 +1,7 @@
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { decodeJson, type Decoder, json, number, object, record } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
-import type { Observer } from "../local/local.ts";
+import type { Observer, SaveEvery } from "../local/local.ts";
 import { parameterSplit } from "../local/parameters.ts";
 import type { Device } from "../trace/arrays.ts";
 import {
@@ -85,6 +85,8 @@ export interface RunOptions {
   /** Opens a device for this run alone, so that what it holds is this run's. */
   readonly open: () => Promise<Device>;
   readonly signal: AbortSignal;
+  /** How often it is saved within an epoch, where it is. */
+  readonly saveEvery?: SaveEvery;
 }
 
 /** What the runs of a row came to before, by seed; each is in a folder `seed<n>`, of which any may be missing. */
@@ -123,7 +125,9 @@ export async function runToEnd(options: RunOptions): Promise<RunResult | undefin
   return result;
 }
 
-async function train({ folder, settings, images, open, signal }: RunOptions): Promise<RunResult | undefined> {
+async function train(
+  { folder, settings, images, open, ...stops }: RunOptions,
+): Promise<RunResult | undefined> {
   const goesOn = await holdsRun(folder);
   // What was killed before its first checkpoint has nothing to go on from.
   if (!goesOn) await removeIfThere(folder);
@@ -135,7 +139,7 @@ async function train({ folder, settings, images, open, signal }: RunOptions): Pr
   const { stopped } = await trainer.fit(images, {
     epochs: settings.epochs,
     observers: [progress(), new RunFolder(folder, { ...settings }), meter],
-    signal,
+    ...stops,
   });
   if (stopped) return undefined;
   const figures = measured(await readMetrics(`${folder}/metrics.jsonl`));

@@ -11,7 +11,7 @@ import * as optim from "../optim/optim.ts";
 import type { Device } from "../trace/arrays.ts";
 import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
 import { type Cut, cutFlags, cutFrom, modulesOf } from "./cut.ts";
-import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
+import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { showCheck, showDownload } from "./terminal.ts";
 
 /** A network's name on the command line. */
@@ -42,6 +42,10 @@ export interface Settings {
   readonly epochs: number;
   /** Epochs from one evaluation to the next, where that is not each. */
   readonly evalEvery?: number;
+  /** How often it is saved within an epoch, where it is. */
+  readonly saveEvery?: local.SaveEvery;
+  /** Epochs over which the learning rate falls, where those are not all. */
+  readonly scheduleEpochs?: number;
   readonly lr: number;
   readonly seed: number;
   /** What it is computed in, where that is not the device's own choice. */
@@ -87,11 +91,34 @@ export const placeFlags = {
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;
 
+/** The flag that says how often a run is saved within an epoch. */
+export const saveEveryFlag = {
+  value: "N|Nm",
+  help: "save after every N steps or N minutes too, beside after each epoch",
+} as const satisfies Flag;
+
+/** What `--save-every` says: `500` steps or `10m`. */
+export function saveEveryFrom(text: string): local.SaveEvery {
+  const [, number, minutes] = /^([0-9.]+)(m?)$/.exec(text) ?? [];
+  if (minutes === "m" && Number(number) > 0) return { minutes: Number(number) };
+  if (minutes === "" && Number.isSafeInteger(Number(number)) && Number(number) > 0) {
+    return { steps: Number(number) };
+  }
+  throw new LocalgradError(
+    `--save-every must be a number of steps, such as 500, or of minutes, such as 10m, not "${text}"`,
+  );
+}
+
 /** Flags that say how it is trained. */
 export const trainingFlags = {
   ...networkFlags,
   epochs: { value: "N", help: "passes over the training images; default 10" },
   "eval-every": { value: "N", help: "judge on the test images after every N epochs and the last; default 1" },
+  "save-every": saveEveryFlag,
+  "schedule-epochs": {
+    value: "N",
+    help: "epochs over which the learning rate falls; later ones keep its last; default --epochs",
+  },
   "train-limit": { value: "N", help: "use the first N training images" },
   "test-limit": { value: "N", help: "use the first N test images" },
   lr: { value: "RATE", help: "highest learning rate; default the published one, in proportion to the batch" },
@@ -103,12 +130,16 @@ export function settingsFrom(
   given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data" | "precision">>,
   before?: Settings,
 ): Settings {
-  const number = (name: Exclude<keyof typeof trainingFlags, "recompute">, least: number) =>
+  const number = (name: Exclude<keyof typeof trainingFlags, "recompute" | "save-every">, least: number) =>
     given[name] === undefined ? undefined : wholeNumber(name, given[name], least);
   const batch = number("batch", 1) ?? before?.batch ?? 128;
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
   const evalEvery = number("eval-every", 1) ?? before?.evalEvery;
+  const scheduleEpochs = number("schedule-epochs", 1) ?? before?.scheduleEpochs;
+  const saveEvery = given["save-every"] === undefined
+    ? before?.saveEvery
+    : saveEveryFrom(given["save-every"]);
   const { precision } = { ...before, ...precisionFrom(given) };
   const path = given.data === undefined ? before?.data : resolve(given.data);
   const dataset = given.dataset === undefined
@@ -139,6 +170,8 @@ export function settingsFrom(
       : positiveNumber("lr", given.lr),
     seed: number("seed", 0) ?? before?.seed ?? 0,
     ...(evalEvery === undefined ? {} : { evalEvery }),
+    ...(saveEvery === undefined ? {} : { saveEvery }),
+    ...(scheduleEpochs === undefined ? {} : { scheduleEpochs }),
     ...(trainLimit === undefined ? {} : { trainLimit }),
     ...(testLimit === undefined ? {} : { testLimit }),
     ...(precision === undefined ? {} : { precision }),
@@ -254,19 +287,21 @@ export function setupOf(
 const LONG = 40;
 
 /** Epochs of warm-up. */
-export function warmupOf({ dataset, epochs }: Settings): number {
+export function warmupOf({ dataset, epochs, scheduleEpochs = epochs }: Settings): number {
   const { warmup } = DATASETS[dataset].recipe;
-  return epochs >= LONG ? warmup : Math.min(warmup, Math.floor(epochs / 8));
+  return scheduleEpochs >= LONG ? warmup : Math.min(warmup, Math.floor(scheduleEpochs / 8));
 }
 
-/** The learning rate of each epoch: the published cosine, with its warm-up. */
-function scheduleOf(settings: Settings): optim.Schedule {
-  const { lr, epochs } = settings;
-  return optim.warmupCosine({
-    base: lr,
-    epochs: epochs >= LONG ? epochs : epochs + 1,
+/** The learning rate of each epoch: the published cosine, with its warm-up; behind its end the last rate above 0. */
+export function scheduleOf(settings: Settings): optim.Schedule {
+  const length = settings.scheduleEpochs ?? settings.epochs;
+  const long = length >= LONG;
+  const cosine = optim.warmupCosine({
+    base: settings.lr,
+    epochs: long ? length : length + 1,
     warmup: warmupOf(settings),
   });
+  return (epoch) => cosine(epoch < length ? epoch : length - (long ? 2 : 1));
 }
 
 /** A trainer with the run's starting values. */

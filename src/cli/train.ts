@@ -1,6 +1,7 @@
 import { dirname } from "@std/path";
 import { LocalgradError } from "../errors.ts";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
+import { batchStarts } from "../local/fit.ts";
 import { type FitResult, type HeldMemory, setup } from "../local/local.ts";
 import { valuesOf } from "../local/weights.ts";
 import { heldMemory } from "../train/report.ts";
@@ -14,6 +15,7 @@ import {
   loadImages,
   openDevice,
   placeFlags,
+  scheduleOf,
   type Settings,
   settingsFrom,
   setupOf,
@@ -78,11 +80,19 @@ export async function train(args: readonly string[]): Promise<number> {
     trainer.load(weights, loading);
   }
   describe(settings, images, trainer.partition.description);
+  if (before !== undefined) {
+    tellOfSchedule(
+      before,
+      settings,
+      Math.floor(trainer.stepsDone / batchStarts(images.train.count, trainer.batch).length),
+    );
+  }
   using interrupt = interruption();
   const started = performance.now();
   const result = await trainer.fit(images, {
     epochs: settings.epochs,
     evaluateEvery: settings.evalEvery ?? 1,
+    ...(settings.saveEvery === undefined ? {} : { saveEvery: settings.saveEvery }),
     observers: [progress(), folder],
     signal: interrupt.signal,
   });
@@ -100,8 +110,28 @@ function startOf(checkpoint: Checkpoint | undefined): { init?: unknown; newHead?
   return init === undefined ? {} : { init, newHead };
 }
 
-/** What may change where a run goes on: how long it is, how often it is judged, and where the data are. */
-const CHANGEABLE: readonly (keyof Settings)[] = ["epochs", "evalEvery", "data"];
+/** What may change where a run goes on: how long it is, how often it is judged and saved, and where the data are. */
+const CHANGEABLE: readonly (keyof Settings)[] = [
+  "epochs",
+  "evalEvery",
+  "saveEvery",
+  "scheduleEpochs",
+  "data",
+];
+
+/** Says where the rest of a run, from `epoch` on (from 0), has another learning rate than it would have had. */
+function tellOfSchedule(before: Settings, now: Settings, epoch: number): void {
+  const [then, since] = [before, now].map(({ epochs, scheduleEpochs }) => scheduleEpochs ?? epochs);
+  if (then === since || epoch >= now.epochs) return;
+  const rate = (settings: Settings, epoch: number) => Number(scheduleOf(settings)(epoch).toPrecision(3));
+  note(
+    `the learning rate falls over ${since} epochs now, not over ${then}: it is ${rate(now, epoch)} in epoch ${
+      epoch + 1
+    }` +
+      (epoch === 0 ? "" : `, after ${rate(before, epoch - 1)} in epoch ${epoch}`) +
+      `; --schedule-epochs ${then} keeps it as it was`,
+  );
+}
 
 /** A run that goes on must be the run it was. */
 function refuseChange(before: Settings, now: Settings): void {

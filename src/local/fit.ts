@@ -134,7 +134,7 @@ function bytesIn({ arrays }: Feed): number {
 }
 
 /** Where each batch of an epoch begins. */
-function batchStarts(count: number, batch: number): number[] {
+export function batchStarts(count: number, batch: number): number[] {
   const starts: number[] = [];
   for (let from = 0; from < count; from += batch) {
     if (count - from > 1 || batch === 1) starts.push(from);
