@@ -1,0 +1,14 @@
+import { assertEquals } from "@std/assert";
+import { inFolder } from "../command_line.ts";
+import { torture } from "./torture.ts";
+
+Deno.test({
+  name: "trainings that are killed and stopped at random moments end as one that was left alone",
+  ignore: Deno.build.os === "windows", // no signals there
+  fn: () =>
+    inFolder(async (dir) => {
+      const { kills, signals } = await torture(dir, { kills: 3, signals: 2, seed: 1 });
+      assertEquals([kills.kills, signals.signals], [3, 2]);
+      assertEquals(signals.saved + signals.beforeListening + signals.tooLate, 2);
+    }),
+});
