@@ -57,9 +57,14 @@ export class Place {
 /** Checks a value and gives it with its type. */
 export type Decoder<T> = (value: unknown, at: Place) => T;
 
+/** The beginning of a text from a file, for a message. */
+export function abridged(text: string, most = 200): string {
+  return text.length <= most ? text : `${text.slice(0, most)}…`;
+}
+
 /** Text in a message, quoted and not too long. */
-function brief(text: string): string {
-  return JSON.stringify(text.length <= 40 ? text : `${text.slice(0, 40)}…`);
+export function brief(text: string): string {
+  return JSON.stringify(abridged(text, 40));
 }
 
 function describe(value: unknown): string {

@@ -1,5 +1,5 @@
 import type { ImageDataset, ImagePart } from "../data/data.ts";
-import { decodeJson, type Decoder, json, number, object, record } from "../decode.ts";
+import { abridged, decodeJson, type Decoder, json, number, object, record } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Observer, SaveEvery } from "../local/local.ts";
 import { parameterSplit } from "../local/parameters.ts";
@@ -52,7 +52,7 @@ function refuseChange(folder: string, before: Identity, identity: Identity): voi
     const [then, now] = [before[name], identity[name]].map((value) => JSON.stringify(value));
     if (then === now) continue;
     throw new LocalgradError(
-      `${folder} was begun with ${name} ${then ?? "not given"}, not ${
+      `${folder} was begun with ${abridged(name, 40)} ${abridged(then ?? "not given")}, not ${
         now ?? "left out"
       }; give the same, or ` +
         `choose another folder`,

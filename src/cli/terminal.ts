@@ -1,4 +1,5 @@
 import { formatBytes } from "../train/format.ts";
+import { drawsOver } from "../train/terminal.ts";
 
 let told = -Infinity;
 /** Whether the cursor stands behind a line that is to be drawn over. */
@@ -16,7 +17,7 @@ export function note(text: string): void {
 /** Shows how something goes on: drawn over itself on a terminal, else a line now and then. */
 function showCourse(text: string, whole: boolean): void {
   const now = performance.now();
-  const terminal = Deno.stderr.isTerminal();
+  const terminal = drawsOver();
   if (!whole && now - told < (terminal ? 100 : 5000)) return;
   told = now;
   drawn = terminal && !whole;

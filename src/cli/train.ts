@@ -1,4 +1,5 @@
 import { dirname } from "@std/path";
+import { abridged } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { batchStarts } from "../local/fit.ts";
@@ -139,7 +140,7 @@ function refuseChange(before: Settings, now: Settings): void {
     if (CHANGEABLE.includes(name)) continue;
     if (JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
       throw new LocalgradError(
-        `the run was started with ${name} ${JSON.stringify(before[name]) ?? "left out"}, not ${
+        `the run was started with ${name} ${abridged(JSON.stringify(before[name]) ?? "left out")}, not ${
           JSON.stringify(now[name])
         }; leave the flag out to go on with it, or start another run`,
       );

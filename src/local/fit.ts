@@ -1,4 +1,5 @@
 import type { ImageDataset, ImagePart } from "../data/images.ts";
+import { abridged } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import { expectBetween, expectWhole } from "../expect.ts";
 import { progress } from "../train/progress.ts";
@@ -113,7 +114,7 @@ async function keeper(trainer: Trainer, { checkpoint, resume = false }: FitOptio
     const before = JSON.stringify(snapshot.configuration[name]);
     if (before === JSON.stringify(value)) continue;
     throw new LocalgradError(
-      `fit: the run in ${checkpoint} has ${name} ${before}, not ${
+      `fit: the run in ${checkpoint} has ${name} ${abridged(before ?? "left out")}, not ${
         JSON.stringify(value)
       }; make the trainer as it was, ` +
         `or choose another folder`,

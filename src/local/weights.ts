@@ -1,3 +1,4 @@
+import { abridged } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import { type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -64,7 +65,7 @@ export function valuesOf(
   const extra = [...values.tensors.keys()].filter((name) => !known.has(name) && !(newHead && isHead(name)));
   if (extra.length > 0) {
     throw new LocalgradError(
-      `${values.name} has ${extra[0]}${
+      `${values.name} has ${abridged(extra[0])}${
         more(extra)
       }, which ${model.name} has no place for; it is of another network`,
     );

@@ -1,5 +1,6 @@
 import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "../local/observer.ts";
 import { formatPercent, formatTime } from "./format.ts";
+import { columns, drawsOver } from "./terminal.ts";
 
 /** Where progress is shown; the process's standard error by default. */
 export interface ProgressOutput {
@@ -14,14 +15,8 @@ export interface ProgressOutput {
 }
 
 const standardError: ProgressOutput = {
-  terminal: Deno.stderr.isTerminal(),
-  columns() {
-    try {
-      return Deno.consoleSize().columns;
-    } catch { // neither input, output nor error is a terminal
-      return 80;
-    }
-  },
+  terminal: drawsOver(),
+  columns: () => columns() ?? 80,
   write(text) {
     const bytes = new TextEncoder().encode(text);
     try {
@@ -128,7 +123,7 @@ class Progress implements Observer {
       `epoch ${epoch}/${epochs} ${bar} ${at}/${stepsPerEpoch}  loss ${lossesText(this.#losses)}  ` +
       `accuracy ${formatPercent(this.#right / this.#images)}${speed}`;
     if (!this.#output.terminal) return this.#line(text);
-    this.#output.write(`\r\x1b[2K${text.slice(0, this.#output.columns() - 1)}`);
+    this.#output.write(`\r\x1b[2K${text.slice(0, Math.max(0, this.#output.columns() - 1))}`);
     this.#drawn = true;
   }
 

@@ -1,4 +1,4 @@
-import { decodeJson, object, record, text } from "../decode.ts";
+import { brief, decodeJson, object, record, text } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import { HostArray } from "../trace/arrays.ts";
 import { headerOf } from "./checkpoint.ts";
@@ -130,7 +130,7 @@ async function readShards(path: string): Promise<TensorFile> {
   for (const shard of new Set(Object.values(places))) {
     if (!/^[^/\\:]+\.safetensors$/.test(shard)) {
       throw new LocalgradError(
-        `${path} names ${JSON.stringify(shard)}, which is no safetensors file beside it`,
+        `${path} names ${brief(shard)}, which is no safetensors file beside it`,
       );
     }
     const file = `${path.slice(0, path.search(/[^/\\]*$/))}${shard}`;
@@ -139,7 +139,9 @@ async function readShards(path: string): Promise<TensorFile> {
       const [array, type, other] = [tensors.get(name), types?.get(name), others?.get(name)];
       if (array !== undefined) all.tensors.set(name, array);
       else if (other !== undefined) skipped.set(name, other);
-      else throw new LocalgradError(`${file} has no ${name}, which ${path} says it has; get both again`);
+      else {throw new LocalgradError(
+          `${file} has no ${brief(name)}, which ${path} says it has; get both again`,
+        );}
       if (type !== undefined) all.types.set(name, type);
     }
   }

@@ -1,0 +1,40 @@
+import type { Initial } from "../../../src/nn/initial.ts";
+import { network } from "../../../src/models/model.ts";
+import { valuesOf } from "../../../src/local/weights.ts";
+import { HostArray } from "../../../src/trace/arrays.ts";
+import { sizeOf } from "../../../src/trace/dtype.ts";
+import { treeFlatten } from "../../../src/trace/tree.ts";
+import { encodeSafetensors } from "../../../src/train/safetensors.ts";
+import { loadWeights } from "../../../src/train/weights.ts";
+import { tinyModel } from "../../tiny.ts";
+import type { MakeTarget } from "../harness.ts";
+import { damaged, damagedJson } from "../mutate.ts";
+import { damagedFile } from "./safetensors.ts";
+
+/** `loadWeights` of an index and of files, damaged or not, and whether a network takes what it gave. */
+export const target: MakeTarget = async (folder) => {
+  const model = tinyModel();
+  const { params, state } = network(model);
+  const tensors = new Map([params, state].flatMap((tree) => {
+    const { leaves, paths } = treeFlatten<Initial>(tree);
+    return paths.map((path, i): [string, HostArray] => {
+      const { shape } = leaves[i];
+      return [`module.${path}`, new HostArray(new Float32Array(sizeOf(shape)), shape)];
+    });
+  }));
+  const file = encodeSafetensors({ tensors, metadata: {} });
+  await Deno.writeFile(`${folder}/0.safetensors`, file);
+  const weight_map = Object.fromEntries([...tensors.keys()].map((name) => [name, "0.safetensors"]));
+  const index = { metadata: { total_size: 40 }, weight_map };
+  return {
+    input(random) {
+      if (random.percent(50)) return damagedJson(random, [index]);
+      return random.percent(50) ? damaged(random, [file]) : damagedFile(random);
+    },
+    async read(input) {
+      const path = `${folder}/${input[0] === 0x7b ? "model.safetensors.index.json" : "1.safetensors"}`;
+      await Deno.writeFile(path, input);
+      valuesOf(model, await loadWeights(path));
+    },
+  };
+};
