@@ -281,7 +281,7 @@ Deno.test("loadWeights() reads files by their index, and refuses one that does n
     const { tensors } = await loadWeights(index);
     assertEquals([...tensors].map(([name, { data }]) => [name, data[0]]), [["fc.bias", 0], ["fc.weight", 1]]);
     const cases: [string, unknown][] = [
-      ["0.safetensors has no "fc.weight", which", { "fc.weight": "0.safetensors" }],
+      ['0.safetensors has no "fc.weight", which', { "fc.weight": "0.safetensors" }],
       ["there is no file", { "fc.weight": "2.safetensors" }],
       ["which is no safetensors file beside it", { "fc.weight": "../0.safetensors" }],
       ["which is no safetensors file beside it", { "fc.weight": "/etc/passwd" }],

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { canDraw } from "./terminal.ts";
 
@@ -37,7 +37,7 @@ Deno.test({
   name: "progress() draws on a terminal, and writes plain lines on one of 0 columns or TERM=dumb",
   ignore: Deno.build.os !== "linux" || !await has("script"),
   async fn() {
-    assertMatch(await onTerminal("xterm", 80), /\r\x1b\[2Kepoch 1\/1 █/);
+    assertStringIncludes(await onTerminal("xterm", 80), "\r\x1b[2Kepoch 1/1 █");
     for (const [term, columns] of [["dumb", 80], ["xterm", 0]] as const) {
       const text = await onTerminal(term, columns);
       assert(!text.includes("\x1b") && !/\r(?!\n)/.test(text), JSON.stringify(text));

@@ -4,6 +4,7 @@ import { valuesOf } from "../../../src/local/weights.ts";
 import { HostArray } from "../../../src/trace/arrays.ts";
 import { sizeOf } from "../../../src/trace/dtype.ts";
 import { treeFlatten } from "../../../src/trace/tree.ts";
+import { toOihw } from "../../../src/train/layout.ts";
 import { encodeSafetensors } from "../../../src/train/safetensors.ts";
 import { loadWeights } from "../../../src/train/weights.ts";
 import { tinyModel } from "../../tiny.ts";
@@ -19,7 +20,7 @@ export const target: MakeTarget = async (folder) => {
     const { leaves, paths } = treeFlatten<Initial>(tree);
     return paths.map((path, i): [string, HostArray] => {
       const { shape } = leaves[i];
-      return [`module.${path}`, new HostArray(new Float32Array(sizeOf(shape)), shape)];
+      return [`module.${path}`, toOihw(new HostArray(new Float32Array(sizeOf(shape)), shape))];
     });
   }));
   const file = encodeSafetensors({ tensors, metadata: {} });
