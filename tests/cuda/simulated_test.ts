@@ -10,6 +10,7 @@ import { constant } from "../../src/optim/schedules.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { open } from "../../src/devices.ts";
 import { Device } from "../../src/trace/arrays.ts";
+import { literal } from "../../src/trace/functions.ts";
 import { jit } from "../../src/trace/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { tinyDataset, tinyModel } from "../tiny.ts";
@@ -205,6 +206,69 @@ test("an arena that does not fit leaves the plans there are as they were", async
   small.dispose();
   widen.dispose();
 });
+
+test("an arena that cannot be had again refuses earlier programs until there is memory", async (device) => {
+  const grow = jit((x: Tensor) => x.add(x.matmul(x)), { device, name: "earlier", donate: [0] }); // in place
+  let x = device.array([1, 0, 0, 1], [2, 2]);
+  for (let i = 0; i < 3; i++) x = grow(x); // captured
+  using big = device.zeros([128, 128]);
+  const large = jit((x: Tensor) => x.matmul(x).exp().sum(), { device, name: "large" });
+  fail("alloc", 1); // and all that follow, as where another process takes what was given back
+  try {
+    assertThrows(() => large(big), LocalgradError, "large: no room for its");
+    for (let i = 0; i < 2; i++) assertThrows(() => grow(x), LocalgradError, "earlier: no room for its");
+  } finally {
+    fail("alloc", 0);
+  }
+  assertEquals([...await x.read()], [42, 0, 0, 42]);
+  x = grow(x);
+  assertEquals([...await x.read()], [1806, 0, 0, 1806]);
+  large(big).dispose();
+});
+
+test(
+  "the nth allocation refused, for every n: our error, earlier programs as they were, nothing left",
+  async (device, backend) => {
+    using x = device.array([1, 2, 3, 4]);
+    const earlier = jit((x: Tensor) => x.reshape(2, 2).sum(0).mul(literal([2, 3])).sum(), { device });
+    const valueOf = async () => {
+      using sum = earlier(x);
+      return [...await sum.read()];
+    };
+    for (let i = 0; i < 3; i++) assertEquals(await valueOf(), [2 * 4 + 3 * 6]);
+    let failures = 0;
+    for (let n = 1;; n++) {
+      // Sizes of their own for every n: what is freed is kept by its size, and would be had without asking.
+      const side = 1024 + 512 * n;
+      const held = backend.liveBuffers;
+      const f = jit(
+        (x: Tensor, y: Tensor) => [x.add(literal([1])).mul(y), x.sum(), y.reshape(-1, 2).sum(0)],
+        { device },
+      );
+      const made: { dispose(): void }[] = [];
+      fail("alloc", n);
+      let done = true;
+      try {
+        for (let i = 0; i < 4; i++) {
+          const results = f(new Float32Array(side).fill(i), new Float32Array(side).fill(2));
+          made.push(...results);
+        }
+      } catch (error) {
+        if (!(error instanceof LocalgradError)) throw error;
+        assertStringIncludes(error.message, "bytes asked for");
+        done = false;
+        failures++;
+      }
+      fail("alloc", 0);
+      assertEquals(await valueOf(), [26]);
+      made.forEach((array) => array.dispose());
+      f.dispose();
+      assertEquals(backend.liveBuffers, held);
+      if (done) break;
+    }
+    assert(failures >= 6, `${failures} refusals`);
+  },
+);
 
 const faults: readonly { what: string; after: number; says: string }[] = [
   { what: "launch", after: 5, says: "CUDA_ERROR_LAUNCH_FAILED" },

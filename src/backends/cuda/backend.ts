@@ -8,6 +8,7 @@ import { LocalgradError } from "../../errors.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "../backend.ts";
 import { CudaBuffer } from "./buffer.ts";
+import { Arena } from "./arena.ts";
 import { Card, type CardFacts } from "./card.ts";
 import { specOf } from "./convolution.ts";
 import { type Convolver, GraphConvolver } from "./convolutions.ts";
@@ -55,7 +56,7 @@ export class CudaBackend implements Backend {
   readonly #convolver: Convolver;
   readonly #closing: (() => void)[] = [];
   readonly #buffers = new Set<DeviceBuffer>();
-  readonly #arena = { address: 0n, bytes: 0 };
+  readonly #arena: Arena;
   #closed = false;
 
   constructor(
@@ -65,6 +66,7 @@ export class CudaBackend implements Backend {
     const { driver, nvrtc, cublasLt, cudnn } = libraries;
     this.#card = new Card(driver);
     this.#closing.push(() => this.#card.close());
+    this.#arena = new Arena(this.#card);
     try {
       const { name, architecture, totalBytes } = this.#card.facts;
       if (architecture < OLDEST_ARCHITECTURE) {
@@ -135,8 +137,13 @@ export class CudaBackend implements Backend {
 
   allocate(bytes: number, _dtype: DType): DeviceBuffer {
     const address = this.#card.allocate(bytes);
-    this.#uploads.join(); // it may be memory that was filled and freed a moment ago
-    this.#card.clear(address, bytes);
+    try {
+      this.#uploads.join(); // it may be memory that was filled and freed a moment ago
+      this.#card.clear(address, bytes);
+    } catch (error) {
+      this.#card.free(address);
+      throw error;
+    }
     const buffer = new CudaBuffer(this, bytes, address);
     this.#buffers.add(buffer);
     return buffer;
@@ -173,7 +180,6 @@ export class CudaBackend implements Backend {
     const module = source.names.length > 0 ? this.#modules.load(source, plan.name) : undefined;
     const constants: bigint[] = [];
     try {
-      this.#grow(plan.arenaBytes);
       for (const { data } of plan.constants) {
         const constant = new CudaBuffer(this, data.byteLength, this.#card.allocate(data.byteLength));
         constants.push(constant.address);
@@ -191,6 +197,7 @@ export class CudaBackend implements Backend {
         tasks,
         source.names.map((name) => module!.functions.get(name)!),
       );
+      this.#arena.reserve(plan.arenaBytes, plan.name); // last: a refused plan leaves none larger than any needs
       const executable = new CudaExecutable({
         ...{ card: this.#card, uploads: this.#uploads, arena: this.#arena },
         ...{ plan, constants, recording, graphs: this.#graphs },
@@ -205,24 +212,6 @@ export class CudaBackend implements Backend {
     } catch (error) {
       constants.forEach((constant) => this.#card.free(constant));
       module?.release();
-      throw error;
-    }
-  }
-
-  /** Makes the arena as large as a plan needs. It moves, which captured runs notice by its address. */
-  #grow(bytes: number): void {
-    if (bytes <= this.#arena.bytes) return;
-    const { address, bytes: old } = this.#arena;
-    const take = (size: number) =>
-      Object.assign(this.#arena, { address: this.#card.allocate(size), bytes: size });
-    if (old === 0) return void take(bytes);
-    // The old one goes first: nothing in it outlives a run, and it may be what the new one needs.
-    this.#card.free(address);
-    this.#card.trim();
-    try {
-      take(bytes);
-    } catch (error) {
-      take(old); // other plans go on
       throw error;
     }
   }

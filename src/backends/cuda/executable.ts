@@ -4,17 +4,12 @@ import type { Plan } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
+import type { Arena } from "./arena.ts";
 import type { CudaBuffer } from "./buffer.ts";
 import type { Card } from "./card.ts";
 import type { Place } from "./place.ts";
 import type { Recording } from "./recording.ts";
 import type { Uploads } from "./uploads.ts";
-
-/** The arena that all plans share; it moves when it grows. */
-export interface Arena {
-  /** Its address now. */
-  readonly address: bigint;
-}
 
 /** What an executable is made of. */
 export interface Parts {
@@ -86,7 +81,8 @@ export class CudaExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
-    const { own, uploads, graphs } = this.#parts;
+    const { own, uploads, graphs, arena, plan } = this.#parts;
+    arena.reserve(plan.arenaBytes, plan.name);
     const given = inputs.map(own);
     const made = outputs.map((buffer) => buffer === undefined ? undefined : own(buffer));
     const previous = this.#last;

@@ -57,6 +57,7 @@ export class WebGpuExecutable implements Executable {
     }
     readback.flush();
     gpu.check();
+    arena.grow(plan.arenaBytes);
     const bufferOf = (range: Range): { buffer: GPUBuffer; offset: number } => {
       switch (range.kind) {
         case "arena":
