@@ -1,4 +1,5 @@
 import { fromFileUrl } from "@std/path";
+import library from "../examples/serve.ts";
 
 /** The repository. */
 export const root: string = fromFileUrl(new URL("..", import.meta.url));
@@ -14,15 +15,9 @@ export interface RepositoryServer extends AsyncDisposable {
 /** Serves the repository. */
 export function serveRepository(): RepositoryServer {
   const fetched: string[] = [];
-  const server = Deno.serve({ hostname: "localhost", port: 0, onListen() {} }, async (request) => {
-    const path = new URL(request.url).pathname.slice(1);
-    fetched.push(path);
-    try {
-      const type = path.endsWith(".ts") ? "application/typescript" : "text/plain";
-      return new Response(await Deno.readFile(root + path), { headers: { "content-type": type } });
-    } catch {
-      return new Response(null, { status: 404 });
-    }
+  const server = Deno.serve({ hostname: "localhost", port: 0, onListen() {} }, (request) => {
+    fetched.push(new URL(request.url).pathname.slice(1));
+    return library.fetch(request);
   });
   return {
     host: `localhost:${server.addr.port}`,

@@ -1,0 +1,131 @@
+/** README and the other documentation: examples show what they claim, and the commands are those that work. */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { root } from "./serve.ts";
+
+interface Example {
+  /** The file it is in. */
+  readonly file: string;
+  /** What follows the fence, such as `ts` or `ts ignore`. */
+  readonly kind: string;
+  readonly code: string;
+}
+
+/** The fenced blocks of a file: of Markdown, or within the comments of a module. */
+function examplesIn(file: string): Example[] {
+  const examples: Example[] = [];
+  let open: { readonly kind: string; readonly lines: string[] } | undefined;
+  for (const line of Deno.readTextFileSync(root + file).split("\n")) {
+    const text = file.endsWith(".md") ? line : line.match(/^ *\* ?(.*)$/)?.[1];
+    if (text === undefined) open = undefined;
+    else if (!text.startsWith("```")) open?.lines.push(text);
+    else if (open === undefined) open = { kind: text.slice(3), lines: [] };
+    else {
+      examples.push({ file, kind: open.kind, code: open.lines.join("\n") });
+      open = undefined;
+    }
+  }
+  return examples;
+}
+
+function* filesIn(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(root + folder)) {
+    if (isDirectory) yield* filesIn(`${folder}/${name}`);
+    else if (/\.(md|ts)$/.test(name)) yield `${folder}/${name}`;
+  }
+}
+
+/** Examples that do not run as tests of their own, and why. */
+const notRun: { readonly [file: string]: string } = {
+  "README.md": "is fetched from a server: see the test below",
+  "docs/data.md": "reads a folder of one's own; tests/datasets_test.ts has one",
+  "src/data/cifar10.ts": "reads the data set's files; src/data/cifar10_test.ts writes some",
+  "src/data/stl10.ts": "reads the data set's files; src/data/stl10_test.ts writes some",
+  "src/data/svhn.ts": "reads the data set's files; src/data/svhn_test.ts writes some",
+  "src/data/folder/folder.ts": "reads a folder of one's own; src/data/folder/folder_test.ts writes one",
+};
+
+Deno.test("every example asserts what it claims, and those that are not run are listed with the reason", () => {
+  const files = ["README.md", "mod.ts", ...filesIn("docs"), ...filesIn("src"), ...filesIn("ffi")];
+  const examples = files.flatMap(examplesIn).filter(({ kind }) =>
+    /^(ts|typescript|js|javascript)\b/.test(kind)
+  );
+  assert(examples.length > 50, `${examples.length} examples found`);
+  for (const { file, kind, code } of examples) {
+    if (kind.includes("ignore")) {
+      assert(file in notRun, `an example in ${file} is not run, for no listed reason`);
+    } else assertMatch(code, /\bassert\w*\(/, `an example in ${file} asserts nothing`);
+  }
+  const ignored = examples.filter(({ kind }) => kind.includes("ignore")).map(({ file }) => file);
+  assertEquals([...new Set(ignored)].sort(), Object.keys(notRun).sort());
+});
+
+/** A port that was free a moment ago. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+async function answers(url: string): Promise<void> {
+  for (let tries = 0;; tries++) {
+    const response = await fetch(url).catch(() => undefined);
+    await response?.body?.cancel();
+    if (response?.ok) return;
+    assert(tries < 200, `${url} does not answer`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+Deno.test("README's script runs by README's commands: naming the host and no permission", async () => {
+  const examples = examplesIn("README.md");
+  const commands = examples.find(({ code }) => code.includes("deno serve"))!.code;
+  const script =
+    examples.find(({ kind, code }) => kind === "ts ignore" && code.includes("trainer.fit"))!.code;
+  const [serve, run] = commands.split("\n").map((line) => line.replace(/ +#.*| *&$/, ""));
+  const port = String(freePort());
+  const inFolder = async (command: string, cwd: string) => {
+    const { code, stderr } = await new Deno.Command("bash", {
+      args: ["-c", command.replaceAll("8000", port)],
+      cwd,
+      env: {
+        DENO_DIR: `${cwd}/cache`,
+        XDG_RUNTIME_DIR: cwd,
+        DENO_AUDIT_PERMISSIONS: `${cwd}/asked.jsonl`,
+        NO_COLOR: "1",
+      },
+      stdin: "null",
+    }).output();
+    return { code, stderr: new TextDecoder().decode(stderr) };
+  };
+  const server = new Deno.Command("bash", {
+    args: ["-c", `exec ${serve.replaceAll("8000", port)}`],
+    cwd: root,
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const cwd = await Deno.makeTempDir();
+  try {
+    await answers(`http://localhost:${port}/mod.ts`);
+    const short = script.replace("https://example.org/localgrad/", `http://localhost:${port}/`)
+      .replace("data.shapes()", "data.shapes({ train: 128, test: 32 })").replace(
+        "{ epochs: 10 });",
+        "{ epochs: 1 });",
+      );
+    await Deno.writeTextFile(`${cwd}/script.ts`, short);
+    const done = await inFolder(run, cwd);
+    assertEquals(done.code, 0, done.stderr);
+    assertMatch(done.stderr, /epoch 1\/1 .* test error/);
+    const asked = (await Deno.readTextFile(`${cwd}/asked.jsonl`)).trim().split("\n").map((line) =>
+      JSON.parse(line)
+    );
+    assertEquals([...new Set(asked.map(({ permission, value }) => `${permission} ${value}`))], [
+      `import localhost:${port}`,
+    ]);
+    const without = await inFolder(run.replace(/--allow-import=\S+/, ""), cwd);
+    assertStringIncludes(without.stderr, "--allow-import");
+  } finally {
+    server.kill();
+    await server.status;
+    await Deno.remove(cwd, { recursive: true });
+  }
+});
