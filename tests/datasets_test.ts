@@ -42,7 +42,7 @@ const FAULTS: Record<string, [message: RegExp, fault: (files: Files) => void][]>
     [/daisy\/1\.jpg is empty/, (f) => f["val/daisy/1.jpg"] = new Uint8Array()],
     [/roses\/1\.jpg is truncated/, (f) => f["train/roses/1.jpg"] = truncated(f["train/roses/1.jpg"])],
     [/roses\/3\.png is damaged/, (f) => f["train/roses/3.png"] = damaged(f["train/roses/3.png"], 2000)],
-    [/daisy\/2\.jpg is no JPEG or PNG, whatever its name says/, (f) => {
+    [/daisy\/2\.jpg is no JPEG, PNG, WebP, BMP or TIFF, whatever its name says/, (f) => {
       f["train/daisy/2.jpg"] = new TextEncoder().encode("<!doctype html><title>404</title>");
     }],
     [

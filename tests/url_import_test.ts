@@ -118,3 +118,53 @@ Deno.test("a folder of images is decoded by the library imported by URL, with le
   assertEquals(asked.filter((permission) => !permission.startsWith(`read ${dir}`)), []);
   assert(fetched.includes("src/data/folder/worker.js") && !fetched.includes("mod.ts"), fetched.join());
 });
+
+Deno.test("a script that reads a folder of images runs from what deno cache fetched, under the lock it wrote", async () => {
+  const decoder = new TextDecoder();
+  await using server = serveRepository();
+  for (const base of [`http://${server.host}/`, new URL("..", import.meta.url).href]) {
+    const cwd = await Deno.makeTempDir();
+    try {
+      await lendPackages(`${cwd}/cache`);
+      for (const place of ["train/a", "train/b", "val/a"]) {
+        await Deno.mkdir(`${cwd}/set/${place}`, { recursive: true });
+        await Deno.copyFile(`${root}tests/fixtures/datasets/images/lossy.webp`, `${cwd}/set/${place}/1.webp`);
+      }
+      await Deno.writeTextFile(`${cwd}/deno.json`, `{ "lock": true }`);
+      await Deno.writeTextFile(
+        `${cwd}/script.ts`,
+        `
+        import { imageFolder } from "${base}src/data/folder/folder.ts";
+        const set = await imageFolder({ path: ${JSON.stringify(`${cwd}/set`)}, size: 16, threads: 1 });
+        await using reader = set.train.open();
+        console.log(set.classes.join(), (await reader.read(Uint32Array.of(1))).length);
+      `,
+      );
+      const env = { DENO_DIR: `${cwd}/cache`, NO_COLOR: "1" };
+      const deno = async (...args: string[]) => {
+        const command = new Deno.Command(Deno.execPath(), { args, cwd, clearEnv: true, env, stdin: "null" });
+        const { code, stdout, stderr } = await command.output();
+        return [code, decoder.decode(stdout), decoder.decode(stderr)];
+      };
+      const imports = `--allow-import=${server.host}`;
+      assertEquals(await deno("cache", "-q", imports, "script.ts"), [0, "", ""]);
+      const lock = JSON.parse(await Deno.readTextFile(`${cwd}/deno.lock`));
+      assertEquals(Object.keys(lock.npm), ["@imagemagick/magick-wasm@0.0.43"]);
+      const run = ["run", "-q", "--no-prompt", "--frozen", "--cached-only", imports];
+      assertEquals(await deno(...run, `--allow-read=${cwd}/set`, "script.ts"), [0, "a,b 768\n", ""]);
+    } finally {
+      await Deno.remove(cwd, { recursive: true });
+    }
+  }
+});
+
+Deno.test("mod.ts reaches no package, and a folder of images the decoder alone", async () => {
+  for (
+    const [file, packages] of [["mod.ts", []], ["src/data/folder/folder.ts", ["@imagemagick/magick-wasm"]]]
+  ) {
+    const args = ["info", "--json", "--no-lock", "--no-config", `${root}${file}`];
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args, stderr: "null" }).output();
+    const { npmPackages = {} } = JSON.parse(new TextDecoder().decode(stdout));
+    assertEquals(Object.values<{ name: string }>(npmPackages).map(({ name }) => name), packages);
+  }
+});

@@ -12,7 +12,7 @@ import type { Device } from "../trace/arrays.ts";
 import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
 import { type Cut, cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
-import { showCheck, showDownload } from "./terminal.ts";
+import { note, showCheck, showDownload } from "./terminal.ts";
 
 /** A network's name on the command line. */
 export type ModelName = models.ModelName;
@@ -232,6 +232,7 @@ export function loadImages(
     },
     onProgress: (received, total) => showDownload(dataset, received, total),
     onCheck: showCheck,
+    onLeftOut: note,
   });
 }
 

@@ -24,6 +24,8 @@ export interface LoadOptions {
   readonly onProgress?: (received: number, total: number | undefined) => void;
   /** Called as files are checked before training, with how many were and are to be. */
   readonly onCheck?: (done: number, total: number) => void;
+  /** Told which files of a folder are left out, if any are. */
+  readonly onLeftOut?: (what: string) => void;
 }
 
 /** A data set as the command line knows it. */

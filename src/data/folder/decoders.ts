@@ -23,18 +23,31 @@ export interface CheckJob {
 /** Random numbers of a crop: ten tries of area, proportions, top and left, then whether to mirror. */
 export const DRAWS = 41;
 
-type Reply =
-  & { readonly id: number }
-  & (
-    | { readonly pixels?: Uint8Array; readonly milliseconds: number; readonly error?: undefined }
-    | { readonly error: string }
-  );
+/** How large a picture may be, and how long it may take. */
+export interface DecodeLimits {
+  /** Pixels of either side. */
+  readonly side: number;
+  /** Pixels. */
+  readonly area: number;
+  /** Bytes of a file, and of what is held while it is decoded. */
+  readonly memory: number;
+  /** Seconds. */
+  readonly seconds: number;
+}
 
-interface Thread {
-  readonly worker: Worker;
-  readonly ended: Promise<void>;
-  /** Jobs that it was sent and has not answered, by number. */
-  readonly jobs: Map<number, PromiseWithResolvers<Uint8Array | undefined>>;
+/** The limits of a folder's pictures. */
+export const LIMITS: DecodeLimits = { side: 32_768, area: 100_000_000, memory: 2 ** 30, seconds: 10 };
+
+type Answer = PromiseWithResolvers<Uint8Array | undefined>;
+
+type Reply =
+  | { readonly ready: true }
+  | { readonly id: number; readonly pixels?: Uint8Array; readonly milliseconds: number }
+  | { readonly id: number; readonly error: string; readonly broken: boolean };
+
+interface Pending {
+  readonly job: DecodeJob | CheckJob;
+  readonly answer: Answer;
 }
 
 let live = 0;
@@ -44,21 +57,151 @@ export function liveDecoderCount(): number {
   return live;
 }
 
+/** Deno sees by it that the worker and its package belong to the library; it is never called. */
+export const inGraph = () => import("./worker.js");
+
+let url: URL | undefined;
+
+/**
+ * Where the worker's text is to be had. Reading its file would need a permission, and `node:worker_threads` starts no
+ * `blob:` URL; a `data:` URL of all of it would stand in messages.
+ */
+function workerUrl(): URL {
+  const blob = () => URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
+  return url ??= new URL(`data:text/javascript,import ${JSON.stringify(blob())};`);
+}
+
+/** A thread, which does its jobs in turn. One that takes too long, or that breaks it, costs the thread but no other job. */
+class Thread {
+  /** What it was sent and has not answered, by number, in turn. */
+  readonly #jobs = new Map<number, Pending>();
+  readonly #limits: DecodeLimits;
+  readonly #decoded: (milliseconds: number) => void;
+  #worker: Worker;
+  #ready = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #fault: LocalgradError | undefined;
+  readonly #ended: Promise<void>[] = [];
+
+  constructor(limits: DecodeLimits, decoded: (milliseconds: number) => void) {
+    this.#limits = limits;
+    this.#decoded = decoded;
+    this.#worker = this.#start();
+  }
+
+  /** How many jobs it has. */
+  get load(): number {
+    return this.#jobs.size;
+  }
+
+  send(id: number, job: DecodeJob | CheckJob): Promise<Uint8Array | undefined> {
+    if (this.#fault !== undefined) return Promise.reject(this.#fault);
+    const answer: Answer = Promise.withResolvers();
+    this.#jobs.set(id, { job, answer });
+    this.#worker.postMessage({ id, ...job });
+    if (this.#ready && this.#jobs.size === 1) this.#watch();
+    return answer.promise;
+  }
+
+  async end(): Promise<void> {
+    this.#fail("decoding was given up");
+    this.#worker.terminate();
+    await Promise.all(this.#ended);
+  }
+
+  #start(): Worker {
+    // An environment of its own needs no permission; see the CPU backend's threads.
+    const worker = new Worker(workerUrl(), { env: {}, workerData: this.#limits });
+    worker.on("message", (reply: Reply) => {
+      if (worker === this.#worker) this.#take(reply);
+    });
+    worker.on("error", (error: Error) => {
+      if (worker === this.#worker) this.#fail(`images cannot be decoded: ${error.message.split("\n")[0]}`);
+    });
+    live++;
+    const ended = Promise.withResolvers<void>();
+    worker.once("exit", () => {
+      live--;
+      if (worker === this.#worker) this.#fail("decoding was given up");
+      ended.resolve();
+    });
+    this.#ended.push(ended.promise);
+    return worker;
+  }
+
+  #take(reply: Reply): void {
+    if ("ready" in reply) this.#ready = true;
+    else {
+      const answer = this.#jobs.get(reply.id)?.answer;
+      this.#jobs.delete(reply.id);
+      if ("error" in reply) {
+        answer?.reject(new LocalgradError(reply.error));
+        if (reply.broken) return this.#replace();
+      } else {
+        if (reply.pixels !== undefined) this.#decoded(reply.milliseconds);
+        answer?.resolve(reply.pixels);
+      }
+    }
+    this.#watch();
+  }
+
+  /** Starts the time of the job it is at. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    if (this.#jobs.size === 0) return;
+    const { seconds } = this.#limits;
+    // The answer may be waiting behind this timer where the main thread was busy, until it has been free for a while.
+    const grace = 100 * seconds;
+    const expire = () => {
+      const due = performance.now() + grace;
+      this.#timer = setTimeout(() => performance.now() > due + grace / 2 ? expire() : this.#giveUp(), grace);
+    };
+    this.#timer = setTimeout(expire, 1000 * seconds);
+  }
+
+  /** Refuses the job it is at. */
+  #giveUp(): void {
+    const [[id, { job, answer }]] = this.#jobs;
+    this.#jobs.delete(id);
+    answer.reject(new LocalgradError(`${job.path} takes more than ${this.#limits.seconds} s to decode`));
+    this.#replace();
+  }
+
+  /** Gives its jobs to a new worker. */
+  #replace(): void {
+    clearTimeout(this.#timer);
+    this.#ready = false;
+    const old = this.#worker;
+    this.#worker = this.#start(); // before the old one's end is told
+    old.terminate();
+    for (const [id, { job }] of this.#jobs) this.#worker.postMessage({ id, ...job });
+  }
+
+  #fail(message: string): void {
+    clearTimeout(this.#timer);
+    this.#fault ??= new LocalgradError(message);
+    for (const { answer } of this.#jobs.values()) answer.reject(this.#fault);
+    this.#jobs.clear();
+  }
+}
+
 /**
  * Threads that decode images with ImageMagick (WebAssembly). A job is sent to its thread at once, so that decoding goes
  * on while the main thread computes.
  */
 export class Decoders implements AsyncDisposable {
   readonly #threads: readonly Thread[];
-  /** Why nothing can be decoded any more. */
-  #fault: LocalgradError | undefined;
   #number = 0;
   #images = 0;
   #milliseconds = 0;
 
   /** Starts the threads. */
-  constructor(threads: number) {
-    this.#threads = Array.from({ length: threads }, () => this.#start());
+  constructor(threads: number, limits: DecodeLimits = LIMITS) {
+    this.#threads = Array.from({ length: threads }, () =>
+      new Thread(limits, (milliseconds) => {
+        this.#images++;
+        this.#milliseconds += milliseconds;
+      }));
   }
 
   /** Images decoded, and the milliseconds that took with all threads at work. */
@@ -78,47 +221,11 @@ export class Decoders implements AsyncDisposable {
 
   /** Ends the threads, whatever they are at; what was asked for and is not there yet is rejected. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { worker } of this.#threads) worker.terminate();
-    await Promise.all(this.#threads.map(({ ended }) => ended));
+    await Promise.all(this.#threads.map((thread) => thread.end()));
   }
 
   #send(job: DecodeJob | CheckJob): Promise<Uint8Array | undefined> {
-    if (this.#fault !== undefined) return Promise.reject(this.#fault);
-    const thread = this.#threads.reduce((least, each) => each.jobs.size < least.jobs.size ? each : least);
-    const id = this.#number++;
-    const answer = Promise.withResolvers<Uint8Array | undefined>();
-    thread.jobs.set(id, answer);
-    thread.worker.postMessage({ id, ...job });
-    return answer.promise;
-  }
-
-  #start(): Thread {
-    // A data: URL and an environment of its own need no permission; see the CPU backend's threads.
-    const url = new URL(`data:text/javascript,${encodeURIComponent(workerSource)}`);
-    const worker = new Worker(url, { env: {} });
-    const jobs: Thread["jobs"] = new Map();
-    const fail = (message: string) => {
-      this.#fault ??= new LocalgradError(message);
-      for (const answer of jobs.values()) answer.reject(this.#fault);
-      jobs.clear();
-    };
-    worker.on("message", (reply: Reply) => {
-      const answer = jobs.get(reply.id);
-      jobs.delete(reply.id);
-      if (reply.error !== undefined) return answer?.reject(new LocalgradError(reply.error));
-      if (reply.pixels !== undefined) this.#images++;
-      if (reply.pixels !== undefined) this.#milliseconds += reply.milliseconds;
-      answer?.resolve(reply.pixels);
-    });
-    worker.on("error", (error: Error) => fail(`images cannot be decoded: ${error.message.split("\n")[0]}`));
-    live++;
-    const ended = new Promise<void>((resolve) =>
-      worker.once("exit", () => {
-        live--;
-        fail("decoding was given up");
-        resolve();
-      })
-    );
-    return { worker, ended, jobs };
+    const thread = this.#threads.reduce((least, each) => each.load < least.load ? each : least);
+    return thread.send(this.#number++, job);
   }
 }

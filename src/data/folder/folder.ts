@@ -1,5 +1,5 @@
 /**
- * Folders of JPEG and PNG files, as ImageNet's. This is a sub-path of its own because its threads need a package for
+ * Folders of images, as ImageNet's. This is a sub-path of its own because its threads need a package for
  * decoding, ImageMagick's WebAssembly build.
  *
  * @module
@@ -26,7 +26,10 @@ export type { Key } from "../../random.ts";
 
 /** Which images {@link imageFolder} takes, and how. */
 export interface ImageFolderOptions {
-  /** The folder: it holds `train/CLASS/*.jpg` and `val/CLASS/*.jpg`; `.jpeg` and `.png` will do, and `test` for `val`. */
+  /**
+   * The folder: it holds `train/CLASS/*.jpg` and `val/CLASS/*.jpg`. `.jpeg`, `.png`, `.webp`, `.bmp`, `.tif` and `.tiff`
+   * will do, and `validation`, `valid` or `test` for `val`. What is hidden is passed over.
+   */
   readonly path: string;
   /** Rows and columns that every image is brought to; 224 by default. */
   readonly size?: number;
@@ -38,6 +41,8 @@ export interface ImageFolderOptions {
   readonly threads?: number;
   /** Called as the files are checked, with how many were and are to be. */
   readonly onCheck?: (done: number, total: number) => void;
+  /** Told which files are left out, if any are; by default, a warning on the console. */
+  readonly onLeftOut?: (what: string) => void;
 }
 
 /** Up to so many files are decoded once before training, to find the damaged ones; of more, the two ends are looked at. */
@@ -48,8 +53,9 @@ const AHEAD = 4;
 /**
  * A data set of image files in folders by class, decoded by threads as they are needed. Training images are random
  * resized crops, half of them mirrored; test images are resized to 256/224 of the size and cropped at the centre. The
- * pixels are normalised with ImageNet's statistics. JPEG and PNG of every kind are read: progressive, grey, CMYK,
- * palette, 16 bits; they are turned upright where EXIF says so, and transparency is left out.
+ * pixels are normalised with ImageNet's statistics. JPEG, PNG, WebP, BMP and TIFF of every kind are read: progressive,
+ * grey, CMYK, palette, 16 bits; they are turned upright where EXIF says so, and transparency is left out. A side may
+ * have 32,768 pixels, a picture 100 million, and decoding it may take 1 GiB and 10 s.
  *
  * @example
  * ```ts ignore
@@ -59,14 +65,16 @@ const AHEAD = 4;
  * await trainer.fit(flowers, { epochs: 90 });
  * ```
  *
- * @throws {LocalgradError} where folders are missing or empty, or a file is empty, truncated, damaged or no image.
+ * @throws {LocalgradError} where folders are missing or empty, a link leads nowhere, or a file is empty, truncated,
+ * damaged, no image or beyond those limits.
  */
 export async function imageFolder(options: ImageFolderOptions): Promise<ImageDataset<StreamedImages>> {
-  const { path, size = 224, threads = navigator.hardwareConcurrency } = options;
+  const { path, size = 224, threads = navigator.hardwareConcurrency, onLeftOut = console.warn } = options;
   for (const [name, value] of Object.entries({ size, threads })) {
     expectWhole(`imageFolder: ${name}`, value);
   }
-  const { classes, ...parts } = await listImages(path);
+  const { classes, leftOut, ...parts } = await listImages(path);
+  if (leftOut !== undefined) onLeftOut(`${path}: files are left out: ${leftOut}`);
   const pool = new SharedDecoders(threads);
   const dataset = limitImages({
     name: path,
@@ -189,13 +197,14 @@ async function checkFiles(
 export const entry: DatasetEntry = {
   recipe: { epochs: 90, batch: 128, lr: 0.05, warmup: 0 },
   // deno-lint-ignore require-await -- what is refused must be a rejection
-  async load({ path, size, limits = {}, onCheck }) {
+  async load({ path, size, limits = {}, onCheck, onLeftOut }) {
     if (path === undefined) throw new LocalgradError("a folder of images must be named: --data DIR");
     return imageFolder({
       path,
       ...(size === undefined ? {} : { size }),
       ...limits,
       ...(onCheck === undefined ? {} : { onCheck }),
+      ...(onLeftOut === undefined ? {} : { onLeftOut }),
     });
   },
 };

@@ -50,7 +50,7 @@ function difference(got: Uint8Array, expected: Uint8Array): { most: number; mean
   return { most, mean: sum / got.length };
 }
 
-Deno.test("every kind of JPEG and PNG is decoded, resized and cropped as by Pillow", async () => {
+Deno.test("every kind of picture is decoded, resized and cropped as by Pillow", async () => {
   await using decoders = new Decoders(2);
   for (const [name, { centre }] of Object.entries(pictures)) {
     const got = await decoders.decode({ path: images + name, size: 24 });
@@ -103,13 +103,14 @@ Deno.test("imageFolder() lists classes and files by name, one of each class in t
   withFolder(
     { ...SMALL, "train/b/notes.txt": new Uint8Array(3), "train/.DS_Store": new Uint8Array(1) },
     async (dir) => {
-      const set = await imageFolder({ path: dir, size: 24 });
+      const onLeftOut = (what: string) => assertEquals(what, `${dir}: files are left out: 1 .txt in a class`);
+      const set = await imageFolder({ path: dir, size: 24, onLeftOut });
       assertEquals(set.classes, ["a", "b"]);
       assertEquals([...set.train.labels], [0, 1, 0, 1, 0]);
       assertEquals([...set.test.labels], [0, 1]);
       const checked: number[][] = [];
       const onCheck = (...of: number[]) => void checked.push(of);
-      const few = await imageFolder({ path: dir, size: 24, train: 3, test: 1, onCheck });
+      const few = await imageFolder({ path: dir, size: 24, train: 3, test: 1, onCheck, onLeftOut });
       assertEquals(checked, [[1, 4], [2, 4], [3, 4], [4, 4]]);
       assertEquals([few.train.count, few.test.count], [3, 1]);
       await using reader = set.test.open();
@@ -194,12 +195,15 @@ Deno.test("imageFolder() names what is missing, empty, truncated, damaged or mis
     [/train has a single class, a;/, without("train/b")],
     [/train holds images, but no folder for each class/, { ...without("train"), "train/1.jpg": bytes }],
     [/val\/c is mislabelled: .*train has no class c/, { ...SMALL, "val/c/1.jpg": bytes }],
-    [/train\/c has no \.jpg, \.jpeg or \.png file/, { ...SMALL, "train/c/readme.txt": bytes }],
+    [/train\/c has no \.jpg, \.jpeg, \.png, \.webp, \.bmp, \.tif or \.tiff file/, {
+      ...SMALL,
+      "train/c/readme.txt": bytes,
+    }],
     [/a\/2\.jpg is empty/, { ...SMALL, "train/a/2.jpg": new Uint8Array() }],
     [/a\/2\.jpg is truncated/, { ...SMALL, "train/a/2.jpg": bytes.slice(0, bytes.length - 30) }],
     [/a\/2\.png is truncated/, { ...SMALL, "train/a/2.png": png.slice(0, 1000) }],
     [/b\/9\.png is damaged \(IDAT: /, { ...SMALL, "val/b/9.png": flipped }],
-    [/b\/9\.jpg is no JPEG or PNG, whatever/, {
+    [/b\/9\.jpg is no JPEG, PNG, WebP, BMP or TIFF, whatever/, {
       ...SMALL,
       "val/b/9.jpg": new TextEncoder().encode("<html></html>"),
     }],
@@ -264,7 +268,7 @@ Deno.test("the ends of a file decide only where they are whole", async () => {
       [whole, undefined],
       [Uint8Array.from([...whole, 0, 0, 0]), undefined], // stray bytes behind the end
       [whole.slice(0, -40), "is truncated"],
-      [new Uint8Array(3), "is no JPEG or PNG"],
+      [new Uint8Array(3), "is no JPEG, PNG, WebP, BMP or TIFF"],
       [new Uint8Array(), "is empty"],
     ] as const
   ) {

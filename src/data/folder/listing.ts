@@ -8,42 +8,106 @@ export interface Listing {
   readonly labels: Int32Array;
 }
 
+/** What a folder of images holds. */
+export interface Folder {
+  readonly classes: readonly string[];
+  readonly train: Listing;
+  readonly test: Listing;
+  /** How many files of which types are left out; undefined where none are. */
+  readonly leftOut: string | undefined;
+}
+
 const LAYOUT = "a folder of images holds train/CLASS/*.jpg and val/CLASS/*.jpg";
-const IMAGE = /\.(jpe?g|png)$/i;
+const TEST_FOLDERS = ["val", "validation", "valid", "test"];
+const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
+
+type Kind = "folder" | "file" | "other";
 
 interface Entry {
   readonly name: string;
-  readonly isDirectory: boolean;
+  readonly path: string;
+  readonly kind: Kind;
 }
 
-/** What a folder holds, by name, links followed; undefined where there is no such folder. */
-async function entries(folder: string): Promise<Entry[] | undefined> {
-  const found: Entry[] = [];
-  try {
-    for await (const { name, isDirectory, isSymlink } of Deno.readDir(folder)) {
-      const directory = isSymlink ? (await Deno.stat(`${folder}/${name}`)).isDirectory : isDirectory;
-      found.push({ name, isDirectory: directory });
+/** Files that are left out: how many of which type, by where they lie. */
+class LeftOut {
+  readonly #places = new Map<string, Map<string, number>>();
+
+  add(name: string, place: string): void {
+    const types = this.#places.get(place) ?? new Map<string, number>();
+    this.#places.set(place, types);
+    const type = /\.\w{1,9}$/.exec(name)?.[0].toLowerCase() ?? "without a type";
+    types.set(type, (types.get(type) ?? 0) + 1);
+  }
+
+  /** Adds the files in a folder, and in those within it; links are not followed. */
+  async addAll(folder: string, place: string): Promise<void> {
+    for await (const { name, isDirectory } of Deno.readDir(folder)) {
+      if (name.startsWith(".")) continue;
+      if (isDirectory) await this.addAll(`${folder}/${name}`, place);
+      else this.add(name, place);
     }
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
-    throw error;
+  }
+
+  toString(): string {
+    return [...this.#places].map(([place, types]) => {
+      const counts = [...types].sort().map(([type, count]) => `${count} ${type}`);
+      return `${counts.join(", ")} ${place}`;
+    }).join("; ");
+  }
+}
+
+/** What a folder holds, by name, links followed; hidden files and folders are passed over. */
+async function entries(folder: string): Promise<Entry[]> {
+  const found: Entry[] = [];
+  for await (const { name, ...info } of Deno.readDir(folder)) {
+    if (name.startsWith(".")) continue;
+    const path = `${folder}/${name}`;
+    const { isDirectory, isFile } = info.isSymlink ? await target(path) : info;
+    found.push({ name, path, kind: isDirectory ? "folder" : isFile ? "file" : "other" });
   }
   return found.sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
+/** What a link leads to. */
+async function target(link: string): Promise<Deno.FileInfo> {
+  try {
+    return await Deno.stat(link);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw new LocalgradError(`${link} is a link that leads nowhere; remove it or mend it`);
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  }
+}
+
 /** The folders of classes within a part of the set. */
-async function classFolders(folder: string): Promise<string[]> {
-  const all = (await entries(folder))!;
-  const names = all.filter(({ isDirectory }) => isDirectory).map(({ name }) => name);
-  if (names.length > 0) return names;
-  const how = all.some(({ name }) => IMAGE.test(name)) ? "images, but no folder for each class" : "no folder";
-  throw new LocalgradError(`${folder} holds ${how}; ${LAYOUT}`);
+async function classFolders(folder: string, leftOut: LeftOut): Promise<string[]> {
+  const all = await entries(folder);
+  const names = all.filter(({ kind }) => kind === "folder").map(({ name }) => name);
+  if (names.length === 0) {
+    const how = all.some(({ name }) => IMAGE.test(name))
+      ? "images, but no folder for each class"
+      : "no folder";
+    throw new LocalgradError(`${folder} holds ${how}; ${LAYOUT}`);
+  }
+  for (const { name, kind } of all) {
+    if (kind !== "folder") leftOut.add(name, "beside the classes");
+  }
+  return names;
 }
 
 /** The first of these parts of a set that is there. */
 async function part(root: string, names: readonly string[]): Promise<string> {
   for (const name of names) {
-    if (await entries(`${root}/${name}`) !== undefined) return `${root}/${name}`;
+    if (await isFolder(`${root}/${name}`)) return `${root}/${name}`;
   }
   throw new LocalgradError(`${root} has no folder ${names[0]}; ${LAYOUT}`);
 }
@@ -52,33 +116,40 @@ async function part(root: string, names: readonly string[]): Promise<string> {
  * Lists the images in `root`: classes by name, files by name, one of each class in turn, so that the first ones of any
  * number are as balanced as can be.
  *
- * @throws {LocalgradError} where there is no such folder, a class has no image, or is unknown to the training images.
+ * @throws {LocalgradError} where there is no such folder, a class has no image or is unknown to the training images, or
+ * a link leads nowhere.
  */
-export async function listImages(
-  root: string,
-): Promise<{ classes: string[]; train: Listing; test: Listing }> {
-  if (await entries(root) === undefined) throw new LocalgradError(`${root} is no folder; ${LAYOUT}`);
-  const [training, testing] = [await part(root, ["train"]), await part(root, ["val", "test"])];
-  const classes = await classFolders(training);
+export async function listImages(root: string): Promise<Folder> {
+  if (!await isFolder(root)) throw new LocalgradError(`${root} is no folder; ${LAYOUT}`);
+  const [training, testing] = [await part(root, ["train"]), await part(root, TEST_FOLDERS)];
+  const leftOut = new LeftOut();
+  const classes = await classFolders(training, leftOut);
   if (classes.length < 2) {
     throw new LocalgradError(`${training} has a single class, ${classes[0]}; there must be two`);
   }
-  const stray = (await classFolders(testing)).find((name) => !classes.includes(name));
+  const tested = await classFolders(testing, leftOut);
+  const stray = tested.find((name) => !classes.includes(name));
   if (stray !== undefined) {
     throw new LocalgradError(`${testing}/${stray} is mislabelled: ${training} has no class ${stray}`);
   }
-  return { classes, train: await listPart(training, classes), test: await listPart(testing, classes) };
+  const train = await listPart(training, classes, leftOut);
+  const test = await listPart(
+    testing,
+    classes.map((name) => tested.includes(name) ? name : undefined),
+    leftOut,
+  );
+  return { classes, train, test, leftOut: leftOut.toString() || undefined };
 }
 
-async function listPart(folder: string, classes: readonly string[]): Promise<Listing> {
+/** Lists the images of each class; a class that the part does not have is undefined. */
+async function listPart(
+  folder: string,
+  classes: readonly (string | undefined)[],
+  leftOut: LeftOut,
+): Promise<Listing> {
   const files: string[][] = [];
   for (const name of classes) {
-    const inside = await entries(`${folder}/${name}`);
-    const images = (inside ?? []).filter(({ name, isDirectory }) => !isDirectory && IMAGE.test(name));
-    if (inside !== undefined && images.length === 0) {
-      throw new LocalgradError(`${folder}/${name} has no .jpg, .jpeg or .png file`);
-    }
-    files.push(images.map((image) => `${folder}/${name}/${image.name}`));
+    files.push(name === undefined ? [] : await listClass(`${folder}/${name}`, leftOut));
   }
   const paths: string[] = [];
   const labels: number[] = [];
@@ -91,4 +162,16 @@ async function listPart(folder: string, classes: readonly string[]): Promise<Lis
     });
   }
   return { paths, labels: Int32Array.from(labels) };
+}
+
+async function listClass(folder: string, leftOut: LeftOut): Promise<string[]> {
+  const images: string[] = [];
+  for (const { name, path, kind } of await entries(folder)) {
+    if (kind === "folder") await leftOut.addAll(path, "in folders within a class");
+    else if (!IMAGE.test(name)) leftOut.add(name, "in a class");
+    else if (kind === "file") images.push(path);
+    else throw new LocalgradError(`${path} is not a regular file; remove it`);
+  }
+  if (images.length > 0) return images;
+  throw new LocalgradError(`${folder} has no .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff file`);
 }

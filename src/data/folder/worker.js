@@ -1,6 +1,6 @@
 // One thread that decodes images. It begins and ends with its pool, decoders.ts, and does the jobs it is sent in turn.
-// This file travels as text, so that it also starts where the library was imported by URL.
-import { parentPort } from "node:worker_threads";
+// It is started from its text, so that no permission is needed to read it.
+import { parentPort, workerData as limits } from "node:worker_threads";
 import {
   AlphaAction,
   ColorSpace,
@@ -9,12 +9,19 @@ import {
   MagickFormat,
   MagickGeometry,
   MagickImage,
+  MagickImageInfo,
   MagickReadSettings,
+  ResourceLimits,
 } from "npm:@imagemagick/magick-wasm@0.0.43";
 import source wasm from "npm:@imagemagick/magick-wasm@0.0.43/magick.wasm";
 
 await initializeImageMagick(wasm);
+ResourceLimits.width = ResourceLimits.height = BigInt(limits.side);
+ResourceLimits.area = BigInt(4 * limits.area); // counted in channels
+ResourceLimits.memory = BigInt(limits.memory);
+ResourceLimits.disk = 0n; // where it would put what its memory may not hold
 
+parentPort.postMessage({ ready: true });
 parentPort.on("message", (job) => {
   const began = performance.now();
   try {
@@ -22,18 +29,25 @@ parentPort.on("message", (job) => {
     const reply = { id: job.id, pixels, milliseconds: performance.now() - began };
     parentPort.postMessage(reply, pixels === undefined ? [] : [pixels.buffer]);
   } catch (error) {
-    parentPort.postMessage({ id: job.id, error: `${job.path} ${reason(error)}` });
+    parentPort.postMessage({ id: job.id, error: `${job.path} ${reason(error)}`, broken: isFatal(error) });
   }
 });
 
 class Unreadable extends Error {}
+
+/** Whether WebAssembly itself gave up, and is of no use any more. */
+function isFatal(error) {
+  return error instanceof WebAssembly.RuntimeError || error?.name === "ExitStatus";
+}
+
+const LARGE = /instance is disposed|memory|limit|exceeds|exhausted/i;
 
 function reason(error) {
   if (error instanceof Unreadable) return error.message;
   if (error instanceof Deno.errors.NotFound) return "is not there any more";
   if (error instanceof Deno.errors.NotCapable) return "may not be read; allow it with --allow-read";
   const text = plain(String(error?.message ?? error));
-  if (/instance is disposed|memory|limit|exceeds/i.test(text)) return "is too large to be decoded";
+  if (LARGE.test(text) || error?.name === "ExitStatus") return "takes more memory than a picture may";
   return /UnexpectedEndOfFile|InsufficientImageData/.test(text) ? "is truncated" : `is damaged (${text})`;
 }
 
@@ -42,9 +56,30 @@ function plain(message) {
   return message.replace(/ `[^]*$/, "").trim();
 }
 
+/** A regular file of a length that can be held. */
+function open(path) {
+  const { isFile, size } = Deno.statSync(path); // opening a named pipe would wait for a writer
+  if (!isFile) throw new Unreadable("is not a regular file");
+  if (size === 0) throw new Unreadable("is empty");
+  if (size > limits.memory) throw new Unreadable(`has ${size} bytes; a picture may have ${limits.memory}`);
+  return Deno.openSync(path);
+}
+
+function read(path) {
+  const file = open(path);
+  try {
+    const bytes = new Uint8Array(file.statSync().size);
+    let filled = 0;
+    for (let count = 1; count > 0; filled += count) count = file.readSync(bytes.subarray(filled)) ?? 0;
+    return bytes.subarray(0, filled);
+  } finally {
+    file.close();
+  }
+}
+
 /** The bytes of an image of `size` × `size`: a random crop where there are random numbers, else the centre. */
 function load({ path, size, draws }) {
-  return withImage(Deno.readFileSync(path), (image) => {
+  return withImage(read(path), (image) => {
     if (draws === undefined) centre(image, size);
     else randomResizedCrop(image, size, draws);
     return image.getPixels((pixels) => pixels.toByteArray(0, 0, size, size, "RGB"));
@@ -54,44 +89,91 @@ function load({ path, size, draws }) {
 /** Refuses a file that cannot be read. Unless all of it is asked for, one that begins and ends well is believed. */
 function check({ path, check }) {
   if (check === "ends" && endsWell(path)) return undefined;
-  withImage(Deno.readFileSync(path), () => {});
+  withImage(read(path), () => {});
   return undefined;
 }
 
-const starts = { Jpeg: [0xff, 0xd8, 0xff], Png: [0x89, 0x50, 0x4e, 0x47] };
-const ends = { Jpeg: [0xff, 0xd9], Png: [0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82] };
+const ascii = (text) => Array.from(text, (letter) => letter.charCodeAt(0));
+const has = (bytes, at, expected) => expected.every((byte, i) => bytes[at + i] === byte);
+
+const FORMATS = {
+  Jpeg: (bytes) => has(bytes, 0, [0xff, 0xd8, 0xff]),
+  Png: (bytes) => has(bytes, 0, [0x89, ...ascii("PNG")]),
+  WebP: (bytes) => has(bytes, 0, ascii("RIFF")) && has(bytes, 8, ascii("WEBP")),
+  Bmp: (bytes) => has(bytes, 0, ascii("BM")),
+  Tiff: (bytes) => has(bytes, 0, [...ascii("II"), 42, 0]) || has(bytes, 0, [...ascii("MM"), 0, 42]),
+};
 
 /** What a file is by its first bytes, whatever its name says. */
 function formatOf(bytes) {
-  return Object.keys(starts).find((name) => starts[name].every((byte, i) => bytes[i] === byte));
+  return Object.keys(FORMATS).find((name) => FORMATS[name](bytes));
 }
 
+/** Whether a file begins and ends as its format does; BMP and TIFF have no end that tells. */
 function endsWell(path) {
-  const file = Deno.openSync(path);
+  const file = open(path);
   try {
-    const [head, tail] = [new Uint8Array(8), new Uint8Array(8)];
-    if (file.readSync(head) !== 8) return false;
-    file.seekSync(-8, Deno.SeekMode.End);
-    if (file.readSync(tail) !== 8) return false;
-    const end = ends[formatOf(head)];
-    return end !== undefined && end.every((byte, i) => tail[8 - end.length + i] === byte);
+    const [head, tail] = [new Uint8Array(12), new Uint8Array(12)];
+    if (file.readSync(head) !== 12) return false;
+    const length = file.seekSync(0, Deno.SeekMode.End);
+    file.seekSync(-12, Deno.SeekMode.End);
+    if (file.readSync(tail) !== 12) return false;
+    const format = formatOf(head);
+    if (format === "Jpeg") return has(tail, 10, [0xff, 0xd9]);
+    if (format === "Png") return has(tail, 4, [...ascii("IEND"), 0xae, 0x42, 0x60, 0x82]);
+    return format === "WebP" && new DataView(head.buffer).getUint32(4, true) + 8 === length;
   } finally {
     file.close();
   }
 }
 
+/** The width and height that a file states, before anything is decoded; none where its header is damaged. */
+function statedSize(bytes, format) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (format === "Png") return bytes.length < 24 ? undefined : [view.getUint32(16), view.getUint32(20)];
+  if (format !== "Jpeg") {
+    const { width, height } = MagickImageInfo.create(bytes, settings(format));
+    return [width, height];
+  }
+  // Segments of a marker and a length, up to the start of a frame, which has none of the codes C4, C8 and CC.
+  for (let at = 2; at + 9 <= bytes.length;) {
+    const marker = bytes[at + 1];
+    if (bytes[at] !== 0xff) return undefined;
+    if (marker >= 0xc0 && marker <= 0xcf && marker % 4 !== 0 || marker === 0xc0) {
+      return [view.getUint16(at + 7), view.getUint16(at + 5)];
+    }
+    at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2);
+  }
+  return undefined;
+}
+
+function expectSize(bytes, format) {
+  const [width, height] = statedSize(bytes, format) ?? [0, 0];
+  const size = `has ${width}×${height} pixels`;
+  if (Math.max(width, height) > limits.side) throw new Unreadable(`${size}; a side may have ${limits.side}`);
+  if (width * height > limits.area) throw new Unreadable(`${size}; a picture may have ${limits.area}`);
+}
+
+/** Of a file of several pictures, the first is taken. */
+function settings(format) {
+  return new MagickReadSettings({ format: MagickFormat[format], frameIndex: 0, frameCount: 1 });
+}
+
 /** Decodes to RGB of 8 bits, turned upright, transparency left out. */
 function withImage(bytes, use) {
-  if (bytes.length === 0) throw new Unreadable("is empty");
   const format = formatOf(bytes);
-  if (format === undefined) throw new Unreadable("is no JPEG or PNG, whatever its name says");
+  if (format === undefined) {
+    throw new Unreadable("is no JPEG, PNG, WebP, BMP or TIFF, whatever its name says");
+  }
+  expectSize(bytes, format);
   const image = MagickImage.create();
   try {
     const warnings = [];
     image.onWarning = ({ error }) => warnings.push(error.message);
-    image.read(bytes, new MagickReadSettings({ format: MagickFormat[format] }));
+    image.read(bytes, settings(format));
     const fault = warnings.map(faultOf).find((fault) => fault !== undefined);
     if (fault !== undefined) throw new Unreadable(fault);
+    image.resetPage(); // a place on a larger canvas, which crops would be taken from
     image.autoOrient();
     if (image.colorSpace === ColorSpace.CMYK) image.colorSpace = ColorSpace.sRGB;
     image.alpha(AlphaAction.Off);

@@ -1,0 +1,135 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { crc32, deflateSync } from "node:zlib";
+import { LocalgradError } from "../../errors.ts";
+import { type DecodeLimits, Decoders, LIMITS, liveDecoderCount } from "./decoders.ts";
+
+const images = new URL("../../../tests/fixtures/datasets/images/", import.meta.url).pathname;
+
+/** A grey PNG of this size, all of one brightness. */
+function png(width: number, height: number, brightness: number): Uint8Array<ArrayBuffer> {
+  const chunk = (kind: string, data: Uint8Array) => {
+    const body = Uint8Array.from([...new TextEncoder().encode(kind), ...data]);
+    const chunk = new Uint8Array(body.length + 8);
+    const view = new DataView(chunk.buffer);
+    view.setUint32(0, data.length);
+    chunk.set(body, 4);
+    view.setUint32(body.length + 4, crc32(body));
+    return chunk;
+  };
+  const header = new Uint8Array(13);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, width);
+  view.setUint32(4, height);
+  header[8] = 8;
+  const rows = new Uint8Array(height * (width + 1)).fill(brightness);
+  for (let row = 0; row < height; row++) rows[row * (width + 1)] = 0; // no filter
+  return Uint8Array.from([
+    ...[0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10],
+    ...chunk("IHDR", header),
+    ...chunk("IDAT", deflateSync(rows)),
+    ...chunk("IEND", new Uint8Array()),
+  ]);
+}
+
+/** Checks files under some limits; undefined for each that is taken, else why it is not. */
+async function refusals(paths: readonly string[], limits: Partial<DecodeLimits>): Promise<unknown[]> {
+  await using decoders = new Decoders(1, { ...LIMITS, ...limits });
+  return await Promise.all(
+    paths.map((path) =>
+      decoders.check({ path, check: "whole" }).then(() => undefined, (error) => {
+        assert(error instanceof LocalgradError, `${error}`);
+        return error.message;
+      })
+    ),
+  );
+}
+
+async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await use(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+    assertEquals(liveDecoderCount(), 0);
+  }
+}
+
+Deno.test("a picture of any kind is taken just within the limits, and refused by its size just beyond them", async () => {
+  // The JPEGs are a progressive one, one with EXIF before its size, and CMYK, of four channels.
+  const names = [
+    "progressive.jpg",
+    "turned.jpg",
+    "cmyk.jpg",
+    "alpha.png",
+    "lossy.webp",
+    "rgb.bmp",
+    "pages.tif",
+  ];
+  const paths = names.map((name) => images + name);
+  const refused = (why: string) => paths.map((path) => `${path} has 40×28 pixels; ${why}`);
+  assertEquals(await refusals(paths, { side: 40, area: 1120 }), paths.map(() => undefined));
+  assertEquals(await refusals(paths, { side: 39 }), refused("a side may have 39"));
+  assertEquals(await refusals(paths, { area: 1119 }), refused("a picture may have 1119"));
+});
+
+Deno.test("a picture that hides its size, takes more memory than it may, or is a longer file, is refused", () =>
+  inFolder(async (dir) => {
+    const [grey, hidden] = [`${dir}/grey.png`, `${dir}/hidden.jpg`];
+    await Deno.writeFile(grey, png(500, 400, 7));
+    // Stray bytes between segments, which the decoder passes over; ImageMagick's own limits hold all the same.
+    const bytes = Deno.readFileSync(`${images}baseline.jpg`);
+    await Deno.writeFile(hidden, Uint8Array.from([...bytes.subarray(0, 20), 0, 0, ...bytes.subarray(20)]));
+    const tooLarge = (path: string) => `${path} takes more memory than a picture may`;
+    assertEquals(await refusals([grey, hidden], { side: 500, memory: 1 << 20 }), [undefined, undefined]);
+    assertEquals(await refusals([grey, hidden], { memory: 100_000 }), [tooLarge(grey), undefined]);
+    assertEquals(await refusals([hidden], { side: 39 }), [tooLarge(hidden)]);
+    assertEquals(await refusals([hidden], { area: 250 }), [tooLarge(hidden)]);
+    const { size } = await Deno.stat(grey);
+    assertEquals(await refusals([grey], { memory: size - 1 }), [
+      `${grey} has ${size} bytes; a picture may have ${size - 1}`,
+    ]);
+  }));
+
+Deno.test("a picture that takes too long is refused by name, and the others of its thread are decoded", () =>
+  inFolder(async (dir) => {
+    const slow = `${dir}/slow.png`;
+    await Deno.writeFile(slow, png(6000, 6000, 99));
+    const quick = `${dir}/quick.png`;
+    await Deno.writeFile(quick, png(8, 8, 99));
+    await using decoders = new Decoders(1, { ...LIMITS, seconds: 0.05 });
+    const jobs = [quick, slow, quick, quick].map((path) =>
+      decoders.decode({ path, size: 2 }).then(([...pixels]) => pixels, (error) => error.message)
+    );
+    const grey = new Array(12).fill(99);
+    assertEquals(await Promise.all(jobs), [grey, `${slow} takes more than 0.05 s to decode`, grey, grey]);
+    assertEquals(await decoders.decode({ path: quick, size: 2 }), Uint8Array.from(grey));
+    assertEquals(decoders.done.images, 4);
+  }));
+
+Deno.test("a picture that is decoded in time is taken, however long the main thread was busy", async () => {
+  await using decoders = new Decoders(1, { ...LIMITS, seconds: 0.2 });
+  const job = { path: `${images}baseline.jpg`, size: 24 };
+  const expected = await decoders.decode(job);
+  const asked = decoders.decode(job);
+  for (let busy = 0; busy < 3; busy++) {
+    const until = performance.now() + 300;
+    while (performance.now() < until);
+    if (busy < 2) await Promise.resolve();
+  }
+  assertEquals(await asked, expected);
+});
+
+Deno.test("a file that became a named pipe is refused, where opening it would wait for ever", {
+  ignore: Deno.build.os === "windows",
+}, () =>
+  inFolder(async (dir) => {
+    await new Deno.Command("mkfifo", { args: [`${dir}/x.png`] }).output();
+    await using decoders = new Decoders(1);
+    for (const check of ["whole", "ends"] as const) {
+      await assertRejects(
+        () => decoders.check({ path: `${dir}/x.png`, check }),
+        LocalgradError,
+        `${dir}/x.png is not a regular file`,
+      );
+    }
+  }));

@@ -1,0 +1,136 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { LocalgradError } from "../../errors.ts";
+import { imageFolder } from "./folder.ts";
+import { listImages } from "./listing.ts";
+
+/** A folder with these files, which are empty. */
+async function withFiles(names: readonly string[], use: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    for (const name of names) {
+      await Deno.mkdir(`${dir}/${name.slice(0, name.lastIndexOf("/"))}`, { recursive: true });
+      await Deno.writeFile(`${dir}/${name}`, new Uint8Array());
+    }
+    await use(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+const SMALL = ["train/a/1.png", "train/a/2.png", "train/b/1.png", "val/a/1.png", "val/b/1.png"];
+
+/** What is listed of a folder, paths without it. */
+async function listed(dir: string) {
+  const { classes, train, test, leftOut } = await listImages(dir);
+  const names = ({ paths }: { readonly paths: readonly string[] }) =>
+    paths.map((path) => path.slice(dir.length + 1));
+  return { classes, train: names(train), labels: [...train.labels], test: names(test), leftOut };
+}
+
+const WHOLE = {
+  classes: ["a", "b"],
+  train: ["train/a/1.png", "train/b/1.png", "train/a/2.png"],
+  labels: [0, 1, 0],
+  test: ["val/a/1.png", "val/b/1.png"],
+  leftOut: undefined,
+};
+
+Deno.test("hidden folders are no classes, and hidden files no images", () => {
+  const hidden = [
+    "train/.ipynb_checkpoints/1.png",
+    "val/.DS_Store",
+    "train/a/._1.png",
+    "train/b/.thumbs/1.png",
+  ];
+  return withFiles([...SMALL, ...hidden], async (dir) => assertEquals(await listed(dir), WHOLE));
+});
+
+Deno.test("what is left out is said: how many files, of which types, and where", () => {
+  const more = [
+    "train/readme.md",
+    "train/stray.png",
+    "train/a/x.gif",
+    "train/a/y.GIF",
+    "train/a/LICENSE",
+    "val/b/x.heic",
+    "train/b/more/1.png",
+    "train/b/more/still/2.jpg",
+    "train/b/more/still/3.jpg",
+  ];
+  return withFiles([...SMALL, ...more], async (dir) => {
+    const leftOut = "1 .md, 1 .png beside the classes; 2 .gif, 1 .heic, 1 without a type in a class; " +
+      "2 .jpg, 1 .png in folders within a class";
+    assertEquals(await listed(dir), { ...WHOLE, leftOut });
+    const told: string[] = [];
+    // The files are empty, which is found after what is left out has been said.
+    const load = () => imageFolder({ path: dir, threads: 1, onLeftOut: (what) => told.push(what) });
+    await assertRejects(load, LocalgradError, "1.png is empty");
+    assertEquals(told, [`${dir}: files are left out: ${leftOut}`]);
+  });
+});
+
+Deno.test("every type that is decoded is listed, in either case", () => {
+  const types = ["bmp", "JPEG", "jpg", "png", "tif", "TIFF", "webp"];
+  const files = types.map((type) => `train/a/x.${type}`);
+  return withFiles([...files, ...SMALL.slice(2)], async (dir) => {
+    const { train, leftOut } = await listed(dir);
+    assertEquals(train.filter((name) => name.includes("/a/")).sort(), [...files].sort());
+    assertEquals(leftOut, undefined);
+  });
+});
+
+for (const name of ["val", "validation", "valid", "test"]) {
+  Deno.test(`${name}/ holds the images to be judged by`, () =>
+    withFiles(
+      SMALL.map((path) => path.replace("val/", `${name}/`)),
+      async (dir) =>
+        assertEquals(await listed(dir), {
+          ...WHOLE,
+          test: WHOLE.test.map((path) => path.replace("val/", `${name}/`)),
+        }),
+    ));
+}
+
+Deno.test("val/ comes before test/ where both are there", () =>
+  withFiles(
+    [...SMALL, "test/a/other.png", "test/c/other.png"],
+    async (dir) => assertEquals(await listed(dir), WHOLE),
+  ));
+
+const unix = { ignore: Deno.build.os === "windows" };
+
+Deno.test("a link that leads nowhere, or in a circle, is refused by name", unix, async () => {
+  for (const link of ["train/a/x.png", "train/c", "val/b/notes.txt"]) {
+    await withFiles(SMALL, async (dir) => {
+      await Deno.symlink("/nonexistent", `${dir}/${link}`);
+      await assertRejects(
+        () => listImages(dir),
+        LocalgradError,
+        `${dir}/${link} is a link that leads nowhere`,
+      );
+      await Deno.remove(`${dir}/${link}`);
+      await Deno.symlink(`${dir}/${link}`, `${dir}/${link}`);
+      await assertRejects(
+        () => listImages(dir),
+        LocalgradError,
+        `${dir}/${link} is a link that leads nowhere`,
+      );
+    });
+  }
+});
+
+Deno.test(
+  "a named pipe in place of an image is refused by name, and one beside images left out",
+  unix,
+  () =>
+    withFiles(SMALL, async (dir) => {
+      await new Deno.Command("mkfifo", { args: [`${dir}/train/a/pipe.log`] }).output();
+      assertEquals(await listed(dir), { ...WHOLE, leftOut: "1 .log in a class" });
+      await new Deno.Command("mkfifo", { args: [`${dir}/train/a/3.png`] }).output();
+      await assertRejects(
+        () => listImages(dir),
+        LocalgradError,
+        `${dir}/train/a/3.png is not a regular file`,
+      );
+    }),
+);
