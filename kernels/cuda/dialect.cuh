@@ -67,10 +67,11 @@ template <class T, int V> DEVICE Vec<T, V> narrowed(const Vec<float, V>& v) {
 DEVICE u32 is_finite(float x) { return (bits(x) & 0x7f800000u) != 0x7f800000u; }
 DEVICE float sign(float x) { return x > 0 ? 1.0f : x < 0 ? -1.0f : x; }
 DEVICE int sign(int x) { return (x > 0) - (x < 0); }
-DEVICE float greater(float a, float b) { return fmaxf(a, b); }
+// A NaN in either operand is the result; fmaxf and fminf would drop it.
+DEVICE float greater(float a, float b) { return a > b || a != a ? a : b; }
 DEVICE int greater(int a, int b) { return a > b ? a : b; }
 DEVICE u32 greater(u32 a, u32 b) { return a > b ? a : b; }
-DEVICE float lesser(float a, float b) { return fminf(a, b); }
+DEVICE float lesser(float a, float b) { return a < b || a != a ? a : b; }
 DEVICE int lesser(int a, int b) { return a < b ? a : b; }
 DEVICE u32 lesser(u32 a, u32 b) { return a < b ? a : b; }
 
@@ -113,6 +114,9 @@ DEVICE u32 random_bits(u32 k0, u32 k1, u32 counter) {
   }
   return x0;
 }
+
+// Whether a search for the first maximum that stands at `best` moves on to `x`. A NaN is above all else.
+template <class T> DEVICE bool is_greater(T x, T best) { return x > best || (x != x && best == best); }
 
 struct Sum { template <class T> static DEVICE T fold(T a, T b) { return add(a, b); } };
 struct Max { template <class T> static DEVICE T fold(T a, T b) { return greater(a, b); } };

@@ -15,7 +15,7 @@ template <class G, class T> DEVICE void find_maximum(const T* image, u32 n, u32 
       const Vec<T, V> run = load<V>(image + pixel);
       UNROLL for (int e = 0; e < V; ++e) {
         const float x = widen(run.at[e]);
-        if (at[e] == ~0u || x > best[e]) at[e] = pixel + e, best[e] = x;
+        if (at[e] == ~0u || is_greater(x, best[e])) at[e] = pixel + e, best[e] = x;
       }
     }
   }
@@ -60,12 +60,14 @@ template <class G, class T> DEVICE void average_pool(const T* image, T* y) {
   for (int r = 0; r < G::window_height; ++r) {
     const int h = (int)row * G::stride_height + r - G::pad_top;
     if (h < 0 || h >= G::height) continue;
+    Vec<float, V> row_sum = filled<V>(0.0f); // so that a large window is not added up one by one
     for (int s = 0; s < G::window_width; ++s) {
       const int w = (int)column * G::stride_width + s - G::pad_left;
       if (w < 0 || w >= G::width) continue;
       const Vec<T, V> x = load<V>(image + ((n * G::height + h) * G::width + w) * G::channels + c);
-      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += widen(x.at[e]);
+      UNROLL for (int e = 0; e < V; ++e) row_sum.at[e] += widen(x.at[e]);
     }
+    UNROLL for (int e = 0; e < V; ++e) sum.at[e] += row_sum.at[e];
   }
   constexpr float area = G::window_height * G::window_width;
   UNROLL for (int e = 0; e < V; ++e) sum.at[e] /= area;

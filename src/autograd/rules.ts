@@ -31,7 +31,7 @@ const unaryRules: { readonly [F in UnaryFn]: (ct: Tensor, x: Tensor, y: Tensor) 
   exp: (ct, _, y) => ct.mul(y),
   log: (ct, x) => ct.div(x),
   sqrt: (ct, _, y) => ct.mul(0.5).div(y),
-  rsqrt: (ct, _, y) => ct.mul(-0.5).mul(y.mul(y).mul(y)),
+  rsqrt: (ct, _, y) => ct.mul(-0.5).mul(y).mul(y).mul(y),
   sin: (ct, x) => ct.mul(x.cos()),
   cos: (ct, x) => ct.mul(x.sin()).neg(),
   tanh: (ct, _, y) => ct.mul(constantLike(1, y).sub(y.mul(y))),
@@ -54,23 +54,24 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
       case "div":
         return [wanted[0] ? ct.div(b) : undefined, wanted[1] ? ct.mul(y).div(b).neg() : undefined];
       case "pow": {
-        // At a ≤ 0 the derivative to the exponent is taken as 0, where log(a) has no value.
-        const positive = a.gt(0);
+        // A power of 0 is 1 whatever the base. At a ≤ 0 the derivative to the exponent is taken as 0, where log(a) has
+        // no value.
+        const low = a.le(0);
         return [
-          wanted[0] ? ct.mul(b).mul(a.pow(b.sub(1))) : undefined,
-          wanted[1] ? ct.mul(y).mul(where(positive, where(positive, a, 1).log(), 0)) : undefined,
+          wanted[0] ? where(b.eq(0), 0, ct.mul(b).mul(a.pow(b.sub(1)))) : undefined,
+          wanted[1] ? where(low, 0, ct.mul(y).mul(where(low, 1, a).log())) : undefined,
         ];
       }
       // The mask comes from the result: after a ReLU only that is kept. At a tie all goes to the second operand, so
-      // that ReLU, which is max(x, 0), has gradient 0 at 0 as PyTorch's does.
+      // that ReLU, which is max(x, 0), has gradient 0 at 0 as PyTorch's does. A NaN goes to both, also as PyTorch's.
       case "max":
         return [
-          wanted[0] ? where(y.gt(b), ct, zero()) : undefined,
+          wanted[0] ? where(y.le(b), zero(), ct) : undefined,
           wanted[1] ? where(y.gt(b), zero(), ct) : undefined,
         ];
       case "min":
         return [
-          wanted[0] ? where(y.lt(b), ct, zero()) : undefined,
+          wanted[0] ? where(y.ge(b), zero(), ct) : undefined,
           wanted[1] ? where(y.lt(b), zero(), ct) : undefined,
         ];
       case "rem": // a − b·trunc(a / b)

@@ -2,11 +2,11 @@ import { network } from "../models/model.ts";
 import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../trace/arrays.ts";
-import { iota, oneHot, stack } from "../trace/functions.ts";
+import { iota, oneHot, stack, where } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { Feed, Order } from "./feed.ts";
-import { crossEntropies } from "./losses.ts";
+import { correct, crossEntropies } from "./losses.ts";
 import { categorize } from "./memory.ts";
 import { activationsIn, productsIn } from "./precision.ts";
 import type { Setup, TrainState } from "./step.ts";
@@ -34,26 +34,18 @@ function judge(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
     const { x, labels } = feed.batch(data, indices);
     const logits = net.apply(params, state, x.cast(dtype), "evaluate").y;
     // Places beyond `count` only fill the batch up.
-    const real = iota(indices.shape, 0, "f32").lt(count).cast("f32");
-    const right = correct(logits, labels);
-    const sums = [crossEntropies(logits, labels), right];
+    const real = iota(indices.shape, 0, "f32").lt(count);
+    const sums = [crossEntropies(logits, labels), correct(logits, labels)];
     if (logits.shape[1] > FEW_CLASSES) sums.push(amongFive(logits.cast("f32"), labels));
-    return stack(sums.map((each) => each.mul(real).sum()));
+    return stack(sums.map((each) => where(real, each, 0).sum()));
   };
-}
-
-/** 1 where the label's logit is the largest; a row with a NaN is wrong, whatever `argmax` makes of it. */
-function correct(logits: Tensor, labels: Tensor): Tensor {
-  const ordered = logits.le(logits.max(1, { keepDims: true })).cast("f32").sum(1);
-  return logits.argmax(1).eq(labels.cast("i32")).cast("f32").mul(
-    ordered.gt(logits.shape[1] - 0.5).cast("f32"),
-  );
 }
 
 /** 1 where fewer than five other logits are as high as the label's; what is no number is not. */
 function amongFive(logits: Tensor, labels: Tensor): Tensor {
   const classes = logits.shape[1];
-  const own = logits.mul(oneHot(labels, classes)).sum(1, { keepDims: true });
+  const atLabel = oneHot(labels, classes).gt(0); // a logit of another class may be −∞
+  const own = where(atLabel, logits, 0).sum(1, { keepDims: true });
   return logits.lt(own).cast("f32").sum(1).gt(classes - 5.5).cast("f32");
 }
 

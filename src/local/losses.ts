@@ -6,7 +6,8 @@ import type { Tensor } from "../trace/tensor.ts";
 
 /**
  * Cross-entropy of each row: −log softmax(logits)[label]. `logits` is `[batch, classes]`, `labels` i32 or u32 `[batch]`;
- * gives f32 `[batch]`. A label outside of the classes counts as none of them.
+ * gives f32 `[batch]`. A label outside of the classes counts as none of them. A logit may be −∞, which makes its class
+ * impossible: the loss is ∞ where that is the label, and NaN where all are.
  *
  * @throws {LocalgradError} where the shapes are others.
  */
@@ -20,7 +21,9 @@ export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
   logits = logits.cast("f32");
   // Softmax does not change when a constant is added to a row: without its largest, no exponential overflows.
   const shifted = logits.sub(logits.max(1, { keepDims: true }).stopGradient());
-  const picked = shifted.mul(oneHot(labels, logits.shape[1])).sum(1);
+  // Chosen rather than multiplied by 0 or 1: a logit of −∞, of a class that is masked out, would make NaN.
+  const columns = iota(shifted.shape, 1, labels.dtype === "u32" ? "u32" : "i32");
+  const picked = where(labels.reshape(-1, 1).eq(columns), shifted, 0).sum(1);
   return shifted.exp().sum(1).log().sub(picked);
 }
 
@@ -43,10 +46,17 @@ export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
 }
 
 /**
- * How many rows of logits `[batch, classes]` have their largest entry at the label (i32 or u32 `[batch]`): f32 scalar.
+ * 1 for each row of logits `[batch, classes]` whose largest entry is at the label (i32 or u32 `[batch]`), 0 for the
+ * others: f32 `[batch]`. A row with a NaN or +∞, whose loss is no number, is wrong.
  */
+export function correct(logits: Tensor, labels: Tensor): Tensor {
+  const sound = logits.max(1).isFinite();
+  return logits.argmax(1).eq(labels.cast("i32")).and(sound).cast("f32");
+}
+
+/** How many rows of logits are {@link correct}: f32 scalar. */
 export function correctCount(logits: Tensor, labels: Tensor): Tensor {
-  return logits.argmax(1).eq(labels.cast("i32")).cast("f32").sum();
+  return correct(logits, labels).sum();
 }
 
 /**

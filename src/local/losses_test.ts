@@ -6,6 +6,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import {
   binaryCrossEntropy,
   correctCount,
+  crossEntropies,
   crossEntropy,
   similarityMatching,
   supervisedContrastive,
@@ -41,6 +42,28 @@ Deno.test("crossEntropy() has the gradient (softmax − one-hot) / batch", () =>
 Deno.test("crossEntropy() refuses labels that do not go with the logits", () => {
   const apply = (z: Tensor, t: Tensor) => crossEntropy(z, t);
   assertThrows(() => run(apply, noise("z", [3, 4]), integers([1, 2])), LocalgradError, "labels [batch]");
+});
+
+Deno.test("crossEntropy() takes logits of −∞: a class that cannot be costs nothing, and the label's costs ∞", () => {
+  const z = [1, 2, -Infinity, -Infinity, 5, 6, -Infinity, -Infinity, -Infinity];
+  const rows =
+    run((z: Tensor, t: Tensor) => crossEntropies(z, t), host(z, [3, 3]), integers([1, 0, 0]))[""].data;
+  assertAlmostEquals(rows[0], Math.log(1 + Math.exp(-1)), 1e-7); // 0.3133
+  assertEquals([...rows.slice(1)], [Infinity, NaN]); // as PyTorch has it
+  const slope = run(
+    (z: Tensor, t: Tensor) => grad((z: Tensor) => crossEntropies(z, t).sum())(z),
+    host(z.slice(0, 6), [2, 3]),
+    integers([1, 0]),
+  )[""].data;
+  const [p, q] = [1 / (1 + Math.exp(1)), 1 / (1 + Math.exp(1))];
+  [p, -p, 0, -1, q, 1 - q].forEach((want, i) => assertAlmostEquals(slope[i], want, 1e-7));
+});
+
+Deno.test("correctCount() takes a row with a NaN as wrong, whichever its label is", () => {
+  const nan = host(new Array(9).fill(NaN), [3, 3]);
+  assertEquals([...run(correctCount, nan, integers([0, 1, 2]))[""].data], [0]);
+  const some = host([0, NaN, 2, 3, 1, -Infinity, 0, Infinity, 1], [3, 3]);
+  assertEquals([...run(correctCount, some, integers([1, 0, 1]))[""].data], [1]);
 });
 
 Deno.test("correctCount() counts rows whose largest logit is at the label", () => {

@@ -43,12 +43,18 @@ const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
   isFinite: (x) => Number.isFinite(x) ? 1 : 0,
 };
 
+/** The power, as C and PyTorch have it: 1 to any power is 1, and so is −1 to an infinite one; JavaScript has NaN. */
+function power(base: number, exponent: number): number {
+  if (base === 1 || (base === -1 && Math.abs(exponent) === Infinity)) return 1;
+  return base ** exponent;
+}
+
 const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } = {
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
-  pow: Math.pow,
+  pow: power,
   max: Math.max,
   min: Math.min,
   rem: (a, b) => a % b,

@@ -51,7 +51,7 @@ function poolAttrs({ window, strides = window, padding = 0 }: PoolOptions) {
   return { window: both(window), strides: both(strides), padding: sides(padding) };
 }
 
-/** Largest of each window of an NHWC image. */
+/** Largest of each window of an NHWC image; NaN where the window holds one. */
 export function maxPool(image: Tensor, options: PoolOptions): Tensor {
   return image.trace.emit("maxPool", [image], poolAttrs(options));
 }

@@ -20,7 +20,7 @@ export type UnaryFn =
  * Element-wise functions of two operands of the same shape and dtype. Integer `div` truncates; `rem` takes the sign of
  * the dividend; an integer divided by 0 is itself and leaves no rest, as in WGSL, and all that overflows wraps;
  * `and`/`or`/`xor` are logical on bool and bitwise on integers; shifts are for integers, by the count modulo 32 (`shr`
- * is arithmetic on i32, logical on u32). `max` and `min` propagate NaN where the platform does; they are not used to detect it.
+ * is arithmetic on i32, logical on u32). `max` and `min` are NaN where either operand is; so is `sign` of a NaN.
  */
 export type BinaryFn =
   | "add"
@@ -40,7 +40,7 @@ export type BinaryFn =
 /** Comparisons: two operands of the same shape and dtype, bool result. */
 export type CompareFn = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
 
-/** Associative reductions. */
+/** Associative reductions. `max` and `min` are NaN where any element is. */
 export type ReduceFn = "sum" | "max" | "min";
 
 /** `[before, after]` along one axis. */
@@ -100,7 +100,7 @@ export interface OpAttrs {
   concat: { readonly axis: number };
   /** Reduces `axes` away. */
   reduce: { readonly fn: ReduceFn; readonly axes: readonly number[] };
-  /** Index (i32) of the first maximum along `axis`, which goes away. */
+  /** Index (i32) of the first maximum along `axis`, which goes away; that of the first NaN where there is one. */
   argmax: { readonly axis: number };
   /** `[…, M, K] × […, K, N]`, at most one leading batch axis; transposes swap an operand's last two axes first. */
   matmul: { readonly transposeA: boolean; readonly transposeB: boolean };
@@ -110,7 +110,7 @@ export interface OpAttrs {
   convInputGrad: ConvAttrs & { readonly inputShape: Shape };
   /** `convFilterGrad(image NHWC, dy NPQK)`: the gradient of `conv` to a filter of `filterShape`. */
   convFilterGrad: ConvAttrs & { readonly filterShape: Shape };
-  /** `maxPool(image NHWC)`. */
+  /** `maxPool(image NHWC)`. A NaN is a window's maximum, here and in what follows. */
   maxPool: PoolAttrs;
   /** `maxPoolGrad(image, dy)`: dy added at each window's first maximum. */
   maxPoolGrad: PoolAttrs;

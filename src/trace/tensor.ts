@@ -71,19 +71,19 @@ export class Tensor implements Aval {
   div(other: Operand): Tensor {
     return this.#binary("div", other);
   }
-  /** Element-wise power, of real numbers. */
+  /** Element-wise power, of real numbers. x⁰ and 1ʸ are 1, of NaN too; below 0 only whole powers are not NaN. */
   pow(other: Operand): Tensor {
     return this.#binary("pow", other);
   }
-  /** Element-wise remainder with the sign of the dividend; of an integer divided by 0 it is 0. */
+  /** Element-wise remainder with the sign of the dividend, exact; of an integer divided by 0 it is 0. */
   rem(other: Operand): Tensor {
     return this.#binary("rem", other);
   }
-  /** The larger of two, element-wise. */
+  /** The larger of two, element-wise; NaN where either is. */
   maximum(other: Operand): Tensor {
     return this.#binary("max", other);
   }
-  /** The smaller of two, element-wise. */
+  /** The smaller of two, element-wise; NaN where either is. */
   minimum(other: Operand): Tensor {
     return this.#binary("min", other);
   }
@@ -116,7 +116,7 @@ export class Tensor implements Aval {
   abs(): Tensor {
     return this.#unary("abs");
   }
-  /** −1, 0 or 1. */
+  /** −1, 0 or 1; NaN of NaN. */
   sign(): Tensor {
     return this.#unary("sign");
   }
@@ -164,13 +164,17 @@ export class Tensor implements Aval {
   square(): Tensor {
     return this.mul(this);
   }
-  /** max(x, 0). Its gradient at 0 is 0, as PyTorch's. */
+  /** max(x, 0), and NaN of NaN. Its gradient at 0 is 0, as PyTorch's. */
   relu(): Tensor {
     return this.maximum(0);
   }
-  /** 1 / (1 + e⁻ˣ), through tanh so that no intermediate overflows. */
+  /** 1 / (1 + e⁻ˣ). */
   sigmoid(): Tensor {
-    return this.mul(0.5).tanh().mul(0.5).add(0.5);
+    // z = e^−|x| does not overflow, and 1 / (1 + z) or z / (1 + z) cancels nothing: both are accurate however small.
+    // The minimum, unlike |x|, has a derivative at 0, and with the choice below it is the right one.
+    const z = this.minimum(this.neg()).exp();
+    const low = this.lt(0);
+    return low.trace.emit("select", [low, z, constantLike(1, z)], {}).div(z.add(1));
   }
 
   /** Element-wise =. */
@@ -207,11 +211,11 @@ export class Tensor implements Aval {
   sum(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
     return this.#reduce("sum", axes, options);
   }
-  /** Largest over axes. */
+  /** Largest over axes; NaN where any element is. */
   max(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
     return this.#reduce("max", axes, options);
   }
-  /** Smallest over axes. */
+  /** Smallest over axes; NaN where any element is. */
   min(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
     return this.#reduce("min", axes, options);
   }
@@ -221,7 +225,7 @@ export class Tensor implements Aval {
     const folded = this.#axes(axes).reduce((product, axis) => product * this.shape[axis], 1);
     return this.#reduce("sum", axes, options).mul(1 / folded);
   }
-  /** Index (i32) of the first maximum along an axis, which goes away. */
+  /** Index (i32) of the first maximum along an axis, which goes away; that of the first NaN where there is one. */
   argmax(axis: number = -1): Tensor {
     const exact = this.dtype === "bf16" ? this.cast("f32") : this;
     return this.trace.emit("argmax", [exact], { axis: this.#axes(axis)[0] });

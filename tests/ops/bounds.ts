@@ -105,8 +105,8 @@ const binaryRounding: { readonly [F in BinaryFn]: number } = {
 /** Functions that IEEE 754 devices, which those with bf16 are, compute in f32 to the last bit, as the reference does. */
 const exact: ReadonlySet<string> = new Set(["add", "sub", "mul"]);
 
-/** The error that rounding inside one element-wise instruction adds to `value`, computed from operands `x` and `y`. */
-function rounding(instruction: Instruction, dtype: DType, value: number, x: number, y: number): number {
+/** The error that rounding inside one element-wise instruction adds to `value`, computed from operand `x`. */
+function rounding(instruction: Instruction, dtype: DType, value: number, x: number): number {
   if (dtype === "bf16" && (!("fn" in instruction.attrs) || exact.has(instruction.attrs.fn))) return 0;
   switch (instruction.op) {
     case "unary": {
@@ -114,14 +114,11 @@ function rounding(instruction: Instruction, dtype: DType, value: number, x: numb
       let error = unaryRounding[fn] * EPS * Math.abs(value);
       if (fn === "exp") error += 2 * EPS * Math.abs(x * value); // reducing the range is as good as x
       if (fn === "log" || fn === "tanh") error += 4 * EPS; // absolute, near zero
-      if (fn === "sin" || fn === "cos") error += (8 + Math.abs(x)) * EPS;
+      if (fn === "sin" || fn === "cos") error += 4 * EPS; // absolute, near zeros
       return error;
     }
     case "binary": {
       const { fn } = instruction.attrs;
-      if (fn === "rem") { // x − y·trunc(x / y), whose quotient may fall to the other side of an integer
-        return Math.max(...[-4, 4].map((n) => Math.abs(x * (1 + n * EPS) % y - value)));
-      }
       const error = binaryRounding[fn] * EPS * Math.abs(value);
       return fn === "pow" ? error + 4 * EPS * Math.abs(value * Math.log(Math.abs(value) || 1)) : error;
     }
@@ -257,15 +254,19 @@ function errorOf(
     case "pointwise": {
       const error = reach(CORNERS[operands.length]);
       if (!isFloat(dtype)) return error;
-      const [x, y] = operands;
-      return error.map((e, i) => e + rounding(instruction, dtype, data[i], x?.data[i], y?.data[i]));
+      const [x] = operands;
+      unsteady(instruction, operands, error);
+      return error.map((e, i) => e + rounding(instruction, dtype, data[i], x?.data[i]));
     }
     case "sums": {
       if (instruction.op === "reduce" && instruction.attrs.fn !== "sum") return reach([[1], [-1]]);
       const magnitude = replaced(Math.abs);
       const exact = operands.every(({ error }) => error.every((e) => e === 0));
       const widened = exact ? magnitude : replaced((x, error) => Math.abs(x) + error);
-      const summands = replaced(() => 1);
+      const area = "window" in instruction.attrs
+        ? instruction.attrs.window[0] * instruction.attrs.window[1]
+        : 1;
+      const summands = replaced(() => area);
       // Sums run in any order. The error of n summands grows like √n, until it must not grow any more: adding 100,000
       // equal numbers one by one is off by 1e-4 to 1e-3.
       const growth = mayBeFiltered(instruction, operands) ? FILTERING : 1;
@@ -278,6 +279,17 @@ function errorOf(
       );
     }
   }
+}
+
+/** Widens errors where a function is not monotone between the ends of an interval. */
+function unsteady(instruction: Instruction, [x, y]: readonly Operand[], error: Float64Array): void {
+  if (!("fn" in instruction.attrs)) return;
+  const { fn } = instruction.attrs;
+  x.error.forEach((e, i) => {
+    if ((fn === "sin" || fn === "cos") && e > 1) error[i] = 2;
+    // A quotient may fall to the other side of an integer.
+    if (fn === "rem" && e + y.error[i] > 0) error[i] = Math.max(error[i], Math.abs(y.data[i]));
+  });
 }
 
 /** Every choice of an end of each operand's interval, by the number of operands. */

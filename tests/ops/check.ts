@@ -6,6 +6,7 @@ import { bytesOf, formatAval, hostArrays, type HostData } from "../../src/trace/
 import type { OpAttrs, OpName } from "../../src/trace/ops.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../../src/trace/program.ts";
 import type { KernelCase } from "./cases/kernels.ts";
+import { type RangeCase, wanted } from "./cases/range.ts";
 import { type Bounded, evaluateBounded } from "./bounds.ts";
 import type { Aval } from "../../src/trace/dtype.ts";
 
@@ -149,7 +150,8 @@ export function difference(data: HostData, want: Bounded): string | undefined {
   const got = data instanceof Uint16Array ? fromBf16(data) : data;
   const wrong: number[] = [];
   want.data.forEach((x, i) => {
-    const near = Object.is(got[i], x) || got[i] === x || Math.abs(got[i] - x) <= want.error[i];
+    const near = Object.is(got[i], x) || got[i] === x || Math.abs(got[i] - x) <= want.error[i] ||
+      want.error[i] === Infinity;
     if (!near) wrong.push(i);
   });
   if (wrong.length === 0) return undefined;
@@ -218,6 +220,24 @@ export async function checkKernels(backend: Backend, cases: readonly KernelCase[
       results[n],
       want.map((array) => ({ data: Float64Array.from(array), error: new Float64Array(array.length) })),
     );
+  });
+  report(backend, cases.length, faults);
+}
+
+/** Fails where values or gradients over the whole range of f32 are off; `flushes` allows for denormals taken as zero. */
+export async function checkRange(
+  backend: Backend,
+  cases: readonly RangeCase[],
+  planner: Planner,
+  flushes: boolean,
+): Promise<void> {
+  const results = await runAll(
+    backend,
+    cases.map(({ program, inputs }) => () => ({ plan: planner(program, backend.target), inputs })),
+  );
+  const faults = cases.flatMap((test, n) => {
+    const result = results[n];
+    return faultsOf(test.label, result, result instanceof Error ? [] : [wanted(test, result[0], flushes)]);
   });
   report(backend, cases.length, faults);
 }

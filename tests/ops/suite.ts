@@ -18,17 +18,20 @@ import {
   transposeCases,
   viewCases,
 } from "./cases/movement.ts";
+import { longCases, unstoredSum } from "./cases/long.ts";
 import { longReduceCases, reduceCases } from "./cases/reductions.ts";
 import { argmaxCases, gatherCases, matmulCases, scatterAddCases } from "./cases/rows.ts";
 import { compile } from "../../src/compile/compile.ts";
 import { kernelCases } from "./cases/kernels.ts";
 import { programCases } from "./cases/programs.ts";
+import { rangeCases } from "./cases/range.ts";
 import { emptyCases, recipeCases } from "./cases/recipes.ts";
 import {
   assertSameBits,
   type Case,
   checkCases,
   checkKernels,
+  checkRange,
   opCase,
   type Planner,
   runAll,
@@ -61,6 +64,9 @@ export const groups: Readonly<Record<string, (random: Random) => Case[]>> = {
   "scatterAdd": scatterAddCases,
 };
 
+/** Cases too large to be run in every variant. */
+const large: typeof groups = { "long axes": longCases };
+
 /** Programs of many ops, which only the compiler can turn into plans. */
 export const programs: Readonly<Record<string, (random: Random) => Case[]>> = {
   "training steps, donation and odd results": recipeCases,
@@ -91,6 +97,29 @@ export async function opSuite(
   for (const [group, cases] of Object.entries(groups)) {
     test(`${group}, unfused,`, cases, unfusedPlan);
     test(`${group}, compiled,`, cases, verified);
+  }
+  for (const [group, cases] of Object.entries(large)) test(`${group}, compiled,`, cases, verified);
+  Deno.test(
+    `${name}: a sum of 2²⁵ numbers that lie nowhere in memory`,
+    { ignore },
+    () =>
+      withBackend(open, async (backend) => {
+        const { program, inputs } = unstoredSum();
+        const [sum] = await runAll(backend, [() => ({ plan: verified(program, backend.target), inputs })]);
+        if (sum instanceof Error) throw sum;
+        assertEquals([...sum[0]], [2 ** 24]);
+      }),
+  );
+  for (const [how, planner] of [["unfused", unfusedPlan], ["compiled", verified]] as const) {
+    Deno.test(
+      `${name}: functions and their gradients over the whole range of f32, ${how}`,
+      { ignore },
+      () =>
+        withBackend(
+          open,
+          (backend) => checkRange(backend, rangeCases(new Random(seed)), planner, device === "webgpu"),
+        ),
+    );
   }
   Deno.test(
     `${name}: random kernels give the reference's bits`,

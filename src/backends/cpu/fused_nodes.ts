@@ -1,7 +1,7 @@
 import type { Node } from "../../compile/kernel.ts";
 import { f32x4, type V128, v128 } from "./wasm/expressions.ts";
 import type { Local } from "./wasm/module.ts";
-import { binary, cast, compare, unary } from "./fused_ops.ts";
+import { binary, boundedBy, cast, compare, unary } from "./fused_ops.ts";
 import { hasView, type Nest } from "./fused_nest.ts";
 import { decode, indexVector, readVector, type Streams } from "./fused_streams.ts";
 import { VectorMath } from "./math.ts";
@@ -70,6 +70,12 @@ export class NodeWriter {
     return this.#math.keep(this.#expression(node, vector, lanes));
   }
 
+  /** Whether a node is a constant other than NaN. */
+  #isNumber(index: number): boolean {
+    const node = this.nodes[index];
+    return node.kind === "constant" && !Number.isNaN(node.value);
+  }
+
   #expression(node: Exclude<Node, { kind: "constant" | "reduced" }>, vector: number, lanes: number): V128 {
     const { streams } = this;
     const { f, nest } = streams;
@@ -95,8 +101,14 @@ export class NodeWriter {
       }
       case "unary":
         return unary(math, node.fn, this.nodes[node.args[0]].dtype, this.value(node.args[0]));
-      case "binary":
-        return binary(math, node.fn, node.dtype, this.value(node.args[0]), this.value(node.args[1]));
+      case "binary": {
+        const [a, b] = node.args;
+        if ((node.fn === "max" || node.fn === "min") && node.dtype === "f32") {
+          if (this.#isNumber(b)) return boundedBy(node.fn, this.value(a), this.value(b));
+          if (this.#isNumber(a)) return boundedBy(node.fn, this.value(b), this.value(a));
+        }
+        return binary(math, node.fn, node.dtype, this.value(a), this.value(b));
+      }
       case "compare": {
         const [a, b] = node.args;
         return compare(math, node.fn, this.nodes[a].dtype, this.value(a), this.value(b));
@@ -136,9 +148,9 @@ export function costOf(node: Node): number {
     case "randomBits":
       return 110;
     case "unary":
-      return { exp: 20, log: 30, sin: 30, cos: 30, tanh: 40, sqrt: 5, rsqrt: 10 }[node.fn as string] ?? 1;
+      return { exp: 20, log: 30, sin: 60, cos: 60, tanh: 40, sqrt: 5, rsqrt: 10 }[node.fn as string] ?? 1;
     case "binary":
-      return node.fn === "pow" ? 60 : node.fn === "div" ? 5 : 1;
+      return { pow: 60, rem: 60, div: 5 }[node.fn as string] ?? 1;
     default:
       return 1;
   }

@@ -1,5 +1,7 @@
-import { f32x4, i32x4, type V128, v128 } from "./wasm/expressions.ts";
+import { f32, f32x4, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { LEAST_EXPONENT, quarterTurns, remainder } from "./remainders.ts";
+import { LANES } from "./tile.ts";
 
 // Elementary functions of four lanes. Arguments are reduced as in W. J. Cody and W. Waite, "Software Manual for the
 // Elementary Functions" (1980); polynomials are minimax fits of the relative error on the reduced range (Lawson's
@@ -10,6 +12,9 @@ type Lanes = Local<"v128">;
 /** ln 2 in two parts, the first with so few bits that a whole number up to 2¹⁵ times it is exact. */
 const LN2_HIGH = 355 / 512;
 const LN2_LOW = Math.LN2 - LN2_HIGH;
+
+/** The bit of an f32's sign. */
+export const SIGN = -0x80000000;
 
 /** Writes straight-line vector code: every intermediate result becomes a local variable. */
 export class VectorMath {
@@ -106,15 +111,17 @@ export class VectorMath {
   /** Sine, or cosine as the sine a quarter turn on. */
   #wave(x: Lanes, quarter: 0 | 1): V128 {
     // x = q·π/2 + r, |r| ≤ π/4; π/2 in three parts of 8, 11 and 24 bits, so that q times the first two is exact
-    // for |q| < 2¹³.
+    // for |q| < 2¹³. Larger angles, which are rare, are reduced one by one.
     const q = this.keep(f32x4.nearest(f32x4.mul(x, this.float(2 / Math.PI))));
     let r: V128 = x;
     for (const part of [1.5703125, 0.0004837512969970703, 7.549790126404332e-8]) {
       r = f32x4.nmadd(q, this.float(part), r);
     }
     const reduced = this.keep(r);
+    const turns = this.keep(i32x4.truncS(q));
+    this.#reduceLarge(x, reduced, turns);
     const square = this.keep(f32x4.mul(reduced, reduced));
-    const turns = this.keep(i32x4.add(i32x4.truncS(q), this.integer(quarter)));
+    if (quarter === 1) this.f.set(turns, i32x4.add(turns, this.integer(1)));
     const sine = f32x4.madd(
       f32x4.mul(square, reduced),
       this.polynomial(square, [-0.16666655242, 0.008332176134, -0.00019516977773]),
@@ -132,6 +139,24 @@ export class VectorMath {
     const sign = i32x4.shl(i32x4.shrU(turns, 1), 31);
     const value = v128.xor(this.select(odd, cosine, sine), sign);
     return f32x4.madd(f32x4.sub(x, x), this.float(0), value); // NaN where x is infinite or NaN
+  }
+
+  /** Does anew the lanes of `reduced` and `turns` where |x| is at least 2¹³. */
+  #reduceLarge(x: Lanes, reduced: Lanes, turns: Lanes): void {
+    const { f } = this;
+    f.if(v128.anyTrue(f32x4.ge(f32x4.abs(x), this.float(2 ** 13))), () => {
+      for (let lane = 0; lane < LANES; lane++) {
+        const bits = f.int(i32x4.lane(x, lane));
+        const exponent = f.int(i32.and(i32.shrU(bits, 23), 0xff));
+        f.if(i32.geU(exponent, LEAST_EXPONENT), () => {
+          const { quarters, rest } = quarterTurns(f, bits, exponent);
+          const sign = f.int(i32.shrS(bits, 31)); // −1 for negative angles, which turn the other way
+          f.set(turns, i32x4.withLane(turns, lane, i32.sub(i32.xor(quarters, sign), sign)));
+          const angle = i32.xor(i32.ofF32(f32.fromF64(rest)), i32.and(sign, SIGN));
+          f.set(reduced, i32x4.withLane(reduced, lane, angle));
+        });
+      }
+    });
   }
 
   sin(x: Lanes): V128 {
@@ -159,32 +184,37 @@ export class VectorMath {
     const doubled = this.keep(f32x4.add(magnitude, magnitude));
     const power = f32x4.add(this.exp(doubled), this.float(1));
     const far = f32x4.sub(this.float(1), f32x4.div(this.float(2), power));
-    const signed = v128.or(far, v128.and(x, this.integer(0x80000000 | 0)));
+    const signed = v128.or(far, v128.and(x, this.integer(SIGN)));
     const value = this.select(f32x4.lt(magnitude, this.float(0.625)), near, signed);
     return this.select(f32x4.eq(x, x), value, x);
   }
 
-  /** xʸ; a negative x takes whole y. */
+  /** xʸ; a negative x takes whole y. 1ʸ and x⁰ are 1, of NaN too. */
   pow(x: Lanes, y: Lanes): V128 {
     const magnitude = this.keep(f32x4.abs(x));
     const exponent = this.keep(f32x4.mul(y, this.keep(this.log(magnitude))));
-    const power = this.keep(this.exp(exponent));
+    // ±1 to an infinite power is 1, as infinities are even.
+    const unit = v128.and(f32x4.eq(magnitude, this.float(1)), f32x4.eq(y, y));
+    const power = this.select(unit, this.float(1), this.keep(this.exp(exponent)));
     const whole = f32x4.eq(f32x4.nearest(y), y);
     const halved = f32x4.mul(y, this.float(0.5));
     const odd = f32x4.ne(f32x4.nearest(halved), halved);
-    const sign = v128.and(v128.and(x, this.integer(0x80000000 | 0)), v128.and(whole, odd));
-    const undefinedHere = v128.andNot(f32x4.lt(x, this.float(0)), whole);
+    const sign = v128.and(v128.and(x, this.integer(SIGN)), v128.and(whole, odd));
+    const defined = v128.or(whole, f32x4.eq(x, this.float(-Infinity)));
+    const undefinedHere = v128.andNot(f32x4.lt(x, this.float(0)), defined);
     const value = this.select(undefinedHere, this.float(NaN), v128.or(power, sign));
-    return this.select(f32x4.eq(y, this.float(0)), this.float(1), value);
+    const one = v128.or(f32x4.eq(y, this.float(0)), f32x4.eq(x, this.float(1)));
+    return this.select(one, this.float(1), value);
   }
 
-  /** x − y·trunc(x / y), exact where the quotient is below 2²⁴. */
+  /** x − y·trunc(x / y), exact. */
   rem(x: Lanes, y: Lanes): V128 {
-    const first = this.keep(f32x4.nmadd(f32x4.trunc(f32x4.div(x, y)), y, x));
-    // A quotient rounded up to a whole number leaves a rest of the wrong sign; bring it back.
-    const wrong = f32x4.lt(f32x4.mul(first, x), this.float(0));
-    const step = v128.or(f32x4.abs(y), v128.and(x, this.integer(0x80000000 | 0)));
-    return f32x4.add(first, v128.and(wrong, step));
+    const result = this.keep(x);
+    for (let lane = 0; lane < LANES; lane++) {
+      const [a, b] = [x, y].map((vector) => this.f.local("f32", f32x4.lane(vector, lane)));
+      this.f.set(result, f32x4.withLane(result, lane, remainder(this.f, a, b)));
+    }
+    return this.select(f32x4.eq(y, y), result, y);
   }
 
   /** Word 0 of Threefry-2×32 with 20 rounds (Salmon et al., SC 2011) of counters (`index`, 0). */

@@ -70,7 +70,7 @@ export function pad(
   return { launches: sizeOf(operand.shape) === 0 ? [zeros] : [zeros, copy], workspace: 0 };
 }
 
-/** `argmax(operand)`: the maximum, then the least index that has it. */
+/** `argmax(operand)`: the maximum, then the least index that has it. A maximum of NaN is where the first NaN is. */
 export function argmax(operand: Aval, axis: number, from: Operand, to: Operand): Lowered {
   const { shape, dtype } = operand;
   const reduced = shape.map((_, a) => a === axis);
@@ -98,11 +98,13 @@ export function argmax(operand: Aval, axis: number, from: Operand, to: Operand):
       load,
       { kind: "load", input: 1, view: keptView, dtype },
       { kind: "compare", fn: "eq", args: [0, 1], dtype: "bool" },
+      { kind: "compare", fn: "ne", args: [0, 0], dtype: "bool" }, // a NaN
+      { kind: "binary", fn: "or", args: [2, 3], dtype: "bool" },
       { kind: "iota", view: { offset: 0, strides: along }, dtype: "i32" },
       { kind: "constant", value: shape[axis] - 1, dtype: "i32" },
-      { kind: "select", args: [2, 3, 4], dtype: "i32" },
+      { kind: "select", args: [4, 5, 6], dtype: "i32" },
     ],
-    reductions: [{ fn: "min", node: 5, dtype: "i32" }],
+    reductions: [{ fn: "min", node: 7, dtype: "i32" }],
     epilogue: [{ kind: "reduced", index: 0, dtype: "i32" }],
     epilogueStores: [{ node: 0, operand: 2, view: keptView }],
   };

@@ -115,7 +115,7 @@ function eachResult(
   f.for(q, 0, columns, 1, () => body(image, p, q, [tapRows, w.taps(1, q)]));
 }
 
-/** The first maximum of a window: of each lane the value, and what `pick` gives there. */
+/** The first maximum of a window, or its first NaN: of each lane the value, and what `pick` gives there. */
 function firstMaximum(
   w: PoolWriter,
   taps: readonly [Range, Range],
@@ -127,7 +127,9 @@ function firstMaximum(
   const none = f.local("v128", i32x4.constant(-1)); // all ones until something is picked: maxima may be −∞
   w.each(taps[0], taps[1], (r, s) => {
     const tap = read(r, s);
-    const better = f.local("v128", v128.or(f32x4.gt(tap.value, maximum), none));
+    // Above the maximum, or a NaN that is the first.
+    const above = v128.andNot(f32x4.eq(maximum, maximum), f32x4.le(tap.value, maximum));
+    const better = f.local("v128", v128.or(above, none));
     f.set(none, i32x4.constant(0));
     f.set(maximum, v128.bitselect(tap.value, maximum, better));
     f.set(picked, v128.bitselect(tap.picked, picked, better));
@@ -146,7 +148,7 @@ export function maxPool(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, y:
         const maximum = f.local("v128", f32x4.constant(-Infinity));
         w.each(taps[0], taps[1], (r, s) => {
           const value = v128.load(i32.add(w.tapPixel(from, n, p, q, r, s), offset));
-          f.set(maximum, f32x4.pmax(maximum, value));
+          f.set(maximum, f32x4.max(maximum, value));
         });
         const target = f.int(i32.add(w.pixel(to, shapes.y, n, p, q), offset));
         storeColumns(f, target, 0, [maximum], lanes);
@@ -231,9 +233,15 @@ export function avgPool(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, y:
     const { f, operands: [from, to] } = context;
     eachResult(w, context, (n, p, q, taps) => {
       w.channelVectors(0, w.channels, (offset, lanes) => {
-        const sum = f.local("v128", f32x4.constant(0));
-        w.each(taps[0], taps[1], (r, s) => {
-          f.set(sum, f32x4.add(sum, v128.load(i32.add(w.tapPixel(from, n, p, q, r, s), offset))));
+        // Row by row, so that a large window is not added up one by one.
+        const [sum, rowSum] = [f.local("v128", f32x4.constant(0)), f.local("v128")];
+        const [r, s] = [f.int(0), f.int(0)];
+        f.for(r, taps[0].from, taps[0].to, 1, () => {
+          f.set(rowSum, f32x4.constant(0));
+          f.for(s, taps[1].from, taps[1].to, 1, () => {
+            f.set(rowSum, f32x4.add(rowSum, v128.load(i32.add(w.tapPixel(from, n, p, q, r, s), offset))));
+          });
+          f.set(sum, f32x4.add(sum, rowSum));
         });
         const target = f.int(i32.add(w.pixel(to, shapes.y, n, p, q), offset));
         storeColumns(f, target, 0, [f32x4.mul(sum, f32x4.constant(share))], lanes);

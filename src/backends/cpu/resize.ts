@@ -1,5 +1,5 @@
 import type { Shape } from "../../trace/dtype.ts";
-import { f32x4, f64, type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
+import { f32, f32x4, f64, type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { channelVectors } from "./blocks.ts";
 import type { Launch, Operand } from "./routine.ts";
@@ -36,8 +36,8 @@ function blend(f: FunctionBuilder, i: I32, from: number, to: number, alignCorner
   return {
     low,
     high: f.int(i32.min(i32.add(low, 1), from - 1)),
-    lowWeight: f.local("v128", f32x4.splat(f64.toF32(f64.sub(f64.constant(1), fraction)))),
-    highWeight: f.local("v128", f32x4.splat(f64.toF32(fraction))),
+    lowWeight: f.local("v128", f32x4.splat(f32.fromF64(f64.sub(f64.constant(1), fraction)))),
+    highWeight: f.local("v128", f32x4.splat(f32.fromF64(fraction))),
   };
 }
 

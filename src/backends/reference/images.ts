@@ -1,6 +1,7 @@
 import type { Shape } from "../../trace/dtype.ts";
 import type { ConvAttrs, OpAttrs, PoolAttrs } from "../../trace/ops.ts";
 import { windowCount } from "../../trace/shape_rules.ts";
+import { isGreater } from "./reduction.ts";
 
 // The geometry of the image ops: each walk names the elements that meet, and the ops say what happens there.
 
@@ -74,7 +75,7 @@ export function eachPoolPixel(
 export function firstMaxima(image: Float64Array, imageShape: Shape, attrs: PoolAttrs): number[] {
   const first: number[] = [];
   eachPoolPixel(imageShape, attrs, (pixel, result) => {
-    if (first[result] === undefined || image[pixel] > image[first[result]]) first[result] = pixel;
+    if (first[result] === undefined || isGreater(image[pixel], image[first[result]])) first[result] = pixel;
   });
   return first;
 }

@@ -5,7 +5,7 @@ import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../trace/ops.ts";
 import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
 import { eachConvTap, eachPoolPixel, eachResizePixel, firstMaxima } from "./images.ts";
-import { reduction } from "./reduction.ts";
+import { isGreater, reduction } from "./reduction.ts";
 
 /** A value while it is computed: its elements in row-major order, as float64 whatever its dtype. */
 export interface Value extends Aval {
@@ -137,7 +137,7 @@ export const opRules: OpRules = {
     const first = walkFirst(x, axis);
     for (let i = 0; i < out.data.length; i++) {
       for (let n = 1; n < x.shape[axis]; n++) {
-        if (x.data[first[i] + n * step] > x.data[first[i] + out.data[i] * step]) out.data[i] = n;
+        if (isGreater(x.data[first[i] + n * step], x.data[first[i] + out.data[i] * step])) out.data[i] = n;
       }
     }
   },

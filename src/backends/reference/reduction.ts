@@ -15,3 +15,8 @@ export function reduction(
     : [0, 2 ** 32 - 1];
   return { start: fn === "max" ? least : greatest, fold: binary(fn, dtype) };
 }
+
+/** Whether a search for the first maximum that stands at `best` moves on to `x`. A NaN is above all else. */
+export function isGreater(x: number, best: number): boolean {
+  return x > best || (Number.isNaN(x) && !Number.isNaN(best));
+}

@@ -78,7 +78,7 @@ export function convCases(random: Random): Case[] {
   });
 }
 
-/** Pooling and its gradients; images of few values, so that there are ties, and of nothing but −∞. */
+/** Pooling and its gradients; images of few values, so that there are ties, of nothing but −∞, and with NaN. */
 export function poolCases(random: Random): Case[] {
   const cases: Case[] = [];
   while (cases.length < 5 * 24) {
@@ -110,11 +110,14 @@ export function poolCases(random: Random): Case[] {
   for (const channels of [1, 4]) {
     const image = f32(1, 3, 5, channels), dy = shapeRules.maxPool([image], attrs);
     const lowest = new Float32Array(15 * channels).fill(-Infinity).fill(-3, 12 * channels, 13 * channels);
-    cases.push(
-      opCase("maxPool", [image], attrs, [lowest]),
-      opCase("maxPoolGrad", [image, dy], attrs, [lowest, random.elements(dy)]),
-      opCase("maxPoolPick", [image, image], attrs, [lowest, random.elements(image)]),
-    );
+    const holed = random.floats(15 * channels).map((x) => x > 1 ? NaN : x < -1 ? Infinity : x);
+    for (const pixels of [lowest, holed]) {
+      cases.push(
+        opCase("maxPool", [image], attrs, [pixels]),
+        opCase("maxPoolGrad", [image, dy], attrs, [pixels, random.elements(dy)]),
+        opCase("maxPoolPick", [image, image], attrs, [pixels, random.elements(image)]),
+      );
+    }
   }
   return cases;
 }

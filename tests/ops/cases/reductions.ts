@@ -4,8 +4,21 @@ import { aval, f32, type Random } from "../random.ts";
 
 const FNS: readonly ReduceFn[] = ["sum", "max", "min"];
 
-/** Every subset of four axes, every function, every number dtype. */
+/** Every subset of four axes, every function, every number dtype; and rows with a NaN, infinities, or both. */
 export function reduceCases(random: Random): Case[] {
+  const [rows, columns] = [9, 37];
+  const odd = random.floats(rows * columns);
+  const put = (row: number, column: number, value: number) => odd[row * columns + column] = value;
+  for (const [row, column] of [[1, 0], [2, 36], [3, 17], [4, 17], [4, 18]]) put(row, column, NaN);
+  odd.fill(NaN, 5 * columns, 6 * columns);
+  put(6, 5, Infinity), put(6, 30, NaN), put(7, 5, -Infinity), put(8, 30, Infinity);
+  const special = FNS.flatMap((fn) =>
+    [0, 1].map((axis) => opCase("reduce", [f32(rows, columns)], { fn, axes: [axis] }, [odd]))
+  );
+  return [...special, ...allAxes(random)];
+}
+
+function allAxes(random: Random): Case[] {
   return Array.from({ length: 16 }, (_, subset) => {
     const axes = random.shuffle([0, 1, 2, 3].filter((axis) => (subset >> axis) & 1));
     return FNS.map((fn, i) => {

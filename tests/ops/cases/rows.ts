@@ -51,8 +51,24 @@ export function scatterAddCases(random: Random): Case[] {
   });
 }
 
-/** The first maximum along every axis, with ties, of every number dtype. */
+/** The first maximum along every axis, with ties, of every number dtype; and rows with NaN and infinities. */
 export function argmaxCases(random: Random): Case[] {
+  const lines = [
+    [NaN, NaN, NaN, NaN, NaN],
+    [1, NaN, 3, NaN, Infinity],
+    [NaN, 1, 2, 3, 4],
+    [0, 1, 2, 3, NaN],
+    [-Infinity, -Infinity, -Infinity, -Infinity, -Infinity],
+    [0, Infinity, 2, Infinity, 1],
+    [-Infinity, -3, -Infinity, -2, -Infinity],
+  ];
+  const odd = [0, 1].map((axis) =>
+    opCase("argmax", [f32(7, 5)], { axis }, [Float32Array.from(lines.flat())])
+  );
+  return [...odd, ...argmaxOfAll(random)];
+}
+
+function argmaxOfAll(random: Random): Case[] {
   return (["f32", "i32", "u32"] as const).flatMap((dtype) =>
     Array.from({ length: 12 }, (_, i) => {
       const operand = aval(dtype, random.shape(1 + i % 4, [1, 3, 5, 10, 33]));

@@ -150,6 +150,8 @@ export const i32 = {
   load8u: (address: I32, offset: number = 0): I32 => memory("i32", scalar(0x2d), [address], offset),
   store: (address: I32, value: Int, offset: number = 0): Statement =>
     asStatement(memory("i32", scalar(0x36), [address, int(value)], offset)),
+  /** The bits of a float. */
+  ofF32: (a: F32): I32 => apply("i32", scalar(0xbc), [a]),
   /** Low half of an i64. */
   wrap: (a: I64): I32 => apply("i32", scalar(0xa7), [a]),
   atomicLoad: (address: I32, offset: number = 0): I32 => memory("i32", atomic(0x10), [address], offset, 2),
@@ -166,7 +168,7 @@ export const i32 = {
     memory("i32", atomic(0x00), [address, int(count)], offset, 2),
 };
 
-/** 64-bit integers: the scheduler's ticket. */
+/** 64-bit integers: the scheduler's ticket, and the reduction of arguments. */
 export const i64 = {
   constant: (value: bigint): I64 => ({
     type: "i64",
@@ -176,8 +178,17 @@ export const i64 = {
     },
   }),
   fromI32: (a: Int): I64 => apply("i64", scalar(0xad), [int(a)]),
+  add: (a: I64, b: I64): I64 => apply("i64", scalar(0x7c), [a, b]),
+  sub: (a: I64, b: I64): I64 => apply("i64", scalar(0x7d), [a, b]),
+  mul: (a: I64, b: I64): I64 => apply("i64", scalar(0x7e), [a, b]),
+  and: (a: I64, b: I64): I64 => apply("i64", scalar(0x83), [a, b]),
+  /** `condition ? a : b`, both evaluated. */
+  select: (a: I64, b: I64, condition: I32): I64 => apply("i64", scalar(0x1b), [a, b, condition]),
+  /** The bits of a float. */
+  bits: (a: F64): I64 => apply("i64", scalar(0xbd), [a]),
   or: (a: I64, b: I64): I64 => apply("i64", scalar(0x84), [a, b]),
   shl: (a: I64, b: I64): I64 => apply("i64", scalar(0x86), [a, b]),
+  shrS: (a: I64, b: I64): I64 => apply("i64", scalar(0x87), [a, b]),
   shrU: (a: I64, b: I64): I64 => apply("i64", scalar(0x88), [a, b]),
   atomicLoad: (address: I32, offset: number = 0): I64 => memory("i64", atomic(0x11), [address], offset, 3),
   atomicStore: (address: I32, value: I64, offset: number = 0): Statement =>
@@ -205,9 +216,11 @@ export const f32 = {
   store: (address: I32, value: F32, offset: number = 0): Statement =>
     asStatement(memory("f32", scalar(0x38), [address, value], offset)),
   fromI32U: (a: I32): F32 => apply("f32", scalar(0xb3), [a]),
+  /** Rounds. */
+  fromF64: (a: F64): F32 => apply("f32", scalar(0xb6), [a]),
 };
 
-/** 64-bit floats: positions within an image, exact to the last bit of an f32. */
+/** 64-bit floats: what must be exact to the last bit of an f32. */
 export const f64 = {
   constant: (value: number): F64 => ({
     type: "f64",
@@ -221,11 +234,21 @@ export const f64 = {
   sub: (a: F64, b: F64): F64 => apply("f64", scalar(0xa1), [a, b]),
   mul: (a: F64, b: F64): F64 => apply("f64", scalar(0xa2), [a, b]),
   div: (a: F64, b: F64): F64 => apply("f64", scalar(0xa3), [a, b]),
+  abs: (a: F64): F64 => apply("f64", scalar(0x99), [a]),
+  trunc: (a: F64): F64 => apply("f64", scalar(0x9d), [a]),
+  /** `a` with the sign of `b`. */
+  copySign: (a: F64, b: F64): F64 => apply("f64", scalar(0xa6), [a, b]),
+  lt: (a: F64, b: F64): I32 => apply("i32", scalar(0x63), [a, b]),
+  ge: (a: F64, b: F64): I32 => apply("i32", scalar(0x66), [a, b]),
+  fromF32: (a: F32): F64 => apply("f64", scalar(0xbb), [a]),
+  /** Of a signed integer, rounded. */
+  fromI64: (a: I64): F64 => apply("f64", scalar(0xb9), [a]),
+  /** The float of these bits. */
+  fromBits: (a: I64): F64 => apply("f64", scalar(0xbf), [a]),
   max: (a: F64, b: F64): F64 => apply("f64", scalar(0xa5), [a, b]),
   fromI32: (a: I32): F64 => apply("f64", scalar(0xb7), [a]),
   /** Truncates; the value must fit. */
   toI32: (a: F64): I32 => apply("i32", scalar(0xaa), [a]),
-  toF32: (a: F64): F32 => apply("f32", scalar(0xb6), [a]),
 };
 
 /** 128 bits without a lane type. */
