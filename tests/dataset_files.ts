@@ -52,3 +52,17 @@ export const stl10 = (train: number, test: number): Files =>
       [`${part}_y.bin`, Uint8Array.from({ length: count }, (_, i) => i % 10 + 1)],
     ]),
   );
+
+/** A tar archive of these files. */
+export function tarOf(files: Files): Uint8Array<ArrayBuffer> {
+  const text = (value: string) => new TextEncoder().encode(value);
+  const blocks = Object.entries(files).flatMap(([name, bytes]) => {
+    const header = new Uint8Array(512);
+    header.set(text(name));
+    header.set(text(bytes.length.toString(8).padStart(11, "0")), 124);
+    header.set(text("        0"), 148);
+    header.set(text(header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, "0") + "\0"), 148);
+    return [...header, ...bytes, ...new Uint8Array((512 - bytes.length % 512) % 512)];
+  });
+  return Uint8Array.from([...blocks, ...new Uint8Array(1024)]);
+}

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { constants, inflateSync, type ZlibOptions } from "node:zlib";
 import { LocalgradError } from "../errors.ts";
+import { shown } from "./regular.ts";
 
 /** A numeric array of a `.mat` file. */
 export interface MatArray {
@@ -84,6 +85,7 @@ function checkHeader(bytes: Uint8Array, where: string): boolean {
 }
 
 const TAG = 8;
+const LONGEST_NAME = 63; // MATLAB's
 const BEGIN = 1024; // compressed bytes that hold the tag whatever the table of codes before it, which has up to 562
 
 /** How long a compressed element is by its own tag, which alone is inflated. */
@@ -139,7 +141,7 @@ function readMatrix(bytes: Uint8Array, little: boolean, where: string, arrays: M
     throw damaged(where, "an array is incomplete");
   }
   const shape = [...numbers(extents, little, where)];
-  const title = new TextDecoder("latin1").decode(name.bytes);
+  const title = shown(new TextDecoder("latin1").decode(name.bytes.subarray(0, LONGEST_NAME)));
   const data = numbers(real, little, where);
   if (
     shape.some((extent) => extent < 0) || shape.reduce((size, extent) => size * extent, 1) !== data.length

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { LocalgradError } from "../errors.ts";
+import { tarOf } from "../../tests/dataset_files.ts";
 import type { Publication } from "./publication.ts";
 import { readPublished } from "./published.ts";
 
@@ -30,19 +31,6 @@ async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
-}
-
-/** An archive with these files. */
-function tar(files: Record<string, Uint8Array>): Uint8Array {
-  const blocks = Object.entries(files).flatMap(([name, bytes]) => {
-    const header = new Uint8Array(512);
-    header.set(text(name));
-    header.set(text(bytes.length.toString(8).padStart(11, "0")), 124);
-    header.set(text("        0"), 148);
-    header.set(text(header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, "0") + "\0"), 148);
-    return [...header, ...bytes, ...new Uint8Array((512 - bytes.length % 512) % 512)];
-  });
-  return Uint8Array.from([...blocks, ...new Uint8Array(1024)]);
 }
 
 Deno.test("a download is parsed only once its sum is known to be right", () =>
@@ -146,7 +134,7 @@ Deno.test("an archive is inflated no further than what is published, and its fil
     const headers = 1 << 20;
     const set: Publication = { ...onePage("", ""), from: { archive: { url: "" } }, others: 1000 };
     const path = `${dir}/set.tar.gz`;
-    const write = (files: Record<string, Uint8Array>) => Deno.writeFile(path, gzipSync(tar(files)));
+    const write = (files: Record<string, Uint8Array>) => Deno.writeFile(path, gzipSync(tarOf(files)));
     await write({ "set/other": new Uint8Array(1000), "set/a.bin": text("right") });
     assertEquals(await readPublished(set, { path }), new Map([["a.bin", text("right")]]));
     await write({ "set/a.bin": text("sixsix") });

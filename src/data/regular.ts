@@ -1,5 +1,12 @@
 import { LocalgradError } from "../errors.ts";
 
+/** A name or message for the terminal: control characters, which names of files and arrays may hold, are spelled out. */
+export function shown(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (control) => {
+    return `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
 /** What `path` is, links followed; undefined where there is nothing. */
 export async function stat(path: string): Promise<Deno.FileInfo | undefined> {
   try {

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { LocalgradError } from "../../errors.ts";
+import { shown } from "../regular.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
 /** An image to be decoded to `size` × `size` RGB pixels. */
@@ -135,7 +136,7 @@ class Thread {
       const answer = this.#jobs.get(reply.id)?.answer;
       this.#jobs.delete(reply.id);
       if ("error" in reply) {
-        answer?.reject(new LocalgradError(reply.error));
+        answer?.reject(new LocalgradError(shown(reply.error)));
         if (reply.broken) return this.#replace();
       } else {
         if (reply.pixels !== undefined) this.#decoded(reply.milliseconds);
@@ -163,7 +164,9 @@ class Thread {
   #giveUp(): void {
     const [[id, { job, answer }]] = this.#jobs;
     this.#jobs.delete(id);
-    answer.reject(new LocalgradError(`${job.path} takes more than ${this.#limits.seconds} s to decode`));
+    answer.reject(
+      new LocalgradError(`${shown(job.path)} takes more than ${this.#limits.seconds} s to decode`),
+    );
     this.#replace();
   }
 

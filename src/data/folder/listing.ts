@@ -1,4 +1,5 @@
 import { LocalgradError } from "../../errors.ts";
+import { shown } from "../regular.ts";
 
 /** Files of labelled images. */
 export interface Listing {
@@ -20,6 +21,8 @@ export interface Folder {
 const LAYOUT = "a folder of images holds train/CLASS/*.jpg and val/CLASS/*.jpg";
 const TEST_FOLDERS = ["val", "validation", "valid", "test"];
 const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
+
+const refusal = (message: string) => new LocalgradError(shown(message));
 
 type Kind = "folder" | "file" | "other";
 
@@ -75,7 +78,7 @@ async function target(link: string): Promise<Deno.FileInfo> {
     return await Deno.stat(link);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    throw new LocalgradError(`${link} is a link that leads nowhere; remove it or mend it`);
+    throw refusal(`${link} is a link that leads nowhere; remove it or mend it`);
   }
 }
 
@@ -96,7 +99,7 @@ async function classFolders(folder: string, leftOut: LeftOut): Promise<string[]>
     const how = all.some(({ name }) => IMAGE.test(name))
       ? "images, but no folder for each class"
       : "no folder";
-    throw new LocalgradError(`${folder} holds ${how}; ${LAYOUT}`);
+    throw refusal(`${folder} holds ${how}; ${LAYOUT}`);
   }
   for (const { name, kind } of all) {
     if (kind !== "folder") leftOut.add(name, "beside the classes");
@@ -109,7 +112,7 @@ async function part(root: string, names: readonly string[]): Promise<string> {
   for (const name of names) {
     if (await isFolder(`${root}/${name}`)) return `${root}/${name}`;
   }
-  throw new LocalgradError(`${root} has no folder ${names[0]}; ${LAYOUT}`);
+  throw refusal(`${root} has no folder ${names[0]}; ${LAYOUT}`);
 }
 
 /**
@@ -120,17 +123,17 @@ async function part(root: string, names: readonly string[]): Promise<string> {
  * a link leads nowhere.
  */
 export async function listImages(root: string): Promise<Folder> {
-  if (!await isFolder(root)) throw new LocalgradError(`${root} is no folder; ${LAYOUT}`);
+  if (!await isFolder(root)) throw refusal(`${root} is no folder; ${LAYOUT}`);
   const [training, testing] = [await part(root, ["train"]), await part(root, TEST_FOLDERS)];
   const leftOut = new LeftOut();
   const classes = await classFolders(training, leftOut);
   if (classes.length < 2) {
-    throw new LocalgradError(`${training} has a single class, ${classes[0]}; there must be two`);
+    throw refusal(`${training} has a single class, ${classes[0]}; there must be two`);
   }
   const tested = await classFolders(testing, leftOut);
   const stray = tested.find((name) => !classes.includes(name));
   if (stray !== undefined) {
-    throw new LocalgradError(`${testing}/${stray} is mislabelled: ${training} has no class ${stray}`);
+    throw refusal(`${testing}/${stray} is mislabelled: ${training} has no class ${stray}`);
   }
   const train = await listPart(training, classes, leftOut);
   const test = await listPart(
@@ -170,8 +173,8 @@ async function listClass(folder: string, leftOut: LeftOut): Promise<string[]> {
     if (kind === "folder") await leftOut.addAll(path, "in folders within a class");
     else if (!IMAGE.test(name)) leftOut.add(name, "in a class");
     else if (kind === "file") images.push(path);
-    else throw new LocalgradError(`${path} is not a regular file; remove it`);
+    else throw refusal(`${path} is not a regular file; remove it`);
   }
   if (images.length > 0) return images;
-  throw new LocalgradError(`${folder} has no .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff file`);
+  throw refusal(`${folder} has no .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff file`);
 }

@@ -134,3 +134,13 @@ Deno.test(
       );
     }),
 );
+
+Deno.test(
+  "control characters in names are spelled out in messages",
+  unix,
+  () =>
+    withFiles([...SMALL, "train/li\nne\u001b[2J/notes.txt"], async (dir) => {
+      const message = `${dir}/train/li\\u000ane\\u001b[2J has no .jpg`;
+      await assertRejects(() => listImages(dir), LocalgradError, message);
+    }),
+);
