@@ -8,7 +8,7 @@ import { planMemory } from "./memory.ts";
 import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
 import { type Effort, recompute } from "./recompute.ts";
-import { refuseDtypes, refuseLargeTotal, refuseLargeValues } from "./refuse.ts";
+import { refuseDtypes, refuseLargeTotal, refuseLargeValues, refuseManyPoints } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
 import { Schedule } from "./schedule.ts";
 import { simplify } from "./simplify.ts";
@@ -104,6 +104,7 @@ export function place(lowered: Lowered, target: Target): Plan {
   const steps = lowered.steps.map((step): Step =>
     step.kind === "op" ? step : { kind: "kernel", kernel: mergeAxes(step.draft.kernel()), scope: step.scope }
   );
+  refuseManyPoints(program.name, steps);
   const memory = planMemory(lowered, steps, target);
   const report = reportMemory(lowered, memory);
   return {

@@ -121,6 +121,22 @@ Deno.test("compile() refuses a value that is too large, naming it and the batch 
   }
 });
 
+Deno.test("compile() refuses a reduction over more points than kernels count, stored or not", () => {
+  const sum = (rows: number) => {
+    const builder = new ProgramBuilder();
+    const shape = [rows, 65536];
+    const index = builder.emit("iota", [], { shape, dtype: "u32", axis: 1 });
+    const value = builder.emit("reduce", [index], { fn: "sum", axes: [0, 1] });
+    return builder.finish("f", [{ value, name: "y" }]);
+  };
+  compile(sum(32768), referenceTarget);
+  assertThrows(
+    () => compile(sum(65537), referenceTarget),
+    LocalgradError,
+    "f: a reduction goes over 4295032832 points, and kernels count at most 2147483648; reduce parts of it",
+  );
+});
+
 Deno.test("compile() refuses a total that is too large, naming a batch that fits", () => {
   const target = { ...referenceTarget, name: "small", maxTotalBytes: 100_000 };
   const message = assertThrows(() => compile(convolutions(64), target), LocalgradError).message;

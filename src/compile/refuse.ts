@@ -1,8 +1,8 @@
 import { LocalgradError } from "../errors.ts";
-import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
+import { type Aval, bytesOf, formatAval, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { type Lowered, writesOf } from "./lower.ts";
-import type { MemoryReport, Target } from "./plan.ts";
+import type { MemoryReport, Step, Target } from "./plan.ts";
 import { scopeOf } from "./report.ts";
 
 /** Raises an error if a value is larger than the target can hold. */
@@ -29,6 +29,23 @@ export function refuseLargeValues(lowered: Lowered, target: Target): void {
     for (const value of writesOf(step)) {
       check(values[views[value]], `${made}${scope === "" ? "" : ` in ${scope}`}`);
     }
+  }
+}
+
+/** Points that a kernel counts: what two's complement of 32 bits can, on every device. */
+const MOST_POINTS = 2 ** 31;
+
+/** Raises an error if a kernel goes over more points than a device counts, which need not lie in memory to be folded. */
+export function refuseManyPoints(name: string, steps: readonly Step[]): void {
+  for (const step of steps) {
+    if (step.kind === "op") continue;
+    const points = sizeOf(step.kernel.space);
+    if (points <= MOST_POINTS) continue;
+    const where = step.scope === "" ? "" : ` in ${step.scope}`;
+    throw new LocalgradError(
+      `${name}: a reduction${where} goes over ${points} points, and kernels count at most ${MOST_POINTS}; ` +
+        `reduce parts of it and put those together`,
+    );
   }
 }
 

@@ -148,7 +148,7 @@ const rules: { readonly [N in OpName]?: Rule<N> } = {
     const once = shape.map((extent, axis) => repeated.includes(axis) ? 1 : extent);
     const folded = s.emit("reduce", [s.emit("broadcast", inner.inputs, { shape: once })], { fn, axes });
     return fn === "sum"
-      ? s.emit("binary", [folded, splat(s, repeats(repeated), result)], { fn: "mul" })
+      ? s.emit("binary", [folded, splat(s, wrap(repeats(repeated), dtype), result)], { fn: "mul" })
       : folded;
   },
   argmax(s, [x], { axis }, result) {

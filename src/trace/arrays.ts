@@ -1,5 +1,6 @@
 import type { Backend, DeviceBuffer } from "../backends/backend.ts";
 import { LocalgradError } from "../errors.ts";
+import { notAnElement } from "../expect.ts";
 import { toBf16 } from "./bf16.ts";
 import {
   type Aval,
@@ -37,6 +38,7 @@ export class HostArray implements Aval {
     if (data.length !== sizeOf(shape)) {
       throw new LocalgradError(`an array of ${data.length} elements does not fill [${shape.join(",")}]`);
     }
+    if (dtype === "bool") expectElements(data, dtype);
     this.data = data;
     this.shape = shape;
     this.dtype = dtype;
@@ -259,8 +261,19 @@ export function disposeTree(tree: Tree<DeviceArray>): void {
   for (const array of treeLeaves(tree)) array.dispose();
 }
 
+/** Refuses numbers that a dtype does not hold. */
+function expectElements(values: ArrayLike<number>, dtype: DType): void {
+  for (let i = 0; i < values.length; i++) {
+    const wrong = notAnElement(values[i], dtype);
+    if (wrong !== undefined) {
+      throw new LocalgradError(`an array's element ${i}: ${wrong}; make it f32, or round`);
+    }
+  }
+}
+
 function fromList(values: readonly number[], shape: Shape, dtype: DType): HostArray {
   if (dtype === "bf16") return new HostArray(toBf16(values), shape);
+  expectElements(values, dtype);
   const data = new hostArrays[dtype](values.length);
   data.set(values);
   return new HostArray(data, shape, dtype);

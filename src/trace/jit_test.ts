@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
+import type { DType } from "./dtype.ts";
 import { type Device, type DeviceArray, disposeTree, HostArray } from "./arrays.ts";
 import {
   avgPool,
@@ -12,7 +13,9 @@ import {
   maxPool,
   oneHot,
   resizeBilinear,
+  scatterAdd,
   stack,
+  where,
 } from "./functions.ts";
 import { jit } from "./jit.ts";
 import * as random from "./random.ts";
@@ -178,10 +181,56 @@ Deno.test("shapes and geometry of other than whole numbers are refused", async (
     [(x, w) => conv2d(x, w, { padding: 0.5 }), "padding must be whole numbers, 0 or more"],
     [(x) => maxPool(x, { window: 2, strides: 1.5 }), "strides must be whole numbers"],
     [(x) => avgPool(x, { window: 0 }), "window must be whole numbers"],
-    [(x) => resizeBilinear(x, 2.5), "resize: [1,2.5,2.5,1] is no shape"],
+    [(x) => resizeBilinear(x, 2.5), "height and width must be whole numbers, 1 or more, not 2.5 and 2.5"],
+    [(x, w) => conv2d(x, w, { groups: 1.5 }), "groups must be a whole number, 1 or more, not 1.5"],
+    [(x) => x.sum(0.5), "sum(f32[1,4,4,1]): [0.5] are not distinct axes"],
+    [(x) => x.mean([1, 2.5]), "[1,2.5] are not distinct axes"],
+    [(x) => x.max(4), "[4] are not distinct axes"],
+    [(x) => x.argmax(0.5), "there is no axis 0.5"],
+    [(x) => concat([x, x], 1.5), "there is no axis 1.5"],
+    [(x) => stack([x, x], 0.5), "there is no axis 0.5"],
+    [() => iota([2, 2], 0.5), "[2,2] has no axis 0.5"],
+    [(x) => scatterAdd(x.reshape(4, 4), literal([0, 1, 2, 3], [4], "i32"), 1.5), "rows be"],
+    [(x) => random.integers(x.sum().cast("u32"), [2], 2 ** 24 + 1), "from 1 to 16777216, not 16777217"],
+    [(x) => random.integers(x.sum().cast("u32"), [2], 2.5), "from 1 to 16777216, not 2.5"],
   ];
   for (const [f, says] of cases) assertThrows(() => jit(f, { device })(image, filter), LocalgradError, says);
   assertThrows(() => device.zeros([2, -1]), LocalgradError, "zeros: [2,-1] is no shape");
+});
+
+Deno.test("fractions and numbers out of range are refused where integers are computed with", async () => {
+  await using device = await open("reference");
+  const whole = device.array([1, 2], [2], "i32");
+  const least = "is no i32, which is a whole number from -2147483648 to 2147483647";
+  const cases: [(x: Tensor) => Tensor, string][] = [
+    [(x) => x.add(0.5), `add(i32[2], 0.5): 0.5 ${least}; cast the tensor to f32 first`],
+    [(x) => x.sub(1e-9), "sub(i32[2], 1e-9)"],
+    [(x) => x.mul(0.5), "mul(i32[2], 0.5)"],
+    [(x) => x.div(0.5), "div(i32[2], 0.5)"],
+    [(x) => x.maximum(NaN), "max(i32[2], NaN)"],
+    [(x) => x.lt(0.5), `lt(i32[2], 0.5): 0.5 ${least}`],
+    [(x) => x.eq(3e9), `3000000000 ${least}`],
+    [(x) => x.cast("u32").add(-1), "-1 is no u32, which is a whole number from 0 to 4294967295"],
+    [(x) => where(x.gt(0), x, 0.5), `0.5 ${least}`],
+    [() => full([2], 0.5, "i32"), `0.5 ${least}; make it f32`],
+    [() => full([2], 2, "bool"), "2 is no bool, which is a whole number from 0 to 1"],
+    [() => literal([1, 2.5], [2], "u32"), "2.5 is no u32"],
+    [(x) => x.eq(1).cast("i32").mean(), "a mean of i32 has fractions; cast to f32 first"],
+    [(x) => x.eq(1).mean(), "a mean of bool has fractions"],
+  ];
+  for (const [f, says] of cases) assertThrows(() => jit(f, { device })(whole), LocalgradError, says);
+  const arrays: [readonly number[], DType, string][] = [
+    [[0, 3e9], "i32", `element 1: 3000000000 ${least}`],
+    [[0.5], "u32", "0.5 is no u32"],
+    [[256], "u8", "256 is no u8, which is a whole number from 0 to 255"],
+    [[2], "bool", "2 is no bool"],
+  ];
+  for (const [values, dtype, says] of arrays) {
+    assertThrows(() => device.array(values, [values.length], dtype), LocalgradError, says);
+  }
+  assertThrows(() => device.array(Uint32Array.of(2), [1], "bool"), LocalgradError, "2 is no bool");
+  using mean = jit((x: Tensor) => x.eq(1).cast("f32").mean(), { device })(whole);
+  assertEquals([...await mean.read()], [0.5]);
 });
 
 Deno.test("a run that fails leaves no memory behind, and what it was given as it was", async () => {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { expectWhole } from "../expect.ts";
 import type { Shape } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -18,8 +19,9 @@ export function uniform(key: Tensor, shape: Shape): Tensor {
   return bits(key, shape).shr(8).cast("f32").mul(2 ** -24);
 }
 
-/** u32 in [0, limit): uniform to within 2⁻²⁴; `limit` at most 2²⁴. */
+/** u32 in [0, limit): uniform to within 2⁻²⁴; `limit` is a whole number of at most 2²⁴, which is refused otherwise. */
 export function integers(key: Tensor, shape: Shape, limit: number): Tensor {
+  expectWhole("random.integers: limit", limit, 1, 2 ** 24);
   return uniform(key, shape).mul(limit).floor().minimum(limit - 1).cast("u32");
 }
 

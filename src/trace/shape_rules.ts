@@ -1,4 +1,5 @@
 import { LocalgradError } from "../errors.ts";
+import { isWhole, notAnElement } from "../expect.ts";
 import { type Aval, type DType, formatAval, sameShape, type Shape, sizeOf } from "./dtype.ts";
 import { binaryDtypes, FLOAT, FOLDED, INTEGER, STORED, unaryDtypes } from "./op_dtypes.ts";
 import type { ConvAttrs, OpAttrs, OpName, Pair, PoolAttrs } from "./ops.ts";
@@ -54,8 +55,12 @@ function expectAxes(op: OpName, inputs: readonly Aval[], lists: readonly (readon
 
 /** Counts of pixels: whole numbers, and `least` or more. */
 function expectPixels(op: OpName, inputs: readonly Aval[], what: string, counts: Pair, least: number): void {
-  if (counts.every((count) => Number.isInteger(count) && count >= least)) return;
+  if (counts.every((count) => isWhole(count, least))) return;
   fail(op, `${what} must be whole numbers, ${least} or more, not ${counts.join(" and ")}`, inputs);
+}
+
+function isAxis(axis: number, shape: Shape): boolean {
+  return isWhole(axis, 0, shape.length - 1);
 }
 
 /** Windows along an axis of `extent` pixels. */
@@ -83,7 +88,8 @@ function convShape(
   expectPixels(op, inputs, "strides", strides, 1);
   expectPixels(op, inputs, "dilation", dilation, 1);
   for (const pair of padding) expectPixels(op, inputs, "padding", pair, 0);
-  if (groups < 1 || filter[3] * groups !== image[3] || filter[0] % groups !== 0) {
+  if (!isWhole(groups, 1)) fail(op, `groups must be a whole number, 1 or more, not ${groups}`, inputs);
+  if (filter[3] * groups !== image[3] || filter[0] % groups !== 0) {
     fail(
       op,
       `image channels ${image[3]} must be filter channels ${
@@ -158,12 +164,16 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     if (values.length !== 1 && values.length !== sizeOf(shape)) {
       fail("constant", `${values.length} values do not fill [${shape.join(",")}]`, inputs);
     }
+    for (const value of values) {
+      const wrong = notAnElement(value, dtype);
+      if (wrong !== undefined) fail("constant", `${wrong}; make it f32`, inputs);
+    }
     if (values.length > 1024) fail("constant", "at most 1024 values; pass a device array instead", inputs);
     return { shape, dtype };
   },
   iota(inputs, { shape, dtype, axis }) {
     expectOperands("iota", inputs, 0);
-    if (!(axis >= 0 && axis < shape.length)) fail("iota", `[${shape.join(",")}] has no axis ${axis}`, inputs);
+    if (!isAxis(axis, shape)) fail("iota", `[${shape.join(",")}] has no axis ${axis}`, inputs);
     return { shape, dtype };
   },
   randomBits(inputs, { shape }) {
@@ -204,8 +214,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectAxes("slice", inputs, [starts, limits, strides]);
     const shape = inputs[0].shape.map((extent, axis) => {
       const [start, limit, stride] = [starts[axis], limits[axis], strides[axis]];
-      const whole = [start, limit, stride].every(Number.isInteger);
-      if (!whole || start < 0 || limit > extent || start > limit || stride < 1) {
+      if (!isWhole(limit, 0, extent) || !isWhole(start, 0, limit) || !isWhole(stride, 1)) {
         fail("slice", `axis ${axis}: ${start} to ${limit} by ${stride} is not within ${extent}`, inputs);
       }
       return Math.ceil((limit - start) / stride);
@@ -216,7 +225,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectOperands("pad", inputs, 1);
     expectDtype("pad", inputs, 0, STORED);
     expectAxes("pad", inputs, [low, high, interior]);
-    if (![low, high, interior].flat().every((count) => Number.isInteger(count) && count >= 0)) {
+    if (![low, high, interior].flat().every((count) => isWhole(count, 0))) {
       fail("pad", "pads by whole numbers, 0 or more; slice instead of padding by less", inputs);
     }
     const shape = inputs[0].shape.map((extent, axis) =>
@@ -227,7 +236,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
   concat(inputs, { axis }) {
     if (inputs.length === 0) fail("concat", "needs at least one operand", inputs);
     const rank = inputs[0].shape.length;
-    if (!(axis >= 0 && axis < rank)) fail("concat", `there is no axis ${axis}`, inputs);
+    if (!isAxis(axis, inputs[0].shape)) fail("concat", `there is no axis ${axis}`, inputs);
     const shape = [...inputs[0].shape];
     for (const [index, input] of inputs.entries()) {
       expectDtype("concat", inputs, index, STORED);
@@ -243,7 +252,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectOperands("reduce", inputs, 1);
     expectDtype("reduce", inputs, 0, FOLDED);
     const { shape, dtype } = inputs[0];
-    if (axes.some((axis, i) => !(axis >= 0 && axis < shape.length) || axes.indexOf(axis) !== i)) {
+    if (axes.some((axis, i) => !isAxis(axis, shape) || axes.indexOf(axis) !== i)) {
       fail(fn, `[${axes.join(",")}] are not distinct axes of it`, inputs);
     }
     if (fn !== "sum" && axes.some((axis) => shape[axis] === 0)) fail(fn, "of nothing is undefined", inputs);
@@ -253,7 +262,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectOperands("argmax", inputs, 1);
     expectDtype("argmax", inputs, 0, FOLDED);
     const { shape } = inputs[0];
-    if (!(axis >= 0 && axis < shape.length)) fail("argmax", `there is no axis ${axis}`, inputs);
+    if (!isAxis(axis, shape)) fail("argmax", `there is no axis ${axis}`, inputs);
     if (shape[axis] === 0) fail("argmax", "of nothing is undefined", inputs);
     return { shape: shape.filter((_, a) => a !== axis), dtype: "i32" };
   },
@@ -325,7 +334,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectOperands("resize", inputs, 1);
     expectDtype("resize", inputs, 0, FLOAT);
     expectRank("resize", inputs, 0, 4);
-    if (height < 1 || width < 1) fail("resize", `cannot resize to ${height}×${width}`, inputs);
+    expectPixels("resize", inputs, "height and width", [height, width], 1);
     return { shape: [inputs[0].shape[0], height, width, inputs[0].shape[3]], dtype: inputs[0].dtype };
   },
   resizeGrad(inputs, { height, width }) {
@@ -352,7 +361,7 @@ export const shapeRules: { readonly [N in OpName]: ShapeRule<N> } = {
     expectDtype("scatterAdd", inputs, 1, INTEGER);
     const [updates, indices] = inputs;
     const lead = indices.shape.length;
-    if (rows < 1 || !sameShape(updates.shape.slice(0, lead), indices.shape)) {
+    if (!isWhole(rows, 1) || !sameShape(updates.shape.slice(0, lead), indices.shape)) {
       fail("scatterAdd", "updates must begin with the shape of the indices, and rows be at least 1", inputs);
     }
     return { shape: [rows, ...updates.shape.slice(lead)], dtype: inputs[0].dtype };

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { notAnElement } from "../expect.ts";
 import { type Aval, type DType, formatAval, sameShape, type Shape, sizeOf } from "./dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "./ops.ts";
 import type { ValueId } from "./program.ts";
@@ -219,9 +219,16 @@ export class Tensor implements Aval {
   min(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
     return this.#reduce("min", axes, options);
   }
-  /** Mean over axes, of real numbers. */
+  /** Mean over axes, of real numbers: cast integers and bools to f32 first. */
   mean(axes?: Axes, options?: { keepDims?: boolean }): Tensor {
     if (this.dtype === "bf16") return this.cast("f32").mean(axes, options).cast("bf16");
+    if (this.dtype !== "f32") {
+      this.trace.fail(
+        `mean(${
+          formatAval(this)
+        }): a mean of ${this.dtype} has fractions; cast to f32 first: x.cast("f32").mean()`,
+      );
+    }
     const folded = this.#axes(axes).reduce((product, axis) => product * this.shape[axis], 1);
     return this.#reduce("sum", axes, options).mul(1 / folded);
   }
@@ -257,7 +264,7 @@ export class Tensor implements Aval {
     if (sameShape(shape, this.shape)) return this;
     // Without the unit axes that numpy adds in front, the op's own rule would complain of rank, not of extents.
     if (shape.length < this.rank) {
-      throw new LocalgradError(`broadcastTo: ${formatAval(this)} does not broadcast to [${shape.join(",")}]`);
+      this.trace.fail(`broadcastTo: ${formatAval(this)} does not broadcast to [${shape.join(",")}]`);
     }
     const aligned = this.reshape(...new Array(shape.length - this.rank).fill(1), ...this.shape);
     return sameShape(shape, aligned.shape) ? aligned : this.trace.emit("broadcast", [aligned], { shape });
@@ -283,10 +290,10 @@ export class Tensor implements Aval {
     return this.trace.emit("unary", [this], { fn });
   }
   #binary(fn: BinaryFn, other: Operand): Tensor {
-    return this.trace.emit("binary", broadcastTogether(this, other), { fn });
+    return this.trace.emit("binary", broadcastTogether(fn, this, other), { fn });
   }
   #compare(fn: CompareFn, other: Operand): Tensor {
-    return this.trace.emit("compare", broadcastTogether(this, other), { fn });
+    return this.trace.emit("compare", broadcastTogether(fn, this, other), { fn });
   }
   #axes(axes: Axes | undefined): number[] {
     if (axes === undefined) return this.shape.map((_, axis) => axis);
@@ -306,9 +313,13 @@ export function constantLike(value: number, like: Tensor): Tensor {
   return like.trace.emit("constant", [], { shape: like.shape, dtype: like.dtype, values: [value] });
 }
 
-/** Brings two operands to one shape, as NumPy does. */
-function broadcastTogether(a: Tensor, b: Operand): [Tensor, Tensor] {
-  if (typeof b === "number") return [a, constantLike(b, a)];
+/** Brings two operands of `fn` to one shape, as NumPy does. */
+function broadcastTogether(fn: string, a: Tensor, b: Operand): [Tensor, Tensor] {
+  if (typeof b === "number") {
+    const wrong = notAnElement(b, a.dtype);
+    if (wrong === undefined) return [a, constantLike(b, a)];
+    a.trace.fail(`${fn}(${formatAval(a)}, ${b}): ${wrong}; cast the tensor to f32 first`);
+  }
   const shape = broadcastShape(a.shape, b.shape);
   // Where the shapes do not go together the op's own shape rule says so, with op and user's line.
   return shape === undefined ? [a, b] : [a.broadcastTo(shape), b.broadcastTo(shape)];

@@ -37,6 +37,11 @@ export class Trace {
     }
   }
 
+  /** Raises an error that names the user's line. */
+  fail(message: string): never {
+    throw new LocalgradError(message + atUserLine());
+  }
+
   /** Runs `body`; what it records reads the values that `changed` names in place of others. */
   reading<T>(changed: ReadonlyMap<ValueId, ValueId>, body: () => T): T {
     const outer = this.#changed;
