@@ -1,6 +1,7 @@
 /** Small files as the data sets have them, for tests. */
 
 import { fromFileUrl } from "@std/path";
+import { crc32, deflateSync } from "node:zlib";
 import { hash } from "./fixtures/formula.ts";
 
 /** Where the small files lie. */
@@ -65,4 +66,36 @@ export function tarOf(files: Files): Uint8Array<ArrayBuffer> {
     return [...header, ...bytes, ...new Uint8Array((512 - bytes.length % 512) % 512)];
   });
   return Uint8Array.from([...blocks, ...new Uint8Array(1024)]);
+}
+
+/** A grey PNG of this size, all of one brightness, of one byte or two. */
+export function greyPng(
+  width: number,
+  height: number,
+  brightness: readonly number[],
+): Uint8Array<ArrayBuffer> {
+  const chunk = (kind: string, data: Uint8Array) => {
+    const chunk = new Uint8Array(data.length + 12);
+    const view = new DataView(chunk.buffer);
+    view.setUint32(0, data.length);
+    chunk.set(new TextEncoder().encode(kind), 4);
+    chunk.set(data, 8);
+    view.setUint32(data.length + 8, crc32(chunk.subarray(4, data.length + 8)));
+    return chunk;
+  };
+  const header = new Uint8Array(13);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, width);
+  view.setUint32(4, height);
+  header[8] = 8 * brightness.length;
+  const row = new Uint8Array(1 + width * brightness.length); // the first says how the row is filtered: not
+  for (let at = 1; at < row.length; at += brightness.length) row.set(brightness, at);
+  const rows = new Uint8Array(height * row.length);
+  for (let at = 0; at < rows.length; at += row.length) rows.set(row, at);
+  return Uint8Array.from([
+    ...[0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10],
+    ...chunk("IHDR", header),
+    ...chunk("IDAT", deflateSync(rows)),
+    ...chunk("IEND", new Uint8Array()),
+  ]);
 }

@@ -2,6 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertReject
 import { LocalgradError } from "../../errors.ts";
 import { foldIn, key, uniform } from "../../random.ts";
 import facts from "../../../tests/fixtures/datasets.json" with { type: "json" };
+import { greyPng } from "../../../tests/dataset_files.ts";
 import { Decoders, DRAWS, liveDecoderCount } from "./decoders.ts";
 import { entry, imageFolder } from "./folder.ts";
 
@@ -57,6 +58,18 @@ Deno.test("every kind of picture is decoded, resized and cropped as by Pillow", 
     const { most, mean } = difference(got, Uint8Array.fromBase64(centre));
     assert(most <= 1 && mean < 0.25, `${name}: off by up to ${most}, ${mean} on average`);
   }
+});
+
+Deno.test("grey of 16 bits is scaled to 8, not clipped", async () => {
+  await using decoders = new Decoders(1);
+  const path = await Deno.makeTempFile({ suffix: ".png" });
+  for (
+    const [high, low, expected] of [[0, 200, 1], [0x80, 0x80, 0x80], [0xfe, 0xfe, 0xfe], [0xff, 0xff, 0xff]]
+  ) {
+    await Deno.writeFile(path, greyPng(8, 8, [high, low]));
+    assertEquals([...await decoders.decode({ path, size: 1 })], [expected, expected, expected]);
+  }
+  await Deno.remove(path);
 });
 
 /** Random numbers that make the crop of this box of an image of `width` × `height`. */

@@ -1,35 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { crc32, deflateSync } from "node:zlib";
 import { LocalgradError } from "../../errors.ts";
+import { greyPng } from "../../../tests/dataset_files.ts";
 import { type DecodeLimits, Decoders, LIMITS, liveDecoderCount } from "./decoders.ts";
 
 const images = new URL("../../../tests/fixtures/datasets/images/", import.meta.url).pathname;
-
-/** A grey PNG of this size, all of one brightness. */
-function png(width: number, height: number, brightness: number): Uint8Array<ArrayBuffer> {
-  const chunk = (kind: string, data: Uint8Array) => {
-    const body = Uint8Array.from([...new TextEncoder().encode(kind), ...data]);
-    const chunk = new Uint8Array(body.length + 8);
-    const view = new DataView(chunk.buffer);
-    view.setUint32(0, data.length);
-    chunk.set(body, 4);
-    view.setUint32(body.length + 4, crc32(body));
-    return chunk;
-  };
-  const header = new Uint8Array(13);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, width);
-  view.setUint32(4, height);
-  header[8] = 8;
-  const rows = new Uint8Array(height * (width + 1)).fill(brightness);
-  for (let row = 0; row < height; row++) rows[row * (width + 1)] = 0; // no filter
-  return Uint8Array.from([
-    ...[0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10],
-    ...chunk("IHDR", header),
-    ...chunk("IDAT", deflateSync(rows)),
-    ...chunk("IEND", new Uint8Array()),
-  ]);
-}
 
 /** Checks files under some limits; undefined for each that is taken, else why it is not. */
 async function refusals(paths: readonly string[], limits: Partial<DecodeLimits>): Promise<unknown[]> {
@@ -75,7 +49,7 @@ Deno.test("a picture of any kind is taken just within the limits, and refused by
 Deno.test("a picture that hides its size, takes more memory than it may, or is a longer file, is refused", () =>
   inFolder(async (dir) => {
     const [grey, hidden] = [`${dir}/grey.png`, `${dir}/hidden.jpg`];
-    await Deno.writeFile(grey, png(500, 400, 7));
+    await Deno.writeFile(grey, greyPng(500, 400, [7]));
     // Stray bytes between segments, which the decoder passes over; ImageMagick's own limits hold all the same.
     const bytes = Deno.readFileSync(`${images}baseline.jpg`);
     await Deno.writeFile(hidden, Uint8Array.from([...bytes.subarray(0, 20), 0, 0, ...bytes.subarray(20)]));
@@ -93,9 +67,9 @@ Deno.test("a picture that hides its size, takes more memory than it may, or is a
 Deno.test("a picture that takes too long is refused by name, and the others of its thread are decoded", () =>
   inFolder(async (dir) => {
     const slow = `${dir}/slow.png`;
-    await Deno.writeFile(slow, png(6000, 6000, 99));
+    await Deno.writeFile(slow, greyPng(6000, 6000, [99]));
     const quick = `${dir}/quick.png`;
-    await Deno.writeFile(quick, png(8, 8, 99));
+    await Deno.writeFile(quick, greyPng(8, 8, [99]));
     await using decoders = new Decoders(1, { ...LIMITS, seconds: 0.05 });
     const jobs = [quick, slow, quick, quick].map((path) =>
       decoders.decode({ path, size: 2 }).then(([...pixels]) => pixels, (error) => error.message)
