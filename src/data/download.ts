@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
 import { LocalgradError } from "../errors.ts";
+import { refusal } from "../system.ts";
+import { writeAll } from "../train/files.ts";
 
 /** What is published about a file: what is downloaded must be that. */
 export interface Download {
@@ -49,13 +51,16 @@ export async function download(
     const total = await expectLength(response, url, bytes);
     const sum = createHash("md5");
     let received = 0;
-    using file = await Deno.open(path, { write: true, createNew: true });
+    const unwritable = (error: unknown): never => {
+      throw refusal(error, `${path} cannot be written`);
+    };
+    using file = await Deno.open(path, { write: true, createNew: true }).catch(unwritable);
     for await (const chunk of arriving(response, url)) {
       wait();
       received += chunk.length;
       if (total !== undefined && received > total) throw failed(url, `it goes on after ${total} bytes`);
       sum.update(chunk);
-      await write(file, path, chunk);
+      await writeAll(file, chunk).catch(unwritable);
       onProgress?.(received, total);
     }
     if (total !== undefined && received < total) {
@@ -101,14 +106,5 @@ async function* arriving({ body }: Response, url: string): AsyncGenerator<Uint8A
     if (body !== null) yield* body;
   } catch (error) {
     throw failed(url, error);
-  }
-}
-
-async function write(file: Deno.FsFile, path: string, bytes: Uint8Array): Promise<void> {
-  try {
-    for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new LocalgradError(`${path} cannot be written (${why}); make room, or name another cache folder`);
   }
 }

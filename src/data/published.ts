@@ -1,4 +1,6 @@
 import { LocalgradError } from "../errors.ts";
+import { refusal } from "../system.ts";
+import { makeFolder } from "../train/files.ts";
 import { cacheDirectory } from "./cache.ts";
 import { download } from "./download.ts";
 import {
@@ -45,10 +47,14 @@ async function readCached(set: Publication, options: PublishedOptions): Promise<
   const cache = options.cache ?? await cacheDirectory();
   const folder = `${cache}/${set.folder}`;
   if (!await stat(folder)) {
-    await Deno.mkdir(cache, { recursive: true });
+    await makeFolder(cache);
     // One process downloads; others wait, and find what it got. The system unlocks the file where a process is killed.
-    using file = await Deno.open(`${folder}.lock`, { read: true, write: true, create: true });
-    await file.lock(true);
+    using file = await Deno.open(`${folder}.lock`, { read: true, write: true, create: true }).catch(
+      (error) => {
+        throw refusal(error, `${folder}.lock cannot be written`);
+      },
+    );
+    await file.lock(true).catch(() => {}); // there are file systems without locks
     if (!await stat(folder)) return await fill(set, cache, options);
   }
   return await readFolder(set, folder).catch((error) => {
@@ -73,7 +79,7 @@ async function fill(set: Publication, cache: string, options: PublishedOptions):
     return files;
   } catch (error) {
     await Deno.remove(part, { recursive: true });
-    throw error;
+    throw refusal(error, `${set.name} cannot be kept in ${cache}`);
   }
 }
 

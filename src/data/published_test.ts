@@ -147,3 +147,21 @@ Deno.test("an archive is inflated no further than what is published, and its fil
     const error = await assertRejects(() => readPublished(set, { path }), LocalgradError);
     assert(error.message.includes(`inflates to more than the ${5 + 1000 + headers} bytes`), error.message);
   }));
+
+Deno.test("a cache that cannot be written is named, with the reason", () =>
+  inFolder(async (dir) => {
+    await Deno.writeTextFile(`${dir}/file`, "");
+    await using server = Deno.serve(
+      { port: 0, hostname: "127.0.0.1", onListen() {} },
+      () => new Response("right"),
+    );
+    const set = onePage(`http://127.0.0.1:${server.addr.port}/`, sum(text("right")));
+    const load = (cache: string) => readPublished(set, { cache });
+    await assertRejects(
+      () => load(`${dir}/file/in`),
+      LocalgradError,
+      `the folder ${dir}/file/in cannot be made: `,
+    );
+    await Deno.mkdir(`${dir}/set.lock`);
+    await assertRejects(() => load(dir), LocalgradError, `${dir}/set.lock cannot be written: it is a folder`);
+  }));

@@ -1,4 +1,5 @@
 import { LocalgradError } from "../errors.ts";
+import { refusal } from "../system.ts";
 
 /** A name or message for the terminal: control characters, which names of files and arrays may hold, are spelled out. */
 export function shown(text: string): string {
@@ -13,8 +14,13 @@ export async function stat(path: string): Promise<Deno.FileInfo | undefined> {
     return await Deno.stat(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
-    throw error;
+    throw unreadable(path, error);
   }
+}
+
+/** The error to throw where a file or folder could not be read. */
+export function unreadable(path: string, error: unknown): unknown {
+  return refusal(error, `${shown(path)} cannot be read`);
 }
 
 /**
@@ -24,7 +30,9 @@ export async function stat(path: string): Promise<Deno.FileInfo | undefined> {
  * @throws {LocalgradError} where it is something else, is empty, or is longer than `most` bytes.
  */
 export async function regularSize(path: string, most = Infinity): Promise<number> {
-  const { isFile, size } = await Deno.stat(path);
+  const info = await stat(path);
+  if (info === undefined) throw new LocalgradError(`${path} is not there`);
+  const { isFile, size } = info;
   if (!isFile) throw new LocalgradError(`${path} is not a regular file`);
   expectSize(path, size, most);
   return size;
@@ -40,7 +48,9 @@ export function expectSize(where: string, size: number, most: number): void {
 /** A regular file of at most `most` bytes, whole. */
 export async function readRegular(path: string, most: number): Promise<Uint8Array<ArrayBuffer>> {
   await regularSize(path, most);
-  return await Deno.readFile(path);
+  return await Deno.readFile(path).catch((error) => {
+    throw unreadable(path, error);
+  });
 }
 
 const CHUNK = 1 << 18;
@@ -48,10 +58,17 @@ const CHUNK = 1 << 18;
 /** A regular file piece by piece. */
 export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
   await regularSize(path);
-  using file = await Deno.open(path);
+  using file = await Deno.open(path).catch((error) => {
+    throw unreadable(path, error);
+  });
   while (true) {
     const chunk = new Uint8Array(CHUNK);
-    const count = file.readSync(chunk); // no read is under way when the reader gives up
+    let count: number | null;
+    try {
+      count = file.readSync(chunk); // no read is under way when the reader gives up
+    } catch (error) {
+      throw unreadable(path, error);
+    }
     if (count === null) return;
     yield chunk.subarray(0, count);
   }

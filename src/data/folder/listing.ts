@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../errors.ts";
-import { shown } from "../regular.ts";
+import { shown, stat, unreadable } from "../regular.ts";
 
 /** Files of labelled images. */
 export interface Listing {
@@ -45,8 +45,7 @@ class LeftOut {
 
   /** Adds the files in a folder, and in those within it; links are not followed. */
   async addAll(folder: string, place: string): Promise<void> {
-    for await (const { name, isDirectory } of Deno.readDir(folder)) {
-      if (name.startsWith(".")) continue;
+    for await (const { name, isDirectory } of visible(folder)) {
       if (isDirectory) await this.addAll(`${folder}/${name}`, place);
       else this.add(name, place);
     }
@@ -60,11 +59,10 @@ class LeftOut {
   }
 }
 
-/** What a folder holds, by name, links followed; hidden files and folders are passed over. */
+/** What a folder holds, by name, links followed. */
 async function entries(folder: string): Promise<Entry[]> {
   const found: Entry[] = [];
-  for await (const { name, ...info } of Deno.readDir(folder)) {
-    if (name.startsWith(".")) continue;
+  for await (const { name, ...info } of visible(folder)) {
     const path = `${folder}/${name}`;
     const { isDirectory, isFile } = info.isSymlink ? await target(path) : info;
     found.push({ name, path, kind: isDirectory ? "folder" : isFile ? "file" : "other" });
@@ -74,21 +72,27 @@ async function entries(folder: string): Promise<Entry[]> {
 
 /** What a link leads to. */
 async function target(link: string): Promise<Deno.FileInfo> {
-  try {
-    return await Deno.stat(link);
-  } catch (error) {
+  const info = await stat(link).catch((error) => {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    throw refusal(`${link} is a link that leads nowhere; remove it or mend it`);
+    return undefined; // in a circle
+  });
+  if (info === undefined) throw refusal(`${link} is a link that leads nowhere; remove it or mend it`);
+  return info;
+}
+
+/** What a folder holds; hidden files and folders are passed over. */
+async function* visible(folder: string): AsyncGenerator<Deno.DirEntry> {
+  try {
+    for await (const entry of Deno.readDir(folder)) {
+      if (!entry.name.startsWith(".")) yield entry;
+    }
+  } catch (error) {
+    throw unreadable(folder, error);
   }
 }
 
 async function isFolder(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isDirectory;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
-    throw error;
-  }
+  return (await stat(path))?.isDirectory ?? false;
 }
 
 /** The folders of classes within a part of the set. */

@@ -46,6 +46,7 @@ function reason(error) {
   if (error instanceof Unreadable) return error.message;
   if (error instanceof Deno.errors.NotFound) return "is not there any more";
   if (error instanceof Deno.errors.NotCapable) return "may not be read; allow it with --allow-read";
+  if (error instanceof Deno.errors.PermissionDenied) return "cannot be read: the system does not permit it";
   const text = plain(String(error?.message ?? error));
   if (LARGE.test(text) || error?.name === "ExitStatus") return "takes more memory than a picture may";
   return /UnexpectedEndOfFile|InsufficientImageData/.test(text) ? "is truncated" : `is damaged (${text})`;
