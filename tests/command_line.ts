@@ -14,7 +14,13 @@ export interface Result {
 
 /** Starts the command line as `deno task` does, in folder `cwd`. */
 export function start(cwd: string, command: string, args: readonly string[]): Deno.ChildProcess {
-  const own = { demo: ["-P=demo"], memory: [], doctor: ["-P=doctor"], export: ["-P=files"] };
+  const own = {
+    demo: ["-P=demo"],
+    memory: [],
+    doctor: ["-P=doctor"],
+    eval: ["-P=eval"],
+    export: ["-P=files"],
+  };
   const permissions = own[command as keyof typeof own] ?? ["-P=train"];
   return new Deno.Command(Deno.execPath(), {
     args: [

@@ -146,8 +146,21 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
           new TextDecoder().decode(a.get("metrics.jsonl")).trimEnd().split("\n").at(-1)!,
         );
         assertEquals([judged.code, testError, testLoss], [0, last.testError, last.testLoss]);
+        if (dataset === "folder") await refusesOtherClasses(dir);
       }),
   });
+}
+
+/** A folder of as many classes, one of another name, is refused by what goes on with a run, or judges it. */
+async function refusesOtherClasses(dir: string): Promise<void> {
+  const renamed = Object.entries(photographs()).map((
+    [path, bytes],
+  ) => [path.replace("roses", "tulips"), bytes]);
+  await write(`${dir}/other`, Object.fromEntries(renamed));
+  const message = /other has no class "roses" and has "tulips", which the run does not know; give the images/;
+  const other = ["--run", "whole", "--data", "other"];
+  await refused(dir, message, "eval", ...other);
+  await refused(dir, message, "train", ...other, "--resume");
 }
 
 const noWebgpu = await skips("webgpu", openWebgpu);

@@ -5,7 +5,6 @@ import { formatPercent } from "../train/format.ts";
 import { loadWeights, readRun } from "../train/train.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
 import {
-  knowingClasses,
   loadImages,
   openDevice,
   placeFlags,
@@ -13,11 +12,10 @@ import {
   type Settings,
   settingsFrom,
   setupOf,
-  storedSettings,
   trainerOf,
   trainingFlags,
-  withClasses,
 } from "./settings.ts";
+import { knowingClasses, storedSettings, withClasses } from "./stored_settings.ts";
 import { note } from "./terminal.ts";
 
 const { dataset, "image-size": imageSize, model, batch, "test-limit": testLimit } = trainingFlags;

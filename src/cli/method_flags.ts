@@ -2,7 +2,8 @@ import { LocalgradError } from "../errors.ts";
 import * as local from "../local/local.ts";
 import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
 
-const choices = {
+/** What the options of methods can be, where they are one of some names. */
+export const choices = {
   fusion: ["sum", "emaOnly", "biasOnly"],
   start: ["copy", "random"],
   average: ["frozen", "trained"],

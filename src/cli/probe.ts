@@ -16,10 +16,10 @@ import {
   precisionFrom,
   type Settings,
   setupOf,
-  storedSettings,
   trainerOf,
   trainingFlags,
 } from "./settings.ts";
+import { storedSettings, withClasses } from "./stored_settings.ts";
 import { note, textTable } from "./terminal.ts";
 
 const { "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
@@ -89,6 +89,7 @@ export async function probeRuns(args: readonly string[]): Promise<number> {
   for (const { run, snapshot, settings } of runs) {
     note(`\nprobing ${run}: ${settings.model}, ${settings.method}`);
     const images = await loadImages(settings, given.data);
+    withClasses(settings, images); // refuses others than the run's
     using trainer = await trainerOf(settings, device);
     trainer.restore(snapshot);
     const probes = await probe(trainer, images, {

@@ -24,8 +24,8 @@ import {
   settingsFrom,
   setupOf,
   warmupOf,
-  withClasses,
 } from "./settings.ts";
+import { withClasses } from "./stored_settings.ts";
 import type { Row, Table } from "./table_rows.ts";
 import { tables } from "./tables.ts";
 import { note, textTable } from "./terminal.ts";

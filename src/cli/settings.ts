@@ -19,16 +19,20 @@ export type ModelName = models.ModelName;
 /** A method's name on the command line. */
 export type MethodName = local.MethodName;
 
-const datasetNames = Object.keys(DATASETS) as DatasetName[];
+/** The names of all data sets. */
+export const datasetNames = Object.keys(DATASETS) as DatasetName[];
 const deviceNames = ["auto", "cuda", "webgpu", "cpu", "reference"] as const satisfies readonly DeviceName[];
 
-const precisions = ["f32", "tf32", "bf16"] as const satisfies readonly Precision[];
+/** What can be computed in. */
+export const precisions = ["f32", "tf32", "bf16"] as const satisfies readonly Precision[];
 
 /** What a run is, apart from where it runs and is kept: JSON, written into its checkpoints. */
 export interface Settings {
   readonly dataset: DatasetName;
   /** Classes, where the data set's own folder says how many. */
   readonly classes?: number;
+  /** Their names, in the order of their labels; runs of earlier versions do not say them. */
+  readonly classNames?: readonly string[];
   /** Rows and columns of an image, where they were chosen. */
   readonly imageSize?: number;
   readonly model: ModelName;
@@ -178,21 +182,9 @@ export function settingsFrom(
     ...(given.recompute || before?.recompute ? { recompute: true } : {}),
     ...(path === undefined ? {} : { data: path }),
     ...(imageSize === undefined ? {} : { imageSize }),
-    ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, as where it is found out
+    ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, as where they are found out
+    ...(before?.classNames === undefined ? {} : { classNames: before.classNames }),
   };
-}
-
-/** The settings in a checkpoint of the run in `folder`. */
-export function storedSettings(stored: { readonly [name: string]: unknown }, folder: string): Settings {
-  const { dataset, model, method } = stored as unknown as Settings;
-  if (
-    datasetNames.includes(dataset) && models.modelNames.includes(model) && local.methodNames.includes(method)
-  ) {
-    return stored as unknown as Settings;
-  }
-  throw new LocalgradError(
-    `the run in ${folder} was not made by train, so its model and data are not known here; go on in its own script`,
-  );
 }
 
 /** Opens the device named by a flag, or the library's own choice; refuses a precision that it does not compute in. */
@@ -234,29 +226,6 @@ export function loadImages(
     onCheck: showCheck,
     onLeftOut: note,
   });
-}
-
-/** The settings with the number of classes, which some data sets say only when they are loaded. */
-export function withClasses(
-  settings: Settings,
-  { name, classes: { length } }: ImageDataset<ImagePart>,
-): Settings {
-  if (DATASETS[settings.dataset].classes !== undefined) return settings;
-  if (settings.classes === undefined || settings.classes === length) return { ...settings, classes: length };
-  throw new LocalgradError(`the run was started with ${settings.classes} classes; ${name} has ${length} now`);
-}
-
-/**
- * The settings with the number of classes. Where the data set says it only when it is loaded, it is loaded, and given
- * back too.
- */
-export async function knowingClasses(
-  settings: Settings,
-  path: string | undefined,
-): Promise<{ settings: Settings; loaded?: ImageDataset<ImagePart> }> {
-  if (DATASETS[settings.dataset].classes !== undefined) return { settings };
-  const loaded = await loadImages(settings, path);
-  return { settings: withClasses(settings, loaded), loaded };
 }
 
 /** ImageNet's, for plans made before a folder is looked into. */

@@ -12,7 +12,6 @@ import { unplanned } from "./cut.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import {
-  knowingClasses,
   loadImages,
   openDevice,
   placeFlags,
@@ -20,10 +19,10 @@ import {
   type Settings,
   settingsFrom,
   setupOf,
-  storedSettings,
   trainerOf,
   trainingFlags,
 } from "./settings.ts";
+import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note } from "./terminal.ts";
 
 /** Flags of `train`. */

@@ -1,3 +1,4 @@
+import { brief } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import { expectWhole } from "../expect.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
@@ -136,7 +137,7 @@ function endsAfter(model: Model, after: readonly string[]): number[] {
     const index = names.indexOf(name);
     if (index < 0) {
       throw new LocalgradError(
-        `partition: ${model.name} has no block ${JSON.stringify(name)}; its blocks are ${listed(names)}`,
+        `partition: ${model.name} has no block ${brief(name)}; its blocks are ${listed(names)}`,
       );
     }
     if (index === names.length - 1) {

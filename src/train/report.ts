@@ -1,4 +1,5 @@
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
+import { abridged } from "../decode.ts";
 import type { HeldMemory, Loading, RunInfo } from "../local/observer.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
@@ -258,7 +259,7 @@ function peaks(points: readonly (readonly [number, number])[]): (readonly [numbe
 function configuration({ info, settings }: RunReport): string {
   const rows: string[][] = [];
   const add = (name: string, value: unknown) => {
-    if (Array.isArray(value)) rows.push([name, value.join(", ")]);
+    if (Array.isArray(value)) rows.push([name, abridged(value.join(", "))]);
     else if (typeof value === "object" && value !== null) {
       for (const [key, inner] of Object.entries(value)) add(`${name}.${key}`, inner);
     } else if (value !== undefined) rows.push([name, String(value)]);
