@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import { exists } from "../train/files.ts";
+import { exists, refuseLink } from "../train/files.ts";
 import { readRun, saveWeights } from "../train/train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
 
@@ -16,6 +16,7 @@ export async function exportWeights(args: readonly string[]): Promise<void> {
   if (given.run === undefined) throw new LocalgradError("export needs the folder of a run: --run DIR");
   if (given.out === undefined) throw new LocalgradError("export needs a file to write: --out FILE");
   const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
+  await refuseLink(given.out);
   if (await exists(given.out)) {
     throw new LocalgradError(`${given.out} exists already; remove it or choose another name`);
   }

@@ -1,3 +1,4 @@
+import { dirname } from "@std/path";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { abridged, decodeJson, type Decoder, json, number, object, record } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
@@ -10,6 +11,7 @@ import {
   openAlone,
   readIfThere,
   refuseFile,
+  refuseLink,
   removeIfThere,
   removeParts,
   writeWhole,
@@ -115,6 +117,7 @@ async function seedsIn(folder: string): Promise<number[]> {
  * thrown. Undefined where the signal stopped it.
  */
 export async function runToEnd(options: RunOptions): Promise<RunResult | undefined> {
+  for (const part of [dirname(options.folder), options.folder]) await refuseLink(part);
   const result = await train(options).catch((error): RunResult => {
     if (error instanceof LocalgradError && error.code !== undefined) return { failed: error.message };
     throw error;

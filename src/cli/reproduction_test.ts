@@ -4,7 +4,7 @@ import { shapes } from "../data/data.ts";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { exists } from "../train/files.ts";
-import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
+import { openReproduction, resultsIn, type RunOptions, runToEnd } from "./reproduction.ts";
 import type { RunResult } from "./results.ts";
 import { type Settings, settingsFrom } from "./settings.ts";
 
@@ -101,3 +101,25 @@ Deno.test("openReproduction() names what is wrong with a reproduction.json", () 
       await assertRejects(() => openReproduction(dir, { epochs: 3 }), LocalgradError, message);
     }
   }));
+
+Deno.test({
+  name: "runToEnd() writes and removes nothing through a link",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (dir) => {
+      await Deno.mkdir(`${dir}/mine/seed0`, { recursive: true });
+      await Deno.writeTextFile(`${dir}/mine/seed0/note`, "mine");
+      await Deno.mkdir(`${dir}/a/other`, { recursive: true });
+      await Deno.symlink("../mine", `${dir}/a/row`);
+      await Deno.symlink("../../mine/seed0", `${dir}/a/other/seed0`);
+      for (const row of ["row", "other"]) {
+        const options = { folder: `${dir}/a/${row}/seed0` } as RunOptions;
+        await assertRejects(
+          () => runToEnd(options),
+          LocalgradError,
+          "is a link, which is not written through",
+        );
+      }
+      assertEquals(await Deno.readTextFile(`${dir}/mine/seed0/note`), "mine");
+    }),
+});

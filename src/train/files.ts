@@ -85,6 +85,16 @@ export async function refuseFile(folder: string): Promise<void> {
   if (!free) throw new LocalgradError(`${folder} is not a folder; choose another place`);
 }
 
+/**
+ * Refuses a link where results are to be written: a folder that came from elsewhere may hold one that leads anywhere.
+ *
+ * @throws {LocalgradError} where there is one.
+ */
+export async function refuseLink(path: string): Promise<void> {
+  if ((await look(path, Deno.lstat))?.isSymlink !== true) return;
+  throw new LocalgradError(`${path} is a link, which is not written through; remove it to go on`);
+}
+
 /** Makes a folder and those that it lies in, where they are not there. */
 export async function makeFolder(path: string): Promise<void> {
   try {
