@@ -18,7 +18,7 @@ import source wasm from "npm:@imagemagick/magick-wasm@0.0.43/magick.wasm";
 await initializeImageMagick(wasm);
 ResourceLimits.width = ResourceLimits.height = BigInt(limits.side);
 ResourceLimits.area = BigInt(4 * limits.area); // counted in channels
-ResourceLimits.memory = BigInt(limits.memory);
+ResourceLimits.memory = ResourceLimits.maxMemoryRequest = BigInt(limits.memory);
 ResourceLimits.disk = 0n; // where it would put what its memory may not hold
 
 parentPort.postMessage({ ready: true });
