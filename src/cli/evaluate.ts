@@ -25,7 +25,10 @@ const WITH_WEIGHTS = ["dataset", "image-size", "model", "batch", "test-limit"] a
 export const evaluateFlags = {
   run: { value: "DIR", help: "folder of the run to judge" },
   checkpoint: { value: "best|last", help: "which of its checkpoints; default best" },
-  weights: { value: "FILE", help: "a safetensors file to judge instead, such as PyTorch's; needs --model" },
+  weights: {
+    value: "FILE",
+    help: "a safetensors file, or the index of several, to judge instead; needs --model",
+  },
   dataset: { ...dataset, help: `with --weights: ${dataset.help}` },
   "image-size": { ...imageSize, help: `with --weights: ${imageSize.help}` },
   model: { ...model, help: "with --weights: its network" },

@@ -160,6 +160,11 @@ async function train(
   };
 }
 
+/** The time that a run took before, from its file; 0 where there is none. */
+export async function secondsIn(path: string): Promise<number> {
+  return (await readJson(path, object({ seconds: number })))?.seconds ?? 0;
+}
+
 /** Measures the time of a run through all its sittings; kept beside every checkpoint. */
 class Meter implements Observer {
   readonly #path: string;
@@ -172,7 +177,7 @@ class Meter implements Observer {
   }
 
   static async open(path: string): Promise<Meter> {
-    return new Meter(path, (await readJson(path, object({ seconds: number })))?.seconds ?? 0);
+    return new Meter(path, await secondsIn(path));
   }
 
   get seconds(): number {

@@ -31,7 +31,10 @@ export const trainFlags = {
   ...placeFlags,
   run: { value: "DIR", help: "folder for metrics, checkpoints and report; default runs/METHOD-TIME" },
   resume: { help: "go on with the run in --run DIR, bit for bit" },
-  init: { value: "FILE", help: "start the network from a safetensors file, such as PyTorch's" },
+  init: {
+    value: "FILE",
+    help: "start the network from a safetensors file, such as PyTorch's, or the index of several",
+  },
   "new-head": { help: "with --init: draw a new head, for other classes than the file's" },
 } as const satisfies Flags;
 

@@ -1,6 +1,5 @@
 import { LocalgradError } from "../errors.ts";
 import { refusal } from "../system.ts";
-import { formatBytes } from "./format.ts";
 
 /** The longest file of JSON that is read, except metrics. */
 export const JSON_LIMIT = 16 * 2 ** 20;
@@ -42,7 +41,7 @@ export async function readIfThere(
   if (!info.isFile) throw new LocalgradError(`${path} is a ${kindOf(info)}, not a file`);
   if (info.size > limit) {
     throw new LocalgradError(
-      `${path} has ${formatBytes(info.size)}; at most ${formatBytes(limit)} are read of such a file`,
+      `${path} is too long: ${info.size} bytes, where at most ${limit} are read`,
     );
   }
   try {

@@ -11,7 +11,11 @@ Deno.test("readIfThere() reads regular files of at most so many bytes", () =>
     assertEquals(await readIfThere(`${dir}/a`, 5), new TextEncoder().encode("12345"));
     assertEquals(await readIfThere(`${dir}/none`, 5), undefined);
     assertEquals(await readIfThere(`${dir}/a/b`, 5), undefined);
-    await assertRejects(() => readIfThere(`${dir}/a`, 4), LocalgradError, "a has 5 B; at most 4 B are read");
+    await assertRejects(
+      () => readIfThere(`${dir}/a`, 4),
+      LocalgradError,
+      "a is too long: 5 bytes, where at most 4 are read",
+    );
     await assertRejects(() => readIfThere(dir, 4), LocalgradError, "is a folder, not a file");
   }));
 
