@@ -128,7 +128,8 @@ export function openLibraries(options: OpenLibrariesOptions = {}): CudaLibraries
   if (!host.mayOpen) {
     return none(
       "opening libraries is not permitted",
-      "run deno with --allow-ffi (and --allow-read --allow-env)",
+      "run deno with --allow-ffi, not with a list of paths, which is not enough for pointers (and with --allow-read " +
+        "--allow-env)",
     );
   }
   if (host.os !== "linux") {
@@ -188,6 +189,7 @@ function openOne(
   host: Host,
   handles: { close(): void }[],
 ): { report: LibraryReport; opened?: Opened } {
+  const { title, override, install, soname } = libraries[name];
   const { candidates, tried: looked } = search(name, major, host);
   const tried = [...looked];
   for (const { path, via } of candidates) {
@@ -222,13 +224,22 @@ function openOne(
       if (error instanceof Deno.errors.NotCapable) {
         const problem = `opening ${path} is not permitted`;
         return {
-          report: { ...described(name), tried, problem, remedy: `run deno with --allow-ffi=${path}` },
+          report: {
+            ...described(name),
+            tried,
+            problem,
+            remedy: "run deno with --allow-ffi and no --deny-ffi",
+          },
         };
       }
       // A library that is there but cannot be used is worth more words than the other places.
-      if (path.includes("/")) {
-        const problem = `${path} cannot be used: ${messageOf(error)}`;
-        return { report: { ...described(name), path, via, tried, problem, remedy: libraries[name].install } };
+      if (path.includes("/") || via === override) {
+        const missing = messageOf(error).match(/register symbol '?(\w+)/)?.[1];
+        const problem = missing === undefined
+          ? `${path} cannot be used: ${messageOf(error)}`
+          : `${path} is not ${title} of a version that will do: it has no ${missing}`;
+        const remedy = via === override ? corrected(name) : install;
+        return { report: { ...described(name), path, via, tried, problem, remedy } };
       }
     }
   }
@@ -237,10 +248,19 @@ function openOne(
     report: {
       ...described(name),
       tried,
-      problem: `${libraries[name].soname(major)} was not found`,
-      remedy: `${libraries[name].install}, or set ${libraries[name].override}${flags}`,
+      problem: `${soname(major)} was not found`,
+      remedy: host.env(override) === undefined
+        ? `${install}, or set ${override}${flags}`
+        : `${corrected(name)}${flags}`,
     },
   };
+}
+
+/** What to do where an override leads to nothing that can be used. */
+function corrected(name: LibraryName): string {
+  return `correct ${libraries[name].override}, or unset it to look elsewhere; else ${
+    libraries[name].install
+  }`;
 }
 
 /** The first line of what an error says. */

@@ -14,7 +14,10 @@ export interface Description {
   readonly title: string;
   /** What it does here. */
   readonly purpose: string;
-  /** The environment variable that names its file or folder, and is then the only place looked at. */
+  /**
+   * The environment variable that names its file or folder, or what to ask the system's loader for, and is then the
+   * only place looked at.
+   */
   readonly override: string;
   /** Its file, for a major version of CUDA. */
   soname(major: number): string;
@@ -86,14 +89,17 @@ function wheelFolders(major: number, name: string): string[] {
   return major >= 13 ? [`nvidia/cu${major}/lib`] : [`nvidia/${name}/lib`];
 }
 
-/** The folders of Python's packages that hold NVIDIA's, each once: first PYTHONPATH, VIRTUAL_ENV, then PATH. */
+/**
+ * The folders of Python's packages that hold NVIDIA's, each once: first PYTHONPATH, VIRTUAL_ENV, then PATH. Relative
+ * entries are passed over: what is in the folder one happens to be in is not to be loaded.
+ */
 export function pythonFolders(host: Host): string[] {
   const found = new Set<string>();
-  for (const folder of split(host.env("PYTHONPATH"))) found.add(folder);
+  for (const folder of entries(host, "PYTHONPATH").filter(isAbsolute)) found.add(folder);
   const prefixes = new Set<string>();
-  const virtual = host.env("VIRTUAL_ENV");
+  const virtual = folderNamed(host, "VIRTUAL_ENV");
   if (virtual !== undefined) prefixes.add(virtual);
-  for (const folder of split(host.env("PATH"))) {
+  for (const folder of entries(host, "PATH").filter(isAbsolute)) {
     const python = host.list(folder).find((name) => name === "python3" || name === "python");
     if (python === undefined) continue;
     prefixes.add(parent(folder));
@@ -103,7 +109,7 @@ export function pythonFolders(host: Host): string[] {
       for (const version of host.list(versions)) prefixes.add(`${versions}/${version}`);
     }
   }
-  const home = host.env("HOME");
+  const home = folderNamed(host, "HOME");
   if (home !== undefined) prefixes.add(`${home}/.local`);
   for (const prefix of prefixes) {
     for (const lib of ["lib", "local/lib", "lib64"]) {
@@ -136,7 +142,10 @@ export function search(name: LibraryName, major: number, host: Host): Search {
   const chosen = host.env(override);
   if (chosen !== undefined) {
     if (host.list(chosen).length > 0) look(chosen, override);
-    else if (isElf(host.magic(chosen))) {
+    else if (!chosen.includes("/")) {
+      tried.push(`${chosen} (${override}): left to the system's loader`);
+      candidates.push({ path: chosen, via: override });
+    } else if (isElf(host.magic(chosen))) {
       tried.push(`${chosen}: there`);
       candidates.push({ path: chosen, via: override });
     } else tried.push(`${chosen} (${override}): no shared library there`);
@@ -148,14 +157,33 @@ export function search(name: LibraryName, major: number, host: Host): Search {
     if (folders.length === 0) {
       tried.push("Python's packages (PYTHONPATH, VIRTUAL_ENV, PATH): none of NVIDIA's");
     }
+    for (const list of ["PYTHONPATH", "PATH"]) {
+      const relative = entries(host, list).filter((entry) => !isAbsolute(entry));
+      if (relative.length > 0) {
+        tried.push(
+          `${list}: relative entries are passed over (${relative.map((entry) => entry || '""').join()})`,
+        );
+      }
+    }
     for (const folder of folders) {
       for (const wheel of wheels(major)) look(`${folder}/${wheel}`, "a wheel of Python");
     }
   }
-  const conda = host.env("CONDA_PREFIX");
+  const conda = folderNamed(host, "CONDA_PREFIX");
   if (conda !== undefined && name !== "driver") look(`${conda}/lib`, "CONDA_PREFIX");
-  tried.push(`${file}: left to the system's loader`);
-  candidates.push({ path: file, via: "the system's loader" });
+  const loaders = entries(host, "LD_LIBRARY_PATH");
+  for (const folder of loaders.filter(isAbsolute)) look(folder, "LD_LIBRARY_PATH");
+  // To the loader an empty entry is the current folder.
+  const shadow = loaders.find((entry) => !isAbsolute(entry) && host.list(entry || ".").includes(file));
+  if (shadow === undefined) {
+    tried.push(`${file}: left to the system's loader`);
+    candidates.push({ path: file, via: "the system's loader" });
+  } else {
+    tried.push(
+      `${file}: not left to the system's loader, which would take it from "${shadow}", a relative entry of ` +
+        "LD_LIBRARY_PATH",
+    );
+  }
   const target = host.arch === "aarch64" ? "sbsa-linux" : "x86_64-linux";
   const multiarch = host.arch === "aarch64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
   if (name === "driver") {
@@ -165,8 +193,8 @@ export function search(name: LibraryName, major: number, host: Host): Search {
     return { candidates, tried };
   }
   const toolkits = [
-    host.env("CUDA_HOME"),
-    host.env("CUDA_PATH"),
+    folderNamed(host, "CUDA_HOME"),
+    folderNamed(host, "CUDA_PATH"),
     `/usr/local/cuda-${major}`,
     "/usr/local/cuda",
     "/opt/cuda",
@@ -210,8 +238,19 @@ export function nvrtcParts(folder: string, major: number, host: Host): string[] 
   return host.list(folder).filter((name) => pattern.test(name)).map((name) => `${folder}/${name}`);
 }
 
-function split(list: string | undefined): string[] {
-  return (list ?? "").split(":").filter((folder) => folder !== "");
+/** The entries of a list of folders in the environment. */
+function entries(host: Host, variable: string): string[] {
+  return host.env(variable)?.split(":") ?? [];
+}
+
+function isAbsolute(path: string): boolean {
+  return path.startsWith("/");
+}
+
+/** The folder that a variable names; none where it is relative. */
+function folderNamed(host: Host, variable: string): string | undefined {
+  const folder = host.env(variable);
+  return folder !== undefined && isAbsolute(folder) ? folder : undefined;
 }
 
 /** The folder a path is in. */

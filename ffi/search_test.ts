@@ -70,6 +70,59 @@ Deno.test("search() looks nowhere else where an override is set, be it a file or
   assertEquals(tried, ["/gone (LOCALGRAD_LIBNVRTC): no shared library there"]);
 });
 
+Deno.test("search() leaves an override that is a bare name to the loader, and does not say that it is there", () => {
+  const here = ["libnvrtc.so.13"]; // in the current folder, where the loader does not look
+  const { candidates, tried } = search("nvrtc", 13, machine(here, { LOCALGRAD_LIBNVRTC: "libnvrtc.so.13" }));
+  assertEquals(candidates, [{ path: "libnvrtc.so.13", via: "LOCALGRAD_LIBNVRTC" }]);
+  assertEquals(tried, ["libnvrtc.so.13 (LOCALGRAD_LIBNVRTC): left to the system's loader"]);
+});
+
+Deno.test("search() passes over relative folders, and says so of lists", () => {
+  const wheel = "lib/python3.12/site-packages/nvidia/cu13/lib/libnvrtc.so.13";
+  const files = [
+    "bin/python3",
+    `./${wheel}`,
+    wheel,
+    "nvidia/cu13/lib/libnvrtc.so.13",
+    "./nvidia/cu13/lib/libnvrtc.so.13",
+    "cuda/lib64/libnvrtc.so.13",
+    "conda/lib/libnvrtc.so.13",
+  ];
+  for (const PATH of ["bin", "./bin:", ":bin"]) {
+    const relative = {
+      PATH,
+      PYTHONPATH: ".",
+      VIRTUAL_ENV: ".",
+      HOME: ".",
+      CUDA_HOME: "cuda",
+      CONDA_PREFIX: "conda",
+    };
+    const { candidates, tried } = search("nvrtc", 13, machine(files, relative));
+    assertEquals(candidates.map(({ path }) => path), ["libnvrtc.so.13"]);
+    assert(tried.includes("PYTHONPATH: relative entries are passed over (.)"), tried.join("\n"));
+    assert(
+      tried.some((place) => place.startsWith("PATH: relative entries are passed over (")),
+      tried.join("\n"),
+    );
+  }
+});
+
+Deno.test("search() looks at the absolute entries of LD_LIBRARY_PATH, and never lets the loader take a relative one", () => {
+  const files = ["/opt/lib/libnvrtc.so.13", "./libnvrtc.so.12", "own/libnvrtc.so.13"];
+  const from = (LD_LIBRARY_PATH: string, major = 13) =>
+    search("nvrtc", major, machine(files, { LD_LIBRARY_PATH }));
+  assertEquals(from("/opt/lib:").candidates, [
+    { path: files[0], via: "LD_LIBRARY_PATH" },
+    { path: "libnvrtc.so.13", via: "the system's loader" }, // the current folder has none
+  ]);
+  for (const list of ["own", "/nothing:own:/opt/lib"]) {
+    const { candidates, tried } = from(list);
+    assertEquals(candidates.map(({ path }) => path), list === "own" ? [] : [files[0]]);
+    assert(tried.some((place) => place.includes('from "own", a relative entry of LD_LIBRARY_PATH')));
+  }
+  assertEquals(from("/opt/lib:", 12).candidates, []); // an empty entry is the current folder
+});
+
 Deno.test("search() passes over linker scripts, and says so", () => {
   const script = "/usr/local/cuda/lib64/libnvrtc.so.13";
   const { candidates, tried } = search("nvrtc", 13, machine([], {}, [script]));

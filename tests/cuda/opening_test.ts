@@ -1,5 +1,5 @@
 /** What is said when a library, a version, a permission or a card is not there; on stand-ins, without a card. */
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { cudaReport, describeCuda } from "../../ffi/doctor.ts";
 import { type Host, thisHost } from "../../ffi/host.ts";
 import { openLibraries } from "../../ffi/library.ts";
@@ -85,6 +85,20 @@ for (const missing of libraryNames) {
   );
 }
 
+Deno.test("an override that names another library is refused for what it is", { ignore }, () => {
+  opened(host({ [described.cublasLt.override]: "/usr/bin/env" }), {}, (found) => {
+    const { problem, remedy } = found.reports.find(({ name }) => name === "cublasLt")!;
+    assertStringIncludes(problem!, "/usr/bin/env cannot be used");
+    assertStringIncludes(remedy!, "correct LOCALGRAD_LIBCUBLASLT");
+  });
+  opened(host({ [described.cudnn.override]: "libm.so.6" }), {}, (found) => { // by the system's loader
+    const { problem, remedy } = found.reports.find(({ name }) => name === "cudnn")!;
+    assertMatch(problem!, /^libm\.so\.6 is not cuDNN of a version that will do: it has no cudnn\w+/);
+    assertStringIncludes(remedy!, "correct LOCALGRAD_LIBCUDNN, or unset it");
+    assert(found.nvrtc !== undefined);
+  });
+});
+
 const versions: readonly { set: Record<string, string>; at: typeof libraryNames[number]; says: string }[] = [
   {
     set: { LOCALGRAD_SIM_DRIVER: "12080" },
@@ -150,7 +164,8 @@ async function probe(flags: readonly string[]): Promise<{ reason: string; remedy
 
 Deno.test("a flag that is missing is named, and nothing prompts or throws", { ignore }, async () => {
   assertStringIncludes((await probe([])).remedy, "--allow-ffi");
-  assertStringIncludes((await probe(["--allow-ffi=/elsewhere"])).remedy, "--allow-ffi");
+  const listed = (await probe(["--allow-ffi=/elsewhere"])).remedy; // no list suffices: pointers want the whole flag
+  assertStringIncludes(listed, "--allow-ffi, not with a list of paths");
   const blind = await probe(["--allow-ffi"]);
   if ("reason" in blind) assertStringIncludes(blind.remedy, "--allow-env"); // the loader alone may find everything
 });
