@@ -11,6 +11,7 @@ export const choices = {
   statistics: ["batch", "average", "copy"],
   head: ["mlp-sr", "mlp-sr-large", "mlp", "cnn"],
   task: ["crossEntropy", "contrastive"],
+  anchors: ["all", "paired"],
   schedule: ["index", "stage"],
 } as const;
 
@@ -39,6 +40,10 @@ export const methodFlags = {
   task: {
     value: choices.task.join("|"),
     help: "infopro: the loss beside reconstruction; default crossEntropy",
+  },
+  anchors: {
+    value: choices.anchors.join("|"),
+    help: "infopro: which images the contrastive loss averages over; default all, as published",
   },
   schedule: {
     value: choices.schedule.join("|"),

@@ -78,11 +78,9 @@ function network({ features, behind, model }: Boundary, depth: number): Layer {
   const layers: { [name: string]: Layers[string] } = {};
   let shape = features;
   const natural = inputsOf(behind, features);
-  const count = Math.min(depth, behind.length);
-  for (let i = 1; i <= count; i++) {
-    const at = roundHalfToEven(i * behind.length / count) - 1;
+  for (const [i, at] of chosen(model.blocks.length - behind.length, behind.length, depth).entries()) {
     const layer = adapted(behind[at], natural[at], shape);
-    layers[`blocks.${i - 1}`] = layer;
+    layers[`blocks.${i}`] = layer;
     shape = shapeAfter(layer, shape);
   }
   const channels = shape[shape.length - 1];
@@ -92,6 +90,18 @@ function network({ features, behind, model }: Boundary, depth: number): Layer {
     ...(depth <= 1 ? { bn: batchNorm({ channels }) } : {}),
     fc: linear({ in: channels, out: model.classes }),
   });
+}
+
+/**
+ * Which of `behind` blocks are imitated, from 0, where `before` others come first. Places are rounded as places in the
+ * whole network, as in the published code: halves go to the block whose number there is even.
+ */
+function chosen(before: number, behind: number, depth: number): number[] {
+  const count = Math.min(depth, behind);
+  return Array.from(
+    { length: count },
+    (_, i) => roundHalfToEven(before + behind / count * (i + 1)) - before - 1,
+  );
 }
 
 /** The shapes of the features that blocks in a row take. */

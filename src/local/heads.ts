@@ -6,7 +6,7 @@
 
 import { LocalgradError } from "../errors.ts";
 import { batchNorm } from "../nn/batch_norm.ts";
-import { type Layer, type Layers, sequential, stateless } from "../nn/layer.ts";
+import { type Layer, sequential, stateless } from "../nn/layer.ts";
 import { conv, linear } from "../nn/linear.ts";
 import { adaptiveAveragePooling, flatten, globalAveragePooling, relu } from "../nn/pooling.ts";
 import type { Shape } from "../trace/dtype.ts";
@@ -24,14 +24,14 @@ export type DglHead = "mlp-sr" | "mlp-sr-large" | "mlp" | "cnn";
  * Heads of Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164), which keep the width of the features.
  * `mlp`: pool to a quarter of the size, then to 2×2, three fully connected layers with batch norm and ReLU, linear.
  * `mlp-sr`: the same with three 1×1 convolutions with batch norm and ReLU at a quarter of the size. `cnn`: two 3×3
- * convolutions with batch norm and ReLU, pool to 2×2, linear. `mlp-sr-large` is the head of MAN++'s code, of one width
+ * convolutions with batch norm and ReLU, pool to 2×2, batch norm, linear. `mlp-sr-large` is the head of MAN++'s code, of one width
  * for all features and some 0.64 M parameters: pool to 8×8, three 1×1 convolutions to 128 and global average pooling,
  * then three fully connected layers of 512, each with batch norm and ReLU, linear.
  */
 export function dglHead(name: DglHead, [height, width, channels]: Shape, classes: number): Layer {
   const features = 4 * channels;
   const quarter = adaptiveAveragePooling(Math.ceil(height / 4), Math.ceil(width / 4));
-  const ending: Layers = { pool2: adaptiveAveragePooling(2, 2), flatten: flatten() };
+  const ending = { pool2: adaptiveAveragePooling(2, 2), flatten: flatten() };
   const hidden = () => repeated(3, () => linearUnit(features, features));
   const fc = linear({ in: features, out: classes });
   switch (name) {
@@ -56,7 +56,9 @@ export function dglHead(name: DglHead, [height, width, channels]: Shape, classes
     case "cnn":
       return sequential({
         convs: repeated(2, () => convUnit({ in: channels, out: channels, padding: 1 })),
-        ...ending,
+        pool2: ending.pool2,
+        bn: batchNorm({ channels }),
+        flatten: ending.flatten,
         fc,
       });
     default:

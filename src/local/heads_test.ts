@@ -40,6 +40,13 @@ Deno.test("dglHead() keeps the width of the features", () => {
   assertEquals(parameters(dglHead("mlp-sr", [32, 32, 16], 10)), convs + 3 * (64 * 64 + 2 * 64) + 650);
 });
 
+Deno.test("dglHead() has a batch norm behind the pooling of its convolutional head, as the published code", () => {
+  const head = dglHead("cnn", [32, 32, 16], 10);
+  const paths = treePaths(head.params as never);
+  assertEquals(paths.slice(-4), ["bn.weight", "bn.bias", "fc.weight", "fc.bias"]);
+  assertEquals(parameters(head), 2 * (9 * 16 * 16 + 2 * 16) + 2 * 16 + 4 * 16 * 10 + 10);
+});
+
 Deno.test("heads that do not exist are refused by name", () => {
   assertThrows(() => dglHead("conv" as never, [8, 8, 4], 10), LocalgradError, '"conv"');
   assertThrows(() => classifier("3c1f" as never, [8, 8, 4], 10), LocalgradError, '"3c1f"');

@@ -12,6 +12,11 @@ import type { Auxiliary, Boundary, Method } from "./method.ts";
 export interface InfoProOptions {
   /** The task term: softmax cross-entropy, or the supervised contrastive loss on 128 features; default `crossEntropy`. */
   task?: "crossEntropy" | "contrastive";
+  /**
+   * Which images of a batch the contrastive loss is averaged over: `all`, the default, as in the published code, where
+   * the only one of its class counts with a loss of 0; or `paired`, those that share their class with another.
+   */
+  anchors?: "all" | "paired";
   /** The network of the task term; default `1c2f`, within MAN `2c2f`; for large images `imagenet`. */
   classifier?: ClassifierName;
   /**
@@ -47,16 +52,27 @@ const CONTRASTIVE_FEATURES = 128;
  * ```
  */
 export function infopro(options: InfoProOptions = {}): Method {
-  const { task = "crossEntropy", classifier, weights, schedule = "index" } = options;
+  const { task = "crossEntropy", anchors = "all", classifier, weights, schedule = "index" } = options;
   if (task !== "crossEntropy" && task !== "contrastive") {
     throw new LocalgradError(
       `infopro: there is no task term ${JSON.stringify(task)}; choose "crossEntropy" or "contrastive"`,
+    );
+  }
+  if (anchors !== "all" && anchors !== "paired") {
+    throw new LocalgradError(
+      `infopro: there are no anchors ${JSON.stringify(anchors)}; choose "all" or "paired"`,
+    );
+  }
+  if (options.anchors !== undefined && task !== "contrastive") {
+    throw new LocalgradError(
+      'infopro: anchors are of the contrastive task term; ask for task: "contrastive"',
     );
   }
   return {
     name: "infopro",
     options: {
       task,
+      ...(task === "contrastive" ? { anchors } : {}),
       ...(classifier === undefined ? {} : { classifier }),
       ...(weights === undefined ? {} : { weights }),
       schedule: typeof schedule === "function" ? "own" : schedule,
@@ -88,9 +104,11 @@ function terms(boundary: Boundary, options: InfoProOptions): Auxiliary {
         loss(params, h) {
           const { y, state: next } = layer.apply(params, state[name] as Named<Tensor>, h, "train");
           states[name] = next;
-          return name === "decoder"
-            ? binaryCrossEntropy(y, batch.images).mul(reconstruction)
-            : (contrastive ? supervisedContrastive : crossEntropy)(y, batch.labels).mul(task);
+          if (name === "decoder") return binaryCrossEntropy(y, batch.images).mul(reconstruction);
+          const loss = contrastive
+            ? supervisedContrastive(y, batch.labels, undefined, options.anchors)
+            : crossEntropy(y, batch.labels);
+          return loss.mul(task);
         },
       }));
       return { loss: sumOfLosses(h, terms), state: states };

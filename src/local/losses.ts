@@ -76,13 +76,20 @@ export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
 
 /**
  * Supervised contrastive loss (Khosla et al., 2020, arXiv 2004.11362, L_out): rows of `features` are normalised to unit
- * length; each is pulled toward the rows of its class and away from the others. Mean over the rows that share their
- * class with another, 0 where none does. `features` is `[batch, features]`, `labels` i32 or u32 `[batch]`; `temperature`
- * is 0.07 by default, as InfoPro has it. Gives an f32 scalar.
+ * length; each is pulled toward the rows of its class and away from the others. A row that is the only one of its class
+ * has a loss of 0. The mean is over all rows (`anchors`: `all`, the default), as in the published code of the loss and of
+ * InfoPro, or over those that share their class with another (`paired`), so that the loss does not depend on how many
+ * are alone. `features` is `[batch, features]`, `labels` i32 or u32 `[batch]`; `temperature` is 0.07 by default, as
+ * InfoPro has it. Gives an f32 scalar.
  *
  * @throws {LocalgradError} where the temperature is not above 0.
  */
-export function supervisedContrastive(features: Tensor, labels: Tensor, temperature: number = 0.07): Tensor {
+export function supervisedContrastive(
+  features: Tensor,
+  labels: Tensor,
+  temperature: number = 0.07,
+  anchors: "all" | "paired" = "all",
+): Tensor {
   if (!(temperature > 0)) {
     throw new LocalgradError(`supervisedContrastive: the temperature must be above 0, not ${temperature}`);
   }
@@ -98,8 +105,8 @@ export function supervisedContrastive(features: Tensor, labels: Tensor, temperat
   const logProbability = shifted.sub(denominator);
   const partners = positives.sum(1);
   const losses = logProbability.mul(positives).sum(1).neg().div(partners.maximum(1));
-  const anchors = partners.gt(0).cast("f32").sum().maximum(1);
-  return where(partners.gt(0), losses, 0).sum().div(anchors);
+  const each = where(partners.gt(0), losses, 0);
+  return anchors === "all" ? each.mean() : each.sum().div(partners.gt(0).cast("f32").sum().maximum(1));
 }
 
 /** Cosines of the angles between rows: `[batch, features]` → `[batch, batch]`. A row of zeros has 0 with every other. */

@@ -94,13 +94,15 @@ Deno.test("binaryCrossEntropy() is the formula where that is safe, and finite el
   assertEquals(extreme[""].data[0], 1e4);
 });
 
-Deno.test("supervisedContrastive() averages −log softmax over the positives of each anchor that has any", () => {
+Deno.test("supervisedContrastive() averages −log softmax over the positives of each anchor, or of each that has any", () => {
   const features = noise("f", [5, 3]);
   const labels = [1, 0, 1, 1, 7];
-  const { "": { data } } = run(
-    (f: Tensor, t: Tensor) => supervisedContrastive(f, t),
-    features,
-    integers(labels),
+  const [all, paired] = (["all", "paired"] as const).map((anchors) =>
+    run(
+      (f: Tensor, t: Tensor) => supervisedContrastive(f, t, undefined, anchors),
+      features,
+      integers(labels),
+    )[""].data[0]
   );
   const rows = labels.map((_, n) => {
     const row = Array.from(features.data.subarray(3 * n, 3 * n + 3));
@@ -116,7 +118,9 @@ Deno.test("supervisedContrastive() averages −log softmax over the positives of
     return [positives.reduce((sum, i) => sum + total - similarity(n, i), 0) / positives.length];
   });
   assertEquals(losses.length, 3);
-  assertAlmostEquals(data[0], losses.reduce((a, b) => a + b) / 3, 1e-6);
+  const sum = losses.reduce((a, b) => a + b);
+  assertAlmostEquals(all, sum / 5, 1e-6); // as the published code, in which the two that are alone count with 0
+  assertAlmostEquals(paired, sum / 3, 1e-6);
 });
 
 Deno.test("supervisedContrastive() is 0 where no two labels agree, and finite for opposite features", () => {

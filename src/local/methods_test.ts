@@ -185,6 +185,20 @@ Deno.test("augLocal() imitates fewer and fewer blocks, evenly spaced, the last a
   assertEquals(widths[0].map(([out]) => out), [16, 32, 64, 64]);
 });
 
+Deno.test("augLocal() chooses the blocks of its published code: places are rounded in the whole network", () => {
+  // Behind layer2.0 of ResNet-110, K = 55, where rounding places among the blocks behind gives other widths.
+  const published = { 2: [32, 32, 64], 5: [32, 32, 32, 64, 64], 7: [32, 32, 32, 32, 64, 64, 64] };
+  for (const [depth, widths] of Object.entries(published)) {
+    const { modules } = make(resnet110(), 55, augLocal({ depth: Number(depth) }));
+    const index = modules.findIndex(({ name }) => name === "layer2.0");
+    const { blocks } =
+      (modules[index].params as never as { local: Record<string, { classifier: Blocks }> }).local[index]
+        .classifier;
+    const shapes = Object.values(blocks).map(({ conv1 }) => conv1.weight.shape);
+    assertEquals([shapes[0][3], ...shapes.map(([out]) => out)], widths, `d = ${depth}`);
+  }
+});
+
 interface Blocks {
   blocks: Record<string, { conv1: { weight: { shape: number[] } } }>;
 }

@@ -34,6 +34,8 @@ Deno.test("methodNamed() hands options to who has them, and refuses others and u
     task: "crossEntropy",
     schedule: "stage",
   });
+  assertEquals(methodNamed("infopro", { task: "contrastive" }).options["anchors"], "all");
+  assertThrows(() => methodNamed("infopro", { anchors: "paired" }), LocalgradError, "contrastive task term");
   assertThrows(() => methodNamed("dgl", { momentum: 0.9 }), LocalgradError, '"momentum"; it has head');
   assertThrows(() => methodNamed("man+dgl", { task: "contrastive" }), LocalgradError, '"task"');
   assertThrows(() => methodNamed("manPlusPlus+dgl", { fusion: "sum" }), LocalgradError, '"fusion"');

@@ -48,7 +48,8 @@ const ops: {
   },
   bceWithLogits: ({ x, target }) => binaryCrossEntropy(x!, target!),
   mse: ({ x, target }) => x!.sub(target!).square().mean(),
-  supervisedContrastive: ({ x }, { temperature }, labels) => supervisedContrastive(x!, labels, temperature),
+  supervisedContrastive: ({ x }, { temperature, anchors }, labels) =>
+    supervisedContrastive(x!, labels, temperature, anchors),
 };
 
 function symmetric([height, width]: Pair): Padding {
