@@ -51,6 +51,7 @@ const methodOptions = object<GivenOptions>({
   statistics: optional(oneOf(choices.statistics)),
   head: optional(oneOf(choices.head)),
   task: optional(oneOf(choices.task)),
+  anchors: optional(oneOf(choices.anchors)),
   schedule: optional(oneOf(choices.schedule)),
   depth: optional(whole(1)),
 });
