@@ -255,6 +255,14 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     const { testError, testLoss } = JSON.parse(trained.stdout);
     assertEquals([judged.testError, judged.images], [testError, 32]);
     assertAlmostEquals(judged.testLoss, testLoss, 1e-5); // judged in another batch size
+    // eval neither writes nor reaches the network, so a set that is not here stays away.
+    const cifar = ["--weights", "a.safetensors", "--model", "resnet8", "--dataset", "cifar10"];
+    const absent = await finish(start(dir, "eval", cifar, { XDG_CACHE_HOME: `${dir}/cache` }));
+    assertEquals(absent.code, 2, absent.stderr);
+    assertMatch(
+      absent.stderr,
+      /^error: cifar10 is not on this machine, and eval downloads nothing; give its/,
+    );
 
     const other = ["--method", "dgl", "--run", "b", "--init", "a.safetensors"] as const;
     const started = await cli(

@@ -13,7 +13,12 @@ export interface Result {
 }
 
 /** Starts the command line as `deno task` does, in folder `cwd`. */
-export function start(cwd: string, command: string, args: readonly string[]): Deno.ChildProcess {
+export function start(
+  cwd: string,
+  command: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Deno.ChildProcess {
   const own = {
     demo: ["-P=demo"],
     memory: [],
@@ -34,7 +39,7 @@ export function start(cwd: string, command: string, args: readonly string[]): De
       ...args,
     ],
     cwd,
-    env: { NO_COLOR: "1", LOCALGRAD_DEVICE: "cpu" },
+    env: { NO_COLOR: "1", LOCALGRAD_DEVICE: "cpu", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

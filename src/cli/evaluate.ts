@@ -57,7 +57,9 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   }
   const { settings, loaded, what, facts, fill } =
     await (given.run === undefined ? fromFile(given) : fromRun(given));
-  const images = loaded ?? await loadImages(settings, given.data);
+  const images = loaded ?? await loadImages(settings, given.data).catch((error) => {
+    throw isDownload(error) ? notHere(settings) : error;
+  });
   withClasses(settings, images); // refuses others than the run's
   await using device = await openDevice(given, settings);
   note(`device ${device.choice}`);
@@ -71,6 +73,18 @@ export async function evaluate(args: readonly string[]): Promise<void> {
     if (topFiveError !== undefined) console.log(`top-5 error ${formatPercent(topFiveError)}`);
     console.log(`test loss   ${loss.toFixed(4)}`);
   }
+}
+
+/** Whether an error is that of a download, which writes and reaches the network: eval's task may do neither. */
+function isDownload(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable && /^Requires (write|net) access/.test(error.message);
+}
+
+function notHere({ dataset }: Settings): LocalgradError {
+  return new LocalgradError(
+    `${dataset} is not on this machine, and eval downloads nothing; give its folder or archive by --data, or let ` +
+      `train download it`,
+  );
 }
 
 async function fromRun(given: Given<typeof evaluateFlags>): Promise<Candidate> {
