@@ -8,8 +8,10 @@ import { matmulCases } from "./cases/rows.ts";
 import { assertSameBits, runAll } from "./check.ts";
 import { Random } from "./random.ts";
 import { opSuite, withBackend } from "./suite.ts";
+import { sumSuite } from "./sums.ts";
 
 await opSuite(() => openCpu(), "cpu");
+await sumSuite(() => openCpu(), "cpu");
 
 Deno.test("cpu: the bits of a result do not depend on the number of threads", async () => {
   const random = new Random(1);

@@ -4,7 +4,17 @@ import { transposeSquare } from "./blocks.ts";
 import { type Correlation, correlationText, groupsTogether, sourceRange } from "./conv_geometry.ts";
 import type { Lowered, Operand, Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
-import { accumulate, LANES, newTile, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
+import {
+  accumulate,
+  addTile,
+  clearTile,
+  LANES,
+  newTile,
+  TILE_COLUMNS,
+  TILE_ROWS,
+  TILE_VECTORS,
+  WORD,
+} from "./tile.ts";
 
 /** A band's image rows, together with its dy rows, should stay in the first cache. */
 const BAND_BYTES = 24 * 1024;
@@ -195,9 +205,7 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
   /** Filter elements whose image channels lie `offsets` behind `a`. */
   const tileOf = (offsets: readonly number[], columns: number) => {
     const tile = newTile(f, offsets.length, Math.ceil(columns / LANES));
-    tile.forEach((vectors, e) =>
-      vectors.forEach((x, v) => f.set(x, v128.load(sum, e * TILE_COLUMNS * WORD + v * 16)))
-    );
+    clearTile(f, tile); // a unit is summed by itself, so that many are not added up one by one
     f.set(rowA, a);
     f.set(rowB, b);
     const [pixelA, pixelB] = [f.int(0), f.int(0)];
@@ -215,9 +223,7 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
       f.increment(rowA, row.sourceStep * pitch);
       f.increment(rowB, target[1] * target[2] * WORD);
     });
-    tile.forEach((vectors, e) =>
-      vectors.forEach((x, v) => f.do(v128.store(sum, x, e * TILE_COLUMNS * WORD + v * 16)))
-    );
+    addTile(f, tile, sum, TILE_COLUMNS * WORD);
     f.increment(sum, offsets.length * TILE_COLUMNS * WORD);
   };
   const upTo = (count: number) => Array.from({ length: count }, (_, e) => e * WORD);

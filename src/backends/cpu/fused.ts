@@ -5,6 +5,7 @@ import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Nest, nestOf, type NestStore } from "./fused_nest.ts";
 import { costOf, NodeWriter } from "./fused_nodes.ts";
 import { fold, identity } from "./fused_ops.ts";
+import { Accumulators, type Cascade, cascadeOf } from "./fused_sums.ts";
 import { splitReduction } from "./fused_split.ts";
 import { Streams, writeVector } from "./fused_streams.ts";
 import { nestText } from "./fused_text.ts";
@@ -24,6 +25,12 @@ const TASK_COST = 16384;
 const MANY_TASKS = 64;
 /** Instructions in an unrolled loop body. */
 const BODY_COST = 64;
+
+/** What a loop puts away behind every so many rounds. */
+interface PutAway {
+  readonly every: number;
+  readonly sums: Accumulators;
+}
 
 /** How a nest is cut into tasks: blocks of kept rows, or where rows are long, pieces of one row. */
 interface Cut {
@@ -150,7 +157,11 @@ class NestWriter {
    * Runs `body(vectors, lanes)` over a piece of the last axis: bodies of several whole vectors, then single ones, then
    * the lanes that are left at the very end.
    */
-  #overLast(firstElement: Local<"i32">, body: (vectors: number, lanes: number) => void): void {
+  #overLast(
+    firstElement: Local<"i32">,
+    body: (vectors: number, lanes: number) => void,
+    putAway?: PutAway,
+  ): void {
     const { piece, pieces, unroll } = this.plan;
     const streams = this.#streams;
     const f = this.#f;
@@ -159,7 +170,7 @@ class NestWriter {
     if (pieces === 1) {
       const vectors = Math.floor(extent / LANES);
       const loops = Math.floor(vectors / unroll);
-      if (loops > 0) streams.loop(this.#last, loops, unroll * LANES, () => body(unroll, LANES));
+      this.#loop(this.#last, loops, unroll * LANES, () => body(unroll, LANES), putAway);
       if (vectors % unroll > 0) {
         body(vectors % unroll, LANES);
         streams.move(this.#last, vectors % unroll * LANES);
@@ -183,12 +194,27 @@ class NestWriter {
     }
   }
 
+  /** A loop along an axis, which puts sums away behind every so many rounds. */
+  #loop(axis: number, count: number, step: number, body: () => void, putAway?: PutAway): void {
+    if (count === 0) return;
+    const streams = this.#streams;
+    if (putAway === undefined) return streams.loop(axis, count, step, body);
+    const { every, sums } = putAway;
+    const round = this.#f.int(0);
+    this.#f.for(round, 0, Math.floor(count / every), 1, () => {
+      streams.loop(axis, every, step, body);
+      sums.putAway();
+    });
+    if (count % every > 0) streams.loop(axis, count % every, step, body);
+  }
+
   /** Runs `body` for every reduced row of the current kept row. */
-  #overReduced(body: () => void): void {
+  #overReduced(body: () => void, cascade: Cascade | undefined, sums: Accumulators): void {
     const axes = this.#axes(true);
     const step = (i: number): void => {
       if (i === axes.length) return body();
-      this.#streams.loop(axes[i], this.nest.space[axes[i]], 1, () => step(i + 1));
+      const putAway = cascade?.loop === i ? { every: cascade.every, sums } : undefined;
+      this.#loop(axes[i], this.nest.space[axes[i]], 1, () => step(i + 1), putAway);
       this.#streams.move(axes[i], -this.nest.space[axes[i]]);
     };
     step(0);
@@ -210,30 +236,30 @@ class NestWriter {
     });
   }
 
-  #accumulators(count: number): Local<"v128">[][] {
-    return this.nest.reductions.map(({ fn, dtype }) =>
-      Array.from({ length: count }, () => this.#f.local("v128", identity(this.#math, fn, dtype)))
-    );
-  }
-
   /** The last axis is kept: each vector of it is a column of accumulators. */
   #foldColumns(firstElement: Local<"i32">): void {
-    const { reductions, stores, epilogueStores } = this.nest;
+    const { reductions, stores, epilogueStores, space } = this.nest;
+    const cascade = cascadeOf(reductions, this.#axes(true).map((axis) => space[axis]));
     this.#overLast(firstElement, (vectors, lanes) => {
-      const sums = this.#accumulators(vectors);
-      this.#overReduced(() => {
-        this.#nodes.write(2);
-        for (let vector = 0; vector < vectors; vector++) {
-          this.#nodes.write(3, vector, lanes);
-          this.#store(stores, this.#nodes, vector, lanes);
-          for (const [i, { fn, dtype, node }] of reductions.entries()) {
-            const sum = sums[i][vector];
-            this.#f.set(sum, fold(this.#math, fn, dtype, sum, this.#nodes.value(node)));
+      const sums = new Accumulators(this.#f, this.#math, reductions, vectors, cascade);
+      this.#overReduced(
+        () => {
+          this.#nodes.write(2);
+          for (let vector = 0; vector < vectors; vector++) {
+            this.#nodes.write(3, vector, lanes);
+            this.#store(stores, this.#nodes, vector, lanes);
+            for (const [i, { fn, dtype, node }] of reductions.entries()) {
+              const sum = sums.values[i][vector];
+              this.#f.set(sum, fold(this.#math, fn, dtype, sum, this.#nodes.value(node)));
+            }
           }
-        }
-      });
+        },
+        cascade,
+        sums,
+      );
+      sums.finish();
       for (let vector = 0; vector < vectors; vector++) {
-        this.#epilogue.writeAll(vector, lanes, sums.map((list) => list[vector]));
+        this.#epilogue.writeAll(vector, lanes, sums.values.map((list) => list[vector]));
         this.#store(epilogueStores, this.#epilogue, vector, lanes);
       }
     });
@@ -241,28 +267,38 @@ class NestWriter {
 
   /** The last axis is reduced: several accumulators side by side, folded together at the end. */
   #foldRows(): void {
-    const { reductions, stores, epilogueStores } = this.nest;
+    const { reductions, stores, epilogueStores, space } = this.nest;
     const f = this.#f;
-    const sums = this.#accumulators(this.plan.unroll);
-    this.#overReduced(() => {
-      this.#nodes.write(2);
-      this.#overLast(f.int(0), (vectors, lanes) => {
-        for (let vector = 0; vector < vectors; vector++) {
-          this.#nodes.write(3, vector, lanes);
-          this.#store(stores, this.#nodes, vector, lanes);
-          for (const [i, { fn, dtype, node }] of reductions.entries()) {
-            const term = this.#nodes.value(node);
-            const valid = lanes === LANES ? term : this.#math.keep(
-              v128.bitselect(term, identity(this.#math, fn, dtype), f.constant(laneMask(lanes))),
-            );
-            f.set(sums[i][vector], fold(this.#math, fn, dtype, sums[i][vector], valid));
+    const axes = this.#axes(true);
+    const bodies = Math.max(1, Math.floor(space[this.#last] / (LANES * this.plan.unroll)));
+    const cascade = cascadeOf(reductions, [...axes.map((axis) => space[axis]), bodies]);
+    const sums = new Accumulators(f, this.#math, reductions, this.plan.unroll, cascade);
+    const putAway = cascade?.loop === axes.length ? { every: cascade.every, sums } : undefined;
+    this.#overReduced(
+      () => {
+        this.#nodes.write(2);
+        this.#overLast(f.int(0), (vectors, lanes) => {
+          for (let vector = 0; vector < vectors; vector++) {
+            this.#nodes.write(3, vector, lanes);
+            this.#store(stores, this.#nodes, vector, lanes);
+            for (const [i, { fn, dtype, node }] of reductions.entries()) {
+              const term = this.#nodes.value(node);
+              const valid = lanes === LANES ? term : this.#math.keep(
+                v128.bitselect(term, identity(this.#math, fn, dtype), f.constant(laneMask(lanes))),
+              );
+              const sum = sums.values[i][vector];
+              f.set(sum, fold(this.#math, fn, dtype, sum, valid));
+            }
           }
-        }
-      });
-    });
+        }, putAway);
+      },
+      cascade,
+      sums,
+    );
+    sums.finish();
     const results = reductions.map(({ fn, dtype }, i) => {
-      const result = sums[i][0];
-      for (const other of sums[i].slice(1)) f.set(result, fold(this.#math, fn, dtype, result, other));
+      const [result, ...others] = sums.values[i];
+      for (const other of others) f.set(result, fold(this.#math, fn, dtype, result, other));
       for (const half of [HALVES, PAIRS]) {
         const other = this.#math.keep(v128.shuffle(result, result, half));
         f.set(result, fold(this.#math, fn, dtype, result, other));

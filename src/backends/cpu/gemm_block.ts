@@ -2,7 +2,16 @@ import { f32x4, i32, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { copyWords, packTransposed } from "./blocks.ts";
 import type { Blocking, MatrixProduct } from "./gemm.ts";
-import { accumulate, newTile, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
+import {
+  accumulate,
+  addTile,
+  clearTile,
+  newTile,
+  TILE_COLUMNS,
+  TILE_ROWS,
+  TILE_VECTORS,
+  WORD,
+} from "./tile.ts";
 
 /** A block of C in the making. */
 export interface BlockArea {
@@ -105,8 +114,7 @@ export function multiplyBlock(f: FunctionBuilder, area: BlockArea, slice: Local<
   const [i, j, a, b, at] = [0, 0, 0, 0, 0].map((value) => f.int(value));
   const multiply = (height: number) => {
     const tile = newTile(f, height, TILE_VECTORS);
-    f.set(at, i32.add(block, i32.add(i32.mul(i, tilePitch), i32.mul(j, WORD))));
-    tile.forEach((row, r) => row.forEach((x, v) => f.set(x, v128.load(at, r * tilePitch + v * 16))));
+    clearTile(f, tile); // a slice is summed by itself, so that a deep product is not added up one by one
     f.set(a, i32.add(slice, i32.mul(i, rowPitch)));
     f.set(b, panel);
     accumulate(f, tile, {
@@ -117,7 +125,8 @@ export function multiplyBlock(f: FunctionBuilder, area: BlockArea, slice: Local<
       bStep: TILE_COLUMNS * WORD,
       count: depth,
     });
-    tile.forEach((row, r) => row.forEach((x, v) => f.do(v128.store(at, x, r * tilePitch + v * 16))));
+    f.set(at, i32.add(block, i32.add(i32.mul(i, tilePitch), i32.mul(j, WORD))));
+    addTile(f, tile, at, tilePitch);
   };
   // The rows left over at the bottom of the matrix are the same number wherever they occur.
   const rest = m % TILE_ROWS;

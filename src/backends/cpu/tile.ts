@@ -1,4 +1,4 @@
-import { f32x4, i32, type V128, v128 } from "./wasm/expressions.ts";
+import { f32x4, type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 
 /** Lanes of a vector. */
@@ -55,6 +55,16 @@ export function newTile(f: FunctionBuilder, rows: number, vectors: number): Tile
 /** Sets a tile to zero. */
 export function clearTile(f: FunctionBuilder, tile: Tile): void {
   for (const row of tile) for (const accumulator of row) f.set(accumulator, f32x4.constant(0));
+}
+
+/** Adds a tile to what is in memory, its rows `pitch` bytes apart. */
+export function addTile(f: FunctionBuilder, tile: Tile, address: I32, pitch: number): void {
+  for (const [r, row] of tile.entries()) {
+    for (const [v, x] of row.entries()) {
+      const offset = r * pitch + v * 16;
+      f.do(v128.store(address, f32x4.add(v128.load(address, offset), x), offset));
+    }
+  }
 }
 
 /** Operands of {@link accumulate}. */

@@ -4,7 +4,16 @@ import { type Correlation, correlationText } from "./conv_geometry.ts";
 import { MOST_CHUNKS, sumGradients, WORKSPACE_BYTES } from "./conv_filter_grad.ts";
 import type { Lowered, Operand, Routine } from "./routine.ts";
 import { type Window, windowBytes } from "./rows.ts";
-import { accumulate, clearTile, divideRow, newTile, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
+import {
+  accumulate,
+  addTile,
+  clearTile,
+  divideRow,
+  newTile,
+  TILE_COLUMNS,
+  TILE_VECTORS,
+  WORD,
+} from "./tile.ts";
 import {
   cutTiles,
   gradientTransform,
@@ -175,8 +184,7 @@ function addProducts(
   const sum = f.int(unit.partial);
   const multiply = (rows: number) => {
     const tile = newTile(f, rows, TILE_VECTORS);
-    if (chunkUnits === 1) clearTile(f, tile);
-    else tile.flat().forEach((x, i) => f.set(x, v128.load(sum, i * 16)));
+    clearTile(f, tile);
     f.set(a, source);
     f.set(b, gradient);
     f.for(run, 0, unit.runs, 1, () =>
@@ -188,7 +196,8 @@ function addProducts(
         bStep: columns * WORD,
         count: bands > 1 ? tileColumns : bandTiles,
       }));
-    tile.flat().forEach((x, i) => f.do(v128.store(sum, x, i * 16)));
+    if (chunkUnits === 1) tile.flat().forEach((x, i) => f.do(v128.store(sum, x, i * 16)));
+    else addTile(f, tile, sum, TILE_COLUMNS * WORD); // units by themselves, so that many are not added up one by one
     f.increment(source, rows * WORD);
     f.increment(sum, rows * TILE_COLUMNS * WORD);
   };

@@ -90,6 +90,9 @@ export function fused(kernel: Kernel, values: readonly Aval[], place: (value: Va
   ];
 }
 
+/** So many terms a thread folds one by one, before their sum joins others like it: errors do not grow with length. */
+const FAN = 64;
+
 type Shared = (a: Argument, b: Argument) => boolean;
 
 function map(form: Form, shared: Shared): Call {
@@ -167,11 +170,30 @@ function reduction(label: string, form: Form, along: boolean, parts: number, sha
     ...(parts > 1
       ? [
         `  const u32 end = lesser((part + 1u) * ${part}u, ${terms}u);`,
-        `  for (u32 t = part * ${part}u + y; t < end; t += ${height}u) {`,
+        `  const u32 start = part * ${part}u + y;`,
       ]
-      : [`  for (u32 t = y; t < ${terms}u; t += ${height}u) {`]),
-    ...body.map((line) => `    ${line}`),
-    "  }",
+      : [`  const u32 end = ${terms}u, start = y;`]),
+    ...(part > FAN * height
+      ? [
+        ...reductions.map((_, r) => `  auto b${r} = a${r}, none${r} = a${r};`),
+        `  for (u32 first = start; first < end; first += ${FAN * height}u) {`,
+        `    const u32 last = lesser(first + ${FAN * height}u, end);`,
+        `    for (u32 t = first; t < last; t += ${height}u) {`,
+        ...body.map((line) => `      ${line}`),
+        "    }",
+        ...reductions.map(({ fn }, r) =>
+          `    UNROLL for (u32 e = 0; e < ${walk.lanes}u; ++e) ` +
+          `b${r}.at[e] = ${foldType[fn]}::fold(b${r}.at[e], a${r}.at[e]);`
+        ),
+        `    ${reductions.map((_, r) => `a${r} = none${r};`).join(" ")}`,
+        "  }",
+        `  ${reductions.map((_, r) => `a${r} = b${r};`).join(" ")}`,
+      ]
+      : [
+        `  for (u32 t = start; t < end; t += ${height}u) {`,
+        ...body.map((line) => `    ${line}`),
+        "  }",
+      ]),
     "}",
     ...reductions.flatMap(({ fn, dtype }, r) => [
       `Vec<${typeOf[dtype]}, ${keptWalk.lanes}> t${r};`,
