@@ -9,6 +9,8 @@ import { openFeed } from "../src/local/feed.ts";
 import { dgl, greedy, man, type Method, type Trainer, trainer } from "../src/local/local.ts";
 import { constant, sgd } from "../src/optim/optim.ts";
 import type { Device } from "../src/trace/arrays.ts";
+import { jit } from "../src/trace/jit.ts";
+import type { Tensor } from "../src/trace/tensor.ts";
 import { skips } from "./gate.ts";
 import { tinyDataset, tinyModel } from "./tiny.ts";
 
@@ -91,6 +93,40 @@ for (const name of ["cpu", "webgpu"] as const) {
     assert(rss < 8 * 2 ** 20, `the process grew by ${rss} bytes, ${rss / 1000} a step`);
   });
 }
+
+Deno.test("programs for ever other shapes leave the heap flat", async () => {
+  await using device = await open("cpu", { threads: 2 });
+  const f = jit((x: Tensor) => x.exp().sum(0).add(x), { device, maxPrograms: 8 });
+  let size = 0;
+  const grow = async (calls: number) => {
+    for (let i = 0; i < calls; i++) f(new Float32Array(++size)).dispose();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    collect();
+    const { heapUsed, external } = Deno.memoryUsage();
+    return heapUsed + external;
+  };
+  const before = await grow(30);
+  const grown = await grow(150) - before;
+  assert(grown < 2 ** 20, `the heap grew by ${grown} bytes, ${grown / 150} a program`);
+  assert(device.backend.liveBytes < 2 ** 16);
+});
+
+Deno.test("devices opened one after the other take the memory of one", async () => {
+  const use = async () => {
+    await using device = await open("cpu", { threads: 2 });
+    using x = device.zeros([2 ** 24]); // 64 MiB
+    using y = jit((x: Tensor) => x.add(1).sum(), { device })(x);
+    assertEquals([...await y.read()], [2 ** 24]);
+  };
+  await use();
+  const before = Deno.memoryUsage().rss;
+  let grown = 0;
+  for (let i = 0; i < 8; i++) {
+    await use();
+    grown = Math.max(grown, Deno.memoryUsage().rss - before);
+  }
+  assert(grown < 48 * 2 ** 20, `the process grew by ${grown} bytes`);
+});
 
 function fail(): never {
   throw new Error("the observer failed");

@@ -9,7 +9,7 @@ import { checkCases } from "../ops/check.ts";
 import { Random } from "../ops/random.ts";
 import { unfusedPlan } from "../ops/unfused.ts";
 import { apart, test } from "./on_simulated.ts";
-import { fail } from "./simulated.ts";
+import { count, fail } from "./simulated.ts";
 
 test(
   "cuDNN's older calls compute convolutions as the reference does, where both sides are padded alike",
@@ -72,4 +72,17 @@ test("an epilogue that cuDNN cannot do stays a step of its own", async (device) 
   using y = layer(x, w);
   assertEquals([...await y.read()], [0, 1, 0, 2, 0, 3, 0, 4]);
   layer.dispose();
+});
+
+test("plans of convolutions that no program uses any more do not add up", async (device) => {
+  const f = jit((x: Tensor, w: Tensor) => conv2d(x, w), { device, maxPrograms: 2 });
+  using w = device.array([2], [1, 1, 1, 1]);
+  const held: number[] = [];
+  for (let side = 1; side <= 400; side++) {
+    using x = device.array(new Float32Array(side).fill(side), [1, 1, side, 1]);
+    using y = f(x, w);
+    if (side % 50 === 0) assertEquals((await y.read())[0], 2 * side);
+    if (side === 300 || side === 400) held.push(count("cudnn descriptors"));
+  }
+  assert(held[1] <= held[0] + 20, `${held} descriptors after 300 and 400 shapes`);
 });

@@ -22,8 +22,11 @@ export interface Convolver {
   close(): void;
 }
 
-/** What is known of a spec: its plans, or that cuDNN cannot do it at all, which is worth remembering too. */
-type Entry = { readonly plans: ConvolutionPlans } | { readonly unsupported: string };
+/** What is known of a spec: its plans and their uses, or that cuDNN cannot do it at all, which is worth remembering too. */
+type Entry = { readonly plans: ConvolutionPlans; uses: number } | { readonly unsupported: string };
+
+/** Specs whose plans are kept when the last program that uses them goes. Some have code compiled for them. */
+const KEPT = 256;
 
 /** Convolutions by cuDNN's graph API: a graph and its plans for each spec, made once. */
 export class GraphConvolver implements Convolver {
@@ -50,6 +53,7 @@ export class GraphConvolver implements Convolver {
       throw cannot(spec, `none of its ${plans.candidates.length} engines fits: ${summary(chosen.refused)}`);
     }
     const pack = plans.bind(tensors, scratch);
+    entry.uses++;
     return {
       run: () =>
         checkCudnn(
@@ -57,7 +61,12 @@ export class GraphConvolver implements Convolver {
           this.#cudnn.cudnnBackendExecute(this.#handle, chosen.plan, pack),
           `running ${nameOf(spec)}`,
         ),
-      dispose: () => plans.unbind(pack),
+      dispose: () => {
+        plans.unbind(pack);
+        if (--entry.uses > 0 || this.#entries.size <= KEPT) return;
+        this.#entries.delete(keyOf(spec));
+        plans.close();
+      },
     };
   }
 
@@ -67,11 +76,11 @@ export class GraphConvolver implements Convolver {
   }
 
   #entry(spec: Spec): Entry {
-    const key = JSON.stringify(spec);
+    const key = keyOf(spec);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       try {
-        entry = { plans: new ConvolutionPlans(this.#cudnn, spec, { handle: this.#handle }) };
+        entry = { plans: new ConvolutionPlans(this.#cudnn, spec, { handle: this.#handle }), uses: 0 };
       } catch (error) {
         // Only cuDNN's own "not supported" is an answer; a graph built wrongly must not pass for one.
         if (!(error instanceof LibraryError && isUnsupported(error.status))) throw error;
@@ -81,6 +90,10 @@ export class GraphConvolver implements Convolver {
     }
     return entry;
   }
+}
+
+function keyOf(spec: Spec): string {
+  return JSON.stringify(spec);
 }
 
 /** What to call a spec in messages. */

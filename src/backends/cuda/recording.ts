@@ -155,8 +155,9 @@ function convolution(
       const scratch = addresses({ kind: "arena", index: 0, offset: stretch.offset });
       const key = `${Object.values(tensors)} ${scratch}`;
       if (key === last) return;
-      bound?.dispose();
-      bound = convolver.bind(spec, tensors, scratch, stretch.bytes);
+      const next = convolver.bind(spec, tensors, scratch, stretch.bytes);
+      bound?.dispose(); // last, so that what both use stays
+      bound = next;
       last = key;
     },
     run: () => bound!.run(),
