@@ -165,7 +165,9 @@ class Thread {
     const [[id, { job, answer }]] = this.#jobs;
     this.#jobs.delete(id);
     answer.reject(
-      new LocalgradError(`${shown(job.path)} takes more than ${this.#limits.seconds} s to decode`),
+      new LocalgradError(
+        `${shown(job.path)} takes more than ${this.#limits.seconds} s to decode; make it smaller`,
+      ),
     );
     this.#replace();
   }

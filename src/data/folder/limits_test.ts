@@ -40,7 +40,8 @@ Deno.test("a picture of any kind is taken just within the limits, and refused by
     "pages.tif",
   ];
   const paths = names.map((name) => images + name);
-  const refused = (why: string) => paths.map((path) => `${path} has 40×28 pixels; ${why}`);
+  const refused = (why: string) =>
+    paths.map((path) => `${path} has 40×28 pixels, and ${why}; make it smaller`);
   assertEquals(await refusals(paths, { side: 40, area: 1120 }), paths.map(() => undefined));
   assertEquals(await refusals(paths, { side: 39 }), refused("a side may have 39"));
   assertEquals(await refusals(paths, { area: 1119 }), refused("a picture may have 1119"));
@@ -53,14 +54,14 @@ Deno.test("a picture that hides its size, takes more memory than it may, or is a
     // Stray bytes between segments, which the decoder passes over; ImageMagick's own limits hold all the same.
     const bytes = Deno.readFileSync(`${images}baseline.jpg`);
     await Deno.writeFile(hidden, Uint8Array.from([...bytes.subarray(0, 20), 0, 0, ...bytes.subarray(20)]));
-    const tooLarge = (path: string) => `${path} takes more memory than a picture may`;
+    const tooLarge = (path: string) => `${path} takes more memory than a picture may; make it smaller`;
     assertEquals(await refusals([grey, hidden], { side: 500, memory: 1 << 20 }), [undefined, undefined]);
     assertEquals(await refusals([grey, hidden], { memory: 100_000 }), [tooLarge(grey), undefined]);
     assertEquals(await refusals([hidden], { side: 39 }), [tooLarge(hidden)]);
     assertEquals(await refusals([hidden], { area: 250 }), [tooLarge(hidden)]);
     const { size } = await Deno.stat(grey);
     assertEquals(await refusals([grey], { memory: size - 1 }), [
-      `${grey} has ${size} bytes; a picture may have ${size - 1}`,
+      `${grey} has ${size} bytes, and a picture may have ${size - 1}; make it smaller`,
     ]);
   }));
 
@@ -75,7 +76,12 @@ Deno.test("a picture that takes too long is refused by name, and the others of i
       decoders.decode({ path, size: 2 }).then(([...pixels]) => pixels, (error) => error.message)
     );
     const grey = new Array(12).fill(99);
-    assertEquals(await Promise.all(jobs), [grey, `${slow} takes more than 0.05 s to decode`, grey, grey]);
+    assertEquals(await Promise.all(jobs), [
+      grey,
+      `${slow} takes more than 0.05 s to decode; make it smaller`,
+      grey,
+      grey,
+    ]);
     assertEquals(await decoders.decode({ path: quick, size: 2 }), Uint8Array.from(grey));
     assertEquals(decoders.done.images, 4);
   }));

@@ -48,7 +48,9 @@ function reason(error) {
   if (error instanceof Deno.errors.NotCapable) return "may not be read; allow it with --allow-read";
   if (error instanceof Deno.errors.PermissionDenied) return "cannot be read: the system does not permit it";
   const text = plain(String(error?.message ?? error));
-  if (LARGE.test(text) || error?.name === "ExitStatus") return "takes more memory than a picture may";
+  if (LARGE.test(text) || error?.name === "ExitStatus") {
+    return "takes more memory than a picture may; make it smaller";
+  }
   return /UnexpectedEndOfFile|InsufficientImageData/.test(text) ? "is truncated" : `is damaged (${text})`;
 }
 
@@ -62,7 +64,9 @@ function open(path) {
   const { isFile, size } = Deno.statSync(path); // opening a named pipe would wait for a writer
   if (!isFile) throw new Unreadable("is not a regular file");
   if (size === 0) throw new Unreadable("is empty");
-  if (size > limits.memory) throw new Unreadable(`has ${size} bytes; a picture may have ${limits.memory}`);
+  if (size > limits.memory) {
+    throw new Unreadable(`has ${size} bytes, and a picture may have ${limits.memory}; make it smaller`);
+  }
   return Deno.openSync(path);
 }
 
@@ -151,8 +155,12 @@ function statedSize(bytes, format) {
 function expectSize(bytes, format) {
   const [width, height] = statedSize(bytes, format) ?? [0, 0];
   const size = `has ${width}×${height} pixels`;
-  if (Math.max(width, height) > limits.side) throw new Unreadable(`${size}; a side may have ${limits.side}`);
-  if (width * height > limits.area) throw new Unreadable(`${size}; a picture may have ${limits.area}`);
+  if (Math.max(width, height) > limits.side) {
+    throw new Unreadable(`${size}, and a side may have ${limits.side}; make it smaller`);
+  }
+  if (width * height > limits.area) {
+    throw new Unreadable(`${size}, and a picture may have ${limits.area}; make it smaller`);
+  }
 }
 
 /** Of a file of several pictures, the first is taken. */
