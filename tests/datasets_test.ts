@@ -115,13 +115,15 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
     ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
     fn: () =>
       inFolder(async (dir) => {
-        await write(`${dir}/data`, FILES[dataset]());
+        const beside = dataset === "folder" ? { "train/daisy/notes.txt": new Uint8Array(1) } : {};
+        await write(`${dir}/data`, { ...FILES[dataset](), ...beside });
         const common = ["--method", "greedy", "--modules", "2", "--lr", "0.01", "--epochs", "6", ...flags];
         const fresh = ["--dataset", dataset, "--data", "data", ...common];
         const whole = await cli(dir, "train", "--run", "whole", ...fresh);
         assertEquals(whole.code, 0, whole.stderr);
         if (dataset === "folder") {
           assertMatch(whole.stderr, /% of the time waiting for images, \d+\/s decoded/);
+          assertMatch(whole.stderr, /^data: files are left out: 1 \.txt in a class$/m);
         }
         const child = start(dir, "train", ["--run", "parts", ...fresh]);
         const metrics = `${dir}/parts/metrics.jsonl`;
