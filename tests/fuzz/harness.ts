@@ -9,7 +9,7 @@ export interface Target {
   read(input: Uint8Array<ArrayBuffer>): unknown;
   /** Ends what the target began, such as threads. */
   end?(): void | Promise<void>;
-  /** The longest that an input may take; default 2 s. */
+  /** The longest that an input may take; default 5 s. */
   readonly milliseconds?: number;
   /** How far resident memory may grow; default 512 MiB. */
   readonly bytes?: number;
@@ -73,7 +73,7 @@ async function count(
   target: Target,
   { seed, from, inputs, seconds, begin }: Selection,
 ): Promise<Counts> {
-  const { milliseconds = 2000, bytes = 512 * MIB } = target;
+  const { milliseconds = 5000, bytes = 512 * MIB } = target;
   const kinds = new Map<string, Fault>();
   let [done, accepted, refused, raw, slowest, growth] = [0, 0, 0, 0, 0, 0];
   const before = Deno.memoryUsage().rss;
