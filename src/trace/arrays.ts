@@ -114,10 +114,18 @@ export class DeviceArray implements Aval {
 
   /** Copies its elements to the host. */
   async read(): Promise<HostData> {
-    // Issued at once: before whatever the caller does next with this memory.
-    const reading = this.device.backend.read(this.buffer, bytesOf(this));
-    const [bytes] = await Promise.all([reading, this.#guard]);
-    return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size);
+    const { buffer } = this;
+    try {
+      // Issued at once: before whatever the caller does next with this memory.
+      const reading = this.device.backend.read(buffer, bytesOf(this));
+      const [bytes] = await Promise.all([reading, this.#guard]);
+      return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const message = `the host has no memory for ${formatAval(this)}, ${bytesOf(this)} bytes; ` +
+        `slice it within jit, and read the parts`;
+      throw new LocalgradError(message, { cause: error });
+    }
   }
   /** Copies it to the host, shape and all. */
   async toHost(): Promise<HostArray> {

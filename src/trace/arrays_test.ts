@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
 import { HostArray } from "./arrays.ts";
@@ -39,4 +39,23 @@ Deno.test("write() overwrites an array, takes no memory, and refuses another sha
   assertThrows(() => x.write(new HostArray(new Int32Array(3))), LocalgradError, "i32[3] is not f32[3]");
   x.dispose();
   assertThrows(() => x.write(new HostArray(new Float32Array(3))), LocalgradError, "was disposed");
+});
+
+Deno.test("read() says so where the host has no memory for it", async () => {
+  await using device = await open("reference");
+  using x = device.array([1, 2]);
+  const read = device.backend.read;
+  for (
+    const refuse of [
+      () => {
+        throw new RangeError("Array buffer allocation failed");
+      },
+      () => Promise.reject(new RangeError("Array buffer allocation failed")),
+    ]
+  ) {
+    device.backend.read = refuse;
+    await assertRejects(() => x.read(), LocalgradError, "no memory for f32[2], 8 bytes");
+  }
+  device.backend.read = read;
+  assertEquals([...await x.read()], [1, 2]);
 });

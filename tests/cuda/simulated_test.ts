@@ -174,6 +174,8 @@ test("too little memory is refused with how much there is", async (device, backe
   const error = assertThrows(() => device.zeros([2 ** 26]), LocalgradError);
   assertStringIncludes(error.message, "268435456 bytes asked for");
   assertStringIncludes(error.message, "use a smaller batch");
+  // 2⁶⁴ bytes and 4096: no address is as large, and 64 bits of it are 4096.
+  assertThrows(() => device.zeros([1024, 2 ** 52 + 1]), LocalgradError, "bytes asked for");
   using x = device.array([1, 2]); // the device goes on
   assertEquals([...await x.read()], [1, 2]);
   assert(backend.liveBuffers >= 1);

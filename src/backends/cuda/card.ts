@@ -140,7 +140,11 @@ export class Card {
   }
 
   #reserve(size: number): bigint {
-    const ask = () => this.driver.cuMemAlloc_v2(this.#out, BigInt(size));
+    // The driver's sizes have 64 bits: of a larger one it would see the rest.
+    const ask = () =>
+      size > Number.MAX_SAFE_INTEGER
+        ? driverStatus.CUDA_ERROR_OUT_OF_MEMORY
+        : this.driver.cuMemAlloc_v2(this.#out, BigInt(size));
     let status = ask();
     if (status === driverStatus.CUDA_ERROR_OUT_OF_MEMORY) {
       this.trim();
