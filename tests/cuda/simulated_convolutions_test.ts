@@ -1,6 +1,7 @@
 /** Convolutions and products of the CUDA backend on the simulated device: older calls, and what joins them. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { open } from "../../src/devices.ts";
+import { LocalgradError } from "../../src/errors.ts";
 import { conv2d } from "../../src/trace/functions.ts";
 import { jit } from "../../src/trace/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
@@ -85,4 +86,16 @@ test("plans of convolutions that no program uses any more do not add up", async 
     if (side === 300 || side === 400) held.push(count("cudnn descriptors"));
   }
   assert(held[1] <= held[0] + 20, `${held} descriptors after 300 and 400 shapes`);
+});
+
+test("a run that a library refuses has not written over what was donated", async (device) => {
+  const f = jit((w: Tensor, x: Tensor) => ({ w: w.add(1), product: x.matmul(x) }), { device, donate: [0] });
+  using w = device.array([1, 2]);
+  using x = device.array([1, 2, 3, 4], [2, 2]);
+  fail("product", 1);
+  assertThrows(() => f(w, x), LocalgradError, "has no algorithm");
+  assertEquals([...await w.read()], [1, 2]);
+  const { w: after, product } = f(w, x);
+  assertEquals([...await after.read(), ...await product.read()], [2, 3, 7, 10, 15, 22]);
+  [after, product].forEach((array) => array.dispose());
 });

@@ -67,7 +67,7 @@ export class Products {
 
   /** Issues a product on a stream, with `workspace` bytes of scratch. */
   run(spec: ProductSpec, tensors: ProductTensors, scratch: bigint, workspace: number, stream: bigint): void {
-    const { product, layouts: [a, b, result], algorithm } = this.#prepare(spec, workspace, tensors.bias);
+    const { product, layouts: [a, b, result], algorithm } = this.prepare(spec, workspace, tensors.bias);
     if (tensors.bias !== undefined) {
       this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, BigUint64Array.of(tensors.bias));
     }
@@ -104,7 +104,8 @@ export class Products {
     this.#cublas.cublasLtDestroy(this.#handle);
   }
 
-  #prepare(spec: ProductSpec, workspace: number, bias: bigint | undefined): Prepared {
+  /** Describes a product and chooses its algorithm, once; raises a LocalgradError where there is none. */
+  prepare(spec: ProductSpec, workspace: number, bias: bigint | undefined): Prepared {
     const key = JSON.stringify([spec, workspace]);
     let prepared = this.#prepared.get(key);
     if (prepared === undefined) {

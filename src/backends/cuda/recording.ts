@@ -202,6 +202,8 @@ function product(
         ...(bias === undefined ? {} : { bias: addresses(bias) }),
       };
       scratch = addresses(workspace);
+      // Here and not in the run, which would have begun to write over what was donated when it was refused.
+      products.prepare(spec, bytes, tensors.bias);
     },
     run: () => products.run(spec, tensors, scratch, bytes, card.stream),
   };
