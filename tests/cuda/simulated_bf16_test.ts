@@ -91,7 +91,7 @@ test("cuDNN's older calls compute convolutions in bf16 as the reference does", a
   await checkCases(backend, alike.slice(0, 24).map(inBf16), unfusedPlan);
 });
 
-test("a bias and a ReLU in bf16 become epilogues, which round once", async (open) => {
+test("a bias in bf16 becomes an epilogue, which rounds once", async (open) => {
   const device = await open();
   const random = new Random(3);
   const shapes = [[8, 16], [16, 24], [24], [2, 6, 6, 8], [24, 3, 3, 8]];
@@ -101,17 +101,16 @@ test("a bias and a ReLU in bf16 become epilogues, which round once", async (open
   });
   const layers = (...[x, w, b, image, filter]: Tensor[]) => [
     x.matmul(w).add(b),
-    x.mul(2).matmul(w).add(b).relu(),
+    x.mul(2).matmul(w).add(b),
     conv2d(image, filter).add(b),
-    conv2d(image, filter, { padding: 1 }).relu(),
-    conv2d(image, filter, { strides: 2 }).add(b).relu(),
+    conv2d(image, filter, { strides: 2 }).add(b),
   ];
   const narrow = jit(layers, { device });
   const plan = narrow.plan(device.backend.target, ...arrays);
   const epilogues = lower(plan, () => true).flatMap((task) =>
     "epilogue" in task ? [task.epilogue?.kind] : []
   );
-  assertEquals(epilogues.toSorted(), ["bias", "bias", "biasRelu", "biasRelu", "relu"]);
+  assertEquals(epilogues.toSorted(), ["bias", "bias", "bias", "bias"]);
   // The same in f32, rounded at the end.
   const wide = jit(
     (...list: Tensor[]) => layers(...list.map((x) => x.cast("f32"))).map((y) => y.cast("bf16")),

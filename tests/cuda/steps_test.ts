@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
 import { LibraryError } from "../../ffi/status.ts";
 import { ConvolutionPlans, type Spec, specOf } from "../../src/backends/cuda/convolution.ts";
@@ -138,16 +138,9 @@ function planned(spec: Spec, card: Card): { readonly workspace: number } | { rea
 
 for (const card of ["h200", "a100"] as Card[]) {
   for (const precision of ["f32", "tf32", "bf16"] as const) {
-    Deno.test(`cuDNN takes a bias and a ReLU into a convolution in ${precision} for a described ${card}`, {
+    Deno.test(`cuDNN takes a bias into a convolution in ${precision} for a described ${card}`, {
       ignore: skipped,
-    }, () => {
-      assert("workspace" in planned({ ...spec, precision, epilogue: "bias" }, card));
-      for (const epilogue of ["relu", "biasRelu"] as const) {
-        const outcome = planned({ ...spec, precision, epilogue }, card);
-        // Its engine is compiled by cuDNN here and now; loading what came of it takes a card.
-        if ("error" in outcome) assertStringIncludes(outcome.error.explanation, LOADING);
-      }
-    });
+    }, () => assert("workspace" in planned({ ...spec, precision, epilogue: "bias" }, card)));
   }
 }
 

@@ -71,7 +71,7 @@ export const roles = {
 } as const satisfies { readonly [O in Spec["op"]]: readonly ("image" | "filter" | "result")[] };
 
 /** A tensor's name in a graph. */
-const uid = { image: 1, filter: 2, result: 3, bias: 4, bare: 5, biased: 6 } as const;
+const uid = { image: 1, filter: 2, result: 3, bias: 4, bare: 5 } as const;
 
 /** The addresses of a convolution's tensors; a bias where there is one. */
 export interface Tensors {
@@ -323,30 +323,21 @@ function operationGraph(descriptors: Descriptors, spec: Spec, target: PlanFor): 
   ]);
 }
 
-/** The operations on a convolution's result, which lies nowhere between them: add the bias, then cut off negatives. */
+/** The operation on a convolution's result, which lies nowhere before it: add the bias. */
 function epilogueOperations(descriptors: Descriptors, spec: Spec, bare: bigint): bigint[] {
   if (spec.epilogue === "none") return [];
-  const pointwise = (mode: number, x: bigint, y: bigint, operand?: bigint): bigint => {
-    const what = descriptors.build("CUDNN_BACKEND_POINTWISE_DESCRIPTOR", [
-      ["CUDNN_ATTR_POINTWISE_MODE", values.pointwiseMode(mode)],
-      ["CUDNN_ATTR_POINTWISE_MATH_PREC", values.dataType(cudnnData.CUDNN_DATA_FLOAT)],
-    ]);
-    return descriptors.build("CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR", [
-      ["CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR", values.descriptors([what])],
-      ["CUDNN_ATTR_OPERATION_POINTWISE_XDESC", values.descriptors([x])],
-      ...(operand === undefined
-        ? []
-        : [["CUDNN_ATTR_OPERATION_POINTWISE_BDESC", values.descriptors([operand])] as const]),
-      ["CUDNN_ATTR_OPERATION_POINTWISE_YDESC", values.descriptors([y])],
-    ]);
-  };
-  const result = tensor(descriptors, uid.result, spec.result, spec.precision);
-  if (spec.epilogue === "relu") return [pointwise(pointwiseMode.CUDNN_POINTWISE_RELU_FWD, bare, result)];
+  const sum = descriptors.build("CUDNN_BACKEND_POINTWISE_DESCRIPTOR", [
+    ["CUDNN_ATTR_POINTWISE_MODE", values.pointwiseMode(pointwiseMode.CUDNN_POINTWISE_ADD)],
+    ["CUDNN_ATTR_POINTWISE_MATH_PREC", values.dataType(cudnnData.CUDNN_DATA_FLOAT)],
+  ]);
   const bias = tensor(descriptors, uid.bias, [1, 1, 1, spec.result[3]], spec.precision);
-  if (spec.epilogue === "bias") return [pointwise(pointwiseMode.CUDNN_POINTWISE_ADD, bare, result, bias)];
-  const biased = virtualTensor(descriptors, uid.biased, spec.result);
+  const result = tensor(descriptors, uid.result, spec.result, spec.precision);
   return [
-    pointwise(pointwiseMode.CUDNN_POINTWISE_ADD, bare, biased, bias),
-    pointwise(pointwiseMode.CUDNN_POINTWISE_RELU_FWD, biased, result),
+    descriptors.build("CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR", [
+      ["CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR", values.descriptors([sum])],
+      ["CUDNN_ATTR_OPERATION_POINTWISE_XDESC", values.descriptors([bare])],
+      ["CUDNN_ATTR_OPERATION_POINTWISE_BDESC", values.descriptors([bias])],
+      ["CUDNN_ATTR_OPERATION_POINTWISE_YDESC", values.descriptors([result])],
+    ]),
   ];
 }

@@ -4,8 +4,11 @@ import { bytesOf, sameShape, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { type Place, placeOf } from "./place.ts";
 
-/** What is done to each row of a product, or each pixel of a convolution, as it is written. */
-export type EpilogueKind = "none" | "bias" | "relu" | "biasRelu";
+/**
+ * What is done to each row of a product, or each pixel of a convolution, as it is written. A ReLU is not: neither library
+ * says that its own keeps a NaN, as ours must, which then would be 0 and unseen.
+ */
+export type EpilogueKind = "none" | "bias";
 
 /** An op's epilogue, taken from the step after it: see {@link epilogueOf}. */
 export interface Epilogue {
@@ -18,7 +21,7 @@ export interface Epilogue {
 
 /**
  * What the step after a product or a convolution does, if the library can do it as it writes the result: adding a bias
- * to each row or pixel, cutting off negatives, or both. Nothing else may read the bare result, and the new one may not
+ * to each row or pixel. Nothing else may read the bare result, and the new one may not
  * lie where an operand or scratch does; `scratch` is what the op is given beside its own workspace.
  */
 export function epilogueOf(plan: Plan, index: number, scratch?: Workspace): Epilogue | undefined {
@@ -40,7 +43,7 @@ export function epilogueOf(plan: Plan, index: number, scratch?: Workspace): Epil
   return inUse.some((other) => overlap(other, result)) ? undefined : found;
 }
 
-/** A kernel that is nothing but `x + bias`, `max(x, 0)` or `max(x + bias, 0)`, its bias along the last axis. */
+/** A kernel that is nothing but `x + bias`, its bias along the last axis. */
 function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | undefined {
   const { nodes, stores, inputs, reduce } = kernel;
   if (reduce !== undefined || stores.length !== 1) return undefined;
@@ -48,7 +51,7 @@ function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | unde
   const n = shape[shape.length - 1], m = sizeOf(shape) / n;
   const flat = sameShape(kernel.space, [m * n]), whole = sameShape(kernel.space, [m, n]);
   if (!flat && !whole) return undefined;
-  /** What a node is: the result, a bias, zero, or an expression of them. */
+  /** What a node is: the result, a bias, or their sum. */
   const meaning = (at: number): string | undefined => {
     const node = nodes[at];
     switch (node.kind) {
@@ -62,29 +65,17 @@ function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | unde
         }
         return whole && sameShape(strides, [0, 1]) && sizeOf(aval.shape) === n ? "bias" : undefined;
       }
-      case "constant":
-        return Object.is(node.value, 0) ? "zero" : undefined;
       case "binary": {
         const both = node.args.map(meaning).sort().join();
-        if (node.fn === "add" && both === "bias,result") return "biased";
-        if (node.fn === "max" && both === "result,zero") return "relu";
-        if (node.fn === "max" && both === "biased,zero") return "biasRelu";
-        return undefined;
+        return node.fn === "add" && both === "bias,result" ? "biased" : undefined;
       }
       default:
         return undefined;
     }
   };
-  const kinds: { readonly [meaning: string]: EpilogueKind } = {
-    biased: "bias",
-    relu: "relu",
-    biasRelu: "biasRelu",
-  };
-  const kind = kinds[meaning(stores[0].node) ?? ""];
-  if (kind === undefined) return undefined;
+  if (meaning(stores[0].node) !== "biased") return undefined;
   const bias = inputs.find((input) => input !== result);
-  const { output } = stores[0];
-  return kind === "relu" || bias === undefined ? { kind, output } : { kind, output, bias };
+  return bias === undefined ? undefined : { kind: "bias", output: stores[0].output, bias };
 }
 
 interface Stretch extends Place {

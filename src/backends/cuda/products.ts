@@ -48,8 +48,6 @@ const one = Float32Array.of(1), zero = Float32Array.of(0);
 const epilogueOf = {
   none: epilogues.CUBLASLT_EPILOGUE_DEFAULT,
   bias: epilogues.CUBLASLT_EPILOGUE_BIAS,
-  relu: epilogues.CUBLASLT_EPILOGUE_RELU,
-  biasRelu: epilogues.CUBLASLT_EPILOGUE_RELU_BIAS,
 } as const;
 
 /** Products by cuBLASLt: descriptors and the algorithm chosen for each spec, made once. */
