@@ -84,7 +84,7 @@ async function time(list: readonly Dispatch[]): Promise<number> {
     if (!buffers.has(key)) buffers.set(key, gpu.create(bytes, GPUBufferUsage.STORAGE));
   }
   const bound = list.map((dispatch) => {
-    const { pipeline, layout } = pipelines.get(dispatch);
+    const { pipeline, layout } = pipelines.take(dispatch);
     const entries = dispatch.ranges.map(({ kind, index, offset, bytes }, binding) => ({
       binding,
       resource: { buffer: buffers.get(`${kind} ${index}`)!, offset, size: bytes },

@@ -1,10 +1,18 @@
 import type { Gpu } from "./device.ts";
+import { type Verdict, watched } from "./verdict.ts";
+
+/** A buffer of the arena, and whether WebGPU has the memory for it. */
+interface Segment {
+  readonly buffer: GPUBuffer;
+  readonly verdict: Verdict;
+}
 
 /** The memory all programs of a device share, in buffers of `segmentBytes`; it grows and never shrinks. */
 export class Arena {
   readonly #gpu: Gpu;
   readonly #segmentBytes: number;
-  readonly #segments: (GPUBuffer | undefined)[] = [];
+  /** At each place the buffer in use, and larger ones that WebGPU has not yet granted. */
+  readonly #segments: Segment[][] = [];
 
   constructor(gpu: Gpu, segmentBytes: number) {
     this.#gpu = gpu;
@@ -12,25 +20,48 @@ export class Arena {
   }
 
   /**
-   * Makes room for `bytes`; before every run, since another plan may have been refused what it needed. Contents are lost
-   * where a segment is replaced; nothing outlives a run there.
+   * Makes room for `bytes`, and gives the verdicts on that which are not there yet. A smaller buffer stays until the
+   * larger one stands. Contents are lost where a buffer is replaced; nothing outlives a run there. To be called before
+   * every run, since what another plan asked for may have been refused.
    */
-  grow(bytes: number): void {
+  grow(bytes: number): Verdict[] {
+    const verdicts: Verdict[] = [];
     for (let index = 0; index * this.#segmentBytes < bytes; index++) {
-      const wanted = Math.min(this.#segmentBytes, bytes - index * this.#segmentBytes);
-      const held = this.#segments[index];
-      if (held !== undefined && held.size >= wanted) continue;
-      if (held !== undefined) {
-        delete this.#segments[index]; // where no new one is given, the plans that need it ask anew
-        this.#gpu.destroy(held);
-      }
-      this.#segments[index] = this.#gpu.create(wanted, GPUBufferUsage.STORAGE);
+      const segment = this.#find(index, bytes) ?? this.#add(index, this.#wanted(index, bytes));
+      if (!segment.verdict.settled) verdicts.push(segment.verdict);
     }
+    return verdicts;
   }
 
-  /** The buffer an arena offset lies in, and where in it. */
-  at(offset: number): { readonly buffer: GPUBuffer; readonly offset: number } {
+  /** The buffer that an arena offset of a plan that needs `bytes` lies in, and where in it. */
+  at(offset: number, bytes: number): { readonly buffer: GPUBuffer; readonly offset: number } {
     const index = Math.floor(offset / this.#segmentBytes);
-    return { buffer: this.#segments[index]!, offset: offset - index * this.#segmentBytes };
+    return { buffer: this.#find(index, bytes)!.buffer, offset: offset - index * this.#segmentBytes };
+  }
+
+  #wanted(index: number, bytes: number): number {
+    return Math.min(this.#segmentBytes, bytes - index * this.#segmentBytes);
+  }
+
+  /** The first buffer at a place that is large enough. */
+  #find(index: number, bytes: number): Segment | undefined {
+    return this.#segments[index]?.find(({ buffer }) => buffer.size >= this.#wanted(index, bytes));
+  }
+
+  #add(index: number, wanted: number): Segment {
+    const { value: buffer, verdict } = watched(
+      this.#gpu.device,
+      () => this.#gpu.create(wanted, GPUBufferUsage.STORAGE),
+    );
+    const segment = { buffer, verdict };
+    const place = this.#segments[index] ??= [];
+    place.push(segment);
+    verdict.done.then(() => {
+      const at = place.indexOf(segment);
+      if (at < 0) return;
+      const gone = verdict.fault === undefined ? place.splice(0, at) : place.splice(at, 1);
+      for (const { buffer } of gone) if (this.#gpu.holds(buffer)) this.#gpu.destroy(buffer);
+    });
+    return segment;
   }
 }

@@ -50,14 +50,16 @@ export class WebGpuBackend implements Backend {
 
   free(buffer: DeviceBuffer): void {
     this.#readback.flush();
-    this.#gpu.destroy(own(buffer));
+    this.#gpu.destroy(own(buffer).gpu);
   }
 
   write(buffer: DeviceBuffer, data: Uint8Array): void {
     this.#readback.flush();
     this.#gpu.check();
     const { queue } = this.#gpu.device;
-    writeBytes(queue, own(buffer), data);
+    const target = own(buffer);
+    writeBytes(queue, target.gpu, data);
+    target.doubts = [];
     // What is written stays staged in host memory until the next submission.
     this.#staged += data.byteLength;
     if (this.#staged > MAX_STAGED) {
@@ -66,11 +68,17 @@ export class WebGpuBackend implements Backend {
     }
   }
 
-  // Async, so that what goes wrong at once is a rejection too.
-  // deno-lint-ignore require-await
   async read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
     this.#gpu.check();
-    return this.#readback.read(own(buffer), bytes);
+    const { gpu, doubts } = own(buffer);
+    const data = this.#readback.read(gpu, bytes);
+    for (const { verdict, error } of doubts) {
+      await verdict.done;
+      if (verdict.fault === undefined) continue;
+      await data.catch(() => {});
+      throw error();
+    }
+    return data;
   }
 
   compile(plan: Plan): Executable {
@@ -123,8 +131,8 @@ export const webgpuTarget: Target = targetOf(
   variants.hardware,
 );
 
-/** Opens Deno's WebGPU, or says why it cannot be. `kind` overrides which kernels are used, for tests. */
-export async function openWebgpu(kind?: Variant["kind"]): Promise<Opened> {
+/** Opens Deno's WebGPU, or says why it cannot be. `variant` overrides which kernels are used, for tests. */
+export async function openWebgpu(variant?: Variant | Variant["kind"]): Promise<Opened> {
   const gpu = globalThis.navigator?.gpu;
   if (gpu === undefined) {
     return { reason: "this runtime has no WebGPU", remedy: "use Deno 2.9 or later" };
@@ -138,7 +146,7 @@ export async function openWebgpu(kind?: Variant["kind"]): Promise<Opened> {
           "install the graphics driver's Vulkan part, or Mesa's software one (Debian: mesa-vulkan-drivers)",
       };
     }
-    return { backend: new WebGpuBackend(await Gpu.open(adapter, kind)) };
+    return { backend: new WebGpuBackend(await Gpu.open(adapter, variant)) };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return { reason: `WebGPU gave no device: ${why}`, remedy: "update the graphics driver" };

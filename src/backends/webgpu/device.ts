@@ -1,5 +1,6 @@
 import { LocalgradError } from "../../errors.ts";
 import type { DeviceBuffer } from "../backend.ts";
+import type { Doubt } from "./executable.ts";
 import { type Variant, variants } from "./variant.ts";
 
 /** A WebGPU device with its faults made visible and its buffers counted. */
@@ -14,26 +15,27 @@ export class Gpu {
   #fault: string | undefined;
   #liveBytes = 0;
 
-  private constructor(device: GPUDevice, adapter: GPUAdapter, kind: Variant["kind"] | undefined) {
+  private constructor(device: GPUDevice, adapter: GPUAdapter, given: Variant | Variant["kind"] | undefined) {
     this.device = device;
     const { info } = adapter;
     const name = info.description || info.device || info.vendor || "unnamed adapter";
     this.description = `${name} through WebGPU`;
-    this.variant = variants[kind ?? (isSoftware(info) ? "software" : "hardware")];
+    const variant = given ?? (isSoftware(info) ? "software" : "hardware");
+    this.variant = typeof variant === "string" ? variants[variant] : variant;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#fault ??= (event as GPUUncapturedErrorEvent).error.message;
+      this.fail((event as GPUUncapturedErrorEvent).error.message);
     });
     device.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed") this.#fault ??= `the device was lost (${message || "no reason given"})`;
+      if (reason !== "destroyed") this.fail(`the device was lost (${message || "no reason given"})`);
     });
   }
 
-  /** Opens an adapter with all that it offers of what is used here; `kind` overrides which kernels suit it. */
-  static async open(adapter: GPUAdapter, kind?: Variant["kind"]): Promise<Gpu> {
+  /** Opens an adapter with all that it offers of what is used here; `variant` overrides which kernels suit it. */
+  static async open(adapter: GPUAdapter, variant?: Variant | Variant["kind"]): Promise<Gpu> {
     const requiredLimits: Record<string, number> = {};
     for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
-    return new Gpu(await adapter.requestDevice({ requiredLimits }), adapter, kind);
+    return new Gpu(await adapter.requestDevice({ requiredLimits }), adapter, variant);
   }
 
   /** Raises what went wrong since the last look, if anything: WebGPU tells of errors late. */
@@ -42,6 +44,16 @@ export class Gpu {
     throw new LocalgradError(
       `webgpu: ${this.#fault.trim()}; open a device anew, and take a smaller batch if memory ran out`,
     );
+  }
+
+  /** Takes note of what went wrong for good. */
+  fail(fault: string): void {
+    this.#fault ??= fault;
+  }
+
+  /** Whether a buffer was created here and not yet destroyed. */
+  holds(buffer: GPUBuffer): boolean {
+    return this.#live.has(buffer);
   }
 
   /** Buffers created and not destroyed. */
@@ -83,7 +95,7 @@ export class Gpu {
   /** Ends the device and all its buffers. */
   close(): void {
     for (const buffer of [...this.#live.keys()]) this.destroy(buffer);
-    this.#fault ??= "the device is closed";
+    this.fail("the device is closed");
     this.device.destroy();
   }
 }
@@ -108,13 +120,16 @@ export const wordsOf = (bytes: number): number => Math.ceil(bytes / 4);
 
 /** A device array's memory. */
 export class WebGpuBuffer implements DeviceBuffer {
+  /** What its contents were computed with that WebGPU may yet refuse. */
+  doubts: readonly Doubt[] = [];
+
   constructor(readonly bytes: number, readonly gpu: GPUBuffer) {}
 }
 
-/** The WebGPU buffer behind a device buffer. */
-export function own(buffer: DeviceBuffer): GPUBuffer {
+/** A device buffer as one of this backend's. */
+export function own(buffer: DeviceBuffer): WebGpuBuffer {
   if (!(buffer instanceof WebGpuBuffer)) {
     throw new LocalgradError("webgpu: this array belongs to another device; copy it over first");
   }
-  return buffer.gpu;
+  return buffer;
 }

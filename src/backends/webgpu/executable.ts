@@ -2,10 +2,11 @@ import type { Plan } from "../../compile/plan.ts";
 import { LocalgradError } from "../../errors.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Arena } from "./arena.ts";
-import { type Gpu, own } from "./device.ts";
+import { type Gpu, own, type WebGpuBuffer } from "./device.ts";
 import { type Dispatch, EMPTY_BYTES, type Range } from "./lower.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
 import type { Readback } from "./readback.ts";
+import { type Verdict, watched } from "./verdict.ts";
 
 /** What an executable is made of. */
 export interface Parts {
@@ -31,12 +32,14 @@ export class WebGpuExecutable implements Executable {
   readonly #entries: Entry[];
   /** Bound for values without elements, where there are any. */
   readonly #empty: GPUBuffer | undefined;
+  /** Whether WebGPU has accepted every kernel. */
+  #accepted = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#entries = parts.dispatches.map((dispatch) => ({
       dispatch,
-      compiled: parts.pipelines.get(dispatch),
+      compiled: parts.pipelines.take(dispatch),
     }));
     if (parts.dispatches.some(({ ranges }) => ranges.some(({ kind }) => kind === "empty"))) {
       this.#empty = parts.gpu.create(EMPTY_BYTES, GPUBufferUsage.STORAGE);
@@ -45,7 +48,7 @@ export class WebGpuExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
-    const { gpu, arena, readback, constants, plan } = this.#parts;
+    const { gpu, arena, readback, plan } = this.#parts;
     for (const donor of plan.donors) {
       if (donor >= 0 && inputs.some((buffer, i) => i !== donor && buffer === inputs[donor])) {
         throw new LocalgradError(
@@ -55,17 +58,41 @@ export class WebGpuExecutable implements Executable {
         );
       }
     }
+    const given = inputs.map(own);
+    const made = outputs.map((buffer, i) => buffer === undefined ? given[plan.donors[i]] : own(buffer));
     readback.flush();
     gpu.check();
-    arena.grow(plan.arenaBytes);
+    const doubts = [...this.#doubts(), ...given.flatMap((buffer) => buffer.doubts)];
+    const refused = doubts.find(({ verdict }) => verdict.fault !== undefined);
+    if (refused !== undefined) throw refused.error();
+    for (const verdict of arena.grow(plan.arenaBytes)) {
+      doubts.push({ verdict, error: () => outOfMemory(plan, verdict) });
+    }
+    const open = doubts.filter(({ verdict }) => !verdict.settled);
+    if (open.length === 0) this.#submit(given, made);
+    else {
+      // What is issued on what turns out to be refused is refused too, and says nothing new.
+      const { verdict } = watched(gpu.device, () => this.#submit(given, made));
+      const all = Promise.all([verdict.done, ...open.map(({ verdict }) => verdict.done)]);
+      all.then(() => {
+        if (verdict.fault !== undefined && open.every(({ verdict }) => verdict.holds)) {
+          gpu.fail(verdict.fault);
+        }
+      });
+    }
+    for (const buffer of made) buffer.doubts = open;
+  }
+
+  #submit(inputs: readonly WebGpuBuffer[], outputs: readonly WebGpuBuffer[]): void {
+    const { gpu, arena, constants, plan } = this.#parts;
     const bufferOf = (range: Range): { buffer: GPUBuffer; offset: number } => {
       switch (range.kind) {
         case "arena":
-          return arena.at(range.offset);
+          return arena.at(range.offset, plan.arenaBytes);
         case "input":
-          return { buffer: own(inputs[range.index]), offset: 0 };
+          return { buffer: inputs[range.index].gpu, offset: 0 };
         case "output":
-          return { buffer: own(outputs[range.index]!), offset: 0 };
+          return { buffer: outputs[range.index].gpu, offset: 0 };
         case "constant":
           return { buffer: constants[range.index], offset: 0 };
         case "empty":
@@ -97,9 +124,37 @@ export class WebGpuExecutable implements Executable {
     gpu.device.queue.submit([encoder.finish()]);
   }
 
+  /** What may be wrong with this program. */
+  #doubts(): Doubt[] {
+    if (this.#accepted) return [];
+    this.#accepted = this.#entries.every(({ compiled }) => compiled.verdict.holds);
+    const { name } = this.#parts.plan;
+    return this.#entries.filter(({ compiled }) => !compiled.verdict.holds).map(({ compiled, dispatch }) => ({
+      verdict: compiled.verdict,
+      error: () =>
+        new LocalgradError(
+          `webgpu: ${name} cannot be compiled: its kernel ${dispatch.label} is refused: ${compiled.verdict.fault}`,
+        ),
+    }));
+  }
+
   dispose(): void {
     for (const buffer of this.#parts.constants) this.#parts.gpu.destroy(buffer);
     if (this.#empty) this.#parts.gpu.destroy(this.#empty);
-    for (const entry of this.#entries) delete entry.bound;
+    for (const { dispatch } of this.#entries.splice(0)) this.#parts.pipelines.release(dispatch);
   }
+}
+
+/** A verdict that is not there yet, and the error to raise if it is against what was computed. */
+export interface Doubt {
+  readonly verdict: Verdict;
+  error(): LocalgradError;
+}
+
+function outOfMemory({ name, arenaBytes }: Plan, { fault }: Verdict): LocalgradError {
+  return new LocalgradError(
+    `webgpu: ${name} needs ${arenaBytes} bytes for what it computes on its way, and the device has no room: ` +
+      `${fault}; use a smaller batch`,
+    { code: "tooLarge" },
+  );
 }

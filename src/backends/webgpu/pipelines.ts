@@ -1,36 +1,71 @@
 import type { Dispatch } from "./lower.ts";
+import { type Verdict, watched } from "./verdict.ts";
 
 /** A compiled kernel. */
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
+  /** Whether WebGPU accepts it. */
+  readonly verdict: Verdict;
+}
+
+interface Entry extends Pipeline {
+  /** Dispatches of executables that use it. */
+  users: number;
 }
 
 /** Pipelines by their code, shared by all programs of a device: most steps of a deep network are alike. */
 export class Pipelines {
   readonly #device: GPUDevice;
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
-  readonly #pipelines = new Map<string, Pipeline>();
+  /** The last used come last. */
+  readonly #pipelines = new Map<string, Entry>();
+  #unused = 0;
 
   constructor(device: GPUDevice) {
     this.#device = device;
   }
 
-  /** The pipeline of a dispatch. */
-  get({ code, access, label }: Dispatch): Pipeline {
-    let entry = this.#pipelines.get(code);
-    if (entry === undefined) {
-      const layout = this.#layout(access);
+  /** How many are held. */
+  get size(): number {
+    return this.#pipelines.size;
+  }
+
+  /** The pipeline of a dispatch, until it is released as often as it was taken. */
+  take({ code, access, label }: Dispatch): Pipeline {
+    const held = this.#pipelines.get(code);
+    const entry = held ?? this.#compile(code, access, label);
+    if (held?.users === 0) this.#unused--;
+    entry.users++;
+    this.#pipelines.delete(code);
+    this.#pipelines.set(code, entry);
+    return entry;
+  }
+
+  /** Gives a pipeline back. The last {@link UNUSED} that nothing uses are kept for programs to come. */
+  release({ code }: Dispatch): void {
+    const entry = this.#pipelines.get(code)!;
+    entry.users--;
+    if (entry.users > 0) return;
+    this.#unused++;
+    for (const [code, { users, verdict }] of this.#pipelines) {
+      if (users > 0 || (this.#unused <= UNUSED && verdict.fault === undefined)) continue;
+      this.#pipelines.delete(code);
+      this.#unused--;
+    }
+  }
+
+  #compile(code: string, access: string, label: string): Entry {
+    const layout = this.#layout(access);
+    const { value: pipeline, verdict } = watched(this.#device, () => {
       const module = this.#device.createShaderModule({ code, label });
-      const pipeline = this.#device.createComputePipeline({
+      return this.#device.createComputePipeline({
         label,
         layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
         compute: { module, entryPoint: "main" },
       });
-      entry = { pipeline, layout };
-      this.#pipelines.set(code, entry);
-    }
-    return entry;
+    });
+    return { pipeline, layout, verdict, users: 0 };
   }
 
   #layout(access: string): GPUBindGroupLayout {
@@ -48,3 +83,6 @@ export class Pipelines {
     return layout;
   }
 }
+
+/** Pipelines kept that no program uses. */
+export const UNUSED = 128;
