@@ -1,12 +1,27 @@
 // Convolution: y[n,p,q,k] = sum over r,s,c of x[n, p*stride+r*dilation-pad, q*…, c] · w[k,r,s,c], channels last.
 // One invocation makes a block of $PIXELS output pixels × $OUTS output channels in registers, by products of 4×4
 // blocks: a column of `x_b` is a pixel's four channels, a column of `w_b` one output channel's four.
+// SPLIT: the taps, or even a tap's channels, are more than an invocation loops over; the $PARTS partial sums lie one after
+// the other in `y`, and further kernels add them.
 fn run(id: u32) {
-  let tile = i32(id % u32($OUT_TILES));
+  $if SPLIT
+  let part = i32(id / u32($COUNT));
+  let unit = id % u32($COUNT);
+  let tap_first = (part % $TAP_PARTS) * $TAP_RUN;
+  let c_first = (part / $TAP_PARTS) * $CHANNEL_RUN;
+  let c_end = min(c_first + $CHANNEL_RUN, $CG);
+  let y_first = part * ($M * $K);
+  $else
+  let unit = id;
+  const c_first = 0;
+  const c_end = $CG;
+  const y_first = 0;
+  $end
+  let tile = i32(unit % u32($OUT_TILES));
   let group = tile / $GROUP_TILES;
   let k0 = group * $KG + (tile % $GROUP_TILES) * $OUTS;
   let k_end = (group + 1) * $KG;
-  let m0 = i32(id / u32($OUT_TILES)) * $PIXELS;
+  let m0 = i32(unit / u32($OUT_TILES)) * $PIXELS;
 
   var top: array<i32, $PIXELS>;
   var left: array<i32, $PIXELS>;
@@ -26,8 +41,15 @@ fn run(id: u32) {
   $end
   $end
 
-  for (var r = 0; r < $R; r++) {
-    for (var s = 0; s < $S; s++) {
+  $if SPLIT
+  for (var t = tap_first; t < min(tap_first + $TAP_RUN, $R * $S); t++) { // at most $TAP_RUN
+    let r = t / $S;
+    let s = t % $S;
+    {
+  $else
+  for (var r = 0; r < $R; r++) { // at most $R
+    for (var s = 0; s < $S; s++) { // at most $S
+  $end
       let tap = (r * $DILATION_H * $W + s * $DILATION_W) * $C;
       var at: array<i32, $PIXELS>;
       $if PADDED
@@ -42,7 +64,7 @@ fn run(id: u32) {
       $end
       $end
       let filter_at = (r * $S + s) * $CG;
-      for (var c = 0; c < $CG; c += 4) {
+      for (var c = c_first; c < c_end; c += 4) { // at most $CHANNEL_RUN / 4
         $for a PIXEL_BLOCKS
         var x_$a: mat4x4f;
         $for j 4
@@ -71,7 +93,7 @@ fn run(id: u32) {
   $for a PIXEL_BLOCKS
   $for j 4
   if (m0 + 4 * $a + $j < $M) {
-    let at = (m0 + 4 * $a + $j) * $K + k0;
+    let at = y_first + (m0 + 4 * $a + $j) * $K + k0;
     $for b OUT_BLOCKS
     store_y(at + 4 * $b, k_end - k0 - 4 * $b, acc_${a}_${b}[$j]);
     $end

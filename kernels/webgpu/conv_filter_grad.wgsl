@@ -1,13 +1,13 @@
 // Gradient of a convolution to its filter: dw[k,r,s,c] = sum over n,p,q of dy[n,p,q,k] · x[n, p*stride+r*dilation-pad, q*…, c].
 // One invocation makes a block of $OUTS output channels × $INS channels of one tap, over a run of $RUN output pixels, so
-// that the taps of a run find its pixels in the cache. The $SPLITS partial sums lie one after the other in `dw` and are
-// added by a second kernel, always in the same order. A column of `d_b` is a pixel's four gradients, a column of `x_c`
+// that the taps of a run find its pixels in the cache. The $PARTS partial sums lie one after the other in `dw` and are
+// added by further kernels, always in the same order. A column of `d_b` is a pixel's four gradients, a column of `x_c`
 // the same pixel's four channels.
 fn run(id: u32) {
   let tile = i32(id % u32($TILES));
   let rest = id / u32($TILES);
   let tap = i32(rest % u32($R * $S));
-  let split = i32(rest / u32($R * $S));
+  let part = i32(rest / u32($R * $S));
   let r = tap / $S;
   let s = tap % $S;
   let group = tile / ($OUT_TILES * $IN_TILES);
@@ -19,7 +19,7 @@ fn run(id: u32) {
   var acc_${b}_${c} = mat4x4f();
   $end
   $end
-  for (var m0 = split * $RUN; m0 < min((split + 1) * $RUN, $M); m0 += 4) {
+  for (var m0 = part * $RUN; m0 < min((part + 1) * $RUN, $M); m0 += 4) { // at most $RUN / 4
     var x_at: array<i32, 4>;
     var dy_at: array<i32, 4>;
     var inside: array<bool, 4>;
@@ -57,7 +57,7 @@ fn run(id: u32) {
   $for b OUT_BLOCKS
   $for j 4
   if (k0 + 4 * $b + $j < $KG) {
-    let at = split * $SIZE + ((group * $KG + k0 + 4 * $b + $j) * ($R * $S) + tap) * $CG + c0;
+    let at = part * $SIZE + ((group * $KG + k0 + 4 * $b + $j) * ($R * $S) + tap) * $CG + c0;
     $for c IN_BLOCKS
     store_dw(at + 4 * $c, $CG - c0 - 4 * $c, acc_${b}_${c}[$j]);
     $end

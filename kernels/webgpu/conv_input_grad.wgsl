@@ -2,9 +2,23 @@
 // h = p*stride + r*dilation - pad and likewise for w. Pixels are taken by phase (h mod stride, w mod stride), because
 // all pixels of one phase meet the same taps. One invocation makes $PIXELS pixels of one phase × $OUTS channels:
 // a column of `d_a` is a pixel's four gradients, a column of `w_b` the four channels of one output channel's tap.
+// SPLIT: as in conv.wgsl.
 fn run(id: u32) {
-  let tile = i32(id % u32($OUT_TILES));
-  let rest = id / u32($OUT_TILES);
+  $if SPLIT
+  let part = i32(id / u32($COUNT));
+  let unit = id % u32($COUNT);
+  let tap_first = (part % $TAP_PARTS) * $TAP_RUN;
+  let k_first = (part / $TAP_PARTS) * $CHANNEL_RUN;
+  let k_end = min(k_first + $CHANNEL_RUN, $KG);
+  let dx_first = part * $SIZE;
+  $else
+  let unit = id;
+  const k_first = 0;
+  const k_end = $KG;
+  const dx_first = 0;
+  $end
+  let tile = i32(unit % u32($OUT_TILES));
+  let rest = unit / u32($OUT_TILES);
   let group = tile / $GROUP_TILES;
   let c0 = (tile % $GROUP_TILES) * $OUTS;
   let m0 = i32(rest % u32($PIXEL_TILES)) * $PIXELS;
@@ -30,11 +44,20 @@ fn run(id: u32) {
   $end
   $end
 
-  for (var r = 0; r < $R; r++) {
+  $if SPLIT
+  for (var t = tap_first; t < min(tap_first + $TAP_RUN, $R * $S); t++) { // at most $TAP_RUN
+    let r = t / $S;
+  $else
+  for (var r = 0; r < $R; r++) { // at most $R
+  $end
     let from_h = phase_h + $PAD_TOP - r * $DILATION_H;
     // Not `%`, which OpenGL leaves undefined for a negative operand.
     if (from_h / $STRIDE_H * $STRIDE_H != from_h) { continue; }
-    for (var s = 0; s < $S; s++) {
+    $if SPLIT
+    for (var s = t % $S; s == t % $S; s++) { // at most 1
+    $else
+    for (var s = 0; s < $S; s++) { // at most $S
+    $end
       let from_w = phase_w + $PAD_LEFT - s * $DILATION_W;
       if (from_w / $STRIDE_W * $STRIDE_W != from_w) { continue; }
       var at: array<i32, $PIXELS>;
@@ -48,7 +71,7 @@ fn run(id: u32) {
       }
       $end
       let filter_at = (group * $KG * $R * $S + r * $S + s) * $CG + c0;
-      for (var k = 0; k < $KG; k += 4) {
+      for (var k = k_first; k < k_end; k += 4) { // at most $CHANNEL_RUN / 4
         $for a PIXEL_BLOCKS
         var d_$a: mat4x4f;
         $for j 4
@@ -78,7 +101,7 @@ fn run(id: u32) {
     let h = row[4 * $a + $j] * $STRIDE_H + phase_h;
     let w = col[4 * $a + $j] * $STRIDE_W + phase_w;
     if (m0 + 4 * $a + $j < $M && h < $H && w < $W) {
-      let at = ((image[4 * $a + $j] * $H + h) * $W + w) * $C + group * $CG + c0;
+      let at = dx_first + ((image[4 * $a + $j] * $H + h) * $W + w) * $C + group * $CG + c0;
       $for b OUT_BLOCKS
       store_dx(at + 4 * $b, $CG - c0 - 4 * $b, acc_${a}_${b}[$j]);
       $end

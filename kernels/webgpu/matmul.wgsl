@@ -1,14 +1,14 @@
 // Matrix product, batched: y[i,j] = sum over k of a[i,k] · b[k,j], either operand possibly stored transposed.
-// One invocation makes a block of $ROWS × $COLS in registers over every $SPLITS-th run of four k, by products of 4×4
-// blocks: a column of `a_i` is a row's four k, a column of `b_j` one k's four columns. With more than one split the
-// partial sums lie one after the other in `y` and are added by a second kernel.
+// One invocation makes a block of $ROWS × $COLS in registers over every $PARTS-th run of four k, by products of 4×4
+// blocks: a column of `a_i` is a row's four k, a column of `b_j` one k's four columns. With more than one part the
+// partial sums lie one after the other in `y` and are added by further kernels.
 fn run(id: u32) {
   let j0 = i32(id % u32($COL_TILES)) * $COLS;
   let rest = id / u32($COL_TILES);
   let i0 = i32(rest % u32($ROW_TILES)) * $ROWS;
   let outer = i32(rest / u32($ROW_TILES));
   let batch = outer % $BATCH;
-  let split = outer / $BATCH;
+  let part = outer / $BATCH;
   let a0 = batch * ($M * $K);
   let b0 = batch * ($K * $N);
 
@@ -17,7 +17,7 @@ fn run(id: u32) {
   var acc_${a}_${b} = mat4x4f();
   $end
   $end
-  for (var k = split * 4; k < $K; k += $SPLITS * 4) {
+  for (var k = part * 4; k < $K; k += $PARTS * 4) { // at most $RUN / 4
     $for a ROW_BLOCKS
     var a_$a: mat4x4f;
     {

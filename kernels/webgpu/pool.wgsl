@@ -13,31 +13,31 @@ fn run(id: u32) {
   var best = x[((image + max(top, 0)) * $W + max(left, 0)) * $CHANNELS + c];
   $end
   $if PICK
-  var picked = $T();
+  var picked = v[((image + max(top, 0)) * $W + max(left, 0)) * $CHANNELS + c];
   $end
-  for (var h = max(top, 0); h < min(top + $WINDOW_H, $H); h++) {
-    for (var w = max(left, 0); w < min(left + $WINDOW_W, $W); w++) {
+  for (var h = max(top, 0); h < min(top + $WINDOW_H, $H); h++) { // at most $ROWS
+    for (var w = max(left, 0); w < min(left + $WINDOW_W, $W); w++) { // at most $COLS
       let at = ((image + h) * $W + w) * $CHANNELS + c;
       let value = x[at];
       $if AVERAGE
       sum += value;
-      $end
+      $else
       $if PICK
-      let first = h == max(top, 0) && w == max(left, 0);
-      picked = select(picked, v[at], (value > best) | $B(first));
+      let above = is_greater_$WIDTH(value, best);
+      picked = select(picked, v[at], above);
+      best = select(best, value, above);
+      $else
+      best = max_$WIDTH(best, value);
       $end
-      $if MAXIMUM
-      best = max(best, value);
       $end
     }
   }
   $if AVERAGE
   y[id] = sum * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
-  $end
+  $else
   $if PICK
   y[id] = picked;
   $else
-  $if MAXIMUM
   y[id] = best;
   $end
   $end

@@ -1,22 +1,34 @@
 // Gradients of pooling to the image, gathered: one invocation for each pixel and $WIDTH channels of it (`$T`) adds up
-// what it gets from the windows that cover it, in window order. MAXIMUM: a window's gradient goes to its first maximum.
+// what it gets from the windows that cover it, in window order. MAXIMUM: a window's gradient goes to its first maximum,
+// the first NaN if there is one; FOUND: to the pixel that `at` names for it, from element $AT on. SPLIT: each invocation
+// takes a run of $RUN of those windows; the $PARTS sums lie one after the other in `y`, and further kernels add them.
 $if MAXIMUM
 // Where window (top, left) does not have its first maximum at pixel (h, w), false.
 fn is_first_maximum(image: i32, top: i32, left: i32, h: i32, w: i32, c: i32, value: $T) -> $B {
   var first = $B(true);
-  for (var i = max(top, 0); i < min(top + $WINDOW_H, $H); i++) {
-    for (var j = max(left, 0); j < min(left + $WINDOW_W, $W); j++) {
+  for (var i = max(top, 0); i < min(top + $WINDOW_H, $H); i++) { // at most $ROWS
+    for (var j = max(left, 0); j < min(left + $WINDOW_W, $W); j++) { // at most $COLS
       let other = x[((image + i) * $W + j) * $CHANNELS + c];
-      let earlier = i < h || (i == h && j < w);
-      first = first & !((other > value) | ((other == value) & $B(earlier)));
+      // An earlier one has to be exceeded, a later one reached.
+      if (i < h || (i == h && j < w)) {
+        first = first & is_greater_$WIDTH(value, other);
+      } else {
+        first = first & !is_greater_$WIDTH(other, value);
+      }
     }
   }
   return first;
 }
 $end
 fn run(id: u32) {
-  let c = i32(id % u32($CHANNELS));
-  let m = id / u32($CHANNELS);
+  $if SPLIT
+  let unit = id % u32($UNITS);
+  let run_first = i32(id / u32($UNITS)) * $RUN;
+  $else
+  let unit = id;
+  $end
+  let c = i32(unit % u32($CHANNELS));
+  let m = unit / u32($CHANNELS);
   let w = i32(m % u32($W));
   let row = m / u32($W);
   let h = i32(row % u32($H));
@@ -26,22 +38,43 @@ fn run(id: u32) {
   $end
   var sum = $T();
   // Windows p with p*stride - pad <= h < p*stride - pad + window.
+  let p_first = max(h + $PAD_TOP - $WINDOW_H + $STRIDE_H, 0) / $STRIDE_H;
+  let q_first = max(w + $PAD_LEFT - $WINDOW_W + $STRIDE_W, 0) / $STRIDE_W;
   let p_end = min((h + $PAD_TOP) / $STRIDE_H, $P - 1);
   let q_end = min((w + $PAD_LEFT) / $STRIDE_W, $Q - 1);
-  for (var p = max(h + $PAD_TOP - $WINDOW_H + $STRIDE_H, 0) / $STRIDE_H; p <= p_end; p++) {
-    for (var q = max(w + $PAD_LEFT - $WINDOW_W + $STRIDE_W, 0) / $STRIDE_W; q <= q_end; q++) {
-      let share = dy[((n * $P + p) * $Q + q) * $CHANNELS + c];
+  $if SPLIT
+  let across = max(q_end - q_first + 1, 0);
+  let count = max(p_end - p_first + 1, 0) * across;
+  for (var t = run_first; t < min(run_first + $RUN, count); t++) { // at most $RUN
+    let p = p_first + t / across;
+    let q = q_first + t % across;
+    {
+  $else
+  for (var p = p_first; p <= p_end; p++) { // at most $DOWN
+    for (var q = q_first; q <= q_end; q++) { // at most $ACROSS
+  $end
+      let window = ((n * $P + p) * $Q + q) * $CHANNELS + c;
+      let share = dy[window];
       $if MAXIMUM
       let here = is_first_maximum(n * $H, p * $STRIDE_H - $PAD_TOP, q * $STRIDE_W - $PAD_LEFT, h, w, c, value);
       sum += select($T(), share, here);
       $else
+      $if FOUND
+      $if SPLIT
+      let found = bitcast<i32>(y[$AT + window]);
+      $else
+      let found = at[$AT + window];
+      $end
+      sum += select(0.0, share, found == h * $W + w);
+      $else
       sum += share;
+      $end
       $end
     }
   }
-  $if MAXIMUM
-  y[id] = sum;
+  $if AVERAGE
+  y[$TO + id] = sum * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
   $else
-  y[id] = sum * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
+  y[$TO + id] = sum;
   $end
 }

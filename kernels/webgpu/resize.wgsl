@@ -1,5 +1,7 @@
 // Bilinear resize from $H × $W to $P × $Q, channels last, as PyTorch places pixels; or, with GRADIENT, its gradient
 // from $P × $Q to $H × $W, gathered. One invocation for each result and $WIDTH channels of it (`$T`).
+// SPLIT: each invocation takes a run of $RUN of the pixels that a gradient is gathered from; the $PARTS sums lie one after
+// the other in `y`, and further kernels add them.
 // Positions are computed in whole numbers, position = (i * UP + SHIFT) / DOWN, so that they are exact.
 struct Source { low: i32, part: f32 }
 fn source(i: i32, up: i32, shift: i32, down: i32) -> Source {
@@ -20,8 +22,14 @@ fn users(at: i32, up: i32, shift: i32, down: i32, extent: i32, results: i32) -> 
   return vec2i(select(max(first, 0), 0, at == 0), select(min(last, results - 1), results - 1, at == extent - 1));
 }
 fn run(id: u32) {
-  let c = i32(id % u32($CHANNELS));
-  let m = id / u32($CHANNELS);
+  $if SPLIT
+  let unit = id % u32($UNITS);
+  let first = i32(id / u32($UNITS)) * $RUN;
+  $else
+  let unit = id;
+  $end
+  let c = i32(unit % u32($CHANNELS));
+  let m = unit / u32($CHANNELS);
   let w = i32(m % u32($W));
   let row = m / u32($W);
   let h = i32(row % u32($H));
@@ -29,10 +37,19 @@ fn run(id: u32) {
   let rows = users(h, $UP_H, $SHIFT_H, $DOWN_H, $H, $P);
   let cols = users(w, $UP_W, $SHIFT_W, $DOWN_W, $W, $Q);
   var sum = $T();
-  for (var p = rows.x; p <= rows.y; p++) {
+  $if SPLIT
+  let wide = cols.y - cols.x + 1;
+  for (var t = first; t < min(first + $RUN, (rows.y - rows.x + 1) * wide); t++) { // at most $RUN
+    let p = rows.x + t / wide;
+    let q = cols.x + t % wide;
+    let down = weight(source(p, $UP_H, $SHIFT_H, $DOWN_H), h, $H);
+    {
+  $else
+  for (var p = rows.x; p <= rows.y; p++) { // at most $ROWS
     let down = weight(source(p, $UP_H, $SHIFT_H, $DOWN_H), h, $H);
     if (down == 0.0) { continue; }
-    for (var q = cols.x; q <= cols.y; q++) {
+    for (var q = cols.x; q <= cols.y; q++) { // at most $COLS
+  $end
       let across = weight(source(q, $UP_W, $SHIFT_W, $DOWN_W), w, $W);
       if (across == 0.0) { continue; }
       sum += x[((n * $P + p) * $Q + q) * $CHANNELS + c] * $T(down * across);

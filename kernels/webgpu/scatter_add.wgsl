@@ -1,10 +1,13 @@
 // y[row] = sum of the `updates` whose (clamped) index is that row, in index order, so that the result does not depend on
-// scheduling: one invocation for each $WIDTH elements (`$T`) of a row reads all indices. There are no float atomics.
+// scheduling: one invocation for each $WIDTH elements (`$T`) of a row reads a run of $RUN indices. The $PARTS runs' sums
+// lie one after the other in `y`, and further kernels add them. There are no float atomics.
 fn run(id: u32) {
-  let column = id % u32($COLUMNS);
-  let row = i32(id / u32($COLUMNS));
+  let unit = id % u32($UNITS);
+  let part = id / u32($UNITS);
+  let column = unit % u32($COLUMNS);
+  let row = i32(unit / u32($COLUMNS));
   var sum = $T();
-  for (var i = 0u; i < u32($UPDATES); i++) {
+  for (var i = part * u32($RUN); i < min((part + 1u) * u32($RUN), u32($UPDATES)); i++) { // at most $RUN
     if (i32(clamp($INDEX(indices[i]), 0, $ROWS - 1)) == row) {
       sum += updates[i * u32($COLUMNS) + column];
     }

@@ -2,7 +2,8 @@ import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
 import { type Aval, type DType, type Shape, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { type Bound, type Call, type Slot, stored, typeOf } from "./call.ts";
-import { type Context, convert, Functions, literal, type Width } from "./expressions.ts";
+import { type Context, convert, literal } from "./expressions.ts";
+import { Functions, type Width } from "./functions.ts";
 
 /** A space as a kernel walks it: the extents and the names of the indices, the last one in steps of `width`. */
 export interface Walk {
@@ -23,7 +24,8 @@ interface Declared {
 /** What one dispatch of a fused kernel binds, and how it reads and writes it. */
 export class Binder {
   readonly #buffers = new Map<string, Declared>();
-  readonly #functions = new Functions();
+  /** The functions it calls. */
+  readonly functions: Functions = new Functions();
   #workspace: Bound | undefined;
 
   constructor(
@@ -65,9 +67,8 @@ export class Binder {
   /** How nodes look up things while walking `walk`. */
   context(walk: Walk, reduced: (index: number) => string = () => ""): Context {
     const { width } = walk;
-    const functions = this.#functions;
     return {
-      ...{ width, functions, reduced },
+      ...{ width, functions: this.functions, reduced },
       load: (input, view, dtype) => this.#load(this.kernel.inputs[input], view, dtype, walk),
       index: (view) => {
         const first = element(view, walk);
@@ -90,7 +91,7 @@ export class Binder {
     if (own === "u8") {
       return convert(this.#loadBytes(buffer.name, view, walk), "u32", dtype, {
         width,
-        functions: this.#functions,
+        functions: this.functions,
       });
     }
     const raw = this.#loadWords(buffer, own, view, walk);
@@ -129,7 +130,7 @@ export class Binder {
       const { dtype } = nodes[node];
       const type = typeOf(stored[dtype], walk.width);
       let value = dtype === "bool"
-        ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.width, functions: this.#functions })
+        ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.width, functions: this.functions })
         : `${prefix}${node}`;
       if (stored[declared] !== stored[dtype]) {
         value = `bitcast<${typeOf(stored[declared], walk.width)}>(${value})`;
@@ -152,7 +153,7 @@ export class Binder {
       type: dtype === "u8" ? "u32" : typeOf(stored[dtype], wide ? 4 : 1),
     }));
     if (this.#workspace) bindings.push(this.#workspace);
-    const text = [this.#functions.text(), "fn run(id: u32) {", ...lines.map((line) => `  ${line}`), "}"].join(
+    const text = [this.functions.text(), "fn run(id: u32) {", ...lines.map((line) => `  ${line}`), "}"].join(
       "\n",
     );
     return { label, text, bindings, count, group };

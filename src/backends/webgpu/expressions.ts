@@ -1,17 +1,7 @@
 import type { Node, View } from "../../compile/kernel.ts";
-import { type DType, isFloat } from "../../trace/dtype.ts";
+import type { DType } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
-import functionsText from "../../../kernels/webgpu/functions.wgsl" with { type: "text" };
-import { specialise } from "./template.ts";
-
-/** Elements an invocation works on at once, along the last axis of its space. */
-export type Width = 1 | 4;
-
-/** The WGSL type of a value while it is worked on (bool is a bool, not a word). */
-export function typeName(dtype: DType, width: Width): string {
-  const element = dtype === "u8" ? "u32" : dtype;
-  return width === 1 ? element : `vec4<${element}>`;
-}
+import { type FunctionName, type Functions, typeName, type Width } from "./functions.ts";
 
 /** A literal of a dtype, of `width` equal elements. */
 export function literal(value: number, dtype: DType, width: Width): string {
@@ -19,12 +9,13 @@ export function literal(value: number, dtype: DType, width: Width): string {
   switch (dtype) {
     case "f32": {
       const f = Math.fround(value);
-      // WGSL has no literals for infinities and NaN, and refuses constant expressions that make one.
-      if (!Number.isFinite(f)) {
+      // WGSL has no literals for infinities and NaN, and refuses constant expressions that make one. Compilers take x * 0
+      // for 0, whatever x is, and what follows x / 0 for never reached; so they are not told of a zero either.
+      if (f === 0 || !Number.isFinite(f)) {
         const bits = new Uint32Array(Float32Array.of(f).buffer)[0];
         return `${type}(from_bits(${bits}u))`;
       }
-      const text = Object.is(f, -0) ? "-0" : String(f);
+      const text = String(f);
       return `${type}(${/[.e]/.test(text) ? text : `${text}.0`})`; // a whole number may be too large for an integer's literal
     }
     case "bool":
@@ -35,33 +26,6 @@ export function literal(value: number, dtype: DType, width: Width): string {
       return `${type}(${value >>> 0}u)`;
   }
 }
-
-/** Functions of functions.wgsl that a kernel calls, by width. */
-export class Functions {
-  readonly #used: { readonly [W in Width]: Set<string> } = { 1: new Set(), 4: new Set() };
-
-  /** The name to call a function by. */
-  use(name: string, width: Width): string {
-    this.#used[width].add(name);
-    if (name === "pow") this.#used[width].add("exp").add("log").add("is_finite");
-    return `${name}_${width}`;
-  }
-
-  /** Definitions of those used. */
-  text(): string {
-    const parts = ["fn from_bits(bits: u32) -> f32 { return bitcast<f32>(bits); }"];
-    for (const width of [1, 4] as const) {
-      if (this.#used[width].size === 0) continue;
-      const wanted = Object.fromEntries(helpers.map((name) => [name, this.#used[width].has(name)]));
-      const types = { T: "f32", I: "i32", U: "u32", B: "bool" } as const;
-      for (const [name, dtype] of Object.entries(types)) wanted[name] = typeName(dtype, width) as never;
-      parts.push(specialise(functionsText, { ...wanted, WIDTH: width }).replace(/^\/\/.*\n/gm, ""));
-    }
-    return parts.join("\n");
-  }
-}
-
-const helpers = ["is_finite", "log", "exp", "tanh", "pow", "to_i32", "to_u32", "threefry"] as const;
 
 /** Where a list of nodes is printed: how loads, indices and reductions look there. */
 export interface Context {
@@ -94,6 +58,11 @@ export function printNodes(
 function print(node: Node, nodes: readonly Node[], prefix: string, context: Context): string {
   const { width, functions } = context;
   const arg = (i: number) => `${prefix}${i}`;
+  const operand = (i: number): Operand => {
+    const node = nodes[i];
+    const constant = node.kind === "constant" ? node.value : undefined;
+    return { text: arg(i), index: i, dtype: node.dtype, constant };
+  };
   switch (node.kind) {
     case "load":
       return context.load(node.input, node.view, node.dtype);
@@ -108,19 +77,9 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
     case "unary":
       return unaryTable[node.fn](arg(node.args[0]), nodes[node.args[0]].dtype, context);
     case "binary":
-      return binaryTable[node.fn](arg(node.args[0]), arg(node.args[1]), node.dtype, context);
-    case "compare": {
-      const dtype = nodes[node.args[0]].dtype;
-      const [a, b] = node.args.map((i) =>
-        dtype === "bool" && width === 1
-          ? `u32(${arg(i)})`
-          : dtype === "bool"
-          ? `vec4<u32>(${arg(i)})`
-          : arg(i)
-      );
-      // WGSL's != may be false of a NaN; not == is true.
-      return node.fn === "ne" ? `!(${a} == ${b})` : `${a} ${comparisons[node.fn]} ${b}`;
-    }
+      return binaryTable[node.fn](operand(node.args[0]), operand(node.args[1]), node.dtype, context);
+    case "compare":
+      return compare(node.fn, operand(node.args[0]), operand(node.args[1]), context);
     case "select":
       return `select(${arg(node.args[2])}, ${arg(node.args[1])}, ${arg(node.args[0])})`;
     case "cast":
@@ -130,65 +89,108 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
   }
 }
 
+/** An operand of a function of two. */
+interface Operand {
+  readonly text: string;
+  /** The node that it is. */
+  readonly index: number;
+  readonly dtype: DType;
+  /** Its value, where that is the same everywhere. */
+  readonly constant: number | undefined;
+}
+
+type Writing = Pick<Context, "width" | "functions">;
+
+/** Whether an operand may be NaN. */
+const mayBeNaN = ({ dtype, constant }: Operand): boolean =>
+  dtype === "f32" && (constant === undefined || Number.isNaN(constant));
+
+/** A comparison: false where an operand is NaN, but for `ne`, which is true there. */
+function compare(fn: CompareFn, a: Operand, b: Operand, { width, functions }: Writing): string {
+  const word = ({ text, dtype }: Operand) => dtype === "bool" ? `${typeName("u32", width)}(${text})` : text;
+  const unordered = (a.index === b.index ? [a] : [a, b]).filter(mayBeNaN)
+    .map(({ text }) => `${functions.use("is_nan", width)}(${text})`);
+  const plain = `(${word(a)} ${comparisons[fn === "ne" ? "eq" : fn]} ${word(b)})`;
+  const value = unordered.length === 0 ? plain : `(${plain} & !(${unordered.join(" | ")}))`;
+  return fn === "ne" ? `!${value}` : value;
+}
+
 /** Converts between dtypes. */
-export function convert(
-  x: string,
-  from: DType,
-  to: DType,
-  { width, functions }: Pick<Context, "width" | "functions">,
-): string {
+export function convert(x: string, from: DType, to: DType, { width, functions }: Writing): string {
   if (from === to) return x;
   const type = typeName(to, width);
-  if (to === "bool") return `!(${x} == ${literal(0, from, width)})`;
+  if (to === "bool" && from === "f32") { // a NaN is not 0
+    const bits = typeName("u32", width);
+    return `((bitcast<${bits}>(${x}) & ${bits}(0x7fffffffu)) != ${bits}(0u))`;
+  }
+  if (to === "bool") return `(${x} != ${literal(0, from, width)})`;
   if (from === "f32" && (to === "i32" || to === "u32")) return `${functions.use(`to_${to}`, width)}(${x})`;
   return `${type}(${x})`;
 }
 
 const plain = (name: string) => (x: string): string => `${name}(${x})`;
-const helper = (name: string) => (x: string, _: DType, { width, functions }: Context): string =>
+const helper = (name: FunctionName) => (x: string, _: DType, { width, functions }: Context): string =>
   `${functions.use(name, width)}(${x})`;
 
 const unaryTable: { readonly [F in UnaryFn]: (x: string, dtype: DType, context: Context) => string } = {
   neg: (x) => `-${x}`,
   abs: plain("abs"),
-  sign: plain("sign"),
+  sign: (x, dtype, context) => (dtype === "f32" ? helper("sign") : plain("sign"))(x, dtype, context),
   floor: plain("floor"),
   exp: helper("exp"),
   log: helper("log"),
   sqrt: plain("sqrt"),
   rsqrt: plain("inverseSqrt"),
-  sin: plain("sin"),
-  cos: plain("cos"),
+  sin: helper("sin"),
+  cos: helper("cos"),
   tanh: helper("tanh"),
   not: (x, dtype) => dtype === "bool" ? `!${x}` : `~${x}`,
   isFinite: helper("is_finite"),
 };
 
-type Binary = (a: string, b: string, dtype: DType, context: Context) => string;
-const infix = (operator: string): Binary => (a, b) => `${a} ${operator} ${b}`;
+type Binary = (a: Operand, b: Operand, dtype: DType, context: Context) => string;
+const infix = (operator: string): Binary => (a, b) => `${a.text} ${operator} ${b.text}`;
 const shift = (operator: string): Binary => (a, b, _, { width }) =>
-  `${a} ${operator} (${typeName("u32", width)}(${b}) & ${literal(31, "u32", width)})`;
+  `${a.text} ${operator} (${typeName("u32", width)}(${b.text}) & ${literal(31, "u32", width)})`;
 
 /** What an integer may be divided by: 1 in place of 0, which not every driver divides by as WGSL has it. */
-const divisor = (b: string, dtype: DType, width: Width): string =>
-  isFloat(dtype) ? b : `select(${b}, ${literal(1, dtype, width)}, ${b} == ${literal(0, dtype, width)})`;
+const divisor = ({ text }: Operand, dtype: DType, width: Width): string =>
+  `select(${text}, ${literal(1, dtype, width)}, ${text} == ${literal(0, dtype, width)})`;
+
+/** A number that the compiler must not reason about; see functions.wgsl. */
+const hidden = ({ text }: Operand, { width, functions }: Context): string =>
+  `${functions.use("hidden", width)}(${text})`;
+
+/** The larger or smaller one, or NaN where there is one. */
+const extreme = (fn: "max" | "min"): Binary => (a, b, _, { width, functions }) => {
+  const unordered = [a, b].filter(mayBeNaN);
+  if (unordered.length === 2) return `${functions.use(fn, width)}(${a.text}, ${b.text})`;
+  const value = `${fn}(${a.text}, ${b.text})`;
+  if (unordered.length === 0) return value;
+  return `${functions.use("keep_nan", width)}(${unordered[0].text}, ${value})`;
+};
 
 const binaryTable: { readonly [F in BinaryFn]: Binary } = {
   add: infix("+"),
-  sub: infix("-"),
+  sub: (a, b, dtype, context) =>
+    `${a.text} - ${dtype === "f32" && a.index === b.index ? hidden(b, context) : b.text}`,
   mul: infix("*"),
-  div: (a, b, dtype, { width }) => `${a} / ${divisor(b, dtype, width)}`,
-  pow: (a, b, _, { width, functions }) => `${functions.use("pow", width)}(${a}, ${b})`,
-  max: (a, b) => `max(${a}, ${b})`,
-  min: (a, b) => `min(${a}, ${b})`,
-  // WebGPU over OpenGL leaves `%` undefined for a negative integer.
-  rem: (a, b, dtype, { width }) => {
+  div: (a, b, dtype, context) => {
+    if (dtype !== "f32") return `${a.text} / ${divisor(b, dtype, context.width)}`;
+    return `${a.text} / ${b.constant === undefined ? hidden(b, context) : b.text}`;
+  },
+  pow: (a, b, _, { width, functions }) => `${functions.use("pow", width)}(${a.text}, ${b.text})`,
+  max: extreme("max"),
+  min: extreme("min"),
+  rem: (a, b, dtype, { width, functions }) => {
+    if (dtype === "f32") return `${functions.use("rem", width)}(${a.text}, ${b.text})`;
     const by = divisor(b, dtype, width);
-    return dtype === "i32" ? `${a} - ${a} / ${by} * ${by}` : `${a} % ${by}`;
+    // WebGPU over OpenGL leaves `%` undefined for a negative integer.
+    return dtype === "i32" ? `${a.text} - ${a.text} / ${by} * ${by}` : `${a.text} % ${by}`;
   },
   and: infix("&"),
   or: infix("|"),
-  xor: (a, b, dtype) => dtype === "bool" ? `${a} != ${b}` : `${a} ^ ${b}`,
+  xor: (a, b, dtype) => dtype === "bool" ? `${a.text} != ${b.text}` : `${a.text} ^ ${b.text}`,
   shl: shift("<<"),
   shr: shift(">>"),
 };
@@ -203,7 +205,7 @@ const comparisons: { readonly [F in Exclude<CompareFn, "ne">]: string } = {
 
 /** What a reduction starts from. */
 export function reductionStart(fn: ReduceFn, dtype: DType, width: Width): string {
-  if (fn === "sum") return literal(0, dtype, width);
+  if (fn === "sum") return `${typeName(dtype, width)}()`;
   const [least, greatest] = dtype === "f32"
     ? [-Infinity, Infinity]
     : dtype === "i32"
@@ -213,6 +215,13 @@ export function reductionStart(fn: ReduceFn, dtype: DType, width: Width): string
 }
 
 /** Takes one more element into a reduction. */
-export function fold(fn: ReduceFn, a: string, b: string): string {
-  return fn === "sum" ? `${a} + ${b}` : `${fn}(${a}, ${b})`;
+export function fold(
+  fn: ReduceFn,
+  a: string,
+  b: string,
+  dtype: DType,
+  { width, functions }: Writing,
+): string {
+  if (fn === "sum") return `${a} + ${b}`;
+  return `${dtype === "f32" ? functions.use(fn, width) : fn}(${a}, ${b})`;
 }

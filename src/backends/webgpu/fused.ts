@@ -3,7 +3,9 @@ import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { Binder, type Walk } from "./binder.ts";
 import { type Call, typeOf } from "./call.ts";
-import { fold, printNodes, reductionStart, typeName, type Width } from "./expressions.ts";
+import { accumulate, levelsOf, type Reductions } from "./accumulate.ts";
+import { fold, printNodes } from "./expressions.ts";
+import { type Functions, typeName, type Width } from "./functions.ts";
 import type { Variant } from "./variant.ts";
 
 /** A kernel on its way to WGSL. `place` tells which values share memory (an operation in place). */
@@ -45,10 +47,17 @@ export function fusedWorkspace(kernel: Kernel, variant: Variant): number {
 const keptShape = (kernel: Kernel): number[] =>
   kernel.space.filter((_, axis) => !kernel.reduce!.axes.includes(axis));
 
-/** A part of a split reduction takes in at least this many elements. */
+/** A part of a split reduction takes in at least this many elements, unless it has to take fewer. */
 const MIN_PART = 64;
-/** Parts folded by one invocation at most. */
-const FOLD = 128;
+
+/** The terms that one invocation may loop over, of which each takes loops of its own. */
+function longestRun(nodes: readonly Node[], { run }: Variant): number {
+  const loops = nodes.filter((node) => node.kind === "binary" && node.fn === "rem" && node.dtype === "f32");
+  return Math.max(1, Math.floor(run / (1 + REM_ITERATIONS * loops.length)));
+}
+
+/** Iterations of `rem` in functions.wgsl. */
+const REM_ITERATIONS = 32;
 
 /**
  * How many parts a reduction is split into, and into how many those are folded before the last pass; nothing if it is
@@ -59,10 +68,9 @@ function partsOf(kernel: Kernel, variant: Variant): number[] {
   const results = sizeOf(keptShape(kernel));
   if (results === 0) return [];
   const terms = sizeOf(kernel.space) / results;
-  const parts = Math.min(Math.ceil(4 * variant.busy / results), Math.floor(terms / MIN_PART));
-  if (parts <= 1) return [];
-  if (parts <= FOLD) return [parts];
-  return variant.kind === "software" ? [FOLD] : [parts, Math.ceil(parts / FOLD)];
+  const useful = Math.min(Math.ceil(4 * variant.busy / results), Math.floor(terms / MIN_PART));
+  const most = variant.kind === "software" ? 128 : Infinity; // one pass folds them
+  return levelsOf(Math.max(Math.min(useful, most), Math.ceil(terms / longestRun(kernel.nodes, variant))));
 }
 
 /** Four elements at once where the last axis comes in fours. */
@@ -97,7 +105,8 @@ function sharesLoads({ space, nodes }: Kernel, variant: Variant): boolean {
 function rows(job: Job): Call {
   const { space } = job.kernel;
   const units = Math.max(1, sizeOf(space.slice(1)) / widthOf(space));
-  return pass(job, [0], Math.max(1, Math.min(space[0], Math.ceil(4 * job.variant.busy / units))));
+  const useful = Math.min(space[0], Math.ceil(4 * job.variant.busy / units));
+  return pass(job, [0], Math.max(1, useful, Math.ceil(space[0] / longestRun(job.kernel.nodes, job.variant))));
 }
 
 /**
@@ -125,21 +134,25 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
 
   const once = invariants(nodes, axes);
   const total = (r: number): string =>
-    lastFolded && width === 4 ? across(reductions[r].fn, `a${r}`) : `a${r}`;
+    lastFolded && width === 4 ? across(reductions[r], `a${r}`, binder.functions) : `a${r}`;
   const label = reduce === undefined ? "rows" : whole ? "reduce" : "reduceParts";
   return binder.call(label, units * parts, variant.group, [
     ...(parts === 1 ? ["let unit = id;"] : [`let unit = id % ${units}u;`, `let part = id / ${units}u;`]),
     ...decode("unit", extents.filter(stays), kept.axes),
     ...printNodes(nodes, "v", binder.context(walk), (i) => once[i]),
-    ...start(reductions, "a", width),
-    ...chunked(terms, parts, variant, reductions, width, (accumulator) => [
-      ...decode("t", axes.map((axis) => extents[axis]), axes.map((axis) => all[axis])),
-      ...printNodes(nodes, "v", binder.context(walk), (i) => !once[i]),
-      ...binder.stores(stores, nodes, "v", walk),
-      ...reductions.map(({ fn, node }, r) =>
-        `${accumulator}${r} = ${fold(fn, `${accumulator}${r}`, `v${node}`)};`
-      ),
-    ]),
+    ...accumulate({
+      ...{ reductions, width, functions: binder.functions, ...termsOf(terms, parts, variant) },
+      body: [
+        ...decode(
+          termOf(terms, parts, variant),
+          axes.map((axis) => extents[axis]),
+          axes.map((axis) => all[axis]),
+        ),
+        ...printNodes(nodes, "v", binder.context(walk), (i) => !once[i]),
+        ...binder.stores(stores, nodes, "v", walk),
+      ],
+      term: (r) => `v${reductions[r].node}`,
+    }),
     ...(whole
       ? [
         ...printNodes(reduce.epilogue, "e", binder.context(kept, total)),
@@ -152,8 +165,6 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
       )),
   ]);
 }
-
-type Reductions = NonNullable<Kernel["reduce"]>["reductions"];
 
 /** Where a part of reduction `r` lies in the workspace: levels one after the other, in each the reductions. */
 function partAt(
@@ -169,43 +180,21 @@ function partAt(
   return `workspace[(${before + r * levels[level]}u + ${part}) * ${units}u + ${unit}]`;
 }
 
-/** Accumulators. */
-const start = (reductions: Reductions, prefix: string, width: Width): string[] =>
-  reductions.map(({ fn, dtype }, r) => `var ${prefix}${r} = ${reductionStart(fn, dtype, width)};`);
-
-/** Terms added one after the other before their sum is added to the whole: rounding errors grow with the longest row. */
-const CHUNK = 128;
-
 /**
- * The loop over a part of `terms`, in chunks where it is long: every `parts`-th term on hardware, where invocations side
- * by side then read side by side; a run of terms on a software adapter, where each core has its own cache.
+ * How many of `terms` a part takes in: every `parts`-th on hardware, where invocations side by side then read side by
+ * side; a run of them on a software adapter, where each core has its own cache.
  */
-function chunked(
-  terms: number,
-  parts: number,
-  { kind }: Variant,
-  reductions: Reductions,
-  width: Width,
-  body: (accumulator: string) => readonly string[],
-): string[] {
-  const run = Math.ceil(terms / parts);
-  const [first, end, step] = parts === 1
-    ? ["0u", `${terms}u`, 1]
-    : kind === "hardware"
-    ? ["part", `${terms}u`, parts]
-    : [`part * ${run}u`, `min((part + 1u) * ${run}u, ${terms}u)`, 1];
-  if (run <= 2 * CHUNK || reductions.length === 0) {
-    return [`for (var t = ${first}; t < ${end}; t += ${step}u) {`, ...body("a"), "}"];
-  }
-  return [
-    `for (var first = ${first}; first < ${end}; first += ${step * CHUNK}u) {`,
-    ...start(reductions, "c", width),
-    `for (var t = first; t < min(first + ${step * CHUNK}u, ${end}); t += ${step}u) {`,
-    ...body("c"),
-    "}",
-    ...reductions.map(({ fn }, r) => `a${r} = ${fold(fn, `a${r}`, `c${r}`)};`),
-    "}",
-  ];
+function termsOf(terms: number, parts: number, { kind }: Variant): { count: string; most: number } {
+  const most = Math.ceil(terms / parts);
+  if (parts === 1) return { count: `${terms}u`, most };
+  if (kind === "hardware") return { count: `((${terms - 1}u - part) / ${parts}u + 1u)`, most };
+  return { count: `min(${most}u, ${terms}u - min(part * ${most}u, ${terms}u))`, most };
+}
+
+/** Which of them is the part's term `n`. */
+function termOf(terms: number, parts: number, { kind }: Variant): string {
+  if (parts === 1) return "n";
+  return kind === "hardware" ? `(part + n * ${parts}u)` : `(part * ${Math.ceil(terms / parts)}u + n)`;
 }
 
 /** Lines that fold parts `first`, `first + step` … of a level. */
@@ -217,16 +206,18 @@ function foldLevel(
   step: number,
   units: number,
   width: Width,
+  functions: Functions,
 ): string[] {
-  return [
-    ...start(reductions, "a", width),
-    `for (var part = ${first}; part < ${levels[level]}u; part += ${step}u) {`,
-    ...reductions.map(({ fn, dtype }, r) => {
-      const read = partAt(reductions, r, levels, level, "part", "unit", units);
-      return `a${r} = ${fold(fn, `a${r}`, `bitcast<${typeName(dtype, width)}>(${read})`)};`;
-    }),
-    "}",
-  ];
+  const part = `(${first} + n * ${step}u)`;
+  return accumulate({
+    ...{ reductions, width, functions, body: [] },
+    count: `((${levels[level] - 1}u - ${first}) / ${step}u + 1u)`,
+    most: Math.ceil(levels[level] / step),
+    term: (r) => {
+      const read = partAt(reductions, r, levels, level, part, "unit", units);
+      return `bitcast<${typeName(reductions[r].dtype, width)}>(${read})`;
+    },
+  });
 }
 
 /** Folds the parts of one level into the fewer of the next. */
@@ -240,7 +231,7 @@ function foldParts(job: Job, levels: readonly number[], level: number): Call {
   return binder.call("reduceMore", units * step, job.variant.group, [
     `let unit = id % ${units}u;`,
     `let first = id / ${units}u;`,
-    ...foldLevel(reductions, levels, level, "first", step, units, width),
+    ...foldLevel(reductions, levels, level, "first", step, units, width, binder.functions),
     ...reductions.map((_, r) =>
       `${partAt(reductions, r, levels, level + 1, "first", "unit", units)} = bitcast<${
         typeOf("u32", width)
@@ -262,7 +253,7 @@ function finish(job: Job, levels: readonly number[]): Call {
   return binder.call("reduceRest", units, job.variant.group, [
     "let unit = id;",
     ...decode("unit", steps(shape, width), walk.axes),
-    ...foldLevel(reductions, levels, levels.length - 1, "0u", 1, units, width),
+    ...foldLevel(reductions, levels, levels.length - 1, "0u", 1, units, width, binder.functions),
     ...printNodes(epilogue, "e", binder.context(walk, (r) => `a${r}`)),
     ...binder.stores(stores, epilogue, "e", walk),
   ]);
@@ -286,8 +277,9 @@ function invariants(nodes: readonly Node[], axes: readonly number[]): boolean[] 
 const names = (count: number): string[] => Array.from({ length: count }, (_, axis) => `i${axis}`);
 
 /** The four lanes of an accumulator folded into one. */
-function across(fn: Parameters<typeof fold>[0], a: string): string {
-  return fold(fn, `(${fold(fn, `${a}.x`, `${a}.y`)})`, `(${fold(fn, `${a}.z`, `${a}.w`)})`);
+function across({ fn, dtype }: Reductions[number], a: string, functions: Functions): string {
+  const two = (x: string, y: string) => fold(fn, x, y, dtype, { width: 1, functions });
+  return two(`(${two(`${a}.x`, `${a}.y`)})`, `(${two(`${a}.z`, `${a}.w`)})`);
 }
 
 /** Lines that take a row-major index apart into one index per axis. */

@@ -5,9 +5,11 @@ import type { OpName } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Bound, Call, Slot } from "./call.ts";
 import { fused, fusedWorkspace } from "./fused.ts";
-import { pool, poolGrad, resize } from "./images.ts";
-import { conv, convFilterGrad, convInputGrad, matmul, partBytes } from "./products.ts";
-import { argmax, concat, gather, pad, scatterAdd } from "./rows.ts";
+import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
+import { pool, poolGrad, poolGradWorkspace, poolWorkspace } from "./pooling.ts";
+import { conv, convFilterGrad, convInputGrad, matmul, productWorkspace } from "./products.ts";
+import { resize, resizeWorkspace } from "./resizing.ts";
+import { argmax, argmaxWorkspace, concat, gather, pad, scatterAdd, scatterWorkspace } from "./rows.ts";
 import type { Variant } from "./variant.ts";
 
 type Lowering<N extends OpName> = (
@@ -80,6 +82,8 @@ export interface Dispatch {
   readonly ranges: readonly Range[];
   /** Workgroups along x and y. */
   readonly groups: readonly [number, number];
+  /** Iterations that all loops of an invocation come to at most. */
+  readonly iterations: number;
 }
 
 /** A plan as dispatches, in order. Needs no device. */
@@ -96,9 +100,29 @@ export function lower(plan: Plan, variant: Variant): Dispatch[] {
 export function workspaceOf(step: Step, values: readonly Aval[], variant: Variant): number {
   if (step.kind === "kernel") return fusedWorkspace(step.kernel, variant);
   const { instruction } = step;
-  return instruction.op === "matmul" || instruction.op === "convFilterGrad"
-    ? partBytes(instruction, values, variant)
-    : 0;
+  switch (instruction.op) {
+    case "matmul":
+    case "conv":
+    case "convInputGrad":
+    case "convFilterGrad":
+      return productWorkspace(instruction, values, variant);
+    case "maxPool":
+    case "maxPoolPick":
+    case "avgPool":
+      return poolWorkspace(instruction, values, variant);
+    case "maxPoolGrad":
+    case "avgPoolGrad":
+      return poolGradWorkspace(instruction, values, variant);
+    case "resize":
+    case "resizeGrad":
+      return resizeWorkspace(instruction, values, variant);
+    case "scatterAdd":
+      return scatterWorkspace(instruction, values, variant);
+    case "argmax":
+      return argmaxWorkspace(instruction, values, variant);
+    default:
+      return 0;
+  }
 }
 
 function rangeOf(plan: Plan, step: Step, slot: Slot): Range {
@@ -134,13 +158,14 @@ function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
     .join("");
   const groups = Math.ceil(call.count / call.group);
   const rows = Math.ceil(groups / MAX_GROUPS), columns = Math.ceil(groups / rows);
-  if (rows > MAX_GROUPS) {
+  if (rows > MAX_GROUPS || columns * rows * call.group > 2 ** 32) {
     throw new LocalgradError(
       `webgpu: ${plan.name}: ${call.label} over ${call.count} elements is more than a dispatch can do; use a smaller batch`,
       { code: "tooLarge" },
     );
   }
   const exact = columns * rows * call.group === call.count;
+  const hidesZero = /\bzero\b/.test(call.text);
   const code = [
     ...call.bindings.map(({ name, type }, i) =>
       `@group(0) @binding(${i}) var<storage, ${
@@ -151,11 +176,19 @@ function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
     `@compute @workgroup_size(${call.group})`,
     "fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {",
     `  let id = ${rows > 1 ? `(group.y * ${columns}u + group.x)` : "group.x"} * ${call.group}u + local;`,
+    // A dispatch has one layer of groups, of which a compiler knows nothing.
+    ...(hidesZero ? ["  zero = group.z;"] : []),
     exact ? "  run(id);" : `  if (id < ${call.count}u) { run(id); }`,
     "}",
     "",
   ].join("\n");
-  return { label: call.label, code, access, ranges, groups: [columns, rows] };
+  const iterations = iterationsOf(code);
+  if (iterations > MAX_ITERATIONS) {
+    throw new Error(
+      `webgpu: ${plan.name}: ${call.label} loops ${iterations} times, more than every adapter does`,
+    );
+  }
+  return { label: call.label, code, access, ranges, groups: [columns, rows], iterations };
 }
 
 /**

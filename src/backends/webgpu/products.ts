@@ -1,16 +1,17 @@
-import type { InstructionOf, ValueId } from "../../trace/program.ts";
+import type { InstructionOf } from "../../trace/program.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { ConvAttrs } from "../../trace/ops.ts";
 import convText from "../../../kernels/webgpu/conv.wgsl" with { type: "text" };
 import inputGradText from "../../../kernels/webgpu/conv_input_grad.wgsl" with { type: "text" };
 import filterGradText from "../../../kernels/webgpu/conv_filter_grad.wgsl" with { type: "text" };
 import matmulText from "../../../kernels/webgpu/matmul.wgsl" with { type: "text" };
-import sumText from "../../../kernels/webgpu/sum_splits.wgsl" with { type: "text" };
 import { type Call, type Runs, runs } from "./call.ts";
+import { addParts, partBytes, partsOf } from "./parts.ts";
 import { type Constants, specialise } from "./template.ts";
 import { tile, type Variant } from "./variant.ts";
 
 type Values = readonly Aval[];
+type Convolution = InstructionOf<"conv"> | InstructionOf<"convInputGrad">;
 
 /** Geometry of a convolution under the names the kernels use. */
 function geometry(
@@ -49,6 +50,24 @@ function call(
 
 const whole = (...extents: readonly number[]): boolean => extents.every((extent) => extent % 4 === 0);
 
+/**
+ * How the sum over a filter's taps and `channels` of each is cut into parts that no loop is too long for: runs of taps,
+ * and of channels where even one tap has too many.
+ */
+function tapParts(taps: number, channels: number, { run }: Variant) {
+  const CHANNEL_RUN = Math.min(Math.max(4, Math.ceil(channels / 4) * 4), Math.max(4, run));
+  const TAP_RUN = Math.max(1, Math.min(taps, Math.floor(run / (1 + CHANNEL_RUN / 4))));
+  const TAP_PARTS = Math.ceil(taps / TAP_RUN);
+  const PARTS = TAP_PARTS * Math.max(1, Math.ceil(channels / CHANNEL_RUN));
+  return { CHANNEL_RUN, TAP_RUN, TAP_PARTS, PARTS, SPLIT: PARTS > 1 };
+}
+
+/** Into how many parts the sums of a convolution or of its gradient to the image are cut. */
+function convParts(i: Convolution, values: Values, variant: Variant) {
+  const [K, R, S, CG] = values[i.inputs[1]].shape;
+  return tapParts(R * S, i.op === "conv" ? CG : K / i.attrs.groups, variant);
+}
+
 /** Forward convolution. */
 export function conv(i: InstructionOf<"conv">, values: Values, variant: Variant): Call[] {
   const [x, w] = i.inputs;
@@ -57,18 +76,22 @@ export function conv(i: InstructionOf<"conv">, values: Values, variant: Variant)
   const M = y[0] * g.P * g.Q;
   const out = tile(g.KG, variant.blocks.columns);
   const pixels = tile(M, variant.blocks.rows);
-  const OUT_TILES = out.tiles * i.attrs.groups;
+  const parts = convParts(i, values, variant);
+  const OUT_TILES = out.tiles * i.attrs.groups, COUNT = pixels.tiles * OUT_TILES;
   const constants = {
     ...g,
-    ...{ M, OUT_TILES, GROUP_TILES: out.tiles, OUT_BLOCKS: out.blocks, OUTS: 4 * out.blocks },
-    ...{ PIXEL_BLOCKS: pixels.blocks, PIXELS: 4 * pixels.blocks },
+    ...{ M, COUNT, OUT_TILES, GROUP_TILES: out.tiles, OUT_BLOCKS: out.blocks, OUTS: 4 * out.blocks },
+    ...{ PIXEL_BLOCKS: pixels.blocks, PIXELS: 4 * pixels.blocks, ...parts },
   };
   const bindings = [
     runs("x", x, whole(g.C, g.CG)),
     runs("w", w, whole(g.CG)),
-    runs("y", i.output, whole(g.K, g.KG), true),
+    runs("y", parts.SPLIT ? "workspace" : i.output, whole(g.K, g.KG), true),
   ];
-  return [call("conv", convText, constants, bindings, pixels.tiles * OUT_TILES, variant.blockedGroup)];
+  return [
+    call("conv", convText, constants, bindings, COUNT * parts.PARTS, variant.blockedGroup),
+    ...addParts(i.output, sizeOf(y), parts.PARTS, variant),
+  ];
 }
 
 /** Gradient of a convolution to its image. */
@@ -80,40 +103,24 @@ export function convInputGrad(i: InstructionOf<"convInputGrad">, values: Values,
   const M = N * PHASE_H * PHASE_W;
   const out = tile(g.CG, variant.blocks.columns);
   const pixels = tile(M, variant.blocks.rows);
+  const parts = convParts(i, values, variant);
   const OUT_TILES = out.tiles * i.attrs.groups;
+  const COUNT = g.STRIDE_H * g.STRIDE_W * pixels.tiles * OUT_TILES, SIZE = sizeOf(i.attrs.inputShape);
   const constants = {
-    ...g,
-    ...{
-      M,
-      PHASE_H,
-      PHASE_W,
-      OUT_TILES,
-      GROUP_TILES: out.tiles,
-      OUT_BLOCKS: out.blocks,
-      OUTS: 4 * out.blocks,
-    },
+    ...{ ...g, ...parts, M, COUNT, SIZE, PHASE_H, PHASE_W },
+    ...{ OUT_TILES, GROUP_TILES: out.tiles, OUT_BLOCKS: out.blocks, OUTS: 4 * out.blocks },
     ...{ PIXEL_TILES: pixels.tiles, PIXEL_BLOCKS: pixels.blocks, PIXELS: 4 * pixels.blocks },
   };
   const bindings = [
     runs("dy", dy, whole(g.K, g.KG)),
     runs("w", w, whole(g.CG)),
-    runs("dx", i.output, whole(g.C, g.CG), true),
+    runs("dx", parts.SPLIT ? "workspace" : i.output, whole(g.C, g.CG), true),
   ];
-  const count = g.STRIDE_H * g.STRIDE_W * pixels.tiles * OUT_TILES;
-  return [call("convInputGrad", inputGradText, constants, bindings, count, variant.blockedGroup)];
+  return [
+    call("convInputGrad", inputGradText, constants, bindings, COUNT * parts.PARTS, variant.blockedGroup),
+    ...addParts(i.output, SIZE, parts.PARTS, variant),
+  ];
 }
-
-/** How many ways a sum of `terms` is split so that `tiles` tiles keep the machine busy. */
-function splitsOf(tiles: number, terms: number, size: number, variant: Variant): number {
-  const wanted = Math.ceil(variant.busy / Math.max(1, tiles));
-  const useful = Math.floor(terms / MIN_TERMS), affordable = Math.floor(MAX_PARTS / Math.max(1, size));
-  return Math.max(1, Math.min(wanted, useful, affordable));
-}
-
-/** A split adds at least this many terms, or its own overhead outweighs it. */
-const MIN_TERMS = 64;
-/** Elements of partial sums at most (16 MiB). */
-const MAX_PARTS = 1 << 22;
 
 function filterGradPlan(i: InstructionOf<"convFilterGrad">, values: Values, variant: Variant) {
   const [x, dy] = i.inputs;
@@ -122,28 +129,28 @@ function filterGradPlan(i: InstructionOf<"convFilterGrad">, values: Values, vari
   const out = tile(g.KG, variant.filterBlocks.rows), into = tile(g.CG, variant.filterBlocks.columns);
   const TILES = i.attrs.groups * out.tiles * into.tiles;
   const SIZE = sizeOf(i.attrs.filterShape);
-  return { g, M, out, into, TILES, SIZE, SPLITS: splitsOf(TILES * g.R * g.S, M, SIZE, variant) };
+  return { g, M, out, into, TILES, SIZE, PARTS: partsOf(TILES * g.R * g.S, M, SIZE, variant) };
 }
 
 /** Gradient of a convolution to its filter. */
 export function convFilterGrad(i: InstructionOf<"convFilterGrad">, values: Values, variant: Variant): Call[] {
   const [x, dy] = i.inputs;
-  const { g, M, out, into, TILES, SIZE, SPLITS } = filterGradPlan(i, values, variant);
-  const RUN = Math.ceil(M / 4 / SPLITS) * 4;
+  const { g, M, out, into, TILES, SIZE, PARTS } = filterGradPlan(i, values, variant);
+  const RUN = Math.ceil(M / 4 / PARTS) * 4;
   const constants = {
     ...g,
-    ...{ M, RUN, TILES, SIZE, SPLITS, OUT_TILES: out.tiles, OUT_BLOCKS: out.blocks, OUTS: 4 * out.blocks },
+    ...{ M, RUN, TILES, SIZE, PARTS, OUT_TILES: out.tiles, OUT_BLOCKS: out.blocks, OUTS: 4 * out.blocks },
     ...{ IN_TILES: into.tiles, IN_BLOCKS: into.blocks, INS: 4 * into.blocks },
   };
   const bindings = [
     runs("x", x, whole(g.C, g.CG)),
     runs("dy", dy, whole(g.K, g.KG)),
-    runs("dw", SPLITS > 1 ? "workspace" : i.output, whole(g.CG), true),
+    runs("dw", PARTS > 1 ? "workspace" : i.output, whole(g.CG), true),
   ];
-  const count = TILES * g.R * g.S * SPLITS;
+  const count = TILES * g.R * g.S * PARTS;
   return [
     call("convFilterGrad", filterGradText, constants, bindings, count, variant.blockedGroup),
-    ...sumSplits(i.output, SIZE, SPLITS, variant),
+    ...addParts(i.output, SIZE, PARTS, variant),
   ];
 }
 
@@ -154,41 +161,49 @@ function matmulPlan(i: InstructionOf<"matmul">, values: Values, variant: Variant
   const BATCH = y.length === 3 ? y[0] : 1;
   const rows = tile(M, variant.blocks.rows), columns = tile(N, variant.blocks.columns);
   const tiles = BATCH * rows.tiles * columns.tiles;
-  return { M, N, K, BATCH, rows, columns, tiles, SPLITS: splitsOf(tiles, K, sizeOf(y), variant) };
+  return { M, N, K, BATCH, rows, columns, tiles, PARTS: partsOf(tiles, K, sizeOf(y), variant) };
 }
 
 /** Matrix product. */
 export function matmul(i: InstructionOf<"matmul">, values: Values, variant: Variant): Call[] {
-  const { M, N, K, BATCH, rows, columns, tiles, SPLITS } = matmulPlan(i, values, variant);
+  const { M, N, K, BATCH, rows, columns, tiles, PARTS } = matmulPlan(i, values, variant);
   const { transposeA, transposeB } = i.attrs;
   const constants = {
-    ...{ M, N, K, BATCH, SPLITS, K_TAIL: K % 4 !== 0, TRANSPOSE_A: transposeA, TRANSPOSE_B: transposeB },
+    ...{
+      M,
+      N,
+      K,
+      BATCH,
+      PARTS,
+      RUN: Math.ceil(K / 4 / PARTS) * 4,
+      K_TAIL: K % 4 !== 0,
+      TRANSPOSE_A: transposeA,
+      TRANSPOSE_B: transposeB,
+    },
     ...{ ROW_TILES: rows.tiles, ROW_BLOCKS: rows.blocks, ROWS: 4 * rows.blocks },
     ...{ COL_TILES: columns.tiles, COL_BLOCKS: columns.blocks, COLS: 4 * columns.blocks },
   };
   const bindings = [
     runs("a", i.inputs[0], whole(transposeA ? M : K)),
     runs("b", i.inputs[1], whole(transposeB ? K : N)),
-    runs("y", SPLITS > 1 ? "workspace" : i.output, whole(N), true),
+    runs("y", PARTS > 1 ? "workspace" : i.output, whole(N), true),
   ];
   return [
-    call("matmul", matmulText, constants, bindings, tiles * SPLITS, variant.blockedGroup),
-    ...sumSplits(i.output, BATCH * M * N, SPLITS, variant),
+    call("matmul", matmulText, constants, bindings, tiles * PARTS, variant.blockedGroup),
+    ...addParts(i.output, BATCH * M * N, PARTS, variant),
   ];
 }
 
-function sumSplits(output: ValueId, SIZE: number, SPLITS: number, variant: Variant): Call[] {
-  if (SPLITS === 1) return [];
-  const bindings = [runs("parts", "workspace", whole(SIZE)), runs("y", output, whole(SIZE), true)];
-  return [call("sumSplits", sumText, { SIZE, SPLITS }, bindings, Math.ceil(SIZE / 4), variant.group)];
-}
-
-/** Bytes of partial sums a product needs. */
-export function partBytes(
-  i: InstructionOf<"convFilterGrad"> | InstructionOf<"matmul">,
+/** Bytes of partial sums that a product needs. */
+export function productWorkspace(
+  i: Convolution | InstructionOf<"convFilterGrad"> | InstructionOf<"matmul">,
   values: Values,
   variant: Variant,
 ): number {
-  const { SPLITS } = i.op === "matmul" ? matmulPlan(i, values, variant) : filterGradPlan(i, values, variant);
-  return SPLITS > 1 ? SPLITS * sizeOf(values[i.output].shape) * 4 : 0;
+  const { PARTS } = i.op === "matmul"
+    ? matmulPlan(i, values, variant)
+    : i.op === "convFilterGrad"
+    ? filterGradPlan(i, values, variant)
+    : convParts(i, values, variant);
+  return partBytes(PARTS, sizeOf(values[i.output].shape));
 }

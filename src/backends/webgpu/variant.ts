@@ -1,3 +1,5 @@
+import { MAX_RUN } from "./loops.ts";
+
 /**
  * What kernels are shaped by. A software adapter (llvmpipe) runs eight invocations as the lanes of one vector: each of
  * its loads is a loop over the lanes, some eighty cycles for four elements, and a barrier costs hundreds of products;
@@ -11,6 +13,8 @@ export interface Variant {
   readonly kind: "software" | "hardware";
   /** Invocations that keep the machine busy. */
   readonly busy: number;
+  /** Terms of a sum that an invocation loops over, at most; {@link MAX_RUN}, but fewer in tests. */
+  readonly run: number;
   /** Invocations in a workgroup of element-wise kernels. */
   readonly group: number;
   /** Invocations in a workgroup of register-blocked kernels. */
@@ -26,6 +30,7 @@ export const variants: { readonly [K in Variant["kind"]]: Variant } = {
   software: {
     kind: "software",
     busy: 512,
+    run: MAX_RUN,
     group: 64,
     blockedGroup: 16,
     blocks: { rows: 2, columns: 4 },
@@ -34,6 +39,7 @@ export const variants: { readonly [K in Variant["kind"]]: Variant } = {
   hardware: {
     kind: "hardware",
     busy: 16384,
+    run: MAX_RUN,
     group: 64,
     blockedGroup: 64,
     blocks: { rows: 2, columns: 2 },

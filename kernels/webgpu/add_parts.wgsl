@@ -1,0 +1,20 @@
+// Adds partial results of $SIZE elements each, always in the same order: of $COUNT from element $FROM on, $FOLD at a time
+// become the next ones from element $TO on. LAST: they become the result, times $SCALE. Four elements an invocation.
+fn run(id: u32) {
+  let at = i32(id % u32($UNITS)) * 4;
+  let to = i32(id / u32($UNITS));
+  let end = min((to + 1) * $FOLD, $COUNT);
+  var sum = vec4f();
+  for (var first = to * $FOLD; first < end; first += 16) { // at most $FOLD / 16
+    var few = vec4f();
+    for (var part = first; part < min(first + 16, end); part++) { // at most 16
+      few += load_parts($FROM + part * $SIZE + at, $SIZE - at);
+    }
+    sum += few;
+  }
+  $if LAST
+  store_y(at, $SIZE - at, sum * $SCALE);
+  $else
+  store_parts($TO + to * $SIZE + at, $SIZE - at, sum);
+  $end
+}

@@ -1,0 +1,21 @@
+// Sums over runs of $RUN places of long windows of an NHWC image, for average pooling: one invocation for each result,
+// $WIDTH channels of it (`$T`) and run. The $PARTS sums lie one after the other in `y`, and further kernels add them.
+fn run(id: u32) {
+  let unit = id % u32($UNITS);
+  let first = i32(id / u32($UNITS)) * $RUN;
+  let c = i32(unit % u32($CHANNELS));
+  let m = unit / u32($CHANNELS);
+  let row = m / u32($Q);
+  let top = i32(row % u32($P)) * $STRIDE_H - $PAD_TOP;
+  let left = i32(m % u32($Q)) * $STRIDE_W - $PAD_LEFT;
+  let image = i32(row / u32($P)) * $H;
+  var sum = $T();
+  for (var t = first; t < min(first + $RUN, $WINDOW_H * $WINDOW_W); t++) { // at most $RUN
+    let h = top + t / $WINDOW_W;
+    let w = left + t % $WINDOW_W;
+    if (u32(h) < u32($H) && u32(w) < u32($W)) {
+      sum += x[((image + h) * $W + w) * $CHANNELS + c];
+    }
+  }
+  y[id] = sum;
+}

@@ -1,0 +1,73 @@
+import type { DType } from "../../trace/dtype.ts";
+import functionsText from "../../../kernels/webgpu/functions.wgsl" with { type: "text" };
+import { specialise } from "./template.ts";
+
+/** Elements an invocation works on at once, along the last axis of its space. */
+export type Width = 1 | 4;
+
+/** The WGSL type of a value while it is worked on (bool is a bool, not a word). */
+export function typeName(dtype: DType, width: Width): string {
+  const element = dtype === "u8" ? "u32" : dtype;
+  return width === 1 ? element : `vec4<${element}>`;
+}
+
+/** The functions of functions.wgsl, with those that each calls. */
+const calls = {
+  is_finite: [],
+  is_nan: [],
+  keep_nan: ["is_nan"],
+  max: ["keep_nan"],
+  min: ["keep_nan"],
+  is_greater: ["is_nan"],
+  hidden: [],
+  sign: [],
+  log: [],
+  exp: ["keep_nan"],
+  tanh: ["keep_nan"],
+  pow: ["exp", "log", "is_finite"],
+  rem: [],
+  angle: [],
+  sin: ["angle", "is_finite"],
+  cos: ["angle", "is_finite"],
+  to_i32: ["is_nan"],
+  to_u32: ["is_nan"],
+  threefry: [],
+} as const;
+
+/** The name of such a function. */
+export type FunctionName = keyof typeof calls;
+
+/** Those that take one element only; of four they are called four times. */
+const scalar: ReadonlySet<FunctionName> = new Set<FunctionName>(["angle", "sin", "cos"]);
+
+/** Functions of functions.wgsl that a kernel calls, by width. */
+export class Functions {
+  readonly #used: { readonly [W in Width]: Set<FunctionName> } = { 1: new Set(), 4: new Set() };
+
+  /** The name to call a function by. */
+  use(name: FunctionName, width: Width): string {
+    if (width === 1 || !scalar.has(name)) {
+      for (const called of calls[name]) this.use(called, width);
+    } else this.use(name, 1);
+    this.#used[width].add(name);
+    return `${name}_${width}`;
+  }
+
+  /** Definitions of those used. `zero` is 0, which no compiler knows: see `dispatch`. */
+  text(): string {
+    const parts = [
+      "var<private> zero: u32;",
+      "fn from_bits(bits: u32) -> f32 { return bitcast<f32>(bits | zero); }",
+    ];
+    for (const width of [1, 4] as const) {
+      if (this.#used[width].size === 0) continue;
+      const names = Object.keys(calls) as FunctionName[];
+      const wanted = Object.fromEntries(names.map((name) => [name, this.#used[width].has(name)]));
+      const types = Object.entries({ T: "f32", I: "i32", U: "u32", B: "bool" } as const)
+        .map(([name, dtype]) => [name, typeName(dtype, width)]);
+      const constants = { ...wanted, ...Object.fromEntries(types), WIDTH: width, WIDE: width === 4 };
+      parts.push(specialise(functionsText, constants).replace(/^ *\/\/.*\n/gm, ""));
+    }
+    return parts.join("\n");
+  }
+}

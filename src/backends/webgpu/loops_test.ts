@@ -1,0 +1,187 @@
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { groups, verified, withBackend } from "../../../tests/ops/suite.ts";
+import { type Case, checkCases, opCase, runAll } from "../../../tests/ops/check.ts";
+import { Random } from "../../../tests/ops/random.ts";
+import { skips } from "../../../tests/gate.ts";
+import type { Kernel } from "../../compile/kernel.ts";
+import type { Step } from "../../compile/plan.ts";
+import { type Aval, sizeOf } from "../../trace/dtype.ts";
+import type { OpAttrs, OpName } from "../../trace/ops.ts";
+import type { Instruction } from "../../trace/program.ts";
+import { shapeRules } from "../../trace/shape_rules.ts";
+import { openWebgpu } from "./backend.ts";
+import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
+import { lower, workspaceOf } from "./lower.ts";
+import { planOf } from "./testing.ts";
+import { type Variant, variants } from "./variant.ts";
+
+const f32 = (...shape: number[]): Aval => ({ shape, dtype: "f32" });
+const i32 = (...shape: number[]): Aval => ({ shape, dtype: "i32" });
+
+Deno.test("iterationsOf() multiplies nested loops, adds those in a row, and enters functions", () => {
+  const code = `
+fn inner(x: i32) -> i32 {
+  for (var i = 0; i < 30; i += 4) { // at most 30 / 4
+    if (x > i) { continue; }
+  }
+  return x;
+}
+fn main() {
+  for (var i = 0; i < n; i++) { // at most 5
+    for (var j = 0; j < i; j++) { // at most 3
+      inner(j);
+    }
+  }
+  for (var i = 0; i < 2; i++) { } // at most 2
+}`;
+  assertEquals(iterationsOf(code), 5 * (1 + 3 * (1 + 8)) + 2);
+  assertThrows(() => iterationsOf("fn main() {\n  while (x) { }\n}"), Error, "how long");
+});
+
+const plain = { strides: [1, 1], dilation: [1, 1], groups: 1 } as const;
+const unpadded = [[0, 0], [0, 0]] as const;
+
+/** Ops too long for one invocation, on shapes that no test could run. */
+const endless: readonly (readonly [OpName, Aval[], OpAttrs[OpName]])[] = [
+  ["matmul", [f32(4, 2 ** 24), f32(2 ** 24, 4)], { transposeA: false, transposeB: false }],
+  ["conv", [f32(1, 1000, 1000, 8), f32(3, 1000, 1000, 8)], { ...plain, padding: unpadded }],
+  ["conv", [f32(1, 3, 3, 10 ** 6), f32(3, 3, 3, 10 ** 6)], { ...plain, padding: unpadded }],
+  ["convInputGrad", [f32(1, 1, 1, 8), f32(8, 1000, 1000, 4)], {
+    ...{ ...plain, padding: unpadded, inputShape: [1, 1000, 1000, 4] },
+  }],
+  ["convInputGrad", [f32(1, 1, 1, 10 ** 6), f32(10 ** 6, 3, 3, 4)], {
+    ...{ ...plain, padding: unpadded, inputShape: [1, 3, 3, 4] },
+  }],
+  ["convFilterGrad", [f32(64, 1000, 1000, 1), f32(64, 1000, 1000, 512)], {
+    ...{ ...plain, padding: unpadded, filterShape: [512, 1, 1, 1] },
+  }],
+  ...(["maxPool", "avgPool"] as const).map((op) =>
+    [op, [f32(1, 4000, 4000, 4)], { window: [4000, 4000], strides: [1, 1], padding: unpadded }] as const
+  ).map(([op, avals, attrs]) => [op, [...avals], attrs] as [OpName, Aval[], OpAttrs[OpName]]),
+  ["maxPoolGrad", [f32(1, 2000, 2000, 4), f32(1, 1001, 1001, 4)], {
+    ...{ window: [1000, 1000], strides: [1, 1], padding: unpadded },
+  }],
+  ["avgPoolGrad", [f32(1, 1001, 1001, 4)], {
+    ...{ window: [1000, 1000], strides: [1, 1], padding: unpadded, inputShape: [1, 2000, 2000, 4] },
+  }],
+  ["resizeGrad", [f32(1, 4000, 4000, 1)], { height: 2, width: 1, alignCorners: false }],
+  ["scatterAdd", [f32(10 ** 7, 1), i32(10 ** 7)], { rows: 2 }],
+  ["argmax", [f32(2, 10 ** 8)], { axis: 1 }],
+];
+
+function iterations(
+  step: Step,
+  inputs: readonly Aval[],
+  outputs: readonly Aval[],
+  variant: Variant,
+): number[] {
+  const plan = planOf(step, inputs, outputs, (step, values) => workspaceOf(step, values, variant));
+  return lower(plan, variant).map((dispatch) => dispatch.iterations);
+}
+
+for (const variant of Object.values(variants)) {
+  Deno.test(`no kernel for ${variant.kind} loops longer than every adapter does`, () => {
+    for (const [op, avals, attrs] of endless) {
+      const result = (shapeRules[op] as (avals: readonly Aval[], attrs: unknown) => Aval)(avals, attrs);
+      const instruction = { op, attrs, inputs: avals.map((_, i) => i), output: avals.length, scope: "" };
+      const step: Step = { kind: "op", instruction: instruction as unknown as Instruction };
+      const counts = iterations(step, avals, [result], variant);
+      assert(counts.length > 1, `${op} is one dispatch`);
+      assert(counts.every((count) => count <= MAX_ITERATIONS), `${op}: ${counts}`);
+    }
+    for (const [space, axes] of [[[2 ** 27], [0]], [[2 ** 27, 2], [0]], [[5, 2 ** 27], [1]]]) {
+      const kernel: Kernel = {
+        ...{ space, inputs: [0], stores: [] },
+        nodes: [
+          { kind: "load", input: 0, view: { offset: 0, strides: space.map(() => 1) }, dtype: "f32" },
+          { kind: "constant", value: 3, dtype: "f32" },
+          { kind: "binary", fn: "rem", args: [0, 1], dtype: "f32" },
+        ],
+        reduce: {
+          ...{ axes, reductions: [{ fn: "sum", node: 2, dtype: "f32" }], stores: [{ node: 0, output: 1 }] },
+          epilogue: [{ kind: "reduced", index: 0, dtype: "f32" }],
+        },
+      };
+      const result = f32(...space.filter((_, axis) => !axes.includes(axis)));
+      const counts = iterations({ kind: "kernel", kernel, scope: "" }, [f32(2 ** 28)], [result], variant);
+      assert(counts.length > 2 && counts.every((count) => count <= MAX_ITERATIONS), String(counts));
+    }
+  });
+}
+
+const ignore = await skips("webgpu", openWebgpu);
+
+/** The ops with loops, most of whose cases are too long for runs of eight terms. */
+const looping = [
+  "reductions",
+  "argmax",
+  "matmul",
+  "pooling and its gradients",
+  "resize and its gradient",
+  "scatterAdd",
+];
+
+for (const variant of Object.values(variants)) {
+  Deno.test(`webgpu, kernels for ${variant.kind}: what is cut into parts is as the reference computes it`, {
+    ignore,
+  }, async () => {
+    const random = new Random(1);
+    const some = groups["convolution and its gradients"](random).filter((_, i) => i % 6 === 0);
+    const cases = [...looping.flatMap((group) => groups[group](random)), ...some];
+    await withBackend(
+      () => openWebgpu({ ...variant, run: 8 }),
+      (backend) => checkCases(backend, cases, verified),
+    );
+  });
+}
+
+/** Sums and searches that go on after 65,535 iterations, where Mesa's software adapter ends all loops. */
+function longCases(random: Random): Case[] {
+  const late = (count: number, at: number) =>
+    Float32Array.from({ length: count }, (_, i) => i === at ? 2 : 1);
+  const ones = (count: number) => new Float32Array(count).fill(1);
+  const zeros = (count: number) => new Int32Array(count);
+  const pool = { window: [300, 300], strides: [1, 1], padding: unpadded } as const;
+  const image = f32(1, 300, 300, 1), one = f32(1, 1, 1, 1), pixels = 300 * 300, last = 89_990;
+  const few = (aval: Aval) => Float32Array.from(random.floats(sizeOf(aval.shape), 0.1, 0.9));
+  return [
+    opCase("scatterAdd", [f32(70_000, 1), i32(70_000)], { rows: 1 }, [ones(70_000), zeros(70_000)]),
+    opCase("argmax", [f32(1, 100_000)], { axis: 1 }, [late(100_000, 99_990)]),
+    opCase("maxPool", [image], pool, [late(pixels, last)]),
+    opCase("avgPool", [image], pool, [late(pixels, last)]),
+    opCase("maxPoolGrad", [image, one], pool, [late(pixels, last), ones(1)]),
+    opCase("maxPoolPick", [image, image], pool, [late(pixels, last), few(image)]),
+    opCase("resizeGrad", [f32(1, 300, 300, 1)], { height: 1, width: 1, alignCorners: false }, [few(image)]),
+    opCase("conv", [image, image], { ...plain, padding: unpadded }, [few(image), few(image)]),
+    opCase("matmul", [f32(1, 300_000), f32(300_000, 1)], { transposeA: false, transposeB: false }, [
+      ...[ones(300_000), ones(300_000)],
+    ]),
+    opCase("reduce", [f32(9_000_000, 2)], { fn: "sum", axes: [0] }, [ones(18_000_000)]),
+  ];
+}
+
+Deno.test(
+  "webgpu: long sums and searches are not cut short",
+  { ignore },
+  () => withBackend(openWebgpu, (backend) => checkCases(backend, longCases(new Random(1)), verified)),
+);
+
+Deno.test(
+  "webgpu: the mean of ten million numbers far from zero",
+  { ignore },
+  () =>
+    withBackend(openWebgpu, async (backend) => {
+      const random = new Random(1);
+      const data = Float32Array.from({ length: 10 ** 7 }, () => 1e4 + random.unit());
+      const mean = data.reduce((sum, x) => sum + x, 0) / data.length;
+      const { program, inputs } = opCase("reduce", [f32(data.length)], { fn: "sum", axes: [0] }, [data]);
+      const [[sum]] = await runAll(backend, [() => ({ plan: verified(program, backend.target), inputs })])
+        .then((results) =>
+          results.map((result) => {
+            if (result instanceof Error) throw result;
+            return result[0];
+          })
+        );
+      assertAlmostEquals(sum / data.length / mean, 1, 1e-6);
+    }),
+);

@@ -1,0 +1,103 @@
+import type { Aval } from "../../trace/dtype.ts";
+import type { ValueId } from "../../trace/program.ts";
+import firstText from "../../../kernels/webgpu/first_maximum.wgsl" with { type: "text" };
+import foldText from "../../../kernels/webgpu/fold_maxima.wgsl" with { type: "text" };
+import { type Bound, type Call, type Slot, stored } from "./call.ts";
+import { Functions } from "./functions.ts";
+import { type Constants, specialise } from "./template.ts";
+import type { Variant } from "./variant.ts";
+
+/** Windows of an image whose first maxima are looked for: names as in the kernels. */
+export interface Windows extends Constants {
+  readonly H: number;
+  readonly W: number;
+  readonly C: number;
+  readonly P: number;
+  readonly Q: number;
+  readonly WINDOW_H: number;
+  readonly WINDOW_W: number;
+  readonly STRIDE_H: number;
+  readonly STRIDE_W: number;
+  readonly PAD_TOP: number;
+  readonly PAD_LEFT: number;
+}
+
+/** How many parts windows are searched in. */
+export const searchParts = ({ WINDOW_H, WINDOW_W }: Windows, { run }: Variant): number =>
+  Math.ceil(WINDOW_H * WINDOW_W / run);
+
+/** Bytes of workspace for the maxima of those parts and, unless there is one only, of `results` windows. */
+export function searchBytes(windows: Windows, results: number, variant: Variant): number {
+  const parts = searchParts(windows, variant);
+  return (parts > 1 ? parts + 1 : parts) * results * 4;
+}
+
+/** What becomes of first maxima: where they are, in the workspace or in `y`; they themselves; or what `v` has there. */
+export type Found =
+  | { readonly kind: "places"; readonly y?: ValueId }
+  | { readonly kind: "maxima"; readonly y: ValueId }
+  | { readonly kind: "picked"; readonly y: ValueId; readonly v: ValueId };
+
+/**
+ * Finds the first maximum of each of `results` windows of `x`. Places in the workspace lie where `at` says, in elements.
+ */
+export function firstMaxima(
+  x: ValueId,
+  values: readonly Aval[],
+  windows: Windows,
+  results: number,
+  found: Found,
+  variant: Variant,
+): { readonly calls: Call[]; readonly at: number } {
+  const type = stored[values[x].dtype];
+  const parts = searchParts(windows, variant);
+  const functions = new Functions();
+  const greater = type === "f32" ? `${functions.use("is_greater", 1)}(value, best)` : "value > best";
+  const to = parts > 1 ? parts * results : 0;
+  const constants = {
+    ...{ ...windows, PARTS: parts, UNITS: results, GREATER: greater, T: type, TO: to },
+    RUN: Math.ceil(windows.WINDOW_H * windows.WINDOW_W / parts),
+  };
+  const make = (
+    label: string,
+    text: string,
+    more: Constants,
+    bindings: readonly Bound[],
+    count: number,
+  ): Call => ({
+    ...{ label, bindings, count, group: variant.group },
+    text: `${functions.text()}\n${specialise(text, { ...constants, ...more })}`,
+  });
+  const read = (name: string, slot: Slot): Bound => ({ name, type, slot, write: false });
+  const placed = (name: string, slot: Slot, write: boolean): Bound => ({ name, type: "i32", slot, write });
+
+  const whole = parts === 1 && found.kind === "places"; // one pass is all
+  const target = whole && found.y !== undefined ? found.y : "workspace";
+  const first = make(
+    "firstMaximum",
+    firstText,
+    {},
+    [read("x", x), placed("y", target, true)],
+    results * parts,
+  );
+  if (whole) return { calls: [first], at: 0 };
+  const own = found.kind === "places" && found.y === undefined;
+  const fold = make(
+    "foldMaxima",
+    foldText,
+    {
+      ...{ INDEX: found.kind === "places", PICK: found.kind === "picked" },
+      ...(own ? { RESULT: "parts" } : { RESULT: "y", TO: 0 }),
+    },
+    [
+      read("x", x),
+      placed("parts", "workspace", own),
+      ...(found.kind === "picked" ? [read("v", found.v)] : []),
+      ...(found.kind === "places"
+        ? found.y === undefined ? [] : [placed("y", found.y, true)]
+        : [{ ...read("y", found.y), write: true }]),
+    ],
+    results,
+  );
+  return { calls: [first, fold], at: to };
+}

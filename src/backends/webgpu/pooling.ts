@@ -1,0 +1,155 @@
+import type { InstructionOf } from "../../trace/program.ts";
+import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
+import type { PoolAttrs } from "../../trace/ops.ts";
+import poolText from "../../../kernels/webgpu/pool.wgsl" with { type: "text" };
+import partsText from "../../../kernels/webgpu/pool_parts.wgsl" with { type: "text" };
+import gradText from "../../../kernels/webgpu/pool_grad.wgsl" with { type: "text" };
+import type { Bound, Call } from "./call.ts";
+import { firstMaxima, searchBytes, type Windows } from "./maxima.ts";
+import { addParts, partBytes } from "./parts.ts";
+import { perChannel } from "./per_channel.ts";
+import { specialise } from "./template.ts";
+import type { Variant } from "./variant.ts";
+
+type Values = readonly Aval[];
+type Pool = InstructionOf<"maxPool"> | InstructionOf<"maxPoolPick"> | InstructionOf<"avgPool">;
+type PoolGrad = InstructionOf<"maxPoolGrad"> | InstructionOf<"avgPoolGrad">;
+
+function windowsOf(image: Shape, result: Shape, attrs: PoolAttrs): Windows {
+  return {
+    ...{ H: image[1], W: image[2], C: image[3], P: result[1], Q: result[2] },
+    ...{ WINDOW_H: attrs.window[0], WINDOW_W: attrs.window[1] },
+    ...{ STRIDE_H: attrs.strides[0], STRIDE_W: attrs.strides[1] },
+    ...{ PAD_TOP: attrs.padding[0][0], PAD_LEFT: attrs.padding[1][0] },
+  };
+}
+
+/** Rows and columns of a window that lie in the image, at most. */
+const inside = (w: Windows) => ({ ROWS: Math.min(w.WINDOW_H, w.H), COLS: Math.min(w.WINDOW_W, w.W) });
+
+/** Windows that cover a pixel, at most, one above the other and side by side. */
+const covering = (w: Windows) => ({
+  DOWN: Math.min(Math.ceil(w.WINDOW_H / w.STRIDE_H), w.P),
+  ACROSS: Math.min(Math.ceil(w.WINDOW_W / w.STRIDE_W), w.Q),
+});
+
+/** How many parts the sum over `terms` elements of windows is made in, a loop for each. */
+const runsOf = (terms: number, { run }: Variant): number => Math.ceil(terms / run);
+
+function poolPlan(i: Pool, values: Values, variant: Variant) {
+  const windows = windowsOf(values[i.inputs[0]].shape, values[i.output].shape, i.attrs);
+  const { ROWS, COLS } = inside(windows);
+  const long = ROWS * COLS > variant.run;
+  return { windows, long, parts: runsOf(windows.WINDOW_H * windows.WINDOW_W, variant) };
+}
+
+/** Max and average pooling, and picking at the maxima. */
+export function pool(i: Pool, values: Values, variant: Variant): Call[] {
+  const [x, v] = i.inputs;
+  const { output } = i;
+  const { windows, long, parts } = poolPlan(i, values, variant);
+  const size = sizeOf(values[output].shape);
+  if (!long) {
+    const constants = {
+      ...{ ...windows, ...inside(windows), AVERAGE: i.op === "avgPool", PICK: i.op === "maxPoolPick" },
+    };
+    const operands: Record<string, number> = i.op === "maxPoolPick" ? { x, v } : { x };
+    const functions = i.op === "maxPool"
+      ? ["max"] as const
+      : i.op === "maxPoolPick"
+      ? ["is_greater"] as const
+      : undefined;
+    const over = values[output];
+    return [
+      perChannel(
+        { label: i.op, text: poolText, constants, operands, output, over, ...(functions && { functions }) },
+        variant,
+      ),
+    ];
+  }
+  if (i.op !== "avgPool") {
+    const found = i.op === "maxPool"
+      ? { kind: "maxima", y: output } as const
+      : { kind: "picked", y: output, v } as const;
+    return firstMaxima(x, values, windows, size, found, variant).calls;
+  }
+  const area = windows.WINDOW_H * windows.WINDOW_W;
+  const constants = { ...windows, RUN: Math.ceil(area / parts) };
+  const over = values[output], operands = { x };
+  return [
+    perChannel(
+      { label: i.op, text: partsText, constants, operands, output: "workspace", over, parts },
+      variant,
+    ),
+    ...addParts(output, size, parts, variant, 0, 1 / area),
+  ];
+}
+
+function gradPlan(i: PoolGrad, values: Values, variant: Variant) {
+  const image = values[i.output].shape, result = values[i.inputs[i.inputs.length - 1]].shape;
+  const windows = windowsOf(image, result, i.attrs);
+  const { DOWN, ACROSS } = covering(windows), { ROWS, COLS } = inside(windows);
+  const each = i.op === "maxPoolGrad" ? ROWS * (1 + COLS) : 0;
+  const long = DOWN * (1 + ACROSS * (1 + each)) > variant.run;
+  const found = long && i.op === "maxPoolGrad"; // maxima are found first, once for each window
+  const results = sizeOf(result), size = sizeOf(image);
+  const searched = found ? searchBytes(windows, results, variant) : 0;
+  const parts = long ? runsOf(DOWN * ACROSS, variant) : 1;
+  return { windows, found, results, size, searched, parts, run: Math.ceil(DOWN * ACROSS / parts) };
+}
+
+/** Gradients of pooling to the image. */
+export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] {
+  const { output } = i;
+  const dy = i.inputs[i.inputs.length - 1];
+  const { windows, found, results, size, searched, parts, run } = gradPlan(i, values, variant);
+  const constants = {
+    ...{ ...windows, ...inside(windows), ...covering(windows), RUN: run },
+    ...{ MAXIMUM: i.op === "maxPoolGrad" && !found, AVERAGE: i.op === "avgPoolGrad", FOUND: found },
+  };
+  const label = i.op, text = gradText, over = values[output];
+  if (!found) {
+    const operands: Record<string, number> = i.op === "maxPoolGrad" ? { x: i.inputs[0], dy } : { dy };
+    const functions = i.op === "maxPoolGrad" ? ["is_greater"] as const : undefined;
+    const target = parts > 1 ? "workspace" : output;
+    return [
+      perChannel({
+        ...{ label, text, operands, over, parts, output: target, constants: { ...constants, TO: 0, AT: 0 } },
+        ...(functions && { functions }),
+      }, variant),
+      ...addParts(output, size, parts, variant),
+    ];
+  }
+  const search = firstMaxima(i.inputs[0], values, windows, results, { kind: "places" }, variant);
+  const TO = parts > 1 ? searched / 4 : 0;
+  const bindings: Bound[] = [
+    { name: "dy", type: "f32", slot: dy, write: false },
+    ...(parts > 1 ? [{ name: "y", type: "f32", slot: "workspace", write: true } as const] : [
+      { name: "at", type: "i32", slot: "workspace", write: false } as const,
+      { name: "y", type: "f32", slot: output, write: true },
+    ]),
+  ];
+  const scalar = { T: "f32", B: "bool", WIDTH: 1, CHANNELS: windows.C, UNITS: size, PARTS: parts };
+  return [
+    ...search.calls,
+    {
+      ...{ label, bindings, count: size * parts, group: variant.group },
+      text: specialise(text, { ...constants, ...scalar, SPLIT: parts > 1, AT: search.at, TO }),
+    },
+    ...addParts(output, size, parts, variant, searched),
+  ];
+}
+
+/** Bytes of workspace that pooling with long windows takes. */
+export function poolWorkspace(i: Pool, values: Values, variant: Variant): number {
+  const { windows, long, parts } = poolPlan(i, values, variant);
+  const size = sizeOf(values[i.output].shape);
+  if (!long) return 0;
+  return i.op === "avgPool" ? partBytes(parts, size) : searchBytes(windows, size, variant);
+}
+
+/** Bytes of workspace that the gradient of pooling with long windows takes. */
+export function poolGradWorkspace(i: PoolGrad, values: Values, variant: Variant): number {
+  const { searched, parts, size } = gradPlan(i, values, variant);
+  return searched + partBytes(parts, size);
+}

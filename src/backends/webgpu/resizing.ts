@@ -1,0 +1,70 @@
+import type { InstructionOf } from "../../trace/program.ts";
+import { type Aval, sizeOf } from "../../trace/dtype.ts";
+import resizeText from "../../../kernels/webgpu/resize.wgsl" with { type: "text" };
+import type { Call } from "./call.ts";
+import { addParts, partBytes } from "./parts.ts";
+import { perChannel } from "./per_channel.ts";
+import type { Constants } from "./template.ts";
+import type { Variant } from "./variant.ts";
+
+type Values = readonly Aval[];
+type Resize = InstructionOf<"resize"> | InstructionOf<"resizeGrad">;
+
+/** One axis of a resize: where pixel i of the large image lies in the small one, (i · up + shift) / down. */
+interface Axis {
+  readonly up: number;
+  readonly shift: number;
+  readonly down: number;
+  /** Pixels of the large image that use one of the small one, at most. */
+  readonly users: number;
+}
+
+function axisOf(from: number, to: number, alignCorners: boolean): Axis {
+  const [up, shift, down] = alignCorners
+    ? [to > 1 ? from - 1 : 0, 0, Math.max(1, to - 1)]
+    : [2 * from, from - to, 2 * to];
+  // As `users` in resize.wgsl has it.
+  let users = 0;
+  for (let at = 0; at < from; at++) {
+    const first = at === 0 ? 0 : Math.max(0, Math.trunc(((at - 1) * down - shift) / up) - 1);
+    const last = at === from - 1 ? to - 1 : Math.min(to - 1, Math.trunc(((at + 1) * down - shift) / up) + 1);
+    users = Math.max(users, up === 0 ? to : last - first + 1);
+  }
+  return { up, shift, down, users };
+}
+
+function plan(i: Resize, values: Values, { run }: Variant) {
+  const [x] = i.inputs;
+  const gradient = i.op === "resizeGrad";
+  const [small, large] = gradient
+    ? [values[i.output].shape, values[x].shape]
+    : [values[x].shape, values[i.output].shape];
+  const [h, w] = [1, 2].map((axis) => axisOf(small[axis], large[axis], i.attrs.alignCorners));
+  const long = gradient && h.users * (1 + w.users) > run;
+  const parts = long ? Math.ceil(h.users * w.users / run) : 1;
+  return { gradient, small, large, h, w, parts };
+}
+
+/** Bilinear resize and its gradient. */
+export function resize(i: Resize, values: Values, variant: Variant): Call[] {
+  const { gradient, small, large, h, w, parts } = plan(i, values, variant);
+  const map = (name: "H" | "W", { up, shift, down }: Axis): Constants => ({
+    ...{ [`UP_${name}`]: up, [`SHIFT_${name}`]: shift, [`DOWN_${name}`]: down },
+  });
+  const constants = {
+    ...{ H: small[1], W: small[2], P: large[1], Q: large[2], GRADIENT: gradient },
+    ...{ ...map("H", h), ...map("W", w), ROWS: h.users, COLS: w.users },
+    RUN: Math.ceil(h.users * w.users / parts),
+  };
+  const output = parts > 1 ? "workspace" : i.output;
+  const operands = { x: i.inputs[0] }, over = values[i.output];
+  return [
+    perChannel({ label: i.op, text: resizeText, constants, operands, output, over, parts }, variant),
+    ...addParts(i.output, sizeOf(over.shape), parts, variant),
+  ];
+}
+
+/** Bytes of partial sums of a gradient to few pixels. */
+export function resizeWorkspace(i: Resize, values: Values, variant: Variant): number {
+  return partBytes(plan(i, values, variant).parts, sizeOf(values[i.output].shape));
+}
