@@ -24,6 +24,9 @@ for argument in "$@"; do
   esac
 done
 
+case " $* " in *" --help "*) deno run --quiet bench/gpu/flags.ts --help; exit ;; esac
+deno run --quiet bench/gpu/flags.ts "${rest[@]}" || exit 2 # refuses what cannot be meant, before the suites
+
 status=0
 deno task --quiet doctor || status=1
 if [ -n "$suites" ]; then

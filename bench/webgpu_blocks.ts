@@ -22,6 +22,10 @@ const BATCH = 32, REPEATS = 10;
 const LAYERS = [[16, 16, 32, 1], [32, 32, 16, 1], [64, 64, 8, 1], [16, 32, 32, 2]] as const;
 const OPS = ["conv", "convInputGrad", "convFilterGrad"] as const;
 
+if (Deno.args.length > 1 || !((Deno.args[0] ?? "software") in variants)) {
+  console.error(`error: "${Deno.args.join(" ")}" is not known; usage: webgpu_blocks.ts [software|hardware]`);
+  Deno.exit(2);
+}
 const opened = await openWebgpu();
 if ("reason" in opened) {
   console.error(`${opened.reason}. ${opened.remedy}`);

@@ -73,3 +73,21 @@ Deno.test({
     assertStringIncludes(err, "simulated figures are never kept in");
   },
 });
+
+Deno.test("bench/gpu.sh refuses what it does not have at once, with its usage", async () => {
+  const refused: readonly (readonly [readonly string[], string])[] = [
+    [["--foo"], "there is no --foo"],
+    [["full", "--into"], "--into needs a value"],
+    [["--no-suites", "--minutes", "soon"], '--minutes must be above 0, not "soon"'],
+    [["fast"], 'there is no "fast"; choose quick or full'],
+    [["quick", "full"], 'there is nothing to do with "full"'],
+  ];
+  for (const [args, says] of refused) {
+    const { code, out, err } = await run("bash", ["bench/gpu.sh", ...args]);
+    assertEquals([code, out], [2, ""], args.join(" "));
+    assertStringIncludes(err, `error: ${says}\nusage: bench/gpu.sh [quick|full]`);
+  }
+  const { code, out } = await run("bash", ["bench/gpu.sh", "--help"]);
+  assertEquals(code, 0);
+  assertMatch(out, /^usage: bench\/gpu\.sh/);
+});

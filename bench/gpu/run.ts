@@ -6,12 +6,12 @@
  * Prints tables and writes a file, whole, after every row. `full` goes on where its file ends. `--dry-run` goes through
  * every line with tiny shapes on the simulated device; what that measures means nothing, and is never kept here.
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { dirname, resolve } from "@std/path";
 import { cudaReport } from "../../ffi/doctor.ts";
 import { openLibraries } from "../../ffi/library.ts";
 import { readIfThere, writeWhole } from "../../src/train/files.ts";
 import type { Timing } from "../peers/common.ts";
+import { gpuFlags } from "./flags.ts";
 import { type Measurement, type Row, rowName } from "./row.ts";
 import { dryRows, fullRows, quickRows } from "./rows.ts";
 import { disagreements, type Result, tables } from "./table.ts";
@@ -32,10 +32,8 @@ type Other = { readonly name: string } & ({ readonly timing: Timing } | { readon
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
 
-const flags = parseArgs(Deno.args, { string: ["into", "minutes", "only"], boolean: ["dry-run"] });
-const dry = flags["dry-run"];
-const mode = String(flags._[0] ?? "quick");
-if (mode !== "quick" && mode !== "full") fail(`there is no "${mode}"; choose quick or full`);
+const flags = gpuFlags(Deno.args);
+const { mode, dry, minutes } = flags;
 
 function fail(text: string): never {
   console.error(`error: ${text}`);
@@ -114,7 +112,6 @@ async function before(): Promise<Pick<Results, "rows" | "others">> {
   };
 }
 
-const minutes = Number(flags.minutes ?? (mode === "quick" ? 8 : Infinity));
 const deadline = performance.now() + 60_000 * minutes;
 /** The longest that one row may take: compilers take minutes. */
 const ROW_SECONDS = mode === "quick" ? 150 : 900;
