@@ -9,7 +9,12 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
   inFolder(async (dir) => {
     const cases: [RegExp, ...string[]][] = [
       [/no command "trian"; choose demo, train/, "trian"],
-      [/train has no flag --epoch; its flags: --dataset/, "train", "--epoch", "3"],
+      [
+        /train has no flag --epoch; its flags: --dataset.*; did you mean --epochs\?$/m,
+        "train",
+        "--epoch",
+        "3",
+      ],
       [/train takes no word "resnet8"/, "train", "resnet8"],
       [/an empty word was given/, "train", "--after", ""],
       [/--batch needs a value: --batch N/, "train", "--batch"],

@@ -1,4 +1,5 @@
 import { parseArgs } from "npm:deno-std@1.4.0/cli/parse_args.js";
+import { levenshteinDistance } from "npm:deno-std@1.4.0/text/levenshtein_distance.js";
 import { LocalgradError } from "../errors.ts";
 
 /** What a flag of the command line takes. */
@@ -38,7 +39,7 @@ export function parseFlags<F extends Flags>(command: string, flags: F, args: rea
       }
       throw new LocalgradError(
         word.startsWith("-")
-          ? `${command} has no flag ${word.replace(/=.*/, "")}; its flags: ${listed}`
+          ? `${command} has no flag ${word.replace(/=.*/, "")}; its flags: ${listed}${meant(word, names)}`
           : `${command} takes no word "${word}"; its flags: ${listed}`,
       );
     },
@@ -98,4 +99,13 @@ export function oneOf<T extends string>(name: string, text: string, choices: rea
     throw new LocalgradError(`--${name} must be one of ${choices.join(", ")}, not "${text}"`);
   }
   return found;
+}
+
+/** The flag that was probably meant, where one differs by a letter or two. */
+function meant(word: string, names: readonly string[]): string {
+  const given = word.replace(/^-+/, "").replace(/=.*/, "");
+  const distance = (name: string) => levenshteinDistance(given, name);
+  const [nearest] = names.toSorted((a, b) => distance(a) - distance(b));
+  if (nearest === undefined || distance(nearest) > Math.min(2, given.length / 2)) return "";
+  return `; did you mean --${nearest}?`;
 }

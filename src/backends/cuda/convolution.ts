@@ -92,7 +92,10 @@ export interface Candidate {
   outcome?: { readonly plan: bigint; readonly workspace: number } | { readonly refused: string };
 }
 
-/** A convolution's graph with what can run it, best first by cuDNN's judgement. */
+/**
+ * A convolution's graph with what can run it: what the heuristics rank, in their order, then what their fallback mode
+ * has, which is ranked by nothing.
+ */
 export class ConvolutionPlans {
   readonly spec: Spec;
   readonly candidates: readonly Candidate[];
@@ -157,7 +160,7 @@ export class ConvolutionPlans {
     this.#descriptors.close();
   }
 
-  /** Engine configurations in cuDNN's order. Its results need descriptors to be there for them. */
+  /** Engine configurations as cuDNN lists them. Its results need descriptors to be there for them. */
   #offers(graph: bigint, mode: number, device: bigint | undefined): bigint[] {
     const descriptors = this.#descriptors;
     const heuristics = unsupportedIsNothing(() =>
