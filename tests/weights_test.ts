@@ -240,6 +240,10 @@ Deno.test("loadWeights() takes the network alone from a checkpoint's names, and 
     const { tensors: read, notes } = await loadWeights(path);
     assertEquals(read.get("fc.bias"), new HostArray(Float32Array.of(1, 2)));
     assertEquals(notes, [`${path}: tensors of type F16 were converted to f32`]);
+    const counted = new Map([["steps", new HostArray(Int32Array.of(7), [])]]);
+    const types = new Map([["steps", "I64"]]);
+    await Deno.writeFile(path, encodeSafetensors({ tensors: counted, metadata: {}, types }));
+    assertEquals((await loadWeights(path)).notes, [`${path}: tensors of type I64 were converted to i32`]);
   }));
 
 Deno.test("loadWeights() leaves off what wrappers put before names, and says so", () =>

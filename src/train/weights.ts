@@ -101,7 +101,9 @@ export async function loadWeights(path: string): Promise<Weights> {
       ? {}
       : { skipped: new Map([...skipped].map(([name, type]) => [plain(name), type])) }),
     notes: [
-      ...[...converted].map((type) => `${path}: tensors of type ${type} were converted to f32`),
+      ...[...converted].map((type) =>
+        `${path}: tensors of type ${type} were converted to ${type === "I64" ? "i32" : "f32"}`
+      ),
       ...(prefix === "" ? [] : [`${path}: all names begin with ${prefix} there, which is left off`]),
     ],
   };
