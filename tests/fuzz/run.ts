@@ -8,10 +8,10 @@
  */
 
 import { Worker } from "node:worker_threads";
-import { LocalgradError } from "../../src/errors.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "../../src/cli/flags.ts";
 import { textTable } from "../../src/cli/terminal.ts";
 import { type Counts, targetNames } from "./harness.ts";
+import { script } from "../script.ts";
 import type { Order } from "./worker.ts";
 
 const flags = {
@@ -91,10 +91,4 @@ function hung({ from }: Order, index: number): Counts {
   return { ...nothing, inputs: index - from + 1, raw: 1, faults: [{ index, why }], slowest: HANGS_MS };
 }
 
-try {
-  Deno.exitCode = await main(Deno.args);
-} catch (error) {
-  if (!(error instanceof LocalgradError)) throw error;
-  console.error(`error: ${error.message}`);
-  Deno.exitCode = 2;
-}
+await script("fuzz", "gives damaged inputs to every reader", flags, main);

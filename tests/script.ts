@@ -1,0 +1,22 @@
+import { type Flags, usage } from "../src/cli/flags.ts";
+import { LocalgradError } from "../src/errors.ts";
+
+/**
+ * Runs a script of the tests, such as `deno task fuzz`: prints its flags where `--help` asks for them, and tells what the
+ * user did wrong in one line, with exit code 2.
+ */
+export async function script(
+  name: string,
+  summary: string,
+  flags: Flags,
+  run: (args: readonly string[]) => Promise<number | void>,
+): Promise<void> {
+  try {
+    if (Deno.args.includes("--help") || Deno.args.includes("-h")) console.log(usage(name, summary, flags));
+    else Deno.exitCode = await run(Deno.args) ?? 0;
+  } catch (error) {
+    if (!(error instanceof LocalgradError)) throw error;
+    console.error(`error: ${error.message}`);
+    Deno.exitCode = 2;
+  }
+}
