@@ -9,6 +9,7 @@ import {
   formatAval,
   hostArrays,
   type HostData,
+  requireDtype,
   requireShape,
   sameShape,
   type Shape,
@@ -28,6 +29,7 @@ export class HostArray implements Aval {
   /** Wraps elements; `dtype` defaults to the one of the typed array (Uint32Array: u32). */
   constructor(data: HostData, shape: Shape = [data.length], dtype: DType = dtypeOf(data)) {
     requireShape(shape, "an array");
+    requireDtype(dtype, "an array");
     if (!(data instanceof hostArrays[dtype])) {
       throw new LocalgradError(
         `a ${data.constructor.name} does not hold ${dtype}; pass a ${
@@ -134,6 +136,9 @@ export class DeviceArray implements Aval {
 
   /** Overwrites its elements with those of a host array of its shape and dtype. Takes no memory. */
   write(host: HostArray): void {
+    if (!(host instanceof HostArray)) {
+      throw new LocalgradError(`write: takes a host array, not ${what(host)}`);
+    }
     if (host.dtype !== this.dtype || !sameShape(host.shape, this.shape)) {
       throw new LocalgradError(`write: ${formatAval(host)} is not ${formatAval(this)}, as this array is`);
     }
@@ -196,17 +201,26 @@ export class Device {
    * its own dtype. `shape` defaults to one axis (none for a number).
    */
   array(data: HostData | readonly number[] | number, shape?: Shape, dtype?: DType): DeviceArray {
-    let host: HostArray;
-    if (typeof data === "number") host = fromList([data], shape ?? [], dtype ?? "f32");
-    else if (ArrayBuffer.isView(data)) host = new HostArray(data, shape, dtype);
-    else host = fromList(data, shape ?? [data.length], dtype ?? "f32");
-    return this.put(host);
+    if (ArrayBuffer.isView(data)) return this.put(new HostArray(data, shape, dtype));
+    const values = typeof data === "number" ? [data] : data;
+    if (!Array.isArray(values) || values.some((value) => typeof value !== "number")) {
+      throw new LocalgradError(
+        "array: pass a number, a flat list of numbers or a typed array; the shape is the second argument",
+      );
+    }
+    const ofItself = typeof data === "number" ? [] : [data.length];
+    return this.put(fromList(values, shape ?? ofItself, dtype ?? "f32"));
   }
   /** Copies a host array, or every host array of a tree, to the device; all of them or, where memory ends, none. */
   put<R extends Tree<HostArray>>(tree: R): Mapped<R, HostArray, DeviceArray> {
     const made: DeviceArray[] = [];
     try {
       return treeMap((host: HostArray) => {
+        if (!(host instanceof HostArray)) {
+          throw new LocalgradError(
+            `put: takes host arrays, and trees of them, not ${what(host)}; make one: new HostArray(…)`,
+          );
+        }
         const bytes = bytesOf(host);
         const array = new DeviceArray(this, host, this.use().allocate(bytes, host.dtype));
         made.push(array);
@@ -222,6 +236,7 @@ export class Device {
   zeros(shape: Shape, dtype: DType = "f32"): DeviceArray {
     const aval = { shape, dtype };
     requireShape(shape, "zeros");
+    requireDtype(dtype, "zeros");
     return new DeviceArray(this, aval, this.use().allocate(bytesOf(aval), dtype));
   }
 
@@ -279,7 +294,14 @@ function expectElements(values: ArrayLike<number>, dtype: DType): void {
   }
 }
 
+/** What something is, for messages. */
+function what(value: unknown): string {
+  if (typeof value !== "object" || value === null) return `${value}`;
+  return `a ${value.constructor?.name ?? "object"}`;
+}
+
 function fromList(values: readonly number[], shape: Shape, dtype: DType): HostArray {
+  requireDtype(dtype, "array");
   if (dtype === "bf16") return new HostArray(toBf16(values), shape);
   expectElements(values, dtype);
   const data = new hostArrays[dtype](values.length);

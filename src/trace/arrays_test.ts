@@ -59,3 +59,23 @@ Deno.test("read() says so where the host has no memory for it", async () => {
   device.backend.read = read;
   assertEquals([...await x.read()], [1, 2]);
 });
+
+Deno.test("what no array can be made of is refused in our words", async () => {
+  await using device = await open("reference");
+  using x = device.array([1, 2]);
+  const refused: readonly (readonly [() => unknown, string])[] = [
+    [() => device.array([[1, 2], [3, 4]] as never), "a flat list of numbers"],
+    [() => device.array("12" as never), "a flat list of numbers"],
+    [() => device.array(null as never), "a flat list of numbers"],
+    [() => device.array([1], [1], "f64" as never), "f64 is no dtype; choose f32, bf16, i32, u32, bool, u8"],
+    [() => device.zeros([1], "f64" as never), "f64 is no dtype"],
+    [() => device.zeros(undefined as never), "undefined is no shape"],
+    [() => device.zeros(3 as never), "3 is no shape; pass a list"],
+    [() => device.put({ a: 1 } as never), "not 1; make one"],
+    [() => device.put(null as never), "not null"],
+    [() => device.put({ a: x } as never), "not a DeviceArray"],
+    [() => x.write(new Float32Array(2) as never), "not a Float32Array"],
+  ];
+  for (const [f, says] of refused) assertThrows(f, LocalgradError, says);
+  assertEquals(device.liveArrays, 1);
+});

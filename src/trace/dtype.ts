@@ -61,8 +61,19 @@ export interface Aval {
 
 /** Raises an error for what is no shape; `what` says whose it would be. */
 export function requireShape(shape: Shape, what: string): void {
+  if (!Array.isArray(shape)) {
+    throw new LocalgradError(
+      `${what}: ${shape} is no shape; pass a list, such as [2, 3], or [] for a scalar`,
+    );
+  }
   if (shape.every((extent) => Number.isSafeInteger(extent) && extent >= 0)) return;
   throw new LocalgradError(`${what}: [${shape.join(",")}] is no shape; extents are whole numbers, 0 or more`);
+}
+
+/** Raises an error for what is no dtype; `what` says whose it would be. */
+export function requireDtype(dtype: DType, what: string): void {
+  if (Object.hasOwn(hostArrays, dtype)) return;
+  throw new LocalgradError(`${what}: ${dtype} is no dtype; choose ${Object.keys(hostArrays).join(", ")}`);
 }
 
 /** The number of elements of a shape. */

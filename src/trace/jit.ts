@@ -3,7 +3,7 @@ import { compile } from "../compile/compile.ts";
 import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
 import { expectWhole } from "../expect.ts";
-import { type Device, DeviceArray, dtypeOf, HostArray } from "./arrays.ts";
+import { Device, DeviceArray, dtypeOf, HostArray } from "./arrays.ts";
 import { Compiled, CompiledPrograms, type Traced } from "./compiled.ts";
 import { type Aval, formatAval, type HostData, sameShape } from "./dtype.ts";
 import { NumericsCheck } from "./numerics.ts";
@@ -100,6 +100,10 @@ export function jit<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   options: JitOptions = {},
 ): Jitted<A, R> {
+  if (typeof f !== "function") throw new LocalgradError(`jit: takes a function of tensors, not ${f}`);
+  if (options.device !== undefined && !(options.device instanceof Device)) {
+    throw new LocalgradError(`jit: ${options.device} is no device; open one with devices.open()`);
+  }
   const name = options.name ?? (f.name === "" ? "program" : f.name);
   const planning = { recompute: options.recompute === true };
   const { maxPrograms = MOST_PROGRAMS } = options;
@@ -119,6 +123,7 @@ export function jit<A extends readonly unknown[], R>(
     let compiled = programs.get(device, key);
     if (compiled === undefined) {
       const backend = device.use();
+      for (const index of options.donate ?? []) expectWhole(`${name}: donate`, index, 0, args.length - 1);
       const traced = trace(f, name, options, flat.structure, flat.paths, avals);
       const plan = compile(traced.program, backend.target, planning);
       compiled = new Compiled(traced, device, plan, executable(backend, plan));

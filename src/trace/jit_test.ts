@@ -126,6 +126,13 @@ Deno.test("jit() refuses what it cannot run, saying which argument or result", a
     "another traced function",
   );
   assertThrows(() => full([2], 0), LocalgradError, "call it within jit");
+  assertThrows(() => jit(null as never), LocalgradError, "takes a function of tensors, not null");
+  assertThrows(() => jit((x: Tensor) => x, { device: "cpu" as never }), LocalgradError, "cpu is no device");
+  assertThrows(
+    () => jit((x: Tensor) => x.neg(), { device, name: "f", donate: [1] })(x),
+    LocalgradError,
+    "f: donate must be a whole number from 0 to 0, not 1",
+  );
   const gone = device.array([1]);
   gone.dispose();
   assertThrows(() => add(x, gone), LocalgradError, "was disposed");
