@@ -145,11 +145,15 @@ export function maxPool(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, y:
     const { f, operands: [from, to] } = context;
     eachResult(w, context, (n, p, q, taps) => {
       w.channelVectors(0, w.channels, (offset, lanes) => {
-        const maximum = f.local("v128", f32x4.constant(-Infinity));
+        // `pmax` passes over a NaN; noting those besides is faster than `max`, which would keep them.
+        const [maximum, value] = [f.local("v128", f32x4.constant(-Infinity)), f.local("v128")];
+        const missing = f.local("v128", i32x4.constant(0));
         w.each(taps[0], taps[1], (r, s) => {
-          const value = v128.load(i32.add(w.tapPixel(from, n, p, q, r, s), offset));
-          f.set(maximum, f32x4.max(maximum, value));
+          f.set(value, v128.load(i32.add(w.tapPixel(from, n, p, q, r, s), offset)));
+          f.set(maximum, f32x4.pmax(maximum, value));
+          f.set(missing, v128.or(missing, f32x4.ne(value, value)));
         });
+        f.set(maximum, v128.or(maximum, missing)); // all ones are a NaN
         const target = f.int(i32.add(w.pixel(to, shapes.y, n, p, q), offset));
         storeColumns(f, target, 0, [maximum], lanes);
       });
