@@ -1,6 +1,15 @@
 /** README and the other documentation: examples show what they claim, and the commands are those that work. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { doctorFlags } from "../src/cli/doctor.ts";
+import { demoFlags } from "../src/cli/demo.ts";
+import { evaluateFlags } from "../src/cli/evaluate.ts";
+import { exportFlags } from "../src/cli/export.ts";
+import { type Flags, parseFlags } from "../src/cli/flags.ts";
+import { memoryFlags } from "../src/cli/memory.ts";
+import { probeFlags } from "../src/cli/probe.ts";
+import { reproduceFlags } from "../src/cli/reproduce.ts";
+import { trainFlags } from "../src/cli/train.ts";
 import { root } from "./serve.ts";
 
 interface Example {
@@ -58,6 +67,32 @@ Deno.test("every example asserts what it claims, and those that are not run are 
   }
   const ignored = examples.filter(({ kind }) => kind.includes("ignore")).map(({ file }) => file);
   assertEquals([...new Set(ignored)].sort(), Object.keys(notRun).sort());
+});
+
+const commands: { readonly [name: string]: Flags } = {
+  demo: demoFlags,
+  doctor: doctorFlags,
+  eval: evaluateFlags,
+  export: exportFlags,
+  memory: memoryFlags,
+  probe: probeFlags,
+  reproduce: reproduceFlags,
+  train: trainFlags,
+};
+
+Deno.test("the commands that the documentation gives have the flags they are given", () => {
+  const files = ["README.md", ...filesIn("docs")].filter((file) => file.endsWith(".md"));
+  const given = files.flatMap((file) => {
+    const lines = Deno.readTextFileSync(root + file).replace(/ *\\\n */g, " ").split("\n");
+    return lines.flatMap((line) => [...line.matchAll(/deno task (\w+)((?: [^#`]*)?)/g)]);
+  }).filter(([, name]) => name in commands);
+  assert(given.length > 30, `${given.length} commands found`);
+  for (const [, name, words] of given) {
+    const args = [...words.replace(/\)?$/, "").matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) =>
+      quoted ?? word
+    );
+    if (args[0]?.startsWith("--")) parseFlags(name, commands[name], args);
+  }
 });
 
 /** A port that was free a moment ago. */
