@@ -10,7 +10,7 @@ import { treeLeaves } from "../trace/tree.ts";
 import { checkDataset } from "./dataset.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed } from "./feed.ts";
-import type { Observer } from "./observer.ts";
+import type { Configuration, Observer } from "./observer.ts";
 import { Run, type SaveEvery } from "./run.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -63,7 +63,10 @@ export async function fit(
       `fit: ${dataset.name} has a single training image, of which batch norm can make nothing; give it two or more`,
     );
   }
-  const observers = [...(options.observers ?? [progress()]), ...await keeper(trainer, options)];
+  const observers = [
+    ...(options.observers ?? [progress()]),
+    ...await keeper(trainer, options, dataset.classes),
+  ];
   await using training = openFeed(device, dataset, dataset.train);
   await using testing = openFeed(device, dataset, dataset.test);
   using stepper = trainer.stepper(training);
@@ -97,27 +100,30 @@ export async function fit(
 }
 
 /** What keeps the run in a folder, if one was named; the trainer is restored from it first where the run goes on. */
-async function keeper(trainer: Trainer, { checkpoint, resume = false }: FitOptions): Promise<Observer[]> {
+async function keeper(
+  trainer: Trainer,
+  { checkpoint, resume = false }: FitOptions,
+  classNames: readonly string[],
+): Promise<Observer[]> {
   if (checkpoint === undefined) {
     if (resume) {
       throw new LocalgradError("fit: resume goes on with the run in a folder; name it with checkpoint");
     }
     return [];
   }
-  const folder = runFolder(checkpoint);
+  const folder = runFolder(checkpoint, { classNames });
   if (!resume || !await holdsRun(checkpoint)) {
     await folder.refuseUsed();
     return [folder];
   }
-  const { snapshot } = await readRun(checkpoint, "last");
-  for (const [name, value] of Object.entries(trainer.configuration)) {
-    const before = JSON.stringify(snapshot.configuration[name]);
-    if (before === JSON.stringify(value)) continue;
+  const { snapshot, settings: { classNames: namesBefore = classNames } } = await readRun(checkpoint, "last");
+  const before: Configuration = { ...snapshot.configuration, classNames: namesBefore };
+  for (const [name, value] of Object.entries({ ...trainer.configuration, classNames })) {
+    const [then, now] = [before[name], value].map((each) => JSON.stringify(each));
+    if (then === now) continue;
     throw new LocalgradError(
-      `fit: the run in ${checkpoint} has ${name} ${abridged(before ?? "left out")}, not ${
-        JSON.stringify(value)
-      }; make the trainer as it was, ` +
-        `or choose another folder`,
+      `fit: the run in ${checkpoint} has ${name} ${abridged(then ?? "left out")}, not ${abridged(now)}; ` +
+        `make the trainer as it was, with the images it had, or choose another folder`,
     );
   }
   trainer.restore(snapshot);

@@ -83,6 +83,11 @@ Deno.test("fit() keeps a run in a folder and goes on with it", async () => {
     "batch 16, not 8",
   );
   await assertRejects(() => other.fit(data, { epochs: 3, resume: true }), LocalgradError, "checkpoint");
+  await assertRejects(
+    () => fresh.fit({ ...data, classes: ["red", "green", "grey"] }, { epochs: 3, ...quiet, resume: true }),
+    LocalgradError,
+    'classNames ["red","green","blue"], not ["red","green","grey"]',
+  );
   using second = await make({ device });
   const { bestError } = await second.fit(data, { epochs: 3, ...quiet, resume: true });
   assertEquals(bestError, whole.bestError);
