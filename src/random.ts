@@ -7,6 +7,7 @@
  */
 
 import { LocalgradError } from "./errors.ts";
+import { expectWhole } from "./expect.ts";
 
 /** A random key: two 32-bit words. A key is used once; derive new ones with {@link split} or {@link foldIn}. */
 export type Key = Uint32Array;
@@ -58,6 +59,7 @@ export function split(key: Key, count = 2): Key[] {
 
 /** `count` random 32-bit words; the same as the op `randomBits` gives for a shape of that many elements. */
 export function bits(key: Key, count: number): Uint32Array {
+  expectWhole("random bits: the count", count, 0);
   const result = new Uint32Array(count);
   const words = new Uint32Array(2);
   for (let i = 0; i < count; i++) result[i] = threefry2x32(key, i, 0, words)[0];
@@ -71,6 +73,7 @@ export function uniform(key: Key, count: number): Float32Array {
 
 /** `count` float32 values of the standard normal distribution (Box and Muller, 1958). */
 export function normal(key: Key, count: number): Float32Array {
+  expectWhole("random normals: the count", count, 0);
   const result = new Float32Array(count);
   const words = new Uint32Array(2);
   for (let i = 0; i < count; i++) {

@@ -23,6 +23,12 @@ Deno.test("bits() gives word 0 of the counter (i, 0)", () => {
   assertEquals(random[4], threefry2x32(key(3), 4, 0)[0]);
 });
 
+Deno.test("counts of random numbers are whole", () => {
+  for (const draw of [bits, uniform, normal, permutation]) {
+    assertThrows(() => draw(key(1), 1.5), LocalgradError, "must be a whole number of at least 0, not 1.5");
+  }
+});
+
 Deno.test("uniform() and normal() have their moments", () => {
   const n = 20000;
   const moments = (x: Float32Array) => {

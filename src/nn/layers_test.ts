@@ -100,6 +100,15 @@ for (
   });
 }
 
+Deno.test("adaptiveAveragePool() refuses extents that are not whole", () => {
+  const apply = (x: Tensor) => adaptiveAveragePool(x, 2, 1.5);
+  assertThrows(
+    () => run(apply, noise("x", [1, 6, 6, 2])),
+    LocalgradError,
+    "whole number of at least 1, not 1.5",
+  );
+});
+
 Deno.test("sequential() nests parameters and state under dotted names", () => {
   const net = sequential({
     "body.0": conv({ in: 1, out: 2, padding: 1 }),

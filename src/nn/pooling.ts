@@ -1,3 +1,4 @@
+import { expectWhole } from "../expect.ts";
 import { avgPool, concat, maxPool, type PoolOptions } from "../trace/functions.ts";
 import { avgPool as pooled } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -38,6 +39,7 @@ export function relu(): Layer {
  * PyTorch's `adaptive_avg_pool2d`; windows overlap where the sizes do not divide.
  */
 export function adaptiveAveragePool(x: Tensor, height: number, width: number): Tensor {
+  for (const extent of [height, width]) expectWhole("adaptiveAveragePool: height and width", extent);
   const [, rows, columns] = x.shape;
   if (rows === height && columns === width) return x;
   if (rows % height === 0 && columns % width === 0) {

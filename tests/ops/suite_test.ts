@@ -47,6 +47,11 @@ function lastMaximum(out: Value, [image, v]: readonly Value[], attrs: PoolAttrs)
   out.data.set(result.data.reverse());
 }
 
+/** A value with −∞ in the place of each NaN. */
+function withoutNaN(value: Value): Value {
+  return { ...value, data: value.data.map((x) => Number.isNaN(x) ? -Infinity : x) };
+}
+
 const opFaults: readonly [string, string, Fault][] = [
   ["convolution and its gradients", "padding before and after swapped", {
     conv: using("conv", (attrs) => ({ ...attrs, padding: [swap(attrs.padding[0]), swap(attrs.padding[1])] })),
@@ -104,6 +109,12 @@ const opFaults: readonly [string, string, Fault][] = [
         out.data[i] = best;
       });
     },
+  }],
+  ["argmax", "a NaN passed over", {
+    argmax: (out, [x], attrs) => opRules.argmax(out, [withoutNaN(x)], attrs),
+  }],
+  ["pooling and its gradients", "a NaN passed over", {
+    maxPool: (out, [image], attrs) => opRules.maxPool(out, [withoutNaN(image)], attrs),
   }],
   ["gather", "indices out of range wrap around", {
     gather(out, [operand, indices]) {
