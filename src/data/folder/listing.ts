@@ -24,7 +24,7 @@ const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
 
 const refusal = (message: string) => new LocalgradError(shown(message));
 
-type Kind = "folder" | "file" | "other";
+type Kind = "folder" | "linked folder" | "file" | "other";
 
 interface Entry {
   readonly name: string;
@@ -32,30 +32,45 @@ interface Entry {
   readonly kind: Kind;
 }
 
+/** How many files that are left out are counted. */
+const COUNTED = 100_000;
+
 /** Files that are left out: how many of which type, by where they lie. */
 class LeftOut {
+  readonly #most: number;
   readonly #places = new Map<string, Map<string, number>>();
+  #count = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
 
   add(name: string, place: string): void {
+    this.addType(/\.\w{1,9}$/.exec(name)?.[0].toLowerCase() ?? "without a type", place);
+  }
+
+  addType(type: string, place: string): void {
+    this.#count++;
     const types = this.#places.get(place) ?? new Map<string, number>();
     this.#places.set(place, types);
-    const type = /\.\w{1,9}$/.exec(name)?.[0].toLowerCase() ?? "without a type";
     types.set(type, (types.get(type) ?? 0) + 1);
   }
 
-  /** Adds the files in a folder, and in those within it; links are not followed. */
+  /** Adds the files in a folder, and in those within it, until there are enough. Links are not followed. */
   async addAll(folder: string, place: string): Promise<void> {
     for await (const { name, isDirectory } of visible(folder)) {
+      if (this.#count >= this.#most) return;
       if (isDirectory) await this.addAll(`${folder}/${name}`, place);
       else this.add(name, place);
     }
   }
 
   toString(): string {
-    return [...this.#places].map(([place, types]) => {
+    const places = [...this.#places].map(([place, types]) => {
       const counts = [...types].sort().map(([type, count]) => `${count} ${type}`);
       return `${counts.join(", ")} ${place}`;
-    }).join("; ");
+    });
+    return (this.#count >= this.#most ? "at least " : "") + places.join("; ");
   }
 }
 
@@ -65,7 +80,8 @@ async function entries(folder: string): Promise<Entry[]> {
   for await (const { name, ...info } of visible(folder)) {
     const path = `${folder}/${name}`;
     const { isDirectory, isFile } = info.isSymlink ? await target(path) : info;
-    found.push({ name, path, kind: isDirectory ? "folder" : isFile ? "file" : "other" });
+    const folderKind = info.isSymlink ? "linked folder" : "folder";
+    found.push({ name, path, kind: isDirectory ? folderKind : isFile ? "file" : "other" });
   }
   return found.sort((a, b) => a.name < b.name ? -1 : 1);
 }
@@ -95,18 +111,20 @@ async function isFolder(path: string): Promise<boolean> {
   return (await stat(path))?.isDirectory ?? false;
 }
 
+const isAnyFolder = ({ kind }: Entry) => kind === "folder" || kind === "linked folder";
+
 /** The folders of classes within a part of the set. */
 async function classFolders(folder: string, leftOut: LeftOut): Promise<string[]> {
   const all = await entries(folder);
-  const names = all.filter(({ kind }) => kind === "folder").map(({ name }) => name);
+  const names = all.filter(isAnyFolder).map(({ name }) => name);
   if (names.length === 0) {
     const how = all.some(({ name }) => IMAGE.test(name))
       ? "images, but no folder for each class"
       : "no folder";
     throw refusal(`${folder} holds ${how}; ${LAYOUT}`);
   }
-  for (const { name, kind } of all) {
-    if (kind !== "folder") leftOut.add(name, "beside the classes");
+  for (const entry of all) {
+    if (!isAnyFolder(entry)) leftOut.add(entry.name, "beside the classes");
   }
   return names;
 }
@@ -121,15 +139,15 @@ async function part(root: string, names: readonly string[]): Promise<string> {
 
 /**
  * Lists the images in `root`: classes by name, files by name, one of each class in turn, so that the first ones of any
- * number are as balanced as can be.
+ * number are as balanced as can be. Of what is left out, about `counted` files are counted.
  *
  * @throws {LocalgradError} where there is no such folder, a class has no image or is unknown to the training images, or
  * a link leads nowhere.
  */
-export async function listImages(root: string): Promise<Folder> {
+export async function listImages(root: string, counted = COUNTED): Promise<Folder> {
   if (!await isFolder(root)) throw refusal(`${root} is no folder; ${LAYOUT}`);
   const [training, testing] = [await part(root, ["train"]), await part(root, TEST_FOLDERS)];
-  const leftOut = new LeftOut();
+  const leftOut = new LeftOut(counted);
   const classes = await classFolders(training, leftOut);
   if (classes.length < 2) {
     throw refusal(`${training} has a single class, ${classes[0]}; there must be two`);
@@ -175,6 +193,7 @@ async function listClass(folder: string, leftOut: LeftOut): Promise<string[]> {
   const images: string[] = [];
   for (const { name, path, kind } of await entries(folder)) {
     if (kind === "folder") await leftOut.addAll(path, "in folders within a class");
+    else if (kind === "linked folder") leftOut.addType("link to a folder", "in a class");
     else if (!IMAGE.test(name)) leftOut.add(name, "in a class");
     else if (kind === "file") images.push(path);
     else throw refusal(`${path} is not a regular file; remove it`);

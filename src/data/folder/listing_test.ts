@@ -144,3 +144,26 @@ Deno.test(
       await assertRejects(() => listImages(dir), LocalgradError, message);
     }),
 );
+
+Deno.test("links to folders within a class are not followed, and counting ends somewhere", unix, () => {
+  const more = [1, 2, 3, 4, 5].map((i) => `train/b/more/${i}.png`);
+  return withFiles([...SMALL, ...more], async (dir) => {
+    await Deno.symlink("/", `${dir}/train/a/everything`);
+    const leftOut = "1 link to a folder in a class; 5 .png in folders within a class";
+    assertEquals(await listed(dir), { ...WHOLE, leftOut });
+    const few = "at least 1 link to a folder in a class; 2 .png in folders within a class";
+    assertEquals((await listImages(dir, 3)).leftOut, few);
+  });
+});
+
+Deno.test(
+  "a class may be a link to a folder elsewhere",
+  unix,
+  () =>
+    withFiles([...SMALL, "elsewhere/9.png"], async (dir) => {
+      await Deno.symlink(`${dir}/elsewhere`, `${dir}/train/c`);
+      const { classes, train } = await listed(dir);
+      assertEquals([classes, train.at(-1)], [["a", "b", "c"], "train/a/2.png"]);
+      assertEquals(train.filter((name) => name.includes("/c/")), ["train/c/9.png"]);
+    }),
+);
