@@ -1,4 +1,4 @@
-import { dirname } from "@std/path";
+import { dirname } from "node:path";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { abridged, decodeJson, type Decoder, json, number, object, record } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";

@@ -1,4 +1,4 @@
-import { dirname } from "@std/path";
+import { dirname } from "node:path";
 import { abridged } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import type { ImageDataset, ImagePart } from "../data/data.ts";
