@@ -4,6 +4,7 @@
  * @module
  */
 
+import { expectOptions, shown } from "./expect.ts";
 import type { Opened } from "./backends/backend.ts";
 import type { Target } from "./compile/plan.ts";
 import { LocalgradError } from "./errors.ts";
@@ -68,7 +69,8 @@ export const names: readonly BackendName[] = Object.keys(backends) as BackendNam
  * ```
  */
 export async function open(name?: DeviceName, options: OpenOptions = {}): Promise<Device> {
-  const wanted = name ?? await fromEnvironment() ?? "auto";
+  expectOptions("devices.open", options, { threads: "number?", graphs: "boolean?" });
+  const wanted = name === undefined ? await fromEnvironment() ?? "auto" : name;
   if (wanted !== "auto") {
     const opened = await backends[known(wanted)].open(options);
     if ("reason" in opened) {
@@ -102,7 +104,7 @@ export async function probe(
     remedy: string;
   }
 > {
-  const opened = await backends[name].open({});
+  const opened = await backends[known(name)].open({});
   if ("reason" in opened) return { available: false, ...opened };
   const { description } = opened.backend;
   const software = isSoftware(opened);
@@ -120,8 +122,8 @@ function isSoftware(opened: Opened): boolean {
 }
 
 function known(name: string): BackendName {
-  if (Object.hasOwn(backends, name)) return name as BackendName;
-  throw new LocalgradError(`there is no device "${name}"; choose auto, ${names.join(", ")}`);
+  if (typeof name === "string" && Object.hasOwn(backends, name)) return name as BackendName;
+  throw new LocalgradError(`there is no device ${shown(name)}; choose auto, ${names.join(", ")}`);
 }
 
 async function fromEnvironment(): Promise<DeviceName | undefined> {

@@ -6,8 +6,8 @@
  * @module
  */
 
+import { expectWhole, shown } from "./expect.ts";
 import { LocalgradError } from "./errors.ts";
-import { expectWhole } from "./expect.ts";
 
 /** A random key: two 32-bit words. A key is used once; derive new ones with {@link split} or {@link foldIn}. */
 export type Key = Uint32Array;
@@ -18,7 +18,7 @@ const ROTATIONS = [[13, 15, 26, 6], [17, 29, 16, 24]] as const;
 /** The key of a seed: its low and high 32 bits. `seed` is a non-negative safe integer. */
 export function key(seed: number): Key {
   if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new LocalgradError(`a seed is a non-negative integer below 2^53, not ${seed}`);
+    throw new LocalgradError(`a seed is a non-negative integer below 2^53, not ${shown(seed)}`);
   }
   return Uint32Array.of(seed >>> 0, Math.floor(seed / 2 ** 32));
 }
@@ -30,6 +30,7 @@ export function threefry2x32(
   x1: number,
   out: Uint32Array = new Uint32Array(2),
 ): Uint32Array {
+  expectKey(key);
   const schedule = [key[0], key[1], (key[0] ^ key[1] ^ PARITY) | 0];
   let a = (x0 + schedule[0]) | 0;
   let b = (x1 + schedule[1]) | 0;
@@ -53,12 +54,14 @@ export function foldIn(key: Key, n: number): Key {
 
 /** `count` new keys from one: consecutive pairs of its {@link bits}, which programs can compute too. */
 export function split(key: Key, count = 2): Key[] {
+  expectWhole("split: the count", count, 0);
   const words = bits(key, 2 * count);
   return Array.from({ length: count }, (_, i) => words.slice(2 * i, 2 * i + 2));
 }
 
 /** `count` random 32-bit words; the same as the op `randomBits` gives for a shape of that many elements. */
 export function bits(key: Key, count: number): Uint32Array {
+  expectKey(key);
   expectWhole("random bits: the count", count, 0);
   const result = new Uint32Array(count);
   const words = new Uint32Array(2);
@@ -73,6 +76,7 @@ export function uniform(key: Key, count: number): Float32Array {
 
 /** `count` float32 values of the standard normal distribution (Box and Muller, 1958). */
 export function normal(key: Key, count: number): Float32Array {
+  expectKey(key);
   expectWhole("random normals: the count", count, 0);
   const result = new Float32Array(count);
   const words = new Uint32Array(2);
@@ -86,6 +90,7 @@ export function normal(key: Key, count: number): Float32Array {
 
 /** The numbers 0 … count−1 in random order (Fisher and Yates). */
 export function permutation(key: Key, count: number): Uint32Array {
+  expectWhole("permutation: the count", count, 0);
   const result = Uint32Array.from({ length: count }, (_, i) => i);
   const random = bits(key, count);
   for (let i = count - 1; i > 0; i--) {
@@ -95,4 +100,11 @@ export function permutation(key: Key, count: number): Uint32Array {
     result[j] = value;
   }
   return result;
+}
+
+function expectKey(key: Key): void {
+  if (key instanceof Uint32Array && key.length === 2) return;
+  throw new LocalgradError(
+    `a random key is a Uint32Array of two words, as keys.key() makes it, not ${shown(key)}`,
+  );
 }

@@ -1,7 +1,8 @@
+import { expectKind } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { full } from "../trace/functions.ts";
-import { constantLike, Tensor } from "../trace/tensor.ts";
+import { constantLike, expectTensor, Tensor } from "../trace/tensor.ts";
 import { currentTrace, type Trace } from "../trace/trace.ts";
 import { type Tree, treeFlatten, treeLeaves, treeUnflatten } from "../trace/tree.ts";
 import { pullback } from "./pullback.ts";
@@ -37,6 +38,8 @@ export function valueAndGrad<P, A extends unknown[], X>(
   f: (params: P, ...rest: A) => Tensor | readonly [Tensor, X],
   options: { aux?: boolean } = {},
 ): (params: P, ...rest: A) => [Tensor | [Tensor, X], P] {
+  expectKind("what is differentiated", f, "function");
+  expectKind("valueAndGrad: the options", options, "object");
   return (params, ...rest) => {
     const trace = currentTrace("valueAndGrad");
     const { fresh, leaves, structure } = freshen(params);
@@ -100,6 +103,7 @@ export function vjp<A extends readonly unknown[], R>(
 function freshen<P>(tree: P): { fresh: P; leaves: Tensor[]; structure: Tree<number> } {
   const { leaves, structure } = treeFlatten<Tensor>(tree as Tree<Tensor>);
   // A reshape to the same shape costs nothing once compiled and has the identity as its gradient.
+  expectTensor("a gradient", ...leaves);
   const renamed = leaves.map((leaf) => leaf.trace.emit("reshape", [leaf], { shape: leaf.shape }));
   return { fresh: treeUnflatten(structure, renamed) as P, leaves: renamed, structure };
 }
@@ -175,5 +179,6 @@ function externals(trace: Trace, start: number, end: number): Tensor[] {
 
 /** Zeros of a tensor's shape. */
 export function zerosLike(tensor: Tensor): Tensor {
+  expectTensor("zerosLike", tensor);
   return full(tensor.shape, 0, tensor.dtype);
 }

@@ -1,3 +1,4 @@
+import { expectKind } from "../expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import type { Kernel, Node, View } from "./kernel.ts";
@@ -5,6 +6,7 @@ import type { Location, Plan, Step } from "./plan.ts";
 
 /** A program as text, a line an instruction: `%12 f32[32,16,16,32] = conv(%3, %8) strides=[2,2] …  # module 2/forward`. */
 export function printProgram(program: Program): string {
+  expectKind("printProgram: what is printed", program, "object");
   const { name, values, inputs, instructions, outputs } = program;
   const value = (id: ValueId) => `%${id} ${formatAval(values[id])}`;
   return [
@@ -25,6 +27,7 @@ export function printProgram(program: Program): string {
 
 /** A plan as text: what each step does, and where what it makes is. */
 export function printPlan(plan: Plan): string {
+  expectKind("printPlan: what is printed", plan, "object");
   const { name, values, inputs, steps, locations, outputs, donors, memory } = plan;
   const place = (id: ValueId) => `%${id} ${formatAval(values[id])} @ ${printLocation(locations[id])}`;
   return [

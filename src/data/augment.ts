@@ -1,7 +1,9 @@
+import { LocalgradError } from "../errors.ts";
+import { expectKind } from "../expect.ts";
 import type { Shape } from "../trace/dtype.ts";
 import { iota, literal, where } from "../trace/functions.ts";
 import { bits, integers, split } from "../trace/random.ts";
-import type { Tensor } from "../trace/tensor.ts";
+import { expectTensor, type Tensor } from "../trace/tensor.ts";
 import type { Augmentation } from "./images.ts";
 
 /** Part of a set of images on a device: u8 `[images, height, width, channels]`. */
@@ -37,6 +39,10 @@ export function readImages(
   key?: Tensor,
   augmentation: Augmentation = CIFAR_AUGMENTATION,
 ): { x: Tensor; images: Tensor } {
+  expectKind("readImages: the shards", shards, "array");
+  for (const shard of shards) expectKind("readImages: a shard", shard, "object");
+  expectTensor("readImages", ...shards.map(({ bytes }) => bytes), indices);
+  if (shards.length === 0) throw new LocalgradError("readImages: needs at least one shard");
   const [, height, width] = shards[0].bytes.shape;
   const positions = key === undefined
     ? iota([1, height * width], 1).reshape(1, height, width)
@@ -50,6 +56,7 @@ export function readImages(
 
 /** Images in [0, 1] on the scale a network takes. */
 export function normalize(images: Tensor, { mean, std }: Statistics): Tensor {
+  expectTensor("normalize", images);
   return images.sub(literal(mean)).div(literal(std));
 }
 

@@ -1,4 +1,4 @@
-import { expectWhole } from "../expect.ts";
+import { expectObject, expectWhole, type Kinds } from "../expect.ts";
 import type { Key } from "../random.ts";
 
 /** Labelled images of one size on the host. */
@@ -71,6 +71,20 @@ export interface ImageDataset<Part extends ImagePart = LabelledImages> {
   readonly test: Part;
 }
 
+/** What a data set is made of, for the check of one from a user. */
+export const SET_KINDS = {
+  name: "string",
+  classes: "array",
+  height: "number",
+  width: "number",
+  channels: "number",
+  mean: "array",
+  std: "array",
+  augmentation: "object?",
+  train: "object",
+  test: "object",
+} as const satisfies Kinds<ImageDataset>;
+
 function first<Part extends ImagePart>(part: Part, limit: number | undefined, what: string): Part {
   if (limit === undefined) return part;
   expectWhole(`the ${what} limit`, limit);
@@ -86,6 +100,8 @@ export function limitImages<Part extends ImagePart>(
   set: ImageDataset<Part>,
   limits: { train?: number; test?: number },
 ): ImageDataset<Part> {
+  expectObject("a data set", set, SET_KINDS);
+  expectObject("limitImages: the limits", limits, { train: "number?", test: "number?" });
   return {
     ...set,
     train: first(set.train, limits.train, "training"),

@@ -1,3 +1,4 @@
+import { expectKind } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { refusal } from "../system.ts";
 import { makeFolder } from "../train/files.ts";
@@ -21,6 +22,7 @@ import { stat } from "./regular.ts";
  * @throws {LocalgradError} where files are missing, truncated, damaged or not this set, or cannot be downloaded.
  */
 export function readPublished(set: Publication, options: PublishedOptions): Promise<Files> {
+  expectKind(`the options of ${set.name}`, options, "object");
   return options.path === undefined ? readCached(set, options) : readPath(set, options.path);
 }
 

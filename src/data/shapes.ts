@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import { expectWhole } from "../expect.ts";
+import { expectOptions, expectWhole } from "../expect.ts";
 import { foldIn, type Key, key, threefry2x32, uniform } from "../random.ts";
 import type { DatasetEntry } from "./entry.ts";
 import type { ImageDataset, LabelledImages } from "./images.ts";
@@ -189,6 +189,7 @@ function draw(partKey: Key, count: number): LabelledImages {
  * ```
  */
 export function shapes(options: ShapesOptions = {}): ImageDataset {
+  expectOptions("shapes", options, { train: "number?", test: "number?", seed: "number?" });
   const { train = 5000, test = 1000, seed = 0 } = options;
   for (const [part, count] of Object.entries({ train, test })) {
     expectWhole(`shapes: ${part}`, count);

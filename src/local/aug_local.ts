@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import { expectWhole } from "../expect.ts";
+import { expectObject, expectWhole } from "../expect.ts";
 import type { Block } from "../models/model.ts";
 import { batchNorm } from "../nn/batch_norm.ts";
 import { type Layer, type Layers, sequential, shapeAfter } from "../nn/layer.ts";
@@ -41,6 +41,7 @@ export interface AugLocalOptions {
  * ```
  */
 export function augLocal(options: AugLocalOptions = {}): Method {
+  expectObject("augLocal", options, { depth: "number?", tau: "number?", stem: "boolean?" });
   const { depth, tau = 0.5, stem } = options;
   if (depth !== undefined) expectWhole("augLocal: depth", depth);
   if (!(tau >= 0 && tau <= 1)) {

@@ -1,3 +1,4 @@
+import { expectKind, expectObject } from "../expect.ts";
 import type { Target } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Block, Model } from "../models/model.ts";
@@ -13,6 +14,7 @@ import type { Batch, Boundary, Method } from "./method.ts";
 import { checkModel, moduleOf } from "./partition.ts";
 import { activationsIn } from "./precision.ts";
 import { equipModule, lastModule, type LocalModule, type SetupOptions, trainModule } from "./step.ts";
+import { SETUP_KINDS } from "./expect_setup.ts";
 import type { TrainState } from "./step.ts";
 
 /** Recomputing keeps every fourth block's result: what so many blocks add is the same each time. */
@@ -55,6 +57,13 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
  * ```
  */
 export function balanced(options: BalanceOptions): { after: string[] } {
+  expectObject("balanced", options, {
+    ...SETUP_KINDS,
+    modules: "number",
+    batch: "number",
+    target: "object",
+    recompute: "boolean?",
+  });
   const { model, modules, method } = options;
   checkModel(model);
   const { blocks } = model;
@@ -71,8 +80,9 @@ export function balanced(options: BalanceOptions): { after: string[] } {
 
 /** The options with balanced boundaries, where those are asked for, in place of their number. */
 export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">>(options: O): O {
+  expectKind("the options", options, "object");
   const { modules } = options;
-  return typeof modules === "object" && "balanced" in modules
+  return typeof modules === "object" && modules !== null && "balanced" in modules
     ? { ...options, modules: balanced({ ...options, modules: modules.balanced }) }
     : options;
 }

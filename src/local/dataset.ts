@@ -1,4 +1,5 @@
-import type { ImageDataset, ImagePart } from "../data/images.ts";
+import { expectObject } from "../expect.ts";
+import { type ImageDataset, type ImagePart, SET_KINDS } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 
@@ -13,6 +14,7 @@ export function checkDataset(
   dataset: ImageDataset<ImagePart>,
   parts: readonly ("train" | "test")[],
 ): void {
+  expectObject(`${who}: the data set`, dataset, SET_KINDS);
   const { name, classes } = dataset;
   const { height, width, channels } = model.input;
   if (dataset.height !== height || dataset.width !== width || dataset.channels !== channels) {
@@ -43,6 +45,10 @@ export function checkDataset(
 /** What is wrong with a part of images of `size` bytes each; undefined where nothing is. */
 function faultOf(part: ImagePart, size: number, classes: number): string | undefined {
   const { count, labels } = part;
+  if (typeof labels?.findIndex !== "function") return "has no list of labels";
+  if (!("images" in part ? part.images instanceof Uint8Array : typeof part.open === "function")) {
+    return "has neither pixels (`images`, a Uint8Array) nor a reader (`open`)";
+  }
   if (!Number.isInteger(count) || count < 1) return `has ${count} images; it needs at least one`;
   if (labels.length !== count) return `has ${count} images and ${labels.length} labels`;
   if ("images" in part && part.images.length !== count * size) {

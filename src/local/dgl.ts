@@ -1,3 +1,4 @@
+import { expectObject } from "../expect.ts";
 import { type DglHead, dglHead } from "./heads.ts";
 import { classified, type Method } from "./method.ts";
 
@@ -18,7 +19,9 @@ export interface DglOptions {
  * assertEquals(local.dgl({ head: "cnn" }).options, { head: "cnn" });
  * ```
  */
-export function dgl({ head = "mlp-sr" }: DglOptions = {}): Method {
+export function dgl(options: DglOptions = {}): Method {
+  expectObject("dgl", options, { head: "string?" });
+  const { head = "mlp-sr" } = options;
   return {
     name: "dgl",
     options: { head },

@@ -1,3 +1,4 @@
+import { expectObject } from "../expect.ts";
 import { checkpoint } from "../autograd/grad.ts";
 import { LocalgradError } from "../errors.ts";
 import { layersOf, type Model, network } from "../models/model.ts";
@@ -33,6 +34,7 @@ export interface EndToEndOptions {
  * ```
  */
 export function endToEnd(options: EndToEndOptions = {}): Method {
+  expectObject("endToEnd", options, { checkpoint: "any?" });
   const { checkpoint = false } = options;
   if (checkpoint === false) return { name: "endToEnd", options: {} };
   if (checkpoint !== true && !(Number.isInteger(checkpoint) && checkpoint >= 1)) {

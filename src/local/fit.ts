@@ -1,7 +1,7 @@
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { abridged } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
-import { expectBetween, expectWhole } from "../expect.ts";
+import { expectBetween, expectKind, expectOptions, expectWhole } from "../expect.ts";
 import { progress } from "../train/progress.ts";
 import { holdsRun, readRun, runFolder } from "../train/run_folder.ts";
 import type { DeviceArray } from "../trace/arrays.ts";
@@ -51,6 +51,16 @@ export async function fit(
   dataset: ImageDataset<ImagePart>,
   options: FitOptions,
 ): Promise<FitResult> {
+  expectOptions("fit", options, {
+    epochs: "number",
+    evaluateEvery: "number?",
+    observers: "array?",
+    checkpoint: "string?",
+    resume: "boolean?",
+    saveEvery: "object?",
+    signal: "object?",
+  });
+  for (const observer of options.observers ?? []) expectKind("fit: an observer", observer, "object");
   const { epochs, evaluateEvery = 1, saveEvery, signal } = options;
   expectWhole("fit: epochs", epochs);
   expectWhole("fit: evaluateEvery", evaluateEvery);

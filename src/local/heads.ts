@@ -4,12 +4,13 @@
  * @module
  */
 
+import { expectObject, shown } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { batchNorm } from "../nn/batch_norm.ts";
 import { type Layer, sequential, stateless } from "../nn/layer.ts";
 import { conv, linear } from "../nn/linear.ts";
 import { adaptiveAveragePooling, flatten, globalAveragePooling, relu } from "../nn/pooling.ts";
-import type { Shape } from "../trace/dtype.ts";
+import { requireShape, type Shape } from "../trace/dtype.ts";
 import { resizeBilinear } from "../trace/functions.ts";
 import { imagenetClassifier, imagenetDecoder } from "./imagenet_heads.ts";
 import { convUnit, linearUnit, repeated } from "./units.ts";
@@ -28,7 +29,9 @@ export type DglHead = "mlp-sr" | "mlp-sr-large" | "mlp" | "cnn";
  * for all features and some 0.64 M parameters: pool to 8×8, three 1×1 convolutions to 128 and global average pooling,
  * then three fully connected layers of 512, each with batch norm and ReLU, linear.
  */
-export function dglHead(name: DglHead, [height, width, channels]: Shape, classes: number): Layer {
+export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
+  requireShape(shape, "dglHead");
+  const [height, width, channels] = shape;
   const features = 4 * channels;
   const quarter = adaptiveAveragePooling(Math.ceil(height / 4), Math.ceil(width / 4));
   const ending = { pool2: adaptiveAveragePooling(2, 2), flatten: flatten() };
@@ -78,13 +81,14 @@ export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f` | "imagenet";
  * fully connected layers of 128 with ReLU; linear to `outputs`. `0c1f` is pooling and a linear layer. `imagenet`: see {@link imagenetClassifier}.
  */
 export function classifier(name: ClassifierName, features: Shape, outputs: number): Layer {
+  requireShape(features, "classifier");
   if (name === "imagenet") return imagenetClassifier(features, outputs);
   const [, , channels] = features;
   const parsed = /^([0-2])c([1-3])f$/.exec(name);
   if (parsed === null) {
     throw new LocalgradError(
       `there is no classifier ${
-        JSON.stringify(name)
+        shown(name)
       }; name it by its layers, such as "0c1f", "1c2f" or "2c2f", or "imagenet"`,
     );
   }
@@ -109,7 +113,9 @@ export function classifier(name: ClassifierName, features: Shape, outputs: numbe
 }
 
 /** Whether images are large enough for the heads made for ImageNet: larger than STL-10's. */
-export function isLarge({ height }: { readonly height: number }): boolean {
+export function isLarge(image: { readonly height: number }): boolean {
+  expectObject("an image", image, { height: "number" });
+  const { height } = image;
   return height > 96;
 }
 

@@ -5,10 +5,11 @@
  * @module
  */
 
+import { expectObject } from "../expect.ts";
 import { type Layer, type Layers, sequential, stateless } from "../nn/layer.ts";
 import { conv, linear } from "../nn/linear.ts";
 import { globalAveragePooling } from "../nn/pooling.ts";
-import type { Shape } from "../trace/dtype.ts";
+import { requireShape, type Shape } from "../trace/dtype.ts";
 import { resizeBilinear } from "../trace/functions.ts";
 import { convUnit } from "./units.ts";
 
@@ -16,7 +17,9 @@ import { convUnit } from "./units.ts";
  * The task network: a 1×1 convolution to 256 channels (128 for features of at most 512), 3×3 convolutions of stride 2
  * to 256 and 512, a 1×1 convolution to 2048, each with batch norm and ReLU; global average pooling; linear.
  */
-export function imagenetClassifier([, , channels]: Shape, outputs: number): Layer {
+export function imagenetClassifier(features: Shape, outputs: number): Layer {
+  requireShape(features, "imagenetClassifier");
+  const [, , channels] = features;
   const narrow = channels <= 512 ? 128 : 256;
   return sequential({
     convs: sequential({
@@ -39,9 +42,16 @@ const WIDTHS = [12, 32, 64, 128] as const;
  * 64 (both 1×1), at 56×56 32, at 112×112 12, at 224×224 the image's channels (3×3). Gives logits of the pixels.
  */
 export function imagenetDecoder(
-  [height, , channels]: Shape,
+  features: Shape,
   image: { readonly height: number; readonly width: number; readonly channels: number },
 ): Layer {
+  requireShape(features, "imagenetDecoder");
+  const [height, , channels] = features;
+  expectObject("imagenetDecoder: the image", image, {
+    height: "number",
+    width: "number",
+    channels: "number",
+  });
   const doublings = Math.max(1, Math.ceil(Math.log2(image.height / height)));
   const first = channels >= 1024 ? 192 : Math.min(128, Math.ceil(channels / 4));
   const layers: { [name: string]: Layers[string] } = {

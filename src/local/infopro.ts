@@ -1,3 +1,4 @@
+import { expectObject } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Layer } from "../nn/layer.ts";
 import type { Named } from "../nn/named.ts";
@@ -52,6 +53,13 @@ const CONTRASTIVE_FEATURES = 128;
  * ```
  */
 export function infopro(options: InfoProOptions = {}): Method {
+  expectObject("infopro", options, {
+    task: "string?",
+    anchors: "string?",
+    classifier: "string?",
+    weights: "any?",
+    schedule: "any?",
+  });
   const { task = "crossEntropy", anchors = "all", classifier, weights, schedule = "index" } = options;
   if (task !== "crossEntropy" && task !== "contrastive") {
     throw new LocalgradError(

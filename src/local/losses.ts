@@ -2,7 +2,7 @@ import { customGradient } from "../autograd/grad.ts";
 import { LocalgradError } from "../errors.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { iota, oneHot, where } from "../trace/functions.ts";
-import type { Tensor } from "../trace/tensor.ts";
+import { expectTensor, type Tensor } from "../trace/tensor.ts";
 
 /**
  * Cross-entropy of each row: −log softmax(logits)[label]. `logits` is `[batch, classes]`, `labels` i32 or u32 `[batch]`;
@@ -12,6 +12,7 @@ import type { Tensor } from "../trace/tensor.ts";
  * @throws {LocalgradError} where the shapes are others.
  */
 export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
+  expectTensor("crossEntropies", logits, labels);
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0]) {
     throw new LocalgradError(
       `crossEntropy: needs logits [batch, classes] and labels [batch], got ${formatAval(logits)} and ` +
@@ -50,6 +51,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
  * others: f32 `[batch]`. A row with a NaN or +∞, whose loss is no number, is wrong.
  */
 export function correct(logits: Tensor, labels: Tensor): Tensor {
+  expectTensor("correct", logits, labels);
   const sound = logits.max(1).isFinite();
   return logits.argmax(1).eq(labels.cast("i32")).and(sound).cast("f32");
 }
@@ -65,6 +67,7 @@ export function correctCount(logits: Tensor, labels: Tensor): Tensor {
  * gradient flows to the targets.
  */
 export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
+  expectTensor("binaryCrossEntropy", logits, targets);
   [logits, targets] = [logits.cast("f32"), targets.cast("f32")];
   // Differentiating the formula would take |z| and max(z, 0) through their kinks; the gradient is simply σ(z) − t.
   const [losses] = customGradient([logits], (z) => ({
@@ -90,6 +93,7 @@ export function supervisedContrastive(
   temperature: number = 0.07,
   anchors: "all" | "paired" = "all",
 ): Tensor {
+  expectTensor("supervisedContrastive", features, labels);
   if (!(temperature > 0)) {
     throw new LocalgradError(`supervisedContrastive: the temperature must be above 0, not ${temperature}`);
   }
@@ -124,6 +128,7 @@ function cosines(rows: Tensor): Tensor {
  * of the features and of the one-hot labels, over all pairs: an f32 scalar.
  */
 export function similarityMatching(features: Tensor, labels: Tensor, classes: number): Tensor {
+  expectTensor("similarityMatching", features, labels);
   const rows = features.rank === 4 ? deviations(features.cast("f32")) : features.cast("f32");
   const similarity = (x: Tensor) => cosines(x.sub(x.mean(1, { keepDims: true })));
   return similarity(rows).sub(similarity(oneHot(labels, classes))).square().mean();

@@ -1,6 +1,8 @@
+import { expectObject } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Method } from "./method.ts";
-import { type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
+import { expectMethod } from "./expect_setup.ts";
+import { AVERAGE_KINDS, type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
 
 /** Options of {@link man}. */
 export interface ManOptions extends AverageOptions {
@@ -26,6 +28,8 @@ export interface ManOptions extends AverageOptions {
  * ```
  */
 export function man(method: Method, options: ManOptions = {}): Method {
+  expectMethod("man", method);
+  expectObject("man", options, { ...AVERAGE_KINDS, fusion: "string?" });
   const { fusion = "sum" } = options;
   const average = averageOptions("man", options);
   if (method.auxiliary === undefined) {

@@ -1,9 +1,11 @@
+import { expectObject } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { constantInitial } from "../nn/initial.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { isLarge } from "./heads.ts";
 import type { Method } from "./method.ts";
-import { type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
+import { expectMethod } from "./expect_setup.ts";
+import { AVERAGE_KINDS, type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
 import { withStem } from "./partition.ts";
 
 /** Options of {@link manPlusPlus}. */
@@ -32,6 +34,8 @@ export interface ManPlusPlusOptions extends AverageOptions {
  * ```
  */
 export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): Method {
+  expectMethod("manPlusPlus", method);
+  expectObject("manPlusPlus", options, { ...AVERAGE_KINDS, stem: "boolean?" });
   const { stem } = options;
   const average = averageOptions("manPlusPlus", options);
   if (method.auxiliary === undefined) {

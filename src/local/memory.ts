@@ -1,3 +1,4 @@
+import { expectKind, expectWhole } from "../expect.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
 import type { Aval } from "../trace/dtype.ts";
 import { jit } from "../trace/jit.ts";
@@ -8,9 +9,11 @@ import { endToEnd } from "./end_to_end.ts";
 import type { Batch } from "./method.ts";
 import type { MemoryComparison } from "./observer.ts";
 import { type Setup, setup, type SetupOptions, type TrainState, trainStep } from "./step.ts";
+import { expectSetup } from "./expect_setup.ts";
 
 /** What the memory of an input of a training step is for, by its path. */
 export function categorize(path: string): Category {
+  expectKind("categorize: the path", path, "string");
   const [argument, part, ...rest] = path.split(".");
   if (argument !== "0") return argument === "1" ? "data" : "inputs";
   if (part === "optimizer") return "optimizer";
@@ -31,6 +34,9 @@ export function stepPlan(
   target: Target,
   { recompute = false }: PlanOptions = {},
 ): Plan {
+  expectSetup("stepPlan", setup);
+  expectWhole("stepPlan: the batch", batch);
+  expectKind("stepPlan: the target", target, "object");
   const { height, width, channels } = setup.model.input;
   const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
   const step = jit(

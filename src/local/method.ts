@@ -1,6 +1,7 @@
 import type { Block, Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Layer } from "../nn/layer.ts";
+import { expectLayer } from "../nn/expect_layer.ts";
 import type { Named } from "../nn/named.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -110,6 +111,7 @@ export interface Method {
 
 /** A head that gives logits, judged by cross-entropy; its parameters are kept under `classifier`. */
 export function classified(head: Layer): Auxiliary {
+  expectLayer("classified: the head", head);
   return {
     params: { classifier: head.params },
     state: { classifier: head.state },

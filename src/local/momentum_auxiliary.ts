@@ -1,3 +1,4 @@
+import type { Kinds } from "../expect.ts";
 import { changedBetweenPasses } from "../autograd/between_passes.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -34,6 +35,15 @@ export interface AverageOptions {
    */
   statistics?: "batch" | "average" | "copy";
 }
+
+/** What the options of an average are; {@link averageOptions} says which choices there are. */
+export const AVERAGE_KINDS = {
+  momentum: "number?",
+  start: "any?",
+  average: "any?",
+  moves: "any?",
+  statistics: "any?",
+} as const satisfies Kinds<AverageOptions>;
 
 const choices: { readonly [option in keyof AverageOptions]?: readonly string[] } = {
   start: ["copy", "random"],

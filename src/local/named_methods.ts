@@ -1,3 +1,4 @@
+import { expectKind, shown } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import type { AugLocalOptions } from "./aug_local.ts";
 import type { DglOptions } from "./dgl.ts";
@@ -63,10 +64,11 @@ export const methodNames: readonly MethodName[] = [...known.keys()] as MethodNam
  * ```
  */
 export function methodNamed(name: MethodName, options: MethodOptions = {}): Method {
+  expectKind("methodNamed: the options", options, "object");
   const make = known.get(name);
   if (make === undefined) {
     throw new LocalgradError(
-      `there is no method ${JSON.stringify(name)}; choose one of ${methodNames.join(", ")}`,
+      `there is no method ${shown(name)}; choose one of ${methodNames.join(", ")}`,
     );
   }
   const method = make(options);

@@ -2,6 +2,7 @@ import type { Initial } from "../nn/initial.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { treeFlatten } from "../trace/tree.ts";
 import type { Setup } from "./step.ts";
+import { expectSetup } from "./expect_setup.ts";
 
 /** How many values each part of a network in training has; running statistics are not counted. */
 export interface ParameterSplit {
@@ -33,7 +34,9 @@ export interface ParameterSplit {
  * assertEquals([backbone, bias, ema], [466_906, 461_120, 461_120]);
  * ```
  */
-export function parameterSplit({ initial }: Setup): ParameterSplit {
+export function parameterSplit(setup: Setup): ParameterSplit {
+  expectSetup("parameterSplit", setup);
+  const { initial } = setup;
   const split = { backbone: 0, bias: 0, ema: 0, heads: 0 };
   const count = (tree: typeof initial.params, counted: (place: keyof ParameterSplit) => boolean) => {
     const { leaves, paths } = treeFlatten<Initial>(tree);

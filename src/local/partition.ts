@@ -2,6 +2,7 @@ import { brief } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import { expectWhole } from "../expect.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
+import { expectModel } from "../models/expect_model.ts";
 import { type Layer, sequential } from "../nn/layer.ts";
 import { publishedSplit, type SplitName, splitNames, unpublished } from "./published.ts";
 
@@ -184,6 +185,7 @@ export function moduleOf(model: Model, index: number, start: number, end: number
 
 /** Refuses a network that cannot be cut. */
 export function checkModel(model: Model): void {
+  expectModel(model);
   if (model.blocks.length === 0) {
     throw new LocalgradError(`partition: ${model.name} has no blocks; a model needs at least one`);
   }

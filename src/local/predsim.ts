@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import { expectWhole } from "../expect.ts";
+import { expectObject, expectWhole } from "../expect.ts";
 import { constantInitial } from "../nn/initial.ts";
 import { type Layer, layer, sequential } from "../nn/layer.ts";
 import { conv } from "../nn/linear.ts";
@@ -30,7 +30,9 @@ export interface PredSimOptions {
  * assertEquals(local.man(local.predsim({ beta: 0.9 })).name, "man+predsim");
  * ```
  */
-export function predsim({ beta = 0.99, inputs = 4096 }: PredSimOptions = {}): Method {
+export function predsim(options: PredSimOptions = {}): Method {
+  expectObject("predsim", options, { beta: "number?", inputs: "number?" });
+  const { beta = 0.99, inputs = 4096 } = options;
   if (!(beta >= 0 && beta <= 1)) {
     throw new LocalgradError(`predsim: beta must be between 0 and 1, not ${beta}`);
   }

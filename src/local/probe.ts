@@ -1,7 +1,7 @@
 import { valueAndGrad } from "../autograd/grad.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
-import { expectBetween, expectWhole } from "../expect.ts";
+import { expectBetween, expectKind, expectOptions, expectWhole } from "../expect.ts";
 import { layersOf, type Model } from "../models/model.ts";
 import { type Layer, sequential, shapeAfter } from "../nn/layer.ts";
 import { linear } from "../nn/linear.ts";
@@ -90,6 +90,17 @@ export async function probe(
   dataset: ImageDataset<ImagePart>,
   options: ProbeOptions = {},
 ): Promise<Probe[]> {
+  expectKind("probe: the trainer", trainer, "object");
+  expectKind("probe: the trainer's setup", trainer.setup, "object");
+  expectOptions("probe", options, {
+    modules: "any?",
+    epochs: "number?",
+    batch: "number?",
+    learningRate: "number?",
+    seed: "number?",
+    onProbe: "function?",
+    signal: "object?",
+  });
   const { device, batch, setup: { model, precision } } = trainer;
   const { epochs = 20, batch: step = 256, learningRate = 0.01 } = options;
   expectWhole("probe: epochs", epochs);

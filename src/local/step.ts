@@ -1,3 +1,4 @@
+import { expectObject } from "../expect.ts";
 import { vjp } from "../autograd/grad.ts";
 import type { Precision } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
@@ -11,6 +12,7 @@ import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
 import type { Auxiliary, Batch, Boundary, Method, Variables } from "./method.ts";
+import { expectMethod, SETUP_KINDS } from "./expect_setup.ts";
 import { activationsIn } from "./precision.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
 
@@ -89,7 +91,17 @@ export interface SetupOptions {
  * assertEquals(modules.map((module) => module.name), ["layer1.0", "layer2.0", "layer3.0"]);
  * ```
  */
-export function setup({ model, modules = 1, method, optimizer, precision }: SetupOptions): Setup {
+export function setup(options: SetupOptions): Setup {
+  expectObject("setup", options, SETUP_KINDS);
+  const { model, modules = 1, method, optimizer, precision } = options;
+  expectMethod("setup", method);
+  expectObject("setup: the optimizer", optimizer, {
+    name: "string",
+    options: "object",
+    slots: "function",
+    scalars: "function",
+    update: "function",
+  });
   const cut = partition(model, modules);
   const own = method.auxiliary === undefined ? whole(model) : cut;
   const partitioned = method.recut?.(model, own) ?? own;

@@ -1,14 +1,14 @@
 import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { LocalgradError } from "../errors.ts";
-import { expectBetween, expectWhole } from "../expect.ts";
+import { expectBetween, expectKind, expectObject, expectOptions, expectWhole, shown } from "../expect.ts";
 import type { Model } from "../models/model.ts";
 import { type Initial, initialize } from "../nn/initial.ts";
 import type { Named } from "../nn/named.ts";
 import type { Optimizer, Scalars } from "../optim/optimizer.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
 import { foldIn, type Key, key } from "../random.ts";
-import { type Device, DeviceArray, disposeTree, HostArray } from "../trace/arrays.ts";
+import { Device, DeviceArray, disposeTree, HostArray } from "../trace/arrays.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { concat } from "../trace/functions.ts";
 import { jit } from "../trace/jit.ts";
@@ -25,6 +25,7 @@ import type { Configuration, MemoryComparison, Snapshot } from "./observer.ts";
 import type { Modules, Partition } from "./partition.ts";
 import { precisionOn, productsIn } from "./precision.ts";
 import { type Setup, setup, type StepResult, type TrainState, trainStep } from "./step.ts";
+import { SETUP_KINDS } from "./expect_setup.ts";
 import { type LoadOptions, type NetworkValues, valuesOf } from "./weights.ts";
 
 /** What a {@link trainer} trains, with what, and on what. */
@@ -115,6 +116,18 @@ export class Trainer implements Disposable {
 
   /** See {@link trainer}. */
   constructor(options: TrainerOptions) {
+    expectOptions("trainer", options, {
+      ...SETUP_KINDS,
+      device: "object",
+      schedule: "function?",
+      batch: "number",
+      seed: "number?",
+      recompute: "boolean?",
+      checkNumerics: "boolean?",
+    });
+    if (!(options.device instanceof Device)) {
+      throw new LocalgradError(`trainer: the device must be of devices.open(), not ${shown(options.device)}`);
+    }
     const { device, batch, schedule = constant(0.1), seed = 0, checkNumerics = false } = options;
     expectWhole("trainer: batch", batch);
     this.device = device;
@@ -184,6 +197,12 @@ export class Trainer implements Disposable {
           scalars,
         ),
     );
+    expectOptions("step: the batch", batch, { x: "object", labels: "any", images: "object?" });
+    expectOptions("step", options, { learningRate: "number?" });
+    for (const array of [batch.x, batch.images ?? batch.x]) {
+      if (array instanceof DeviceArray || array instanceof HostArray) continue;
+      throw new LocalgradError(`step: images are a HostArray or DeviceArray, not ${shown(array)}`);
+    }
     await checkLabels(batch.labels, this.setup.model.classes);
     using metrics = this.#advance(step, [batch], options.learningRate ?? this.schedule(0));
     const values = await metrics.read();
@@ -263,6 +282,14 @@ export class Trainer implements Disposable {
   /** Goes back to a snapshot; refuses one whose tensors are not those of this network and method. */
   restore(snapshot: Snapshot): void {
     const { leaves, paths } = treeFlatten<DeviceArray>(this.#train as never);
+    expectObject("restore: the snapshot", snapshot, {
+      step: "number",
+      bestError: "number?",
+      tensors: "object",
+      configuration: "object",
+    });
+    if (!(snapshot.tensors instanceof Map)) throw new LocalgradError("restore: the tensors must be a Map");
+    expectWhole("restore: the step", snapshot.step, 0);
     const hosts = paths.map((path, i): HostArray => {
       const name = tensorName(path);
       const host = snapshot.tensors.get(name);
@@ -300,6 +327,8 @@ export class Trainer implements Disposable {
    * @throws {LocalgradError} where the values are not those of this network.
    */
   load(values: NetworkValues, options: LoadOptions = {}): void {
+    expectObject("load: the values", values, { name: "string", tensors: "object", skipped: "object?" });
+    expectOptions("load", options, { newHead: "boolean?" });
     const taken = valuesOf(this.setup.model, values, options);
     const fill = (arrays: Named<DeviceArray>, initial: Named<Initial>) => {
       const { leaves: starts, paths } = treeFlatten<Initial>(initial);
@@ -355,6 +384,7 @@ async function checkLabels(labels: HostBatch["labels"], classes: number): Promis
     : labels instanceof HostArray
     ? labels.data
     : labels;
+  expectKind("step: the labels", values, "array");
   const wrong = values.findIndex((label) => !(label >= 0 && label < classes));
   if (wrong < 0) return;
   throw new LocalgradError(

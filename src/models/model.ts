@@ -1,3 +1,5 @@
+import { expectModel } from "./expect_model.ts";
+import { expectKind } from "../expect.ts";
 import { type Layer, type Layers, sequential } from "../nn/layer.ts";
 
 /** A stretch of a network that stays whole when it is cut into modules, such as a residual block. */
@@ -44,10 +46,13 @@ export interface Model {
  * ```
  */
 export function network(model: Model): Layer {
+  expectModel(model);
   return sequential({ ...model.stem, ...layersOf(model.blocks), ...model.head });
 }
 
 /** Blocks by name, for `sequential`. */
 export function layersOf(blocks: readonly Block[]): Layers {
+  expectKind("a model's blocks", blocks, "array");
+  for (const block of blocks) expectKind("a block", block, "object");
   return Object.fromEntries(blocks.map(({ name, layer }) => [name, layer]));
 }

@@ -1,3 +1,4 @@
+import { shown } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Model } from "./model.ts";
 import * as networks from "./networks.ts";
@@ -39,7 +40,7 @@ export function modelNamed(name: string, options: ModelOptions = {}): Model {
   const make = known.get(name);
   if (make === undefined) {
     throw new LocalgradError(
-      `there is no network ${JSON.stringify(name)}; choose one of ${modelNames.join(", ")}`,
+      `there is no network ${shown(name)}; choose one of ${modelNames.join(", ")}`,
     );
   }
   return make(options);

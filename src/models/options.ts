@@ -1,4 +1,4 @@
-import { expectWhole } from "../expect.ts";
+import { expectKind, expectOptions, expectWhole } from "../expect.ts";
 import type { Both } from "../trace/functions.ts";
 import type { Model } from "./model.ts";
 
@@ -16,7 +16,10 @@ export function described(
   options: ModelOptions,
   defaults: { readonly classes: number; readonly size: number },
 ): Pick<Model, "name" | "classes" | "input"> {
+  expectKind("a network's name", name, "string");
+  expectOptions(name, options, { classes: "number?", size: "any?" });
   const { classes = defaults.classes, size = defaults.size } = options;
+  if (typeof size !== "number") expectKind(`${name}: size`, size, "array");
   const [height, width] = typeof size === "number" ? [size, size] : size;
   for (const [what, value] of [["classes", classes], ["size", height], ["size", width]] as const) {
     expectWhole(`${name}: ${what}`, value);

@@ -1,6 +1,6 @@
 import { customGradient } from "../autograd/grad.ts";
 import { LocalgradError } from "../errors.ts";
-import { expectBetween } from "../expect.ts";
+import { expectBetween, expectOptions } from "../expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { constantInitial } from "./initial.ts";
@@ -31,6 +31,7 @@ export interface BatchNormSpec {
  * ```
  */
 export function batchNorm(spec: BatchNormSpec): Layer {
+  expectOptions("batchNorm", spec, { channels: "number", epsilon: "number?", momentum: "number?" });
   const { channels, epsilon = 1e-5, momentum = 0.1 } = spec;
   expectBetween("batchNorm: epsilon", epsilon, 0);
   expectBetween("batchNorm: momentum", momentum, 0);

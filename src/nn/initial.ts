@@ -1,7 +1,16 @@
+import { expectKind, shown } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { foldIn, type Key, normal, uniform } from "../random.ts";
 import { HostArray } from "../trace/arrays.ts";
-import { type Aval, type DType, hostArrays, type HostData, type Shape, sizeOf } from "../trace/dtype.ts";
+import {
+  type Aval,
+  type DType,
+  hostArrays,
+  type HostData,
+  requireShape,
+  type Shape,
+  sizeOf,
+} from "../trace/dtype.ts";
 import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
 import type { Named } from "./named.ts";
 
@@ -21,9 +30,9 @@ export class Initial implements Aval {
 
   /** Describes a starting value. */
   constructor(shape: Shape, draw: (key: Key) => HostData, dtype: DType = "f32", drawnAs?: string) {
-    if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {
-      throw new LocalgradError(`a parameter cannot have the shape [${shape.join(",")}]`);
-    }
+    requireShape(shape, "a parameter");
+    if (shape.includes(0)) throw new LocalgradError(`a parameter cannot have the shape [${shape.join(",")}]`);
+    expectKind("how a parameter is drawn", draw, "function");
     this.shape = shape;
     this.dtype = dtype;
     this.draw = draw;
@@ -68,6 +77,9 @@ export function uniformInitial(bound: number, shape: Shape): Initial {
 export function initialize(tree: Named<Initial>, key: Key): Named<HostArray> {
   const { leaves, paths, structure } = treeFlatten<Initial>(tree);
   const arrays = leaves.map((initial, i) => {
+    if (!(initial instanceof Initial)) {
+      throw new LocalgradError(`initialize: ${paths[i] || "the tree"} is ${shown(initial)}, not an Initial`);
+    }
     const data = initial.draw(foldIn(key, hashPath(initial.drawnAs ?? paths[i])));
     return new HostArray(data, initial.shape, initial.dtype);
   });

@@ -1,6 +1,8 @@
+import { expectLayer } from "./expect_layer.ts";
+import { expectKind, expectObject } from "../expect.ts";
 import type { Key } from "../random.ts";
 import type { HostArray } from "../trace/arrays.ts";
-import type { Shape } from "../trace/dtype.ts";
+import { requireShape, type Shape } from "../trace/dtype.ts";
 import { Tensor } from "../trace/tensor.ts";
 import { scope, Trace, withTrace } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
@@ -63,6 +65,7 @@ export function layer<P extends Named<Initial> = Named<Initial>, S extends Named
     apply: (params: Valued<P>, state: Valued<S>, x: Tensor, mode: Mode) => Applied;
   },
 ): Layer {
+  expectObject("layer", spec, { params: "object?", state: "object?", apply: "function" });
   const { params = {}, state = {}, apply } = spec;
   return {
     params,
@@ -97,7 +100,9 @@ export function stateless(f: (x: Tensor, mode: Mode) => Tensor): Layer {
  * ```
  */
 export function sequential(layers: Layers): Layer {
+  expectKind("sequential: the layers", layers, "object");
   const parts = Object.entries(layers);
+  for (const [name, part] of parts) expectLayer(`sequential: ${name}`, part);
   const gather = (kind: "params" | "state") =>
     merge(...parts.filter(([, part]) => !isEmpty(part[kind])).map(([name, part]) => nest(name, part[kind])));
   return layer({
@@ -120,6 +125,8 @@ export function sequential(layers: Layers): Layer {
 
 /** The shape a layer gives an image `[height, width, channels]`, batch axis apart. */
 export function shapeAfter(layer: Layer, shape: Shape): Shape {
+  expectLayer("shapeAfter: the layer", layer);
+  requireShape(shape, "shapeAfter");
   const trace = new Trace();
   const input = (aval: { shape: Shape; dtype: Initial["dtype"] }) =>
     new Tensor(trace, trace.builder.input(aval, ""));

@@ -1,3 +1,4 @@
+import { expectKind, expectOptions } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
 import { normalInitial, uniformInitial } from "./initial.ts";
@@ -30,7 +31,18 @@ export interface ConvSpec extends Conv2dOptions {
  * ```
  */
 export function conv(spec: ConvSpec): Layer {
+  expectOptions("conv", spec, {
+    in: "number",
+    out: "number",
+    window: "any?",
+    bias: "boolean?",
+    strides: "any?",
+    padding: "any?",
+    dilation: "any?",
+    groups: "number?",
+  });
   const { in: inputs, out, window = 3, bias = false, ...geometry } = spec;
+  if (typeof window !== "number") expectKind("conv: window", window, "array");
   const [height, width] = typeof window === "number" ? [window, window] : window;
   const { groups = 1 } = spec;
   if (inputs % groups !== 0 || out % groups !== 0) {
@@ -76,6 +88,7 @@ export interface LinearSpec {
  * ```
  */
 export function linear(spec: LinearSpec): Layer {
+  expectOptions("linear", spec, { in: "number", out: "number", bias: "boolean?" });
   const bound = 1 / Math.sqrt(spec.in);
   const weight = uniformInitial(bound, [spec.out, spec.in]);
   if (spec.bias === false) {

@@ -1,7 +1,7 @@
 import { expectWhole } from "../expect.ts";
 import { avgPool, concat, maxPool, type PoolOptions } from "../trace/functions.ts";
 import { avgPool as pooled } from "../trace/functions.ts";
-import type { Tensor } from "../trace/tensor.ts";
+import { expectTensor, type Tensor } from "../trace/tensor.ts";
 import { type Layer, stateless } from "./layer.ts";
 
 /** Largest of each window; see `maxPool` in the tensor functions. */
@@ -39,6 +39,7 @@ export function relu(): Layer {
  * PyTorch's `adaptive_avg_pool2d`; windows overlap where the sizes do not divide.
  */
 export function adaptiveAveragePool(x: Tensor, height: number, width: number): Tensor {
+  expectTensor("adaptiveAveragePool", x);
   for (const extent of [height, width]) expectWhole("adaptiveAveragePool: height and width", extent);
   const [, rows, columns] = x.shape;
   if (rows === height && columns === width) return x;

@@ -1,3 +1,4 @@
+import { expectOptions } from "../expect.ts";
 import { scope } from "../trace/trace.ts";
 import { batchNorm } from "./batch_norm.ts";
 import { type Layer, layer, type Layers, sequential } from "./layer.ts";
@@ -28,6 +29,7 @@ export interface ResidualSpec {
  * ```
  */
 export function residualBlock(spec: ResidualSpec): Layer {
+  expectOptions("residualBlock", spec, { in: "number", out: "number", stride: "number?" });
   const { in: inputs, out, stride = 1 } = spec;
   return withShortcut(spec, {
     conv1: conv({ in: inputs, out, strides: stride, padding: 1 }),
@@ -61,6 +63,13 @@ export interface BottleneckSpec extends ResidualSpec {
  * ```
  */
 export function bottleneckBlock(spec: BottleneckSpec): Layer {
+  expectOptions("bottleneckBlock", spec, {
+    in: "number",
+    width: "number",
+    out: "number",
+    stride: "number?",
+    groups: "number?",
+  });
   const { in: inputs, width, out, stride = 1, groups = 1 } = spec;
   return withShortcut(spec, {
     conv1: conv({ in: inputs, out: width, window: 1 }),

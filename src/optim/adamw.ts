@@ -1,4 +1,4 @@
-import { expectBetween } from "../expect.ts";
+import { expectBetween, expectOptions } from "../expect.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
@@ -28,6 +28,7 @@ export interface AdamWOptions {
  * ```
  */
 export function adamw(options: AdamWOptions = {}): Optimizer {
+  expectOptions("adamw", options, { betas: "array?", epsilon: "number?", weightDecay: "number?" });
   const { betas: [beta1, beta2] = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01 } = options;
   expectBetween("adamw: the first beta", beta1, 0, 1);
   expectBetween("adamw: the second beta", beta2, 0, 1);

@@ -1,6 +1,7 @@
+import { expectKind } from "../expect.ts";
 import { Initial } from "../nn/initial.ts";
 import { HostArray } from "../trace/arrays.ts";
-import { type Aval, hostArrays, sizeOf } from "../trace/dtype.ts";
+import { type Aval, hostArrays, requireAval, sizeOf } from "../trace/dtype.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 
@@ -51,6 +52,8 @@ export interface Optimizer {
  * ```
  */
 export function zeroSlots(optimizer: Optimizer, params: Tree<Aval>): Slots<HostArray> {
+  expectKind("zeroSlots: the optimizer", optimizer, "object");
+  expectKind("zeroSlots: the optimizer's slots", optimizer.slots, "function");
   return treeMap(
     ({ shape, dtype }: Initial) => new HostArray(new hostArrays[dtype](sizeOf(shape)), shape, dtype),
     optimizer.slots(params),
@@ -60,7 +63,11 @@ export function zeroSlots(optimizer: Optimizer, params: Tree<Aval>): Slots<HostA
 /** Zeros shaped like each leaf. */
 export function zerosLike(params: Tree<Aval>): Tree<Initial> {
   return treeMap(
-    ({ shape, dtype }: Aval) => new Initial(shape, () => new hostArrays[dtype](sizeOf(shape)), dtype),
+    (aval: Aval) => {
+      requireAval(aval, "zerosLike");
+      const { shape, dtype } = aval;
+      return new Initial(shape, () => new hostArrays[dtype](sizeOf(shape)), dtype);
+    },
     params,
   ) as Tree<Initial>;
 }

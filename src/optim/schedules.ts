@@ -1,4 +1,4 @@
-import { expectBetween, expectWhole } from "../expect.ts";
+import { expectBetween, expectOptions, expectWhole } from "../expect.ts";
 
 /** The learning rate of an epoch, counted from 0. */
 export type Schedule = (epoch: number) => number;
@@ -31,7 +31,9 @@ export interface StepsOptions {
  * assertAlmostEquals(schedule(100), 0.01, 1e-12);
  * ```
  */
-export function steps({ base, at, factor = 0.1 }: StepsOptions): Schedule {
+export function steps(options: StepsOptions): Schedule {
+  expectOptions("steps", options, { base: "number", at: "array", factor: "number?" });
+  const { base, at, factor = 0.1 } = options;
   expectBetween("steps: the base rate", base, 0);
   expectBetween("steps: the factor", factor, 0);
   return (epoch) => base * factor ** at.filter((boundary) => epoch >= boundary).length;
@@ -64,7 +66,14 @@ export interface WarmupCosineOptions {
  * assertEquals([schedule(0), schedule(399)], [0.01, 0]);
  * ```
  */
-export function warmupCosine({ base, warmup = 10, epochs, start = 0.01 }: WarmupCosineOptions): Schedule {
+export function warmupCosine(options: WarmupCosineOptions): Schedule {
+  expectOptions("warmupCosine", options, {
+    base: "number",
+    warmup: "number?",
+    epochs: "number",
+    start: "number?",
+  });
+  const { base, warmup = 10, epochs, start = 0.01 } = options;
   expectBetween("warmupCosine: the base rate", base, 0);
   expectBetween("warmupCosine: the starting rate", start, 0);
   expectWhole("warmupCosine: warmup", warmup, 0);

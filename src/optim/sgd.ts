@@ -1,5 +1,5 @@
 import { LocalgradError } from "../errors.ts";
-import { expectBetween } from "../expect.ts";
+import { expectBetween, expectOptions } from "../expect.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
@@ -31,6 +31,12 @@ export interface SgdOptions {
  * ```
  */
 export function sgd(options: SgdOptions = {}): Optimizer {
+  expectOptions("sgd", options, {
+    momentum: "number?",
+    nesterov: "boolean?",
+    weightDecay: "number?",
+    dampening: "number?",
+  });
   const { momentum = 0, nesterov = false, weightDecay = 0, dampening = 0 } = options;
   expectBetween("sgd: momentum", momentum, 0, 1);
   expectBetween("sgd: weight decay", weightDecay, 0);

@@ -1,3 +1,4 @@
+import { shown } from "../expect.ts";
 import type { Backend, DeviceBuffer } from "../backends/backend.ts";
 import { LocalgradError } from "../errors.ts";
 import { notAnElement } from "../expect.ts";
@@ -27,16 +28,15 @@ export class HostArray implements Aval {
   readonly dtype: DType;
 
   /** Wraps elements; `dtype` defaults to the one of the typed array (Uint32Array: u32). */
-  constructor(data: HostData, shape: Shape = [data.length], dtype: DType = dtypeOf(data)) {
-    requireShape(shape, "an array");
+  constructor(data: HostData, shape?: Shape, dtype: DType = dtypeOf(data)) {
     requireDtype(dtype, "an array");
     if (!(data instanceof hostArrays[dtype])) {
       throw new LocalgradError(
-        `a ${data.constructor.name} does not hold ${dtype}; pass a ${
-          hostArrays[dtype].name
-        }, or a list of numbers`,
+        `${shown(data)} does not hold ${dtype}; pass a ${hostArrays[dtype].name}, or a list of numbers`,
       );
     }
+    shape ??= [data.length];
+    requireShape(shape, "an array");
     if (data.length !== sizeOf(shape)) {
       throw new LocalgradError(`an array of ${data.length} elements does not fill [${shape.join(",")}]`);
     }
@@ -54,9 +54,10 @@ export function dtypeOf(data: HostData): DType {
   if (data instanceof Int32Array) return "i32";
   if (data instanceof Uint32Array) return "u32";
   if (data instanceof Uint8Array) return "u8";
-  const { name } = (data as object).constructor;
   throw new LocalgradError(
-    `a ${name} is of no dtype here; pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16`,
+    `${
+      shown(data)
+    } is of no dtype here; pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16`,
   );
 }
 
@@ -137,7 +138,7 @@ export class DeviceArray implements Aval {
   /** Overwrites its elements with those of a host array of its shape and dtype. Takes no memory. */
   write(host: HostArray): void {
     if (!(host instanceof HostArray)) {
-      throw new LocalgradError(`write: takes a host array, not ${what(host)}`);
+      throw new LocalgradError(`write: takes a host array, not ${shown(host)}`);
     }
     if (host.dtype !== this.dtype || !sameShape(host.shape, this.shape)) {
       throw new LocalgradError(`write: ${formatAval(host)} is not ${formatAval(this)}, as this array is`);
@@ -218,7 +219,7 @@ export class Device {
       return treeMap((host: HostArray) => {
         if (!(host instanceof HostArray)) {
           throw new LocalgradError(
-            `put: takes host arrays, and trees of them, not ${what(host)}; make one: new HostArray(…)`,
+            `put: takes host arrays, and trees of them, not ${shown(host)}; make one: new HostArray(…)`,
           );
         }
         const bytes = bytesOf(host);
@@ -281,7 +282,12 @@ export class Device {
 
 /** Frees every array of a tree. */
 export function disposeTree(tree: Tree<DeviceArray>): void {
-  for (const array of treeLeaves(tree)) array.dispose();
+  for (const array of treeLeaves(tree)) {
+    if (!(array instanceof DeviceArray)) {
+      throw new LocalgradError(`disposeTree frees trees of device arrays; this one holds ${shown(array)}`);
+    }
+    array.dispose();
+  }
 }
 
 /** Refuses numbers that a dtype does not hold. */
@@ -294,14 +300,9 @@ function expectElements(values: ArrayLike<number>, dtype: DType): void {
   }
 }
 
-/** What something is, for messages. */
-function what(value: unknown): string {
-  if (typeof value !== "object" || value === null) return `${value}`;
-  return `a ${value.constructor?.name ?? "object"}`;
-}
-
 function fromList(values: readonly number[], shape: Shape, dtype: DType): HostArray {
   requireDtype(dtype, "array");
+  requireShape(shape, "array");
   if (dtype === "bf16") return new HostArray(toBf16(values), shape);
   expectElements(values, dtype);
   const data = new hostArrays[dtype](values.length);

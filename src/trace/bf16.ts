@@ -5,6 +5,8 @@
  * @module
  */
 
+import { expectKind } from "../expect.ts";
+
 const floats = new Float32Array(1);
 const words = new Uint32Array(floats.buffer);
 
@@ -42,10 +44,12 @@ export function roundBf16(x: number): number {
  * ```
  */
 export function toBf16(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
+  expectKind("toBf16: the values", values, "array");
   return Uint16Array.from(values, bf16Bits);
 }
 
 /** The numbers that bits stand for. */
 export function fromBf16(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  expectKind("fromBf16: the bits", bits, "array");
   return Float32Array.from(bits, bf16Value);
 }

@@ -1,3 +1,4 @@
+import { shown } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 
 /**
@@ -63,17 +64,30 @@ export interface Aval {
 export function requireShape(shape: Shape, what: string): void {
   if (!Array.isArray(shape)) {
     throw new LocalgradError(
-      `${what}: ${shape} is no shape; pass a list, such as [2, 3], or [] for a scalar`,
+      `${what}: ${shown(shape)} is no shape; pass a list, such as [2, 3], or [] for a scalar`,
     );
   }
   if (shape.every((extent) => Number.isSafeInteger(extent) && extent >= 0)) return;
-  throw new LocalgradError(`${what}: [${shape.join(",")}] is no shape; extents are whole numbers, 0 or more`);
+  throw new LocalgradError(
+    `${what}: [${shape.map(shown).join(",")}] is no shape; extents are whole numbers, 0 or more`,
+  );
+}
+
+/** Raises an error for what has no shape and dtype. */
+export function requireAval(aval: Aval, what: string): void {
+  if (typeof aval !== "object" || aval === null) {
+    throw new LocalgradError(`${what}: ${shown(aval)} is no array; give one with shape and dtype`);
+  }
+  requireShape(aval.shape, what);
+  requireDtype(aval.dtype, what);
 }
 
 /** Raises an error for what is no dtype; `what` says whose it would be. */
 export function requireDtype(dtype: DType, what: string): void {
   if (Object.hasOwn(hostArrays, dtype)) return;
-  throw new LocalgradError(`${what}: ${dtype} is no dtype; choose ${Object.keys(hostArrays).join(", ")}`);
+  throw new LocalgradError(
+    `${what}: ${shown(dtype)} is no dtype; choose ${Object.keys(hostArrays).join(", ")}`,
+  );
 }
 
 /** The number of elements of a shape. */

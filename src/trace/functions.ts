@@ -1,7 +1,8 @@
+import { expectKind, expectOptions } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
-import { type DType, type Shape, sizeOf } from "./dtype.ts";
+import { type DType, requireShape, type Shape, sizeOf } from "./dtype.ts";
 import type { Pair } from "./ops.ts";
-import { broadcastShape, constantLike, type Operand, type Tensor } from "./tensor.ts";
+import { broadcastShape, constantLike, expectTensor, type Operand, type Tensor } from "./tensor.ts";
 import { currentTrace } from "./trace.ts";
 
 /** Padding of a window: pixels on every side, or `[[top, bottom], [left, right]]`. */
@@ -33,31 +34,39 @@ export interface PoolOptions {
 }
 
 function both(value: Both): Pair {
+  if (typeof value !== "number") expectKind("a pair of numbers", value, "array");
   return typeof value === "number" ? [value, value] : value;
 }
 
 function sides(padding: Padding): readonly [Pair, Pair] {
+  if (typeof padding !== "number") expectKind("padding", padding, "array");
   return typeof padding === "number" ? [[padding, padding], [padding, padding]] : padding;
 }
 
 /** Cross-correlation of an NHWC image with a filter `[out, height, width, in / groups]`. */
 export function conv2d(image: Tensor, filter: Tensor, options: Conv2dOptions = {}): Tensor {
+  expectTensor("conv2d", image, filter);
+  expectOptions("conv2d", options, { strides: "any?", padding: "any?", dilation: "any?", groups: "number?" });
   const { strides = 1, padding = 0, dilation = 1, groups = 1 } = options;
   const attrs = { strides: both(strides), padding: sides(padding), dilation: both(dilation), groups };
   return image.trace.emit("conv", [image, filter], attrs);
 }
 
-function poolAttrs({ window, strides = window, padding = 0 }: PoolOptions) {
+function poolAttrs(options: PoolOptions) {
+  expectOptions("a pooling", options, { window: "any", strides: "any?", padding: "any?" });
+  const { window, strides = window, padding = 0 } = options;
   return { window: both(window), strides: both(strides), padding: sides(padding) };
 }
 
 /** Largest of each window of an NHWC image; NaN where the window holds one. */
 export function maxPool(image: Tensor, options: PoolOptions): Tensor {
+  expectTensor("maxPool", image);
   return image.trace.emit("maxPool", [image], poolAttrs(options));
 }
 
 /** Mean of each window of an NHWC image; padding counts as zeros. */
 export function avgPool(image: Tensor, options: PoolOptions): Tensor {
+  expectTensor("avgPool", image);
   return image.trace.emit("avgPool", [image], poolAttrs(options));
 }
 
@@ -67,6 +76,8 @@ export function resizeBilinear(
   size: Both,
   options: { alignCorners?: boolean } = {},
 ): Tensor {
+  expectTensor("resizeBilinear", image);
+  expectOptions("resizeBilinear", options, { alignCorners: "boolean?" });
   const [height, width] = both(size);
   return image.trace.emit("resize", [image], { height, width, alignCorners: options.alignCorners ?? false });
 }
@@ -75,6 +86,7 @@ export function resizeBilinear(
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const like = typeof a === "number" ? b : a;
   if (typeof like === "number") throw new LocalgradError("where: at least one branch must be a tensor");
+  expectTensor("where", condition, like, typeof b === "number" ? like : b);
   const x = typeof a === "number" ? constantLike(a, like) : a;
   const y = typeof b === "number" ? constantLike(b, like) : b;
   const shape = [x, y].reduce<Shape | undefined>(
@@ -87,13 +99,17 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 
 /** Joins tensors along an axis. */
 export function concat(tensors: readonly Tensor[], axis: number = 0): Tensor {
+  expectKind("concat: what is joined", tensors, "array");
   if (tensors.length === 0) throw new LocalgradError("concat: needs at least one tensor");
+  expectTensor("concat", ...tensors);
   return tensors[0].trace.emit("concat", tensors, { axis: axis < 0 ? axis + tensors[0].rank : axis });
 }
 
 /** Joins tensors of one shape along a new axis. */
 export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
+  expectKind("stack: what is joined", tensors, "array");
   if (tensors.length === 0) throw new LocalgradError("stack: needs at least one tensor");
+  expectTensor("stack", ...tensors);
   const at = axis < 0 ? axis + tensors[0].rank + 1 : axis;
   return concat(tensors.map((t) => t.reshape(...t.shape.slice(0, at), 1, ...t.shape.slice(at))), at);
 }
@@ -103,6 +119,7 @@ export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
  * same bits every time. On a GPU each row looks through all indices for its own: the work is `rows` × updates.
  */
 export function scatterAdd(updates: Tensor, indices: Tensor, rows: number): Tensor {
+  expectTensor("scatterAdd", updates, indices);
   return updates.trace.emit("scatterAdd", [updates, indices], { rows });
 }
 
@@ -114,9 +131,12 @@ export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor 
 /** A literal tensor of at most 1024 elements, row-major. */
 export function literal(
   values: readonly number[],
-  shape: Shape = [values.length],
+  shape?: Shape,
   dtype: DType = "f32",
 ): Tensor {
+  expectKind("literal: the values", values, "array");
+  shape ??= [values.length];
+  requireShape(shape, "literal");
   if (values.length !== sizeOf(shape)) {
     throw new LocalgradError(`literal: ${values.length} values do not fill [${shape.join(",")}]`);
   }
@@ -130,6 +150,7 @@ export function iota(shape: Shape, axis: number = 0, dtype: "f32" | "i32" | "u32
 
 /** 1 at each index and 0 elsewhere: integer `[…]` → f32 `[…, classes]`. */
 export function oneHot(indices: Tensor, classes: number): Tensor {
+  expectTensor("oneHot", indices);
   const shape = [...indices.shape, classes];
   const dtype = indices.dtype === "u32" ? "u32" : "i32";
   return indices.reshape(...indices.shape, 1).broadcastTo(shape).eq(iota(shape, shape.length - 1, dtype))
@@ -138,5 +159,6 @@ export function oneHot(indices: Tensor, classes: number): Tensor {
 
 /** Stops gradients; see {@link Tensor.stopGradient}. */
 export function stopGradient(x: Tensor): Tensor {
+  expectTensor("stopGradient", x);
   return x.stopGradient();
 }

@@ -2,10 +2,10 @@ import type { Backend, Executable } from "../backends/backend.ts";
 import { compile } from "../compile/compile.ts";
 import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
 import { LocalgradError } from "../errors.ts";
-import { expectWhole } from "../expect.ts";
+import { expectObject, expectOptions, expectWhole, shown } from "../expect.ts";
 import { Device, DeviceArray, dtypeOf, HostArray } from "./arrays.ts";
 import { Compiled, CompiledPrograms, type Traced } from "./compiled.ts";
-import { type Aval, formatAval, type HostData, sameShape } from "./dtype.ts";
+import { type Aval, formatAval, type HostData, requireAval, sameShape } from "./dtype.ts";
 import { NumericsCheck } from "./numerics.ts";
 import type { Category, Program, ProgramOutput } from "./program.ts";
 import { Tensor } from "./tensor.ts";
@@ -100,9 +100,19 @@ export function jit<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   options: JitOptions = {},
 ): Jitted<A, R> {
-  if (typeof f !== "function") throw new LocalgradError(`jit: takes a function of tensors, not ${f}`);
+  if (typeof f !== "function") throw new LocalgradError(`jit: takes a function of tensors, not ${shown(f)}`);
+  expectOptions("jit", options, {
+    device: "any?",
+    donate: "array?",
+    name: "string?",
+    categorize: "function?",
+    recompute: "boolean?",
+    precision: "string?",
+    checkNumerics: "boolean?",
+    maxPrograms: "number?",
+  });
   if (options.device !== undefined && !(options.device instanceof Device)) {
-    throw new LocalgradError(`jit: ${options.device} is no device; open one with devices.open()`);
+    throw new LocalgradError(`jit: ${shown(options.device)} is no device; open one with devices.open()`);
   }
   const name = options.name ?? (f.name === "" ? "program" : f.name);
   const planning = { recompute: options.recompute === true };
@@ -144,13 +154,19 @@ export function jit<A extends readonly unknown[], R>(
 
   function program(...args: unknown[]): Program {
     const { structure, paths, leaves } = treeFlatten<Aval>(args as Tree<Aval>, isAval);
-    const avals = leaves.map(({ shape, dtype }) => ({ shape, dtype }));
+    const avals = leaves.map((aval, i) => {
+      requireAval(aval, `${name}: argument ${paths[i]}`);
+      return { shape: aval.shape, dtype: aval.dtype };
+    });
     return trace(f, name, options, structure, paths, avals).program;
   }
 
   return Object.assign(call, {
     program,
-    plan: (target: Target, ...args: unknown[]) => compile(program(...args), target, planning),
+    plan: (target: Target, ...args: unknown[]) => {
+      expectTarget(name, target);
+      return compile(program(...args), target, planning);
+    },
     dispose: () => programs.dispose(),
   }) as unknown as Jitted<A, R>;
 }
@@ -237,6 +253,14 @@ function avalOf(leaf: unknown, name: string, path: string): Aval {
       leaf === null ? "null" : typeof leaf
     }; pass a device array, typed array or number`,
   );
+}
+
+/** Refuses what is no kind of device. */
+function expectTarget(name: string, target: Target): void {
+  expectObject(`${name}: the target (of devices.target)`, target as Pick<Target, "name" | "precisions">, {
+    name: "string",
+    precisions: "array",
+  });
 }
 
 /** A shape and dtype is a plain object, which would pass for a node of the tree. */

@@ -7,10 +7,11 @@
 
 import { expectWhole } from "../expect.ts";
 import type { Shape } from "./dtype.ts";
-import type { Tensor } from "./tensor.ts";
+import { expectTensor, type Tensor } from "./tensor.ts";
 
 /** Random 32-bit words. */
 export function bits(key: Tensor, shape: Shape): Tensor {
+  expectTensor("random: the key", key);
   return key.trace.emit("randomBits", [key], { shape });
 }
 

@@ -1,5 +1,6 @@
-import { notAnElement } from "../expect.ts";
-import { type Aval, type DType, formatAval, sameShape, type Shape, sizeOf } from "./dtype.ts";
+import { LocalgradError } from "../errors.ts";
+import { expectKind, expectOptions, notAnElement, shown } from "../expect.ts";
+import { type Aval, type DType, formatAval, requireShape, sameShape, type Shape, sizeOf } from "./dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "./ops.ts";
 import type { ValueId } from "./program.ts";
 import type { Trace } from "./trace.ts";
@@ -240,12 +241,15 @@ export class Tensor implements Aval {
 
   /** Matrix product; one leading batch axis allowed. */
   matmul(other: Tensor, options: { transposeA?: boolean; transposeB?: boolean } = {}): Tensor {
+    expectTensor("matmul", other);
+    expectOptions("matmul", options, { transposeA: "boolean?", transposeB: "boolean?" });
     const { transposeA = false, transposeB = false } = options;
     return this.trace.emit("matmul", [this, other], { transposeA, transposeB });
   }
 
   /** The same elements in another shape; one extent may be −1 and is worked out. */
   reshape(...shape: number[]): Tensor {
+    expectNumbers("reshape: the shape", shape);
     const unknown = shape.indexOf(-1);
     let full: Shape = shape;
     if (unknown >= 0) {
@@ -256,11 +260,13 @@ export class Tensor implements Aval {
   }
   /** Axes in another order; reversed when left out. */
   transpose(...permutation: number[]): Tensor {
+    expectNumbers("transpose: the axes", permutation);
     const order = permutation.length > 0 ? permutation : this.shape.map((_, axis) => this.rank - 1 - axis);
     return this.trace.emit("transpose", [this], { permutation: order });
   }
   /** Repeats to a shape, as NumPy broadcasting does. */
   broadcastTo(shape: Shape): Tensor {
+    requireShape(shape, "broadcast");
     if (sameShape(shape, this.shape)) return this;
     // Without the unit axes that numpy adds in front, the op's own rule would complain of rank, not of extents.
     if (shape.length < this.rank) {
@@ -271,14 +277,19 @@ export class Tensor implements Aval {
   }
   /** Elements `starts … limits` (exclusive) by `strides` of each axis. */
   slice(starts: Shape, limits: Shape, strides?: Shape): Tensor {
+    for (const each of [starts, limits, strides ?? []]) {
+      expectNumbers("slice: starts, limits and strides", each);
+    }
     return this.trace.emit("slice", [this], { starts, limits, strides: strides ?? starts.map(() => 1) });
   }
   /** Zeros before (`low`), after (`high`) and between (`interior`) the elements of each axis. */
   pad(low: Shape, high: Shape, interior?: Shape): Tensor {
+    for (const each of [low, high, interior ?? []]) expectNumbers("pad: low, high and interior", each);
     return this.trace.emit("pad", [this], { low, high, interior: interior ?? low.map(() => 0) });
   }
   /** Rows of axis 0 at integer `indices`, clamped into range; a u8 operand is read as f32. */
   gather(indices: Tensor): Tensor {
+    expectTensor("gather", indices);
     return this.trace.emit("gather", [this, indices], {});
   }
   /** The same value, through which no gradient flows. */
@@ -297,9 +308,12 @@ export class Tensor implements Aval {
   }
   #axes(axes: Axes | undefined): number[] {
     if (axes === undefined) return this.shape.map((_, axis) => axis);
-    return (typeof axes === "number" ? [axes] : axes).map((axis) => axis < 0 ? axis + this.rank : axis);
+    const all = typeof axes === "number" ? [axes] : axes;
+    expectNumbers("the axes", all);
+    return all.map((axis) => axis < 0 ? axis + this.rank : axis);
   }
   #reduce(fn: ReduceFn, axes: Axes | undefined, options: { keepDims?: boolean } = {}): Tensor {
+    expectOptions(fn, options, { keepDims: "boolean?" });
     if (this.dtype === "bf16") return this.cast("f32").#reduce(fn, axes, options).cast("bf16");
     const folded = this.#axes(axes).sort((a, b) => a - b);
     const result = this.trace.emit("reduce", [this], { fn, axes: folded });
@@ -320,6 +334,7 @@ function broadcastTogether(fn: string, a: Tensor, b: Operand): [Tensor, Tensor] 
     if (wrong === undefined) return [a, constantLike(b, a)];
     a.trace.fail(`${fn}(${formatAval(a)}, ${b}): ${wrong}; cast the tensor to f32 first`);
   }
+  expectTensor(fn, b);
   const shape = broadcastShape(a.shape, b.shape);
   // Where the shapes do not go together the op's own shape rule says so, with op and user's line.
   return shape === undefined ? [a, b] : [a.broadcastTo(shape), b.broadcastTo(shape)];
@@ -336,4 +351,17 @@ export function broadcastShape(a: Shape, b: Shape): Shape | undefined {
     shape.push(x === 1 ? y : x);
   }
   return shape;
+}
+
+/** Refuses what is no list of numbers; `what` begins the message. */
+function expectNumbers(what: string, values: readonly number[]): void {
+  expectKind(what, values, "array");
+  for (const value of values) expectKind(what, value, "number");
+}
+
+/** Refuses what is no tensor, such as a device array outside of `jit`; `who` begins the message. */
+export function expectTensor(who: string, ...values: readonly unknown[]): void {
+  const wrong = values.find((value) => !(value instanceof Tensor));
+  if (wrong === undefined && values.every((value) => value !== undefined)) return;
+  throw new LocalgradError(`${who} takes tensors of a traced function, not ${shown(wrong)}`);
 }

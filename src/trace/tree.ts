@@ -5,6 +5,7 @@
  * @module
  */
 
+import { expectKind } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 
 /** A leaf, or an array or plain object of trees. */
@@ -32,6 +33,7 @@ function isNode(tree: unknown): tree is Record<string, unknown> | readonly unkno
  * Raises a LocalgradError where a node contains itself.
  */
 export function treeFlatten<T>(tree: Tree<T>, isLeaf: (node: unknown) => boolean = () => false): Flat<T> {
+  expectKind("treeFlatten: isLeaf", isLeaf, "function");
   const leaves: T[] = [];
   const paths: string[] = [];
   const around: unknown[] = []; // the nodes that contain this one
@@ -100,6 +102,7 @@ export function treeMap<T, U, R extends Tree<T>>(
   first: R,
   ...rest: readonly Tree<T>[]
 ): Mapped<R, T, U> {
+  expectKind("treeMap: f", f, "function");
   const head = treeFlatten<T>(first);
   const others = rest.map((tree) => treeFlatten<T>(tree));
   for (const [index, other] of others.entries()) {

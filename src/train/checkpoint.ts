@@ -1,3 +1,4 @@
+import { expectObject } from "../expect.ts";
 import { createHash } from "node:crypto";
 import { decodeJson, json, number, object, optional, record, whole } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
@@ -5,7 +6,13 @@ import type { Snapshot } from "../local/observer.ts";
 import type { HostArray } from "../trace/arrays.ts";
 import { readIfThere, writeWhole } from "./files.ts";
 import { toOhwi, toOihw } from "./layout.ts";
-import { decodeSafetensors, encodeSafetensors, FILE_LIMIT, type TensorFile } from "./safetensors.ts";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  expectTensors,
+  FILE_LIMIT,
+  type TensorFile,
+} from "./safetensors.ts";
 
 /** Settings of a run that are not the trainer's, such as its data set; kept in its checkpoints as JSON. */
 export type Settings = { readonly [name: string]: unknown };
@@ -41,7 +48,10 @@ const headerFields = object<Header>({
  * Writes a checkpoint, whole or not at all: a safetensors file whose tensors have PyTorch's names and layouts (filters
  * OIHW), so that the network's own can be loaded there, and whose metadata `localgrad` say the rest.
  */
-export async function writeCheckpoint(path: string, { snapshot, settings }: Checkpoint): Promise<void> {
+export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
+  expectObject("writeCheckpoint: the checkpoint", checkpoint, { snapshot: "object", settings: "object" });
+  const { snapshot, settings } = checkpoint;
+  expectTensors("writeCheckpoint", snapshot.tensors);
   const tensors = new Map([...snapshot.tensors].map(([name, array]) => [name, toOihw(array)]));
   const header = JSON.stringify(
     {

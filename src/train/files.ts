@@ -1,3 +1,4 @@
+import { expectKind } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { refusal } from "../system.ts";
 
@@ -36,6 +37,8 @@ export async function readIfThere(
   path: string,
   limit = JSON_LIMIT,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  expectKind("the path of a file", path, "string");
+  if (path === "") throw new LocalgradError("the path of a file is empty");
   const info = await look(path);
   if (info === undefined) return undefined;
   if (!info.isFile) throw new LocalgradError(`${path} is a ${kindOf(info)}, not a file`);

@@ -1,3 +1,5 @@
+import { LocalgradError } from "../errors.ts";
+import { expectKind, expectObject, type Kinds } from "../expect.ts";
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
 import { abridged } from "../decode.ts";
 import type { HeldMemory, Loading, RunInfo } from "../local/observer.ts";
@@ -18,6 +20,13 @@ export interface RunReport {
   /** Seconds it took, where known. */
   readonly seconds?: number;
 }
+
+const RUN_KINDS = {
+  info: "object",
+  lines: "array",
+  settings: "object",
+  seconds: "number?",
+} as const satisfies Kinds<RunReport>;
 
 const POINTS = 240; // more cannot be told apart at the size of a chart
 
@@ -65,6 +74,9 @@ function errors(run: RunReport): { best?: number; last?: number } {
 
 /** One run, or several side by side, as an HTML page that stands alone. */
 export function report(runs: readonly RunReport[]): string {
+  expectKind("report: the runs", runs, "array");
+  if (runs.length === 0) throw new LocalgradError("report: needs at least one run");
+  for (const run of runs) expectObject("report: a run", run, RUN_KINDS);
   const [{ info, settings }] = runs;
   const model = String(info.configuration["model"]);
   const subject = runs.length === 1 ? methodOf(runs[0]) : runs.map(methodOf).join(", ");

@@ -1,3 +1,4 @@
+import { expectKind, shown } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../local/observer.ts";
 import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
@@ -31,6 +32,10 @@ export function holdsRun(folder: string): Promise<boolean> {
  * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
  */
 export async function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
+  expectKind("readRun: the folder", folder, "string");
+  if (kind !== "best" && kind !== "last") {
+    throw new LocalgradError(`readRun: the checkpoint must be "last" or "best", not ${shown(kind)}`);
+  }
   const path = checkpointPath(folder, kind);
   if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
     throw new LocalgradError(

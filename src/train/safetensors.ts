@@ -1,3 +1,4 @@
+import { expectKind, shown as described } from "../expect.ts";
 import { LocalgradError } from "../errors.ts";
 import { HostArray } from "../trace/arrays.ts";
 import { type DType, type HostData, sizeOf } from "../trace/dtype.ts";
@@ -52,7 +53,10 @@ const readers: { readonly [type: string]: (buffer: ArrayBuffer) => HostData | un
  * Tensors as a safetensors file: the length of the header in 8 bytes, the header as JSON, the data
  * (https://github.com/huggingface/safetensors). Data start at a multiple of 8 bytes.
  */
-export function encodeSafetensors({ tensors, metadata, types }: TensorFile): Uint8Array<ArrayBuffer> {
+export function encodeSafetensors(file: TensorFile): Uint8Array<ArrayBuffer> {
+  expectKind("encodeSafetensors: the file", file, "object");
+  const { tensors, metadata, types } = file;
+  expectTensors("encodeSafetensors", tensors);
   const header: Record<string, unknown> = { __metadata__: metadata };
   const contents: ArrayBufferView[] = [];
   let end = 0;
@@ -95,6 +99,10 @@ const BITS: { readonly [type: string]: number | undefined } = {
  */
 export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string): TensorFile {
   const damaged = (why: string) => new LocalgradError(`${name} is no whole safetensors file: ${why}`);
+  expectKind("decodeSafetensors: the name", name, "string");
+  if (!(bytes instanceof Uint8Array)) {
+    throw new LocalgradError(`${name}: ${described(bytes)} is no Uint8Array of a file`);
+  }
   if (bytes.length < 8) throw damaged("it is shorter than its header");
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   if (length > HEADER_LIMIT || 8 + length > bytes.length) throw damaged("it is shorter than its header");
@@ -213,4 +221,12 @@ function checkEntry(entry: unknown, key: string, damaged: Damaged): Entry {
 /** A tensor's name in a message. */
 function shown(name: string): string {
   return /^[\w.]{1,100}$/.test(name) ? name : JSON.stringify(name.slice(0, 100));
+}
+
+/** Refuses what are no tensors by name; `who` begins the message. */
+export function expectTensors(who: string, tensors: ReadonlyMap<string, HostArray>): void {
+  if (tensors instanceof Map && [...tensors.values()].every((array) => array instanceof HostArray)) return;
+  throw new LocalgradError(
+    `${who}: the tensors must be a Map of host arrays by name, not ${described(tensors)}`,
+  );
 }

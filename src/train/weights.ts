@@ -1,10 +1,17 @@
+import { expectKind, expectObject } from "../expect.ts";
 import { brief, decodeJson, object, record, text } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import { HostArray } from "../trace/arrays.ts";
 import { headerOf } from "./checkpoint.ts";
 import { readIfThere, writeWhole } from "./files.ts";
 import { toOhwi, toOihw } from "./layout.ts";
-import { decodeSafetensors, encodeSafetensors, FILE_LIMIT, type TensorFile } from "./safetensors.ts";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  expectTensors,
+  FILE_LIMIT,
+  type TensorFile,
+} from "./safetensors.ts";
 
 /** A network's parameters and running statistics, as a file holds them. */
 export interface Weights {
@@ -58,6 +65,8 @@ export async function saveWeights(
     readonly step: number;
   },
 ): Promise<void> {
+  expectObject("saveWeights: the snapshot", snapshot, { tensors: "object", step: "number" });
+  expectTensors("saveWeights", snapshot.tensors);
   const tensors = new Map<string, HostArray>();
   const types = new Map<string, string>();
   for (const [name, array] of snapshot.tensors) {
@@ -83,6 +92,7 @@ export async function saveWeights(
  * @throws {LocalgradError} where there is no such file, or it is truncated, damaged or no safetensors file.
  */
 export async function loadWeights(path: string): Promise<Weights> {
+  expectKind("loadWeights: the path", path, "string");
   const { tensors, types = new Map<string, string>(), skipped, metadata } = path.endsWith(".json")
     ? await readShards(path)
     : await readFile(path);
