@@ -1,4 +1,5 @@
 import { LocalgradError } from "../../errors.ts";
+import { expectWhole } from "../../expect.ts";
 import type { Plan, Step, Target } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
@@ -166,12 +167,13 @@ function supported(): boolean {
   );
 }
 
+/** Each thread has a JavaScript engine of its own, of some megabytes. */
+const MOST_THREADS = 1024;
+
 /** Opens the CPU backend: its threads run when this returns. */
 export function openCpu(options: CpuOptions = {}): Opened {
-  const threads = options.threads ?? navigator.hardwareConcurrency;
-  if (!Number.isInteger(threads) || threads < 1) {
-    throw new LocalgradError(`threads must be a positive whole number, got ${threads}`);
-  }
+  const threads = options.threads ?? Math.min(navigator.hardwareConcurrency, MOST_THREADS);
+  expectWhole("threads", threads, 1, MOST_THREADS);
   if (!supported()) {
     return {
       reason: "this WebAssembly engine has no relaxed SIMD or no shared memory",

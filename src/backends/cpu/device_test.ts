@@ -118,7 +118,7 @@ Deno.test("cpu writes the sum of nothing, whatever was in the buffer", async () 
 });
 
 Deno.test("openCpu() refuses a number of threads that is none", () => {
-  for (const threads of [0, -1, 1.5, NaN]) {
+  for (const threads of [0, -1, 1.5, NaN, 1025, Infinity]) {
     assertThrows(() => openCpu({ threads }), LocalgradError, "threads");
   }
 });
