@@ -218,8 +218,9 @@ export class Trainer implements Disposable {
    * too, except one of a single image, of which batch norm can make nothing. A trainer that was restored from a snapshot
    * goes on where that was taken.
    *
-   * @throws {LocalgradError} where the data set does not suit the network or contradicts itself, `checkpoint` holds
-   * another run, or a loss becomes no number.
+   * @throws {LocalgradError} where the data set does not suit the network or contradicts itself, or `checkpoint` holds
+   * another run; with code `diverged` where a loss, in training or on the test images, or anything to be saved holds a
+   * NaN or an infinity (the last good checkpoint stays); what an observer threw, once the state is saved.
    */
   async fit(dataset: ImageDataset<ImagePart>, options: FitOptions): Promise<FitResult> {
     if (this.#fitting) throw new LocalgradError("fit: this trainer is at it already; await the run before");
