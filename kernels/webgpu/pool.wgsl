@@ -16,11 +16,14 @@ fn run(id: u32) {
   var picked = v[((image + max(top, 0)) * $W + max(left, 0)) * $CHANNELS + c];
   $end
   for (var h = max(top, 0); h < min(top + $WINDOW_H, $H); h++) { // at most $ROWS
+    $if AVERAGE
+    var row_sum = $T(); // rounding errors grow with the terms added one after the other
+    $end
     for (var w = max(left, 0); w < min(left + $WINDOW_W, $W); w++) { // at most $COLS
       let at = ((image + h) * $W + w) * $CHANNELS + c;
       let value = x[at];
       $if AVERAGE
-      sum += value;
+      row_sum += value;
       $else
       $if PICK
       let above = is_greater_$WIDTH(value, best);
@@ -31,6 +34,9 @@ fn run(id: u32) {
       $end
       $end
     }
+    $if AVERAGE
+    sum += row_sum;
+    $end
   }
   $if AVERAGE
   y[id] = sum * $T(1.0 / f32($WINDOW_H * $WINDOW_W));

@@ -1,6 +1,10 @@
 import { openWebgpu } from "../../src/backends/webgpu/backend.ts";
 import { opSuite } from "./suite.ts";
+import { sumSuite } from "./sums.ts";
 
 // Both sets of kernels, whatever the adapter is: those for hardware run on a software adapter too, only slowly.
-await opSuite(() => openWebgpu("software"), "webgpu", "kernels for software adapters");
-await opSuite(() => openWebgpu("hardware"), "webgpu", "kernels for hardware");
+for (const kind of ["software", "hardware"] as const) {
+  const variant = kind === "software" ? "kernels for software adapters" : "kernels for hardware";
+  await opSuite(() => openWebgpu(kind), "webgpu", variant);
+  await sumSuite(() => openWebgpu(kind), `webgpu, ${variant}`);
+}
