@@ -115,8 +115,8 @@ export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
 }
 
 /**
- * Adds rows `updates` at `indices` (clamped into range) of `rows` rows of zeros, in their order, so that sums have the
- * same bits every time. On a GPU each row looks through all indices for its own: the work is `rows` × updates.
+ * Adds rows `updates` at `indices` (clamped into range) of `rows` rows of zeros, in an order that depends on shapes
+ * alone, so that sums have the same bits every time. On a GPU each row looks through all indices for its own: the work is `rows` × updates.
  */
 export function scatterAdd(updates: Tensor, indices: Tensor, rows: number): Tensor {
   expectTensor("scatterAdd", updates, indices);

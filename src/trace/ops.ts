@@ -126,7 +126,7 @@ export interface OpAttrs {
   resizeGrad: { readonly height: number; readonly width: number; readonly alignCorners: boolean };
   /** `gather(operand, indices: i32 | u32)`: rows of axis 0, indices clamped into range; a u8 operand is read as f32. */
   gather: Record<never, never>;
-  /** `scatterAdd(updates, indices)`: the gradient of `gather` to `rows` rows; adds in index order. f32 only. */
+  /** `scatterAdd(updates, indices)`: the gradient of `gather` to `rows` rows; adds in an order of its own, always the same. f32 only. */
   scatterAdd: { readonly rows: number };
   /** Identity whose gradient is zero. A view. */
   stopGradient: Record<never, never>;

@@ -3,13 +3,15 @@ import { groups, verified, withBackend } from "../../../tests/ops/suite.ts";
 import { type Case, checkCases, opCase, runAll } from "../../../tests/ops/check.ts";
 import { Random } from "../../../tests/ops/random.ts";
 import { skips } from "../../../tests/gate.ts";
+import { compile } from "../../compile/compile.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Step } from "../../compile/plan.ts";
+import { LocalgradError } from "../../errors.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../trace/ops.ts";
-import type { Instruction } from "../../trace/program.ts";
+import { type Instruction, ProgramBuilder } from "../../trace/program.ts";
 import { shapeRules } from "../../trace/shape_rules.ts";
-import { openWebgpu } from "./backend.ts";
+import { openWebgpu, webgpuTarget } from "./backend.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
 import { lower, workspaceOf } from "./lower.ts";
 import { planOf } from "./testing.ts";
@@ -89,7 +91,7 @@ for (const variant of Object.values(variants)) {
       assert(counts.length > 1, `${op} is one dispatch`);
       assert(counts.every((count) => count <= MAX_ITERATIONS), `${op}: ${counts}`);
     }
-    for (const [space, axes] of [[[2 ** 27], [0]], [[2 ** 27, 2], [0]], [[5, 2 ** 27], [1]]]) {
+    for (const [space, axes] of [[[2 ** 31], [0]], [[2 ** 30, 2], [0]], [[5, 2 ** 27], [1]]]) {
       const kernel: Kernel = {
         ...{ space, inputs: [0], stores: [] },
         nodes: [
@@ -103,11 +105,27 @@ for (const variant of Object.values(variants)) {
         },
       };
       const result = f32(...space.filter((_, axis) => !axes.includes(axis)));
-      const counts = iterations({ kind: "kernel", kernel, scope: "" }, [f32(2 ** 28)], [result], variant);
+      const counts = iterations({ kind: "kernel", kernel, scope: "" }, [f32(2 ** 31)], [result], variant);
       assert(counts.length > 2 && counts.every((count) => count <= MAX_ITERATIONS), String(counts));
     }
   });
 }
+
+Deno.test("a sum over more points than indices reach is refused before WebGPU sees it", () => {
+  const builder = new ProgramBuilder();
+  const shape = [2 ** 16, 2 ** 17];
+  const x = builder.input({ shape: [1, 2 ** 17], dtype: "f32" }, "x");
+  const value = builder.emit("reduce", [
+    builder.emit("unary", [
+      builder.emit("binary", [
+        builder.emit("broadcast", [x], { shape }),
+        builder.emit("iota", [], { shape, dtype: "f32", axis: 0 }),
+      ], { fn: "mul" }),
+    ], { fn: "sin" }),
+  ], { fn: "sum", axes: [0, 1] });
+  const program = builder.finish("vast", [{ value, name: "y" }]);
+  assertThrows(() => compile(program, webgpuTarget), LocalgradError, "points");
+});
 
 const ignore = await skips("webgpu", openWebgpu);
 
