@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { groups, verified, withBackend } from "../../../tests/ops/suite.ts";
 import { type Case, checkCases, opCase, runAll } from "../../../tests/ops/check.ts";
 import { Random } from "../../../tests/ops/random.ts";
@@ -145,7 +145,10 @@ for (const variant of Object.values(variants)) {
   }, async () => {
     const random = new Random(1);
     const some = groups["convolution and its gradients"](random).filter((_, i) => i % 6 === 0);
-    const cases = [...looping.flatMap((group) => groups[group](random)), ...some];
+    const cases = [
+      ...looping.flatMap((group) => groups[group](random)).filter((_, i) => i % 3 === 0),
+      ...some,
+    ];
     await withBackend(
       () => openWebgpu({ ...variant, run: 8 }),
       (backend) => checkCases(backend, cases, verified),
@@ -153,28 +156,14 @@ for (const variant of Object.values(variants)) {
   });
 }
 
-/** Sums and searches that go on after 65,535 iterations, where Mesa's software adapter ends all loops. */
+/** What tests/ops/cases/long.ts has no case of. */
 function longCases(random: Random): Case[] {
-  const late = (count: number, at: number) =>
-    Float32Array.from({ length: count }, (_, i) => i === at ? 2 : 1);
-  const ones = (count: number) => new Float32Array(count).fill(1);
-  const zeros = (count: number) => new Int32Array(count);
   const pool = { window: [300, 300], strides: [1, 1], padding: unpadded } as const;
-  const image = f32(1, 300, 300, 1), one = f32(1, 1, 1, 1), pixels = 300 * 300, last = 89_990;
-  const few = (aval: Aval) => Float32Array.from(random.floats(sizeOf(aval.shape), 0.1, 0.9));
+  const image = f32(1, 300, 300, 1), one = f32(1, 1, 1, 1);
+  const few = () => Float32Array.from(random.floats(sizeOf(image.shape), 0.1, 0.9));
   return [
-    opCase("scatterAdd", [f32(70_000, 1), i32(70_000)], { rows: 1 }, [ones(70_000), zeros(70_000)]),
-    opCase("argmax", [f32(1, 100_000)], { axis: 1 }, [late(100_000, 99_990)]),
-    opCase("maxPool", [image], pool, [late(pixels, last)]),
-    opCase("avgPool", [image], pool, [late(pixels, last)]),
-    opCase("maxPoolGrad", [image, one], pool, [late(pixels, last), ones(1)]),
-    opCase("maxPoolPick", [image, image], pool, [late(pixels, last), few(image)]),
-    opCase("resizeGrad", [f32(1, 300, 300, 1)], { height: 1, width: 1, alignCorners: false }, [few(image)]),
-    opCase("conv", [image, image], { ...plain, padding: unpadded }, [few(image), few(image)]),
-    opCase("matmul", [f32(1, 300_000), f32(300_000, 1)], { transposeA: false, transposeB: false }, [
-      ...[ones(300_000), ones(300_000)],
-    ]),
-    opCase("reduce", [f32(9_000_000, 2)], { fn: "sum", axes: [0] }, [ones(18_000_000)]),
+    opCase("maxPoolGrad", [image, one], pool, [few().with(89_990, 2), Float32Array.of(1)]),
+    opCase("conv", [image, image], { ...plain, padding: unpadded }, [few(), few()]),
   ];
 }
 
@@ -185,21 +174,15 @@ Deno.test(
 );
 
 Deno.test(
-  "webgpu: the mean of ten million numbers far from zero",
+  "webgpu: sums of columns of nine million rows",
   { ignore },
   () =>
     withBackend(openWebgpu, async (backend) => {
-      const random = new Random(1);
-      const data = Float32Array.from({ length: 10 ** 7 }, () => 1e4 + random.unit());
-      const mean = data.reduce((sum, x) => sum + x, 0) / data.length;
-      const { program, inputs } = opCase("reduce", [f32(data.length)], { fn: "sum", axes: [0] }, [data]);
-      const [[sum]] = await runAll(backend, [() => ({ plan: verified(program, backend.target), inputs })])
-        .then((results) =>
-          results.map((result) => {
-            if (result instanceof Error) throw result;
-            return result[0];
-          })
-        );
-      assertAlmostEquals(sum / data.length / mean, 1, 1e-6);
+      const shape = [9_000_000, 2];
+      const data = new Float32Array(sizeOf(shape)).fill(1);
+      const { program, inputs } = opCase("reduce", [f32(...shape)], { fn: "sum", axes: [0] }, [data]);
+      const [result] = await runAll(backend, [() => ({ plan: verified(program, backend.target), inputs })]);
+      if (result instanceof Error) throw result;
+      assertEquals([...result[0]], [9_000_000, 9_000_000]);
     }),
 );
