@@ -72,10 +72,11 @@ fn log_$WIDTH(x: $T) -> $T {
 $end
 $if exp
 // Exponential: e^x = 2^n · e^r with n whole and |r| ≤ ½ log 2, and a polynomial for e^r (Cephes, expf). 2^n goes into the
-// exponent's bits as far as that holds, which leaves a factor for denormal results.
+// exponent's bits as far as that holds, which leaves a factor for denormal results. The f32 at 88.72283 is the last
+// whose exponential is finite: beyond it the bits would be those of a NaN.
 fn exp_$WIDTH(x: $T) -> $T {
-  let n = floor(clamp(x, $T(-104.0), $T(88.72284)) * $T(1.442695041) + $T(0.5));
-  let r = clamp(x, $T(-104.0), $T(88.72284)) - n * $T(0.693359375) - n * $T(-0.00021219444);
+  let n = floor(clamp(x, $T(-104.0), $T(88.72283)) * $T(1.442695041) + $T(0.5));
+  let r = clamp(x, $T(-104.0), $T(88.72283)) - n * $T(0.693359375) - n * $T(-0.00021219444);
   let series = $T(0.5) + r * ($T(0.16666665459) + r * ($T(0.041665795894) + r * ($T(0.0083334519073) +
     r * ($T(0.0013981999507) + r * $T(0.00019875691500)))));
   let e = $I(n);
@@ -83,7 +84,7 @@ fn exp_$WIDTH(x: $T) -> $T {
   let power = bitcast<$T>(bitcast<$I>($T(1.0) + (r + r * r * series)) + whole * $I(0x800000));
   let value = select(power * bitcast<$T>((e - whole + $I(127)) * $I(0x800000)), power, e == whole);
   let low = select(value, $T(0.0), x < $T(-103.98));
-  let finite = select(low, $T(from_bits(0x7f800000u)), x > $T(88.72284));
+  let finite = select(low, $T(from_bits(0x7f800000u)), x > $T(88.72283));
   return keep_nan_$WIDTH(x, finite);
 }
 $end

@@ -147,6 +147,7 @@ const SIZES = [
     87,
     88,
     88.7,
+    88.72283935546875, // the first whose exponential overflows
     89,
     95,
     103,
