@@ -12,6 +12,8 @@ export interface Pipeline {
 interface Entry extends Pipeline {
   /** Dispatches of executables that use it. */
   users: number;
+  /** As large as its machine code, of which V8 does not know, so that it collects what was let go soon enough. */
+  readonly weight: ArrayBuffer;
 }
 
 /** Pipelines by their code, shared by all programs of a device: most steps of a deep network are alike. */
@@ -65,7 +67,7 @@ export class Pipelines {
         compute: { module, entryPoint: "main" },
       });
     });
-    return { pipeline, layout, verdict, users: 0 };
+    return { pipeline, layout, verdict, users: 0, weight: new ArrayBuffer(CODE_BYTES) };
   }
 
   #layout(access: string): GPUBindGroupLayout {
@@ -83,6 +85,9 @@ export class Pipelines {
     return layout;
   }
 }
+
+/** What a pipeline takes, about, by llvmpipe. Memory that is never touched takes none itself. */
+const CODE_BYTES = 2 ** 18;
 
 /** Pipelines kept that no program uses. */
 export const UNUSED = 128;

@@ -162,3 +162,22 @@ Deno.test(
     device.destroy();
   },
 );
+
+Deno.test(
+  "pipelines that are let go are collected, though V8 does not see what they hold",
+  { ignore },
+  async () => {
+    const { device } = await Gpu.open((await navigator.gpu.requestAdapter())!);
+    const pipelines = new Pipelines(device);
+    const made: WeakRef<GPUComputePipeline>[] = [];
+    for (let i = 0; i < 2000; i++) {
+      const [dispatch] = lower(times(i + 2, "p"), variants.software);
+      made.push(new WeakRef(pipelines.take(dispatch).pipeline));
+      pipelines.release(dispatch);
+      if (i % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const held = made.filter((pipeline) => pipeline.deref() !== undefined).length;
+    assert(held < 1600, `${held} of ${made.length} are held`);
+    device.destroy();
+  },
+);
