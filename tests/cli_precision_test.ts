@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { cli, inFolder, refused } from "./command_line.ts";
+import { cli, refused } from "./command_line.ts";
+import { inFolder } from "./in_folder.ts";
 
 const SMALL = ["--model", "resnet8", "--method", "greedy", "--batch", "16"];
 const RUN = [...SMALL, "--train-limit", "16", "--test-limit", "16", "--epochs", "1"];

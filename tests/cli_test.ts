@@ -1,7 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { decodeSafetensors, readMetrics, readRun, writeCheckpoint } from "../src/train/train.ts";
 import { claimFolder } from "../src/cli/train.ts";
-import { cli, contents, finish, inFolder, refused, start } from "./command_line.ts";
+import { cli, contents, finish, refused, start } from "./command_line.ts";
+import { inFolder } from "./in_folder.ts";
 
 const SMALL = ["--test-limit", "32", "--batch", "32", "--method", "greedy", "--lr", "0.05"];
 

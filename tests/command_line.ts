@@ -55,16 +55,6 @@ export async function finish(child: Deno.ChildProcess): Promise<Result> {
 /** Runs a command in folder `cwd`. */
 export const cli = (cwd: string, command: string, ...args: string[]) => finish(start(cwd, command, args));
 
-/** Runs a test in a folder of its own. */
-export async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await use(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
-
 /** Every file below a folder, with its bytes. */
 export function contents(dir: string): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();

@@ -9,7 +9,8 @@ import { open } from "../src/devices.ts";
 import * as local from "../src/local/local.ts";
 import * as models from "../src/models/models.ts";
 import * as optim from "../src/optim/optim.ts";
-import { cli, contents, finish, inFolder, refused, start } from "./command_line.ts";
+import { cli, contents, finish, refused, start } from "./command_line.ts";
+import { inFolder } from "./in_folder.ts";
 import { type Files, fixtures, photographs, stl10, svhn, write } from "./dataset_files.ts";
 import { skips } from "./gate.ts";
 

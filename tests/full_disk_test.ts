@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
-import { inFolder } from "./command_line.ts";
+import { inFolder } from "./in_folder.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
 

@@ -16,6 +16,7 @@ import { treeFlatten } from "../src/trace/tree.ts";
 import { encodeSafetensors, loadWeights, saveWeights, writeCheckpoint } from "../src/train/train.ts";
 import { units } from "./fixtures/formula.ts";
 import { distance, load, type Recorded, testOn } from "./parity/fixture.ts";
+import { inFolder } from "./in_folder.ts";
 
 const networks: { readonly [name: string]: { readonly model: Model; readonly size: number } } = {
   resnet32: { model: models.resnet32({ classes: 10 }), size: 32 },
@@ -67,15 +68,6 @@ async function logitsOf(device: Device, name: string, path: string): Promise<Flo
   const values = await logits.read() as Float32Array;
   judge.dispose();
   return values;
-}
-
-async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await use(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
 }
 
 async function python(...args: string[]): Promise<string> {

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { inFolder } from "../../tests/command_line.ts";
+import { inFolder } from "../../tests/in_folder.ts";
 import { shapes } from "../data/data.ts";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";

@@ -5,6 +5,7 @@ import { LocalgradError } from "../errors.ts";
 import { tarOf } from "../../tests/dataset_files.ts";
 import type { Publication } from "./publication.ts";
 import { readPublished } from "./published.ts";
+import { inFolder } from "../../tests/in_folder.ts";
 
 const text = (value: string) => new TextEncoder().encode(value);
 const sum = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex");
@@ -22,15 +23,6 @@ function onePage(url: string, md5: string, parsed: string[] = []): Publication {
     md5: { "a.bin": md5 },
     check: (bytes) => void parsed.push(new TextDecoder().decode(bytes)),
   };
-}
-
-async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await use(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
 }
 
 Deno.test("a download is parsed only once its sum is known to be right", () =>

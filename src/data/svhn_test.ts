@@ -3,19 +3,11 @@ import { createHash } from "node:crypto";
 import { LocalgradError } from "../errors.ts";
 import facts from "../../tests/fixtures/datasets.json" with { type: "json" };
 import { loadSvhn, svhn, type SvhnLayout } from "./svhn.ts";
+import { inFolder } from "../../tests/in_folder.ts";
 
 const fixtures = new URL("../../tests/fixtures/datasets/svhn/", import.meta.url).pathname;
 const sum = (bytes: Uint8Array, kind = "sha256") => createHash(kind).update(bytes).digest("hex");
 const read = (name: string) => Deno.readFileSync(`${fixtures}${name}`);
-
-async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await use(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
 
 Deno.test("svhn() reads what SciPy reads: pixels, and the digit 0 where the label is 10", async () => {
   const set = await svhn({ path: fixtures });

@@ -6,6 +6,7 @@ import { HostArray } from "../trace/arrays.ts";
 import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { writeWhole } from "./files.ts";
 import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+import { inFolder } from "../../tests/in_folder.ts";
 
 const filter = Float32Array.from({ length: 2 * 3 * 3 * 4 }, (_, i) => i);
 const snapshot: Snapshot = {
@@ -19,15 +20,6 @@ const snapshot: Snapshot = {
   configuration: { model: "resnet8", seed: 3 },
 };
 const settings = { dataset: "shapes" };
-
-async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await use(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
 
 Deno.test("readCheckpoint() gives back what was written, bit for bit", () =>
   inFolder(async (dir) => {

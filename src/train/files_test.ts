@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { inFolder } from "../../tests/command_line.ts";
+import { inFolder } from "../../tests/in_folder.ts";
 import { LocalgradError } from "../errors.ts";
 import { exists, makeFolder, openAlone, readIfThere, refuseFile, writeWhole } from "./files.ts";
 

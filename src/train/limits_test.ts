@@ -1,5 +1,5 @@
 import { assertRejects } from "@std/assert";
-import { inFolder } from "../../tests/command_line.ts";
+import { inFolder } from "../../tests/in_folder.ts";
 import { resultsIn } from "../cli/reproduction.ts";
 import { LocalgradError } from "../errors.ts";
 import { readCheckpoint } from "./checkpoint.ts";

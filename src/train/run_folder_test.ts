@@ -5,6 +5,7 @@ import type { EpochRecord, RunInfo, Snapshot, StepRecord } from "../local/observ
 import { HostArray } from "../trace/arrays.ts";
 import { type MetricsLine, readMetrics } from "./metrics.ts";
 import { readRun, runFolder } from "./run_folder.ts";
+import { inFolder } from "../../tests/in_folder.ts";
 
 const memory: MemoryReport = {
   peakBytes: 3000,
@@ -63,15 +64,6 @@ async function run(folder: string, from: number, to: number, crash = false): Pro
   }
   await observer.end();
   return readMetrics(`${folder}/metrics.jsonl`);
-}
-
-async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await use(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
 }
 
 Deno.test("runFolder() writes metrics in the documented form, checkpoints and a report", () =>

@@ -1,7 +1,7 @@
 /** `deno task torture [--kills 200] [--signals 100] [--seed 0]`: prints how many trainings were ended, and where. */
 
 import { type Flags, parseFlags, wholeNumber } from "../../src/cli/flags.ts";
-import { inFolder } from "../command_line.ts";
+import { inFolder } from "../in_folder.ts";
 import { script } from "../script.ts";
 import { torture } from "./torture.ts";
 

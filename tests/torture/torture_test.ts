@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { inFolder } from "../command_line.ts";
+import { inFolder } from "../in_folder.ts";
 import { torture } from "./torture.ts";
 
 Deno.test({
