@@ -80,6 +80,18 @@ const own: Readonly<Record<string, Sum>> = {
     f: (x) => scatterAdd(x, x.reshape(ROWS).mul(0).cast("i32"), 1),
     want: (x) => total(x),
   },
+  "scatterAdd to one of many rows": {
+    shape: [ROWS, 1],
+    least: 1,
+    f: (x) => scatterAdd(x, x.reshape(ROWS).mul(0).cast("i32"), 2000),
+    want: (x) => total(x),
+  },
+  "the mean of a long window": {
+    shape: [1, 1, ROWS, 1],
+    least: 1,
+    f: (x) => avgPool(x, { window: [1, ROWS] }),
+    want: (x) => total(x) / ROWS,
+  },
   "the mean of a large window": {
     shape: [1, 64, 64, 4],
     least: 1e4,

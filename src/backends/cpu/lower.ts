@@ -4,12 +4,13 @@ import type { OpAttrs, OpName } from "../../trace/ops.ts";
 import type { ValueId } from "../../trace/program.ts";
 import * as conv from "./conv.ts";
 import { fused } from "./fused.ts";
-import { gather, scatterAdd } from "./gather.ts";
+import { gather } from "./gather.ts";
 import { matrixProduct } from "./gemm.ts";
 import { argmax, concat, pad } from "./move.ts";
 import * as pool from "./pool.ts";
 import { resize, resizeGrad } from "./resize.ts";
 import type { Launch, Lowered, Operand } from "./routine.ts";
+import { scatterAdd } from "./scatter.ts";
 
 /** Ops that only occur within fused kernels, or rename memory. */
 type AbsorbedOp =
@@ -87,7 +88,7 @@ const lowerings: { readonly [N in Exclude<OpName, AbsorbedOp>]: Lowering<N> } = 
     return alone(gather(operand, indices, from[0], from[1], to));
   },
   scatterAdd({ inputs: [, indices], result, from, to }) {
-    return alone(scatterAdd(result, indices, from[0], from[1], to));
+    return scatterAdd(result, indices, from[0], from[1], to);
   },
   pad({ inputs: [operand], result, from, to }, attrs) {
     return pad(operand, result, attrs, from[0], to);

@@ -3,6 +3,7 @@ import type { Shape } from "../../trace/dtype.ts";
 import { f32x4, type I32, i32, i32x4, type Int, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { channelVectors } from "./blocks.ts";
+import { LongSum } from "./long_sum.ts";
 import type { Launch, Operand, RoutineContext } from "./routine.ts";
 import { storeColumns, WORD } from "./tile.ts";
 
@@ -237,18 +238,12 @@ export function avgPool(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, y:
     const { f, operands: [from, to] } = context;
     eachResult(w, context, (n, p, q, taps) => {
       w.channelVectors(0, w.channels, (offset, lanes) => {
-        // Row by row, so that a large window is not added up one by one.
-        const [sum, rowSum] = [f.local("v128", f32x4.constant(0)), f.local("v128")];
-        const [r, s] = [f.int(0), f.int(0)];
-        f.for(r, taps[0].from, taps[0].to, 1, () => {
-          f.set(rowSum, f32x4.constant(0));
-          f.for(s, taps[1].from, taps[1].to, 1, () => {
-            f.set(rowSum, f32x4.add(rowSum, v128.load(i32.add(w.tapPixel(from, n, p, q, r, s), offset))));
-          });
-          f.set(sum, f32x4.add(sum, rowSum));
+        const sum = new LongSum(f, attrs.window[0] * attrs.window[1]);
+        w.each(taps[0], taps[1], (r, s) => {
+          sum.add(v128.load(i32.add(w.tapPixel(from, n, p, q, r, s), offset)));
         });
         const target = f.int(i32.add(w.pixel(to, shapes.y, n, p, q), offset));
-        storeColumns(f, target, 0, [f32x4.mul(sum, f32x4.constant(share))], lanes);
+        storeColumns(f, target, 0, [f32x4.mul(sum.total(), f32x4.constant(share))], lanes);
       });
     });
   });
@@ -258,6 +253,10 @@ export function avgPool(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, y:
 export function avgPoolGrad(shapes: PoolShapes, attrs: PoolAttrs, dy: Operand, dx: Operand): Launch {
   const share = 1 / (attrs.window[0] * attrs.window[1]);
   const [images, height, width] = shapes.image;
+  const [down, across] = [0, 1].map((axis) =>
+    Math.min(Math.ceil(attrs.window[axis] / attrs.strides[axis]), shapes.y[1 + axis])
+  );
+  const covering = down * across; // windows that hold a pixel, at most
   return launch("avgPoolGrad", shapes, attrs, images * height, [dy, dx], (w, context) => {
     const { f, task, operands: [from, to] } = context;
     const n = f.int(i32.divU(task, height));
@@ -267,12 +266,12 @@ export function avgPoolGrad(shapes: PoolShapes, attrs: PoolAttrs, dy: Operand, d
     f.for(column, 0, width, 1, () => {
       const columns = w.windows(1, column);
       w.channelVectors(0, w.channels, (offset, lanes) => {
-        const sum = f.local("v128", f32x4.constant(0));
+        const sum = new LongSum(f, covering);
         w.each(rows, columns, (p, q) => {
-          f.set(sum, f32x4.add(sum, v128.load(i32.add(w.pixel(from, shapes.y, n, p, q), offset))));
+          sum.add(v128.load(i32.add(w.pixel(from, shapes.y, n, p, q), offset)));
         });
         const target = f.int(i32.add(w.pixel(to, shapes.image, n, row, column), offset));
-        storeColumns(f, target, 0, [f32x4.mul(sum, f32x4.constant(share))], lanes);
+        storeColumns(f, target, 0, [f32x4.mul(sum.total(), f32x4.constant(share))], lanes);
       });
     });
   });
