@@ -114,6 +114,12 @@ const products: Readonly<Record<string, Sum>> = {
     f: (x) => x.matmul(x, { transposeB: true }),
     want: (x) => total(Float64Array.from(x.subarray(0, 8192), (x) => x * x)),
   },
+  "a convolution over many channels": {
+    shape: [1, 3, 3, 4099],
+    least: 1,
+    f: (x) => conv2d(x, full([4, 3, 3, 4099], 1)),
+    want: (x) => total(x),
+  },
   "the gradient of a filter of 3 × 3": filterGradient(16, 3),
   "the gradient of a filter of 3 × 3, not filtered minimally": filterGradient(3, 3),
   "the gradient of a filter of 1 × 1": filterGradient(3, 1),

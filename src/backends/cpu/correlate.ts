@@ -1,4 +1,4 @@
-import { type I32, i32, int } from "./wasm/expressions.ts";
+import { f32x4, type I32, i32, int, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Correlation, correlationText, type Phase, sourceRange } from "./conv_geometry.ts";
 import { panelsBefore } from "./pack_filter.ts";
@@ -17,6 +17,8 @@ import {
 
 /** A band's source rows should stay in the first cache beside a panel of the filter. */
 const BAND_BYTES = 28 * 1024;
+/** Products that are added one by one; what that gives joins others like it, so that errors do not grow with length. */
+const SLICE = 256;
 /** Tasks enough for a few dozen threads; where pixels give fewer, the target's channels are divided too. */
 const ENOUGH_TASKS = 16;
 
@@ -152,35 +154,52 @@ interface Area {
 function writeBlock(f: FunctionBuilder, area: Area, columns: number): void {
   const { correlation: { source, target, groups }, phase: { row, column }, pitch } = area;
   const vectors = Math.ceil(columns / LANES);
-  const [i, x, a, b] = [0, 0, 0, 0].map((value) => f.int(value));
+  const [i, x, a, b, added] = [0, 0, 0, 0, 0].map((value) => f.int(value));
   const source0 = f.int(area.from);
   const sourcePixel = column.sourceStep * source[2] * WORD;
   const targetPixel = column.step * target[2] * WORD;
   const rowAddress = f.int(0);
   const out = f.int(0);
+  const sliced = row.taps * column.taps * (source[2] / groups) > SLICE;
   const tileOf = (pixels: number) => {
     const tile = newTile(f, pixels, vectors);
     clearTile(f, tile);
+    const store = (vectors: readonly (readonly V128[])[]) =>
+      vectors.forEach((row, pixel) => storeColumns(f, out, pixel * targetPixel, row, columns));
+    const sums = (): V128[][] =>
+      tile.map((row, pixel) =>
+        row.map((sum, v) => f32x4.add(v128.load(out, pixel * targetPixel + v * 16), sum))
+      );
+    if (sliced) store(tile); // zeros
+    f.set(added, int(0));
     f.set(a, rowAddress);
     f.set(b, area.panel);
     sumTaps(
       f,
       tile.map((_, pixel) => pixel * sourcePixel),
-      (aRows, count) =>
-        accumulate(f, tile, {
-          a,
-          aRows,
-          aStep: WORD,
-          b,
-          bStep: TILE_COLUMNS * WORD,
-          count,
-        }),
+      (aRows, count) => {
+        const products = { a, aRows, aStep: WORD, b, bStep: TILE_COLUMNS * WORD };
+        const slices = sliced ? Math.ceil(count / SLICE) : 1, size = Math.ceil(count / slices);
+        const slice = (count: number) => {
+          accumulate(f, tile, { ...products, count });
+          if (!sliced) return;
+          f.increment(added, count);
+          f.if(i32.geU(added, SLICE / 2), () => {
+            store(sums());
+            clearTile(f, tile);
+            f.set(added, int(0));
+          });
+        };
+        const rest = count % size;
+        f.for(f.int(0), 0, Math.floor(count / size), 1, () => slice(size));
+        if (rest > 0) slice(rest);
+      },
       area,
       a,
       source[2],
       groups,
     );
-    tile.forEach((vectors, pixel) => storeColumns(f, out, pixel * targetPixel, vectors, columns));
+    store(sliced ? sums() : tile);
     f.increment(rowAddress, pixels * sourcePixel);
     f.increment(out, pixels * targetPixel);
   };
