@@ -222,6 +222,25 @@ Deno.test({
     }),
 });
 
+Deno.test({
+  name: "train trains and saves where its log is on a full disk",
+  ignore: Deno.build.os !== "linux", // the only one with /dev/full
+  fn: () =>
+    inFolder(async (dir) => {
+      const flags = [...SMALL, "--train-limit", "960", "--epochs", "9", "--run", "a"];
+      const child = start(dir, "train", flags, {}, 'exec "$@" 2>/dev/full');
+      let ended = false;
+      child.status.then(() => ended = true);
+      while (!ended && (await readMetrics(`${dir}/a/metrics.jsonl`)).length === 0) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      child.kill("SIGINT");
+      assertEquals((await finish(child)).code, 130);
+      const steps = (await readMetrics(`${dir}/a/metrics.jsonl`)).filter(({ kind }) => kind === "step");
+      assertEquals((await readRun(`${dir}/a`, "last")).snapshot.step, steps.length);
+    }),
+});
+
 Deno.test("runs that begin in one second get folders of their own, and one that is refused leaves none", () =>
   inFolder(async (dir) => {
     const claims = await Promise.all([1, 2, 3].map(() => claimFolder(`${dir}/runs/dgl-1`)));

@@ -12,12 +12,13 @@ export interface Result {
   readonly stderr: string;
 }
 
-/** Starts the command line as `deno task` does, in folder `cwd`. */
+/** Starts the command line as `deno task` does, in folder `cwd`; `shell` is a script that runs its words. */
 export function start(
   cwd: string,
   command: string,
   args: readonly string[],
   env: Record<string, string> = {},
+  shell?: string,
 ): Deno.ChildProcess {
   const own = {
     demo: ["-P=demo"],
@@ -27,8 +28,12 @@ export function start(
     export: ["-P=files"],
   };
   const permissions = own[command as keyof typeof own] ?? ["-P=train"];
-  return new Deno.Command(Deno.execPath(), {
+  const [program, ...before] = shell === undefined
+    ? [Deno.execPath()]
+    : ["sh", "-c", shell, "sh", Deno.execPath()];
+  return new Deno.Command(program, {
     args: [
+      ...before,
       "run",
       "-q",
       "--config",

@@ -6,11 +6,14 @@ let told = -Infinity;
 let drawn = false;
 
 /**
- * Says something to the person at the terminal; results go to standard output, this does not. Like all of `console` it
- * does not fail where nobody reads it any more.
+ * Says something to the person at the terminal; results go to standard output, this does not. It does not fail where
+ * nobody reads it any more, nor where it goes to a file whose disk is full, which `console` throws for.
  */
 export function note(text: string): void {
-  console.error(drawn ? `\n${text}` : text);
+  try {
+    console.error(drawn ? `\n${text}` : text);
+  } catch { // what cannot be told is not to end a run
+  }
   drawn = false;
 }
 
