@@ -15,11 +15,12 @@ export function diverged(what: string, learningRate: number): LocalgradError {
 /**
  * Refuses a snapshot that holds a NaN or an infinity: parameters, running statistics, averages and the optimizer's
  * slots alike. A value can be spoilt while every loss is still a number, such as a weight that only dead units read.
+ * Without a learning rate it is what the run begins with, which no step has spoilt.
  */
 export function refuseDiverged(
   { tensors, step }: Snapshot,
   modules: readonly LocalModule[],
-  learningRate: number,
+  learningRate: number | undefined,
 ): void {
   for (const [name, { data }] of tensors) {
     if (!(data instanceof Float32Array)) continue;
@@ -27,7 +28,11 @@ export function refuseDiverged(
     if (bad < 0) continue;
     const module = modules.find((module) => belongs(module, name.replace(/^optimizer\.[^.]+\./, "")));
     const where = module === undefined ? "" : ` of module ${module.index + 1} (${module.name})`;
-    throw diverged(`${name}${where} holds ${data[bad]} after step ${step}`, learningRate);
+    const what = `${name}${where} holds ${data[bad]}`;
+    if (learningRate !== undefined) throw diverged(`${what} after step ${step}`, learningRate);
+    throw new LocalgradError(
+      `fit: ${what} before the first step; start from other weights or another checkpoint`,
+    );
   }
 }
 

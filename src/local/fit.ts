@@ -28,7 +28,7 @@ export interface FitOptions {
   resume?: boolean;
   /**
    * Saves the state within epochs too, after every so many steps or minutes: `{ steps: 500 }` or `{ minutes: 10 }`. It
-   * is always saved at the start of a fresh run, after each epoch and when the run is stopped.
+   * is always saved at the start, after each epoch and when the run is stopped.
    */
   saveEvery?: SaveEvery;
   /** Stops the run after the step it is at; the state is saved. */

@@ -49,7 +49,8 @@ export class Run {
   #breathed = performance.now();
   #saved = performance.now();
   #savedStep: number | undefined;
-  #learningRate = 0;
+  /** Of this epoch; undefined before the first step. */
+  #learningRate: number | undefined;
   #last: Evaluation | undefined;
   /** Images and milliseconds of this epoch, compilation apart. */
   #images = 0;
@@ -111,8 +112,9 @@ export class Run {
       modules: trainer.partition.modules.map((module) => module.name),
       memory: trainer.memory,
     });
-    // A run can be resumed from its first moment, and what cannot be saved is known before hours of training.
-    if (!trainer.resumed) await this.#save();
+    // A run can be resumed from its first moment, and what cannot be saved is known before hours of training. One that
+    // goes on may do so in another folder, or with other settings, which its checkpoint is to say.
+    await this.#save();
     this.#audience.raise();
   }
 
@@ -130,14 +132,14 @@ export class Run {
   /** Trains for the rest of an epoch; false where the signal, or an observer that threw, stopped it. */
   async #epoch(epoch: number): Promise<boolean> {
     const { trainer, starts, signal } = this.#parts;
-    this.#learningRate = trainer.schedule(epoch);
+    const learningRate = this.#learningRate = trainer.schedule(epoch);
     this.#images = this.#ms = this.#waited = 0;
     for (let left = starts.length - trainer.stepsDone % starts.length; left > 0; left--) {
       if (signal?.aborted || this.#audience.failed) {
         await this.#drain();
         return false;
       }
-      await this.#issue(epoch);
+      await this.#issue(epoch, learningRate);
       // The last step's state is saved behind the evaluation: resumed from before it, the run would leave that out.
       if (left > 1 && this.#due()) {
         await this.#drain();
@@ -148,14 +150,13 @@ export class Run {
     return true;
   }
 
-  async #issue(epoch: number): Promise<void> {
+  async #issue(epoch: number, learningRate: number): Promise<void> {
     const { trainer, stepper } = this.#parts;
     const before = performance.now();
     const { indices, data } = (await this.#supply.next()).value!;
     const waited = performance.now() - before;
     const images = indices.length;
     const fresh = !this.#compiled.has(images);
-    const learningRate = this.#learningRate;
     const metrics = stepper.step(indices, learningRate, data);
     this.#pending.push({
       metrics,
@@ -216,7 +217,7 @@ export class Run {
     if (!Number.isFinite(loss)) {
       throw diverged(
         `the test loss became ${loss} after step ${trainer.stepsDone}, epoch ${epoch + 1}`,
-        this.#learningRate,
+        this.#learningRate!,
       );
     }
     if (this.#audience.empty) return;

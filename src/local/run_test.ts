@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { inFolder } from "../../tests/in_folder.ts";
 import { tinyDataset } from "../../tests/tiny.ts";
 import { bits, make, recorder, stopBefore } from "../../tests/tiny_trainer.ts";
 import { open } from "../devices.ts";
 import { LocalgradError } from "../errors.ts";
+import { readRun, runFolder } from "../train/run_folder.ts";
 import type { Device } from "../trace/arrays.ts";
 import type { Observer, Snapshot } from "./observer.ts";
 import { dgl } from "./dgl.ts";
@@ -26,6 +28,32 @@ Deno.test("fit(), stopped before its first step, is resumed as if it had not bee
   await second.fit(data, { ...options, resume: true });
   assertEquals(bits(await second.snapshot()), await whole(device));
   await Deno.remove(checkpoint, { recursive: true });
+});
+
+Deno.test("fit() saves a run that goes on in another folder, or with other settings, at its start", async () => {
+  await using device = await open("cpu");
+  await inFolder(async (dir) => {
+    const checkpoint = `${dir}/a`;
+    using t = await make({ device, method: dgl(), schedule: (epoch) => epoch === 0 ? 0.05 : 1e30 });
+    await t.fit(data, { epochs: 1, observers: [] });
+    const before = await t.snapshot();
+    const fitting = t.fit(data, { epochs: 3, observers: [], checkpoint });
+    assertEquals((await assertRejects(() => fitting, LocalgradError)).code, "diverged");
+    const { snapshot } = await readRun(checkpoint, "last");
+    assertEquals([snapshot.step, bits(snapshot)], [3, bits(before)]);
+
+    using other = await make({ device, method: dgl() });
+    other.restore(before);
+    const folder = runFolder(checkpoint, { epochs: 5 });
+    let saved: unknown;
+    const looks: Observer = {
+      step: async () => void (saved ??= (await readRun(checkpoint, "last")).settings),
+    };
+    await other.fit(data, { epochs: 2, observers: [folder, looks] });
+    assertEquals(saved, { epochs: 5 });
+    const empty = { epochs: 1, observers: [], checkpoint: "" };
+    await assertRejects(() => other.fit(data, empty), LocalgradError, "the path of a run's folder is empty");
+  });
 });
 
 Deno.test("fit() saves within epochs, and a run resumed from there ends as the whole one", async () => {
@@ -154,20 +182,28 @@ Deno.test("fit() saves nothing that holds a NaN or an infinity, and names where 
     tensors.set(name, Object.assign(Object.create(Object.getPrototypeOf(array)), array, { data }));
     return { ...start, tensors };
   };
-  const statistic = await diverges(() => 0.01, spoil("layer1.1.bn1.running_mean", Infinity), 4);
-  assertMatch(
-    statistic.message,
-    /fit: layer1\.1\.bn1\.running_mean of module 2 \(layer1\.1\) holds Infinity after step 1;/,
+  const refused = async (from: Snapshot, message: RegExp, code?: "diverged") => {
+    const { observer, events } = recorder();
+    for (const observers of code === undefined ? [[observer]] : [[]]) {
+      using t = await make({ device, method: dgl() });
+      t.restore(from);
+      const error = await assertRejects(() => t.fit(data, { epochs: 1, observers }), LocalgradError);
+      assertMatch(error.message, message);
+      assertEquals(error.code, code);
+    }
+    assertEquals(events.filter((event) => event.startsWith("save")), []);
+  };
+  await refused(
+    spoil("layer1.1.bn1.running_mean", Infinity),
+    /fit: layer1\.1\.bn1\.running_mean of module 2 \(layer1\.1\) holds Infinity before the first step;/,
   );
-  assertEquals(statistic.saves, 0);
-  const slot = await diverges(() => 0, spoil("optimizer.momentum.layer2.0.conv2.weight", -Infinity), 4);
-  assertMatch(slot.message, /module 3 \(layer2\.0\)/);
-  assertEquals(slot.saves, 0);
+  await refused(spoil("optimizer.momentum.layer2.0.conv2.weight", -Infinity), /module 3 \(layer2\.0\)/);
   // Also where nobody saves.
-  using unseen = await make({ device, method: dgl() });
-  unseen.restore(spoil("layer1.1.bn1.running_mean", NaN));
-  const error = await assertRejects(() => unseen.fit(data, { epochs: 1, observers: [] }), LocalgradError);
-  assertMatch(error.message, /layer1\.1\.bn1\.running_mean of module 2 .* holds NaN/);
+  await refused(
+    spoil("layer1.1.bn1.running_mean", NaN),
+    /layer1\.1\.bn1\.running_mean of module 2 .* holds NaN after step 3;/,
+    "diverged",
+  );
 });
 
 Deno.test("fit() stops where it is asked to, with what was done saved", async () => {

@@ -92,6 +92,8 @@ export class RunFolder implements Observer {
 
   /** See {@link runFolder}. */
   constructor(folder: string, settings: Settings) {
+    expectKind("the folder of a run", folder, "string");
+    if (folder === "") throw new LocalgradError("the path of a run's folder is empty");
     this.path = folder;
     this.#settings = settings;
   }
@@ -128,7 +130,7 @@ export class RunFolder implements Observer {
     const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
     this.#writer = writer;
     this.#lines = lines;
-    this.#begun = !info.resumed;
+    this.#begun = !info.resumed || !await holdsRun(this.path);
     await removeParts(this.path);
   }
 
