@@ -174,6 +174,7 @@ export const json: Decoder<unknown> = (value, at) => {
 };
 
 function nests(value: unknown, levels: number): boolean {
+  if (typeof value === "bigint") return false; // none in JSON
   if (typeof value !== "object" || value === null) return true;
   return levels > 0 && Object.values(value).every((each) => nests(each, levels - 1));
 }

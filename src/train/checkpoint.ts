@@ -1,6 +1,6 @@
 import { expectObject } from "../expect.ts";
 import { createHash } from "node:crypto";
-import { decodeJson, json, number, object, optional, record, whole } from "../decode.ts";
+import { decodeJson, json, number, object, optional, Place, record, whole } from "../decode.ts";
 import { LocalgradError } from "../errors.ts";
 import type { Snapshot } from "../local/observer.ts";
 import type { HostArray } from "../trace/arrays.ts";
@@ -52,6 +52,13 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
   expectObject("writeCheckpoint: the checkpoint", checkpoint, { snapshot: "object", settings: "object" });
   const { snapshot, settings } = checkpoint;
   expectTensors("writeCheckpoint", snapshot.tensors);
+  // What could not be read again is not written: nested too deep, in a circle, or no JSON.
+  const source = {
+    file: path,
+    remedy: "give text, numbers, true, false, null, and lists and objects of those",
+  };
+  record(json)(snapshot.configuration, new Place(source, "configuration"));
+  record(json)(settings, new Place(source, "settings"));
   const tensors = new Map([...snapshot.tensors].map(([name, array]) => [name, toOihw(array)]));
   const header = JSON.stringify(
     {

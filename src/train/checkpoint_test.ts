@@ -50,6 +50,26 @@ Deno.test("writeCheckpoint() writes filters as OIHW and leaves linear layers alo
     assertEquals(tensors.get("fc.weight"), snapshot.tensors.get("fc.weight"));
   }));
 
+Deno.test("writeCheckpoint() refuses settings that could not be read again", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/x.safetensors`;
+    const circle: { [name: string]: unknown } = {};
+    circle["again"] = circle;
+    let deep: unknown = 1;
+    for (let i = 0; i < 40; i++) deep = [deep];
+    for (const wrong of [circle, deep, 1n, [{ a: 1n }]]) {
+      await assertRejects(
+        () => writeCheckpoint(path, { snapshot, settings: { wrong } }),
+        LocalgradError,
+        "settings.wrong is",
+      );
+      const odd = { ...snapshot, configuration: { wrong } };
+      const writing = () => writeCheckpoint(path, { snapshot: odd, settings });
+      await assertRejects(writing, LocalgradError, "configuration.wrong is");
+    }
+    assertEquals([...Deno.readDirSync(dir)], []);
+  }));
+
 Deno.test("readCheckpoint() finds a change of any byte", () =>
   inFolder(async (dir) => {
     const path = `${dir}/x.safetensors`;
