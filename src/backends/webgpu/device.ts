@@ -1,4 +1,4 @@
-import { LocalgradError } from "../../errors.ts";
+import { type ErrorCode, LocalgradError } from "../../errors.ts";
 import type { DeviceBuffer } from "../backend.ts";
 import type { Doubt } from "./executable.ts";
 import { type Variant, variants } from "./variant.ts";
@@ -12,7 +12,7 @@ export class Gpu {
   /** The adapter, for people. */
   readonly description: string;
   readonly #live = new Map<GPUBuffer, number>();
-  #fault: string | undefined;
+  #fault: LocalgradError | undefined;
   #liveBytes = 0;
 
   private constructor(device: GPUDevice, adapter: GPUAdapter, given: Variant | Variant["kind"] | undefined) {
@@ -24,7 +24,8 @@ export class Gpu {
     this.variant = typeof variant === "string" ? variants[variant] : variant;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.fail((event as GPUUncapturedErrorEvent).error.message);
+      const { error } = event as GPUUncapturedErrorEvent;
+      this.fail(error.message, error instanceof GPUOutOfMemoryError ? "tooLarge" : undefined);
     });
     device.lost.then(({ reason, message }) => {
       if (reason !== "destroyed") this.fail(`the device was lost (${message || "no reason given"})`);
@@ -41,14 +42,16 @@ export class Gpu {
   /** Raises what went wrong since the last look, if anything: WebGPU tells of errors late. */
   check(): void {
     if (this.#fault === undefined) return;
-    throw new LocalgradError(
-      `webgpu: ${this.#fault.trim()}; open a device anew, and take a smaller batch if memory ran out`,
-    );
+    const { message, code } = this.#fault;
+    throw new LocalgradError(message, { cause: this.#fault, code });
   }
 
   /** Takes note of what went wrong for good. */
-  fail(fault: string): void {
-    this.#fault ??= fault;
+  fail(fault: string, code?: ErrorCode): void {
+    this.#fault ??= new LocalgradError(
+      `webgpu: ${fault.trim()}; open a device anew, and take a smaller batch if memory ran out`,
+      { code },
+    );
   }
 
   /** Whether a buffer was created here and not yet destroyed. */

@@ -181,3 +181,17 @@ Deno.test(
     device.destroy();
   },
 );
+
+Deno.test("memory that WebGPU says late has run out is too large a request", { ignore }, async () => {
+  const gpu = await Gpu.open((await navigator.gpu.requestAdapter())!);
+  for (const error of [new GPUOutOfMemoryError("no room"), new GPUValidationError("something later")]) {
+    gpu.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
+  }
+  const error = assertThrows(() => gpu.check(), LocalgradError, "no room; open a device anew");
+  assertEquals(error.code, "tooLarge");
+  gpu.close();
+  const other = await Gpu.open((await navigator.gpu.requestAdapter())!);
+  other.fail("the device was lost");
+  assertEquals(assertThrows(() => other.check(), LocalgradError).code, undefined);
+  other.close();
+});
