@@ -189,7 +189,8 @@ function trace(
   });
   return withTrace(trace, () => {
     const check = options.checkNumerics === true ? new NumericsCheck(trace) : undefined;
-    const result = f(...treeUnflatten(structure, tensors) as never[] as never);
+    const args = treeUnflatten(structure, tensors) as never[];
+    const result = withArguments(f, args, name);
     const flat = treeFlatten<Tensor>(result as Tree<Tensor>);
     for (const [i, leaf] of flat.leaves.entries()) {
       if (!(leaf instanceof Tensor) || leaf.trace !== trace) {
@@ -203,6 +204,18 @@ function trace(
     if (check !== undefined) outputs.push({ value: check.first.id, name: "numerics" });
     return { program: trace.builder.finish(name, outputs), structure: flat.structure, check };
   });
+}
+
+/** Calls `f`; what goes wrong in it where it has too few arguments is said to come of that. */
+function withArguments(f: (...args: never) => unknown, args: never[], name: string): unknown {
+  try {
+    return f(...args as never);
+  } catch (error) {
+    if (!(error instanceof TypeError) || args.length >= f.length) throw error;
+    throw new LocalgradError(`${name}: takes ${f.length} arguments, and was given ${args.length}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Gives each result a donated input of its shape and dtype: the one of the same path first, then any that is left. */
