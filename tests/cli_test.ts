@@ -1,5 +1,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
-import { decodeSafetensors, readMetrics, readRun, writeCheckpoint } from "../src/train/train.ts";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  readMetrics,
+  readRun,
+  writeCheckpoint,
+} from "../src/train/train.ts";
 import { claimFolder } from "../src/cli/train.ts";
 import { cli, contents, finish, refused, start } from "./command_line.ts";
 import { inFolder } from "./in_folder.ts";
@@ -280,6 +286,16 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     const { testError, testLoss } = JSON.parse(trained.stdout);
     assertEquals([judged.testError, judged.images], [testError, 32]);
     assertAlmostEquals(judged.testLoss, testLoss, 1e-5); // judged in another batch size
+    // A network of NaN is wrong about no image in particular.
+    tensors.get("layer1.0.bn1.weight")!.data[3] = NaN;
+    const spoilt = { tensors, metadata: {}, types: types! };
+    await Deno.writeFile(`${dir}/nan.safetensors`, encodeSafetensors(spoilt));
+    const none = await cli(dir, "eval", ...file.with(1, "nan.safetensors"));
+    assertEquals([none.code, none.stdout], [2, ""]);
+    assertMatch(
+      none.stderr,
+      /^error: the test loss is NaN \(nan\.\S+ as resnet8\), for layer1\.0\.bn1\.weight holds NaN; judge other/m,
+    );
     // eval neither writes nor reaches the network, so a set that is not here stays away.
     const cifar = ["--weights", "a.safetensors", "--model", "resnet8", "--dataset", "cifar10"];
     const absent = await finish(start(dir, "eval", cifar, { XDG_CACHE_HOME: `${dir}/cache` }));

@@ -1,5 +1,6 @@
 import type { ImageDataset, ImagePart } from "../data/data.ts";
 import { LocalgradError } from "../errors.ts";
+import { spoiltIn } from "../local/divergence.ts";
 import { valuesOf } from "../local/weights.ts";
 import { formatPercent } from "../train/format.ts";
 import { loadWeights, readRun } from "../train/train.ts";
@@ -66,6 +67,11 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   using trainer = await trainerOf(settings, device);
   fill(trainer);
   const { error, topFiveError, loss, images: count } = await trainer.evaluate(images);
+  if (!Number.isFinite(loss)) {
+    const spoilt = spoiltIn((await trainer.snapshot()).tensors);
+    const why = spoilt === undefined ? "" : `, for ${spoilt.name} holds ${spoilt.value}`;
+    throw new LocalgradError(`the test loss is ${loss} (${what})${why}; judge other weights`);
+  }
   if (given.json) {
     console.log(JSON.stringify({ ...facts, testError: error, topFiveError, testLoss: loss, images: count }));
   } else {

@@ -22,18 +22,25 @@ export function refuseDiverged(
   modules: readonly LocalModule[],
   learningRate: number | undefined,
 ): void {
+  const spoilt = spoiltIn(tensors);
+  if (spoilt === undefined) return;
+  const { name, value } = spoilt;
+  const module = modules.find((module) => belongs(module, name.replace(/^optimizer\.[^.]+\./, "")));
+  const where = module === undefined ? "" : ` of module ${module.index + 1} (${module.name})`;
+  const what = `${name}${where} holds ${value}`;
+  if (learningRate !== undefined) throw diverged(`${what} after step ${step}`, learningRate);
+  throw new LocalgradError(
+    `fit: ${what} before the first step; start from other weights or another checkpoint`,
+  );
+}
+
+/** The first tensor that holds a NaN or an infinity, and which; undefined where none does. */
+export function spoiltIn(tensors: Snapshot["tensors"]): { name: string; value: number } | undefined {
   for (const [name, { data }] of tensors) {
-    if (!(data instanceof Float32Array)) continue;
-    const bad = data.findIndex((value) => !Number.isFinite(value));
-    if (bad < 0) continue;
-    const module = modules.find((module) => belongs(module, name.replace(/^optimizer\.[^.]+\./, "")));
-    const where = module === undefined ? "" : ` of module ${module.index + 1} (${module.name})`;
-    const what = `${name}${where} holds ${data[bad]}`;
-    if (learningRate !== undefined) throw diverged(`${what} after step ${step}`, learningRate);
-    throw new LocalgradError(
-      `fit: ${what} before the first step; start from other weights or another checkpoint`,
-    );
+    const value = data instanceof Float32Array ? data.find((value) => !Number.isFinite(value)) : undefined;
+    if (value !== undefined) return { name, value };
   }
+  return undefined;
 }
 
 /** Whether a tensor is what a module's update changes. */
