@@ -259,6 +259,12 @@ Deno.test("runs that begin in one second get folders of their own, and one that 
     assertEquals([...Deno.readDirSync(`${dir}/runs`)].map(({ name }) => `${dir}/runs/${name}`), [
       claims[1].path,
     ]);
+    for (const parent of ["fresh", "runs"]) { // what a claim made goes with it, what others use stays
+      const [kept, gone] = [await claimFolder(`${dir}/${parent}/a`), await claimFolder(`${dir}/${parent}/b`)];
+      await gone[Symbol.asyncDispose]();
+      assertEquals([...Deno.readDirSync(`${dir}/${parent}`)].some(({ name }) => name === "b"), false);
+      await kept[Symbol.asyncDispose]();
+    }
     const flags = ["--run", "b", "--train-limit", "32", "--test-limit", "8"];
     const refused = await cli(dir, "train", ...flags, "--batch", String(2 ** 20));
     assertEquals(refused.code, 2, refused.stderr);

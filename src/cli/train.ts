@@ -8,6 +8,7 @@ import { valuesOf } from "../local/weights.ts";
 import { heldMemory } from "../train/report.ts";
 import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../train/train.ts";
+import { exists, makeFolder } from "../train/files.ts";
 import { unplanned } from "./cut.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
@@ -157,18 +158,29 @@ interface Place extends AsyncDisposable {
 
 /**
  * Makes a folder that was not there, with a number behind its name where that is taken: two runs may begin in one second.
- * It is removed again where nothing was put into it.
+ * It is removed again where nothing was put into it, with the one it lies in where that was made for it.
  */
 export async function claimFolder(name: string): Promise<Place> {
-  await Deno.mkdir(dirname(name), { recursive: true });
-  for (let number = 1;; number++) {
+  const parent = dirname(name);
+  const made = !await exists(parent);
+  for (let number = 1;;) {
     const path = number === 1 ? name : `${name}-${number}`;
+    await makeFolder(parent);
     try {
       await Deno.mkdir(path); // fails where it is there, whoever else asks at the same time
-      return { path, [Symbol.asyncDispose]: () => Deno.remove(path).catch(() => {}) }; // which keeps what holds files
     } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      if (error instanceof Deno.errors.AlreadyExists) number++;
+      else if (!(error instanceof Deno.errors.NotFound)) throw error; // another run took the one it lies in away
+      continue;
     }
+    return {
+      path,
+      async [Symbol.asyncDispose]() {
+        for (const folder of [path, ...made ? [parent] : []]) {
+          await Deno.remove(folder).catch(() => {}); // which keeps what holds files
+        }
+      },
+    };
   }
 }
 

@@ -162,9 +162,17 @@ function drawImage(label: number, imageKey: Key, canvas: Float32Array, pixels: U
   }
 }
 
+function room(bytes: number, count: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(bytes);
+  } catch (cause) { // a RangeError: more than V8 has, or than it may
+    throw new LocalgradError(`shapes: there is no memory for ${count} images; ask for fewer`, { cause });
+  }
+}
+
 function draw(partKey: Key, count: number): LabelledImages {
   const bytes = SIZE * SIZE * 3;
-  const images = new Uint8Array(count * bytes);
+  const images = room(count * bytes, count);
   const labels = Int32Array.from({ length: count }, (_, i) => i % SHAPES.length);
   const canvas = new Float32Array(bytes);
   for (let i = 0; i < count; i++) {

@@ -56,4 +56,5 @@ Deno.test("shapes() and limitImages() refuse counts that are not whole and posit
     assertThrows(() => limitImages(set, { train: bad }), LocalgradError, "training limit");
     assertThrows(() => limitImages(set, { test: bad }), LocalgradError, "test limit");
   }
+  assertThrows(() => shapes({ train: 10 ** 14 }), LocalgradError, "no memory for 100000000000000 images");
 });
