@@ -100,11 +100,20 @@ async function target(link: string): Promise<Deno.FileInfo> {
 async function* visible(folder: string): AsyncGenerator<Deno.DirEntry> {
   try {
     for await (const entry of Deno.readDir(folder)) {
-      if (!entry.name.startsWith(".")) yield entry;
+      if (entry.name.startsWith(".")) continue;
+      await expectUtf8(folder, entry);
+      yield entry;
     }
   } catch (error) {
     throw unreadable(folder, error);
   }
+}
+
+/** Refuses a name whose bytes are no UTF-8: Deno gives it with replacement characters, and finds nothing under that. */
+async function expectUtf8(folder: string, { name, isSymlink }: Deno.DirEntry): Promise<void> {
+  const path = `${folder}/${name}`;
+  if (!name.includes("\ufffd") || isSymlink || await stat(path) !== undefined) return;
+  throw refusal(`${path} has a name that is not UTF-8, under which it cannot be opened; rename it`);
 }
 
 async function isFolder(path: string): Promise<boolean> {

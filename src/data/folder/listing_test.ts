@@ -45,6 +45,26 @@ Deno.test("hidden folders are no classes, and hidden files no images", () => {
   return withFiles([...SMALL, ...hidden], async (dir) => assertEquals(await listed(dir), WHOLE));
 });
 
+Deno.test({
+  name: "names that are not UTF-8 are refused as such",
+  ignore: Deno.build.os !== "linux", // others have none
+  fn: () =>
+    withFiles([...SMALL, "train/a/\ufffd.png"], async (dir) => {
+      assertEquals((await listed(dir)).train.length, 4); // a replacement character may be meant
+      for (const [make, unmake, where] of [["touch", "rm", "train/a"], ["mkdir", "rmdir", "train"]]) {
+        const name = `"$(printf '${dir}/${where}/x\\377.png')"`;
+        const sh = (script: string) => new Deno.Command("sh", { args: ["-c", script] }).output();
+        assertEquals((await sh(`${make} ${name}`)).code, 0);
+        await assertRejects(
+          () => listImages(dir),
+          LocalgradError,
+          `${where}/x\ufffd.png has a name that is not UTF-8`,
+        );
+        assertEquals((await sh(`${unmake} ${name}`)).code, 0);
+      }
+    }),
+});
+
 Deno.test("what is left out is said: how many files, of which types, and where", () => {
   const more = [
     "train/readme.md",
