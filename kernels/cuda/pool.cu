@@ -56,19 +56,24 @@ template <class G, class T> DEVICE void average_pool(const T* image, T* y) {
   constexpr int V = G::lanes;
   u32 id, n, row, column, c;
   if (!result_pixel<G>(G::count, id, n, row, column, c)) return;
-  Vec<float, V> sum = filled<V>(0.0f);
+  // Sums of 64 terms are put away, and 64 of those again, so that a large window is not added up one by one.
+  Vec<float, V> sum = filled<V>(0.0f), sums = filled<V>(0.0f), total = filled<V>(0.0f);
+  u32 terms = 0;
   for (int r = 0; r < G::window_height; ++r) {
     const int h = (int)row * G::stride_height + r - G::pad_top;
     if (h < 0 || h >= G::height) continue;
-    Vec<float, V> row_sum = filled<V>(0.0f); // so that a large window is not added up one by one
     for (int s = 0; s < G::window_width; ++s) {
       const int w = (int)column * G::stride_width + s - G::pad_left;
       if (w < 0 || w >= G::width) continue;
       const Vec<T, V> x = load<V>(image + ((n * G::height + h) * G::width + w) * G::channels + c);
-      UNROLL for (int e = 0; e < V; ++e) row_sum.at[e] += widen(x.at[e]);
+      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += widen(x.at[e]);
+      if (++terms % 64 != 0) continue;
+      UNROLL for (int e = 0; e < V; ++e) sums.at[e] += sum.at[e], sum.at[e] = 0.0f;
+      if (terms % 4096 != 0) continue;
+      UNROLL for (int e = 0; e < V; ++e) total.at[e] += sums.at[e], sums.at[e] = 0.0f;
     }
-    UNROLL for (int e = 0; e < V; ++e) sum.at[e] += row_sum.at[e];
   }
+  UNROLL for (int e = 0; e < V; ++e) sum.at[e] += sums.at[e] + total.at[e];
   constexpr float area = G::window_height * G::window_width;
   UNROLL for (int e = 0; e < V; ++e) sum.at[e] /= area;
   store(y + id * V, narrowed<T>(sum));
