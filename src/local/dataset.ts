@@ -30,10 +30,16 @@ export function checkDataset(
     );
   }
   for (const statistic of ["mean", "std"] as const) {
-    const { length } = dataset[statistic];
-    if (length === channels) continue;
+    const { [statistic]: values } = dataset;
+    if (values.length !== channels) {
+      throw new LocalgradError(
+        `${who}: ${name} has ${statistic} of ${values.length} channels, its images ${channels}`,
+      );
+    }
+    const wrong = values.find((value) => !Number.isFinite(value) || (statistic === "std" && value <= 0));
+    if (wrong === undefined) continue;
     throw new LocalgradError(
-      `${who}: ${name} has ${statistic} of ${length} channels, its images ${channels}`,
+      `${who}: ${name} has ${wrong} in its ${statistic}, by which no image can be normalised`,
     );
   }
   for (const part of parts) {

@@ -153,6 +153,9 @@ Deno.test("fit(), evaluate() and probe() refuse a data set that contradicts itse
     [/image 1 has class 3; 3 classes are 0 to 2/, { test: { ...test, labels: Int32Array.of(0, 3, 1, 2) } }],
     [/image 0 has class -1/, { test: { ...test, labels: Int32Array.of(-1, 0, 1, 2) } }],
     [/std of 1 channels, its images 3/, { std: [0.25] }],
+    [/colours has 0 in its std, by which no image/, { std: [0.25, 0, 0.25] }],
+    [/colours has -1 in its std/, { std: [-1, 1, 1] }],
+    [/colours has NaN in its mean/, { mean: [0, 0, NaN] }],
     [/takes images of 8×8×3, .* 8×9×3/, { width: 9 }],
   ];
   for (const [message, wrong] of cases) {

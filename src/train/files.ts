@@ -27,6 +27,11 @@ function kindOf({ isDirectory, isSymlink, isFifo, isSocket }: Deno.FileInfo): st
   return isFifo ? "pipe" : isSocket ? "socket" : "device";
 }
 
+function expectPath(path: string): void {
+  expectKind("the path of a file", path, "string");
+  if (path === "") throw new LocalgradError("the path of a file is empty");
+}
+
 /**
  * Reads a file of at most `limit` bytes; undefined where there is none. Links are followed. What is no regular file is
  * refused before it is opened: opening a pipe waits for a writer, and a device may have no end.
@@ -37,8 +42,7 @@ export async function readIfThere(
   path: string,
   limit = JSON_LIMIT,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  expectKind("the path of a file", path, "string");
-  if (path === "") throw new LocalgradError("the path of a file is empty");
+  expectPath(path);
   const info = await look(path);
   if (info === undefined) return undefined;
   if (!info.isFile) throw new LocalgradError(`${path} is a ${kindOf(info)}, not a file`);
@@ -148,6 +152,7 @@ export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<vo
  * @throws {LocalgradError} where its folder is not there, or the system refuses: the disk is full, for one.
  */
 export async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {
+  expectPath(path);
   const part = `${path}.${Deno.pid}.part`;
   try {
     {

@@ -84,6 +84,7 @@ Deno.test({
         LocalgradError,
         "the folder it is to be in does not exist",
       );
+      await assertRejects(() => writeWhole("", "a"), LocalgradError, "the path of a file is empty");
       await assertRejects(
         () => writeWhole(dir, ""),
         LocalgradError,

@@ -21,6 +21,12 @@ function checkpointPath(folder: string, kind: CheckpointKind): string {
   return `${folder}/${kind}.safetensors`;
 }
 
+/** Refuses what is no path; an empty one would be the root's. */
+function expectFolder(folder: string): void {
+  expectKind("the folder of a run", folder, "string");
+  if (folder === "") throw new LocalgradError("the path of a run's folder is empty");
+}
+
 /** Whether a folder holds a run that can go on. */
 export function holdsRun(folder: string): Promise<boolean> {
   return exists(checkpointPath(folder, "last"));
@@ -32,7 +38,7 @@ export function holdsRun(folder: string): Promise<boolean> {
  * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
  */
 export async function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
-  expectKind("readRun: the folder", folder, "string");
+  expectFolder(folder);
   if (kind !== "best" && kind !== "last") {
     throw new LocalgradError(`readRun: the checkpoint must be "last" or "best", not ${shown(kind)}`);
   }
@@ -92,8 +98,7 @@ export class RunFolder implements Observer {
 
   /** See {@link runFolder}. */
   constructor(folder: string, settings: Settings) {
-    expectKind("the folder of a run", folder, "string");
-    if (folder === "") throw new LocalgradError("the path of a run's folder is empty");
+    expectFolder(folder);
     this.path = folder;
     this.#settings = settings;
   }

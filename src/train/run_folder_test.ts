@@ -175,6 +175,7 @@ Deno.test("readRun() says of a run without an evaluation that it has no best che
   inFolder(async (dir) => {
     await run(dir, 0, 2); // saved as the last alone
     await assertRejects(() => readRun(dir, "best"), LocalgradError, "take the last one");
+    await assertRejects(() => readRun("", "last"), LocalgradError, "the path of a run's folder is empty");
     await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is no checkpoint");
   }));
 
