@@ -1,3 +1,5 @@
+import { Remembered } from "./remember.ts";
+
 /**
  * The most iterations that all loops of an invocation come to, nested ones together. Mesa's software adapter ends them
  * without a word after 65,535 (LP_MAX_TGSI_LOOP_ITERATIONS in gallivm's lp_bld_limits.h), and a card's driver stops a
@@ -22,6 +24,12 @@ interface Block {
  * at most: `for (…) { // at most 9`, or `// at most 30 / 4`, which is rounded up. Every function comes before its uses.
  */
 export function iterationsOf(code: string): number {
+  return counted.of(code, () => count(code));
+}
+
+const counted = new Remembered<number>();
+
+function count(code: string): number {
   const functions = new Map<string, number>();
   const open: Block[] = [{ laps: undefined, name: undefined, within: 0 }];
   let name: string | undefined, laps: number | undefined;

@@ -1,3 +1,5 @@
+import { Remembered } from "./remember.ts";
+
 /** Values for a kernel's `$names`. */
 export type Constants = Readonly<Record<string, number | boolean | string>>;
 
@@ -12,10 +14,15 @@ export type Constants = Readonly<Record<string, number | boolean | string>>;
  * WGSL has neither macros nor forced unrolling, and register blocking needs every index to be a constant.
  */
 export function specialise(text: string, constants: Constants): string {
-  const out: string[] = [];
-  expand(text.split("\n"), 0, constants, out);
-  return out.join("\n");
+  const values = Object.entries(constants).map(([name, value]) => `${name}=${value}`);
+  return specialised.of(`${values.join()}\n${text}`, () => {
+    const out: string[] = [];
+    expand(text.split("\n"), 0, constants, out);
+    return out.join("\n");
+  });
 }
+
+const specialised = new Remembered<string>();
 
 /** Expands from line `at` to the matching `$end` (or `$else`), and gives that line's index. */
 function expand(lines: readonly string[], at: number, constants: Constants, out: string[]): number {
