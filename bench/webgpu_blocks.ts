@@ -10,12 +10,12 @@ import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { Gpu } from "../src/backends/webgpu/device.ts";
 import { type Dispatch, lower, workspaceOf } from "../src/backends/webgpu/lower.ts";
 import { Pipelines } from "../src/backends/webgpu/pipelines.ts";
-import { planOf } from "../src/backends/webgpu/testing.ts";
 import { type Variant, variants } from "../src/backends/webgpu/variant.ts";
 import type { Step } from "../src/compile/plan.ts";
 import type { Aval } from "../src/trace/dtype.ts";
 import type { ConvAttrs } from "../src/trace/ops.ts";
 import type { Instruction } from "../src/trace/program.ts";
+import { planOf } from "../tests/webgpu_adapter.ts";
 
 const BATCH = 32, REPEATS = 10;
 /** Input and output channels, image height and width, stride. */

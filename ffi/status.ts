@@ -1,4 +1,4 @@
-import { LocalgradError } from "../src/errors.ts";
+import { LocalgradError } from "../src/base/errors.ts";
 
 /** A C library's refusal: its own name and message for the status, and what was being done. */
 export class LibraryError extends LocalgradError {

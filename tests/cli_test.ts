@@ -1,12 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
-import {
-  decodeSafetensors,
-  encodeSafetensors,
-  readMetrics,
-  readRun,
-  writeCheckpoint,
-} from "../src/train/train.ts";
 import { claimFolder } from "../src/cli/train.ts";
+import { decodeSafetensors, encodeSafetensors, readMetrics, readRun, writeCheckpoint } from "../src/train.ts";
 import { cli, contents, finish, refused, start } from "./command_line.ts";
 import { inFolder } from "./in_folder.ts";
 

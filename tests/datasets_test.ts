@@ -3,16 +3,16 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import { imageFolder } from "../src/data/folder/folder.ts";
 import { liveDecoderCount } from "../src/data/folder/decoders.ts";
-import { open } from "../src/devices.ts";
-import * as local from "../src/local/local.ts";
-import * as models from "../src/models/models.ts";
-import * as optim from "../src/optim/optim.ts";
+import { imageFolder } from "../src/data/folder/folder.ts";
+import * as local from "../src/local.ts";
+import * as models from "../src/models.ts";
+import * as optim from "../src/optim.ts";
+import { open } from "../src/runtime/devices.ts";
 import { cli, contents, finish, refused, start } from "./command_line.ts";
-import { inFolder } from "./in_folder.ts";
 import { type Files, fixtures, photographs, stl10, svhn, write } from "./dataset_files.ts";
 import { skips } from "./gate.ts";
+import { inFolder } from "./in_folder.ts";
 
 /** A file without its last bytes, and one with a bit turned over. */
 const truncated = (bytes: Uint8Array, by = 40) => bytes.slice(0, -by);

@@ -1,8 +1,8 @@
 /** README and the other documentation: examples show what they claim, and the commands are those that work. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { doctorFlags } from "../src/cli/doctor.ts";
 import { demoFlags } from "../src/cli/demo.ts";
+import { doctorFlags } from "../src/cli/doctor.ts";
 import { evaluateFlags } from "../src/cli/evaluate.ts";
 import { exportFlags } from "../src/cli/export.ts";
 import { type Flags, parseFlags } from "../src/cli/flags.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import { readMetrics } from "../src/train/train.ts";
+import { readMetrics } from "../src/train.ts";
 import { skips } from "./gate.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));

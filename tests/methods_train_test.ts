@@ -1,11 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { shapes } from "../src/data/shapes.ts";
-import { open } from "../src/devices.ts";
-import { type Method, methodNamed, methodNames, type Trainer, trainer } from "../src/local/local.ts";
-import { resnet20 } from "../src/models/models.ts";
-import { sgd } from "../src/optim/optim.ts";
-import { type Device, HostArray } from "../src/trace/arrays.ts";
+import { type Method, methodNamed, methodNames, type Trainer, trainer } from "../src/local.ts";
+import { resnet20 } from "../src/models.ts";
+import { sgd } from "../src/optim.ts";
+import type { Device } from "../src/runtime/arrays.ts";
+import { open } from "../src/runtime/devices.ts";
+import { HostArray } from "../src/trace/host_array.ts";
 import { skips } from "./gate.ts";
 
 const withoutWebgpu = await skips("methods on webgpu", openWebgpu);

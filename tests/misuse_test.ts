@@ -2,10 +2,10 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as localgrad from "../mod.ts";
-import { open } from "../src/devices.ts";
-import { LocalgradError } from "../src/errors.ts";
-import { HostArray } from "../src/trace/arrays.ts";
-import { jit } from "../src/trace/jit.ts";
+import { LocalgradError } from "../src/base/errors.ts";
+import { open } from "../src/runtime/devices.ts";
+import { jit } from "../src/runtime/jit.ts";
+import { HostArray } from "../src/trace/host_array.ts";
 import { Tensor } from "../src/trace/tensor.ts";
 import { Trace, withTrace } from "../src/trace/trace.ts";
 import { host, integers, noise } from "./run.ts";

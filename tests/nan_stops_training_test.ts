@@ -1,9 +1,9 @@
 import { assertRejects } from "@std/assert";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import { open } from "../src/devices.ts";
-import { LocalgradError } from "../src/errors.ts";
-import { dgl } from "../src/local/dgl.ts";
-import { HostArray } from "../src/trace/arrays.ts";
+import { LocalgradError } from "../src/base/errors.ts";
+import { dgl } from "../src/local/methods/dgl.ts";
+import { open } from "../src/runtime/devices.ts";
+import { HostArray } from "../src/trace/host_array.ts";
 import { skips } from "./gate.ts";
 import { tinyDataset } from "./tiny.ts";
 import { make } from "./tiny_trainer.ts";

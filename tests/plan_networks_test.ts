@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
+import { referenceTarget } from "../src/backends/reference/backend.ts";
 import { compile } from "../src/compile/compile.ts";
 import type { Plan, Target } from "../src/compile/plan.ts";
 import { scopeOf } from "../src/compile/report.ts";
-import { referenceTarget } from "../src/backends/reference/backend.ts";
-import { dgl, endToEnd, greedy, infopro, man } from "../src/local/local.ts";
-import { resnet110, resnet32, resnet8 } from "../src/models/models.ts";
+import { dgl, endToEnd, greedy, infopro, man } from "../src/local.ts";
+import { resnet110, resnet32, resnet8 } from "../src/models.ts";
 import { sizeOf } from "../src/trace/dtype.ts";
 import { stepProgram } from "./step_program.ts";
 

@@ -4,11 +4,11 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { setupOf } from "../src/cli/settings.ts";
 import { tables } from "../src/cli/tables.ts";
-import { setup } from "../src/local/local.ts";
+import { setup } from "../src/local.ts";
 import { cli, finish, refused, start } from "./command_line.ts";
-import { inFolder } from "./in_folder.ts";
 import { fixtures, stl10, write } from "./dataset_files.ts";
 import { skips } from "./gate.ts";
+import { inFolder } from "./in_folder.ts";
 import { exists, lines, outcome, until } from "./reproduction_outcome.ts";
 
 const SVHN = `${fixtures}/svhn`;

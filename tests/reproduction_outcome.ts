@@ -1,7 +1,7 @@
 /** What a reproduction left in its folder, for tests. */
 
-import { createHash } from "node:crypto";
 import { assert } from "@std/assert";
+import { createHash } from "node:crypto";
 import { contents } from "./command_line.ts";
 
 /** What does not depend on the clock: results without speeds, checkpoints, and the metrics of steps. */

@@ -1,7 +1,7 @@
 import { evaluate } from "../src/backends/reference/evaluate.ts";
 import { applyOp, type Value } from "../src/backends/reference/ops.ts";
-import { HostArray } from "../src/trace/arrays.ts";
 import { type Shape, sizeOf } from "../src/trace/dtype.ts";
+import { HostArray } from "../src/trace/host_array.ts";
 import type { Program } from "../src/trace/program.ts";
 import { Tensor } from "../src/trace/tensor.ts";
 import { Trace, withTrace } from "../src/trace/trace.ts";

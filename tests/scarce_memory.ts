@@ -1,5 +1,5 @@
 import { LinearMemory } from "../src/backends/cpu/memory.ts";
-import { LocalgradError } from "../src/errors.ts";
+import { LocalgradError } from "../src/base/errors.ts";
 
 /** A memory of the CPU backend that refuses when it is told to, and knows what it holds. */
 export class ScarceMemory extends LinearMemory {

@@ -1,18 +1,18 @@
 /** The CPU backend where memory is refused: an error that says so, nothing lost, and all that was there before unharmed. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { openCpu } from "../src/backends/cpu/device.ts";
+import { openCpu } from "../src/backends/cpu/backend.ts";
 import { liveWorkerCount } from "../src/backends/cpu/threads.ts";
-import { open } from "../src/devices.ts";
-import { LocalgradError } from "../src/errors.ts";
-import { dgl, man, trainer } from "../src/local/local.ts";
+import { LocalgradError } from "../src/base/errors.ts";
+import { dgl, man, trainer } from "../src/local.ts";
 import type { Model } from "../src/models/model.ts";
 import { batchNorm } from "../src/nn/batch_norm.ts";
 import { conv, linear } from "../src/nn/linear.ts";
 import { globalAveragePooling, relu } from "../src/nn/pooling.ts";
-import { constant, sgd } from "../src/optim/optim.ts";
-import { Device } from "../src/trace/arrays.ts";
+import { constant, sgd } from "../src/optim.ts";
+import { Device } from "../src/runtime/arrays.ts";
+import { open } from "../src/runtime/devices.ts";
+import { jit } from "../src/runtime/jit.ts";
 import { literal } from "../src/trace/functions.ts";
-import { jit } from "../src/trace/jit.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
 import { ScarceMemory } from "./scarce_memory.ts";
 import { tinyDataset } from "./tiny.ts";

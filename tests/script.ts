@@ -1,5 +1,5 @@
+import { LocalgradError } from "../src/base/errors.ts";
 import { type Flags, usage } from "../src/cli/flags.ts";
-import { LocalgradError } from "../src/errors.ts";
 
 /**
  * Runs a script of the tests, such as `deno task fuzz`: prints its flags where `--help` asks for them, and tells what the

@@ -1,10 +1,11 @@
 import { categorize } from "../src/local/memory.ts";
 import type { Method } from "../src/local/method.ts";
-import { setup, type TrainState, trainStep } from "../src/local/step.ts";
+import { setup, type TrainState } from "../src/local/setup.ts";
+import { trainStep } from "../src/local/step.ts";
 import type { Model } from "../src/models/model.ts";
-import { sgd } from "../src/optim/optim.ts";
+import { sgd } from "../src/optim.ts";
+import { jit } from "../src/runtime/jit.ts";
 import type { Aval } from "../src/trace/dtype.ts";
-import { jit } from "../src/trace/jit.ts";
 import type { Program } from "../src/trace/program.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
 

@@ -6,9 +6,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { cli, finish, start } from "./command_line.ts";
-import { inFolder } from "./in_folder.ts";
 import { type Files, photographs, stl10, svhn, write } from "./dataset_files.ts";
 import { skips } from "./gate.ts";
+import { inFolder } from "./in_folder.ts";
 import { exists, lines, outcome, until } from "./reproduction_outcome.ts";
 
 const cifar10 = Deno.env.get("LOCALGRAD_CIFAR10");

@@ -1,10 +1,10 @@
-import { dgl } from "../src/local/dgl.ts";
-import { man } from "../src/local/man.ts";
-import type { EpochRecord, Observer, Snapshot, StepRecord } from "../src/local/observer.ts";
-import { trainer, type TrainerOptions } from "../src/local/trainer.ts";
+import type { EpochRecord, Observer, Snapshot, StepRecord } from "../src/artifacts/observer.ts";
+import { dgl } from "../src/local/methods/dgl.ts";
+import { man } from "../src/local/methods/man.ts";
 import { constant } from "../src/optim/schedules.ts";
 import { sgd } from "../src/optim/sgd.ts";
-import type { Device } from "../src/trace/arrays.ts";
+import type { Device } from "../src/runtime/arrays.ts";
+import { trainer, type TrainerOptions } from "../src/training/trainer.ts";
 import { tinyModel } from "./tiny.ts";
 
 type Options = Partial<TrainerOptions> & { device: Device };

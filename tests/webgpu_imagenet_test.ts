@@ -4,10 +4,10 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { webgpuTarget } from "../src/backends/webgpu/backend.ts";
 import { type Dispatch, lower } from "../src/backends/webgpu/lower.ts";
 import { variants } from "../src/backends/webgpu/variant.ts";
+import { LocalgradError } from "../src/base/errors.ts";
 import { compile } from "../src/compile/compile.ts";
-import { LocalgradError } from "../src/errors.ts";
-import { endToEnd } from "../src/local/end_to_end.ts";
-import { modelNamed } from "../src/models/models.ts";
+import { endToEnd } from "../src/local/methods/end_to_end.ts";
+import { modelNamed } from "../src/models.ts";
 import { stepProgram } from "./step_program.ts";
 
 const limits = { binding: 2 ** 27, alignment: 256, bindings: 8, groups: 65535, groupSize: 256 };

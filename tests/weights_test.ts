@@ -2,21 +2,22 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { fromFileUrl } from "@std/path";
-import { LocalgradError } from "../src/errors.ts";
-import * as local from "../src/local/local.ts";
-import { valuesOf } from "../src/local/weights.ts";
+import { valuesOf } from "../src/artifacts/network_values.ts";
+import { LocalgradError } from "../src/base/errors.ts";
+import * as local from "../src/local.ts";
+import * as models from "../src/models.ts";
 import { type Model, network } from "../src/models/model.ts";
-import * as models from "../src/models/models.ts";
 import { sgd } from "../src/optim/sgd.ts";
-import { type Device, HostArray } from "../src/trace/arrays.ts";
+import type { Device } from "../src/runtime/arrays.ts";
+import { jit } from "../src/runtime/jit.ts";
 import { sizeOf } from "../src/trace/dtype.ts";
-import { jit } from "../src/trace/jit.ts";
+import { HostArray } from "../src/trace/host_array.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
 import { treeFlatten } from "../src/trace/tree.ts";
-import { encodeSafetensors, loadWeights, saveWeights, writeCheckpoint } from "../src/train/train.ts";
+import { encodeSafetensors, loadWeights, saveWeights, writeCheckpoint } from "../src/train.ts";
 import { units } from "./fixtures/formula.ts";
-import { distance, load, type Recorded, testOn } from "./parity/fixture.ts";
 import { inFolder } from "./in_folder.ts";
+import { distance, load, type Recorded, testOn } from "./parity/fixture.ts";
 
 const networks: { readonly [name: string]: { readonly model: Model; readonly size: number } } = {
   resnet32: { model: models.resnet32({ classes: 10 }), size: 32 },

@@ -1,7 +1,8 @@
 /** One measurement of localgrad on CUDA: `ours.ts '<row as JSON>'` prints one line of JSON, a {@link Measurement}. */
 import { local, models, optim } from "../../mod.ts";
 import { type CudaBackend, openCuda } from "../../src/backends/cuda/backend.ts";
-import { Device, type DeviceArray, HostArray } from "../../src/trace/arrays.ts";
+import { Device, type DeviceArray } from "../../src/runtime/arrays.ts";
+import { HostArray } from "../../src/trace/host_array.ts";
 import { hash, startingValues, units } from "../../tests/fixtures/formula.ts";
 import { peaksOf, rooflineOf } from "./roofline.ts";
 import type { Measurement, Row } from "./row.ts";

@@ -1,5 +1,5 @@
 /** What `bench/gpu.sh` measures: rows, and what comes of one. */
-import type { MethodName } from "../../src/local/local.ts";
+import type { MethodName } from "../../src/local.ts";
 
 /** One training step, by one system. */
 export interface Row {

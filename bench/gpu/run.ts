@@ -9,7 +9,7 @@
 import { dirname, resolve } from "@std/path";
 import { cudaReport } from "../../ffi/doctor.ts";
 import { openLibraries } from "../../ffi/library.ts";
-import { readIfThere, writeWhole } from "../../src/train/files.ts";
+import { readIfThere, writeWhole } from "../../src/base/files.ts";
 import type { Timing } from "../peers/common.ts";
 import { gpuFlags } from "./flags.ts";
 import { type Measurement, type Row, rowName } from "./row.ts";

@@ -1,5 +1,5 @@
 /** What was measured, for people. */
-import { formatBytes, formatPercent } from "../../src/train/format.ts";
+import { formatBytes, formatPercent } from "../../src/artifacts/format.ts";
 import { textTable } from "../../src/cli/terminal.ts";
 import { type Measurement, type Row, rowName, stepName } from "./row.ts";
 

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { Random } from "../../tests/ops/random.ts";
-import { open } from "../devices.ts";
-import { HostArray } from "../trace/arrays.ts";
+import { open } from "../runtime/devices.ts";
+import { jit } from "../runtime/jit.ts";
 import { fromBf16, toBf16 } from "../trace/bf16.ts";
 import { avgPool, concat, conv2d, maxPool, resizeBilinear, scatterAdd, where } from "../trace/functions.ts";
 import { iota } from "../trace/functions.ts";
-import { jit } from "../trace/jit.ts";
+import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { checkpoint, grad } from "./grad.ts";
 

@@ -1,5 +1,5 @@
-import { expectKind } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { full } from "../trace/functions.ts";
 import { constantLike, expectTensor, Tensor } from "../trace/tensor.ts";

@@ -1,8 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { open } from "../devices.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { open } from "../runtime/devices.ts";
+import { jit } from "../runtime/jit.ts";
 import { conv2d, where } from "../trace/functions.ts";
-import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { checkpoint, customGradient, grad, valueAndGrad, vjp } from "./grad.ts";
 

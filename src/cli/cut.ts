@@ -1,5 +1,5 @@
-import { LocalgradError } from "../errors.ts";
-import { type Modules, type SplitName, splitNames } from "../local/local.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { type Modules, type SplitName, splitNames } from "../local.ts";
 import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
 
 /** Flags that say where a network is cut. */

@@ -1,8 +1,8 @@
-import * as data from "../data/data.ts";
-import { open } from "../devices.ts";
-import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
-import { writeWhole } from "../train/files.ts";
-import { progress, report, RunFolder, type RunReport } from "../train/train.ts";
+import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
+import { writeWhole } from "../base/files.ts";
+import * as data from "../data.ts";
+import { open } from "../runtime/devices.ts";
+import { progress, report, RunFolder, type RunReport } from "../train.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { type MethodName, type Settings, trainerOf } from "./settings.ts";

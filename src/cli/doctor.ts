@@ -1,8 +1,8 @@
 import { cudaReport, describeCuda, type MemoryNeed } from "../../ffi/doctor.ts";
-import * as devices from "../devices.ts";
-import * as local from "../local/local.ts";
+import * as local from "../local.ts";
 import { resnet32 } from "../models/resnet.ts";
 import { sgd } from "../optim/sgd.ts";
+import * as devices from "../runtime/devices.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 
 /** Flags of `doctor`. */

@@ -1,9 +1,9 @@
-import type { ImageDataset, ImagePart } from "../data/data.ts";
-import { LocalgradError } from "../errors.ts";
-import { spoiltIn } from "../local/divergence.ts";
-import { valuesOf } from "../local/weights.ts";
-import { formatPercent } from "../train/format.ts";
-import { loadWeights, readRun } from "../train/train.ts";
+import { formatPercent } from "../artifacts/format.ts";
+import { valuesOf } from "../artifacts/network_values.ts";
+import { LocalgradError } from "../base/errors.ts";
+import type { ImageDataset, ImagePart } from "../data.ts";
+import { loadWeights, readRun } from "../train.ts";
+import { spoiltIn } from "../training/divergence.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
 import {
   loadImages,

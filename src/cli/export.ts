@@ -1,6 +1,6 @@
-import { LocalgradError } from "../errors.ts";
-import { exists, refuseLink } from "../train/files.ts";
-import { readRun, saveWeights } from "../train/train.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { exists, refuseLink } from "../base/files.ts";
+import { readRun, saveWeights } from "../train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
 
 /** Flags of `export`. */

@@ -1,6 +1,6 @@
 import { parseArgs } from "npm:deno-std@1.4.0/cli/parse_args.js";
 import { levenshteinDistance } from "npm:deno-std@1.4.0/text/levenshtein_distance.js";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 
 /** What a flag of the command line takes. */
 export interface Flag {

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { LocalgradError } from "../errors.ts";
-import { systemReason } from "../system.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { systemReason } from "../base/system.ts";
 import { demo, demoFlags } from "./demo.ts";
 import { doctor, doctorFlags } from "./doctor.ts";
 import { evaluate, evaluateFlags } from "./evaluate.ts";

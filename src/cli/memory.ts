@@ -1,8 +1,8 @@
+import { formatBytes, formatPercent } from "../artifacts/format.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { MemoryReport } from "../compile/plan.ts";
-import { target } from "../devices.ts";
-import { LocalgradError } from "../errors.ts";
-import * as local from "../local/local.ts";
-import { formatBytes, formatPercent } from "../train/format.ts";
+import * as local from "../local.ts";
+import { target } from "../runtime/devices.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
 import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable, type TableName } from "./memory_tables.ts";

@@ -1,9 +1,9 @@
+import { LocalgradError } from "../base/errors.ts";
 import type { MemoryReport, Precision } from "../compile/plan.ts";
-import { type BackendName, target } from "../devices.ts";
-import { LocalgradError } from "../errors.ts";
-import * as local from "../local/local.ts";
-import * as models from "../models/models.ts";
-import * as optim from "../optim/optim.ts";
+import * as local from "../local.ts";
+import * as models from "../models.ts";
+import * as optim from "../optim.ts";
+import { type BackendName, target } from "../runtime/devices.ts";
 
 /** A way to train a network whose memory is asked for: plain data, which can be sent to a thread. */
 export interface Split {

@@ -1,7 +1,7 @@
 import type { Precision } from "../compile/plan.ts";
-import type { BackendName } from "../devices.ts";
-import type * as local from "../local/local.ts";
-import type * as models from "../models/models.ts";
+import type * as local from "../local.ts";
+import type * as models from "../models.ts";
+import type { BackendName } from "../runtime/devices.ts";
 import { type PlannedSplit, planSplits } from "./memory_splits.ts";
 
 /** A figure that was published: gigabytes of GPU memory and the part saved, with how it is known (docs/memory.md). */

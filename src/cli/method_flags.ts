@@ -1,5 +1,5 @@
-import { LocalgradError } from "../errors.ts";
-import * as local from "../local/local.ts";
+import { LocalgradError } from "../base/errors.ts";
+import * as local from "../local.ts";
 import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
 
 /** What the options of methods can be, where they are one of some names. */

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { parse, View } from "npm:vega@6.2.0";
 import { compile, type TopLevelSpec } from "npm:vega-lite@6.4.1";
+import { parse, View } from "npm:vega@6.2.0";
 
 /** A line of a plot. */
 export interface Line {

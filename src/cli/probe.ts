@@ -1,11 +1,11 @@
 import { resolve } from "node:path";
-import { LocalgradError } from "../errors.ts";
+import { formatPercent } from "../artifacts/format.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { makeFolder, refuseFile, writeWhole } from "../base/files.ts";
 import { partition } from "../local/partition.ts";
-import { type Probe, probe } from "../local/probe.ts";
 import { splitNames } from "../local/published.ts";
-import { formatPercent } from "../train/format.ts";
-import { makeFolder, refuseFile, writeWhole } from "../train/files.ts";
-import { readRun } from "../train/train.ts";
+import { readRun } from "../train.ts";
+import { type Probe, probe } from "../training/probe.ts";
 import { cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";

@@ -1,8 +1,8 @@
-import type { ImageDataset, ImagePart } from "../data/data.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { refuseFile, writeWhole } from "../base/files.ts";
+import type { ImageDataset, ImagePart } from "../data.ts";
 import { DATASETS } from "../data/datasets.ts";
-import { LocalgradError } from "../errors.ts";
-import { setup } from "../local/local.ts";
-import { refuseFile, writeWhole } from "../train/files.ts";
+import { setup } from "../local.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";

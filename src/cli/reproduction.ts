@@ -1,10 +1,7 @@
 import { dirname } from "node:path";
-import type { ImageDataset, ImagePart } from "../data/data.ts";
-import { abridged, decodeJson, type Decoder, json, number, object, record } from "../decode.ts";
-import { LocalgradError } from "../errors.ts";
-import type { Observer, SaveEvery } from "../local/local.ts";
-import { parameterSplit } from "../local/parameters.ts";
-import type { Device } from "../trace/arrays.ts";
+import { holdsRun } from "../artifacts/run_folder.ts";
+import { abridged, decodeJson, type Decoder, json, number, object, record } from "../base/decode.ts";
+import { LocalgradError } from "../base/errors.ts";
 import {
   exists,
   makeFolder,
@@ -15,9 +12,12 @@ import {
   removeIfThere,
   removeParts,
   writeWhole,
-} from "../train/files.ts";
-import { holdsRun } from "../train/run_folder.ts";
-import { progress, readMetrics, readRun, RunFolder } from "../train/train.ts";
+} from "../base/files.ts";
+import type { ImageDataset, ImagePart } from "../data.ts";
+import type { Observer, SaveEvery } from "../local.ts";
+import { parameterSplit } from "../local/parameters.ts";
+import type { Device } from "../runtime/arrays.ts";
+import { progress, readMetrics, readRun, RunFolder } from "../train.ts";
 import { measured, type RunResult, runResult } from "./results.ts";
 import { type Settings, trainerOf } from "./settings.ts";
 

@@ -1,9 +1,9 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { inFolder } from "../../tests/in_folder.ts";
-import { shapes } from "../data/data.ts";
-import { open } from "../devices.ts";
-import { LocalgradError } from "../errors.ts";
-import { exists } from "../train/files.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { exists } from "../base/files.ts";
+import { shapes } from "../data.ts";
+import { open } from "../runtime/devices.ts";
 import { openReproduction, resultsIn, type RunOptions, runToEnd } from "./reproduction.ts";
 import type { RunResult } from "./results.ts";
 import { type Settings, settingsFrom } from "./settings.ts";

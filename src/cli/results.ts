@@ -1,8 +1,8 @@
-import { type Decoder, number, object, optional, text, whole } from "../decode.ts";
-import { formatBytes, formatPercent, formatTime } from "../train/format.ts";
+import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
+import { htmlTable, page } from "../artifacts/page.ts";
+import { type Decoder, number, object, optional, text, whole } from "../base/decode.ts";
 import type { ParameterSplit } from "../local/parameters.ts";
-import { htmlTable, page } from "../train/page.ts";
-import type { EpochLine, MetricsLine } from "../train/train.ts";
+import type { EpochLine, MetricsLine } from "../train.ts";
 import { marks, type Published, type Row, type Table } from "./table_rows.ts";
 
 /** What a finished run of a row gave; errors are fractions. */

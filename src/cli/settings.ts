@@ -1,17 +1,17 @@
 import { resolve } from "node:path";
-import type { ImageDataset, ImagePart } from "../data/data.ts";
-import { type DatasetName, DATASETS } from "../data/datasets.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { Precision } from "../compile/plan.ts";
-import { type DeviceName, open } from "../devices.ts";
-import { LocalgradError } from "../errors.ts";
-import * as local from "../local/local.ts";
+import type { ImageDataset, ImagePart } from "../data.ts";
+import { type DatasetName, DATASETS } from "../data/datasets.ts";
+import * as local from "../local.ts";
 import { precisionOn } from "../local/precision.ts";
-import * as models from "../models/models.ts";
-import * as optim from "../optim/optim.ts";
-import type { Device } from "../trace/arrays.ts";
-import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
+import * as models from "../models.ts";
+import * as optim from "../optim.ts";
+import type { Device } from "../runtime/arrays.ts";
+import { type DeviceName, open } from "../runtime/devices.ts";
 import { type Cut, cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
+import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
 import { note, showCheck, showDownload } from "./terminal.ts";
 
 /** A network's name on the command line. */

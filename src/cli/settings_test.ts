@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { saveEveryFrom, scheduleOf, settingsFrom } from "./settings.ts";
 
 Deno.test("saveEveryFrom() takes steps and minutes, and nothing else", () => {

@@ -1,5 +1,3 @@
-import type { ImageDataset, ImagePart } from "../data/data.ts";
-import { DATASETS } from "../data/datasets.ts";
 import {
   boolean,
   brief,
@@ -12,10 +10,12 @@ import {
   Place,
   text,
   whole,
-} from "../decode.ts";
-import { LocalgradError } from "../errors.ts";
-import * as local from "../local/local.ts";
-import * as models from "../models/models.ts";
+} from "../base/decode.ts";
+import { LocalgradError } from "../base/errors.ts";
+import type { ImageDataset, ImagePart } from "../data.ts";
+import { DATASETS } from "../data/datasets.ts";
+import * as local from "../local.ts";
+import * as models from "../models.ts";
 import type { Cut } from "./cut.ts";
 import { choices, type GivenOptions } from "./method_flags.ts";
 import { datasetNames, loadImages, precisions, type Settings } from "./settings.ts";

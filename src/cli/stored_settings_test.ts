@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { shapes } from "../data/data.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { shapes } from "../data.ts";
 import { settingsFrom } from "./settings.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
 

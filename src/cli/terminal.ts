@@ -1,5 +1,5 @@
-import { formatBytes } from "../train/format.ts";
-import { drawsOver } from "../train/terminal.ts";
+import { formatBytes } from "../artifacts/format.ts";
+import { drawsOver } from "../artifacts/terminal.ts";
 
 let told = -Infinity;
 /** Whether the cursor stands behind a line that is to be drawn over. */

@@ -1,11 +1,11 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { type Aval, type Shape, sizeOf } from "../trace/dtype.ts";
 import { viewOps } from "../trace/ops.ts";
 import type { Instruction, InstructionOf, Program, ProgramOutput, ValueId } from "../trace/program.ts";
+import { Draft } from "./draft.ts";
 import { Blocked, ExpressionBuilder, type Obstacle } from "./expression.ts";
 import { fusableOps } from "./fusable.ts";
 import { identityMap, type SplitAxis } from "./index_map.ts";
-import { Draft } from "./draft.ts";
 import { NodeList } from "./nodes.ts";
 import { Storage } from "./storage.ts";
 

@@ -3,7 +3,7 @@ import { randomProgram } from "../../tests/random_program.ts";
 import { agree, runPlan } from "../../tests/run_plan.ts";
 import { referenceTarget } from "../backends/reference/backend.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
 import { compile } from "./compile.ts";
 import type { Plan, Target } from "./plan.ts";

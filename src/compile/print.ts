@@ -1,4 +1,4 @@
-import { expectKind } from "../expect.ts";
+import { expectKind } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import type { Kernel, Node, View } from "./kernel.ts";

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { type Aval, bytesOf, formatAval, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { type Lowered, writesOf } from "./lower.ts";

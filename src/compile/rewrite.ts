@@ -1,12 +1,21 @@
 import { type Aval, type DType, isFloat, sameShape, type Shape, sizeOf } from "../trace/dtype.ts";
-import type { OpAttrs, OpName } from "../trace/ops.ts";
 import { binary, cast, compareFns, unary, wrap } from "../trace/elementwise.ts";
-import type { InstructionOf, ValueId } from "../trace/program.ts";
-import type { Simplifier } from "./simplify.ts";
+import type { OpAttrs, OpName } from "../trace/ops.ts";
+import type { Instruction, InstructionOf, ValueId } from "../trace/program.ts";
+
+/** The program simplified so far, and a way to add to it. */
+export interface Simplified {
+  /** The shape and dtype of a value. */
+  aval(value: ValueId): Aval;
+  /** The instruction that makes a value; undefined for an input. */
+  maker(value: ValueId): Instruction | undefined;
+  /** The value of an op on `inputs`: an existing one where it is the same, rewritten where that is simpler. */
+  emit<N extends OpName>(op: N, inputs: readonly ValueId[], attrs: OpAttrs[N]): ValueId;
+}
 
 /** Gives a simpler value for an op on `inputs`, or undefined; `result` is the shape and dtype it must have. */
 type Rule<N extends OpName> = (
-  s: Simplifier,
+  s: Simplified,
   inputs: readonly ValueId[],
   attrs: OpAttrs[N],
   result: Aval,
@@ -17,7 +26,7 @@ type Rule<N extends OpName> = (
  * a sum of n equal terms becomes one product and literals are folded in float64.
  */
 export function rewrite<N extends OpName>(
-  s: Simplifier,
+  s: Simplified,
   op: N,
   inputs: readonly ValueId[],
   attrs: OpAttrs[N],
@@ -169,24 +178,24 @@ const rules: { readonly [N in OpName]?: Rule<N> } = {
 };
 
 /** The instruction that makes a value, if it is this op. */
-function made<N extends OpName>(s: Simplifier, value: ValueId, op: N): InstructionOf<N> | undefined {
+function made<N extends OpName>(s: Simplified, value: ValueId, op: N): InstructionOf<N> | undefined {
   const maker = s.maker(value);
   return maker?.op === op ? maker as InstructionOf<N> : undefined;
 }
 
 /** A literal filled with one value. */
-function splat(s: Simplifier, value: number, { shape, dtype }: Aval): ValueId {
+function splat(s: Simplified, value: number, { shape, dtype }: Aval): ValueId {
   return s.emit("constant", [], { shape, dtype, values: [value] });
 }
 
 /** The one value a literal is filled with. */
-function splatOf(s: Simplifier, value: ValueId): number | undefined {
+function splatOf(s: Simplified, value: ValueId): number | undefined {
   const values = made(s, value, "constant")?.attrs.values;
   return values?.length === 1 ? values[0] : undefined;
 }
 
 /** The same fill in another shape. */
-function resplat(s: Simplifier, value: ValueId, result: Aval): ValueId | undefined {
+function resplat(s: Simplified, value: ValueId, result: Aval): ValueId | undefined {
   const constant = splatOf(s, value);
   return constant === undefined ? undefined : splat(s, constant, result);
 }
@@ -196,7 +205,7 @@ function resplat(s: Simplifier, value: ValueId, result: Aval): ValueId | undefin
  * once; the float64 reference then sees no rounding at all.
  */
 function foldElements(
-  s: Simplifier,
+  s: Simplified,
   inputs: readonly ValueId[],
   { shape, dtype }: Aval,
   f: (args: readonly number[]) => number,
@@ -217,7 +226,7 @@ function foldElements(
 
 /** x + 0, x × 1 and the like. */
 function identity(
-  s: Simplifier,
+  s: Simplified,
   a: ValueId,
   b: ValueId,
   fn: OpAttrs["binary"]["fn"],
@@ -281,12 +290,12 @@ function identity(
 }
 
 /** Whether adding `zero` leaves every bit of x: −0 always does, +0 unless x may be −0. */
-function isAddedZero(s: Simplifier, zero: number, x: ValueId, dtype: DType): boolean {
+function isAddedZero(s: Simplified, zero: number, x: ValueId, dtype: DType): boolean {
   if (zero !== 0) return false;
   return !isFloat(dtype) || Object.is(zero, -0) || neverMinusZero(s, x);
 }
 
-function neverMinusZero(s: Simplifier, value: ValueId): boolean {
+function neverMinusZero(s: Simplified, value: ValueId): boolean {
   const maker = s.maker(value);
   switch (maker?.op) {
     case "iota":
@@ -319,7 +328,7 @@ function isAscending(list: readonly number[]): boolean {
 }
 
 /** Whose last two axes a transpose swaps, and nothing else. */
-function untransposed(s: Simplifier, value: ValueId): ValueId | undefined {
+function untransposed(s: Simplified, value: ValueId): ValueId | undefined {
   const maker = made(s, value, "transpose");
   if (maker === undefined) return undefined;
   const { permutation } = maker.attrs;
@@ -330,7 +339,7 @@ function untransposed(s: Simplifier, value: ValueId): ValueId | undefined {
 
 /** A slice that lies within one operand of a concatenation, or within what a padding surrounds. */
 function slicePart(
-  s: Simplifier,
+  s: Simplified,
   x: ValueId,
   starts: Shape,
   limits: Shape,

@@ -1,8 +1,8 @@
 import { bytesOf } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
 import type { Draft } from "./draft.ts";
-import { inPlace } from "./memory.ts";
 import { type Lowered, type LoweredStep, readsOf, writesOf } from "./lower.ts";
+import { inPlace } from "./memory.ts";
 
 /** Memory held more or less (negative) after each of steps `from … to − 1`. */
 export interface Change {

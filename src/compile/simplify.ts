@@ -1,9 +1,9 @@
 import type { Aval } from "../trace/dtype.ts";
 import { type OpAttrs, type OpName, viewOps } from "../trace/ops.ts";
-import { type ShapeRule, shapeRules } from "../trace/shape_rules.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
+import { type ShapeRule, shapeRules } from "../trace/shape_rules.ts";
 import { fusableOps } from "./fusable.ts";
-import { rewrite } from "./rewrite.ts";
+import { rewrite, type Simplified } from "./rewrite.ts";
 
 /**
  * The same results from less work: rewritten by algebra ({@link rewrite}), common subexpressions computed once, and
@@ -21,8 +21,7 @@ export function simplify(program: Program): Program {
 /** Where and why an instruction was traced; rewritten instructions keep it. */
 type Origin = Pick<Instruction, "scope" | "site">;
 
-/** What a rewriting rule sees: the program simplified so far, and a way to add to it. */
-export class Simplifier {
+class Simplifier implements Simplified {
   readonly #program: Program;
   readonly #values: Aval[] = [];
   readonly #instructions: Instruction[] = [];

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
+import { randomProgram } from "../../tests/random_program.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
 import type { DType, Shape } from "../trace/dtype.ts";
 import type { BinaryFn } from "../trace/ops.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
-import { randomProgram } from "../../tests/random_program.ts";
 import { simplify } from "./simplify.ts";
 
 /** Simplifies a program of one result over inputs x and y; gives its ops in order. */

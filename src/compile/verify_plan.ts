@@ -2,8 +2,8 @@ import { bytesOf, formatAval, type Shape, sizeOf } from "../trace/dtype.ts";
 import { viewOps } from "../trace/ops.ts";
 import type { Program, ValueId } from "../trace/program.ts";
 import type { Node } from "./kernel.ts";
-import { verifyKernel } from "./verify_kernel.ts";
 import type { Location, Plan, Step, Target } from "./plan.ts";
+import { verifyKernel } from "./verify_kernel.ts";
 
 /**
  * Checks a plan by going through its steps with a model of memory that knows which value each byte holds: everything

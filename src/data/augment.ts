@@ -1,5 +1,5 @@
-import { LocalgradError } from "../errors.ts";
-import { expectKind } from "../expect.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind } from "../base/expect.ts";
 import type { Shape } from "../trace/dtype.ts";
 import { iota, literal, where } from "../trace/functions.ts";
 import { bits, integers, split } from "../trace/random.ts";

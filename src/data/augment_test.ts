@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { open } from "../devices.ts";
-import { bits, key, split, uniform } from "../random.ts";
-import { jit } from "../trace/jit.ts";
+import { bits, key, split, uniform } from "../base/random.ts";
+import { open } from "../runtime/devices.ts";
+import { jit } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { cropPositions, readImages, type Shard } from "./augment.ts";
 

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 
 async function variable(name: string): Promise<string | undefined> {
   const { state } = await Deno.permissions.query({ name: "env", variable: name });

@@ -1,8 +1,8 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { CIFAR_AUGMENTATION } from "./augment.ts";
+import type { Download } from "./download.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
-import type { Download } from "./download.ts";
 import { checkMd5, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
 

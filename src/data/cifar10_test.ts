@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { type Cifar10Layout, loadCifar10 } from "./cifar10.ts";
 
 const RECORDS = 3;

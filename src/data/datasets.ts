@@ -21,7 +21,7 @@ export type {
   LabelledImages,
   StreamedImages,
 } from "./images.ts";
-export type { Key } from "../random.ts";
+export type { Key } from "../base/random.ts";
 
 const ALL = { shapes, cifar10, svhn, stl10, folder } as const;
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { LocalgradError } from "../errors.ts";
-import { refusal } from "../system.ts";
-import { writeAll } from "../train/files.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { writeAll } from "../base/files.ts";
+import { refusal } from "../base/system.ts";
 
 /** What is published about a file: what is downloaded must be that. */
 export interface Download {

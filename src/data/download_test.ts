@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { download } from "./download.ts";
 
 const content = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 5);

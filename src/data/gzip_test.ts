@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { gzipSync } from "node:zlib";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { gunzip } from "./gzip.ts";
 
 const text = (value: string) => new TextEncoder().encode(value);

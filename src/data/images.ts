@@ -1,5 +1,5 @@
-import { expectObject, expectWhole, type Kinds } from "../expect.ts";
-import type { Key } from "../random.ts";
+import { expectObject, expectWhole, type Kinds } from "../base/expect.ts";
+import type { Key } from "../base/random.ts";
 
 /** Labelled images of one size on the host. */
 export interface LabelledImages {

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { constants, inflateSync, type ZlibOptions } from "node:zlib";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { shown } from "./regular.ts";
 
 /** A numeric array of a `.mat` file. */

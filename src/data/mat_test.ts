@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { deflateSync } from "node:zlib";
-import { LocalgradError } from "../errors.ts";
 import facts from "../../tests/fixtures/datasets.json" with { type: "json" };
+import { LocalgradError } from "../base/errors.ts";
 import { readMat } from "./mat.ts";
 
 const fixture = (name: string) =>

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { Download } from "./download.ts";
 import { gunzip } from "./gzip.ts";
 import { chunksOf, expectSize, readRegular, stat } from "./regular.ts";

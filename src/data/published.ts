@@ -1,7 +1,7 @@
-import { expectKind } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
-import { refusal } from "../system.ts";
-import { makeFolder } from "../train/files.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind } from "../base/expect.ts";
+import { makeFolder } from "../base/files.ts";
+import { refusal } from "../base/system.ts";
 import { cacheDirectory } from "./cache.ts";
 import { download } from "./download.ts";
 import {

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import { LocalgradError } from "../errors.ts";
 import { tarOf } from "../../tests/dataset_files.ts";
+import { inFolder } from "../../tests/in_folder.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { Publication } from "./publication.ts";
 import { readPublished } from "./published.ts";
-import { inFolder } from "../../tests/in_folder.ts";
 
 const text = (value: string) => new TextEncoder().encode(value);
 const sum = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex");

@@ -1,5 +1,5 @@
-import { LocalgradError } from "../errors.ts";
-import { refusal } from "../system.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { refusal } from "../base/system.ts";
 
 /** A name or message for the terminal: control characters, which names of files and arrays may hold, are spelled out. */
 export function shown(text: string): string {

@@ -1,6 +1,6 @@
-import { LocalgradError } from "../errors.ts";
-import { expectOptions, expectWhole } from "../expect.ts";
-import { foldIn, type Key, key, threefry2x32, uniform } from "../random.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectOptions, expectWhole } from "../base/expect.ts";
+import { foldIn, type Key, key, threefry2x32, uniform } from "../base/random.ts";
 import type { DatasetEntry } from "./entry.ts";
 import type { ImageDataset, LabelledImages } from "./images.ts";
 

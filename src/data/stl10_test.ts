@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
-import { LocalgradError } from "../errors.ts";
 import facts from "../../tests/fixtures/datasets.json" with { type: "json" };
 import { hash } from "../../tests/fixtures/formula.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { loadStl10, stl10 } from "./stl10.ts";
 
 const IMAGE = 3 * 96 * 96;

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
 import { type MatArray, readMat } from "./mat.ts";

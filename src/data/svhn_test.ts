@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
-import { LocalgradError } from "../errors.ts";
 import facts from "../../tests/fixtures/datasets.json" with { type: "json" };
-import { loadSvhn, svhn, type SvhnLayout } from "./svhn.ts";
 import { inFolder } from "../../tests/in_folder.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { loadSvhn, svhn, type SvhnLayout } from "./svhn.ts";
 
 const fixtures = new URL("../../tests/fixtures/datasets/svhn/", import.meta.url).pathname;
 const sum = (bytes: Uint8Array, kind = "sha256") => createHash(kind).update(bytes).digest("hex");

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 
 /** A regular file in a tar archive. */
 export interface TarFile {

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { readTar } from "./tar.ts";
 
 /** An archive of files of these sizes, filled with their number. */

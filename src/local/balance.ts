@@ -1,21 +1,22 @@
-import { expectKind, expectObject } from "../expect.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectObject } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
-import { LocalgradError } from "../errors.ts";
 import type { Block, Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { sequential, shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
+import { jit } from "../runtime/jit.ts";
 import { type Aval, bytesOf, type Shape } from "../trace/dtype.ts";
-import { jit } from "../trace/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeLeaves, treePaths } from "../trace/tree.ts";
 import { bestCut } from "./cut_search.ts";
 import type { Batch, Boundary, Method } from "./method.ts";
 import { checkModel, moduleOf } from "./partition.ts";
 import { activationsIn } from "./precision.ts";
-import { equipModule, lastModule, type LocalModule, type SetupOptions, trainModule } from "./step.ts";
-import { SETUP_KINDS } from "./expect_setup.ts";
-import type { TrainState } from "./step.ts";
+import { equipModule, lastModule, type LocalModule, type SetupOptions } from "./setup.ts";
+import { SETUP_KINDS } from "./setup.ts";
+import type { TrainState } from "./setup.ts";
+import { trainModule } from "./step.ts";
 
 /** Recomputing keeps every fourth block's result: what so many blocks add is the same each time. */
 const PERIOD = 4;

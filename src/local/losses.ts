@@ -1,5 +1,5 @@
 import { customGradient } from "../autograd/grad.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { iota, oneHot, where } from "../trace/functions.ts";
 import { expectTensor, type Tensor } from "../trace/tensor.ts";

@@ -1,15 +1,23 @@
-import { expectKind, expectWhole } from "../expect.ts";
+import { expectKind, expectWhole } from "../base/expect.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
+import { jit } from "../runtime/jit.ts";
 import type { Aval } from "../trace/dtype.ts";
-import { jit } from "../trace/jit.ts";
 import type { Category } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { withCut } from "./balance.ts";
-import { endToEnd } from "./end_to_end.ts";
 import type { Batch } from "./method.ts";
-import type { MemoryComparison } from "./observer.ts";
-import { type Setup, setup, type SetupOptions, type TrainState, trainStep } from "./step.ts";
-import { expectSetup } from "./expect_setup.ts";
+import { endToEnd } from "./methods/end_to_end.ts";
+import { type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
+import { expectSetup } from "./setup.ts";
+import { trainStep } from "./step.ts";
+
+/** The planned memory of a training step, by the method and by end-to-end training with the same settings. */
+export interface MemoryComparison {
+  /** By the method. */
+  readonly method: MemoryReport;
+  /** End to end. */
+  readonly endToEnd: MemoryReport;
+}
 
 /** What the memory of an input of a training step is for, by its path. */
 export function categorize(path: string): Category {

@@ -1,7 +1,8 @@
+import { expectObject } from "../base/expect.ts";
 import type { Block, Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Layer } from "../nn/layer.ts";
-import { expectLayer } from "../nn/expect_layer.ts";
+import { expectLayer } from "../nn/layer.ts";
 import type { Named } from "../nn/named.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -125,4 +126,14 @@ export function classified(head: Layer): Auxiliary {
       return { loss: crossEntropy(y, batch.labels), state: { classifier: next } };
     },
   };
+}
+
+/** Refuses what is no method; `who` begins the message. */
+export function expectMethod(who: string, method: Method): void {
+  expectObject(`${who}: the method`, method, {
+    name: "string",
+    options: "object",
+    auxiliary: "function?",
+    recut: "function?",
+  });
 }

@@ -1,8 +1,8 @@
 import type { Initial } from "../nn/initial.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { treeFlatten } from "../trace/tree.ts";
-import type { Setup } from "./step.ts";
-import { expectSetup } from "./expect_setup.ts";
+import type { Setup } from "./setup.ts";
+import { expectSetup } from "./setup.ts";
 
 /** How many values each part of a network in training has; running statistics are not counted. */
 export interface ParameterSplit {

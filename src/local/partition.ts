@@ -1,8 +1,8 @@
-import { brief } from "../decode.ts";
-import { LocalgradError } from "../errors.ts";
-import { expectWhole } from "../expect.ts";
+import { brief } from "../base/decode.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectWhole } from "../base/expect.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
-import { expectModel } from "../models/expect_model.ts";
+import { expectModel } from "../models/model.ts";
 import { type Layer, sequential } from "../nn/layer.ts";
 import { publishedSplit, type SplitName, splitNames, unpublished } from "./published.ts";
 

@@ -1,6 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { LocalgradError } from "../errors.ts";
-import type { Model } from "../models/model.ts";
+import { LocalgradError } from "../base/errors.ts";
 import {
   resnet101,
   resnet110,
@@ -10,7 +9,8 @@ import {
   resnet34,
   resnet8,
   resnext101_32x8d,
-} from "../models/models.ts";
+} from "../models.ts";
+import type { Model } from "../models/model.ts";
 import { conv, linear } from "../nn/linear.ts";
 import { globalAveragePooling } from "../nn/pooling.ts";
 import { treePaths } from "../trace/tree.ts";

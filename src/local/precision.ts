@@ -1,5 +1,5 @@
+import { LocalgradError } from "../base/errors.ts";
 import type { Precision, ProductPrecision, Target } from "../compile/plan.ts";
-import { LocalgradError } from "../errors.ts";
 
 /** The precision that a device computes in: the one asked for, or its own choice; refuses what it cannot do. */
 export function precisionOn({ name, precisions }: Target, wanted?: Precision): Precision {

@@ -1,20 +1,21 @@
 import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { Precision } from "../compile/plan.ts";
-import { open, target } from "../devices.ts";
-import { LocalgradError } from "../errors.ts";
 import { resnet32 } from "../models/resnet.ts";
 import { constant } from "../optim/schedules.ts";
 import { sgd } from "../optim/sgd.ts";
-import type { Device } from "../trace/arrays.ts";
-import { jit } from "../trace/jit.ts";
+import type { Device } from "../runtime/arrays.ts";
+import { open, target } from "../runtime/devices.ts";
+import { jit } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { dgl } from "./dgl.ts";
-import { man } from "./man.ts";
+import { trainer } from "../training/trainer.ts";
 import { memory, stepMemory } from "./memory.ts";
-import { methodNamed, methodNames } from "./named_methods.ts";
-import { setup, type TrainState, trainStep } from "./step.ts";
-import { trainer } from "./trainer.ts";
+import { dgl } from "./methods/dgl.ts";
+import { man } from "./methods/man.ts";
+import { methodNamed, methodNames } from "./methods/named.ts";
+import { setup, type TrainState } from "./setup.ts";
+import { trainStep } from "./step.ts";
 
 const make = (device: Device, precision?: Precision) =>
   trainer({

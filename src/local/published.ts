@@ -6,7 +6,7 @@
  * @module
  */
 
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { Model } from "../models/model.ts";
 
 /** The blocks after which a network is cut, by K. The cut at the end is left out. */

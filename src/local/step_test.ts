@@ -2,14 +2,14 @@ import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/
 import { host, integers, noise, run, type Values } from "../../tests/run.ts";
 import { tinyModel } from "../../tests/tiny.ts";
 import { grad } from "../autograd/grad.ts";
+import { key } from "../base/random.ts";
 import { initialize } from "../nn/initial.ts";
 import { merge, type Named, select } from "../nn/named.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { sgd } from "../optim/sgd.ts";
-import { key } from "../random.ts";
-import { HostArray } from "../trace/arrays.ts";
+import { jit } from "../runtime/jit.ts";
 import type { Aval } from "../trace/dtype.ts";
-import { jit } from "../trace/jit.ts";
+import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { type Tree, treeFlatten, treeMap, treePaths, treeUnflatten } from "../trace/tree.ts";
 import type { Batch, Method } from "./method.ts";
@@ -23,9 +23,10 @@ import {
   type ManOptions,
   manPlusPlus,
   predsim,
-} from "./methods.ts";
+} from "./methods/methods.ts";
 import type { Modules } from "./partition.ts";
-import { type Setup, setup, type TrainState, trainStep } from "./step.ts";
+import { type Setup, setup, type TrainState } from "./setup.ts";
+import { trainStep } from "./step.ts";
 
 const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
 const make = (method: Method, modules: Modules = 3) =>

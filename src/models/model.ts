@@ -1,6 +1,5 @@
-import { expectModel } from "./expect_model.ts";
-import { expectKind } from "../expect.ts";
-import { type Layer, type Layers, sequential } from "../nn/layer.ts";
+import { expectKind, expectObject } from "../base/expect.ts";
+import { expectLayer, type Layer, type Layers, sequential } from "../nn/layer.ts";
 
 /** A stretch of a network that stays whole when it is cut into modules, such as a residual block. */
 export interface Block {
@@ -55,4 +54,23 @@ export function layersOf(blocks: readonly Block[]): Layers {
   expectKind("a model's blocks", blocks, "array");
   for (const block of blocks) expectKind("a block", block, "object");
   return Object.fromEntries(blocks.map(({ name, layer }) => [name, layer]));
+}
+
+/** Refuses what is no model. */
+export function expectModel(model: Model): void {
+  expectObject("a model", model, {
+    name: "string",
+    input: "object",
+    classes: "number",
+    stem: "object",
+    blocks: "array",
+    head: "object",
+  });
+  expectObject("a model's input", model.input, { height: "number", width: "number", channels: "number" });
+  for (const block of model.blocks) {
+    expectKind("a block", block, "object");
+    const { layer, name } = block;
+    expectKind("the name of a block", name, "string");
+    expectLayer(`block ${name}`, layer);
+  }
 }

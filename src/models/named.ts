@@ -1,5 +1,5 @@
-import { shown } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { shown } from "../base/expect.ts";
 import type { Model } from "./model.ts";
 import * as networks from "./networks.ts";
 import type { ModelOptions } from "./options.ts";

@@ -1,4 +1,4 @@
-import { expectKind, expectOptions, expectWhole } from "../expect.ts";
+import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import type { Both } from "../trace/functions.ts";
 import type { Model } from "./model.ts";
 

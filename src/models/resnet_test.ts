@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { modelNamed, modelNames, network, resnet20, resnet32, resnet50, resnet8 } from "../models.ts";
 import { shapeAfter } from "../nn/layer.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { treeLeaves, treePaths } from "../trace/tree.ts";
-import { modelNamed, modelNames, network, resnet20, resnet32, resnet50, resnet8 } from "./models.ts";
 
 const parametersOf = (name: string) =>
   treeLeaves(network(modelNamed(name)).params as never)

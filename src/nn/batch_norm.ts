@@ -1,6 +1,6 @@
 import { customGradient } from "../autograd/grad.ts";
-import { LocalgradError } from "../errors.ts";
-import { expectBetween, expectOptions } from "../expect.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectBetween, expectOptions } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { constantInitial } from "./initial.ts";

@@ -1,7 +1,7 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { host, noise, run, runRounded, type Values } from "../../tests/run.ts";
 import { grad } from "../autograd/grad.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { batchNorm } from "./batch_norm.ts";

@@ -1,7 +1,6 @@
-import { expectKind, shown } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
-import { foldIn, type Key, normal, uniform } from "../random.ts";
-import { HostArray } from "../trace/arrays.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, shown } from "../base/expect.ts";
+import { foldIn, type Key, normal, uniform } from "../base/random.ts";
 import {
   type Aval,
   type DType,
@@ -11,6 +10,7 @@ import {
   type Shape,
   sizeOf,
 } from "../trace/dtype.ts";
+import { HostArray } from "../trace/host_array.ts";
 import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
 import type { Named } from "./named.ts";
 

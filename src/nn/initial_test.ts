@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { LocalgradError } from "../errors.ts";
-import { key } from "../random.ts";
-import type { HostArray } from "../trace/arrays.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { key } from "../base/random.ts";
+import type { HostArray } from "../trace/host_array.ts";
 import { constantInitial, Initial, initialize, normalInitial, uniformInitial } from "./initial.ts";
 import { conv, linear } from "./linear.ts";
 

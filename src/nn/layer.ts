@@ -1,8 +1,7 @@
-import { expectLayer } from "./expect_layer.ts";
-import { expectKind, expectObject } from "../expect.ts";
-import type { Key } from "../random.ts";
-import type { HostArray } from "../trace/arrays.ts";
+import { expectKind, expectObject } from "../base/expect.ts";
+import type { Key } from "../base/random.ts";
 import { requireShape, type Shape } from "../trace/dtype.ts";
+import type { HostArray } from "../trace/host_array.ts";
 import { Tensor } from "../trace/tensor.ts";
 import { scope, Trace, withTrace } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
@@ -139,4 +138,9 @@ export function shapeAfter(layer: Layer, shape: Shape): Shape {
 
 function isEmpty(tree: object): boolean {
   return Object.keys(tree).length === 0;
+}
+
+/** Refuses what is no layer; `what` begins the message. */
+export function expectLayer(what: string, layer: Layer): void {
+  expectObject(what, layer, { params: "object", state: "object", init: "function", apply: "function" });
 }

@@ -1,7 +1,7 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { host, noise, run } from "../../tests/run.ts";
-import { LocalgradError } from "../errors.ts";
-import { key } from "../random.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { key } from "../base/random.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treePaths } from "../trace/tree.ts";
 import { batchNorm } from "./batch_norm.ts";

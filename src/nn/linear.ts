@@ -1,5 +1,5 @@
-import { expectKind, expectOptions } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectOptions } from "../base/expect.ts";
 import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
 import { normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";

@@ -1,5 +1,5 @@
-import { expectKind } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind } from "../base/expect.ts";
 import { type Tree, treeFlatten } from "../trace/tree.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { expectWhole } from "../expect.ts";
+import { expectWhole } from "../base/expect.ts";
 import { avgPool, concat, maxPool, type PoolOptions } from "../trace/functions.ts";
 import { avgPool as pooled } from "../trace/functions.ts";
 import { expectTensor, type Tensor } from "../trace/tensor.ts";

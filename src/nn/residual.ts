@@ -1,4 +1,4 @@
-import { expectOptions } from "../expect.ts";
+import { expectOptions } from "../base/expect.ts";
 import { scope } from "../trace/trace.ts";
 import { batchNorm } from "./batch_norm.ts";
 import { type Layer, layer, type Layers, sequential } from "./layer.ts";

@@ -1,4 +1,4 @@
-import { expectBetween, expectOptions } from "../expect.ts";
+import { expectBetween, expectOptions } from "../base/expect.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";

@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { host, noise, run } from "../../tests/run.ts";
-import { LocalgradError } from "../errors.ts";
-import type { HostArray } from "../trace/arrays.ts";
+import { LocalgradError } from "../base/errors.ts";
+import type { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treePaths } from "../trace/tree.ts";
 import { adamw, type AdamWOptions } from "./adamw.ts";

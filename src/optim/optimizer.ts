@@ -1,7 +1,7 @@
-import { expectKind } from "../expect.ts";
+import { expectKind } from "../base/expect.ts";
 import { Initial } from "../nn/initial.ts";
-import { HostArray } from "../trace/arrays.ts";
 import { type Aval, hostArrays, requireAval, sizeOf } from "../trace/dtype.ts";
+import { HostArray } from "../trace/host_array.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 

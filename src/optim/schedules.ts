@@ -1,4 +1,4 @@
-import { expectBetween, expectOptions, expectWhole } from "../expect.ts";
+import { expectBetween, expectOptions, expectWhole } from "../base/expect.ts";
 
 /** The learning rate of an epoch, counted from 0. */
 export type Schedule = (epoch: number) => number;

@@ -1,5 +1,5 @@
-import { LocalgradError } from "../errors.ts";
-import { expectBetween, expectOptions } from "../expect.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectBetween, expectOptions } from "../base/expect.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { expectKind } from "../expect.ts";
+import { expectKind } from "../base/expect.ts";
 
 const floats = new Float32Array(1);
 const words = new Uint32Array(floats.buffer);

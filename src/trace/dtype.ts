@@ -1,5 +1,5 @@
-import { shown } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { shown } from "../base/expect.ts";
 
 /**
  * Element types. `bool` is stored as a `u32` holding 0 or 1 on every backend; `u8` is storage only: `gather` and

@@ -1,5 +1,5 @@
-import { expectKind, expectOptions } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectOptions } from "../base/expect.ts";
 import { type DType, requireShape, type Shape, sizeOf } from "./dtype.ts";
 import type { Pair } from "./ops.ts";
 import { broadcastShape, constantLike, expectTensor, type Operand, type Tensor } from "./tensor.ts";

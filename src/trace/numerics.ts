@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { formatAval, isFloat } from "./dtype.ts";
 import { full } from "./functions.ts";
 import type { Instruction } from "./program.ts";

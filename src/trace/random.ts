@@ -1,11 +1,11 @@
 /**
  * Random numbers inside traced functions, from explicit keys (u32[2]); the same bits on every backend and as
- * `src/random.ts` gives on the host.
+ * `src/base/random.ts` gives on the host.
  *
  * @module
  */
 
-import { expectWhole } from "../expect.ts";
+import { expectWhole } from "../base/expect.ts";
 import type { Shape } from "./dtype.ts";
 import { expectTensor, type Tensor } from "./tensor.ts";
 

@@ -1,6 +1,7 @@
-import { LocalgradError } from "../errors.ts";
-import { isWhole, notAnElement } from "../expect.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { isWhole } from "../base/expect.ts";
 import { type Aval, type DType, formatAval, sameShape, type Shape, sizeOf } from "./dtype.ts";
+import { notAnElement } from "./elements.ts";
 import { binaryDtypes, FLOAT, FOLDED, INTEGER, STORED, unaryDtypes } from "./op_dtypes.ts";
 import type { ConvAttrs, OpAttrs, OpName, Pair, PoolAttrs } from "./ops.ts";
 

@@ -1,6 +1,7 @@
-import { LocalgradError } from "../errors.ts";
-import { expectKind, expectOptions, notAnElement, shown } from "../expect.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import { type Aval, type DType, formatAval, requireShape, sameShape, type Shape, sizeOf } from "./dtype.ts";
+import { notAnElement } from "./elements.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "./ops.ts";
 import type { ValueId } from "./program.ts";
 import type { Trace } from "./trace.ts";

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import type { OpAttrs, OpName } from "./ops.ts";
 import { ProgramBuilder, type ValueId } from "./program.ts";
 import { Tensor } from "./tensor.ts";

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { expectKind } from "../expect.ts";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind } from "../base/expect.ts";
 
 /** A leaf, or an array or plain object of trees. */
 export type Tree<T> = T | readonly Tree<T>[] | { readonly [key: string]: Tree<T> };

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { LocalgradError } from "../errors.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { treeFlatten, treeLeaves, treeMap, treeUnflatten } from "./tree.ts";
 
 Deno.test("treeFlatten() and treeUnflatten() are inverse and name every leaf", () => {

@@ -5,10 +5,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { type CudaBackend, openCuda } from "../../src/backends/cuda/backend.ts";
 import type { Precision } from "../../src/compile/plan.ts";
-import { dgl, man, trainer } from "../../src/local/local.ts";
+import { dgl, man, trainer } from "../../src/local.ts";
 import { resnet32 } from "../../src/models/resnet.ts";
 import { sgd } from "../../src/optim/sgd.ts";
-import { Device, HostArray } from "../../src/trace/arrays.ts";
+import { Device } from "../../src/runtime/arrays.ts";
+import { HostArray } from "../../src/trace/host_array.ts";
 import { skips } from "../gate.ts";
 import { bf16Suite, inBf16 } from "../ops/bf16.ts";
 import { convCases } from "../ops/cases/images.ts";

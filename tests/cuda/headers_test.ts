@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import * as cublas from "../../ffi/cublas.ts";
-import * as cudnnConstants from "../../ffi/cudnn_constants.ts";
 import { algorithmResult, cudnnSymbols } from "../../ffi/cudnn.ts";
+import * as cudnnConstants from "../../ffi/cudnn_constants.ts";
 import * as driver from "../../ffi/driver.ts";
 import { nvrtcStatus, nvrtcSymbols } from "../../ffi/nvrtc.ts";
 import { compareConstants, compareNames, compareSymbols, type Headers, readHeaders } from "./headers.ts";

@@ -4,10 +4,10 @@
  */
 import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { libraries as described, libraryNames } from "../../ffi/search.ts";
+import { LocalgradError } from "../../src/base/errors.ts";
 import { doctor } from "../../src/cli/doctor.ts";
 import { train } from "../../src/cli/train.ts";
-import { open } from "../../src/devices.ts";
-import { LocalgradError } from "../../src/errors.ts";
+import { open } from "../../src/runtime/devices.ts";
 import { skips } from "../gate.ts";
 import { environment, openSimulated, report, setMemory } from "./simulated.ts";
 

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import type { CudaBackend, CudaOptions } from "../../src/backends/cuda/backend.ts";
-import { Device } from "../../src/trace/arrays.ts";
+import { Device } from "../../src/runtime/arrays.ts";
 import { skips } from "../gate.ts";
 import { openSimulated, report, setMemory } from "./simulated.ts";
 

@@ -4,7 +4,7 @@ import { cudaReport, describeCuda } from "../../ffi/doctor.ts";
 import { type Host, thisHost } from "../../ffi/host.ts";
 import { openLibraries } from "../../ffi/library.ts";
 import { libraries as described, libraryNames } from "../../ffi/search.ts";
-import { LocalgradError } from "../../src/errors.ts";
+import { LocalgradError } from "../../src/base/errors.ts";
 import { skips } from "../gate.ts";
 import { environment, fail, openSimulated, report } from "./simulated.ts";
 
@@ -144,7 +144,7 @@ Deno.test("nothing is looked for where libraries may not be opened, or on anothe
 
 /** What opening CUDA gives in a process of its own, with only some permissions. */
 async function probe(flags: readonly string[]): Promise<{ reason: string; remedy: string }> {
-  const devices = new URL("../../src/devices.ts", import.meta.url);
+  const devices = new URL("../../src/runtime/devices.ts", import.meta.url);
   const script = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     await Deno.writeTextFile(

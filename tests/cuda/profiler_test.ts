@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { CudaBackend } from "../../src/backends/cuda/backend.ts";
-import { Device } from "../../src/trace/arrays.ts";
+import { Device } from "../../src/runtime/arrays.ts";
+import { jit } from "../../src/runtime/jit.ts";
 import { conv2d } from "../../src/trace/functions.ts";
-import { jit } from "../../src/trace/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { skips } from "../gate.ts";
 import { openSimulated, report } from "./simulated.ts";

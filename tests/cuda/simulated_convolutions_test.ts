@@ -1,9 +1,9 @@
 /** Convolutions and products of the CUDA backend on the simulated device: older calls, and what joins them. */
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { open } from "../../src/devices.ts";
-import { LocalgradError } from "../../src/errors.ts";
+import { open } from "../../src/runtime/devices.ts";
+import { LocalgradError } from "../../src/base/errors.ts";
 import { conv2d } from "../../src/trace/functions.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { jit } from "../../src/runtime/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { convCases } from "../ops/cases/images.ts";
 import { checkCases } from "../ops/check.ts";

@@ -3,15 +3,15 @@
  * never speed.
  */
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { LocalgradError } from "../../src/errors.ts";
-import { dgl, infopro, man, type Method, trainer } from "../../src/local/local.ts";
-import type { Observer } from "../../src/local/observer.ts";
+import { LocalgradError } from "../../src/base/errors.ts";
+import { dgl, infopro, man, type Method, trainer } from "../../src/local.ts";
+import type { Observer } from "../../src/artifacts/observer.ts";
 import { constant } from "../../src/optim/schedules.ts";
 import { sgd } from "../../src/optim/sgd.ts";
-import { open } from "../../src/devices.ts";
-import { Device } from "../../src/trace/arrays.ts";
+import { open } from "../../src/runtime/devices.ts";
+import { Device } from "../../src/runtime/arrays.ts";
 import { literal } from "../../src/trace/functions.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { jit } from "../../src/runtime/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { tinyDataset, tinyModel } from "../tiny.ts";
 import { apart, ignore, test } from "./on_simulated.ts";

@@ -1,7 +1,7 @@
 import type { Plan, Precision, Target } from "../../src/compile/plan.ts";
+import { dgl, infopro, man, type Method } from "../../src/local.ts";
 import { stepPlan } from "../../src/local/memory.ts";
-import { dgl, infopro, man, type Method } from "../../src/local/local.ts";
-import { setup } from "../../src/local/step.ts";
+import { setup } from "../../src/local/setup.ts";
 import type { Model } from "../../src/models/model.ts";
 import { resnet110, resnet32 } from "../../src/models/resnet.ts";
 import { sgd } from "../../src/optim/sgd.ts";

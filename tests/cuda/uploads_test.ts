@@ -1,7 +1,7 @@
 /** Uploads beside the work under way, on the simulated device: in order whichever stream comes first, and not too much so. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { Device } from "../../src/trace/arrays.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { Device } from "../../src/runtime/arrays.ts";
+import { jit } from "../../src/runtime/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { skips } from "../gate.ts";
 import { count, fail, hurry, openSimulated, report } from "./simulated.ts";

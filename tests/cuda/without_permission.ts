@@ -1,6 +1,6 @@
 /** Run by missing_test.ts with a permission denied: what `doctor`, opening CUDA as `train` does, and `auto` say, as JSON. */
 import { doctor } from "../../src/cli/doctor.ts";
-import { open } from "../../src/devices.ts";
+import { open } from "../../src/runtime/devices.ts";
 
 const lines: string[] = [], log = console.log;
 console.log = (...data: unknown[]) => void lines.push(data.join(" "));

@@ -1,7 +1,7 @@
 /** A short pass of what `deno task fuzz` does at length. */
 
 import { assert, assertEquals } from "@std/assert";
-import { LocalgradError } from "../../src/errors.ts";
+import { LocalgradError } from "../../src/base/errors.ts";
 import { fuzz, type Target, targetNamed, targetNames } from "./harness.ts";
 import { Random } from "./random.ts";
 

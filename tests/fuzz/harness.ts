@@ -1,4 +1,4 @@
-import { LocalgradError } from "../../src/errors.ts";
+import { LocalgradError } from "../../src/base/errors.ts";
 import { Random } from "./random.ts";
 
 /** A reader to be fuzzed. Each file of `targets/` exports a function `target`, which is given an empty folder. */

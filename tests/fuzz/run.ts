@@ -10,8 +10,8 @@
 import { Worker } from "node:worker_threads";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "../../src/cli/flags.ts";
 import { textTable } from "../../src/cli/terminal.ts";
-import { type Counts, targetNames } from "./harness.ts";
 import { script } from "../script.ts";
+import { type Counts, targetNames } from "./harness.ts";
 import type { Order } from "./worker.ts";
 
 const flags = {

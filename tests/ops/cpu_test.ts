@@ -1,4 +1,4 @@
-import { openCpu } from "../../src/backends/cpu/device.ts";
+import { openCpu } from "../../src/backends/cpu/backend.ts";
 import { compile } from "../../src/compile/compile.ts";
 import type { HostData } from "../../src/trace/dtype.ts";
 import { convCases } from "./cases/images.ts";

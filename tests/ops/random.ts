@@ -1,5 +1,5 @@
 import { toBf16 } from "../../src/trace/bf16.ts";
-import { key, threefry2x32 } from "../../src/random.ts";
+import { key, threefry2x32 } from "../../src/base/random.ts";
 import { type Aval, type DType, type HostData, type Shape, sizeOf } from "../../src/trace/dtype.ts";
 
 /** A seeded stream of choices for random tests. */

@@ -7,10 +7,10 @@ import { assert } from "@std/assert";
 import type { Opened } from "../../src/backends/backend.ts";
 import { grad } from "../../src/autograd/grad.ts";
 import { batchNorm } from "../../src/nn/batch_norm.ts";
-import { Device } from "../../src/trace/arrays.ts";
+import { Device } from "../../src/runtime/arrays.ts";
 import { type Shape, sizeOf } from "../../src/trace/dtype.ts";
 import { avgPool, conv2d, full, scatterAdd } from "../../src/trace/functions.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { jit } from "../../src/runtime/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { skips } from "../gate.ts";
 

@@ -1,10 +1,10 @@
 /** Four steps with MAN's averages of other kinds against PyTorch; see ../fixtures/README.md. */
 
-import { greedy } from "../../src/local/greedy.ts";
-import { man, type ManOptions } from "../../src/local/man.ts";
-import { trainer } from "../../src/local/trainer.ts";
+import { greedy } from "../../src/local/methods/greedy.ts";
+import { man, type ManOptions } from "../../src/local/methods/man.ts";
 import { resnet8 } from "../../src/models/resnet.ts";
 import { sgd } from "../../src/optim/sgd.ts";
+import { trainer } from "../../src/training/trainer.ts";
 import { load, testOn } from "./fixture.ts";
 import { assertChanges, assertLosses, float32, type Run, start } from "./training.ts";
 

@@ -1,20 +1,21 @@
 /** bf16 against PyTorch's autocast, which rounds in the same places; see ../fixtures/README.md. */
 
 import { vjp } from "../../src/autograd/grad.ts";
-import { dgl } from "../../src/local/dgl.ts";
-import { man } from "../../src/local/man.ts";
-import { trainer } from "../../src/local/trainer.ts";
+import { key } from "../../src/base/random.ts";
+import { dgl } from "../../src/local/methods/dgl.ts";
+import { man } from "../../src/local/methods/man.ts";
 import { resnet8 } from "../../src/models/resnet.ts";
 import { initialize } from "../../src/nn/initial.ts";
 import type { Named } from "../../src/nn/named.ts";
 import { residualBlock } from "../../src/nn/residual.ts";
 import { sgd } from "../../src/optim/sgd.ts";
-import { key } from "../../src/random.ts";
-import { disposeTree, HostArray } from "../../src/trace/arrays.ts";
+import { disposeTree } from "../../src/runtime/arrays.ts";
+import { jit } from "../../src/runtime/jit.ts";
 import { sizeOf } from "../../src/trace/dtype.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { HostArray } from "../../src/trace/host_array.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { treeFlatten } from "../../src/trace/tree.ts";
+import { trainer } from "../../src/training/trainer.ts";
 import { startingValues, units } from "../fixtures/formula.ts";
 import { load, type Recorded, testOn } from "./fixture.ts";
 import { assertChanges, assertLosses, assertRecorded, type Records, type Run, start } from "./training.ts";

@@ -1,12 +1,12 @@
 import { assert } from "@std/assert";
 import type { Opened } from "../../src/backends/backend.ts";
-import { openCpu } from "../../src/backends/cpu/device.ts";
+import { openCpu } from "../../src/backends/cpu/backend.ts";
 import { openCuda } from "../../src/backends/cuda/backend.ts";
 import { openReference } from "../../src/backends/reference/backend.ts";
 import { openWebgpu } from "../../src/backends/webgpu/backend.ts";
-import { skips } from "../gate.ts";
-import { Device } from "../../src/trace/arrays.ts";
+import { Device } from "../../src/runtime/arrays.ts";
 import { units } from "../fixtures/formula.ts";
+import { skips } from "../gate.ts";
 
 /** A tensor as the fixtures record it; see ../fixtures/README.md. */
 export interface Recorded {

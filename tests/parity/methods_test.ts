@@ -1,5 +1,6 @@
 /** Ten steps of every other method against PyTorch; see ../fixtures/README.md. */
 
+import type { Method } from "../../src/local/method.ts";
 import {
   augLocal,
   dgl,
@@ -9,8 +10,7 @@ import {
   man,
   manPlusPlus,
   predsim,
-} from "../../src/local/methods.ts";
-import type { Method } from "../../src/local/method.ts";
+} from "../../src/local/methods/methods.ts";
 import { load, testOn } from "./fixture.ts";
 import { assertChanges, assertLosses, float32, make, type Run, start } from "./training.ts";
 

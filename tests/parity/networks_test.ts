@@ -1,14 +1,15 @@
 /** A training step of bottleneck networks against PyTorch; see ../fixtures/README.md. */
 
 import { assertAlmostEquals } from "@std/assert";
-import { endToEnd } from "../../src/local/end_to_end.ts";
-import { type Trainer, trainer } from "../../src/local/trainer.ts";
-import { modelNamed, network } from "../../src/models/models.ts";
+import { endToEnd } from "../../src/local/methods/end_to_end.ts";
+import { modelNamed, network } from "../../src/models.ts";
 import type { Named } from "../../src/nn/named.ts";
 import { sgd } from "../../src/optim/sgd.ts";
-import { type DeviceArray, disposeTree, HostArray } from "../../src/trace/arrays.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { type DeviceArray, disposeTree } from "../../src/runtime/arrays.ts";
+import { jit } from "../../src/runtime/jit.ts";
+import { HostArray } from "../../src/trace/host_array.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
+import { type Trainer, trainer } from "../../src/training/trainer.ts";
 import { batch, normalise, startingValues } from "../fixtures/formula.ts";
 import { load, type Recorded, testOn } from "./fixture.ts";
 import { assertRecorded, float32, isSlot, type Records, variables } from "./training.ts";

@@ -2,13 +2,14 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Method } from "../../src/local/method.ts";
-import { type Trainer, trainer } from "../../src/local/trainer.ts";
 import { resnet32 } from "../../src/models/resnet.ts";
 import { sgd } from "../../src/optim/sgd.ts";
-import { type Device, type DeviceArray, disposeTree, HostArray } from "../../src/trace/arrays.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { type Device, type DeviceArray, disposeTree } from "../../src/runtime/arrays.ts";
+import { jit } from "../../src/runtime/jit.ts";
+import { HostArray } from "../../src/trace/host_array.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { treeFlatten } from "../../src/trace/tree.ts";
+import { type Trainer, trainer } from "../../src/training/trainer.ts";
 import { batch, normalise, startingValues } from "../fixtures/formula.ts";
 import { distance, type Recorded } from "./fixture.ts";
 

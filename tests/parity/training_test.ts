@@ -1,13 +1,13 @@
 /** A ResNet-32 step and ten steps of MAN against PyTorch; see ../fixtures/README.md. */
 
-import { endToEnd } from "../../src/local/end_to_end.ts";
-import { dgl } from "../../src/local/dgl.ts";
-import { infopro } from "../../src/local/infopro.ts";
-import { man } from "../../src/local/man.ts";
 import type { Method } from "../../src/local/method.ts";
+import { dgl } from "../../src/local/methods/dgl.ts";
+import { endToEnd } from "../../src/local/methods/end_to_end.ts";
+import { infopro } from "../../src/local/methods/infopro.ts";
+import { man } from "../../src/local/methods/man.ts";
 import { network } from "../../src/models/model.ts";
 import type { Named } from "../../src/nn/named.ts";
-import { jit } from "../../src/trace/jit.ts";
+import { jit } from "../../src/runtime/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { load, type Recorded, testOn } from "./fixture.ts";
 import {

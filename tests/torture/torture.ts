@@ -1,7 +1,7 @@
 /** Kills and stops real trainings at random moments, and compares what they come to with a run that was left alone. */
 
 import { assert, assertEquals } from "@std/assert";
-import { readMetrics, readRun } from "../../src/train/train.ts";
+import { readMetrics, readRun } from "../../src/train.ts";
 import { contents, finish, type Result, start } from "../command_line.ts";
 import { exists, outcome } from "../reproduction_outcome.ts";
 

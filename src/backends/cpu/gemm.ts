@@ -1,41 +1,17 @@
 import { i32, int } from "./wasm/expressions.ts";
 import type { Local } from "./wasm/module.ts";
-import { clearBlock, copyTransposed, multiplyBlock, packPanels, storeBlock } from "./gemm_block.ts";
+import {
+  type Blocking,
+  clearBlock,
+  copyTransposed,
+  type MatrixProduct,
+  multiplyBlock,
+  packPanels,
+  storeBlock,
+} from "./gemm_block.ts";
 import type { Launch, Lowered, Operand, Routine } from "./routine.ts";
 import { sumChunks } from "./sum_chunks.ts";
 import { TILE_COLUMNS, TILE_ROWS, WORD } from "./tile.ts";
-
-/** A product of matrices, or of each pair of two batches of them. */
-export interface MatrixProduct {
-  readonly batch: number;
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  /** A is stored `[k, m]`. */
-  readonly transposeA: boolean;
-  /** B is stored `[n, k]`. */
-  readonly transposeB: boolean;
-}
-
-/** How a product is cut. A task makes one block of C, over one split of K, slice by slice. */
-export interface Blocking {
-  /** Rows and columns of a block of C. */
-  readonly rows: number;
-  readonly columns: number;
-  readonly rowBlocks: number;
-  readonly columnBlocks: number;
-  /** Parts of K that are summed apart, and the extent of one. */
-  readonly splits: number;
-  readonly split: number;
-  /** Products taken between two visits to the block, and every number that occurs. */
-  readonly depth: number;
-  readonly depths: readonly number[];
-  /** Bytes of the block, of a panel of B, of all panels, and of the copied slice of a transposed A. */
-  readonly blockBytes: number;
-  readonly panelBytes: number;
-  readonly panelsBytes: number;
-  readonly sliceBytes: number;
-}
 
 /** Rows of a block of C: what a packed panel of B is used for. */
 const BLOCK_ROWS = 96;

@@ -1,7 +1,6 @@
 import { f32x4, i32, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { copyWords, packTransposed } from "./blocks.ts";
-import type { Blocking, MatrixProduct } from "./gemm.ts";
 import {
   accumulate,
   addTile,
@@ -12,6 +11,38 @@ import {
   TILE_VECTORS,
   WORD,
 } from "./tile.ts";
+
+/** A product of matrices, or of each pair of two batches of them. */
+export interface MatrixProduct {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** A is stored `[k, m]`. */
+  readonly transposeA: boolean;
+  /** B is stored `[n, k]`. */
+  readonly transposeB: boolean;
+}
+
+/** How a product is cut. A task makes one block of C, over one split of K, slice by slice. */
+export interface Blocking {
+  /** Rows and columns of a block of C. */
+  readonly rows: number;
+  readonly columns: number;
+  readonly rowBlocks: number;
+  readonly columnBlocks: number;
+  /** Parts of K that are summed apart, and the extent of one. */
+  readonly splits: number;
+  readonly split: number;
+  /** Products taken between two visits to the block, and every number that occurs. */
+  readonly depth: number;
+  readonly depths: readonly number[];
+  /** Bytes of the block, of a panel of B, of all panels, and of the copied slice of a transposed A. */
+  readonly blockBytes: number;
+  readonly panelBytes: number;
+  readonly panelsBytes: number;
+  readonly sliceBytes: number;
+}
 
 /** A block of C in the making. */
 export interface BlockArea {

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 
 const PAGE = 65536;
 /** Pages of a 32-bit memory: 4 GiB. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { Random } from "../../../tests/ops/random.ts";
 import { ALIGNMENT, LinearMemory, RESERVED } from "./memory.ts";
 

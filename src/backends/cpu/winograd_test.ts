@@ -8,7 +8,7 @@ import type { ConvAttrs } from "../../trace/ops.ts";
 import { shapeRules } from "../../trace/shape_rules.ts";
 import type { Backend } from "../backend.ts";
 import { forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
-import { openCpu } from "./device.ts";
+import { openCpu } from "./backend.ts";
 import { winogradPays } from "./winograd.ts";
 
 const plain: ConvAttrs = { strides: [1, 1], padding: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 };

@@ -1,4 +1,4 @@
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import type { Card } from "./card.ts";
 
 /** The memory all plans share for what does not outlive a run. It grows and never shrinks. */

@@ -4,7 +4,7 @@ import { type CudaLibraries, openLibraries } from "../../../ffi/library.ts";
 import { checkCudnn } from "../../../ffi/cudnn.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import type { Plan, ProductPrecision, Target } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "../backend.ts";
 import { CudaBuffer } from "./buffer.ts";

@@ -7,7 +7,7 @@ import {
   driverStatus,
 } from "../../../ffi/driver.ts";
 import { textOf } from "../../../ffi/memory.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 
 /** What a card is. */
 export interface CardFacts {

@@ -1,7 +1,7 @@
 import type { Cudnn } from "../../../ffi/cudnn.ts";
 import { checkCudnn, isUnsupported } from "../../../ffi/cudnn.ts";
 import { LibraryError } from "../../../ffi/status.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { ConvolutionPlans, roles, type Spec, type Tensors } from "./convolution.ts";
 
 /** A convolution ready to run on addresses that do not change. */

@@ -1,7 +1,7 @@
 import { driverFlag } from "../../../ffi/driver.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import type { Plan } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Arena } from "./arena.ts";

@@ -10,7 +10,7 @@ import {
   preferenceAttribute,
 } from "../../../ffi/cublas.ts";
 import type { Precision } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import type { EpilogueKind } from "./epilogues.ts";
 
 /** A product of row-major matrices: everything that a plan of cuBLASLt's depends on. */

@@ -1,6 +1,6 @@
 import { driverFlag } from "../../../ffi/driver.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import type { Card } from "./card.ts";
 import type { Task } from "./lower.ts";
 

@@ -1,5 +1,5 @@
 import type { Plan, Target } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { type DType, hostArrays, sizeOf } from "../../trace/dtype.ts";
 import { fromBf16, toBf16 } from "../../trace/bf16.ts";
 import type { ValueId } from "../../trace/program.ts";

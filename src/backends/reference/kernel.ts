@@ -1,5 +1,5 @@
 import type { Kernel, Node, View } from "../../compile/kernel.ts";
-import { threefry2x32 } from "../../random.ts";
+import { threefry2x32 } from "../../base/random.ts";
 import { type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";

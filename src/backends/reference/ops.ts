@@ -1,5 +1,5 @@
 import { roundBf16 } from "../../trace/bf16.ts";
-import { threefry2x32 } from "../../random.ts";
+import { threefry2x32 } from "../../base/random.ts";
 import type { View } from "../../compile/kernel.ts";
 import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../trace/ops.ts";

@@ -1,13 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { skips } from "../../../tests/gate.ts";
 import type { Kernel } from "../../compile/kernel.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import type { Aval } from "../../trace/dtype.ts";
 import type { Opened } from "../backend.ts";
 import { ReferenceBackend } from "../reference/backend.ts";
 import { openWebgpu, WebGpuBackend } from "./backend.ts";
 import { Gpu } from "./device.ts";
-import { planOf, runFused, runOp, sample } from "./testing.ts";
+import { planOf, runFused, runOp, sample } from "../../../tests/webgpu_adapter.ts";
 
 const ignore = await skips("webgpu", openWebgpu);
 

@@ -1,6 +1,6 @@
-import { type ErrorCode, LocalgradError } from "../../errors.ts";
+import { type ErrorCode, LocalgradError } from "../../base/errors.ts";
 import type { DeviceBuffer } from "../backend.ts";
-import type { Doubt } from "./executable.ts";
+import type { Doubt } from "./verdict.ts";
 import { type Variant, variants } from "./variant.ts";
 
 /** A WebGPU device with its faults made visible and its buffers counted. */

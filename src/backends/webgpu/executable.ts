@@ -1,12 +1,12 @@
 import type { Plan } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Arena } from "./arena.ts";
 import { type Gpu, own, type WebGpuBuffer } from "./device.ts";
 import { type Dispatch, EMPTY_BYTES, type Range } from "./lower.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
 import type { Readback } from "./readback.ts";
-import { type Verdict, watched } from "./verdict.ts";
+import { type Doubt, type Verdict, watched } from "./verdict.ts";
 
 /** What an executable is made of. */
 export interface Parts {
@@ -143,12 +143,6 @@ export class WebGpuExecutable implements Executable {
     if (this.#empty) this.#parts.gpu.destroy(this.#empty);
     for (const { dispatch } of this.#entries.splice(0)) this.#parts.pipelines.release(dispatch);
   }
-}
-
-/** A verdict that is not there yet, and the error to raise if it is against what was computed. */
-export interface Doubt {
-  readonly verdict: Verdict;
-  error(): LocalgradError;
 }
 
 function outOfMemory({ name, arenaBytes }: Plan, { fault }: Verdict): LocalgradError {

@@ -6,7 +6,7 @@ import { skips } from "../../../tests/gate.ts";
 import { compile } from "../../compile/compile.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Step } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../trace/ops.ts";
 import { type Instruction, ProgramBuilder } from "../../trace/program.ts";
@@ -14,7 +14,7 @@ import { shapeRules } from "../../trace/shape_rules.ts";
 import { openWebgpu, webgpuTarget } from "./backend.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
 import { lower, workspaceOf } from "./lower.ts";
-import { planOf } from "./testing.ts";
+import { planOf } from "../../../tests/webgpu_adapter.ts";
 import { type Variant, variants } from "./variant.ts";
 
 const f32 = (...shape: number[]): Aval => ({ shape, dtype: "f32" });

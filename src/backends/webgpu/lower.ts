@@ -1,5 +1,5 @@
 import type { Plan, Step, Target } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { OpName } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";

@@ -2,14 +2,14 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { skips } from "../../../tests/gate.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import type { Aval } from "../../trace/dtype.ts";
 import type { Instruction } from "../../trace/program.ts";
 import { openWebgpu, WebGpuBackend } from "./backend.ts";
 import { Gpu } from "./device.ts";
 import { lower } from "./lower.ts";
 import { Pipelines, UNUSED } from "./pipelines.ts";
-import { planOf } from "./testing.ts";
+import { planOf } from "../../../tests/webgpu_adapter.ts";
 import { variants } from "./variant.ts";
 
 const ignore = await skips("webgpu", openWebgpu);

@@ -1,3 +1,5 @@
+import type { LocalgradError } from "../../base/errors.ts";
+
 /**
  * Whether WebGPU accepts what it was asked for: kernels, or memory. It says so after a while, when what it is needed for
  * may have been issued already; so results stand in doubt until then (see `WebGpuBuffer.doubts`).
@@ -21,6 +23,12 @@ export class Verdict {
   get holds(): boolean {
     return this.settled && this.fault === undefined;
   }
+}
+
+/** A verdict that is not there yet, and the error to raise if it is against what was computed. */
+export interface Doubt {
+  readonly verdict: Verdict;
+  error(): LocalgradError;
 }
 
 /** What an error of WebGPU's can be about. */

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { shown } from "../regular.ts";
 import workerSource from "./worker.js" with { type: "text" };
 

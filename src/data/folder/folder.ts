@@ -5,9 +5,9 @@
  * @module
  */
 
-import { LocalgradError } from "../../errors.ts";
-import { expectWhole } from "../../expect.ts";
-import { foldIn, type Key, uniform } from "../../random.ts";
+import { LocalgradError } from "../../base/errors.ts";
+import { expectWhole } from "../../base/expect.ts";
+import { foldIn, type Key, uniform } from "../../base/random.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
 import { Decoders, DRAWS } from "./decoders.ts";
@@ -22,7 +22,7 @@ export type {
   LabelledImages,
   StreamedImages,
 } from "../images.ts";
-export type { Key } from "../../random.ts";
+export type { Key } from "../../base/random.ts";
 
 /** Which images {@link imageFolder} takes, and how. */
 export interface ImageFolderOptions {

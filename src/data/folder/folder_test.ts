@@ -1,8 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { LocalgradError } from "../../errors.ts";
-import { foldIn, key, uniform } from "../../random.ts";
-import facts from "../../../tests/fixtures/datasets.json" with { type: "json" };
 import { greyPng } from "../../../tests/dataset_files.ts";
+import facts from "../../../tests/fixtures/datasets.json" with { type: "json" };
+import { LocalgradError } from "../../base/errors.ts";
+import { foldIn, key, uniform } from "../../base/random.ts";
 import { Decoders, DRAWS, liveDecoderCount } from "./decoders.ts";
 import { entry, imageFolder } from "./folder.ts";
 

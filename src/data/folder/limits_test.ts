@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { LocalgradError } from "../../errors.ts";
 import { greyPng } from "../../../tests/dataset_files.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { type DecodeLimits, Decoders, LIMITS, liveDecoderCount } from "./decoders.ts";
 
 const images = new URL("../../../tests/fixtures/datasets/images/", import.meta.url).pathname;

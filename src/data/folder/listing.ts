@@ -1,4 +1,4 @@
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { shown, stat, unreadable } from "../regular.ts";
 
 /** Files of labelled images. */

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { LocalgradError } from "../../errors.ts";
+import { LocalgradError } from "../../base/errors.ts";
 import { imageFolder } from "./folder.ts";
 import { listImages } from "./listing.ts";
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { readCheckpoint, writeCheckpoint } from "../../../src/train/checkpoint.ts";
-import { encodeSafetensors } from "../../../src/train/safetensors.ts";
-import { HostArray } from "../../../src/trace/arrays.ts";
+import { readCheckpoint, writeCheckpoint } from "../../../src/artifacts/checkpoint.ts";
+import { encodeSafetensors } from "../../../src/artifacts/safetensors.ts";
+import { HostArray } from "../../../src/trace/host_array.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damaged, reshaped } from "../mutate.ts";
 

@@ -2,7 +2,7 @@ import { evaluateFlags } from "../../../src/cli/evaluate.ts";
 import { parseFlags } from "../../../src/cli/flags.ts";
 import { settingsFrom, setupOf, trainingFlags } from "../../../src/cli/settings.ts";
 import { trainFlags } from "../../../src/cli/train.ts";
-import * as local from "../../../src/local/local.ts";
+import * as local from "../../../src/local.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damaged } from "../mutate.ts";
 import type { Random } from "../random.ts";

@@ -1,5 +1,5 @@
-import { MetricsWriter, readMetrics } from "../../../src/train/metrics.ts";
-import { report } from "../../../src/train/report.ts";
+import { MetricsWriter, readMetrics } from "../../../src/artifacts/metrics.ts";
+import { report } from "../../../src/artifacts/report.ts";
 import { measured } from "../../../src/cli/results.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damagedLines } from "../mutate.ts";

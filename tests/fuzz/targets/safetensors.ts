@@ -1,5 +1,5 @@
-import { decodeSafetensors, encodeSafetensors } from "../../../src/train/safetensors.ts";
-import { HostArray } from "../../../src/trace/arrays.ts";
+import { decodeSafetensors, encodeSafetensors } from "../../../src/artifacts/safetensors.ts";
+import { HostArray } from "../../../src/trace/host_array.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damaged, reshaped } from "../mutate.ts";
 import type { Random } from "../random.ts";

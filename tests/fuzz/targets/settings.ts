@@ -1,7 +1,7 @@
+import { decodeJson, json, record } from "../../../src/base/decode.ts";
 import { setupOf, warmupOf } from "../../../src/cli/settings.ts";
 import { storedSettings } from "../../../src/cli/stored_settings.ts";
-import { decodeJson, json, record } from "../../../src/decode.ts";
-import { partition } from "../../../src/local/local.ts";
+import { partition } from "../../../src/local.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damagedJson } from "../mutate.ts";
 

@@ -1,8 +1,8 @@
 import { loadSvhn } from "../../../src/data/svhn.ts";
 import { fixtures } from "../../dataset_files.ts";
 import type { MakeTarget } from "../harness.ts";
-import { damaged } from "../mutate.ts";
 import { checkImages } from "../images.ts";
+import { damaged } from "../mutate.ts";
 
 const [train, test] = ["train_32x32.mat", "test_32x32.mat"];
 const files = [train, test].map((name) => Deno.readFileSync(`${fixtures}/svhn/${name}`));

@@ -1,12 +1,12 @@
-import type { Initial } from "../../../src/nn/initial.ts";
+import { toOihw } from "../../../src/artifacts/layout.ts";
+import { valuesOf } from "../../../src/artifacts/network_values.ts";
+import { encodeSafetensors } from "../../../src/artifacts/safetensors.ts";
+import { loadWeights } from "../../../src/artifacts/weights.ts";
 import { network } from "../../../src/models/model.ts";
-import { valuesOf } from "../../../src/local/weights.ts";
-import { HostArray } from "../../../src/trace/arrays.ts";
+import type { Initial } from "../../../src/nn/initial.ts";
 import { sizeOf } from "../../../src/trace/dtype.ts";
+import { HostArray } from "../../../src/trace/host_array.ts";
 import { treeFlatten } from "../../../src/trace/tree.ts";
-import { toOihw } from "../../../src/train/layout.ts";
-import { encodeSafetensors } from "../../../src/train/safetensors.ts";
-import { loadWeights } from "../../../src/train/weights.ts";
 import { tinyModel } from "../../tiny.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damaged, damagedJson } from "../mutate.ts";

@@ -1,0 +1,128 @@
+import { createHash } from "node:crypto";
+import { decodeJson, json, number, object, optional, Place, record, whole } from "../base/decode.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectObject } from "../base/expect.ts";
+import { readIfThere, writeWhole } from "../base/files.ts";
+import type { HostArray } from "../trace/host_array.ts";
+import { toOhwi, toOihw } from "./layout.ts";
+import type { Snapshot } from "./observer.ts";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  expectTensors,
+  FILE_LIMIT,
+  type TensorFile,
+} from "./safetensors.ts";
+
+/** Settings of a run that are not the trainer's, such as its data set; kept in its checkpoints as JSON. */
+export type Settings = { readonly [name: string]: unknown };
+
+/** What a checkpoint holds. */
+export interface Checkpoint {
+  /** Where the run was. */
+  readonly snapshot: Snapshot;
+  /** What else the run was started with. */
+  readonly settings: Settings;
+}
+
+/** The part of a checkpoint that is no tensor. */
+interface Header {
+  readonly version: number;
+  readonly step: number;
+  readonly bestError?: number;
+  readonly configuration: Snapshot["configuration"];
+  readonly settings: Settings;
+}
+
+const VERSION = 1;
+
+const headerFields = object<Header>({
+  version: whole(),
+  step: whole(),
+  bestError: optional(number),
+  configuration: record(json),
+  settings: record(json),
+});
+
+/**
+ * Writes a checkpoint, whole or not at all: a safetensors file whose tensors have PyTorch's names and layouts (filters
+ * OIHW), so that the network's own can be loaded there, and whose metadata `localgrad` say the rest.
+ */
+export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
+  expectObject("writeCheckpoint: the checkpoint", checkpoint, { snapshot: "object", settings: "object" });
+  const { snapshot, settings } = checkpoint;
+  expectTensors("writeCheckpoint", snapshot.tensors);
+  // What could not be read again is not written: nested too deep, in a circle, or no JSON.
+  const source = {
+    file: path,
+    remedy: "give text, numbers, true, false, null, and lists and objects of those",
+  };
+  record(json)(snapshot.configuration, new Place(source, "configuration"));
+  record(json)(settings, new Place(source, "settings"));
+  const tensors = new Map([...snapshot.tensors].map(([name, array]) => [name, toOihw(array)]));
+  const header = JSON.stringify(
+    {
+      version: VERSION,
+      step: snapshot.step,
+      ...(snapshot.bestError === undefined ? {} : { bestError: snapshot.bestError }),
+      configuration: snapshot.configuration,
+      settings,
+    } satisfies Header,
+  );
+  const metadata = { format: "pt", localgrad: header, sha256: digest(header, tensors) };
+  await writeWhole(path, encodeSafetensors({ tensors, metadata }));
+}
+
+/**
+ * Reads a checkpoint.
+ *
+ * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
+ */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const bytes = await readIfThere(path, FILE_LIMIT);
+  if (bytes === undefined) {
+    throw new LocalgradError(`there is no checkpoint ${path}; give the folder of a run`);
+  }
+  const file = decodeSafetensors(bytes, path);
+  const localgrad = headerOf(file, path);
+  if (localgrad === undefined) {
+    throw new LocalgradError(`${path} was not written by localgrad: it says nothing of a run`);
+  }
+  const source = { file: path, remedy: "use another checkpoint" };
+  const { version } = decodeJson(localgrad, source, object({ version: whole() }));
+  if (version !== VERSION) {
+    throw new LocalgradError(`${path} has format ${version}; this localgrad reads format ${VERSION}`);
+  }
+  const { step, bestError, configuration, settings } = decodeJson(localgrad, source, headerFields);
+  return {
+    snapshot: {
+      step,
+      ...(bestError === undefined ? {} : { bestError }),
+      tensors: new Map([...file.tensors].map(([name, array]) => [name, toOhwi(array)])),
+      configuration,
+    },
+    settings,
+  };
+}
+
+/**
+ * The header of a file that is a checkpoint; undefined for another's.
+ *
+ * @throws {LocalgradError} where the checkpoint is damaged.
+ */
+export function headerOf({ tensors, metadata, skipped }: TensorFile, path: string): string | undefined {
+  const { localgrad, sha256 } = metadata;
+  if (localgrad === undefined) return undefined;
+  if (skipped === undefined && digest(localgrad, tensors) === sha256) return localgrad;
+  throw new LocalgradError(`${path} is damaged: it does not match its checksum; use another checkpoint`);
+}
+
+/** SHA-256 of all that a checkpoint says. */
+function digest(header: string, tensors: ReadonlyMap<string, HostArray>): string {
+  const hash = createHash("sha256").update(header);
+  for (const [name, { data, shape }] of tensors) {
+    hash.update(`${name}[${shape}]`);
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  return hash.digest("hex");
+}

@@ -1,0 +1,150 @@
+import { formatPercent, formatTime } from "./format.ts";
+import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
+import { columns, drawsOver } from "./terminal.ts";
+
+/** Where progress is shown; the process's standard error by default. */
+export interface ProgressOutput {
+  /** Whether lines can be drawn over. */
+  readonly terminal: boolean;
+  /** Columns of the terminal. */
+  columns(): number;
+  /** Shows text. */
+  write(text: string): void;
+  /** Milliseconds since some moment. */
+  now(): number;
+}
+
+const standardError: ProgressOutput = {
+  terminal: drawsOver(),
+  columns: () => columns() ?? 80,
+  write(text) {
+    const bytes = new TextEncoder().encode(text);
+    try {
+      for (let written = 0; written < bytes.length;) {
+        written += Deno.stderr.writeSync(bytes.subarray(written));
+      }
+    } catch { // whoever read this is gone, such as a pager that was closed; the run is not to end with it
+    }
+  },
+  now: () => performance.now(),
+};
+
+const REDRAW_MS = 100;
+const LINE_MS = 15_000;
+const BAR = 20;
+
+/**
+ * An observer that shows how a run goes on, on standard error: a bar with the loss of each module, accuracy, images
+ * per second and time left, drawn over itself where there is a terminal, else a line now and then; and a line for each
+ * evaluation. Before those, where it is so, that there are fewer training images than a batch has.
+ */
+export function progress(output: ProgressOutput = standardError): Observer {
+  return new Progress(output);
+}
+
+class Progress implements Observer {
+  readonly #output: ProgressOutput;
+  #info!: RunInfo;
+  #shown = -Infinity;
+  #drawn = false;
+  #epoch = 0;
+  /** Of this epoch: steps, images, and how many of those were classified correctly. */
+  #steps = 0;
+  #images = 0;
+  #right = 0;
+  /** A running mean, because the loss of one batch jumps about. */
+  #losses: readonly number[] = [];
+  /** Steps and images since some moment; the run's first step, which compiles the program, does not count. */
+  #timed = { since: 0, steps: 0, images: 0 };
+  #begun = false;
+
+  constructor(output: ProgressOutput) {
+    this.#output = output;
+  }
+
+  start(info: RunInfo): void {
+    this.#info = info;
+    this.#shown = this.#output.now();
+    const { configuration: { batch }, imagesPerEpoch } = info;
+    if (Number(batch) <= imagesPerEpoch) return;
+    this.#line(
+      `there are ${imagesPerEpoch} training images and the batch is ${batch}: each step takes ${imagesPerEpoch}, ` +
+        `while memory is planned for ${batch}, and a learning rate in proportion to the batch is too high`,
+    );
+  }
+
+  step(record: StepRecord): void {
+    const now = this.#output.now();
+    if (record.epoch !== this.#epoch) this.#steps = this.#images = this.#right = 0;
+    this.#epoch = record.epoch;
+    this.#steps++;
+    this.#images += record.images;
+    this.#right += record.accuracy * record.images;
+    const weight = 1 / Math.min(this.#steps, 20);
+    this.#losses = record.losses.map((loss, i) =>
+      this.#steps === 1 ? loss : this.#losses[i] + weight * (loss - this.#losses[i])
+    );
+    if (this.#begun) {
+      this.#timed.steps++;
+      this.#timed.images += record.images;
+    } else this.#timed.since = now;
+    this.#begun = true;
+    if (now - this.#shown < (this.#output.terminal ? REDRAW_MS : LINE_MS)) return;
+    this.#shown = now;
+    this.#show(record, now);
+  }
+
+  epoch({ epoch, testError, best, imagesPerSecond, loading }: EpochRecord): void {
+    const mark = best ? ", the best so far" : "";
+    const accuracy = this.#images > 0 ? `accuracy ${formatPercent(this.#right / this.#images)}  ` : "";
+    // A single step is compilation too, and no speed.
+    const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
+    this.#line(
+      `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +
+        `test error ${formatPercent(testError)}${mark}${speed}` +
+        (loading === undefined ? "" : `, ${loadingText(loading)}`),
+    );
+  }
+
+  end(): void {
+    if (this.#drawn) this.#line("");
+  }
+
+  #show({ step, epoch }: StepRecord, now: number): void {
+    const { epochs, stepsPerEpoch } = this.#info;
+    const at = step - (epoch - 1) * stepsPerEpoch;
+    const { since, steps, images } = this.#timed;
+    const seconds = Math.max(now - since, 1) / 1000;
+    const speed = steps === 0 ? "" : `  ${Math.round(images / seconds)} images/s  ` +
+      `${formatTime(seconds / steps * (epochs * stepsPerEpoch - step))} left`;
+    const filled = Math.round(at / stepsPerEpoch * BAR);
+    const bar = "█".repeat(filled) + "░".repeat(BAR - filled);
+    const text =
+      `epoch ${epoch}/${epochs} ${bar} ${at}/${stepsPerEpoch}  loss ${lossesText(this.#losses)}  ` +
+      `accuracy ${formatPercent(this.#right / this.#images)}${speed}`;
+    if (!this.#output.terminal) return this.#line(text);
+    this.#output.write(`\r\x1b[2K${text.slice(0, Math.max(0, this.#output.columns() - 1))}`);
+    this.#drawn = true;
+  }
+
+  #line(text: string): void {
+    if (this.#drawn) this.#output.write("\r\x1b[2K");
+    this.#drawn = false;
+    if (text !== "") this.#output.write(`${text}\n`);
+  }
+}
+
+/** How fast images could be decoded, and how long training waited for them. */
+function loadingText({ imagesPerSecond, waiting }: Loading): string {
+  return `${formatPercent(waiting, 1)} of the time waiting for images, ${
+    Math.round(imagesPerSecond)
+  }/s decoded`;
+}
+
+/** The losses of all modules; of many, the first ones and the last. */
+function lossesText(losses: readonly number[]): string {
+  const texts = losses.map((loss) => loss.toFixed(3));
+  return texts.length <= 6
+    ? texts.join(" ")
+    : `${texts.slice(0, 3).join(" ")} … ${texts.slice(-2).join(" ")}`;
+}

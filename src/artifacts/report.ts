@@ -1,0 +1,282 @@
+import { abridged } from "../base/decode.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectObject, type Kinds } from "../base/expect.ts";
+import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
+import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
+import type { Settings } from "./checkpoint.ts";
+import { formatBytes, formatPercent, formatTime } from "./format.ts";
+import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
+import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
+import { htmlTable, page } from "./page.ts";
+
+/** What a report shows of a run. */
+export interface RunReport {
+  /** What it began with. */
+  readonly info: RunInfo;
+  /** What it recorded. */
+  readonly lines: readonly MetricsLine[];
+  /** Its settings beside the trainer's configuration. */
+  readonly settings: Settings;
+  /** Seconds it took, where known. */
+  readonly seconds?: number;
+}
+
+const RUN_KINDS = {
+  info: "object",
+  lines: "array",
+  settings: "object",
+  seconds: "number?",
+} as const satisfies Kinds<RunReport>;
+
+const POINTS = 240; // more cannot be told apart at the size of a chart
+
+const CLASSES: readonly MemoryClass[] = [
+  "parameters",
+  "optimizer",
+  "auxiliary",
+  "state",
+  "activations",
+  "workspace",
+  "constants",
+  "results",
+  "inputs",
+  "data",
+];
+
+const PALETTE = [
+  "#4e79a7",
+  "#f28e2b",
+  "#59a14f",
+  "#b07aa1",
+  "#e15759",
+  "#76b7b2",
+  "#9c755f",
+  "#edc948",
+  "#ff9da7",
+  "#8c9199",
+] as const;
+
+/** A colour that tells one of `count` things from the others; many things in order get a run of hues. */
+function colour(index: number, count: number): string {
+  if (count <= PALETTE.length) return PALETTE[index];
+  return `hsl(${Math.round(212 + 300 * index / count) % 360} 60% 54%)`;
+}
+
+const steps = (run: RunReport) => run.lines.filter((line): line is StepLine => line.kind === "step");
+const epochs = (run: RunReport) => run.lines.filter((line): line is EpochLine => line.kind === "epoch");
+const methodOf = (run: RunReport) => (run.info.configuration["method"] as { name: string }).name;
+
+/** The lowest and the last test error of a run; undefined before its first evaluation. */
+function errors(run: RunReport): { best?: number; last?: number } {
+  const all = epochs(run).map(({ testError }) => testError);
+  return all.length === 0 ? {} : { best: Math.min(...all), last: all[all.length - 1] };
+}
+
+/** One run, or several side by side, as an HTML page that stands alone. */
+export function report(runs: readonly RunReport[]): string {
+  expectKind("report: the runs", runs, "array");
+  if (runs.length === 0) throw new LocalgradError("report: needs at least one run");
+  for (const run of runs) expectObject("report: a run", run, RUN_KINDS);
+  const [{ info, settings }] = runs;
+  const model = String(info.configuration["model"]);
+  const subject = runs.length === 1 ? methodOf(runs[0]) : runs.map(methodOf).join(", ");
+  const on = settings["dataset"] === undefined ? "" : ` on ${settings["dataset"]}`;
+  const title = `${subject}: ${model}${on}`;
+  const body = runs.length === 1 ? single(runs[0]) : comparison(runs);
+  return page(title, body);
+}
+
+function single(run: RunReport): string {
+  return `${facts(run)}<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>
+<h2>Planned memory of a training step</h2>${memorySection([run])}
+<h2>Configuration</h2>${configuration(run)}`;
+}
+
+function comparison(runs: readonly RunReport[]): string {
+  const rows = runs.map((run) => {
+    const { best, last } = errors(run);
+    const { method, endToEnd } = run.info.memory;
+    const time = run.seconds === undefined ? "" : formatTime(run.seconds);
+    return [
+      methodOf(run),
+      String(run.info.modules.length),
+      last === undefined ? "–" : formatPercent(last),
+      best === undefined ? "–" : formatPercent(best),
+      formatBytes(method.peakBytes),
+      formatPercent(method.peakBytes / endToEnd.peakBytes, 1),
+      time,
+    ];
+  });
+  const heads = ["method", "modules", "test error", "best", "planned peak", "of end-to-end", "time"];
+  const each = runs.map((run) =>
+    `<details><summary>${escapeHtml(methodOf(run))}</summary>
+<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>${configuration(run)}</details>`
+  );
+  return `${htmlTable(heads, rows)}<section class="grid-2">${errorChart(runs)}${memoryBars(runs)}</section>
+<h2>Memory through a training step</h2>${timelines(runs)}
+<h2>Runs</h2>${each.join("\n")}`;
+}
+
+function facts(run: RunReport): string {
+  const { best, last } = errors(run);
+  const { method, endToEnd } = run.info.memory;
+  const rate = epochs(run).at(-1)?.imagesPerSecond;
+  const done = Math.floor((steps(run).at(-1)?.step ?? 0) / run.info.stepsPerEpoch);
+  const all: [string, string][] = [
+    ["test error", last === undefined ? "–" : formatPercent(last)],
+    ["lowest test error", best === undefined ? "–" : formatPercent(best)],
+    ["epochs", `${done} of ${run.info.epochs}`],
+    ["planned peak", formatBytes(method.peakBytes)],
+    ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
+    ...heldMemory(epochs(run).at(-1)?.held),
+    ...loadingFacts(epochs(run).at(-1)?.loading),
+    ["images/s", rate === undefined ? "–" : String(Math.round(rate))],
+  ];
+  const cards = all.map(([name, value]) =>
+    `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`
+  );
+  return `<dl class="facts">${cards.join("")}</dl>`;
+}
+
+/** How streamed images kept up with training, for people. */
+function loadingFacts(loading: Loading | undefined): [name: string, value: string][] {
+  if (loading === undefined) return [];
+  return [
+    ["images/s decoded", String(Math.round(loading.imagesPerSecond))],
+    ["waiting for images", formatPercent(loading.waiting, 1)],
+  ];
+}
+
+/** What a device held, for people: its own count, and the driver's beside it where there is one. */
+export function heldMemory(held: HeldMemory | undefined): [name: string, value: string][] {
+  if (held === undefined) return [];
+  const { bytes, dataBytes, driver } = held;
+  const own: [string, string] = [
+    "held",
+    `${formatBytes(bytes - dataBytes)}, and ${formatBytes(dataBytes)} of data`,
+  ];
+  if (driver === undefined) return [own];
+  const { usedBytes, takenBytes } = driver;
+  const rest = formatBytes(Math.max(0, usedBytes - takenBytes));
+  return [own, ["by the driver", `${formatBytes(takenBytes)}, and ${rest} of context and others`]];
+}
+
+function lossChart(run: RunReport): string {
+  const all = steps(run);
+  const { modules } = run.info;
+  const series = modules.map((name, module): Series => ({
+    name: modules.length === 1 ? name : `${module + 1}: ${name}`,
+    points: thin(all.map(({ step, losses }) => [step, losses[module]] as const), POINTS),
+    colour: colour(module, modules.length),
+  }));
+  return lineChart(series, {
+    title: modules.length === 1 ? "Training loss" : "Training loss of each module",
+    x: "step",
+    whole: true,
+    format: (value) => String(value),
+  });
+}
+
+function errorChart(runs: readonly RunReport[]): string {
+  const series = runs.flatMap((run, i): Series[] => {
+    const test: Series = {
+      name: runs.length === 1 ? "test" : methodOf(run),
+      points: epochs(run).map(({ epoch, testError }) => [epoch, testError] as const),
+      colour: colour(i, runs.length),
+      marked: epochs(run).length <= 60,
+    };
+    if (runs.length > 1) return [test];
+    const points = steps(run).map(({ step, accuracy }) =>
+      [step / run.info.stepsPerEpoch, 1 - accuracy] as const
+    );
+    return [{ name: "training batches", points: thin(points, POINTS), colour: "var(--faint)" }, test];
+  });
+  const title = runs.length === 1 ? "Error" : "Test error";
+  return lineChart(series, { title, x: "epoch", whole: true, format: (value) => formatPercent(value) });
+}
+
+/** End to end first, then each method. */
+function memories(runs: readonly RunReport[]): { name: string; report: MemoryReport }[] {
+  const [{ info }] = runs;
+  const methods = runs.filter((run) =>
+    run.info.memory.method !== run.info.memory.endToEnd && methodOf(run) !== "endToEnd"
+  );
+  return [
+    { name: "endToEnd", report: info.memory.endToEnd },
+    ...methods.map((run) => ({ name: methodOf(run), report: run.info.memory.method })),
+  ];
+}
+
+function memoryBars(runs: readonly RunReport[]): string {
+  const used = memories(runs);
+  const classes = CLASSES.filter((name) => used.some(({ report }) => (report.breakdown[name] ?? 0) > 0));
+  const bars = used.map(({ name, report }) => ({
+    name,
+    parts: classes.map((kind, i) => ({
+      name: kind,
+      value: report.breakdown[kind] ?? 0,
+      colour: colour(i, classes.length),
+    })),
+  }));
+  return barChart("Planned peak memory by what holds it", bars, formatBytes);
+}
+
+function memorySection(runs: readonly RunReport[]): string {
+  return `${memoryBars(runs)}${timelines(runs)}`;
+}
+
+function timelines(runs: readonly RunReport[]): string {
+  const all = memories(runs);
+  const top = Math.max(...all.map(({ report }) => highest(report)));
+  const charts = all.map(({ name, report }) => timeline(name, report, top));
+  return `<section class="grid-${charts.length === 2 ? 2 : 3}">${charts.join("")}</section>`;
+}
+
+const highest = ({ timeline }: MemoryReport) =>
+  timeline.reduce((most, { liveBytes }) => Math.max(most, liveBytes), 0);
+
+/** Live bytes of temporaries from op to op, with the stretch of each module, on a scale up to `top`. */
+function timeline(name: string, { timeline }: MemoryReport, top: number): string {
+  const stretches: { from: number; to: number; name: string }[] = [];
+  timeline.forEach(({ scope }, at) => {
+    const module = /^module (\d+)/.exec(scope)?.[1];
+    const last = stretches[stretches.length - 1];
+    if (module === undefined || last?.name === module) {
+      if (last !== undefined) last.to = at;
+    } else stretches.push({ from: at, to: at, name: module });
+  });
+  const points = timeline.map(({ liveBytes }, at) => [at, liveBytes] as const);
+  const shown = stretches.length > 1 && stretches.length <= 20 ? { stretches } : {};
+  return lineChart([{ name, points: peaks(points), colour: colour(0, 1), filled: true }], {
+    title: `Temporaries alive: ${name}`,
+    x: stretches.length > 1 ? "module" : "op of the step",
+    whole: true,
+    format: formatBytes,
+    unit: 1024 ** Math.floor(Math.log(Math.max(top, 1)) / Math.log(1024)),
+    top,
+    ...shown,
+  });
+}
+
+/** At most twice {@link POINTS} points that keep every stretch's highest. */
+function peaks(points: readonly (readonly [number, number])[]): (readonly [number, number])[] {
+  const each = Math.ceil(points.length / (2 * POINTS));
+  const result: (readonly [number, number])[] = [];
+  for (let at = 0; at < points.length; at += each) {
+    result.push(points.slice(at, at + each).reduce((a, b) => b[1] > a[1] ? b : a));
+  }
+  return result;
+}
+
+function configuration({ info, settings }: RunReport): string {
+  const rows: string[][] = [];
+  const add = (name: string, value: unknown) => {
+    if (Array.isArray(value)) rows.push([name, abridged(value.join(", "))]);
+    else if (typeof value === "object" && value !== null) {
+      for (const [key, inner] of Object.entries(value)) add(`${name}.${key}`, inner);
+    } else if (value !== undefined) rows.push([name, String(value)]);
+  };
+  const all = { ...settings, ...info.configuration, epochs: info.epochs, stepsPerEpoch: info.stepsPerEpoch };
+  for (const [name, value] of Object.entries(all)) add(name, value);
+  return htmlTable(["setting", "value"], rows);
+}

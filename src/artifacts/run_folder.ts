@@ -1,0 +1,187 @@
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, shown } from "../base/expect.ts";
+import {
+  exists,
+  makeFolder,
+  openAlone,
+  refuseFile,
+  removeIfThere,
+  removeParts,
+  writeWhole,
+} from "../base/files.ts";
+import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
+import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.ts";
+import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "./observer.ts";
+import { report } from "./report.ts";
+
+/** Which checkpoint of a run: as it is now, or as it was when the test error was lowest. */
+export type CheckpointKind = "last" | "best";
+
+function checkpointPath(folder: string, kind: CheckpointKind): string {
+  return `${folder}/${kind}.safetensors`;
+}
+
+/** Refuses what is no path; an empty one would be the root's. */
+function expectFolder(folder: string): void {
+  expectKind("the folder of a run", folder, "string");
+  if (folder === "") throw new LocalgradError("the path of a run's folder is empty");
+}
+
+/** Whether a folder holds a run that can go on. */
+export function holdsRun(folder: string): Promise<boolean> {
+  return exists(checkpointPath(folder, "last"));
+}
+
+/**
+ * Reads a checkpoint of the run in a folder.
+ *
+ * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
+ */
+export async function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
+  expectFolder(folder);
+  if (kind !== "best" && kind !== "last") {
+    throw new LocalgradError(`readRun: the checkpoint must be "last" or "best", not ${shown(kind)}`);
+  }
+  const path = checkpointPath(folder, kind);
+  if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
+    throw new LocalgradError(
+      `${folder} has no best checkpoint, because it was stopped before its first evaluation; take the last one`,
+    );
+  }
+  return readCheckpoint(path);
+}
+
+/**
+ * An observer that keeps a run in a folder: `metrics.jsonl`, a line for each step and epoch; `last.safetensors` and
+ * `best.safetensors`, each written whole or not at all; and `report.html`, which stands alone. A run that goes on must
+ * be restored from the folder's last checkpoint first; a fresh one is refused where the folder has a run already.
+ *
+ * @example
+ * ```ts
+ * import { data, devices, local, models, optim, train } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * await using device = await devices.open("cpu");
+ * using trainer = await local.trainer({
+ *   device,
+ *   model: models.resnet8({ classes: 10 }),
+ *   method: local.endToEnd(),
+ *   optimizer: optim.sgd({ momentum: 0.9 }),
+ *   batch: 16,
+ * });
+ * const images = data.shapes({ train: 32, test: 16 });
+ * await trainer.fit(images, { epochs: 1, observers: [train.runFolder(folder)] });
+ * const { snapshot } = await train.readRun(folder, "last");
+ * assertEquals(snapshot.step, 2);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
+export function runFolder(folder: string, settings: Settings = {}): RunFolder {
+  return new RunFolder(folder, settings);
+}
+
+const GO_ON = "a run already; resume it or choose another folder";
+const NO_CHECKPOINT = "metrics of a run that never saved a checkpoint; remove them or choose another folder";
+
+/** See {@link runFolder}. */
+export class RunFolder implements Observer {
+  /** Where it is. */
+  readonly path: string;
+  readonly #settings: Settings;
+  #info: RunInfo | undefined;
+  #writer: MetricsWriter | undefined;
+  #lines: MetricsLine[] = [];
+  /** Whether the folder was made for this run, and whether the run was begun in it here. */
+  #made = false;
+  #begun = false;
+
+  /** See {@link runFolder}. */
+  constructor(folder: string, settings: Settings) {
+    expectFolder(folder);
+    this.path = folder;
+    this.#settings = settings;
+  }
+
+  /** What has been written to `metrics.jsonl`. */
+  get lines(): readonly MetricsLine[] {
+    return this.#lines;
+  }
+  /** What the run began with; undefined before it began. */
+  get info(): RunInfo | undefined {
+    return this.#info;
+  }
+
+  /** Refuses a folder that holds a run already; done before a fresh run begins. */
+  async refuseUsed(): Promise<void> {
+    await refuseFile(this.path);
+    const metrics = `${this.path}/metrics.jsonl`;
+    const size = await Deno.stat(metrics).then(({ size }) => size, () => undefined);
+    if (size !== undefined) (await openAlone(metrics)).close(); // a run under way is not to be removed
+    if (await exists(checkpointPath(this.path, "last"))) {
+      throw new LocalgradError(`${this.path} holds ${GO_ON}`);
+    }
+    // Metrics without a line are of a run that was killed before it saved its start: nothing is lost with them.
+    if (size !== undefined && size > 0) throw new LocalgradError(`${this.path} holds ${NO_CHECKPOINT}`);
+  }
+
+  /** Makes the folder; refuses one in use. */
+  async start(info: RunInfo): Promise<void> {
+    this.#info = info;
+    if (!info.resumed) await this.refuseUsed();
+    this.#made = !await exists(this.path);
+    await makeFolder(this.path);
+    const metrics = `${this.path}/metrics.jsonl`;
+    const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
+    this.#writer = writer;
+    this.#lines = lines;
+    this.#begun = !info.resumed || !await holdsRun(this.path);
+    await removeParts(this.path);
+  }
+
+  /** Writes a step's line. */
+  step(record: StepRecord): Promise<void> {
+    return this.#write(stepLine(record));
+  }
+
+  /** Writes an epoch's line. */
+  epoch(record: EpochRecord): Promise<void> {
+    return this.#write(epochLine(record));
+  }
+
+  /** Writes the checkpoints, and the report as it stands. */
+  async save(snapshot: Snapshot, kinds: readonly CheckpointKind[]): Promise<void> {
+    await this.#writer!.sync(); // a checkpoint must not know of steps that the metrics lost
+    for (const kind of kinds) {
+      await writeCheckpoint(checkpointPath(this.path, kind), { snapshot, settings: this.#settings });
+    }
+    await this.#report();
+  }
+
+  /** Closes the files. A run that failed before it had done anything, such as one that is too large, leaves none. */
+  async end(reason: "done" | "stopped" | "failed" = "done"): Promise<void> {
+    if (this.#writer === undefined) return;
+    const nothing = reason === "failed" && this.#begun && this.#lines.length === 0;
+    if (nothing) await this.#remove();
+    this.#writer[Symbol.dispose]();
+    this.#writer = undefined;
+    if (!nothing) await this.#report();
+  }
+
+  async #remove(): Promise<void> {
+    for (const name of ["last.safetensors", "report.html", "metrics.jsonl"]) {
+      await removeIfThere(`${this.path}/${name}`);
+    }
+    if (this.#made) await Deno.remove(this.path).catch(() => {}); // it may hold what others put there
+  }
+
+  async #write(line: MetricsLine): Promise<void> {
+    this.#lines.push(line);
+    await this.#writer!.write(line);
+  }
+
+  async #report(): Promise<void> {
+    const run = { info: this.#info!, lines: this.#lines, settings: this.#settings };
+    await writeWhole(`${this.path}/report.html`, report([run]));
+  }
+}

@@ -1,0 +1,181 @@
+import { brief, decodeJson, object, record, text } from "../base/decode.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectObject } from "../base/expect.ts";
+import { readIfThere, writeWhole } from "../base/files.ts";
+import { HostArray } from "../trace/host_array.ts";
+import { headerOf } from "./checkpoint.ts";
+import { toOhwi, toOihw } from "./layout.ts";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  expectTensors,
+  FILE_LIMIT,
+  type TensorFile,
+} from "./safetensors.ts";
+
+/** A network's parameters and running statistics, as a file holds them. */
+export interface Weights {
+  /** What error messages call them: the file's path. */
+  readonly name: string;
+  /** By PyTorch's names, in localgrad's layouts (filters OHWI). */
+  readonly tensors: ReadonlyMap<string, HostArray>;
+  /** Types of the tensors in the file that localgrad does not read, by name; they are left out. */
+  readonly skipped?: ReadonlyMap<string, string>;
+  /** What was done to them in reading, such as a conversion to f32; for people. */
+  readonly notes: readonly string[];
+}
+
+const COUNTER = "num_batches_tracked";
+
+/** Whether a tensor of a snapshot is the network's own, not an auxiliary network's or the optimizer's. */
+function ofNetwork(name: string): boolean {
+  return !/^(local|optimizer)\./.test(name);
+}
+
+/**
+ * Writes the network of a snapshot as a safetensors file that PyTorch opens: `state_dict` names, filters OIHW, f32, and
+ * for each batch norm its `num_batches_tracked`. Auxiliary networks and the optimizer's slots are left out.
+ *
+ * In PyTorch: `model.load_state_dict(safetensors.torch.load_file(path), strict=True)`.
+ *
+ * @example
+ * ```ts
+ * import { devices, local, models, optim, train } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile({ suffix: ".safetensors" });
+ * await using device = await devices.open("cpu");
+ * const options = { device, model: models.resnet8(), optimizer: optim.sgd(), batch: 16 };
+ * using trained = await local.trainer({ ...options, method: local.endToEnd(), seed: 1 });
+ * await train.saveWeights(path, await trained.snapshot());
+ *
+ * using other = await local.trainer({ ...options, method: local.dgl(), modules: 3, seed: 2 });
+ * other.load(await train.loadWeights(path)); // the network's values; the auxiliary networks stay as drawn
+ * const bias = (await other.snapshot()).tensors.get("fc.bias");
+ * assertEquals(bias, (await trained.snapshot()).tensors.get("fc.bias"));
+ * await Deno.remove(path);
+ * ```
+ */
+export async function saveWeights(
+  path: string,
+  snapshot: {
+    /** Tensors by name, as `Trainer.snapshot` gives them. */
+    readonly tensors: ReadonlyMap<string, HostArray>;
+    /** Training steps done, which is what batch norms count. */
+    readonly step: number;
+  },
+): Promise<void> {
+  expectObject("saveWeights: the snapshot", snapshot, { tensors: "object", step: "number" });
+  expectTensors("saveWeights", snapshot.tensors);
+  const tensors = new Map<string, HostArray>();
+  const types = new Map<string, string>();
+  for (const [name, array] of snapshot.tensors) {
+    if (!ofNetwork(name)) continue;
+    tensors.set(name, toOihw(array));
+    if (!name.endsWith(".running_var")) continue;
+    const counter = name.replace(/running_var$/, COUNTER);
+    tensors.set(counter, new HostArray(Int32Array.of(snapshot.step), []));
+    types.set(counter, "I64");
+  }
+  if (tensors.size === 0) throw new LocalgradError(`saveWeights: the snapshot has no tensor of a network`);
+  await writeWhole(path, encodeSafetensors({ tensors, metadata: { format: "pt" }, types }));
+}
+
+/**
+ * Reads a network's weights from a safetensors file: one that PyTorch or torchvision wrote from a `state_dict` (filters
+ * OIHW), one of {@link saveWeights}, or a checkpoint, of which the network alone is taken. Of weights in several files,
+ * give their index, `model.safetensors.index.json`. Give the result to `Trainer.load`.
+ *
+ * `notes` tell what was done: F16, BF16 and F64 tensors become f32; where all names begin with what a wrapper puts
+ * before them (`module.`, `_orig_mod.`, `model.`), that is left off. Batch norms' counters are dropped.
+ *
+ * @throws {LocalgradError} where there is no such file, or it is truncated, damaged or no safetensors file.
+ */
+export async function loadWeights(path: string): Promise<Weights> {
+  expectKind("loadWeights: the path", path, "string");
+  const { tensors, types = new Map<string, string>(), skipped, metadata } = path.endsWith(".json")
+    ? await readShards(path)
+    : await readFile(path);
+  const checkpoint =
+    headerOf({ tensors, metadata, ...(skipped === undefined ? {} : { skipped }) }, path) !== undefined;
+  const kept = [...tensors].filter(([name]) =>
+    !name.endsWith(`.${COUNTER}`) && (!checkpoint || ofNetwork(name))
+  );
+  const converted = new Set(kept.flatMap(([name]) => types.get(name) ?? []));
+  const prefix = prefixOf(kept.map(([name]) => name));
+  const plain = (name: string) => name.startsWith(prefix) ? name.slice(prefix.length) : name;
+  return {
+    name: path,
+    tensors: new Map(kept.map(([name, array]) => [plain(name), toOhwi(array)])),
+    ...(skipped === undefined
+      ? {}
+      : { skipped: new Map([...skipped].map(([name, type]) => [plain(name), type])) }),
+    notes: [
+      ...[...converted].map((type) =>
+        `${path}: tensors of type ${type} were converted to ${type === "I64" ? "i32" : "f32"}`
+      ),
+      ...(prefix === "" ? [] : [`${path}: all names begin with ${prefix} there, which is left off`]),
+    ],
+  };
+}
+
+async function readFile(path: string): Promise<TensorFile> {
+  const bytes = await readIfThere(path, FILE_LIMIT);
+  if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);
+  if (isPickle(bytes)) {
+    throw new LocalgradError(
+      `${path} is a pickle of PyTorch's, which can run code and is not read here; in Python: ` +
+        `safetensors.torch.save_file(torch.load(path, weights_only=True), "model.safetensors")`,
+    );
+  }
+  return decodeSafetensors(bytes, path);
+}
+
+/** The tensors of several files beside their index, which says what is in which. */
+async function readShards(path: string): Promise<TensorFile> {
+  const bytes = await readIfThere(path);
+  if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);
+  const source = { file: path, remedy: "give the index of safetensors files, or such a file itself" };
+  const { weight_map: places } = decodeJson(bytes, source, object({ weight_map: record(text) }));
+  const all = { tensors: new Map<string, HostArray>(), types: new Map<string, string>() };
+  const skipped = new Map<string, string>();
+  for (const shard of new Set(Object.values(places))) {
+    if (!/^[^/\\:]+\.safetensors$/.test(shard)) {
+      throw new LocalgradError(
+        `${path} names ${brief(shard)}, which is no safetensors file beside it`,
+      );
+    }
+    const file = `${path.slice(0, path.search(/[^/\\]*$/))}${shard}`;
+    const { tensors, types, skipped: others } = await readFile(file);
+    for (const name of Object.keys(places).filter((name) => places[name] === shard)) {
+      const [array, type, other] = [tensors.get(name), types?.get(name), others?.get(name)];
+      if (array !== undefined) all.tensors.set(name, array);
+      else if (other !== undefined) skipped.set(name, other);
+      else {throw new LocalgradError(
+          `${file} has no ${brief(name)}, which ${path} says it has; get both again`,
+        );}
+      if (type !== undefined) all.types.set(name, type);
+    }
+  }
+  return { ...all, metadata: {}, ...(skipped.size === 0 ? {} : { skipped }) };
+}
+
+/** What DataParallel, torch.compile and training frameworks put before every name. */
+const PREFIXES = ["module.", "_orig_mod.", "model."];
+
+/** The prefixes that all names begin with, one after the other. */
+function prefixOf(names: readonly string[]): string {
+  let prefix = "";
+  while (names.length > 0) {
+    const next = PREFIXES.find((each) => names.every((name) => name.startsWith(prefix + each)));
+    if (next === undefined) break;
+    prefix += next;
+  }
+  return prefix;
+}
+
+/** Whether a file is what `torch.save` writes: a zip archive, or a bare pickle of protocol 2 as it was before 1.6. */
+function isPickle(bytes: Uint8Array): boolean {
+  const starts = (...head: number[]) => head.every((byte, i) => bytes[i] === byte);
+  return starts(0x50, 0x4b, 0x03, 0x04) || starts(0x80, 0x02, 0x8a, 0x0a);
+}

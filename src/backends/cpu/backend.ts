@@ -1,0 +1,193 @@
+import { LocalgradError } from "../../base/errors.ts";
+import { expectWhole } from "../../base/expect.ts";
+import type { Plan, Step, Target } from "../../compile/plan.ts";
+import type { Aval } from "../../trace/dtype.ts";
+import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { type CpuBuffer, CpuExecutable } from "./executable.ts";
+import { kernelText } from "./kernel_text.ts";
+import { lowerStep } from "./lower.ts";
+import { ALIGNMENT, CAPACITY, LinearMemory } from "./memory.ts";
+import { ThreadPool } from "./threads.ts";
+
+/** What planning must know of the CPU backend. */
+export const cpuTarget: Target = {
+  name: "cpu",
+  precisions: ["f32"],
+  alignment: ALIGNMENT,
+  // Sizes and offsets within a value are signed 32-bit integers in the kernels.
+  maxValueBytes: 2 ** 31 - ALIGNMENT,
+  segmentBytes: Infinity,
+  maxTotalBytes: CAPACITY,
+  maxKernelBuffers: Infinity,
+  workspace: (step: Step, values: readonly Aval[]): number => lowerStep(step, values).workspace,
+};
+
+/** Options of {@link openCpu}. */
+export interface CpuOptions {
+  /** Threads, the calling one included. Default: one for each logical processor. Results do not depend on it. */
+  readonly threads?: number;
+  /** The memory that holds everything, for tests. Default: that of a closed device, or a new one. */
+  readonly memory?: LinearMemory;
+}
+
+/** WebAssembly with SIMD and relaxed fused multiply-add, on all processors, in one shared memory. */
+class CpuBackend implements Backend {
+  readonly name = "cpu";
+  readonly target: Target = cpuTarget;
+  readonly #memory: LinearMemory;
+  readonly #pool: ThreadPool;
+  readonly #buffers = new Set<DeviceBuffer>();
+  readonly #executables = new Set<CpuExecutable>();
+  #bufferBytes = 0;
+  #arena = 0;
+  #arenaBytes = 0;
+  #closed = false;
+
+  constructor(threads: number, memory: LinearMemory) {
+    this.#memory = memory;
+    this.#pool = ThreadPool.start(memory, threads);
+  }
+
+  get description(): string {
+    const { threads } = this.#pool;
+    return `${threads} thread${threads === 1 ? "" : "s"} of WebAssembly SIMD`;
+  }
+
+  get liveBuffers(): number {
+    return this.#buffers.size + (this.#arenaBytes > 0 ? 1 : 0) +
+      [...this.#executables].filter((executable) => executable.constantBytes > 0).length;
+  }
+
+  get liveBytes(): number {
+    let bytes = this.#bufferBytes + this.#arenaBytes;
+    for (const executable of this.#executables) bytes += executable.constantBytes;
+    return bytes;
+  }
+
+  #expectOpen(): void {
+    if (this.#closed) throw new LocalgradError("the CPU device is closed; open another");
+  }
+
+  allocate(bytes: number): CpuBuffer {
+    this.#expectOpen();
+    const address = this.#memory.allocate(bytes, "an array");
+    this.#memory.bytes.fill(0, address, address + bytes);
+    const buffer = { bytes, address };
+    this.#buffers.add(buffer);
+    this.#bufferBytes += bytes;
+    return buffer;
+  }
+
+  #own(buffer: DeviceBuffer): CpuBuffer {
+    if (!this.#buffers.has(buffer)) throw new Error("not a live buffer of this CPU device");
+    return buffer as CpuBuffer;
+  }
+
+  free(buffer: DeviceBuffer): void {
+    const { address, bytes } = this.#own(buffer);
+    this.#buffers.delete(buffer);
+    this.#bufferBytes -= bytes;
+    this.#memory.free(address, bytes);
+  }
+
+  write(buffer: DeviceBuffer, data: Uint8Array): void {
+    const { address, bytes } = this.#own(buffer);
+    if (data.length > bytes) throw new Error(`${data.length} bytes do not fit a buffer of ${bytes}`);
+    this.#memory.bytes.set(data, address);
+  }
+
+  read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const { address, bytes: held } = this.#own(buffer);
+    if (bytes > held) throw new Error(`a buffer of ${held} bytes does not hold ${bytes}`);
+    const copy = new Uint8Array(bytes);
+    copy.set(this.#memory.bytes.subarray(address, address + bytes));
+    return Promise.resolve(copy);
+  }
+
+  compile(plan: Plan): Executable {
+    this.#expectOpen();
+    const executable = new CpuExecutable(plan, {
+      memory: this.#memory,
+      pool: this.#pool,
+      arena: () => this.#arena,
+      addressOf: (buffer) => this.#own(buffer).address,
+      disposed: (disposed) => this.#executables.delete(disposed),
+    });
+    this.#executables.add(executable);
+    try {
+      this.#growArena(plan); // last: a plan that is refused leaves none behind that is larger than any needs
+    } catch (error) {
+      executable.dispose();
+      throw error;
+    }
+    return executable;
+  }
+
+  /** Makes room in the arena for a plan. Nothing in it outlives a run. */
+  #growArena({ arenaBytes, name }: Plan): void {
+    if (arenaBytes <= this.#arenaBytes) return;
+    const what = `the arena of ${name}`;
+    this.#arena = this.#memory.exchange(this.#arena, this.#arenaBytes, arenaBytes, what);
+    this.#arenaBytes = arenaBytes;
+  }
+
+  kernelText(plan: Plan): string {
+    return kernelText(plan);
+  }
+
+  finish(): Promise<void> {
+    return Promise.resolve(); // every run is over when it returns
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const executable of [...this.#executables]) executable.dispose();
+    for (const buffer of [...this.#buffers]) this.free(buffer);
+    if (this.#arenaBytes > 0) this.#memory.free(this.#arena, this.#arenaBytes);
+    this.#arenaBytes = 0;
+    await this.#pool.close();
+    this.#memory.leave();
+  }
+}
+
+/** A module of one function that uses what the backend cannot do without: shared memory and relaxed SIMD. */
+function supported(): boolean {
+  // (module (memory (import "" "") 1 1 shared) (func (v128.const …) ×3 (f32x4.relaxed_madd) drop))
+  const vector = [0xfd, 0x0c, ...new Array<number>(16).fill(0)];
+  const body = [0x00, ...vector, ...vector, ...vector, 0xfd, 0x85, 0x02, 0x1a, 0x0b];
+  return WebAssembly.validate(
+    new Uint8Array([
+      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      ...[1, 4, 1, 0x60, 0, 0],
+      ...[2, 7, 1, 0, 0, 2, 3, 1, 1],
+      ...[3, 2, 1, 0],
+      ...[10, body.length + 2, 1, body.length, ...body],
+    ]),
+  );
+}
+
+/** Each thread has a JavaScript engine of its own, of some megabytes. */
+const MOST_THREADS = 1024;
+
+/** Opens the CPU backend: its threads run when this returns. */
+export function openCpu(options: CpuOptions = {}): Opened {
+  const threads = options.threads ?? Math.min(navigator.hardwareConcurrency, MOST_THREADS);
+  expectWhole("threads", threads, 1, MOST_THREADS);
+  if (!supported()) {
+    return {
+      reason: "this WebAssembly engine has no relaxed SIMD or no shared memory",
+      remedy: "use Deno 2.9 or newer",
+    };
+  }
+  try {
+    return { backend: new CpuBackend(threads, options.memory ?? new LinearMemory()) };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return {
+      reason: `V8 gives it no memory (${error.message})`,
+      remedy: "close devices that are no longer used, or lift the limit on the address space (ulimit -v): " +
+        "an open device takes up to 4 GiB of it, whatever it holds",
+    };
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * Data sets, and how a batch is read from them within a traced step.
+ *
+ * @module
+ */
+
+export { readImages, type Shard, type Statistics } from "./data/augment.ts";
+export { cifar10, type Cifar10Options } from "./data/cifar10.ts";
+export type { DatasetEntry, LoadOptions, Recipe } from "./data/entry.ts";
+export {
+  type Augmentation,
+  type ImageDataset,
+  type ImagePart,
+  type ImageReader,
+  type LabelledImages,
+  limitImages,
+  type StreamedImages,
+} from "./data/images.ts";
+export type { PublishedOptions } from "./data/publication.ts";
+export { shapes, type ShapesOptions } from "./data/shapes.ts";
+export { stl10, type Stl10Options } from "./data/stl10.ts";
+export { svhn, type SvhnOptions } from "./data/svhn.ts";

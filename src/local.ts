@@ -1,0 +1,44 @@
+/**
+ * Supervised local learning: networks cut into gradient-isolated modules, each trained by a loss of its own.
+ *
+ * @module
+ */
+
+export * from "./local/partition.ts";
+export {
+  type Auxiliary,
+  type Batch,
+  type Boundary,
+  classified,
+  type Method,
+  type Variables,
+} from "./local/method.ts";
+export * from "./local/methods/methods.ts";
+export * from "./local/methods/named.ts";
+export * from "./local/heads/heads.ts";
+export * from "./local/heads/imagenet_heads.ts";
+export * from "./local/losses.ts";
+export {
+  equipModule,
+  lastModule,
+  type LocalModule,
+  type Setup,
+  setup,
+  type SetupOptions,
+  type TrainState,
+} from "./local/setup.ts";
+export * from "./local/step.ts";
+export * from "./local/memory.ts";
+export { balanced, type BalanceOptions, withCut } from "./local/balance.ts";
+export * from "./local/parameters.ts";
+export * from "./training/probe.ts";
+export * from "./training/trainer.ts";
+export * from "./artifacts/observer.ts";
+export type { Feed } from "./training/feed.ts";
+export type { FitOptions, FitResult } from "./training/fit.ts";
+export type { SaveEvery, Stepper } from "./training/run.ts";
+export type { Evaluation } from "./training/evaluate.ts";
+export type { LoadOptions, NetworkValues } from "./artifacts/network_values.ts";
+export type { TermWeights, WeightSchedule, WeightsName } from "./local/methods/infopro_weights.ts";
+export { type SplitName, splitNames } from "./local/published.ts";
+export type { AverageOptions } from "./local/methods/momentum_auxiliary.ts";

@@ -1,0 +1,81 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { LocalgradError } from "../../base/errors.ts";
+import type { Initial } from "../../nn/initial.ts";
+import { type Layer, shapeAfter } from "../../nn/layer.ts";
+import { sizeOf } from "../../trace/dtype.ts";
+import { treeLeaves, treePaths } from "../../trace/tree.ts";
+import { classifier, decoder, dglHead } from "./heads.ts";
+
+const parameters = (layer: Layer) =>
+  treeLeaves<Initial>(layer.params as never).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+const image = { height: 32, width: 32, channels: 3 };
+
+Deno.test("InfoPro's heads have the published numbers of parameters", () => {
+  // Over the 14 boundaries of ResNet-32, K = 16: heads of 16, 32 and 64 channels, by the block that follows.
+  const widths = [16, 16, 16, 16, 32, 32, 32, 32, 32, 64, 64, 64, 64, 64];
+  const total = (head: (channels: number) => Layer) =>
+    widths.reduce((sum, channels) => sum + parameters(head(channels)), 0);
+  assertEquals(total((channels) => classifier("2c2f", [8, 8, channels], 10)), 821_644);
+  assertEquals(total((channels) => classifier("1c2f", [8, 8, channels], 10)), 414_604);
+  assertEquals(total((channels) => decoder([8, 8, channels], image)), 63_834);
+});
+
+Deno.test("heads give logits, and the decoder an image, whatever the size of the features", () => {
+  for (const shape of [[32, 32, 16], [8, 8, 64], [7, 5, 4], [1, 1, 3]]) {
+    for (const name of ["mlp-sr", "mlp", "cnn"] as const) {
+      assertEquals(shapeAfter(dglHead(name, shape, 10), shape), [10]);
+    }
+    for (const name of ["0c1f", "1c1f", "1c2f", "2c2f", "2c3f"] as const) {
+      assertEquals(shapeAfter(classifier(name, shape, 6), shape), [6]);
+    }
+    assertEquals(shapeAfter(decoder(shape, image), shape), [32, 32, 3]);
+  }
+});
+
+Deno.test("dglHead() keeps the width of the features", () => {
+  const paths = treePaths(dglHead("mlp-sr", [32, 32, 16], 10).params as never);
+  assertEquals(paths.slice(0, 3), ["convs.0.conv.weight", "convs.0.bn.weight", "convs.0.bn.bias"]);
+  assertEquals(paths.slice(-2), ["fc.weight", "fc.bias"]);
+  const convs = 3 * (16 * 16 + 2 * 16);
+  assertEquals(parameters(dglHead("mlp-sr", [32, 32, 16], 10)), convs + 3 * (64 * 64 + 2 * 64) + 650);
+});
+
+Deno.test("dglHead() has a batch norm behind the pooling of its convolutional head, as the published code", () => {
+  const head = dglHead("cnn", [32, 32, 16], 10);
+  const paths = treePaths(head.params as never);
+  assertEquals(paths.slice(-4), ["bn.weight", "bn.bias", "fc.weight", "fc.bias"]);
+  assertEquals(parameters(head), 2 * (9 * 16 * 16 + 2 * 16) + 2 * 16 + 4 * 16 * 10 + 10);
+});
+
+Deno.test("heads that do not exist are refused by name", () => {
+  assertThrows(() => dglHead("conv" as never, [8, 8, 4], 10), LocalgradError, '"conv"');
+  assertThrows(() => classifier("3c1f" as never, [8, 8, 4], 10), LocalgradError, '"3c1f"');
+  assertThrows(() => classifier("1c0f" as never, [8, 8, 4], 10), LocalgradError, '"1c0f"');
+});
+
+Deno.test("the larger head of MAN++ is of one width for all features", () => {
+  const sizes = [[32, 32, 16], [16, 16, 32], [8, 8, 64]].map((shape) =>
+    parameters(dglHead("mlp-sr-large", shape, 10))
+  );
+  const [convs, hidden] = [2 * 128 * 128 + 3 * 256, 128 * 512 + 2 * 512 * 512 + 3 * 1024];
+  assertEquals(sizes, [16, 32, 64].map((channels) => 128 * channels + convs + hidden + 5130));
+  assertEquals(shapeAfter(dglHead("mlp-sr-large", [5, 5, 4], 10), [5, 5, 4]), [10]);
+});
+
+Deno.test("heads for large images follow the features' shape", () => {
+  const image = { height: 224, width: 224, channels: 3 };
+  const filters = (layer: Layer) =>
+    treePaths(layer.params as never).flatMap((path, i) =>
+      /conv\.weight$|conv224\.weight$/.test(path)
+        ? [treeLeaves<Initial>(layer.params as never)[i].shape.slice(0, 2).join("×")]
+        : []
+    );
+  assertEquals(filters(decoder([14, 14, 1024], image)), ["192×1", "64×1", "32×3", "12×3", "3×3"]);
+  assertEquals(filters(decoder([28, 28, 512], image)), ["128×1", "32×3", "12×3", "3×3"]);
+  assertEquals(filters(classifier("imagenet", [14, 14, 1024], 1000)), ["256×1", "256×3", "512×3", "2048×1"]);
+  assertEquals(filters(classifier("imagenet", [28, 28, 512], 1000))[0], "128×1");
+  for (const shape of [[56, 56, 64], [56, 56, 256], [28, 28, 128], [7, 7, 2048], [5, 5, 8]]) {
+    assertEquals(shapeAfter(decoder(shape, image), shape), [224, 224, 3]);
+    assertEquals(shapeAfter(classifier("imagenet", shape, 1000), shape), [1000]);
+  }
+});

@@ -1,0 +1,23 @@
+import { batchNorm } from "../../nn/batch_norm.ts";
+import { type Layer, sequential } from "../../nn/layer.ts";
+import { conv, type ConvSpec, linear } from "../../nn/linear.ts";
+import { relu } from "../../nn/pooling.ts";
+
+/** A convolution with batch norm and ReLU. */
+export function convUnit(spec: ConvSpec): Layer {
+  return sequential({ conv: conv(spec), bn: batchNorm({ channels: spec.out }), relu: relu() });
+}
+
+/** A linear layer with batch norm over the batch and ReLU. */
+export function linearUnit(inputs: number, out: number): Layer {
+  return sequential({
+    linear: linear({ in: inputs, out, bias: false }),
+    bn: batchNorm({ channels: out }),
+    relu: relu(),
+  });
+}
+
+/** `count` layers as a sequence named 0, 1, …. */
+export function repeated(count: number, make: (index: number) => Layer): Layer {
+  return sequential(Object.fromEntries(Array.from({ length: count }, (_, i) => [`${i}`, make(i)])));
+}

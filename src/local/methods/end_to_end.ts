@@ -1,0 +1,82 @@
+import { checkpoint } from "../../autograd/grad.ts";
+import { LocalgradError } from "../../base/errors.ts";
+import { expectObject } from "../../base/expect.ts";
+import { layersOf, type Model, network } from "../../models/model.ts";
+import { type Layer, layer, sequential } from "../../nn/layer.ts";
+import { merge, type Named, select } from "../../nn/named.ts";
+import type { Tensor } from "../../trace/tensor.ts";
+import type { Method } from "../method.ts";
+import { whole } from "../partition.ts";
+
+/** Options of {@link endToEnd}. */
+export interface EndToEndOptions {
+  /**
+   * Gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): the blocks are run in this many stretches, of which
+   * only the ends are kept; what is between is computed again when its gradient is. `true`: √blocks stretches, which
+   * keeps about as much between them as within one. Default `false`.
+   */
+  checkpoint?: boolean | number;
+}
+
+/**
+ * Plain backpropagation through the whole network, whatever number of modules is asked for. With checkpointing it takes
+ * less memory and about a third more time, to the same result bit for bit.
+ *
+ * @example
+ * ```ts
+ * import { devices, local, models, optim } from "@localgrad/localgrad";
+ * import { assert } from "@std/assert";
+ *
+ * const run = { model: models.resnet32(), optimizer: optim.sgd(), batch: 128, target: await devices.target("cpu") };
+ * const plain = local.memory({ ...run, method: local.endToEnd() }).method;
+ * const checkpointed = local.memory({ ...run, method: local.endToEnd({ checkpoint: true }) }).method;
+ * assert(checkpointed.peakBytes < 0.5 * plain.peakBytes);
+ * ```
+ */
+export function endToEnd(options: EndToEndOptions = {}): Method {
+  expectObject("endToEnd", options, { checkpoint: "any?" });
+  const { checkpoint = false } = options;
+  if (checkpoint === false) return { name: "endToEnd", options: {} };
+  if (checkpoint !== true && !(Number.isInteger(checkpoint) && checkpoint >= 1)) {
+    throw new LocalgradError(
+      `endToEnd: checkpoint is true, false or a number of stretches, not ${JSON.stringify(checkpoint)}`,
+    );
+  }
+  return {
+    name: "endToEnd+checkpoint",
+    options: { checkpoint },
+    recut(model) {
+      const cut = whole(model);
+      const layer = inStretches(model, checkpoint);
+      return { ...cut, modules: [{ ...cut.modules[0], layer }] };
+    },
+  };
+}
+
+/** The network with its blocks in stretches of about the same number, each checkpointed; names stay as they are. */
+function inStretches(model: Model, stretches: true | number): Layer {
+  const { stem, blocks, head } = model;
+  const count = Math.min(
+    stretches === true ? Math.round(Math.sqrt(blocks.length)) : stretches,
+    blocks.length,
+  );
+  const ends = Array.from({ length: count + 1 }, (_, i) => Math.floor(i * blocks.length / count));
+  const middle = ends.slice(1).map((end, i) => sequential(layersOf(blocks.slice(ends[i], end))));
+  const parts = [sequential(stem), ...middle, sequential(head)];
+  const { params, state } = network(model);
+  return layer({
+    params,
+    state,
+    apply(params, state, x, mode) {
+      const states = parts.map((part) => {
+        const run = (params: Named<Tensor>, state: Named<Tensor>, x: Tensor) =>
+          part.apply(params, state, x, mode);
+        const apply = middle.includes(part) ? checkpoint(run) : run;
+        const applied = apply(select<Tensor>(params, part.params), select<Tensor>(state, part.state), x);
+        x = applied.y;
+        return applied.state;
+      });
+      return { y: x, state: merge(...states) };
+    },
+  });
+}

@@ -1,0 +1,21 @@
+import { classifier } from "../heads/heads.ts";
+import { classified, type Method } from "../method.ts";
+
+/**
+ * Greedy supervised learning: each module is judged by global average pooling, a linear layer and cross-entropy.
+ *
+ * @example
+ * ```ts
+ * import { local } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(local.greedy().name, "greedy");
+ * ```
+ */
+export function greedy(): Method {
+  return {
+    name: "greedy",
+    options: {},
+    auxiliary: ({ features, model }) => classified(classifier("0c1f", features, model.classes)),
+  };
+}

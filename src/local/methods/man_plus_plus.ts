@@ -1,0 +1,71 @@
+import { LocalgradError } from "../../base/errors.ts";
+import { expectObject } from "../../base/expect.ts";
+import { constantInitial } from "../../nn/initial.ts";
+import type { Tensor } from "../../trace/tensor.ts";
+import { isLarge } from "../heads/heads.ts";
+import type { Method } from "../method.ts";
+import { expectMethod } from "../method.ts";
+import { withStem } from "../partition.ts";
+import { AVERAGE_KINDS, type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
+
+/** Options of {@link manPlusPlus}. */
+export interface ManPlusPlusOptions extends AverageOptions {
+  /**
+   * Whether the stem is a module of its own, beside those asked for. Default: as in the published runs, `true` for
+   * images of up to 96×96, `false` for larger ones.
+   */
+  stem?: boolean;
+}
+
+/**
+ * MAN++ (arXiv 2507.16279) around a method that judges features: as {@link man}, with a learnable scale s at each
+ * boundary. What the method judges is s · bias + (2 − s) · average; s starts at 1, where that is MAN's sum, and is
+ * trained, weight decay included, like any parameter. The stem is a module of its own.
+ *
+ * @example
+ * ```ts
+ * import { local, models, optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const method = local.manPlusPlus(local.dgl({ head: "mlp-sr-large" }));
+ * const { modules } = local.setup({ model: models.resnet32(), modules: 16, method, optimizer: optim.sgd() });
+ * assertEquals(modules.length, 16);
+ * assertEquals(modules[0].name, "stem");
+ * ```
+ */
+export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): Method {
+  expectMethod("manPlusPlus", method);
+  expectObject("manPlusPlus", options, { ...AVERAGE_KINDS, stem: "boolean?" });
+  const { stem } = options;
+  const average = averageOptions("manPlusPlus", options);
+  if (method.auxiliary === undefined) {
+    throw new LocalgradError(
+      `manPlusPlus: ${method.name} has no local loss to put it in front of; wrap dgl() or infopro()`,
+    );
+  }
+  return {
+    ...method,
+    name: `manPlusPlus+${method.name}`,
+    options: {
+      ...average,
+      ...(stem === undefined ? {} : { stem }),
+      inner: { name: method.name, ...method.options },
+    },
+    recut(model, cut) {
+      const own = method.recut?.(model, cut) ?? cut;
+      return stem ?? !isLarge(model.input) ? withStem(model, own) : own;
+    },
+    auxiliary: (boundary) =>
+      behindMomentum(method, boundary, "manPlusPlus", average, {
+        bias: true,
+        ema: true,
+        params: { scale: constantInitial(1, [1]) },
+        fuse(params, bias, ema) {
+          const scale = params["scale"] as Tensor;
+          // In f32 whatever the features are: the scale's gradient is a sum over all of them.
+          const [a, b] = [bias!.cast("f32"), ema!.cast("f32")];
+          return a.mul(scale).add(b.mul(scale.neg().add(2))).cast(bias!.dtype);
+        },
+      }),
+  };
+}

@@ -1,0 +1,90 @@
+import { LocalgradError } from "../../base/errors.ts";
+import { expectKind, shown } from "../../base/expect.ts";
+import type { Method } from "../method.ts";
+import type { AugLocalOptions } from "./aug_local.ts";
+import type { DglOptions } from "./dgl.ts";
+import type { InfoProOptions } from "./infopro.ts";
+import { man, type ManOptions } from "./man.ts";
+import { manPlusPlus, type ManPlusPlusOptions } from "./man_plus_plus.ts";
+import * as index from "./methods.ts";
+import type { PredSimOptions } from "./predsim.ts";
+
+/** Options of methods made by name; each method takes its own. */
+export interface MethodOptions
+  extends DglOptions, PredSimOptions, InfoProOptions, AugLocalOptions, ManOptions, ManPlusPlusOptions {}
+
+/** Methods that go in front of another one. */
+const wrappers = { man, manPlusPlus } as const;
+
+/** A function that makes a method. */
+export type MethodMaker = (options?: MethodOptions) => Method;
+
+/** Makers by name: those of the index, each alone and, where it judges features, behind `man+` and `manPlusPlus+`. */
+export function methodsByName(
+  makers: { readonly [name: string]: unknown },
+): ReadonlyMap<string, MethodMaker> {
+  const plain = Object.entries(makers).filter(([name]) => !(name in wrappers)) as [string, MethodMaker][];
+  const judging = plain.filter(([, make]) => make().auxiliary !== undefined);
+  const wrapped = Object.entries(wrappers).flatMap(([front, wrap]) =>
+    judging.map(([name, make]): [string, MethodMaker] => [
+      `${front}+${name}`,
+      (options) => wrap(make(options), options),
+    ])
+  );
+  return new Map([
+    ...plain,
+    ["endToEnd+checkpoint", () => index.endToEnd({ checkpoint: true })],
+    ...wrapped,
+  ]);
+}
+
+const known = methodsByName(index);
+
+type Plain = Exclude<keyof typeof index, keyof typeof wrappers>;
+
+/** A method's name, such as `dgl` or `man+dgl`. */
+export type MethodName =
+  | Plain
+  | "endToEnd+checkpoint"
+  | `${keyof typeof wrappers}+${Exclude<Plain, "endToEnd">}`;
+
+/** The names of all methods. */
+export const methodNames: readonly MethodName[] = [...known.keys()] as MethodName[];
+
+/**
+ * Makes a method by its name; refuses options that it does not have.
+ *
+ * @example
+ * ```ts
+ * import { local } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const method = local.methodNamed("man+dgl", { momentum: 0.99, head: "mlp" });
+ * assertEquals(method.options["momentum"], 0.99);
+ * ```
+ */
+export function methodNamed(name: MethodName, options: MethodOptions = {}): Method {
+  expectKind("methodNamed: the options", options, "object");
+  const make = known.get(name);
+  if (make === undefined) {
+    throw new LocalgradError(
+      `there is no method ${shown(name)}; choose one of ${methodNames.join(", ")}`,
+    );
+  }
+  const method = make(options);
+  const taken = optionNames(method.options);
+  const foreign = Object.keys(options).find((option) => !taken.includes(option));
+  if (foreign !== undefined) {
+    throw new LocalgradError(
+      `${name} has no option ${JSON.stringify(foreign)}; it has ${taken.join(", ") || "none"}`,
+    );
+  }
+  return method;
+}
+
+/** What a method was made with, the method inside of it included. */
+function optionNames(options: Method["options"]): string[] {
+  return Object.entries(options).flatMap(([name, value]) =>
+    name === "inner" ? optionNames(value as Method["options"]).filter((inner) => inner !== "name") : [name]
+  );
+}

@@ -1,0 +1,23 @@
+/**
+ * Layers: what is learned, what is carried along, and what is computed, as plain data and functions.
+ *
+ * @module
+ */
+
+export {
+  type Applied,
+  type Layer,
+  layer,
+  type Layers,
+  type Mode,
+  sequential,
+  shapeAfter,
+  stateless,
+  type Valued,
+} from "./nn/layer.ts";
+export * from "./nn/named.ts";
+export * from "./nn/initial.ts";
+export * from "./nn/linear.ts";
+export * from "./nn/batch_norm.ts";
+export * from "./nn/pooling.ts";
+export * from "./nn/residual.ts";

@@ -1,0 +1,13 @@
+/**
+ * What accompanies training: progress, a run's folder with metrics, checkpoints and a report.
+ *
+ * @module
+ */
+
+export { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./artifacts/checkpoint.ts";
+export { type EpochLine, type MetricsLine, readMetrics, type StepLine } from "./artifacts/metrics.ts";
+export { progress, type ProgressOutput } from "./artifacts/progress.ts";
+export { report, type RunReport } from "./artifacts/report.ts";
+export { type CheckpointKind, readRun, RunFolder, runFolder } from "./artifacts/run_folder.ts";
+export { decodeSafetensors, encodeSafetensors, type TensorFile } from "./artifacts/safetensors.ts";
+export { loadWeights, saveWeights, type Weights } from "./artifacts/weights.ts";

@@ -1,0 +1,68 @@
+import { LocalgradError } from "../base/errors.ts";
+import { expectObject } from "../base/expect.ts";
+import { type ImageDataset, type ImagePart, SET_KINDS } from "../data/images.ts";
+import type { Model } from "../models/model.ts";
+
+/**
+ * Refuses a data set that a network cannot be trained on or judged by: images of another size, classes it does not
+ * have, and parts that contradict themselves, whose labels would be clamped or read as no class. `who` is what the
+ * message begins with.
+ */
+export function checkDataset(
+  who: string,
+  model: Model,
+  dataset: ImageDataset<ImagePart>,
+  parts: readonly ("train" | "test")[],
+): void {
+  expectObject(`${who}: the data set`, dataset, SET_KINDS);
+  const { name, classes } = dataset;
+  const { height, width, channels } = model.input;
+  if (dataset.height !== height || dataset.width !== width || dataset.channels !== channels) {
+    throw new LocalgradError(
+      `${who}: ${model.name} takes images of ${height}×${width}×${channels}, but those of ${name} are ` +
+        `${dataset.height}×${dataset.width}×${dataset.channels}`,
+    );
+  }
+  if (classes.length > model.classes) {
+    throw new LocalgradError(
+      `${who}: ${name} has ${classes.length} classes, ${model.name} was made for ${model.classes}; ` +
+        `make it with { classes: ${classes.length} }`,
+    );
+  }
+  for (const statistic of ["mean", "std"] as const) {
+    const { [statistic]: values } = dataset;
+    if (values.length !== channels) {
+      throw new LocalgradError(
+        `${who}: ${name} has ${statistic} of ${values.length} channels, its images ${channels}`,
+      );
+    }
+    const wrong = values.find((value) => !Number.isFinite(value) || (statistic === "std" && value <= 0));
+    if (wrong === undefined) continue;
+    throw new LocalgradError(
+      `${who}: ${name} has ${wrong} in its ${statistic}, by which no image can be normalised`,
+    );
+  }
+  for (const part of parts) {
+    const fault = faultOf(dataset[part], height * width * channels, classes.length);
+    if (fault !== undefined) throw new LocalgradError(`${who}: the ${part} part of ${name} ${fault}`);
+  }
+}
+
+/** What is wrong with a part of images of `size` bytes each; undefined where nothing is. */
+function faultOf(part: ImagePart, size: number, classes: number): string | undefined {
+  const { count, labels } = part;
+  if (typeof labels?.findIndex !== "function") return "has no list of labels";
+  if (!("images" in part ? part.images instanceof Uint8Array : typeof part.open === "function")) {
+    return "has neither pixels (`images`, a Uint8Array) nor a reader (`open`)";
+  }
+  if (!Number.isInteger(count) || count < 1) return `has ${count} images; it needs at least one`;
+  if (labels.length !== count) return `has ${count} images and ${labels.length} labels`;
+  if ("images" in part && part.images.length !== count * size) {
+    return `has ${part.images.length} bytes of pixels; ${count} images of ${size} are ${count * size}`;
+  }
+  const wrong = labels.findIndex((label) => !(label >= 0 && label < classes));
+  if (wrong < 0) return undefined;
+  return `is mislabelled: image ${wrong} has class ${labels[wrong]}; ${classes} classes are 0 to ${
+    classes - 1
+  }`;
+}

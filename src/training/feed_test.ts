@@ -1,0 +1,174 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { skips } from "../../tests/gate.ts";
+import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
+import type { EpochRecord, Snapshot, StepRecord } from "../artifacts/observer.ts";
+import { openWebgpu } from "../backends/webgpu/backend.ts";
+import { LocalgradError } from "../base/errors.ts";
+import type { ImageDataset, ImagePart, LabelledImages, StreamedImages } from "../data/images.ts";
+import { dgl } from "../local/methods/dgl.ts";
+import { man } from "../local/methods/man.ts";
+import { constant } from "../optim/schedules.ts";
+import { sgd } from "../optim/sgd.ts";
+import type { Device } from "../runtime/arrays.ts";
+import { open } from "../runtime/devices.ts";
+import { trainer } from "./trainer.ts";
+
+/** What a reader of {@link streamed} was asked for and did. */
+interface Log {
+  /** The step keys asked for, in order. */
+  readonly keys: string[];
+  opened: number;
+  closed: number;
+  /** Batches asked for and not yet given. */
+  waiting: number;
+  mostWaiting: number;
+}
+
+/** The images of a part, given one batch at a time after a while. */
+function streamed(part: LabelledImages, log: Log, delay: (read: number) => number = () => 0): StreamedImages {
+  const size = part.images.length / part.count;
+  return {
+    labels: part.labels,
+    count: part.count,
+    open() {
+      log.opened++;
+      let reads = 0;
+      return {
+        ahead: 40,
+        done: { images: 0, milliseconds: 0 },
+        async read(indices, key) {
+          log.keys.push(String(key));
+          log.mostWaiting = Math.max(log.mostWaiting, ++log.waiting);
+          const milliseconds = delay(reads++);
+          await new Promise((resolve) => setTimeout(resolve, Math.max(0, milliseconds)));
+          log.waiting--;
+          if (milliseconds < 0) throw new LocalgradError("photo.jpg is damaged");
+          const pixels = new Uint8Array(indices.length * size);
+          indices.forEach((index, i) =>
+            pixels.set(part.images.subarray(index * size, (index + 1) * size), i * size)
+          );
+          return pixels;
+        },
+        [Symbol.asyncDispose]() {
+          log.closed++;
+          return Promise.resolve();
+        },
+      };
+    },
+  };
+}
+
+const newLog = (): Log => ({ keys: [], opened: 0, closed: 0, waiting: 0, mostWaiting: 0 });
+
+/** A set whose images are never varied, so that streaming must give what memory gives. */
+function plainSet(train: number, test: number): ImageDataset {
+  return { ...tinyDataset(train, test), augmentation: { border: 0, fill: "zero", flip: false } };
+}
+
+const make = (device: Device) =>
+  trainer({
+    device,
+    model: tinyModel(),
+    modules: 2,
+    method: man(dgl()),
+    optimizer: sgd({ momentum: 0.9 }),
+    schedule: constant(0.05),
+    batch: 16,
+    seed: 3,
+  });
+
+/** Trains two epochs: the steps and epochs told of, and the end. */
+async function run(device: Device, data: ImageDataset<ImagePart>, stopAfter?: number, from?: Snapshot) {
+  const steps: StepRecord[] = [], epochs: EpochRecord[] = [];
+  const stop = new AbortController();
+  using t = await make(device);
+  if (from !== undefined) t.restore(from);
+  await t.fit(data, {
+    epochs: 2,
+    signal: stop.signal,
+    observers: [{
+      step: (record) => void steps.push(record),
+      epoch: (record) => void epochs.push(record),
+      start: () => {
+        if (stopAfter === undefined) return;
+        const watch = () => t.stepsDone >= stopAfter ? stop.abort() : setTimeout(watch, 0);
+        watch();
+      },
+    }],
+  });
+  return { steps, epochs, snapshot: await t.snapshot() };
+}
+
+const values = (snapshot: Snapshot) => [...snapshot.tensors].map(([name, { data }]) => [name, [...data]]);
+
+const noWebgpu = await skips("webgpu", openWebgpu);
+
+for (const name of ["cpu", "webgpu"] as const) {
+  const ignore = name === "webgpu" && noWebgpu;
+
+  Deno.test(
+    `streamed images train and judge as those in memory do, bit for bit, on ${name}`,
+    { ignore },
+    async () => {
+      await using device = await open(name);
+      const resident = plainSet(40, 21);
+      const log = newLog();
+      const stream = {
+        ...resident,
+        train: streamed(resident.train, log),
+        test: streamed(resident.test, log),
+      };
+      const [a, b] = [await run(device, resident), await run(device, stream)];
+      assertEquals(b.steps, a.steps);
+      assertEquals(b.epochs.map(({ testLoss }) => testLoss), a.epochs.map(({ testLoss }) => testLoss));
+      assertEquals(values(b.snapshot), values(a.snapshot));
+      assertEquals([log.opened, log.closed], [2, 2]);
+      assertEquals([a.epochs[0].loading, device.liveArrays], [undefined, 0]);
+    },
+  );
+}
+
+Deno.test("a streamed run that is stopped and goes on asks for the same batches with the same keys", async () => {
+  await using device = await open("cpu");
+  const resident = plainSet(40, 8); // 3 steps an epoch
+  const set = (log: Log) => ({
+    ...resident,
+    train: streamed(resident.train, log),
+    test: streamed(resident.test, newLog()),
+  });
+  const [whole, first, second] = [newLog(), newLog(), newLog()];
+  const uninterrupted = await run(device, set(whole));
+  assertEquals(new Set(whole.keys).size, 6);
+  const { snapshot } = await run(device, set(first), 2);
+  assert(snapshot.step >= 2 && snapshot.step < 6, `${snapshot.step}`);
+  const { snapshot: end } = await run(device, set(second), undefined, snapshot);
+  assertEquals(second.keys, whole.keys.slice(snapshot.step));
+  assertEquals(values(end), values(uninterrupted.snapshot));
+});
+
+Deno.test("batches are asked for ahead of use, over the end of an epoch, and waiting is measured", async () => {
+  await using device = await open("cpu");
+  const resident = plainSet(64, 8);
+  const log = newLog();
+  const slow = { ...resident, train: streamed(resident.train, log, () => 300), test: resident.test };
+  const { epochs } = await run(device, slow as ImageDataset<ImagePart>);
+  assertEquals(log.mostWaiting, 4); // ahead is 40 images, which is three batches, and the one in turn
+  // A low bound: on a busy machine steps take long themselves.
+  assert(epochs[1].loading!.waiting > 0.1, `${epochs[1].loading!.waiting}`);
+  const fast = { ...resident, train: streamed(resident.train, newLog()), test: resident.test };
+  const { epochs: quick } = await run(device, fast as ImageDataset<ImagePart>);
+  assert(quick[1].loading!.waiting < epochs[1].loading!.waiting, `${quick[1].loading!.waiting}`);
+});
+
+Deno.test("an image that cannot be read ends the run with its error, and the readers are closed", async () => {
+  await using device = await open("cpu");
+  const resident = plainSet(64, 8);
+  const log = newLog();
+  const faulty = {
+    ...resident,
+    train: streamed(resident.train, log, (read) => read === 2 ? -1 : 0),
+    test: streamed(resident.test, log),
+  };
+  await assertRejects(() => run(device, faulty), LocalgradError, "photo.jpg is damaged");
+  assertEquals([log.opened, log.closed, device.liveArrays], [2, 2, 0]);
+});

@@ -1,0 +1,164 @@
+import type { Configuration, Observer } from "../artifacts/observer.ts";
+import { progress } from "../artifacts/progress.ts";
+import { holdsRun, readRun, runFolder } from "../artifacts/run_folder.ts";
+import { abridged } from "../base/decode.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectBetween, expectKind, expectOptions, expectWhole } from "../base/expect.ts";
+import type { Key } from "../base/random.ts";
+import type { ImageDataset, ImagePart } from "../data/images.ts";
+import type { DeviceArray } from "../runtime/arrays.ts";
+import { bytesOf } from "../trace/dtype.ts";
+import { treeLeaves } from "../trace/tree.ts";
+import { checkDataset } from "./dataset.ts";
+import { type Evaluation, Evaluator } from "./evaluate.ts";
+import { type Feed, openFeed } from "./feed.ts";
+import { Run, type SaveEvery, type Trainable } from "./run.ts";
+
+/** Options of `Trainer.fit`. */
+export interface FitOptions {
+  /** Passes over the training images, those done before included. */
+  epochs: number;
+  /** Judges the network on the test images after every so many epochs, and after the last; default 1. */
+  evaluateEvery?: number;
+  /** What watches the run; default: a progress bar on standard error, or lines where that is no terminal. */
+  observers?: readonly Observer[];
+  /** A folder to keep the run in: metrics, checkpoints and a report. One that holds a run is refused, see `resume`. */
+  checkpoint?: string;
+  /** Goes on with the run in the folder, bit for bit, where there is one; default false. */
+  resume?: boolean;
+  /**
+   * Saves the state within epochs too, after every so many steps or minutes: `{ steps: 500 }` or `{ minutes: 10 }`. It
+   * is always saved at the start, after each epoch and when the run is stopped.
+   */
+  saveEvery?: SaveEvery;
+  /** Stops the run after the step it is at; the state is saved. */
+  signal?: AbortSignal;
+}
+
+/** How a run went. */
+export interface FitResult {
+  /** Whether it was stopped by the signal. */
+  readonly stopped: boolean;
+  /** The last evaluation; undefined where there was none. */
+  readonly last?: Evaluation;
+  /** The lowest test error of the run, as a fraction. */
+  readonly bestError?: number;
+}
+
+/** See `Trainer.fit`. */
+export async function fit(
+  trainer: Trainable,
+  seed: Key,
+  keepBest: (error: number) => void,
+  dataset: ImageDataset<ImagePart>,
+  options: FitOptions,
+): Promise<FitResult> {
+  expectOptions("fit", options, {
+    epochs: "number",
+    evaluateEvery: "number?",
+    observers: "array?",
+    checkpoint: "string?",
+    resume: "boolean?",
+    saveEvery: "object?",
+    signal: "object?",
+  });
+  for (const observer of options.observers ?? []) expectKind("fit: an observer", observer, "object");
+  const { epochs, evaluateEvery = 1, saveEvery, signal } = options;
+  expectWhole("fit: epochs", epochs);
+  expectWhole("fit: evaluateEvery", evaluateEvery);
+  if (saveEvery !== undefined) checkSaveEvery(saveEvery);
+  checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
+  const { device, batch } = trainer;
+  const starts = batchStarts(dataset.train.count, batch);
+  if (starts.length === 0) {
+    throw new LocalgradError(
+      `fit: ${dataset.name} has a single training image, of which batch norm can make nothing; give it two or more`,
+    );
+  }
+  const observers = [
+    ...(options.observers ?? [progress()]),
+    ...await keeper(trainer, options, dataset.classes),
+  ];
+  await using training = openFeed(device, dataset, dataset.train);
+  await using testing = openFeed(device, dataset, dataset.test);
+  using stepper = trainer.stepper(training);
+  using evaluator = new Evaluator(trainer.setup, testing, batch);
+  const run = new Run({
+    trainer,
+    seed,
+    keepBest,
+    stepper,
+    evaluator,
+    observers,
+    starts,
+    feed: training,
+    epochs,
+    evaluateEvery,
+    saveEvery,
+    signal,
+    dataBytes: bytesIn(training) + bytesIn(testing),
+  });
+  try {
+    const done = await run.train();
+    await run.end(done ? "done" : "stopped");
+    run.raise();
+    const { last } = run, { bestError } = trainer;
+    return {
+      stopped: !done,
+      ...(last === undefined ? {} : { last }),
+      ...(bestError === undefined ? {} : { bestError }),
+    };
+  } finally {
+    await run.end("failed"); // heeded only where it has not ended
+  }
+}
+
+/** What keeps the run in a folder, if one was named; the trainer is restored from it first where the run goes on. */
+async function keeper(
+  trainer: Trainable,
+  { checkpoint, resume = false }: FitOptions,
+  classNames: readonly string[],
+): Promise<Observer[]> {
+  if (checkpoint === undefined) {
+    if (resume) {
+      throw new LocalgradError("fit: resume goes on with the run in a folder; name it with checkpoint");
+    }
+    return [];
+  }
+  const folder = runFolder(checkpoint, { classNames });
+  if (!resume || !await holdsRun(checkpoint)) {
+    await folder.refuseUsed();
+    return [folder];
+  }
+  const { snapshot, settings: { classNames: namesBefore = classNames } } = await readRun(checkpoint, "last");
+  const before: Configuration = { ...snapshot.configuration, classNames: namesBefore };
+  for (const [name, value] of Object.entries({ ...trainer.configuration, classNames })) {
+    const [then, now] = [before[name], value].map((each) => JSON.stringify(each));
+    if (then === now) continue;
+    throw new LocalgradError(
+      `fit: the run in ${checkpoint} has ${name} ${abridged(then ?? "left out")}, not ${abridged(now)}; ` +
+        `make the trainer as it was, with the images it had, or choose another folder`,
+    );
+  }
+  trainer.restore(snapshot);
+  return [folder];
+}
+
+function checkSaveEvery(saveEvery: SaveEvery): void {
+  if ("steps" in saveEvery) expectWhole("fit: saveEvery.steps", saveEvery.steps);
+  else expectBetween("fit: saveEvery.minutes", saveEvery.minutes, 0);
+}
+
+/** Bytes of a data set on the device. */
+function bytesIn({ arrays }: Feed): number {
+  return treeLeaves<DeviceArray>(arrays as never).reduce((sum, array) => sum + bytesOf(array), 0);
+}
+
+/** Where each batch of an epoch begins. */
+export function batchStarts(count: number, batch: number): number[] {
+  const starts: number[] = [];
+  for (let from = 0; from < count; from += batch) {
+    if (count - from > 1 || batch === 1) starts.push(from);
+  }
+  return starts;
+}
