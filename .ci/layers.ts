@@ -67,7 +67,8 @@ export async function readImports(root: string): Promise<Imports> {
 /** The path of `import … from "./path"`, `export … from "./path"` or `import("./path")`. */
 const IMPORT = /^(?:import|export)\b[^;"]*"(\.[^"]+)"|\bimport\(\s*"(\.[^"]+)"/gm;
 
-async function* modulesUnder(root: string, path: string): AsyncGenerator<string> {
+/** The modules under a path, without tests. */
+export async function* modulesUnder(root: string, path: string): AsyncGenerator<string> {
   if ((await Deno.stat(`${root}/${path}`)).isFile) {
     if (path.endsWith(".ts") && !path.endsWith("_test.ts")) yield path;
     return;
@@ -75,7 +76,8 @@ async function* modulesUnder(root: string, path: string): AsyncGenerator<string>
   for await (const { name } of Deno.readDir(`${root}/${path}`)) yield* modulesUnder(root, `${path}/${name}`);
 }
 
-function layerOf(path: string): number {
+/** The number of the layer that a module is in. */
+export function layerOf(path: string): number {
   const layer = LAYERS.findIndex((layer) =>
     layer.endsWith("/*.ts")
       ? path.slice(0, path.lastIndexOf("/")) === layer.slice(0, -5)

@@ -1,0 +1,30 @@
+/**
+ * Checks that what is read at an index is never assumed to be there (`noUncheckedIndexedAccess`) in the folders that
+ * promise it. The compiler knows the option for a whole program alone, so this runs it and keeps what is about those.
+ * Run by `deno task check`.
+ */
+
+/** The folders that promise it. */
+const FOLDERS: readonly string[] = [
+  "src/models",
+];
+
+const config = JSON.parse(await Deno.readTextFile("deno.json"));
+config.compilerOptions.noUncheckedIndexedAccess = true;
+const file = await Deno.makeTempFile({ suffix: ".json" });
+await Deno.writeTextFile(file, JSON.stringify(config));
+const { stderr } = await new Deno.Command("deno", {
+  args: ["check", "--config", file, "--no-lock", "mod.ts", "src/cli/main.ts", "src/data/datasets.ts"],
+  env: { NO_COLOR: "1" },
+  stderr: "piped",
+}).output();
+await Deno.remove(file);
+
+const reports = new TextDecoder().decode(stderr).split("\n\n");
+const root = import.meta.dirname?.replace(/\.ci$/, "");
+const starts = FOLDERS.map((folder) => `    at file://${root}${folder}/`);
+const kept = reports.filter((report) =>
+  report.split("\n").some((line) => starts.some((start) => line.startsWith(start)))
+);
+for (const report of kept) console.error(`${report.trim()}\n`);
+if (kept.length > 0) Deno.exit(1);
