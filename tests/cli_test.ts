@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
-import { claimFolder } from "../src/cli/train.ts";
+import { claimFolder } from "../src/cli/run_place.ts";
 import { decodeSafetensors, encodeSafetensors, readMetrics, readRun, writeCheckpoint } from "../src/train.ts";
 import { cli, contents, finish, refused, start } from "./command_line.ts";
 import { inFolder } from "./in_folder.ts";

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import { setupOf } from "../src/cli/settings.ts";
+import { setupOf } from "../src/cli/build.ts";
 import { tables } from "../src/cli/tables.ts";
 import { setup } from "../src/local.ts";
 import { cli, finish, refused, start } from "./command_line.ts";

@@ -5,9 +5,10 @@ import { open } from "../runtime/devices.ts";
 import { progress, report, RunFolder, type RunReport } from "../train.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
-import { type MethodName, type Settings, trainerOf } from "./settings.ts";
+import { trainerOf } from "./build.ts";
+import type { MethodName, Settings } from "./settings.ts";
 import { note, textTable } from "./terminal.ts";
-import { claimFolder, timestamp } from "./train.ts";
+import { claimFolder, timestamp } from "./run_place.ts";
 
 /** `demo` has no flags. */
 export const demoFlags = {} as const satisfies Flags;

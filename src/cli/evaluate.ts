@@ -5,17 +5,8 @@ import type { ImageDataset, ImagePart } from "../data.ts";
 import { loadWeights, readRun } from "../train.ts";
 import { spoiltIn } from "../training/divergence.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
-import {
-  loadImages,
-  openDevice,
-  placeFlags,
-  precisionFrom,
-  type Settings,
-  settingsFrom,
-  setupOf,
-  trainerOf,
-  trainingFlags,
-} from "./settings.ts";
+import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
+import { placeFlags, precisionFrom, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
 import { knowingClasses, storedSettings, withClasses } from "./stored_settings.ts";
 import { note } from "./terminal.ts";
 

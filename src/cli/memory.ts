@@ -6,7 +6,8 @@ import { target } from "../runtime/devices.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
 import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable, type TableName } from "./memory_tables.ts";
-import { networkFlags, placeFlags, settingsFrom, setupOf } from "./settings.ts";
+import { setupOf } from "./build.ts";
+import { networkFlags, placeFlags, settingsFrom } from "./settings.ts";
 import { markdownTable, textTable } from "./terminal.ts";
 
 const tableNames = Object.keys(memoryTables) as TableName[];

@@ -9,16 +9,8 @@ import { type Probe, probe } from "../training/probe.ts";
 import { cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
-import {
-  loadImages,
-  openDevice,
-  placeFlags,
-  precisionFrom,
-  type Settings,
-  setupOf,
-  trainerOf,
-  trainingFlags,
-} from "./settings.ts";
+import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
+import { placeFlags, precisionFrom, type Settings, trainingFlags } from "./settings.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
 import { note, textTable } from "./terminal.ts";
 

@@ -6,25 +6,10 @@ import { setup } from "../local.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
-import {
-  describePublished,
-  type Heading,
-  html,
-  markdown,
-  type RowResults,
-  type RunResult,
-} from "./results.ts";
-import {
-  loadImages,
-  openDevice,
-  placeFlags,
-  saveEveryFlag,
-  saveEveryFrom,
-  type Settings,
-  settingsFrom,
-  setupOf,
-  warmupOf,
-} from "./settings.ts";
+import { describePublished, type Heading, html, markdown, type RowResults } from "./results_table.ts";
+import type { RunResult } from "./results.ts";
+import { loadImages, openDevice, setupOf, warmupOf } from "./build.ts";
+import { placeFlags, saveEveryFlag, saveEveryFrom, type Settings, settingsFrom } from "./settings.ts";
 import { withClasses } from "./stored_settings.ts";
 import type { Row, Table } from "./table_rows.ts";
 import { tables } from "./tables.ts";

@@ -19,7 +19,8 @@ import { parameterSplit } from "../local/parameters.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { progress, readMetrics, readRun, RunFolder } from "../train.ts";
 import { measured, type RunResult, runResult } from "./results.ts";
-import { type Settings, trainerOf } from "./settings.ts";
+import { trainerOf } from "./build.ts";
+import type { Settings } from "./settings.ts";
 
 /** What must not change between the sittings of a reproduction, as JSON. */
 export type Identity = { readonly [name: string]: unknown };

@@ -1,18 +1,13 @@
 import { resolve } from "node:path";
 import { LocalgradError } from "../base/errors.ts";
 import type { Precision } from "../compile/plan.ts";
-import type { ImageDataset, ImagePart } from "../data.ts";
 import { type DatasetName, DATASETS } from "../data/datasets.ts";
 import * as local from "../local.ts";
-import { precisionOn } from "../local/precision.ts";
 import * as models from "../models.ts";
-import * as optim from "../optim.ts";
-import type { Device } from "../runtime/arrays.ts";
-import { type DeviceName, open } from "../runtime/devices.ts";
-import { type Cut, cutFlags, cutFrom, modulesOf } from "./cut.ts";
+import type { DeviceName } from "../runtime/devices.ts";
+import { type Cut, cutFlags, cutFrom } from "./cut.ts";
 import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
-import { type GivenOptions, methodFlags, methodOf, optionsFrom } from "./method_flags.ts";
-import { note, showCheck, showDownload } from "./terminal.ts";
+import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
 
 /** A network's name on the command line. */
 export type ModelName = models.ModelName;
@@ -21,7 +16,14 @@ export type MethodName = local.MethodName;
 
 /** The names of all data sets. */
 export const datasetNames = Object.keys(DATASETS) as DatasetName[];
-const deviceNames = ["auto", "cuda", "webgpu", "cpu", "reference"] as const satisfies readonly DeviceName[];
+/** The names of devices that flags take. */
+export const deviceNames = [
+  "auto",
+  "cuda",
+  "webgpu",
+  "cpu",
+  "reference",
+] as const satisfies readonly DeviceName[];
 
 /** What can be computed in. */
 export const precisions = ["f32", "tf32", "bf16"] as const satisfies readonly Precision[];
@@ -187,102 +189,9 @@ export function settingsFrom(
   };
 }
 
-/** Opens the device named by a flag, or the library's own choice; refuses a precision that it does not compute in. */
-export async function openDevice(
-  given: Pick<Given<typeof placeFlags>, "device" | "no-graph">,
-  { precision }: { readonly precision?: Precision },
-): Promise<Device> {
-  const name = given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
-  const device = await open(name, given["no-graph"] ? { graphs: false } : {});
-  try {
-    precisionOn(device.backend.target, precision);
-    return device;
-  } catch (error) {
-    await device.close();
-    throw error;
-  }
-}
-
 /** The precision asked for, if any. */
 export function precisionFrom(
   { precision }: Pick<Given<typeof placeFlags>, "precision">,
 ): { precision?: Precision } {
   return precision === undefined ? {} : { precision: oneOf("precision", precision, precisions) };
-}
-
-/** Loads the images of a run, from `path` where they have moved since it was started. */
-export function loadImages(
-  { dataset, trainLimit, testLimit, imageSize, data }: Settings,
-  path: string | undefined = data,
-): Promise<ImageDataset<ImagePart>> {
-  return DATASETS[dataset].load({
-    ...(path === undefined ? {} : { path }),
-    ...(imageSize === undefined ? {} : { size: imageSize }),
-    limits: {
-      ...(trainLimit === undefined ? {} : { train: trainLimit }),
-      ...(testLimit === undefined ? {} : { test: testLimit }),
-    },
-    onProgress: (received, total) => showDownload(dataset, received, total),
-    onCheck: showCheck,
-    onLeftOut: note,
-  });
-}
-
-/** ImageNet's, for plans made before a folder is looked into. */
-const CLASSES = 1000;
-const IMAGE_SIZE = 224;
-
-/** What the network, the cut, the method and the optimizer follow from. */
-export type Network = Pick<
-  Settings,
-  "dataset" | "model" | "modules" | "method" | "methodOptions" | "precision" | "classes" | "imageSize"
->;
-
-/** The network, the cut, the method and the optimizer of a run. */
-export function setupOf(
-  { dataset, model, modules, method, methodOptions = {}, precision, classes, imageSize }: Network,
-) {
-  const set = DATASETS[dataset];
-  const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
-  return {
-    model: models.modelNamed(model, images),
-    modules: modulesOf(modules),
-    method: methodOf(method, methodOptions, dataset),
-    optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
-    ...(precision === undefined ? {} : { precision }),
-  };
-}
-
-/** A shorter run has no room for all of the published warm-up, nor for a last epoch at rate 0. */
-const LONG = 40;
-
-/** Epochs of warm-up. */
-export function warmupOf({ dataset, epochs, scheduleEpochs = epochs }: Settings): number {
-  const { warmup } = DATASETS[dataset].recipe;
-  return scheduleEpochs >= LONG ? warmup : Math.min(warmup, Math.floor(scheduleEpochs / 8));
-}
-
-/** The learning rate of each epoch: the published cosine, with its warm-up; behind its end the last rate above 0. */
-export function scheduleOf(settings: Settings): optim.Schedule {
-  const length = settings.scheduleEpochs ?? settings.epochs;
-  const long = length >= LONG;
-  const cosine = optim.warmupCosine({
-    base: settings.lr,
-    epochs: long ? length : length + 1,
-    warmup: warmupOf(settings),
-  });
-  return (epoch) => cosine(epoch < length ? epoch : length - (long ? 2 : 1));
-}
-
-/** A trainer with the run's starting values. */
-export function trainerOf(settings: Settings, device: Device): Promise<local.Trainer> {
-  const { batch, seed, recompute = false } = settings;
-  return local.trainer({
-    device,
-    ...setupOf(settings),
-    schedule: scheduleOf(settings),
-    batch,
-    seed,
-    recompute,
-  });
 }

@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
-import { saveEveryFrom, scheduleOf, settingsFrom } from "./settings.ts";
+import { scheduleOf } from "./build.ts";
+import { saveEveryFrom, settingsFrom } from "./settings.ts";
 
 Deno.test("saveEveryFrom() takes steps and minutes, and nothing else", () => {
   assertEquals(saveEveryFrom("500"), { steps: 500 });

@@ -18,7 +18,8 @@ import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { Cut } from "./cut.ts";
 import { choices, type GivenOptions } from "./method_flags.ts";
-import { datasetNames, loadImages, precisions, type Settings } from "./settings.ts";
+import { loadImages } from "./build.ts";
+import { datasetNames, precisions, type Settings } from "./settings.ts";
 
 const positive: Decoder<number> = (value, at) => {
   if (number(value, at) > 0) return value as number;

@@ -1,10 +1,8 @@
-import { dirname } from "node:path";
 import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { heldMemory } from "../artifacts/report.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { exists, makeFolder } from "../base/files.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { type FitResult, type HeldMemory, setup } from "../local.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../train.ts";
@@ -12,17 +10,9 @@ import { batchStarts } from "../training/fit.ts";
 import { unplanned } from "./cut.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
-import {
-  loadImages,
-  openDevice,
-  placeFlags,
-  scheduleOf,
-  type Settings,
-  settingsFrom,
-  setupOf,
-  trainerOf,
-  trainingFlags,
-} from "./settings.ts";
+import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.ts";
+import { placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
+import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note } from "./terminal.ts";
 
@@ -69,7 +59,7 @@ export async function train(args: readonly string[]): Promise<number> {
   if (weights !== undefined) valuesOf(model, weights, loading);
   await using place = given.run === undefined
     ? await claimFolder(`runs/${settings.method}-${timestamp()}`)
-    : named(given.run);
+    : namedFolder(given.run);
   const { path } = place;
   const start = given.init === undefined ? {} : { init: given.init, ...loading };
   const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
@@ -149,49 +139,6 @@ function refuseChange(before: Settings, now: Settings): void {
       );
     }
   }
-}
-
-/** The folder of a run. */
-interface Place extends AsyncDisposable {
-  readonly path: string;
-}
-
-/**
- * Makes a folder that was not there, with a number behind its name where that is taken: two runs may begin in one second.
- * It is removed again where nothing was put into it, with the one it lies in where that was made for it.
- */
-export async function claimFolder(name: string): Promise<Place> {
-  const parent = dirname(name);
-  const made = !await exists(parent);
-  for (let number = 1;;) {
-    const path = number === 1 ? name : `${name}-${number}`;
-    await makeFolder(parent);
-    try {
-      await Deno.mkdir(path); // fails where it is there, whoever else asks at the same time
-    } catch (error) {
-      if (error instanceof Deno.errors.AlreadyExists) number++;
-      else if (!(error instanceof Deno.errors.NotFound)) throw error; // another run took the one it lies in away
-      continue;
-    }
-    return {
-      path,
-      async [Symbol.asyncDispose]() {
-        for (const folder of [path, ...made ? [parent] : []]) {
-          await Deno.remove(folder).catch(() => {}); // which keeps what holds files
-        }
-      },
-    };
-  }
-}
-
-/** A folder that the user named. */
-function named(path: string): Place {
-  return { path, [Symbol.asyncDispose]: () => Promise.resolve() };
-}
-
-/** The time for a folder's name: `20260131-142500`. */
-export function timestamp(): string {
-  return new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
 }
 
 function describe(

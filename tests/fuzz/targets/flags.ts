@@ -1,6 +1,7 @@
 import { evaluateFlags } from "../../../src/cli/evaluate.ts";
 import { parseFlags } from "../../../src/cli/flags.ts";
-import { settingsFrom, setupOf, trainingFlags } from "../../../src/cli/settings.ts";
+import { setupOf } from "../../../src/cli/build.ts";
+import { settingsFrom, trainingFlags } from "../../../src/cli/settings.ts";
 import { trainFlags } from "../../../src/cli/train.ts";
 import * as local from "../../../src/local.ts";
 import type { MakeTarget } from "../harness.ts";

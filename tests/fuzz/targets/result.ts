@@ -1,5 +1,5 @@
 import { resultsIn } from "../../../src/cli/reproduction.ts";
-import { html, markdown } from "../../../src/cli/results.ts";
+import { html, markdown } from "../../../src/cli/results_table.ts";
 import { tables } from "../../../src/cli/tables.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damagedJson } from "../mutate.ts";

@@ -1,5 +1,5 @@
 import { decodeJson, json, record } from "../../../src/base/decode.ts";
-import { setupOf, warmupOf } from "../../../src/cli/settings.ts";
+import { setupOf, warmupOf } from "../../../src/cli/build.ts";
 import { storedSettings } from "../../../src/cli/stored_settings.ts";
 import { partition } from "../../../src/local.ts";
 import type { MakeTarget } from "../harness.ts";

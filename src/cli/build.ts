@@ -1,0 +1,113 @@
+/**
+ * Makes what a command runs with from its settings: the device, the images, the network and its trainer.
+ *
+ * @module
+ */
+
+import type { Precision } from "../compile/plan.ts";
+import type { ImageDataset, ImagePart } from "../data.ts";
+import { DATASETS } from "../data/datasets.ts";
+import * as local from "../local.ts";
+import { precisionOn } from "../local/precision.ts";
+import * as models from "../models.ts";
+import * as optim from "../optim.ts";
+import type { Device } from "../runtime/arrays.ts";
+import { open } from "../runtime/devices.ts";
+import { modulesOf } from "./cut.ts";
+import { type Given, oneOf } from "./flags.ts";
+import { methodOf } from "./method_flags.ts";
+import { deviceNames, type placeFlags, type Settings } from "./settings.ts";
+import { note, showCheck, showDownload } from "./terminal.ts";
+
+/** Opens the device named by a flag, or the library's own choice; refuses a precision that it does not compute in. */
+export async function openDevice(
+  given: Pick<Given<typeof placeFlags>, "device" | "no-graph">,
+  { precision }: { readonly precision?: Precision },
+): Promise<Device> {
+  const name = given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
+  const device = await open(name, given["no-graph"] ? { graphs: false } : {});
+  try {
+    precisionOn(device.backend.target, precision);
+    return device;
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+/** Loads the images of a run, from `path` where they have moved since it was started. */
+export function loadImages(
+  { dataset, trainLimit, testLimit, imageSize, data }: Settings,
+  path: string | undefined = data,
+): Promise<ImageDataset<ImagePart>> {
+  return DATASETS[dataset].load({
+    ...(path === undefined ? {} : { path }),
+    ...(imageSize === undefined ? {} : { size: imageSize }),
+    limits: {
+      ...(trainLimit === undefined ? {} : { train: trainLimit }),
+      ...(testLimit === undefined ? {} : { test: testLimit }),
+    },
+    onProgress: (received, total) => showDownload(dataset, received, total),
+    onCheck: showCheck,
+    onLeftOut: note,
+  });
+}
+
+/** ImageNet's, for plans made before a folder is looked into. */
+const CLASSES = 1000;
+const IMAGE_SIZE = 224;
+
+/** What the network, the cut, the method and the optimizer follow from. */
+export type Network = Pick<
+  Settings,
+  "dataset" | "model" | "modules" | "method" | "methodOptions" | "precision" | "classes" | "imageSize"
+>;
+
+/** The network, the cut, the method and the optimizer of a run. */
+export function setupOf(
+  { dataset, model, modules, method, methodOptions = {}, precision, classes, imageSize }: Network,
+) {
+  const set = DATASETS[dataset];
+  const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
+  return {
+    model: models.modelNamed(model, images),
+    modules: modulesOf(modules),
+    method: methodOf(method, methodOptions, dataset),
+    optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    ...(precision === undefined ? {} : { precision }),
+  };
+}
+
+/** A shorter run has no room for all of the published warm-up, nor for a last epoch at rate 0. */
+const LONG = 40;
+
+/** Epochs of warm-up. */
+export function warmupOf({ dataset, epochs, scheduleEpochs = epochs }: Settings): number {
+  const { warmup } = DATASETS[dataset].recipe;
+  return scheduleEpochs >= LONG ? warmup : Math.min(warmup, Math.floor(scheduleEpochs / 8));
+}
+
+/** The learning rate of each epoch: the published cosine, with its warm-up; behind its end the last rate above 0. */
+export function scheduleOf(settings: Settings): optim.Schedule {
+  const length = settings.scheduleEpochs ?? settings.epochs;
+  const long = length >= LONG;
+  const cosine = optim.warmupCosine({
+    base: settings.lr,
+    epochs: long ? length : length + 1,
+    warmup: warmupOf(settings),
+  });
+  return (epoch) => cosine(epoch < length ? epoch : length - (long ? 2 : 1));
+}
+
+/** A trainer with the run's starting values. */
+export function trainerOf(settings: Settings, device: Device): Promise<local.Trainer> {
+  const { batch, seed, recompute = false } = settings;
+  return local.trainer({
+    device,
+    ...setupOf(settings),
+    schedule: scheduleOf(settings),
+    batch,
+    seed,
+    recompute,
+  });
+}
