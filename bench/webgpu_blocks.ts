@@ -14,7 +14,7 @@ import { type Variant, variants } from "../src/backends/webgpu/variant.ts";
 import type { Step } from "../src/compile/plan.ts";
 import type { Aval } from "../src/trace/dtype.ts";
 import type { ConvAttrs } from "../src/trace/ops.ts";
-import type { Instruction } from "../src/trace/program.ts";
+import type { StructuredInstruction } from "../src/trace/program.ts";
 import { planOf } from "../tests/webgpu_adapter.ts";
 
 const BATCH = 32, REPEATS = 10;
@@ -69,7 +69,7 @@ function dispatches(
     ? [[result, filter], image]
     : [[image, result], filter];
   const all = { ...attrs, inputShape: image.shape, filterShape: filter.shape };
-  const instruction = { op, attrs: all, inputs: [0, 1], output: 2, scope: "" } as Instruction;
+  const instruction = { op, attrs: all, inputs: [0, 1], output: 2, scope: "" } as StructuredInstruction;
   const step: Step = { kind: "op", instruction };
   return lower(planOf(step, inputs, [output], (s, values) => workspaceOf(s, values, variant)), variant);
 }

@@ -3,7 +3,7 @@ import type { Kernel } from "../src/compile/kernel.ts";
 import type { Location, Plan, Step, Target } from "../src/compile/plan.ts";
 import { type Aval, bytesOf, type DType, hostArrays, type HostData, sizeOf } from "../src/trace/dtype.ts";
 import type { OpAttrs, OpName } from "../src/trace/ops.ts";
-import type { Instruction } from "../src/trace/program.ts";
+import type { StructuredInstruction } from "../src/trace/program.ts";
 import { shapeRules } from "../src/trace/shape_rules.ts";
 
 /** A plan of one step whose inputs and results are the caller's, for tests. */
@@ -67,7 +67,7 @@ export async function runOp<N extends OpName>(
 ): Promise<HostData> {
   const result = shapeRules[op](avals, attrs);
   const instruction = { op, attrs, inputs: avals.map((_, i) => i), output: avals.length, scope: "" };
-  const step: Step = { kind: "op", instruction: instruction as unknown as Instruction };
+  const step: Step = { kind: "op", instruction: instruction as unknown as StructuredInstruction };
   return (await runPlan(backend, planOf(step, avals, [result], backend.target.workspace), data))[0];
 }
 

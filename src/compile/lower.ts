@@ -1,17 +1,24 @@
 import { LocalgradError } from "../base/errors.ts";
 import { type Aval, type Shape, sizeOf } from "../trace/dtype.ts";
-import { viewOps } from "../trace/ops.ts";
-import type { Instruction, InstructionOf, Program, ProgramOutput, ValueId } from "../trace/program.ts";
+import { isFusable } from "../trace/ops.ts";
+import {
+  type Instruction,
+  type InstructionOf,
+  isStructuredInstruction,
+  type Program,
+  type ProgramOutput,
+  type StructuredInstruction,
+  type ValueId,
+} from "../trace/program.ts";
 import { Draft } from "./draft.ts";
 import { Blocked, ExpressionBuilder, type Obstacle } from "./expression.ts";
-import { fusableOps } from "./fusable.ts";
 import { identityMap, type SplitAxis } from "./index_map.ts";
 import { NodeList } from "./nodes.ts";
 import { Storage } from "./storage.ts";
 
 /** A step without a place in memory; kernels can still be merged. */
 export type LoweredStep =
-  | { readonly kind: "op"; readonly instruction: Instruction }
+  | { readonly kind: "op"; readonly instruction: StructuredInstruction }
   | { readonly kind: "kernel"; readonly draft: Draft; readonly scope: string };
 
 /** The values a step reads, each the base of what it names. */
@@ -92,9 +99,9 @@ class Lowering {
     const isLiteral = op === "constant" && attrs.values.length > 1;
     if (!this.#storage.has(output) || isLiteral || this.#steps[place] !== undefined) return;
     if (sizeOf(this.#program.values[output].shape) === 0) return;
-    if (op === "reduce" || (fusableOps.has(op) && this.#storage.base(output) === output)) {
+    if (op === "reduce" || (isFusable(op) && this.#storage.base(output) === output)) {
       this.#steps[place] = { kind: "kernel", draft: this.#kernel(instruction), scope };
-    } else if (!viewOps.has(op)) {
+    } else if (isStructuredInstruction(instruction)) {
       this.#steps[place] = { kind: "op", instruction };
     }
   }

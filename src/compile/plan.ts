@@ -1,5 +1,5 @@
 import type { Aval, HostData } from "../trace/dtype.ts";
-import type { Category, Instruction, ProgramInput, ProgramOutput } from "../trace/program.ts";
+import type { Category, ProgramInput, ProgramOutput, StructuredInstruction } from "../trace/program.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** Bytes of the arena used by one step only. */
@@ -14,8 +14,7 @@ export interface Workspace {
 export type Step =
   | {
     readonly kind: "op";
-    /** Never a view op, nor one that fusion always absorbs (element-wise, broadcast, constant, iota …). */
-    readonly instruction: Instruction;
+    readonly instruction: StructuredInstruction;
     readonly workspace?: Workspace;
   }
   | {

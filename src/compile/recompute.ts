@@ -1,6 +1,6 @@
 import { bytesOf } from "../trace/dtype.ts";
+import { isFusable } from "../trace/ops.ts";
 import { type Instruction, type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
-import { fusableOps } from "./fusable.ts";
 import { writesOf } from "./lower.ts";
 import { Peaks } from "./peaks.ts";
 import type { Schedule } from "./schedule.ts";
@@ -273,7 +273,7 @@ class Rewriting {
 /** Element-wise, and not a literal array: what a fused kernel computes point by point. */
 function isCheap({ op, attrs }: Instruction): boolean {
   return op === "barrier" || op === "resize" ||
-    (fusableOps.has(op) && !(op === "constant" && attrs.values.length > 1));
+    (isFusable(op) && !(op === "constant" && attrs.values.length > 1));
 }
 
 function makersOf({ values, instructions }: Program): (Instruction | undefined)[] {

@@ -1,8 +1,7 @@
 import type { Aval } from "../trace/dtype.ts";
-import { type OpAttrs, type OpName, viewOps } from "../trace/ops.ts";
+import { isFusable, isView, type OpAttrs, type OpName } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { type ShapeRule, shapeRules } from "../trace/shape_rules.ts";
-import { fusableOps } from "./fusable.ts";
 import { rewrite, type Simplified } from "./rewrite.ts";
 
 /**
@@ -64,7 +63,7 @@ class Simplifier implements Simplified {
     if (simpler !== undefined) return simpler;
     const key = op === "barrier" ? "" : `${op} ${inputs.join()} ${keyOf(attrs)}`;
     const known = this.#known.get(key);
-    if (known !== undefined && (fusableOps.has(op) || this.#lastRead[known] >= this.#position)) return known;
+    if (known !== undefined && (isFusable(op) || this.#lastRead[known] >= this.#position)) return known;
     const output = this.#define(result);
     const instruction = { op, attrs, inputs, output, ...this.#origin } as Instruction;
     this.#instructions.push(instruction);
@@ -134,7 +133,7 @@ function lastReads({ values, instructions, outputs }: Program): Int32Array {
   for (const { value } of outputs) last[value] = instructions.length;
   for (let i = instructions.length - 1; i >= 0; i--) {
     const { op, inputs, output } = instructions[i];
-    const read = viewOps.has(op) ? Math.max(i, last[output]) : i;
+    const read = isView(op) ? Math.max(i, last[output]) : i;
     for (const input of inputs) last[input] = Math.max(last[input], read);
   }
   return last;

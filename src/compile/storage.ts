@@ -1,7 +1,6 @@
 import { bytesOf, sizeOf } from "../trace/dtype.ts";
-import { viewOps } from "../trace/ops.ts";
+import { isFusable, isView } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
-import { fusableOps } from "./fusable.ts";
 import { MAX_NODES } from "./nodes.ts";
 
 /** What is spread over a larger space is computed for each element of that up to so many operations. */
@@ -79,7 +78,7 @@ export class Storage {
   store(value: ValueId): void {
     this.#stored[value] = 1;
     const maker = this.#program.instructions[this.#makers[value]];
-    if (maker !== undefined && viewOps.has(maker.op)) {
+    if (maker !== undefined && isView(maker.op)) {
       const operand = maker.inputs[0];
       if (!this.has(operand)) this.store(operand);
       this.#bases[value] = this.#bases[operand];
@@ -123,7 +122,7 @@ export class Storage {
   }
 
   #decide({ op, inputs, output }: Instruction, users: readonly number[]): void {
-    if (!fusableOps.has(op) && op !== "reduce") return;
+    if (!isFusable(op) && op !== "reduce") return;
     if (op === "reshape" && this.has(inputs[0])) return this.store(output);
     this.#limit(inputs);
     if (this.has(output)) return;
@@ -186,7 +185,7 @@ function requiredMemory(program: Program): Uint8Array {
   const fromMemory = new Uint8Array(values.length);
   for (const { value } of inputs) fromMemory[value] = 1;
   for (const { op, attrs, inputs, output } of instructions) {
-    if (!fusableOps.has(op) || (op === "constant" && attrs.values.length > 1)) {
+    if (!isFusable(op) || (op === "constant" && attrs.values.length > 1)) {
       required[output] = fromMemory[output] = 1;
       continue;
     }
@@ -200,7 +199,7 @@ function requiredMemory(program: Program): Uint8Array {
     const { op, inputs, output } = instructions[i];
     const readsMemory = op === "reshape"
       ? required[output] === 1
-      : op === "randomBits" || (op !== "reduce" && !fusableOps.has(op));
+      : op === "randomBits" || (op !== "reduce" && !isFusable(op));
     if (readsMemory) { for (const input of inputs) required[input] = 1; }
     if (op === "broadcast") {
       const spread = sizeOf(values[inputs[0]].shape) > 1 ? SPREAD_NODES : SCALAR_NODES;

@@ -1,5 +1,5 @@
 import { bytesOf, formatAval, type Shape, sizeOf } from "../trace/dtype.ts";
-import { viewOps } from "../trace/ops.ts";
+import { isView } from "../trace/ops.ts";
 import type { Program, ValueId } from "../trace/program.ts";
 import type { Node } from "./kernel.ts";
 import type { Location, Plan, Step, Target } from "./plan.ts";
@@ -26,7 +26,7 @@ class Checker {
     this.#target = target;
     this.#bases = plan.values.map((_, value) => value);
     for (const { op, inputs, output } of program.instructions) {
-      const shares = viewOps.has(op) && plan.locations[output] !== undefined &&
+      const shares = isView(op) && plan.locations[output] !== undefined &&
         plan.locations[inputs[0]] !== undefined;
       if (shares) this.#bases[output] = this.#bases[inputs[0]];
     }

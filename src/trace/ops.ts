@@ -137,5 +137,74 @@ export interface OpAttrs {
 /** The name of a primitive op. */
 export type OpName = keyof OpAttrs;
 
-/** Ops that rename their operand's memory instead of making any. */
-export const viewOps: ReadonlySet<OpName> = new Set<OpName>(["reshape", "stopGradient", "barrier"]);
+/**
+ * How the compiler computes an op:
+ *
+ * - `pointwise`: within a fused kernel, point by point, so that its result needs no memory of its own.
+ * - `view`: not at all; the result is the operand's memory under another name.
+ * - `pointwise view`: either, as the kernel around it has it.
+ * - `reduction`: at the end of a fused kernel.
+ * - `structured`: as a step of its own, which every backend implements.
+ */
+type OpKind = "pointwise" | "view" | "pointwise view" | "reduction" | "structured";
+
+/** The kind of each op. All types and predicates below follow from it. */
+const kinds = {
+  unary: "pointwise",
+  binary: "pointwise",
+  compare: "pointwise",
+  select: "pointwise",
+  cast: "pointwise",
+  constant: "pointwise",
+  iota: "pointwise",
+  randomBits: "pointwise",
+  broadcast: "pointwise",
+  reshape: "pointwise view",
+  transpose: "pointwise",
+  slice: "pointwise",
+  pad: "structured",
+  concat: "structured",
+  reduce: "reduction",
+  argmax: "structured",
+  matmul: "structured",
+  conv: "structured",
+  convInputGrad: "structured",
+  convFilterGrad: "structured",
+  maxPool: "structured",
+  maxPoolGrad: "structured",
+  maxPoolPick: "structured",
+  avgPool: "structured",
+  avgPoolGrad: "structured",
+  resize: "structured",
+  resizeGrad: "structured",
+  gather: "structured",
+  scatterAdd: "structured",
+  stopGradient: "view",
+  barrier: "view",
+} as const satisfies { readonly [N in OpName]: OpKind };
+
+type OpsOf<K extends OpKind> = { [N in OpName]: (typeof kinds)[N] extends K ? N : never }[OpName];
+
+/** Ops that a fused kernel evaluates point by point, so that their results need no memory of their own. */
+export type FusableOp = OpsOf<"pointwise" | "pointwise view">;
+
+/** Ops whose result can be their operand's memory under another name. */
+export type ViewOp = OpsOf<"view" | "pointwise view">;
+
+/** Ops that are a step of their own in a plan: every backend implements each. */
+export type StructuredOp = OpsOf<"structured">;
+
+/** Tests whether a fused kernel evaluates an op point by point. */
+export function isFusable(op: OpName): op is FusableOp {
+  return kinds[op] === "pointwise" || kinds[op] === "pointwise view";
+}
+
+/** Tests whether an op's result can be its operand's memory under another name. */
+export function isView(op: OpName): op is ViewOp {
+  return kinds[op] === "view" || kinds[op] === "pointwise view";
+}
+
+/** Tests whether an op is a step of its own in a plan. */
+export function isStructured(op: OpName): op is StructuredOp {
+  return kinds[op] === "structured";
+}

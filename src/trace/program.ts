@@ -1,5 +1,5 @@
 import { type Aval, requireShape } from "./dtype.ts";
-import type { OpAttrs, OpName } from "./ops.ts";
+import { isStructured, type OpAttrs, type OpName, type StructuredOp } from "./ops.ts";
 import { shapeRules } from "./shape_rules.ts";
 
 /** A value of a program: an index into {@link Program.values}. */
@@ -23,6 +23,14 @@ export interface InstructionOf<N extends OpName> {
 
 /** One op of a program, whichever it is. */
 export type Instruction = { [N in OpName]: InstructionOf<N> }[OpName];
+
+/** A structured op of a program: a step of its own in a plan. */
+export type StructuredInstruction = { [N in StructuredOp]: InstructionOf<N> }[StructuredOp];
+
+/** Tests whether an instruction is a step of its own in a plan. */
+export function isStructuredInstruction(instruction: Instruction): instruction is StructuredInstruction {
+  return isStructured(instruction.op);
+}
 
 /** What an input's memory is for; the memory report adds up by it. */
 export type Category = "parameters" | "optimizer" | "auxiliary" | "state" | "data" | "inputs";

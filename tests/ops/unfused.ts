@@ -1,27 +1,13 @@
 import type { Kernel, Node, View } from "../../src/compile/kernel.ts";
 import type { Location, Plan, Step, Target } from "../../src/compile/plan.ts";
 import { bytesOf, sizeOf, stridesOf } from "../../src/trace/dtype.ts";
-import { type OpName, viewOps } from "../../src/trace/ops.ts";
-import type { Instruction, Program, ValueId } from "../../src/trace/program.ts";
-
-/** The ops that a fused kernel can hold; the others are steps of their own. */
-const kernelOps: ReadonlySet<OpName> = new Set<OpName>([
-  "unary",
-  "binary",
-  "compare",
-  "select",
-  "cast",
-  "constant",
-  "iota",
-  "randomBits",
-  "broadcast",
-  "transpose",
-  "slice",
-  "reduce",
-  "reshape",
-  "stopGradient",
-  "barrier",
-]);
+import { isView } from "../../src/trace/ops.ts";
+import {
+  type Instruction,
+  isStructuredInstruction,
+  type Program,
+  type ValueId,
+} from "../../src/trace/program.ts";
 
 /**
  * The plainest plan there can be: every instruction is one step, every value has memory of its own. It shows a
@@ -55,14 +41,14 @@ export function unfusedPlan(program: Program, target: Target): Plan {
   });
   const steps = program.instructions.flatMap((instruction): Step[] => {
     const { op, inputs, output, scope } = instruction;
-    if (viewOps.has(op) && locations[output] === undefined) {
+    if (isView(op) && locations[output] === undefined) {
       locations[output] = locations[inputs[0]]!;
       return [];
     }
     locations[output] ??= { kind: "arena", offset: place(bytesOf(program.values[output])) };
-    const step: Step = kernelOps.has(instruction.op)
-      ? { kind: "kernel", kernel: kernelOf(program, instruction), scope }
-      : { kind: "op", instruction };
+    const step: Step = isStructuredInstruction(instruction)
+      ? { kind: "op", instruction }
+      : { kind: "kernel", kernel: kernelOf(program, instruction), scope };
     const bytes = target.workspace(step, program.values);
     return [bytes > 0 ? { ...step, workspace: { offset: place(bytes), bytes } } : step];
   });
@@ -192,7 +178,7 @@ function kernelOf(program: Program, instruction: Instruction): Kernel {
       };
     }
     default:
-      if (viewOps.has(op)) return pointwise(program.values, inputs, output);
+      if (isView(op)) return pointwise(program.values, inputs, output);
       throw new Error(`${op} is not an op of kernels`);
   }
 }

@@ -1,7 +1,7 @@
 import type { Step } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
-import type { OpAttrs, OpName } from "../../trace/ops.ts";
-import type { ValueId } from "../../trace/program.ts";
+import type { OpAttrs, StructuredOp } from "../../trace/ops.ts";
+import type { InstructionOf, ValueId } from "../../trace/program.ts";
 import * as conv from "./conv.ts";
 import { fused } from "./fused.ts";
 import { gather } from "./gather.ts";
@@ -12,24 +12,6 @@ import { resize, resizeGrad } from "./resize.ts";
 import type { Launch, Lowered, Operand } from "./routine.ts";
 import { scatterAdd } from "./scatter.ts";
 
-/** Ops that only occur within fused kernels, or rename memory. */
-type AbsorbedOp =
-  | "unary"
-  | "binary"
-  | "compare"
-  | "select"
-  | "cast"
-  | "constant"
-  | "iota"
-  | "randomBits"
-  | "broadcast"
-  | "reshape"
-  | "transpose"
-  | "slice"
-  | "reduce"
-  | "stopGradient"
-  | "barrier";
-
 /** Operands and result of an instruction. */
 interface Ports {
   readonly inputs: readonly Aval[];
@@ -39,12 +21,12 @@ interface Ports {
   readonly to: Operand;
 }
 
-type Lowering<N extends OpName> = (ports: Ports, attrs: OpAttrs[N]) => Lowered;
+type Lowering<N extends StructuredOp> = (ports: Ports, attrs: OpAttrs[N]) => Lowered;
 
 const alone = (launch: Launch): Lowered => ({ launches: [launch], workspace: 0 });
 
 /** What each structured op becomes. */
-const lowerings: { readonly [N in Exclude<OpName, AbsorbedOp>]: Lowering<N> } = {
+const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
   matmul({ inputs: [a], result, from, to }, attrs) {
     const rank = a.shape.length;
     const [m, n] = result.shape.slice(-2);
@@ -113,12 +95,13 @@ export function lowerStep(step: Step, values: readonly Aval[]): Lowered {
 }
 
 function lower(step: Step, values: readonly Aval[]): Lowered {
-  if (step.kind === "kernel") return fused(step.kernel, values);
-  const { op, attrs, inputs, output } = step.instruction;
-  const lowering = (lowerings as { readonly [op: string]: Lowering<OpName> | undefined })[op];
-  if (lowering === undefined) {
-    throw new Error(`${op} is not a step of its own: it belongs into a fused kernel`);
-  }
+  return step.kind === "kernel" ? fused(step.kernel, values) : structured(step.instruction, values);
+}
+
+function structured<N extends StructuredOp>(
+  { op, attrs, inputs, output }: InstructionOf<N>,
+  values: readonly Aval[],
+): Lowered {
   const at = (value: ValueId): Operand => ({ value });
   const ports = {
     inputs: inputs.map((value) => values[value]),
@@ -126,5 +109,5 @@ function lower(step: Step, values: readonly Aval[]): Lowered {
     from: inputs.map(at),
     to: at(output),
   };
-  return lowering(ports, attrs);
+  return lowerings[op](ports, attrs);
 }

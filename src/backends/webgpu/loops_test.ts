@@ -9,7 +9,7 @@ import type { Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../trace/ops.ts";
-import { type Instruction, ProgramBuilder } from "../../trace/program.ts";
+import { ProgramBuilder, type StructuredInstruction } from "../../trace/program.ts";
 import { shapeRules } from "../../trace/shape_rules.ts";
 import { openWebgpu, webgpuTarget } from "./backend.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
@@ -86,7 +86,7 @@ for (const variant of Object.values(variants)) {
     for (const [op, avals, attrs] of endless) {
       const result = (shapeRules[op] as (avals: readonly Aval[], attrs: unknown) => Aval)(avals, attrs);
       const instruction = { op, attrs, inputs: avals.map((_, i) => i), output: avals.length, scope: "" };
-      const step: Step = { kind: "op", instruction: instruction as unknown as Instruction };
+      const step: Step = { kind: "op", instruction: instruction as unknown as StructuredInstruction };
       const counts = iterations(step, avals, [result], variant);
       assert(counts.length > 1, `${op} is one dispatch`);
       assert(counts.every((count) => count <= MAX_ITERATIONS), `${op}: ${counts}`);

@@ -1,7 +1,7 @@
 import type { Plan, Step, Target } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
-import type { OpName } from "../../trace/ops.ts";
+import type { StructuredOp } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Bound, Call, Slot } from "./call.ts";
 import { fused, fusedWorkspace } from "./fused.ts";
@@ -12,34 +12,14 @@ import { resize, resizeWorkspace } from "./resizing.ts";
 import { argmax, argmaxWorkspace, concat, gather, pad, scatterAdd, scatterWorkspace } from "./rows.ts";
 import type { Variant } from "./variant.ts";
 
-type Lowering<N extends OpName> = (
+type Lowering<N extends StructuredOp> = (
   instruction: InstructionOf<N>,
   values: readonly Aval[],
   variant: Variant,
 ) => Call[];
 
-/** Never a step of its own: fused into a kernel, or a view. */
-const absorbed = (instruction: { readonly op: OpName }): never => {
-  throw new Error(`webgpu: the compiler left ${instruction.op} out of a fused kernel`);
-};
-
-/** How each op becomes dispatches. */
-const lowerings: { readonly [N in OpName]: Lowering<N> } = {
-  unary: absorbed,
-  binary: absorbed,
-  compare: absorbed,
-  select: absorbed,
-  cast: absorbed,
-  constant: absorbed,
-  iota: absorbed,
-  randomBits: absorbed,
-  broadcast: absorbed,
-  reshape: absorbed,
-  transpose: absorbed,
-  slice: absorbed,
-  reduce: absorbed,
-  stopGradient: absorbed,
-  barrier: absorbed,
+/** How each structured op becomes dispatches. */
+const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
   pad,
   concat,
   argmax,
@@ -91,9 +71,17 @@ export function lower(plan: Plan, variant: Variant): Dispatch[] {
   return plan.steps.flatMap((step) => {
     const calls = step.kind === "kernel"
       ? fused(step.kernel, plan.values, variant, (value) => placeOf(rangeOf(plan, step, value)))
-      : (lowerings[step.instruction.op] as Lowering<OpName>)(step.instruction as never, plan.values, variant);
+      : structured(step.instruction, plan.values, variant);
     return calls.filter((call) => call.count > 0).map((call) => dispatch(plan, step, call));
   });
+}
+
+function structured<N extends StructuredOp>(
+  instruction: InstructionOf<N>,
+  values: readonly Aval[],
+  variant: Variant,
+): Call[] {
+  return lowerings[instruction.op](instruction, values, variant);
 }
 
 /** Scratch bytes of a step. */

@@ -4,7 +4,7 @@ import type { Kernel } from "../../compile/kernel.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Aval } from "../../trace/dtype.ts";
-import type { Instruction } from "../../trace/program.ts";
+import type { StructuredInstruction } from "../../trace/program.ts";
 import { openWebgpu, WebGpuBackend } from "./backend.ts";
 import { Gpu } from "./device.ts";
 import { lower } from "./lower.ts";
@@ -56,7 +56,7 @@ function ones(count: number, name: string, backend: WebGpuBackend): Plan {
       output: 2,
       scope: "",
     },
-  } as Instruction;
+  } as StructuredInstruction;
   const step: Step = { kind: "op", instruction };
   return { ...planOf(step, [f32(4, count), f32(count, 4)], [f32(4, 4)], backend.target.workspace), name };
 }
