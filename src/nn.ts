@@ -18,6 +18,9 @@ export {
 export * from "./nn/named.ts";
 export * from "./nn/initial.ts";
 export * from "./nn/linear.ts";
+export * from "./nn/conv.ts";
 export * from "./nn/batch_norm.ts";
 export * from "./nn/pooling.ts";
+export * from "./nn/activation.ts";
+export * from "./nn/flatten.ts";
 export * from "./nn/residual.ts";

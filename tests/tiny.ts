@@ -1,8 +1,10 @@
 import type { ImageDataset, LabelledImages } from "../src/data/images.ts";
 import type { Model } from "../src/models/model.ts";
 import { batchNorm } from "../src/nn/batch_norm.ts";
-import { conv, linear } from "../src/nn/linear.ts";
-import { globalAveragePooling, relu } from "../src/nn/pooling.ts";
+import { conv } from "../src/nn/conv.ts";
+import { linear } from "../src/nn/linear.ts";
+import { relu } from "../src/nn/activation.ts";
+import { globalAveragePooling } from "../src/nn/pooling.ts";
 import { residualBlock } from "../src/nn/residual.ts";
 
 /** A residual network of three blocks for 8×8 images, small enough for float64 loops in a test. */

@@ -11,7 +11,8 @@ import {
   resnext101_32x8d,
 } from "../models.ts";
 import type { Model } from "../models/model.ts";
-import { conv, linear } from "../nn/linear.ts";
+import { conv } from "../nn/conv.ts";
+import { linear } from "../nn/linear.ts";
 import { globalAveragePooling } from "../nn/pooling.ts";
 import { treePaths } from "../trace/tree.ts";
 import { type Modules, partition, whole } from "./partition.ts";

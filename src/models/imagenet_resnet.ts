@@ -1,7 +1,9 @@
 import { batchNorm } from "../nn/batch_norm.ts";
 import type { Layer } from "../nn/layer.ts";
-import { conv, linear } from "../nn/linear.ts";
-import { globalAveragePooling, maxPooling, relu } from "../nn/pooling.ts";
+import { conv } from "../nn/conv.ts";
+import { linear } from "../nn/linear.ts";
+import { relu } from "../nn/activation.ts";
+import { globalAveragePooling, maxPooling } from "../nn/pooling.ts";
 import { bottleneckBlock, residualBlock } from "../nn/residual.ts";
 import type { Block, Model } from "./model.ts";
 import { described, type ModelOptions } from "./options.ts";

@@ -1,6 +1,8 @@
 import { batchNorm } from "../nn/batch_norm.ts";
-import { conv, linear } from "../nn/linear.ts";
-import { globalAveragePooling, relu } from "../nn/pooling.ts";
+import { conv } from "../nn/conv.ts";
+import { linear } from "../nn/linear.ts";
+import { relu } from "../nn/activation.ts";
+import { globalAveragePooling } from "../nn/pooling.ts";
 import { residualBlock } from "../nn/residual.ts";
 import type { Block, Model } from "./model.ts";
 import { described, type ModelOptions } from "./options.ts";

@@ -3,7 +3,8 @@ import { LocalgradError } from "../base/errors.ts";
 import { key } from "../base/random.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { constantInitial, Initial, initialize, normalInitial, uniformInitial } from "./initial.ts";
-import { conv, linear } from "./linear.ts";
+import { conv } from "./conv.ts";
+import { linear } from "./linear.ts";
 
 const moments = (values: ArrayLike<number>) => {
   const list = Array.from(values);

@@ -6,16 +6,12 @@ import type { Tensor } from "../trace/tensor.ts";
 import { treePaths } from "../trace/tree.ts";
 import { batchNorm } from "./batch_norm.ts";
 import { sequential, shapeAfter } from "./layer.ts";
-import { conv, linear } from "./linear.ts";
+import { conv } from "./conv.ts";
+import { linear } from "./linear.ts";
 import { descend, merge, nest, select } from "./named.ts";
-import {
-  adaptiveAveragePool,
-  averagePooling,
-  flatten,
-  globalAveragePooling,
-  maxPooling,
-  relu,
-} from "./pooling.ts";
+import { relu } from "./activation.ts";
+import { flatten } from "./flatten.ts";
+import { adaptiveAveragePool, averagePooling, globalAveragePooling, maxPooling } from "./pooling.ts";
 import { residualBlock } from "./residual.ts";
 
 Deno.test("conv() correlates an odd-shaped image with strides, padding and bias", () => {

@@ -1,6 +1,5 @@
 import { expectWhole } from "../base/expect.ts";
 import { avgPool, concat, maxPool, type PoolOptions } from "../trace/functions.ts";
-import { avgPool as pooled } from "../trace/functions.ts";
 import { expectTensor, type Tensor } from "../trace/tensor.ts";
 import { type Layer, stateless } from "./layer.ts";
 
@@ -24,16 +23,6 @@ export function adaptiveAveragePooling(height: number, width: number): Layer {
   return stateless((x) => adaptiveAveragePool(x, height, width));
 }
 
-/** All axes but the batch as one, row-major. */
-export function flatten(): Layer {
-  return stateless((x) => x.reshape(x.shape[0], -1));
-}
-
-/** max(x, 0). */
-export function relu(): Layer {
-  return stateless((x) => x.relu());
-}
-
 /**
  * Mean pooling of an NHWC image to `height` × `width`: output i averages rows ⌊i·H/height⌋ … ⌈(i+1)·H/height⌉, as
  * PyTorch's `adaptive_avg_pool2d`; windows overlap where the sizes do not divide.
@@ -44,7 +33,7 @@ export function adaptiveAveragePool(x: Tensor, height: number, width: number): T
   const [, rows, columns] = x.shape;
   if (rows === height && columns === width) return x;
   if (rows % height === 0 && columns % width === 0) {
-    return pooled(x, { window: [rows / height, columns / width] });
+    return avgPool(x, { window: [rows / height, columns / width] });
   }
   return averageAlong(averageAlong(x, 1, height), 2, width);
 }

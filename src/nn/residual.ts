@@ -2,8 +2,8 @@ import { expectOptions } from "../base/expect.ts";
 import { scope } from "../trace/trace.ts";
 import { batchNorm } from "./batch_norm.ts";
 import { type Layer, layer, type Layers, sequential } from "./layer.ts";
-import { conv } from "./linear.ts";
-import { relu } from "./pooling.ts";
+import { conv } from "./conv.ts";
+import { relu } from "./activation.ts";
 
 /** What a {@link residualBlock} is. */
 export interface ResidualSpec {

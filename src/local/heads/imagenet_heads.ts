@@ -7,7 +7,8 @@
 
 import { expectObject } from "../../base/expect.ts";
 import { type Layer, type Layers, sequential, stateless } from "../../nn/layer.ts";
-import { conv, linear } from "../../nn/linear.ts";
+import { conv } from "../../nn/conv.ts";
+import { linear } from "../../nn/linear.ts";
 import { globalAveragePooling } from "../../nn/pooling.ts";
 import { requireShape, type Shape } from "../../trace/dtype.ts";
 import { resizeBilinear } from "../../trace/functions.ts";

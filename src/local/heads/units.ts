@@ -1,7 +1,8 @@
 import { batchNorm } from "../../nn/batch_norm.ts";
 import { type Layer, sequential } from "../../nn/layer.ts";
-import { conv, type ConvSpec, linear } from "../../nn/linear.ts";
-import { relu } from "../../nn/pooling.ts";
+import { conv, type ConvSpec } from "../../nn/conv.ts";
+import { linear } from "../../nn/linear.ts";
+import { relu } from "../../nn/activation.ts";
 
 /** A convolution with batch norm and ReLU. */
 export function convUnit(spec: ConvSpec): Layer {

@@ -1,0 +1,66 @@
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectOptions } from "../base/expect.ts";
+import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
+import { normalInitial, uniformInitial } from "./initial.ts";
+import { type Layer, layer } from "./layer.ts";
+
+/** What a {@link conv} is. */
+export interface ConvSpec extends Conv2dOptions {
+  /** Channels of the image. */
+  in: number;
+  /** Channels of the result. */
+  out: number;
+  /** Height and width of the filter; default 3. */
+  window?: Both;
+  /** Whether a value per channel is added; default false. */
+  bias?: boolean;
+}
+
+/**
+ * 2-D convolution of NHWC images. `weight` is `[out, height, width, in / groups]` and starts normal with standard
+ * deviation √(2 / (height · width · out)) (He et al., 2015, arXiv 1502.01852, eq. 14), as CIFAR ResNets do; `bias`,
+ * where wanted, uniform within ±1/√(inputs of one output), as PyTorch's.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const layer = nn.conv({ in: 3, out: 8, window: [3, 5], strides: 2, padding: 1 });
+ * assertEquals(nn.shapeAfter(layer, [32, 32, 3]), [16, 15, 8]);
+ * ```
+ */
+export function conv(spec: ConvSpec): Layer {
+  expectOptions("conv", spec, {
+    in: "number",
+    out: "number",
+    window: "any?",
+    bias: "boolean?",
+    strides: "any?",
+    padding: "any?",
+    dilation: "any?",
+    groups: "number?",
+  });
+  const { in: inputs, out, window = 3, bias = false, ...geometry } = spec;
+  if (typeof window !== "number") expectKind("conv: window", window, "array");
+  const [height, width] = typeof window === "number" ? [window, window] : window;
+  const { groups = 1 } = spec;
+  if (inputs % groups !== 0 || out % groups !== 0) {
+    throw new LocalgradError(`conv: ${inputs} → ${out} channels cannot be parted into ${groups} groups`);
+  }
+  const shape = [out, height, width, inputs / groups];
+  const weight = normalInitial(Math.sqrt(2 / (height * width * out)), shape);
+  if (!bias) {
+    return layer({
+      params: { weight },
+      apply: ({ weight }, state, x) => ({ y: conv2d(x, weight.cast(x.dtype), geometry), state }),
+    });
+  }
+  return layer({
+    params: { weight, bias: uniformInitial(1 / Math.sqrt(height * width * shape[3]), [out]) },
+    apply: ({ weight, bias }, state, x) => ({
+      y: conv2d(x, weight.cast(x.dtype), geometry).add(bias.cast(x.dtype)),
+      state,
+    }),
+  });
+}
