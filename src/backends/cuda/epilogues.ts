@@ -2,7 +2,7 @@ import type { Kernel } from "../../compile/kernel.ts";
 import type { Plan, Step, Workspace } from "../../compile/plan.ts";
 import { bytesOf, sameShape, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import { type Place, placeOf } from "./place.ts";
+import { type Place, placeOf } from "../place.ts";
 
 /**
  * What is done to each row of a product, or each pixel of a convolution, as it is written. A ReLU is not: neither library

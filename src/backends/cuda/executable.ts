@@ -7,7 +7,7 @@ import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Arena } from "./arena.ts";
 import type { CudaBuffer } from "./buffer.ts";
 import type { Card } from "./card.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../place.ts";
 import type { Recording } from "./recording.ts";
 import type { Uploads } from "./uploads.ts";
 

@@ -2,6 +2,7 @@ import type { Node, View } from "../../compile/kernel.ts";
 import { roundBf16 } from "../../trace/bf16.ts";
 import { type DType, isFloat } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
+import { identityOf } from "../identity.ts";
 
 /** How each dtype is declared in memory: bool is a word of 0 or 1. */
 export const typeOf: { readonly [D in DType]: string } = {
@@ -158,13 +159,7 @@ const comparisons: { readonly [F in CompareFn]: string } = {
 
 /** What a reduction starts from. */
 export function reductionStart(fn: ReduceFn, dtype: DType): string {
-  if (fn === "sum") return literal(0, dtype);
-  const [least, greatest] = dtype === "f32"
-    ? [-Infinity, Infinity]
-    : dtype === "i32"
-    ? [-(2 ** 31), 2 ** 31 - 1]
-    : [0, 2 ** 32 - 1];
-  return literal(fn === "max" ? least : greatest, dtype);
+  return literal(identityOf(fn, dtype), dtype);
 }
 
 /** The dialect's type that folds two elements. */

@@ -2,9 +2,20 @@ import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
 import { type Aval, type DType, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ReduceFn } from "../../trace/ops.ts";
 import type { ValueId } from "../../trace/program.ts";
+import {
+  axisNames,
+  decode as decodeLines,
+  element,
+  isRun,
+  keptShape,
+  lastStride,
+  stepsOf,
+  type Walk as TextWalk,
+  word,
+} from "../index_text.ts";
 import { type Argument, type Call, THREADS, valueArgument } from "./call.ts";
 import { type Context, foldType, printNodes, read, reductionStart, typeOf, written } from "./expressions.ts";
-import { alongTerms, keptShape, type Lanes, lanesOf, partsOf, tileOf, widestOf } from "./schedule.ts";
+import { alongTerms, type Lanes, lanesOf, partsOf, tileOf, widestOf } from "./schedule.ts";
 
 /** A fused kernel whose operands and results are arguments, so that a workspace can be either. */
 interface Form {
@@ -25,12 +36,7 @@ interface Write {
   readonly to: Argument;
 }
 
-/** A space as threads walk it: a name for the index of each axis, the last in steps of `lanes`. */
-interface Walk {
-  readonly shape: Shape;
-  readonly axes: readonly string[];
-  readonly lanes: Lanes;
-}
+type Walk = TextWalk<Lanes>;
 
 /**
  * Prints a fused kernel: as one launch, or as two where a long reduction has few results, the first folding parts of
@@ -97,13 +103,13 @@ type Shared = (a: Argument, b: Argument) => boolean;
 
 function map(form: Form, shared: Shared): Call {
   const lanes = lanesOf(form.space.at(-1) ?? 1, widestOf(form.nodes));
-  const walk: Walk = { shape: form.space, axes: names(form.space.length, "i"), lanes };
+  const walk: Walk = { shape: form.space, axes: axisNames(form.space.length), lanes };
   const count = sizeOf(form.space) / walk.lanes;
   const parameters = new Parameters();
   const lines = [
     "const u32 id = block() * THREADS + thread();",
     ...(count % THREADS === 0 ? [] : [`if (id >= ${count}u) return;`]),
-    ...decode("id", extents(walk), walk.axes),
+    ...decode("id", stepsOf(walk), walk.axes),
     ...visit(form, form.nodes, form.stores, walk, "v", parameters, "", () => ""),
   ];
   return parameters.call("map", Math.ceil(count / THREADS), lines, shared);
@@ -117,7 +123,7 @@ function map(form: Form, shared: Shared): Call {
 function reduction(label: string, form: Form, along: boolean, parts: number, shared: Shared): Call {
   const { axes, reductions, epilogue, stores } = form.reduce!;
   const { space } = form;
-  const all = names(space.length, "i");
+  const all = axisNames(space.length);
   const lanes = lanesOf(space.at(-1) ?? 1, widestOf(form.nodes));
   const isKept = (_: unknown, axis: number) => !axes.includes(axis);
   const keptWalk: Walk = {
@@ -126,7 +132,7 @@ function reduction(label: string, form: Form, along: boolean, parts: number, sha
     lanes: axes.includes(space.length - 1) ? 1 : lanes,
   };
   const walk: Walk = { shape: space, axes: all, lanes };
-  const steps = extents(walk);
+  const steps = stepsOf(walk);
   const units = sizeOf(keptWalk.shape) / keptWalk.lanes;
   const terms = sizeOf(axes.map((axis) => steps[axis]));
   const part = Math.ceil(terms / parts);
@@ -160,7 +166,7 @@ function reduction(label: string, form: Form, along: boolean, parts: number, sha
       : `const u32 x = thread() % ${width}u, y = thread() / ${width}u;`,
     `const u32 unit = tile * ${width}u + x;`,
     ...(units % width === 0 ? ["const bool live = true;"] : [`const bool live = unit < ${units}u;`]),
-    ...decode("unit", extents(keptWalk), keptWalk.axes),
+    ...decode("unit", stepsOf(keptWalk), keptWalk.axes),
     ...reductions.map(({ fn, dtype }, r) =>
       `Vec<${typeOf[dtype]}, ${walk.lanes}> a${r} = filled<${walk.lanes}, ${typeOf[dtype]}>(${
         reductionStart(fn, dtype)
@@ -225,25 +231,9 @@ function foldLanes(fn: ReduceFn, vector: string, from: number, lanes: number): s
   return `${foldType[fn]}::fold(${low}, ${high})`;
 }
 
-const names = (count: number, prefix: string): string[] =>
-  Array.from({ length: count }, (_, axis) => prefix + axis);
-
-/** Extents as walked. */
-function extents({ shape, lanes }: Walk): number[] {
-  return shape.map((extent, axis) => axis === shape.length - 1 ? extent / lanes : extent);
-}
-
-/** Lines that take a row-major index apart into one index per axis. */
+/** Lines that split a row-major index into one index per axis. */
 function decode(index: string, extents: readonly number[], axes: readonly string[]): string[] {
-  const lines: string[] = [];
-  let rest = index;
-  for (let axis = axes.length - 1; axis > 0; axis--) {
-    const extent = Math.max(1, extents[axis]);
-    lines.push(`const u32 ${axes[axis]} = ${rest} % ${extent}u, r${axes[axis]} = ${rest} / ${extent}u;`);
-    rest = `r${axes[axis]}`;
-  }
-  if (axes.length > 0) lines.push(`const u32 ${axes[0]} = ${rest};`);
-  return lines;
+  return decodeLines(index, extents, axes, (definitions) => [`const u32 ${definitions.join(", ")};`]);
 }
 
 /**
@@ -308,29 +298,6 @@ function visit(
     "}",
     ...writes,
   ];
-}
-
-const lastStride = (view: View): number =>
-  view.strides.length > 0 ? view.strides[view.strides.length - 1] : 0;
-
-/** A number modulo 2³², in which indices are computed, so that negative strides work. */
-const word = (value: number): string => `${value >>> 0}u`;
-
-/** Whether a view over a space walked in runs reads runs, each from a multiple of its length. */
-function isRun(view: View, { lanes }: Walk): boolean {
-  return lanes > 1 && lastStride(view) === 1 && view.offset % lanes === 0 &&
-    view.strides.slice(0, -1).every((stride) => stride % lanes === 0);
-}
-
-/** Where a view is at the walk's indices; in a walk by runs, at the first of each. */
-function element(view: View, walk: Walk): string {
-  const last = view.strides.length - 1;
-  const terms = view.strides.flatMap((stride, axis) => {
-    const step = axis === last ? stride * walk.lanes : stride;
-    return step === 0 ? [] : [step === 1 ? walk.axes[axis] : `${walk.axes[axis]} * ${word(step)}`];
-  });
-  if (view.offset !== 0 || terms.length === 0) terms.push(word(view.offset));
-  return terms.join(" + ");
 }
 
 /** The arguments of a kernel, named as they are first used. */

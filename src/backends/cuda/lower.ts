@@ -5,7 +5,7 @@ import type { Instruction, InstructionOf, ValueId } from "../../trace/program.ts
 import type { Call } from "./call.ts";
 import { type Epilogue, epilogueOf } from "./epilogues.ts";
 import { fused } from "./fused.ts";
-import { placeOf } from "./place.ts";
+import { placeKey, placeOf } from "../place.ts";
 import { fusedWorkspace } from "./schedule.ts";
 import { spareStretches } from "./spare.ts";
 import { structured } from "./structured.ts";
@@ -48,10 +48,7 @@ export function lower(plan: Plan, fuses: Fuses = () => false): Task[] {
   return plan.steps.flatMap((step, index): Task[] => {
     if (absorbed.has(step)) return [];
     if (step.kind === "kernel") {
-      const key = (value: ValueId): string => {
-        const { kind, index, offset } = placeOf(plan, step, value);
-        return `${kind} ${index} ${offset}`;
-      };
+      const key = (value: ValueId): string => placeKey(placeOf(plan, step, value));
       return kernels(fused(step.kernel, plan.values, key), step);
     }
     const { instruction } = step;

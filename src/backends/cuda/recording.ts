@@ -8,7 +8,7 @@ import type { Card } from "./card.ts";
 import { precisionOf, roles, specOf, type Tensors } from "./convolution.ts";
 import type { BoundConvolution, Convolver } from "./convolutions.ts";
 import type { Task } from "./lower.ts";
-import { type Place, placeOf } from "./place.ts";
+import { type Place, placeOf } from "../place.ts";
 import type { Products, ProductSpec, ProductTensors } from "./products.ts";
 import type { Profiler } from "./profiler.ts";
 

@@ -1,11 +1,7 @@
 import type { Kernel } from "../../compile/kernel.ts";
 import { type DType, sizeOf } from "../../trace/dtype.ts";
+import { keptShape } from "../index_text.ts";
 import { THREADS } from "./call.ts";
-
-/** The axes of a kernel's space that its reduction keeps. */
-export function keptShape(kernel: Kernel): number[] {
-  return kernel.space.filter((_, axis) => !kernel.reduce!.axes.includes(axis));
-}
 
 /** How many neighbours an access takes in. */
 export type Lanes = 1 | 4 | 8;

@@ -1,16 +1,14 @@
 import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
-import { type Aval, type DType, type Shape, stridesOf } from "../../trace/dtype.ts";
+import { type Aval, type DType, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import { type Bound, type Call, type Slot, stored, typeOf } from "./call.ts";
+import { affine, element, isRun, lastStride, type Walk as TextWalk, word } from "../index_text.ts";
+import type { Slot } from "../place.ts";
+import { type Bound, type Call, stored, typeOf } from "./call.ts";
 import { type Context, convert, literal } from "./expressions.ts";
 import { Functions, type Width } from "./functions.ts";
 
-/** A space as a kernel walks it: the extents and the names of the indices, the last one in steps of `width`. */
-export interface Walk {
-  readonly shape: Shape;
-  readonly axes: readonly string[];
-  readonly width: Width;
-}
+/** A space as an invocation walks it. */
+export type Walk = TextWalk<Width>;
 
 interface Declared {
   readonly name: string;
@@ -37,10 +35,10 @@ export class Binder {
   /** Declares what nodes and stores touch; all visits come before any printing. */
   visit(nodes: readonly Node[], stores: readonly Store[], walk: Walk): void {
     for (const node of nodes) {
-      if (node.kind === "load") this.#touch(this.kernel.inputs[node.input], isWide(node.view, walk));
+      if (node.kind === "load") this.#touch(this.kernel.inputs[node.input], isRun(node.view, walk));
       if (node.kind === "randomBits") this.#touch(this.kernel.inputs[node.key], false);
     }
-    for (const store of stores) this.#touch(store.output, walk.width === 4).written = true;
+    for (const store of stores) this.#touch(store.output, walk.lanes === 4).written = true;
   }
 
   /** Declares the workspace. */
@@ -66,7 +64,7 @@ export class Binder {
 
   /** How nodes look up things while walking `walk`. */
   context(walk: Walk, reduced: (index: number) => string = () => ""): Context {
-    const { width } = walk;
+    const { lanes: width } = walk;
     return {
       ...{ width, functions: this.functions, reduced },
       load: (input, view, dtype) => this.#load(this.kernel.inputs[input], view, dtype, walk),
@@ -85,7 +83,7 @@ export class Binder {
   }
 
   #load(value: ValueId, view: View, dtype: DType, walk: Walk): string {
-    const { width } = walk;
+    const { lanes: width } = walk;
     const buffer = this.#buffer(value);
     const own = this.values[value].dtype;
     if (own === "u8") {
@@ -99,13 +97,13 @@ export class Binder {
   }
 
   #loadWords({ name, wide, dtype: declared }: Declared, dtype: DType, view: View, walk: Walk): string {
-    const type = typeOf(stored[dtype], walk.width);
+    const type = typeOf(stored[dtype], walk.lanes);
     // Values of different dtypes may share memory; the buffer is declared as the first one's.
     const as = (expression: string, to: string) =>
       stored[declared] === stored[dtype] ? expression : `bitcast<${to}>(${expression})`;
     if (wide) return as(`${name}[${vector(view, walk)}]`, type);
     const first = element(view, walk);
-    if (walk.width === 1) return as(`${name}[${first}]`, type);
+    if (walk.lanes === 1) return as(`${name}[${first}]`, type);
     const stride = lastStride(view);
     if (stride === 0) return `${type}(${as(`${name}[${first}]`, stored[dtype])})`;
     const four = [0, 1, 2, 3].map((j) => as(`${name}[${first} + ${word(j * stride)}]`, stored[dtype]));
@@ -113,10 +111,10 @@ export class Binder {
   }
 
   #loadBytes(name: string, view: View, walk: Walk): string {
-    if (isWide(view, walk)) return `unpack4xU8(${name}[${vector(view, walk)}])`;
+    if (isRun(view, walk)) return `unpack4xU8(${name}[${vector(view, walk)}])`;
     const byte = (at: string) => `((${name}[(${at}) >> 2u] >> (((${at}) & 3u) * 8u)) & 0xffu)`;
     const first = element(view, walk);
-    if (walk.width === 1) return byte(first);
+    if (walk.lanes === 1) return byte(first);
     return `vec4<u32>(${
       [0, 1, 2, 3].map((j) => byte(`${first} + ${word(j * lastStride(view))}`)).join(", ")
     })`;
@@ -128,16 +126,16 @@ export class Binder {
     return stores.flatMap(({ node, output }) => {
       const { name, wide, dtype: declared } = this.#buffer(output);
       const { dtype } = nodes[node];
-      const type = typeOf(stored[dtype], walk.width);
+      const type = typeOf(stored[dtype], walk.lanes);
       let value = dtype === "bool"
-        ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.width, functions: this.functions })
+        ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.lanes, functions: this.functions })
         : `${prefix}${node}`;
       if (stored[declared] !== stored[dtype]) {
-        value = `bitcast<${typeOf(stored[declared], walk.width)}>(${value})`;
+        value = `bitcast<${typeOf(stored[declared], walk.lanes)}>(${value})`;
       } else if (dtype === "bool") value = `${type}(${value})`;
       if (wide) return [`${name}[${vector(identity, walk)}] = ${value};`];
       const first = element(identity, walk);
-      if (walk.width === 1) return [`${name}[${first}] = ${value};`];
+      if (walk.lanes === 1) return [`${name}[${first}] = ${value};`];
       const held = `stored${output}`;
       return [
         `let ${held} = ${value};`,
@@ -160,42 +158,12 @@ export class Binder {
   }
 }
 
-const lastStride = (view: View): number =>
-  view.strides.length > 0 ? view.strides[view.strides.length - 1] : 0;
-
-/** A number modulo 2³², in which indices are computed, so that negative strides work. */
-const word = (value: number): string => `${value >>> 0}u`;
-
-/** Whether a view over a space walked in fours reads four elements in a row from a multiple of 4. */
-function isWide(view: View, walk: Walk): boolean {
-  return walk.width === 4 && lastStride(view) === 1 && view.offset % 4 === 0 &&
-    view.strides.slice(0, -1).every((stride) => stride % 4 === 0);
-}
-
-/** Where a view is at the walk's indices, in elements; in a walk by fours, at the first of them. */
-function element(view: View, walk: Walk): string {
-  const last = view.strides.length - 1;
-  return sum(
-    view.offset,
-    view.strides.map((stride, axis) => axis === last ? stride * walk.width : stride),
-    walk.axes,
-  );
-}
-
 /** The same in whole vectors, for a wide view. */
 function vector(view: View, walk: Walk): string {
   const last = view.strides.length - 1;
-  return sum(
+  return affine(
     view.offset / 4,
     view.strides.map((stride, axis) => axis === last ? stride : stride / 4),
     walk.axes,
   );
-}
-
-function sum(offset: number, strides: readonly number[], axes: readonly string[]): string {
-  const terms = strides.flatMap((stride, axis) =>
-    stride === 0 ? [] : [stride === 1 ? axes[axis] : `${axes[axis]} * ${word(stride)}`]
-  );
-  if (offset !== 0 || terms.length === 0) terms.push(word(offset));
-  return terms.join(" + ");
 }

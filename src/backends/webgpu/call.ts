@@ -1,10 +1,7 @@
 import type { DType } from "../../trace/dtype.ts";
-import type { ValueId } from "../../trace/program.ts";
 import accessText from "../../../kernels/webgpu/access.wgsl" with { type: "text" };
+import type { Slot } from "../place.ts";
 import { specialise } from "./template.ts";
-
-/** What a kernel binds: a value of the program, or its step's workspace. */
-export type Slot = ValueId | "workspace";
 
 /** A storage buffer of a kernel. */
 export interface Bound {

@@ -1,6 +1,7 @@
 import type { Node, View } from "../../compile/kernel.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
+import { identityOf } from "../identity.ts";
 import { type FunctionName, type Functions, typeName, type Width } from "./functions.ts";
 
 /** A literal of a dtype, of `width` equal elements. */
@@ -206,12 +207,7 @@ const comparisons: { readonly [F in Exclude<CompareFn, "ne">]: string } = {
 /** What a reduction starts from. */
 export function reductionStart(fn: ReduceFn, dtype: DType, width: Width): string {
   if (fn === "sum") return `${typeName(dtype, width)}()`;
-  const [least, greatest] = dtype === "f32"
-    ? [-Infinity, Infinity]
-    : dtype === "i32"
-    ? [-(2 ** 31), 2 ** 31 - 1]
-    : [0, 2 ** 32 - 1];
-  return literal(fn === "max" ? least : greatest, dtype, width);
+  return literal(identityOf(fn, dtype), dtype, width);
 }
 
 /** Takes one more element into a reduction. */

@@ -1,6 +1,7 @@
 import type { Kernel, Node } from "../../compile/kernel.ts";
 import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
+import { axisNames, decode as decodeLines, keptShape, stepsOf } from "../index_text.ts";
 import { Binder, type Walk } from "./binder.ts";
 import { type Call, typeOf } from "./call.ts";
 import { accumulate, levelsOf, type Reductions } from "./accumulate.ts";
@@ -44,9 +45,6 @@ export function fusedWorkspace(kernel: Kernel, variant: Variant): number {
   return parts === 0 ? 0 : parts * kernel.reduce!.reductions.length * sizeOf(keptShape(kernel)) * 4;
 }
 
-const keptShape = (kernel: Kernel): number[] =>
-  kernel.space.filter((_, axis) => !kernel.reduce!.axes.includes(axis));
-
 /** A part of a split reduction takes in at least this many elements, unless it has to take fewer. */
 const MIN_PART = 64;
 
@@ -76,20 +74,16 @@ function partsOf(kernel: Kernel, variant: Variant): number[] {
 /** Four elements at once where the last axis comes in fours. */
 const widthOf = (shape: Shape): Width => shape.length > 0 && shape[shape.length - 1] % 4 === 0 ? 4 : 1;
 
-/** Extents as walked. */
-const steps = (shape: Shape, width: Width): number[] =>
-  shape.map((extent, axis) => axis === shape.length - 1 ? extent / width : extent);
-
 const binderOf = ({ kernel, values, place }: Job): Binder => new Binder(kernel, values, place);
 
 /** One invocation for each point, or each four. */
 function map(job: Job): Call {
   const { kernel, variant } = job;
-  const walk = { shape: kernel.space, axes: names(kernel.space.length), width: widthOf(kernel.space) };
+  const walk = { shape: kernel.space, axes: axisNames(kernel.space.length), lanes: widthOf(kernel.space) };
   const binder = binderOf(job);
   binder.visit(kernel.nodes, kernel.stores, walk);
-  return binder.call("map", sizeOf(kernel.space) / walk.width, variant.group, [
-    ...decode("id", steps(walk.shape, walk.width), walk.axes),
+  return binder.call("map", sizeOf(kernel.space) / walk.lanes, variant.group, [
+    ...decode("id", stepsOf(walk), walk.axes),
     ...printNodes(kernel.nodes, "v", binder.context(walk)),
     ...binder.stores(kernel.stores, kernel.nodes, "v", walk),
   ]);
@@ -117,20 +111,20 @@ function rows(job: Job): Call {
 function pass(job: Job, axes: readonly number[], parts: number): Call {
   const { kernel: { space, nodes, stores, reduce }, variant } = job;
   const reductions = reduce?.reductions ?? [];
-  const all = names(space.length);
+  const all = axisNames(space.length);
   const width = widthOf(space);
   const lastFolded = axes.includes(space.length - 1);
   const stays = (_: unknown, axis: number): boolean => !axes.includes(axis);
-  const walk: Walk = { shape: space, axes: all, width };
-  const kept: Walk = { shape: space.filter(stays), axes: all.filter(stays), width: lastFolded ? 1 : width };
-  const extents = steps(space, width);
+  const walk: Walk = { shape: space, axes: all, lanes: width };
+  const kept: Walk = { shape: space.filter(stays), axes: all.filter(stays), lanes: lastFolded ? 1 : width };
+  const extents = stepsOf(walk);
   const units = sizeOf(extents.filter(stays)), terms = sizeOf(axes.map((axis) => extents[axis]));
 
   const binder = binderOf(job);
   binder.visit(nodes, stores, walk);
   const whole = reduce !== undefined && parts === 1, split = reduce !== undefined && parts > 1;
   if (whole) binder.visit(reduce.epilogue, reduce.stores, kept);
-  if (split) binder.workspace(typeOf("u32", kept.width), true);
+  if (split) binder.workspace(typeOf("u32", kept.lanes), true);
 
   const once = invariants(nodes, axes);
   const total = (r: number): string =>
@@ -160,7 +154,7 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
       ]
       : reductions.map((_, r) =>
         `${partAt(reductions, r, [parts], 0, "part", "unit", units)} = bitcast<${
-          typeOf("u32", kept.width)
+          typeOf("u32", kept.lanes)
         }>(${total(r)});`
       )),
   ]);
@@ -245,14 +239,14 @@ function finish(job: Job, levels: readonly number[]): Call {
   const { reductions, epilogue, stores } = job.kernel.reduce!;
   const shape = keptShape(job.kernel);
   const width = widthOf(shape);
-  const walk: Walk = { shape, axes: names(shape.length), width };
+  const walk: Walk = { shape, axes: axisNames(shape.length), lanes: width };
   const units = sizeOf(shape) / width;
   const binder = binderOf(job);
   binder.visit(epilogue, stores, walk);
   binder.workspace(typeOf("u32", width), false);
   return binder.call("reduceRest", units, job.variant.group, [
     "let unit = id;",
-    ...decode("unit", steps(shape, width), walk.axes),
+    ...decode("unit", stepsOf(walk), walk.axes),
     ...foldLevel(reductions, levels, levels.length - 1, "0u", 1, units, width, binder.functions),
     ...printNodes(epilogue, "e", binder.context(walk, (r) => `a${r}`)),
     ...binder.stores(stores, epilogue, "e", walk),
@@ -274,23 +268,13 @@ function invariants(nodes: readonly Node[], axes: readonly number[]): boolean[] 
   return once;
 }
 
-const names = (count: number): string[] => Array.from({ length: count }, (_, axis) => `i${axis}`);
-
 /** The four lanes of an accumulator folded into one. */
 function across({ fn, dtype }: Reductions[number], a: string, functions: Functions): string {
   const two = (x: string, y: string) => fold(fn, x, y, dtype, { width: 1, functions });
   return two(`(${two(`${a}.x`, `${a}.y`)})`, `(${two(`${a}.z`, `${a}.w`)})`);
 }
 
-/** Lines that take a row-major index apart into one index per axis. */
+/** Lines that split a row-major index into one index per axis. */
 function decode(index: string, extents: readonly number[], axes: readonly string[]): string[] {
-  const lines: string[] = [];
-  let rest = index;
-  for (let axis = axes.length - 1; axis > 0; axis--) {
-    const extent = Math.max(1, extents[axis]);
-    lines.push(`let ${axes[axis]} = ${rest} % ${extent}u;`, `let r${axes[axis]} = ${rest} / ${extent}u;`);
-    rest = `r${axes[axis]}`;
-  }
-  if (axes.length > 0) lines.push(`let ${axes[0]} = ${rest};`);
-  return lines;
+  return decodeLines(index, extents, axes, (definitions) => definitions.map((line) => `let ${line};`));
 }

@@ -3,7 +3,8 @@ import { LocalgradError } from "../../base/errors.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { StructuredOp } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
-import type { Bound, Call, Slot } from "./call.ts";
+import { type Place, placeKey, placeOf, type Slot } from "../place.ts";
+import type { Bound, Call } from "./call.ts";
 import { fused, fusedWorkspace } from "./fused.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
 import { pool, poolGrad, poolGradWorkspace, poolWorkspace } from "./pooling.ts";
@@ -43,7 +44,7 @@ const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
  * values without elements, which no kernel gets to touch, are bound to a stand-in.
  */
 export interface Range {
-  readonly kind: "input" | "output" | "constant" | "arena" | "empty";
+  readonly kind: Place["kind"] | "empty";
   /** Which one; 0 for the arena, the value for an empty one. */
   readonly index: number;
   /** First byte. */
@@ -70,7 +71,7 @@ export interface Dispatch {
 export function lower(plan: Plan, variant: Variant): Dispatch[] {
   return plan.steps.flatMap((step) => {
     const calls = step.kind === "kernel"
-      ? fused(step.kernel, plan.values, variant, (value) => placeOf(rangeOf(plan, step, value)))
+      ? fused(step.kernel, plan.values, variant, (value) => placeKey(rangeOf(plan, step, value)))
       : structured(step.instruction, plan.values, variant);
     return calls.filter((call) => call.count > 0).map((call) => dispatch(plan, step, call));
   });
@@ -114,25 +115,14 @@ export function workspaceOf(step: Step, values: readonly Aval[], variant: Varian
 }
 
 function rangeOf(plan: Plan, step: Step, slot: Slot): Range {
-  if (slot === "workspace") {
-    if (step.workspace === undefined) throw new Error(`webgpu: ${plan.name}: a step lacks its workspace`);
-    return { kind: "arena", index: 0, ...step.workspace };
-  }
-  const location = plan.locations[slot];
-  if (location === undefined) throw new Error(`webgpu: ${plan.name}: value ${slot} has no place in the plan`);
-  const bytes = bytesOf(plan.values[slot]);
-  if (bytes === 0) return { kind: "empty", index: slot, offset: 0, bytes: EMPTY_BYTES };
-  if (location.kind === "arena") return { kind: "arena", index: 0, offset: location.offset, bytes };
-  // A result with a donor is written into that input.
-  const donor = location.kind === "output" ? plan.donors[location.index] : -1;
-  if (donor >= 0) return { kind: "input", index: donor, offset: 0, bytes };
-  return { kind: location.kind, index: location.index, offset: 0, bytes };
+  const place = placeOf(plan, step, slot);
+  const bytes = slot === "workspace" ? step.workspace?.bytes ?? 0 : bytesOf(plan.values[slot]);
+  if (slot === "workspace" || bytes > 0) return { ...place, bytes };
+  return { kind: "empty", index: slot, offset: 0, bytes: EMPTY_BYTES };
 }
 
 /** Bytes of the stand-in for what is empty: one element of the widest type, which a binding must hold. */
 export const EMPTY_BYTES = 16;
-
-const placeOf = (range: Range): string => `${range.kind} ${range.index} ${range.offset}`;
 
 /** Workgroups along one dimension, at most, everywhere. */
 const MAX_GROUPS = 65535;
@@ -187,8 +177,8 @@ function withoutTwins(call: Call, range: (slot: Slot) => Range): Call {
   const bindings: Bound[] = [];
   let { text } = call;
   for (const bound of call.bindings) {
-    const place = placeOf(range(bound.slot));
-    const twin = bindings.find(({ slot, type }) => placeOf(range(slot)) === place && type === bound.type);
+    const place = placeKey(range(bound.slot));
+    const twin = bindings.find(({ slot, type }) => placeKey(range(slot)) === place && type === bound.type);
     if (twin === undefined) bindings.push(bound);
     else text = text.replace(new RegExp(`\\b${bound.name}\\[`, "g"), `${twin.name}[`);
   }

@@ -1,5 +1,6 @@
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import type { Call, Slot } from "./call.ts";
+import type { Slot } from "../place.ts";
+import type { Call } from "./call.ts";
 import { type FunctionName, Functions, type Width } from "./functions.ts";
 import { type Constants, specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
