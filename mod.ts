@@ -25,7 +25,7 @@ export {
 export { checkpoint, customGradient, grad, valueAndGrad, vjp, zerosLike } from "./src/autograd/grad.ts";
 // Programs, plans and the backend contract, for those who read or extend them.
 export type * from "./src/trace/ops.ts";
-export type { ShapeRule } from "./src/trace/shape_rules.ts";
+export type { ShapeRule } from "./src/trace/shapes/rule.ts";
 export type * from "./src/trace/program.ts";
 export type * from "./src/compile/kernel.ts";
 export type * from "./src/compile/plan.ts";

@@ -1,6 +1,6 @@
 import { type DType, type Shape, sizeOf } from "../src/trace/dtype.ts";
 import { type Program, ProgramBuilder, type ProgramOutput, type ValueId } from "../src/trace/program.ts";
-import { windowCount } from "../src/trace/shape_rules.ts";
+import { windowCount } from "../src/trace/shapes/images.ts";
 
 /** A program over all ops, and elements for its inputs; the same seed gives the same. */
 export interface RandomProgram {

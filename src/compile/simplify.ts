@@ -1,7 +1,8 @@
 import type { Aval } from "../trace/dtype.ts";
 import { isFusable, isView, type OpAttrs, type OpName } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
-import { type ShapeRule, shapeRules } from "../trace/shape_rules.ts";
+import { shapeRules } from "../trace/shape_rules.ts";
+import type { ShapeRule } from "../trace/shapes/rule.ts";
 import { rewrite, type Simplified } from "./rewrite.ts";
 
 /**

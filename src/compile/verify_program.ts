@@ -1,7 +1,8 @@
 import { formatAval, sameShape } from "../trace/dtype.ts";
 import type { OpName } from "../trace/ops.ts";
 import type { Program, ValueId } from "../trace/program.ts";
-import { type ShapeRule, shapeRules } from "../trace/shape_rules.ts";
+import { shapeRules } from "../trace/shape_rules.ts";
+import type { ShapeRule } from "../trace/shapes/rule.ts";
 
 /** Checks that a program is well formed: single assignment, operands before use, shapes by the ops' rules. */
 export function verifyProgram(program: Program): void {

@@ -4,7 +4,7 @@ import { type OpRules, opRules, type Value } from "../../src/backends/reference/
 import type { Kernel, Node } from "../../src/compile/kernel.ts";
 import type { Plan } from "../../src/compile/plan.ts";
 import type { OpAttrs, Pair, PoolAttrs } from "../../src/trace/ops.ts";
-import { windowCount } from "../../src/trace/shape_rules.ts";
+import { windowCount } from "../../src/trace/shapes/images.ts";
 import { evaluateBounded } from "./bounds.ts";
 import { checkCases, difference, opCase } from "./check.ts";
 import { f32, Random } from "./random.ts";

@@ -1,6 +1,6 @@
 import type { Shape } from "../../trace/dtype.ts";
 import type { ConvAttrs, OpAttrs, PoolAttrs } from "../../trace/ops.ts";
-import { windowCount } from "../../trace/shape_rules.ts";
+import { windowCount } from "../../trace/shapes/images.ts";
 import { isGreater } from "./reduction.ts";
 
 // The geometry of the image ops: each walk names the elements that meet, and the ops say what happens there.
