@@ -1,3 +1,4 @@
+import { BufferUsage } from "./flags.ts";
 import type { Gpu } from "./device.ts";
 import { type Verdict, watched } from "./verdict.ts";
 
@@ -51,7 +52,7 @@ export class Arena {
   #add(index: number, wanted: number): Segment {
     const { value: buffer, verdict } = watched(
       this.#gpu.device,
-      () => this.#gpu.create(wanted, GPUBufferUsage.STORAGE),
+      () => this.#gpu.create(wanted, BufferUsage.STORAGE),
     );
     const segment = { buffer, verdict };
     const place = this.#segments[index] ??= [];

@@ -1,8 +1,7 @@
-// A project whose compiler options name `dom` and not `deno.window` has no WebGPU types without this line.
-/// <reference lib="deno.webgpu" />
 import type { Plan, Target } from "../../compile/plan.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { BufferUsage } from "./flags.ts";
 import { Arena } from "./arena.ts";
 import { Gpu, own, WebGpuBuffer } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
@@ -44,7 +43,7 @@ export class WebGpuBackend implements Backend {
   }
 
   allocate(bytes: number, _dtype: DType): DeviceBuffer {
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const usage = BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST;
     return new WebGpuBuffer(bytes, this.#gpu.create(bytes, usage));
   }
 
@@ -87,7 +86,7 @@ export class WebGpuBackend implements Backend {
     const dispatches = lower(plan, this.#gpu.variant);
     this.#arena.grow(plan.arenaBytes);
     const constants = plan.constants.map(({ data }) => {
-      const buffer = this.#gpu.create(data.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST);
+      const buffer = this.#gpu.create(data.byteLength, BufferUsage.STORAGE | BufferUsage.COPY_DST);
       writeBytes(
         this.#gpu.device.queue,
         buffer,

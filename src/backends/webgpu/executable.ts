@@ -1,6 +1,7 @@
 import type { Plan } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
+import { BufferUsage } from "./flags.ts";
 import type { Arena } from "./arena.ts";
 import { type Gpu, own, type WebGpuBuffer } from "./device.ts";
 import { type Dispatch, EMPTY_BYTES, type Range } from "./lower.ts";
@@ -42,7 +43,7 @@ export class WebGpuExecutable implements Executable {
       compiled: parts.pipelines.take(dispatch),
     }));
     if (parts.dispatches.some(({ ranges }) => ranges.some(({ kind }) => kind === "empty"))) {
-      this.#empty = parts.gpu.create(EMPTY_BYTES, GPUBufferUsage.STORAGE);
+      this.#empty = parts.gpu.create(EMPTY_BYTES, BufferUsage.STORAGE);
     }
     parts.gpu.check();
   }

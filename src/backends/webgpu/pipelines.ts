@@ -1,3 +1,4 @@
+import { ShaderStage } from "./flags.ts";
 import type { Dispatch } from "./lower.ts";
 import { type Verdict, watched } from "./verdict.ts";
 
@@ -76,7 +77,7 @@ export class Pipelines {
       layout = this.#device.createBindGroupLayout({
         entries: Array.from(access, (mode, binding) => ({
           binding,
-          visibility: GPUShaderStage.COMPUTE,
+          visibility: ShaderStage.COMPUTE,
           buffer: { type: mode === "w" ? "storage" as const : "read-only-storage" as const },
         })),
       });

@@ -1,3 +1,4 @@
+import { BufferUsage, MapMode } from "./flags.ts";
 import { type Gpu, wordsOf } from "./device.ts";
 
 interface Request {
@@ -47,7 +48,7 @@ export class Readback {
     const { device } = this.#gpu;
     const padded = (bytes: number) => wordsOf(bytes) * 4;
     const total = requests.reduce((sum, { bytes }) => sum + padded(bytes), 0);
-    const staging = this.#gpu.create(total, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    const staging = this.#gpu.create(total, BufferUsage.MAP_READ | BufferUsage.COPY_DST);
     try {
       const encoder = device.createCommandEncoder();
       let offset = 0;
@@ -56,7 +57,7 @@ export class Readback {
         offset += padded(bytes);
       }
       device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(GPUMapMode.READ);
+      await staging.mapAsync(MapMode.READ);
       this.#gpu.check();
       const mapped = new Uint8Array(staging.getMappedRange());
       offset = 0;
