@@ -102,11 +102,10 @@ class Simplifier implements Simplified {
       name,
       values,
       inputs: inputs.map((input) => ({ ...input, value: number[this.#renamed[input.value]] })),
-      instructions: this.#instructions.filter(({ output }) => live[output] === 1).map((instruction) => ({
-        ...instruction,
-        inputs: instruction.inputs.map((input) => number[input]),
-        output: number[instruction.output],
-      })),
+      instructions: this.#instructions.filter(({ output }) => live[output] === 1).map((instruction) => {
+        const inputs = instruction.inputs.map((input) => number[input]);
+        return { ...instruction, inputs, output: number[instruction.output] } as Instruction;
+      }),
       outputs: outputs.map((output) => ({ ...output, value: number[this.#renamed[output.value]] })),
     };
   }

@@ -78,8 +78,8 @@ export class Storage {
   store(value: ValueId): void {
     this.#stored[value] = 1;
     const maker = this.#program.instructions[this.#makers[value]];
-    if (maker !== undefined && isView(maker.op)) {
-      const operand = maker.inputs[0];
+    const operand = maker?.inputs[0];
+    if (operand !== undefined && isView(maker.op)) {
       if (!this.has(operand)) this.store(operand);
       this.#bases[value] = this.#bases[operand];
     }

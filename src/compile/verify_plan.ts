@@ -26,9 +26,10 @@ class Checker {
     this.#target = target;
     this.#bases = plan.values.map((_, value) => value);
     for (const { op, inputs, output } of program.instructions) {
-      const shares = isView(op) && plan.locations[output] !== undefined &&
-        plan.locations[inputs[0]] !== undefined;
-      if (shares) this.#bases[output] = this.#bases[inputs[0]];
+      const [operand] = inputs;
+      const shares = operand !== undefined && isView(op) && plan.locations[output] !== undefined &&
+        plan.locations[operand] !== undefined;
+      if (shares) this.#bases[output] = this.#bases[operand];
     }
   }
 

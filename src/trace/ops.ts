@@ -134,6 +134,41 @@ export interface OpAttrs {
   barrier: Record<never, never>;
 }
 
+/** The operands of each op, each a `T`; `concat` takes any number. */
+export interface OpOperands<T> {
+  unary: readonly [T];
+  binary: readonly [T, T];
+  compare: readonly [T, T];
+  select: readonly [T, T, T];
+  cast: readonly [T];
+  constant: readonly [];
+  iota: readonly [];
+  randomBits: readonly [T];
+  broadcast: readonly [T];
+  reshape: readonly [T];
+  transpose: readonly [T];
+  slice: readonly [T];
+  pad: readonly [T];
+  concat: readonly T[];
+  reduce: readonly [T];
+  argmax: readonly [T];
+  matmul: readonly [T, T];
+  conv: readonly [T, T];
+  convInputGrad: readonly [T, T];
+  convFilterGrad: readonly [T, T];
+  maxPool: readonly [T];
+  maxPoolGrad: readonly [T, T];
+  maxPoolPick: readonly [T, T];
+  avgPool: readonly [T];
+  avgPoolGrad: readonly [T];
+  resize: readonly [T];
+  resizeGrad: readonly [T];
+  gather: readonly [T, T];
+  scatterAdd: readonly [T, T];
+  stopGradient: readonly [T];
+  barrier: readonly [T];
+}
+
 /** The name of a primitive op. */
 export type OpName = keyof OpAttrs;
 

@@ -1,5 +1,5 @@
 import { type Aval, requireShape } from "./dtype.ts";
-import { isStructured, type OpAttrs, type OpName, type StructuredOp } from "./ops.ts";
+import { isStructured, type OpAttrs, type OpName, type OpOperands, type StructuredOp } from "./ops.ts";
 import { shapeRules } from "./shape_rules.ts";
 
 /** A value of a program: an index into {@link Program.values}. */
@@ -12,7 +12,7 @@ export interface InstructionOf<N extends OpName> {
   /** Its attributes. */
   readonly attrs: OpAttrs[N];
   /** Its operands. */
-  readonly inputs: readonly ValueId[];
+  readonly inputs: OpOperands<ValueId>[N];
   /** Its result; each value is the result of at most one instruction. */
   readonly output: ValueId;
   /** Where in the model it was traced, such as `module 3/forward`; empty at the top. */

@@ -42,7 +42,7 @@ export function unfusedPlan(program: Program, target: Target): Plan {
   const steps = program.instructions.flatMap((instruction): Step[] => {
     const { op, inputs, output, scope } = instruction;
     if (isView(op) && locations[output] === undefined) {
-      locations[output] = locations[inputs[0]]!;
+      locations[output] = locations[inputs[0]!];
       return [];
     }
     locations[output] ??= { kind: "arena", offset: place(bytesOf(program.values[output])) };
@@ -101,7 +101,7 @@ function moved(program: Program, { inputs, output }: Instruction, view: View): K
 function kernelOf(program: Program, instruction: Instruction): Kernel {
   const { op, attrs, inputs, output } = instruction;
   const { shape, dtype } = program.values[output];
-  const operand = inputs.length > 0 ? program.values[inputs[0]] : program.values[output];
+  const operand = inputs.length > 0 ? program.values[inputs[0]!] : program.values[output];
   const steps = stridesOf(operand.shape);
   const args = [0, 1, 2] as const;
   switch (op) {

@@ -208,7 +208,7 @@ test("compile() keeps earlier programs right when the shared arena grows", async
   const matmulOf = () => ({
     op: "matmul" as const,
     attrs: { transposeA: false, transposeB: false },
-    inputs: [0, 1],
+    inputs: [0, 1] as const,
     output: 2,
     scope: "",
   });

@@ -45,7 +45,7 @@ function poolPlan(i: Pool, values: Values, variant: Variant) {
 
 /** Max and average pooling, and picking at the maxima. */
 export function pool(i: Pool, values: Values, variant: Variant): Call[] {
-  const [x, v] = i.inputs;
+  const [x] = i.inputs;
   const { output } = i;
   const { windows, long, parts } = poolPlan(i, values, variant);
   const size = sizeOf(values[output].shape);
@@ -53,7 +53,7 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
     const constants = {
       ...{ ...windows, ...inside(windows), AVERAGE: i.op === "avgPool", PICK: i.op === "maxPoolPick" },
     };
-    const operands: Record<string, number> = i.op === "maxPoolPick" ? { x, v } : { x };
+    const operands: Record<string, number> = i.op === "maxPoolPick" ? { x, v: i.inputs[1] } : { x };
     const functions = i.op === "maxPool"
       ? ["max"] as const
       : i.op === "maxPoolPick"
@@ -70,7 +70,7 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
   if (i.op !== "avgPool") {
     const found = i.op === "maxPool"
       ? { kind: "maxima", y: output } as const
-      : { kind: "picked", y: output, v } as const;
+      : { kind: "picked", y: output, v: i.inputs[1] } as const;
     return firstMaxima(x, values, windows, size, found, variant).calls;
   }
   const area = windows.WINDOW_H * windows.WINDOW_W;
