@@ -166,6 +166,18 @@ Deno.test("a trainer refuses what it cannot take, and is as it was", async () =>
       () => t.fit({ ...data, train: {} } as Any, { epochs: 1 }),
     ],
     [/fit: the data set: mean must be a list/, () => t.fit({ ...data, mean: 0.5 } as Any, { epochs: 1 })],
+    [
+      /fit: signal must be an AbortSignal, not an object; take the signal of an AbortController/,
+      () => t.fit(data, { epochs: 1, signal: {} as Any }),
+    ],
+    [
+      /fit: signal must be an AbortSignal, not an? AbortController/,
+      () => t.fit(data, { epochs: 1, signal: new AbortController() as Any }),
+    ],
+    [
+      /probe: signal must be an AbortSignal, not an object/,
+      () => localgrad.local.probe(t, data, { signal: { aborted: true } as Any }),
+    ],
     [/step: the batch must be an object with x, labels/, () => t.step(null!)],
     [/step: the batch: x must be an object, not undefined/, () => t.step({ labels } as Any)],
     [/step: the batch: labels must be given/, () => t.step({ x } as Any)],

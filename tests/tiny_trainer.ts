@@ -42,9 +42,5 @@ export const bits = (snapshot: Snapshot) =>
 /** Stops a run before its step of this number. */
 export function stopBefore(step: number): AbortSignal {
   let asked = 0;
-  return {
-    get aborted() {
-      return ++asked >= step;
-    },
-  } as AbortSignal;
+  return Object.create(new AbortController().signal, { aborted: { get: () => ++asked >= step } });
 }

@@ -2,6 +2,7 @@ import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
+import type { Named } from "../nn/named.ts";
 import { formatAval, sameShape } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { treeFlatten } from "../trace/tree.ts";
@@ -74,12 +75,15 @@ export function valuesOf(
 }
 
 /** Every parameter and statistic of a network, by name. */
-function places(model: Model): [string, Initial][] {
+function places(model: Model): [name: string, initial: Initial][] {
   const { params, state } = network(model);
-  return [params, state].flatMap((tree) => {
-    const { leaves, paths } = treeFlatten<Initial>(tree);
-    return paths.map((path, i): [string, Initial] => [path, leaves[i]]);
-  });
+  return [params, state].flatMap((tree) => namedLeaves<Initial>(tree));
+}
+
+/** The leaves of a tree, each with its path, such as `layer1.0.conv1.weight`. */
+export function namedLeaves<T>(tree: Named<T>): [path: string, leaf: T][] {
+  const { leaves, paths } = treeFlatten<T>(tree);
+  return leaves.map((leaf, i) => [paths[i], leaf]);
 }
 
 const more = (names: readonly string[]) => names.length === 1 ? "" : ` and ${names.length - 1} more`;

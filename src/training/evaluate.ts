@@ -82,7 +82,7 @@ export class Evaluator implements Disposable {
       let loss = 0, right = 0, five = 0, from = 0;
       for await (const { indices, data } of this.#feed.supply(this.#orders())) {
         const here = Math.min(this.#batch, count - from);
-        sums.push(this.#run(variables as never, data as never, indices as never, here as never));
+        sums.push(this.#run(variables, data, indices, here));
         from += here;
         if (sums.length < READ_EVERY && from < count) continue;
         for (const [l, r, f] of await Promise.all(sums.map((sum) => sum.read()))) {

@@ -4,7 +4,6 @@ import { holdsRun, readRun, runFolder } from "../artifacts/run_folder.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectOptions, expectWhole } from "../base/expect.ts";
-import type { Key } from "../base/random.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
 import { bytesOf } from "../trace/dtype.ts";
@@ -12,7 +11,9 @@ import { treeLeaves } from "../trace/tree.ts";
 import { checkDataset } from "./dataset.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed } from "./feed.ts";
-import { Run, type SaveEvery, type Trainable } from "./run.ts";
+import { Run, type SaveEvery } from "./run.ts";
+import { expectSignal } from "./signal.ts";
+import type { Position, Trainable } from "./trainable.ts";
 
 /** Options of `Trainer.fit`. */
 export interface FitOptions {
@@ -48,8 +49,7 @@ export interface FitResult {
 /** See `Trainer.fit`. */
 export async function fit(
   trainer: Trainable,
-  seed: Key,
-  keepBest: (error: number) => void,
+  position: Position,
   dataset: ImageDataset<ImagePart>,
   options: FitOptions,
 ): Promise<FitResult> {
@@ -67,12 +67,13 @@ export async function fit(
   expectWhole("fit: epochs", epochs);
   expectWhole("fit: evaluateEvery", evaluateEvery);
   if (saveEvery !== undefined) checkSaveEvery(saveEvery);
+  expectSignal("fit", signal);
   checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
   const { device, batch } = trainer;
   const starts = batchStarts(dataset.train.count, batch);
   if (starts.length === 0) {
     throw new LocalgradError(
-      `fit: ${dataset.name} has a single training image, of which batch norm can make nothing; give it two or more`,
+      `fit: ${dataset.name} has one training image; batch norm needs at least two`,
     );
   }
   const observers = [
@@ -85,8 +86,7 @@ export async function fit(
   using evaluator = new Evaluator(trainer.setup, testing, batch);
   const run = new Run({
     trainer,
-    seed,
-    keepBest,
+    position,
     stepper,
     evaluator,
     observers,
@@ -102,7 +102,7 @@ export async function fit(
     const done = await run.train();
     await run.end(done ? "done" : "stopped");
     run.raise();
-    const { last } = run, { bestError } = trainer;
+    const { last } = run, { bestError } = position;
     return {
       stopped: !done,
       ...(last === undefined ? {} : { last }),
@@ -151,7 +151,7 @@ function checkSaveEvery(saveEvery: SaveEvery): void {
 
 /** Bytes of a data set on the device. */
 function bytesIn({ arrays }: Feed): number {
-  return treeLeaves<DeviceArray>(arrays as never).reduce((sum, array) => sum + bytesOf(array), 0);
+  return treeLeaves<DeviceArray>(arrays).reduce((sum, array) => sum + bytesOf(array), 0);
 }
 
 /** Where each batch of an epoch begins. */

@@ -118,7 +118,11 @@ Deno.test("fit() and trainer() refuse what does not fit", async () => {
   await assertRejects(() => u.fit({ ...data, width: 9 }, { epochs: 1 }), LocalgradError, "8×8×3");
   await assertRejects(() => u.fit(data, { epochs: 0 }), LocalgradError, "epochs");
   await assertRejects(() => u.fit(data, { epochs: 1, evaluateEvery: 0.5 }), LocalgradError, "evaluateEvery");
-  await assertRejects(() => u.fit(tinyDataset(1, 4), { epochs: 1 }), LocalgradError, "single training image");
+  await assertRejects(
+    () => u.fit(tinyDataset(1, 4), { epochs: 1 }),
+    LocalgradError,
+    "one training image; batch norm needs at least two",
+  );
   for (const rate of [NaN, -0.1, Infinity]) {
     using v = await make({ device, schedule: () => rate });
     await assertRejects(() => v.fit(data, { epochs: 1, observers: [] }), LocalgradError, "learning rate");
@@ -129,7 +133,7 @@ Deno.test("fit() and trainer() refuse what does not fit", async () => {
   await assertRejects(
     () => u.fit(data, { epochs: 1, observers: [] }),
     LocalgradError,
-    "await the run before",
+    "already running; await the previous `fit()`",
   );
   await first;
   await u.fit(data, { epochs: 2, observers: [] });

@@ -1,58 +1,24 @@
-import type {
-  Configuration,
-  EpochRecord,
-  HeldMemory,
-  Observer,
-  Snapshot,
-  StepRecord,
-} from "../artifacts/observer.ts";
-import { type Key, permutation } from "../base/random.ts";
-import type { MemoryComparison } from "../local/memory.ts";
-import type { Setup, TrainState } from "../local/setup.ts";
-import type { Schedule } from "../optim/schedules.ts";
-import { type Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
+import type { EpochRecord, HeldMemory, Observer, Snapshot, StepRecord } from "../artifacts/observer.ts";
+import { permutation } from "../base/random.ts";
+import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { Audience } from "./audience.ts";
 import { diverged, refuseDiverged } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
-import { augmentationKey, type Feed, type Order, permutationKey, type Supplied } from "./feed.ts";
+import { augmentationKey, type Feed, type Order, permutationKey } from "./feed.ts";
+import { Throughput } from "./throughput.ts";
+import type { Position, Stepper, Trainable } from "./trainable.ts";
 
-/** How often the state is saved within an epoch. */
+/** How often `fit` saves within an epoch. */
 export type SaveEvery = { readonly steps: number } | { readonly minutes: number };
 
-/** Issues training steps on a feed; each gives its losses, one a module, with the number of correct images behind. */
-export interface Stepper extends Disposable {
-  /** Trains on the images at `indices`; `data` is what the feed supplied for them, where images are streamed. */
-  step(indices: Uint32Array, learningRate: number, data?: Supplied["data"]): DeviceArray;
-}
-
-/** The part of a trainer that a run drives. */
-export interface Trainable {
-  readonly device: Device;
-  readonly setup: Setup;
-  readonly batch: number;
-  readonly schedule: Schedule;
-  readonly configuration: Configuration;
-  readonly stepsDone: number;
-  readonly resumed: boolean;
-  readonly bestError: number | undefined;
-  readonly variables: TrainState<DeviceArray>;
-  readonly memory: MemoryComparison;
-  stepper(feed: Feed): Stepper;
-  snapshot(): Promise<Snapshot>;
-  restore(snapshot: Snapshot): void;
-}
-
-/** What a {@link Run} is made of. */
+/** The parts of a {@link Run}. */
 export interface RunParts {
   readonly trainer: Trainable;
-  /** Where the random numbers of the run come from. */
-  readonly seed: Key;
-  /** Keeps the lowest test error of the run. */
-  readonly keepBest: (error: number) => void;
+  readonly position: Position;
   readonly stepper: Stepper;
   readonly evaluator: Evaluator;
   readonly observers: readonly Observer[];
-  /** Where each batch of an epoch begins. */
+  /** The index of the first image of each batch of an epoch. */
   readonly starts: readonly number[];
   readonly feed: Feed;
   readonly epochs: number;
@@ -63,7 +29,7 @@ export interface RunParts {
   readonly dataBytes: number;
 }
 
-/** A step that was issued and whose losses were not read yet. */
+/** An issued step whose losses have not been read. */
 interface Pending {
   readonly metrics: DeviceArray;
   readonly record: Omit<StepRecord, "losses" | "accuracy">;
@@ -73,13 +39,15 @@ const DRAIN_STEPS = 20;
 const DRAIN_MS = 500;
 const BREATHE_MS = 20;
 
-/** A run in progress: issues steps, reads their losses in batches, evaluates, saves, and tells the observers. */
+/** A run in progress: issues steps, reads their losses in batches, evaluates, saves, and notifies the observers. */
 export class Run {
   readonly #parts: RunParts;
   readonly #audience: Audience;
-  /** What the steps take, in their order over all epochs, so that the next epoch's first images are prepared in time. */
+  /** The batches of all epochs in order, so that the first images of the next epoch are ready in time. */
   readonly #supply: ReturnType<Feed["supply"]>;
+  readonly #throughput: Throughput;
   readonly #pending: Pending[] = [];
+  /** Batch sizes whose step is compiled. */
   readonly #compiled = new Set<number>();
   #drained = performance.now();
   #breathed = performance.now();
@@ -88,19 +56,12 @@ export class Run {
   /** Of this epoch; undefined before the first step. */
   #learningRate: number | undefined;
   #last: Evaluation | undefined;
-  /** Images and milliseconds of this epoch, compilation apart. */
-  #images = 0;
-  #ms = 0;
-  /** Milliseconds of those that were spent waiting for images. */
-  #waited = 0;
-  /** What the feed had made when the epoch began. */
-  #made: Feed["made"];
 
   constructor(parts: RunParts) {
     this.#parts = parts;
     this.#audience = new Audience(parts.observers);
     this.#supply = parts.feed.supply(this.#orders());
-    this.#made = parts.feed.made;
+    this.#throughput = new Throughput(parts.feed.made);
   }
 
   /** The last evaluation; undefined where there was none. */
@@ -108,56 +69,58 @@ export class Run {
     return this.#last;
   }
 
-  /** Trains to the end; false where the signal stopped it. The state is saved either way. */
+  /** Trains to the end and returns true, or false where the signal stopped it. The state is saved either way. */
   async train(): Promise<boolean> {
-    const { trainer, starts, epochs, evaluateEvery } = this.#parts;
+    const { position, starts, epochs, evaluateEvery } = this.#parts;
     await this.#start();
-    for (let epoch = Math.floor(trainer.stepsDone / starts.length); epoch < epochs; epoch++) {
-      const whole = await this.#epoch(epoch);
-      if (whole && ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs)) await this.#evaluate(epoch);
-      else await this.#save();
+    for (let epoch = Math.floor(position.step / starts.length); epoch < epochs; epoch++) {
+      const learningRate = this.#parts.trainer.schedule(epoch);
+      const whole = await this.#epoch(epoch, learningRate);
+      if (whole && ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs)) {
+        await this.#evaluate(epoch, learningRate);
+      } else await this.#save();
       this.#audience.raise();
       if (!whole) return false;
     }
-    if (!this.#audience.keeps) await this.#snapshot(); // refuses what diverged
+    if (!this.#audience.keeps) await this.#snapshot(); // refuses a diverged state
     return true;
   }
 
-  /** Gives up what is under way and tells everyone of the end. */
+  /** Cancels the steps in flight and notifies the observers of the end. */
   async end(reason: "done" | "stopped" | "failed"): Promise<void> {
     this.#free();
     await this.#supply.return(undefined);
     await this.#audience.end(reason);
   }
 
-  /** Throws what an observer threw at the end. */
+  /** Throws the error that an observer threw at the end. */
   raise(): void {
     this.#audience.raise();
   }
 
   async #start(): Promise<void> {
     if (this.#audience.empty) return;
-    const { trainer, starts, feed, epochs } = this.#parts;
+    const { trainer, position, starts, feed, epochs } = this.#parts;
     await this.#audience.start({
       configuration: trainer.configuration,
       epochs,
       stepsPerEpoch: starts.length,
       imagesPerEpoch: feed.count,
-      firstStep: trainer.stepsDone,
+      firstStep: position.step,
       resumed: trainer.resumed,
       modules: trainer.setup.partition.modules.map((module) => module.name),
       memory: trainer.memory,
     });
-    // A run can be resumed from its first moment, and what cannot be saved is known before hours of training. One that
-    // goes on may do so in another folder, or with other settings, which its checkpoint is to say.
+    // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
+    // training. A resumed run may use another folder or other settings, which its checkpoint has to record.
     await this.#save();
     this.#audience.raise();
   }
 
-  /** The batches of the run from where it is, epoch by epoch. */
+  /** The remaining batches of the run, epoch by epoch. */
   *#orders(): Generator<Order> {
-    const { trainer, seed, starts, feed, epochs } = this.#parts;
-    for (let step = trainer.stepsDone; step < epochs * starts.length;) {
+    const { trainer, position: { seed, step: first }, starts, feed, epochs } = this.#parts;
+    for (let step = first; step < epochs * starts.length;) {
       const order = permutation(permutationKey(seed, Math.floor(step / starts.length)), feed.count);
       for (const from of starts.slice(step % starts.length)) {
         yield { indices: order.slice(from, from + trainer.batch), key: augmentationKey(seed, step++) };
@@ -166,17 +129,17 @@ export class Run {
   }
 
   /** Trains for the rest of an epoch; false where the signal, or an observer that threw, stopped it. */
-  async #epoch(epoch: number): Promise<boolean> {
-    const { trainer, starts, signal } = this.#parts;
-    const learningRate = this.#learningRate = trainer.schedule(epoch);
-    this.#images = this.#ms = this.#waited = 0;
-    for (let left = starts.length - trainer.stepsDone % starts.length; left > 0; left--) {
+  async #epoch(epoch: number, learningRate: number): Promise<boolean> {
+    const { position, starts, signal } = this.#parts;
+    this.#learningRate = learningRate;
+    this.#throughput.reset();
+    for (let left = starts.length - position.step % starts.length; left > 0; left--) {
       if (signal?.aborted || this.#audience.failed) {
         await this.#drain();
         return false;
       }
       await this.#issue(epoch, learningRate);
-      // The last step's state is saved behind the evaluation: resumed from before it, the run would leave that out.
+      // The state after the last step is saved after the evaluation, which a run resumed from it would skip.
       if (left > 1 && this.#due()) {
         await this.#drain();
         await this.#save();
@@ -187,23 +150,21 @@ export class Run {
   }
 
   async #issue(epoch: number, learningRate: number): Promise<void> {
-    const { trainer, stepper } = this.#parts;
+    const { trainer, position, stepper } = this.#parts;
     const before = performance.now();
-    const { indices, data } = (await this.#supply.next()).value!;
+    const { value: batch } = await this.#supply.next();
+    if (batch === undefined) throw new Error("the feed supplied fewer batches than the run has steps");
     const waited = performance.now() - before;
-    const images = indices.length;
+    const images = batch.indices.length;
     const fresh = !this.#compiled.has(images);
-    const metrics = stepper.step(indices, learningRate, data);
+    const metrics = stepper.step(batch.indices, learningRate, batch.data);
     this.#pending.push({
       metrics,
-      record: { step: trainer.stepsDone, epoch: epoch + 1, learningRate, images },
+      record: { step: position.step, epoch: epoch + 1, learningRate, images },
     });
     if (fresh) await trainer.device.finish();
     const now = performance.now();
-    if (!fresh) {
-      this.#count(images, now - before);
-      this.#waited += waited;
-    }
+    if (!fresh) this.#throughput.count(images, now - before, waited);
     this.#compiled.add(images);
     if (this.#pending.length >= DRAIN_STEPS || now - this.#drained > DRAIN_MS) await this.#drain();
     else if (now - this.#breathed > BREATHE_MS) {
@@ -212,63 +173,64 @@ export class Run {
     }
   }
 
-  #count(images: number, ms: number): void {
-    this.#images += images;
-    this.#ms += ms;
-  }
-
-  /** Reads what is pending and passes it on; refuses to go on with a loss that is no number. */
+  /** Reads the pending losses and passes them on; throws at the first that is NaN or infinite. */
   async #drain(): Promise<void> {
     const before = performance.now();
-    const values = await Promise.all(this.#pending.map(({ metrics }) => metrics.read()));
-    this.#count(0, performance.now() - before);
-    const records = this.#pending.map(({ record }, i): StepRecord => ({
-      ...record,
-      losses: [...values[i].subarray(0, -1)],
-      accuracy: values[i][values[i].length - 1] / record.images,
+    const records = await Promise.all(this.#pending.map(async ({ metrics, record }): Promise<StepRecord> => {
+      const values = [...await metrics.read()];
+      const correct = values.pop() ?? NaN;
+      return { ...record, losses: values, accuracy: correct / record.images };
     }));
+    this.#throughput.count(0, performance.now() - before);
     this.#free();
     for (const record of records) {
       await this.#audience.step(record);
-      const bad = record.losses.findIndex((loss) => !Number.isFinite(loss));
-      if (bad < 0) continue;
-      const { name } = this.#parts.trainer.setup.partition.modules[bad];
-      const what = `the loss of module ${bad + 1} (${name}) became ${
-        record.losses[bad]
-      } in step ${record.step}`;
-      throw diverged(what, record.learningRate);
+      this.#refuseDiverged(record);
     }
     await breathe();
     this.#drained = this.#breathed = performance.now();
   }
 
-  /** Evaluates, saves, and tells. */
-  async #evaluate(epoch: number): Promise<void> {
-    const { trainer, keepBest, evaluator } = this.#parts;
+  #refuseDiverged({ losses, step, learningRate }: StepRecord): void {
+    const { modules } = this.#parts.trainer.setup;
+    for (const { index, name } of modules) {
+      const loss = losses[index];
+      if (Number.isFinite(loss)) continue;
+      throw diverged(
+        `the loss of module ${index + 1} (${name}) became ${loss} in step ${step}`,
+        learningRate,
+      );
+    }
+  }
+
+  /** Evaluates, saves, and notifies the observers. */
+  async #evaluate(epoch: number, learningRate: number): Promise<void> {
+    const { trainer, position, evaluator } = this.#parts;
     const { error, topFiveError, loss } = this.#last = await evaluator.evaluate(trainer.variables);
-    const best = trainer.bestError === undefined || error < trainer.bestError;
-    if (best && Number.isFinite(loss)) keepBest(error);
-    // What is wrong with a tensor says more than what it does to the loss.
+    const best = position.bestError === undefined || error < position.bestError;
+    if (best && Number.isFinite(loss)) position.bestError = error;
+    // The tensor that diverged says more than the loss that it spoils, so it is looked for first.
     const snapshot = this.#audience.keeps || !Number.isFinite(loss) ? await this.#snapshot() : undefined;
     if (!Number.isFinite(loss)) {
       throw diverged(
-        `the test loss became ${loss} after step ${trainer.stepsDone}, epoch ${epoch + 1}`,
-        this.#learningRate!,
+        `the test loss became ${loss} after step ${position.step}, epoch ${epoch + 1}`,
+        learningRate,
       );
     }
     if (this.#audience.empty) return;
-    const record = {
+    const loading = this.#throughput.loading(this.#parts.feed.made);
+    const record: EpochRecord = {
       epoch: epoch + 1,
       testError: error,
       ...(topFiveError === undefined ? {} : { topFiveError }),
       testLoss: loss,
-      imagesPerSecond: this.#ms === 0 ? 0 : this.#images / this.#ms * 1000,
+      imagesPerSecond: this.#throughput.imagesPerSecond,
       plannedPeakBytes: trainer.memory.method.peakBytes,
       held: this.#held(),
       best,
-      ...this.#loading(),
+      ...(loading === undefined ? {} : { loading }),
     };
-    // The last one last: killed in between, the run goes on from before this epoch and writes both again.
+    // `last` comes last: killed in between, the run resumes from before this epoch and writes both again.
     await this.#audience.epoch(record, snapshot, best ? ["best", "last"] : ["last"]);
     this.#mark();
   }
@@ -282,45 +244,31 @@ export class Run {
 
   /** Whether it is time to save within an epoch. */
   #due(): boolean {
-    const { saveEvery, trainer } = this.#parts;
+    const { saveEvery, position } = this.#parts;
     if (saveEvery === undefined || !this.#audience.keeps) return false;
     return "steps" in saveEvery
-      ? trainer.stepsDone % saveEvery.steps === 0
+      ? position.step % saveEvery.steps === 0
       : performance.now() - this.#saved >= saveEvery.minutes * 60_000;
   }
 
-  /** Saves the state as it is, where that was not done already. */
+  /** Saves the current state unless that was done. */
   async #save(): Promise<void> {
-    if (!this.#audience.keeps || this.#savedStep === this.#parts.trainer.stepsDone) return;
+    if (!this.#audience.keeps || this.#savedStep === this.#parts.position.step) return;
     await this.#audience.save(await this.#snapshot(), ["last"]);
     this.#mark();
   }
 
   #mark(): void {
     this.#saved = performance.now();
-    this.#savedStep = this.#parts.trainer.stepsDone;
+    this.#savedStep = this.#parts.position.step;
   }
 
-  /** The state as it is; refuses one that holds what is no number. */
+  /** The current state; refuses one that holds a NaN or an infinity. */
   async #snapshot(): Promise<Snapshot> {
     const { trainer } = this.#parts;
     const snapshot = await trainer.snapshot();
     refuseDiverged(snapshot, trainer.setup.modules, this.#learningRate);
     return snapshot;
-  }
-
-  /** How the streamed images of the epoch kept up; nothing for those that lie on the device. */
-  #loading(): Pick<EpochRecord, "loading"> {
-    const [before, now] = [this.#made, this.#parts.feed.made];
-    this.#made = now;
-    if (before === undefined || now === undefined) return {};
-    const seconds = (now.milliseconds - before.milliseconds) / 1000;
-    return {
-      loading: {
-        imagesPerSecond: seconds === 0 ? 0 : (now.images - before.images) / seconds,
-        waiting: this.#ms === 0 ? 0 : this.#waited / this.#ms,
-      },
-    };
   }
 
   #free(): void {

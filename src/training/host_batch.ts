@@ -1,0 +1,60 @@
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectOptions, shown } from "../base/expect.ts";
+import type { Batch } from "../local/method.ts";
+import { DeviceArray } from "../runtime/arrays.ts";
+import { HostArray } from "../trace/host_array.ts";
+import type { Tensor } from "../trace/tensor.ts";
+
+/** The caller's own batch, for `Trainer.step`. */
+export interface HostBatch {
+  /** Normalised images `[batch, height, width, channels]`, f32. */
+  x: HostArray | DeviceArray;
+  /** Class of each image: i32 or u32 `[batch]`. */
+  labels: HostArray | DeviceArray | Int32Array | Uint32Array;
+  /** The same images in [0, 1]; required by methods that reconstruct them. */
+  images?: HostArray | DeviceArray;
+}
+
+/** A {@link HostBatch} within a traced step. */
+export type GivenBatch = Pick<Batch, "x" | "labels"> & { readonly images?: Tensor };
+
+/** Refuses a batch that is not one, or has labels outside of the classes. Labels on a device are read. */
+export async function checkBatch(batch: HostBatch, classes: number): Promise<void> {
+  expectOptions("step: the batch", batch, { x: "object", labels: "any", images: "object?" });
+  for (const array of [batch.x, batch.images ?? batch.x]) {
+    if (array instanceof DeviceArray || array instanceof HostArray) continue;
+    throw new LocalgradError(`step: images are a HostArray or DeviceArray, not ${shown(array)}`);
+  }
+  await checkLabels(batch.labels, classes);
+}
+
+/** `oneHot` would turn a label outside of the classes into a row without a target. */
+async function checkLabels(labels: HostBatch["labels"], classes: number): Promise<void> {
+  const values = labels instanceof DeviceArray
+    ? await labels.read()
+    : labels instanceof HostArray
+    ? labels.data
+    : labels;
+  expectKind("step: the labels", values, "array");
+  const wrong = values.findIndex((label) => !(label >= 0 && label < classes));
+  if (wrong < 0) return;
+  throw new LocalgradError(
+    `step: image ${wrong} of the batch has label ${values[wrong]}; ${classes} classes are 0 to ${
+      classes - 1
+    }`,
+  );
+}
+
+/** The batch that a method sees. Without `images`, a method that reads them raises an error. */
+export function methodBatch({ x, labels, images }: GivenBatch): Batch {
+  if (images !== undefined) return { x, labels, images };
+  return {
+    x,
+    labels,
+    get images(): never {
+      throw new LocalgradError(
+        "step: this method reconstructs images; pass them, in [0, 1], as `images` of the batch",
+      );
+    },
+  };
+}

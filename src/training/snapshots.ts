@@ -1,0 +1,76 @@
+import { type LoadOptions, namedLeaves, type NetworkValues, valuesOf } from "../artifacts/network_values.ts";
+import type { Snapshot } from "../artifacts/observer.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectObject, expectOptions, expectWhole } from "../base/expect.ts";
+import type { Setup, TrainState } from "../local/setup.ts";
+import type { Initial } from "../nn/initial.ts";
+import type { DeviceArray } from "../runtime/arrays.ts";
+import { formatAval } from "../trace/dtype.ts";
+import type { HostArray } from "../trace/host_array.ts";
+
+/** Copies every array to the host, by its name in a snapshot. */
+export async function copyTensors(train: TrainState<DeviceArray>): Promise<Map<string, HostArray>> {
+  const copies = arraysOf(train).map(async ([name, array]) => [name, await array.toHost()] as const);
+  return new Map(await Promise.all(copies));
+}
+
+/** Writes a snapshot's tensors into a trainer's arrays; refuses a snapshot of another network or method. */
+export function restoreTensors(train: TrainState<DeviceArray>, snapshot: Snapshot): void {
+  expectObject("restore: the snapshot", snapshot, {
+    step: "number",
+    bestError: "number?",
+    tensors: "object",
+    configuration: "object",
+  });
+  const { tensors, step } = snapshot;
+  if (!(tensors instanceof Map)) throw new LocalgradError("restore: the tensors must be a Map");
+  expectWhole("restore: the step", step, 0);
+  const arrays = arraysOf(train);
+  const values = arrays.map(([name, array]): [DeviceArray, HostArray] => {
+    const value = tensors.get(name);
+    if (value === undefined) {
+      throw new LocalgradError(`restore: the snapshot has no ${name}; it is of another network or method`);
+    }
+    if (formatAval(value) !== formatAval(array)) {
+      throw new LocalgradError(
+        `restore: ${name} is ${formatAval(value)} in the snapshot and ${formatAval(array)} here; ` +
+          `it is of another network or method`,
+      );
+    }
+    return [array, value];
+  });
+  const known = new Set(arrays.map(([name]) => name));
+  const extra = [...tensors.keys()].find((name) => !known.has(name));
+  if (extra !== undefined) {
+    throw new LocalgradError(
+      `restore: the snapshot has a ${extra}, which there is no place for; it is of another network or method`,
+    );
+  }
+  for (const [array, value] of values) array.write(value);
+}
+
+/** Writes the network's own values into a trainer's arrays, and into averages that start as a copy of them. */
+export function loadValues(
+  { model, initial }: Setup,
+  train: TrainState<DeviceArray>,
+  values: NetworkValues,
+  options: LoadOptions,
+): void {
+  expectObject("load: the values", values, { name: "string", tensors: "object", skipped: "object?" });
+  expectOptions("load", options, { newHead: "boolean?" });
+  const taken = valuesOf(model, values, options);
+  for (const part of ["params", "state"] as const) {
+    const arrays = new Map(namedLeaves<DeviceArray>(train[part]));
+    for (const [path, { drawnAs = path }] of namedLeaves<Initial>(initial[part])) {
+      const value = taken.get(drawnAs);
+      if (value !== undefined) arrays.get(path)?.write(value);
+    }
+  }
+}
+
+/** The arrays by their names in a snapshot: paths without `params.` and `state.`. */
+function arraysOf(train: TrainState<DeviceArray>): [name: string, array: DeviceArray][] {
+  return namedLeaves<DeviceArray>(train).map((
+    [path, array],
+  ) => [path.replace(/^(params|state)\./, ""), array]);
+}

@@ -1,0 +1,44 @@
+import type { Configuration, Snapshot } from "../artifacts/observer.ts";
+import type { Key } from "../base/random.ts";
+import type { MemoryComparison } from "../local/memory.ts";
+import type { Setup, TrainState } from "../local/setup.ts";
+import type { Schedule } from "../optim/schedules.ts";
+import type { Device, DeviceArray } from "../runtime/arrays.ts";
+import type { Feed, Supplied } from "./feed.ts";
+
+/** Issues training steps on a feed. */
+export interface Stepper extends Disposable {
+  /**
+   * Trains on the images at `indices` (u32 `[batch]`) and returns the loss of each module followed by the number of
+   * images classified correctly, f32 `[modules + 1]`. `data` is what the feed supplied for them, where images are
+   * streamed.
+   */
+  step(indices: Uint32Array, learningRate: number, data?: Supplied["data"]): DeviceArray;
+}
+
+/** A trainer as `fit` drives it. */
+export interface Trainable {
+  readonly device: Device;
+  readonly setup: Setup;
+  readonly batch: number;
+  readonly schedule: Schedule;
+  readonly configuration: Configuration;
+  readonly resumed: boolean;
+  readonly variables: TrainState<DeviceArray>;
+  readonly memory: MemoryComparison;
+  stepper(feed: Feed): Stepper;
+  snapshot(): Promise<Snapshot>;
+  restore(snapshot: Snapshot): void;
+}
+
+/** A trainer's position in its run. A trainer advances `step`; `fit` lowers `bestError`. */
+export interface Position {
+  /** The key that all random keys of the run are folded from. */
+  readonly seed: Key;
+  /** Training steps done. */
+  step: number;
+  /** The lowest test error so far, as a fraction; undefined before the first evaluation. */
+  bestError: number | undefined;
+  /** Whether it was restored from a snapshot. */
+  restored: boolean;
+}
