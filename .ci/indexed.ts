@@ -7,6 +7,8 @@
 /** The folders that promise it. */
 const FOLDERS: readonly string[] = [
   "src/models",
+  "src/nn",
+  "src/optim",
 ];
 
 const config = JSON.parse(await Deno.readTextFile("deno.json"));

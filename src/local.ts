@@ -1,5 +1,5 @@
 /**
- * Supervised local learning: networks cut into gradient-isolated modules, each trained by a loss of its own.
+ * Supervised local learning: networks cut into gradient-isolated modules, each trained by its own local loss.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Layers: what is learned, what is carried along, and what is computed, as plain data and functions.
+ * Layers: parameters, state and the function they compute, as plain data and functions.
  *
  * @module
  */

@@ -8,26 +8,26 @@ import { bottleneckBlock, residualBlock } from "../nn/residual.ts";
 import type { Block, Model } from "./model.ts";
 import { described, type ModelOptions } from "./options.ts";
 
-/** What tells one ResNet for large images from another. */
+/** The differences between the ResNets for large images. */
 interface Architecture {
   readonly name: string;
   /** Blocks of each stage. */
   readonly stages: readonly number[];
-  /** A block for the stage whose basic blocks have `planes` channels. */
+  /** Makes a block of the stage whose basic blocks have `planes` channels. */
   readonly block: (spec: { in: number; planes: number; stride: number }) => Layer;
   /** Channels of a block's output, as a multiple of `planes`. */
   readonly expansion: number;
 }
 
-/** Two 3×3 convolutions a block, as ResNet-18 and ResNet-34 have them. */
+/** Blocks of two 3×3 convolutions, as in ResNet-18 and ResNet-34. */
 const basic = {
   block: ({ in: inputs, planes, stride }) => residualBlock({ in: inputs, out: planes, stride }),
   expansion: 1,
 } satisfies Partial<Architecture>;
 
 /**
- * Bottleneck blocks whose 3×3 convolution has `groups` groups of as many channels as `groupWidth` says for the first
- * stage, and twice as many at each further one.
+ * Bottleneck blocks whose 3×3 convolution has `groups` groups, of `groupWidth` channels each in the first stage and
+ * twice as many in each later one.
  */
 function bottleneck(groups = 1, groupWidth = 64): Pick<Architecture, "block" | "expansion"> {
   return {
@@ -46,9 +46,9 @@ function bottleneck(groups = 1, groupWidth = 64): Pick<Architecture, "block" | "
 /**
  * The ResNet for large images (He et al., 2015, arXiv 1512.03385, table 1): a 7×7 convolution of stride 2 to 64
  * channels, 3×3 max pooling of stride 2, four stages of blocks with 64, 128, 256 and 512 planes, each after the first at
- * half the size, global average pooling, linear. Shortcuts that change shape are 1×1 convolutions with batch norm.
- * Parameters have torchvision's names and its starting values. Images are 224×224 and classes 1000 unless `options` say
- * otherwise.
+ * half the size, global average pooling and a linear layer. Shortcuts that change the shape are 1×1 convolutions with
+ * batch norm. Parameters have torchvision's names and starting values. By default images are 224×224 and there are 1000
+ * classes.
  */
 function resnet({ name, stages, block, expansion }: Architecture, options: ModelOptions): Model {
   const { input, classes } = described(name, options, { classes: 1000, size: 224 });
@@ -100,15 +100,15 @@ export function resnet152(options: ModelOptions = {}): Model {
   return resnet({ name: "resnet152", stages: [3, 8, 36, 3], ...bottleneck() }, options);
 }
 /**
- * ResNeXt-50 32×4d (Xie et al., 2017, arXiv 1611.05431): ResNet-50 whose 3×3 convolutions have 32 groups of 4 channels
- * and more; 25,028,904 parameters with 1000 classes.
+ * ResNeXt-50 32×4d (Xie et al., 2017, arXiv 1611.05431): ResNet-50 whose 3×3 convolutions have 32 groups of at least 4
+ * channels; 25,028,904 parameters with 1000 classes.
  */
 export function resnext50_32x4d(options: ModelOptions = {}): Model {
   return resnet({ name: "resnext50_32x4d", stages: [3, 4, 6, 3], ...bottleneck(32, 4) }, options);
 }
 /**
- * ResNeXt-101 32×8d (Xie et al., 2017, arXiv 1611.05431): ResNet-101 whose 3×3 convolutions have 32 groups of 8 channels
- * and more; 88,791,336 parameters with 1000 classes.
+ * ResNeXt-101 32×8d (Xie et al., 2017, arXiv 1611.05431): ResNet-101 whose 3×3 convolutions have 32 groups of at least
+ * 8 channels; 88,791,336 parameters with 1000 classes.
  */
 export function resnext101_32x8d(options: ModelOptions = {}): Model {
   return resnet({ name: "resnext101_32x8d", stages: [3, 4, 23, 3], ...bottleneck(32, 8) }, options);

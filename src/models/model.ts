@@ -1,39 +1,39 @@
 import { expectKind, expectObject } from "../base/expect.ts";
 import { expectLayer, type Layer, type Layers, sequential } from "../nn/layer.ts";
 
-/** A stretch of a network that stays whole when it is cut into modules, such as a residual block. */
+/** A part of a network that is never cut, such as a residual block. */
 export interface Block {
-  /** Its place in the network's parameters, such as `layer1.0`. */
+  /** Its path in the network's parameters, such as `layer1.0`. */
   readonly name: string;
-  /** What it computes. */
+  /** The layer it applies. */
   readonly layer: Layer;
-  /** Which stage it belongs to, from 1; schedules by stage need it. Default 1. */
+  /** The stage it belongs to, from 1; schedules by stage need it. Default 1. */
   readonly stage?: number;
   /**
-   * A block like it for features of another width: with its own output's, at half the size. Methods that imitate blocks
-   * use it; for a block without it they put a convolution in front instead.
+   * Makes a similar block for inputs with another number of channels; its output has this block's channels, at half the
+   * input's size. Methods that imitate blocks use it; where a block lacks it, they prepend a convolution instead.
    */
   readonly from?: (channels: number) => Layer;
 }
 
-/** An image classifier as data: a stem, a list of blocks to cut between, and a head that gives logits. */
+/** An image classifier as data: a stem, a list of blocks between which it can be cut, and a head that gives logits. */
 export interface Model {
-  /** What to call it, such as `resnet32`. */
+  /** Its name, such as `resnet32`. */
   readonly name: string;
-  /** The images it takes. */
+  /** The shape of its images. */
   readonly input: { readonly height: number; readonly width: number; readonly channels: number };
-  /** How many classes it tells apart. */
+  /** The number of classes. */
   readonly classes: number;
-  /** What comes before the blocks; belongs to the first module. */
+  /** The layers before the blocks; they belong to the first module. */
   readonly stem: Layers;
   /** The blocks, in order. */
   readonly blocks: readonly Block[];
-  /** What makes logits `[batch, classes]` of the last block's output; belongs to the last module. */
+  /** The layers that turn the last block's output into logits `[batch, classes]`; they belong to the last module. */
   readonly head: Layers;
 }
 
 /**
- * The whole network as one layer, for training or judging it without the rest of the library.
+ * The whole network as one layer, to train or evaluate it without the rest of the library.
  *
  * @example
  * ```ts
@@ -49,14 +49,14 @@ export function network(model: Model): Layer {
   return sequential({ ...model.stem, ...layersOf(model.blocks), ...model.head });
 }
 
-/** Blocks by name, for `sequential`. */
+/** Returns blocks by name, for `sequential`. */
 export function layersOf(blocks: readonly Block[]): Layers {
   expectKind("a model's blocks", blocks, "array");
   for (const block of blocks) expectKind("a block", block, "object");
   return Object.fromEntries(blocks.map(({ name, layer }) => [name, layer]));
 }
 
-/** Refuses what is no model. */
+/** Refuses a value that is not a model. */
 export function expectModel(model: Model): void {
   expectObject("a model", model, {
     name: "string",

@@ -10,7 +10,7 @@ export type ModelName = keyof typeof networks;
 /** A function that makes a network. */
 export type ModelMaker = (options?: ModelOptions) => Model;
 
-/** Makers by the names under which an index exports them: by kind, then by number of layers, as people list them. */
+/** Returns makers by the names under which an index exports them, sorted by name with numbers in numeric order. */
 export function modelsByName(
   index: { readonly [name: string]: ModelMaker },
 ): ReadonlyMap<string, ModelMaker> {

@@ -1,5 +1,6 @@
 /**
- * The networks: each function that these files export is one, known by its name here and on the command line.
+ * The index of networks: each function that these files export makes one, known by its name here and on the command
+ * line.
  *
  * @module
  */

@@ -4,13 +4,13 @@ import type { Model } from "./model.ts";
 
 /** Options of every network of the index. */
 export interface ModelOptions {
-  /** Classes to tell apart; each network says its default. */
+  /** The number of classes; each network documents its default. */
   classes?: number;
-  /** Rows and columns of an image, one number where it is square; each network says its default. */
+  /** Height and width of the images, one number where they are equal; each network documents its default. */
   size?: Both;
 }
 
-/** What options and their defaults come to: classes, and colour images of some size. Refuses what cannot be. */
+/** Resolves options and defaults to a number of classes and the shape of colour images; refuses impossible values. */
 export function described(
   name: string,
   options: ModelOptions,

@@ -9,9 +9,9 @@ import { described, type ModelOptions } from "./options.ts";
 
 /**
  * The ResNet for small images (He et al., 2015, arXiv 1512.03385, section 4.2) of `6 n + 2` layers: a 3×3 stem of 16
- * channels, three stages of `n` basic blocks with 16, 32 and 64, each new stage at half the size, global average
- * pooling, linear. Shortcuts that change shape are 1×1 convolutions with batch norm. Images are 32×32 and classes 10
- * unless `options` say otherwise; STL-10's are 96×96.
+ * channels, three stages of `n` basic blocks with 16, 32 and 64 channels, each after the first at half the size, global
+ * average pooling and a linear layer. Shortcuts that change the shape are 1×1 convolutions with batch norm. By default
+ * images are 32×32 and there are 10 classes; STL-10's images are 96×96.
  */
 function resnet(depth: number, options: ModelOptions): Model {
   const { name, input, classes } = described(`resnet${depth}`, options, { classes: 10, size: 32 });

@@ -1,4 +1,5 @@
 import { customGradient } from "../autograd/grad.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
@@ -6,7 +7,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import { constantInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
-/** What a {@link batchNorm} is. */
+/** Options of {@link batchNorm}. */
 export interface BatchNormSpec {
   /** Extent of the last axis. */
   channels: number;
@@ -17,9 +18,10 @@ export interface BatchNormSpec {
 }
 
 /**
- * Batch normalisation (Ioffe and Szegedy, 2015, arXiv 1502.03167) over all axes but the last, as PyTorch's: in training
- * by the batch's mean and biased variance, which also move the running statistics (there the variance is unbiased); in
- * evaluation by those. It is computed in f32, and its result is of x's dtype. Learned: `weight` and `bias`; state: `running_mean` and `running_var`.
+ * Batch normalisation (Ioffe and Szegedy, 2015, arXiv 1502.03167) over all axes but the last, as PyTorch's. Training
+ * uses the batch's mean and biased variance and updates the running statistics (with the unbiased variance); evaluation
+ * uses the running statistics. It computes in f32 and returns x's dtype. Parameters: `weight` and `bias`; state:
+ * `running_mean` and `running_var`.
  *
  * @example
  * ```ts
@@ -64,17 +66,17 @@ export function batchNorm(spec: BatchNormSpec): Layer {
   });
 }
 
-/** `(x − mean) / √(variance + epsilon) · weight + bias` by the statistics of `x` over all axes but the last. */
+/** `(x − mean) / √(variance + epsilon) · weight + bias` with the mean and variance of `x` over all axes but the last. */
 function normalize(x: Tensor, weight: Tensor, bias: Tensor, epsilon: number) {
   const axes = x.shape.slice(0, -1).map((_, axis) => axis);
-  const channels = x.shape[axes.length];
+  const channels = at(x.shape, axes.length);
   const count = x.size / channels;
-  // One pass over x gives both sums. Taking any pixel away first keeps them small where the mean is large beside the
-  // deviation, which is when E[x²] − E[x]² would cancel (Chan, Golub and LeVeque, 1983).
+  // One pass over x gives both sums. Subtracting any pixel first keeps them small where the mean is large compared with
+  // the deviation, which is when E[x²] − E[x]² would cancel (Chan, Golub and LeVeque, 1983).
   const pixel = x.slice(x.shape.map(() => 0), x.shape.map((extent, axis) => axis < axes.length ? 1 : extent));
   const shift = pixel.stopGradient().reshape(channels);
   let batchMean!: Tensor, batchVariance!: Tensor;
-  const [y] = customGradient([x, weight, bias], (x, weight, bias) => {
+  const outputs = customGradient([x, weight, bias], (x, weight, bias) => {
     const shifted = x.sub(shift);
     const first = shifted.sum(axes).mul(1 / count);
     const second = shifted.mul(shifted).sum(axes).mul(1 / count);
@@ -86,7 +88,7 @@ function normalize(x: Tensor, weight: Tensor, bias: Tensor, epsilon: number) {
     const y = x.sub(mean).mul(scale.mul(weight)).add(bias);
     return {
       outputs: [y],
-      // The textbook gradient: besides dy it reads x and values per channel only, so that nothing else is kept.
+      // The textbook gradient: besides dy it reads only x and values per channel, so nothing else is kept in memory.
       rule([dy]) {
         if (dy === undefined) return [];
         const centred = x.sub(mean);
@@ -98,5 +100,5 @@ function normalize(x: Tensor, weight: Tensor, bias: Tensor, epsilon: number) {
       },
     };
   });
-  return { y, batchMean, batchVariance };
+  return { y: at(outputs, 0), batchMean, batchVariance };
 }

@@ -86,7 +86,7 @@ for (const shape of [[2, 3, 5, channels], [7, channels], [1, 1, 2, channels]]) {
   });
 }
 
-Deno.test("batchNorm() in evaluation goes by the running statistics and keeps them", () => {
+Deno.test("batchNorm() in evaluation uses the running statistics and keeps them", () => {
   const { x, params, state } = given([2, 2, 2, channels]);
   const got = run((p: never, s: never, x: Tensor) => norm.apply(p, s, x, "evaluate"), params, state, x);
   x.data.forEach((value, i) => {
@@ -98,7 +98,7 @@ Deno.test("batchNorm() in evaluation goes by the running statistics and keeps th
   assertEquals([...got["state.running_var"].data], [...state.running_var.data]);
 });
 
-Deno.test("batchNorm() keeps its precision where the mean is large beside the deviation", () => {
+Deno.test("batchNorm() keeps its precision where the mean is large compared with the deviation", () => {
   const count = 4000;
   const values = Array.from({ length: count }, (_, i) => 1e4 + (i % 7));
   const one = batchNorm({ channels: 1, epsilon: 0 });

@@ -4,22 +4,22 @@ import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
 import { normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
-/** What a {@link conv} is. */
+/** Options of {@link conv}. */
 export interface ConvSpec extends Conv2dOptions {
-  /** Channels of the image. */
+  /** Channels of the input. */
   in: number;
   /** Channels of the result. */
   out: number;
-  /** Height and width of the filter; default 3. */
+  /** Kernel size: height and width of the filter, one number where they are equal; default 3. */
   window?: Both;
-  /** Whether a value per channel is added; default false. */
+  /** Adds a learned value per output channel; default false. */
   bias?: boolean;
 }
 
 /**
  * 2-D convolution of NHWC images. `weight` is `[out, height, width, in / groups]` and starts normal with standard
- * deviation √(2 / (height · width · out)) (He et al., 2015, arXiv 1502.01852, eq. 14), as CIFAR ResNets do; `bias`,
- * where wanted, uniform within ±1/√(inputs of one output), as PyTorch's.
+ * deviation √(2 / (height · width · out)) (He et al., 2015, arXiv 1502.01852, eq. 14), as in CIFAR ResNets. `bias`, if
+ * any, starts uniform within ±1/√(in / groups · height · width), as PyTorch's.
  *
  * @example
  * ```ts
@@ -46,10 +46,10 @@ export function conv(spec: ConvSpec): Layer {
   const [height, width] = typeof window === "number" ? [window, window] : window;
   const { groups = 1 } = spec;
   if (inputs % groups !== 0 || out % groups !== 0) {
-    throw new LocalgradError(`conv: ${inputs} → ${out} channels cannot be parted into ${groups} groups`);
+    throw new LocalgradError(`conv: ${inputs} → ${out} channels cannot be divided into ${groups} groups`);
   }
-  const shape = [out, height, width, inputs / groups];
-  const weight = normalInitial(Math.sqrt(2 / (height * width * out)), shape);
+  const depth = inputs / groups;
+  const weight = normalInitial(Math.sqrt(2 / (height * width * out)), [out, height, width, depth]);
   if (!bias) {
     return layer({
       params: { weight },
@@ -57,7 +57,7 @@ export function conv(spec: ConvSpec): Layer {
     });
   }
   return layer({
-    params: { weight, bias: uniformInitial(1 / Math.sqrt(height * width * shape[3]), [out]) },
+    params: { weight, bias: uniformInitial(1 / Math.sqrt(height * width * depth), [out]) },
     apply: ({ weight, bias }, state, x) => ({
       y: conv2d(x, weight.cast(x.dtype), geometry).add(bias.cast(x.dtype)),
       state,

@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, shown } from "../base/expect.ts";
 import { foldIn, type Key, normal, uniform } from "../base/random.ts";
@@ -15,17 +16,17 @@ import { treeFlatten, treeUnflatten } from "../trace/tree.ts";
 import type { Named } from "./named.ts";
 
 /**
- * How a parameter starts: its shape and how its values are drawn. Nothing is drawn until {@link initialize}, so a
- * network of any size can be planned without allocating it.
+ * A parameter's starting value: its shape and the function that draws its elements. Nothing is drawn before
+ * {@link initialize}, so a network of any size can be planned without allocating it.
  */
 export class Initial implements Aval {
   /** Elements along each axis. */
   readonly shape: Shape;
   /** Element type. */
   readonly dtype: DType;
-  /** Its elements from a key. */
+  /** Draws its elements from a key. */
   readonly draw: (key: Key) => HostData;
-  /** The path whose key it is drawn with; its own where undefined. */
+  /** The path whose key it is drawn with; undefined means its own. */
   readonly drawnAs: string | undefined;
 
   /** Describes a starting value. */
@@ -39,30 +40,30 @@ export class Initial implements Aval {
     this.drawnAs = drawnAs;
   }
 
-  /** The same, starting as an exact copy of the parameter at `path` of the same tree. */
+  /** Returns a starting value of the same shape that exactly copies the parameter at `path` of the same tree. */
   copying(path: string): Initial {
     return new Initial(this.shape, this.draw, this.dtype, path);
   }
 }
 
-/** One value throughout. */
+/** Every element is `value`. */
 export function constantInitial(value: number, shape: Shape): Initial {
   return new Initial(shape, () => new hostArrays.f32(sizeOf(shape)).fill(value));
 }
 
-/** Normal with mean 0. */
+/** Normally distributed with mean 0 and standard deviation `std`. */
 export function normalInitial(std: number, shape: Shape): Initial {
   return new Initial(shape, (key) => normal(key, sizeOf(shape)).map((value) => value * std));
 }
 
-/** Uniform in [−bound, bound). */
+/** Uniformly distributed in [−bound, bound). */
 export function uniformInitial(bound: number, shape: Shape): Initial {
   return new Initial(shape, (key) => uniform(key, sizeOf(shape)).map((value) => (2 * value - 1) * bound));
 }
 
 /**
- * Draws every value of a tree. Each has a key of its own made from `key` and its path, so a parameter's start depends
- * on the seed and on its name, not on what else there is, and is the same on every backend.
+ * Draws every value of a tree. Each value's key is derived from `key` and its path, so it depends only on the seed and
+ * on its name, not on the other parameters, and is the same on every backend.
  *
  * @example
  * ```ts
@@ -77,16 +78,17 @@ export function uniformInitial(bound: number, shape: Shape): Initial {
 export function initialize(tree: Named<Initial>, key: Key): Named<HostArray> {
   const { leaves, paths, structure } = treeFlatten<Initial>(tree);
   const arrays = leaves.map((initial, i) => {
+    const path = at(paths, i);
     if (!(initial instanceof Initial)) {
-      throw new LocalgradError(`initialize: ${paths[i] || "the tree"} is ${shown(initial)}, not an Initial`);
+      throw new LocalgradError(`initialize: ${path || "the tree"} is ${shown(initial)}, not an Initial`);
     }
-    const data = initial.draw(foldIn(key, hashPath(initial.drawnAs ?? paths[i])));
+    const data = initial.draw(foldIn(key, hashPath(initial.drawnAs ?? path)));
     return new HostArray(data, initial.shape, initial.dtype);
   });
   return treeUnflatten(structure, arrays) as Named<HostArray>;
 }
 
-/** 32 bits of a path (FNV-1a of its UTF-16 code units). */
+/** Hashes a path to 32 bits (FNV-1a of its UTF-16 code units). */
 function hashPath(path: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < path.length; i++) hash = Math.imul(hash ^ path.charCodeAt(i), 0x01000193);

@@ -8,29 +8,29 @@ import { treeMap } from "../trace/tree.ts";
 import { type Initial, initialize } from "./initial.ts";
 import { descend, merge, type Named, nest } from "./named.ts";
 
-/** Whether a network learns (batch statistics) or is judged (running statistics). */
+/** The mode a network runs in: `train` uses batch statistics, `evaluate` running statistics. */
 export type Mode = "train" | "evaluate";
 
-/** What a layer computes. */
+/** The result of applying a layer. */
 export interface Applied {
   /** Its output. */
   readonly y: Tensor;
-  /** Its state after this use: the same tree as before, with new values in training. */
+  /** Its state afterwards: the same tree as before, with new values in training. */
   readonly state: Named<Tensor>;
 }
 
 /**
- * A layer, or a whole network: what its parameters and state are, and what it computes from them. It holds no values
- * itself; they are trees that come and go through the arguments.
+ * A layer, or a whole network: the shapes of its parameters and state, and the function it computes from them. A layer
+ * holds no values; parameters and state are trees that callers pass in and get back.
  */
 export interface Layer {
-  /** What is learned, by PyTorch's names. */
+  /** Parameters, by PyTorch's names. */
   readonly params: Named<Initial>;
-  /** What is carried along but not learned, such as running statistics. */
+  /** Values that are updated but not learned, such as running statistics. */
   readonly state: Named<Initial>;
   /** Draws starting values. */
   init(key: Key): { params: Named<HostArray>; state: Named<HostArray> };
-  /** Computes the layer within a traced function; images are NHWC. */
+  /** Applies the layer within a traced function; images are NHWC. */
   apply(params: Named<Tensor>, state: Named<Tensor>, x: Tensor, mode: Mode): Applied;
 }
 
@@ -38,7 +38,7 @@ export interface Layer {
 export type Layers = { readonly [name: string]: Layer };
 
 /**
- * Makes a layer from what it learns, what it carries along, and what it computes.
+ * Makes a layer from its parameters, its state and the function it computes.
  *
  * @example
  * ```ts
@@ -56,11 +56,11 @@ export type Layers = { readonly [name: string]: Layer };
  */
 export function layer<P extends Named<Initial> = Named<Initial>, S extends Named<Initial> = Named<Initial>>(
   spec: {
-    /** What is learned; default nothing. */
+    /** Parameters; default none. */
     params?: P;
-    /** What is carried along; default nothing. */
+    /** State; default none. */
     state?: S;
-    /** What is computed. */
+    /** Computes the result and the new state. */
     apply: (params: Valued<P>, state: Valued<S>, x: Tensor, mode: Mode) => Applied;
   },
 ): Layer {
@@ -74,16 +74,16 @@ export function layer<P extends Named<Initial> = Named<Initial>, S extends Named
   };
 }
 
-/** A tree of starting values with tensors in their place. */
+/** A tree of starting values with a tensor in place of each. */
 export type Valued<P> = P extends Initial ? Tensor : { readonly [K in keyof P]: Valued<P[K]> };
 
-/** A layer without parameters. */
+/** Makes a layer without parameters or state from a function. */
 export function stateless(f: (x: Tensor, mode: Mode) => Tensor): Layer {
   return layer({ apply: (_params, state, x, mode) => ({ y: f(x, mode), state }) });
 }
 
 /**
- * Layers one after another. Parameters are nested under each layer's name; layers without any leave no trace there.
+ * Applies layers one after another. Parameters are nested under each layer's name; a layer without any has no entry.
  *
  * @example
  * ```ts
@@ -122,14 +122,18 @@ export function sequential(layers: Layers): Layer {
   });
 }
 
-/** The shape a layer gives an image `[height, width, channels]`, batch axis apart. */
+/**
+ * The shape of a layer's result for one image, without the batch axis.
+ *
+ * @param shape The image's shape, such as `[height, width, channels]`.
+ */
 export function shapeAfter(layer: Layer, shape: Shape): Shape {
   expectLayer("shapeAfter: the layer", layer);
   requireShape(shape, "shapeAfter");
   const trace = new Trace();
   const input = (aval: { shape: Shape; dtype: Initial["dtype"] }) =>
     new Tensor(trace, trace.builder.input(aval, ""));
-  const inputs = (tree: Named<Initial>) => treeMap(input, tree) as Named<Tensor>;
+  const inputs = (tree: Named<Initial>) => treeMap(input, tree);
   return withTrace(trace, () => {
     const x = input({ shape: [1, ...shape], dtype: "f32" });
     return layer.apply(inputs(layer.params), inputs(layer.state), x, "evaluate").y.shape.slice(1);
@@ -140,7 +144,7 @@ function isEmpty(tree: object): boolean {
   return Object.keys(tree).length === 0;
 }
 
-/** Refuses what is no layer; `what` begins the message. */
+/** Refuses a value that is not a layer; `what` begins the message. */
 export function expectLayer(what: string, layer: Layer): void {
   expectObject(what, layer, { params: "object", state: "object", init: "function", apply: "function" });
 }

@@ -105,6 +105,14 @@ Deno.test("adaptiveAveragePool() refuses extents that are not whole", () => {
   );
 });
 
+Deno.test("adaptiveAveragePool() refuses a tensor that is not of images", () => {
+  assertThrows(
+    () => run((x: Tensor) => adaptiveAveragePool(x, 2, 2), noise("x", [1, 6, 6])),
+    LocalgradError,
+    "adaptiveAveragePool: needs features [height, width, channels], not [6,6]",
+  );
+});
+
 Deno.test("sequential() nests parameters and state under dotted names", () => {
   const net = sequential({
     "body.0": conv({ in: 1, out: 2, padding: 1 }),
@@ -153,12 +161,12 @@ Deno.test("residualBlock() adds its input before the last ReLU", () => {
   data.forEach((value, i) => assertAlmostEquals(value, Math.max(x.data[i], 0), 1e-9));
 });
 
-Deno.test("conv() refuses groups that channels cannot be parted into", () => {
+Deno.test("conv() refuses groups that channels cannot be divided into", () => {
   for (const spec of [{ in: 3, out: 8 }, { in: 8, out: 3 }]) {
     assertThrows(
       () => conv({ ...spec, groups: 2 }),
       LocalgradError,
-      "channels cannot be parted into 2 groups",
+      "channels cannot be divided into 2 groups",
     );
   }
 });

@@ -2,18 +2,19 @@ import { expectOptions } from "../base/expect.ts";
 import { uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
-/** What a {@link linear} layer is. */
+/** Options of {@link linear}. */
 export interface LinearSpec {
   /** Features of the input. */
   in: number;
   /** Features of the result. */
   out: number;
-  /** Whether a value per feature is added; default true. */
+  /** Adds a learned value per output feature; default true. */
   bias?: boolean;
 }
 
 /**
- * Fully connected: `[batch, in]` → `[batch, out]`; `weight` is `[out, in]`, both start uniform within ±1/√in as PyTorch's.
+ * Fully connected layer: `[batch, in]` → `[batch, out]`. `weight` is `[out, in]`; weight and bias start uniform within
+ * ±1/√in, as PyTorch's.
  *
  * @example
  * ```ts

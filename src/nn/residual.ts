@@ -5,9 +5,9 @@ import { type Layer, layer, type Layers, sequential } from "./layer.ts";
 import { conv } from "./conv.ts";
 import { relu } from "./activation.ts";
 
-/** What a {@link residualBlock} is. */
+/** Options of {@link residualBlock}. */
 export interface ResidualSpec {
-  /** Channels of the image. */
+  /** Channels of the input. */
   in: number;
   /** Channels of the result. */
   out: number;
@@ -16,8 +16,8 @@ export interface ResidualSpec {
 }
 
 /**
- * The basic residual block (He et al., 2015, arXiv 1512.03385): relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)). The
- * shortcut is the identity where shapes allow it and a 1×1 convolution with batch norm (`downsample`) elsewhere.
+ * Basic residual block (He et al., 2015, arXiv 1512.03385): relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)). The
+ * shortcut is the identity if the shapes allow it, else a 1×1 convolution with batch norm (`downsample`).
  *
  * @example
  * ```ts
@@ -40,7 +40,7 @@ export function residualBlock(spec: ResidualSpec): Layer {
   });
 }
 
-/** What a {@link bottleneckBlock} is. */
+/** Options of {@link bottleneckBlock}. */
 export interface BottleneckSpec extends ResidualSpec {
   /** Channels of the 3×3 convolution. */
   width: number;
@@ -49,9 +49,10 @@ export interface BottleneckSpec extends ResidualSpec {
 }
 
 /**
- * The bottleneck block: 1×1 convolution to `width` channels, 3×3 with the stride, 1×1 to `out`, each with batch norm,
- * between them ReLU, and the shortcut of {@link residualBlock}. The published network has the stride in the first 1×1;
- * here it is where torchvision and the local-learning papers have it ("ResNet v1.5").
+ * Bottleneck block: a 1×1 convolution to `width` channels, a 3×3 one with the stride and a 1×1 one to `out`, each
+ * followed by batch norm, with ReLU between them, and the shortcut of {@link residualBlock}. The published network has
+ * the stride in the first 1×1 convolution; here it is in the 3×3 one, as in torchvision and the local-learning papers
+ * ("ResNet v1.5").
  *
  * @example
  * ```ts
@@ -83,7 +84,7 @@ export function bottleneckBlock(spec: BottleneckSpec): Layer {
   });
 }
 
-/** ReLU of layers' result and their input, which goes through a projection (`downsample`) where the shape changes. */
+/** Adds a shortcut to layers, followed by ReLU; a projection (`downsample`) where the shape changes. */
 function withShortcut({ in: inputs, out, stride = 1 }: ResidualSpec, layers: Layers): Layer {
   const branch = sequential(layers);
   if (stride === 1 && inputs === out) {

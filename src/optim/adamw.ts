@@ -1,6 +1,7 @@
 import { expectBetween, expectOptions } from "../base/expect.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
+import { entry } from "./entry.ts";
 import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
 
 /** Options of {@link adamw}. */
@@ -9,14 +10,14 @@ export interface AdamWOptions {
   betas?: readonly [number, number];
   /** Added to the root of the mean square; default 1e-8. */
   epsilon?: number;
-  /** Shrinks parameters by learningRate·weightDecay each step, apart from the gradient; default 0.01. */
+  /** Each step scales parameters by 1 − learningRate·weightDecay, separately from the gradient; default 0.01. */
   weightDecay?: number;
 }
 
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv 1711.05101), in the order of PyTorch's
  * `torch.optim.AdamW`: p *= 1 − learningRate·weightDecay, then p −= learningRate · m̂ / (√v̂ + epsilon).
- * With `weightDecay: 0` it is Adam.
+ * `weightDecay: 0` gives Adam.
  *
  * @example
  * ```ts
@@ -43,12 +44,17 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
       stepSize: learningRate / (1 - beta1 ** (step + 1)),
       root: Math.sqrt(1 - beta2 ** (step + 1)),
     }),
-    update<P>(params: P, gradients: P, slots: Slots<Tensor>, { keep, stepSize, root }: Scalars<Operand>) {
-      const [p, g] = [params, gradients] as Tree<Tensor>[];
+    update<P>(params: P, gradients: P, slots: Slots<Tensor>, scalars: Scalars<Operand>) {
+      const [keep, stepSize, root] = [
+        entry("adamw", scalars, "keep"),
+        entry("adamw", scalars, "stepSize"),
+        entry("adamw", scalars, "root"),
+      ];
+      const [p, g] = [params, gradients] as [Tree<Tensor>, Tree<Tensor>];
       const average = (slot: Tree<Tensor>, beta: number, f: (g: Tensor) => Tensor) =>
         treeMap((m: Tensor, g: Tensor) => m.mul(beta).add(f(g).mul(1 - beta)), slot, g);
-      const mean = average(slots["mean"], beta1, (g) => g);
-      const square = average(slots["square"], beta2, (g) => g.mul(g));
+      const mean = average(entry("adamw", slots, "mean"), beta1, (g) => g);
+      const square = average(entry("adamw", slots, "square"), beta2, (g) => g.mul(g));
       const moved = treeMap(
         (p: Tensor, m: Tensor, v: Tensor) =>
           p.mul(keep).sub(m.mul(stepSize).div(v.sqrt().div(root).add(epsilon))),

@@ -112,6 +112,15 @@ Deno.test("optimizers refuse settings that cannot be meant", () => {
   assertThrows(() => adamw({ betas: [0.9, 1] }), LocalgradError, "second beta");
 });
 
+Deno.test("update() refuses slots and scalars that lack what it needs", () => {
+  const update = (optimizer: Optimizer, scalars: { readonly [name: string]: number }) => () =>
+    run((p: Tensor) => optimizer.update(p, p, {}, scalars).params, host([1]));
+  const momentum = sgd({ momentum: 0.9 });
+  assertThrows(update(momentum, momentum.scalars(0, 0.1)), LocalgradError, "sgd: update() needs momentum;");
+  assertThrows(update(sgd(), {}), LocalgradError, "sgd: update() needs learningRate;");
+  assertThrows(update(adamw(), adamw().scalars(0, 0.1)), LocalgradError, "adamw: update() needs mean;");
+});
+
 Deno.test("warmupCosine() is the published schedule in every epoch", () => {
   const [base, epochs] = [0.8, 400];
   const schedule = warmupCosine({ base, epochs });

@@ -5,23 +5,23 @@ import { HostArray } from "../trace/host_array.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 
-/** An optimizer's memory: for each kind, such as `momentum`, a tree like the parameters'. */
+/** An optimizer's state: for each slot, such as `momentum`, a tree like the parameters'. */
 export type Slots<T> = { readonly [slot: string]: Tree<T> };
 
-/** The numbers a step depends on, such as the learning rate: f32 scalars of the traced step, so that it is not traced again. */
+/** The numbers that change from step to step, such as the learning rate: f32 scalar inputs of the traced step. */
 export type Scalars<T> = { readonly [name: string]: T };
 
-/** A rule that moves parameters along their gradients: pure functions over trees, which may be parts of a network's. */
+/** A rule that updates parameters from their gradients: pure functions of trees, which may be parts of a network's. */
 export interface Optimizer {
-  /** What to call it, such as `sgd`. */
+  /** Its name, such as `sgd`. */
   readonly name: string;
-  /** What it was made with. */
+  /** The options it was made with, defaults included. */
   readonly options: { readonly [name: string]: number | boolean };
-  /** The slots for parameters of these shapes, all starting at zero. */
+  /** Returns the slots for parameters of these shapes, all starting at zero. */
   slots(params: Tree<Aval>): Slots<Initial>;
-  /** What {@link update} needs to know of step `step` (from 0), computed on the host in double precision. */
+  /** Computes the scalars of step `step` (from 0) for {@link update}, on the host in double precision. */
   scalars(step: number, learningRate: number): Scalars<number>;
-  /** The parameters and slots after a step, within a traced function. */
+  /** Returns the parameters and slots after a step, within a traced function. */
   update<P>(
     params: P,
     gradients: P,
@@ -31,8 +31,8 @@ export interface Optimizer {
 }
 
 /**
- * The slots an optimizer starts with, as host arrays: for those who write their own step. The parameters may be a tree
- * of anything that has a shape.
+ * The slots an optimizer starts with, as host arrays, for a training step of your own. The parameters may be a tree of
+ * anything that has a shape and a dtype.
  *
  * @example
  * ```ts
@@ -57,10 +57,10 @@ export function zeroSlots(optimizer: Optimizer, params: Tree<Aval>): Slots<HostA
   return treeMap(
     ({ shape, dtype }: Initial) => new HostArray(new hostArrays[dtype](sizeOf(shape)), shape, dtype),
     optimizer.slots(params),
-  ) as Slots<HostArray>;
+  );
 }
 
-/** Zeros shaped like each leaf. */
+/** Starting values of zero with the shape and dtype of each leaf. */
 export function zerosLike(params: Tree<Aval>): Tree<Initial> {
   return treeMap(
     (aval: Aval) => {
@@ -69,5 +69,5 @@ export function zerosLike(params: Tree<Aval>): Tree<Initial> {
       return new Initial(shape, () => new hostArrays[dtype](sizeOf(shape)), dtype);
     },
     params,
-  ) as Tree<Initial>;
+  );
 }

@@ -1,9 +1,9 @@
 import { expectBetween, expectOptions, expectWhole } from "../base/expect.ts";
 
-/** The learning rate of an epoch, counted from 0. */
+/** Returns the learning rate of an epoch, counted from 0. */
 export type Schedule = (epoch: number) => number;
 
-/** One rate throughout. */
+/** The same rate in every epoch. */
 export function constant(rate: number): Schedule {
   expectBetween("constant: the learning rate", rate, 0);
   return () => rate;
@@ -13,14 +13,14 @@ export function constant(rate: number): Schedule {
 export interface StepsOptions {
   /** The rate of the first epoch. */
   base: number;
-  /** Epochs at whose beginning the rate falls. */
+  /** Epochs at the start of which the rate is multiplied by `factor`. */
   at: readonly number[];
-  /** What it is multiplied by there; default 0.1. */
+  /** The factor; default 0.1. */
   factor?: number;
 }
 
 /**
- * A rate that falls by a factor at given epochs.
+ * A rate that is multiplied by a factor at given epochs.
  *
  * @example
  * ```ts
@@ -41,21 +41,20 @@ export function steps(options: StepsOptions): Schedule {
 
 /** Options of {@link warmupCosine}. */
 export interface WarmupCosineOptions {
-  /** The rate the cosine starts from. */
+  /** The rate at which the cosine starts. */
   base: number;
-  /** Epochs over which it is blended in; default 10. */
+  /** Epochs of warm-up; default 10. */
   warmup?: number;
-  /** Epochs in all; the last one has rate 0. */
+  /** Total epochs; the last has rate 0. */
   epochs: number;
-  /** The rate of the first epoch, where there is a warm-up; default 0.01. */
+  /** The rate of the first epoch if there is a warm-up; default 0.01. */
   start?: number;
 }
 
 /**
  * Half a cosine from `base` to exactly 0 in the last epoch, blended in from `start` over the first `warmup` epochs, as
- * the published CIFAR runs of InfoPro and MAN have it. With e counted from 1 and the cosine
- * c(e) = base·(1 + cos(πe/epochs))/2, the rate is c(e)·(e − 1)/warmup + start·(warmup + 1 − e)/warmup up to e = warmup
- * and c(e) afterwards.
+ * in the published CIFAR runs of InfoPro and MAN. With e counted from 1 and c(e) = base·(1 + cos(πe/epochs))/2, the rate
+ * is c(e)·(e − 1)/warmup + start·(warmup + 1 − e)/warmup up to e = warmup and c(e) afterwards.
  *
  * @example
  * ```ts

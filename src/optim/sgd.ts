@@ -3,17 +3,18 @@ import { expectBetween, expectOptions } from "../base/expect.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
+import { entry } from "./entry.ts";
 import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
 
 /** Options of {@link sgd}. */
 export interface SgdOptions {
-  /** How much of the last step is kept; default 0. */
+  /** Fraction of the previous step that is kept; default 0. */
   momentum?: number;
-  /** Steps along the gradient seen from where momentum leads; default false. */
+  /** Uses Nesterov momentum; default false. */
   nesterov?: boolean;
-  /** Pulls every parameter toward 0, as if ½·weightDecay·p² were added to the loss; default 0. */
+  /** L2 penalty, as if ½·weightDecay·p² were added to the loss; default 0. */
   weightDecay?: number;
-  /** How much less of a gradient enters the momentum after the first step; default 0. */
+  /** Scales gradients by 1 − dampening where they enter the momentum after the first step; default 0. */
   dampening?: number;
 }
 
@@ -53,8 +54,9 @@ export function sgd(options: SgdOptions = {}): Optimizer {
       ...(dampening === 0 ? {} : { entering: step === 0 ? 1 : 1 - dampening }),
     }),
     update<P>(params: P, gradients: P, slots: Slots<Tensor>, scalars: Scalars<Operand>) {
-      const { learningRate, entering = 1 } = scalars;
-      const [p, g] = [params, gradients] as Tree<Tensor>[];
+      const learningRate = entry("sgd", scalars, "learningRate");
+      const { entering = 1 } = scalars;
+      const [p, g] = [params, gradients] as [Tree<Tensor>, Tree<Tensor>];
       const decayed = weightDecay === 0
         ? g
         : treeMap((g: Tensor, p: Tensor) => g.add(p.mul(weightDecay)), g, p);
@@ -63,7 +65,7 @@ export function sgd(options: SgdOptions = {}): Optimizer {
       if (momentum === 0) return { params: move(decayed), slots };
       const velocity = treeMap(
         (v: Tensor, g: Tensor) => v.mul(momentum).add(dampening === 0 ? g : g.mul(entering)),
-        slots["momentum"],
+        entry("sgd", slots, "momentum"),
         decayed,
       );
       const directions = nesterov
