@@ -7,8 +7,9 @@
  */
 
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import { Gpu } from "../src/backends/webgpu/device.ts";
-import { type Dispatch, lower, workspaceOf } from "../src/backends/webgpu/lower.ts";
+import { Gpu } from "../src/backends/webgpu/gpu.ts";
+import { type Dispatch, lowerPlan } from "../src/backends/webgpu/lower.ts";
+import { workspaceOf } from "../src/backends/webgpu/target.ts";
 import { Pipelines } from "../src/backends/webgpu/pipelines.ts";
 import { type Variant, variants } from "../src/backends/webgpu/variant.ts";
 import type { Step } from "../src/compile/plan.ts";
@@ -71,7 +72,7 @@ function dispatches(
   const all = { ...attrs, inputShape: image.shape, filterShape: filter.shape };
   const instruction = { op, attrs: all, inputs: [0, 1], output: 2, scope: "" } as StructuredInstruction;
   const step: Step = { kind: "op", instruction };
-  return lower(planOf(step, inputs, [output], (s, values) => workspaceOf(s, values, variant)), variant);
+  return lowerPlan(planOf(step, inputs, [output], (s, values) => workspaceOf(s, values, variant)), variant);
 }
 
 /** Milliseconds that a list of dispatches takes, the least of three rounds. */

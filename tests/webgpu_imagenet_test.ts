@@ -1,8 +1,8 @@
 /** Steps of networks for large images, planned within the limits that every WebGPU device has. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { webgpuTarget } from "../src/backends/webgpu/backend.ts";
-import { type Dispatch, lower } from "../src/backends/webgpu/lower.ts";
+import { type Dispatch, lowerPlan } from "../src/backends/webgpu/lower.ts";
+import { webgpuTarget } from "../src/backends/webgpu/target.ts";
 import { variants } from "../src/backends/webgpu/variant.ts";
 import { LocalgradError } from "../src/base/errors.ts";
 import { compile } from "../src/compile/compile.ts";
@@ -21,7 +21,7 @@ for (const name of ["resnet50", "resnext50_32x4d"]) {
   Deno.test(`a step of ${name} at 224 × 224, batch 8, keeps to WebGPU's least limits`, () => {
     const plan = compile(stepProgram(modelNamed(name), 1, endToEnd(), 8), webgpuTarget, { verify: true });
     for (const variant of Object.values(variants)) {
-      const dispatches = lower(plan, variant);
+      const dispatches = lowerPlan(plan, variant);
       assert(dispatches.length > 500);
       for (const dispatch of dispatches) {
         const { label, ranges, groups } = dispatch;

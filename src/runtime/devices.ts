@@ -38,7 +38,7 @@ const backends: {
   },
   webgpu: {
     open: async () => (await import("../backends/webgpu/backend.ts")).openWebgpu(),
-    target: async () => (await import("../backends/webgpu/backend.ts")).webgpuTarget,
+    target: async () => (await import("../backends/webgpu/target.ts")).webgpuTarget,
   },
   cpu: {
     open: async (options) => (await import("../backends/cpu/backend.ts")).openCpu(options),

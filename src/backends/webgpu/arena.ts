@@ -1,11 +1,11 @@
 import { BufferUsage } from "./flags.ts";
-import type { Gpu } from "./device.ts";
-import { type Verdict, watched } from "./verdict.ts";
+import type { Gpu } from "./gpu.ts";
+import { validated, type Validation } from "./validation.ts";
 
 /** A buffer of the arena, and whether WebGPU has the memory for it. */
 interface Segment {
   readonly buffer: GPUBuffer;
-  readonly verdict: Verdict;
+  readonly validation: Validation;
 }
 
 /** The memory all programs of a device share, in buffers of `segmentBytes`; it grows and never shrinks. */
@@ -21,17 +21,17 @@ export class Arena {
   }
 
   /**
-   * Makes room for `bytes`, and gives the verdicts on that which are not there yet. A smaller buffer stays until the
+   * Makes room for `bytes`, and gives the validations on that which are not there yet. A smaller buffer stays until the
    * larger one stands. Contents are lost where a buffer is replaced; nothing outlives a run there. To be called before
    * every run, since what another plan asked for may have been refused.
    */
-  grow(bytes: number): Verdict[] {
-    const verdicts: Verdict[] = [];
+  grow(bytes: number): Validation[] {
+    const validations: Validation[] = [];
     for (let index = 0; index * this.#segmentBytes < bytes; index++) {
       const segment = this.#find(index, bytes) ?? this.#add(index, this.#wanted(index, bytes));
-      if (!segment.verdict.settled) verdicts.push(segment.verdict);
+      if (!segment.validation.settled) validations.push(segment.validation);
     }
-    return verdicts;
+    return validations;
   }
 
   /** The buffer that an arena offset of a plan that needs `bytes` lies in, and where in it. */
@@ -50,17 +50,17 @@ export class Arena {
   }
 
   #add(index: number, wanted: number): Segment {
-    const { value: buffer, verdict } = watched(
+    const { value: buffer, validation } = validated(
       this.#gpu.device,
       () => this.#gpu.create(wanted, BufferUsage.STORAGE),
     );
-    const segment = { buffer, verdict };
+    const segment = { buffer, validation };
     const place = this.#segments[index] ??= [];
     place.push(segment);
-    verdict.done.then(() => {
+    validation.done.then(() => {
       const at = place.indexOf(segment);
       if (at < 0) return;
-      const gone = verdict.fault === undefined ? place.splice(0, at) : place.splice(at, 1);
+      const gone = validation.fault === undefined ? place.splice(0, at) : place.splice(at, 1);
       for (const { buffer } of gone) if (this.#gpu.holds(buffer)) this.#gpu.destroy(buffer);
     });
     return segment;

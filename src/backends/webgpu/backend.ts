@@ -3,12 +3,14 @@ import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { BufferUsage } from "./flags.ts";
 import { Arena } from "./arena.ts";
-import { Gpu, own, WebGpuBuffer } from "./device.ts";
+import { own, WebGpuBuffer } from "./buffer.ts";
+import { Gpu } from "./gpu.ts";
 import { WebGpuExecutable } from "./executable.ts";
-import { type Limits, lower, targetOf } from "./lower.ts";
+import { lowerPlan } from "./lower.ts";
 import { Pipelines } from "./pipelines.ts";
-import { Readback } from "./readback.ts";
-import { type Variant, variants } from "./variant.ts";
+import { Readbacks } from "./readbacks.ts";
+import { type Limits, targetOf } from "./target.ts";
+import type { Variant } from "./variant.ts";
 
 /** Deno's own WebGPU. */
 export class WebGpuBackend implements Backend {
@@ -18,7 +20,7 @@ export class WebGpuBackend implements Backend {
   readonly #gpu: Gpu;
   readonly #arena: Arena;
   readonly #pipelines: Pipelines;
-  readonly #readback: Readback;
+  readonly #readbacks: Readbacks;
   #staged = 0;
 
   constructor(gpu: Gpu, limits: Limits = gpu.device.limits) {
@@ -27,7 +29,7 @@ export class WebGpuBackend implements Backend {
     this.target = targetOf(limits, gpu.variant);
     this.#arena = new Arena(gpu, this.target.segmentBytes);
     this.#pipelines = new Pipelines(gpu.device);
-    this.#readback = new Readback(gpu);
+    this.#readbacks = new Readbacks(gpu);
   }
 
   get description(): string {
@@ -48,17 +50,17 @@ export class WebGpuBackend implements Backend {
   }
 
   free(buffer: DeviceBuffer): void {
-    this.#readback.flush();
+    this.#readbacks.flush();
     this.#gpu.destroy(own(buffer).gpu);
   }
 
   write(buffer: DeviceBuffer, data: Uint8Array): void {
-    this.#readback.flush();
+    this.#readbacks.flush();
     this.#gpu.check();
     const { queue } = this.#gpu.device;
     const target = own(buffer);
     writeBytes(queue, target.gpu, data);
-    target.doubts = [];
+    target.pending = [];
     // What is written stays staged in host memory until the next submission.
     this.#staged += data.byteLength;
     if (this.#staged > MAX_STAGED) {
@@ -69,11 +71,11 @@ export class WebGpuBackend implements Backend {
 
   async read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
     this.#gpu.check();
-    const { gpu, doubts } = own(buffer);
-    const data = this.#readback.read(gpu, bytes);
-    for (const { verdict, error } of doubts) {
-      await verdict.done;
-      if (verdict.fault === undefined) continue;
+    const { gpu, pending } = own(buffer);
+    const data = this.#readbacks.read(gpu, bytes);
+    for (const { validation, error } of pending) {
+      await validation.done;
+      if (validation.fault === undefined) continue;
       await data.catch(() => {});
       throw error();
     }
@@ -82,8 +84,8 @@ export class WebGpuBackend implements Backend {
 
   compile(plan: Plan): Executable {
     this.#gpu.check();
-    this.#readback.flush();
-    const dispatches = lower(plan, this.#gpu.variant);
+    this.#readbacks.flush();
+    const dispatches = lowerPlan(plan, this.#gpu.variant);
     this.#arena.grow(plan.arenaBytes);
     const constants = plan.constants.map(({ data }) => {
       const buffer = this.#gpu.create(data.byteLength, BufferUsage.STORAGE | BufferUsage.COPY_DST);
@@ -95,40 +97,34 @@ export class WebGpuBackend implements Backend {
       return buffer;
     });
     return new WebGpuExecutable({
-      ...{ gpu: this.#gpu, arena: this.#arena, readback: this.#readback, pipelines: this.#pipelines },
+      ...{ gpu: this.#gpu, arena: this.#arena, readbacks: this.#readbacks, pipelines: this.#pipelines },
       ...{ plan, constants, dispatches },
     });
   }
 
   kernelText(plan: Plan): string {
     const seen = new Set<string>();
-    return lower(plan, this.#gpu.variant).filter(({ code }) => !seen.has(code) && seen.add(code))
+    return lowerPlan(plan, this.#gpu.variant).filter(({ code }) => !seen.has(code) && seen.add(code))
       .map(({ label, code }) => `// ${label}\n${code}`).join("\n");
   }
 
   async finish(): Promise<void> {
-    this.#readback.flush();
+    this.#readbacks.flush();
     await this.#gpu.device.queue.onSubmittedWorkDone();
     this.#gpu.check();
   }
 
   async close(): Promise<void> {
-    this.#readback.flush();
+    this.#readbacks.flush();
     // Batches in flight free their own staging buffers.
     await this.#gpu.device.queue.onSubmittedWorkDone().catch(() => {});
-    await this.#readback.idle();
+    await this.#readbacks.idle();
     this.#gpu.close();
   }
 }
 
 /** Bytes written before they are submitted. */
 const MAX_STAGED = 2 ** 24;
-
-/** WebGPU with the limits every implementation has, for planning without an adapter. */
-export const webgpuTarget: Target = targetOf(
-  { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28, maxStorageBuffersPerShaderStage: 8 },
-  variants.hardware,
-);
 
 /** Opens Deno's WebGPU, or says why it cannot be. `variant` overrides which kernels are used, for tests. */
 export async function openWebgpu(variant?: Variant | Variant["kind"]): Promise<Opened> {

@@ -6,7 +6,7 @@ import type { Aval } from "../../trace/dtype.ts";
 import type { Opened } from "../backend.ts";
 import { ReferenceBackend } from "../reference/backend.ts";
 import { openWebgpu, WebGpuBackend } from "./backend.ts";
-import { Gpu } from "./device.ts";
+import { Gpu } from "./gpu.ts";
 import { planOf, runFused, runOp, sample } from "../../../tests/webgpu_adapter.ts";
 
 const ignore = await skips("webgpu", openWebgpu);

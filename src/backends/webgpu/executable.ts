@@ -3,17 +3,18 @@ import { LocalgradError } from "../../base/errors.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import { BufferUsage } from "./flags.ts";
 import type { Arena } from "./arena.ts";
-import { type Gpu, own, type WebGpuBuffer } from "./device.ts";
+import { own, type WebGpuBuffer } from "./buffer.ts";
+import type { Gpu } from "./gpu.ts";
 import { type Dispatch, EMPTY_BYTES, type Range } from "./lower.ts";
 import type { Pipeline, Pipelines } from "./pipelines.ts";
-import type { Readback } from "./readback.ts";
-import { type Doubt, type Verdict, watched } from "./verdict.ts";
+import type { Readbacks } from "./readbacks.ts";
+import { type Pending, validated, type Validation } from "./validation.ts";
 
 /** What an executable is made of. */
 export interface Parts {
   readonly gpu: Gpu;
   readonly arena: Arena;
-  readonly readback: Readback;
+  readonly readbacks: Readbacks;
   readonly pipelines: Pipelines;
   readonly plan: Plan;
   readonly constants: readonly GPUBuffer[];
@@ -49,7 +50,7 @@ export class WebGpuExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
-    const { gpu, arena, readback, plan } = this.#parts;
+    const { gpu, arena, readbacks, plan } = this.#parts;
     for (const donor of plan.donors) {
       if (donor >= 0 && inputs.some((buffer, i) => i !== donor && buffer === inputs[donor])) {
         throw new LocalgradError(
@@ -61,27 +62,27 @@ export class WebGpuExecutable implements Executable {
     }
     const given = inputs.map(own);
     const made = outputs.map((buffer, i) => buffer === undefined ? given[plan.donors[i]] : own(buffer));
-    readback.flush();
+    readbacks.flush();
     gpu.check();
-    const doubts = [...this.#doubts(), ...given.flatMap((buffer) => buffer.doubts)];
-    const refused = doubts.find(({ verdict }) => verdict.fault !== undefined);
+    const pending = [...this.#pending(), ...given.flatMap((buffer) => buffer.pending)];
+    const refused = pending.find(({ validation }) => validation.fault !== undefined);
     if (refused !== undefined) throw refused.error();
-    for (const verdict of arena.grow(plan.arenaBytes)) {
-      doubts.push({ verdict, error: () => outOfMemory(plan, verdict) });
+    for (const validation of arena.grow(plan.arenaBytes)) {
+      pending.push({ validation, error: () => outOfMemory(plan, validation) });
     }
-    const open = doubts.filter(({ verdict }) => !verdict.settled);
+    const open = pending.filter(({ validation }) => !validation.settled);
     if (open.length === 0) this.#submit(given, made);
     else {
       // What is issued on what turns out to be refused is refused too, and says nothing new.
-      const { verdict } = watched(gpu.device, () => this.#submit(given, made));
-      const all = Promise.all([verdict.done, ...open.map(({ verdict }) => verdict.done)]);
+      const { validation } = validated(gpu.device, () => this.#submit(given, made));
+      const all = Promise.all([validation.done, ...open.map(({ validation }) => validation.done)]);
       all.then(() => {
-        if (verdict.fault !== undefined && open.every(({ verdict }) => verdict.holds)) {
-          gpu.fail(verdict.fault);
+        if (validation.fault !== undefined && open.every(({ validation }) => validation.holds)) {
+          gpu.fail(validation.fault);
         }
       });
     }
-    for (const buffer of made) buffer.doubts = open;
+    for (const buffer of made) buffer.pending = open;
   }
 
   #submit(inputs: readonly WebGpuBuffer[], outputs: readonly WebGpuBuffer[]): void {
@@ -126,15 +127,17 @@ export class WebGpuExecutable implements Executable {
   }
 
   /** What may be wrong with this program. */
-  #doubts(): Doubt[] {
+  #pending(): Pending[] {
     if (this.#accepted) return [];
-    this.#accepted = this.#entries.every(({ compiled }) => compiled.verdict.holds);
+    this.#accepted = this.#entries.every(({ compiled }) => compiled.validation.holds);
     const { name } = this.#parts.plan;
-    return this.#entries.filter(({ compiled }) => !compiled.verdict.holds).map(({ compiled, dispatch }) => ({
-      verdict: compiled.verdict,
+    return this.#entries.filter(({ compiled }) => !compiled.validation.holds).map((
+      { compiled, dispatch },
+    ) => ({
+      validation: compiled.validation,
       error: () =>
         new LocalgradError(
-          `webgpu: ${name} cannot be compiled: its kernel ${dispatch.label} is refused: ${compiled.verdict.fault}`,
+          `webgpu: ${name} cannot be compiled: its kernel ${dispatch.label} is refused: ${compiled.validation.fault}`,
         ),
     }));
   }
@@ -146,7 +149,7 @@ export class WebGpuExecutable implements Executable {
   }
 }
 
-function outOfMemory({ name, arenaBytes }: Plan, { fault }: Verdict): LocalgradError {
+function outOfMemory({ name, arenaBytes }: Plan, { fault }: Validation): LocalgradError {
   return new LocalgradError(
     `webgpu: ${name} needs ${arenaBytes} bytes for what it computes on its way, and the device has no room: ` +
       `${fault}; use a smaller batch`,

@@ -1,4 +1,4 @@
-import { Remembered } from "./remember.ts";
+import { Memo } from "./memo.ts";
 
 /**
  * The most iterations that all loops of an invocation come to, nested ones together. Mesa's software adapter ends them
@@ -27,7 +27,7 @@ export function iterationsOf(code: string): number {
   return counted.of(code, () => count(code));
 }
 
-const counted = new Remembered<number>();
+const counted = new Memo<number>();
 
 function count(code: string): number {
   const functions = new Map<string, number>();

@@ -11,9 +11,10 @@ import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName } from "../../trace/ops.ts";
 import { ProgramBuilder, type StructuredInstruction } from "../../trace/program.ts";
 import { shapeRules } from "../../trace/shape_rules.ts";
-import { openWebgpu, webgpuTarget } from "./backend.ts";
+import { openWebgpu } from "./backend.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
-import { lower, workspaceOf } from "./lower.ts";
+import { lowerPlan } from "./lower.ts";
+import { webgpuTarget, workspaceOf } from "./target.ts";
 import { planOf } from "../../../tests/webgpu_adapter.ts";
 import { type Variant, variants } from "./variant.ts";
 
@@ -78,7 +79,7 @@ function iterations(
   variant: Variant,
 ): number[] {
   const plan = planOf(step, inputs, outputs, (step, values) => workspaceOf(step, values, variant));
-  return lower(plan, variant).map((dispatch) => dispatch.iterations);
+  return lowerPlan(plan, variant).map((dispatch) => dispatch.iterations);
 }
 
 for (const variant of Object.values(variants)) {

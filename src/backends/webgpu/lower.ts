@@ -1,43 +1,12 @@
-import type { Plan, Step, Target } from "../../compile/plan.ts";
+import type { Plan, Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { type Aval, bytesOf } from "../../trace/dtype.ts";
-import type { StructuredOp } from "../../trace/ops.ts";
-import type { InstructionOf } from "../../trace/program.ts";
+import { bytesOf } from "../../trace/dtype.ts";
 import { type Place, placeKey, placeOf, type Slot } from "../place.ts";
 import type { Bound, Call } from "./call.ts";
-import { fused, fusedWorkspace } from "./fused.ts";
+import { fused } from "./fused.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
-import { pool, poolGrad, poolGradWorkspace, poolWorkspace } from "./pooling.ts";
-import { conv, convFilterGrad, convInputGrad, matmul, productWorkspace } from "./products.ts";
-import { resize, resizeWorkspace } from "./resizing.ts";
-import { argmax, argmaxWorkspace, concat, gather, pad, scatterAdd, scatterWorkspace } from "./rows.ts";
+import { structuredCalls } from "./structured.ts";
 import type { Variant } from "./variant.ts";
-
-type Lowering<N extends StructuredOp> = (
-  instruction: InstructionOf<N>,
-  values: readonly Aval[],
-  variant: Variant,
-) => Call[];
-
-/** How each structured op becomes dispatches. */
-const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
-  pad,
-  concat,
-  argmax,
-  matmul,
-  conv,
-  convInputGrad,
-  convFilterGrad,
-  maxPool: pool,
-  maxPoolGrad: poolGrad,
-  maxPoolPick: pool,
-  avgPool: pool,
-  avgPoolGrad: poolGrad,
-  resize,
-  resizeGrad: resize,
-  gather,
-  scatterAdd,
-};
 
 /**
  * Where a binding's bytes are: one of the plan's own buffers, or a stretch of the arena. WebGPU binds nothing empty, so
@@ -67,51 +36,17 @@ export interface Dispatch {
   readonly iterations: number;
 }
 
-/** A plan as dispatches, in order. Needs no device. */
-export function lower(plan: Plan, variant: Variant): Dispatch[] {
-  return plan.steps.flatMap((step) => {
-    const calls = step.kind === "kernel"
-      ? fused(step.kernel, plan.values, variant, (value) => placeKey(rangeOf(plan, step, value)))
-      : structured(step.instruction, plan.values, variant);
-    return calls.filter((call) => call.count > 0).map((call) => dispatch(plan, step, call));
-  });
+/** The dispatches of a plan, in order. Needs no device. */
+export function lowerPlan(plan: Plan, variant: Variant): Dispatch[] {
+  return plan.steps.flatMap((step) => lowerStep(plan, step, variant));
 }
 
-function structured<N extends StructuredOp>(
-  instruction: InstructionOf<N>,
-  values: readonly Aval[],
-  variant: Variant,
-): Call[] {
-  return lowerings[instruction.op](instruction, values, variant);
-}
-
-/** Scratch bytes of a step. */
-export function workspaceOf(step: Step, values: readonly Aval[], variant: Variant): number {
-  if (step.kind === "kernel") return fusedWorkspace(step.kernel, variant);
-  const { instruction } = step;
-  switch (instruction.op) {
-    case "matmul":
-    case "conv":
-    case "convInputGrad":
-    case "convFilterGrad":
-      return productWorkspace(instruction, values, variant);
-    case "maxPool":
-    case "maxPoolPick":
-    case "avgPool":
-      return poolWorkspace(instruction, values, variant);
-    case "maxPoolGrad":
-    case "avgPoolGrad":
-      return poolGradWorkspace(instruction, values, variant);
-    case "resize":
-    case "resizeGrad":
-      return resizeWorkspace(instruction, values, variant);
-    case "scatterAdd":
-      return scatterWorkspace(instruction, values, variant);
-    case "argmax":
-      return argmaxWorkspace(instruction, values, variant);
-    default:
-      return 0;
-  }
+/** The dispatches of one step of a plan. */
+export function lowerStep(plan: Plan, step: Step, variant: Variant): Dispatch[] {
+  const calls = step.kind === "kernel"
+    ? fused(step.kernel, plan.values, variant, (value) => placeKey(rangeOf(plan, step, value)))
+    : structuredCalls(step.instruction, plan.values, variant);
+  return calls.filter(({ count }) => count > 0).map((call) => dispatch(plan, step, call));
 }
 
 function rangeOf(plan: Plan, step: Step, slot: Slot): Range {
@@ -186,25 +121,3 @@ function withoutTwins(call: Call, range: (slot: Slot) => Range): Call {
 }
 
 const bufferOf = ({ kind, index }: Range): string => kind === "empty" ? kind : `${kind} ${index}`;
-
-/** What planning must know of an adapter. */
-export function targetOf(limits: Limits, variant: Variant): Target {
-  return {
-    name: "webgpu",
-    precisions: ["f32"],
-    alignment: 256,
-    maxValueBytes: limits.maxStorageBufferBindingSize,
-    segmentBytes: Math.floor(Math.min(limits.maxBufferSize, 2 ** 30) / 256) * 256,
-    maxTotalBytes: Infinity,
-    workspace: (step, values) => workspaceOf(step, values, variant),
-    // One binding is kept for the workspace.
-    maxKernelBuffers: limits.maxStorageBuffersPerShaderStage - 1,
-  };
-}
-
-/** The limits of an adapter that matter here. */
-export interface Limits {
-  readonly maxStorageBufferBindingSize: number;
-  readonly maxBufferSize: number;
-  readonly maxStorageBuffersPerShaderStage: number;
-}

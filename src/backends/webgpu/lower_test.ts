@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { compile } from "../../compile/compile.ts";
 import { ProgramBuilder } from "../../trace/program.ts";
-import { webgpuTarget } from "./backend.ts";
-import { lower } from "./lower.ts";
+import { lowerPlan } from "./lower.ts";
+import { webgpuTarget } from "./target.ts";
 import { variants } from "./variant.ts";
 
 Deno.test("no dispatch binds a stretch of the arena twice, as WebGPU forbids", () => {
@@ -14,7 +14,7 @@ Deno.test("no dispatch binds a stretch of the arena twice, as WebGPU forbids", (
   const value = builder.emit("unary", [builder.emit("matmul", [square, x], plain)], { fn: "sin" });
   const plan = compile(builder.finish("test", [{ value, name: "y" }]), webgpuTarget, { verify: true });
   for (const variant of Object.values(variants)) {
-    const products = lower(plan, variant).filter(({ label }) => label === "matmul");
+    const products = lowerPlan(plan, variant).filter(({ label }) => label === "matmul");
     assertEquals(products.map(({ ranges }) => ranges.length), [2, 3]);
     for (const { ranges, code } of products) {
       const places = ranges.map(({ kind, index, offset }) => `${kind} ${index} ${offset}`);

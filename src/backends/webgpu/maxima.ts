@@ -1,7 +1,7 @@
 import type { Aval } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import firstText from "../../../kernels/webgpu/first_maximum.wgsl" with { type: "text" };
-import foldText from "../../../kernels/webgpu/fold_maxima.wgsl" with { type: "text" };
+import firstText from "../../../kernels/webgpu/maxima.wgsl" with { type: "text" };
+import foldText from "../../../kernels/webgpu/maxima_fold.wgsl" with { type: "text" };
 import type { Slot } from "../place.ts";
 import { type Bound, type Call, stored } from "./call.ts";
 import { Functions } from "./functions.ts";

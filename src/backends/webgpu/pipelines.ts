@@ -1,13 +1,13 @@
 import { ShaderStage } from "./flags.ts";
 import type { Dispatch } from "./lower.ts";
-import { type Verdict, watched } from "./verdict.ts";
+import { validated, type Validation } from "./validation.ts";
 
 /** A compiled kernel. */
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
   /** Whether WebGPU accepts it. */
-  readonly verdict: Verdict;
+  readonly validation: Validation;
 }
 
 interface Entry extends Pipeline {
@@ -51,8 +51,8 @@ export class Pipelines {
     entry.users--;
     if (entry.users > 0) return;
     this.#unused++;
-    for (const [code, { users, verdict }] of this.#pipelines) {
-      if (users > 0 || (this.#unused <= UNUSED && verdict.fault === undefined)) continue;
+    for (const [code, { users, validation }] of this.#pipelines) {
+      if (users > 0 || (this.#unused <= UNUSED && validation.fault === undefined)) continue;
       this.#pipelines.delete(code);
       this.#unused--;
     }
@@ -60,7 +60,7 @@ export class Pipelines {
 
   #compile(code: string, access: string, label: string): Entry {
     const layout = this.#layout(access);
-    const { value: pipeline, verdict } = watched(this.#device, () => {
+    const { value: pipeline, validation } = validated(this.#device, () => {
       const module = this.#device.createShaderModule({ code, label });
       return this.#device.createComputePipeline({
         label,
@@ -68,7 +68,7 @@ export class Pipelines {
         compute: { module, entryPoint: "main" },
       });
     });
-    return { pipeline, layout, verdict, users: 0, weight: new ArrayBuffer(CODE_BYTES) };
+    return { pipeline, layout, validation, users: 0, weight: new ArrayBuffer(CODE_BYTES) };
   }
 
   #layout(access: string): GPUBindGroupLayout {

@@ -6,8 +6,8 @@ import { LocalgradError } from "../../base/errors.ts";
 import type { Aval } from "../../trace/dtype.ts";
 import type { StructuredInstruction } from "../../trace/program.ts";
 import { openWebgpu, WebGpuBackend } from "./backend.ts";
-import { Gpu } from "./device.ts";
-import { lower } from "./lower.ts";
+import { Gpu } from "./gpu.ts";
+import { lowerPlan } from "./lower.ts";
 import { Pipelines, UNUSED } from "./pipelines.ts";
 import { planOf } from "../../../tests/webgpu_adapter.ts";
 import { variants } from "./variant.ts";
@@ -148,7 +148,7 @@ Deno.test(
     const pipelines = new Pipelines(device);
     const dispatches = Array.from(
       { length: UNUSED + 40 },
-      (_, i) => lower(times(i + 2, "p"), variants.software)[0],
+      (_, i) => lowerPlan(times(i + 2, "p"), variants.software)[0],
     );
     const used = pipelines.take(dispatches[0]);
     for (const dispatch of dispatches) pipelines.take(dispatch);
@@ -171,7 +171,7 @@ Deno.test(
     const pipelines = new Pipelines(device);
     const made: WeakRef<GPUComputePipeline>[] = [];
     for (let i = 0; i < 2000; i++) {
-      const [dispatch] = lower(times(i + 2, "p"), variants.software);
+      const [dispatch] = lowerPlan(times(i + 2, "p"), variants.software);
       made.push(new WeakRef(pipelines.take(dispatch).pipeline));
       pipelines.release(dispatch);
       if (i % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 20));

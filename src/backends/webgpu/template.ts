@@ -1,4 +1,4 @@
-import { Remembered } from "./remember.ts";
+import { Memo } from "./memo.ts";
 
 /** Values for a kernel's `$names`. */
 export type Constants = Readonly<Record<string, number | boolean | string>>;
@@ -22,7 +22,7 @@ export function specialise(text: string, constants: Constants): string {
   });
 }
 
-const specialised = new Remembered<string>();
+const specialised = new Memo<string>();
 
 /** Expands from line `at` to the matching `$end` (or `$else`), and gives that line's index. */
 function expand(lines: readonly string[], at: number, constants: Constants, out: string[]): number {

@@ -46,14 +46,3 @@ export const variants: { readonly [K in Variant["kind"]]: Variant } = {
     filterBlocks: { rows: 2, columns: 2 },
   },
 };
-
-/** Cuts `extent` elements, four to a block, into tiles of at most `most` blocks with the least left over. */
-export function tile(extent: number, most: number): { blocks: number; tiles: number } {
-  const needed = Math.max(1, Math.ceil(extent / 4));
-  let best = { blocks: 1, tiles: needed };
-  for (let blocks = 2; blocks <= Math.min(most, needed); blocks++) {
-    const tiles = Math.ceil(needed / blocks);
-    if (tiles * blocks <= best.tiles * best.blocks) best = { blocks, tiles };
-  }
-  return best;
-}

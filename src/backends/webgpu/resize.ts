@@ -2,7 +2,7 @@ import type { InstructionOf } from "../../trace/program.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import resizeText from "../../../kernels/webgpu/resize.wgsl" with { type: "text" };
 import type { Call } from "./call.ts";
-import { addParts, partBytes } from "./parts.ts";
+import { addPartialSums, partialSumBytes } from "./partial_sums.ts";
 import { perChannel } from "./per_channel.ts";
 import type { Constants } from "./template.ts";
 import type { Variant } from "./variant.ts";
@@ -60,11 +60,11 @@ export function resize(i: Resize, values: Values, variant: Variant): Call[] {
   const operands = { x: i.inputs[0] }, over = values[i.output];
   return [
     perChannel({ label: i.op, text: resizeText, constants, operands, output, over, parts }, variant),
-    ...addParts(i.output, sizeOf(over.shape), parts, variant),
+    ...addPartialSums(i.output, sizeOf(over.shape), parts, variant),
   ];
 }
 
 /** Bytes of partial sums of a gradient to few pixels. */
 export function resizeWorkspace(i: Resize, values: Values, variant: Variant): number {
-  return partBytes(plan(i, values, variant).parts, sizeOf(values[i.output].shape));
+  return partialSumBytes(plan(i, values, variant).parts, sizeOf(values[i.output].shape));
 }

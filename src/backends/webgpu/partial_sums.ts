@@ -1,6 +1,6 @@
 import type { ValueId } from "../../trace/program.ts";
-import addText from "../../../kernels/webgpu/add_parts.wgsl" with { type: "text" };
-import { FOLD, levelsOf } from "./accumulate.ts";
+import addText from "../../../kernels/webgpu/partial_sums.wgsl" with { type: "text" };
+import { FOLD, levelsOf } from "./fused_loops.ts";
 import { type Call, runs } from "./call.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
@@ -27,12 +27,12 @@ export function partsOf(tiles: number, terms: number, size: number, variant: Var
 }
 
 /** Bytes of workspace for `parts` of each of `size` sums. */
-export function partBytes(parts: number, size: number): number {
+export function partialSumBytes(parts: number, size: number): number {
   return levelsOf(parts).reduce((a, b) => a + b, 0) * size * 4;
 }
 
 /** Adds the parts of `size` sums, from byte `from` of the workspace on, to `output`, times `scale`. */
-export function addParts(
+export function addPartialSums(
   output: ValueId,
   size: number,
   parts: number,

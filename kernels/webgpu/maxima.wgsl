@@ -1,6 +1,6 @@
 // Where each window of an NHWC image has its first maximum, as pixel h·$W + w of the image; a NaN is above all else. One
 // invocation for each result, channel and run of $RUN of the window's $WINDOW_H × $WINDOW_W places; -1 where such a run
-// lies outside the image. The $PARTS runs' results lie one after the other in `y`, and fold_maxima.wgsl chooses.
+// lies outside the image. The $PARTS runs' results lie one after the other in `y`, and maxima_fold.wgsl chooses.
 fn run(id: u32) {
   let unit = id % u32($UNITS);
   let first = i32(id / u32($UNITS)) * $RUN;

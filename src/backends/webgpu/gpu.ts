@@ -1,6 +1,4 @@
 import { type ErrorCode, LocalgradError } from "../../base/errors.ts";
-import type { DeviceBuffer } from "../backend.ts";
-import type { Doubt } from "./verdict.ts";
 import { type Variant, variants } from "./variant.ts";
 
 /** A WebGPU device with its faults made visible and its buffers counted. */
@@ -120,19 +118,3 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
 
 /** Whole 4-byte words that hold `bytes`; not by bit operators, which end at 2 GiB. */
 export const wordsOf = (bytes: number): number => Math.ceil(bytes / 4);
-
-/** A device array's memory. */
-export class WebGpuBuffer implements DeviceBuffer {
-  /** What its contents were computed with that WebGPU may yet refuse. */
-  doubts: readonly Doubt[] = [];
-
-  constructor(readonly bytes: number, readonly gpu: GPUBuffer) {}
-}
-
-/** A device buffer as one of this backend's. */
-export function own(buffer: DeviceBuffer): WebGpuBuffer {
-  if (!(buffer instanceof WebGpuBuffer)) {
-    throw new LocalgradError("webgpu: this array belongs to another device; copy it over first");
-  }
-  return buffer;
-}

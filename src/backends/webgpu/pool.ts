@@ -6,7 +6,7 @@ import partsText from "../../../kernels/webgpu/pool_parts.wgsl" with { type: "te
 import gradText from "../../../kernels/webgpu/pool_grad.wgsl" with { type: "text" };
 import type { Bound, Call } from "./call.ts";
 import { firstMaxima, searchBytes, type Windows } from "./maxima.ts";
-import { addParts, partBytes } from "./parts.ts";
+import { addPartialSums, partialSumBytes } from "./partial_sums.ts";
 import { perChannel } from "./per_channel.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
@@ -81,7 +81,7 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
       { label: i.op, text: partsText, constants, operands, output: "workspace", over, parts },
       variant,
     ),
-    ...addParts(output, size, parts, variant, 0, 1 / area),
+    ...addPartialSums(output, size, parts, variant, 0, 1 / area),
   ];
 }
 
@@ -117,7 +117,7 @@ export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] 
         ...{ label, text, operands, over, parts, output: target, constants: { ...constants, TO: 0, AT: 0 } },
         ...(functions && { functions }),
       }, variant),
-      ...addParts(output, size, parts, variant),
+      ...addPartialSums(output, size, parts, variant),
     ];
   }
   const search = firstMaxima(i.inputs[0], values, windows, results, { kind: "places" }, variant);
@@ -136,7 +136,7 @@ export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] 
       ...{ label, bindings, count: size * parts, group: variant.group },
       text: specialise(text, { ...constants, ...scalar, SPLIT: parts > 1, AT: search.at, TO }),
     },
-    ...addParts(output, size, parts, variant, searched),
+    ...addPartialSums(output, size, parts, variant, searched),
   ];
 }
 
@@ -145,11 +145,11 @@ export function poolWorkspace(i: Pool, values: Values, variant: Variant): number
   const { windows, long, parts } = poolPlan(i, values, variant);
   const size = sizeOf(values[i.output].shape);
   if (!long) return 0;
-  return i.op === "avgPool" ? partBytes(parts, size) : searchBytes(windows, size, variant);
+  return i.op === "avgPool" ? partialSumBytes(parts, size) : searchBytes(windows, size, variant);
 }
 
 /** Bytes of workspace that the gradient of pooling with long windows takes. */
 export function poolGradWorkspace(i: PoolGrad, values: Values, variant: Variant): number {
   const { searched, parts, size } = gradPlan(i, values, variant);
-  return searched + partBytes(parts, size);
+  return searched + partialSumBytes(parts, size);
 }

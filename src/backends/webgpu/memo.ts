@@ -2,7 +2,7 @@
  * The last results of a computation, `most` of them, by what they were computed from. A network has the same kernel many
  * times over, and writing one takes longer than finding it.
  */
-export class Remembered<R> {
+export class Memo<R> {
   readonly #results = new Map<string, R>();
   readonly #most: number;
 

@@ -1,4 +1,4 @@
-// Chooses among the first maxima of $PARTS runs of each window (first_maximum.wgsl), which lie in `parts`. MODE: where
+// Chooses among the first maxima of $PARTS runs of each window (maxima.wgsl), which lie in `parts`. MODE: where
 // it is, into `parts` from element $TO on (INDEX) or into `y` (argmax); the maximum itself; or what `v` has there (PICK).
 fn run(id: u32) {
   let c = id % u32($C);

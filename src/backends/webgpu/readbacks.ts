@@ -1,5 +1,5 @@
 import { BufferUsage, MapMode } from "./flags.ts";
-import { type Gpu, wordsOf } from "./device.ts";
+import { type Gpu, wordsOf } from "./gpu.ts";
 
 interface Request {
   readonly source: GPUBuffer;
@@ -12,7 +12,7 @@ interface Request {
  * Copies buffers to the host. Mapping takes Deno about 11 ms however little is mapped, so all reads asked for in one
  * turn of the event loop share one staging buffer, one submission and one mapping; batches overlap.
  */
-export class Readback {
+export class Readbacks {
   readonly #gpu: Gpu;
   #pending: Request[] = [];
   readonly #batches = new Set<Promise<void>>();

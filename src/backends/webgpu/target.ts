@@ -1,0 +1,40 @@
+import type { Step, Target } from "../../compile/plan.ts";
+import type { Aval } from "../../trace/dtype.ts";
+import { fusedWorkspace } from "./fused.ts";
+import { structuredWorkspace } from "./structured.ts";
+import { type Variant, variants } from "./variant.ts";
+
+/** The limits of an adapter that planning depends on. */
+export interface Limits {
+  readonly maxStorageBufferBindingSize: number;
+  readonly maxBufferSize: number;
+  readonly maxStorageBuffersPerShaderStage: number;
+}
+
+/** An adapter as the compiler sees it. */
+export function targetOf(limits: Limits, variant: Variant): Target {
+  return {
+    name: "webgpu",
+    precisions: ["f32"],
+    alignment: 256,
+    maxValueBytes: limits.maxStorageBufferBindingSize,
+    segmentBytes: Math.floor(Math.min(limits.maxBufferSize, 2 ** 30) / 256) * 256,
+    maxTotalBytes: Infinity,
+    workspace: (step, values) => workspaceOf(step, values, variant),
+    // One binding is reserved for the workspace.
+    maxKernelBuffers: limits.maxStorageBuffersPerShaderStage - 1,
+  };
+}
+
+/** WebGPU with the limits that every implementation grants, for planning without an adapter. */
+export const webgpuTarget: Target = targetOf(
+  { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28, maxStorageBuffersPerShaderStage: 8 },
+  variants.hardware,
+);
+
+/** Bytes of workspace of a step. */
+export function workspaceOf(step: Step, values: readonly Aval[], variant: Variant): number {
+  return step.kind === "kernel"
+    ? fusedWorkspace(step.kernel, variant)
+    : structuredWorkspace(step.instruction, values, variant);
+}
