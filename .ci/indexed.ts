@@ -6,6 +6,7 @@
 
 /** The folders that promise it. */
 const FOLDERS: readonly string[] = [
+  "src/data",
   "src/models",
   "src/nn",
   "src/optim",

@@ -1,5 +1,5 @@
 /**
- * Data sets, and how a batch is read from them within a traced step.
+ * Data sets, and reading batches of them in a traced step.
  *
  * @module
  */

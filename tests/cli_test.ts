@@ -92,7 +92,7 @@ Deno.test("the command line names missing, truncated and foreign data", () =>
     await Deno.writeTextFile(`${dir}/cifar-10-binary.tar.gz`, "not an archive");
     await refused(
       dir,
-      /cifar-10-binary\.tar\.gz is no whole gzip archive/,
+      /cifar-10-binary\.tar\.gz is not a complete gzip file/,
       ...cifar("cifar-10-binary.tar.gz"),
     );
   }));

@@ -23,10 +23,10 @@ const FAULTS: Record<string, [message: RegExp, fault: (files: Files) => void][]>
     [/train_32x32\.mat is empty/, (f) => f["train_32x32.mat"] = new Uint8Array()],
     [/train_32x32\.mat is truncated/, (f) => f["train_32x32.mat"] = truncated(f["train_32x32.mat"], 400)],
     [/test_32x32\.mat is damaged/, (f) => f["test_32x32.mat"] = damaged(f["test_32x32.mat"], 9000)],
-    [/test_32x32\.mat is no SVHN file: it has the arrays/, (f) => {
+    [/test_32x32\.mat is not an SVHN file: it has the arrays/, (f) => {
       f["test_32x32.mat"] = Deno.readFileSync(`${fixtures}/plain.mat`);
     }],
-    [/has no test_32x32\.mat; get "Format 2/, (f) => delete f["test_32x32.mat"]],
+    [/has no test_32x32\.mat; download "Format 2/, (f) => delete f["test_32x32.mat"]],
   ],
   stl10: [
     [/test_y\.bin is empty/, (f) => f["test_y.bin"] = new Uint8Array()],
@@ -43,7 +43,7 @@ const FAULTS: Record<string, [message: RegExp, fault: (files: Files) => void][]>
     [/daisy\/1\.jpg is empty/, (f) => f["val/daisy/1.jpg"] = new Uint8Array()],
     [/roses\/1\.jpg is truncated/, (f) => f["train/roses/1.jpg"] = truncated(f["train/roses/1.jpg"])],
     [/roses\/3\.png is damaged/, (f) => f["train/roses/3.png"] = damaged(f["train/roses/3.png"], 2000)],
-    [/daisy\/2\.jpg is no JPEG, PNG, WebP, BMP or TIFF, whatever its name says/, (f) => {
+    [/daisy\/2\.jpg is not a JPEG, PNG, WebP, BMP or TIFF, whatever its name/, (f) => {
       f["train/daisy/2.jpg"] = new TextEncoder().encode("<!doctype html><title>404</title>");
     }],
     [
@@ -124,7 +124,7 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
         assertEquals(whole.code, 0, whole.stderr);
         if (dataset === "folder") {
           assertMatch(whole.stderr, /% of the time waiting for images, \d+\/s decoded/);
-          assertMatch(whole.stderr, /^data: files are left out: 1 \.txt in a class$/m);
+          assertMatch(whole.stderr, /^data: skipped files: 1 \.txt in a class$/m);
         }
         const child = start(dir, "train", ["--run", "parts", ...fresh]);
         const metrics = `${dir}/parts/metrics.jsonl`;

@@ -7,7 +7,7 @@ import { cropPositions, readImages, type Shard } from "./augment.ts";
 
 const STATISTICS = { mean: [0.4, 0.5, 0.6], std: [0.2, 0.25, 0.3] };
 
-/** The pixel that a place of an augmented image shows, worked out image by image on the host. */
+/** The expected source of a pixel of an augmented image, computed image by image on the host. */
 function positionOf(imageKey: Uint32Array, batch: number, height: number, width: number) {
   const [cropKey, flipKey] = split(imageKey);
   const shifts = uniform(cropKey, batch * 2).map((u) => Math.floor(u * 9) - 4);
@@ -23,7 +23,7 @@ function positionOf(imageKey: Uint32Array, batch: number, height: number, width:
   };
 }
 
-Deno.test("cropPositions() reflects, crops and mirrors as a plain loop does", async () => {
+Deno.test("cropPositions() reflects, crops and mirrors like a plain loop", async () => {
   await using device = await open("reference");
   for (const [batch, height, width, seed] of [[1, 32, 32, 0], [7, 32, 32, 1], [5, 6, 9, 2], [3, 5, 5, 3]]) {
     const positions = jit((k: Tensor) => cropPositions(k, batch, height, width), { device });
@@ -77,7 +77,7 @@ for (const [border, flip, width] of [[2, false, 32], [4, true, 9], [0, true, 5],
   });
 }
 
-Deno.test("cropPositions() takes every shift and both orientations, evenly", async () => {
+Deno.test("cropPositions() draws every shift and both orientations evenly", async () => {
   await using device = await open("reference");
   const batch = 4096;
   const corners = jit((k: Tensor) => {
@@ -99,7 +99,7 @@ Deno.test("cropPositions() takes every shift and both orientations, evenly", asy
   assert(chiSquare < 230, `${chiSquare}`); // 161 degrees of freedom: 99.97 % of draws are below
 });
 
-/** Images whose pixel bytes are random, cut into shards of these sizes. */
+/** Images of random bytes, cut into shards of these sizes. */
 function testImages(sizes: readonly number[], height: number, width: number) {
   const count = sizes.reduce((sum, n) => sum + n, 0);
   const bytes = new Uint8Array(bits(key(8), Math.ceil(count * height * width * 3 / 4)).buffer);
@@ -111,7 +111,7 @@ function testImages(sizes: readonly number[], height: number, width: number) {
 }
 
 for (const sizes of [[10], [4, 6], [1, 2, 7]]) {
-  Deno.test(`readImages() gives plain and augmented images from shards of ${sizes}`, async () => {
+  Deno.test(`readImages() reads plain and augmented images from shards of ${sizes}`, async () => {
     await using device = await open("reference");
     const [height, width] = [8, 8];
     const { pixel, bytes } = testImages(sizes, height, width);

@@ -6,9 +6,9 @@ async function variable(name: string): Promise<string | undefined> {
 }
 
 /**
- * The folder for downloads: `localgrad` in `XDG_CACHE_HOME`, or in the system's own cache folder.
+ * Returns the folder for downloads: `localgrad` in `XDG_CACHE_HOME`, or in the system's cache folder.
  *
- * @throws {LocalgradError} where the environment names neither, or may not be read.
+ * @throws {LocalgradError} if the environment names neither, or may not be read.
  */
 export async function cacheDirectory(): Promise<string> {
   const explicit = await variable("XDG_CACHE_HOME");
@@ -23,6 +23,6 @@ export async function cacheDirectory(): Promise<string> {
     }
   }
   throw new LocalgradError(
-    "no cache folder is known; name one, or set XDG_CACHE_HOME and allow reading it (--allow-env=XDG_CACHE_HOME,HOME)",
+    "no cache folder was found; give one, or set XDG_CACHE_HOME and allow reading it (--allow-env=XDG_CACHE_HOME,HOME)",
   );
 }

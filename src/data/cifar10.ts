@@ -1,21 +1,23 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { CIFAR_AUGMENTATION } from "./augment.ts";
 import type { Download } from "./download.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
-import { checkMd5, type Publication, type PublishedOptions } from "./publication.ts";
+import { interleave } from "./planes.ts";
+import { checkMd5, fileOf, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
 
-/** Where {@link cifar10} gets the set from, and who is told about a download; the archive is `cifar-10-binary.tar.gz`. */
+/** Source of {@link cifar10} and progress of its download; the archive is `cifar-10-binary.tar.gz`. */
 export type Cifar10Options = PublishedOptions;
 
-/** The published set; tests read small ones in the same layout. */
+/** The layout of the published set; tests read small sets of the same layout. */
 export interface Cifar10Layout {
-  /** Where the archive is published, its length and its sum. */
+  /** URL, length and MD5 of the archive. */
   readonly archive: Download;
   /** Records in each of the six files. */
   readonly records: number;
-  /** The MD5 of each file, in hexadecimal; files not named here are not checked. */
+  /** MD5 of files, in hexadecimal; files not listed are not checked. */
   readonly md5: Readonly<Record<string, string>>;
 }
 
@@ -23,8 +25,8 @@ const HOME_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html";
 const TEST_FILE = "test_batch.bin";
 const TRAIN_FILES = [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);
 const FILES = [...TRAIN_FILES, TEST_FILE];
-const PIXELS = 32 * 32;
-const RECORD = 1 + 3 * PIXELS; // the label, then the red, the green and the blue plane
+const SIZE = 32;
+const RECORD = 1 + 3 * SIZE * SIZE; // the label, then the red, green and blue planes
 
 const OFFICIAL: Cifar10Layout = {
   archive: {
@@ -58,36 +60,35 @@ const CLASSES = [
 
 /**
  * CIFAR-10 (Krizhevsky, 2009) in its official binary form: 50,000 training and 10,000 test images of 32×32 RGB pixels
- * in ten classes. The files are checked against their published MD5 sums. The statistics are those InfoPro and MAN
- * normalise with.
+ * in ten classes. The files are checked against their published MD5. The statistics are those of InfoPro and MAN.
  *
- * @example From a folder or archive, without a network
+ * @example From a folder or archive, offline
  * ```ts ignore
  * import { data } from "@localgrad/localgrad";
  * const set = await data.cifar10({ path: "downloads/cifar-10-binary.tar.gz" });
  * console.log(set.train.count); // 50000
  * ```
  *
- * @throws {LocalgradError} where files are missing, truncated, damaged or not this set, or cannot be downloaded.
+ * @throws {LocalgradError} if files are missing, truncated, damaged or not of this set, or cannot be downloaded.
  */
 export function cifar10(options: Cifar10Options = {}): Promise<ImageDataset> {
   return loadCifar10(options, OFFICIAL);
 }
 
-/** {@link cifar10} of a given layout. */
+/** {@link cifar10} with a given layout. */
 export async function loadCifar10(options: Cifar10Options, layout: Cifar10Layout): Promise<ImageDataset> {
   const files = await readPublished(publication(layout), options);
   return {
     name: "cifar10",
     classes: CLASSES,
-    height: 32,
-    width: 32,
+    height: SIZE,
+    width: SIZE,
     channels: 3,
     mean: [125.3 / 255, 123.0 / 255, 113.9 / 255],
     std: [63.0 / 255, 62.1 / 255, 66.7 / 255],
     augmentation: CIFAR_AUGMENTATION,
-    train: decode(TRAIN_FILES.map((name) => files.get(name)!)),
-    test: decode([files.get(TEST_FILE)!]),
+    train: decode(TRAIN_FILES.map((name) => fileOf(files, name))),
+    test: decode([fileOf(files, TEST_FILE)]),
   };
 }
 
@@ -101,20 +102,20 @@ function publication({ archive, records, md5 }: Cifar10Layout): Publication {
     files: Object.fromEntries(FILES.map((name) => [name, expected])),
     from: { archive },
     md5,
-    mistaken: { "data_batch_1": "CIFAR-10 in its Python form", "train.bin": "CIFAR-100" },
+    mistaken: { "data_batch_1": "the Python version of CIFAR-10", "train.bin": "CIFAR-100" },
     check(bytes, name, where) {
       if (bytes.length < expected) {
         throw new LocalgradError(
-          `${where} is truncated: ${bytes.length} bytes instead of ${expected}; get it again from ${HOME_PAGE}`,
+          `${where} is truncated: ${bytes.length} bytes instead of ${expected}; download it again from ${HOME_PAGE}`,
         );
       }
       for (let record = 0; record < records; record++) {
-        const label = bytes[record * RECORD];
+        const label = at(bytes, record * RECORD);
         if (label >= CLASSES.length) {
           throw new LocalgradError(
-            `${where} is mislabelled: record ${record} has class ${label}, classes end at ${
+            `${where} is mislabelled: record ${record} has class ${label}, but the last class is ${
               CLASSES.length - 1
-            }; get it again from ${HOME_PAGE}`,
+            }; download it again from ${HOME_PAGE}`,
           );
         }
       }
@@ -124,30 +125,27 @@ function publication({ archive, records, md5 }: Cifar10Layout): Publication {
   return set;
 }
 
-/** Records of a label and three colour planes → labels and pixels. */
+/** Decodes records of a label and three colour planes. */
 function decode(files: readonly Uint8Array[]): LabelledImages {
   const count = files.reduce((sum, file) => sum + file.length / RECORD, 0);
-  const images = new Uint8Array(count * 3 * PIXELS);
+  const bytes = RECORD - 1;
+  const images = new Uint8Array(count * bytes);
   const labels = new Int32Array(count);
   let image = 0;
   for (const file of files) {
-    for (let at = 0; at < file.length; at += RECORD, image++) {
-      labels[image] = file[at];
-      const red = at + 1, green = red + PIXELS, blue = green + PIXELS;
-      for (let pixel = 0, to = image * 3 * PIXELS; pixel < PIXELS; pixel++, to += 3) {
-        images[to] = file[red + pixel];
-        images[to + 1] = file[green + pixel];
-        images[to + 2] = file[blue + pixel];
-      }
+    for (let start = 0; start < file.length; start += RECORD, image++) {
+      labels[image] = at(file, start);
+      const pixels = images.subarray(image * bytes, (image + 1) * bytes);
+      interleave(file.subarray(start + 1, start + RECORD), pixels, SIZE, "rows");
     }
   }
   return { images, labels, count };
 }
 
-/** CIFAR-10 by name. */
+/** CIFAR-10 for the command line. */
 export const entry: DatasetEntry = {
   classes: 10,
-  size: 32,
+  size: SIZE,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   load: async ({ limits = {}, ...options }) => limitImages(await cifar10(options), limits),
 };

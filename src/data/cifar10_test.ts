@@ -85,7 +85,7 @@ Deno.test("cifar10() reads planes as NHWC pixels and keeps the order of the reco
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("cifar10() gives the same set from the folder, its parent and the archive", async () => {
+Deno.test("cifar10() reads the same set from the folder, its parent and the archive", async () => {
   const inner = await folder(files(), "cifar-10-batches-bin");
   const file = `${inner}/cifar-10-binary.tar.gz`;
   await Deno.writeFile(file, await archive());
@@ -97,13 +97,13 @@ Deno.test("cifar10() gives the same set from the folder, its parent and the arch
 
 Deno.test("cifar10() names the file that is missing, truncated, too long, damaged or mislabelled", async () => {
   const faults: [RegExp, (content: Map<string, Uint8Array<ArrayBuffer>>) => void][] = [
-    [/has no data_batch_4\.bin; get .* and put it/, (c) => c.delete("data_batch_4.bin")],
+    [/has no data_batch_4\.bin; download .* and put it/, (c) => c.delete("data_batch_4.bin")],
     [
       /data_batch_2\.bin is truncated: 9218 bytes instead of 9219/,
       (c) => c.set("data_batch_2.bin", batch(1).slice(1)),
     ],
     [
-      /test_batch\.bin is too long: 12292 bytes, where at most 9219 are published/,
+      /test_batch\.bin is too long: 12292 bytes, but the published file has at most 9219/,
       (c) => c.set("test_batch.bin", batch(5, 4)),
     ],
     [/data_batch_5\.bin is damaged: its MD5/, (c) => c.get("data_batch_5.bin")![3072] ^= 1],
@@ -115,28 +115,28 @@ Deno.test("cifar10() names the file that is missing, truncated, too long, damage
     const dir = await folder(content);
     await rejects(dir, message);
     await Deno.writeFile(`${dir}/a.tar.gz`, await archive(content));
-    await rejects(`${dir}/a.tar.gz`, new RegExp(message.source.replace("; get .* and put it", "")));
+    await rejects(`${dir}/a.tar.gz`, new RegExp(message.source.replace("; download .* and put it", "")));
     await Deno.remove(dir, { recursive: true });
   }
 });
 
-Deno.test("cifar10() recognises the Python form, CIFAR-100, a missing path and what is no archive", async () => {
+Deno.test("cifar10() recognises the Python version, CIFAR-100, a missing path and a file that is not an archive", async () => {
   const python = await folder(new Map([["data_batch_1", new Uint8Array(9)]]));
-  await rejects(python, /Python form; get "CIFAR-10 binary version"/);
+  await rejects(python, /Python version of CIFAR-10; download "CIFAR-10 binary version"/);
   const cifar100 = await folder(new Map([["train.bin", new Uint8Array(9)]]));
-  await rejects(cifar100, /holds CIFAR-100/);
+  await rejects(cifar100, /contains CIFAR-100/);
   await rejects(`${python}/nowhere`, /does not exist/);
-  await rejects(`${python}/data_batch_1`, /no whole gzip archive/);
+  await rejects(`${python}/data_batch_1`, /not a complete gzip file/);
   for (const dir of [python, cifar100]) await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("cifar10() finds an archive cut short or altered anywhere", async () => {
+Deno.test("cifar10() rejects an archive truncated or altered anywhere", async () => {
   const dir = await Deno.makeTempDir();
   const path = `${dir}/cifar-10-binary.tar.gz`;
   const whole = await archive();
   for (const length of [0, 1, 100, whole.length >> 1, Math.floor(whole.length * 0.9)]) {
     await Deno.writeFile(path, whole.slice(0, length));
-    await rejects(path, /is empty|no whole gzip archive|truncated|has no/);
+    await rejects(path, /is empty|not a complete gzip file|truncated|has no/);
   }
   const unpacked = new Uint8Array(await tar(files()).arrayBuffer());
   unpacked[130] ^= 1; // a digit of the first file's size
@@ -147,11 +147,11 @@ Deno.test("cifar10() finds an archive cut short or altered anywhere", async () =
   await Deno.remove(dir, { recursive: true });
 });
 
-/** What is in a cache but for its lock. */
+/** The content of a cache, without its lock. */
 const left = (cache: string) =>
   [...Deno.readDirSync(cache)].map(({ name }) => name).filter((name) => !name.endsWith(".lock"));
 
-/** A server of `answer` for as long as `use` runs. */
+/** Serves `answer` while `use` runs. */
 async function served(answer: () => Response, use: (url: string) => Promise<void>): Promise<void> {
   await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, answer);
   await use(`http://127.0.0.1:${server.addr.port}/cifar-10-binary.tar.gz`);
@@ -177,7 +177,7 @@ Deno.test("cifar10() downloads once, with progress, into the cache", async () =>
     await assertRejects(
       () => loadCifar10({ cache: `${cache}/new` }, { ...layout, archive: { url } }),
       LocalgradError,
-      `or remove ${cache}/new/cifar-10-batches-bin, and it is downloaded again`,
+      `or remove ${cache}/new/cifar-10-batches-bin to have the set downloaded again`,
     );
   });
   await Deno.remove(cache, { recursive: true });
@@ -192,9 +192,9 @@ Deno.test("cifar10() leaves nothing behind when a download fails, breaks off or 
   const cases: [() => Response, RegExp][] = [
     [
       () => new Response("no", { status: 404 }),
-      /could not be downloaded \(HTTP status 404\); get it by other means/,
+      /could not be downloaded \(HTTP status 404\); download it by other means/,
     ],
-    [() => new Response(bytes.slice(0, 900)), /no whole gzip archive|truncated/],
+    [() => new Response(bytes.slice(0, 900)), /not a complete gzip file|truncated/],
     [() => new Response(damagedArchive), /data_batch_1\.bin is damaged/],
   ];
   for (const [answer, message] of cases) {

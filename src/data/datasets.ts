@@ -1,6 +1,6 @@
 /**
- * The data sets by name, as the command line knows them. This is a sub-path of its own because folders of images are
- * decoded by a package, which `mod.ts` must not need.
+ * The data sets of the command line, by name. A separate sub-path, because decoding folders of images needs a package,
+ * and `mod.ts` must not.
  *
  * @module
  */

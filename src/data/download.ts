@@ -3,32 +3,32 @@ import { LocalgradError } from "../base/errors.ts";
 import { writeAll } from "../base/files.ts";
 import { refusal } from "../base/system.ts";
 
-/** What is published about a file: what is downloaded must be that. */
+/** A published file; the download must match its length and MD5. */
 export interface Download {
-  /** Where it is published. */
+  /** Its URL. */
   readonly url: string;
-  /** Its length. */
+  /** Its length in bytes. */
   readonly bytes?: number;
   /** Its MD5 in hexadecimal. */
   readonly md5?: string;
 }
 
-/** How a download goes on. */
+/** Options of {@link download}. */
 export interface DownloadOptions {
-  /** Milliseconds without data after which it is given up; a minute by default. */
+  /** Milliseconds without data after which the download fails; 60,000 by default. */
   readonly patience?: number;
-  /** Called with the bytes received and, where that is known, of how many. */
+  /** Called with the bytes received so far and the total, where the total is known. */
   readonly onProgress?: (received: number, total: number | undefined) => void;
 }
 
 const PATIENCE = 60_000;
 
 /**
- * Downloads a file to `path`, piece by piece, and checks its length and its sum on the way. Where it fails, what came so
- * far stays for the caller to remove.
+ * Streams a file to `path`, checking its length and MD5. If the download fails, the part received so far remains for the
+ * caller to remove.
  *
- * @throws {LocalgradError} where the server cannot be reached, has no such file or falls silent, the connection breaks
- * or ends early, what comes is not what is published, or `path` cannot be written.
+ * @throws {LocalgradError} if the server cannot be reached, does not have the file or stalls, the connection breaks or
+ * ends early, the file is not the published one, or `path` cannot be written.
  */
 export async function download(
   { url, bytes, md5 }: Download,
@@ -39,11 +39,11 @@ export async function download(
   let timer: ReturnType<typeof setTimeout> | undefined;
   const wait = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => silence.abort(new Error(`nothing came for ${patience / 1000} s`)), patience);
+    timer = setTimeout(() => silence.abort(new Error(`no data for ${patience / 1000} s`)), patience);
   };
   wait();
   try {
-    // A body that is compressed once more on the way would have another length.
+    // A body compressed in transit would have another length.
     const headers = { "accept-encoding": "identity" };
     const response = await fetch(url, { headers, signal: silence.signal }).catch((error) => {
       throw failed(url, error);
@@ -58,7 +58,7 @@ export async function download(
     for await (const chunk of arriving(response, url)) {
       wait();
       received += chunk.length;
-      if (total !== undefined && received > total) throw failed(url, `it goes on after ${total} bytes`);
+      if (total !== undefined && received > total) throw failed(url, `it is longer than ${total} bytes`);
       sum.update(chunk);
       await writeAll(file, chunk).catch(unwritable);
       onProgress?.(received, total);
@@ -77,22 +77,22 @@ export async function download(
 function failed(url: string, cause: unknown): LocalgradError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new LocalgradError(
-    `${url} could not be downloaded (${why}); get it by other means and give its path`,
+    `${url} could not be downloaded (${why}); download it by other means and give its path`,
   );
 }
 
-/** The length of what follows, where it is known; refuses an answer that is not the published file. */
+/** Returns the length of the body, where it is known; rejects a response that is not the published file. */
 async function expectLength(
   { ok, status, headers, body }: Response,
   url: string,
   published: number | undefined,
 ): Promise<number | undefined> {
-  // Of a body that is decompressed on the way, the length says nothing.
+  // The content-length of a compressed body is not the length received.
   const said = headers.has("content-encoding") ? undefined : headers.get("content-length") ?? undefined;
   const wrong = !ok
     ? `HTTP status ${status}`
     : said !== undefined && published !== undefined && Number(said) !== published
-    ? `it has ${said} bytes there, and ${published} are published`
+    ? `it has ${said} bytes instead of the published ${published}`
     : undefined;
   if (wrong !== undefined) {
     await body?.cancel();

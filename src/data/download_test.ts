@@ -6,7 +6,7 @@ import { download } from "./download.ts";
 const content = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 5);
 const md5 = createHash("md5").update(content).digest("hex");
 
-/** Downloads from a server that gives these answers; what came lies in the file, if any did. */
+/** Downloads from a server with these responses; the file contains what was received, if anything. */
 async function from(
   answer: () => Response | Promise<Response>,
   published: { readonly bytes?: number; readonly md5?: string },
@@ -27,26 +27,26 @@ async function from(
   }
 }
 
-Deno.test("download() writes what came, and tells how much of how much", async () => {
+Deno.test("download() writes the file and reports progress", async () => {
   for (const published of [{}, { bytes: content.length }, { bytes: content.length, md5 }]) {
     const { bytes, told } = await from(() => new Response(content), published);
     assertEquals(bytes, content);
     assertEquals(told.at(-1), [content.length, content.length]);
   }
-  // Without a length, from the server or published, none is told.
+  // Without a length, from the server or published, no total is reported.
   const { bytes, told } = await from(() => new Response(new Blob([content]).stream()), { md5 });
   assertEquals([bytes, told.at(-1)], [content, [content.length, undefined]]);
 });
 
-Deno.test("download() refuses what is not what is published, as soon as it shows", async () => {
+Deno.test("download() rejects a file that is not the published one as soon as it can tell", async () => {
   const streamed = () => new Response(new Blob([content]).stream());
   const cases: [() => Response, { bytes?: number; md5?: string }, string][] = [
     [
       () => new Response(content),
       { bytes: 299_999 },
-      "(it has 300000 bytes there, and 299999 are published)",
+      "(it has 300000 bytes instead of the published 299999)",
     ],
-    [streamed, { bytes: 299_999 }, "(it goes on after 299999 bytes)"],
+    [streamed, { bytes: 299_999 }, "(it is longer than 299999 bytes)"],
     [streamed, { bytes: 300_001 }, "(it ended after 300000 of 300001 bytes)"],
     [streamed, { md5: "0".repeat(32) }, "/set is damaged: its MD5 is not the published 00000"],
     [() => new Response(content, { status: 404 }), {}, "(HTTP status 404)"],
@@ -56,10 +56,10 @@ Deno.test("download() refuses what is not what is published, as soon as it shows
   }
 });
 
-Deno.test("download() gives up a server that falls silent, before or within its answer", async () => {
+Deno.test("download() gives up on a server that stalls, before or within its response", async () => {
   const silent = Promise.withResolvers<Response>();
   const late = setTimeout(() => silent.resolve(new Response("late")), 800);
-  await assertRejects(() => from(() => silent.promise, {}, 100), LocalgradError, "(nothing came for 0.1 s)");
+  await assertRejects(() => from(() => silent.promise, {}, 100), LocalgradError, "(no data for 0.1 s)");
   clearTimeout(late);
   const half = () =>
     new Response(
@@ -68,8 +68,8 @@ Deno.test("download() gives up a server that falls silent, before or within its 
         pull: () => new Promise(() => {}),
       }),
     );
-  await assertRejects(() => from(half, {}, 100), LocalgradError, "(nothing came for 0.1 s)");
-  // A slow one is waited for: what counts is the time without data, not the time in all.
+  await assertRejects(() => from(half, {}, 100), LocalgradError, "(no data for 0.1 s)");
+  // A slow server is waited for: only the time without data counts.
   let at = 0;
   const slow = () =>
     new Response(

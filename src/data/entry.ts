@@ -1,45 +1,48 @@
 import type { ImageDataset, ImagePart } from "./images.ts";
 
-/** How the papers train on a data set: SGD with Nesterov momentum 0.9, weight decay 1e-4, cosine by epochs. */
+/**
+ * The recipe of the papers for a data set: SGD with Nesterov momentum 0.9, weight decay 1e-4 and a cosine schedule by
+ * epochs.
+ */
 export interface Recipe {
   /** Passes over the training images. */
   readonly epochs: number;
-  /** Images of a step. */
+  /** Images per step. */
   readonly batch: number;
   /** The highest learning rate, for that batch. */
   readonly lr: number;
-  /** Epochs in which the rate rises to the cosine. */
+  /** Epochs of linear warm-up before the cosine. */
   readonly warmup: number;
 }
 
-/** What to load of a data set, and from where. */
+/** Options for loading a data set. */
 export interface LoadOptions {
-  /** Its folder or archive; without it, it is taken from the cache or downloaded, where it can be. */
+  /** Its folder or archive; by default the set is taken from the cache, or downloaded where that is possible. */
   readonly path?: string;
-  /** Rows and columns of an image, for sets that have no size of their own. */
+  /** Rows and columns of an image, for sets without a fixed size. */
   readonly size?: number;
-  /** Use the first images only. */
+  /** Number of images to use of each part, from the first. */
   readonly limits?: { readonly train?: number; readonly test?: number };
-  /** Called as a download goes on, with bytes received and, where the server tells, in all. */
+  /** Called during a download with the bytes received so far and the total, where the total is known. */
   readonly onProgress?: (received: number, total: number | undefined) => void;
-  /** Called as files are checked before training, with how many were and are to be. */
+  /** Called as files are checked before training, with the number checked so far and the total. */
   readonly onCheck?: (done: number, total: number) => void;
-  /** Told which files of a folder are left out, if any are. */
+  /** Called with a summary of the files of a folder that are skipped, if any are. */
   readonly onLeftOut?: (what: string) => void;
 }
 
-/** A data set as the command line knows it. */
+/** A data set of the command line. */
 export interface DatasetEntry {
-  /** How many classes it has; undefined where its folder says. */
+  /** Number of classes; undefined if its folders define them. */
   readonly classes?: number;
-  /** Rows and columns of an image; undefined where they can be chosen. */
+  /** Rows and columns of an image; undefined if they can be chosen. */
   readonly size?: number;
-  /** How it is trained on. */
+  /** The published recipe. */
   readonly recipe: Recipe;
   /**
-   * Loads it.
+   * Loads the set.
    *
-   * @throws {LocalgradError} where it is not there, truncated, damaged or mislabelled.
+   * @throws {LocalgradError} if it is missing, truncated, damaged or mislabelled.
    */
   load(options: LoadOptions): Promise<ImageDataset<ImagePart>>;
 }

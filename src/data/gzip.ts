@@ -5,10 +5,10 @@ import { LocalgradError } from "../base/errors.ts";
 const CHUNK = 1 << 18;
 
 /**
- * What a gzip file holds, piece by piece, as `gzip` and `tar` read it: all of its members (RFC 1952, section 2.2), and
- * zeros behind the last are passed over. `where` is what messages call it.
+ * Decompresses a gzip file as `gzip` and `tar` do: all of its members (RFC 1952, section 2.2), ignoring zeros after the
+ * last one. `where` names the file in messages.
  *
- * @throws {LocalgradError} where it is truncated or damaged, or inflates to more than `most` bytes.
+ * @throws {LocalgradError} if it is truncated or damaged, or decompresses to more than `most` bytes.
  */
 export async function* gunzip(
   chunks: AsyncIterable<Uint8Array>,
@@ -24,14 +24,14 @@ export async function* gunzip(
     for await (const chunk of inflater) {
       inflated += chunk.length;
       if (inflated > most) {
-        throw new LocalgradError(`${where} inflates to more than the ${most} bytes that are published`);
+        throw new LocalgradError(`${where} decompresses to more than the published ${most} bytes`);
       }
       yield chunk;
     }
   } catch (error) {
     if (error instanceof LocalgradError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new LocalgradError(`${where} is no whole gzip archive (${reason}); get it again`);
+    throw new LocalgradError(`${where} is not a complete gzip file (${reason}); download it again`);
   } finally {
     source.destroy();
     inflater.destroy();

@@ -17,7 +17,7 @@ async function read(bytes: Uint8Array, size: number, most = 1 << 20): Promise<st
   return new TextDecoder().decode(joined(...parts));
 }
 
-Deno.test("gunzip() reads all members, and passes over zeros behind them, as gzip and tar do", async () => {
+Deno.test("gunzip() reads all members and ignores zeros after them, like gzip and tar", async () => {
   const cases: [Uint8Array, string][] = [
     [first, "abc"],
     [joined(first, second), "abcdef"],
@@ -30,7 +30,7 @@ Deno.test("gunzip() reads all members, and passes over zeros behind them, as gzi
   }
 });
 
-Deno.test("gunzip() refuses what is cut short, damaged or followed by something else", async () => {
+Deno.test("gunzip() rejects input that is truncated, damaged or followed by other bytes", async () => {
   const damaged = joined(first, second);
   damaged[damaged.length - 6] ^= 1; // the checksum of the second member
   const cases = [
@@ -41,17 +41,17 @@ Deno.test("gunzip() refuses what is cut short, damaged or followed by something 
   ];
   for (const bytes of cases) {
     for (const size of [1, 4096]) {
-      await assertRejects(() => read(bytes, size), LocalgradError, "a.gz is no whole gzip archive (");
+      await assertRejects(() => read(bytes, size), LocalgradError, "a.gz is not a complete gzip file (");
     }
   }
 });
 
-Deno.test("gunzip() inflates no further than it may, over all members together", async () => {
+Deno.test("gunzip() limits the decompressed bytes of all members together", async () => {
   const zeros = gzipSync(new Uint8Array(100_000));
   assertEquals((await read(joined(zeros, zeros), 4096, 200_000)).length, 200_000);
   await assertRejects(
     () => read(joined(zeros, zeros), 4096, 199_999),
     LocalgradError,
-    "a.gz inflates to more than the 199999 bytes that are published",
+    "a.gz decompresses to more than the published 199999 bytes",
   );
 });

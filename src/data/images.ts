@@ -1,55 +1,55 @@
 import { expectObject, expectWhole, type Kinds } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
 
-/** Labelled images of one size on the host. */
+/** Labelled images of one size, in memory on the host. */
 export interface LabelledImages {
   /** Pixels as bytes: `[count, height, width, channels]`, row-major. */
   readonly images: Uint8Array;
   /** The class of each image: `[count]`. */
   readonly labels: Int32Array;
-  /** How many images there are. */
+  /** Number of images. */
   readonly count: number;
 }
 
-/** Labelled images whose pixels are made when they are needed, such as by decoding files. */
+/** Labelled images whose pixels are produced on demand, such as by decoding files. */
 export interface StreamedImages {
   /** The class of each image: `[count]`. */
   readonly labels: Int32Array;
-  /** How many images there are. */
+  /** Number of images. */
   readonly count: number;
-  /** Begins to read them. */
+  /** Opens a reader. */
   open(): ImageReader;
 }
 
-/** Makes pixels, of several batches at once if asked; disposed when no more are wanted. */
+/** Reads pixels, of several batches concurrently if asked to; dispose of it after the last. */
 export interface ImageReader extends AsyncDisposable {
   /**
-   * Pixels of the images at `indices` as bytes, `[indices, height, width, channels]`; augmented where a key is given,
-   * and then the same for the same key.
+   * Reads the pixels of the images at `indices` as bytes, `[indices, height, width, channels]`. With a key they are
+   * augmented, the same way for the same key.
    */
   read(indices: Uint32Array, key?: Key): Promise<Uint8Array>;
-  /** How many images should be asked for ahead of use, so that nothing is idle; two batches at least are. */
+  /** Number of images to request ahead of use, so that no thread is idle; at least two batches are requested. */
   readonly ahead?: number;
-  /** What was made so far: images, and the milliseconds that took with everything at work. */
+  /** Images read so far, and the milliseconds they took with all threads busy. */
   readonly done: { readonly images: number; readonly milliseconds: number };
 }
 
-/** A part of a data set: in memory, or made as needed. */
+/** A part of a data set: in memory, or read on demand. */
 export type ImagePart = LabelledImages | StreamedImages;
 
-/** How training images that lie in memory are varied. */
+/** Augmentation of training images in memory. */
 export interface Augmentation {
-  /** Rows and columns added on each side before a crop of the image's own size is taken at random; 0 for no crop. */
+  /** Pixels of padding on each side, before a random crop of the original size; 0 for no crop. */
   readonly border: number;
-  /** What the border shows: the image reflected, the edge itself not repeated, or black. */
+  /** Content of the padding: the image reflected without repeating its edge, or black. */
   readonly fill: "reflect" | "zero";
-  /** Whether half of the images are mirrored. */
+  /** Mirror half of the images? */
   readonly flip: boolean;
 }
 
-/** A data set for image classification, on the host: a training and a test part of images of one size. */
+/** A data set for image classification on the host: training and test images of one size. */
 export interface ImageDataset<Part extends ImagePart = LabelledImages> {
-  /** What to call it in messages and reports. */
+  /** Its name in messages and reports. */
   readonly name: string;
   /** The name of each class; its length is the number of classes. */
   readonly classes: readonly string[];
@@ -59,19 +59,19 @@ export interface ImageDataset<Part extends ImagePart = LabelledImages> {
   readonly width: number;
   /** Values per pixel. */
   readonly channels: number;
-  /** Mean of each channel, in units where a byte's 255 is 1. */
+  /** Mean of each channel, on a scale where byte 255 is 1. */
   readonly mean: readonly number[];
-  /** Standard deviation of each channel, in the same units. */
+  /** Standard deviation of each channel, on the same scale. */
   readonly std: readonly number[];
-  /** How training images are varied; by default as CIFAR-10's. Streamed images are varied by their reader. */
+  /** Augmentation of training images; by default that of CIFAR-10. Streamed images are augmented by their reader. */
   readonly augmentation?: Augmentation;
-  /** Images to learn from. */
+  /** Training images. */
   readonly train: Part;
-  /** Images to be judged by. */
+  /** Test images. */
   readonly test: Part;
 }
 
-/** What a data set is made of, for the check of one from a user. */
+/** The properties of a data set, to check one from a user. */
 export const SET_KINDS = {
   name: "string",
   classes: "array",
@@ -95,7 +95,7 @@ function first<Part extends ImagePart>(part: Part, limit: number | undefined, wh
   return { ...part, ...images, labels: part.labels.subarray(0, limit), count: limit };
 }
 
-/** The first `train` training and `test` test images of a set; all of a part whose limit is not given. No copy. */
+/** Keeps the first `train` training and `test` test images of a set, without a copy; all of a part without a limit. */
 export function limitImages<Part extends ImagePart>(
   set: ImageDataset<Part>,
   limits: { train?: number; test?: number },

@@ -5,9 +5,9 @@ import { shown } from "./regular.ts";
 
 /** A numeric array of a `.mat` file. */
 export interface MatArray {
-  /** Its extents; the first axis is the fastest. */
+  /** Its extents; the first axis varies fastest. */
   readonly shape: readonly number[];
-  /** Its elements; a file may store them in a smaller type than the array has. */
+  /** Its elements; a file may store them in a narrower type than that of the array. */
   readonly data: Uint8Array | Float64Array;
 }
 
@@ -30,7 +30,7 @@ const NUMBERS: Readonly<Record<number, readonly [bytes: number, read: Read]>> = 
   12: [8, (view, at, little) => Number(view.getBigInt64(at, little))],
   13: [8, (view, at, little) => Number(view.getBigUint64(at, little))],
 };
-const BYTES = 2; // elements stored as unsigned bytes are not copied
+const BYTES = 2; // unsigned bytes, which are returned without a copy
 const NUMERIC_CLASSES = [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]; // double, single, int8 … uint64
 
 interface Element {
@@ -39,11 +39,14 @@ interface Element {
 }
 
 /**
- * The real numeric arrays of a MATLAB version 5 file (`.mat`), by name; compressed or not, of either byte order. Text,
- * structures, cells, sparse and complex arrays are passed over. `where` is what messages call the file. Its compressed
- * arrays may inflate to `most` bytes in all.
+ * Reads the real numeric arrays of a MATLAB version 5 file (`.mat`), compressed or not, in either byte order. Skips text,
+ * structures, cells, sparse and complex arrays.
  *
- * @throws {LocalgradError} where it is of another version, truncated, damaged or too large.
+ * @param bytes The content of the file.
+ * @param where The file's name in messages.
+ * @param most The most bytes that its compressed arrays may decompress to in total.
+ * @returns The arrays by name.
+ * @throws {LocalgradError} if the file is of another version, truncated, damaged or too large.
  */
 export function readMat(bytes: Uint8Array, where: string, most: number): Map<string, MatArray> {
   const little = checkHeader(bytes, where);
@@ -56,7 +59,7 @@ export function readMat(bytes: Uint8Array, where: string, most: number): Map<str
       left -= size;
       if (left < 0) {
         throw new LocalgradError(
-          `${where} inflates to more than ${most} bytes; numbers from 0 to 255 take less as uint8`,
+          `${where} decompresses to more than ${most} bytes; save numbers from 0 to 255 as uint8`,
         );
       }
       inner = elements(inflate(element.bytes, where, { maxOutputLength: size }), 0, little, where);
@@ -68,32 +71,32 @@ export function readMat(bytes: Uint8Array, where: string, most: number): Map<str
   return arrays;
 }
 
-/** Whether numbers have their low byte first. */
+/** Returns true if the file is little-endian. */
 function checkHeader(bytes: Uint8Array, where: string): boolean {
   const text = new TextDecoder("latin1").decode(bytes.subarray(0, 116));
   if (text.startsWith("MATLAB 7.3")) {
     throw new LocalgradError(
-      `${where} is a MATLAB 7.3 file (HDF5); version 5 is read here: save it with -v7`,
+      `${where} is a MATLAB 7.3 file (HDF5), and only version 5 can be read; save it with -v7`,
     );
   }
   const order = new TextDecoder("latin1").decode(bytes.subarray(126, 128));
   const [low, high] = order === "IM" ? [124, 125] : [125, 124];
   if ((order !== "IM" && order !== "MI") || bytes[high] !== 1 || bytes[low] !== 0) {
-    throw new LocalgradError(`${where} is no MATLAB version 5 file, or its header is damaged`);
+    throw new LocalgradError(`${where} is not a MATLAB version 5 file, or its header is damaged`);
   }
   return order === "IM";
 }
 
 const TAG = 8;
 const LONGEST_NAME = 63; // MATLAB's
-const BEGIN = 1024; // compressed bytes that hold the tag whatever the table of codes before it, which has up to 562
+const PREFIX = 1024; // compressed bytes that always contain the tag: the code table before it takes at most 562
 
-/** How long a compressed element is by its own tag, which alone is inflated. */
+/** Reads the size of a compressed element from its tag, decompressing only that. */
 function inflatedSize(bytes: Uint8Array, little: boolean, where: string): number {
-  const begin = inflate(bytes.subarray(0, BEGIN), where, { finishFlush: constants.Z_SYNC_FLUSH });
-  if (begin.length < TAG) throw truncated(where);
-  const view = new DataView(begin.buffer, begin.byteOffset, begin.byteLength);
-  if (view.getUint32(0, little) !== MATRIX) throw damaged(where, "what is compressed is no array");
+  const prefix = inflate(bytes.subarray(0, PREFIX), where, { finishFlush: constants.Z_SYNC_FLUSH });
+  if (prefix.length < TAG) throw truncated(where);
+  const view = new DataView(prefix.buffer, prefix.byteOffset, prefix.byteLength);
+  if (view.getUint32(0, little) !== MATRIX) throw damaged(where, "a compressed element is not an array");
   return TAG + view.getUint32(4, little);
 }
 
@@ -101,16 +104,19 @@ function inflate(bytes: Uint8Array, where: string, options: ZlibOptions): Uint8A
   try {
     return inflateSync(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), options);
   } catch (error) {
-    if (error instanceof RangeError) throw damaged(where, "an array is longer than its tag says");
+    if (error instanceof RangeError) throw damaged(where, "an array is longer than its tag states");
     throw damaged(where, error instanceof Error ? error.message : String(error));
   }
 }
 
 function damaged(where: string, how: string): LocalgradError {
-  return new LocalgradError(`${where} is damaged: ${how}; get it again`);
+  return new LocalgradError(`${where} is damaged: ${how}; download it again`);
 }
 
-/** Elements one after the other: a tag of type and size, the data, padding to 8 bytes. Short ones lie in their tag. */
+/**
+ * Reads consecutive elements: a tag of type and size, the data, padding to 8 bytes. The data of short elements is in
+ * their tag.
+ */
 function* elements(bytes: Uint8Array, from: number, little: boolean, where: string): Generator<Element> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = from; at < bytes.length;) {
@@ -120,7 +126,7 @@ function* elements(bytes: Uint8Array, from: number, little: boolean, where: stri
     const type = short ? word & 0xffff : word;
     const size = short ? word >>> 16 : view.getUint32(at + 4, little);
     const start = short ? at + 4 : at + 8;
-    if (short && size > 4) throw damaged(where, `an element of ${size} bytes cannot lie in its tag`);
+    if (short && size > 4) throw damaged(where, `an element of ${size} bytes does not fit in its tag`);
     if (start + size > bytes.length) throw truncated(where);
     yield { type, bytes: bytes.subarray(start, start + size) };
     const whole = short || type === COMPRESSED ? size : Math.ceil(size / 8) * 8;
@@ -129,13 +135,13 @@ function* elements(bytes: Uint8Array, from: number, little: boolean, where: stri
 }
 
 function truncated(where: string): LocalgradError {
-  return new LocalgradError(`${where} is truncated: it ends in the middle of an array; get it again`);
+  return new LocalgradError(`${where} is truncated: it ends in the middle of an array; download it again`);
 }
 
 function readMatrix(bytes: Uint8Array, little: boolean, where: string, arrays: Map<string, MatArray>): void {
   const [flags, extents, name, real] = elements(bytes, 0, little, where);
   if (flags === undefined || flags.bytes.length < 8) throw damaged(where, "an array has no flags");
-  const [word] = numbers(flags, little, where);
+  const [word = 0] = numbers(flags, little, where);
   if (!NUMERIC_CLASSES.includes(word & 0xff) || (word & COMPLEX) !== 0) return;
   if (extents === undefined || name === undefined || real === undefined) {
     throw damaged(where, "an array is incomplete");

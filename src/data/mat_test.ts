@@ -10,7 +10,7 @@ const fixture = (name: string) =>
 const MOST = 1 << 20;
 
 for (const name of ["plain.mat", "compressed.mat"]) {
-  Deno.test(`readMat() reads in ${name} what SciPy reads, and passes over what is no real numeric array`, () => {
+  Deno.test(`readMat() reads ${name} like SciPy, skipping anything but real numeric arrays`, () => {
     const arrays = readMat(fixture(name), name, MOST);
     const expected = Object.entries(facts.mat).filter(([, { shape }]) => shape.length > 0);
     assertEquals([...arrays.keys()].sort(), expected.map(([name]) => name).sort());
@@ -21,7 +21,7 @@ for (const name of ["plain.mat", "compressed.mat"]) {
   });
 }
 
-Deno.test("readMat() refuses a file cut short or altered anywhere, or reads the same arrays from it", () => {
+Deno.test("readMat() rejects a file truncated or altered anywhere, or reads the same arrays from it", () => {
   for (const name of ["plain.mat", "compressed.mat", "svhn/test_32x32.mat"]) {
     const whole = fixture(name);
     const before = readMat(whole, name, MOST);
@@ -39,7 +39,7 @@ Deno.test("readMat() refuses a file cut short or altered anywhere, or reads the 
       altered[at] ^= 0x55;
       try {
         const arrays = readMat(altered, name, MOST);
-        // Only a compressed array carries a checksum, so that every change in one is found.
+        // Only compressed arrays have a checksum, which finds every change.
         if (name !== "plain.mat") assert(arrays.size < before.size, `a change at ${at} is not found`);
       } catch (error) {
         assert(error instanceof LocalgradError && error.message.startsWith(name), `at ${at}: ${error}`);
@@ -99,9 +99,12 @@ Deno.test("readMat() reads both byte orders", () => {
 Deno.test("readMat() says what is wrong with other files", () => {
   const text = (value: string) => new TextEncoder().encode(value.padEnd(600));
   const cases: [Uint8Array, string][] = [
-    [new Uint8Array(), "x.mat is no MATLAB version 5 file"],
-    [text("MATLAB 7.3 MAT-file, Platform"), "x.mat is a MATLAB 7.3 file (HDF5); version 5 is read here"],
-    [text("<html>404</html>"), "x.mat is no MATLAB version 5 file"],
+    [new Uint8Array(), "x.mat is not a MATLAB version 5 file"],
+    [
+      text("MATLAB 7.3 MAT-file, Platform"),
+      "x.mat is a MATLAB 7.3 file (HDF5), and only version 5 can be read; save",
+    ],
+    [text("<html>404</html>"), "x.mat is not a MATLAB version 5 file"],
     [bigOrLittle(true, [2, 3, 6], new Uint8Array(30)), "X has 30 elements and the shape 2×3×6"],
   ];
   for (const [bytes, message] of cases) {
@@ -109,7 +112,7 @@ Deno.test("readMat() says what is wrong with other files", () => {
   }
 });
 
-Deno.test("readMat() inflates an array no further than its tag says, and all no further than they may", () => {
+Deno.test("readMat() limits the decompressed bytes of each array and of all together", () => {
   const data = new Uint8Array(1000).map((_, i) => i);
   const bytes = bigOrLittle(true, [1000], data, true);
   const inflated = 8 + 48 + 1000; // a tag, and an array's flags, extents, name and elements
@@ -117,11 +120,11 @@ Deno.test("readMat() inflates an array no further than its tag says, and all no 
   assertThrows(
     () => readMat(bytes, "x.mat", inflated - 1),
     LocalgradError,
-    `x.mat inflates to more than ${inflated - 1} bytes`,
+    `x.mat decompresses to more than ${inflated - 1} bytes`,
   );
   const twice = Uint8Array.from([...bytes, ...bytes.subarray(128)]);
   assertEquals(readMat(twice, "x.mat", 2 * inflated).size, 1);
-  assertThrows(() => readMat(twice, "x.mat", 2 * inflated - 1), LocalgradError, "inflates to more than");
+  assertThrows(() => readMat(twice, "x.mat", 2 * inflated - 1), LocalgradError, "decompresses to more than");
   const matrix = (says: number) => {
     const small = deflateSync(
       Uint8Array.from([14, 0, 0, 0, ...new Uint8Array(Uint32Array.of(says).buffer), 9]),
@@ -129,6 +132,10 @@ Deno.test("readMat() inflates an array no further than its tag says, and all no 
     const words = new Uint8Array(Uint32Array.of(15, small.length).buffer);
     return Uint8Array.from([...bytes.subarray(0, 128), ...words, ...small]);
   };
-  assertThrows(() => readMat(matrix(0), "x.mat", 99), LocalgradError, "an array is longer than its tag says");
+  assertThrows(
+    () => readMat(matrix(0), "x.mat", 99),
+    LocalgradError,
+    "an array is longer than its tag states",
+  );
   assertThrows(() => readMat(matrix(2), "x.mat", 99), LocalgradError, "x.mat is truncated");
 });

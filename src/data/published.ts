@@ -15,11 +15,11 @@ import {
 import { stat } from "./regular.ts";
 
 /**
- * Reads a published set's files from a folder or archive, or from the cache, which is filled by a download if need be.
- * Every file is checked, and a download is kept whole or not at all. Nothing is read or inflated beyond its published
- * size.
+ * Reads the files of a published set from a folder or archive, or from the cache, downloading the set into it first if
+ * need be. Every file is checked, and a download is kept whole or not at all. Nothing is read or decompressed beyond its
+ * published size.
  *
- * @throws {LocalgradError} where files are missing, truncated, damaged or not this set, or cannot be downloaded.
+ * @throws {LocalgradError} if files are missing, truncated, damaged or not of this set, or cannot be downloaded.
  */
 export function readPublished(set: Publication, options: PublishedOptions): Promise<Files> {
   expectKind(`the options of ${set.name}`, options, "object");
@@ -39,35 +39,35 @@ async function readPath(set: Publication, path: string): Promise<Files> {
   }
   if ("each" in set.from) {
     const names = Object.keys(set.files).join(" and ");
-    throw new LocalgradError(`${path} is a file; give the folder that holds ${names}`);
+    throw new LocalgradError(`${path} is a file; give the folder that contains ${names}`);
   }
   return readArchive(set, path);
 }
 
-/** A published set's files from the cache, into which they are downloaded if they are not there. */
+/** Reads the files of a set from the cache, downloading them first if they are not there. */
 async function readCached(set: Publication, options: PublishedOptions): Promise<Files> {
   const cache = options.cache ?? await cacheDirectory();
   const folder = `${cache}/${set.folder}`;
   if (!await stat(folder)) {
     await makeFolder(cache);
-    // One process downloads; others wait, and find what it got. The system unlocks the file where a process is killed.
+    // One process downloads; others wait for it and read the result. If it is killed, the system unlocks the file.
     using file = await Deno.open(`${folder}.lock`, { read: true, write: true, create: true }).catch(
       (error) => {
         throw refusal(error, `${folder}.lock cannot be written`);
       },
     );
-    await file.lock(true).catch(() => {}); // there are file systems without locks
+    await file.lock(true).catch(() => {}); // some file systems have no locks
     if (!await stat(folder)) return await fill(set, cache, options);
   }
   return await readFolder(set, folder).catch((error) => {
     if (!(error instanceof LocalgradError)) throw error;
-    throw new LocalgradError(`${error.message}; or remove ${folder}, and it is downloaded again`);
+    throw new LocalgradError(`${error.message}; or remove ${folder} to have the set downloaded again`);
   });
 }
 
 /** Downloads the set into the cache, whole or not at all. */
 async function fill(set: Publication, cache: string, options: PublishedOptions): Promise<Files> {
-  // Whoever began these was killed; it would hold the lock.
+  // Left by processes that were killed: a live one would hold the lock.
   for await (const { name } of Deno.readDir(cache)) {
     if (name.startsWith(`${set.folder}.`) && name.endsWith(".part")) {
       await Deno.remove(`${cache}/${name}`, { recursive: true });
@@ -81,11 +81,11 @@ async function fill(set: Publication, cache: string, options: PublishedOptions):
     return files;
   } catch (error) {
     await Deno.remove(part, { recursive: true });
-    throw refusal(error, `${set.name} cannot be kept in ${cache}`);
+    throw refusal(error, `${set.name} cannot be saved in ${cache}`);
   }
 }
 
-/** Downloads the archive, or each file, into a folder. Nothing is read before it is known to be what is published. */
+/** Downloads the archive, or each file, into a folder. Nothing is parsed before its length and MD5 are verified. */
 async function fetchFiles(set: Publication, folder: string, options: PublishedOptions): Promise<Files> {
   if ("each" in set.from) {
     for (const [name, from] of Object.entries(set.from.each)) {

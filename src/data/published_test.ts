@@ -11,7 +11,7 @@ const text = (value: string) => new TextEncoder().encode(value);
 const sum = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex");
 const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 
-/** A set of one file, published at `url`; what was parsed of it is noted. */
+/** A set of one file, published at `url`; records what is parsed. */
 function onePage(url: string, md5: string, parsed: string[] = []): Publication {
   return {
     name: "A set",
@@ -25,7 +25,7 @@ function onePage(url: string, md5: string, parsed: string[] = []): Publication {
   };
 }
 
-Deno.test("a download is parsed only once its sum is known to be right", () =>
+Deno.test("a download is parsed only after its MD5 is verified", () =>
   inFolder(async (cache) => {
     let body = "wrong";
     await using server = Deno.serve(
@@ -41,7 +41,7 @@ Deno.test("a download is parsed only once its sum is known to be right", () =>
     assertEquals([parsed, names(cache), names(`${cache}/set`)], [["right"], ["set", "set.lock"], ["a.bin"]]);
   }));
 
-Deno.test("of several downloads of one set at once, one is made", () =>
+Deno.test("concurrent loads of one set download it once", () =>
   inFolder(async (cache) => {
     let requests = 0;
     await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async () => {
@@ -55,7 +55,7 @@ Deno.test("of several downloads of one set at once, one is made", () =>
     assertEquals([requests, names(cache)], [1, ["set", "set.lock"]]);
   }));
 
-Deno.test("what killed downloads left is removed by the next one", () =>
+Deno.test("the next download removes what killed ones left", () =>
   inFolder(async (cache) => {
     let hang = true;
     await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => {
@@ -63,7 +63,7 @@ Deno.test("what killed downloads left is removed by the next one", () =>
       return new Response(hang ? new ReadableStream({ start, pull: () => new Promise(() => {}) }) : "right");
     });
     const url = `http://127.0.0.1:${server.addr.port}/`;
-    // As earlier versions named theirs; and a user's own file, which is none of ours.
+    // Named as by earlier versions; and a file of the user's, which is not ours.
     await Deno.mkdir(`${cache}/set.0a1b2c.part`);
     await Deno.writeTextFile(`${cache}/settled.part`, "mine");
     const script = `
@@ -98,7 +98,7 @@ Deno.test("what killed downloads left is removed by the next one", () =>
     assertEquals(names(`${cache}/set`), ["a.bin"]);
   }));
 
-Deno.test("a file that is no regular one, or longer than published, is refused before it is read", {
+Deno.test("a file that is not regular, or longer than the published one, is refused before it is read", {
   ignore: Deno.build.os === "windows",
 }, () =>
   inFolder(async (dir) => {
@@ -107,7 +107,7 @@ Deno.test("a file that is no regular one, or longer than published, is refused b
     await assertRejects(
       () => readPublished(set, { path: dir }),
       LocalgradError,
-      `${dir}/a.bin is too long: 6 bytes, where at most 5 are published`,
+      `${dir}/a.bin is too long: 6 bytes, but the published file has at most 5`,
     );
     await Deno.remove(`${dir}/a.bin`);
     await new Deno.Command("mkfifo", { args: [`${dir}/a.bin`] }).output();
@@ -121,7 +121,7 @@ Deno.test("a file that is no regular one, or longer than published, is refused b
     }
   }));
 
-Deno.test("an archive is inflated no further than what is published, and its files are as long at most", () =>
+Deno.test("an archive and its files are limited to the published sizes", () =>
   inFolder(async (dir) => {
     const headers = 1 << 20;
     const set: Publication = { ...onePage("", ""), from: { archive: { url: "" } }, others: 1000 };
@@ -133,11 +133,14 @@ Deno.test("an archive is inflated no further than what is published, and its fil
     await assertRejects(
       () => readPublished(set, { path }),
       LocalgradError,
-      `${path}: a.bin is too long: 6 bytes, where at most 5 are published`,
+      `${path}: a.bin is too long: 6 bytes, but the published file has at most 5`,
     );
     await write({ "set/other": new Uint8Array(1000 + headers), "set/a.bin": text("right") });
     const error = await assertRejects(() => readPublished(set, { path }), LocalgradError);
-    assert(error.message.includes(`inflates to more than the ${5 + 1000 + headers} bytes`), error.message);
+    assert(
+      error.message.includes(`decompresses to more than the published ${5 + 1000 + headers} bytes`),
+      error.message,
+    );
   }));
 
 Deno.test("a cache that cannot be written is named, with the reason", () =>

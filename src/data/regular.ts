@@ -1,14 +1,14 @@
 import { LocalgradError } from "../base/errors.ts";
 import { refusal } from "../base/system.ts";
 
-/** A name or message for the terminal: control characters, which names of files and arrays may hold, are spelled out. */
+/** Escapes control characters, which names of files and arrays may contain, for the terminal. */
 export function shown(text: string): string {
   return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (control) => {
     return `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
 }
 
-/** What `path` is, links followed; undefined where there is nothing. */
+/** Information about `path`, following links; undefined if nothing is there. */
 export async function stat(path: string): Promise<Deno.FileInfo | undefined> {
   try {
     return await Deno.stat(path);
@@ -18,34 +18,34 @@ export async function stat(path: string): Promise<Deno.FileInfo | undefined> {
   }
 }
 
-/** The error to throw where a file or folder could not be read. */
+/** The error to throw for a file or folder that could not be read. */
 export function unreadable(path: string, error: unknown): unknown {
   return refusal(error, `${shown(path)} cannot be read`);
 }
 
 /**
- * The length of a regular file. Others are refused before they are opened: opening a named pipe waits for a writer, and
- * a device may have no end.
+ * Returns the length of a regular file. Anything else is refused before it is opened: opening a named pipe waits for a
+ * writer, and a device may be endless.
  *
- * @throws {LocalgradError} where it is something else, is empty, or is longer than `most` bytes.
+ * @throws {LocalgradError} if it is not a regular file, is empty, or is longer than `most` bytes.
  */
 export async function regularSize(path: string, most = Infinity): Promise<number> {
   const info = await stat(path);
-  if (info === undefined) throw new LocalgradError(`${path} is not there`);
+  if (info === undefined) throw new LocalgradError(`${path} does not exist`);
   const { isFile, size } = info;
   if (!isFile) throw new LocalgradError(`${path} is not a regular file`);
   expectSize(path, size, most);
   return size;
 }
 
-/** Refuses a file that is empty or longer than the published one. */
+/** Rejects a file that is empty or longer than the published one. */
 export function expectSize(where: string, size: number, most: number): void {
-  if (size === 0) throw new LocalgradError(`${where} is empty; get it again`);
+  if (size === 0) throw new LocalgradError(`${where} is empty; download it again`);
   if (size <= most) return;
-  throw new LocalgradError(`${where} is too long: ${size} bytes, where at most ${most} are published`);
+  throw new LocalgradError(`${where} is too long: ${size} bytes, but the published file has at most ${most}`);
 }
 
-/** A regular file of at most `most` bytes, whole. */
+/** Reads a regular file of at most `most` bytes. */
 export async function readRegular(path: string, most: number): Promise<Uint8Array<ArrayBuffer>> {
   await regularSize(path, most);
   return await Deno.readFile(path).catch((error) => {
@@ -55,7 +55,7 @@ export async function readRegular(path: string, most: number): Promise<Uint8Arra
 
 const CHUNK = 1 << 18;
 
-/** A regular file piece by piece. */
+/** Reads a regular file in chunks. */
 export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
   await regularSize(path);
   using file = await Deno.open(path).catch((error) => {
@@ -65,7 +65,7 @@ export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
     const chunk = new Uint8Array(CHUNK);
     let count: number | null;
     try {
-      count = file.readSync(chunk); // no read is under way when the reader gives up
+      count = file.readSync(chunk); // synchronous, so that no read is in flight when the consumer stops early
     } catch (error) {
       throw unreadable(path, error);
     }

@@ -1,20 +1,21 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole } from "../base/expect.ts";
 import { foldIn, type Key, key, threefry2x32, uniform } from "../base/random.ts";
 import type { DatasetEntry } from "./entry.ts";
 import type { ImageDataset, LabelledImages } from "./images.ts";
 
-/** How many images {@link shapes} draws, and from which seed. */
+/** Options of {@link shapes}. */
 export interface ShapesOptions {
-  /** Training images; 5000 by default. */
+  /** Number of training images; 5000 by default. */
   readonly train?: number;
-  /** Test images; 1000 by default. */
+  /** Number of test images; 1000 by default. */
   readonly test?: number;
   /** Seed of the whole set; 0 by default. */
   readonly seed?: number;
 }
 
-/** Signed distance from the outline of a shape that fills the unit disc: negative inside. */
+/** Signed distance to the outline of a shape within the unit disc: negative inside. */
 type Distance = (x: number, y: number) => number;
 
 const SIZE = 32;
@@ -22,10 +23,10 @@ const { abs, cos, floor, hypot, max, min, PI, sin } = Math;
 
 const box = (x: number, y: number, w: number, h: number) => max(abs(x) - w, abs(y) - h);
 
-/** Distance to a regular polygon around the origin, or to a star where `waist` draws its edges' middles in. */
+/** Distance to a regular polygon around the origin, or to a star if `waist` pulls the midpoints of its edges in. */
 function polygon(corners: number, radius: number, waist: number): Distance {
   const sector = 2 * PI / corners;
-  // The outline of half a sector runs from a corner, on the x axis, to the middle of an edge.
+  // In half a sector the outline runs from a corner, on the x axis, to the midpoint of an edge.
   const [cornerX, edgeX, edgeY] = [radius, waist * cos(sector / 2), waist * sin(sector / 2)];
   const length = hypot(edgeX - cornerX, edgeY);
   const [normalX, normalY] = [edgeY / length, (cornerX - edgeX) / length];
@@ -37,8 +38,10 @@ function polygon(corners: number, radius: number, waist: number): Distance {
   };
 }
 
+const DISC: Distance = (x, y) => hypot(x, y) - 0.85;
+
 const SHAPES: readonly (readonly [name: string, Distance])[] = [
-  ["disc", (x, y) => hypot(x, y) - 0.85],
+  ["disc", DISC],
   ["ring", (x, y) => abs(hypot(x, y) - 0.68) - 0.2],
   ["square", (x, y) => box(x, y, 0.72, 0.72)],
   ["frame", (x, y) => abs(box(x, y, 0.6, 0.6)) - 0.17],
@@ -52,7 +55,7 @@ const SHAPES: readonly (readonly [name: string, Distance])[] = [
 
 const BAR: Distance = (x, y) => box(x, y, 1, 0.25);
 
-/** Where and how large a shape is drawn: pixels and radians. */
+/** Position, size and rotation of a shape, in pixels and radians. */
 interface Placement {
   readonly x: number;
   readonly y: number;
@@ -64,14 +67,14 @@ interface Placement {
 
 type Colour = readonly [number, number, number];
 
-/** Stripes over a colour: brightness added along a direction. */
+/** Stripes: a wave of brightness along a direction. */
 interface Texture {
   readonly frequency: number;
   readonly angle: number;
   readonly strength: number;
 }
 
-/** Draws a shape over the canvas, its outline smooth over a pixel, its surface striped. */
+/** Paints a striped shape over the canvas, anti-aliased over one pixel. */
 function paint(
   canvas: Float32Array,
   distance: Distance,
@@ -79,6 +82,11 @@ function paint(
   colour: Colour,
   texture: Texture,
 ): void {
+  const blend = (i: number, level: number, alpha: number) => {
+    const before = canvas[i] ?? 0;
+    canvas[i] = before + alpha * (level - before);
+  };
+  const [red, green, blue] = colour;
   const { x: cx, y: cy, radius } = place;
   const stretch = Math.sqrt(place.aspect);
   const reach = 1.5 * radius * max(stretch, 1 / stretch);
@@ -91,19 +99,19 @@ function paint(
       if (cover <= 0) continue;
       const alpha = min(cover, 1);
       const shade = texture.strength * sin(waveX * dx + waveY * dy);
-      const at = (row * SIZE + column) * 3;
-      for (let channel = 0; channel < 3; channel++) {
-        canvas[at + channel] += alpha * (colour[channel] + shade - canvas[at + channel]);
-      }
+      const i = (row * SIZE + column) * 3;
+      blend(i, red + shade, alpha);
+      blend(i + 1, green + shade, alpha);
+      blend(i + 2, blue + shade, alpha);
     }
   }
 }
 
-/** Draws the image of class `label` that belongs to `imageKey` into `pixels`. */
+/** Draws an image of class `label` from the random numbers of `imageKey` into `pixels`. */
 function drawImage(label: number, imageKey: Key, canvas: Float32Array, pixels: Uint8Array): void {
   const random = uniform(imageKey, 128);
   let used = 0;
-  const between = (low: number, high: number) => low + (high - low) * random[used++];
+  const between = (low: number, high: number) => low + (high - low) * at(random, used++);
   const colour = (
     low: number,
     high: number,
@@ -116,7 +124,7 @@ function drawImage(label: number, imageKey: Key, canvas: Float32Array, pixels: U
   const bar = () =>
     paint(
       canvas,
-      between(0, 1) < 0.5 ? BAR : SHAPES[0][1],
+      between(0, 1) < 0.5 ? BAR : DISC,
       {
         x: between(0, SIZE),
         y: between(0, SIZE),
@@ -128,16 +136,17 @@ function drawImage(label: number, imageKey: Key, canvas: Float32Array, pixels: U
       texture(0.15),
     );
 
-  const ground = colour(0, 0.55);
+  const background = colour(0, 0.55);
   const everywhere = { x: SIZE / 2, y: SIZE / 2, radius: SIZE, angle: 0, aspect: 1 };
-  paint(canvas, () => -1, everywhere, ground, texture(0.12));
+  paint(canvas, () => -1, everywhere, background, texture(0.12));
   for (let count = floor(between(0, 4)); count > 0; count--) bar();
-  const own = colour(0.45, 1);
+  const [, distance] = at(SHAPES, label);
+  const foreground = colour(0.45, 1);
   const radius = between(8, 13);
   const room = 0.8 * radius;
   paint(
     canvas,
-    SHAPES[label][1],
+    distance,
     {
       x: between(room, SIZE - room),
       y: between(room, SIZE - room),
@@ -145,47 +154,51 @@ function drawImage(label: number, imageKey: Key, canvas: Float32Array, pixels: U
       angle: between(-0.8, 0.8),
       aspect: between(0.75, 1.33),
     },
-    own,
+    foreground,
     texture(0.15),
   );
-  if (between(0, 1) < 0.3) bar(); // hides a part
+  if (between(0, 1) < 0.3) bar(); // covers a part of the shape
 
   const noise = between(0.01, 0.06) * 255 / 128; // half the width of a triangular distribution
   const words = new Uint32Array(2);
   const noiseKey = foldIn(imageKey, 0);
-  for (let at = 0; at < pixels.length; at += 4) {
-    threefry2x32(noiseKey, at, 0, words);
-    for (let i = 0; i < 4; i++) {
-      const sum = (words[0] >>> (8 * i) & 255) + (words[1] >>> (8 * i) & 255) - 255;
-      pixels[at + i] = max(0, min(255, Math.round(255 * canvas[at + i] + noise * sum)));
+  let i = 0, first = 0, second = 0;
+  for (const level of canvas) {
+    const shift = 8 * (i % 4); // each value takes a byte of either word
+    if (shift === 0) {
+      threefry2x32(noiseKey, i, 0, words);
+      [first = 0, second = 0] = words;
     }
+    const sum = (first >>> shift & 255) + (second >>> shift & 255) - 255;
+    pixels[i++] = max(0, min(255, Math.round(255 * level + noise * sum)));
   }
 }
 
-function room(bytes: number, count: number): Uint8Array<ArrayBuffer> {
+/** Allocates the pixels of `count` images. */
+function allocate(bytes: number, count: number): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(bytes);
-  } catch (cause) { // a RangeError: more than V8 has, or than it may
-    throw new LocalgradError(`shapes: there is no memory for ${count} images; ask for fewer`, { cause });
+  } catch (cause) { // a RangeError: more than V8 has or allows
+    throw new LocalgradError(`shapes: not enough memory for ${count} images; ask for fewer`, { cause });
   }
 }
 
 function draw(partKey: Key, count: number): LabelledImages {
   const bytes = SIZE * SIZE * 3;
-  const images = room(count * bytes, count);
+  const images = allocate(count * bytes, count);
   const labels = Int32Array.from({ length: count }, (_, i) => i % SHAPES.length);
   const canvas = new Float32Array(bytes);
-  for (let i = 0; i < count; i++) {
-    drawImage(labels[i], foldIn(partKey, i), canvas, images.subarray(i * bytes, (i + 1) * bytes));
-  }
+  labels.forEach((label, i) =>
+    drawImage(label, foldIn(partKey, i), canvas, images.subarray(i * bytes, (i + 1) * bytes))
+  );
   return { images, labels, count };
 }
 
 /**
- * A procedural set for trying things without a download: 32×32 RGB images of ten shapes (disc, ring, square, frame,
- * triangle, star, cross, ell, crescent, bars) of varied position, size, rotation, proportions, colour and texture,
- * among clutter and noise. Classes take turns, so any first part of the set is balanced; an image depends on the
- * seed and its own number alone, so a larger set begins with the smaller one.
+ * A procedural data set that needs no download: 32×32 RGB images of ten shapes (disc, ring, square, frame, triangle,
+ * star, cross, ell, crescent, bars) of varied position, size, rotation, proportions, colour and texture, with clutter
+ * and noise. Classes alternate, so any prefix of the set is balanced. An image depends only on the seed and its index,
+ * so a larger set begins with the smaller one.
  *
  * @example
  * ```ts
@@ -215,15 +228,15 @@ export function shapes(options: ShapesOptions = {}): ImageDataset {
   };
 }
 
-/** Shapes by name; their recipe is CIFAR-10's. */
+/** Shapes for the command line, with the recipe of CIFAR-10. */
 export const entry: DatasetEntry = {
   classes: SHAPES.length,
   size: SIZE,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
-  // deno-lint-ignore require-await -- what is refused must be a rejection
+  // deno-lint-ignore require-await -- errors must reject, not throw
   async load({ path, limits = {} }) {
     if (path !== undefined) {
-      throw new LocalgradError("shapes are drawn, not loaded; --data is for other sets");
+      throw new LocalgradError("shapes are drawn, not loaded; omit --data");
     }
     return shapes(limits);
   },

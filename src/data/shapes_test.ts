@@ -3,19 +3,19 @@ import { LocalgradError } from "../base/errors.ts";
 import { limitImages } from "./images.ts";
 import { shapes } from "./shapes.ts";
 
-Deno.test("shapes() gives the same pixels for a seed, and others for another", () => {
+Deno.test("shapes() draws the same pixels for a seed, and others for another", () => {
   const set = shapes({ train: 20, test: 10 });
   assertEquals(shapes({ train: 20, test: 10 }), set);
   assertNotEquals(shapes({ train: 20, test: 10, seed: 1 }).train.images, set.train.images);
   assertNotEquals(set.test.images, set.train.images.subarray(0, set.test.images.length));
 });
 
-Deno.test("shapes() begins a larger set with the smaller one, which limitImages() gives back", () => {
+Deno.test("shapes() begins a larger set with the smaller one, as limitImages() does", () => {
   const small = shapes({ train: 20, test: 10 });
   assertEquals(limitImages(shapes({ train: 50, test: 30 }), { train: 20, test: 10 }), small);
 });
 
-Deno.test("shapes() has balanced classes and the statistics it says", () => {
+Deno.test("shapes() has balanced classes and the statistics it states", () => {
   const set = shapes({ train: 600, test: 10 });
   assertEquals(set.classes.length, 10);
   const counts = new Array(10).fill(0);
@@ -56,5 +56,9 @@ Deno.test("shapes() and limitImages() refuse counts that are not whole and posit
     assertThrows(() => limitImages(set, { train: bad }), LocalgradError, "training limit");
     assertThrows(() => limitImages(set, { test: bad }), LocalgradError, "test limit");
   }
-  assertThrows(() => shapes({ train: 10 ** 14 }), LocalgradError, "no memory for 100000000000000 images");
+  assertThrows(
+    () => shapes({ train: 10 ** 14 }),
+    LocalgradError,
+    "not enough memory for 100000000000000 images",
+  );
 });

@@ -2,25 +2,25 @@ import { LocalgradError } from "../base/errors.ts";
 import type { Download } from "./download.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
-import { checkMd5, type Files, type Publication, type PublishedOptions } from "./publication.ts";
+import { interleave } from "./planes.ts";
+import { checkMd5, fileOf, type Files, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
 
-/** Where {@link stl10} gets the set from, and who is told about a download; the archive is `stl10_binary.tar.gz`. */
+/** Source of {@link stl10} and progress of its download; the archive is `stl10_binary.tar.gz`. */
 export type Stl10Options = PublishedOptions;
 
-/** The published set; tests serve small ones in the same layout. */
+/** The layout of the published set; tests serve small sets of the same layout. */
 export interface Stl10Layout {
-  /** Where the archive is published, its length and its sum. */
+  /** URL, length and MD5 of the archive. */
   readonly archive: Download;
-  /** Bytes and MD5 of each file: none may be longer, and one of that size must have that sum. */
+  /** Bytes and MD5 of each file: no file may be longer, and one of that size must have that MD5. */
   readonly published: Readonly<Record<string, { readonly bytes: number; readonly md5: string }>>;
 }
 
 const HOME_PAGE = "https://cs.stanford.edu/~acoates/stl10/";
 const SIZE = 96;
-const PIXELS = SIZE * SIZE;
-const IMAGE = 3 * PIXELS; // the red, the green and the blue plane
-const UNLABELLED = 100_001 * IMAGE; // of the archive's other files, the images without labels, and two texts
+const IMAGE = 3 * SIZE * SIZE; // the red, green and blue planes
+const OTHERS = 100_001 * IMAGE; // the archive's other files: 100,000 images without labels, and two text files
 const CLASSES = [
   "airplane",
   "bird",
@@ -34,7 +34,7 @@ const CLASSES = [
   "truck",
 ] as const;
 
-// The home page states no checksums; these are the ones torchvision checks. The length is that of its download.
+// The home page publishes no checksums; these are torchvision's. The length is that of the server's file.
 const OFFICIAL: Stl10Layout = {
   archive: {
     url: "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
@@ -51,23 +51,23 @@ const OFFICIAL: Stl10Layout = {
 
 /**
  * STL-10 (Coates, Ng and Lee, 2011) in its official binary form: 5,000 labelled training and 8,000 test images of
- * 96×96 RGB pixels in ten classes; the unlabelled images are not used. Pixels are normalised, and training images
- * varied, as by InfoPro and MAN: a black border of 4 pixels, mirroring.
+ * 96×96 RGB pixels in ten classes; the unlabelled images are not used. Normalisation and augmentation are those of
+ * InfoPro and MAN: crops from a black border of 4 pixels, mirroring.
  *
- * @example From a folder or archive, without a network
+ * @example From a folder or archive, offline
  * ```ts ignore
  * import { data } from "@localgrad/localgrad";
  * const set = await data.stl10({ path: "downloads/stl10_binary" });
  * console.log(set.train.count); // 5000
  * ```
  *
- * @throws {LocalgradError} where files are missing, truncated, damaged or not this set, or cannot be downloaded.
+ * @throws {LocalgradError} if files are missing, truncated, damaged or not of this set, or cannot be downloaded.
  */
 export function stl10(options: Stl10Options = {}): Promise<ImageDataset> {
   return loadStl10(options, OFFICIAL);
 }
 
-/** {@link stl10} of a given layout. */
+/** {@link stl10} with a given layout. */
 export async function loadStl10(
   options: Stl10Options,
   { archive, published }: Stl10Layout,
@@ -79,13 +79,14 @@ export async function loadStl10(
     folder: "stl10_binary",
     files: Object.fromEntries(Object.entries(published).map(([name, { bytes }]) => [name, bytes])),
     from: { archive },
-    others: UNLABELLED,
+    others: OTHERS,
     md5: Object.fromEntries(Object.entries(published).map(([name, { md5 }]) => [name, md5])),
-    mistaken: { "train.mat": "STL-10 in its MATLAB form" },
+    mistaken: { "train.mat": "the MATLAB version of STL-10" },
     check(bytes, name, where) {
       if (name.endsWith("_X.bin")) checkImages(bytes, where);
       else checkLabels(bytes, where);
-      if (bytes.length === published[name].bytes) checkMd5(bytes, published[name].md5, where, set);
+      const official = published[name];
+      if (bytes.length === official?.bytes) checkMd5(bytes, official.md5, where, set);
     },
   };
   const files = await readPublished(set, options);
@@ -107,7 +108,7 @@ function checkImages(bytes: Uint8Array, where: string): void {
   if (bytes.length % IMAGE === 0) return;
   throw new LocalgradError(
     `${where} is truncated: ${bytes.length} bytes are not a whole number of images of ${IMAGE}; ` +
-      `get it again from ${HOME_PAGE}`,
+      `download it again from ${HOME_PAGE}`,
   );
 }
 
@@ -117,29 +118,25 @@ function checkLabels(bytes: Uint8Array, where: string): void {
   throw new LocalgradError(`${where} is mislabelled: image ${wrong} has label ${bytes[wrong]}, not 1 to 10`);
 }
 
-/** Planes column by column → pixels; labels from 1 → classes from 0. */
+/** Decodes planes stored column by column, and labels from 1. */
 function decode(files: Files, part: "train" | "test", where: string): LabelledImages {
-  const [planes, numbers] = [files.get(`${part}_X.bin`)!, files.get(`${part}_y.bin`)!];
+  const [planes, numbers] = [fileOf(files, `${part}_X.bin`), fileOf(files, `${part}_y.bin`)];
   const count = planes.length / IMAGE;
   if (numbers.length !== count) {
     throw new LocalgradError(
       `${where}: ${part}_X.bin has ${count} images and ${part}_y.bin ${numbers.length} labels; ` +
-        `one of them is truncated or of another set; get them again from ${HOME_PAGE}`,
+        `one of them is truncated or belongs to another set; download them again from ${HOME_PAGE}`,
     );
   }
   const images = new Uint8Array(planes.length);
-  for (let image = 0, to = 0; image < count; image++) {
-    for (let row = 0; row < SIZE; row++) {
-      for (let column = 0; column < SIZE; column++) {
-        let from = image * IMAGE + column * SIZE + row;
-        for (let channel = 0; channel < 3; channel++, from += PIXELS) images[to++] = planes[from];
-      }
-    }
+  for (let start = 0; start < images.length; start += IMAGE) {
+    const end = start + IMAGE;
+    interleave(planes.subarray(start, end), images.subarray(start, end), SIZE, "columns");
   }
   return { images, labels: Int32Array.from(numbers, (label) => label - 1), count };
 }
 
-/** STL-10 by name. */
+/** STL-10 for the command line. */
 export const entry: DatasetEntry = {
   classes: 10,
   size: SIZE,

@@ -9,7 +9,7 @@ const IMAGE = 3 * 96 * 96;
 const planes = (part: string, count: number) =>
   Uint8Array.from({ length: count * IMAGE }, (_, i) => hash(`stl10.${part}`, i) >>> 24);
 
-/** Files in the official layout: three training images and two to be judged by. */
+/** Files in the official layout: three training and two test images. */
 const files = (): Record<string, Uint8Array> => ({
   "train_X.bin": planes("train", 3),
   "train_y.bin": Uint8Array.of(1, 10, 4),
@@ -34,7 +34,7 @@ async function withFiles(
   }
 }
 
-Deno.test("stl10() reads what numpy reads: planes column by column, labels from 1", () =>
+Deno.test("stl10() reads like numpy: planes column by column, labels from 1", () =>
   withFiles(files(), async (dir) => {
     const set = await stl10({ path: dir });
     for (const part of ["train", "test"] as const) {
@@ -49,7 +49,7 @@ Deno.test("stl10() reads what numpy reads: planes column by column, labels from 
 
 Deno.test("stl10() names the file that is missing, truncated, mislabelled or damaged", async () => {
   const faults: [string, (content: Record<string, Uint8Array>) => void][] = [
-    ["has no test_y.bin; get", (c) => delete c["test_y.bin"]],
+    ["has no test_y.bin; download", (c) => delete c["test_y.bin"]],
     ["train_X.bin is empty", (c) => c["train_X.bin"] = new Uint8Array()],
     ["train_X.bin is truncated: 82943 bytes", (c) => c["train_X.bin"] = c["train_X.bin"].slice(1)],
     ["train_X.bin has 2 images and train_y.bin 3 labels", (c) => c["train_X.bin"] = planes("train", 2)],
@@ -75,6 +75,6 @@ Deno.test("stl10() names the file that is missing, truncated, mislabelled or dam
     );
   });
   await withFiles({ "train.mat": new Uint8Array(1) }, async (path) => {
-    await assertRejects(() => stl10({ path }), LocalgradError, "holds STL-10 in its MATLAB form");
+    await assertRejects(() => stl10({ path }), LocalgradError, "contains the MATLAB version of STL-10");
   });
 });

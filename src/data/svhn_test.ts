@@ -9,7 +9,7 @@ const fixtures = new URL("../../tests/fixtures/datasets/svhn/", import.meta.url)
 const sum = (bytes: Uint8Array, kind = "sha256") => createHash(kind).update(bytes).digest("hex");
 const read = (name: string) => Deno.readFileSync(`${fixtures}${name}`);
 
-Deno.test("svhn() reads what SciPy reads: pixels, and the digit 0 where the label is 10", async () => {
+Deno.test("svhn() reads like SciPy: pixels, and the digit 0 where the label is 10", async () => {
   const set = await svhn({ path: fixtures });
   for (const part of ["train", "test"] as const) {
     const { images, sha256, labels } = facts.svhn[part];
@@ -21,7 +21,7 @@ Deno.test("svhn() reads what SciPy reads: pixels, and the digit 0 where the labe
   assertEquals(set.augmentation, { border: 2, fill: "zero", flip: false });
 });
 
-Deno.test("svhn() checks the MD5 of a file that has the published number of images", async () => {
+Deno.test("svhn() checks the MD5 of a file with the published number of images", async () => {
   const layout = (md5: string): SvhnLayout => ({
     url: "http://127.0.0.1:1/",
     published: {
@@ -43,7 +43,7 @@ Deno.test("svhn() downloads both files once, and keeps nothing of a download tha
       const name = new URL(request.url).pathname.slice(1);
       requests.push(name);
       if (name === failing) return new Response(null, { status: 503 });
-      // Another set's file is whole, but not what is published.
+      // A file of another set is complete, but not the published one.
       return new Response(read(altered && name.startsWith("test") ? "train_32x32.mat" : name));
     });
     const layout: SvhnLayout = {
@@ -76,7 +76,7 @@ Deno.test("svhn() downloads both files once, and keeps nothing of a download tha
     assertEquals(requests, []);
   }));
 
-/** A file of two images whose every value is `pixel`, as MATLAB stores numbers that are no bytes. */
+/** A file of two images whose every value is `pixel`, as MATLAB stores numbers other than bytes. */
 function scaled(pixel: (i: number) => number): Uint8Array {
   const element = (type: number, data: Uint8Array) => [
     ...new Uint8Array(Uint32Array.of(type, data.length).buffer),
@@ -105,13 +105,13 @@ function scaled(pixel: (i: number) => number): Uint8Array {
   ]);
 }
 
-Deno.test("svhn() takes pixels that are whole numbers from 0 to 255, in whatever type, and refuses others", () =>
+Deno.test("svhn() reads pixels that are whole numbers from 0 to 255 of any type, and rejects others", () =>
   inFolder(async (path) => {
     await Deno.copyFile(`${fixtures}test_32x32.mat`, `${path}/test_32x32.mat`);
     const write = (pixel: (i: number) => number) => Deno.writeFile(`${path}/train_32x32.mat`, scaled(pixel));
     await write((i) => i % 256);
     const { train } = await svhn({ path });
-    // Rows are fastest in the file, channels in the pixels: 1,024 values are a multiple of 256.
+    // Rows vary fastest in the file, channels in the pixels: 1,024 values are a multiple of 256.
     assertEquals([...train.images.subarray(0, 9)], [0, 0, 0, 32, 32, 32, 64, 64, 64]);
     assertEquals([...train.labels], [0, 3]);
     for (
@@ -132,7 +132,7 @@ Deno.test("svhn() takes pixels that are whole numbers from 0 to 255, in whatever
     }
   }));
 
-Deno.test("svhn() refuses a file longer than the published number of images can be", () =>
+Deno.test("svhn() rejects a file longer than the published images can be", () =>
   inFolder(async (path) => {
     await Deno.writeFile(`${path}/train_32x32.mat`, new Uint8Array(70_000));
     const published = (images: number) => ({
@@ -140,6 +140,10 @@ Deno.test("svhn() refuses a file longer than the published number of images can 
       "test_32x32.mat": { images: 1, md5: "" },
     });
     const load = (images: number) => loadSvhn({ path }, { url: "", published: published(images) });
-    await assertRejects(() => load(2), LocalgradError, "train_32x32.mat is no MATLAB version 5 file");
-    await assertRejects(() => load(1), LocalgradError, "is too long: 70000 bytes, where at most 68616 are");
+    await assertRejects(() => load(2), LocalgradError, "train_32x32.mat is not a MATLAB version 5 file");
+    await assertRejects(
+      () => load(1),
+      LocalgradError,
+      "is too long: 70000 bytes, but the published file has at most 68616",
+    );
   }));

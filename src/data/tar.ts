@@ -11,7 +11,7 @@ export interface TarFile {
 const BLOCK = 512;
 const SKIP = 1 << 20;
 
-/** Takes exact numbers of bytes from chunks of any size. */
+/** Reads exact numbers of bytes from chunks of any size. */
 class ByteReader {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #rest: Uint8Array = new Uint8Array(0);
@@ -20,7 +20,7 @@ class ByteReader {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** The next `count` bytes, or fewer where the stream ends. */
+  /** Reads the next `count` bytes, or fewer if the stream ends. */
   async take(count: number): Promise<Uint8Array<ArrayBuffer>> {
     const result = new Uint8Array(count);
     let filled = 0;
@@ -38,7 +38,7 @@ class ByteReader {
     return result;
   }
 
-  /** Passes over the next `count` bytes, which may be more than memory holds; false where the stream ends first. */
+  /** Skips the next `count` bytes, which may not fit in memory; returns false if the stream ends first. */
   async skip(count: number): Promise<boolean> {
     while (count > 0) {
       const part = await this.take(Math.min(count, SKIP));
@@ -48,12 +48,12 @@ class ByteReader {
     return true;
   }
 
-  /** Reads to the end, so that a checksum there is checked. */
+  /** Reads to the end, so that the checksum there is verified. */
   async drain(): Promise<void> {
     while (!(await this.#chunks.next()).done);
   }
 
-  /** Gives up what is unread. */
+  /** Abandons the rest of the stream. */
   async close(): Promise<void> {
     await this.#chunks.return?.();
   }
@@ -65,23 +65,25 @@ function text(block: Uint8Array, start: number, length: number): string {
   return new TextDecoder().decode(end < 0 ? field : field.subarray(0, end));
 }
 
-/** An octal number field; NaN where it is none. */
+/** Parses an octal number field; NaN if it is not one. */
 function octal(block: Uint8Array, start: number, length: number): number {
   const digits = text(block, start, length).trim();
   return /^[0-7]+$/.test(digits) ? parseInt(digits, 8) : NaN;
 }
 
-/** The header's sum of bytes, its own field counted as spaces (POSIX.1-1988, ustar). */
+/** The sum of a header's bytes, with the checksum field itself read as spaces (POSIX.1-1988, ustar). */
 function checksum(block: Uint8Array): number {
   return block.reduce((sum, byte, at) => sum + (at >= 148 && at < 156 ? 32 : byte), 0);
 }
 
 /**
- * The regular files of a tar archive (ustar or older) that are wanted, one after the other; others, links, folders and
- * extended headers are skipped. `wanted` is told a file's size before any of it is read, and may throw. `name` is what
- * error messages call the archive.
+ * Yields the wanted regular files of a tar archive (ustar or older) in order; skips other files, links, folders and
+ * extended headers.
  *
- * @throws {LocalgradError} where the archive is damaged or ends early.
+ * @param chunks The archive.
+ * @param name Its name in messages.
+ * @param wanted Decides by a file's path and size, before it is read; may throw.
+ * @throws {LocalgradError} if the archive is damaged or truncated.
  */
 export async function* readTar(
   chunks: AsyncIterable<Uint8Array>,
@@ -90,7 +92,7 @@ export async function* readTar(
 ): AsyncGenerator<TarFile> {
   const reader = new ByteReader(chunks);
   const truncated = () =>
-    new LocalgradError(`${name} ends in the middle of a file: it is truncated; get it again`);
+    new LocalgradError(`${name} is truncated: it ends in the middle of a file; download it again`);
   const take = async (count: number) => {
     const bytes = await reader.take(count);
     if (bytes.length < count) throw truncated();
@@ -99,7 +101,7 @@ export async function* readTar(
   try {
     while (true) {
       const header = await take(BLOCK);
-      if (header.every((byte) => byte === 0)) return await reader.drain(); // the end mark
+      if (header.every((byte) => byte === 0)) return await reader.drain(); // the end-of-archive marker
       const size = octal(header, 124, 12);
       if (Number.isNaN(size) || octal(header, 148, 8) !== checksum(header)) {
         throw new LocalgradError(`${name} is damaged or not a tar archive: a header's checksum is wrong`);

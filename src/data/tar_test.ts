@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
 import { readTar } from "./tar.ts";
 
-/** An archive of files of these sizes, filled with their number. */
+/** An archive of files of these sizes, each filled with its index. */
 function tar(sizes: readonly number[]): Uint8Array<ArrayBuffer> {
   const parts: number[] = [];
   sizes.forEach((size, i) => {
@@ -20,7 +20,7 @@ function tar(sizes: readonly number[]): Uint8Array<ArrayBuffer> {
 
 const stream = (bytes: Uint8Array<ArrayBuffer>) => new Blob([bytes]).stream();
 
-Deno.test("readTar() passes over files that are not wanted", async () => {
+Deno.test("readTar() skips files that are not wanted", async () => {
   const sizes = [3, 512, 70000, 0, 1];
   const got: [string, number][] = [];
   for await (const { path, bytes } of readTar(stream(tar(sizes)), "a.tar", (path) => !path.includes("2"))) {
@@ -29,17 +29,17 @@ Deno.test("readTar() passes over files that are not wanted", async () => {
   assertEquals(got, [["folder/0.bin", 3], ["folder/1.bin", 512], ["folder/3.bin", 0], ["folder/4.bin", 1]]);
 });
 
-Deno.test("readTar() finds an archive that ends in a file which is not wanted", async () => {
+Deno.test("readTar() rejects an archive that ends within an unwanted file", async () => {
   await assertRejects(
     async () => {
       for await (const _ of readTar(stream(tar([3, 70000]).slice(0, 60000)), "a.tar", () => false));
     },
     LocalgradError,
-    "a.tar ends in the middle of a file",
+    "a.tar is truncated: it ends in the middle of a file",
   );
 });
 
-Deno.test("readTar() tells a file's size before it reads it, and reads on to the end of what holds the archive", async () => {
+Deno.test("readTar() passes a file's size before reading it, and reads its input to the end", async () => {
   const seen: [string, number][] = [];
   let ended = false;
   async function* chunks() {

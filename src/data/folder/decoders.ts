@@ -3,34 +3,34 @@ import { LocalgradError } from "../../base/errors.ts";
 import { shown } from "../regular.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
-/** An image to be decoded to `size` × `size` RGB pixels. */
+/** A job: decode an image to `size` × `size` RGB pixels. */
 export interface DecodeJob {
   /** Its file. */
   readonly path: string;
   /** Rows and columns. */
   readonly size: number;
-  /** {@link DRAWS} random numbers in [0, 1) for a random resized crop and a flip; without them, the centre. */
+  /** {@link DRAWS} random numbers in [0, 1) for a random resized crop and a flip; without them, a centre crop. */
   readonly draws?: Float32Array;
 }
 
-/** A file to be checked: all of it, or its first and last bytes, where those tell. */
+/** A job: check that a file can be decoded. */
 export interface CheckJob {
   /** The file. */
   readonly path: string;
-  /** How much of it. */
+  /** Decode the whole file, or only look at its first and last bytes where those suffice? */
   readonly check: "whole" | "ends";
 }
 
-/** Random numbers of a crop: ten tries of area, proportions, top and left, then whether to mirror. */
+/** Random numbers of a crop: ten attempts of area, proportions, top and left, then mirroring. */
 export const DRAWS = 41;
 
-/** How large a picture may be, and how long it may take. */
+/** Limits of size and time for decoding a picture. */
 export interface DecodeLimits {
-  /** Pixels of either side. */
+  /** Pixels on either side. */
   readonly side: number;
-  /** Pixels. */
+  /** Pixels in total. */
   readonly area: number;
-  /** Bytes of a file, and of what is held while it is decoded. */
+  /** Bytes of a file, and of memory while it is decoded. */
   readonly memory: number;
   /** Seconds. */
   readonly seconds: number;
@@ -53,28 +53,28 @@ interface Pending {
 
 let live = 0;
 
-/** Decoding threads of this process that have not ended. Deno's test sanitizers do not see them. */
+/** Returns the number of live decoding threads, which Deno's test sanitizers do not see. */
 export function liveDecoderCount(): number {
   return live;
 }
 
-/** Deno sees by it that the worker and its package belong to the library; it is never called. */
+/** Never called: tells Deno that the worker and its package belong to the library. */
 export const inGraph = () => import("./worker.js");
 
 let url: URL | undefined;
 
 /**
- * Where the worker's text is to be had. Reading its file would need a permission, and `node:worker_threads` starts no
- * `blob:` URL; a `data:` URL of all of it would stand in messages.
+ * The URL of the worker's source. Reading its file would need permission, and `node:worker_threads` does not start
+ * `blob:` URLs; a `data:` URL of the whole source would appear in messages.
  */
 function workerUrl(): URL {
   const blob = () => URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
   return url ??= new URL(`data:text/javascript,import ${JSON.stringify(blob())};`);
 }
 
-/** A thread, which does its jobs in turn. One that takes too long, or that breaks it, costs the thread but no other job. */
+/** A thread, which does its jobs in order. A job that takes too long or crashes it costs the thread, but no other job. */
 class Thread {
-  /** What it was sent and has not answered, by number, in turn. */
+  /** Pending jobs by number, in order. */
   readonly #jobs = new Map<number, Pending>();
   readonly #limits: DecodeLimits;
   readonly #decoded: (milliseconds: number) => void;
@@ -90,7 +90,7 @@ class Thread {
     this.#worker = this.#start();
   }
 
-  /** How many jobs it has. */
+  /** Number of pending jobs. */
   get load(): number {
     return this.#jobs.size;
   }
@@ -105,13 +105,13 @@ class Thread {
   }
 
   async end(): Promise<void> {
-    this.#fail("decoding was given up");
+    this.#fail("decoding was stopped");
     this.#worker.terminate();
     await Promise.all(this.#ended);
   }
 
   #start(): Worker {
-    // An environment of its own needs no permission; see the CPU backend's threads.
+    // A separate environment needs no permission; see the threads of the CPU backend.
     const worker = new Worker(workerUrl(), { env: {}, workerData: this.#limits });
     worker.on("message", (reply: Reply) => {
       if (worker === this.#worker) this.#take(reply);
@@ -123,7 +123,7 @@ class Thread {
     const ended = Promise.withResolvers<void>();
     worker.once("exit", () => {
       live--;
-      if (worker === this.#worker) this.#fail("decoding was given up");
+      if (worker === this.#worker) this.#fail("decoding was stopped");
       ended.resolve();
     });
     this.#ended.push(ended.promise);
@@ -146,12 +146,12 @@ class Thread {
     this.#watch();
   }
 
-  /** Starts the time of the job it is at. */
+  /** Starts the timer of the current job. */
   #watch(): void {
     clearTimeout(this.#timer);
     if (this.#jobs.size === 0) return;
     const { seconds } = this.#limits;
-    // The answer may be waiting behind this timer where the main thread was busy, until it has been free for a while.
+    // If the main thread was busy, the reply may be queued behind this timer until the thread has been idle for a while.
     const grace = 100 * seconds;
     const expire = () => {
       const due = performance.now() + grace;
@@ -160,9 +160,11 @@ class Thread {
     this.#timer = setTimeout(expire, 1000 * seconds);
   }
 
-  /** Refuses the job it is at. */
+  /** Rejects the current job. */
   #giveUp(): void {
-    const [[id, { job, answer }]] = this.#jobs;
+    const [current] = this.#jobs;
+    if (current === undefined) return;
+    const [id, { job, answer }] = current;
     this.#jobs.delete(id);
     answer.reject(
       new LocalgradError(
@@ -172,12 +174,12 @@ class Thread {
     this.#replace();
   }
 
-  /** Gives its jobs to a new worker. */
+  /** Moves the jobs to a new worker. */
   #replace(): void {
     clearTimeout(this.#timer);
     this.#ready = false;
     const old = this.#worker;
-    this.#worker = this.#start(); // before the old one's end is told
+    this.#worker = this.#start(); // before the old one's exit is reported
     old.terminate();
     for (const [id, { job }] of this.#jobs) this.#worker.postMessage({ id, ...job });
   }
@@ -191,8 +193,8 @@ class Thread {
 }
 
 /**
- * Threads that decode images with ImageMagick (WebAssembly). A job is sent to its thread at once, so that decoding goes
- * on while the main thread computes.
+ * Threads that decode images with ImageMagick (WebAssembly). Jobs are sent to threads immediately, so decoding continues
+ * while the main thread computes.
  */
 export class Decoders implements AsyncDisposable {
   readonly #threads: readonly Thread[];
@@ -209,22 +211,24 @@ export class Decoders implements AsyncDisposable {
       }));
   }
 
-  /** Images decoded, and the milliseconds that took with all threads at work. */
+  /** Images decoded so far, and the milliseconds they took with all threads busy. */
   get done(): { readonly images: number; readonly milliseconds: number } {
     return { images: this.#images, milliseconds: this.#milliseconds / this.#threads.length };
   }
 
   /** Decodes an image: bytes `[size, size, 3]`. */
   async decode(job: DecodeJob): Promise<Uint8Array> {
-    return (await this.#send(job))!;
+    const pixels = await this.#send(job);
+    if (pixels === undefined) throw new Error("a decoding thread sent no pixels");
+    return pixels;
   }
 
-  /** Refuses a file that cannot be decoded. */
+  /** Rejects a file that cannot be decoded. */
   async check(job: CheckJob): Promise<void> {
     await this.#send(job);
   }
 
-  /** Ends the threads, whatever they are at; what was asked for and is not there yet is rejected. */
+  /** Terminates the threads; pending jobs are rejected. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.end()));
   }

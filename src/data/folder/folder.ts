@@ -1,10 +1,11 @@
 /**
- * Folders of images, as ImageNet's. This is a sub-path of its own because its threads need a package for
- * decoding, ImageMagick's WebAssembly build.
+ * Folders of images, such as ImageNet. A separate sub-path, because its threads need a package for decoding, the
+ * WebAssembly build of ImageMagick.
  *
  * @module
  */
 
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectWhole } from "../../base/expect.ts";
 import { foldIn, type Key, uniform } from "../../base/random.ts";
@@ -24,38 +25,38 @@ export type {
 } from "../images.ts";
 export type { Key } from "../../base/random.ts";
 
-/** Which images {@link imageFolder} takes, and how. */
+/** Options of {@link imageFolder}. */
 export interface ImageFolderOptions {
   /**
-   * The folder: it holds `train/CLASS/*.jpg` and `val/CLASS/*.jpg`. `.jpeg`, `.png`, `.webp`, `.bmp`, `.tif` and `.tiff`
-   * will do, and `validation`, `valid` or `test` for `val`. What is hidden is passed over.
+   * The folder, with `train/CLASS/*.jpg` and `val/CLASS/*.jpg`. Files may also be `.jpeg`, `.png`, `.webp`, `.bmp`,
+   * `.tif` or `.tiff`, and `val` may be `validation`, `valid` or `test`. Hidden files and folders are skipped.
    */
   readonly path: string;
-  /** Rows and columns that every image is brought to; 224 by default. */
+  /** Rows and columns to which every image is resized; 224 by default. */
   readonly size?: number;
-  /** Use the first training images only, one of each class in turn. */
+  /** Use only this many training images, taken from each class in turn. */
   readonly train?: number;
-  /** Use the first test images only. */
+  /** Use only this many test images, taken from each class in turn. */
   readonly test?: number;
-  /** Threads that decode; by default as many as there are cores. The pixels do not depend on it. */
+  /** Number of decoding threads; by default the number of cores. The pixels do not depend on it. */
   readonly threads?: number;
-  /** Called as the files are checked, with how many were and are to be. */
+  /** Called as files are checked, with the number checked so far and the total. */
   readonly onCheck?: (done: number, total: number) => void;
-  /** Told which files are left out, if any are; by default, a warning on the console. */
+  /** Called with a summary of skipped files, if any; by default prints a warning. */
   readonly onLeftOut?: (what: string) => void;
 }
 
-/** Up to so many files are decoded once before training, to find the damaged ones; of more, the two ends are looked at. */
+/** Up to this many files are decoded before training, to find damaged ones; of more, only both ends are checked. */
 const CHECKED = 5000;
-/** Images that each thread has been asked for beforehand. */
+/** Images requested ahead of use, per thread. */
 const AHEAD = 4;
 
 /**
- * A data set of image files in folders by class, decoded by threads as they are needed. Training images are random
- * resized crops, half of them mirrored; test images are resized to 256/224 of the size and cropped at the centre. The
- * pixels are normalised with ImageNet's statistics. JPEG, PNG, WebP, BMP and TIFF of every kind are read: progressive,
- * grey, CMYK, palette, 16 bits; they are turned upright where EXIF says so, and transparency is left out. A side may
- * have 32,768 pixels, a picture 100 million, and decoding it may take 1 GiB and 10 s.
+ * Loads a data set from folders of image files, one per class, which threads decode on demand. Training images are
+ * random resized crops, half of them mirrored; test images are resized to 256/224 of the size and cropped at the centre.
+ * Pixels are normalised with ImageNet's statistics. JPEG, PNG, WebP, BMP and TIFF of every kind are supported:
+ * progressive, grey, CMYK, palette, 16-bit. They are rotated as EXIF says, and transparency is ignored. The limits are
+ * 32,768 pixels per side, 100 million pixels per picture, and 1 GiB and 10 s to decode it.
  *
  * @example
  * ```ts ignore
@@ -65,8 +66,8 @@ const AHEAD = 4;
  * await trainer.fit(flowers, { epochs: 90 });
  * ```
  *
- * @throws {LocalgradError} where folders are missing or empty, a link leads nowhere, or a file is empty, truncated,
- * damaged, no image or beyond those limits.
+ * @throws {LocalgradError} if folders are missing or empty, a link is broken, or a file is empty, truncated, damaged, not
+ * an image or beyond those limits.
  */
 export async function imageFolder(options: ImageFolderOptions): Promise<ImageDataset<StreamedImages>> {
   const { path, size = 224, threads = navigator.hardwareConcurrency, onLeftOut = console.warn } = options;
@@ -74,7 +75,7 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
     expectWhole(`imageFolder: ${name}`, value);
   }
   const { classes, leftOut, ...parts } = await listImages(path);
-  if (leftOut !== undefined) onLeftOut(`${path}: files are left out: ${leftOut}`);
+  if (leftOut !== undefined) onLeftOut(`${path}: skipped files: ${leftOut}`);
   const pool = new SharedDecoders(threads);
   const dataset = limitImages({
     name: path,
@@ -95,7 +96,7 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
   return dataset;
 }
 
-/** Decoding threads that run while anyone needs them. */
+/** Decoding threads that run while anything uses them. */
 class SharedDecoders {
   readonly threads: number;
   #decoders: Decoders | undefined;
@@ -144,22 +145,22 @@ class FolderReader implements ImageReader {
   async read(indices: Uint32Array, key?: Key): Promise<Uint8Array> {
     const each = this.#size * this.#size * 3;
     const pixels = new Uint8Array(indices.length * each);
-    // Images that are not varied are decoded once, such as those that only fill up a last batch.
+    // Without augmentation each image is decoded once, such as the one that pads the last batch.
     const same = new Map<number, Promise<Uint8Array>>();
-    await Promise.all(Array.from(indices, async (index, place) => {
+    await Promise.all(Array.from(indices, async (index, position) => {
       let image = same.get(index);
       if (image === undefined) {
-        image = this.#decode(index, key && foldIn(key, place));
+        image = this.#decode(index, key && foldIn(key, position));
         if (key === undefined) same.set(index, image);
       }
-      pixels.set(await image, place * each);
+      pixels.set(await image, position * each);
     }));
     return pixels;
   }
 
   #decode(index: number, key: Key | undefined): Promise<Uint8Array> {
     const draws = key === undefined ? {} : { draws: uniform(key, DRAWS) };
-    return this.#decoders.decode({ path: this.#paths[index], size: this.#size, ...draws });
+    return this.#decoders.decode({ path: at(this.#paths, index), size: this.#size, ...draws });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -167,7 +168,7 @@ class FolderReader implements ImageReader {
   }
 }
 
-/** Refuses a set with a file that cannot be decoded, and names one. */
+/** Rejects a set with a file that cannot be decoded, naming it. */
 async function checkFiles(
   paths: readonly string[],
   pool: SharedDecoders,
@@ -176,29 +177,29 @@ async function checkFiles(
   const decoders = pool.acquire();
   try {
     const check = paths.length <= CHECKED ? "whole" : "ends";
-    const at = paths.values(); // taken by all takers together
+    const rest = paths.values(); // shared by all workers
     let done = 0;
     let fault: { readonly error: unknown } | undefined;
-    const take = async () => {
-      for (const path of at) {
+    const work = async () => {
+      for (const path of rest) {
         if (fault !== undefined) return;
         await decoders.check({ path, check }).catch((error) => fault ??= { error });
         onCheck?.(++done, paths.length);
       }
     };
-    await Promise.all(Array.from({ length: AHEAD * pool.threads }, take));
+    await Promise.all(Array.from({ length: AHEAD * pool.threads }, work));
     if (fault !== undefined) throw fault.error;
   } finally {
     await pool.release();
   }
 }
 
-/** Folders of images by name; the recipe is ImageNet's on one card. */
+/** Folders of images for the command line, with the recipe for ImageNet on one card. */
 export const entry: DatasetEntry = {
   recipe: { epochs: 90, batch: 128, lr: 0.05, warmup: 0 },
-  // deno-lint-ignore require-await -- what is refused must be a rejection
+  // deno-lint-ignore require-await -- errors must reject, not throw
   async load({ path, size, limits = {}, onCheck, onLeftOut }) {
-    if (path === undefined) throw new LocalgradError("a folder of images must be named: --data DIR");
+    if (path === undefined) throw new LocalgradError("give the folder of images: --data DIR");
     return imageFolder({
       path,
       ...(size === undefined ? {} : { size }),

@@ -9,7 +9,7 @@ import { entry, imageFolder } from "./folder.ts";
 const images = new URL("../../../tests/fixtures/datasets/images/", import.meta.url).pathname;
 const { "large.jpg": large, ...pictures } = facts.images;
 
-/** Copies pictures to their places in a folder, `{ "train/a/1.jpg": "grey.jpg" }`; bytes are written as they are. */
+/** Fills a folder with copies of pictures, `{ "train/a/1.jpg": "grey.jpg" }`, or with bytes. */
 async function withFolder(
   files: Record<string, string | Uint8Array>,
   use: (dir: string) => Promise<void>,
@@ -39,7 +39,7 @@ const SMALL = {
   "val/b/1.jpg": "turned.jpg",
 };
 
-/** The largest and the mean difference of bytes. */
+/** The largest and mean difference of bytes. */
 function difference(got: Uint8Array, expected: Uint8Array): { most: number; mean: number } {
   assertEquals(got.length, expected.length);
   let most = 0, sum = 0;
@@ -51,7 +51,7 @@ function difference(got: Uint8Array, expected: Uint8Array): { most: number; mean
   return { most, mean: sum / got.length };
 }
 
-Deno.test("every kind of picture is decoded, resized and cropped as by Pillow", async () => {
+Deno.test("every kind of picture is decoded, resized and cropped like Pillow", async () => {
   await using decoders = new Decoders(2);
   for (const [name, { centre }] of Object.entries(pictures)) {
     const got = await decoders.decode({ path: images + name, size: 24 });
@@ -60,7 +60,7 @@ Deno.test("every kind of picture is decoded, resized and cropped as by Pillow", 
   }
 });
 
-Deno.test("grey of 16 bits is scaled to 8, not clipped", async () => {
+Deno.test("16-bit grey is scaled to 8 bits, not clipped", async () => {
   await using decoders = new Decoders(1);
   const path = await Deno.makeTempFile({ suffix: ".png" });
   for (
@@ -72,7 +72,7 @@ Deno.test("grey of 16 bits is scaled to 8, not clipped", async () => {
   await Deno.remove(path);
 });
 
-/** Random numbers that make the crop of this box of an image of `width` × `height`. */
+/** Random numbers that crop this box of an image of `width` × `height`. */
 function drawsFor([left, top, right, bottom]: number[], width: number, height: number, mirrored: boolean) {
   const [w, h] = [right - left, bottom - top];
   const draws = new Float32Array(DRAWS).fill(0.5);
@@ -84,7 +84,7 @@ function drawsFor([left, top, right, bottom]: number[], width: number, height: n
   return draws;
 }
 
-Deno.test("a random resized crop is the part that its random numbers say, as by Pillow", async () => {
+Deno.test("a random resized crop is the box its random numbers select, like Pillow", async () => {
   await using decoders = new Decoders(1);
   const expected = Uint8Array.fromBase64(large.crop);
   const path = `${images}large.jpg`;
@@ -102,7 +102,7 @@ function reverseRow(row: Uint8Array): void {
   pixels.forEach((pixel, i) => row.set(pixel, 3 * i));
 }
 
-Deno.test("an image too narrow for any crop gives the largest one at the centre", async () => {
+Deno.test("an image too narrow for any crop is cropped as large as possible at the centre", async () => {
   await using decoders = new Decoders(1);
   const path = `${images}baseline.jpg`; // 40 × 28
   const impossible = new Float32Array(DRAWS).fill(1); // all of the area at 4:3 is wider than high
@@ -116,7 +116,7 @@ Deno.test("imageFolder() lists classes and files by name, one of each class in t
   withFolder(
     { ...SMALL, "train/b/notes.txt": new Uint8Array(3), "train/.DS_Store": new Uint8Array(1) },
     async (dir) => {
-      const onLeftOut = (what: string) => assertEquals(what, `${dir}: files are left out: 1 .txt in a class`);
+      const onLeftOut = (what: string) => assertEquals(what, `${dir}: skipped files: 1 .txt in a class`);
       const set = await imageFolder({ path: dir, size: 24, onLeftOut });
       assertEquals(set.classes, ["a", "b"]);
       assertEquals([...set.train.labels], [0, 1, 0, 1, 0]);
@@ -138,13 +138,13 @@ Deno.test("imageFolder() lists classes and files by name, one of each class in t
       });
       assertEquals(reader.done.images, 2);
       const filled = await reader.read(Uint32Array.of(0, 1, 1, 1));
-      assertEquals(reader.done.images, 4); // the fill is decoded once
+      assertEquals(reader.done.images, 4); // the padding of the batch is decoded once
       assertEquals(filled.subarray(5184), got.subarray(0, 1728));
       assert(reader.done.milliseconds > 0);
     },
   ));
 
-Deno.test("imageFolder() follows links, and takes test for val", () =>
+Deno.test("imageFolder() follows links, and accepts test for val", () =>
   withFolder({ "far/one.jpg": "baseline.jpg", "far/two.png": "rgb.png" }, async (dir) => {
     for (const part of ["train", "test"]) {
       for (const name of ["a", "b"]) await Deno.mkdir(`${dir}/set/${part}/${name}`, { recursive: true });
@@ -155,7 +155,7 @@ Deno.test("imageFolder() follows links, and takes test for val", () =>
     assertEquals([set.train.count, set.test.count], [2, 2]);
   }));
 
-Deno.test("pixels depend on the key and the place in the batch, not on the threads or the order of reading", () =>
+Deno.test("pixels depend on the key and the position in the batch, not on threads or the order of reads", () =>
   withFolder(SMALL, async (dir) => {
     const indices = Uint32Array.of(4, 0, 0, 2, 3, 1);
     const seen: Uint8Array[] = [];
@@ -173,8 +173,8 @@ Deno.test("pixels depend on the key and the place in the batch, not on the threa
     assertNotEquals(seen[0].subarray(1728, 3456), seen[0].subarray(3456, 5184)); // the same image twice
   }));
 
-Deno.test("random crops cover the areas and proportions they should, and half are mirrored", async () => {
-  // A picture whose red is the column and whose green is the row, so that a crop says where it is from.
+Deno.test("random crops cover the specified areas and proportions, and half are mirrored", async () => {
+  // A picture whose red is the column and whose green is the row, so that a crop shows where it is from.
   await using decoders = new Decoders(2);
   const count = 400;
   const crops = await Promise.all(Array.from({ length: count }, (_, i) => {
@@ -195,7 +195,7 @@ Deno.test("random crops cover the areas and proportions they should, and half ar
   assertAlmostEquals(brightness, 130, 12); // red goes from 0 to 255 over the width, so crops are spread evenly
 });
 
-Deno.test("imageFolder() names what is missing, empty, truncated, damaged or mislabelled", async () => {
+Deno.test("imageFolder() names a file or folder that is missing, empty, truncated, damaged or mislabelled", async () => {
   const bytes = Deno.readFileSync(`${images}baseline.jpg`);
   const png = Deno.readFileSync(`${images}rgb.png`);
   const flipped = png.slice();
@@ -203,10 +203,10 @@ Deno.test("imageFolder() names what is missing, empty, truncated, damaged or mis
   const without = (prefix: string) =>
     Object.fromEntries(Object.entries(SMALL).filter(([name]) => !name.startsWith(prefix)));
   const cases: [RegExp, Record<string, string | Uint8Array>][] = [
-    [/has no folder train; a folder of images holds/, without("train")],
-    [/has no folder val; a folder of images holds/, without("val")],
+    [/has no folder train; a folder of images contains/, without("train")],
+    [/has no folder val; a folder of images contains/, without("val")],
     [/train has a single class, a;/, without("train/b")],
-    [/train holds images, but no folder for each class/, { ...without("train"), "train/1.jpg": bytes }],
+    [/train contains images, but no folder for each class/, { ...without("train"), "train/1.jpg": bytes }],
     [/val\/c is mislabelled: .*train has no class c/, { ...SMALL, "val/c/1.jpg": bytes }],
     [/train\/c has no \.jpg, \.jpeg, \.png, \.webp, \.bmp, \.tif or \.tiff file/, {
       ...SMALL,
@@ -216,7 +216,7 @@ Deno.test("imageFolder() names what is missing, empty, truncated, damaged or mis
     [/a\/2\.jpg is truncated/, { ...SMALL, "train/a/2.jpg": bytes.slice(0, bytes.length - 30) }],
     [/a\/2\.png is truncated/, { ...SMALL, "train/a/2.png": png.slice(0, 1000) }],
     [/b\/9\.png is damaged \(IDAT: /, { ...SMALL, "val/b/9.png": flipped }],
-    [/b\/9\.jpg is no JPEG, PNG, WebP, BMP or TIFF, whatever/, {
+    [/b\/9\.jpg is not a JPEG, PNG, WebP, BMP or TIFF, whatever/, {
       ...SMALL,
       "val/b/9.jpg": new TextEncoder().encode("<html></html>"),
     }],
@@ -231,7 +231,7 @@ Deno.test("imageFolder() names what is missing, empty, truncated, damaged or mis
   await assertRejects(
     () => imageFolder({ path: "/nowhere/at/all" }),
     LocalgradError,
-    "/nowhere/at/all is no folder",
+    "/nowhere/at/all is not a folder",
   );
   for (const bad of [{ size: 0 }, { threads: 1.5 }]) {
     await assertRejects(
@@ -243,7 +243,7 @@ Deno.test("imageFolder() names what is missing, empty, truncated, damaged or mis
   await assertRejects(() => entry.load({}), LocalgradError, "--data DIR");
 });
 
-Deno.test("a file that vanishes or breaks after the set was loaded is named when it is read", () =>
+Deno.test("a file that disappears or is damaged after loading is named when it is read", () =>
   withFolder(SMALL, async (dir) => {
     const set = await imageFolder({ path: dir, size: 24 });
     await Deno.remove(`${dir}/val/a/1.jpg`);
@@ -252,13 +252,13 @@ Deno.test("a file that vanishes or breaks after the set was loaded is named when
     await assertRejects(
       () => reader.read(Uint32Array.of(0)),
       LocalgradError,
-      "val/a/1.jpg is not there any more",
+      "val/a/1.jpg no longer exists",
     );
     await assertRejects(() => reader.read(Uint32Array.of(1)), LocalgradError, "val/b/1.jpg is truncated");
-    assertEquals((await set.train.open()[Symbol.asyncDispose](), liveDecoderCount()) > 0, true); // others go on
+    assertEquals((await set.train.open()[Symbol.asyncDispose](), liveDecoderCount()) > 0, true); // others continue
   }));
 
-Deno.test("decoders that are ended reject what was asked for, and what is asked for then", async () => {
+Deno.test("decoders that have ended reject pending and new jobs", async () => {
   const decoders = new Decoders(1);
   const job = { path: `${images}large.jpg`, size: 64 };
   const asked = Array.from(
@@ -266,12 +266,12 @@ Deno.test("decoders that are ended reject what was asked for, and what is asked 
     () => decoders.decode(job).then(() => "done", (error) => error.message),
   );
   await decoders[Symbol.asyncDispose]();
-  assertEquals((await Promise.all(asked)).at(-1), "decoding was given up");
-  await assertRejects(() => decoders.decode(job), LocalgradError, "decoding was given up");
+  assertEquals((await Promise.all(asked)).at(-1), "decoding was stopped");
+  await assertRejects(() => decoders.decode(job), LocalgradError, "decoding was stopped");
   assertEquals(liveDecoderCount(), 0);
 });
 
-Deno.test("the ends of a file decide only where they are whole", async () => {
+Deno.test("the ends of a file decide only if they are intact", async () => {
   await using decoders = new Decoders(1);
   const dir = await Deno.makeTempDir();
   const path = `${dir}/x.jpg`;
@@ -279,9 +279,9 @@ Deno.test("the ends of a file decide only where they are whole", async () => {
   for (
     const [bytes, message] of [
       [whole, undefined],
-      [Uint8Array.from([...whole, 0, 0, 0]), undefined], // stray bytes behind the end
+      [Uint8Array.from([...whole, 0, 0, 0]), undefined], // stray bytes after the end
       [whole.slice(0, -40), "is truncated"],
-      [new Uint8Array(3), "is no JPEG, PNG, WebP, BMP or TIFF"],
+      [new Uint8Array(3), "is not a JPEG, PNG, WebP, BMP or TIFF"],
       [new Uint8Array(), "is empty"],
     ] as const
   ) {

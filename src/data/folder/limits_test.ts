@@ -5,7 +5,7 @@ import { type DecodeLimits, Decoders, LIMITS, liveDecoderCount } from "./decoder
 
 const images = new URL("../../../tests/fixtures/datasets/images/", import.meta.url).pathname;
 
-/** Checks files under some limits; undefined for each that is taken, else why it is not. */
+/** Checks files under some limits; undefined for each that is accepted, else the reason. */
 async function refusals(paths: readonly string[], limits: Partial<DecodeLimits>): Promise<unknown[]> {
   await using decoders = new Decoders(1, { ...LIMITS, ...limits });
   return await Promise.all(
@@ -28,8 +28,8 @@ async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
   }
 }
 
-Deno.test("a picture of any kind is taken just within the limits, and refused by its size just beyond them", async () => {
-  // The JPEGs are a progressive one, one with EXIF before its size, and CMYK, of four channels.
+Deno.test("a picture of any kind is accepted exactly at the limits, and refused by its size just beyond them", async () => {
+  // The JPEGs: progressive, with EXIF before the size, and CMYK with four channels.
   const names = [
     "progressive.jpg",
     "turned.jpg",
@@ -41,27 +41,27 @@ Deno.test("a picture of any kind is taken just within the limits, and refused by
   ];
   const paths = names.map((name) => images + name);
   const refused = (why: string) =>
-    paths.map((path) => `${path} has 40×28 pixels, and ${why}; make it smaller`);
+    paths.map((path) => `${path} has 40×28 pixels, but the limit is ${why}; make it smaller`);
   assertEquals(await refusals(paths, { side: 40, area: 1120 }), paths.map(() => undefined));
-  assertEquals(await refusals(paths, { side: 39 }), refused("a side may have 39"));
-  assertEquals(await refusals(paths, { area: 1119 }), refused("a picture may have 1119"));
+  assertEquals(await refusals(paths, { side: 39 }), refused("39 on a side"));
+  assertEquals(await refusals(paths, { area: 1119 }), refused("1119 in total"));
 });
 
-Deno.test("a picture that hides its size, takes more memory than it may, or is a longer file, is refused", () =>
+Deno.test("a picture that hides its size, needs too much memory, or is too long a file, is refused", () =>
   inFolder(async (dir) => {
     const [grey, hidden] = [`${dir}/grey.png`, `${dir}/hidden.jpg`];
     await Deno.writeFile(grey, greyPng(500, 400, [7]));
-    // Stray bytes between segments, which the decoder passes over; ImageMagick's own limits hold all the same.
+    // Stray bytes between segments, which the decoder skips; ImageMagick's own limits still apply.
     const bytes = Deno.readFileSync(`${images}baseline.jpg`);
     await Deno.writeFile(hidden, Uint8Array.from([...bytes.subarray(0, 20), 0, 0, ...bytes.subarray(20)]));
-    const tooLarge = (path: string) => `${path} takes more memory than a picture may; make it smaller`;
+    const tooLarge = (path: string) => `${path} needs more memory than a picture may use; make it smaller`;
     assertEquals(await refusals([grey, hidden], { side: 500, memory: 1 << 20 }), [undefined, undefined]);
     assertEquals(await refusals([grey, hidden], { memory: 100_000 }), [tooLarge(grey), undefined]);
     assertEquals(await refusals([hidden], { side: 39 }), [tooLarge(hidden)]);
     assertEquals(await refusals([hidden], { area: 250 }), [tooLarge(hidden)]);
     const { size } = await Deno.stat(grey);
     assertEquals(await refusals([grey], { memory: size - 1 }), [
-      `${grey} has ${size} bytes, and a picture may have ${size - 1}; make it smaller`,
+      `${grey} has ${size} bytes, but the limit is ${size - 1}; make it smaller`,
     ]);
   }));
 
@@ -71,7 +71,7 @@ Deno.test("a picture that takes too long is refused by name, and the others of i
     for (const path of [slow, quick]) await Deno.writeFile(path, greyPng(8, 8, [99]));
     await using decoders = new Decoders(1, { ...LIMITS, seconds: 0.6 });
     const jobs = [quick, slow, quick, quick].map((path) =>
-      // Enlarging it takes some two seconds of a core; nothing else here takes a tenth of one.
+      // Enlarging it takes a core about two seconds; everything else takes less than a tenth of one.
       decoders.decode({ path, size: path === slow ? 7000 : 2 })
         .then(([...pixels]) => pixels, (error) => error.message)
     );
@@ -82,7 +82,7 @@ Deno.test("a picture that takes too long is refused by name, and the others of i
     assertEquals(decoders.done.images, 4);
   }));
 
-Deno.test("a picture that is decoded in time is taken, however long the main thread was busy", async () => {
+Deno.test("a picture decoded in time is accepted, however long the main thread was busy", async () => {
   await using decoders = new Decoders(1, { ...LIMITS, seconds: 0.5 });
   const job = { path: `${images}baseline.jpg`, size: 24 };
   const expected = await decoders.decode(job);
@@ -95,7 +95,7 @@ Deno.test("a picture that is decoded in time is taken, however long the main thr
   assertEquals(await asked, expected);
 });
 
-Deno.test("a file that became a named pipe is refused, where opening it would wait for ever", {
+Deno.test("a file replaced by a named pipe is refused; opening it would wait forever", {
   ignore: Deno.build.os === "windows",
 }, () =>
   inFolder(async (dir) => {

@@ -1,24 +1,24 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { shown, stat, unreadable } from "../regular.ts";
 
-/** Files of labelled images. */
+/** Labelled image files. */
 export interface Listing {
-  /** The path of each. */
+  /** The path of each file. */
   readonly paths: readonly string[];
-  /** The class of each. */
+  /** The class of each file. */
   readonly labels: Int32Array;
 }
 
-/** What a folder of images holds. */
+/** The content of a folder of images. */
 export interface Folder {
   readonly classes: readonly string[];
   readonly train: Listing;
   readonly test: Listing;
-  /** How many files of which types are left out; undefined where none are. */
+  /** A summary of skipped files by type; undefined if none are skipped. */
   readonly leftOut: string | undefined;
 }
 
-const LAYOUT = "a folder of images holds train/CLASS/*.jpg and val/CLASS/*.jpg";
+const LAYOUT = "a folder of images contains train/CLASS/*.jpg and val/CLASS/*.jpg";
 const TEST_FOLDERS = ["val", "validation", "valid", "test"];
 const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
 
@@ -32,10 +32,10 @@ interface Entry {
   readonly kind: Kind;
 }
 
-/** How many files that are left out are counted. */
+/** The most skipped files that are counted. */
 const COUNTED = 100_000;
 
-/** Files that are left out: how many of which type, by where they lie. */
+/** Counts skipped files by location and type. */
 class LeftOut {
   readonly #most: number;
   readonly #places = new Map<string, Map<string, number>>();
@@ -56,7 +56,7 @@ class LeftOut {
     types.set(type, (types.get(type) ?? 0) + 1);
   }
 
-  /** Adds the files in a folder, and in those within it, until there are enough. Links are not followed. */
+  /** Counts the files below a folder, up to the limit, without following links. */
   async addAll(folder: string, place: string): Promise<void> {
     for await (const { name, isDirectory } of visible(folder)) {
       if (this.#count >= this.#most) return;
@@ -74,7 +74,7 @@ class LeftOut {
   }
 }
 
-/** What a folder holds, by name, links followed. */
+/** The entries of a folder, sorted by name; links are followed. */
 async function entries(folder: string): Promise<Entry[]> {
   const found: Entry[] = [];
   for await (const { name, ...info } of visible(folder)) {
@@ -86,17 +86,17 @@ async function entries(folder: string): Promise<Entry[]> {
   return found.sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
-/** What a link leads to. */
+/** The target of a link. */
 async function target(link: string): Promise<Deno.FileInfo> {
   const info = await stat(link).catch((error) => {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    return undefined; // in a circle
+    return undefined; // circular
   });
-  if (info === undefined) throw refusal(`${link} is a link that leads nowhere; remove it or mend it`);
+  if (info === undefined) throw refusal(`${link} is a broken link; remove or repair it`);
   return info;
 }
 
-/** What a folder holds; hidden files and folders are passed over. */
+/** The entries of a folder that are not hidden. */
 async function* visible(folder: string): AsyncGenerator<Deno.DirEntry> {
   try {
     for await (const entry of Deno.readDir(folder)) {
@@ -109,11 +109,11 @@ async function* visible(folder: string): AsyncGenerator<Deno.DirEntry> {
   }
 }
 
-/** Refuses a name whose bytes are no UTF-8: Deno gives it with replacement characters, and finds nothing under that. */
+/** Rejects a name that is not UTF-8: Deno returns it with replacement characters, by which it cannot be opened. */
 async function expectUtf8(folder: string, { name, isSymlink }: Deno.DirEntry): Promise<void> {
   const path = `${folder}/${name}`;
   if (!name.includes("\ufffd") || isSymlink || await stat(path) !== undefined) return;
-  throw refusal(`${path} has a name that is not UTF-8, under which it cannot be opened; rename it`);
+  throw refusal(`${path} has a name that is not UTF-8 and cannot be opened; rename it`);
 }
 
 async function isFolder(path: string): Promise<boolean> {
@@ -122,7 +122,7 @@ async function isFolder(path: string): Promise<boolean> {
 
 const isAnyFolder = ({ kind }: Entry) => kind === "folder" || kind === "linked folder";
 
-/** The folders of classes within a part of the set. */
+/** The names of the class folders in a part of the set. */
 async function classFolders(folder: string, leftOut: LeftOut): Promise<string[]> {
   const all = await entries(folder);
   const names = all.filter(isAnyFolder).map(({ name }) => name);
@@ -130,15 +130,15 @@ async function classFolders(folder: string, leftOut: LeftOut): Promise<string[]>
     const how = all.some(({ name }) => IMAGE.test(name))
       ? "images, but no folder for each class"
       : "no folder";
-    throw refusal(`${folder} holds ${how}; ${LAYOUT}`);
+    throw refusal(`${folder} contains ${how}; ${LAYOUT}`);
   }
   for (const entry of all) {
-    if (!isAnyFolder(entry)) leftOut.add(entry.name, "beside the classes");
+    if (!isAnyFolder(entry)) leftOut.add(entry.name, "next to the classes");
   }
   return names;
 }
 
-/** The first of these parts of a set that is there. */
+/** The first of these folders that exists. */
 async function part(root: string, names: readonly string[]): Promise<string> {
   for (const name of names) {
     if (await isFolder(`${root}/${name}`)) return `${root}/${name}`;
@@ -147,19 +147,19 @@ async function part(root: string, names: readonly string[]): Promise<string> {
 }
 
 /**
- * Lists the images in `root`: classes by name, files by name, one of each class in turn, so that the first ones of any
- * number are as balanced as can be. Of what is left out, about `counted` files are counted.
+ * Lists the images in `root`: classes by name, files by name, one of each class in turn, so that any prefix is as
+ * balanced as possible. Counts about `counted` skipped files at most.
  *
- * @throws {LocalgradError} where there is no such folder, a class has no image or is unknown to the training images, or
- * a link leads nowhere.
+ * @throws {LocalgradError} if the folder does not exist, a class has no image or is missing from the training images, or
+ * a link is broken.
  */
 export async function listImages(root: string, counted = COUNTED): Promise<Folder> {
-  if (!await isFolder(root)) throw refusal(`${root} is no folder; ${LAYOUT}`);
+  if (!await isFolder(root)) throw refusal(`${root} is not a folder; ${LAYOUT}`);
   const [training, testing] = [await part(root, ["train"]), await part(root, TEST_FOLDERS)];
   const leftOut = new LeftOut(counted);
   const classes = await classFolders(training, leftOut);
   if (classes.length < 2) {
-    throw refusal(`${training} has a single class, ${classes[0]}; there must be two`);
+    throw refusal(`${training} has a single class, ${classes[0]}; at least two are needed`);
   }
   const tested = await classFolders(testing, leftOut);
   const stray = tested.find((name) => !classes.includes(name));
@@ -175,7 +175,7 @@ export async function listImages(root: string, counted = COUNTED): Promise<Folde
   return { classes, train, test, leftOut: leftOut.toString() || undefined };
 }
 
-/** Lists the images of each class; a class that the part does not have is undefined. */
+/** Lists the images of each class; undefined stands for a class that the part does not have. */
 async function listPart(
   folder: string,
   classes: readonly (string | undefined)[],
@@ -190,8 +190,9 @@ async function listPart(
   const most = files.reduce((most, { length }) => Math.max(most, length), 0);
   for (let turn = 0; turn < most; turn++) {
     files.forEach((of, label) => {
-      if (turn >= of.length) return;
-      paths.push(of[turn]);
+      const path = of[turn];
+      if (path === undefined) return;
+      paths.push(path);
       labels.push(label);
     });
   }

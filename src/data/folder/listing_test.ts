@@ -3,7 +3,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import { imageFolder } from "./folder.ts";
 import { listImages } from "./listing.ts";
 
-/** A folder with these files, which are empty. */
+/** A folder with these empty files. */
 async function withFiles(names: readonly string[], use: (dir: string) => Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir();
   try {
@@ -19,7 +19,7 @@ async function withFiles(names: readonly string[], use: (dir: string) => Promise
 
 const SMALL = ["train/a/1.png", "train/a/2.png", "train/b/1.png", "val/a/1.png", "val/b/1.png"];
 
-/** What is listed of a folder, paths without it. */
+/** The listing of a folder, with relative paths. */
 async function listed(dir: string) {
   const { classes, train, test, leftOut } = await listImages(dir);
   const names = ({ paths }: { readonly paths: readonly string[] }) =>
@@ -35,7 +35,7 @@ const WHOLE = {
   leftOut: undefined,
 };
 
-Deno.test("hidden folders are no classes, and hidden files no images", () => {
+Deno.test("hidden folders are not classes, and hidden files not images", () => {
   const hidden = [
     "train/.ipynb_checkpoints/1.png",
     "val/.DS_Store",
@@ -47,10 +47,10 @@ Deno.test("hidden folders are no classes, and hidden files no images", () => {
 
 Deno.test({
   name: "names that are not UTF-8 are refused as such",
-  ignore: Deno.build.os !== "linux", // others have none
+  ignore: Deno.build.os !== "linux", // other systems do not allow them
   fn: () =>
     withFiles([...SMALL, "train/a/\ufffd.png"], async (dir) => {
-      assertEquals((await listed(dir)).train.length, 4); // a replacement character may be meant
+      assertEquals((await listed(dir)).train.length, 4); // a replacement character may be intended
       for (const [make, unmake, where] of [["touch", "rm", "train/a"], ["mkdir", "rmdir", "train"]]) {
         const name = `"$(printf '${dir}/${where}/x\\377.png')"`;
         const sh = (script: string) => new Deno.Command("sh", { args: ["-c", script] }).output();
@@ -65,7 +65,7 @@ Deno.test({
     }),
 });
 
-Deno.test("what is left out is said: how many files, of which types, and where", () => {
+Deno.test("skipped files are reported: how many, of which types, and where", () => {
   const more = [
     "train/readme.md",
     "train/stray.png",
@@ -78,18 +78,18 @@ Deno.test("what is left out is said: how many files, of which types, and where",
     "train/b/more/still/3.jpg",
   ];
   return withFiles([...SMALL, ...more], async (dir) => {
-    const leftOut = "1 .md, 1 .png beside the classes; 2 .gif, 1 .heic, 1 without a type in a class; " +
+    const leftOut = "1 .md, 1 .png next to the classes; 2 .gif, 1 .heic, 1 without a type in a class; " +
       "2 .jpg, 1 .png in folders within a class";
     assertEquals(await listed(dir), { ...WHOLE, leftOut });
     const told: string[] = [];
-    // The files are empty, which is found after what is left out has been said.
+    // The files are empty, which is found after the skipped files are reported.
     const load = () => imageFolder({ path: dir, threads: 1, onLeftOut: (what) => told.push(what) });
     await assertRejects(load, LocalgradError, "1.png is empty");
-    assertEquals(told, [`${dir}: files are left out: ${leftOut}`]);
+    assertEquals(told, [`${dir}: skipped files: ${leftOut}`]);
   });
 });
 
-Deno.test("every type that is decoded is listed, in either case", () => {
+Deno.test("every type that can be decoded is listed, in upper or lower case", () => {
   const types = ["bmp", "JPEG", "jpg", "png", "tif", "TIFF", "webp"];
   const files = types.map((type) => `train/a/x.${type}`);
   return withFiles([...files, ...SMALL.slice(2)], async (dir) => {
@@ -100,7 +100,7 @@ Deno.test("every type that is decoded is listed, in either case", () => {
 });
 
 for (const name of ["val", "validation", "valid", "test"]) {
-  Deno.test(`${name}/ holds the images to be judged by`, () =>
+  Deno.test(`${name}/ may contain the test images`, () =>
     withFiles(
       SMALL.map((path) => path.replace("val/", `${name}/`)),
       async (dir) =>
@@ -111,7 +111,7 @@ for (const name of ["val", "validation", "valid", "test"]) {
     ));
 }
 
-Deno.test("val/ comes before test/ where both are there", () =>
+Deno.test("val/ takes precedence over test/", () =>
   withFiles(
     [...SMALL, "test/a/other.png", "test/c/other.png"],
     async (dir) => assertEquals(await listed(dir), WHOLE),
@@ -119,28 +119,28 @@ Deno.test("val/ comes before test/ where both are there", () =>
 
 const unix = { ignore: Deno.build.os === "windows" };
 
-Deno.test("a link that leads nowhere, or in a circle, is refused by name", unix, async () => {
+Deno.test("a link that is broken or circular is refused by name", unix, async () => {
   for (const link of ["train/a/x.png", "train/c", "val/b/notes.txt"]) {
     await withFiles(SMALL, async (dir) => {
       await Deno.symlink("/nonexistent", `${dir}/${link}`);
       await assertRejects(
         () => listImages(dir),
         LocalgradError,
-        `${dir}/${link} is a link that leads nowhere`,
+        `${dir}/${link} is a broken link`,
       );
       await Deno.remove(`${dir}/${link}`);
       await Deno.symlink(`${dir}/${link}`, `${dir}/${link}`);
       await assertRejects(
         () => listImages(dir),
         LocalgradError,
-        `${dir}/${link} is a link that leads nowhere`,
+        `${dir}/${link} is a broken link`,
       );
     });
   }
 });
 
 Deno.test(
-  "a named pipe in place of an image is refused by name, and one beside images left out",
+  "a named pipe in place of an image is refused by name, and one next to images skipped",
   unix,
   () =>
     withFiles(SMALL, async (dir) => {
@@ -165,7 +165,7 @@ Deno.test(
     }),
 );
 
-Deno.test("links to folders within a class are not followed, and counting ends somewhere", unix, () => {
+Deno.test("links to folders within a class are not followed, and counting is limited", unix, () => {
   const more = [1, 2, 3, 4, 5].map((i) => `train/b/more/${i}.png`);
   return withFiles([...SMALL, ...more], async (dir) => {
     await Deno.symlink("/", `${dir}/train/a/everything`);

@@ -1,5 +1,5 @@
-// One thread that decodes images. It begins and ends with its pool, decoders.ts, and does the jobs it is sent in turn.
-// It is started from its text, so that no permission is needed to read it.
+// A thread that decodes images for the pool in decoders.ts, doing its jobs in order. It is started from its source text,
+// so that reading it needs no permission.
 import { parentPort, workerData as limits } from "node:worker_threads";
 import {
   AlphaAction,
@@ -17,9 +17,9 @@ import source wasm from "npm:@imagemagick/magick-wasm@0.0.43/magick.wasm";
 
 await initializeImageMagick(wasm);
 ResourceLimits.width = ResourceLimits.height = BigInt(limits.side);
-ResourceLimits.area = BigInt(4 * limits.area); // counted in channels
+ResourceLimits.area = BigInt(4 * limits.area); // in channels
 ResourceLimits.memory = ResourceLimits.maxMemoryRequest = BigInt(limits.memory);
-ResourceLimits.disk = 0n; // where it would put what its memory may not hold
+ResourceLimits.disk = 0n; // no spilling to disk
 
 parentPort.postMessage({ ready: true });
 parentPort.on("message", (job) => {
@@ -35,7 +35,7 @@ parentPort.on("message", (job) => {
 
 class Unreadable extends Error {}
 
-/** Whether WebAssembly itself gave up, and is of no use any more. */
+/** Returns true if the WebAssembly instance has crashed and cannot be used again. */
 function isFatal(error) {
   return error instanceof WebAssembly.RuntimeError || error?.name === "ExitStatus";
 }
@@ -44,28 +44,28 @@ const LARGE = /instance is disposed|memory|limit|exceeds|exhausted/i;
 
 function reason(error) {
   if (error instanceof Unreadable) return error.message;
-  if (error instanceof Deno.errors.NotFound) return "is not there any more";
+  if (error instanceof Deno.errors.NotFound) return "no longer exists";
   if (error instanceof Deno.errors.NotCapable) return "may not be read; allow it with --allow-read";
   if (error instanceof Deno.errors.PermissionDenied) return "cannot be read: the system does not permit it";
   const text = plain(String(error?.message ?? error));
   if (LARGE.test(text) || error?.name === "ExitStatus") {
-    return "takes more memory than a picture may; make it smaller";
+    return "needs more memory than a picture may use; make it smaller";
   }
   return /UnexpectedEndOfFile|InsufficientImageData/.test(text) ? "is truncated" : `is damaged (${text})`;
 }
 
-/** A message of ImageMagick without the place in its source. */
+/** A message of ImageMagick, without the location in its source. */
 function plain(message) {
   return message.replace(/ `[^]*$/, "").trim();
 }
 
-/** A regular file of a length that can be held. */
+/** Opens a regular file that is not too long. */
 function open(path) {
   const { isFile, size } = Deno.statSync(path); // opening a named pipe would wait for a writer
   if (!isFile) throw new Unreadable("is not a regular file");
   if (size === 0) throw new Unreadable("is empty");
   if (size > limits.memory) {
-    throw new Unreadable(`has ${size} bytes, and a picture may have ${limits.memory}; make it smaller`);
+    throw new Unreadable(`has ${size} bytes, but the limit is ${limits.memory}; make it smaller`);
   }
   return Deno.openSync(path);
 }
@@ -82,7 +82,7 @@ function read(path) {
   }
 }
 
-/** The bytes of an image of `size` × `size`: a random crop where there are random numbers, else the centre. */
+/** Decodes an image to bytes of `size` × `size` pixels: a random crop if there are random numbers, else the centre. */
 function load({ path, size, draws }) {
   return withImage(read(path), (image) => {
     if (draws === undefined) centre(image, size);
@@ -91,7 +91,7 @@ function load({ path, size, draws }) {
   });
 }
 
-/** Refuses a file that cannot be read. Unless all of it is asked for, one that begins and ends well is believed. */
+/** Rejects a file that cannot be decoded. To check only the ends, a file that begins and ends correctly is accepted. */
 function check({ path, check }) {
   if (check === "ends" && endsWell(path)) return undefined;
   withImage(read(path), () => {});
@@ -109,12 +109,12 @@ const FORMATS = {
   Tiff: (bytes) => has(bytes, 0, [...ascii("II"), 42, 0]) || has(bytes, 0, [...ascii("MM"), 0, 42]),
 };
 
-/** What a file is by its first bytes, whatever its name says. */
+/** The format of a file by its first bytes, regardless of its name. */
 function formatOf(bytes) {
   return Object.keys(FORMATS).find((name) => FORMATS[name](bytes));
 }
 
-/** Whether a file begins and ends as its format does; BMP and TIFF have no end that tells. */
+/** Returns true if a file begins and ends as its format requires; BMP and TIFF have no end marker. */
 function endsWell(path) {
   const file = open(path);
   try {
@@ -132,7 +132,7 @@ function endsWell(path) {
   }
 }
 
-/** The width and height that a file states, before anything is decoded; none where its header is damaged. */
+/** The width and height in the header of a file; undefined if it is damaged. */
 function statedSize(bytes, format) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (format === "Png") return bytes.length < 24 ? undefined : [view.getUint32(16), view.getUint32(20)];
@@ -140,7 +140,7 @@ function statedSize(bytes, format) {
     const { width, height } = MagickImageInfo.create(bytes, settings(format));
     return [width, height];
   }
-  // Segments of a marker and a length, up to the start of a frame, which has none of the codes C4, C8 and CC.
+  // Segments of a marker and a length, up to a start of frame: C0 to CF except C4, C8 and CC.
   for (let at = 2; at + 9 <= bytes.length;) {
     const marker = bytes[at + 1];
     if (bytes[at] !== 0xff) return undefined;
@@ -154,25 +154,25 @@ function statedSize(bytes, format) {
 
 function expectSize(bytes, format) {
   const [width, height] = statedSize(bytes, format) ?? [0, 0];
-  const size = `has ${width}×${height} pixels`;
+  const size = `has ${width}×${height} pixels, but the limit is`;
   if (Math.max(width, height) > limits.side) {
-    throw new Unreadable(`${size}, and a side may have ${limits.side}; make it smaller`);
+    throw new Unreadable(`${size} ${limits.side} on a side; make it smaller`);
   }
   if (width * height > limits.area) {
-    throw new Unreadable(`${size}, and a picture may have ${limits.area}; make it smaller`);
+    throw new Unreadable(`${size} ${limits.area} in total; make it smaller`);
   }
 }
 
-/** Of a file of several pictures, the first is taken. */
+/** Settings that read the first picture of a file. */
 function settings(format) {
   return new MagickReadSettings({ format: MagickFormat[format], frameIndex: 0, frameCount: 1 });
 }
 
-/** Decodes to RGB of 8 bits, turned upright, transparency left out. */
+/** Decodes to 8-bit RGB, rotated upright, without transparency. */
 function withImage(bytes, use) {
   const format = formatOf(bytes);
   if (format === undefined) {
-    throw new Unreadable("is no JPEG, PNG, WebP, BMP or TIFF, whatever its name says");
+    throw new Unreadable("is not a JPEG, PNG, WebP, BMP or TIFF, whatever its name");
   }
   expectSize(bytes, format);
   const image = MagickImage.create();
@@ -182,7 +182,7 @@ function withImage(bytes, use) {
     image.read(bytes, settings(format));
     const fault = warnings.map(faultOf).find((fault) => fault !== undefined);
     if (fault !== undefined) throw new Unreadable(fault);
-    image.resetPage(); // a place on a larger canvas, which crops would be taken from
+    image.resetPage(); // crops would be relative to the canvas otherwise
     image.autoOrient();
     if (image.colorSpace === ColorSpace.CMYK) image.colorSpace = ColorSpace.sRGB;
     image.alpha(AlphaAction.Off);
@@ -192,7 +192,7 @@ function withImage(bytes, use) {
   }
 }
 
-/** What a warning of the decoder means; stray bytes between whole segments, and odd metadata, harm nothing. */
+/** The fault that a decoder warning reports; stray bytes between intact segments and odd metadata are harmless. */
 function faultOf(warning) {
   if (/premature end of jpeg|unexpected end/i.test(warning)) return "is truncated";
   if (/corrupt jpeg data/i.test(warning) && !/extraneous bytes/i.test(warning)) {
@@ -204,7 +204,7 @@ function faultOf(warning) {
 function resize(image, width, height) {
   const geometry = new MagickGeometry(width, height);
   geometry.ignoreAspectRatio = true;
-  image.filterType = FilterType.Triangle; // bilinear, with as wide a support as the reduction asks for
+  image.filterType = FilterType.Triangle; // bilinear, with a support scaled to the reduction
   image.resize(geometry);
 }
 
@@ -213,13 +213,13 @@ function crop(image, left, top, width, height) {
   image.resetPage();
 }
 
-/** To the nearest whole number; halves to the even one. */
+/** Rounds to the nearest integer, halves to even. */
 function round(value) {
   const down = Math.floor(value);
   return value - down === 0.5 ? down + down % 2 : Math.round(value);
 }
 
-/** The shorter side resized to size × 256 / 224, of which the centre is taken. */
+/** Resizes the shorter side to size × 256 / 224 and crops the centre. */
 function centre(image, size) {
   const { width, height } = image;
   const side = round(size * 256 / 224);
@@ -231,8 +231,8 @@ function centre(image, size) {
 }
 
 /**
- * A part of 8 to 100 % of the area and of proportions from 3:4 to 4:3, resized (Szegedy et al., 2014, arXiv 1409.4842,
- * section 6), and mirrored or not. Of every four random numbers one crop is tried; after ten, the largest at the centre.
+ * Crops 8 to 100 % of the area with proportions from 3:4 to 4:3, resizes (Szegedy et al., 2014, arXiv 1409.4842,
+ * section 6) and mirrors half of the images. Each attempt takes four random numbers; after ten, the largest centre crop.
  */
 function randomResizedCrop(image, size, draws) {
   const { left, top, width, height } = randomBox(image.width, image.height, draws);
