@@ -158,9 +158,9 @@ export const algorithmResult = {
   mathType: 28,
 } as const;
 
-/** Whether a status says that cuDNN cannot do what was described, rather than that it was described wrongly. */
-export function isUnsupported(status: number): boolean {
-  return Math.floor(status / 1000) === 3;
+/** Tests whether an error means that cuDNN does not support an operation, rather than that it was described wrongly. */
+export function isUnsupported(error: unknown): error is LibraryError {
+  return error instanceof LibraryError && error.library === "cuDNN" && Math.floor(error.status / 1000) === 3;
 }
 
 /** Raises cuDNN's own name and message for a status that is not success. */

@@ -94,6 +94,10 @@ DEVICE float multiply(float a, float b) { return a * b; }
 DEVICE int multiply(int a, int b) { return (int)((u32)a * (u32)b); }
 DEVICE u32 multiply(u32 a, u32 b) { return a * b; }
 
+// An index clamped into [0, rows).
+DEVICE u32 clamped(u32 index, u32 rows) { return index < rows ? index : rows - 1; }
+DEVICE u32 clamped(int index, u32 rows) { return index < 0 ? 0 : clamped((u32)index, rows); }
+
 DEVICE void mix(u32& x0, u32& x1, u32 by) {
   x0 += x1;
   x1 = ((x1 << by) | (x1 >> (32u - by))) ^ x0;

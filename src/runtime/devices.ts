@@ -34,7 +34,7 @@ const backends: {
   cuda: {
     open: async ({ graphs }) =>
       (await import("../backends/cuda/backend.ts")).openCuda(graphs === undefined ? {} : { graphs }),
-    target: async () => (await import("../backends/cuda/lower.ts")).cudaTarget,
+    target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
   },
   webgpu: {
     open: async () => (await import("../backends/webgpu/backend.ts")).openWebgpu(),

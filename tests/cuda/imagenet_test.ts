@@ -1,7 +1,7 @@
 /** The convolutions of ResNet-101 and ResNeXt-50 at 224 × 224, planned by the real cuDNN within the scratch that every plan has. */
 import { assert } from "@std/assert";
-import { ConvolutionPlans, type Spec } from "../../src/backends/cuda/convolution.ts";
-import { convolutionWorkspace } from "../../src/backends/cuda/lower.ts";
+import { type ConvSpec, convWorkspace } from "../../src/backends/cuda/conv.ts";
+import { ConvPlans } from "../../src/backends/cuda/conv_plans.ts";
 import type { InstructionOf } from "../../src/trace/program.ts";
 import { type Card, describe } from "./cards.ts";
 import { libraries, skipped } from "./libraries.ts";
@@ -56,8 +56,8 @@ const networks = { "ResNet-101": resnet(), "ResNeXt-50": resnext() };
 
 function specsOf(
   { size, window, stride, inputs, outputs, groups = 1 }: Shape,
-  precision: Spec["precision"],
-): Spec[] {
+  precision: ConvSpec["precision"],
+): ConvSpec[] {
   const pad = (window - 1) / 2, after = Math.floor((size + 2 * pad - window) / stride) + 1;
   const common = {
     image: [BATCH, size, size, inputs],
@@ -67,17 +67,17 @@ function specsOf(
     precision,
     epilogue: "none",
   } as const;
-  const ops: readonly Spec["op"][] = inputs === 3
+  const ops: readonly ConvSpec["op"][] = inputs === 3
     ? ["conv", "convFilterGrad"]
     : ["conv", "convInputGrad", "convFilterGrad"];
   return ops.map((op) => ({ ...common, op }));
 }
 
 /** The scratch that planning gives a convolution, whatever else is in the arena. */
-function scratchOf({ op, image, filter, result, precision }: Spec): number {
+function scratchOf({ op, image, filter, result, precision }: ConvSpec): number {
   const dtype = precision === "bf16" ? "bf16" : "f32";
   const values = [image, filter, result].map((shape) => ({ shape, dtype } as const));
-  return convolutionWorkspace({ op, inputs: [0, 1], output: 2 } as unknown as InstructionOf<"conv">, values);
+  return convWorkspace({ op, inputs: [0, 1], output: 2 } as unknown as InstructionOf<"conv">, values);
 }
 
 for (const card of ["h200", "a100"] as Card[]) {
@@ -89,7 +89,7 @@ for (const card of ["h200", "a100"] as Card[]) {
         const specs = shapes.flatMap((shape) => specsOf(shape, precision));
         assert(specs.length >= 60);
         const refused = specs.filter((spec) => {
-          const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
+          const plans = new ConvPlans(libraries.cudnn!, spec, { description: describe(card) });
           try {
             return "refused" in plans.choose(scratchOf(spec));
           } finally {

@@ -3,9 +3,10 @@ import { cString, CStrings, textOf } from "../../ffi/memory.ts";
 import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
 import { LibraryError } from "../../ffi/status.ts";
 import type { Call } from "../../src/backends/cuda/call.ts";
-import { cudaTarget, lower } from "../../src/backends/cuda/lower.ts";
-import { compileOptions } from "../../src/backends/cuda/options.ts";
-import { sourceOf } from "../../src/backends/cuda/source.ts";
+import { compileOptions } from "../../src/backends/cuda/compile_options.ts";
+import { lowerPlan } from "../../src/backends/cuda/lower.ts";
+import { callsOf, sourceOf } from "../../src/backends/cuda/source.ts";
+import { cudaTarget } from "../../src/backends/cuda/target.ts";
 import { compile } from "../../src/compile/compile.ts";
 import type { Plan } from "../../src/compile/plan.ts";
 import { ProgramBuilder } from "../../src/trace/program.ts";
@@ -17,16 +18,13 @@ import { libraries, skipped } from "./libraries.ts";
 
 const architectures = [80, 90];
 
-/** The launches of plans whose kernels differ. */
-function callsOf(plans: readonly Plan[]): Call[] {
-  const seen = new Map<string, Call>();
-  for (const plan of plans) {
-    for (const task of lower(plan)) if (task.kind === "kernel") seen.set(task.call.text, task.call);
-  }
-  return [...seen.values()];
+/** The distinct kernels of plans. */
+function kernelsOf(plans: readonly Plan[]): Call[] {
+  const calls = plans.flatMap((plan) => callsOf(lowerPlan(plan)));
+  return [...new Map(calls.map((call) => [call.text, call])).values()];
 }
 
-/** Compiles kernels by the real NVRTC for every architecture; anything it has to say is a fault. */
+/** Compiles kernels with the real NVRTC for each architecture; any message is a failure. */
 function compileAll(calls: readonly Call[]): void {
   const { text } = sourceOf(calls);
   for (const architecture of architectures) {
@@ -44,14 +42,14 @@ function compileAll(calls: readonly Call[]): void {
 const all: Readonly<Record<string, (random: Random) => Case[]>> = { ...groups, ...programs };
 for (const [name, cases] of Object.entries(all)) {
   Deno.test(`NVRTC compiles the kernels of ${name} without a warning`, { ignore: skipped }, () => {
-    const calls = callsOf(cases(new Random(1)).map(({ program }) => compile(program, cudaTarget)));
+    const calls = kernelsOf(cases(new Random(1)).map(({ program }) => compile(program, cudaTarget)));
     if (calls.length > 0) compileAll(calls.slice(0, 150));
   });
 }
 
 Deno.test("NVRTC compiles the kernels of the op suite in bf16 without a warning", { ignore: skipped }, () => {
   const some = Object.values(all).flatMap((cases) => cases(new Random(1)).slice(0, 6));
-  compileAll(callsOf(some.map(inBf16).map(({ program }) => compile(program, cudaTarget))));
+  compileAll(kernelsOf(some.map(inBf16).map(({ program }) => compile(program, cudaTarget))));
 });
 
 Deno.test("compileSource() gives NVRTC's log for a kernel that is wrong", { ignore: skipped }, () => {
@@ -113,7 +111,7 @@ for (const dtype of ["f32", "bf16"] as const) {
     const wide = dtype === "bf16" ? builder.emit("cast", [product], { dtype: "f32" }) : product;
     const sums = builder.emit("reduce", [wide], { fn: "sum", axes: [0] });
     const program = builder.finish("test", [{ value: product, name: "p" }, { value: sums, name: "s" }]);
-    const calls = callsOf([compile(program, cudaTarget)]);
+    const calls = kernelsOf([compile(program, cudaTarget)]);
     assertEquals(calls.map(({ label }) => label), ["reduceParts", "reduceRest"]);
     const accesses = ptxOf(sourceOf(calls).text).split("\n").filter((line) => /(ld|st)\.global/.test(line));
     assert(accesses.length >= 6);
@@ -127,7 +125,7 @@ Deno.test("kernels round a product before it is added to", { ignore: skipped }, 
   const product = builder.emit("binary", [x, y], { fn: "mul" });
   const value = builder.emit("binary", [product, z], { fn: "add" });
   const ptx = ptxOf(
-    sourceOf(callsOf([compile(builder.finish("test", [{ value, name: "r" }]), cudaTarget)])).text,
+    sourceOf(kernelsOf([compile(builder.finish("test", [{ value, name: "r" }]), cudaTarget)])).text,
   );
   assertMatch(ptx, /\bmul\.rn\.f32\b/);
   assertEquals(/\bfma\./.test(ptx), false);
@@ -135,6 +133,6 @@ Deno.test("kernels round a product before it is added to", { ignore: skipped }, 
 
 Deno.test("kernels use no atomics", { ignore: skipped }, () => {
   const all = Object.values({ ...groups, ...programs }).flatMap((cases) => cases(new Random(2)).slice(0, 6));
-  const some = callsOf(all.map(({ program }) => compile(program, cudaTarget)));
+  const some = kernelsOf(all.map(({ program }) => compile(program, cudaTarget)));
   assertEquals(/\b(atom|red)\./.test(ptxOf(sourceOf(some).text)), false);
 });

@@ -51,7 +51,7 @@ Deno.test("a card that is too old is named, with what is needed", { ignore }, as
   try {
     const text = opened(host(), {}, (found) => describeCuda(cudaReport(found)).join("\n"));
     assertStringIncludes(text, "sm_61, 4.0 GiB: too old: sm_75 is needed");
-    await assertRejects(async () => await openSimulated(), LocalgradError, "is sm_61, and sm_75 is needed");
+    await assertRejects(async () => await openSimulated(), LocalgradError, "is sm_61; sm_75 is needed");
   } finally {
     Deno.env.delete("LOCALGRAD_SIM_ARCHITECTURE");
   }

@@ -34,7 +34,7 @@ async function layers(
 }
 
 Deno.test(
-  "cuda, simulated: a profile tells the tasks of each class, and changes no result",
+  "cuda, simulated: a profile counts the launches of each class, and changes no result",
   { ignore },
   async () => {
     const plain = await layers(false), profiled = await layers(true);
@@ -42,10 +42,10 @@ Deno.test(
     assertEquals([plain.graphs, profiled.graphs], [1, 0]);
     assertEquals(plain.backend.profiler, undefined);
     const { times, plans } = profiled.backend.profiler!;
-    assertEquals(times.get("convolution")!.tasks, 3);
-    assertEquals(times.get("product")!.tasks, 3);
-    assert(times.get("reduction")!.tasks >= 3);
-    for (const { milliseconds, tasks } of times.values()) assert(milliseconds >= 0.9e-3 * tasks);
+    assertEquals(times.get("convolution")!.launches, 3);
+    assertEquals(times.get("product")!.launches, 3);
+    assert(times.get("reduction")!.launches >= 3);
+    for (const { milliseconds, launches } of times.values()) assert(milliseconds >= 0.9e-3 * launches);
     assertEquals(plans.size, 1);
     assertEquals(report(), "");
   },

@@ -1,7 +1,7 @@
 /** bf16 through the whole CUDA backend, on the simulated device: correctness, never speed. */
 import { assert, assertEquals } from "@std/assert";
 import type { CudaOptions } from "../../src/backends/cuda/backend.ts";
-import { lower } from "../../src/backends/cuda/lower.ts";
+import { lowerPlan } from "../../src/backends/cuda/lower.ts";
 import { open } from "../../src/runtime/devices.ts";
 import { dgl, infopro, man, type Method, trainer } from "../../src/local.ts";
 import { constant } from "../../src/optim/schedules.ts";
@@ -108,8 +108,8 @@ test("a bias in bf16 becomes an epilogue, which rounds once", async (open) => {
   ];
   const narrow = jit(layers, { device });
   const plan = narrow.plan(device.backend.target, ...arrays);
-  const epilogues = lower(plan, () => true).flatMap((task) =>
-    "epilogue" in task ? [task.epilogue?.kind] : []
+  const epilogues = lowerPlan(plan, () => true).flatMap((launch) =>
+    "epilogue" in launch ? [launch.epilogue?.kind] : []
   );
   assertEquals(epilogues.toSorted(), ["bias", "bias", "bias", "bias"]);
   // The same in f32, rounded at the end.

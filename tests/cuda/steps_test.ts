@@ -1,11 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { compileSource, nvrtcVersion } from "../../ffi/nvrtc.ts";
 import { LibraryError } from "../../ffi/status.ts";
-import { ConvolutionPlans, type Spec, specOf } from "../../src/backends/cuda/convolution.ts";
+import { compileOptions } from "../../src/backends/cuda/compile_options.ts";
+import { type ConvSpec, convSpecOf } from "../../src/backends/cuda/conv.ts";
+import { ConvPlans } from "../../src/backends/cuda/conv_plans.ts";
 import { Descriptors, values } from "../../src/backends/cuda/descriptors.ts";
-import { cudaTarget, lower } from "../../src/backends/cuda/lower.ts";
-import { compileOptions } from "../../src/backends/cuda/options.ts";
-import { sourceOf } from "../../src/backends/cuda/source.ts";
+import { lowerPlan } from "../../src/backends/cuda/lower.ts";
+import { callsOf, sourceOf } from "../../src/backends/cuda/source.ts";
+import { cudaTarget } from "../../src/backends/cuda/target.ts";
 import type { Precision } from "../../src/compile/plan.ts";
 import { type Card, describe } from "./cards.ts";
 import { libraries, skipped } from "./libraries.ts";
@@ -32,8 +34,7 @@ for (const [architecture, precision] of [[80, "f32"], [90, "f32"], [80, "bf16"],
     { ignore: skipped },
     () => {
       const launches = Object.entries(steps).map(([name, plan]) => {
-        const tasks = lower(plan(cudaTarget, precision));
-        const calls = tasks.flatMap((task) => task.kind === "kernel" ? [task.call] : []);
+        const calls = callsOf(lowerPlan(plan(cudaTarget, precision)));
         console.log(
           `  ${calls.length} launches of ${new Set(calls.map(({ text }) => text)).size} kernels: ${name}`,
         );
@@ -57,11 +58,11 @@ for (const [architecture, precision] of [[80, "f32"], [90, "f32"], [80, "bf16"],
 function convolutions(step: PlanStep, precision: Precision) {
   const plan = step(cudaTarget, precision);
   const products = precision === "bf16" ? "tf32" : precision;
-  const specs = new Map<string, { spec: Spec; scratch: number }>();
-  for (const task of lower(plan)) {
-    if (task.kind !== "convolution") continue;
-    const spec = specOf(task.instruction, plan.values, products);
-    const scratch = task.scratch.bytes;
+  const specs = new Map<string, { spec: ConvSpec; scratch: number }>();
+  for (const launch of lowerPlan(plan)) {
+    if (launch.kind !== "conv") continue;
+    const spec = convSpecOf(launch.instruction, plan.values, products);
+    const scratch = launch.scratch.bytes;
     const known = specs.get(JSON.stringify(spec));
     specs.set(JSON.stringify(spec), { spec, scratch: Math.min(scratch, known?.scratch ?? Infinity) });
   }
@@ -72,7 +73,7 @@ function convolutions(step: PlanStep, precision: Precision) {
 const LOADING = "cuLibraryLoadData";
 
 /** The first plan that can be finalised without a card: engines whose code a card must load are passed over. */
-function chooseHere(plans: ConvolutionPlans, scratch: number): ReturnType<ConvolutionPlans["choose"]> {
+function chooseHere(plans: ConvPlans, scratch: number): ReturnType<ConvPlans["choose"]> {
   for (;;) {
     try {
       return plans.choose(scratch);
@@ -92,7 +93,7 @@ for (const [name, step] of Object.entries(steps)) {
         const found = convolutions(step, precision);
         assert(found.length > 0);
         const workspaces = found.map(({ spec, scratch }) => {
-          const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
+          const plans = new ConvPlans(libraries.cudnn!, spec, { description: describe(card) });
           try {
             const chosen = chooseHere(plans, scratch);
             if ("refused" in chosen) throw new Error(`${JSON.stringify(spec)}: ${chosen.refused.join("; ")}`);
@@ -111,7 +112,7 @@ for (const [name, step] of Object.entries(steps)) {
   }
 }
 
-const spec: Spec = {
+const spec: ConvSpec = {
   op: "conv",
   image: [8, 16, 16, 16],
   filter: [32, 3, 3, 16],
@@ -122,8 +123,11 @@ const spec: Spec = {
 };
 
 /** What comes of planning: the plan's workspace, or what cuDNN says. */
-function planned(spec: Spec, card: Card): { readonly workspace: number } | { readonly error: LibraryError } {
-  const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe(card) });
+function planned(
+  spec: ConvSpec,
+  card: Card,
+): { readonly workspace: number } | { readonly error: LibraryError } {
+  const plans = new ConvPlans(libraries.cudnn!, spec, { description: describe(card) });
   try {
     const chosen = plans.choose(MiB);
     if ("refused" in chosen) throw new Error(chosen.refused.join("; "));
@@ -150,7 +154,7 @@ Deno.test(
   () => {
     const error = assertThrows(
       () =>
-        new ConvolutionPlans(libraries.cudnn!, { ...spec, result: [8, 15, 16, 32] }, {
+        new ConvPlans(libraries.cudnn!, { ...spec, result: [8, 15, 16, 32] }, {
           description: describe("h200"),
         }),
       LibraryError,
@@ -187,7 +191,7 @@ Deno.test("cuDNN refuses an attribute of the wrong type, and a descriptor that l
 });
 
 Deno.test("a workspace too small for every engine is refused, with the reasons", { ignore: skipped }, () => {
-  const plans = new ConvolutionPlans(libraries.cudnn!, spec, { description: describe("h200") });
+  const plans = new ConvPlans(libraries.cudnn!, spec, { description: describe("h200") });
   try {
     const chosen = plans.choose(-1);
     const refused = "refused" in chosen ? chosen.refused : [];

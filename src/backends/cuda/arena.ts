@@ -1,7 +1,7 @@
 import { LocalgradError } from "../../base/errors.ts";
 import type { Card } from "./card.ts";
 
-/** The memory all plans share for what does not outlive a run. It grows and never shrinks. */
+/** The memory that all plans share for intermediate values. It grows and never shrinks. */
 export class Arena {
   readonly #card: Card;
   #address = 0n;
@@ -11,15 +11,15 @@ export class Arena {
     this.#card = card;
   }
 
-  /** Its address now: it moves when it grows, which captured runs notice by it. */
+  /** The current address. It changes when the arena grows, which invalidates captured graphs. */
   get address(): bigint {
     return this.#address;
   }
 
   /**
-   * Makes it as large as a plan needs. The old one goes only when the new one is there, or where both do not fit: then
-   * the card may be left with neither, if somebody else takes the memory. So every run asks for what its plan needs,
-   * and is refused by name rather than given memory that is another's.
+   * Grows the arena to at least `bytes`. It frees the old memory after allocating the new, or before if both do not
+   * fit together. In that case another program may take the memory in between and leave the arena empty, so every run
+   * must reserve what its plan needs; a run that gets no memory fails with the name of its plan.
    */
   reserve(bytes: number, plan: string): void {
     if (bytes <= this.#bytes) return;
@@ -28,16 +28,16 @@ export class Arena {
     this.#release();
     const refused = this.#take(bytes);
     if (refused === undefined) return;
-    if (old > 0) this.#take(old); // where even that is refused, the plans that need it ask anew
+    if (old > 0) this.#take(old); // if this fails too, the next run of a smaller plan reserves again
     throw new LocalgradError(
-      `${plan}: no room for its ${bytes} bytes of intermediate values: ${refused.message}`,
+      `${plan}: no memory for its ${bytes} bytes of intermediate values: ${refused.message}`,
       {
         cause: refused,
       },
     );
   }
 
-  /** Takes memory in place of what there is, or gives the reason why there is none. */
+  /** Replaces the memory by a new allocation; returns the error if the card has no memory. */
   #take(bytes: number): LocalgradError | undefined {
     let address: bigint;
     try {
@@ -57,6 +57,6 @@ export class Arena {
     this.#card.free(this.#address);
     this.#address = 0n;
     this.#bytes = 0;
-    this.#card.trim(); // its place may be what the new one needs
+    this.#card.trim(); // the new allocation may need the same memory
   }
 }

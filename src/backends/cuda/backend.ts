@@ -10,39 +10,40 @@ import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "..
 import { CudaBuffer } from "./buffer.ts";
 import { Arena } from "./arena.ts";
 import { Card, type CardFacts } from "./card.ts";
-import { specOf } from "./convolution.ts";
-import { type Convolver, GraphConvolver } from "./convolutions.ts";
-import { PlainConvolver } from "./convolutions_v7.ts";
+import { type Convolver, convSpecOf } from "./conv.ts";
+import { GraphConvolver } from "./conv_graph.ts";
 import { CudaExecutable } from "./executable.ts";
-import { lower, precisionsOf, targetOf } from "./lower.ts";
+import { LegacyConvolver } from "./legacy/conv.ts";
+import { lowerPlan } from "./lower.ts";
+import { MatrixProducts } from "./matmul_cublaslt.ts";
 import { cubinFolder, Modules } from "./modules.ts";
-import { Products } from "./products.ts";
 import { Profiler } from "./profiler.ts";
-import { Recording } from "./recording.ts";
-import { sourceOf } from "./source.ts";
 import { Readbacks } from "./readbacks.ts";
+import { Recording } from "./recording.ts";
+import { callsOf, sourceOf } from "./source.ts";
+import { precisionsOf, targetOf } from "./target.ts";
 import { Uploads } from "./uploads.ts";
 
 /** Options of {@link openCuda}. */
 export interface CudaOptions {
-  /** How products are computed; default `tf32` on cards that have it (sm_80 and newer), as PyTorch's convolutions. */
+  /** Precision of products and convolutions of f32; default: `tf32` from sm_80 on, as in PyTorch's convolutions. */
   precision?: ProductPrecision;
-  /** Capture the second run of every plan as a CUDA graph; default true. */
+  /** Captures the second run of each plan as a CUDA graph; default: true. */
   graphs?: boolean;
-  /** Which of cuDNN's interfaces does convolutions; default `graph`. */
+  /** cuDNN's interface for convolutions: `graph` (the default), or `plain`, the legacy API. */
   convolutions?: "graph" | "plain";
-  /** Time every task by itself, which leaves no room for graphs; default false. See {@link Profiler}. */
+  /** Times each launch separately, which excludes graphs; default: false. See {@link Profiler}. */
   profile?: boolean;
-  /** The folder that machine code is kept in, or none; default: `localgrad/cubin` in the user's cache, if permitted. */
+  /** Folder for compiled kernels, or false to keep none; default: `localgrad/cubin` in the user's cache, if permitted. */
   cubins?: string | false;
 }
 
-/** An NVIDIA card through libcuda, NVRTC, cuBLASLt and cuDNN, called directly. */
+/** Runs plans on an NVIDIA card through libcuda, NVRTC, cuBLASLt and cuDNN, called by FFI. */
 export class CudaBackend implements Backend {
   readonly name = "cuda";
   readonly description: string;
   readonly target: Target;
-  /** What was timed, where that was asked for. */
+  /** Times of launches, if {@link CudaOptions.profile} asked for them. */
   readonly profiler: Profiler | undefined;
   readonly #executables = new Map<CudaExecutable, string>();
   readonly #card: Card;
@@ -51,7 +52,7 @@ export class CudaBackend implements Backend {
   readonly #uploads: Uploads;
   readonly #readbacks: Readbacks;
   readonly #modules: Modules;
-  readonly #products: Products;
+  readonly #products: MatrixProducts;
   readonly #cudnnHandle: bigint;
   readonly #convolver: Convolver;
   readonly #closing: (() => void)[] = [];
@@ -71,7 +72,7 @@ export class CudaBackend implements Backend {
       const { name, architecture, totalBytes } = this.#card.facts;
       if (architecture < OLDEST_ARCHITECTURE) {
         throw new LocalgradError(
-          `cuda: ${name} is sm_${architecture}, and sm_${OLDEST_ARCHITECTURE} is needed`,
+          `cuda: ${name} is sm_${architecture}; sm_${OLDEST_ARCHITECTURE} is needed`,
         );
       }
       const precisions = precisionsOf(architecture);
@@ -83,14 +84,14 @@ export class CudaBackend implements Backend {
       this.#readbacks = this.#keep(new Readbacks(this.#card));
       if (options.profile === true) this.profiler = this.#keep(new Profiler(this.#card));
       this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cubinFolder()));
-      this.#products = this.#keep(new Products(cublasLt));
+      this.#products = this.#keep(new MatrixProducts(cublasLt));
       const out = new BigUint64Array(1);
       checkCudnn(cudnn, cudnn.cudnnCreate(out), "opening a handle");
       this.#cudnnHandle = out[0];
       this.#closing.push(() => cudnn.cudnnDestroy(this.#cudnnHandle));
       checkCudnn(cudnn, cudnn.cudnnSetStream(this.#cudnnHandle, this.#card.stream), "setting the stream");
-      const Way = options.convolutions === "plain" ? PlainConvolver : GraphConvolver;
-      this.#convolver = this.#keep(new Way(cudnn, this.#cudnnHandle));
+      const Convolver = options.convolutions === "plain" ? LegacyConvolver : GraphConvolver;
+      this.#convolver = this.#keep(new Convolver(cudnn, this.#cudnnHandle));
     } catch (error) {
       this.#end();
       throw error;
@@ -102,7 +103,7 @@ export class CudaBackend implements Backend {
     return part;
   }
 
-  /** Undoes what the constructor did, newest first. */
+  /** Closes the parts that the constructor opened, newest first. */
   #end(): void {
     this.#closed = true;
     for (const close of this.#closing.splice(0).reverse()) close();
@@ -116,18 +117,18 @@ export class CudaBackend implements Backend {
     return this.#card.liveBytes;
   }
 
-  /** What the card is. */
+  /** The card's properties. */
   get facts(): CardFacts {
     return this.#card.facts;
   }
 
-  /** The nodes of each captured graph, which are launches and copies, by the name of its plan. */
+  /** The captured graphs: the name of each plan and the number of nodes, which are launches and copies. */
   get graphs(): readonly { readonly plan: string; readonly nodes: number }[] {
-    return Array.from(
+    const graphs = Array.from(
       this.#executables,
-      ([executable, plan]) => ({ plan, nodes: executable.graphNodes ?? 0 }),
-    )
-      .filter(({ nodes }) => nodes > 0);
+      ([{ graphNodes }, plan]) => ({ plan, nodes: graphNodes ?? 0 }),
+    );
+    return graphs.filter(({ nodes }) => nodes > 0);
   }
 
   driverMemory(): DriverMemory {
@@ -138,7 +139,7 @@ export class CudaBackend implements Backend {
   allocate(bytes: number, _dtype: DType): DeviceBuffer {
     const address = this.#card.allocate(bytes);
     try {
-      this.#uploads.join(); // it may be memory that was filled and freed a moment ago
+      this.#uploads.join(); // an upload to a buffer freed a moment ago may still be in flight here
       this.#card.clear(address, bytes);
     } catch (error) {
       this.#card.free(address);
@@ -171,12 +172,12 @@ export class CudaBackend implements Backend {
   }
 
   compile(plan: Plan, precision: ProductPrecision = this.#precision): Executable {
-    const tasks = lower(
+    const launches = lowerPlan(
       plan,
       (convolution, { kind }, { bytes }) =>
-        this.#convolver.fuses(specOf(convolution, plan.values, precision, kind), bytes),
+        this.#convolver.fuses(convSpecOf(convolution, plan.values, precision, kind), bytes),
     );
-    const source = sourceOf(tasks.flatMap((task) => task.kind === "kernel" ? [task.call] : []));
+    const source = sourceOf(callsOf(launches));
     const module = source.names.length > 0 ? this.#modules.load(source, plan.name) : undefined;
     const constants: bigint[] = [];
     try {
@@ -194,10 +195,10 @@ export class CudaBackend implements Backend {
           ...(this.profiler === undefined ? {} : { profiler: this.profiler }),
         },
         plan,
-        tasks,
-        source.names.map((name) => module!.functions.get(name)!),
+        launches,
+        module === undefined ? [] : source.names.map((name) => module.function(name)),
       );
-      this.#arena.reserve(plan.arenaBytes, plan.name); // last: a refused plan leaves none larger than any needs
+      this.#arena.reserve(plan.arenaBytes, plan.name); // last, so that a plan refused above does not enlarge the arena
       const executable = new CudaExecutable({
         ...{ card: this.#card, uploads: this.#uploads, arena: this.#arena },
         ...{ plan, constants, recording, graphs: this.#graphs },
@@ -217,7 +218,7 @@ export class CudaBackend implements Backend {
   }
 
   kernelText(plan: Plan): string {
-    return sourceOf(lower(plan).flatMap((task) => task.kind === "kernel" ? [task.call] : [])).text;
+    return sourceOf(callsOf(lowerPlan(plan))).text;
   }
 
   async finish(): Promise<void> {
@@ -231,7 +232,7 @@ export class CudaBackend implements Backend {
     await this.#readbacks.idle();
     try {
       this.#uploads.join();
-    } catch { /* what a lost card says is of no use any more */ }
+    } catch { /* the card may be lost; close the rest all the same */ }
     this.#card.driver.cuStreamSynchronize(this.#card.stream);
     this.#buffers.clear();
     this.#end();
@@ -239,20 +240,20 @@ export class CudaBackend implements Backend {
 
   #own(buffer: DeviceBuffer): CudaBuffer {
     if (buffer instanceof CudaBuffer && buffer.owner === this && this.#buffers.has(buffer)) return buffer;
-    throw new Error("cuda: this buffer was freed, or belongs to another backend");
+    throw new Error("cuda: this buffer was freed or belongs to another backend");
   }
 }
 
-/** The libraries of this process: opened once, and never closed. */
+/** The libraries of this process, opened once and never closed. */
 let libraries: CudaLibraries | undefined;
 
-/** Opens the first card, or says what is missing and what would help. */
+/** Opens the first card, or returns what is missing and the remedy. */
 export function openCuda(options: CudaOptions = {}): Promise<Opened> {
   libraries ??= openLibraries({ needDriver: true });
   const { driver, nvrtc, cublasLt, cudnn, reports } = libraries;
   if (driver === undefined || nvrtc === undefined || cublasLt === undefined || cudnn === undefined) {
     const report = reports.find(({ problem }) => problem !== undefined)!;
-    libraries = undefined; // another try may find more
+    libraries = undefined; // so that the next attempt searches again
     return Promise.resolve({ reason: report.problem!, remedy: report.remedy ?? "see `localgrad doctor`" });
   }
   try {

@@ -2,11 +2,11 @@ import type { DeviceBuffer } from "../backend.ts";
 
 /** Memory on a card. */
 export class CudaBuffer implements DeviceBuffer {
-  /** How many times it was filled on the stream of uploads: a buffer that is filled anew for every run gets a slot. */
+  /** The number of uploads to it on the upload stream. A buffer that is filled before every run gets a slot. */
   uploads = 0;
   /**
-   * Whether what was last issued on it is a copy to a slot. Then it may be filled again as soon as those copies are
-   * done, while the run that was given them goes on.
+   * True if the last work issued on it is a copy to a slot. It may then be filled again as soon as that copy is done,
+   * while the run that uses the slot is still in flight.
    */
   copied = false;
 

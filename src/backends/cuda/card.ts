@@ -9,42 +9,45 @@ import {
 import { textOf } from "../../../ffi/memory.ts";
 import { LocalgradError } from "../../base/errors.ts";
 
-/** What a card is. */
+/** The properties of a card. */
 export interface CardFacts {
   /** Its name, such as `NVIDIA H200`. */
   readonly name: string;
   /** Its architecture: 90 for sm_90. */
   readonly architecture: number;
-  /** Bytes of memory, and how many of them were free when it was opened. */
+  /** Bytes of memory. */
   readonly totalBytes: number;
+  /** Bytes of memory that were free when it was opened. */
   readonly freeBytes: number;
-  /** Streaming multiprocessors, and their clock in kHz. */
+  /** The number of streaming multiprocessors. */
   readonly multiprocessors: number;
+  /** Their clock rate in kHz. */
   readonly clock: number;
-  /** The memory's clock in kHz, and the bits it moves at once. */
+  /** The memory's clock rate in kHz. */
   readonly memoryClock: number;
+  /** The width of the memory bus in bits. */
   readonly memoryBus: number;
 }
 
-/** Memory below this is handed out in steps of 512 bytes, above in steps of 2 MiB, which is what the driver maps. */
+/** Up to 1 MiB, allocations are rounded up to 512 bytes; beyond, to 2 MiB, the unit in which the driver maps memory. */
 const SMALL = 2 ** 20, FINE = 512, COARSE = 2 ** 21;
 
-/** One card: its context, the stream that all work goes to in order (uploads.ts has another), and its memory. */
+/** One card: its context, its memory, and the stream that runs all work in order (uploads.ts has another). */
 export class Card {
   readonly driver: Driver;
   readonly facts: CardFacts;
-  /** The stream. */
+  /** The stream of all work. */
   readonly stream: bigint;
   readonly #device: number;
   readonly #live = new Map<bigint, number>();
-  /** Freed blocks by size. The stream is in order, so a block may be given out again at once. */
+  /** Freed blocks by size. The stream runs work in order, so a block can be reused at once. */
   readonly #spare = new Map<number, bigint[]>();
   readonly #out = new BigUint64Array(1);
   #bytes = 0;
   #reserved = 0;
   #closed = false;
 
-  /** Opens a card; raises what the driver says. */
+  /** Opens a card. Throws a LibraryError if the driver refuses. */
   constructor(driver: Driver, ordinal: number = 0) {
     this.driver = driver;
     const number = new Int32Array(1);
@@ -54,8 +57,8 @@ export class Card {
     this.check(driver.cuDevicePrimaryCtxRetain(this.#out, this.#device), "opening a context");
     try {
       this.check(driver.cuCtxSetCurrent(this.#out[0]), "using the context");
-      this.facts = this.#ask();
-      // Non-blocking: it does not wait for the legacy stream, which capture would not allow.
+      this.facts = this.#query();
+      // Non-blocking: a capture must not wait for the legacy default stream.
       this.check(driver.cuStreamCreate(this.#out, driverFlag.CU_STREAM_NON_BLOCKING), "creating a stream");
       this.stream = this.#out[0];
     } catch (error) {
@@ -64,7 +67,7 @@ export class Card {
     }
   }
 
-  #ask(): CardFacts {
+  #query(): CardFacts {
     const { driver } = this;
     const name = new Uint8Array(256);
     this.check(driver.cuDeviceGetName(name, name.length, this.#device), "asking for the card's name");
@@ -87,14 +90,14 @@ export class Card {
     };
   }
 
-  /** Free and total bytes, by the driver's own count. */
+  /** Free and total bytes, as the driver counts them. */
   memory(): { readonly free: number; readonly total: number } {
     const free = new BigUint64Array(1), total = new BigUint64Array(1);
     this.check(this.driver.cuMemGetInfo_v2(free, total), "asking for free memory");
     return { free: Number(free[0]), total: Number(total[0]) };
   }
 
-  /** Blocks given out and not given back. */
+  /** The number of blocks allocated and not freed. */
   get liveBuffers(): number {
     return this.#live.size;
   }
@@ -104,12 +107,12 @@ export class Card {
     return this.#bytes;
   }
 
-  /** Bytes taken from the driver: those given out, rounded up to its steps, and the spare. */
+  /** Bytes taken from the driver: the allocated blocks, rounded up, and the freed ones kept for reuse. */
   get reservedBytes(): number {
     return this.#reserved;
   }
 
-  /** Gives out memory, not cleared. */
+  /** Allocates memory without clearing it. */
   allocate(bytes: number): bigint {
     const size = sizeClass(bytes);
     const address = this.#spare.get(size)?.pop() ?? this.#reserve(size);
@@ -118,10 +121,10 @@ export class Card {
     return address;
   }
 
-  /** Takes memory back; work already issued on it is unaffected. */
+  /** Frees memory for reuse; work already issued on it is unaffected. */
   free(address: bigint): void {
     const bytes = this.#live.get(address);
-    if (bytes === undefined) throw new Error("cuda: this memory was freed already");
+    if (bytes === undefined) throw new Error("cuda: this memory was already freed");
     this.#live.delete(address);
     this.#bytes -= bytes;
     const size = sizeClass(bytes);
@@ -130,7 +133,7 @@ export class Card {
     else spare.push(address);
   }
 
-  /** Gives spare blocks back to the driver. */
+  /** Returns freed blocks to the driver. */
   trim(): void {
     for (const [size, addresses] of this.#spare) {
       for (const address of addresses) this.check(this.driver.cuMemFree_v2(address), "freeing memory");
@@ -140,20 +143,20 @@ export class Card {
   }
 
   #reserve(size: number): bigint {
-    // The driver's sizes have 64 bits: of a larger one it would see the rest.
-    const ask = () =>
+    // The driver takes sizes of 64 bits and would see a larger one modulo 2⁶⁴.
+    const allocate = () =>
       size > Number.MAX_SAFE_INTEGER
         ? driverStatus.CUDA_ERROR_OUT_OF_MEMORY
         : this.driver.cuMemAlloc_v2(this.#out, BigInt(size));
-    let status = ask();
+    let status = allocate();
     if (status === driverStatus.CUDA_ERROR_OUT_OF_MEMORY) {
       this.trim();
-      status = ask();
+      status = allocate();
     }
     if (status === driverStatus.CUDA_ERROR_OUT_OF_MEMORY) {
       const { free, total } = this.memory();
       throw new LocalgradError(
-        `cuda: ${size} bytes asked for, and ${free} of ${total} are free on ${this.facts.name} ` +
+        `cuda: cannot allocate ${size} bytes on ${this.facts.name}: ${free} of ${total} are free ` +
           `(${this.#bytes} are in use here); use a smaller batch or more modules`,
         { cause: driverError(this.driver, status, `allocating ${size} bytes`), code: "tooLarge" },
       );
@@ -169,34 +172,34 @@ export class Card {
     this.check(this.driver.cuMemsetD8Async(address, 0, BigInt(bytes), this.stream), "clearing memory");
   }
 
-  /** An event that orders streams and measures nothing, unless `flags` say otherwise; the caller's to destroy. */
+  /** Creates an event, by default one without timing, to order streams. The caller destroys it. */
   createEvent(flags: number = driverFlag.CU_EVENT_DISABLE_TIMING): bigint {
     const out = new BigUint64Array(1);
     this.check(this.driver.cuEventCreate(out, flags), "creating an event");
     return out[0];
   }
 
-  /** Records an event behind what was issued on a stream so far. */
+  /** Records an event after the work issued on a stream so far. */
   record(event: bigint, stream: bigint): void {
     this.check(this.driver.cuEventRecord(event, stream), "recording an event");
   }
 
-  /** Makes what is issued on a stream from now on wait for an event's last record. */
+  /** Makes all work issued on a stream from now on wait for the last record of an event. */
   wait(stream: bigint, event: bigint): void {
     this.check(this.driver.cuStreamWaitEvent(stream, event, 0), "making a stream wait");
   }
 
-  /** Waits for all work. */
+  /** Waits for all work on the stream. */
   synchronize(): void {
     this.check(this.driver.cuStreamSynchronize(this.stream), "waiting for the card");
   }
 
-  /** Raises the driver's error, if a status is one. */
+  /** Throws the driver's error for a status that is one. */
   check(status: number, doing: string): void {
     if (status !== driverStatus.CUDA_SUCCESS) checkDriver(this.driver, status, doing);
   }
 
-  /** Gives everything back. A card that was lost takes nothing back: then only the books are closed. */
+  /** Frees everything. On a lost card the driver frees nothing, and only the counts are reset. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,7 +1,7 @@
 import { checkCudnn, type Cudnn } from "../../../ffi/cudnn.ts";
 import { attribute, attributeType, descriptorType } from "../../../ffi/cudnn_constants.ts";
 
-/** Elements of an attribute with the type cuDNN is told: made by {@link values}, so that the two cannot differ. */
+/** The elements of an attribute with the type that cuDNN is given; made by {@link values}, so that the two agree. */
 export interface AttributeValue {
   readonly type: number;
   readonly count: number;
@@ -16,7 +16,7 @@ const make = (
 );
 const one = (type: number) => (value: number): AttributeValue => make(type, Int32Array.of(value));
 
-/** Attribute values by type. */
+/** Makes attribute values, by type. */
 export const values = {
   dataType: one(attributeType.CUDNN_TYPE_DATA_TYPE),
   convolutionMode: one(attributeType.CUDNN_TYPE_CONVOLUTION_MODE),
@@ -39,7 +39,7 @@ export type AttributeName = keyof typeof attribute;
 /** An attribute and its value. */
 export type Attribute = readonly [AttributeName, AttributeValue];
 
-/** Makes cuDNN's descriptors and destroys them all at once; one of these is one convolution's. */
+/** Makes the descriptors of cuDNN's graph API for one convolution, and destroys them together. */
 export class Descriptors {
   readonly #cudnn: Cudnn;
   readonly #made: bigint[] = [];
@@ -50,7 +50,7 @@ export class Descriptors {
     this.#cudnn = cudnn;
   }
 
-  /** A descriptor that is not finalised: one for cuDNN to fill in. */
+  /** Creates a descriptor without finalising it, for cuDNN to fill in. */
   create(type: keyof typeof descriptorType): bigint {
     const doing = `creating ${type}`;
     checkCudnn(this.#cudnn, this.#cudnn.cudnnBackendCreateDescriptor(descriptorType[type], this.#out), doing);
@@ -58,7 +58,7 @@ export class Descriptors {
     return this.#out[0];
   }
 
-  /** A descriptor with its attributes, finalised; destroyed again where cuDNN refuses it. */
+  /** Creates a descriptor, sets its attributes and finalises it; destroys it if cuDNN refuses. */
   build(type: keyof typeof descriptorType, attributes: readonly Attribute[]): bigint {
     const descriptor = this.create(type);
     try {
@@ -78,7 +78,7 @@ export class Descriptors {
     }
   }
 
-  /** Reads an attribute into `into`, and gives how many elements it has now. */
+  /** Reads an attribute into `into`; returns the number of elements that cuDNN wrote. */
   get(descriptor: bigint, name: AttributeName, into: AttributeValue): number {
     const status = this.#cudnn.cudnnBackendGetAttribute(
       descriptor,
@@ -92,15 +92,22 @@ export class Descriptors {
     return Number(this.#count[0]);
   }
 
+  /** Reads an attribute of one 64-bit integer. */
+  getInt64(descriptor: bigint, name: AttributeName): number {
+    const data = new BigInt64Array(1);
+    this.get(descriptor, name, { type: attributeType.CUDNN_TYPE_INT64, count: 1, data });
+    return Number(data[0]);
+  }
+
   /** Destroys one descriptor. */
   destroy(descriptor: bigint): void {
-    const at = this.#made.lastIndexOf(descriptor);
-    if (at < 0) throw new Error("cuda: this descriptor was not made here, or is destroyed already");
-    this.#made.splice(at, 1);
+    const index = this.#made.lastIndexOf(descriptor);
+    if (index < 0) throw new Error("cuda: this descriptor is unknown or already destroyed");
+    this.#made.splice(index, 1);
     this.#cudnn.cudnnBackendDestroyDescriptor(descriptor);
   }
 
-  /** Destroys all that are left, newest first. */
+  /** Destroys the remaining descriptors, newest first. */
   close(): void {
     for (const descriptor of this.#made.splice(0).reverse()) {
       this.#cudnn.cudnnBackendDestroyDescriptor(descriptor);

@@ -5,35 +5,35 @@ import type { ValueId } from "../../trace/program.ts";
 import { type Place, placeOf } from "../place.ts";
 
 /**
- * What is done to each row of a product, or each pixel of a convolution, as it is written. A ReLU is not: neither library
- * says that its own keeps a NaN, as ours must, which then would be 0 and unseen.
+ * An operation on each row of a product, or each pixel of a convolution, as it is written. ReLU is not among them:
+ * neither library documents that its own keeps NaN, as ours must; it could turn a NaN into an unnoticed 0.
  */
 export type EpilogueKind = "none" | "bias";
 
-/** An op's epilogue, taken from the step after it: see {@link epilogueOf}. */
+/** An operation fused into the op before it; see {@link epilogueOf}. */
 export interface Epilogue {
   readonly kind: EpilogueKind;
-  /** The bias, one for each column or channel. */
+  /** The bias: one element for each column or channel. */
   readonly bias?: ValueId;
-  /** Where the result goes: the output of the step that is absorbed. */
+  /** The value to write: the output of the fused step. */
   readonly output: ValueId;
 }
 
 /**
- * What the step after a product or a convolution does, if the library can do it as it writes the result: adding a bias
- * to each row or pixel. Nothing else may read the bare result, and the new one may not
- * lie where an operand or scratch does; `scratch` is what the op is given beside its own workspace.
+ * The epilogue that a library can apply in place of the step after a product or a convolution: adding a bias to each row
+ * or pixel. There is one only if nothing else reads the result without it, and if the result with it does not overlap
+ * the op's operands, workspace or `scratch`.
  */
 export function epilogueOf(plan: Plan, index: number, scratch?: Workspace): Epilogue | undefined {
   const step = plan.steps[index], next = plan.steps[index + 1];
   if (step.kind !== "op" || next?.kind !== "kernel") return undefined;
   const { inputs, output } = step.instruction;
   if (plan.locations[output]?.kind !== "arena") return undefined;
-  const found = recognise(plan, next.kernel, output);
+  const found = biasOf(plan, next.kernel, output);
   if (found === undefined) return undefined;
   const others = plan.steps.some((other, i) => i !== index + 1 && readsOf(other).includes(output));
   if (others || plan.outputs.some(({ value }) => value === output)) return undefined;
-  // In the plan the result comes a step later, when operands and scratch may be gone.
+  // The plan writes the result one step later, when the memory of operands and scratch may be free.
   const result = stretch(plan, next, found.output, bytesOf(plan.values[found.output]));
   const inUse = [...inputs, ...(found.bias === undefined ? [] : [found.bias])]
     .map((value) => stretch(plan, step, value, bytesOf(plan.values[value])));
@@ -43,22 +43,22 @@ export function epilogueOf(plan: Plan, index: number, scratch?: Workspace): Epil
   return inUse.some((other) => overlap(other, result)) ? undefined : found;
 }
 
-/** A kernel that is nothing but `x + bias`, its bias along the last axis. */
-function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | undefined {
+/** The epilogue of a kernel that only adds a bias along the last axis to `result`. */
+function biasOf(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | undefined {
   const { nodes, stores, inputs, reduce } = kernel;
   if (reduce !== undefined || stores.length !== 1) return undefined;
   const { shape } = plan.values[result];
   const n = shape[shape.length - 1], m = sizeOf(shape) / n;
   const flat = sameShape(kernel.space, [m * n]), whole = sameShape(kernel.space, [m, n]);
   if (!flat && !whole) return undefined;
-  /** What a node is: the result, a bias, or their sum. */
-  const meaning = (at: number): string | undefined => {
-    const node = nodes[at];
+  /** The meaning of a node: the result, a bias, or their sum. */
+  const meaning = (index: number): "result" | "bias" | "biased" | undefined => {
+    const node = nodes[index];
     switch (node.kind) {
       case "load": {
         const { offset, strides } = node.view;
         const aval = plan.values[inputs[node.input]];
-        // In memory it may be bytes that are read as floats.
+        // A value in memory may be of u8, which the load converts.
         if (offset !== 0 || aval.dtype !== plan.values[result].dtype) return undefined;
         if (inputs[node.input] === result) {
           return sameShape(strides, flat ? [1] : [n, 1]) ? "result" : undefined;
@@ -78,6 +78,7 @@ function recognise(plan: Plan, kernel: Kernel, result: ValueId): Epilogue | unde
   return bias === undefined ? undefined : { kind: "bias", output: stores[0].output, bias };
 }
 
+/** A range of bytes at a place. */
 interface Stretch extends Place {
   readonly bytes: number;
 }

@@ -2,7 +2,8 @@ import { assertEquals } from "@std/assert";
 import { compile } from "../../compile/compile.ts";
 import type { DType } from "../../trace/dtype.ts";
 import { ProgramBuilder, type ValueId } from "../../trace/program.ts";
-import { cudaTarget, lower } from "./lower.ts";
+import { lowerPlan } from "./lower.ts";
+import { cudaTarget } from "./target.ts";
 
 const shape = [4, 6];
 
@@ -20,8 +21,8 @@ function epilogues(
   const row = builder.emit("reshape", [b], { shape: [1, 6] });
   const outputs = build(builder, product, builder.emit("broadcast", [row], { shape }), z);
   const program = builder.finish("test", outputs.map((value, i) => ({ value, name: `y${i}` })));
-  const tasks = lower(compile(program, cudaTarget, { verify: true }));
-  return tasks.map((task) => task.kind === "product" ? task.epilogue?.kind ?? "none" : task.kind);
+  const launches = lowerPlan(compile(program, cudaTarget, { verify: true }));
+  return launches.map((launch) => launch.kind === "matmul" ? launch.epilogue?.kind ?? "none" : launch.kind);
 }
 
 const add = (builder: ProgramBuilder, a: ValueId, b: ValueId) =>
@@ -34,20 +35,20 @@ const relu = (builder: ProgramBuilder, a: ValueId) =>
 Deno.test("a bias that follows a product becomes its epilogue", () => {
   assertEquals(epilogues((b, y, bias) => [add(b, y, bias)]), ["bias"]);
   assertEquals(epilogues((b, y, bias) => [add(b, bias, y)]), ["bias"]);
-  assertEquals(epilogues((b, y, bias) => [add(b, y, bias)], "u8"), ["none", "kernel"]); // bytes, read as floats
+  assertEquals(epilogues((b, y, bias) => [add(b, y, bias)], "u8"), ["none", "kernel"]); // of u8, converted as it is read
 });
 
-Deno.test("what is more than that, or read twice, stays a step of its own", () => {
+Deno.test("a kernel that does more, or a product that is read twice, has no epilogue", () => {
   assertEquals(epilogues((_, y) => [y]), ["none"]);
-  assertEquals(epilogues((b, y) => [relu(b, y)]), ["none", "kernel"]); // which keeps a NaN
+  assertEquals(epilogues((b, y) => [relu(b, y)]), ["none", "kernel"]); // our ReLU keeps NaN
   assertEquals(epilogues((b, y, bias) => [relu(b, add(b, y, bias))]), ["none", "kernel"]);
-  assertEquals(epilogues((b, y, _, z) => [add(b, y, z)]), ["none", "kernel"]); // not one row for all
+  assertEquals(epilogues((b, y, _, z) => [add(b, y, z)]), ["none", "kernel"]); // not a bias: one element for each of the result
   assertEquals(epilogues((b, y, bias) => [add(b, add(b, y, bias), bias)]), ["none", "kernel"]);
   assertEquals(epilogues((b, y, bias) => [add(b, y, bias), y]), ["none", "kernel"]);
   assertEquals(epilogues((b, y, bias, z) => [add(b, y, bias), add(b, y, z)]).includes("bias"), false);
 });
 
-Deno.test("a convolution takes an epilogue where cuDNN can do it", () => {
+Deno.test("a convolution takes an epilogue if cuDNN has a plan for it", () => {
   const builder = new ProgramBuilder();
   const image = builder.input({ shape: [2, 5, 5, 3], dtype: "f32" }, "x");
   const filter = builder.input({ shape: [4, 3, 3, 3], dtype: "f32" }, "w");
@@ -58,8 +59,8 @@ Deno.test("a convolution takes an epilogue where cuDNN can do it", () => {
   const value = builder.emit("binary", [y, wide], { fn: "add" });
   const plan = compile(builder.finish("test", [{ value, name: "y" }]), cudaTarget, { verify: true });
   const kinds = (can: boolean) =>
-    lower(plan, () => can).map((task) =>
-      task.kind === "convolution" ? task.epilogue?.kind ?? "none" : task.kind
+    lowerPlan(plan, () => can).map((launch) =>
+      launch.kind === "conv" ? launch.epilogue?.kind ?? "none" : launch.kind
     );
   assertEquals(kinds(true), ["bias"]);
   assertEquals(kinds(false), ["none", "kernel"]);

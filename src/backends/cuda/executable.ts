@@ -11,7 +11,7 @@ import type { Place } from "../place.ts";
 import type { Recording } from "./recording.ts";
 import type { Uploads } from "./uploads.ts";
 
-/** What an executable is made of. */
+/** The parts of an executable. */
 export interface Parts {
   readonly card: Card;
   readonly uploads: Uploads;
@@ -19,63 +19,63 @@ export interface Parts {
   readonly plan: Plan;
   readonly constants: readonly bigint[];
   readonly recording: Recording;
-  /** A buffer of the backend's, as what it is; an error for any other. */
+  /** Narrows a buffer to one of this backend; throws for any other. */
   readonly own: (buffer: DeviceBuffer) => CudaBuffer;
-  /** Whether the second run is captured as a CUDA graph, and launched as one from then on. */
+  /** Captures the second run as a CUDA graph, and launches the graph from then on. */
   readonly graphs: boolean;
-  /** Frees what is shared. */
+  /** Releases what plans share: the kernels. */
   readonly release: () => void;
 }
 
-/** A captured run, and the addresses it is bound to. */
+/** A captured graph, and the addresses it is bound to. */
 interface Captured {
   readonly executable: bigint;
-  /** Nodes: launches and copies it stands for. */
+  /** The number of nodes: launches and copies. */
   readonly nodes: number;
   readonly inputs: readonly bigint[];
   readonly arena: bigint;
 }
 
-/** After as many captures a plan's addresses are taken to change for good, and it runs without a graph. */
+/** After this many captures, stop using graphs for a plan: its addresses keep changing. */
 const MAX_CAPTURES = 8;
 
-/** What a run was given. */
-interface Given {
+/** An input of a run. */
+interface Input {
   readonly address: bigint;
-  /** How often the host had filled it. */
+  /** The number of uploads to it so far. */
   readonly uploads: number;
 }
 
 /**
- * A compiled plan. The first run issues its tasks one by one, which also loads what libraries load lazily. The second
- * is captured as a CUDA graph, and every run from then on is one launch. A graph holds addresses: an input that keeps
- * its address from run to run, as donated state does, is bound as it is; another, or one that the host fills anew for
- * every run, gets a slot that it is copied to; a result without a donor is copied out of a slot. Other addresses or a
- * grown arena capture anew.
+ * A compiled plan. The first run issues its launches one by one, which also makes libraries load what they load lazily.
+ * The second run is captured as a CUDA graph, and every run from then on launches the graph. A graph contains addresses.
+ * An input that keeps its address from run to run, as donated state does, is bound directly. Any other input, and one
+ * that the host fills before every run, is copied to a slot; a result without a donor is copied out of a slot. If bound
+ * addresses change or the arena grows, the plan is captured again.
  *
- * So a batch that comes from the host has two slots in turn, the buffer it is uploaded to and the graph's own: as soon
- * as the copy from one to the other is done, which comes before the launch, the next batch is uploaded while the graph
- * runs. Two graphs, bound to two buffers in turn, would save that copy (12 MiB for 1024 images of 32 × 32: some 8 µs at
- * 3 TB/s, by reckoning), and cost twice the captures, graphs and descriptors; one graph with a copy was chosen. The copy
- * is no node of the graph, since an event behind it must be recorded before the rest is done.
+ * A batch from the host is thus double-buffered: it has the buffer that it is uploaded to and the graph's slot. The copy
+ * from one to the other precedes the launch, and once it is done, the next batch is uploaded while the graph runs. Two
+ * graphs, bound to two buffers in turn, would save that copy (12 MiB for 1024 images of 32 × 32: an estimated 8 µs at
+ * 3 TB/s) but double the captures, graphs and descriptors. The copy is not a node of the graph, since an event must be
+ * recorded right after it.
  */
 export class CudaExecutable implements Executable {
   readonly #parts: Parts;
-  /** Inputs that a donated result is written over: those are never copied. */
-  readonly #written: ReadonlySet<number>;
+  /** The indices of donated inputs, which results overwrite: those are never copied to a slot. */
+  readonly #donated: ReadonlySet<number>;
   readonly #inputSlots = new Map<number, bigint>();
   readonly #outputSlots: (bigint | undefined)[];
-  #last: readonly Given[] | undefined;
+  #last: readonly Input[] | undefined;
   #captured: Captured | undefined;
   #captures = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#written = new Set(parts.plan.donors.filter((donor) => donor >= 0));
+    this.#donated = new Set(parts.plan.donors.filter((donor) => donor >= 0));
     this.#outputSlots = parts.plan.donors.map(() => undefined);
   }
 
-  /** Launches and copies that one run of the graph stands for; undefined before it is captured. */
+  /** The number of launches and copies in the graph; undefined before it is captured. */
   get graphNodes(): number | undefined {
     return this.#captured?.nodes;
   }
@@ -96,7 +96,7 @@ export class CudaExecutable implements Executable {
 
   dispose(): void {
     const { card, recording, constants, release } = this.#parts;
-    // Modules and descriptors must outlive the work that uses them. What a lost card says is of no use any more.
+    // Modules and descriptors must outlive the work that uses them. The status is ignored: the card may be lost.
     card.driver.cuStreamSynchronize(card.stream);
     this.#forget();
     for (const slot of [...this.#inputSlots.values(), ...this.#outputSlots]) {
@@ -109,7 +109,7 @@ export class CudaExecutable implements Executable {
     release();
   }
 
-  /** Whether the graph there is can be launched for these inputs. */
+  /** Tests whether the captured graph can be launched for these inputs. */
   #fits(given: readonly CudaBuffer[]): boolean {
     const captured = this.#captured;
     return captured !== undefined && captured.arena === this.#parts.arena.address &&
@@ -139,14 +139,14 @@ export class CudaExecutable implements Executable {
     return base + BigInt(offset);
   }
 
-  /** Makes a run a graph. Nothing is executed by this. */
-  #capture(given: readonly CudaBuffer[], previous: readonly Given[]): void {
+  /** Captures a run as a graph without executing it. */
+  #capture(given: readonly CudaBuffer[], previous: readonly Input[]): void {
     const { card, plan, recording, arena } = this.#parts;
     this.#forget();
     this.#captures++;
     given.forEach(({ address, uploads }, i) => {
       const changes = address !== previous[i].address || uploads !== previous[i].uploads;
-      if (changes && !this.#written.has(i) && !this.#inputSlots.has(i)) {
+      if (changes && !this.#donated.has(i) && !this.#inputSlots.has(i)) {
         this.#inputSlots.set(i, card.allocate(bytesOf(plan.values[plan.inputs[i].value])));
       }
     });
@@ -154,20 +154,20 @@ export class CudaExecutable implements Executable {
       if (donor < 0) this.#outputSlots[i] ??= card.allocate(bytesOf(plan.values[plan.outputs[i].value]));
     });
     const inputs = given.map(({ address }, i) => this.#inputSlots.get(i) ?? address);
-    // Descriptors for these addresses are made before the capture, in which nothing may be allocated.
+    // Binding makes descriptors, and nothing may be allocated during the capture.
     recording.bind((place) => this.#address(place, inputs, this.#outputSlots));
     try {
       this.#captured = { ...this.#graph(), inputs, arena: arena.address };
     } catch (error) {
       if (!(error instanceof LibraryError)) throw error;
-      const instead = "without a graph (graphs: false, --no-graph) it may run";
-      throw new LocalgradError(`${plan.name} cannot be captured: ${error.message}; ${instead}`, {
+      const remedy = "try it without a graph (graphs: false, or --no-graph)";
+      throw new LocalgradError(`${plan.name} cannot be captured: ${error.message}; ${remedy}`, {
         cause: error,
       });
     }
   }
 
-  /** The tasks as an executable graph. */
+  /** Captures the launches and instantiates their graph. */
   #graph(): Pick<Captured, "executable" | "nodes"> {
     const { card, plan, recording } = this.#parts;
     const { driver, stream } = card;
@@ -181,10 +181,10 @@ export class CudaExecutable implements Executable {
       let ended: number;
       try {
         recording.run();
-      } finally { // whatever happened: it leaves the stream usable
+      } finally { // even after an error, so that the stream remains usable
         ended = driver.cuStreamEndCapture(stream, graph);
       }
-      card.check(ended, doing); // where a library did what a capture does not allow, and said nothing
+      card.check(ended, doing); // a library may have done what a capture forbids without an error of its own
       card.check(driver.cuGraphGetNodes(graph[0], 0n, out), "counting a graph's nodes");
       const nodes = Number(out[0]);
       card.check(
@@ -206,7 +206,7 @@ export class CudaExecutable implements Executable {
       card.check(driver.cuMemcpyDtoDAsync_v2(to, from, BigInt(bytes), stream), "copying an argument");
     };
     for (const [i, slot] of this.#inputSlots) copy(slot, given[i].address, plan.inputs[i].value);
-    // One that is an argument twice, and was not copied both times, is in use to the end.
+    // A buffer that is two arguments may be copied for one and bound for the other: then the graph uses it to the end.
     const bound = new Set(given.filter((_, i) => !this.#inputSlots.has(i)));
     uploads.copied([...this.#inputSlots.keys()].map((i) => given[i]).filter((buffer) => !bound.has(buffer)));
     card.check(driver.cuGraphLaunch(this.#captured!.executable, stream), `launching ${plan.name}`);

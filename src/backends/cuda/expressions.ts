@@ -4,7 +4,7 @@ import { type DType, isFloat } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 import { identityOf } from "../identity.ts";
 
-/** How each dtype is declared in memory: bool is a word of 0 or 1. */
+/** The type of each dtype in memory; a bool is a word of 0 or 1. */
 export const typeOf: { readonly [D in DType]: string } = {
   f32: "float",
   bf16: "bf16",
@@ -14,13 +14,13 @@ export const typeOf: { readonly [D in DType]: string } = {
   u8: "u8",
 };
 
-/** How it is worked on: bf16 as the float it stands for, to which each result is rounded. */
+/** The type of a variable: float for bf16, to which each result is rounded. */
 const workingType = (dtype: DType): string => dtype === "bf16" ? "float" : typeOf[dtype];
 
-/** An element as it is worked on, from memory. */
+/** Converts an element in memory to a variable. */
 export const read = (x: string, dtype: DType): string => dtype === "bf16" ? `widen(${x})` : x;
 
-/** An element as it lies in memory. */
+/** Converts a variable to an element in memory. */
 export const written = (x: string, dtype: DType): string => dtype === "bf16" ? `narrow<bf16>(${x})` : x;
 
 /** A literal of a dtype. */
@@ -36,16 +36,16 @@ export function literal(value: number, dtype: DType): string {
       return literal(roundBf16(value), "f32");
     case "bool":
       return value !== 0 ? "1u" : "0u";
-    case "i32": // the least one has no literal of its own type
+    case "i32": // the minimum has no literal of type int
       return value === -(2 ** 31) ? "(-2147483647 - 1)" : String(value | 0);
     default:
       return `${value >>> 0}u`;
   }
 }
 
-/** Where a list of nodes is printed: how loads, indices and reductions look there. */
+/** The surroundings of a list of nodes: prints its loads, indices and reductions. */
 export interface Context {
-  /** An element of an input, in its own dtype, as it is worked on. */
+  /** An element of an input, in its own dtype, as a variable. */
   load(node: number, input: number, view: View): string;
   /** The dtype of an input. */
   dtype(input: number): DType;
@@ -64,17 +64,17 @@ export function printNodes(nodes: readonly Node[], prefix: string, context: Cont
   );
 }
 
-/** Functions whose result of bf16s is one, without being rounded. */
+/** Functions whose result on bf16 operands is always a bf16, so that it needs no rounding. */
 const exact: ReadonlySet<UnaryFn | BinaryFn> = new Set(["neg", "abs", "sign", "floor", "max", "min", "rem"]);
 
 const rounded = (x: string, node: Extract<Node, { fn: UnaryFn | BinaryFn }>): string =>
   node.dtype === "bf16" && !exact.has(node.fn) ? `rounded(${x})` : x;
 
-function print(node: Node, at: number, nodes: readonly Node[], prefix: string, context: Context): string {
+function print(node: Node, index: number, nodes: readonly Node[], prefix: string, context: Context): string {
   const arg = (i: number) => `${prefix}${i}`;
   switch (node.kind) {
     case "load":
-      return convert(context.load(at, node.input, node.view), context.dtype(node.input), node.dtype);
+      return convert(context.load(index, node.input, node.view), context.dtype(node.input), node.dtype);
     case "constant":
       return literal(node.value, node.dtype);
     case "iota":
@@ -126,7 +126,7 @@ const unaryTable: { readonly [F in UnaryFn]: (x: string, dtype: DType) => string
 };
 
 type Binary = (a: string, b: string, dtype: DType) => string;
-/** An operator where it is safe, and a function of the dialect on i32, where overflow is undefined. */
+/** An operator; on i32, where overflow is undefined, a function of the dialect. */
 const arithmetic = (operator: string, name: string): Binary => (a, b, dtype) =>
   dtype === "i32" ? `${name}(${a}, ${b})` : `${a} ${operator} ${b}`;
 const both = (name: string): Binary => (a, b) => `${name}(${a}, ${b})`;
@@ -157,7 +157,7 @@ const comparisons: { readonly [F in CompareFn]: string } = {
   ge: ">=",
 };
 
-/** What a reduction starts from. */
+/** The literal that a reduction starts from. */
 export function reductionStart(fn: ReduceFn, dtype: DType): string {
   return literal(identityOf(fn, dtype), dtype);
 }

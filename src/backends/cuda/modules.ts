@@ -3,14 +3,14 @@ import { createHash } from "node:crypto";
 import { cString } from "../../../ffi/memory.ts";
 import { compileSource, type Nvrtc, nvrtcVersion } from "../../../ffi/nvrtc.ts";
 import type { Card } from "./card.ts";
-import { compileOptions } from "./options.ts";
+import { compileOptions } from "./compile_options.ts";
 import type { Source } from "./source.ts";
 
-/** A translation unit's kernels on the card, shared by the plans that print the same text. */
+/** The kernels of a translation unit on the card, shared by the plans that print the same text. */
 export interface Module {
-  /** Handles of the kernels by name. */
-  readonly functions: ReadonlyMap<string, bigint>;
-  /** Says that one of its users is done with it. */
+  /** Returns the handle of a kernel. */
+  function(name: string): bigint;
+  /** Unloads the module when its last user releases it. */
   release(): void;
 }
 
@@ -20,32 +20,39 @@ interface Loaded {
   users: number;
 }
 
-/** Compiles kernels and loads them, keeping machine code on disk where that is permitted. */
+/** Compiles and loads kernels; keeps compiled ones on disk where permitted. */
 export class Modules {
   readonly #card: Card;
   readonly #nvrtc: Nvrtc;
   readonly #folder: string | false;
   readonly #loaded = new Map<string, Loaded>();
 
-  /** `folder` is where machine code is kept, if anywhere. */
+  /** `folder` is for compiled kernels; false to keep none. */
   constructor(card: Card, nvrtc: Nvrtc, folder: string | false) {
     this.#card = card;
     this.#nvrtc = nvrtc;
     this.#folder = folder;
   }
 
-  /** The kernels of a source. */
-  load({ text, names }: Source, what: string): Module {
+  /** Loads the kernels of a source, compiling them if needed; `plan` names it in messages. */
+  load({ text, names }: Source, plan: string): Module {
     const options = compileOptions(this.#card.facts.architecture, nvrtcVersion(this.#nvrtc));
     const key = digest(JSON.stringify([text, options, nvrtcVersion(this.#nvrtc)])).toString("hex");
     let loaded = this.#loaded.get(key);
     if (loaded === undefined) {
-      loaded = this.#fromDisk(key, names, what) ?? this.#compiled(key, text, names, options, what);
+      loaded = this.#fromDisk(key, names, plan) ?? this.#compile(key, text, names, options, plan);
       this.#loaded.set(key, loaded);
     }
     loaded.users++;
     const { functions } = loaded;
-    return { functions, release: () => this.#release(key) };
+    return {
+      function: (name) => {
+        const kernel = functions.get(name);
+        if (kernel === undefined) throw new Error(`cuda: ${plan} has no kernel ${name}`);
+        return kernel;
+      },
+      release: () => this.#release(key),
+    };
   }
 
   #release(key: string): void {
@@ -55,50 +62,50 @@ export class Modules {
     this.#card.driver.cuModuleUnload(loaded.handle);
   }
 
-  /** The kernels from the disk, if they are there; what does not load is as good as absent. */
-  #fromDisk(key: string, names: readonly string[], what: string): Loaded | undefined {
+  /** Loads the kernels from disk; undefined if their file is absent or does not load. */
+  #fromDisk(key: string, names: readonly string[], plan: string): Loaded | undefined {
     if (this.#folder === false) return undefined;
     try {
       const file = Deno.readFileSync(`${this.#folder}/${key}.cubin`);
       const code = file.subarray(DIGEST);
-      // The driver takes no length: a file that was cut short would be read past its end.
-      return digest(code).equals(file.subarray(0, DIGEST)) ? this.#place(code, names, what) : undefined;
+      // The driver takes no length, and would read past the end of a truncated file.
+      return digest(code).equals(file.subarray(0, DIGEST)) ? this.#load(code, names, plan) : undefined;
     } catch {
       return undefined;
     }
   }
 
-  #compiled(
+  #compile(
     key: string,
     text: string,
     names: readonly string[],
     options: readonly string[],
-    what: string,
+    plan: string,
   ): Loaded {
-    const { cubin } = compileSource(this.#nvrtc, text, `${what}.cu`, options);
-    const loaded = this.#place(cubin, names, what);
+    const { cubin } = compileSource(this.#nvrtc, text, `${plan}.cu`, options);
+    const loaded = this.#load(cubin, names, plan);
     if (this.#folder !== false) {
       try {
         Deno.mkdirSync(this.#folder, { recursive: true });
-        // Under another name first: two processes may compile the same plan.
+        // Renamed when complete, since two processes may compile the same plan.
         const temporary = `${this.#folder}/${key}.${Deno.pid}`;
         Deno.writeFileSync(temporary, Buffer.concat([digest(cubin), cubin]));
         Deno.renameSync(temporary, `${this.#folder}/${key}.cubin`);
-      } catch { /* a full or read-only disk costs a compilation, nothing else */ }
+      } catch { /* a full or read-only disk only costs another compilation */ }
     }
     return loaded;
   }
 
-  #place(code: Uint8Array<ArrayBuffer>, names: readonly string[], what: string): Loaded {
+  #load(code: Uint8Array<ArrayBuffer>, names: readonly string[], plan: string): Loaded {
     const { driver } = this.#card;
     const out = new BigUint64Array(1);
-    this.#card.check(driver.cuModuleLoadData(out, code), `loading the kernels of ${what}`);
+    this.#card.check(driver.cuModuleLoadData(out, code), `loading the kernels of ${plan}`);
     const handle = out[0];
     const functions = new Map<string, bigint>();
     try {
       for (const name of new Set(names)) {
         const status = driver.cuModuleGetFunction(out, handle, cString(name));
-        this.#card.check(status, `finding kernel ${name} of ${what}`);
+        this.#card.check(status, `finding kernel ${name} of ${plan}`);
         functions.set(name, out[0]);
       }
     } catch (error) {
@@ -115,14 +122,14 @@ export class Modules {
   }
 }
 
-/** Bytes of a digest, which a kept file begins with. */
+/** Bytes of the digest that a file on disk begins with. */
 const DIGEST = 32;
 
 function digest(data: string | Uint8Array): Buffer {
   return createHash("sha256").update(data).digest();
 }
 
-/** Where machine code is kept: a folder that may be read and written, or nowhere. */
+/** The default folder for compiled kernels; false if it may not be read and written. */
 export function cubinFolder(): string | false {
   const variable = (name: string) =>
     Deno.permissions.querySync({ name: "env", variable: name }).state === "granted"

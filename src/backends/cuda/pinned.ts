@@ -1,15 +1,15 @@
 import { bytesAt } from "../../../ffi/memory.ts";
 import type { Card } from "./card.ts";
 
-/** Pinned host memory, which the card copies from and to by itself, and an event that tells when it is done. */
+/** Pinned host memory, which the card reads and writes asynchronously, with an event to wait for. */
 export class Pinned {
-  /** Where it is. */
+  /** Its address. */
   readonly address: bigint;
   /** The same memory, as an array. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Recorded behind the last copy. */
+  /** Recorded after the last copy. */
   readonly event: bigint;
-  /** Bytes taken. */
+  /** Bytes in use. */
   used = 0;
   readonly #card: Card;
 
@@ -27,7 +27,7 @@ export class Pinned {
     }
   }
 
-  /** A stretch of at most `length` bytes of what is left. */
+  /** Takes at most `length` of the unused bytes. */
   take(length: number): { readonly address: bigint; readonly bytes: Uint8Array<ArrayBuffer> } {
     const start = this.used, taken = Math.min(length, this.bytes.length - start);
     this.used = Math.min(this.bytes.length, start + ((taken + 15) & ~15));
@@ -41,14 +41,14 @@ export class Pinned {
   }
 }
 
-/** Pinned memory for the uploads of one stream, in two halves taken in turns: one is filled while the card reads the other. */
+/** Double-buffered pinned memory for the uploads of one stream: one half is filled while the card reads the other. */
 export class PinnedHalves {
   readonly #card: Card;
   readonly #stream: bigint;
   readonly #halves: [Pinned, Pinned];
   #turn = 0;
 
-  /** `bytes` are those of each half. */
+  /** `bytes` is the size of each half. */
   constructor(card: Card, stream: bigint, bytes: number) {
     this.#card = card;
     this.#stream = stream;
@@ -61,7 +61,7 @@ export class PinnedHalves {
     }
   }
 
-  /** Copies bytes to an address of the card, in the stream's order; the source may be changed at once. */
+  /** Copies bytes to an address on the card, in stream order; the source may be changed once this returns. */
   upload(address: bigint, data: Uint8Array): void {
     const { driver } = this.#card;
     for (let at = 0; at < data.length;) {
@@ -76,7 +76,7 @@ export class PinnedHalves {
     }
   }
 
-  /** Leaves this half to the card and goes on with the other; it may wait for what was there. */
+  /** Switches to the other half; waits for the copies from it that are in flight. */
   #next(): Pinned {
     this.#card.record(this.#halves[this.#turn].event, this.#stream);
     this.#turn = 1 - this.#turn;

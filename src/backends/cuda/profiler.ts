@@ -1,10 +1,10 @@
-import { driverFlag } from "../../../ffi/driver.ts";
+import { type Driver, driverFlag } from "../../../ffi/driver.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Card } from "./card.ts";
-import type { Task } from "./lower.ts";
+import type { Launch } from "./launch.ts";
 
-/** What a profile tells apart. */
+/** The classes of work that a profile distinguishes. */
 export type WorkClass =
   | "convolution"
   | "convolution, input gradient"
@@ -14,7 +14,7 @@ export type WorkClass =
   | "reduction"
   | "other";
 
-/** What a step of a plan is. */
+/** The class of a step. */
 export function classOf(step: Step): WorkClass {
   if (step.kind === "kernel") return step.kernel.reduce === undefined ? "element-wise" : "reduction";
   switch (step.instruction.op) {
@@ -31,56 +31,59 @@ export function classOf(step: Step): WorkClass {
   }
 }
 
-/** Times of one class, over all runs. */
+/** The time of one class, over all runs. */
 export interface ClassTime {
-  /** Tasks: launches of kernels, and calls of libraries, which may launch several. */
-  tasks: number;
+  /** Launches of our kernels, and calls of libraries, which may launch several kernels. */
+  launches: number;
   /** Milliseconds on the card. */
   milliseconds: number;
 }
 
 /**
- * Bytes that are cleared in front of every task, so that the card is busy while the host issues the task: its time is
- * then the card's, without gaps. 12 µs on a card of 3 TB/s, by reckoning.
+ * Bytes to clear before every launch. The card is then still busy when the launch is issued, so that the time between
+ * the events has no gap. About 12 µs on a card of 3 TB/s: an estimate, not a measurement.
  */
 const FILLER = 32 * 2 ** 20;
 
 /**
- * Times every task of every run by itself, between two events. Runs are then issued task by task, without a graph, and
- * take far longer than they otherwise do; only the times of the tasks mean anything. Each finds its operands in memory
- * rather than in the card's cache.
+ * Times every launch of every run between two events. Runs are then issued launch by launch, without a graph, and take
+ * much longer than usual; only the times of the launches are meaningful. Each launch finds its operands in memory rather
+ * than in the card's cache.
  */
 export class Profiler {
   /** Times by class, over all runs since the last {@link reset}. */
   readonly times: Map<WorkClass, ClassTime> = new Map();
-  /** The plans that were run. */
+  /** The plans that ran since the last {@link reset}. */
   readonly plans: Set<Plan> = new Set();
   readonly #card: Card;
+  readonly #elapsedTime: NonNullable<Driver["cuEventElapsedTime_v2"]>;
   readonly #filler: bigint;
   readonly #events: bigint[] = [];
 
   constructor(card: Card) {
     this.#card = card;
-    if (card.driver.cuEventElapsedTime_v2 === null) {
-      throw new LocalgradError("cuda: a profile takes a driver of CUDA 12.8 or newer");
+    const { cuEventElapsedTime_v2: elapsedTime } = card.driver;
+    if (elapsedTime === null) {
+      throw new LocalgradError("cuda: profiling needs a driver for CUDA 12.8 or newer");
     }
+    this.#elapsedTime = elapsedTime;
     this.#filler = card.allocate(FILLER);
   }
 
-  /** Forgets what was measured. */
+  /** Discards all times. */
   reset(): void {
     this.times.clear();
     this.plans.clear();
   }
 
-  /** Issues tasks one by one, and waits for them. */
-  run(plan: Plan, tasks: readonly Task[], issue: (index: number) => void): void {
-    const { driver, stream } = this.#card;
+  /** Issues launches one by one, and waits for them. */
+  run(plan: Plan, launches: readonly Launch[], issue: (index: number) => void): void {
+    const { stream } = this.#card;
     this.plans.add(plan);
-    while (this.#events.length < 2 * tasks.length) {
+    while (this.#events.length < 2 * launches.length) {
       this.#events.push(this.#card.createEvent(driverFlag.CU_EVENT_DEFAULT));
     }
-    tasks.forEach((_, i) => {
+    launches.forEach((_, i) => {
       this.#card.clear(this.#filler, FILLER);
       this.#card.record(this.#events[2 * i], stream);
       issue(i);
@@ -88,16 +91,16 @@ export class Profiler {
     });
     this.#card.synchronize();
     const elapsed = new Float32Array(1);
-    tasks.forEach(({ step }, i) => {
-      const status = driver.cuEventElapsedTime_v2!(elapsed, this.#events[2 * i], this.#events[2 * i + 1]);
-      this.#card.check(status, "reading a task's time");
+    launches.forEach(({ step }, i) => {
+      const status = this.#elapsedTime(elapsed, this.#events[2 * i], this.#events[2 * i + 1]);
+      this.#card.check(status, "reading a launch's time");
       const kind = classOf(step);
-      const time = this.times.get(kind) ?? { tasks: 0, milliseconds: 0 };
-      this.times.set(kind, { tasks: time.tasks + 1, milliseconds: time.milliseconds + elapsed[0] });
+      const time = this.times.get(kind) ?? { launches: 0, milliseconds: 0 };
+      this.times.set(kind, { launches: time.launches + 1, milliseconds: time.milliseconds + elapsed[0] });
     });
   }
 
-  /** Frees its events; the card takes the rest back. */
+  /** Frees its events and memory. */
   close(): void {
     for (const event of this.#events.splice(0)) this.#card.driver.cuEventDestroy_v2(event);
     this.#card.free(this.#filler);

@@ -5,6 +5,7 @@ import { Pinned } from "./pinned.ts";
 /** Bytes of pinned memory that readbacks go through. */
 const PINNED = 8 * 2 ** 20;
 
+/** A read that was asked for. */
 interface Request {
   readonly into: Uint8Array<ArrayBuffer>;
   readonly parts: { readonly from: Uint8Array<ArrayBuffer>; readonly at: number }[];
@@ -25,8 +26,8 @@ export class Readbacks {
   }
 
   /**
-   * Copies bytes from the card. The copies of all reads asked for are issued at once, behind the work before them, and
-   * share one wait; what does not fit the pinned memory waits for what is in it.
+   * Copies bytes from the card. The copy is issued at once, after the work before it; all reads in flight share one wait.
+   * A read that does not fit into the pinned memory first waits for the reads that use it.
    */
   read(address: bigint, length: number): Promise<Uint8Array<ArrayBuffer>> {
     return new Promise((resolve, reject) => {
@@ -51,7 +52,7 @@ export class Readbacks {
     return bytes.length;
   }
 
-  /** Waits here and now, and takes what has arrived out of the pinned memory. */
+  /** Blocks until all copies have arrived, and empties the pinned memory. */
   #empty(requests: readonly Request[]): void {
     this.#card.synchronize();
     this.#collect(requests);
@@ -64,9 +65,9 @@ export class Readbacks {
 
   async #drain(): Promise<void> {
     try {
-      await Promise.resolve(); // all reads of this turn of the event loop
+      await Promise.resolve(); // for all reads of this turn of the event loop
       let count: number;
-      do { // what is asked for while waiting has its copies behind this event: once more
+      do { // again for reads that were issued during the wait, after this event
         count = this.#waiting.length;
         this.#card.record(this.#down.event, this.#card.stream);
         await this.#done();
@@ -74,7 +75,7 @@ export class Readbacks {
       const settled = this.#waiting;
       this.#waiting = [];
       this.#collect(settled);
-      this.#draining = undefined; // before anybody who waited can ask for more
+      this.#draining = undefined; // before a caller can resume and read again
       settled.forEach(({ into, resolve }) => resolve(into));
     } catch (error) {
       const failed = this.#waiting;
@@ -85,7 +86,7 @@ export class Readbacks {
     }
   }
 
-  /** Waits for the event while the event loop goes on. */
+  /** Waits for the event without blocking the event loop. */
   async #done(): Promise<void> {
     const { driver } = this.#card;
     for (let tries = 0;; tries++) {
@@ -93,12 +94,12 @@ export class Readbacks {
       if (status !== driverStatus.CUDA_ERROR_NOT_READY) {
         return this.#card.check(status, "waiting for a readback");
       }
-      // A few turns of the event loop at once, for short waits; a timer after that.
-      await new Promise<void>((go) => setTimeout(go, tries < 8 ? 0 : 1));
+      // First a few turns of the event loop, for short waits; then a timer.
+      await new Promise<void>((resolve) => setTimeout(resolve, tries < 8 ? 0 : 1));
     }
   }
 
-  /** Waits for the reads under way. */
+  /** Waits for the reads in flight. */
   async idle(): Promise<void> {
     while (this.#draining !== undefined) await this.#draining;
   }

@@ -1,121 +1,116 @@
 import { launchParameter } from "../../../ffi/driver.ts";
 import { addressOf } from "../../../ffi/memory.ts";
-import { bytesOf } from "../../trace/dtype.ts";
 import type { Plan, ProductPrecision } from "../../compile/plan.ts";
-import type { InstructionOf } from "../../trace/program.ts";
+import { bytesOf } from "../../trace/dtype.ts";
+import { type Place, placeOf } from "../place.ts";
 import { THREADS } from "./call.ts";
 import type { Card } from "./card.ts";
-import { precisionOf, roles, specOf, type Tensors } from "./convolution.ts";
-import type { BoundConvolution, Convolver } from "./convolutions.ts";
-import type { Task } from "./lower.ts";
-import { type Place, placeOf } from "../place.ts";
-import type { Products, ProductSpec, ProductTensors } from "./products.ts";
+import { type BoundConv, type Convolver, convSpecOf, type ConvTensors, roles } from "./conv.ts";
+import type { Launch } from "./launch.ts";
+import { matmulSpecOf, type MatmulTensors } from "./matmul.ts";
+import type { MatrixProducts } from "./matmul_cublaslt.ts";
 import type { Profiler } from "./profiler.ts";
 
-/** Gives the address of a place. */
+/** Returns the address of a place. */
 export type Addresses = (place: Place) => bigint;
 
-/** What tasks are issued with. */
+/** The parts of a backend that issue launches. */
 export interface Tools {
   readonly card: Card;
-  readonly products: Products;
+  readonly products: MatrixProducts;
   readonly convolver: Convolver;
-  /** How products of f32 are computed. */
+  /** The precision of products of f32. */
   readonly precision: ProductPrecision;
-  /** Times every task, where one is wanted. */
+  /** Times each launch, if profiling was asked for. */
   readonly profiler?: Profiler;
 }
 
-/** A task that can be issued, and told of other addresses. */
-interface Issue {
-  /** Takes addresses; must come before the first {@link run}. */
+/** A launch that is ready to be issued, and can be bound to other addresses. */
+interface Recorded {
+  /** Binds it to addresses; must precede the first {@link run}. */
   bind(addresses: Addresses): void;
   /** Issues it on the card's stream. */
   run(): void;
   dispose?(): void;
 }
 
-/** A plan's tasks, ready to be issued one after the other; nothing is allocated while they are. */
+/** A plan's launches, ready to be issued in order without allocating anything. */
 export class Recording {
-  readonly #issues: readonly Issue[];
-  readonly #timed: ((issues: readonly Issue[]) => void) | undefined;
+  readonly #recorded: readonly Recorded[];
+  readonly #run: () => void;
 
-  /** `functions` gives the kernel of each kernel task, in order. */
+  /** `functions` are the handles of the kernels, one for each kernel launch, in order. */
   constructor(
     tools: Tools,
     plan: Plan,
-    tasks: readonly Task[],
+    launches: readonly Launch[],
     functions: readonly bigint[],
   ) {
-    const { profiler } = tools;
-    this.#timed = profiler && ((issues) => profiler.run(plan, tasks, (i) => issues[i].run()));
-    const launches = new Launches(tools.card, functions.length);
-    let kernel = 0;
-    this.#issues = tasks.map((task) => {
-      switch (task.kind) {
-        case "kernel": {
-          const places = task.call.arguments.map(({ slot, offset }) => {
-            const place = placeOf(plan, task.step, slot);
-            return { ...place, offset: place.offset + offset };
-          });
-          return launches.add(functions[kernel++], task.call.blocks, places, task.call.label);
-        }
-        case "convolution":
-          return convolution(tools, plan, task);
-        case "product":
-          return product(tools, plan, task);
-        case "zeros": {
-          const place = placeOf(plan, task.step, task.value);
-          const bytes = bytesOf(plan.values[task.value]);
-          let address = 0n;
-          return {
-            bind: (addresses) => address = addresses(place),
-            run: () => tools.card.clear(address, bytes),
-          };
-        }
+    const kernels = new KernelLaunches(tools.card, functions);
+    const recorded = launches.map((launch) => {
+      switch (launch.kind) {
+        case "kernel":
+          return kernels.record(plan, launch);
+        case "conv":
+          return recordConv(tools, plan, launch);
+        case "matmul":
+          return recordMatmul(tools, plan, launch);
+        case "zeros":
+          return recordZeros(tools, plan, launch);
       }
     });
+    const { profiler } = tools;
+    this.#recorded = recorded;
+    this.#run = profiler === undefined
+      ? () => recorded.forEach((launch) => launch.run())
+      : () => profiler.run(plan, launches, (index) => recorded[index].run());
   }
 
-  /** Takes the addresses that the next runs use. */
+  /** Binds the next runs to addresses. */
   bind(addresses: Addresses): void {
-    for (const issue of this.#issues) issue.bind(addresses);
+    for (const launch of this.#recorded) launch.bind(addresses);
   }
 
   /** Issues everything. */
   run(): void {
-    if (this.#timed !== undefined) return this.#timed(this.#issues);
-    for (const issue of this.#issues) issue.run();
+    this.#run();
   }
 
-  /** Frees what library calls hold. */
+  /** Frees the descriptors of library calls. */
   dispose(): void {
-    for (const issue of this.#issues) issue.dispose?.();
+    for (const launch of this.#recorded) launch.dispose?.();
   }
 }
 
 /**
- * Kernel launches whose arguments lie in long-lived arrays: `cuLaunchKernel` takes the address of a list that says
- * where the packed arguments are and how many bytes they have.
+ * Kernel launches, whose arguments lie in long-lived arrays: `cuLaunchKernel` takes the address of a list with the
+ * address and the size of the packed arguments.
  */
-class Launches {
+class KernelLaunches {
   readonly #card: Card;
-  /** Five words a launch: pointer tag, address, size tag, address of the size, end. */
+  readonly #functions: readonly bigint[];
+  /** Five words a launch: pointer tag, address of the arguments, size tag, address of their size, end. */
   readonly #lists: BigUint64Array<ArrayBuffer>;
   readonly #sizes: BigUint64Array<ArrayBuffer>;
   #count = 0;
 
-  constructor(card: Card, launches: number) {
+  constructor(card: Card, functions: readonly bigint[]) {
     this.#card = card;
-    // Buffers of their own: what small typed arrays hold may lie in movable memory.
-    this.#lists = new BigUint64Array(new ArrayBuffer(Math.max(1, launches) * 5 * 8));
-    this.#sizes = new BigUint64Array(new ArrayBuffer(Math.max(1, launches) * 8));
+    this.#functions = functions;
+    // V8 may move the contents of small typed arrays unless they have an ArrayBuffer of their own.
+    this.#lists = new BigUint64Array(new ArrayBuffer(Math.max(1, functions.length) * 5 * 8));
+    this.#sizes = new BigUint64Array(new ArrayBuffer(Math.max(1, functions.length) * 8));
   }
 
-  add(kernel: bigint, blocks: number, places: readonly Place[], label: string): Issue {
+  record(plan: Plan, { call, step }: Extract<Launch, { kind: "kernel" }>): Recorded {
     const { driver, stream } = this.#card;
+    const places = call.arguments.map(({ slot, offset }) => {
+      const place = placeOf(plan, step, slot);
+      return { ...place, offset: place.offset + offset };
+    });
     const packed = new BigUint64Array(new ArrayBuffer(places.length * 8));
     const index = this.#count++;
+    const kernel = this.#functions[index];
     this.#sizes[index] = BigInt(packed.byteLength);
     this.#lists.set([
       launchParameter.CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT,
@@ -128,72 +123,61 @@ class Launches {
     return {
       bind: (addresses) => places.forEach((place, i) => packed[i] = addresses(place)),
       run: () => {
-        const status = driver.cuLaunchKernel(kernel, blocks, 1, 1, THREADS, 1, 1, 0, stream, 0n, list);
-        if (status !== 0) this.#card.check(status, `launching ${label} with ${packed.length} arguments`);
+        const status = driver.cuLaunchKernel(kernel, call.blocks, 1, 1, THREADS, 1, 1, 0, stream, 0n, list);
+        if (status !== 0) this.#card.check(status, `launching ${call.label} with ${packed.length} arguments`);
       },
     };
   }
 }
 
-function convolution(
+function recordConv(
   { convolver, precision }: Tools,
   plan: Plan,
-  { instruction, step, scratch: stretch, epilogue }: Extract<Task, { kind: "convolution" }>,
-): Issue {
-  const spec = specOf(instruction, plan.values, precision, epilogue?.kind);
-  const list = [...instruction.inputs, epilogue?.output ?? instruction.output];
-  const places = list.map((value) => placeOf(plan, step, value));
-  const bias = epilogue?.bias === undefined ? undefined : placeOf(plan, step, epilogue.bias);
-  let bound: BoundConvolution | undefined;
+  { instruction, step, scratch, epilogue }: Extract<Launch, { kind: "conv" }>,
+): Recorded {
+  const spec = convSpecOf(instruction, plan.values, precision, epilogue?.kind);
+  const place = (value: number): Place => placeOf(plan, step, value);
+  const values = [...instruction.inputs, epilogue?.output ?? instruction.output];
+  const places = {} as Record<(typeof roles)[typeof spec.op][number], Place>;
+  roles[spec.op].forEach((role, i) => places[role] = place(values[i]));
+  const { image, filter, result } = places;
+  const bias = epilogue?.bias === undefined ? undefined : place(epilogue.bias);
+  let bound: BoundConv | undefined;
   let last = "";
   return {
     bind(addresses) {
-      const tensors = {
-        ...Object.fromEntries(roles[spec.op].map((role, i) => [role, addresses(places[i])])),
+      const tensors: ConvTensors = {
+        ...{ image: addresses(image), filter: addresses(filter), result: addresses(result) },
         ...(bias === undefined ? {} : { bias: addresses(bias) }),
-      } as unknown as Tensors;
-      const scratch = addresses({ kind: "arena", index: 0, offset: stretch.offset });
-      const key = `${Object.values(tensors)} ${scratch}`;
+      };
+      const workspace = addresses({ kind: "arena", index: 0, offset: scratch.offset });
+      const key = `${Object.values(tensors)} ${workspace}`;
       if (key === last) return;
-      const next = convolver.bind(spec, tensors, scratch, stretch.bytes);
-      bound?.dispose(); // last, so that what both use stays
+      const next = convolver.bind(spec, tensors, workspace, scratch.bytes);
+      bound?.dispose(); // after the new binding, so that the plans of both are kept
       bound = next;
       last = key;
     },
-    run: () => bound!.run(),
+    run: () => {
+      if (bound === undefined) throw new Error("cuda: a convolution must be bound before it runs");
+      bound.run();
+    },
     dispose: () => bound?.dispose(),
   };
 }
 
-/** The product that an instruction is. */
-function productSpecOf(
-  { attrs, inputs, output }: InstructionOf<"matmul">,
-  values: Plan["values"],
-  products: ProductPrecision,
-  epilogue: ProductSpec["epilogue"] = "none",
-): ProductSpec {
-  const a = values[inputs[0]].shape, result = values[output].shape;
-  const [m, n] = result.slice(-2);
-  const precision = precisionOf(values[output], products);
-  return {
-    batch: result.length === 3 ? result[0] : 1,
-    ...{ m, n, k: a[a.length - (attrs.transposeA ? 2 : 1)] },
-    ...{ transposeA: attrs.transposeA, transposeB: attrs.transposeB, precision, epilogue },
-  };
-}
-
-function product(
+function recordMatmul(
   { card, products, precision }: Tools,
   plan: Plan,
-  { instruction, step, epilogue }: Extract<Task, { kind: "product" }>,
-): Issue {
-  const spec = productSpecOf(instruction, plan.values, precision, epilogue?.kind);
+  { instruction, step, epilogue }: Extract<Launch, { kind: "matmul" }>,
+): Recorded {
+  const spec = matmulSpecOf(instruction, plan.values, precision, epilogue?.kind);
   const [a, b] = instruction.inputs.map((value) => placeOf(plan, step, value));
   const result = placeOf(plan, step, epilogue?.output ?? instruction.output);
   const bias = epilogue?.bias === undefined ? undefined : placeOf(plan, step, epilogue.bias);
   const workspace = placeOf(plan, step, "workspace");
-  const bytes = step.workspace!.bytes;
-  let tensors: ProductTensors = { a: 0n, b: 0n, result: 0n };
+  const bytes = step.workspace?.bytes ?? 0;
+  let tensors: MatmulTensors = { a: 0n, b: 0n, result: 0n };
   let scratch = 0n;
   return {
     bind(addresses) {
@@ -202,9 +186,23 @@ function product(
         ...(bias === undefined ? {} : { bias: addresses(bias) }),
       };
       scratch = addresses(workspace);
-      // Here and not in the run, which would have begun to write over what was donated when it was refused.
+      // Prepared here rather than in the run: a run refused midway would already have overwritten donated inputs.
       products.prepare(spec, bytes, tensors.bias);
     },
     run: () => products.run(spec, tensors, scratch, bytes, card.stream),
+  };
+}
+
+function recordZeros(
+  { card }: Tools,
+  plan: Plan,
+  { value, step }: Extract<Launch, { kind: "zeros" }>,
+): Recorded {
+  const place = placeOf(plan, step, value);
+  const bytes = bytesOf(plan.values[value]);
+  let address = 0n;
+  return {
+    bind: (addresses) => address = addresses(place),
+    run: () => card.clear(address, bytes),
   };
 }

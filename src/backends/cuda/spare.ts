@@ -3,11 +3,11 @@ import { bytesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 
 /**
- * For each step, the largest stretch of the arena that holds nothing while it runs, its own workspace included: free
- * scratch for a convolution, which no plan's peak notices. Found backwards, as liveness is.
+ * For each step, the largest part of the arena that holds no live value while it runs; the step's own workspace counts
+ * as free. It is scratch for a convolution that does not raise the plan's peak. Computed backwards, like liveness.
  */
 export function spareStretches(plan: Plan, alignment: number): Workspace[] {
-  const live = new Map<number, number>(); // first byte → bytes
+  const live = new Map<number, number>(); // offset → bytes
   const place = (value: number) => {
     const location = plan.locations[value];
     return location?.kind === "arena" ? location.offset : undefined;
@@ -20,7 +20,7 @@ export function spareStretches(plan: Plan, alignment: number): Workspace[] {
   for (let s = plan.steps.length - 1; s >= 0; s--) {
     const reads = readsOf(plan.steps[s]), writes = writesOf(plan.steps[s]);
     writes.forEach(add);
-    const before = new Map(live); // a value written here and never read is in use here only
+    const before = new Map(live); // a value that is written here and never read is live in this step only
     reads.forEach(add);
     result[s] = largestGap(live, plan.arenaBytes, alignment);
     live.clear();
@@ -34,6 +34,7 @@ export function spareStretches(plan: Plan, alignment: number): Workspace[] {
   return result;
 }
 
+/** The largest aligned gap between live values before `end`. */
 function largestGap(live: ReadonlyMap<number, number>, end: number, alignment: number): Workspace {
   let best: Workspace = { offset: 0, bytes: 0 };
   let free = 0;

@@ -4,19 +4,19 @@ import type { Card } from "./card.ts";
 import { PinnedHalves } from "./pinned.ts";
 
 /**
- * Bytes from which an upload goes to a stream of its own. Below, the copy takes the card less than the events that would
- * order it: 64 KiB are 2 µs of a PCIe 5 link. By reckoning, not by measurement.
+ * The size in bytes from which uploads go to the upload stream. A smaller copy takes the card less time than the events
+ * that would order it: 64 KiB take about 2 µs on PCIe 5. An estimate, not a measurement.
  */
-const OWN_STREAM = 64 * 2 ** 10;
-/** Pinned memory for each half of the large uploads, and of the small ones. */
+const UPLOAD_STREAM_BYTES = 64 * 2 ** 10;
+/** Bytes of pinned memory in each half, for large uploads and for small ones. */
 const LARGE = 8 * 2 ** 20, SMALL = 2 ** 20;
 
 /**
- * Copies from the host to the card. Small ones go to the stream of all work, in its order. Large ones go to a stream of
- * their own, beside the work that is under way: the batch of the next step is copied while this one runs. Two events
- * keep the order: work waits for the uploads issued before it ({@link join}), and an upload waits for the work before
- * it that uses the same memory. Where that work is a captured run, which took a copy of the memory first, the upload
- * waits for the copy only ({@link copied}); else for everything issued so far.
+ * Copies from the host to the card. Small uploads go to the stream of all work, in order. Large ones go to a stream of
+ * their own and overlap with the work in flight: the batch of the next step is copied while this step runs. Events keep
+ * the order: work waits for the uploads issued before it ({@link join}), and an upload waits for the work before it that
+ * uses the same memory. If that work is a captured run, which first copied the memory to a slot, the upload waits for
+ * the copy only ({@link copied}); otherwise for everything issued so far.
  */
 export class Uploads {
   readonly #card: Card;
@@ -25,7 +25,7 @@ export class Uploads {
   readonly #small: PinnedHalves;
   readonly #large: PinnedHalves;
   readonly #closing: (() => void)[] = [];
-  /** Whether there are uploads that the work was not told to wait for. */
+  /** True if there are uploads that no work waits for yet. */
   #pending = false;
 
   constructor(card: Card) {
@@ -58,9 +58,9 @@ export class Uploads {
     }
   }
 
-  /** Fills a buffer; the source may be changed at once. */
+  /** Fills a buffer; the source may be changed once this returns. */
   write(buffer: CudaBuffer, data: Uint8Array): void {
-    if (data.length < OWN_STREAM) {
+    if (data.length < UPLOAD_STREAM_BYTES) {
       this.join();
       this.#small.upload(buffer.address, data);
       buffer.copied = false;
@@ -75,21 +75,21 @@ export class Uploads {
     this.#pending = true;
   }
 
-  /** Makes the work issued from now on wait for the uploads issued so far. Must come before any such work. */
+  /** Makes all work issued from now on wait for the uploads issued so far. Must precede any such work. */
   join(): void {
     if (!this.#pending) return;
     this.#card.wait(this.#card.stream, this.#events.uploaded);
     this.#pending = false;
   }
 
-  /** Says that the work has just been given the copies of buffers to slots, and uses those from now on. */
+  /** Records that copies of buffers to slots were just issued; the work after them uses the slots only. */
   copied(buffers: readonly CudaBuffer[]): void {
     if (buffers.length === 0) return;
     this.#card.record(this.#events.copied, this.#card.stream);
     for (const buffer of buffers) buffer.copied = true;
   }
 
-  /** Frees everything; the work must be done. */
+  /** Frees everything; all work must be done. */
   close(): void {
     for (const close of this.#closing.splice(0).reverse()) close();
   }

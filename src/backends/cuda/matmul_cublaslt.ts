@@ -9,35 +9,10 @@ import {
   matmulAttribute,
   preferenceAttribute,
 } from "../../../ffi/cublas.ts";
-import type { Precision } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import type { EpilogueKind } from "./epilogues.ts";
+import { describeMatmul, type MatmulSpec, type MatmulTensors } from "./matmul.ts";
 
-/** A product of row-major matrices: everything that a plan of cuBLASLt's depends on. */
-export interface ProductSpec {
-  /** Matrices in a batch. */
-  readonly batch: number;
-  /** Rows of the result, columns of it, and terms of each element. */
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  /** Whether an operand is stored with its last two axes swapped. */
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-  /** `bf16` is what its matrices are; f32 ones are multiplied in `f32` or `tf32`. */
-  readonly precision: Precision;
-  /** What is done to the result before it is written: a bias added to each row, and negatives cut off. */
-  readonly epilogue: EpilogueKind;
-}
-
-/** The addresses of a product's matrices. */
-export interface ProductTensors {
-  readonly a: bigint;
-  readonly b: bigint;
-  readonly result: bigint;
-  readonly bias?: bigint;
-}
-
+/** The descriptors of a spec and the algorithm chosen for it. */
 interface Prepared {
   readonly product: bigint;
   readonly layouts: readonly [a: bigint, b: bigint, result: bigint];
@@ -50,8 +25,8 @@ const epilogueOf = {
   bias: epilogues.CUBLASLT_EPILOGUE_BIAS,
 } as const;
 
-/** Products by cuBLASLt: descriptors and the algorithm chosen for each spec, made once. */
-export class Products {
+/** Runs products of matrices through cuBLASLt; makes descriptors and chooses an algorithm for each spec once. */
+export class MatrixProducts {
   readonly #cublas: CublasLt;
   readonly #handle: bigint;
   readonly #prepared = new Map<string, Prepared>();
@@ -64,7 +39,7 @@ export class Products {
   }
 
   /** Issues a product on a stream, with `workspace` bytes of scratch. */
-  run(spec: ProductSpec, tensors: ProductTensors, scratch: bigint, workspace: number, stream: bigint): void {
+  run(spec: MatmulSpec, tensors: MatmulTensors, scratch: bigint, workspace: number, stream: bigint): void {
     const { product, layouts: [a, b, result], algorithm } = this.prepare(spec, workspace, tensors.bias);
     if (tensors.bias !== undefined) {
       this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, BigUint64Array.of(tensors.bias));
@@ -88,7 +63,7 @@ export class Products {
         BigInt(workspace),
         stream,
       ),
-      `multiplying ${describe(spec)}`,
+      `multiplying ${describeMatmul(spec)}`,
     );
   }
 
@@ -102,8 +77,8 @@ export class Products {
     this.#cublas.cublasLtDestroy(this.#handle);
   }
 
-  /** Describes a product and chooses its algorithm, once; raises a LocalgradError where there is none. */
-  prepare(spec: ProductSpec, workspace: number, bias: bigint | undefined): Prepared {
+  /** Describes a product and chooses its algorithm, once. Throws a LocalgradError if there is none. */
+  prepare(spec: MatmulSpec, workspace: number, bias: bigint | undefined): Prepared {
     const key = JSON.stringify([spec, workspace]);
     let prepared = this.#prepared.get(key);
     if (prepared === undefined) {
@@ -114,22 +89,22 @@ export class Products {
   }
 
   /**
-   * cuBLASLt's matrices are column-major, so a row-major one is its transpose to it, and the product of the swapped
-   * operands is the result's transpose: the result, row-major. The heuristics are shown a bias, as what they offer may
-   * depend on it; any of the spec will do.
+   * cuBLASLt takes a row-major matrix for the transpose of a column-major one. Swapping the operands therefore gives the
+   * transpose of the result, column-major: the result, row-major. The heuristics see a bias, since their offer may
+   * depend on its presence; its address does not matter.
    */
-  #make(spec: ProductSpec, workspace: number, bias: bigint | undefined): Prepared {
+  #make(spec: MatmulSpec, workspace: number, bias: bigint | undefined): Prepared {
     const { m, n, k, transposeA, transposeB } = spec;
     const cublas = this.#cublas;
     const compute = spec.precision === "tf32"
       ? cublasType.CUBLAS_COMPUTE_32F_FAST_TF32
       : cublasType.CUBLAS_COMPUTE_32F;
-    const doing = `describing ${describe(spec)}`;
-    const made: (() => void)[] = [];
+    const doing = `describing ${describeMatmul(spec)}`;
+    const undo: (() => void)[] = [];
     try {
       this.#check(cublas.cublasLtMatmulDescCreate(this.#out, compute, cublasType.CUDA_R_32F), doing);
       const product = this.#out[0];
-      made.push(() => cublas.cublasLtMatmulDescDestroy(product));
+      undo.push(() => cublas.cublasLtMatmulDescDestroy(product));
       this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_TRANSA, Int32Array.of(transposeB ? 1 : 0));
       this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_TRANSB, Int32Array.of(transposeA ? 1 : 0));
       this.#set(
@@ -141,9 +116,9 @@ export class Products {
         this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, BigUint64Array.of(bias));
       }
       const layout = (rows: number, columns: number): bigint => {
-        const made_ = this.#layout(rows, columns, spec, doing);
-        made.push(() => cublas.cublasLtMatrixLayoutDestroy(made_));
-        return made_;
+        const created = this.#layout(rows, columns, spec, doing);
+        undo.push(() => cublas.cublasLtMatrixLayoutDestroy(created));
+        return created;
       };
       const a = transposeA ? layout(k, m) : layout(m, k);
       const b = transposeB ? layout(n, k) : layout(k, n);
@@ -154,13 +129,13 @@ export class Products {
         algorithm: this.#algorithm(spec, product, a, b, result, workspace),
       };
     } catch (error) {
-      made.forEach((free) => free());
+      undo.forEach((destroy) => destroy());
       throw error;
     }
   }
 
-  /** The layout of a row-major matrix, as columns. */
-  #layout(rows: number, columns: number, { batch, precision }: ProductSpec, doing: string): bigint {
+  /** The column-major layout of a row-major matrix. */
+  #layout(rows: number, columns: number, { batch, precision }: MatmulSpec, doing: string): bigint {
     const cublas = this.#cublas;
     this.#check(
       cublas.cublasLtMatrixLayoutCreate(
@@ -188,9 +163,9 @@ export class Products {
     return layout;
   }
 
-  /** The algorithm that cuBLASLt's heuristics put first. */
+  /** The algorithm that cuBLASLt's heuristics rank first. */
   #algorithm(
-    spec: ProductSpec,
+    spec: MatmulSpec,
     product: bigint,
     a: bigint,
     b: bigint,
@@ -198,7 +173,7 @@ export class Products {
     workspace: number,
   ): Uint8Array<ArrayBuffer> {
     const cublas = this.#cublas;
-    const doing = `choosing an algorithm for ${describe(spec)}`;
+    const doing = `choosing an algorithm for ${describeMatmul(spec)}`;
     this.#check(cublas.cublasLtMatmulPreferenceCreate(this.#out), doing);
     const preference = this.#out[0];
     try {
@@ -229,10 +204,10 @@ export class Products {
       if (status !== cublasStatus.CUBLAS_STATUS_NOT_SUPPORTED) this.#check(status, doing);
       if (count[0] < 1) {
         throw new LocalgradError(
-          `cuBLASLt has no algorithm for ${describe(spec)}; try another precision or device`,
+          `cuBLASLt has no algorithm for ${describeMatmul(spec)}; use another precision or device`,
         );
       }
-      // The rest of a result means something only where its own status is success.
+      // The result is valid only if its own status is success.
       this.#check(new DataView(found.buffer).getInt32(heuristicResult.status, true), doing);
       return found.slice(0, heuristicResult.algorithmBytes);
     } finally {
@@ -254,9 +229,4 @@ export class Products {
   #check(status: number, doing: string): void {
     checkCublas(this.#cublas, status, doing);
   }
-}
-
-/** A product for messages. */
-function describe({ batch, m, n, k, precision }: ProductSpec): string {
-  return `${batch > 1 ? `${batch} × ` : ""}[${m},${k}] × [${k},${n}] in ${precision}`;
 }

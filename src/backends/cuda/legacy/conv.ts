@@ -1,9 +1,17 @@
-import { algorithmResult, checkCudnn, type Cudnn } from "../../../ffi/cudnn.ts";
-import { cudnnData, cudnnMode, cudnnStatus } from "../../../ffi/cudnn_constants.ts";
-import { dataTypeOf, roles, type Spec, type Tensors } from "./convolution.ts";
-import { type BoundConvolution, cannot, type Convolver, nameOf } from "./convolutions.ts";
+import { algorithmResult, checkCudnn, type Cudnn } from "../../../../ffi/cudnn.ts";
+import { cudnnData, cudnnMode, cudnnStatus } from "../../../../ffi/cudnn_constants.ts";
+import {
+  type BoundConv,
+  cannot,
+  type Convolver,
+  type ConvSpec,
+  type ConvTensors,
+  dataTypeOf,
+  nameOf,
+  roles,
+} from "../conv.ts";
 
-/** What is made for a spec: three descriptors, and the algorithms in cuDNN's order. */
+/** The descriptors of a spec, and its algorithms in cuDNN's order. */
 interface Prepared {
   readonly image: bigint;
   readonly filter: bigint;
@@ -16,30 +24,33 @@ interface Prepared {
   }[];
 }
 
+/** The most algorithms to ask for. */
+const MAX_ALGORITHMS = 10;
+
 const one = Float32Array.of(1), zero = Float32Array.of(0);
 
-/** The maths of each precision: cuDNN uses tensor cores for 16-bit elements only where it is told to. */
+/** The math type of each precision: cuDNN uses tensor cores for 16-bit elements only if asked to. */
 const mathOf = {
   f32: cudnnMode.CUDNN_FMA_MATH,
   tf32: cudnnMode.CUDNN_DEFAULT_MATH,
   bf16: cudnnMode.CUDNN_TENSOR_OP_MATH,
 } as const;
 
-/** The two functions for each op. */
+/** The functions of each op: the one that chooses an algorithm, and the one that runs it. */
 const functions = {
   conv: ["cudnnGetConvolutionForwardAlgorithm_v7", "cudnnConvolutionForward"],
   convInputGrad: ["cudnnGetConvolutionBackwardDataAlgorithm_v7", "cudnnConvolutionBackwardData"],
   convFilterGrad: ["cudnnGetConvolutionBackwardFilterAlgorithm_v7", "cudnnConvolutionBackwardFilter"],
 } as const;
 
-/** Operands of cuDNN's functions in their order, where it differs from ours: the gradient to the image takes the filter first. */
+/** The tensors of cuDNN's functions in order: as ours, but the image gradient takes the filter first. */
 const order = { ...roles, convInputGrad: ["filter", "result", "image"] } as const;
 
 /**
- * Convolutions by cuDNN's older calls, one function each: the plain implementation, to compare the graph API with. It
- * cannot pad one side more than the other.
+ * Runs convolutions through cuDNN's legacy API, one function for each op: a simple implementation to compare the graph
+ * API with. It cannot pad one side more than the other, and fuses no epilogue.
  */
-export class PlainConvolver implements Convolver {
+export class LegacyConvolver implements Convolver {
   readonly #cudnn: Cudnn;
   readonly #handle: bigint;
   readonly #prepared = new Map<string, Prepared>();
@@ -54,11 +65,11 @@ export class PlainConvolver implements Convolver {
     return false;
   }
 
-  bind(spec: Spec, tensors: Tensors, scratch: bigint, workspace: number): BoundConvolution {
+  bind(spec: ConvSpec, tensors: ConvTensors, scratch: bigint, workspace: number): BoundConv {
     const prepared = this.#prepare(spec);
     const chosen = prepared.algorithms.find((candidate) => candidate.workspace <= workspace);
     if (chosen === undefined) {
-      throw cannot(spec, `no deterministic algorithm needs as little as ${workspace} bytes`);
+      throw cannot(spec, `no deterministic algorithm fits ${workspace} bytes of scratch`);
     }
     const [a, b, c] = order[spec.op];
     const run = this.#cudnn[functions[spec.op][1]];
@@ -66,7 +77,7 @@ export class PlainConvolver implements Convolver {
       run: () => {
         this.#check(
           this.#cudnn.cudnnSetConvolutionMathType(prepared.convolution, chosen.mathType),
-          "setting the maths",
+          "setting the math type",
         );
         this.#check(
           run(
@@ -101,7 +112,7 @@ export class PlainConvolver implements Convolver {
     this.#prepared.clear();
   }
 
-  #prepare(spec: Spec): Prepared {
+  #prepare(spec: ConvSpec): Prepared {
     const key = JSON.stringify(spec);
     const known = this.#prepared.get(key);
     if (known !== undefined) return known;
@@ -142,17 +153,19 @@ export class PlainConvolver implements Convolver {
       "describing the convolution",
     );
     this.#check(cudnn.cudnnSetConvolutionGroupCount(convolution, groups), "setting the groups");
-    this.#check(cudnn.cudnnSetConvolutionMathType(convolution, mathOf[spec.precision]), "setting the maths");
+    this.#check(
+      cudnn.cudnnSetConvolutionMathType(convolution, mathOf[spec.precision]),
+      "setting the math type",
+    );
     const partial = { image, filter, result, convolution };
     const prepared = { ...partial, algorithms: this.#algorithms(spec, partial) };
     this.#prepared.set(key, prepared);
     return prepared;
   }
 
-  /** The deterministic algorithms that cuDNN's heuristics offer, best first. */
-  #algorithms(spec: Spec, made: Omit<Prepared, "algorithms">): Prepared["algorithms"] {
-    const most = 10;
-    const results = new DataView(new ArrayBuffer(most * algorithmResult.bytes));
+  /** The deterministic algorithms that cuDNN's heuristics offer, fastest first. */
+  #algorithms(spec: ConvSpec, made: Omit<Prepared, "algorithms">): Prepared["algorithms"] {
+    const results = new DataView(new ArrayBuffer(MAX_ALGORITHMS * algorithmResult.bytes));
     const count = new Int32Array(1);
     const [a, b, c] = order[spec.op];
     const status = this.#cudnn[functions[spec.op][0]](
@@ -161,19 +174,19 @@ export class PlainConvolver implements Convolver {
       made[b],
       made.convolution,
       made[c],
-      most,
+      MAX_ALGORITHMS,
       count,
       results,
     );
     this.#check(status, `choosing an algorithm for ${nameOf(spec)}`);
     return Array.from({ length: count[0] }, (_, i) => {
-      const at = (field: number) => i * algorithmResult.bytes + field;
+      const offsetOf = (field: number) => i * algorithmResult.bytes + field;
       return {
-        algorithm: results.getInt32(at(algorithmResult.algorithm), true),
-        status: results.getInt32(at(algorithmResult.status), true),
-        workspace: Number(results.getBigUint64(at(algorithmResult.workspace), true)),
-        deterministic: results.getInt32(at(algorithmResult.determinism), true) === 1,
-        mathType: results.getInt32(at(algorithmResult.mathType), true),
+        algorithm: results.getInt32(offsetOf(algorithmResult.algorithm), true),
+        status: results.getInt32(offsetOf(algorithmResult.status), true),
+        workspace: Number(results.getBigUint64(offsetOf(algorithmResult.workspace), true)),
+        deterministic: results.getInt32(offsetOf(algorithmResult.determinism), true) === 1,
+        mathType: results.getInt32(offsetOf(algorithmResult.mathType), true),
       };
     }).filter(({ status, deterministic, mathType }) =>
       status === cudnnStatus.CUDNN_STATUS_SUCCESS && deterministic &&

@@ -1,0 +1,178 @@
+import { type Cudnn, isUnsupported } from "../../../ffi/cudnn.ts";
+import { attributeType, heuristicMode, numericalNote } from "../../../ffi/cudnn_constants.ts";
+import type { ConvSpec, ConvTensors } from "./conv.ts";
+import { operationGraph, type PlanFor, uid } from "./conv_operations.ts";
+import { type Attribute, Descriptors, values } from "./descriptors.ts";
+
+/** An execution plan and the scratch it needs. */
+export interface ExecutionPlan {
+  /** The plan's descriptor. */
+  readonly plan: bigint;
+  /** Bytes of scratch. */
+  readonly workspace: number;
+}
+
+/** An engine configuration that cuDNN's heuristics offer; it becomes an execution plan when it is first considered. */
+export interface Candidate {
+  /** The configuration's descriptor. */
+  readonly config: bigint;
+  /** Its execution plan, or the reason why it has none; undefined until it is considered. */
+  outcome?: ExecutionPlan | { readonly refused: string };
+}
+
+/** The most engines to ask for in each heuristic mode. */
+const MAX_OFFERS = 16;
+
+/**
+ * A convolution's operation graph and the engines that can run it: those that the heuristics rank, in their order, then
+ * those of the fallback mode, which are in no order of speed.
+ */
+export class ConvPlans {
+  readonly spec: ConvSpec;
+  readonly candidates: readonly Candidate[];
+  readonly #descriptors: Descriptors;
+  readonly #plan: Attribute[];
+
+  /** Builds the graph and asks for engines. Throws a LibraryError whose status tells why there are none. */
+  constructor(cudnn: Cudnn, spec: ConvSpec, target: PlanFor) {
+    this.spec = spec;
+    this.#descriptors = new Descriptors(cudnn);
+    try {
+      const graph = operationGraph(this.#descriptors, spec, target);
+      let described: bigint | undefined;
+      if ("handle" in target) {
+        this.#plan = [["CUDNN_ATTR_EXECUTION_PLAN_HANDLE", values.handle(target.handle)]];
+      } else {
+        described = this.#descriptors.build("CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR", [
+          ["CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION", values.chars(target.description)],
+        ]);
+        this.#plan = [["CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP", values.descriptors([described])]];
+      }
+      this.candidates = [
+        ...this.#offers(graph, heuristicMode.CUDNN_HEUR_MODE_A, described),
+        ...this.#offers(graph, heuristicMode.CUDNN_HEUR_MODE_FALLBACK, described),
+      ].map((config) => ({ config }));
+    } catch (error) {
+      this.#descriptors.close();
+      throw error;
+    }
+  }
+
+  /**
+   * The first execution plan that keeps to the precision, is deterministic, and needs at most `workspace` bytes; or the
+   * reasons why each candidate was refused.
+   */
+  choose(workspace: number): ExecutionPlan | { readonly refused: readonly string[] } {
+    const refused: string[] = [];
+    for (const candidate of this.candidates) {
+      const outcome = candidate.outcome ??= this.#consider(candidate.config);
+      if ("refused" in outcome) refused.push(outcome.refused);
+      else if (outcome.workspace > workspace) refused.push(`needs ${outcome.workspace} bytes of workspace`);
+      else return outcome;
+    }
+    return { refused };
+  }
+
+  /** Builds a variant pack: the addresses of the graph's tensors and scratch, ready to be executed. */
+  bind(tensors: ConvTensors, workspace: bigint): bigint {
+    const { image, filter, result, bias } = tensors;
+    const named: [number, bigint][] = [[uid.image, image], [uid.filter, filter], [uid.result, result]];
+    if (bias !== undefined) named.push([uid.bias, bias]);
+    return this.#descriptors.build("CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR", [
+      ["CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS", values.int64(named.map(([id]) => id))],
+      ["CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS", values.pointers(named.map(([, address]) => address))],
+      ["CUDNN_ATTR_VARIANT_PACK_WORKSPACE", values.pointers([workspace])],
+    ]);
+  }
+
+  /** Destroys a variant pack that {@link bind} built. */
+  unbind(pack: bigint): void {
+    this.#descriptors.destroy(pack);
+  }
+
+  /** Destroys everything. */
+  close(): void {
+    this.#descriptors.close();
+  }
+
+  /** The engine configurations of a heuristic mode, as cuDNN lists them; none where it supports none. */
+  #offers(graph: bigint, mode: number, described: bigint | undefined): bigint[] {
+    const descriptors = this.#descriptors;
+    const heuristics = noneIfUnsupported(() =>
+      descriptors.build("CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR", [
+        ["CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH", values.descriptors([graph])],
+        ["CUDNN_ATTR_ENGINEHEUR_MODE", values.heuristicMode(mode)],
+        ...(described === undefined
+          ? []
+          : [["CUDNN_ATTR_ENGINEHEUR_DEVICEPROP", values.descriptors([described])] as const]),
+      ])
+    );
+    if (heuristics === undefined) return [];
+    // cuDNN fills in descriptors that exist already.
+    const configs = Array.from(
+      { length: MAX_OFFERS },
+      () => descriptors.create("CUDNN_BACKEND_ENGINECFG_DESCRIPTOR"),
+    );
+    const count = descriptors.get(heuristics, "CUDNN_ATTR_ENGINEHEUR_RESULTS", values.descriptors(configs));
+    configs.splice(count).forEach((spare) => descriptors.destroy(spare));
+    descriptors.destroy(heuristics);
+    return configs;
+  }
+
+  /** Builds the execution plan of a configuration, unless its engine is one that we refuse. */
+  #consider(config: bigint): NonNullable<Candidate["outcome"]> {
+    const descriptors = this.#descriptors;
+    const notes = this.#notes(config);
+    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) {
+      return { refused: "not deterministic" };
+    }
+    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) {
+      return { refused: "rounds its operands" };
+    }
+    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) {
+      return { refused: "rounds intermediate sums" };
+    }
+    if (this.spec.precision === "f32" && notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_TENSOR_CORE)) {
+      return { refused: "uses tensor cores, which round single precision" };
+    }
+    try {
+      const plan = descriptors.build("CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR", [
+        ...this.#plan,
+        ["CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG", values.descriptors([config])],
+      ]);
+      return { plan, workspace: descriptors.getInt64(plan, "CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE") };
+    } catch (error) {
+      // An engine may decline here; any status but "unsupported" is a defect, ours or cuDNN's.
+      if (isUnsupported(error)) return { refused: error.message };
+      throw error;
+    }
+  }
+
+  /** The numerical notes of a configuration's engine. */
+  #notes(config: bigint): Set<number> {
+    const descriptors = this.#descriptors;
+    const engine = descriptors.create("CUDNN_BACKEND_ENGINE_DESCRIPTOR");
+    try {
+      descriptors.get(config, "CUDNN_ATTR_ENGINECFG_ENGINE", values.descriptors([engine]));
+      const data = new Int32Array(numericalNote.CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+      const count = descriptors.get(engine, "CUDNN_ATTR_ENGINE_NUMERICAL_NOTE", {
+        type: attributeType.CUDNN_TYPE_NUMERICAL_NOTE,
+        count: data.length,
+        data,
+      });
+      return new Set(data.subarray(0, count));
+    } finally {
+      descriptors.destroy(engine);
+    }
+  }
+}
+
+/** Returns undefined where cuDNN answers "unsupported"; other errors are thrown on. */
+function noneIfUnsupported<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (isUnsupported(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,46 @@
+import type { Plan, Step, Workspace } from "../../compile/plan.ts";
+import type { InstructionOf, ValueId } from "../../trace/program.ts";
+import type { Call } from "./call.ts";
+import type { ConvInstruction } from "./conv.ts";
+import type { Epilogue } from "./epilogues.ts";
+
+/** One unit of work for the card: a kernel of ours, a call of a library, or a fill. */
+export type Launch =
+  | { readonly kind: "kernel"; readonly call: Call; readonly step: Step }
+  | {
+    readonly kind: "conv";
+    readonly instruction: ConvInstruction;
+    readonly step: Step;
+    /** Scratch for cuDNN: the step's own workspace, or a larger part of the arena that is free. */
+    readonly scratch: Workspace;
+    /** The next step, where cuDNN applies it to the result as it writes it. */
+    readonly epilogue?: Epilogue;
+  }
+  | {
+    readonly kind: "matmul";
+    readonly instruction: InstructionOf<"matmul">;
+    readonly step: Step;
+    /** The next step, where cuBLASLt applies it to the result as it writes it. */
+    readonly epilogue?: Epilogue;
+  }
+  /** Fills a result with zeros: a convolution or product that sums no terms. */
+  | { readonly kind: "zeros"; readonly value: ValueId; readonly step: Step };
+
+/** Tests whether cuDNN has a plan for a convolution with its epilogue; only a device can tell. */
+export type Fuses = (convolution: ConvInstruction, epilogue: Epilogue, scratch: Workspace) => boolean;
+
+/** A step of a plan that is being lowered. */
+export interface StepContext {
+  readonly plan: Plan;
+  readonly step: Step;
+  /** The index of the step. */
+  readonly index: number;
+  /** The largest part of the arena that is free during the step. */
+  readonly spare: Workspace;
+  readonly fuses: Fuses;
+}
+
+/** The launches of a step's kernels; a kernel without elements is not launched. */
+export function kernelLaunches(calls: readonly Call[], step: Step): Launch[] {
+  return calls.filter(({ blocks }) => blocks > 0).map((call) => ({ kind: "kernel", call, step }));
+}

@@ -1,0 +1,48 @@
+import type { Precision, ProductPrecision, Step, Target } from "../../compile/plan.ts";
+import type { Aval } from "../../trace/dtype.ts";
+import { convWorkspace } from "./conv.ts";
+import { matmulWorkspace } from "./matmul.ts";
+import { fusedWorkspace } from "./tiling.ts";
+
+/** Every offset in the arena is a multiple of this, as are the addresses that `cuMemAlloc` returns. */
+export const ALIGNMENT = 256;
+
+/** The precisions of an architecture, such as 90 for sm_90; the default first. */
+export function precisionsOf(architecture: number): readonly [ProductPrecision, ...Precision[]] {
+  return architecture >= 80 ? ["tf32", "f32", "bf16"] : ["f32"];
+}
+
+/** The planning target of a card with these precisions and bytes of memory. */
+export function targetOf(precisions: readonly Precision[], memory: number): Target {
+  return {
+    name: "cuda",
+    precisions,
+    alignment: ALIGNMENT,
+    // Kernels count elements in 32 bits, and cuDNN's legacy API in 31.
+    maxValueBytes: (2 ** 31 - 1) * 4,
+    segmentBytes: Infinity,
+    maxTotalBytes: memory,
+    workspace: workspaceOf,
+    // 4 KiB of kernel arguments have room for hundreds; more buffers than this only cost registers.
+    maxKernelBuffers: 24,
+  };
+}
+
+/** The planning target of a recent card, for planning without one. */
+export const cudaTarget: Target = targetOf(precisionsOf(80), Infinity);
+
+/** Scratch bytes of a step. */
+function workspaceOf(step: Step, values: readonly Aval[]): number {
+  if (step.kind === "kernel") return fusedWorkspace(step.kernel);
+  const { instruction } = step;
+  switch (instruction.op) {
+    case "conv":
+    case "convInputGrad":
+    case "convFilterGrad":
+      return convWorkspace(instruction, values);
+    case "matmul":
+      return matmulWorkspace(instruction, values);
+    default:
+      return 0;
+  }
+}
