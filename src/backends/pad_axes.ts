@@ -1,7 +1,7 @@
 import type { Shape } from "../trace/dtype.ts";
 import type { OpAttrs } from "../trace/ops.ts";
 
-/** An axis that is padded: its extent before, zeros in front, behind and between two neighbours. */
+/** A padded axis: its extent before padding, and the zeros before it, after it and between two neighbours. */
 export interface PadAxis {
   extent: number;
   readonly low: number;
@@ -9,21 +9,21 @@ export interface PadAxis {
   readonly interior: number;
 }
 
-/** The axes of a `pad`, neighbours that get no zeros joined into one; at least one. */
+/** The axes of a `pad`, with neighbouring axes that get no zeros merged; at least one axis. */
 export function padAxes(shape: Shape, attrs: OpAttrs["pad"]): PadAxis[] {
   const axes: PadAxis[] = [];
-  let joinable = false;
+  let mergeable = false;
   for (const [axis, extent] of shape.entries()) {
     const [low, high, interior] = [attrs.low[axis], attrs.high[axis], attrs.interior[axis]];
     const plain = low === 0 && high === 0 && interior === 0;
-    if (plain && joinable) axes[axes.length - 1].extent *= extent;
+    if (plain && mergeable) axes[axes.length - 1].extent *= extent;
     else axes.push({ extent, low, high, interior });
-    joinable = plain;
+    mergeable = plain;
   }
   return axes.length > 0 ? axes : [{ extent: 1, low: 0, high: 0, interior: 0 }];
 }
 
-/** What an axis is long with its zeros. */
+/** The extent of an axis after padding. */
 export function paddedExtent({ extent, low, high, interior }: PadAxis): number {
   return low + extent + Math.max(0, extent - 1) * interior + high;
 }

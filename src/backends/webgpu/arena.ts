@@ -2,17 +2,17 @@ import { BufferUsage } from "./flags.ts";
 import type { Gpu } from "./gpu.ts";
 import { validated, type Validation } from "./validation.ts";
 
-/** A buffer of the arena, and whether WebGPU has the memory for it. */
+/** A buffer of the arena, and the validation that WebGPU has the memory for it. */
 interface Segment {
   readonly buffer: GPUBuffer;
   readonly validation: Validation;
 }
 
-/** The memory all programs of a device share, in buffers of `segmentBytes`; it grows and never shrinks. */
+/** The memory that all programs of a device share, in buffers of `segmentBytes`. It grows and never shrinks. */
 export class Arena {
   readonly #gpu: Gpu;
   readonly #segmentBytes: number;
-  /** At each place the buffer in use, and larger ones that WebGPU has not yet granted. */
+  /** For each segment, the buffer in use, and larger ones that WebGPU has not yet granted. */
   readonly #segments: Segment[][] = [];
 
   constructor(gpu: Gpu, segmentBytes: number) {
@@ -21,9 +21,9 @@ export class Arena {
   }
 
   /**
-   * Makes room for `bytes`, and gives the validations on that which are not there yet. A smaller buffer stays until the
-   * larger one stands. Contents are lost where a buffer is replaced; nothing outlives a run there. To be called before
-   * every run, since what another plan asked for may have been refused.
+   * Makes room for `bytes` and returns the validations of that memory still under way. A smaller buffer stays until the
+   * larger one is granted. A replaced buffer's contents are lost; nothing in the arena outlives a run. Call it before
+   * every run, because memory that another plan requested may have been refused.
    */
   grow(bytes: number): Validation[] {
     const validations: Validation[] = [];
@@ -34,7 +34,7 @@ export class Arena {
     return validations;
   }
 
-  /** The buffer that an arena offset of a plan that needs `bytes` lies in, and where in it. */
+  /** The buffer at an offset in the arena, for a plan that needs `bytes` in all, and the offset in that buffer. */
   at(offset: number, bytes: number): { readonly buffer: GPUBuffer; readonly offset: number } {
     const index = Math.floor(offset / this.#segmentBytes);
     return { buffer: this.#find(index, bytes)!.buffer, offset: offset - index * this.#segmentBytes };
@@ -44,7 +44,7 @@ export class Arena {
     return Math.min(this.#segmentBytes, bytes - index * this.#segmentBytes);
   }
 
-  /** The first buffer at a place that is large enough. */
+  /** The first buffer of a segment that is large enough. */
   #find(index: number, bytes: number): Segment | undefined {
     return this.#segments[index]?.find(({ buffer }) => buffer.size >= this.#wanted(index, bytes));
   }

@@ -61,7 +61,7 @@ export class WebGpuBackend implements Backend {
     const target = own(buffer);
     writeBytes(queue, target.gpu, data);
     target.pending = [];
-    // What is written stays staged in host memory until the next submission.
+    // Written bytes stay staged in host memory until the next submission.
     this.#staged += data.byteLength;
     if (this.#staged > MAX_STAGED) {
       queue.submit([]);
@@ -123,10 +123,10 @@ export class WebGpuBackend implements Backend {
   }
 }
 
-/** Bytes written before they are submitted. */
+/** The most bytes staged before they are submitted. */
 const MAX_STAGED = 2 ** 24;
 
-/** Opens Deno's WebGPU, or says why it cannot be. `variant` overrides which kernels are used, for tests. */
+/** Opens Deno's WebGPU, or returns the reason why there is none. `variant` overrides the choice of kernels, for tests. */
 export async function openWebgpu(variant?: Variant | Variant["kind"]): Promise<Opened> {
   const gpu = globalThis.navigator?.gpu;
   if (gpu === undefined) {
@@ -138,17 +138,17 @@ export async function openWebgpu(variant?: Variant | Variant["kind"]): Promise<O
       return {
         reason: "WebGPU found no adapter",
         remedy:
-          "install the graphics driver's Vulkan part, or Mesa's software one (Debian: mesa-vulkan-drivers)",
+          "install the Vulkan driver of your graphics card, or Mesa's software driver (Debian: mesa-vulkan-drivers)",
       };
     }
     return { backend: new WebGpuBackend(await Gpu.open(adapter, variant)) };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return { reason: `WebGPU gave no device: ${why}`, remedy: "update the graphics driver" };
+    return { reason: `WebGPU opened no device: ${why}`, remedy: "update the graphics driver" };
   }
 }
 
-/** Writes bytes, the last ones padded to a word: WebGPU writes nothing smaller. */
+/** Writes bytes, padded to a whole word at the end: WebGPU writes nothing smaller. */
 function writeBytes(queue: GPUQueue, buffer: GPUBuffer, data: Uint8Array): void {
   const whole = Math.floor(data.byteLength / 4) * 4;
   if (whole > 0) queue.writeBuffer(buffer, 0, data as Uint8Array<ArrayBuffer>, 0, whole);

@@ -10,7 +10,7 @@ import type { Pipeline, Pipelines } from "./pipelines.ts";
 import type { Readbacks } from "./readbacks.ts";
 import { type Pending, validated, type Validation } from "./validation.ts";
 
-/** What an executable is made of. */
+/** The parts of an executable. */
 export interface Parts {
   readonly gpu: Gpu;
   readonly arena: Arena;
@@ -24,17 +24,17 @@ export interface Parts {
 interface Entry {
   readonly dispatch: Dispatch;
   readonly compiled: Pipeline;
-  /** The bind group of the last run, and the buffers it binds. */
+  /** The bind group of the last run, and its buffers. */
   bound?: { readonly group: GPUBindGroup; readonly buffers: readonly GPUBuffer[] };
 }
 
-/** A plan's dispatches: one compute pass, one submission a run. */
+/** The dispatches of a plan: one compute pass and one submission per run. */
 export class WebGpuExecutable implements Executable {
   readonly #parts: Parts;
   readonly #entries: Entry[];
-  /** Bound for values without elements, where there are any. */
+  /** The buffer bound in place of values without elements, if there are any. */
   readonly #empty: GPUBuffer | undefined;
-  /** Whether WebGPU has accepted every kernel. */
+  /** True once WebGPU has accepted every kernel. */
   #accepted = false;
 
   constructor(parts: Parts) {
@@ -56,33 +56,33 @@ export class WebGpuExecutable implements Executable {
         throw new LocalgradError(
           `${plan.name}: the array passed as ${
             plan.inputs[donor].name
-          } is given away and passed a second time; copy it first`,
+          } is donated and passed a second time; copy it first`,
         );
       }
     }
-    const given = inputs.map(own);
-    const made = outputs.map((buffer, i) => buffer === undefined ? given[plan.donors[i]] : own(buffer));
+    const operands = inputs.map(own);
+    const results = outputs.map((buffer, i) => buffer === undefined ? operands[plan.donors[i]] : own(buffer));
     readbacks.flush();
     gpu.check();
-    const pending = [...this.#pending(), ...given.flatMap((buffer) => buffer.pending)];
+    const pending = [...this.#pending(), ...operands.flatMap((buffer) => buffer.pending)];
     const refused = pending.find(({ validation }) => validation.fault !== undefined);
     if (refused !== undefined) throw refused.error();
     for (const validation of arena.grow(plan.arenaBytes)) {
       pending.push({ validation, error: () => outOfMemory(plan, validation) });
     }
     const open = pending.filter(({ validation }) => !validation.settled);
-    if (open.length === 0) this.#submit(given, made);
+    if (open.length === 0) this.#submit(operands, results);
     else {
-      // What is issued on what turns out to be refused is refused too, and says nothing new.
-      const { validation } = validated(gpu.device, () => this.#submit(given, made));
+      // If a kernel or memory is refused, so is all work that uses it; those errors add nothing.
+      const { validation } = validated(gpu.device, () => this.#submit(operands, results));
       const all = Promise.all([validation.done, ...open.map(({ validation }) => validation.done)]);
       all.then(() => {
-        if (validation.fault !== undefined && open.every(({ validation }) => validation.holds)) {
+        if (validation.fault !== undefined && open.every(({ validation }) => validation.passed)) {
           gpu.fail(validation.fault);
         }
       });
     }
-    for (const buffer of made) buffer.pending = open;
+    for (const buffer of results) buffer.pending = open;
   }
 
   #submit(inputs: readonly WebGpuBuffer[], outputs: readonly WebGpuBuffer[]): void {
@@ -109,7 +109,8 @@ export class WebGpuExecutable implements Executable {
       if (compiled !== current) pass.setPipeline(compiled.pipeline);
       current = compiled;
       const places = dispatch.ranges.map(bufferOf);
-      if (!entry.bound || places.some(({ buffer }, i) => buffer !== entry.bound!.buffers[i])) {
+      let { bound } = entry;
+      if (bound === undefined || places.some(({ buffer }, i) => buffer !== bound?.buffers[i])) {
         const group = gpu.device.createBindGroup({
           layout: compiled.layout,
           entries: places.map(({ buffer, offset }, binding) => ({
@@ -117,29 +118,29 @@ export class WebGpuExecutable implements Executable {
             resource: { buffer, offset, size: dispatch.ranges[binding].bytes },
           })),
         });
-        entry.bound = { group, buffers: places.map(({ buffer }) => buffer) };
+        entry.bound = bound = { group, buffers: places.map(({ buffer }) => buffer) };
       }
-      pass.setBindGroup(0, entry.bound.group);
+      pass.setBindGroup(0, bound.group);
       pass.dispatchWorkgroups(...dispatch.groups);
     }
     pass.end();
     gpu.device.queue.submit([encoder.finish()]);
   }
 
-  /** What may be wrong with this program. */
+  /** Validations of this program's kernels that have not passed. */
   #pending(): Pending[] {
     if (this.#accepted) return [];
-    this.#accepted = this.#entries.every(({ compiled }) => compiled.validation.holds);
     const { name } = this.#parts.plan;
-    return this.#entries.filter(({ compiled }) => !compiled.validation.holds).map((
-      { compiled, dispatch },
-    ) => ({
-      validation: compiled.validation,
-      error: () =>
+    const pending = this.#entries.flatMap(({ compiled: { validation }, dispatch: { label } }) => {
+      if (validation.passed) return [];
+      const error = () =>
         new LocalgradError(
-          `webgpu: ${name} cannot be compiled: its kernel ${dispatch.label} is refused: ${compiled.validation.fault}`,
-        ),
-    }));
+          `webgpu: ${name} cannot be compiled: WebGPU refuses its kernel ${label}: ${validation.fault}`,
+        );
+      return [{ validation, error }];
+    });
+    this.#accepted = pending.length === 0;
+    return pending;
   }
 
   dispose(): void {
@@ -151,7 +152,7 @@ export class WebGpuExecutable implements Executable {
 
 function outOfMemory({ name, arenaBytes }: Plan, { fault }: Validation): LocalgradError {
   return new LocalgradError(
-    `webgpu: ${name} needs ${arenaBytes} bytes for what it computes on its way, and the device has no room: ` +
+    `webgpu: ${name} needs ${arenaBytes} bytes for intermediate results, more than the device has free: ` +
       `${fault}; use a smaller batch`,
     { code: "tooLarge" },
   );

@@ -4,20 +4,20 @@ import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts"
 import { identityOf } from "../identity.ts";
 import { type FunctionName, type Functions, typeName, type Width } from "./functions.ts";
 
-/** A literal of a dtype, of `width` equal elements. */
+/** A literal of a dtype, repeated `width` times. */
 export function literal(value: number, dtype: DType, width: Width): string {
   const type = typeName(dtype, width);
   switch (dtype) {
     case "f32": {
       const f = Math.fround(value);
-      // WGSL has no literals for infinities and NaN, and refuses constant expressions that make one. Compilers take x * 0
-      // for 0, whatever x is, and what follows x / 0 for never reached; so they are not told of a zero either.
+      // WGSL has no literals for infinities and NaN, and rejects constant expressions that evaluate to one. Compilers
+      // replace x * 0 by 0 for every x and treat code after x / 0 as unreachable; so zeros are hidden from them too.
       if (f === 0 || !Number.isFinite(f)) {
         const bits = new Uint32Array(Float32Array.of(f).buffer)[0];
         return `${type}(from_bits(${bits}u))`;
       }
       const text = String(f);
-      return `${type}(${/[.e]/.test(text) ? text : `${text}.0`})`; // a whole number may be too large for an integer's literal
+      return `${type}(${/[.e]/.test(text) ? text : `${text}.0`})`; // without a point, a large number would be an integer literal out of range
     }
     case "bool":
       return `${type}(${value !== 0})`;
@@ -28,11 +28,11 @@ export function literal(value: number, dtype: DType, width: Width): string {
   }
 }
 
-/** Where a list of nodes is printed: how loads, indices and reductions look there. */
+/** The context in which nodes are printed: the text of loads, indices and reductions. */
 export interface Context {
-  /** Elements at once. */
+  /** The elements that one invocation computes at once. */
   readonly width: Width;
-  /** Functions called. */
+  /** The functions that the nodes call. */
   readonly functions: Functions;
   /** An element of an input, as `dtype`. */
   load(input: number, view: View, dtype: DType): string;
@@ -44,7 +44,7 @@ export interface Context {
   reduced(index: number): string;
 }
 
-/** Prints a list of nodes, or those that are `wanted`, as one `let` each, named `prefix0`, `prefix1` …. */
+/** Prints nodes as one `let` each, named `prefix0`, `prefix1` …; only those that pass `wanted`, all by default. */
 export function printNodes(
   nodes: readonly Node[],
   prefix: string,
@@ -90,23 +90,23 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
   }
 }
 
-/** An operand of a function of two. */
+/** An operand of a binary function or comparison. */
 interface Operand {
   readonly text: string;
-  /** The node that it is. */
+  /** The index of its node. */
   readonly index: number;
   readonly dtype: DType;
-  /** Its value, where that is the same everywhere. */
+  /** Its value, if it is a constant. */
   readonly constant: number | undefined;
 }
 
 type Writing = Pick<Context, "width" | "functions">;
 
-/** Whether an operand may be NaN. */
+/** Tests whether an operand may be NaN. */
 const mayBeNaN = ({ dtype, constant }: Operand): boolean =>
   dtype === "f32" && (constant === undefined || Number.isNaN(constant));
 
-/** A comparison: false where an operand is NaN, but for `ne`, which is true there. */
+/** A comparison: false if an operand is NaN, except for `ne`, which is then true. */
 function compare(fn: CompareFn, a: Operand, b: Operand, { width, functions }: Writing): string {
   const word = ({ text, dtype }: Operand) => dtype === "bool" ? `${typeName("u32", width)}(${text})` : text;
   const unordered = (a.index === b.index ? [a] : [a, b]).filter(mayBeNaN)
@@ -154,15 +154,15 @@ const infix = (operator: string): Binary => (a, b) => `${a.text} ${operator} ${b
 const shift = (operator: string): Binary => (a, b, _, { width }) =>
   `${a.text} ${operator} (${typeName("u32", width)}(${b.text}) & ${literal(31, "u32", width)})`;
 
-/** What an integer may be divided by: 1 in place of 0, which not every driver divides by as WGSL has it. */
+/** An integer divisor, with 1 in place of 0: not every driver divides by 0 as WGSL specifies. */
 const divisor = ({ text }: Operand, dtype: DType, width: Width): string =>
   `select(${text}, ${literal(1, dtype, width)}, ${text} == ${literal(0, dtype, width)})`;
 
-/** A number that the compiler must not reason about; see functions.wgsl. */
+/** A number hidden from the compiler; see functions.wgsl. */
 const hidden = ({ text }: Operand, { width, functions }: Context): string =>
   `${functions.use("hidden", width)}(${text})`;
 
-/** The larger or smaller one, or NaN where there is one. */
+/** The maximum or minimum; NaN if either operand is. */
 const extreme = (fn: "max" | "min"): Binary => (a, b, _, { width, functions }) => {
   const unordered = [a, b].filter(mayBeNaN);
   if (unordered.length === 2) return `${functions.use(fn, width)}(${a.text}, ${b.text})`;
@@ -204,13 +204,13 @@ const comparisons: { readonly [F in Exclude<CompareFn, "ne">]: string } = {
   ge: ">=",
 };
 
-/** What a reduction starts from. */
+/** The start value of a reduction. */
 export function reductionStart(fn: ReduceFn, dtype: DType, width: Width): string {
   if (fn === "sum") return `${typeName(dtype, width)}()`;
   return literal(identityOf(fn, dtype), dtype, width);
 }
 
-/** Takes one more element into a reduction. */
+/** Folds one more element into a reduction. */
 export function fold(
   fn: ReduceFn,
   a: string,

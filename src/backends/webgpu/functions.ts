@@ -2,16 +2,16 @@ import type { DType } from "../../trace/dtype.ts";
 import functionsText from "../../../kernels/webgpu/functions.wgsl" with { type: "text" };
 import { specialise } from "./template.ts";
 
-/** Elements an invocation works on at once, along the last axis of its space. */
+/** The elements along the last axis that an invocation computes at once. */
 export type Width = 1 | 4;
 
-/** The WGSL type of a value while it is worked on (bool is a bool, not a word). */
+/** The WGSL type of a value in an expression, where a bool is a bool, not a word. */
 export function typeName(dtype: DType, width: Width): string {
   const element = dtype === "u8" ? "u32" : dtype;
   return width === 1 ? element : `vec4<${element}>`;
 }
 
-/** The functions of functions.wgsl, with those that each calls. */
+/** The functions of functions.wgsl, each with those that it calls. */
 const calls = {
   is_finite: [],
   is_nan: [],
@@ -34,17 +34,17 @@ const calls = {
   threefry: [],
 } as const;
 
-/** The name of such a function. */
+/** The name of a function of functions.wgsl. */
 export type FunctionName = keyof typeof calls;
 
-/** Those that take one element only; of four they are called four times. */
+/** Functions of one element, called four times for four. */
 const scalar: ReadonlySet<FunctionName> = new Set<FunctionName>(["angle", "sin", "cos"]);
 
-/** Functions of functions.wgsl that a kernel calls, by width. */
+/** The functions of functions.wgsl that a kernel calls, by width. */
 export class Functions {
   readonly #used: { readonly [W in Width]: Set<FunctionName> } = { 1: new Set(), 4: new Set() };
 
-  /** The name to call a function by. */
+  /** The name by which to call a function, which is then defined. */
   use(name: FunctionName, width: Width): string {
     if (width === 1 || !scalar.has(name)) {
       for (const called of calls[name]) this.use(called, width);
@@ -53,7 +53,7 @@ export class Functions {
     return `${name}_${width}`;
   }
 
-  /** Definitions of those used. `zero` is 0, which no compiler knows: see `dispatch`. */
+  /** The definitions of all functions in use. `zero` is 0, but no compiler can know that: see `dispatch`. */
   text(): string {
     const parts = [
       "var<private> zero: u32;",

@@ -6,25 +6,25 @@ import type { Functions, Width } from "./functions.ts";
 export type Reductions = NonNullable<Kernel["reduce"]>["reductions"];
 
 /**
- * Terms added one after the other before their sum goes into that of so many such sums, and so on: rounding errors grow
- * with the longest row of additions.
+ * The terms added one after the other before their sum becomes a term of the next level: rounding errors grow with the
+ * longest chain of additions.
  */
 const CHUNK = 32;
 
-/** A loop over terms that are folded into the accumulators `a0`, `a1` …. */
+/** A loop that folds terms into the accumulators `a0`, `a1` …. */
 export interface Loop {
   readonly reductions: Reductions;
   readonly width: Width;
   readonly functions: Functions;
-  /** How many terms there are: an expression, and the most it comes to. */
+  /** The number of terms: an expression, and its upper bound. */
   readonly count: string;
   readonly most: number;
-  /** Lines that make term `n`, each reduction's of which is `term(r)`. */
+  /** Lines that compute term `n`; `term(r)` is that of reduction `r`. */
   readonly body: readonly string[];
   readonly term: (reduction: number) => string;
 }
 
-/** The lines of a loop, nested where it is long and sums. */
+/** The lines of a loop, nested if it is long and sums. */
 export function accumulate(loop: Loop): string[] {
   const { reductions, width, functions, count, most, body, term } = loop;
   const sums = reductions.some(({ fn }) => fn === "sum");
@@ -36,11 +36,11 @@ export function accumulate(loop: Loop): string[] {
       const sum = fold(fn, `${prefix}${r}`, value(r), dtype, { width, functions });
       return `${prefix}${r} = ${sum};`;
     });
-  /** Terms from `first` on below `end`, of which there are at most `laps`. */
-  const nest = (level: number, prefix: string, first: string, end: string, laps: number): string[] => {
+  /** A loop over the terms `first` ≤ n < `end`, at most `bound` of them. */
+  const nest = (level: number, prefix: string, first: string, end: string, bound: number): string[] => {
     if (level === 0) {
       return [
-        `for (var n = ${first}; n < ${end}; n++) { // at most ${laps}`,
+        `for (var n = ${first}; n < ${end}; n++) { // at most ${bound}`,
         ...body,
         ...take(prefix, term),
         "}",
@@ -48,9 +48,9 @@ export function accumulate(loop: Loop): string[] {
     }
     const [name, inner, size] = [`n${level}`, `${prefix}${level}_`, CHUNK ** level];
     return [
-      `for (var ${name} = ${first}; ${name} < ${end}; ${name} += ${size}u) { // at most ${laps} / ${size}`,
+      `for (var ${name} = ${first}; ${name} < ${end}; ${name} += ${size}u) { // at most ${bound} / ${size}`,
       ...start(inner),
-      ...nest(level - 1, inner, name, `min(${name} + ${size}u, ${end})`, Math.min(laps, size)),
+      ...nest(level - 1, inner, name, `min(${name} + ${size}u, ${end})`, Math.min(bound, size)),
       ...take(prefix, (r) => `${inner}${r}`),
       "}",
     ];
@@ -58,10 +58,10 @@ export function accumulate(loop: Loop): string[] {
   return [...start("a"), ...nest(depth, "a", "0u", count, most)];
 }
 
-/** Parts folded by one invocation at most. */
+/** The most parts that one invocation folds. */
 export const FOLD = 128;
 
-/** How many partial results are left before each pass that folds them: `parts`, then as few as that takes. */
+/** The number of partial results before each pass that folds them: `parts`, then ever fewer. */
 export function levelsOf(parts: number): number[] {
   return parts <= 1 ? [] : parts <= FOLD ? [parts] : [parts, ...levelsOf(Math.ceil(parts / FOLD))];
 }

@@ -1,13 +1,13 @@
 import { type ErrorCode, LocalgradError } from "../../base/errors.ts";
 import { type Variant, variants } from "./variant.ts";
 
-/** A WebGPU device with its faults made visible and its buffers counted. */
+/** A WebGPU device that reports its errors and counts its buffers. */
 export class Gpu {
   /** The device. */
   readonly device: GPUDevice;
-  /** Shapes of kernels for this adapter. */
+  /** The shape of kernels for this adapter. */
   readonly variant: Variant;
-  /** The adapter, for people. */
+  /** A description of the adapter for people. */
   readonly description: string;
   readonly #live = new Map<GPUBuffer, number>();
   #fault: LocalgradError | undefined;
@@ -30,51 +30,51 @@ export class Gpu {
     });
   }
 
-  /** Opens an adapter with all that it offers of what is used here; `variant` overrides which kernels suit it. */
+  /** Opens an adapter with the highest limits that it offers. `variant` overrides the choice of kernels. */
   static async open(adapter: GPUAdapter, variant?: Variant | Variant["kind"]): Promise<Gpu> {
     const requiredLimits: Record<string, number> = {};
     for (const name of LIMITS) requiredLimits[name] = adapter.limits[name];
     return new Gpu(await adapter.requestDevice({ requiredLimits }), adapter, variant);
   }
 
-  /** Raises what went wrong since the last look, if anything: WebGPU tells of errors late. */
+  /** Throws the device's first error, if there was one: WebGPU reports errors late. */
   check(): void {
     if (this.#fault === undefined) return;
     const { message, code } = this.#fault;
     throw new LocalgradError(message, { cause: this.#fault, code });
   }
 
-  /** Takes note of what went wrong for good. */
+  /** Records an error after which the device cannot be used; the first one counts. */
   fail(fault: string, code?: ErrorCode): void {
     this.#fault ??= new LocalgradError(
-      `webgpu: ${fault.trim()}; open a device anew, and take a smaller batch if memory ran out`,
+      `webgpu: ${fault.trim()}; open the device again, and use a smaller batch if memory ran out`,
       { code },
     );
   }
 
-  /** Whether a buffer was created here and not yet destroyed. */
+  /** Tests whether a buffer was created here and not yet destroyed. */
   holds(buffer: GPUBuffer): boolean {
     return this.#live.has(buffer);
   }
 
-  /** Buffers created and not destroyed. */
+  /** The number of buffers created and not yet destroyed. */
   get liveBuffers(): number {
     return this.#live.size;
   }
 
-  /** Bytes of those. */
+  /** The bytes of those buffers. */
   get liveBytes(): number {
     return this.#liveBytes;
   }
 
-  /** Creates a buffer. */
+  /** Creates a buffer of at least `bytes` bytes, in whole words. */
   create(bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     this.check();
     const size = Math.max(4, wordsOf(bytes) * 4);
     const { maxBufferSize } = this.device.limits;
     if (size > maxBufferSize) {
       throw new LocalgradError(
-        `webgpu: cannot allocate ${bytes} bytes: this adapter's buffers hold at most ${maxBufferSize}; use a smaller batch`,
+        `webgpu: cannot allocate ${bytes} bytes: a buffer of this adapter has at most ${maxBufferSize}; use a smaller batch`,
         { code: "tooLarge" },
       );
     }
@@ -87,13 +87,15 @@ export class Gpu {
   /** Destroys a buffer; work already submitted on it is unaffected. */
   destroy(buffer: GPUBuffer): void {
     const bytes = this.#live.get(buffer);
-    if (bytes === undefined) throw new Error("webgpu: a buffer was freed twice, or is another device's");
+    if (bytes === undefined) {
+      throw new Error("webgpu: a buffer was freed twice, or belongs to another device");
+    }
     this.#live.delete(buffer);
     this.#liveBytes -= bytes;
     buffer.destroy();
   }
 
-  /** Ends the device and all its buffers. */
+  /** Destroys all buffers and the device. */
   close(): void {
     for (const buffer of [...this.#live.keys()]) this.destroy(buffer);
     this.fail("the device is closed");
@@ -101,7 +103,7 @@ export class Gpu {
   }
 }
 
-/** Asked for by name, because a device has the specification's minimums otherwise. */
+/** Limits to request: without a request, a device has the specification's minimums. */
 const LIMITS = [
   "maxStorageBufferBindingSize",
   "maxBufferSize",
@@ -111,10 +113,12 @@ const LIMITS = [
   "maxComputeWorkgroupSizeX",
 ] as const;
 
-/** Whether an adapter is a processor that plays a graphics card. */
+/** Tests whether an adapter emulates a graphics card on the CPU. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software/i.test(info.description);
 }
 
-/** Whole 4-byte words that hold `bytes`; not by bit operators, which end at 2 GiB. */
-export const wordsOf = (bytes: number): number => Math.ceil(bytes / 4);
+/** The number of 4-byte words in `bytes`, rounded up. Bit operators would end at 2 GiB. */
+export function wordsOf(bytes: number): number {
+  return Math.ceil(bytes / 4);
+}

@@ -2,37 +2,37 @@ import type { Plan, Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import { type Place, placeKey, placeOf, type Slot } from "../place.ts";
-import type { Bound, Call } from "./call.ts";
+import type { Binding, Call } from "./call.ts";
 import { fused } from "./fused.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
 import { structuredCalls } from "./structured.ts";
 import type { Variant } from "./variant.ts";
 
 /**
- * Where a binding's bytes are: one of the plan's own buffers, or a stretch of the arena. WebGPU binds nothing empty, so
- * values without elements, which no kernel gets to touch, are bound to a stand-in.
+ * The bytes of a binding: one of the plan's own buffers, or a range of the arena. WebGPU cannot bind an empty range, so a
+ * placeholder is bound for values without elements, which no kernel accesses.
  */
 export interface Range {
   readonly kind: Place["kind"] | "empty";
-  /** Which one; 0 for the arena, the value for an empty one. */
+  /** The index of the buffer; 0 for the arena, the value for an empty one. */
   readonly index: number;
-  /** First byte. */
+  /** The first byte. */
   readonly offset: number;
-  /** Bytes. */
+  /** The number of bytes. */
   readonly bytes: number;
 }
 
-/** One dispatch, ready but for its device objects. */
+/** One dispatch, complete except for its device objects. */
 export interface Dispatch {
   readonly label: string;
-  /** All of its WGSL. */
+  /** The whole shader, in WGSL. */
   readonly code: string;
   /** One `r` or `w` per binding: read-only or read-write storage. */
   readonly access: string;
   readonly ranges: readonly Range[];
   /** Workgroups along x and y. */
   readonly groups: readonly [number, number];
-  /** Iterations that all loops of an invocation come to at most. */
+  /** The most iterations that all loops of one invocation add up to. */
   readonly iterations: number;
 }
 
@@ -56,24 +56,24 @@ function rangeOf(plan: Plan, step: Step, slot: Slot): Range {
   return { kind: "empty", index: slot, offset: 0, bytes: EMPTY_BYTES };
 }
 
-/** Bytes of the stand-in for what is empty: one element of the widest type, which a binding must hold. */
+/** Bytes of the placeholder for empty values: one element of the widest type, the least that a binding may have. */
 export const EMPTY_BYTES = 16;
 
-/** Workgroups along one dimension, at most, everywhere. */
+/** The most workgroups along one dimension that every adapter allows. */
 const MAX_GROUPS = 65535;
 
 function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
   const call = withoutTwins(given, (slot) => rangeOf(plan, step, slot));
   const ranges = call.bindings.map(({ slot }) => rangeOf(plan, step, slot));
   const written = new Set(call.bindings.flatMap(({ write }, i) => write ? [bufferOf(ranges[i])] : []));
-  // One buffer may not be bound both read-only and read-write in a dispatch, and the arena is one buffer.
+  // A dispatch must not bind one buffer both read-only and read-write, and the arena is one buffer.
   const access = ranges.map((range) => range.kind === "arena" || written.has(bufferOf(range)) ? "w" : "r")
     .join("");
   const groups = Math.ceil(call.count / call.group);
   const rows = Math.ceil(groups / MAX_GROUPS), columns = Math.ceil(groups / rows);
   if (rows > MAX_GROUPS || columns * rows * call.group > 2 ** 32) {
     throw new LocalgradError(
-      `webgpu: ${plan.name}: ${call.label} over ${call.count} elements is more than a dispatch can do; use a smaller batch`,
+      `webgpu: ${plan.name}: ${call.label} over ${call.count} elements is too large for one dispatch; use a smaller batch`,
       { code: "tooLarge" },
     );
   }
@@ -89,7 +89,7 @@ function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
     `@compute @workgroup_size(${call.group})`,
     "fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {",
     `  let id = ${rows > 1 ? `(group.y * ${columns}u + group.x)` : "group.x"} * ${call.group}u + local;`,
-    // A dispatch has one layer of groups, of which a compiler knows nothing.
+    // group.z is always 0, but a compiler cannot know that: a dispatch has one layer of groups.
     ...(hidesZero ? ["  zero = group.z;"] : []),
     exact ? "  run(id);" : `  if (id < ${call.count}u) { run(id); }`,
     "}",
@@ -98,18 +98,18 @@ function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
   const iterations = iterationsOf(code);
   if (iterations > MAX_ITERATIONS) {
     throw new Error(
-      `webgpu: ${plan.name}: ${call.label} loops ${iterations} times, more than every adapter does`,
+      `webgpu: ${plan.name}: ${call.label} loops ${iterations} times, more than every adapter allows`,
     );
   }
   return { label: call.label, code, access, ranges, groups: [columns, rows], iterations };
 }
 
 /**
- * The call with an operand that it has twice, as a product with itself does, bound once: WebGPU lets no range be bound
- * twice that might be written, and the whole arena might.
+ * The call with each range bound only once, even if it is two operands, as in the product of a matrix with itself. WebGPU
+ * forbids binding a writable range twice, and the whole arena is writable.
  */
 function withoutTwins(call: Call, range: (slot: Slot) => Range): Call {
-  const bindings: Bound[] = [];
+  const bindings: Binding[] = [];
   let { text } = call;
   for (const bound of call.bindings) {
     const place = placeKey(range(bound.slot));

@@ -3,12 +3,12 @@ import type { ValueId } from "../../trace/program.ts";
 import firstText from "../../../kernels/webgpu/maxima.wgsl" with { type: "text" };
 import foldText from "../../../kernels/webgpu/maxima_fold.wgsl" with { type: "text" };
 import type { Slot } from "../place.ts";
-import { type Bound, type Call, stored } from "./call.ts";
+import { type Binding, type Call, stored } from "./call.ts";
 import { Functions } from "./functions.ts";
 import { type Constants, specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
-/** Windows of an image whose first maxima are looked for: names as in the kernels. */
+/** Windows of an image in which to find the first maxima, by the names in the kernels. */
 export interface Windows extends Constants {
   readonly H: number;
   readonly W: number;
@@ -23,24 +23,28 @@ export interface Windows extends Constants {
   readonly PAD_LEFT: number;
 }
 
-/** How many parts windows are searched in. */
-export const searchParts = ({ WINDOW_H, WINDOW_W }: Windows, { run }: Variant): number =>
-  Math.ceil(WINDOW_H * WINDOW_W / run);
+/** The number of parts that the search of a window is split into. */
+export function searchParts({ WINDOW_H, WINDOW_W }: Windows, { run }: Variant): number {
+  return Math.ceil(WINDOW_H * WINDOW_W / run);
+}
 
-/** Bytes of workspace for the maxima of those parts and, unless there is one only, of `results` windows. */
+/** Bytes of workspace for the maxima of all parts of `results` windows, and of whole windows if there are several parts. */
 export function searchBytes(windows: Windows, results: number, variant: Variant): number {
   const parts = searchParts(windows, variant);
   return (parts > 1 ? parts + 1 : parts) * results * 4;
 }
 
-/** What becomes of first maxima: where they are, in the workspace or in `y`; they themselves; or what `v` has there. */
+/**
+ * The result of a search for first maxima: their places, in the workspace or in `y`; the maxima themselves; or the
+ * elements of `v` at their places.
+ */
 export type Found =
   | { readonly kind: "places"; readonly y?: ValueId }
   | { readonly kind: "maxima"; readonly y: ValueId }
   | { readonly kind: "picked"; readonly y: ValueId; readonly v: ValueId };
 
 /**
- * Finds the first maximum of each of `results` windows of `x`. Places in the workspace lie where `at` says, in elements.
+ * Finds the first maximum of each of `results` windows of `x`. Places in the workspace begin at element `at`.
  */
 export function firstMaxima(
   x: ValueId,
@@ -63,16 +67,16 @@ export function firstMaxima(
     label: string,
     text: string,
     more: Constants,
-    bindings: readonly Bound[],
+    bindings: readonly Binding[],
     count: number,
   ): Call => ({
     ...{ label, bindings, count, group: variant.group },
     text: `${functions.text()}\n${specialise(text, { ...constants, ...more })}`,
   });
-  const read = (name: string, slot: Slot): Bound => ({ name, type, slot, write: false });
-  const placed = (name: string, slot: Slot, write: boolean): Bound => ({ name, type: "i32", slot, write });
+  const read = (name: string, slot: Slot): Binding => ({ name, type, slot, write: false });
+  const placed = (name: string, slot: Slot, write: boolean): Binding => ({ name, type: "i32", slot, write });
 
-  const whole = parts === 1 && found.kind === "places"; // one pass is all
+  const whole = parts === 1 && found.kind === "places"; // one pass is enough
   const target = whole && found.y !== undefined ? found.y : "workspace";
   const first = make(
     "firstMaximum",

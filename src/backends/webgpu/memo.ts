@@ -1,21 +1,25 @@
 /**
- * The last results of a computation, `most` of them, by what they were computed from. A network has the same kernel many
- * times over, and writing one takes longer than finding it.
+ * The most recent results of a computation, by key. A network repeats its kernels, and printing one takes longer than
+ * looking it up.
  */
 export class Memo<R> {
   readonly #results = new Map<string, R>();
-  readonly #most: number;
+  readonly #capacity: number;
 
-  constructor(most: number = 256) {
-    this.#most = most;
+  /** Keeps up to `capacity` results. */
+  constructor(capacity: number = 256) {
+    this.#capacity = capacity;
   }
 
-  /** What `compute` gave for this key, or gives now. */
+  /** The result for a key: the one kept, or else what `compute` returns now. */
   of(key: string, compute: () => R): R {
     const known = this.#results.get(key);
     if (known !== undefined) return known;
     const result = compute();
-    if (this.#results.size === this.#most) this.#results.delete(this.#results.keys().next().value!);
+    if (this.#results.size === this.#capacity) {
+      const [oldest] = this.#results.keys();
+      this.#results.delete(oldest);
+    }
     this.#results.set(key, result);
     return result;
   }

@@ -5,19 +5,19 @@ import { type Call, runs } from "./call.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
-// Sums that are too long for one invocation, or of which there are too few to keep the machine busy, are made in parts,
-// which lie one after the other in the step's workspace.
+// Sums that are too long for one invocation, or too few to keep the device busy, are computed in parts. The partial sums
+// lie one after the other in the step's workspace.
 
-/** A part takes in at least this many terms, or its own overhead outweighs it. */
+/** The fewest terms of a part: fewer do not pay for its overhead. */
 const MIN_TERMS = 64;
-/** Terms added one after the other, where the parts of more are affordable: rounding errors grow with them. */
+/** The most terms added one after the other, memory permitting: rounding errors grow with their number. */
 const MAX_TERMS = 4096;
-/** Elements of partial sums that are affordable (16 MiB). */
+/** The most elements of partial sums (16 MiB). */
 const AFFORDABLE = 1 << 22;
 
 /**
- * How many parts each of `size` sums of `terms` is made in, four terms an iteration, so that `tiles` invocations for
- * each part keep the machine busy.
+ * The number of parts of each of `size` sums of `terms` terms, four terms an iteration, chosen so that `tiles`
+ * invocations for each part keep the device busy.
  */
 export function partsOf(tiles: number, terms: number, size: number, variant: Variant): number {
   const wanted = Math.ceil(variant.busy / Math.max(1, tiles)), useful = Math.floor(terms / MIN_TERMS);
@@ -26,12 +26,12 @@ export function partsOf(tiles: number, terms: number, size: number, variant: Var
   return Math.max(1, Math.min(parts, affordable), Math.ceil(terms / 4 / variant.run));
 }
 
-/** Bytes of workspace for `parts` of each of `size` sums. */
+/** Bytes of workspace for the partial sums of `size` sums in `parts` parts. */
 export function partialSumBytes(parts: number, size: number): number {
   return levelsOf(parts).reduce((a, b) => a + b, 0) * size * 4;
 }
 
-/** Adds the parts of `size` sums, from byte `from` of the workspace on, to `output`, times `scale`. */
+/** Adds the partial sums of `size` sums, which begin at byte `from` of the workspace, and writes them, times `scale`, to `output`. */
 export function addPartialSums(
   output: ValueId,
   size: number,

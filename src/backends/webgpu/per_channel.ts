@@ -5,28 +5,28 @@ import { type FunctionName, Functions, type Width } from "./functions.ts";
 import { type Constants, specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
-/** What a kernel over the channels of images binds, and how it is cut up. */
+/** A kernel over the channels of images. */
 export interface PerChannel {
   readonly label: string;
   /** The template. */
   readonly text: string;
   readonly constants: Constants;
-  /** What is read, by the name it has there. */
+  /** The operands, by their names in the template. */
   readonly operands: Readonly<Record<string, Slot>>;
-  /** What is written as `y`. */
+  /** The result, `y` in the template. */
   readonly output: Slot;
-  /** What the invocations of a part go over. */
+  /** The shape that the invocations of a part cover. */
   readonly over: Aval;
-  /** Parts, each with as many invocations; 1 if not given. */
+  /** The number of parts, each with the same number of invocations; 1 by default. */
   readonly parts?: number;
-  /** Functions of functions.wgsl that the template calls. */
+  /** The functions of functions.wgsl that the template calls. */
   readonly functions?: readonly FunctionName[];
 }
 
-/** Four channels at once where they come in fours. */
+/** The channels of one access: four if their number is a multiple of 4. */
 export const channelWidth = ({ shape }: Aval): Width => shape[3] % 4 === 0 ? 4 : 1;
 
-/** One invocation for each four channels of an image where channels come in fours, for each element otherwise. */
+/** The dispatch of such a kernel: one invocation for every four channels if their number is a multiple of 4, else for every element. */
 export function perChannel(kernel: PerChannel, variant: Variant): Call {
   const { over, parts = 1 } = kernel;
   const width = channelWidth(over);

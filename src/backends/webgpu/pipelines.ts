@@ -6,14 +6,14 @@ import { validated, type Validation } from "./validation.ts";
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
-  /** Whether WebGPU accepts it. */
+  /** WebGPU's validation of it. */
   readonly validation: Validation;
 }
 
 interface Entry extends Pipeline {
-  /** Dispatches of executables that use it. */
+  /** The number of live dispatches that use it. */
   users: number;
-  /** As large as its machine code, of which V8 does not know, so that it collects what was let go soon enough. */
+  /** As large as its machine code, which V8 does not count; so V8 collects released pipelines soon enough. */
   readonly weight: ArrayBuffer;
 }
 
@@ -21,7 +21,7 @@ interface Entry extends Pipeline {
 export class Pipelines {
   readonly #device: GPUDevice;
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
-  /** The last used come last. */
+  /** The most recently used last. */
   readonly #pipelines = new Map<string, Entry>();
   #unused = 0;
 
@@ -29,25 +29,26 @@ export class Pipelines {
     this.#device = device;
   }
 
-  /** How many are held. */
+  /** The number of pipelines in memory. */
   get size(): number {
     return this.#pipelines.size;
   }
 
-  /** The pipeline of a dispatch, until it is released as often as it was taken. */
+  /** Takes the pipeline of a dispatch; it stays until it has been released as often as it was taken. */
   take({ code, access, label }: Dispatch): Pipeline {
-    const held = this.#pipelines.get(code);
-    const entry = held ?? this.#compile(code, access, label);
-    if (held?.users === 0) this.#unused--;
+    const known = this.#pipelines.get(code);
+    const entry = known ?? this.#compile(code, access, label);
+    if (known?.users === 0) this.#unused--;
     entry.users++;
     this.#pipelines.delete(code);
     this.#pipelines.set(code, entry);
     return entry;
   }
 
-  /** Gives a pipeline back. The last {@link UNUSED} that nothing uses are kept for programs to come. */
+  /** Releases a pipeline. The last {@link UNUSED} unused ones are kept for later programs. */
   release({ code }: Dispatch): void {
-    const entry = this.#pipelines.get(code)!;
+    const entry = this.#pipelines.get(code);
+    if (entry === undefined) throw new Error("webgpu: a pipeline was released more often than it was taken");
     entry.users--;
     if (entry.users > 0) return;
     this.#unused++;
@@ -87,8 +88,8 @@ export class Pipelines {
   }
 }
 
-/** What a pipeline takes, about, by llvmpipe. Memory that is never touched takes none itself. */
+/** The approximate size of a pipeline of llvmpipe. An array that is never touched takes no memory itself. */
 const CODE_BYTES = 2 ** 18;
 
-/** Pipelines kept that no program uses. */
+/** The most pipelines kept that no program uses. */
 export const UNUSED = 128;

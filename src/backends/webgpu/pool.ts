@@ -4,7 +4,7 @@ import type { PoolAttrs } from "../../trace/ops.ts";
 import poolText from "../../../kernels/webgpu/pool.wgsl" with { type: "text" };
 import partsText from "../../../kernels/webgpu/pool_parts.wgsl" with { type: "text" };
 import gradText from "../../../kernels/webgpu/pool_grad.wgsl" with { type: "text" };
-import type { Bound, Call } from "./call.ts";
+import type { Binding, Call } from "./call.ts";
 import { firstMaxima, searchBytes, type Windows } from "./maxima.ts";
 import { addPartialSums, partialSumBytes } from "./partial_sums.ts";
 import { perChannel } from "./per_channel.ts";
@@ -24,16 +24,16 @@ function windowsOf(image: Shape, result: Shape, attrs: PoolAttrs): Windows {
   };
 }
 
-/** Rows and columns of a window that lie in the image, at most. */
+/** The most rows and columns of a window inside the image. */
 const inside = (w: Windows) => ({ ROWS: Math.min(w.WINDOW_H, w.H), COLS: Math.min(w.WINDOW_W, w.W) });
 
-/** Windows that cover a pixel, at most, one above the other and side by side. */
+/** The most windows that cover one pixel, vertically and horizontally. */
 const covering = (w: Windows) => ({
   DOWN: Math.min(Math.ceil(w.WINDOW_H / w.STRIDE_H), w.P),
   ACROSS: Math.min(Math.ceil(w.WINDOW_W / w.STRIDE_W), w.Q),
 });
 
-/** How many parts the sum over `terms` elements of windows is made in, a loop for each. */
+/** The number of parts of a sum over `terms` elements, one loop for each. */
 const runsOf = (terms: number, { run }: Variant): number => Math.ceil(terms / run);
 
 function poolPlan(i: Pool, values: Values, variant: Variant) {
@@ -43,7 +43,7 @@ function poolPlan(i: Pool, values: Values, variant: Variant) {
   return { windows, long, parts: runsOf(windows.WINDOW_H * windows.WINDOW_W, variant) };
 }
 
-/** Max and average pooling, and picking at the maxima. */
+/** Max and average pooling, and selection at the maxima. */
 export function pool(i: Pool, values: Values, variant: Variant): Call[] {
   const [x] = i.inputs;
   const { output } = i;
@@ -91,14 +91,14 @@ function gradPlan(i: PoolGrad, values: Values, variant: Variant) {
   const { DOWN, ACROSS } = covering(windows), { ROWS, COLS } = inside(windows);
   const each = i.op === "maxPoolGrad" ? ROWS * (1 + COLS) : 0;
   const long = DOWN * (1 + ACROSS * (1 + each)) > variant.run;
-  const found = long && i.op === "maxPoolGrad"; // maxima are found first, once for each window
+  const found = long && i.op === "maxPoolGrad"; // the maxima are found first, once for each window
   const results = sizeOf(result), size = sizeOf(image);
   const searched = found ? searchBytes(windows, results, variant) : 0;
   const parts = long ? runsOf(DOWN * ACROSS, variant) : 1;
   return { windows, found, results, size, searched, parts, run: Math.ceil(DOWN * ACROSS / parts) };
 }
 
-/** Gradients of pooling to the image. */
+/** The gradients of pooling to the image. */
 export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] {
   const { output } = i;
   const dy = i.inputs[i.inputs.length - 1];
@@ -122,7 +122,7 @@ export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] 
   }
   const search = firstMaxima(i.inputs[0], values, windows, results, { kind: "places" }, variant);
   const TO = parts > 1 ? searched / 4 : 0;
-  const bindings: Bound[] = [
+  const bindings: Binding[] = [
     { name: "dy", type: "f32", slot: dy, write: false },
     ...(parts > 1 ? [{ name: "y", type: "f32", slot: "workspace", write: true } as const] : [
       { name: "at", type: "i32", slot: "workspace", write: false } as const,
@@ -140,7 +140,7 @@ export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] 
   ];
 }
 
-/** Bytes of workspace that pooling with long windows takes. */
+/** Bytes of workspace for pooling over long windows. */
 export function poolWorkspace(i: Pool, values: Values, variant: Variant): number {
   const { windows, long, parts } = poolPlan(i, values, variant);
   const size = sizeOf(values[i.output].shape);
@@ -148,7 +148,7 @@ export function poolWorkspace(i: Pool, values: Values, variant: Variant): number
   return i.op === "avgPool" ? partialSumBytes(parts, size) : searchBytes(windows, size, variant);
 }
 
-/** Bytes of workspace that the gradient of pooling with long windows takes. */
+/** Bytes of workspace for the gradient of pooling over long windows. */
 export function poolGradWorkspace(i: PoolGrad, values: Values, variant: Variant): number {
   const { searched, parts, size } = gradPlan(i, values, variant);
   return searched + partialSumBytes(parts, size);

@@ -9,8 +9,8 @@ interface Request {
 }
 
 /**
- * Copies buffers to the host. Mapping takes Deno about 11 ms however little is mapped, so all reads asked for in one
- * turn of the event loop share one staging buffer, one submission and one mapping; batches overlap.
+ * Copies buffers to the host. Mapping takes Deno about 11 ms, however little is mapped; so all reads requested in one
+ * turn of the event loop share one staging buffer, one submission and one mapping. Batches overlap.
  */
 export class Readbacks {
   readonly #gpu: Gpu;
@@ -21,7 +21,7 @@ export class Readbacks {
     this.#gpu = gpu;
   }
 
-  /** The first `bytes` bytes of a buffer, as they are at this point of the queue. */
+  /** Reads the first `bytes` bytes of a buffer, as they are at this point of the queue. */
   read(source: GPUBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ source, bytes, resolve, reject });
@@ -29,7 +29,7 @@ export class Readbacks {
     });
   }
 
-  /** Submits the copies asked for so far. Must precede whatever could change or free their sources. */
+  /** Submits the requested copies. Call it before anything that could change or free their sources. */
   flush(): void {
     if (this.#pending.length === 0) return;
     const requests = this.#pending;
@@ -39,7 +39,7 @@ export class Readbacks {
     this.#batches.add(batch);
   }
 
-  /** Waits for the batches under way. */
+  /** Waits for the batches in flight. */
   async idle(): Promise<void> {
     await Promise.all(this.#batches);
   }

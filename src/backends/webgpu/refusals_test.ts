@@ -187,7 +187,7 @@ Deno.test("memory that WebGPU says late has run out is too large a request", { i
   for (const error of [new GPUOutOfMemoryError("no room"), new GPUValidationError("something later")]) {
     gpu.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
   }
-  const error = assertThrows(() => gpu.check(), LocalgradError, "no room; open a device anew");
+  const error = assertThrows(() => gpu.check(), LocalgradError, "no room; open the device again");
   assertEquals(error.code, "tooLarge");
   gpu.close();
   const other = await Gpu.open((await navigator.gpu.requestAdapter())!);

@@ -10,12 +10,12 @@ import type { Variant } from "./variant.ts";
 type Values = readonly Aval[];
 type Resize = InstructionOf<"resize"> | InstructionOf<"resizeGrad">;
 
-/** One axis of a resize: where pixel i of the large image lies in the small one, (i · up + shift) / down. */
+/** One axis of a resize: pixel i of the large image lies at (i · up + shift) / down in the small one. */
 interface Axis {
   readonly up: number;
   readonly shift: number;
   readonly down: number;
-  /** Pixels of the large image that use one of the small one, at most. */
+  /** The most pixels of the large image that depend on one pixel of the small one. */
   readonly users: number;
 }
 
@@ -23,7 +23,7 @@ function axisOf(from: number, to: number, alignCorners: boolean): Axis {
   const [up, shift, down] = alignCorners
     ? [to > 1 ? from - 1 : 0, 0, Math.max(1, to - 1)]
     : [2 * from, from - to, 2 * to];
-  // As `users` in resize.wgsl has it.
+  // As in `users` of resize.wgsl.
   let users = 0;
   for (let at = 0; at < from; at++) {
     const first = at === 0 ? 0 : Math.max(0, Math.trunc(((at - 1) * down - shift) / up) - 1);
@@ -64,7 +64,7 @@ export function resize(i: Resize, values: Values, variant: Variant): Call[] {
   ];
 }
 
-/** Bytes of partial sums of a gradient to few pixels. */
+/** Bytes of workspace for the partial sums of a gradient to few pixels. */
 export function resizeWorkspace(i: Resize, values: Values, variant: Variant): number {
   return partialSumBytes(plan(i, values, variant).parts, sizeOf(values[i.output].shape));
 }

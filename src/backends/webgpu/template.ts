@@ -1,14 +1,14 @@
 import { Memo } from "./memo.ts";
 
-/** Values for a kernel's `$names`. */
+/** The values of a template's `$names`. */
 export type Constants = Readonly<Record<string, number | boolean | string>>;
 
 /**
  * Fills in a `.wgsl` template: `$NAME` becomes its value, and three line directives choose and repeat lines.
  *
  * ```text
- * $for i LIMIT … $end            the lines once for each i = 0, 1 … LIMIT−1, with $i replaced
- * $if NAME … $else … $end        the first part if NAME is true or not 0; `$if !NAME` the other way round
+ * $for i LIMIT … $end            the lines, once for each i = 0, 1 … LIMIT−1, with $i replaced
+ * $if NAME … $else … $end        the first part if NAME is true or not 0; `$if !NAME` the second
  * ```
  *
  * WGSL has neither macros nor forced unrolling, and register blocking needs every index to be a constant.
@@ -24,7 +24,7 @@ export function specialise(text: string, constants: Constants): string {
 
 const specialised = new Memo<string>();
 
-/** Expands from line `at` to the matching `$end` (or `$else`), and gives that line's index. */
+/** Expands from line `at` to the matching `$end` (or `$else`), and returns the index of that line. */
 function expand(lines: readonly string[], at: number, constants: Constants, out: string[]): number {
   while (at < lines.length) {
     const words = lines[at].trim().split(/\s+/);

@@ -1,40 +1,41 @@
 import type { LocalgradError } from "../../base/errors.ts";
 
 /**
- * Whether WebGPU accepts what it was asked for: kernels, or memory. It says so after a while, when what it is needed for
- * may have been issued already; so results stand in doubt until then (see `WebGpuBuffer.pending`).
+ * The validation of kernels or memory by WebGPU. Its result arrives late, perhaps after work that depends on it has been
+ * issued; until then the results of that work are pending (see `WebGpuBuffer.pending`).
  */
 export class Validation {
-  /** What is wrong, once that is known. */
+  /** The error that WebGPU reported, if any. */
   fault: string | undefined;
-  /** Whether the validation is there. */
+  /** True once the result has arrived. */
   settled = false;
-  /** Resolves when it is. */
+  /** Resolves when the result arrives. */
   readonly done: Promise<void>;
 
-  constructor(faults: Promise<string | undefined>) {
-    this.done = faults.then((fault) => {
+  /** Takes WebGPU's error, or undefined if there is none. */
+  constructor(fault: Promise<string | undefined>) {
+    this.done = fault.then((fault) => {
       this.fault = fault;
       this.settled = true;
     });
   }
 
-  /** Whether it is there and there is no fault. */
-  get holds(): boolean {
+  /** True once WebGPU has accepted everything. */
+  get passed(): boolean {
     return this.settled && this.fault === undefined;
   }
 }
 
-/** A validation that is not there yet, and the error to raise if it is against what was computed. */
+/** A validation under way, and the error for results that depend on it, should it fail. */
 export interface Pending {
   readonly validation: Validation;
   error(): LocalgradError;
 }
 
-/** What an error of WebGPU's can be about. */
+/** The kinds of error that WebGPU reports. */
 const FILTERS = ["validation", "out-of-memory", "internal"] as const;
 
-/** Does something on a device whose errors go into the validation instead of spoiling the device. */
+/** Runs an action on a device and directs its errors to a validation, so that they do not fail the whole device. */
 export function validated<T>(
   device: GPUDevice,
   action: () => T,

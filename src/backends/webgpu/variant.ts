@@ -1,31 +1,33 @@
 import { MAX_RUN } from "./loops.ts";
 
 /**
- * What kernels are shaped by. A software adapter (llvmpipe) runs eight invocations as the lanes of one vector: each of
- * its loads is a loop over the lanes, some eighty cycles for four elements, and a barrier costs hundreds of products;
- * so it wants few invocations with large register blocks, and no workgroup memory. Hardware wants many invocations and
- * blocks that fit its registers: 8 × 8 is 64 accumulators and 16 loads of four elements for 256 products, neighbours
- * reading the same cache lines. Blocks for llvmpipe were chosen by measurement (bench/webgpu_blocks.ts); those for
- * hardware are unmeasured.
+ * The shape of kernels for one kind of adapter.
+ *
+ * A software adapter (llvmpipe) runs eight invocations as the lanes of one vector. Each load is a loop over the lanes,
+ * some eighty cycles for four elements, and a barrier costs as much as hundreds of products; so it runs best with few
+ * invocations, large register blocks and no workgroup memory. Hardware needs many invocations, and blocks that fit its
+ * registers: 8 × 8 takes 64 accumulators and 16 loads of four elements for 256 products, and neighbours read the same
+ * cache lines. The blocks for llvmpipe were chosen by measurement (bench/webgpu_blocks.ts); those for hardware have not
+ * been measured.
  */
 export interface Variant {
-  /** Which kind of adapter it is for. */
+  /** The kind of adapter. */
   readonly kind: "software" | "hardware";
-  /** Invocations that keep the machine busy. */
+  /** The number of invocations that keep the device busy. */
   readonly busy: number;
-  /** Terms of a sum that an invocation loops over, at most; {@link MAX_RUN}, but fewer in tests. */
+  /** The most terms of a sum that one invocation loops over: {@link MAX_RUN}, or fewer in tests. */
   readonly run: number;
-  /** Invocations in a workgroup of element-wise kernels. */
+  /** The workgroup size of element-wise kernels. */
   readonly group: number;
-  /** Invocations in a workgroup of register-blocked kernels. */
+  /** The workgroup size of register-blocked kernels. */
   readonly blockedGroup: number;
-  /** 4×4 blocks a convolution or product holds along each side, at most. */
+  /** The most 4×4 blocks along each side of a tile of a convolution or matrix product. */
   readonly blocks: { readonly rows: number; readonly columns: number };
   /** The same for the filter gradient: output channels, input channels. */
   readonly filterBlocks: { readonly rows: number; readonly columns: number };
 }
 
-/** The table of variants. */
+/** The variant for each kind of adapter. */
 export const variants: { readonly [K in Variant["kind"]]: Variant } = {
   software: {
     kind: "software",

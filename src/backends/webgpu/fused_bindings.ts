@@ -3,7 +3,7 @@ import { type Aval, type DType, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { affine, element, isRun, lastStride, type Walk as TextWalk, word } from "../index_text.ts";
 import type { Slot } from "../place.ts";
-import { type Bound, type Call, stored, typeOf } from "./call.ts";
+import { type Binding, type Call, stored, typeOf } from "./call.ts";
 import { type Context, convert, literal } from "./expressions.ts";
 import { Functions, type Width } from "./functions.ts";
 
@@ -14,17 +14,17 @@ interface Declared {
   readonly name: string;
   readonly slot: Slot;
   readonly dtype: DType;
-  /** Every access is to four elements in a row, from a multiple of 4. */
+  /** True while every access covers four contiguous elements, from a multiple of 4. */
   wide: boolean;
   written: boolean;
 }
 
-/** What one dispatch of a fused kernel binds, and how it reads and writes it. */
-export class Binder {
+/** The buffers of one dispatch of a fused kernel, and the expressions that read and write them. */
+export class Bindings {
   readonly #buffers = new Map<string, Declared>();
-  /** The functions it calls. */
+  /** The functions that the kernel calls. */
   readonly functions: Functions = new Functions();
-  #workspace: Bound | undefined;
+  #workspace: Binding | undefined;
 
   constructor(
     readonly kernel: Kernel,
@@ -32,7 +32,7 @@ export class Binder {
     readonly place: (value: ValueId) => string,
   ) {}
 
-  /** Declares what nodes and stores touch; all visits come before any printing. */
+  /** Declares the buffers that nodes and stores access; all visits precede any printing. */
   visit(nodes: readonly Node[], stores: readonly Store[], walk: Walk): void {
     for (const node of nodes) {
       if (node.kind === "load") this.#touch(this.kernel.inputs[node.input], isRun(node.view, walk));
@@ -62,7 +62,7 @@ export class Binder {
     return this.#buffers.get(this.place(value))!;
   }
 
-  /** How nodes look up things while walking `walk`. */
+  /** The context in which nodes are printed for a walk. */
   context(walk: Walk, reduced: (index: number) => string = () => ""): Context {
     const { lanes: width } = walk;
     return {
@@ -98,7 +98,7 @@ export class Binder {
 
   #loadWords({ name, wide, dtype: declared }: Declared, dtype: DType, view: View, walk: Walk): string {
     const type = typeOf(stored[dtype], walk.lanes);
-    // Values of different dtypes may share memory; the buffer is declared as the first one's.
+    // Values of different dtypes may share memory; the buffer has the type of the first one.
     const as = (expression: string, to: string) =>
       stored[declared] === stored[dtype] ? expression : `bitcast<${to}>(${expression})`;
     if (wide) return as(`${name}[${vector(view, walk)}]`, type);
@@ -120,7 +120,7 @@ export class Binder {
     })`;
   }
 
-  /** Lines that write results. */
+  /** Lines that write the results. */
   stores(stores: readonly Store[], nodes: readonly Node[], prefix: string, walk: Walk): string[] {
     const identity = { offset: 0, strides: stridesOf(walk.shape) };
     return stores.flatMap(({ node, output }) => {
@@ -146,7 +146,7 @@ export class Binder {
 
   /** The finished dispatch. */
   call(label: string, count: number, group: number, lines: readonly string[]): Call {
-    const bindings: Bound[] = [...this.#buffers.values()].map(({ name, slot, dtype, wide, written }) => ({
+    const bindings: Binding[] = [...this.#buffers.values()].map(({ name, slot, dtype, wide, written }) => ({
       ...{ name, slot, write: written },
       type: dtype === "u8" ? "u32" : typeOf(stored[dtype], wide ? 4 : 1),
     }));
