@@ -8,7 +8,8 @@
 export { type ErrorCode, LocalgradError } from "./src/base/errors.ts";
 export { fromBf16, toBf16 } from "./src/trace/bf16.ts";
 export * from "./src/trace/dtype.ts";
-export { type Axes, type Operand, Tensor } from "./src/trace/tensor.ts";
+export type { Axes } from "./src/trace/shape_arguments.ts";
+export { type Operand, Tensor } from "./src/trace/tensor.ts";
 export * from "./src/trace/functions.ts";
 export { type Region, scope, Trace } from "./src/trace/trace.ts";
 export * from "./src/trace/tree.ts";
@@ -22,7 +23,7 @@ export {
   type Jitted,
   type Result,
 } from "./src/runtime/jit.ts";
-export { checkpoint, customGradient, grad, valueAndGrad, vjp, zerosLike } from "./src/autograd/grad.ts";
+export { checkpoint, customGradient, grad, valueAndGrad, vjp } from "./src/autograd/grad.ts";
 // Programs, plans and the backend contract, for those who read or extend them.
 export type * from "./src/trace/ops.ts";
 export type { ShapeRule } from "./src/trace/shapes/rule.ts";

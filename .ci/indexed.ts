@@ -6,7 +6,9 @@
 
 /** The folders that promise it. */
 const FOLDERS: readonly string[] = [
+  "src/base",
   "src/data",
+  "src/trace",
   "src/models",
   "src/nn",
   "src/optim",

@@ -196,9 +196,9 @@ Deno.test("a trainer refuses what it cannot take, and is as it was", async () =>
     [/load: the values must be/, () => t.load(null!)],
     [/trainer: the device must be of devices\.open/, () => make({ device: {} as Any })],
     [/trainer has no option "epochs"/, () => make({ device, epochs: 3 } as Any)],
-    [/setup: the method: name must be a text/, () => make({ device, method: {} as Any })],
+    [/setup: the method: name must be a string/, () => make({ device, method: {} as Any })],
     [/setup: the optimizer: name must be/, () => make({ device, optimizer: {} as Any })],
-    [/a model: name must be a text/, () => make({ device, model: {} as Any })],
+    [/a model: name must be a string/, () => make({ device, model: {} as Any })],
     [/trainer: schedule must be a function, not 0\.1/, () => make({ device, schedule: 0.1 as Any })],
   ];
   for (const [message, call] of cases) {

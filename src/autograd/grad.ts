@@ -1,7 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
-import { full } from "../trace/functions.ts";
 import { constantLike, expectTensor, Tensor } from "../trace/tensor.ts";
 import { currentTrace, type Trace } from "../trace/trace.ts";
 import { type Tree, treeFlatten, treeLeaves, treeUnflatten } from "../trace/tree.ts";
@@ -175,10 +174,4 @@ function externals(trace: Trace, start: number, end: number): Tensor[] {
     inside.add(output);
   }
   return [...outside].map((id) => new Tensor(trace, id));
-}
-
-/** Zeros of a tensor's shape. */
-export function zerosLike(tensor: Tensor): Tensor {
-  expectTensor("zerosLike", tensor);
-  return full(tensor.shape, 0, tensor.dtype);
 }

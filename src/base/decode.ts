@@ -1,6 +1,6 @@
 /**
- * Values of JSON from files, checked: each decoder takes what `JSON.parse` gave and gives it with its type, or refuses
- * it by file, line and field. Nothing that was read from a file is used without one.
+ * Checked values of JSON from files. A decoder takes a result of `JSON.parse` and returns it with its type, or throws an
+ * error that names file, line and field. Everything that is read from a file passes through one.
  *
  * @module
  */
@@ -11,35 +11,35 @@ import { LocalgradError } from "./errors.ts";
 export interface Source {
   /** Its path. */
   readonly file: string;
-  /** The line of it that is decoded, from 1; undefined where it is the whole file. */
+  /** The line to decode, from 1; undefined for the whole file. */
   readonly line?: number;
-  /** What to do where it is wrong, such as "remove it to go on". */
+  /** The remedy to name in errors, such as "remove it and retry". */
   readonly remedy: string;
 }
 
-/** Where a value stands. */
+/** The position of a value in a file. */
 export class Place {
   readonly #source: Source;
   readonly #path: string;
 
-  /** A place in a file by the path to it, such as `held.bytes`; empty for all of it. */
+  /** A position by its path, such as `held.bytes`; empty for the whole content. */
   constructor(source: Source, path = "") {
     this.#source = source;
     this.#path = path;
   }
 
-  /** A field of the object here. */
+  /** The position of a field of the object here. */
   field(name: string): Place {
     const shown = /^[\w.+-]{1,60}$/.test(name) ? name : brief(name);
     return new Place(this.#source, this.#path === "" ? shown : `${this.#path}.${shown}`);
   }
 
-  /** An item of the list here. */
+  /** The position of an item of the list here. */
   item(index: number): Place {
     return new Place(this.#source, `${this.#path}[${index}]`);
   }
 
-  /** The error for a value that is not what was expected here. */
+  /** The error for an unexpected value here. */
   wrong(value: unknown, expected: string): LocalgradError {
     return this.#error(
       value === undefined ? `is missing; it must be ${expected}` : `is ${describe(value)}, not ${expected}`,
@@ -54,15 +54,15 @@ export class Place {
   }
 }
 
-/** Checks a value and gives it with its type. */
+/** Checks a value and returns it with its type. */
 export type Decoder<T> = (value: unknown, at: Place) => T;
 
-/** The beginning of a text from a file, for a message. */
+/** The beginning of a string from a file, for a message. */
 export function abridged(text: string, most = 200): string {
   return text.length <= most ? text : `${text.slice(0, most)}…`;
 }
 
-/** Text in a message, quoted and not too long. */
+/** A string for a message: quoted, and cut after 40 characters. */
 export function brief(text: string): string {
   return JSON.stringify(abridged(text, 40));
 }
@@ -79,18 +79,18 @@ export const number: Decoder<number> = (value, at) => {
   throw at.wrong(value, "a number");
 };
 
-/** A number, or null, which is what JSON writes for NaN and the infinities: NaN. */
+/** A number, or NaN for null, which JSON writes for NaN and the infinities. */
 export const numberOrNone: Decoder<number> = (value, at) => value === null ? NaN : number(value, at);
 
 /** A whole number of at least `least`. */
 export function whole(least = 0): Decoder<number> {
   return (value, at) => {
-    if (Number.isSafeInteger(value) && value as number >= least) return value as number;
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
     throw at.wrong(value, `a whole number of at least ${least}`);
   };
 }
 
-/** Text. */
+/** A string. */
 export const text: Decoder<string> = (value, at) => {
   if (typeof value === "string") return value;
   throw at.wrong(value, "text");
@@ -102,16 +102,16 @@ export const boolean: Decoder<boolean> = (value, at) => {
   throw at.wrong(value, "true or false");
 };
 
-/** One of some texts. */
+/** One of some strings. */
 export function oneOf<T extends string>(choices: readonly T[]): Decoder<T> {
   return (value, at) => {
     const found = choices.find((choice) => choice === value);
     if (found !== undefined) return found;
-    throw at.wrong(value, choices.length === 1 ? brief(choices[0]) : `one of ${choices.join(", ")}`);
+    throw at.wrong(value, choices.length === 1 ? choices.map(brief).join() : `one of ${choices.join(", ")}`);
   };
 }
 
-/** A list of values of a kind. */
+/** A list whose items are of one kind. */
 export function list<T>(of: Decoder<T>): Decoder<readonly T[]> {
   return (value, at) => {
     if (!Array.isArray(value)) throw at.wrong(value, "a list");
@@ -126,7 +126,7 @@ function fieldsOf(value: unknown, at: Place): { readonly [name: string]: unknown
   throw at.wrong(value, "an object");
 }
 
-/** An object of any names, whose values are of a kind. */
+/** An object with any field names, whose values are of one kind. */
 export function record<T>(of: Decoder<T>): Decoder<{ readonly [name: string]: T }> {
   return (value, at) =>
     Object.fromEntries(
@@ -134,12 +134,12 @@ export function record<T>(of: Decoder<T>): Decoder<{ readonly [name: string]: T 
     );
 }
 
-/** A field that may be left out. */
+/** The decoder of a field that may be left out. */
 export interface Optional<T> {
   readonly optional: Decoder<T>;
 }
 
-/** A field that may be left out. */
+/** Marks a field that may be left out. */
 export function optional<T>(of: Decoder<T>): Optional<T> {
   return { optional: of };
 }
@@ -150,7 +150,7 @@ export type Fields<T> = {
     : Decoder<T[N]>;
 };
 
-/** An object with these fields; others that it has are left out. */
+/** An object with these fields; others are dropped. */
 export function object<T extends object>(fields: Fields<T>): Decoder<T> {
   const entries = Object.entries(fields) as [string, Decoder<unknown> | Optional<unknown>][];
   return (value, at) => {
@@ -167,22 +167,22 @@ export function object<T extends object>(fields: Fields<T>): Decoder<T> {
 
 const DEPTH = 32;
 
-/** Any value of JSON whose lists and objects are not nested deeper than anything here needs. */
+/** Any value of JSON, nested at most 32 levels deep: more than any file here needs. */
 export const json: Decoder<unknown> = (value, at) => {
   if (nests(value, DEPTH)) return value;
   throw at.wrong(value, `nested at most ${DEPTH} deep`);
 };
 
 function nests(value: unknown, levels: number): boolean {
-  if (typeof value === "bigint") return false; // none in JSON
+  if (typeof value === "bigint") return false; // not in JSON
   if (typeof value !== "object" || value === null) return true;
   return levels > 0 && Object.values(value).every((each) => nests(each, levels - 1));
 }
 
 /**
- * Decodes a file's bytes or text, or a line's.
+ * Decodes the bytes or text of a file, or of a line.
  *
- * @throws {LocalgradError} where they are not JSON, or not of the kind that `of` takes.
+ * @throws {LocalgradError} if the content is not JSON, or `of` refuses it.
  */
 export function decodeJson<T>(content: Uint8Array | string, source: Source, of: Decoder<T>): T {
   return of(parse(content, source), new Place(source));

@@ -1,6 +1,6 @@
 /**
- * A mistake the caller can mend: what was wrong, where, and what to do. The command line prints its message alone;
- * anything else that is thrown is a defect of the library and keeps its stack.
+ * A mistake that the caller can correct. Its message says what was wrong, where, and what to do; the command line prints
+ * that alone. Any other error is a defect of the library and keeps its stack.
  *
  * @example
  * ```ts
@@ -13,12 +13,12 @@
  * ```
  */
 export class LocalgradError extends Error {
-  /** Always `"LocalgradError"`, so that it can be told apart across module copies. */
+  /** Always `"LocalgradError"`, which identifies it across copies of the module. */
   override readonly name = "LocalgradError";
-  /** What kind of error it is, where a program may want to go on after it. */
+  /** The kind of error, if a program may want to handle it and continue. */
   readonly code: ErrorCode | undefined;
 
-  /** An error with its message, and its cause and code where it has them. */
+  /** Creates an error with a message, and optionally its cause and code. */
   constructor(message?: string, options: ErrorOptions & { readonly code?: ErrorCode | undefined } = {}) {
     super(message, options);
     this.code = options.code;
@@ -26,7 +26,7 @@ export class LocalgradError extends Error {
 }
 
 /**
- * Errors that a program can expect of settings it tries: training `diverged`, that is, a loss or a value became NaN or
- * infinite; or what was asked for is `tooLarge` for the device's memory or limits.
+ * Kinds of error that a program which tries out settings can expect: training `diverged`, that is, a loss or value
+ * became NaN or infinite; or a request was `tooLarge` for the memory or limits of the device.
  */
 export type ErrorCode = "diverged" | "tooLarge";

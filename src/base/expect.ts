@@ -1,33 +1,33 @@
 import { LocalgradError } from "./errors.ts";
 
-/** Whether a number is whole and lies from `least` to `most`. */
+/** Tests for a whole number from `least` to `most`. */
 export function isWhole(value: number, least: number = -Infinity, most: number = Infinity): boolean {
   return Number.isInteger(value) && value >= least && value <= most;
 }
 
-/** Refuses what is no whole number from `least` to `most`; `what` begins the message. */
+/** Refuses anything but a whole number from `least` to `most`; `what` begins the message. */
 export function expectWhole(what: string, value: number, least = 1, most = Infinity): void {
   if (isWhole(value, least, most)) return;
   const range = most === Infinity ? `of at least ${least}` : `from ${least} to ${most}`;
   throw new LocalgradError(`${what} must be a whole number ${range}, not ${shown(value)}`);
 }
 
-/** Refuses a number outside of `[low, high)`; `what` begins the message. */
+/** Refuses anything but a number in `[low, high)`; `what` begins the message. */
 export function expectBetween(what: string, value: number, low: number, high: number = Infinity): void {
   if (typeof value === "number" && value >= low && value < high) return;
   const range = high === Infinity ? `at least ${low}` : `at least ${low} and below ${high}`;
   throw new LocalgradError(`${what} must be ${range}, not ${shown(value)}`);
 }
 
-/** What an argument may be: a type, or "any"; "array" is a list or typed array. */
+/** The kind of an argument: a type, or "any" but undefined; "array" is a list or typed array. */
 export type Kind = "number" | "string" | "boolean" | "function" | "object" | "array" | "any";
 
-/** The kind of every property of an object; those that may be left out end in "?". */
+/** The kind of each property of an object, with "?" at the end if it may be left out. */
 export type Kinds<T> = {
   readonly [K in keyof T]-?: T extends Record<K, T[K]> ? Kind : `${Kind}?`;
 };
 
-/** Refuses an object whose properties are not of their kinds; `who` begins the message. Others are let be. */
+/** Refuses an object whose properties are not of their kinds; it may have others. `who` begins the message. */
 export function expectObject<T extends object>(who: string, value: T, kinds: Kinds<T>): void {
   if (typeof value !== "object" || value === null) {
     throw new LocalgradError(
@@ -45,7 +45,7 @@ export function expectObject<T extends object>(who: string, value: T, kinds: Kin
   }
 }
 
-/** The same of options, among which there may be no others: one that is misspelt would do nothing. */
+/** Refuses options that are not of their kinds, and unknown ones: a misspelt option would be ignored. */
 export function expectOptions<T extends object>(who: string, options: T, kinds: Kinds<T>): void {
   expectObject(who, options, kinds);
   const foreign = Object.keys(options).find((name) => !Object.hasOwn(kinds, name));
@@ -55,7 +55,7 @@ export function expectOptions<T extends object>(who: string, options: T, kinds: 
   );
 }
 
-/** Refuses an argument of another kind; `what` begins the message. */
+/** Refuses an argument that is not of a kind; `what` begins the message. */
 export function expectKind(what: string, value: unknown, kind: Exclude<Kind, "any">): void {
   if (!isKind(value, kind)) {
     throw new LocalgradError(`${what} must be ${ARTICLES[kind]}, not ${shown(value)}`);
@@ -64,7 +64,7 @@ export function expectKind(what: string, value: unknown, kind: Exclude<Kind, "an
 
 const ARTICLES = {
   number: "a number",
-  string: "a text",
+  string: "a string",
   boolean: "true or false",
   function: "a function",
   object: "an object",
@@ -81,7 +81,7 @@ function isKind(value: unknown, kind: Kind): boolean {
   return type === kind;
 }
 
-/** A value in a message, whatever it is. */
+/** Formats any value for a message, in few words. */
 export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "function") return "a function";

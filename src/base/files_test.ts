@@ -14,7 +14,7 @@ Deno.test("readIfThere() reads regular files of at most so many bytes", () =>
     await assertRejects(
       () => readIfThere(`${dir}/a`, 4),
       LocalgradError,
-      "a is too long: 5 bytes, where at most 4 are read",
+      "a is too long: 5 bytes; the limit is 4",
     );
     await assertRejects(() => readIfThere(dir, 4), LocalgradError, "is a folder, not a file");
   }));
@@ -46,11 +46,11 @@ Deno.test({
         LocalgradError,
         "its links lead in a circle",
       );
-      await assertRejects(() => openAlone(pipe), LocalgradError, "pipe is a pipe, which is not written to");
+      await assertRejects(() => openAlone(pipe), LocalgradError, "pipe is a pipe, not a regular file");
       await assertRejects(
         () => openAlone(`${dir}/nowhere`),
         LocalgradError,
-        "nowhere is a link, which is not written to",
+        "nowhere is a link, not a regular file",
       );
       assertEquals([await exists(`${dir}/nowhere`), await exists(pipe)], [false, true]);
     }),
@@ -67,13 +67,13 @@ Deno.test({
       await assertRejects(
         () => makeFolder(`${dir}/file`),
         LocalgradError,
-        "file cannot be made: something of that name",
+        "file cannot be made: something else of that name exists",
       );
       await assertRejects(() => makeFolder(`${dir}/file/a`), LocalgradError, "its path leads through a file");
       await assertRejects(
         () => makeFolder(`${dir}/nowhere`),
         LocalgradError,
-        "nowhere cannot be made: something of that",
+        "nowhere cannot be made: something else of that name exists",
       );
       await assertRejects(() => makeFolder(long), LocalgradError, "cannot be made: the name is too long");
       await assertRejects(() => refuseFile(long), LocalgradError, "the name is too long");
@@ -82,7 +82,7 @@ Deno.test({
       await assertRejects(
         () => writeWhole(`${dir}/none/a`, ""),
         LocalgradError,
-        "the folder it is to be in does not exist",
+        "a cannot be written: the folder to contain it does not exist",
       );
       await assertRejects(() => writeWhole("", "a"), LocalgradError, "the path of a file is empty");
       await assertRejects(

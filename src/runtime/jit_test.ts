@@ -163,13 +163,13 @@ Deno.test("closing a device frees arrays, programs and staging; later use is ref
 
 Deno.test("HostArray refuses elements that do not fill its shape, or are of another dtype", () => {
   assertThrows(() => new HostArray(new Float32Array(3), [2, 2]), LocalgradError, "does not fill [2,2]");
-  assertThrows(() => new HostArray(new Float32Array(4), [-2, -2]), LocalgradError, "[-2,-2] is no shape");
+  assertThrows(() => new HostArray(new Float32Array(4), [-2, -2]), LocalgradError, "[-2,-2] is not a shape");
   const ones = new Float32Array(4);
-  assertThrows(() => new HostArray(ones, [4], "i32"), LocalgradError, "Float32Array does not hold i32");
+  assertThrows(() => new HostArray(ones, [4], "i32"), LocalgradError, "Float32Array does not contain i32");
   assertThrows(
     () => new HostArray(new Float64Array(4) as never),
     LocalgradError,
-    "Float64Array is of no dtype",
+    "Float64Array has no dtype here",
   );
 });
 
@@ -178,9 +178,9 @@ Deno.test("shapes and geometry of other than whole numbers are refused", async (
   const image = device.array(new Float32Array(16), [1, 4, 4, 1]);
   const filter = device.array(new Float32Array(4), [1, 2, 2, 1]);
   const cases: [(x: Tensor, w: Tensor) => Tensor, string][] = [
-    [(x) => x.reshape(-1, -1), "reshape: [-16,-1] is no shape"],
-    [() => full([2.5], 1), "constant: [2.5] is no shape"],
-    [(x) => x.sum().broadcastTo([-3]), "broadcast: [-3] is no shape"],
+    [(x) => x.reshape(-1, -1), "reshape: [-16,-1] is not a shape"],
+    [() => full([2.5], 1), "constant: [2.5] is not a shape"],
+    [(x) => x.sum().broadcastTo([-3]), "broadcast: [-3] is not a shape"],
     [(x) => x.slice([0, 0.5, 0, 0], [1, 4, 4, 1]), "0.5 to 4 by 1"],
     [(x) => x.pad([0, 0.5, 0, 0], [0, 0.5, 0, 0]), "padding must be whole numbers, 0 or more; use slice"],
     [(x, w) => conv2d(x, w, { strides: 0 }), "strides must be whole numbers, 1 or more, not 0 and 0"],
@@ -206,13 +206,13 @@ Deno.test("shapes and geometry of other than whole numbers are refused", async (
     [(x) => random.integers(x.sum().cast("u32"), [2], 2.5), "from 1 to 16777216, not 2.5"],
   ];
   for (const [f, says] of cases) assertThrows(() => jit(f, { device })(image, filter), LocalgradError, says);
-  assertThrows(() => device.zeros([2, -1]), LocalgradError, "zeros: [2,-1] is no shape");
+  assertThrows(() => device.zeros([2, -1]), LocalgradError, "zeros: [2,-1] is not a shape");
 });
 
 Deno.test("fractions and numbers out of range are refused where integers are computed with", async () => {
   await using device = await open("reference");
   const whole = device.array([1, 2], [2], "i32");
-  const least = "is no i32, which is a whole number from -2147483648 to 2147483647";
+  const least = "does not fit i32, whole numbers from -2147483648 to 2147483647";
   const cases: [(x: Tensor) => Tensor, string][] = [
     [(x) => x.add(0.5), `add(i32[2], 0.5): 0.5 ${least}; cast the tensor to f32 first`],
     [(x) => x.sub(1e-9), "sub(i32[2], 1e-9)"],
@@ -221,25 +221,25 @@ Deno.test("fractions and numbers out of range are refused where integers are com
     [(x) => x.maximum(NaN), "max(i32[2], NaN)"],
     [(x) => x.lt(0.5), `lt(i32[2], 0.5): 0.5 ${least}`],
     [(x) => x.eq(3e9), `3000000000 ${least}`],
-    [(x) => x.cast("u32").add(-1), "-1 is no u32, which is a whole number from 0 to 4294967295"],
+    [(x) => x.cast("u32").add(-1), "-1 does not fit u32, whole numbers from 0 to 4294967295"],
     [(x) => where(x.gt(0), x, 0.5), `0.5 ${least}`],
     [() => full([2], 0.5, "i32"), `0.5 ${least}; make it f32`],
-    [() => full([2], 2, "bool"), "2 is no bool, which is a whole number from 0 to 1"],
-    [() => literal([1, 2.5], [2], "u32"), "2.5 is no u32"],
+    [() => full([2], 2, "bool"), "2 does not fit bool, whole numbers from 0 to 1"],
+    [() => literal([1, 2.5], [2], "u32"), "2.5 does not fit u32"],
     [(x) => x.eq(1).cast("i32").mean(), "a mean of i32 has fractions; cast to f32 first"],
     [(x) => x.eq(1).mean(), "a mean of bool has fractions"],
   ];
   for (const [f, says] of cases) assertThrows(() => jit(f, { device })(whole), LocalgradError, says);
   const arrays: [readonly number[], DType, string][] = [
-    [[0, 3e9], "i32", `element 1: 3000000000 ${least}`],
-    [[0.5], "u32", "0.5 is no u32"],
-    [[256], "u8", "256 is no u8, which is a whole number from 0 to 255"],
-    [[2], "bool", "2 is no bool"],
+    [[0, 3e9], "i32", `element 1 of an array: 3000000000 ${least}`],
+    [[0.5], "u32", "0.5 does not fit u32"],
+    [[256], "u8", "256 does not fit u8, whole numbers from 0 to 255"],
+    [[2], "bool", "2 does not fit bool"],
   ];
   for (const [values, dtype, says] of arrays) {
     assertThrows(() => device.array(values, [values.length], dtype), LocalgradError, says);
   }
-  assertThrows(() => device.array(Uint32Array.of(2), [1], "bool"), LocalgradError, "2 is no bool");
+  assertThrows(() => device.array(Uint32Array.of(2), [1], "bool"), LocalgradError, "2 does not fit bool");
   using mean = jit((x: Tensor) => x.eq(1).cast("f32").mean(), { device })(whole);
   assertEquals([...await mean.read()], [0.5]);
 });

@@ -1,38 +1,39 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
 
 /**
- * Element types. `bool` is stored as a `u32` holding 0 or 1 on every backend; `u8` is storage only: `gather` and
- * `cast` read it, nothing writes it, and its buffers are padded to whole `u32` words because WGSL has no bytes. `bf16`
- * (see `bf16.ts`) takes two bytes and exists only where the device has it; each op's result is rounded to it.
+ * Element types. Every backend stores `bool` as a `u32` of 0 or 1. `u8` is for storage only: `gather` and `cast` read
+ * it, no op writes it, and buffers of it are padded to whole `u32` words because WGSL has no bytes. `bf16` takes two
+ * bytes and exists only on devices that support it; the result of each op is rounded to it.
  */
 export type DType = "f32" | "bf16" | "i32" | "u32" | "bool" | "u8";
 
-/** Whether it is a dtype of real numbers, through which gradients flow. */
+/** Tests for a floating-point dtype, through which gradients flow. */
 export function isFloat(dtype: DType): dtype is "f32" | "bf16" {
   return dtype === "f32" || dtype === "bf16";
 }
 
-/** The typed array that holds each {@link DType} on the host. */
+/** The typed array of each {@link DType} on the host. */
 export interface HostArrays {
   /** 32-bit floats. */
   f32: Float32Array;
-  /** The upper 16 bits of 32-bit floats; `toBf16` and `fromBf16` convert. */
+  /** The upper 16 bits of 32-bit floats; {@link toBf16} and {@link fromBf16} convert. */
   bf16: Uint16Array;
   /** 32-bit signed integers. */
   i32: Int32Array;
   /** 32-bit unsigned integers. */
   u32: Uint32Array;
-  /** 0 or 1, one word an element. */
+  /** 0 or 1, one word per element. */
   bool: Uint32Array;
   /** Bytes. */
   u8: Uint8Array;
 }
 
-/** Any typed array a device array can be made from or read into. */
+/** A typed array that a device array can be made from or read into. */
 export type HostData = HostArrays[DType];
 
-/** The constructor of the typed array that holds a {@link DType} on the host. */
+/** The constructor of the typed array of each {@link DType} on the host. */
 export const hostArrays: {
   readonly [D in DType]: {
     new (length: number): HostArrays[D];
@@ -49,76 +50,91 @@ export const hostArrays: {
   u8: Uint8Array,
 };
 
-/** A shape: the number of elements along each axis, outermost first; `[]` is a scalar. */
+/** The extent of each axis, in elements, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];
 
-/** Shape and element type: all that tracing knows of a value. */
+/** Shape and element type of a value: all that tracing knows about it. */
 export interface Aval {
-  /** Elements along each axis. */
+  /** Extent of each axis, in elements. */
   readonly shape: Shape;
   /** Element type. */
   readonly dtype: DType;
 }
 
-/** Raises an error for what is no shape; `what` says whose it would be. */
+/**
+ * Requires a shape: a list of whole numbers, 0 or more.
+ *
+ * @param what Begins the message; it names the owner of the shape.
+ * @throws {LocalgradError} for anything else.
+ */
 export function requireShape(shape: Shape, what: string): void {
   if (!Array.isArray(shape)) {
     throw new LocalgradError(
-      `${what}: ${shown(shape)} is no shape; pass a list, such as [2, 3], or [] for a scalar`,
+      `${what}: ${shown(shape)} is not a shape; pass a list, such as [2, 3], or [] for a scalar`,
     );
   }
   if (shape.every((extent) => Number.isSafeInteger(extent) && extent >= 0)) return;
   throw new LocalgradError(
-    `${what}: [${shape.map(shown).join(",")}] is no shape; extents are whole numbers, 0 or more`,
+    `${what}: [${shape.map(shown).join(",")}] is not a shape; extents are whole numbers, 0 or more`,
   );
 }
 
-/** Raises an error for what has no shape and dtype. */
+/**
+ * Requires an object with a shape and a dtype.
+ *
+ * @param what Begins the message; it names the value.
+ * @throws {LocalgradError} for anything else.
+ */
 export function requireAval(aval: Aval, what: string): void {
   if (typeof aval !== "object" || aval === null) {
-    throw new LocalgradError(`${what}: ${shown(aval)} is no array; give one with shape and dtype`);
+    throw new LocalgradError(`${what}: ${shown(aval)} is not an array; pass an object with shape and dtype`);
   }
   requireShape(aval.shape, what);
   requireDtype(aval.dtype, what);
 }
 
-/** Raises an error for what is no dtype; `what` says whose it would be. */
+/**
+ * Requires the name of a dtype.
+ *
+ * @param what Begins the message; it names the owner of the dtype.
+ * @throws {LocalgradError} for anything else.
+ */
 export function requireDtype(dtype: DType, what: string): void {
   if (Object.hasOwn(hostArrays, dtype)) return;
   throw new LocalgradError(
-    `${what}: ${shown(dtype)} is no dtype; choose ${Object.keys(hostArrays).join(", ")}`,
+    `${what}: ${shown(dtype)} is not a dtype; choose ${Object.keys(hostArrays).join(", ")}`,
   );
 }
 
 /** The number of elements of a shape. */
 export function sizeOf(shape: Shape): number {
   let size = 1;
-  for (let axis = 0; axis < shape.length; axis++) size *= shape[axis];
+  for (const extent of shape) size *= extent;
   return size;
 }
 
-/** The bytes a value takes on a device: its elements, padded to whole 4-byte words. */
+/** The size of a value on a device, in bytes: its elements, padded to whole 4-byte words. */
 export function bytesOf(aval: Aval): number {
   return Math.ceil(sizeOf(aval.shape) * hostArrays[aval.dtype].BYTES_PER_ELEMENT / 4) * 4;
 }
 
-/** Row-major strides, in elements. */
+/** The row-major stride of each axis, in elements. */
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length);
   let stride = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     strides[axis] = stride;
-    stride *= shape[axis];
+    stride *= at(shape, axis);
   }
   return strides;
 }
 
-/** Whether two shapes are the same. */
+/** Tests two shapes for equality. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
 }
 
-/** How a value is written in messages and printed programs: `f32[32,16,16,8]`. */
+/** The dtype and shape of a value as messages and printed programs show them: `f32[32,16,16,8]`. */
 export function formatAval(aval: Aval): string {
   return `${aval.dtype}[${aval.shape.join(",")}]`;
 }

@@ -1,6 +1,6 @@
 /**
- * What the element-wise functions are, on JavaScript numbers: what the reference computes, and the compiler on constants.
- * A number is a float64 for f32, which is not rounded; what bf16 has exactly; and an exact integer for the others.
+ * The element-wise functions on JavaScript numbers, for the reference backend and for constant folding. An f32 element
+ * is a float64 that is not rounded, a bf16 element a float64 of exactly its value, and any other an exact integer.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { roundBf16 } from "./bf16.ts";
 import { type DType, isFloat } from "./dtype.ts";
 import type { BinaryFn, CompareFn, UnaryFn } from "./ops.ts";
 
-/** Brings a number into a dtype: bf16 is rounded to, integers wrap as in two's complement, bool is 0 or 1. */
+/** Converts a result to its dtype: rounds to bf16, wraps integers as in two's complement, makes bool 0 or 1. */
 export function wrap(value: number, dtype: DType): number {
   switch (dtype) {
     case "f32":
@@ -43,7 +43,7 @@ const unaryFns: { readonly [F in UnaryFn]: (x: number) => number } = {
   isFinite: (x) => Number.isFinite(x) ? 1 : 0,
 };
 
-/** The power, as C and PyTorch have it: 1 to any power is 1, and so is −1 to an infinite one; JavaScript has NaN. */
+/** The power as in C and PyTorch: 1 to any power is 1, and so is −1 to an infinite power, which JavaScript makes NaN. */
 function power(base: number, exponent: number): number {
   if (base === 1 || (base === -1 && Math.abs(exponent) === Infinity)) return 1;
   return base ** exponent;
@@ -65,28 +65,28 @@ const binaryFns: { readonly [F in BinaryFn]: (a: number, b: number) => number } 
   shr: (a, b) => a >> b,
 };
 
-/** What integers have of their own: products are exact where a float64 would round, and nothing divides by 0. */
+/** Functions that integers compute otherwise: products do not round as in float64, and division by 0 is defined. */
 const integerFns: { readonly [F in BinaryFn]?: (a: number, b: number) => number } = {
   mul: Math.imul,
   div: (a, b) => b === 0 ? a : Math.trunc(a / b),
   rem: (a, b) => b === 0 ? 0 : a % b,
 };
 
-/** A unary function over a dtype. */
+/** A unary function on elements of a dtype. */
 export function unary(fn: UnaryFn, dtype: DType): (x: number) => number {
   if (fn === "not" && dtype === "bool") return (x) => 1 - x;
   const f = unaryFns[fn];
   return dtype === "f32" ? f : (x) => wrap(f(x), dtype);
 }
 
-/** A binary function over a dtype. */
+/** A binary function on elements of a dtype. */
 export function binary(fn: BinaryFn, dtype: DType): (a: number, b: number) => number {
   if (fn === "shr" && dtype === "u32") return (a, b) => a >>> b;
   const f = (isFloat(dtype) ? undefined : integerFns[fn]) ?? binaryFns[fn];
   return dtype === "f32" ? f : (a, b) => wrap(f(a, b), dtype);
 }
 
-/** Conversion between dtypes; a float out of an integer's range gives its nearest end, and NaN gives 0. */
+/** The conversion between two dtypes. A float saturates at the ends of an integer's range, and NaN becomes 0. */
 export function cast(from: DType, to: DType): (x: number) => number {
   if (isFloat(from) && to === "i32") {
     return (x) => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(x))) | 0;

@@ -2,10 +2,11 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions } from "../base/expect.ts";
 import { type DType, requireShape, type Shape, sizeOf } from "./dtype.ts";
 import type { Pair } from "./ops.ts";
-import { broadcastShape, constantLike, expectTensor, type Operand, type Tensor } from "./tensor.ts";
+import { broadcastShape } from "./shape_arguments.ts";
+import { constantLike, expectTensor, type Operand, type Tensor } from "./tensor.ts";
 import { currentTrace } from "./trace.ts";
 
-/** Padding of a window: pixels on every side, or `[[top, bottom], [left, right]]`. */
+/** Padding of an image, in pixels: one number for every side, or `[[top, bottom], [left, right]]`. */
 export type Padding = number | readonly [Pair, Pair];
 
 /** One number for both axes, or `[height, width]`. */
@@ -13,11 +14,11 @@ export type Both = number | Pair;
 
 /** Options of {@link conv2d}. */
 export interface Conv2dOptions {
-  /** Steps between windows; default 1. */
+  /** Step of the kernel, in pixels; default 1. */
   strides?: Both;
   /** Zeros around the image; default 0. */
   padding?: Padding;
-  /** Distance between taps; default 1. */
+  /** Distance between the taps of the kernel, in pixels; default 1. */
   dilation?: Both;
   /** Channel groups; default 1. */
   groups?: number;
@@ -25,9 +26,9 @@ export interface Conv2dOptions {
 
 /** Options of {@link maxPool} and {@link avgPool}. */
 export interface PoolOptions {
-  /** Window height and width. */
+  /** Size of the window, in pixels. */
   window: Both;
-  /** Steps between windows; default: the window. */
+  /** Step of the window, in pixels; default: its size. */
   strides?: Both;
   /** Padding; default 0. */
   padding?: Padding;
@@ -43,7 +44,13 @@ function sides(padding: Padding): readonly [Pair, Pair] {
   return typeof padding === "number" ? [[padding, padding], [padding, padding]] : padding;
 }
 
-/** Cross-correlation of an NHWC image with a filter `[out, height, width, in / groups]`. */
+/**
+ * 2-D convolution, which is cross-correlation as in PyTorch.
+ *
+ * @param image NHWC, f32 or bf16.
+ * @param filter `[out, height, width, in / groups]`, of the same dtype.
+ * @returns `[N, height, width, out]`, of the same dtype.
+ */
 export function conv2d(image: Tensor, filter: Tensor, options: Conv2dOptions = {}): Tensor {
   expectTensor("conv2d", image, filter);
   expectOptions("conv2d", options, { strides: "any?", padding: "any?", dilation: "any?", groups: "number?" });
@@ -58,19 +65,26 @@ function poolAttrs(options: PoolOptions) {
   return { window: both(window), strides: both(strides), padding: sides(padding) };
 }
 
-/** Largest of each window of an NHWC image; NaN where the window holds one. */
+/**
+ * Maximum of each window of an NHWC image, f32 or bf16; NaN if the window contains one. Padding counts as −∞.
+ */
 export function maxPool(image: Tensor, options: PoolOptions): Tensor {
   expectTensor("maxPool", image);
   return image.trace.emit("maxPool", [image], poolAttrs(options));
 }
 
-/** Mean of each window of an NHWC image; padding counts as zeros. */
+/** Mean of each window of an NHWC image, f32 or bf16. Padding counts as zeros. */
 export function avgPool(image: Tensor, options: PoolOptions): Tensor {
   expectTensor("avgPool", image);
   return image.trace.emit("avgPool", [image], poolAttrs(options));
 }
 
-/** Bilinear resize of an NHWC image; `alignCorners` (default false) as PyTorch's `interpolate`. */
+/**
+ * Bilinear resize of an NHWC image, f32 or bf16, as PyTorch's `interpolate(mode="bilinear")`.
+ *
+ * @param size Height and width of the result, in pixels.
+ * @param options `alignCorners` (default false) aligns the centres of the corner pixels, as in PyTorch.
+ */
 export function resizeBilinear(
   image: Tensor,
   size: Both,
@@ -82,7 +96,13 @@ export function resizeBilinear(
   return image.trace.emit("resize", [image], { height, width, alignCorners: options.alignCorners ?? false });
 }
 
-/** `condition ? a : b`, element-wise, with broadcasting; at least one of a and b is a tensor. */
+/**
+ * Element-wise `condition ? a : b`, with broadcasting.
+ *
+ * @param condition bool.
+ * @param a A tensor, or a number of the dtype of `b`.
+ * @param b A tensor, or a number of the dtype of `a`; at least one of both is a tensor.
+ */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const like = typeof a === "number" ? b : a;
   if (typeof like === "number") throw new LocalgradError("where: at least one branch must be a tensor");
@@ -97,38 +117,60 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   return condition.trace.emit("select", [condition, x, y].map((t) => t.broadcastTo(shape)), {});
 }
 
-/** Joins tensors along an axis. */
+/** The first of a list of tensors, which must not be empty; `who` begins the message. */
+function firstOf(who: string, tensors: readonly Tensor[]): Tensor {
+  expectKind(`${who}: the tensors`, tensors, "array");
+  const [first] = tensors;
+  if (first === undefined) throw new LocalgradError(`${who}: needs at least one tensor`);
+  expectTensor(who, ...tensors);
+  return first;
+}
+
+/** Joins tensors along an existing axis, the only one along which their shapes may differ. */
 export function concat(tensors: readonly Tensor[], axis: number = 0): Tensor {
-  expectKind("concat: what is joined", tensors, "array");
-  if (tensors.length === 0) throw new LocalgradError("concat: needs at least one tensor");
-  expectTensor("concat", ...tensors);
-  return tensors[0].trace.emit("concat", tensors, { axis: axis < 0 ? axis + tensors[0].rank : axis });
+  const { trace, rank } = firstOf("concat", tensors);
+  return trace.emit("concat", tensors, { axis: axis < 0 ? axis + rank : axis });
 }
 
 /** Joins tensors of one shape along a new axis. */
 export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
-  expectKind("stack: what is joined", tensors, "array");
-  if (tensors.length === 0) throw new LocalgradError("stack: needs at least one tensor");
-  expectTensor("stack", ...tensors);
-  const at = axis < 0 ? axis + tensors[0].rank + 1 : axis;
+  const { rank } = firstOf("stack", tensors);
+  const at = axis < 0 ? axis + rank + 1 : axis;
   return concat(tensors.map((t) => t.reshape(...t.shape.slice(0, at), 1, ...t.shape.slice(at))), at);
 }
 
 /**
- * Adds rows `updates` at `indices` (clamped into range) of `rows` rows of zeros, in an order that depends on shapes
- * alone, so that sums have the same bits every time. On a GPU each row looks through all indices for its own: the work is `rows` × updates.
+ * Adds rows to zeros at the given indices (PyTorch's `index_add`): the gradient of {@link Tensor.gather}. The order of
+ * addition depends on shapes alone, so sums are the same bits every time. On a GPU each row of the result searches all
+ * indices for its own, so the work is `rows` × the number of updates.
+ *
+ * @param updates f32 `[…I, …R]`.
+ * @param indices Row numbers, i32 or u32 `[…I]`, clamped into range.
+ * @param rows Extent of axis 0 of the result, `[rows, …R]`.
  */
 export function scatterAdd(updates: Tensor, indices: Tensor, rows: number): Tensor {
   expectTensor("scatterAdd", updates, indices);
   return updates.trace.emit("scatterAdd", [updates, indices], { rows });
 }
 
-/** A tensor filled with one value. */
+/**
+ * A tensor filled with one value.
+ *
+ * @param dtype Default f32.
+ * @throws {LocalgradError} if the value does not fit the dtype, or outside of a traced function.
+ */
 export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor {
   return currentTrace("full").emit("constant", [], { shape, dtype, values: [value] });
 }
 
-/** A literal tensor of at most 1024 elements, row-major. */
+/**
+ * A literal tensor of at most 1024 elements; pass larger ones as arguments.
+ *
+ * @param values Elements, row-major.
+ * @param shape Default: one axis of all elements.
+ * @param dtype Default f32.
+ * @throws {LocalgradError} if the values do not fill the shape or fit the dtype, or outside of a traced function.
+ */
 export function literal(
   values: readonly number[],
   shape?: Shape,
@@ -143,12 +185,23 @@ export function literal(
   return currentTrace("literal").emit("constant", [], { shape, dtype, values });
 }
 
-/** A tensor whose elements are their own index along an axis. */
+/**
+ * A tensor whose elements are their own index along an axis.
+ *
+ * @param axis Default 0.
+ * @param dtype Default i32.
+ * @throws {LocalgradError} if the shape has no such axis, or outside of a traced function.
+ */
 export function iota(shape: Shape, axis: number = 0, dtype: "f32" | "i32" | "u32" = "i32"): Tensor {
   return currentTrace("iota").emit("iota", [], { shape, dtype, axis });
 }
 
-/** 1 at each index and 0 elsewhere: integer `[…]` → f32 `[…, classes]`. */
+/**
+ * One-hot encoding: 1 at each index, 0 elsewhere.
+ *
+ * @param indices Classes from 0, i32 or u32 `[…]`.
+ * @returns f32 `[…, classes]`.
+ */
 export function oneHot(indices: Tensor, classes: number): Tensor {
   expectTensor("oneHot", indices);
   const shape = [...indices.shape, classes];
@@ -157,7 +210,13 @@ export function oneHot(indices: Tensor, classes: number): Tensor {
     .cast("f32");
 }
 
-/** Stops gradients; see {@link Tensor.stopGradient}. */
+/** Zeros of the shape and dtype of a tensor. */
+export function zerosLike(tensor: Tensor): Tensor {
+  expectTensor("zerosLike", tensor);
+  return full(tensor.shape, 0, tensor.dtype);
+}
+
+/** The same value, treated as a constant by gradients; see {@link Tensor.stopGradient}. */
 export function stopGradient(x: Tensor): Tensor {
   expectTensor("stopGradient", x);
   return x.stopGradient();

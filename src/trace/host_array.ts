@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
 import { toBf16 } from "./bf16.ts";
@@ -13,21 +14,39 @@ import {
 } from "./dtype.ts";
 import { notAnElement } from "./elements.ts";
 
-/** An array on the host: what initialisers make and checkpoints hold. */
+/**
+ * An array on the host, such as an initial value or a tensor of a checkpoint.
+ *
+ * @example
+ * ```ts
+ * import { HostArray } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const x = new HostArray(Float32Array.of(1, 2, 3, 4), [2, 2]);
+ * assertEquals(x.dtype, "f32");
+ * ```
+ */
 export class HostArray implements Aval {
   /** Elements, row-major. */
   readonly data: HostData;
-  /** Elements along each axis. */
+  /** Extent of each axis, in elements. */
   readonly shape: Shape;
   /** Element type. */
   readonly dtype: DType;
 
-  /** Wraps elements; `dtype` defaults to the one of the typed array (Uint32Array: u32). */
+  /**
+   * Wraps a typed array without copying it.
+   *
+   * @param data Elements, row-major.
+   * @param shape Default: one axis of all elements.
+   * @param dtype Default: the dtype of the typed array, which is u32 for a Uint32Array and bf16 for a Uint16Array.
+   * @throws {LocalgradError} if the elements do not fill the shape, or the typed array is not one of `dtype`.
+   */
   constructor(data: HostData, shape?: Shape, dtype: DType = dtypeOf(data)) {
     requireDtype(dtype, "an array");
     if (!(data instanceof hostArrays[dtype])) {
       throw new LocalgradError(
-        `${shown(data)} does not hold ${dtype}; pass a ${hostArrays[dtype].name}, or a list of numbers`,
+        `${shown(data)} does not contain ${dtype}; pass a ${hostArrays[dtype].name}, or a list of numbers`,
       );
     }
     shape ??= [data.length];
@@ -42,21 +61,22 @@ export class HostArray implements Aval {
   }
 }
 
-/** The dtype a typed array stands for; a `Uint16Array` holds the bits of bf16. */
+/** The dtype of a typed array; a `Uint16Array` contains the bits of bf16. */
 export function dtypeOf(data: HostData): DType {
   if (data instanceof Float32Array) return "f32";
   if (data instanceof Uint16Array) return "bf16";
   if (data instanceof Int32Array) return "i32";
   if (data instanceof Uint32Array) return "u32";
   if (data instanceof Uint8Array) return "u8";
-  throw new LocalgradError(
-    `${
-      shown(data)
-    } is of no dtype here; pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16`,
-  );
+  const remedy = "pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16";
+  throw new LocalgradError(`${shown(data)} has no dtype here; ${remedy}`);
 }
 
-/** A host array of numbers. Raises a LocalgradError where the dtype does not hold one of them. */
+/**
+ * Makes a host array from numbers.
+ *
+ * @throws {LocalgradError} if a number does not fit the dtype.
+ */
 export function fromList(values: readonly number[], shape: Shape, dtype: DType): HostArray {
   requireDtype(dtype, "array");
   requireShape(shape, "array");
@@ -67,17 +87,17 @@ export function fromList(values: readonly number[], shape: Shape, dtype: DType):
   return new HostArray(data, shape, dtype);
 }
 
-/** Refuses numbers that a dtype does not hold. */
+/** Refuses numbers that do not fit a dtype. */
 function expectElements(values: ArrayLike<number>, dtype: DType): void {
   for (let i = 0; i < values.length; i++) {
-    const wrong = notAnElement(values[i], dtype);
+    const wrong = notAnElement(at(values, i), dtype);
     if (wrong !== undefined) {
-      throw new LocalgradError(`an array's element ${i}: ${wrong}; make it f32, or round`);
+      throw new LocalgradError(`element ${i} of an array: ${wrong}; round it, or make the array f32`);
     }
   }
 }
 
-/** A typed array's bytes, with zeros up to `bytes`. */
+/** The bytes of a typed array, padded with zeros to `bytes`; a view of it if it needs no padding. */
 export function padded(data: HostData, bytes: number): Uint8Array {
   const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   if (view.byteLength === bytes) return view;

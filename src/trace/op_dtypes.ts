@@ -1,5 +1,5 @@
 /**
- * Which dtypes ops and element-wise functions are defined on.
+ * The dtypes that ops and element-wise functions are defined on.
  *
  * @module
  */
@@ -7,18 +7,18 @@
 import type { DType } from "./dtype.ts";
 import type { BinaryFn, UnaryFn } from "./ops.ts";
 
-/** Real numbers. */
+/** Floating point. */
 export const FLOAT = ["f32", "bf16"] as const;
-/** What arithmetic is defined on. */
-export const NUMBER = ["f32", "bf16", "i32", "u32"] as const;
-/** What sums and searches go through: of bf16 they are those of f32, see `Tensor.sum`. */
+/** Dtypes of arithmetic. */
+const NUMBER = ["f32", "bf16", "i32", "u32"] as const;
+/** Dtypes of reductions; bf16 is reduced in f32, see `Tensor.sum`. */
 export const FOLDED = ["f32", "i32", "u32"] as const;
 /** Integers. */
 export const INTEGER = ["i32", "u32"] as const;
-/** All that programs make; u8 they only read. */
+/** Dtypes that programs produce; u8 they only read. */
 export const STORED = ["f32", "bf16", "i32", "u32", "bool"] as const;
 
-/** Which dtypes each unary function is defined on. */
+/** The dtypes of each unary function. */
 export const unaryDtypes = {
   neg: ["f32", "bf16", "i32"],
   abs: ["f32", "bf16", "i32"],
@@ -35,7 +35,7 @@ export const unaryDtypes = {
   isFinite: FLOAT,
 } as const satisfies { readonly [F in UnaryFn]: readonly DType[] };
 
-/** Which dtypes each binary function is defined on. */
+/** The dtypes of each binary function. */
 export const binaryDtypes = {
   add: NUMBER,
   sub: NUMBER,
@@ -52,12 +52,12 @@ export const binaryDtypes = {
   shr: INTEGER,
 } as const satisfies { readonly [F in BinaryFn]: readonly DType[] };
 
-/** The unary functions that `D` has: what a backend's table for it must hold. */
+/** The unary functions of a dtype: the keys that a backend's table for it must have. */
 export type UnaryFnOf<D extends DType> = {
   [F in UnaryFn]: D extends (typeof unaryDtypes)[F][number] ? F : never;
 }[UnaryFn];
 
-/** The binary functions that `D` has: what a backend's table for it must hold. */
+/** The binary functions of a dtype: the keys that a backend's table for it must have. */
 export type BinaryFnOf<D extends DType> = {
   [F in BinaryFn]: D extends (typeof binaryDtypes)[F][number] ? F : never;
 }[BinaryFn];

@@ -1,6 +1,6 @@
 import type { DType, Shape } from "./dtype.ts";
 
-/** Element-wise functions of one operand. `isFinite` gives bool; `not` is logical on bool, bitwise on integers. */
+/** Element-wise functions of one operand. `isFinite` returns bool; `not` is logical on bool, bitwise on integers. */
 export type UnaryFn =
   | "neg"
   | "abs"
@@ -17,10 +17,10 @@ export type UnaryFn =
   | "isFinite";
 
 /**
- * Element-wise functions of two operands of the same shape and dtype. Integer `div` truncates; `rem` takes the sign of
- * the dividend; an integer divided by 0 is itself and leaves no rest, as in WGSL, and all that overflows wraps;
- * `and`/`or`/`xor` are logical on bool and bitwise on integers; shifts are for integers, by the count modulo 32 (`shr`
- * is arithmetic on i32, logical on u32). `max` and `min` are NaN where either operand is; so is `sign` of a NaN.
+ * Element-wise functions of two operands of the same shape and dtype. Integer arithmetic wraps; `div` truncates, and
+ * `rem` takes the sign of the dividend. As in WGSL, an integer divided by 0 is itself, with remainder 0.
+ * `and`/`or`/`xor` are logical on bool and bitwise on integers. Shifts of integers are by the count modulo 32 (`shr` is
+ * arithmetic on i32, logical on u32). `max` and `min` are NaN where either operand is; so is `sign` of a NaN.
  */
 export type BinaryFn =
   | "add"
@@ -37,7 +37,7 @@ export type BinaryFn =
   | "shl"
   | "shr";
 
-/** Comparisons: two operands of the same shape and dtype, bool result. */
+/** Element-wise comparisons of two operands of the same shape and dtype; the result is bool. */
 export type CompareFn = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
 
 /** Associative reductions. `max` and `min` are NaN where any element is. */
@@ -46,23 +46,23 @@ export type ReduceFn = "sum" | "max" | "min";
 /** `[before, after]` along one axis. */
 export type Pair = readonly [number, number];
 
-/** Geometry of a 2-D convolution, each pair `[height, width]`; padding is `[[top, bottom], [left, right]]`, in pixels. */
+/** Geometry of a 2-D convolution, in pixels. Pairs are `[height, width]`; padding is `[[top, bottom], [left, right]]`. */
 export interface ConvAttrs {
-  /** Steps between windows. */
+  /** Step of the kernel. */
   readonly strides: Pair;
   /** Zero rows and columns around the image. */
   readonly padding: readonly [Pair, Pair];
-  /** Distance between taps; 1 is an ordinary convolution. */
+  /** Distance between the taps of the kernel; 1 for an ordinary convolution. */
   readonly dilation: Pair;
-  /** Channel groups; the filter's last axis holds `channels / groups`. */
+  /** Channel groups; the last axis of the filter has `channels / groups` elements. */
   readonly groups: number;
 }
 
-/** Geometry of a 2-D pooling window. */
+/** Geometry of 2-D pooling, in pixels. Pairs are `[height, width]`; padding is `[[top, bottom], [left, right]]`. */
 export interface PoolAttrs {
-  /** Window height and width. */
+  /** Size of the window. */
   readonly window: Pair;
-  /** Steps between windows. */
+  /** Step of the window. */
   readonly strides: Pair;
   /** Rows and columns around the image: −∞ for max pooling; zeros, counted in the mean, for average pooling. */
   readonly padding: readonly [Pair, Pair];
@@ -78,31 +78,34 @@ export interface OpAttrs {
   compare: { readonly fn: CompareFn };
   /** `select(condition: bool, a, b)`, element-wise: a where true. */
   select: Record<never, never>;
-  /** Converts; to bf16 rounds to nearest even; float → integer truncates toward zero, out of range to its nearest end, NaN to 0; anything ≠ 0 is true; u8 may be read, not made. */
+  /**
+   * Conversion. To bf16 it rounds to nearest even; from floating point to an integer it truncates toward zero, saturates,
+   * and turns NaN into 0; to bool it tests for ≠ 0. It reads u8 but does not produce it.
+   */
   cast: { readonly dtype: DType };
-  /** A literal: one value for all of `shape`, or one per element (at most 1024, row-major). */
+  /** A literal: one value for all elements of `shape`, or one for each (at most 1024, row-major). */
   constant: { readonly shape: Shape; readonly dtype: DType; readonly values: readonly number[] };
-  /** Each element is its own index along `axis`. */
+  /** The index of each element along `axis`. */
   iota: { readonly shape: Shape; readonly dtype: "f32" | "i32" | "u32"; readonly axis: number };
   /** `randomBits(key: u32[2])`: element i (row-major) is word 0 of Threefry-2×32-20(key, (i, 0)). */
   randomBits: { readonly shape: Shape };
-  /** Same rank; axes of extent 1 are repeated to `shape`. */
+  /** Repeats axes of extent 1 to `shape`, which has the same rank. */
   broadcast: { readonly shape: Shape };
-  /** Same elements, row-major, other shape. A view: takes no memory of its own. */
+  /** The same elements, row-major, in another shape. A view: it needs no memory of its own. */
   reshape: { readonly shape: Shape };
   /** Axis i of the result is axis `permutation[i]` of the operand. */
   transpose: { readonly permutation: readonly number[] };
   /** Elements `starts, starts + strides, … < limits` of each axis. */
   slice: { readonly starts: Shape; readonly limits: Shape; readonly strides: Shape };
-  /** Puts `low`/`high` zeros around and `interior` zeros between the elements of each axis. */
+  /** Adds zeros before (`low`), after (`high`) and between (`interior`) the elements of each axis. */
   pad: { readonly low: Shape; readonly high: Shape; readonly interior: Shape };
   /** Joins operands along `axis`. */
   concat: { readonly axis: number };
-  /** Reduces `axes` away. */
+  /** Reduces `axes`, which are removed. */
   reduce: { readonly fn: ReduceFn; readonly axes: readonly number[] };
-  /** Index (i32) of the first maximum along `axis`, which goes away; that of the first NaN where there is one. */
+  /** Index (i32) of the first maximum along `axis`, which is removed; of the first NaN if there is one. */
   argmax: { readonly axis: number };
-  /** `[…, M, K] × […, K, N]`, at most one leading batch axis; transposes swap an operand's last two axes first. */
+  /** `[…, M, K] × […, K, N]` with at most one batch axis; the transposes swap the last two axes of an operand first. */
   matmul: { readonly transposeA: boolean; readonly transposeB: boolean };
   /** `conv(image NHWC, filter KRSC)`: cross-correlation. */
   conv: ConvAttrs;
@@ -110,13 +113,13 @@ export interface OpAttrs {
   convInputGrad: ConvAttrs & { readonly inputShape: Shape };
   /** `convFilterGrad(image NHWC, dy NPQK)`: the gradient of `conv` to a filter of `filterShape`. */
   convFilterGrad: ConvAttrs & { readonly filterShape: Shape };
-  /** `maxPool(image NHWC)`. A NaN is a window's maximum, here and in what follows. */
+  /** `maxPool(image NHWC)`. A NaN is the maximum of its window, here and in the next two ops. */
   maxPool: PoolAttrs;
-  /** `maxPoolGrad(image, dy)`: dy added at each window's first maximum. */
+  /** `maxPoolGrad(image, dy)`: dy added at the first maximum of each window. */
   maxPoolGrad: PoolAttrs;
-  /** `maxPoolPick(image, v)`: v (image-shaped) at each window's first maximum; the gradient of `maxPoolGrad` to dy. */
+  /** `maxPoolPick(image, v)`: v (image-shaped) at the first maximum of each window; the gradient of `maxPoolGrad` to dy. */
   maxPoolPick: PoolAttrs;
-  /** `avgPool(image NHWC)`: mean over the whole window, padding counted. */
+  /** `avgPool(image NHWC)`: mean over the whole window, padding included. */
   avgPool: PoolAttrs;
   /** `avgPoolGrad(dy)`: the gradient of `avgPool` to an image of `inputShape`. */
   avgPoolGrad: PoolAttrs & { readonly inputShape: Shape };
@@ -124,9 +127,9 @@ export interface OpAttrs {
   resize: { readonly height: number; readonly width: number; readonly alignCorners: boolean };
   /** `resizeGrad(dy)`: the gradient of `resize` to an image of `height` × `width`. */
   resizeGrad: { readonly height: number; readonly width: number; readonly alignCorners: boolean };
-  /** `gather(operand, indices: i32 | u32)`: rows of axis 0, indices clamped into range; a u8 operand is read as f32. */
+  /** `gather(operand, indices: i32 | u32)`: rows of axis 0 (PyTorch's `index_select`), indices clamped into range; u8 gives f32. */
   gather: Record<never, never>;
-  /** `scatterAdd(updates, indices)`: the gradient of `gather` to `rows` rows; adds in an order of its own, always the same. f32 only. */
+  /** `scatterAdd(updates, indices)`: the gradient of `gather` to `rows` rows. Adds in a fixed order, so sums are reproducible. */
   scatterAdd: { readonly rows: number };
   /** Identity whose gradient is zero. A view. */
   stopGradient: Record<never, never>;

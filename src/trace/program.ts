@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { type Aval, requireShape } from "./dtype.ts";
 import { isStructured, type OpAttrs, type OpName, type OpOperands, type StructuredOp } from "./ops.ts";
 import { shapeRules } from "./shape_rules.ts";
@@ -7,7 +8,7 @@ export type ValueId = number;
 
 /** One op of a program. Every op has one result. */
 export interface InstructionOf<N extends OpName> {
-  /** Which op. */
+  /** The op's name. */
   readonly op: N;
   /** Its attributes. */
   readonly attrs: OpAttrs[N];
@@ -15,9 +16,9 @@ export interface InstructionOf<N extends OpName> {
   readonly inputs: OpOperands<ValueId>[N];
   /** Its result; each value is the result of at most one instruction. */
   readonly output: ValueId;
-  /** Where in the model it was traced, such as `module 3/forward`; empty at the top. */
+  /** The part of the model that recorded it, such as `module 3/forward`; empty at the top. */
   readonly scope: string;
-  /** The user's line that traced it, where that was asked for. */
+  /** The user's line that recorded it, if the trace keeps lines. */
   readonly site?: string;
 }
 
@@ -32,34 +33,34 @@ export function isStructuredInstruction(instruction: Instruction): instruction i
   return isStructured(instruction.op);
 }
 
-/** What an input's memory is for; the memory report adds up by it. */
+/** The purpose of an input's memory, by which the memory report adds up. */
 export type Category = "parameters" | "optimizer" | "auxiliary" | "state" | "data" | "inputs";
 
 /** A program's input. */
 export interface ProgramInput {
-  /** The value it is known by. */
+  /** Its value. */
   readonly value: ValueId;
   /** Its place in the caller's arguments, such as `0.layer1.0.conv1.weight`. */
   readonly name: string;
-  /** What its memory is for. */
+  /** The purpose of its memory. */
   readonly category: Category;
-  /** Whether the caller gives its memory away: results may be written there. */
+  /** True if the caller gives its memory away, so that results may overwrite it. */
   readonly donated: boolean;
 }
 
 /** A program's result. */
 export interface ProgramOutput {
-  /** The value it is known by. */
+  /** Its value. */
   readonly value: ValueId;
   /** Its place in the result, such as `params.fc.weight`. */
   readonly name: string;
-  /** The input whose memory it should take over, if any: an index into {@link Program.inputs} of a donated input. */
+  /** The donated input whose memory it should take over, if any: an index into {@link Program.inputs}. */
   readonly donor?: number;
 }
 
 /** A traced function: static shapes, single assignment, instructions in execution order. */
 export interface Program {
-  /** What to call it in messages. */
+  /** Its name in messages. */
   readonly name: string;
   /** Shape and dtype of every value. */
   readonly values: readonly Aval[];
@@ -80,7 +81,7 @@ export class ProgramBuilder {
 
   /** Shape and dtype of a value recorded so far. */
   aval(value: ValueId): Aval {
-    return this.#values[value];
+    return at(this.#values, value);
   }
 
   /** The instructions recorded so far. */
@@ -103,9 +104,13 @@ export class ProgramBuilder {
     return value;
   }
 
-  /** Adds an instruction and gives its result; raises what the op's shape rule raises. */
+  /**
+   * Adds an instruction and returns its result.
+   *
+   * @throws {LocalgradError} if the op's shape rule refuses its operands.
+   */
   emit<N extends OpName>(op: N, inputs: readonly ValueId[], attrs: OpAttrs[N], site?: string): ValueId {
-    const aval = shapeRules[op](inputs.map((value) => this.#values[value]), attrs);
+    const aval = shapeRules[op](inputs.map((value) => this.aval(value)), attrs);
     requireShape(aval.shape, op);
     const output = this.#values.push(aval) - 1;
     const instruction = {
@@ -120,7 +125,7 @@ export class ProgramBuilder {
     return output;
   }
 
-  /** Ends recording. */
+  /** The program recorded so far, with these results. */
   finish(name: string, outputs: readonly ProgramOutput[]): Program {
     return { name, values: this.#values, inputs: this.#inputs, instructions: this.#instructions, outputs };
   }

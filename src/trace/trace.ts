@@ -3,29 +3,34 @@ import type { OpAttrs, OpName } from "./ops.ts";
 import { ProgramBuilder, type ValueId } from "./program.ts";
 import { Tensor } from "./tensor.ts";
 
-/** A function being traced: what its tensors belong to. */
+/** The recording of a function being traced, to which its tensors belong. */
 export class Trace {
-  /** Where its instructions go. */
+  /** The program under construction. */
   readonly builder: ProgramBuilder = new ProgramBuilder();
-  /** Differentiable regions with a gradient rule of their own, in order of their end; see `customGradient`. */
+  /** Differentiable regions with their own gradient rule, in the order in which they end; see {@link customGradient}. */
   readonly regions: Region[] = [];
-  /** Called with each result as it is recorded; may record more. While it is set, instructions note the user's line. */
+  /** Called with each result as it is recorded; it may record more ops. While set, instructions keep the user's line. */
   observer: ((output: Tensor) => void) | undefined;
-  /** What is read in place of what, see {@link reading}. */
-  #changed: ReadonlyMap<ValueId, ValueId> | undefined;
+  /** Values to read in place of others, see {@link reading}. */
+  #replaced: ReadonlyMap<ValueId, ValueId> | undefined;
 
-  /** Records one op and gives its result. Errors name the user's line. */
+  /**
+   * Records one op and returns its result.
+   *
+   * @throws {LocalgradError} if the op's shape rule refuses its operands, or one is of another trace. The message names
+   * the user's line.
+   */
   emit<N extends OpName>(op: N, inputs: readonly Tensor[], attrs: OpAttrs[N]): Tensor {
     for (const input of inputs) {
       if (input.trace !== this) {
         throw new LocalgradError(
-          `${op}: a tensor of another traced function was used${atUserLine()}; pass it in as an argument instead`,
+          `${op}: a tensor of another traced function was used${atUserLine()}; pass it as an argument instead`,
         );
       }
     }
     try {
       const site = this.observer === undefined ? undefined : userLine();
-      const read = inputs.map(({ id }) => this.#changed?.get(id) ?? id);
+      const read = inputs.map(({ id }) => this.#replaced?.get(id) ?? id);
       const output = new Tensor(this, this.builder.emit(op, read, attrs, site));
       this.observer?.(output);
       return output;
@@ -37,43 +42,47 @@ export class Trace {
     }
   }
 
-  /** Raises an error that names the user's line. */
+  /** Throws a {@link LocalgradError} that names the user's line. */
   fail(message: string): never {
     throw new LocalgradError(message + atUserLine());
   }
 
-  /** Runs `body`; what it records reads the values that `changed` names in place of others. */
-  reading<T>(changed: ReadonlyMap<ValueId, ValueId>, body: () => T): T {
-    const outer = this.#changed;
-    this.#changed = changed;
+  /** Runs `body` with operands replaced: an op that it records on a key of `replaced` reads the value there instead. */
+  reading<T>(replaced: ReadonlyMap<ValueId, ValueId>, body: () => T): T {
+    const outer = this.#replaced;
+    this.#replaced = replaced;
     try {
       return body();
     } finally {
-      this.#changed = outer;
+      this.#replaced = outer;
     }
   }
 }
 
 /**
- * A stretch of a trace whose gradient is given by a rule instead of by its instructions. The rule must agree with
- * differentiating the instructions: it is used only where cotangents arrive at nothing but the region's results.
+ * A range of instructions with its own gradient rule. The rule must agree with the derivative of the instructions,
+ * which is used instead wherever cotangents reach a value inside the region.
  */
 export interface Region {
-  /** First instruction. */
+  /** Index of the first instruction. */
   readonly start: number;
-  /** One past the last instruction. */
+  /** Index after the last instruction. */
   readonly end: number;
-  /** What the region may be differentiated with respect to. */
+  /** The values to which it has gradients. */
   readonly inputs: readonly Tensor[];
   /** Its results. */
   readonly outputs: readonly Tensor[];
-  /** Cotangents of the results (undefined where none arrived) → cotangents of the inputs. */
+  /** Maps cotangents of the results (undefined if none arrived) to cotangents of the inputs. */
   readonly rule: (cotangents: readonly (Tensor | undefined)[]) => readonly (Tensor | undefined)[];
 }
 
 const active: Trace[] = [];
 
-/** The innermost function being traced; an error outside of any. */
+/**
+ * The innermost trace in progress.
+ *
+ * @param what Begins the message of the error outside of a traced function.
+ */
 export function currentTrace(what: string): Trace {
   const trace = active.at(-1);
   if (trace === undefined) {
@@ -94,7 +103,12 @@ export function withTrace<T>(trace: Trace, body: () => T): T {
   }
 }
 
-/** Runs `body` with `name` added to the scope of the instructions it records, so that plans and errors can say where. */
+/**
+ * Runs `body` and labels the instructions that it records with `name`, under the labels of enclosing scopes. Printed
+ * programs, plans and errors show the label.
+ *
+ * @throws {LocalgradError} outside of a traced function.
+ */
 export function scope<T>(name: string, body: () => T): T {
   const { builder } = currentTrace("scope");
   const outer = builder.scope;
@@ -106,10 +120,10 @@ export function scope<T>(name: string, body: () => T): T {
   }
 }
 
-// The library's own frames are those under the folder that holds src/, wherever it was imported from.
+// Frames under src/ are the library's own, wherever it was imported from.
 const libraryRoot = import.meta.url.replace(/src\/trace\/trace\.ts.*$/, "src/");
 
-/** The innermost stack frame outside the library, as `file:line:column`, or undefined. Tests beside sources count as users. */
+/** The innermost stack frame outside the library, as `file:line:column`, if any. Tests beside sources count as users. */
 function userLine(): string | undefined {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 50;

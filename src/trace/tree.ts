@@ -1,23 +1,24 @@
 /**
  * Trees: nested arrays and plain objects whose leaves are tensors, device arrays or numbers. Parameters, optimizer
- * state and a function's arguments are trees; a leaf is known by its path, such as `layer1.0.conv1.weight`.
+ * state and the arguments of a traced function are trees. Each leaf has a path, such as `layer1.0.conv1.weight`.
  *
  * @module
  */
 
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
 
 /** A leaf, or an array or plain object of trees. */
 export type Tree<T> = T | readonly Tree<T>[] | { readonly [key: string]: Tree<T> };
 
-/** A tree taken apart: leaves in order, the path of each, and what is needed to put it together again. */
+/** A flattened tree: its leaves in order, the path of each, and the structure to rebuild it. */
 export interface Flat<T> {
-  /** Leaves, in the order of keys. */
+  /** Leaves, in key order. */
   readonly leaves: T[];
-  /** Path of each leaf: keys joined by dots; empty where the tree is one leaf. */
+  /** Path of each leaf: keys joined by dots; empty if the tree is a single leaf. */
   readonly paths: string[];
-  /** The same tree with each leaf's index in its place. */
+  /** The tree with each leaf replaced by its index. */
   readonly structure: Tree<number>;
 }
 
@@ -29,25 +30,27 @@ function isNode(tree: unknown): tree is Record<string, unknown> | readonly unkno
 }
 
 /**
- * Takes a tree apart. Entries that are undefined are left out. `isLeaf` tells leaves that are plain objects from nodes.
- * Raises a LocalgradError where a node contains itself.
+ * Flattens a tree. Properties that are undefined are left out.
+ *
+ * @param isLeaf Recognises leaves that are plain objects or arrays; default: there are none.
+ * @throws {LocalgradError} if a node contains itself.
  */
 export function treeFlatten<T>(tree: Tree<T>, isLeaf: (node: unknown) => boolean = () => false): Flat<T> {
   expectKind("treeFlatten: isLeaf", isLeaf, "function");
   const leaves: T[] = [];
   const paths: string[] = [];
-  const around: unknown[] = []; // the nodes that contain this one
+  const ancestors: unknown[] = []; // of the node being visited
   function visit(node: unknown, path: string): Tree<number> {
     if (isLeaf(node) || !isNode(node)) {
       paths.push(path);
       return leaves.push(node as T) - 1;
     }
-    if (around.includes(node)) {
+    if (ancestors.includes(node)) {
       throw new LocalgradError(
         `a tree contains itself at "${path}"; trees are nested objects and arrays without cycles`,
       );
     }
-    around.push(node);
+    ancestors.push(node);
     const join = (key: string | number) => path === "" ? `${key}` : `${path}.${key}`;
     let result: Tree<number>;
     if (Array.isArray(node)) result = node.map((child, index) => visit(child, join(index)));
@@ -57,16 +60,16 @@ export function treeFlatten<T>(tree: Tree<T>, isLeaf: (node: unknown) => boolean
         if (child !== undefined) entries[key] = visit(child, join(key));
       }
     }
-    around.pop();
+    ancestors.pop();
     return result;
   }
   const structure = visit(tree, "");
   return { leaves, paths, structure };
 }
 
-/** Puts a tree together from its structure and leaves. */
+/** Rebuilds a tree from its structure and leaves, as {@link treeFlatten} returns them. */
 export function treeUnflatten<T>(structure: Tree<number>, leaves: readonly T[]): Tree<T> {
-  if (typeof structure === "number") return leaves[structure];
+  if (typeof structure === "number") return at(leaves, structure);
   if (Array.isArray(structure)) return structure.map((child) => treeUnflatten(child, leaves));
   const result: Record<string, Tree<T>> = {};
   for (const [key, child] of Object.entries(structure)) {
@@ -75,7 +78,7 @@ export function treeUnflatten<T>(structure: Tree<number>, leaves: readonly T[]):
   return result;
 }
 
-/** The leaves of a tree, in the order of keys. */
+/** The leaves of a tree, in key order. */
 export function treeLeaves<T>(tree: Tree<T>): T[] {
   return treeFlatten(tree).leaves;
 }
@@ -86,8 +89,8 @@ export function treePaths<T>(tree: Tree<T>): string[] {
 }
 
 /**
- * A tree of what `f` makes of corresponding leaves of trees that have the same structure; raises a LocalgradError
- * that names the first place where they differ. The result has the type of the first tree with its leaves replaced.
+ * Applies `f` to corresponding leaves of trees of the same structure. The result has the type of the first tree with
+ * its leaves replaced.
  *
  * @example
  * ```ts
@@ -96,6 +99,8 @@ export function treePaths<T>(tree: Tree<T>): string[] {
  *
  * assertEquals(treeMap((a: number, b: number) => a + b, { x: 1, y: [2] }, { x: 10, y: [20] }), { x: 11, y: [22] });
  * ```
+ *
+ * @throws {LocalgradError} if the structures differ; the message names the first path where they do.
  */
 export function treeMap<T, U, R extends Tree<T>>(
   f: (...leaves: T[]) => U,
@@ -117,11 +122,11 @@ export function treeMap<T, U, R extends Tree<T>>(
       }
     }
   }
-  const leaves = head.leaves.map((leaf, i) => f(leaf, ...others.map((other) => other.leaves[i])));
+  const leaves = head.leaves.map((leaf, i) => f(leaf, ...others.map((other) => at(other.leaves, i))));
   return treeUnflatten(head.structure, leaves) as Mapped<R, T, U>;
 }
 
 /** The type of tree `R` with its leaves of type `T` replaced by `U`. */
-export type Mapped<R, T, U> = [Tree<T>] extends [R] ? Tree<U> // any tree: TypeScript would recur without end
+export type Mapped<R, T, U> = [Tree<T>] extends [R] ? Tree<U> // any tree; TypeScript would recurse without end
   : R extends T ? U
   : { [K in keyof R]: Mapped<R[K], T, U> };
