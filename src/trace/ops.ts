@@ -138,7 +138,7 @@ export interface OpAttrs {
 }
 
 /** The operands of each op, each a `T`; `concat` takes any number. */
-export interface OpOperands<T> {
+export type OpOperands<T> = {
   unary: readonly [T];
   binary: readonly [T, T];
   compare: readonly [T, T];
@@ -170,24 +170,49 @@ export interface OpOperands<T> {
   scatterAdd: readonly [T, T];
   stopGradient: readonly [T];
   barrier: readonly [T];
-}
+};
 
 /** The name of a primitive op. */
 export type OpName = keyof OpAttrs;
 
-/**
- * How the compiler computes an op:
- *
- * - `pointwise`: within a fused kernel, point by point, so that its result needs no memory of its own.
- * - `view`: not at all; the result is the operand's memory under another name.
- * - `pointwise view`: either, as the kernel around it has it.
- * - `reduction`: at the end of a fused kernel.
- * - `structured`: as a step of its own, which every backend implements.
- */
-type OpKind = "pointwise" | "view" | "pointwise view" | "reduction" | "structured";
+/** Ops that a fused kernel evaluates point by point, so that their results need no memory of their own. */
+export type FusableOp =
+  | "unary"
+  | "binary"
+  | "compare"
+  | "select"
+  | "cast"
+  | "constant"
+  | "iota"
+  | "randomBits"
+  | "broadcast"
+  | "reshape"
+  | "transpose"
+  | "slice";
 
-/** The kind of each op. All types and predicates below follow from it. */
-const kinds = {
+/** Ops whose result can be their operand's memory under another name. */
+export type ViewOp = "reshape" | "stopGradient" | "barrier";
+
+/** Ops that are a step of their own in a plan: every backend implements each. */
+export type StructuredOp = Exclude<OpName, FusableOp | ViewOp | "reduce">;
+
+/**
+ * The compiler's way to compute an op:
+ *
+ * - `pointwise`: within a fused kernel, point by point.
+ * - `view`: not at all.
+ * - `pointwise view`: either, depending on the kernel around it.
+ * - `reduction`: at the end of a fused kernel.
+ * - `structured`: as a step of its own.
+ */
+type OpKind<N extends OpName> = N extends FusableOp & ViewOp ? "pointwise view"
+  : N extends FusableOp ? "pointwise"
+  : N extends ViewOp ? "view"
+  : N extends StructuredOp ? "structured"
+  : "reduction";
+
+/** The kind of each op. */
+const kinds: { readonly [N in OpName]: OpKind<N> } = {
   unary: "pointwise",
   binary: "pointwise",
   compare: "pointwise",
@@ -219,18 +244,7 @@ const kinds = {
   scatterAdd: "structured",
   stopGradient: "view",
   barrier: "view",
-} as const satisfies { readonly [N in OpName]: OpKind };
-
-type OpsOf<K extends OpKind> = { [N in OpName]: (typeof kinds)[N] extends K ? N : never }[OpName];
-
-/** Ops that a fused kernel evaluates point by point, so that their results need no memory of their own. */
-export type FusableOp = OpsOf<"pointwise" | "pointwise view">;
-
-/** Ops whose result can be their operand's memory under another name. */
-export type ViewOp = OpsOf<"view" | "pointwise view">;
-
-/** Ops that are a step of their own in a plan: every backend implements each. */
-export type StructuredOp = OpsOf<"structured">;
+};
 
 /** Tests whether a fused kernel evaluates an op point by point. */
 export function isFusable(op: OpName): op is FusableOp {
