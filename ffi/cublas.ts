@@ -7,7 +7,7 @@
 import { textAt } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
-/** The functions of libcublasLt in use. */
+/** The functions of libcublasLt that the CUDA backend uses. */
 export const cublasLtSymbols = {
   cublasLtCreate: { parameters: [/* lightHandle */ "buffer"], result: "i32" },
   cublasLtDestroy: { parameters: [/* lightHandle */ "u64"], result: "i32" },
@@ -86,7 +86,7 @@ export const cublasLtSymbols = {
 /** cuBLASLt's functions. */
 export type CublasLt = Deno.DynamicLibrary<typeof cublasLtSymbols>["symbols"];
 
-/** `cublasStatus_t` values that are told apart. */
+/** The `cublasStatus_t` values that the code distinguishes. */
 export const cublasStatus = { CUBLAS_STATUS_SUCCESS: 0, CUBLAS_STATUS_NOT_SUPPORTED: 15 } as const;
 
 /** `cublasComputeType_t` and `cudaDataType` values in use. */
@@ -97,7 +97,7 @@ export const cublasType = {
   CUDA_R_16BF: 14,
 } as const;
 
-/** Attributes of a product. */
+/** `cublasLtMatmulDescAttributes_t` values in use. */
 export const matmulAttribute = {
   CUBLASLT_MATMUL_DESC_TRANSA: 3,
   CUBLASLT_MATMUL_DESC_TRANSB: 4,
@@ -105,7 +105,7 @@ export const matmulAttribute = {
   CUBLASLT_MATMUL_DESC_BIAS_POINTER: 8,
 } as const;
 
-/** What is done to a product's result before it is written. */
+/** `cublasLtEpilogue_t` values: operations on a product's result as it is written. */
 export const epilogue = {
   CUBLASLT_EPILOGUE_DEFAULT: 1,
   CUBLASLT_EPILOGUE_RELU: 2,
@@ -113,19 +113,19 @@ export const epilogue = {
   CUBLASLT_EPILOGUE_RELU_BIAS: 6,
 } as const;
 
-/** Attributes of a matrix layout. */
+/** `cublasLtMatrixLayoutAttribute_t` values in use. */
 export const layoutAttribute = {
   CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT: 5,
   CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET: 6,
 } as const;
 
-/** Attributes of a preference. */
+/** `cublasLtMatmulPreferenceAttributes_t` values in use. */
 export const preferenceAttribute = { CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: 1 } as const;
 
-/** `cublasLtMatmulHeuristicResult_t`: 64 bytes of algorithm, workspace size, status, waves, reserved. */
+/** Size and offsets, in bytes, of `cublasLtMatmulHeuristicResult_t`, which begins with the algorithm. */
 export const heuristicResult = { bytes: 96, algorithmBytes: 64, workspace: 64, status: 72 } as const;
 
-/** Raises cuBLASLt's own name and message for a status that is not success. */
+/** Throws a LibraryError with cuBLASLt's name and message for a status other than success. */
 export function checkCublas(cublas: CublasLt, status: number, doing: string): void {
   if (status === cublasStatus.CUBLAS_STATUS_SUCCESS) return;
   const name = textAt(cublas.cublasLtGetStatusName(status)) ?? "an unknown status";

@@ -1,5 +1,5 @@
 /**
- * cuDNN 9: the graph API, and the older convolution calls. Handles, descriptors and device addresses are `u64`;
+ * cuDNN 9: the graph API, and the legacy API for convolutions. Handles, descriptors and device addresses are `u64`;
  * `tests/cuda/headers_test.ts` checks every line against the headers.
  *
  * @module
@@ -8,7 +8,7 @@ import { cudnnStatus } from "./cudnn_constants.ts";
 import { textAt, textOf } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
-/** The parameters that `cudnnConvolution…` functions share: two operands, a result, and what to do. */
+/** The parameters that the `cudnnConvolution…` functions share. */
 const convolution = {
   parameters: [
     /* handle */ "u64",
@@ -28,7 +28,7 @@ const convolution = {
   result: "i32",
 } as const;
 
-/** The parameters that `cudnnGetConvolution…Algorithm_v7` functions share. */
+/** The parameters that the `cudnnGetConvolution…Algorithm_v7` functions share. */
 const algorithm = {
   parameters: [
     /* handle */ "u64",
@@ -43,7 +43,7 @@ const algorithm = {
   result: "i32",
 } as const;
 
-/** The functions of libcudnn in use. */
+/** The functions of libcudnn that the CUDA backend uses. */
 export const cudnnSymbols = {
   cudnnGetVersion: { parameters: [], result: "usize" },
   cudnnGetCudartVersion: { parameters: [], result: "usize" },
@@ -148,7 +148,7 @@ export const cudnnSymbols = {
 /** cuDNN's functions. */
 export type Cudnn = Deno.DynamicLibrary<typeof cudnnSymbols>["symbols"];
 
-/** `cudnnConvolution…AlgoPerf_t`: 48 bytes; the offsets of what is read. */
+/** Size and offsets, in bytes, of the fields in use of `cudnnConvolution…AlgoPerf_t`. */
 export const algorithmResult = {
   bytes: 48,
   algorithm: 0,
@@ -163,12 +163,12 @@ export function isUnsupported(error: unknown): error is LibraryError {
   return error instanceof LibraryError && error.library === "cuDNN" && Math.floor(error.status / 1000) === 3;
 }
 
-/** Raises cuDNN's own name and message for a status that is not success. */
+/** Throws a LibraryError with cuDNN's name and message for a status other than success. */
 export function checkCudnn(cudnn: Cudnn, status: number, doing: string): void {
   if (status !== cudnnStatus.CUDNN_STATUS_SUCCESS) throw cudnnError(cudnn, status, doing);
 }
 
-/** The error for a status; `cudnnGetLastErrorString` tells what of a graph cuDNN disliked. */
+/** The error for a status; `cudnnGetLastErrorString` explains which part of a graph is at fault. */
 function cudnnError(cudnn: Cudnn, status: number, doing: string): LibraryError {
   const name = textAt(cudnn.cudnnGetErrorString(status)) ?? "an unknown status";
   const message = new Uint8Array(1024);

@@ -1,10 +1,10 @@
 /**
- * cuDNN's numbers in use, under their own names: `tests/cuda/headers_test.ts` compares each with the headers.
+ * The constants of cuDNN in use, under their own names. `tests/cuda/headers_test.ts` compares each with the headers.
  *
  * @module
  */
 
-/** `cudnnStatus_t`: success, and the groups that the thousands stand for. */
+/** `cudnnStatus_t`: success, and the base of each group of a thousand. */
 export const cudnnStatus = {
   CUDNN_STATUS_SUCCESS: 0,
   CUDNN_STATUS_NOT_INITIALIZED: 1001,
@@ -43,7 +43,7 @@ export const descriptorType = {
   CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR: 38,
 } as const;
 
-/** `cudnnBackendAttributeType_t`: how an attribute's elements are read. */
+/** `cudnnBackendAttributeType_t`: the type of an attribute's elements. */
 export const attributeType = {
   CUDNN_TYPE_HANDLE: 0,
   CUDNN_TYPE_DATA_TYPE: 1,

@@ -1,5 +1,5 @@
 /**
- * What `doctor` says of CUDA: each library, and whether there is a card that will do, with enough memory free.
+ * The report of `doctor` on CUDA: its libraries, and the cards with their free memory.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { type CudaLibraries, type LibraryReport, openLibraries } from "./library
 import { textOf } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
-/** What the driver says of one card. */
+/** A report on one card. */
 export interface CardReport {
   /** Its name. */
   readonly name: string;
@@ -16,35 +16,38 @@ export interface CardReport {
   readonly architecture: string;
   /** Bytes of memory. */
   readonly totalBytes: number;
-  /** Bytes that a program would find free, its context apart; undefined where the card gives no context. */
+  /** Bytes free once a context is open; undefined if none could be opened. */
   readonly freeBytes?: number;
-  /** Why it will not do, if it will not. */
+  /** The reason why it cannot be used, if it cannot. */
   readonly problem?: string;
-  /** What would mend it. */
+  /** The remedy for the problem. */
   readonly remedy?: string;
 }
 
-/** What memory is wanted for, such as a training step. */
+/** Memory that a program needs, such as a training step. */
 export interface MemoryNeed {
-  /** What it is, for people. */
+  /** A name for it, for messages. */
   readonly what: string;
-  /** How much it takes. */
+  /** Bytes. */
   readonly bytes: number;
 }
 
-/** All that is known of CUDA on this machine. */
+/** A report on CUDA on this machine. */
 export interface CudaReport {
   /** One report for each library. */
   readonly libraries: readonly LibraryReport[];
-  /** The cards; none where there is no driver. */
+  /** The cards; empty without a driver. */
   readonly cards: readonly CardReport[];
-  /** What the cards' memory was compared with. */
+  /** The memory that the cards were checked for. */
   readonly need?: MemoryNeed;
-  /** What the driver says instead of naming cards. */
+  /** The reason why there are no cards, if there are none. */
   readonly problem?: string;
 }
 
-/** Looks for CUDA's libraries and cards. Each card is opened, to see what is free, and closed; nothing is allocated. */
+/**
+ * Reports on CUDA's libraries and cards. It opens and closes a context on each card to read its free memory, and
+ * allocates nothing.
+ */
 export function cudaReport(opened: CudaLibraries = openLibraries(), need?: MemoryNeed): CudaReport {
   const { driver, reports: libraries } = opened;
   const report = { libraries, ...(need === undefined ? {} : { need }) };
@@ -55,28 +58,28 @@ export function cudaReport(opened: CudaLibraries = openLibraries(), need?: Memor
     return { ...report, cards, problem: `the driver finds no card; ${NO_CARD}` };
   } catch (error) {
     const none = error instanceof LibraryError && error.status === driverStatus.CUDA_ERROR_NO_DEVICE;
-    const why = (error as Error).message;
-    return { ...report, cards: [], problem: none ? `${why}; ${NO_CARD}` : why };
+    const message = error instanceof Error ? error.message : String(error);
+    return { ...report, cards: [], problem: none ? `${message}; ${NO_CARD}` : message };
   }
 }
 
-/** What to do where there is a driver and no card. */
+/** The remedy where there is a driver but no card. */
 export const NO_CARD = "check `nvidia-smi` (in a container: start it with `--gpus all`)";
 
 function cardsOf(driver: Driver, need: MemoryNeed | undefined): CardReport[] {
-  const ask = (status: number, doing: string): void => {
+  const check = (status: number, doing: string): void => {
     if (status !== driverStatus.CUDA_SUCCESS) throw driverError(driver, status, doing);
   };
   const number = new Int32Array(1), bytes = new BigUint64Array(1), name = new Uint8Array(256);
-  ask(driver.cuInit(0), "starting the driver");
-  ask(driver.cuDeviceGetCount(number), "counting cards");
+  check(driver.cuInit(0), "starting the driver");
+  check(driver.cuDeviceGetCount(number), "counting cards");
   return Array.from({ length: number[0] }, (_, ordinal) => {
-    ask(driver.cuDeviceGet(number, ordinal), `choosing card ${ordinal}`);
+    check(driver.cuDeviceGet(number, ordinal), `choosing card ${ordinal}`);
     const device = number[0];
-    ask(driver.cuDeviceGetName(name, name.length, device), "asking for a card's name");
-    ask(driver.cuDeviceTotalMem_v2(bytes, device), "asking for a card's memory");
+    check(driver.cuDeviceGetName(name, name.length, device), "asking for a card's name");
+    check(driver.cuDeviceTotalMem_v2(bytes, device), "asking for a card's memory");
     const attribute = (which: number): number => {
-      ask(driver.cuDeviceGetAttribute(number, which, device), "asking about a card");
+      check(driver.cuDeviceGetAttribute(number, which, device), "asking about a card");
       return number[0];
     };
     const major = attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
@@ -91,20 +94,21 @@ function cardsOf(driver: Driver, need: MemoryNeed | undefined): CardReport[] {
       return {
         ...card,
         problem: free.message,
-        remedy: "see `nvidia-smi` for who uses it, and in which mode",
+        remedy: "see `nvidia-smi` for its compute mode and the programs that use it",
       };
     }
     if (need === undefined || free >= need.bytes) return { ...card, freeBytes: free };
     return {
       ...card,
       freeBytes: free,
-      problem: `${need.what} takes ${formatBytes(need.bytes)}, and ${formatBytes(free)} are free`,
-      remedy: "end what else uses the card (`nvidia-smi` lists it), or take a smaller batch or more modules",
+      problem: `${need.what} takes ${formatBytes(need.bytes)}, but only ${formatBytes(free)} are free`,
+      remedy:
+        "end other programs on the card (`nvidia-smi` lists them), or use a smaller batch or more modules",
     };
   });
 }
 
-/** Bytes that are free on a card once a program has opened it, or why it cannot be opened. */
+/** The free bytes of a card with a context open, or the error if none can be opened. */
 function freeBytes(driver: Driver, device: number): number | LibraryError {
   const context = new BigUint64Array(1), free = new BigUint64Array(1), total = new BigUint64Array(1);
   const retained = driver.cuDevicePrimaryCtxRetain(context, device);
@@ -123,7 +127,7 @@ function formatBytes(bytes: number): string {
   return bytes < 2 ** 29 ? `${(bytes / 2 ** 20).toFixed(0)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }
 
-/** Lines for people: found where, which version, what was tried, what to install. */
+/** Describes a report in lines of text: files, versions, places searched, and remedies. */
 export function describeCuda({ libraries, cards, need, problem }: CudaReport): string[] {
   const lines = libraries.flatMap(({ title, path, via, version, tried, problem, remedy }) => {
     const head = problem === undefined

@@ -9,7 +9,7 @@
 import { textAt } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
-/** The functions of libcuda in use. */
+/** The functions of libcuda that the CUDA backend uses. */
 export const driverSymbols = {
   cuInit: { parameters: [/* Flags */ "u32"], result: "i32" },
   cuDriverGetVersion: { parameters: [/* driverVersion */ "buffer"], result: "i32" },
@@ -68,7 +68,7 @@ export const driverSymbols = {
     parameters: [/* hStream */ "u64", /* hEvent */ "u64", /* Flags */ "u32"],
     result: "i32",
   },
-  // For profiles only; drivers before 12.8 have it by another name.
+  // Used by the profiler only; drivers before CUDA 12.8 lack it.
   cuEventElapsedTime_v2: {
     parameters: [/* pMilliseconds */ "buffer", /* hStart */ "u64", /* hEnd */ "u64"],
     result: "i32",
@@ -118,7 +118,7 @@ export const driverSymbols = {
 /** libcuda's functions. */
 export type Driver = Deno.DynamicLibrary<typeof driverSymbols>["symbols"];
 
-/** `CUresult` values that are told apart. */
+/** The `CUresult` values that the code distinguishes. */
 export const driverStatus = {
   CUDA_SUCCESS: 0,
   CUDA_ERROR_OUT_OF_MEMORY: 2,
@@ -143,7 +143,7 @@ export const functionAttribute = {
   CU_FUNC_ATTRIBUTE_NUM_REGS: 4,
 } as const;
 
-/** Flags and modes in use. */
+/** The flags and modes in use. */
 export const driverFlag = {
   CU_STREAM_NON_BLOCKING: 1,
   CU_EVENT_DEFAULT: 0,
@@ -151,29 +151,29 @@ export const driverFlag = {
   CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: 1,
 } as const;
 
-/** The tags of `cuLaunchKernel`'s `extra` list: arguments packed in one buffer. */
+/** The tags of `cuLaunchKernel`'s `extra` list, which passes the arguments packed in one buffer. */
 export const launchParameter = {
   CU_LAUNCH_PARAM_END_AS_INT: 0n,
   CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT: 1n,
   CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT: 2n,
 } as const;
 
-/** The oldest architecture that today's libraries support: sm_75, Turing. */
+/** The oldest architecture that current CUDA libraries support: sm_75, Turing. */
 export const OLDEST_ARCHITECTURE = 75;
 
-/** Raises the driver's own name and message for a status that is not success. */
+/** Throws a LibraryError with the driver's name and message for a status other than success. */
 export function checkDriver(driver: Driver, status: number, doing: string): void {
   if (status !== driverStatus.CUDA_SUCCESS) throw driverError(driver, status, doing);
 }
 
-/** The error for a status. */
+/** The error for a status, with the driver's name and message for it. */
 export function driverError(driver: Driver, status: number, doing: string): LibraryError {
   const text = new BigUint64Array(1);
-  const ask = (f: (error: number, text: BufferSource) => number) => {
+  const textOf = (f: (error: number, text: BufferSource) => number) => {
     text[0] = 0n;
     f(status, text);
     return textAt(text[0]) ?? "";
   };
-  const name = ask(driver.cuGetErrorName) || "an unknown status";
-  return new LibraryError("CUDA", status, name, doing, ask(driver.cuGetErrorString));
+  const name = textOf(driver.cuGetErrorName) || "an unknown status";
+  return new LibraryError("CUDA", status, name, doing, textOf(driver.cuGetErrorString));
 }

@@ -1,31 +1,31 @@
 /**
- * What the search for libraries may see of this machine. Everything is asked of `Deno.permissions` first: nothing here
- * prompts, and what is not permitted is not there.
+ * This machine, as far as the search for libraries may look at it. Permissions are queried first: nothing here prompts,
+ * and a file or variable that may not be read counts as absent.
  *
  * @module
  */
 
-/** The machine, as the search sees it; tests put another in its place. */
+/** A machine as the search for libraries sees it; tests substitute their own. */
 export interface Host {
-  /** `linux` is where CUDA libraries are looked for. */
+  /** The operating system; libraries are searched for on `linux` only. */
   readonly os: string;
-  /** `x86_64` or `aarch64`. */
+  /** The architecture: `x86_64` or `aarch64`. */
   readonly arch: string;
-  /** An environment variable that is set, not empty, and may be read. */
+  /** The value of an environment variable; undefined if it is unset, empty, or may not be read. */
   env(name: string): string | undefined;
-  /** The names in a folder; none where it is not there or may not be read. */
+  /** The names in a folder; none if it does not exist or may not be read. */
   list(folder: string): readonly string[];
-  /** A path with its links followed, or itself. */
+  /** A path with its links resolved; the path itself if that fails. */
   real(path: string): string;
-  /** A file's first four bytes, or fewer. */
+  /** The first four bytes of a file, or fewer. */
   magic(path: string): Uint8Array;
-  /** Whether libraries may be opened at all. */
+  /** True if libraries may be opened. */
   readonly mayOpen: boolean;
-  /** Flags that were not given, and without which something was not looked at. */
+  /** Permission flags whose absence kept the search from looking somewhere. */
   readonly denied: ReadonlySet<string>;
 }
 
-/** The machine this runs on. */
+/** The machine that this process runs on. */
 export function thisHost(): Host {
   const denied = new Set<string>();
   const may = (descriptor: Deno.PermissionDescriptor, flag: string): boolean => {
@@ -38,7 +38,7 @@ export function thisHost(): Host {
     try {
       return read();
     } catch {
-      return otherwise; // not there, or not a folder
+      return otherwise; // it does not exist, or is not a folder
     }
   };
   return {

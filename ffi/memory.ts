@@ -1,5 +1,5 @@
 /**
- * Host memory as C sees it. None of this is on a step's path: addresses are taken once, when a plan is compiled.
+ * Host memory as C sees it. Addresses are taken once, when a plan is compiled, and not in every step.
  *
  * @module
  */
@@ -9,36 +9,37 @@ export function addressOf(view: ArrayBufferView<ArrayBuffer>): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(view));
 }
 
-/** The text at an address that holds a C string, or undefined for the null address. */
+/** The text of the C string at an address; undefined for the null address. */
 export function textAt(address: bigint): string | undefined {
   const pointer = Deno.UnsafePointer.create(address);
   return pointer === null ? undefined : Deno.UnsafePointerView.getCString(pointer);
 }
 
-/** `bytes` bytes of memory that C owns, as an array that shares them. */
+/** An array over `bytes` bytes of memory that C owns. */
 export function bytesAt(address: bigint, bytes: number): Uint8Array<ArrayBuffer> {
   const pointer = Deno.UnsafePointer.create(address);
-  if (pointer === null) throw new Error("the null address holds no bytes");
+  if (pointer === null) throw new Error("there is no memory at the null address");
   return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, bytes));
 }
 
-/** A C string: UTF-8 and a zero. */
+/** A C string: UTF-8, terminated by a zero byte. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${text}\0`);
 }
 
-/** The text of a buffer that C filled with a string. */
+/** The text in a buffer that C filled with a string. */
 export function textOf(buffer: Uint8Array): string {
   const end = buffer.indexOf(0);
   return new TextDecoder().decode(end < 0 ? buffer : buffer.subarray(0, end));
 }
 
-/** An array of C strings (`const char* const*`), which it keeps alive. */
+/** An array of C strings (`const char* const*`); keeps the strings alive. */
 export class CStrings {
   /** The addresses, to pass as a `buffer`. */
   readonly addresses: BigUint64Array<ArrayBuffer>;
   readonly #strings: readonly Uint8Array<ArrayBuffer>[];
 
+  /** Copies texts into memory of its own. */
   constructor(texts: readonly string[]) {
     this.#strings = texts.map(cString);
     this.addresses = BigUint64Array.from(this.#strings, addressOf);

@@ -1,5 +1,5 @@
 /**
- * NVRTC: CUDA C to machine code at run time. Handles are `u64`; `tests/cuda/headers_test.ts` checks every line against
+ * NVRTC: compiles CUDA C to machine code at run time. Handles are `u64`; `tests/cuda/headers_test.ts` checks every line against
  * `nvrtc.h`.
  *
  * @module
@@ -7,7 +7,7 @@
 import { cString, CStrings, textAt, textOf } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
-/** The functions of libnvrtc in use. */
+/** The functions of libnvrtc that the CUDA backend uses. */
 export const nvrtcSymbols = {
   nvrtcVersion: { parameters: [/* major */ "buffer", /* minor */ "buffer"], result: "i32" },
   nvrtcGetErrorString: { parameters: [/* result */ "i32"], result: "u64" },
@@ -36,14 +36,14 @@ export const nvrtcSymbols = {
 /** NVRTC's functions. */
 export type Nvrtc = Deno.DynamicLibrary<typeof nvrtcSymbols>["symbols"];
 
-/** `nvrtcResult` values that are told apart. */
+/** The `nvrtcResult` values that the code distinguishes. */
 export const nvrtcStatus = { NVRTC_SUCCESS: 0, NVRTC_ERROR_COMPILATION: 6 } as const;
 
-/** What NVRTC makes of a source. */
+/** A compiled source. */
 export interface Compiled {
   /** Machine code for one architecture. */
   readonly cubin: Uint8Array<ArrayBuffer>;
-  /** Warnings, and what was asked for by options such as `--ptxas-options=-v`; empty when there is nothing to say. */
+  /** Warnings, and the output of options such as `--ptxas-options=-v`; usually empty. */
   readonly log: string;
 }
 
@@ -60,7 +60,7 @@ export function nvrtcVersion(nvrtc: Nvrtc): readonly [number, number] {
   return [major[0], minor[0]];
 }
 
-/** Compiles a source; a compile error carries NVRTC's log. */
+/** Compiles a source. Throws a LibraryError with NVRTC's log if it does not compile. */
 export function compileSource(
   nvrtc: Nvrtc,
   source: string,

@@ -1,33 +1,36 @@
 /**
- * Where CUDA's libraries are looked for: an override, the wheels of Python, conda, the system's loader, a toolkit.
+ * Searches for CUDA's libraries: in an override, Python wheels, conda, the system's loader, and CUDA toolkits.
  *
  * @module
  */
 import type { Host } from "./host.ts";
 
-/** The libraries this package opens. */
-export type LibraryName = "driver" | "nvrtc" | "cublasLt" | "cudnn";
+/** The libraries that this package opens, in order: each may need earlier ones. */
+export const libraryNames = ["driver", "nvrtc", "cublasLt", "cudnn"] as const;
 
-/** What is known of a library before it is found. */
+/** The name of a library. */
+export type LibraryName = (typeof libraryNames)[number];
+
+/** A library, before it is found. */
 export interface Description {
-  /** What it is called by people. */
+  /** Its name in messages. */
   readonly title: string;
-  /** What it does here. */
+  /** Its purpose in this package. */
   readonly purpose: string;
   /**
-   * The environment variable that names its file or folder, or what to ask the system's loader for, and is then the
-   * only place looked at.
+   * The environment variable that names its file or folder, or a bare name for the system's loader. If it is set, the
+   * search looks nowhere else.
    */
   readonly override: string;
-  /** Its file, for a major version of CUDA. */
+  /** The name of its file, for a major version of CUDA. */
   soname(major: number): string;
   /** Its folders under `site-packages`, for a major version of CUDA. */
   wheels(major: number): readonly string[];
-  /** What to do when it is not there. */
+  /** Instructions for installing it. */
   readonly install: string;
 }
 
-/** The libraries, in the order they are opened: each may need the ones before it. */
+/** The description of each library. */
 export const libraries: { readonly [L in LibraryName]: Description } = {
   driver: {
     title: "the CUDA driver",
@@ -63,25 +66,22 @@ export const libraries: { readonly [L in LibraryName]: Description } = {
   },
 };
 
-/** All libraries' names, in order. */
-export const libraryNames = Object.keys(libraries) as LibraryName[];
-
-/** The majors of CUDA that are supported, best first. */
+/** The supported major versions of CUDA, preferred first. */
 export const majors: readonly number[] = [13, 12];
 
-/** One place a library may be: a file, or a bare name that the system's loader resolves. */
+/** A possible location of a library: a file, or a bare name for the system's loader. */
 export interface Candidate {
-  /** What to open. */
+  /** The path or name to open. */
   readonly path: string;
-  /** Why it is looked for there, for people. */
+  /** The reason why it is searched for there, for messages. */
   readonly via: string;
 }
 
-/** What a search found, and everywhere it looked. */
+/** The result of a search. */
 export interface Search {
-  /** Candidates that are there (or that only the system's loader can tell), best first. */
+  /** Candidates that exist, or whose existence only the system's loader knows; preferred first. */
   readonly candidates: readonly Candidate[];
-  /** The places looked at, in order, each with what was there. */
+  /** The places searched, in order, each with the result. */
   readonly tried: readonly string[];
 }
 
@@ -90,8 +90,8 @@ function wheelFolders(major: number, name: string): string[] {
 }
 
 /**
- * The folders of Python's packages that hold NVIDIA's, each once: first PYTHONPATH, VIRTUAL_ENV, then PATH. Relative
- * entries are passed over: what is in the folder one happens to be in is not to be loaded.
+ * The folders of Python packages that contain NVIDIA's, each once: those of PYTHONPATH, then VIRTUAL_ENV, then PATH.
+ * Relative entries are skipped, so that nothing is loaded from the current folder.
  */
 export function pythonFolders(host: Host): string[] {
   const found = new Set<string>();
@@ -104,7 +104,7 @@ export function pythonFolders(host: Host): string[] {
     if (python === undefined) continue;
     prefixes.add(parent(folder));
     prefixes.add(parent(parent(host.real(`${folder}/${python}`))));
-    if (folder.endsWith("/.pyenv/shims")) { // scripts that choose among versions
+    if (folder.endsWith("/.pyenv/shims")) { // scripts that select one of several versions
       const versions = `${parent(folder)}/versions`;
       for (const version of host.list(versions)) prefixes.add(`${versions}/${version}`);
     }
@@ -123,7 +123,7 @@ export function pythonFolders(host: Host): string[] {
   return [...found].filter((folder) => host.list(folder).includes("nvidia"));
 }
 
-/** Looks for a library of a major version of CUDA. */
+/** Searches for a library for a major version of CUDA. */
 export function search(name: LibraryName, major: number, host: Host): Search {
   const { override, soname, wheels } = libraries[name];
   const file = soname(major);
@@ -131,10 +131,10 @@ export function search(name: LibraryName, major: number, host: Host): Search {
   const tried: string[] = [];
   const look = (folder: string, via: string): void => {
     const path = `${folder}/${file}`;
-    if (!host.list(folder).includes(file)) tried.push(`${path}: not there`);
+    if (!host.list(folder).includes(file)) tried.push(`${path}: not found`);
     else if (!isElf(host.magic(path))) tried.push(`${path}: not a shared library (a linker script?)`);
     else {
-      tried.push(`${path}: there`);
+      tried.push(`${path}: found`);
       candidates.push({ path, via });
     }
   };
@@ -146,7 +146,7 @@ export function search(name: LibraryName, major: number, host: Host): Search {
       tried.push(`${chosen} (${override}): left to the system's loader`);
       candidates.push({ path: chosen, via: override });
     } else if (isElf(host.magic(chosen))) {
-      tried.push(`${chosen}: there`);
+      tried.push(`${chosen}: found`);
       candidates.push({ path: chosen, via: override });
     } else tried.push(`${chosen} (${override}): no shared library there`);
     return { candidates, tried };
@@ -155,25 +155,25 @@ export function search(name: LibraryName, major: number, host: Host): Search {
   if (wheels(major).length > 0) {
     const folders = pythonFolders(host);
     if (folders.length === 0) {
-      tried.push("Python's packages (PYTHONPATH, VIRTUAL_ENV, PATH): none of NVIDIA's");
+      tried.push("Python packages (PYTHONPATH, VIRTUAL_ENV, PATH): none from NVIDIA");
     }
     for (const list of ["PYTHONPATH", "PATH"]) {
       const relative = entries(host, list).filter((entry) => !isAbsolute(entry));
       if (relative.length > 0) {
         tried.push(
-          `${list}: relative entries are passed over (${relative.map((entry) => entry || '""').join()})`,
+          `${list}: relative entries are skipped (${relative.map((entry) => entry || '""').join()})`,
         );
       }
     }
     for (const folder of folders) {
-      for (const wheel of wheels(major)) look(`${folder}/${wheel}`, "a wheel of Python");
+      for (const wheel of wheels(major)) look(`${folder}/${wheel}`, "a Python wheel");
     }
   }
   const conda = folderNamed(host, "CONDA_PREFIX");
   if (conda !== undefined && name !== "driver") look(`${conda}/lib`, "CONDA_PREFIX");
   const loaders = entries(host, "LD_LIBRARY_PATH");
   for (const folder of loaders.filter(isAbsolute)) look(folder, "LD_LIBRARY_PATH");
-  // To the loader an empty entry is the current folder.
+  // The loader takes an empty entry for the current folder.
   const shadow = loaders.find((entry) => !isAbsolute(entry) && host.list(entry || ".").includes(file));
   if (shadow === undefined) {
     tried.push(`${file}: left to the system's loader`);
@@ -207,12 +207,12 @@ export function search(name: LibraryName, major: number, host: Host): Search {
   return { candidates, tried };
 }
 
-/** Whether a file begins as shared libraries do; a linker script is text. */
+/** Tests whether a file begins like a shared library; a linker script is text. */
 function isElf(magic: Uint8Array): boolean {
   return magic[0] === 0x7f && magic[1] === 0x45 && magic[2] === 0x4c && magic[3] === 0x46;
 }
 
-/** The other files of cuDNN in a folder, dependencies first: libcudnn.so.9 is a shim that opens these by bare name. */
+/** The other files of cuDNN in a folder, dependencies first. libcudnn.so.9 is a shim that opens them by bare name. */
 export function cudnnParts(folder: string, host: Host): string[] {
   const order = [
     "graph",
@@ -232,13 +232,13 @@ export function cudnnParts(folder: string, host: Host): string[] {
   return parts.sort((a, b) => rank(a) - rank(b) || a.localeCompare(b)).map((name) => `${folder}/${name}`);
 }
 
-/** NVRTC's built-in headers, which wheels before 13.1 cannot find by themselves. */
+/** NVRTC's built-in headers, which wheels before 13.1 do not find on their own. */
 export function nvrtcParts(folder: string, major: number, host: Host): string[] {
   const pattern = new RegExp(`^libnvrtc-builtins\\.so\\.${major}\\.\\d+$`);
   return host.list(folder).filter((name) => pattern.test(name)).map((name) => `${folder}/${name}`);
 }
 
-/** The entries of a list of folders in the environment. */
+/** The entries of an environment variable that lists folders. */
 function entries(host: Host, variable: string): string[] {
   return host.env(variable)?.split(":") ?? [];
 }
@@ -247,13 +247,13 @@ function isAbsolute(path: string): boolean {
   return path.startsWith("/");
 }
 
-/** The folder that a variable names; none where it is relative. */
+/** The folder that an environment variable names; undefined if it is relative. */
 function folderNamed(host: Host, variable: string): string | undefined {
   const folder = host.env(variable);
   return folder !== undefined && isAbsolute(folder) ? folder : undefined;
 }
 
-/** The folder a path is in. */
+/** The parent folder of a path. */
 export function parent(path: string): string {
   const slash = path.lastIndexOf("/");
   return slash <= 0 ? "/" : path.slice(0, slash);

@@ -4,7 +4,7 @@ import { cudnnParts, nvrtcParts, pythonFolders, search } from "./search.ts";
 
 const ELF = Uint8Array.of(0x7f, 0x45, 0x4c, 0x46), TEXT = new TextEncoder().encode("/* G");
 
-/** A machine with files, whose text ones are linker scripts, and an environment. */
+/** A machine with shared libraries, linker scripts, and an environment. */
 function machine(
   files: readonly string[],
   env: Readonly<Record<string, string>> = {},
@@ -35,7 +35,7 @@ function machine(
 const paths = (host: Host, name: Parameters<typeof search>[0] = "nvrtc", major = 13) =>
   search(name, major, host).candidates.map(({ path }) => path);
 
-Deno.test("search() looks in wheels, conda, the loader, toolkits, in this order", () => {
+Deno.test("search() looks in wheels, conda, the loader and toolkits, in this order", () => {
   const files = [
     "/venv/bin/python3",
     "/venv/lib/python3.12/site-packages/nvidia/cu13/lib/libnvrtc.so.13",
@@ -48,7 +48,7 @@ Deno.test("search() looks in wheels, conda, the loader, toolkits, in this order"
   assertEquals(paths(machine(files, env)), [files[1], files[2], "libnvrtc.so.13", ...files.slice(3)]);
 });
 
-Deno.test("search() finds the folders of CUDA 12's wheels, and asks for its own major only", () => {
+Deno.test("search() finds the folders of CUDA 12's wheels, and looks for one major version only", () => {
   const files = [
     "/venv/lib/python3.12/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
     "/venv/lib/python3.12/site-packages/nvidia/cublas/lib/libcublasLt.so.12",
@@ -61,7 +61,7 @@ Deno.test("search() finds the folders of CUDA 12's wheels, and asks for its own 
   assertEquals(paths(host, "nvrtc", 13), ["libnvrtc.so.13"]);
 });
 
-Deno.test("search() looks nowhere else where an override is set, be it a file or a folder", () => {
+Deno.test("search() looks nowhere else if an override is set, whether a file or a folder", () => {
   const files = ["/own/libnvrtc.so.13", "/usr/local/cuda/lib64/libnvrtc.so.13"];
   assertEquals(paths(machine(files, { LOCALGRAD_LIBNVRTC: "/own" })), [files[0]]);
   assertEquals(paths(machine(files, { LOCALGRAD_LIBNVRTC: "/own/libnvrtc.so.13" })), [files[0]]);
@@ -70,14 +70,14 @@ Deno.test("search() looks nowhere else where an override is set, be it a file or
   assertEquals(tried, ["/gone (LOCALGRAD_LIBNVRTC): no shared library there"]);
 });
 
-Deno.test("search() leaves an override that is a bare name to the loader, and does not say that it is there", () => {
+Deno.test("search() leaves an override that is a bare name to the loader, and does not report it as found", () => {
   const here = ["libnvrtc.so.13"]; // in the current folder, where the loader does not look
   const { candidates, tried } = search("nvrtc", 13, machine(here, { LOCALGRAD_LIBNVRTC: "libnvrtc.so.13" }));
   assertEquals(candidates, [{ path: "libnvrtc.so.13", via: "LOCALGRAD_LIBNVRTC" }]);
   assertEquals(tried, ["libnvrtc.so.13 (LOCALGRAD_LIBNVRTC): left to the system's loader"]);
 });
 
-Deno.test("search() passes over relative folders, and says so of lists", () => {
+Deno.test("search() skips relative folders, and reports skipped entries of lists", () => {
   const wheel = "lib/python3.12/site-packages/nvidia/cu13/lib/libnvrtc.so.13";
   const files = [
     "bin/python3",
@@ -99,15 +99,15 @@ Deno.test("search() passes over relative folders, and says so of lists", () => {
     };
     const { candidates, tried } = search("nvrtc", 13, machine(files, relative));
     assertEquals(candidates.map(({ path }) => path), ["libnvrtc.so.13"]);
-    assert(tried.includes("PYTHONPATH: relative entries are passed over (.)"), tried.join("\n"));
+    assert(tried.includes("PYTHONPATH: relative entries are skipped (.)"), tried.join("\n"));
     assert(
-      tried.some((place) => place.startsWith("PATH: relative entries are passed over (")),
+      tried.some((place) => place.startsWith("PATH: relative entries are skipped (")),
       tried.join("\n"),
     );
   }
 });
 
-Deno.test("search() looks at the absolute entries of LD_LIBRARY_PATH, and never lets the loader take a relative one", () => {
+Deno.test("search() looks in the absolute entries of LD_LIBRARY_PATH, and never lets the loader use a relative one", () => {
   const files = ["/opt/lib/libnvrtc.so.13", "./libnvrtc.so.12", "own/libnvrtc.so.13"];
   const from = (LD_LIBRARY_PATH: string, major = 13) =>
     search("nvrtc", major, machine(files, { LD_LIBRARY_PATH }));
@@ -123,7 +123,7 @@ Deno.test("search() looks at the absolute entries of LD_LIBRARY_PATH, and never 
   assertEquals(from("/opt/lib:", 12).candidates, []); // an empty entry is the current folder
 });
 
-Deno.test("search() passes over linker scripts, and says so", () => {
+Deno.test("search() skips linker scripts, and reports them", () => {
   const script = "/usr/local/cuda/lib64/libnvrtc.so.13";
   const { candidates, tried } = search("nvrtc", 13, machine([], {}, [script]));
   assertEquals(candidates.map(({ path }) => path), ["libnvrtc.so.13"]);
@@ -139,7 +139,7 @@ Deno.test("search() never looks for the driver in wheels or toolkits", () => {
   assertEquals(paths(machine(files, { VIRTUAL_ENV: "/venv" }), "driver"), ["libcuda.so.1", files[2]]);
 });
 
-Deno.test("pythonFolders() gives each folder with NVIDIA's packages once, also behind version managers", () => {
+Deno.test("pythonFolders() returns each folder with NVIDIA's packages once, also with version managers", () => {
   const host = machine([
     "/home/u/.pyenv/shims/python3",
     "/home/u/.pyenv/versions/3.11/lib/python3.11/site-packages/nvidia/x",
@@ -155,7 +155,7 @@ Deno.test("pythonFolders() gives each folder with NVIDIA's packages once, also b
   ]);
 });
 
-Deno.test("cudnnParts() gives cuDNN's other files of one folder, dependencies first", () => {
+Deno.test("cudnnParts() returns cuDNN's other files in one folder, dependencies first", () => {
   const names = ["ops", "engines_precompiled", "newer", "graph", "cnn", "heuristic"].map((part) =>
     `/w/libcudnn_${part}.so.9`
   );
@@ -168,7 +168,7 @@ Deno.test("cudnnParts() gives cuDNN's other files of one folder, dependencies fi
   );
 });
 
-Deno.test("nvrtcParts() gives the built-ins of the same major", () => {
+Deno.test("nvrtcParts() returns the built-ins of the same major version", () => {
   const host = machine(["/w/libnvrtc-builtins.so.13.0", "/w/libnvrtc-builtins.so.12.8", "/w/libnvrtc.so.13"]);
   assertEquals(nvrtcParts("/w", 13, host), ["/w/libnvrtc-builtins.so.13.0"]);
 });

@@ -1,17 +1,18 @@
 import { LocalgradError } from "../src/base/errors.ts";
 
-/** A C library's refusal: its own name and message for the status, and what was being done. */
+/** An error status of a C library, with the library's name and message for it. */
 export class LibraryError extends LocalgradError {
+  /** Makes an error whose message names the library, the operation and the status. */
   constructor(
     /** The library: `CUDA`, `NVRTC`, `cuBLASLt` or `cuDNN`. */
     readonly library: string,
-    /** The number the function returned. */
+    /** The status that the function returned. */
     readonly status: number,
-    /** The library's name for it, such as `CUDA_ERROR_OUT_OF_MEMORY`. */
+    /** The library's name for the status, such as `CUDA_ERROR_OUT_OF_MEMORY`. */
     readonly statusName: string,
-    /** What was being done, such as `allocating 4096 bytes`. */
+    /** The operation that failed, such as `allocating 4096 bytes`. */
     readonly doing: string,
-    /** The library's own explanation. */
+    /** The library's explanation; may be empty. */
     readonly explanation: string,
   ) {
     const why = explanation === "" ? "" : `: ${explanation}`;

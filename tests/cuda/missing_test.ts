@@ -127,7 +127,7 @@ Deno.test({
       try {
         const told = await printed(() => doctor([]));
         assertStringIncludes(told, "100 MiB of them free: man+dgl on ResNet-32, K = 16, batch 128, takes");
-        assertStringIncludes(told, "take a smaller batch or more modules");
+        assertStringIncludes(told, "use a smaller batch or more modules");
       } finally {
         setMemory(2 ** 32);
       }

@@ -93,7 +93,7 @@ Deno.test("an override that names another library is refused for what it is", { 
   });
   opened(host({ [described.cudnn.override]: "libm.so.6" }), {}, (found) => { // by the system's loader
     const { problem, remedy } = found.reports.find(({ name }) => name === "cudnn")!;
-    assertMatch(problem!, /^libm\.so\.6 is not cuDNN of a version that will do: it has no cudnn\w+/);
+    assertMatch(problem!, /^libm\.so\.6 is not a supported version of cuDNN: it has no cudnn\w+/);
     assertStringIncludes(remedy!, "correct LOCALGRAD_LIBCUDNN, or unset it");
     assert(found.nvrtc !== undefined);
   });
@@ -123,7 +123,7 @@ for (const { set, at, says } of versions) {
   });
 }
 
-Deno.test("nothing is looked for where libraries may not be opened, or on another system", () => {
+Deno.test("nothing is searched where libraries may not be opened, or on another system", () => {
   const untouched: Partial<Host> = {
     env: () => {
       throw new Error("the environment was read");
