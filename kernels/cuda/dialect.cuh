@@ -142,3 +142,37 @@ template <class Fold, int COUNT, int STEP, class T, int V> DEVICE void fold_acro
     }
   }
 }
+
+// A sum of at most MOST terms, V of them side by side. Sums of 64 terms are put away, 64 of those again and so on, so that
+// errors do not grow with the number of terms.
+template <int V, u32 MOST> struct LongSum {
+  static constexpr u32 FAN = 64;
+  static constexpr int LEVELS = MOST <= FAN ? 1 : MOST <= FAN * FAN ? 2 : MOST <= FAN * FAN * FAN ? 3 : 4;
+  Vec<float, V> levels[LEVELS];
+  u32 terms = 0;
+
+  DEVICE LongSum() { UNROLL for (int l = 0; l < LEVELS; ++l) levels[l] = filled<V>(0.0f); }
+
+  DEVICE void add(const Vec<float, V>& term) {
+    UNROLL for (int e = 0; e < V; ++e) levels[0].at[e] += term.at[e];
+    if (LEVELS == 1) return;
+    ++terms;
+    u32 full = FAN;
+    UNROLL for (int l = 1; l < LEVELS; ++l, full *= FAN) {
+      if (terms % full != 0) return;
+      UNROLL for (int e = 0; e < V; ++e) levels[l].at[e] += levels[l - 1].at[e], levels[l - 1].at[e] = 0.0f;
+    }
+  }
+
+  DEVICE Vec<float, V> total() const {
+    Vec<float, V> sum = levels[0];
+    UNROLL for (int l = 1; l < LEVELS; ++l) UNROLL for (int e = 0; e < V; ++e) sum.at[e] += levels[l].at[e];
+    return sum;
+  }
+};
+
+template <int V, class T> DEVICE Vec<float, V> widened(const Vec<T, V>& v) {
+  Vec<float, V> result;
+  UNROLL for (int e = 0; e < V; ++e) result.at[e] = widen(v.at[e]);
+  return result;
+}

@@ -52,31 +52,27 @@ template <class G, class T> DEVICE void max_pool(const T* image, T* y) {
   store(y + id * V, narrowed<T>(best));
 }
 
+template <class G, int V> DEVICE Vec<float, V> averaged(Vec<float, V> sum) {
+  constexpr float area = G::window_height * G::window_width;
+  UNROLL for (int e = 0; e < V; ++e) sum.at[e] /= area;
+  return sum;
+}
+
 template <class G, class T> DEVICE void average_pool(const T* image, T* y) {
   constexpr int V = G::lanes;
   u32 id, n, row, column, c;
   if (!result_pixel<G>(G::count, id, n, row, column, c)) return;
-  // Sums of 64 terms are put away, and 64 of those again, so that a large window is not added up one by one.
-  Vec<float, V> sum = filled<V>(0.0f), sums = filled<V>(0.0f), total = filled<V>(0.0f);
-  u32 terms = 0;
+  LongSum<V, G::window_height * G::window_width> sum;
   for (int r = 0; r < G::window_height; ++r) {
     const int h = (int)row * G::stride_height + r - G::pad_top;
     if (h < 0 || h >= G::height) continue;
     for (int s = 0; s < G::window_width; ++s) {
       const int w = (int)column * G::stride_width + s - G::pad_left;
       if (w < 0 || w >= G::width) continue;
-      const Vec<T, V> x = load<V>(image + ((n * G::height + h) * G::width + w) * G::channels + c);
-      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += widen(x.at[e]);
-      if (++terms % 64 != 0) continue;
-      UNROLL for (int e = 0; e < V; ++e) sums.at[e] += sum.at[e], sum.at[e] = 0.0f;
-      if (terms % 4096 != 0) continue;
-      UNROLL for (int e = 0; e < V; ++e) total.at[e] += sums.at[e], sums.at[e] = 0.0f;
+      sum.add(widened(load<V>(image + ((n * G::height + h) * G::width + w) * G::channels + c)));
     }
   }
-  UNROLL for (int e = 0; e < V; ++e) sum.at[e] += sums.at[e] + total.at[e];
-  constexpr float area = G::window_height * G::window_width;
-  UNROLL for (int e = 0; e < V; ++e) sum.at[e] /= area;
-  store(y + id * V, narrowed<T>(sum));
+  store(y + id * V, narrowed<T>(averaged<G>(sum.total())));
 }
 
 // The windows along one axis that hold pixel `i`: first and last.
@@ -99,27 +95,24 @@ template <class G, bool MAXIMUM, class T> DEVICE void pool_gradient(const T* ima
   rest /= G::width;
   const int h = rest % G::height;
   const u32 n = rest / G::height;
-  Vec<float, V> sum = filled<V>(0.0f);
+  constexpr int down = (G::window_height + G::stride_height - 1) / G::stride_height;
+  constexpr int across = (G::window_width + G::stride_width - 1) / G::stride_width;
+  LongSum<V, (down < G::rows ? down : G::rows) * (across < G::columns ? across : G::columns)> sum;
   const int last_row = last_window(h, G::stride_height, G::pad_top, G::rows);
   const int last_column = last_window(w, G::stride_width, G::pad_left, G::columns);
   for (int row = first_window(h, G::window_height, G::stride_height, G::pad_top); row <= last_row; ++row) {
     for (int q = first_window(w, G::window_width, G::stride_width, G::pad_left); q <= last_column; ++q) {
-      const Vec<T, V> d = load<V>(dy + ((n * G::rows + row) * G::columns + q) * G::channels + c);
+      Vec<float, V> d = widened(load<V>(dy + ((n * G::rows + row) * G::columns + q) * G::channels + c));
       if (MAXIMUM) {
         u32 at[V];
         float best[V];
         find_maximum<G>(image, n, row, q, c, at, best);
-        UNROLL for (int e = 0; e < V; ++e) sum.at[e] += at[e] == id * V + e ? widen(d.at[e]) : 0.0f;
-      } else {
-        UNROLL for (int e = 0; e < V; ++e) sum.at[e] += widen(d.at[e]);
+        UNROLL for (int e = 0; e < V; ++e) if (at[e] != id * V + e) d.at[e] = 0.0f;
       }
+      sum.add(d);
     }
   }
-  if (!MAXIMUM) {
-    constexpr float area = G::window_height * G::window_width;
-    UNROLL for (int e = 0; e < V; ++e) sum.at[e] /= area;
-  }
-  store(dx + id * V, narrowed<T>(sum));
+  store(dx + id * V, narrowed<T>(MAXIMUM ? sum.total() : averaged<G>(sum.total())));
 }
 
 // The average's gradient looks at no image.

@@ -45,6 +45,11 @@ template <bool ALIGN> DEVICE void users(int i, int results, float scale, int& fi
   last = scale > 0 ? lesser(results - 1, (int)(after / scale - shift) + 1) : results - 1;
 }
 
+// How many of `results` pixels use one of `extent` source pixels, at most.
+DEVICE constexpr u32 most_users(u32 extent, u32 results) {
+  return extent == 1 || 2 * results / (extent - 1) + 3 > results ? results : 2 * results / (extent - 1) + 3;
+}
+
 // How much of result pixel `i` is source pixel `of`.
 template <bool ALIGN> DEVICE float share(int i, int of, int extent, float scale) {
   int low;
@@ -66,16 +71,17 @@ template <class G, class T> DEVICE void resize_gradient(const T* dy, T* dx) {
   int first_row, last_row, first_column, last_column;
   users<G::align_corners>(h, G::rows, G::scale_height(), first_row, last_row);
   users<G::align_corners>(w, G::columns, G::scale_width(), first_column, last_column);
-  Vec<float, V> sum = filled<V>(0.0f);
+  LongSum<V, most_users(G::height, G::rows) * most_users(G::width, G::columns)> sum;
   for (int row = first_row; row <= last_row; ++row) {
     const float vertical = share<G::align_corners>(row, h, G::height, G::scale_height());
     if (vertical == 0) continue;
     for (int column = first_column; column <= last_column; ++column) {
       const float weight = vertical * share<G::align_corners>(column, w, G::width, G::scale_width());
       if (weight == 0) continue;
-      const Vec<T, V> d = load<V>(dy + ((n * G::rows + row) * G::columns + column) * G::channels + c);
-      UNROLL for (int e = 0; e < V; ++e) sum.at[e] += weight * widen(d.at[e]);
+      Vec<float, V> d = widened(load<V>(dy + ((n * G::rows + row) * G::columns + column) * G::channels + c));
+      UNROLL for (int e = 0; e < V; ++e) d.at[e] *= weight;
+      sum.add(d);
     }
   }
-  store(dx + id * V, narrowed<T>(sum));
+  store(dx + id * V, narrowed<T>(sum.total()));
 }

@@ -8,7 +8,11 @@ fn run(id: u32) {
   let left = i32(m % u32($Q)) * $STRIDE_W - $PAD_LEFT;
   let image = i32(row / u32($P)) * $H;
   $if AVERAGE
+  var few = $T();
+  $if LONG
   var sum = $T();
+  var terms = 0;
+  $end
   $else
   var best = x[((image + max(top, 0)) * $W + max(left, 0)) * $CHANNELS + c];
   $end
@@ -16,14 +20,18 @@ fn run(id: u32) {
   var picked = v[((image + max(top, 0)) * $W + max(left, 0)) * $CHANNELS + c];
   $end
   for (var h = max(top, 0); h < min(top + $WINDOW_H, $H); h++) { // at most $ROWS
-    $if AVERAGE
-    var row_sum = $T(); // rounding errors grow with the terms added one after the other
-    $end
     for (var w = max(left, 0); w < min(left + $WINDOW_W, $W); w++) { // at most $COLS
       let at = ((image + h) * $W + w) * $CHANNELS + c;
       let value = x[at];
       $if AVERAGE
-      row_sum += value;
+      few += value;
+      $if LONG
+      terms++;
+      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+        sum += few;
+        few = $T();
+      }
+      $end
       $else
       $if PICK
       let above = is_greater_$WIDTH(value, best);
@@ -34,12 +42,12 @@ fn run(id: u32) {
       $end
       $end
     }
-    $if AVERAGE
-    sum += row_sum;
-    $end
   }
   $if AVERAGE
-  y[id] = sum * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
+  $if LONG
+  few += sum;
+  $end
+  y[id] = few * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
   $else
   $if PICK
   y[id] = picked;

@@ -36,7 +36,11 @@ fn run(id: u32) {
   $if MAXIMUM
   let value = x[id];
   $end
+  var few = $T();
+  $if LONG
   var sum = $T();
+  var terms = 0;
+  $end
   // Windows p with p*stride - pad <= h < p*stride - pad + window.
   let p_first = max(h + $PAD_TOP - $WINDOW_H + $STRIDE_H, 0) / $STRIDE_H;
   let q_first = max(w + $PAD_LEFT - $WINDOW_W + $STRIDE_W, 0) / $STRIDE_W;
@@ -57,7 +61,7 @@ fn run(id: u32) {
       let share = dy[window];
       $if MAXIMUM
       let here = is_first_maximum(n * $H, p * $STRIDE_H - $PAD_TOP, q * $STRIDE_W - $PAD_LEFT, h, w, c, value);
-      sum += select($T(), share, here);
+      few += select($T(), share, here);
       $else
       $if FOUND
       $if SPLIT
@@ -65,16 +69,26 @@ fn run(id: u32) {
       $else
       let found = at[$AT + window];
       $end
-      sum += select(0.0, share, found == h * $W + w);
+      few += select(0.0, share, found == h * $W + w);
       $else
-      sum += share;
+      few += share;
       $end
+      $end
+      $if LONG
+      terms++;
+      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+        sum += few;
+        few = $T();
+      }
       $end
     }
   }
+  $if LONG
+  few += sum;
+  $end
   $if AVERAGE
-  y[$TO + id] = sum * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
+  y[$TO + id] = few * $T(1.0 / f32($WINDOW_H * $WINDOW_W));
   $else
-  y[$TO + id] = sum;
+  y[$TO + id] = few;
   $end
 }

@@ -11,9 +11,9 @@ fn run(id: u32) {
   let image = i32(row / u32($P)) * $H;
   var sum = $T();
   let end = min(first + $RUN, $WINDOW_H * $WINDOW_W);
-  for (var few_first = first; few_first < end; few_first += 64) { // at most $RUN / 64
+  for (var few_first = first; few_first < end; few_first += $FEW) { // at most $RUN / $FEW
     var few = $T(); // rounding errors grow with the terms added one after the other
-    for (var t = few_first; t < min(few_first + 64, end); t++) { // at most 64
+    for (var t = few_first; t < min(few_first + $FEW, end); t++) { // at most $FEW
       let h = top + t / $WINDOW_W;
       let w = left + t % $WINDOW_W;
       if (u32(h) < u32($H) && u32(w) < u32($W)) {

@@ -36,7 +36,11 @@ fn run(id: u32) {
   let n = i32(row / u32($H));
   let rows = users(h, $UP_H, $SHIFT_H, $DOWN_H, $H, $P);
   let cols = users(w, $UP_W, $SHIFT_W, $DOWN_W, $W, $Q);
+  var few = $T();
+  $if LONG
   var sum = $T();
+  var terms = 0;
+  $end
   $if SPLIT
   let wide = cols.y - cols.x + 1;
   for (var t = first; t < min(first + $RUN, (rows.y - rows.x + 1) * wide); t++) { // at most $RUN
@@ -52,10 +56,20 @@ fn run(id: u32) {
   $end
       let across = weight(source(q, $UP_W, $SHIFT_W, $DOWN_W), w, $W);
       if (across == 0.0) { continue; }
-      sum += x[((n * $P + p) * $Q + q) * $CHANNELS + c] * $T(down * across);
+      few += x[((n * $P + p) * $Q + q) * $CHANNELS + c] * $T(down * across);
+      $if LONG
+      terms++;
+      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+        sum += few;
+        few = $T();
+      }
+      $end
     }
   }
-  y[id] = sum;
+  $if LONG
+  few += sum;
+  $end
+  y[id] = few;
 }
 $else
 fn run(id: u32) {

@@ -6,11 +6,18 @@ fn run(id: u32) {
   let part = id / u32($UNITS);
   let column = unit % u32($COLUMNS);
   let row = i32(unit / u32($COLUMNS));
+  var few = $T();
   var sum = $T();
+  var terms = 0;
   for (var i = part * u32($RUN); i < min((part + 1u) * u32($RUN), u32($UPDATES)); i++) { // at most $RUN
     if (i32(clamp($INDEX(indices[i]), 0, $ROWS - 1)) == row) {
-      sum += updates[i * u32($COLUMNS) + column];
+      few += updates[i * u32($COLUMNS) + column];
+      terms++;
+      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+        sum += few;
+        few = $T();
+      }
     }
   }
-  y[id] = sum;
+  y[id] = sum + few;
 }

@@ -9,12 +9,20 @@ import { grad } from "../../src/autograd/grad.ts";
 import { batchNorm } from "../../src/nn/batch_norm.ts";
 import { Device } from "../../src/runtime/arrays.ts";
 import { type Shape, sizeOf } from "../../src/trace/dtype.ts";
-import { avgPool, conv2d, full, scatterAdd } from "../../src/trace/functions.ts";
+import {
+  avgPool,
+  conv2d,
+  full,
+  iota,
+  maxPool,
+  resizeBilinear,
+  scatterAdd,
+} from "../../src/trace/functions.ts";
 import { jit } from "../../src/runtime/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { skips } from "../gate.ts";
 
-/** A sum: of `shape` numbers from `least` to `least + 1`, what is computed, and what its first element must be. */
+/** A sum: of `shape` numbers from `least` to `least + 1`, or all alike; what is computed, and what that must begin with. */
 interface Sum {
   readonly shape: Shape;
   readonly least: number;
@@ -22,6 +30,8 @@ interface Sum {
   readonly want: (x: Float32Array) => number;
   /** The largest error, relative; by default some units in the last place, whatever is summed. */
   readonly most?: number;
+  /** That of numbers that are all alike, so that roundings go one way. */
+  readonly mostAlike?: number;
 }
 
 const total = (x: Float32Array | Float64Array, step = 1): number => {
@@ -98,7 +108,48 @@ const own: Readonly<Record<string, Sum>> = {
     f: (x) => avgPool(x, { window: 64 }),
     want: (x) => total(x, 4) / 64 ** 2,
   },
+  "the mean of a wide window": {
+    shape: [1, 1, 16_000, 1],
+    least: 1,
+    f: (x) => avgPool(x, { window: [1, 16_000] }),
+    want: (x) => total(x) / 16_000,
+  },
+  "the gradient of the means of many windows": {
+    shape: [1, 32, 32, 4],
+    least: 1,
+    f: (x) => middle(x, grad((image: Tensor) => avgPool(image, { window: 32, strides: 1 }).mul(x).sum())),
+    want: (x) => total(x, 4) / 32 ** 2,
+  },
+  "the gradient of the maxima of many windows": {
+    shape: [1, 20, 20, 4],
+    least: 1,
+    mostAlike: 2e-6, // there are not that many
+    f: (x) => middle(x, grad((image: Tensor) => maxPool(image, { window: 20, strides: 1 }).mul(x).sum())),
+    want: (x) => total(x, 4),
+  },
+  "the gradient of a resize from one pixel": {
+    shape: [1, 200, 200, 4],
+    least: 1,
+    f: (x) => grad((image: Tensor) => resizeBilinear(image, 200).mul(x).sum())(full([1, 1, 1, 4], 1)),
+    want: (x) => total(x, 4),
+  },
+  "the gradient of a resize from one row": {
+    shape: [1, 3, 30_000, 1],
+    least: 1,
+    f: (x) => grad((image: Tensor) => resizeBilinear(image, [3, 30_000]).mul(x).sum())(full([1, 3, 1, 1], 1)),
+    want: (x) => total(x.subarray(0, 30_000)),
+  },
 };
+
+/**
+ * What `gradient` gives, for an image where all windows as large as `x` meet in the middle, which is the largest there: the
+ * middle's part.
+ */
+function middle(x: Tensor, gradient: (image: Tensor) => Tensor): Tensor {
+  const [, size, , channels] = x.shape, at = size - 1, shape = [1, 2 * size - 1, 2 * size - 1, channels];
+  const peak = iota(shape, 1).eq(at).and(iota(shape, 2).eq(at)).cast("f32");
+  return gradient(peak).slice([0, at, at, 0], [1, size, size, channels]);
+}
 
 /** Products, which on CUDA are sums of its libraries. */
 const products: Readonly<Record<string, Sum>> = {
@@ -120,47 +171,68 @@ const products: Readonly<Record<string, Sum>> = {
     f: (x) => conv2d(x, full([4, 3, 3, 4099], 1)),
     want: (x) => total(x),
   },
-  "the gradient of a filter of 3 × 3": filterGradient(16, 3),
-  "the gradient of a filter of 3 × 3, not filtered minimally": filterGradient(3, 3),
-  "the gradient of a filter of 1 × 1": filterGradient(3, 1),
+  "a convolution over many channels, filtered minimally": {
+    shape: [1, 10, 10, 2048],
+    least: 1,
+    f: (x) => conv2d(x, full([8, 3, 3, 2048], 1)),
+    want: (x) =>
+      [0, 1, 2].reduce((sum, row) => sum + total(x.subarray(row * 10 * 2048, (row * 10 + 3) * 2048)), 0),
+  },
+  "the gradient of a filter of 3 × 3": filterGradient([64, 32, 32, 16], 3),
+  "the gradient of a filter of 3 × 3, not filtered minimally": filterGradient([64, 32, 32, 3], 3),
+  "the gradient of a filter of 1 × 1": filterGradient([64, 32, 32, 3], 1),
+  "the gradient of a filter over a large image": filterGradient([1, 400, 400, 1], 3),
+  "the gradient of a filter along two rows": filterGradient([1, 2, 50_000, 8], 3),
+  "the gradient of a filter along a row": filterGradient([1, 3, ROWS, 1], 3),
+  "the gradient of a filter over many small images": filterGradient([20_000, 3, 3, 3], 3),
+  "the gradient of a filter over many images, filtered minimally": filterGradient([20_000, 4, 4, 8], 3),
 };
 
-function filterGradient(channels: number, taps: 1 | 3): Sum {
-  const padding = (taps - 1) / 2, end = padding + 1; // the middle tap meets every pixel
+function filterGradient(shape: Shape, taps: 1 | 3): Sum {
+  const channels = shape[3], padding = (taps - 1) / 2, end = padding + 1; // the middle tap meets every pixel
   return {
-    shape: [64, 32, 32, channels],
+    shape,
     least: 1,
     f: (x) =>
-      grad((w: Tensor) => conv2d(x, w, { padding }).sum())(full([16, taps, taps, channels], 1))
+      grad((w: Tensor) => conv2d(x, w, { padding }).sum())(full([8, taps, taps, channels], 1))
         .slice([0, padding, padding, 0], [1, end, end, 1]),
     want: (x) => total(x, channels),
   };
 }
 
-/** Registers a test for each sum; `byLibrary` leaves out what the backend does not sum itself. */
+/**
+ * Registers a test for each sum; `byLibrary` leaves out what the backend does not sum itself, and `mostAlike` is what
+ * products of numbers that are all alike may be off.
+ */
 export async function sumSuite(
   open: () => Opened | Promise<Opened>,
   device: string,
-  options: { readonly byLibrary?: boolean } = {},
+  options: { readonly byLibrary?: boolean; readonly mostAlike?: number } = {},
 ): Promise<void> {
   const ignore = await skips(device, open);
   const sums = options.byLibrary === true ? own : { ...own, ...products };
-  for (const [name, { shape, least, f, want, most = 5e-7 }] of Object.entries(sums)) {
+  for (const [name, { shape, least, f, want, most = 5e-7, ...sum }] of Object.entries(sums)) {
+    const mostAlike = sum.mostAlike ?? (name in products ? options.mostAlike : undefined) ?? 5e-6;
     Deno.test(`${device}: ${name}: the error does not grow with the length`, { ignore }, async () => {
       const opened = await open();
       if (!("backend" in opened)) throw new Error(opened.reason);
       await using device = new Device(opened.backend);
+      const run = jit(f, { device });
       let state = 1;
-      const data = Float32Array.from({ length: sizeOf(shape) }, () => {
+      const numbers = Float32Array.from({ length: sizeOf(shape) }, () => {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0; // a cheap sequence is random enough
         return least + state / 2 ** 32;
       });
-      using x = device.array(data, shape);
-      using result = jit(f, { device })(x);
-      const [got] = await result.read();
-      const expected = want(data);
-      const error = Math.abs(got - expected) / expected;
-      assert(error <= most, `got ${got}, want ${expected}: off by ${error.toExponential(1)}`);
+      const alike = new Float32Array(numbers.length).fill(1.1);
+      for (const [data, allowed] of [[numbers, most], [alike, mostAlike]] as const) {
+        using x = device.array(data, shape);
+        using result = run(x);
+        const [got] = await result.read();
+        const expected = want(data);
+        const error = got === expected ? 0 : Math.abs(got - expected) / expected;
+        const what = data === alike ? " of equal numbers" : "";
+        assert(error <= allowed, `got ${got}${what}, want ${expected}: off by ${error.toExponential(1)}`);
+      }
     });
   }
 }

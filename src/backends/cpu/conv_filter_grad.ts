@@ -1,48 +1,37 @@
 import { f32x4, i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
-import { transposeSquare } from "./blocks.ts";
 import { type Correlation, correlationText, groupsTogether, sourceRange } from "./conv_geometry.ts";
+import { LongTile } from "./long_tile.ts";
+import {
+  MOST_CHUNKS,
+  type PartialGradients,
+  partialsOf,
+  putAway,
+  sumGradients,
+  unitsTogether,
+  WORKSPACE_BYTES,
+} from "./partial_gradients.ts";
 import type { Lowered, Operand, Routine } from "./routine.ts";
 import { copyWindow, type Window, windowBytes } from "./rows.ts";
-import {
-  accumulate,
-  addTile,
-  clearTile,
-  LANES,
-  newTile,
-  TILE_COLUMNS,
-  TILE_ROWS,
-  TILE_VECTORS,
-  WORD,
-} from "./tile.ts";
+import { addTile, LANES, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
 
 /** A band's image rows, together with its dy rows, should stay in the first cache. */
 const BAND_BYTES = 24 * 1024;
-/** Partial gradients made side by side, at most. */
-export const MOST_CHUNKS = 16;
-/** Partial gradients may take this much workspace together; large filters are divided by output channel instead. */
-export const WORKSPACE_BYTES = 4 * 2 ** 20;
 
 /** Filter elements of a row of taps that are written out, where they do not lie one after another in the image. */
 const SHORT_ROW = 48;
 
 /** How the sum over all pixels is cut: a chunk is a run of units, a unit a band of rows of one image. */
-interface Cut {
+interface Cut extends PartialGradients {
   readonly bandRows: number;
   readonly bands: number;
-  readonly chunks: number;
   readonly chunkUnits: number;
   /** Groups of a task; only their channels are copied. */
   readonly taskGroups: number;
-  /** Blocks of eight output channels in a group, and how many of them a task takes. */
-  readonly blocks: number;
+  /** Blocks of a group that a task takes. */
   readonly taskBlocks: number;
   readonly window: Window;
   readonly copied: boolean;
-  /** Filter elements for one output channel. */
-  readonly depth: number;
-  /** Words of one partial gradient: `[group][block][depth][8]`. */
-  readonly partialWords: number;
 }
 
 function cut(correlation: Correlation): Cut {
@@ -79,6 +68,7 @@ function cut(correlation: Correlation): Cut {
     bands,
     chunks,
     chunkUnits,
+    partials: partialsOf(chunkUnits),
     taskGroups,
     blocks,
     taskBlocks: Math.ceil(blocks / Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks / (groups / taskGroups)))),
@@ -98,7 +88,7 @@ export function filterGrad(correlation: Correlation, image: Operand, dy: Operand
       { routine: partialGradients(correlation, plan), operands: [image, dy, partial] },
       { routine: sumGradients(correlation, plan), operands: [partial, dw] },
     ],
-    workspace: plan.chunks * plan.partialWords * WORD,
+    workspace: plan.chunks * plan.partials * plan.partialWords * WORD,
   };
 }
 
@@ -121,11 +111,16 @@ function partialGradients(correlation: Correlation, plan: Cut): Routine {
       const endBlock = f.int(i32.min(i32.add(firstBlock, taskBlocks), blocks));
       const unit = f.int(i32.mul(chunk, chunkUnits));
       const endUnit = f.int(i32.min(i32.add(unit, chunkUnits), images * bands));
-      f.increment(partialAddress, i32.mul(chunk, plan.partialWords * WORD));
+      const partialBytes = plan.partialWords * WORD;
+      f.increment(partialAddress, i32.mul(chunk, plan.partials * partialBytes));
       f.increment(partialAddress, i32.mul(firstGroup, blocks * plan.depth * TILE_COLUMNS * WORD));
       f.increment(imageAddress, i32.mul(firstGroup, channels / groups * WORD));
       f.increment(dyAddress, i32.mul(firstGroup, target[2] / groups * WORD));
-      clearBlocks(f, plan, partialAddress, firstBlock, endBlock);
+      const eachVector = (body: (at: Local<"i32">) => void) =>
+        eachPartialVector(f, plan, partialAddress, firstBlock, endBlock, body);
+      eachVector((at) => {
+        for (let p = 0; p < plan.partials; p++) f.do(v128.store(at, f32x4.constant(0), p * partialBytes));
+      });
       f.while(i32.ltU(unit, endUnit), () => {
         const imageIndex = f.int(i32.divU(unit, bands));
         const firstRow = f.int(i32.mul(i32.remU(unit, bands), bandRows));
@@ -150,17 +145,24 @@ function partialGradients(correlation: Correlation, plan: Cut): Routine {
           endBlock,
         });
         f.increment(unit, 1);
+        if (plan.partials === 1) return;
+        f.if(
+          i32.eqz(i32.remU(unit, unitsTogether(chunkUnits))),
+          () => eachVector((at) => putAway(f, at, partialBytes)),
+        );
       });
     },
   };
 }
 
-function clearBlocks(
+/** Runs `body` for every vector of some blocks of a partial gradient. */
+function eachPartialVector(
   f: FunctionBuilder,
   { taskGroups, blocks, depth }: Cut,
   partial: Local<"i32">,
   firstBlock: Local<"i32">,
   endBlock: Local<"i32">,
+  body: (at: Local<"i32">) => void,
 ): void {
   const panelBytes = depth * TILE_COLUMNS * WORD;
   const [group, at] = [f.int(0), f.int(0)];
@@ -169,7 +171,7 @@ function clearBlocks(
     f.set(at, i32.add(panels, i32.mul(firstBlock, panelBytes)));
     const end = f.int(i32.add(panels, i32.mul(endBlock, panelBytes)));
     f.while(i32.ltU(at, end), () => {
-      f.do(v128.store(at, f32x4.constant(0)));
+      body(at);
       f.increment(at, 16);
     });
   });
@@ -204,15 +206,20 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
     .map((value) => f.int(value));
   /** Filter elements whose image channels lie `offsets` behind `a`. */
   const tileOf = (offsets: readonly number[], columns: number) => {
-    const tile = newTile(f, offsets.length, Math.ceil(columns / LANES));
-    clearTile(f, tile); // a unit is summed by itself, so that many are not added up one by one
+    // A unit is summed by itself, so that many are not added up one by one.
+    const products = new LongTile(
+      f,
+      offsets.length,
+      Math.ceil(columns / LANES),
+      plan.bandRows * column.count,
+    );
     f.set(rowA, a);
     f.set(rowB, b);
     const [pixelA, pixelB] = [f.int(0), f.int(0)];
     f.for(i, 0, unit.rows, 1, () => {
       f.set(pixelA, rowA);
       f.set(pixelB, rowB);
-      accumulate(f, tile, {
+      products.accumulate({
         a: pixelA,
         aRows: offsets,
         aStep: column.sourceStep * pixel,
@@ -223,7 +230,8 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
       f.increment(rowA, row.sourceStep * pitch);
       f.increment(rowB, target[1] * target[2] * WORD);
     });
-    addTile(f, tile, sum, TILE_COLUMNS * WORD);
+    products.finish();
+    addTile(f, products.tile, sum, TILE_COLUMNS * WORD);
     f.increment(sum, offsets.length * TILE_COLUMNS * WORD);
   };
   const upTo = (count: number) => Array.from({ length: count }, (_, e) => e * WORD);
@@ -260,56 +268,4 @@ function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: 
       else f.if(isLast, () => blockOf(last), () => blockOf(TILE_COLUMNS));
     });
   });
-}
-
-/** Adds partial gradients in order and turns panels `[depth][8]` into rows of the KRSC filter. */
-export function sumGradients(
-  { groups, target }: Correlation,
-  plan: Pick<Cut, "chunks" | "blocks" | "depth" | "partialWords">,
-): Routine {
-  const { chunks, blocks, depth, partialWords } = plan;
-  const groupColumns = target[2] / groups;
-  return {
-    key: `sumGradients ${[groups, groupColumns, chunks, depth].join()}`,
-    tasks: groups * blocks,
-    operands: 2,
-    scratch: 0,
-    build({ f, operands: [from, to], task }) {
-      const column = f.int(i32.mul(i32.remU(task, blocks), TILE_COLUMNS));
-      const row = f.int(i32.add(i32.mul(i32.divU(task, blocks), groupColumns), column));
-      const width = f.int(i32.min(TILE_COLUMNS, i32.sub(groupColumns, column)));
-      f.increment(from, i32.mul(task, depth * TILE_COLUMNS * WORD));
-      f.increment(to, i32.mul(row, depth * WORD));
-      const [half, element, chunk, at, out] = [0, 0, 0, 0, 0].map((value) => f.int(value));
-      /** Sums of `count` successive filter elements, four output channels each. */
-      const sums = (count: number) => {
-        const vectors = Array.from({ length: count }, () => f.local("v128"));
-        f.set(at, i32.add(i32.add(from, i32.mul(element, TILE_COLUMNS * WORD)), i32.mul(half, WORD)));
-        vectors.forEach((x, e) => f.set(x, v128.load(at, e * TILE_COLUMNS * WORD)));
-        f.for(chunk, 1, chunks, 1, () => {
-          f.increment(at, partialWords * WORD);
-          vectors.forEach((x, e) => f.set(x, f32x4.add(x, v128.load(at, e * TILE_COLUMNS * WORD))));
-        });
-        f.set(out, i32.add(to, i32.mul(i32.add(i32.mul(half, depth), element), WORD)));
-        return vectors;
-      };
-      f.for(half, 0, width, LANES, () => {
-        f.for(element, 0, depth & -LANES, LANES, () => {
-          const rows = transposeSquare(f, sums(LANES));
-          rows.forEach((vector, k) => {
-            f.if(i32.ltS(i32.add(half, k), width), () => f.do(v128.store(out, vector, k * depth * WORD)));
-          });
-        });
-        f.for(element, depth & -LANES, depth, 1, () => {
-          const [vector] = sums(1);
-          for (let k = 0; k < LANES; k++) {
-            f.if(
-              i32.ltS(i32.add(half, k), width),
-              () => f.do(v128.store32Lane(out, vector, k, k * depth * WORD)),
-            );
-          }
-        });
-      });
-    },
-  };
 }

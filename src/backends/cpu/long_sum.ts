@@ -2,7 +2,7 @@ import { f32x4, i32, type V128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 
 /** So many terms are added one by one; their sum then joins others like it, and so on. */
-const FAN = 64;
+export const FAN = 64;
 
 /** A sum in each lane whose error does not grow with the number of terms; `most` is how many there are at most. */
 export class LongSum {

@@ -8,6 +8,7 @@ import { gather } from "./gather.ts";
 import { matrixProduct } from "./gemm.ts";
 import { argmax, concat, pad } from "./move.ts";
 import * as pool from "./pool.ts";
+import * as poolGrad from "./pool_grad.ts";
 import { resize, resizeGrad } from "./resize.ts";
 import type { Launch, Lowered, Operand } from "./routine.ts";
 import { scatterAdd } from "./scatter.ts";
@@ -49,7 +50,7 @@ const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
     return alone(pool.maxPool({ image: image.shape, y: result.shape }, attrs, from[0], to));
   },
   maxPoolGrad({ inputs: [image, dy], from, to }, attrs) {
-    return alone(pool.maxPoolGrad({ image: image.shape, y: dy.shape }, attrs, from[0], from[1], to));
+    return poolGrad.maxPoolGrad({ image: image.shape, y: dy.shape }, attrs, from[0], from[1], to);
   },
   maxPoolPick({ inputs: [image], result, from, to }, attrs) {
     return alone(pool.maxPoolPick({ image: image.shape, y: result.shape }, attrs, from[0], from[1], to));
@@ -58,7 +59,7 @@ const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
     return alone(pool.avgPool({ image: image.shape, y: result.shape }, attrs, from[0], to));
   },
   avgPoolGrad({ inputs: [dy], result, from, to }, attrs) {
-    return alone(pool.avgPoolGrad({ image: result.shape, y: dy.shape }, attrs, from[0], to));
+    return alone(poolGrad.avgPoolGrad({ image: result.shape, y: dy.shape }, attrs, from[0], to));
   },
   resize({ inputs: [image], result, from, to }, { alignCorners }) {
     return alone(resize(image.shape, result.shape, alignCorners, from[0], to));

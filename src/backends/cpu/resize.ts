@@ -1,12 +1,13 @@
 import type { Shape } from "../../trace/dtype.ts";
-import { f32, f32x4, f64, type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
+import { f32, f32x4, f64, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { channelVectors } from "./blocks.ts";
+import { LongSum } from "./long_sum.ts";
 import type { Launch, Operand } from "./routine.ts";
 import { storeColumns, WORD } from "./tile.ts";
 
-/** Channels of a task of the gradient, where result pixels share image pixels. */
-const TASK_CHANNELS = 16;
+/** Channels of a task of the gradient: enough to be worth finding a pixel's users for. */
+const TASK_CHANNELS = 64;
 
 /** The two pixels that a result pixel is made of along an axis, and the weights of both, in all lanes. */
 interface Blend {
@@ -102,7 +103,50 @@ export function resize(
   };
 }
 
-/** `resizeGrad(dy)` to the shape `dx`: result pixels are spread over the image in order, some channels a task. */
+/** The result pixels that an image pixel is part of along an axis: from the first on, before the end. */
+interface Users {
+  readonly from: Local<"i32">;
+  readonly to: Local<"i32">;
+}
+
+/** Finds the users of pixel `at` of an axis, and writes how much of each is that pixel to `weights`, from the first on. */
+function users(
+  f: FunctionBuilder,
+  at: Local<"i32">,
+  [from, to]: readonly [number, number],
+  alignCorners: boolean,
+  weights: I32,
+): Users {
+  const step = alignCorners ? (to > 1 ? (from - 1) / (to - 1) : 0) : from / to;
+  const shift = alignCorners ? 0 : (step - 1) / 2;
+  // Those whose positions are less than a pixel away, and one more on each side for what rounding may do.
+  const near = (by: number): I32 =>
+    f64.toI32(f64.floor(f64.div(f64.add(f64.fromI32(at), f64.constant(by - shift)), f64.constant(step))));
+  const first = f.int(step > 0 ? i32.max(0, i32.sub(near(-1), 1)) : 0);
+  const end = f.int(step > 0 ? i32.min(to, i32.add(near(1), 3)) : to);
+  const range = { from: f.int(end), to: f.int(first) };
+  const place = f.int(weights);
+  f.for(first, first, end, 1, () => {
+    const { low, high, lowWeight, highWeight } = blend(f, first, from, to, alignCorners);
+    const [isLow, isHigh] = [low, high].map((pixel) => f.int(i32.eq(pixel, at)));
+    f.if(i32.or(isLow, isHigh), () => {
+      const share = (is: I32, weight: V128) => v128.and(i32x4.splat(i32.sub(0, is)), weight);
+      const weight = f.local("v128", f32x4.add(share(isLow, lowWeight), share(isHigh, highWeight)));
+      f.do(v128.store32Lane(place, weight, 0));
+      f.increment(place, WORD);
+      f.set(range.from, i32.min(range.from, first));
+      f.set(range.to, i32.add(first, 1));
+    });
+  });
+  return range;
+}
+
+/** Users of one pixel along an axis, at most. */
+function mostUsers(from: number, to: number): number {
+  return from === 1 ? to : Math.min(to, Math.ceil(2 * to / (from - 1)) + 2);
+}
+
+/** `resizeGrad(dy)` to the shape `dx`: every image pixel sums its users, some channels of a row a task. */
 export function resizeGrad(
   dy: Shape,
   dx: Shape,
@@ -117,39 +161,39 @@ export function resizeGrad(
     operands: [from, to],
     routine: {
       key: `resizeGrad ${[dy, dx, alignCorners].join()}`,
-      tasks: images * pieces,
+      tasks: images * height * pieces,
       operands: 2,
-      scratch: 0,
-      build({ f, operands: [source, target], task }) {
-        const image = f.int(i32.divU(task, pieces));
+      scratch: (rows + columns) * WORD,
+      build({ f, operands: [source, target], task, scratch }) {
+        const row = f.int(i32.divU(task, pieces));
         const first = f.int(i32.mul(i32.remU(task, pieces), TASK_CHANNELS));
         const end = f.int(i32.min(i32.add(first, TASK_CHANNELS), channels));
-        f.increment(source, i32.mul(image, rows * columns * channels * WORD));
-        f.increment(target, i32.mul(image, height * width * channels * WORD));
-        const [pixel, p, q] = [0, 0, 0].map((value) => f.int(value));
-        f.for(pixel, 0, height * width, 1, () => {
+        f.increment(source, i32.mul(i32.divU(row, height), rows * columns * channels * WORD));
+        f.increment(target, i32.mul(row, width * channels * WORD));
+        f.set(row, i32.remU(row, height));
+        const down = users(f, row, [height, rows], alignCorners, scratch);
+        const acrossWeights = f.int(i32.add(scratch, rows * WORD));
+        const [column, p, q, at, downWeight, acrossWeight] = Array.from({ length: 6 }, () => f.int(0));
+        f.for(column, 0, width, 1, () => {
+          const across = users(f, column, [width, columns], alignCorners, acrossWeights);
           channelVectors(f, channels, first, end, (offset, lanes) => {
-            const at = f.int(i32.add(i32.add(target, i32.mul(pixel, channels * WORD)), offset));
-            storeColumns(f, at, 0, [f32x4.constant(0)], lanes);
-          });
-        });
-        f.for(p, 0, rows, 1, () => {
-          const row = blend(f, p, height, rows, alignCorners);
-          f.for(q, 0, columns, 1, () => {
-            const column = blend(f, q, width, columns, alignCorners);
-            const pixels = corners(row, column, width, channels).map(({ offset, weight }) => ({
-              at: f.int(i32.add(target, offset)),
-              weight: f.local("v128", weight),
-            }));
-            channelVectors(f, channels, first, end, (offset, lanes) => {
-              const gradient = f.local("v128", v128.load(i32.add(source, offset)));
-              for (const { at, weight } of pixels) {
-                const address = f.int(i32.add(at, offset));
-                storeColumns(f, address, 0, [f32x4.madd(weight, gradient, v128.load(address))], lanes);
-              }
+            const sum = new LongSum(f, mostUsers(height, rows) * mostUsers(width, columns));
+            f.set(downWeight, scratch);
+            f.for(p, down.from, down.to, 1, () => {
+              f.set(acrossWeight, acrossWeights);
+              const pixel = i32.add(i32.mul(p, columns), across.from);
+              f.set(at, i32.add(i32.add(source, i32.mul(pixel, channels * WORD)), offset));
+              f.for(q, across.from, across.to, 1, () => {
+                const weight = f32x4.mul(v128.load32Splat(downWeight), v128.load32Splat(acrossWeight));
+                sum.add(f32x4.mul(weight, v128.load(at)));
+                f.increment(at, channels * WORD);
+                f.increment(acrossWeight, WORD);
+              });
+              f.increment(downWeight, WORD);
             });
-            f.increment(source, channels * WORD);
+            storeColumns(f, f.int(i32.add(target, offset)), 0, [sum.total()], lanes);
           });
+          f.increment(target, channels * WORD);
         });
       },
     },

@@ -1,10 +1,11 @@
 import { i32, int, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
+import { LongTile } from "./long_tile.ts";
 import { packedBytes } from "./pack_filter.ts";
 import type { Lowered, Operand, Routine } from "./routine.ts";
 import { windowBytes } from "./rows.ts";
-import { accumulate, clearTile, divideRow, newTile, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
+import { divideRow, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
 import {
   cutTiles,
   filterTransform,
@@ -154,19 +155,19 @@ function multiplyPositions(
   const [from, to] = [f.int(transformed), f.int(sums)];
   const pixel = channels * WORD;
   const multiply = (rows: number) => {
-    const tile = newTile(f, rows, TILE_VECTORS);
-    clearTile(f, tile);
+    const sum = new LongTile(f, rows, TILE_VECTORS, channels);
     f.set(a, from);
     f.set(b, panel);
-    accumulate(f, tile, {
+    sum.accumulate({
       a,
-      aRows: tile.map((_, r) => r * pixel),
+      aRows: sum.tile.map((_, r) => r * pixel),
       aStep: WORD,
       b,
       bStep: TILE_COLUMNS * WORD,
       count: channels,
     });
-    tile.flat().forEach((x, i) => f.do(v128.store(to, x, i * 16)));
+    sum.finish();
+    sum.tile.flat().forEach((x, i) => f.do(v128.store(to, x, i * 16)));
     f.increment(from, rows * pixel);
     f.increment(to, rows * TILE_COLUMNS * WORD);
   };

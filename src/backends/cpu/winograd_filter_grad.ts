@@ -1,19 +1,18 @@
 import { f32x4, i32, v128 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/module.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
-import { MOST_CHUNKS, sumGradients, WORKSPACE_BYTES } from "./conv_filter_grad.ts";
+import { LongTile } from "./long_tile.ts";
+import {
+  MOST_CHUNKS,
+  partialsOf,
+  putAway,
+  sumGradients,
+  unitsTogether,
+  WORKSPACE_BYTES,
+} from "./partial_gradients.ts";
 import type { Lowered, Operand, Routine } from "./routine.ts";
 import { type Window, windowBytes } from "./rows.ts";
-import {
-  accumulate,
-  addTile,
-  clearTile,
-  divideRow,
-  newTile,
-  TILE_COLUMNS,
-  TILE_VECTORS,
-  WORD,
-} from "./tile.ts";
+import { addTile, divideRow, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
 import {
   cutTiles,
   gradientTransform,
@@ -88,9 +87,12 @@ export function winogradFilterGrad(
       { routine: partialSums(correlation, plan), operands: [image, dy, partial] },
       { routine: sumPartial(correlation, plan), operands: [partial, dw] },
     ],
-    workspace: plan.chunks * plan.blocks * POSITIONS * plan.panelBytes,
+    workspace: plan.chunks * partialsOf(plan.chunkUnits) * partialBytes(plan),
   };
 }
+
+/** Bytes of a partial gradient. */
+const partialBytes = ({ blocks, panelBytes }: Cut): number => blocks * POSITIONS * panelBytes;
 
 function partialSums(correlation: Correlation, plan: Cut): Routine {
   const { images, source: [, , channels], phases: [{ row }] } = correlation;
@@ -112,11 +114,16 @@ function partialSums(correlation: Correlation, plan: Cut): Routine {
       const unit = f.int(i32.mul(chunk, chunkUnits));
       const endUnit = f.int(i32.min(i32.add(unit, chunkUnits), units));
       const taskBytes = taskBlocks * POSITIONS * panelBytes;
-      f.increment(partial, i32.mul(i32.add(i32.mul(chunk, divisions), division), taskBytes));
+      const partials = partialsOf(chunkUnits);
+      f.increment(partial, i32.mul(chunk, partials * partialBytes(plan)));
+      f.increment(partial, i32.mul(division, taskBytes));
+      const at = f.int(0);
+      const eachVector = (body: () => void) => f.for(at, partial, i32.add(partial, taskBytes), 16, body);
       f.increment(dyAddress, i32.mul(division, columnsOfTask * WORD));
       if (chunkUnits > 1) {
-        const at = f.int(0);
-        f.for(at, partial, i32.add(partial, taskBytes), 16, () => f.do(v128.store(at, f32x4.constant(0))));
+        eachVector(() => {
+          for (let p = 0; p < partials; p++) f.do(v128.store(at, f32x4.constant(0), p * partialBytes(plan)));
+        });
       }
       const sources = f.int(i32.add(scratch, bufferBytes));
       const gradients = f.int(i32.add(sources, POSITIONS * sourcePosition));
@@ -150,6 +157,9 @@ function partialSums(correlation: Correlation, plan: Cut): Routine {
           partial,
         });
         f.increment(unit, 1);
+        if (partials === 1) return;
+        const full = i32.eqz(i32.remU(unit, unitsTogether(chunkUnits)));
+        f.if(full, () => eachVector(() => putAway(f, at, partialBytes(plan))));
       });
     },
   };
@@ -175,7 +185,7 @@ interface Unit {
 /** `partial[block][position][channel][8] += Σ sources[position][tile][channel] · gradients[position][tile][block][8]`. */
 function addProducts(
   f: FunctionBuilder,
-  { tiling: { bands, bandTiles, columns: tileColumns }, chunkUnits, taskBlocks }: Cut,
+  { tiling: { bands, bandTiles, tiles, columns: tileColumns }, chunkUnits, taskBlocks }: Cut,
   { channels, columns, sourcePosition, gradientPosition }: Products,
   unit: Unit,
 ): void {
@@ -183,12 +193,12 @@ function addProducts(
   const source = f.int(0);
   const sum = f.int(unit.partial);
   const multiply = (rows: number) => {
-    const tile = newTile(f, rows, TILE_VECTORS);
-    clearTile(f, tile);
+    const products = new LongTile(f, rows, TILE_VECTORS, tiles);
+    const { tile } = products;
     f.set(a, source);
     f.set(b, gradient);
     f.for(run, 0, unit.runs, 1, () =>
-      accumulate(f, tile, {
+      products.accumulate({
         a,
         aRows: tile.map((_, r) => r * WORD),
         aStep: channels * WORD,
@@ -196,6 +206,7 @@ function addProducts(
         bStep: columns * WORD,
         count: bands > 1 ? tileColumns : bandTiles,
       }));
+    products.finish();
     if (chunkUnits === 1) tile.flat().forEach((x, i) => f.do(v128.store(sum, x, i * 16)));
     else addTile(f, tile, sum, TILE_COLUMNS * WORD); // units by themselves, so that many are not added up one by one
     f.increment(source, rows * WORD);
@@ -215,9 +226,12 @@ function addProducts(
 }
 
 /** Adds partial sums in order and makes filter elements of them, one block of output channels a task. */
-function sumPartial(correlation: Correlation, { chunks, blocks, panelBytes }: Cut): Routine {
+function sumPartial(correlation: Correlation, plan: Cut): Routine {
+  const { blocks, panelBytes } = plan;
+  const chunks = plan.chunks * partialsOf(plan.chunkUnits);
   const unpack = sumGradients(correlation, {
     chunks: 1,
+    partials: 1,
     blocks,
     depth: 9 * correlation.source[2],
     partialWords: 0,
@@ -238,7 +252,7 @@ function sumPartial(correlation: Correlation, { chunks, blocks, panelBytes }: Cu
           f.set(at, i32.add(from, j * panelBytes));
           f.for(chunk, 0, chunks, 1, () => {
             sums.forEach((x, i) => f.set(x, f32x4.add(x, v128.load(at, 4 * i * panelBytes))));
-            f.increment(at, blocks * POSITIONS * panelBytes);
+            f.increment(at, partialBytes(plan));
           });
           return sums;
         });

@@ -5,7 +5,7 @@ import convText from "../../../kernels/webgpu/conv.wgsl" with { type: "text" };
 import inputGradText from "../../../kernels/webgpu/conv_input_grad.wgsl" with { type: "text" };
 import filterGradText from "../../../kernels/webgpu/conv_filter_grad.wgsl" with { type: "text" };
 import { type Call, runs } from "./call.ts";
-import { addPartialSums, partialSumBytes, partsOf } from "./partial_sums.ts";
+import { addPartialSums, AFFORDABLE, MAX_TERMS, partialSumBytes, partsOf } from "./partial_sums.ts";
 import { blockedCall, inFours, tile } from "./tile.ts";
 import type { Variant } from "./variant.ts";
 
@@ -27,17 +27,27 @@ function geometry(image: Shape, filter: Shape, result: Shape, attrs: ConvAttrs) 
 }
 
 /**
- * Cuts the sum over a filter's taps and the channels of each into parts short enough for one invocation: runs of taps,
- * and runs of channels if even one tap has too many.
+ * Cuts the sum over a filter's taps and the channels of each into parts of at most `terms`, short enough for one
+ * invocation: runs of taps, and runs of channels if even one tap has too many.
  */
-function tapParts(i: OverTaps, values: Values, { run }: Variant) {
-  const [K, R, S, CG] = values[i.inputs[1]].shape;
-  const taps = R * S, channels = i.op === "conv" ? CG : K / i.attrs.groups;
-  const CHANNEL_RUN = Math.min(Math.max(4, Math.ceil(channels / 4) * 4), Math.max(4, run));
-  const TAP_RUN = Math.max(1, Math.min(taps, Math.floor(run / (1 + CHANNEL_RUN / 4))));
+function tapRuns(taps: number, channels: number, terms: number, { run }: Variant) {
+  const channelParts = Math.ceil(Math.max(1, channels) / Math.max(4, Math.min(run, terms)));
+  const CHANNEL_RUN = Math.ceil(Math.max(1, channels) / channelParts / 4) * 4;
+  const most = Math.min(run / (1 + CHANNEL_RUN / 4), terms / CHANNEL_RUN);
+  const TAP_RUN = Math.max(1, Math.min(taps, Math.floor(most)));
   const TAP_PARTS = Math.ceil(taps / TAP_RUN);
   const PARTS = TAP_PARTS * Math.max(1, Math.ceil(channels / CHANNEL_RUN));
   return { CHANNEL_RUN, TAP_RUN, TAP_PARTS, PARTS, SPLIT: PARTS > 1 };
+}
+
+/** The parts of a convolution's sums: long ones are cut further, for the sake of rounding, if that is affordable. */
+function tapParts(i: OverTaps, values: Values, variant: Variant) {
+  const [K, R, S, CG] = values[i.inputs[1]].shape;
+  const taps = R * S, channels = i.op === "conv" ? CG : K / i.attrs.groups;
+  const needed = tapRuns(taps, channels, Infinity, variant);
+  if (taps * channels <= 2 * MAX_TERMS) return needed;
+  const short = tapRuns(taps, channels, MAX_TERMS, variant);
+  return short.PARTS * sizeOf(values[i.output].shape) <= AFFORDABLE ? short : needed;
 }
 
 /** Convolution. */

@@ -6,7 +6,7 @@ import partsText from "../../../kernels/webgpu/pool_parts.wgsl" with { type: "te
 import gradText from "../../../kernels/webgpu/pool_grad.wgsl" with { type: "text" };
 import type { Binding, Call } from "./call.ts";
 import { firstMaxima, searchBytes, type Windows } from "./maxima.ts";
-import { addPartialSums, partialSumBytes } from "./partial_sums.ts";
+import { addPartialSums, FEW, partialSumBytes } from "./partial_sums.ts";
 import { perChannel } from "./per_channel.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
@@ -50,8 +50,10 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
   const { windows, long, parts } = poolPlan(i, values, variant);
   const size = sizeOf(values[output].shape);
   if (!long) {
+    const { ROWS, COLS } = inside(windows);
     const constants = {
-      ...{ ...windows, ...inside(windows), AVERAGE: i.op === "avgPool", PICK: i.op === "maxPoolPick" },
+      ...{ ...windows, ROWS, COLS, FEW, LONG: ROWS * COLS > FEW },
+      ...{ AVERAGE: i.op === "avgPool", PICK: i.op === "maxPoolPick" },
     };
     const operands: Record<string, number> = i.op === "maxPoolPick" ? { x, v: i.inputs[1] } : { x };
     const functions = i.op === "maxPool"
@@ -74,7 +76,7 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
     return firstMaxima(x, values, windows, size, found, variant).calls;
   }
   const area = windows.WINDOW_H * windows.WINDOW_W;
-  const constants = { ...windows, RUN: Math.ceil(area / parts) };
+  const constants = { ...windows, RUN: Math.ceil(area / parts), FEW };
   const over = values[output], operands = { x };
   return [
     perChannel(
@@ -95,16 +97,25 @@ function gradPlan(i: PoolGrad, values: Values, variant: Variant) {
   const results = sizeOf(result), size = sizeOf(image);
   const searched = found ? searchBytes(windows, results, variant) : 0;
   const parts = long ? runsOf(DOWN * ACROSS, variant) : 1;
-  return { windows, found, results, size, searched, parts, run: Math.ceil(DOWN * ACROSS / parts) };
+  const RUN = Math.ceil(DOWN * ACROSS / parts);
+  return {
+    windows,
+    found,
+    results,
+    size,
+    searched,
+    parts,
+    sums: { DOWN, ACROSS, RUN, FEW, LONG: RUN > FEW },
+  };
 }
 
 /** The gradients of pooling to the image. */
 export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] {
   const { output } = i;
   const dy = i.inputs[i.inputs.length - 1];
-  const { windows, found, results, size, searched, parts, run } = gradPlan(i, values, variant);
+  const { windows, found, results, size, searched, parts, sums } = gradPlan(i, values, variant);
   const constants = {
-    ...{ ...windows, ...inside(windows), ...covering(windows), RUN: run },
+    ...{ ...windows, ...inside(windows), ...sums },
     ...{ MAXIMUM: i.op === "maxPoolGrad" && !found, AVERAGE: i.op === "avgPoolGrad", FOUND: found },
   };
   const label = i.op, text = gradText, over = values[output];

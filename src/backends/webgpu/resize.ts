@@ -2,7 +2,7 @@ import type { InstructionOf } from "../../trace/program.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import resizeText from "../../../kernels/webgpu/resize.wgsl" with { type: "text" };
 import type { Call } from "./call.ts";
-import { addPartialSums, partialSumBytes } from "./partial_sums.ts";
+import { addPartialSums, FEW, partialSumBytes } from "./partial_sums.ts";
 import { perChannel } from "./per_channel.ts";
 import type { Constants } from "./template.ts";
 import type { Variant } from "./variant.ts";
@@ -51,10 +51,11 @@ export function resize(i: Resize, values: Values, variant: Variant): Call[] {
   const map = (name: "H" | "W", { up, shift, down }: Axis): Constants => ({
     ...{ [`UP_${name}`]: up, [`SHIFT_${name}`]: shift, [`DOWN_${name}`]: down },
   });
+  const RUN = Math.ceil(h.users * w.users / parts);
   const constants = {
     ...{ H: small[1], W: small[2], P: large[1], Q: large[2], GRADIENT: gradient },
     ...{ ...map("H", h), ...map("W", w), ROWS: h.users, COLS: w.users },
-    RUN: Math.ceil(h.users * w.users / parts),
+    ...{ RUN, FEW, LONG: RUN > FEW },
   };
   const output = parts > 1 ? "workspace" : i.output;
   const operands = { x: i.inputs[0] }, over = values[i.output];

@@ -2,7 +2,7 @@ import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import scatterText from "../../../kernels/webgpu/scatter.wgsl" with { type: "text" };
 import { type Call, stored, typeOf } from "./call.ts";
-import { addPartialSums, partialSumBytes, partsOf } from "./partial_sums.ts";
+import { addPartialSums, FEW, partialSumBytes, partsOf } from "./partial_sums.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
@@ -26,7 +26,7 @@ export function scatterAdd(i: Scatter, values: Values, variant: Variant): Call[]
     label: "scatterAdd",
     text: specialise(scatterText, {
       ...{ ROWS: i.attrs.rows, COLUMNS: columns / width, UPDATES: updates, UNITS: size / width },
-      ...{ WIDTH: width, T: type, INDEX: index, PARTS: parts, RUN: Math.ceil(updates / parts) },
+      ...{ WIDTH: width, T: type, INDEX: index, PARTS: parts, RUN: Math.ceil(updates / parts), FEW },
     }),
     bindings: [
       { name: "updates", type, slot: i.inputs[0], write: false },

@@ -1,0 +1,139 @@
+import type { Shape } from "../../trace/dtype.ts";
+import type { PoolAttrs } from "../../trace/ops.ts";
+import { f32x4, type I32, i32, i32x4, type Int, v128 } from "./wasm/expressions.ts";
+import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { channelVectors } from "./blocks.ts";
+import type { Launch, Operand, RoutineContext } from "./routine.ts";
+import { WORD } from "./tile.ts";
+
+/** Shapes of a pooling, image `[n, h, w, c]` to result `[n, p, q, c]`. */
+export interface PoolShapes {
+  readonly image: Shape;
+  readonly y: Shape;
+}
+
+/** A range of indices. */
+export interface Range {
+  readonly from: Local<"i32">;
+  readonly to: Local<"i32">;
+}
+
+/** What the pooling routines share: the loops over pixels, channels and windows. */
+export class PoolWriter {
+  readonly f: FunctionBuilder;
+  readonly channels: number;
+
+  constructor(readonly context: RoutineContext, readonly shapes: PoolShapes, readonly attrs: PoolAttrs) {
+    this.f = context.f;
+    this.channels = shapes.image[3];
+  }
+
+  /** Taps of window `index` that lie within the image, along an axis. */
+  taps(axis: 0 | 1, index: I32): Range {
+    const { window, strides, padding } = this.attrs;
+    const start = this.f.int(i32.sub(i32.mul(index, strides[axis]), padding[axis][0]));
+    return {
+      from: this.f.int(i32.max(0, i32.sub(0, start))),
+      to: this.f.int(i32.min(window[axis], i32.sub(this.shapes.image[1 + axis], start))),
+    };
+  }
+
+  /** Windows that hold pixel `index`, along an axis. */
+  windows(axis: 0 | 1, index: I32): Range {
+    const { window, strides, padding } = this.attrs;
+    const shifted = this.f.int(i32.add(index, padding[axis][0]));
+    const before = i32.sub(shifted, window[axis] - 1 - (strides[axis] - 1));
+    return {
+      from: this.f.int(i32.divU(i32.max(0, before), strides[axis])),
+      to: this.f.int(i32.min(i32.add(i32.divU(shifted, strides[axis]), 1), this.shapes.y[1 + axis])),
+    };
+  }
+
+  /** Runs `body` over both ranges, row-major. */
+  each(rows: Range, columns: Range, body: (row: Local<"i32">, column: Local<"i32">) => void): void {
+    const [row, column] = [this.f.int(0), this.f.int(0)];
+    this.f.for(row, rows.from, rows.to, 1, () => {
+      this.f.for(column, columns.from, columns.to, 1, () => body(row, column));
+    });
+  }
+
+  /** Address of a pixel's first channel in a value of shape `shape`. */
+  pixel(address: I32, shape: Shape, image: I32, row: I32, column: I32): I32 {
+    const index = i32.add(i32.mul(i32.add(i32.mul(image, shape[1]), row), shape[2]), column);
+    return i32.add(address, i32.mul(index, this.channels * WORD));
+  }
+
+  /** The image pixel under a window's tap. */
+  tapPixel(address: I32, image: I32, p: I32, q: I32, r: I32, s: I32): I32 {
+    const { strides, padding } = this.attrs;
+    const row = i32.sub(i32.add(i32.mul(p, strides[0]), r), padding[0][0]);
+    const column = i32.sub(i32.add(i32.mul(q, strides[1]), s), padding[1][0]);
+    return this.pixel(address, this.shapes.image, image, row, column);
+  }
+
+  /** Runs `body` for every four channels from `from` to `to`, and for what is left of them at the end. */
+  channelVectors(from: Int, to: Int, body: (offset: Local<"i32">, lanes: number) => void): void {
+    channelVectors(this.f, this.channels, from, to, body);
+  }
+}
+
+/** A launch of pooling. */
+export function launch(
+  name: string,
+  shapes: PoolShapes,
+  attrs: PoolAttrs,
+  tasks: number,
+  operands: readonly Operand[],
+  build: (writer: PoolWriter, context: RoutineContext) => void,
+): Launch {
+  const { window, strides, padding } = attrs;
+  return {
+    operands,
+    routine: {
+      key: `${name} ${shapes.image} → ${shapes.y}, window ${window}, strides ${strides}, padding ${padding}`,
+      tasks,
+      operands: operands.length,
+      scratch: 0,
+      build: (context) => build(new PoolWriter(context, shapes, attrs), context),
+    },
+  };
+}
+
+/** Tasks of {@link eachResult}. */
+export const resultRows = ({ y }: PoolShapes): number => y[0] * y[1];
+
+/** Runs `body` for every result pixel of the row that a task stands for. */
+export function eachResult(
+  w: PoolWriter,
+  { f, task }: RoutineContext,
+  body: (image: I32, p: I32, q: Local<"i32">, taps: readonly [Range, Range]) => void,
+): void {
+  const [, rows, columns] = w.shapes.y;
+  const image = f.int(i32.divU(task, rows));
+  const p = f.int(i32.remU(task, rows));
+  const tapRows = w.taps(0, p);
+  const q = f.int(0);
+  f.for(q, 0, columns, 1, () => body(image, p, q, [tapRows, w.taps(1, q)]));
+}
+
+/** The first maximum of a window, or its first NaN: of each lane the value, and what `pick` gives there. */
+export function firstMaximum(
+  w: PoolWriter,
+  taps: readonly [Range, Range],
+  read: (r: I32, s: I32) => { value: Local<"v128">; picked: Local<"v128"> },
+): { maximum: Local<"v128">; picked: Local<"v128"> } {
+  const { f } = w;
+  const maximum = f.local("v128", f32x4.constant(-Infinity));
+  const picked = f.local("v128", i32x4.constant(0));
+  const none = f.local("v128", i32x4.constant(-1)); // all ones until something is picked: maxima may be −∞
+  w.each(taps[0], taps[1], (r, s) => {
+    const tap = read(r, s);
+    // Above the maximum, or a NaN that is the first.
+    const above = v128.andNot(f32x4.eq(maximum, maximum), f32x4.le(tap.value, maximum));
+    const better = f.local("v128", v128.or(above, none));
+    f.set(none, i32x4.constant(0));
+    f.set(maximum, v128.bitselect(tap.value, maximum, better));
+    f.set(picked, v128.bitselect(tap.picked, picked, better));
+  });
+  return { maximum, picked };
+}
