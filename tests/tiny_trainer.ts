@@ -4,7 +4,8 @@ import { man } from "../src/local/methods/man.ts";
 import { constant } from "../src/optim/schedules.ts";
 import { sgd } from "../src/optim/sgd.ts";
 import type { Device } from "../src/runtime/arrays.ts";
-import { trainer, type TrainerOptions } from "../src/training/trainer.ts";
+import { trainer } from "../src/training/trainer.ts";
+import type { TrainerOptions } from "../src/training/trainer_options.ts";
 import { tinyModel } from "./tiny.ts";
 
 type Options = Partial<TrainerOptions> & { device: Device };

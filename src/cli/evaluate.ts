@@ -3,7 +3,7 @@ import { valuesOf } from "../artifacts/network_values.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { loadWeights, readRun } from "../train.ts";
-import { spoiltIn } from "../training/divergence.ts";
+import { nonFinite } from "../training/divergence.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
 import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
 import { placeFlags, precisionFrom, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
@@ -59,7 +59,7 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   fill(trainer);
   const { error, topFiveError, loss, images: count } = await trainer.evaluate(images);
   if (!Number.isFinite(loss)) {
-    const spoilt = spoiltIn((await trainer.snapshot()).tensors);
+    const spoilt = nonFinite((await trainer.snapshot()).tensors);
     const why = spoilt === undefined ? "" : `, for ${spoilt.name} holds ${spoilt.value}`;
     throw new LocalgradError(`the test loss is ${loss} (${what})${why}; judge other weights`);
   }

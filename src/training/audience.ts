@@ -3,65 +3,65 @@ import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../ar
 type Kinds = readonly ("last" | "best")[];
 
 /**
- * Those who watch a run. What keeps it is told before what only shows it, so that nothing is said to be done that is not
- * on the disk. An observer that throws keeps no other from its turn: it is told nothing more but the end, and the run
- * stops, saves through the others and fails with what was thrown.
+ * The observers of a run. Observers that save are notified before those that only display, so that nothing is reported
+ * done before it is on the disk. If an observer throws, the others are still notified; it is notified of the end alone,
+ * and the run stops, saves through the others and fails with its error.
  */
 export class Audience {
   readonly #keepers: readonly Observer[];
-  readonly #others: readonly Observer[];
+  readonly #displays: readonly Observer[];
   readonly #failed = new Map<Observer, unknown>();
   #ended = false;
 
   constructor(observers: readonly Observer[]) {
     this.#keepers = observers.filter(({ save }) => save !== undefined);
-    this.#others = observers.filter(({ save }) => save === undefined);
+    this.#displays = observers.filter(({ save }) => save === undefined);
   }
 
-  /** Whether nobody watches. */
+  /** True where there are no observers. */
   get empty(): boolean {
     return this.#all.length === 0;
   }
-  /** Whether anybody saves. */
+  /** True where an observer saves. */
   get keeps(): boolean {
     return this.#keepers.length > 0;
   }
-  /** Whether an observer threw. */
+  /** True once an observer threw. */
   get failed(): boolean {
     return this.#failed.size > 0;
   }
 
-  /** Throws what the first observer threw that did. */
+  /** Throws the first error of an observer, if any. */
   raise(): void {
     for (const error of this.#failed.values()) throw error;
   }
 
-  /** Tells of the start; the first that throws ends it. */
+  /** Notifies of the start; stops at the first error. */
   async start(info: RunInfo): Promise<void> {
     for (const observer of this.#all) {
-      await this.#tell([observer], () => observer.start?.(info));
+      await this.#notify([observer], () => observer.start?.(info));
       this.raise();
     }
   }
 
-  /** Tells of a step. */
+  /** Notifies of a step. */
   async step(record: StepRecord): Promise<void> {
-    await this.#tell(this.#all, (observer) => observer.step?.(record));
+    await this.#notify(this.#all, (observer) => observer.step?.(record));
   }
 
-  /** Tells of an evaluation, and has the state behind it saved before it is shown. */
+  /** Notifies of an evaluation; the state it was made on is saved before it is displayed. */
   async epoch(record: EpochRecord, snapshot: Snapshot | undefined, kinds: Kinds): Promise<void> {
-    await this.#tell(this.#keepers, (observer) => observer.epoch?.(record));
+    await this.#notify(this.#keepers, (observer) => observer.epoch?.(record));
     if (snapshot !== undefined) await this.save(snapshot, kinds);
-    await this.#tell(this.#others, (observer) => observer.epoch?.(record));
+    await this.#notify(this.#displays, (observer) => observer.epoch?.(record));
   }
 
-  /** Has the state saved. */
+  /** Saves a state. */
   async save(snapshot: Snapshot, kinds: Kinds): Promise<void> {
-    await this.#tell(this.#keepers, (observer) => observer.save?.(snapshot, kinds));
+    await this.#notify(this.#keepers, (observer) => observer.save?.(snapshot, kinds));
   }
 
-  /** Tells everyone of the end, once. */
+  /** Notifies of the end, once. */
   async end(reason: "done" | "stopped" | "failed"): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
@@ -75,17 +75,17 @@ export class Audience {
   }
 
   get #all(): readonly Observer[] {
-    return [...this.#keepers, ...this.#others];
+    return [...this.#keepers, ...this.#displays];
   }
 
-  async #tell(
+  async #notify(
     observers: readonly Observer[],
-    say: (observer: Observer) => void | Promise<void>,
+    call: (observer: Observer) => void | Promise<void>,
   ): Promise<void> {
     for (const observer of observers) {
       if (this.#failed.has(observer)) continue;
       try {
-        await say(observer);
+        await call(observer);
       } catch (error) {
         this.#failed.set(observer, error);
       }

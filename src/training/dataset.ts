@@ -4,9 +4,9 @@ import { type ImageDataset, type ImagePart, SET_KINDS } from "../data/images.ts"
 import type { Model } from "../models/model.ts";
 
 /**
- * Refuses a data set that a network cannot be trained on or judged by: images of another size, classes it does not
- * have, and parts that contradict themselves, whose labels would be clamped or read as no class. `who` is what the
- * message begins with.
+ * Refuses a data set that a network cannot be trained or evaluated on: images of another size, more classes than the
+ * network has, or parts that contradict themselves, whose labels would be clamped or read as no class. `who` begins the
+ * message.
  */
 export function checkDataset(
   who: string,
@@ -48,7 +48,7 @@ export function checkDataset(
   }
 }
 
-/** What is wrong with a part of images of `size` bytes each; undefined where nothing is. */
+/** The fault of a part whose images have `size` bytes each; undefined where there is none. */
 function faultOf(part: ImagePart, size: number, classes: number): string | undefined {
   const { count, labels } = part;
   if (typeof labels?.findIndex !== "function") return "has no list of labels";

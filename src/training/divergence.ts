@@ -4,7 +4,7 @@ import type { LocalModule } from "../local/setup.ts";
 import type { Initial } from "../nn/initial.ts";
 import { treeFlatten } from "../trace/tree.ts";
 
-/** The error of a run that diverged; `what` says where that shows. */
+/** The error of a run that diverged; `what` says where. */
 export function diverged(what: string, learningRate: number): LocalgradError {
   return new LocalgradError(
     `fit: ${what}; lower the learning rate (${learningRate}), or find the op with checkNumerics`,
@@ -13,18 +13,18 @@ export function diverged(what: string, learningRate: number): LocalgradError {
 }
 
 /**
- * Refuses a snapshot that holds a NaN or an infinity: parameters, running statistics, averages and the optimizer's
- * slots alike. A value can be spoilt while every loss is still a number, such as a weight that only dead units read.
- * Without a learning rate it is what the run begins with, which no step has spoilt.
+ * Refuses a snapshot that holds a NaN or an infinity in its parameters, running statistics, averages or optimizer slots.
+ * A value can diverge while every loss is still finite, such as a weight that only dead units read. The learning rate is
+ * undefined before the first step, where no step can have caused it.
  */
 export function refuseDiverged(
   { tensors, step }: Snapshot,
   modules: readonly LocalModule[],
   learningRate: number | undefined,
 ): void {
-  const spoilt = spoiltIn(tensors);
-  if (spoilt === undefined) return;
-  const { name, value } = spoilt;
+  const found = nonFinite(tensors);
+  if (found === undefined) return;
+  const { name, value } = found;
   const module = modules.find((module) => belongs(module, name.replace(/^optimizer\.[^.]+\./, "")));
   const where = module === undefined ? "" : ` of module ${module.index + 1} (${module.name})`;
   const what = `${name}${where} holds ${value}`;
@@ -34,8 +34,8 @@ export function refuseDiverged(
   );
 }
 
-/** The first tensor that holds a NaN or an infinity, and which; undefined where none does. */
-export function spoiltIn(tensors: Snapshot["tensors"]): { name: string; value: number } | undefined {
+/** The first tensor that holds a NaN or an infinity, with that value; undefined where none does. */
+export function nonFinite(tensors: Snapshot["tensors"]): { name: string; value: number } | undefined {
   for (const [name, { data }] of tensors) {
     const value = data instanceof Float32Array ? data.find((value) => !Number.isFinite(value)) : undefined;
     if (value !== undefined) return { name, value };
@@ -43,7 +43,7 @@ export function spoiltIn(tensors: Snapshot["tensors"]): { name: string; value: n
   return undefined;
 }
 
-/** Whether a tensor is what a module's update changes. */
+/** True where a module's update changes the tensor. */
 function belongs({ params, state }: LocalModule, name: string): boolean {
   return [params, state].some((tree) => treeFlatten<Initial>(tree).paths.includes(name));
 }

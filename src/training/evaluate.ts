@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { correct, crossEntropies } from "../local/losses.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
@@ -11,20 +12,23 @@ import { iota, oneHot, stack, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { Feed, Order } from "./feed.ts";
 
-/** How good a network is on a set of images. */
+/** Result of evaluating a network on a set of images. */
 export interface Evaluation {
-  /** The fraction classified wrongly. */
+  /** Fraction classified wrongly. */
   readonly error: number;
-  /** The fraction whose class is not among the five most likely; only where there are more than ten classes. */
+  /** Fraction whose class is not among the five most likely; only for networks of more than ten classes. */
   readonly topFiveError?: number;
   /** Mean cross-entropy. */
   readonly loss: number;
-  /** How many images it was judged on. */
+  /** Number of images evaluated. */
   readonly images: number;
 }
 
-/** A network as used after training: running statistics, no auxiliary networks; sums over `count` images of a batch. */
-function judge(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
+/**
+ * Evaluates the first `count` images of a batch: sums of their cross-entropies, correct predictions and, for many
+ * classes, correct predictions among five. The network runs as after training: running statistics, no auxiliary networks.
+ */
+function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
   return (
     { params, state }: { params: Named<Tensor>; state: Named<Tensor> },
     data: Named<Tensor>,
@@ -33,26 +37,31 @@ function judge(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
   ): Tensor => {
     const { x, labels } = feed.batch(data, indices);
     const logits = net.apply(params, state, x.cast(dtype), "evaluate").y;
-    // Places beyond `count` only fill the batch up.
+    // Images beyond `count` are padding.
     const real = iota(indices.shape, 0, "f32").lt(count);
     const sums = [crossEntropies(logits, labels), correct(logits, labels)];
-    if (logits.shape[1] > FEW_CLASSES) sums.push(amongFive(logits.cast("f32"), labels));
+    if (classesOf(logits) > FEW_CLASSES) sums.push(amongFive(logits.cast("f32"), labels));
     return stack(sums.map((each) => where(real, each, 0).sum()));
   };
 }
 
-/** 1 where fewer than five other logits are as high as the label's; what is no number is not. */
+/** 1 where fewer than five other logits are as high as the label's, else 0; NaN logits count as wrong. */
 function amongFive(logits: Tensor, labels: Tensor): Tensor {
-  const classes = logits.shape[1];
-  const atLabel = oneHot(labels, classes).gt(0); // a logit of another class may be −∞
+  const classes = classesOf(logits);
+  const atLabel = oneHot(labels, classes).gt(0); // another class may have a logit of −∞
   const own = where(atLabel, logits, 0).sum(1, { keepDims: true });
   return logits.lt(own).cast("f32").sum(1).gt(classes - 5.5).cast("f32");
 }
 
-/** With so many classes or fewer, five guesses say little. */
+/** Number of classes of logits `[batch, classes]`. */
+function classesOf({ shape }: Tensor): number {
+  return at(shape, 1);
+}
+
+/** Up to this many classes the top-five error says little. */
 const FEW_CLASSES = 10;
 
-/** Judges a network on the images of a feed, again and again; compiled once. */
+/** Evaluates a network on the images of a feed. It is compiled once and can run many times. */
 export class Evaluator implements Disposable {
   readonly #net: Layer;
   readonly #feed: Feed;
@@ -60,17 +69,17 @@ export class Evaluator implements Disposable {
   readonly #classes: number;
   readonly #run;
 
-  /** Prepares to judge a network in batches of `batch` images, in the precision it is trained in. */
+  /** Prepares to evaluate in batches of `batch` images, in the precision of training. */
   constructor({ model, precision }: Pick<Setup, "model" | "precision">, feed: Feed, batch: number) {
     this.#net = network(model);
     this.#feed = feed;
     this.#batch = Math.min(batch, feed.count);
     this.#classes = model.classes;
-    const traced = judge(this.#net, feed, activationsIn(precision));
+    const traced = evaluation(this.#net, feed, activationsIn(precision));
     this.#run = jit(traced, { name: "evaluation", categorize, ...productsIn(precision) });
   }
 
-  /** Judges these parameters. The last batch is filled up with images that do not count. */
+  /** Evaluates these parameters and statistics. */
   async evaluate(train: TrainState<DeviceArray>): Promise<Evaluation> {
     const variables = {
       params: select(train.params, this.#net.params),
@@ -81,14 +90,14 @@ export class Evaluator implements Disposable {
     try {
       let loss = 0, right = 0, five = 0, from = 0;
       for await (const { indices, data } of this.#feed.supply(this.#orders())) {
-        const here = Math.min(this.#batch, count - from);
-        sums.push(this.#run(variables, data, indices, here));
-        from += here;
+        const images = Math.min(this.#batch, count - from);
+        sums.push(this.#run(variables, data, indices, images));
+        from += images;
         if (sums.length < READ_EVERY && from < count) continue;
-        for (const [l, r, f] of await Promise.all(sums.map((sum) => sum.read()))) {
+        for (const [l = NaN, r = NaN, f = 0] of await Promise.all(sums.map((sum) => sum.read()))) {
           loss += l;
           right += r;
-          five += f ?? 0;
+          five += f;
         }
         disposeTree(sums.splice(0));
         await breathe();
@@ -100,7 +109,7 @@ export class Evaluator implements Disposable {
     }
   }
 
-  /** The images in batches, the last one filled up. */
+  /** All images in batches; the last batch is padded with image 0. */
   *#orders(): Generator<Order> {
     const { count } = this.#feed;
     for (let from = 0; from < count; from += this.#batch) {
@@ -110,7 +119,7 @@ export class Evaluator implements Disposable {
     }
   }
 
-  /** Frees what was compiled. */
+  /** Frees the compiled programs. */
   [Symbol.dispose](): void {
     this.#run.dispose();
   }
@@ -119,7 +128,7 @@ export class Evaluator implements Disposable {
 /** Batches between readbacks: each readback costs about 11 ms on WebGPU. */
 const READ_EVERY = 16;
 
-/** Lets the event loop run, so that signals, timers and workers get their turn between steps. */
+/** Yields to the event loop, so that signals, timers and workers run between steps. */
 export function breathe(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

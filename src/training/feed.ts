@@ -1,52 +1,55 @@
+import { namedLeaves } from "../artifacts/network_values.ts";
+import { at } from "../base/at.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { foldIn, type Key } from "../base/random.ts";
 import { readImages } from "../data/augment.ts";
 import type { ImageDataset, ImagePart, ImageReader, LabelledImages, StreamedImages } from "../data/images.ts";
 import type { Batch } from "../local/method.ts";
-import type { Named } from "../nn/named.ts";
+import { descend, type Named } from "../nn/named.ts";
 import { type Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { iota } from "../trace/functions.ts";
 import { HostArray } from "../trace/host_array.ts";
-import type { Tensor } from "../trace/tensor.ts";
+import { Tensor } from "../trace/tensor.ts";
 
-/** A batch that will be wanted: the numbers of its images, and the key that varies them, if any. */
+/** A batch to be supplied: the indices of its images and the key that augments them. */
 export interface Order {
   /** u32 `[batch]`. */
   readonly indices: Uint32Array;
-  /** u32[2]; none leaves the images as they are. */
+  /** u32[2]; without one the images are not augmented. */
   readonly key?: Key;
 }
 
-/** A batch that is there. */
+/** A supplied batch. */
 export interface Supplied extends Order {
-  /** What a traced step takes for it, see {@link Feed.batch}. */
+  /** The arguments that a traced step takes for it, see {@link Feed.batch}. */
   readonly data: Named<DeviceArray | HostArray>;
 }
 
-/** Labelled images for a device, and how a batch is made of them within a traced step. */
+/** Labelled images for a device, and the traced function that makes batches of them. */
 export interface Feed extends AsyncDisposable {
-  /** How many images there are. */
+  /** Number of images. */
   readonly count: number;
-  /** What lies on the device throughout; nothing where images are streamed. */
+  /** Arrays that stay on the device; none where images are streamed. */
   readonly arrays: Named<DeviceArray>;
   /**
-   * The images at `indices` (u32 `[batch]`), normalised, with their labels; augmented by `key` (u32[2]) where one is
-   * given. `data` is what {@link Feed.supply} gives for it.
+   * Within a traced function: the images at `indices` (u32 `[batch]`), normalised, with their labels; augmented by `key`
+   * (u32[2]) where one is given. `data` is the {@link Supplied.data} of the batch.
    */
   batch(data: Named<Tensor>, indices: Tensor, key?: Tensor): Batch;
-  /** These batches, in their order; streamed images are prepared ahead. */
+  /** Supplies these batches in order; streamed images are prepared ahead. */
   supply(orders: Iterable<Order>): AsyncGenerator<Supplied, undefined, void>;
-  /** What was made so far of streamed images, see {@link ImageReader.done}. */
+  /** Streamed images made so far, see {@link ImageReader.done}. */
   readonly made?: ImageReader["done"];
 }
 
-/** Feeds a device with labelled images: from its own memory, or streamed. */
+/** Opens a feed of a part: resident in device memory where it is in memory, else streamed. */
 export function openFeed(device: Device, dataset: ImageDataset<ImagePart>, part: ImagePart): Feed {
   return "images" in part ? residentFeed(device, dataset, part) : streamedFeed(dataset, part);
 }
 
 /**
- * Images that lie on the device: bytes, in shards no larger than one value may be there. Batches are cropped and
- * mirrored at random where a key is given, see `readImages`.
+ * Images resident on the device: bytes, in shards no larger than the device allows a value to be. Batches are cropped
+ * and mirrored at random where a key is given, see `readImages`.
  */
 function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: LabelledImages): Feed {
   const { height, width, channels, augmentation } = dataset;
@@ -62,10 +65,13 @@ function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: La
   return {
     count: part.count,
     arrays,
-    batch({ shards, labels }, indices, key) {
-      const parts = Object.entries(shards).map(([first, bytes]) => ({ first: Number(first), bytes }));
-      const images = readImages(parts, indices, dataset, key, augmentation);
-      return { ...images, labels: (labels as Tensor).gather(indices) };
+    batch(data, indices, key) {
+      const shards = namedLeaves(descend(data, "shards")).map(([first, bytes]) => ({
+        first: Number(first),
+        bytes,
+      }));
+      const images = readImages(shards, indices, dataset, key, augmentation);
+      return { ...images, labels: tensorIn(data, "labels").gather(indices) };
     },
     async *supply(orders) {
       for (const order of orders) yield { ...order, data: arrays };
@@ -78,34 +84,40 @@ function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: La
   };
 }
 
-/** Images made by a reader, which also varies them; a few batches are always being made ahead of use. */
+/** A batch that a reader is making. */
+interface Asked {
+  readonly order: Order;
+  readonly pixels: Promise<Uint8Array>;
+}
+
+/** Images made and augmented by a reader, which always works a few batches ahead. */
 function streamedFeed(dataset: ImageDataset<ImagePart>, part: StreamedImages): Feed {
   const { height, width, channels } = dataset;
   const reader = part.open();
   return {
     count: part.count,
     arrays: {},
-    batch({ bytes, labels }) {
-      const shard = { first: 0, bytes: bytes as Tensor };
-      const images = readImages([shard], iota([shard.bytes.shape[0]], 0, "u32"), dataset);
-      return { ...images, labels: labels as Tensor };
+    batch(data, indices) {
+      const shard = { first: 0, bytes: tensorIn(data, "bytes") };
+      const images = readImages([shard], iota(indices.shape, 0, "u32"), dataset);
+      return { ...images, labels: tensorIn(data, "labels") };
     },
     async *supply(orders) {
-      const asked: { order: Order; pixels: Promise<Uint8Array> }[] = [];
+      const asked: Asked[] = [];
       for (const order of orders) {
         const pixels = reader.read(order.indices, order.key);
-        pixels.catch(() => {}); // told when its turn comes, which may be never
+        pixels.catch(() => {}); // thrown when its turn comes, which may be never
         asked.push({ order, pixels });
         const ahead = Math.max(2, Math.ceil((reader.ahead ?? 0) / order.indices.length));
-        if (asked.length > ahead) yield await next();
+        const next = asked.length > ahead ? asked.shift() : undefined;
+        if (next !== undefined) yield await supplied(next);
       }
-      while (asked.length > 0) yield await next();
+      for (const next of asked) yield await supplied(next);
       return undefined;
 
-      async function next(): Promise<Supplied> {
-        const { order, pixels } = asked.shift()!;
+      async function supplied({ order, pixels }: Asked): Promise<Supplied> {
         const bytes = new HostArray(await pixels, [order.indices.length, height, width, channels]);
-        const labels = new HostArray(Int32Array.from(order.indices, (index) => part.labels[index]));
+        const labels = new HostArray(Int32Array.from(order.indices, (index) => at(part.labels, index)));
         return { ...order, data: { bytes, labels } };
       }
     },
@@ -116,12 +128,19 @@ function streamedFeed(dataset: ImageDataset<ImagePart>, part: StreamedImages): F
   };
 }
 
-/** The key of the permutation of an epoch, from 0. */
+/** A tensor of a batch's data. */
+function tensorIn(data: Named<Tensor>, name: string): Tensor {
+  const value = data[name];
+  if (value instanceof Tensor) return value;
+  throw new LocalgradError(`a batch's data has no tensor ${name}; pass on what Feed.supply gives`);
+}
+
+/** The key of the permutation of an epoch; epochs count from 0. */
 export function permutationKey(seed: Key, epoch: number): Key {
   return foldIn(foldIn(seed, 1), epoch);
 }
 
-/** The key that augments the images of a step, from 0. */
+/** The key that augments the images of a step; steps count from 0. */
 export function augmentationKey(seed: Key, step: number): Key {
   return foldIn(foldIn(seed, 2), step);
 }

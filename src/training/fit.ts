@@ -17,28 +17,28 @@ import type { Position, Trainable } from "./trainable.ts";
 
 /** Options of `Trainer.fit`. */
 export interface FitOptions {
-  /** Passes over the training images, those done before included. */
+  /** Passes over the training images, including those done before. */
   epochs: number;
-  /** Judges the network on the test images after every so many epochs, and after the last; default 1. */
+  /** Evaluates on the test images after every so many epochs, and after the last; default 1. */
   evaluateEvery?: number;
-  /** What watches the run; default: a progress bar on standard error, or lines where that is no terminal. */
+  /** Observers of the run; default a progress bar on standard error, or lines where that is not a terminal. */
   observers?: readonly Observer[];
-  /** A folder to keep the run in: metrics, checkpoints and a report. One that holds a run is refused, see `resume`. */
+  /** Folder for metrics, checkpoints and a report. One that holds a run is refused unless `resume` is set. */
   checkpoint?: string;
-  /** Goes on with the run in the folder, bit for bit, where there is one; default false. */
+  /** Resumes the run in the folder, bit for bit, where there is one; default false. */
   resume?: boolean;
   /**
-   * Saves the state within epochs too, after every so many steps or minutes: `{ steps: 500 }` or `{ minutes: 10 }`. It
-   * is always saved at the start, after each epoch and when the run is stopped.
+   * Saves within epochs too, after every so many steps or minutes: `{ steps: 500 }` or `{ minutes: 10 }`. The state is
+   * always saved at the start, after each epoch and when the run is stopped.
    */
   saveEvery?: SaveEvery;
-  /** Stops the run after the step it is at; the state is saved. */
+  /** Stops the run after the current step; the state is saved. */
   signal?: AbortSignal;
 }
 
-/** How a run went. */
+/** Result of `Trainer.fit`. */
 export interface FitResult {
-  /** Whether it was stopped by the signal. */
+  /** True where the signal stopped the run. */
   readonly stopped: boolean;
   /** The last evaluation; undefined where there was none. */
   readonly last?: Evaluation;
@@ -109,11 +109,11 @@ export async function fit(
       ...(bestError === undefined ? {} : { bestError }),
     };
   } finally {
-    await run.end("failed"); // heeded only where it has not ended
+    await run.end("failed"); // no effect on a run that has ended
   }
 }
 
-/** What keeps the run in a folder, if one was named; the trainer is restored from it first where the run goes on. */
+/** The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. */
 async function keeper(
   trainer: Trainable,
   { checkpoint, resume = false }: FitOptions,
@@ -121,7 +121,7 @@ async function keeper(
 ): Promise<Observer[]> {
   if (checkpoint === undefined) {
     if (resume) {
-      throw new LocalgradError("fit: resume goes on with the run in a folder; name it with checkpoint");
+      throw new LocalgradError("fit: resume needs the folder of a run; give it as checkpoint");
     }
     return [];
   }
@@ -133,11 +133,12 @@ async function keeper(
   const { snapshot, settings: { classNames: namesBefore = classNames } } = await readRun(checkpoint, "last");
   const before: Configuration = { ...snapshot.configuration, classNames: namesBefore };
   for (const [name, value] of Object.entries({ ...trainer.configuration, classNames })) {
-    const [then, now] = [before[name], value].map((each) => JSON.stringify(each));
+    const then = JSON.stringify(before[name]) ?? "left out"; // undefined has no JSON
+    const now = JSON.stringify(value) ?? "left out";
     if (then === now) continue;
     throw new LocalgradError(
-      `fit: the run in ${checkpoint} has ${name} ${abridged(then ?? "left out")}, not ${abridged(now)}; ` +
-        `make the trainer as it was, with the images it had, or choose another folder`,
+      `fit: the run in ${checkpoint} has ${name} ${abridged(then)}, not ${abridged(now)}; ` +
+        `resume with the trainer and images of that run, or choose another folder`,
     );
   }
   trainer.restore(snapshot);
@@ -149,12 +150,12 @@ function checkSaveEvery(saveEvery: SaveEvery): void {
   else expectBetween("fit: saveEvery.minutes", saveEvery.minutes, 0);
 }
 
-/** Bytes of a data set on the device. */
+/** Bytes of a feed on the device. */
 function bytesIn({ arrays }: Feed): number {
   return treeLeaves<DeviceArray>(arrays).reduce((sum, array) => sum + bytesOf(array), 0);
 }
 
-/** Where each batch of an epoch begins. */
+/** The first image of each batch of an epoch, without a last batch of one image: batch norm needs at least two. */
 export function batchStarts(count: number, batch: number): number[] {
   const starts: number[] = [];
   for (let from = 0; from < count; from += batch) {

@@ -15,6 +15,14 @@ export interface HostBatch {
   images?: HostArray | DeviceArray;
 }
 
+/** Result of `Trainer.step`. */
+export interface StepReport {
+  /** The loss of each module. */
+  readonly losses: readonly number[];
+  /** Fraction of the batch that the network's own head classified correctly. */
+  readonly accuracy: number;
+}
+
 /** A {@link HostBatch} within a traced step. */
 export type GivenBatch = Pick<Batch, "x" | "labels"> & { readonly images?: Tensor };
 

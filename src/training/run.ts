@@ -2,6 +2,7 @@ import type { EpochRecord, HeldMemory, Observer, Snapshot, StepRecord } from "..
 import { permutation } from "../base/random.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { Audience } from "./audience.ts";
+import { readMetrics } from "./compiled_step.ts";
 import { diverged, refuseDiverged } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
 import { augmentationKey, type Feed, type Order, permutationKey } from "./feed.ts";
@@ -177,9 +178,8 @@ export class Run {
   async #drain(): Promise<void> {
     const before = performance.now();
     const records = await Promise.all(this.#pending.map(async ({ metrics, record }): Promise<StepRecord> => {
-      const values = [...await metrics.read()];
-      const correct = values.pop() ?? NaN;
-      return { ...record, losses: values, accuracy: correct / record.images };
+      const { losses, correct } = await readMetrics(metrics);
+      return { ...record, losses, accuracy: correct / record.images };
     }));
     this.#throughput.count(0, performance.now() - before);
     this.#free();

@@ -1,71 +1,32 @@
 import type { LoadOptions, NetworkValues } from "../artifacts/network_values.ts";
 import type { Configuration, Snapshot } from "../artifacts/observer.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectBetween, expectOptions, expectWhole, shown } from "../base/expect.ts";
+import { expectBetween, expectOptions } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
-import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { withCut } from "../local/balance.ts";
-import { categorize, compareMemory, type MemoryComparison } from "../local/memory.ts";
-import type { Method } from "../local/method.ts";
-import type { Modules, Partition } from "../local/partition.ts";
+import { compareMemory, type MemoryComparison } from "../local/memory.ts";
+import type { Partition } from "../local/partition.ts";
 import { precisionOn, productsIn } from "../local/precision.ts";
 import { type Setup, setup, type TrainState } from "../local/setup.ts";
-import { SETUP_KINDS } from "../local/setup.ts";
-import { type StepResult, trainStep } from "../local/step.ts";
-import type { Model } from "../models/model.ts";
+import { trainStep } from "../local/step.ts";
 import { initialize } from "../nn/initial.ts";
 import type { Named } from "../nn/named.ts";
-import type { Optimizer, Scalars } from "../optim/optimizer.ts";
+import type { Scalars } from "../optim/optimizer.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
-import { Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
-import { jit, type Jitted } from "../runtime/jit.ts";
-import { concat } from "../trace/functions.ts";
+import { type Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
+import type { JitOptions } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
+import { type CompiledStep, compileStep, readMetrics, type Stepped } from "./compiled_step.ts";
 import { checkDataset } from "./dataset.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { augmentationKey, type Feed, openFeed } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
-import { checkBatch, type GivenBatch, type HostBatch, methodBatch } from "./host_batch.ts";
+import { checkBatch, type GivenBatch, type HostBatch, methodBatch, type StepReport } from "./host_batch.ts";
 import { copyTensors, loadValues, restoreTensors } from "./snapshots.ts";
 import type { Position, Stepper } from "./trainable.ts";
-
-/** Options of {@link trainer}. */
-export interface TrainerOptions {
-  /** The device to train on. */
-  device: Device;
-  /** The network. */
-  model: Model;
-  /** The cut: a count, the blocks to cut after, or balanced; default 1. End-to-end methods ignore it. */
-  modules?: Modules;
-  /** The method that trains the modules, such as `man(dgl())`. */
-  method: Method;
-  /** The rule that updates the parameters. */
-  optimizer: Optimizer;
-  /** The learning rate of each epoch; default 0.1 throughout. */
-  schedule?: Schedule;
-  /** Precision of the arithmetic, see {@link SetupOptions.precision}; checkpoints are f32 whatever it is. */
-  precision?: Precision;
-  /** Images per step. */
-  batch: number;
-  /** Seed of all random numbers of the run; default 0. */
-  seed?: number;
-  /**
-   * Recomputes cheap element-wise results (batch norm, ReLU) in the backward pass instead of keeping them in memory,
-   * where that lowers the planned peak. The results have the same bits. Default false.
-   */
-  recompute?: boolean;
-  /** Names the first op that produces a NaN or an infinity. Slow; default false. */
-  checkNumerics?: boolean;
-}
-
-/** Result of {@link Trainer.step}. */
-export interface StepReport {
-  /** The loss of each module. */
-  readonly losses: readonly number[];
-  /** Fraction of the batch that the network's own head classified correctly. */
-  readonly accuracy: number;
-}
+import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
 
 /**
  * Creates a trainer and draws its initial values on the device.
@@ -96,7 +57,7 @@ export interface StepReport {
  * ```
  */
 export function trainer(options: TrainerOptions): Promise<Trainer> {
-  // Asynchronous so that a device which must wait for its memory can, without a change for users.
+  // A promise, so that a device may come to wait for its memory without a change for users.
   return Promise.resolve().then(() => new Trainer(options));
 }
 
@@ -112,30 +73,18 @@ export class Trainer implements Disposable {
   readonly schedule: Schedule;
   /** The run's configuration, as JSON. */
   readonly configuration: Configuration;
-  readonly #checkNumerics: boolean;
-  readonly #recompute: boolean;
+  readonly #compiling: JitOptions & { readonly recompute: boolean };
   readonly #position: Position;
   #train: TrainState<DeviceArray>;
   #memory: MemoryComparison | undefined;
-  #given: Step<[batch: GivenBatch, scalars: Scalars<Tensor>]> | undefined;
+  #given: CompiledStep<[batch: GivenBatch, scalars: Scalars<Tensor>]> | undefined;
   #fitting = false;
 
   /** See {@link trainer}. */
   constructor(options: TrainerOptions) {
-    expectOptions("trainer", options, {
-      ...SETUP_KINDS,
-      device: "object",
-      schedule: "function?",
-      batch: "number",
-      seed: "number?",
-      recompute: "boolean?",
-      checkNumerics: "boolean?",
-    });
-    if (!(options.device instanceof Device)) {
-      throw new LocalgradError(`trainer: the device must be of devices.open(), not ${shown(options.device)}`);
-    }
-    const { device, batch, schedule = constant(0.1), seed = 0, checkNumerics = false } = options;
-    expectWhole("trainer: batch", batch);
+    checkTrainerOptions(options);
+    const { device, batch, schedule = constant(0.1), seed = 0, recompute = false, checkNumerics = false } =
+      options;
     this.device = device;
     const { target } = device.backend;
     const { precision: wanted, ...rest } = options;
@@ -143,8 +92,6 @@ export class Trainer implements Disposable {
     this.batch = batch;
     this.schedule = schedule;
     this.#position = { seed: key(seed), step: 0, bestError: undefined, restored: false };
-    this.#checkNumerics = checkNumerics;
-    this.#recompute = options.recompute === true;
     const { model, method, optimizer, modules, precision } = this.setup;
     this.configuration = {
       model: model.name,
@@ -156,6 +103,7 @@ export class Trainer implements Disposable {
       batch,
       seed,
     };
+    this.#compiling = { device, recompute, checkNumerics, ...productsIn(precision) };
     const draw = foldIn(this.#position.seed, 0);
     const { params, state, optimizer: slots } = this.setup.initial;
     this.#train = device.put({
@@ -187,9 +135,9 @@ export class Trainer implements Disposable {
   }
   /** The planned memory of a training step beside the end-to-end one, without the data set. */
   get memory(): MemoryComparison {
-    return this.#memory ??= compareMemory(this.setup, this.batch, this.device.backend.target, {
-      recompute: this.#recompute,
-    });
+    const { target } = this.device.backend;
+    const { recompute } = this.#compiling;
+    return this.#memory ??= compareMemory(this.setup, this.batch, target, { recompute });
   }
 
   /**
@@ -199,17 +147,14 @@ export class Trainer implements Disposable {
   async step(batch: HostBatch, options: { learningRate?: number } = {}): Promise<StepReport> {
     expectOptions("step", options, { learningRate: "number?" });
     await checkBatch(batch, this.setup.model.classes);
-    const step = this.#given ??= this.#jit(
-      "step",
+    const step = this.#given ??= compileStep(
       (train, batch, scalars) => trainStep(this.setup, train, methodBatch(batch), scalars),
+      { ...this.#compiling, name: "step" },
     );
     const { learningRate = this.schedule(0) } = options;
     using metrics = this.#advance(learningRate, (train, scalars) => step(train, batch, scalars));
-    const values = await metrics.read();
-    return {
-      losses: [...values.subarray(0, -1)],
-      accuracy: values[values.length - 1] / batch.x.shape[0],
-    };
+    const { losses, correct } = await readMetrics(metrics);
+    return { losses, accuracy: correct / at(batch.x.shape, 0) };
   }
 
   /**
@@ -246,10 +191,10 @@ export class Trainer implements Disposable {
 
   /** Compiled training steps on the images of a feed. */
   stepper(feed: Feed): Stepper {
-    const step = this.#jit(
-      `${this.setup.method.name} step`,
+    const step = compileStep(
       (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) =>
         trainStep(this.setup, train, feed.batch(data, indices, augment), scalars),
+      { ...this.#compiling, name: `${this.setup.method.name} step` },
     );
     return {
       step: (indices, learningRate, data = feed.arrays) => {
@@ -298,28 +243,6 @@ export class Trainer implements Disposable {
     this.#given?.dispose();
   }
 
-  /** Compiles a step. Its metrics are the losses, then the number of images classified correctly. */
-  #jit<A extends readonly unknown[]>(
-    name: string,
-    f: (train: TrainState<Tensor>, ...rest: A) => StepResult,
-  ): Step<A> {
-    return jit(
-      (train: TrainState<Tensor>, ...rest: A) => {
-        const { train: after, losses, correct } = f(train, ...rest);
-        return { train: after, metrics: concat([losses, correct.reshape(1)]) };
-      },
-      {
-        device: this.device,
-        name,
-        donate: [0],
-        categorize,
-        ...productsIn(this.setup.precision),
-        recompute: this.#recompute,
-        checkNumerics: this.#checkNumerics,
-      },
-    );
-  }
-
   /** Runs a step and returns its metrics. */
   #advance(
     learningRate: number,
@@ -333,11 +256,3 @@ export class Trainer implements Disposable {
     return metrics;
   }
 }
-
-type Stepped<T> = { readonly train: TrainState<T>; readonly metrics: T };
-
-/** A compiled step: `train` is donated, `rest` is the batch and the optimizer's scalars. */
-type Step<A extends readonly unknown[]> = Jitted<
-  [train: TrainState<Tensor>, ...rest: A],
-  Stepped<Tensor>
->;

@@ -1,0 +1,56 @@
+import { LocalgradError } from "../base/errors.ts";
+import { expectOptions, expectWhole, shown } from "../base/expect.ts";
+import type { Precision } from "../compile/plan.ts";
+import type { Method } from "../local/method.ts";
+import type { Modules } from "../local/partition.ts";
+import { SETUP_KINDS } from "../local/setup.ts";
+import type { Model } from "../models/model.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import type { Schedule } from "../optim/schedules.ts";
+import { Device } from "../runtime/arrays.ts";
+
+/** Options of `trainer`. */
+export interface TrainerOptions {
+  /** The device to train on. */
+  device: Device;
+  /** The network. */
+  model: Model;
+  /** The cut: a count, the blocks to cut after, or balanced; default 1. End-to-end methods ignore it. */
+  modules?: Modules;
+  /** The method that trains the modules, such as `man(dgl())`. */
+  method: Method;
+  /** The rule that updates the parameters. */
+  optimizer: Optimizer;
+  /** The learning rate of each epoch; default 0.1 throughout. */
+  schedule?: Schedule;
+  /** Precision of the arithmetic, see {@link SetupOptions.precision}; checkpoints are f32 whatever it is. */
+  precision?: Precision;
+  /** Images per step. */
+  batch: number;
+  /** Seed of all random numbers of the run; default 0. */
+  seed?: number;
+  /**
+   * Recomputes cheap element-wise results (batch norm, ReLU) in the backward pass instead of keeping them in memory,
+   * where that lowers the planned peak. The results have the same bits. Default false.
+   */
+  recompute?: boolean;
+  /** Names the first op that produces a NaN or an infinity. Slow; default false. */
+  checkNumerics?: boolean;
+}
+
+/** Refuses options of the wrong kind; `setup` checks its own more closely. */
+export function checkTrainerOptions(options: TrainerOptions): void {
+  expectOptions("trainer", options, {
+    ...SETUP_KINDS,
+    device: "object",
+    schedule: "function?",
+    batch: "number",
+    seed: "number?",
+    recompute: "boolean?",
+    checkNumerics: "boolean?",
+  });
+  if (!(options.device instanceof Device)) {
+    throw new LocalgradError(`trainer: the device must be of devices.open(), not ${shown(options.device)}`);
+  }
+  expectWhole("trainer: batch", options.batch);
+}
