@@ -12,6 +12,8 @@ const FOLDERS: readonly string[] = [
   "src/models",
   "src/nn",
   "src/optim",
+  "src/artifacts",
+  "src/training",
 ];
 
 const config = JSON.parse(await Deno.readTextFile("deno.json"));

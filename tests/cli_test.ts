@@ -145,7 +145,14 @@ Deno.test("train, eval and resume work on a run's folder and refuse damage and m
     const path = `${dir}/a/last.safetensors`;
     const whole = await Deno.readFile(path);
     await Deno.writeFile(path, whole.subarray(0, whole.length - 100));
-    await refused(dir, /last\.safetensors is no whole safetensors file/, "train", "--run", "a", "--resume");
+    await refused(
+      dir,
+      /last\.safetensors is not a complete safetensors file/,
+      "train",
+      "--run",
+      "a",
+      "--resume",
+    );
     const foreign = decodeSafetensors(whole, path);
     await writeCheckpoint(path, {
       snapshot: { step: 6, tensors: foreign.tensors, configuration: {} },
@@ -338,8 +345,8 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
         "eval",
         ...file.with(3, "resnet20"),
       ],
-      [/cut\.safetensors is no whole safetensors file/, "eval", ...file.with(1, "cut.safetensors")],
-      [/model\.pth is a pickle of PyTorch's/, "train", "--init", "model.pth"],
+      [/cut\.safetensors is not a complete safetensors file/, "eval", ...file.with(1, "cut.safetensors")],
+      [/model\.pth is a PyTorch pickle/, "train", "--init", "model.pth"],
       [/there is no file none/, "train", "--init", "none"],
       [
         /has no layer1\.1.* resnet20 needs/,

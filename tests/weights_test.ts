@@ -164,7 +164,7 @@ for (const [kind, options] of Object.entries(averages)) {
       assertThrows(
         () => valuesOf(other, { name: "f", tensors: values }),
         LocalgradError,
-        "f tells 10 classes apart",
+        "f is for 10 classes",
       );
       trainer.load({ name: "f", tensors: filled(other) }, { newHead: true });
       assertEquals((await trainer.snapshot()).tensors.get("fc.weight"), values.get("fc.weight"));
@@ -225,7 +225,7 @@ Deno.test("loadWeights() takes the network alone from a checkpoint's names, and 
     );
     for (const head of [[0x50, 0x4b, 0x03, 0x04, 20], [0x80, 0x02, 0x8a, 0x0a, 0x6c]]) {
       await Deno.writeFile(path, Uint8Array.from(head));
-      await assertRejects(() => loadWeights(path), LocalgradError, "is a pickle of PyTorch's");
+      await assertRejects(() => loadWeights(path), LocalgradError, "is a PyTorch pickle, which can run code");
     }
     const half = { dtype: "F16", shape: [2], data_offsets: [0, 4] };
     const text = new TextEncoder().encode(JSON.stringify({ "fc.bias": half }));
@@ -260,7 +260,7 @@ Deno.test("loadWeights() leaves off what wrappers put before names, and says so"
       assertEquals([...weights.tensors.keys()], plain);
       assertEquals(
         weights.notes,
-        prefix === "" ? [] : [`${path}: all names begin with ${prefix} there, which is left off`],
+        prefix === "" ? [] : [`${path}: the prefix ${prefix} of all names was removed`],
       );
     }
   }));
@@ -280,8 +280,8 @@ Deno.test("loadWeights() reads files by their index, and refuses one that does n
     const cases: [string, unknown][] = [
       ['0.safetensors has no "fc.weight", which', { "fc.weight": "0.safetensors" }],
       ["there is no file", { "fc.weight": "2.safetensors" }],
-      ["which is no safetensors file beside it", { "fc.weight": "../0.safetensors" }],
-      ["which is no safetensors file beside it", { "fc.weight": "/etc/passwd" }],
+      ["which is not a safetensors file beside it", { "fc.weight": "../0.safetensors" }],
+      ["which is not a safetensors file beside it", { "fc.weight": "/etc/passwd" }],
       ["weight_map.fc.weight is 3, not text", { "fc.weight": 3 }],
       ["weight_map is null, not an object", null],
     ];
@@ -300,6 +300,6 @@ Deno.test("valuesOf() takes a file with tensors of other types, unless the netwo
   assertThrows(
     () => valuesOf(model, values),
     LocalgradError,
-    "f: fc.bias is F8_E4M3, which is not read here",
+    "f: fc.bias is F8_E4M3, which localgrad does not read",
   );
 });

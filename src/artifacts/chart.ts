@@ -1,38 +1,38 @@
 /** A curve of a chart. */
 export interface Series {
-  /** What the legend calls it. */
+  /** Its name in the legend. */
   readonly name: string;
-  /** `[x, y]`, x ascending. */
+  /** Points `[x, y]`, by ascending x. */
   readonly points: readonly (readonly [number, number])[];
   /** A CSS colour. */
   readonly colour: string;
-  /** Whether to mark each point. */
+  /** Marks each point; default false. */
   readonly marked?: boolean;
-  /** Whether to fill down to the axis. */
+  /** Fills the area down to the axis; default false. */
   readonly filled?: boolean;
 }
 
-/** What a chart says beside its curves. */
+/** Heading, axes and scale of a chart. */
 export interface ChartOptions {
   /** Its heading. */
   readonly title: string;
-  /** What the horizontal axis counts. */
+  /** Label of the horizontal axis. */
   readonly x: string;
-  /** How values are written. */
+  /** Formats a value. */
   readonly format: (value: number) => string;
-  /** What values are round multiples of, such as 2²⁰ for bytes; default 1. */
+  /** Unit that ticks are round multiples of, such as 2²⁰ for bytes; default 1. */
   readonly unit?: number;
-  /** The highest value of the scale, where several charts share one; by default the highest there is. */
+  /** Upper end of the scale, for charts that share one; default the highest value. */
   readonly top?: number;
-  /** Whether the horizontal axis counts whole things. */
+  /** Puts ticks of the horizontal axis at whole numbers only; default false. */
   readonly whole?: boolean;
-  /** Marks between stretches of the horizontal axis, with what they are called. */
+  /** Named stretches of the horizontal axis, with a line at the end of each. */
   readonly stretches?: readonly { readonly from: number; readonly to: number; readonly name: string }[];
 }
 
 /** A part of a stacked bar. */
 export interface Part {
-  /** What it is. */
+  /** Its name in the legend. */
   readonly name: string;
   /** Its size. */
   readonly value: number;
@@ -44,18 +44,18 @@ const WIDTH = 640;
 const HEIGHT = 300;
 const MARGIN = { left: 58, right: 14, top: 14, bottom: 40 };
 
-/** Text for HTML and its attributes. */
+/** Escapes text for HTML and its attributes. */
 export function escapeHtml(text: string): string {
   const names: Record<string, string> = { "&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "#39" };
   return text.replace(/[&<>"']/g, (character) => `&${names[character]};`);
 }
 
-/** Round numbers that span `low` … `high`, about `count` of them. */
+/** About `count` round numbers that span `low` … `high`. */
 export function ticks(low: number, high: number, count = 5): number[] {
   const span = high - low || Math.abs(high) || 1;
   const rough = span / count;
   const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * unit).find((size) => size >= rough * 0.999)!;
+  const step = ([1, 2, 2.5, 5].find((factor) => factor * unit >= rough * 0.999) ?? 10) * unit;
   const first = Math.floor(low / step + 1e-9);
   const last = Math.ceil(high / step - 1e-9);
   return Array.from(
@@ -64,7 +64,7 @@ export function ticks(low: number, high: number, count = 5): number[] {
   );
 }
 
-/** At most `count` points, each the mean of those it stands for. */
+/** At most `count` points, each the mean of a group of the given ones. */
 export function thin(points: readonly (readonly [number, number])[], count: number): [number, number][] {
   const groups = Math.min(count, points.length);
   return Array.from({ length: groups }, (_, i) => {
@@ -75,7 +75,7 @@ export function thin(points: readonly (readonly [number, number])[], count: numb
   });
 }
 
-/** A line chart as a figure with an inline SVG and a legend; values start at zero. */
+/** A line chart as an HTML figure with an inline SVG and a legend; the value axis starts at zero. */
 export function lineChart(series: readonly Series[], options: ChartOptions): string {
   const all = series.flatMap(({ points }) => points).filter(([, y]) => Number.isFinite(y));
   const heading = `<figcaption>${escapeHtml(options.title)}</figcaption>`;
@@ -84,7 +84,7 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
   const [left, right] = [min(xs), Math.max(max(xs), min(xs) + 1e-9)];
   const unit = options.unit ?? 1;
   const levels = ticks(0, (options.top ?? max(all.map(([, y]) => y))) / unit).map((level) => level * unit);
-  const top = levels[levels.length - 1];
+  const top = max(levels);
   const X = (x: number) => MARGIN.left + (x - left) / (right - left) * (WIDTH - MARGIN.left - MARGIN.right);
   const floor = HEIGHT - MARGIN.bottom;
   const Y = (y: number) => floor - y / top * (floor - MARGIN.top);
@@ -107,20 +107,21 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
       }</text>`
     );
   const curves = series.map(({ name, points: given, colour, marked, filled }) => {
-    const points = given.filter(([, y]) => Number.isFinite(y));
-    if (points.length === 0) return "";
-    const path = points.map(([x, y]) => `${place(X(x))},${place(Y(y))}`);
+    const points = given.filter(([, y]) => Number.isFinite(y))
+      .map(([x, y]) => ({ x, y, cx: place(X(x)), cy: place(Y(y)) }));
+    const [first, last] = [points[0], points.at(-1)];
+    if (first === undefined || last === undefined) return "";
+    const path = points.map(({ cx, cy }) => `${cx},${cy}`).join(" ");
     const area = filled
-      ? `<polygon style="fill:${colour}" points="${place(X(points[0][0]))},${floor} ${path.join(" ")} ` +
-        `${place(X(points[points.length - 1][0]))},${floor}"/>`
+      ? `<polygon style="fill:${colour}" points="${first.cx},${floor} ${path} ${last.cx},${floor}"/>`
       : "";
-    const dots = marked || path.length === 1
-      ? points.map(([x, y], i) =>
-        `<circle style="fill:${colour}" r="3" cx="${path[i].split(",")[0]}" cy="${path[i].split(",")[1]}">` +
+    const dots = marked || points.length === 1
+      ? points.map(({ x, y, cx, cy }) =>
+        `<circle style="fill:${colour}" r="3" cx="${cx}" cy="${cy}">` +
         `<title>${escapeHtml(`${name}, ${options.x} ${x}: ${options.format(y)}`)}</title></circle>`
       ).join("")
       : "";
-    return `${area}<polyline style="stroke:${colour}" points="${path.join(" ")}"/>${dots}`;
+    return `${area}<polyline style="stroke:${colour}" points="${path}"/>${dots}`;
   });
   const axis =
     `<text class="tick middle" x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${HEIGHT - 6}">` +
@@ -130,22 +131,22 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
   }">${grid.join("")}${marks.join("")}${axis}${curves.join("")}</svg>${legend(series)}</figure>`;
 }
 
-/** Horizontal stacked bars on one scale, as a figure; `format` writes sizes. */
+/** Horizontal stacked bars on one scale, as an HTML figure. */
 export function barChart(
   title: string,
   bars: readonly { readonly name: string; readonly parts: readonly Part[] }[],
   format: (value: number) => string,
 ): string {
-  const totals = bars.map(({ parts }) => parts.reduce((sum, part) => sum + part.value, 0));
-  const full = Math.max(...totals, 1);
-  const rows = bars.map(({ name, parts }, i) => {
+  const total = (parts: readonly Part[]) => parts.reduce((sum, part) => sum + part.value, 0);
+  const full = Math.max(...bars.map(({ parts }) => total(parts)), 1);
+  const rows = bars.map(({ name, parts }) => {
     const pieces = parts.filter(({ value }) => value > 0).map(({ name, value, colour }) =>
       `<span style="width:${(value / full * 100).toFixed(3)}%;background:${colour}" title="${
         escapeHtml(`${name}: ${format(value)}`)
       }"></span>`
     );
     return `<div class="bar-name">${escapeHtml(name)}</div><div class="bar">${pieces.join("")}</div>` +
-      `<div class="bar-total">${escapeHtml(format(totals[i]))}</div>`;
+      `<div class="bar-total">${escapeHtml(format(total(parts)))}</div>`;
   });
   const kinds = new Map(bars.flatMap(({ parts }) => parts.map((part) => [part.name, part] as const)));
   return `<figure><figcaption>${escapeHtml(title)}</figcaption><div class="bars">${rows.join("")}</div>${
@@ -161,7 +162,7 @@ function legend(entries: readonly { readonly name: string; readonly colour: stri
   return `<ul class="legend">${items.join("")}</ul>`;
 }
 
-// Spreading a long run's values over arguments would overflow the stack.
+// Math.max(...values) would overflow the stack on a long run's values.
 const min = (values: readonly number[]) => values.reduce((a, b) => Math.min(a, b), Infinity);
 const max = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 

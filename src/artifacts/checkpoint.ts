@@ -14,18 +14,18 @@ import {
   type TensorFile,
 } from "./safetensors.ts";
 
-/** Settings of a run that are not the trainer's, such as its data set; kept in its checkpoints as JSON. */
+/** Settings of a run other than the trainer's configuration, such as its data set; kept in checkpoints as JSON. */
 export type Settings = { readonly [name: string]: unknown };
 
-/** What a checkpoint holds. */
+/** Contents of a checkpoint. */
 export interface Checkpoint {
-  /** Where the run was. */
+  /** State of the run. */
   readonly snapshot: Snapshot;
-  /** What else the run was started with. */
+  /** Settings of the run. */
   readonly settings: Settings;
 }
 
-/** The part of a checkpoint that is no tensor. */
+/** The contents of a checkpoint other than tensors. */
 interface Header {
   readonly version: number;
   readonly step: number;
@@ -46,13 +46,13 @@ const headerFields = object<Header>({
 
 /**
  * Writes a checkpoint, whole or not at all: a safetensors file whose tensors have PyTorch's names and layouts (filters
- * OIHW), so that the network's own can be loaded there, and whose metadata `localgrad` say the rest.
+ * OIHW), so that PyTorch can load those of the network. The metadata `localgrad` hold everything else.
  */
 export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
   expectObject("writeCheckpoint: the checkpoint", checkpoint, { snapshot: "object", settings: "object" });
   const { snapshot, settings } = checkpoint;
   expectTensors("writeCheckpoint", snapshot.tensors);
-  // What could not be read again is not written: nested too deep, in a circle, or no JSON.
+  // Refuses what could not be read back: values that are not JSON, nested too deep, or circular.
   const source = {
     file: path,
     remedy: "give text, numbers, true, false, null, and lists and objects of those",
@@ -76,7 +76,7 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
 /**
  * Reads a checkpoint.
  *
- * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
+ * @throws {LocalgradError} where there is none, or it is truncated, damaged or not one of localgrad's.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const bytes = await readIfThere(path, FILE_LIMIT);
@@ -86,7 +86,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const file = decodeSafetensors(bytes, path);
   const localgrad = headerOf(file, path);
   if (localgrad === undefined) {
-    throw new LocalgradError(`${path} was not written by localgrad: it says nothing of a run`);
+    throw new LocalgradError(`${path} was not written by localgrad: it has no header of a run`);
   }
   const source = { file: path, remedy: "use another checkpoint" };
   const { version } = decodeJson(localgrad, source, object({ version: whole() }));
@@ -106,7 +106,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /**
- * The header of a file that is a checkpoint; undefined for another's.
+ * The header of a checkpoint; undefined for any other safetensors file.
  *
  * @throws {LocalgradError} where the checkpoint is damaged.
  */
@@ -117,7 +117,7 @@ export function headerOf({ tensors, metadata, skipped }: TensorFile, path: strin
   throw new LocalgradError(`${path} is damaged: it does not match its checksum; use another checkpoint`);
 }
 
-/** SHA-256 of all that a checkpoint says. */
+/** SHA-256 of a checkpoint's header and tensors. */
 function digest(header: string, tensors: ReadonlyMap<string, HostArray>): string {
   const hash = createHash("sha256").update(header);
   for (const [name, { data, shape }] of tensors) {

@@ -95,7 +95,7 @@ Deno.test("readCheckpoint() says what is wrong with a file that is no checkpoint
     await Deno.writeFile(path, encodeSafetensors({ tensors: snapshot.tensors, metadata: {} }));
     await assertRejects(() => readCheckpoint(path), LocalgradError, "not written by localgrad");
     await Deno.writeTextFile(path, "hello");
-    await assertRejects(() => readCheckpoint(path), LocalgradError, "no whole safetensors file");
+    await assertRejects(() => readCheckpoint(path), LocalgradError, "not a complete safetensors file");
   }));
 
 Deno.test("readCheckpoint() names the field of a header that is not as it should be, though its checksum is right", () =>

@@ -1,4 +1,4 @@
-/** Bytes for people, in binary units: `1.25 GiB`. */
+/** Formats bytes in binary units: `1.25 GiB`. */
 export function formatBytes(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
@@ -10,12 +10,12 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : Number(value.toPrecision(3))} ${units[unit]}`;
 }
 
-/** A fraction for people, with at most so many digits behind the point: `12.3 %`. */
+/** Formats a fraction as a percentage with at most `digits` decimals: `12.3 %`. */
 export function formatPercent(fraction: number, digits = 2): string {
   return `${Number((fraction * 100).toFixed(digits))} %`;
 }
 
-/** Seconds for people: `9.4 s`, `3 min 05 s`, `2 h 07 min`. */
+/** Formats a duration: `9.4 s`, `3 min 05 s`, `2 h 07 min`. */
 export function formatTime(seconds: number): string {
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);

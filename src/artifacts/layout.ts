@@ -1,29 +1,38 @@
-import { type HostData, sizeOf } from "../trace/dtype.ts";
+import { at } from "../base/at.ts";
+import type { Shape } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 
-/** Filters as PyTorch lays them out (OIHW); a tensor of four axes is one, others stay as they are. */
+/** True for shapes of four axes, which are those of filters. */
+export function isFilter(shape: Shape): shape is readonly [number, number, number, number] {
+  return shape.length === 4;
+}
+
+/** Filters in PyTorch's layout (OIHW); other arrays stay as they are. */
 export function toOihw(array: HostArray): HostArray {
-  return array.shape.length === 4 ? permuted(array, [0, 3, 1, 2]) : array;
+  const { data, shape, dtype } = array;
+  if (!isFilter(shape)) return array;
+  const [o, h, w, i] = shape;
+  return new HostArray(transposed(data, h * w, i), [o, i, h, w], dtype);
 }
 
-/** Filters as localgrad lays them out (OHWI, also called KRSC); the inverse of {@link toOihw}. */
+/** Filters in localgrad's layout (OHWI, also called KRSC); the inverse of {@link toOihw}. */
 export function toOhwi(array: HostArray): HostArray {
-  return array.shape.length === 4 ? permuted(array, [0, 2, 3, 1]) : array;
+  const { data, shape, dtype } = array;
+  if (!isFilter(shape)) return array;
+  const [o, i, h, w] = shape;
+  return new HostArray(transposed(data, i, h * w), [o, h, w, i], dtype);
 }
 
-/** Axis i of the result is axis `order[i]`. */
-function permuted({ data, shape, dtype }: HostArray, order: readonly number[]): HostArray {
-  const steps = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
-  const [a, b, c, d] = order.map((axis) => shape[axis]);
-  const [sa, sb, sc, sd] = order.map((axis) => steps[axis]);
-  const result = data.slice() as HostData;
-  let to = 0;
-  for (let i = 0; i < a; i++) {
-    for (let j = 0; j < b; j++) {
-      for (let k = 0; k < c; k++) {
-        for (let l = 0; l < d; l++) result[to++] = data[i * sa + j * sb + k * sc + l * sd];
+/** Transposes each of the `rows` × `columns` matrices that `data` consists of. */
+function transposed(data: HostArray["data"], rows: number, columns: number): HostArray["data"] {
+  const result = data.slice();
+  let from = 0;
+  for (let matrix = 0; matrix < data.length; matrix += rows * columns) {
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        result[matrix + column * rows + row] = at(data, from++);
       }
     }
   }
-  return new HostArray(result, [a, b, c, d], dtype);
+  return result;
 }

@@ -17,13 +17,13 @@ import type { EpochRecord, HeldMemory, Loading, StepRecord } from "./observer.ts
 
 /** A line of `metrics.jsonl` for a training step. */
 export interface StepLine {
-  /** What the line is about. */
+  /** Kind of the line. */
   readonly kind: "step";
-  /** Which step, from 1. */
+  /** The step's number, from 1. */
   readonly step: number;
   /** The loss of each module. */
   readonly losses: readonly number[];
-  /** The fraction of the batch classified correctly. */
+  /** Fraction of the batch classified correctly. */
   readonly accuracy: number;
   /** The learning rate. */
   readonly learningRate: number;
@@ -31,9 +31,9 @@ export interface StepLine {
 
 /** A line of `metrics.jsonl` for an epoch. */
 export interface EpochLine extends Omit<EpochRecord, "best" | "held"> {
-  /** What the line is about. */
+  /** Kind of the line. */
   readonly kind: "epoch";
-  /** What the device really held after the epoch; older runs did not write it. */
+  /** Measured memory of the device after the epoch; undefined in runs of older versions. */
   readonly held?: HeldMemory;
 }
 
@@ -54,7 +54,7 @@ export function epochLine(record: EpochRecord): EpochLine {
 const stepFields = object<StepLine>({
   kind: oneOf(["step"]),
   step: whole(1),
-  losses: list(numberOrNone), // the step before a run ends for a loss that is no number is written too
+  losses: list(numberOrNone), // the step whose loss is NaN, which ends the run, is written too
   accuracy: numberOrNone,
   learningRate: number,
 });
@@ -85,9 +85,9 @@ const FILE_LIMIT = 2 ** 30;
 const LINE_LIMIT = 2 ** 20;
 
 /**
- * Reads a `metrics.jsonl`; a last line that was not written whole is left out. Empty where there is no such file.
+ * Reads a `metrics.jsonl`, without a last line that was not completely written. Empty where there is no such file.
  *
- * @throws {LocalgradError} where a line is none of a step or an epoch; it names line and field.
+ * @throws {LocalgradError} where a line is not that of a step or an epoch; the error names line and field.
  */
 export async function readMetrics(path: string): Promise<MetricsLine[]> {
   return (await scan(path)).map(({ line }) => line);
@@ -98,16 +98,18 @@ async function scan(path: string): Promise<{ line: MetricsLine; end: number }[]>
   if (bytes === undefined) return [];
   const lines: { line: MetricsLine; end: number }[] = [];
   for (let start = 0, stop; (stop = bytes.indexOf(10, start)) >= 0; start = stop + 1) {
-    const source = { file: path, line: lines.length + 1, remedy: "move the file away to go on" };
+    const source = { file: path, line: lines.length + 1, remedy: "move the file away to resume" };
     if (stop - start > LINE_LIMIT) {
-      throw new LocalgradError(`${path}, line ${source.line} is longer than any of ours; ${source.remedy}`);
+      throw new LocalgradError(
+        `${path}, line ${source.line} is longer than any that localgrad writes; ${source.remedy}`,
+      );
     }
     lines.push({ line: decodeJson(bytes.subarray(start, stop), source, metricsLine), end: stop + 1 });
   }
   return lines;
 }
 
-/** The steps of each epoch: an epoch's line follows that of its last step. Undefined where none was finished. */
+/** Steps per epoch; undefined before the end of the first. The line of an epoch follows that of its last step. */
 function stepsOfEpoch(lines: readonly MetricsLine[]): number | undefined {
   const at = lines.findIndex(({ kind }) => kind === "epoch");
   const [step, epoch] = [lines[at - 1], lines[at]];
@@ -125,11 +127,11 @@ export class MetricsWriter implements Disposable {
   }
 
   /**
-   * Opens the file of a run that did `step` steps, `stepsPerEpoch` of them an epoch. What is written there about later
-   * ones is cut off: those are going to be done again. Gives the lines that stay.
+   * Opens the file of a run that has done `step` steps. Lines of later steps are cut off, because the run will do those
+   * again. Returns the lines that stay.
    *
-   * @throws {LocalgradError} where another process writes it, or epochs had another number of steps, so that the run
-   * cannot go on as it was.
+   * @throws {LocalgradError} where another process writes the file, or its epochs have another number of steps, so that
+   * the run could not resume as it was.
    */
   static async open(
     path: string,
@@ -142,7 +144,7 @@ export class MetricsWriter implements Disposable {
       const before = stepsOfEpoch(lines.map(({ line }) => line));
       if (before !== undefined && before !== stepsPerEpoch) {
         throw new LocalgradError(
-          `the run of ${path} has ${before} steps an epoch, not ${stepsPerEpoch}; go on with the images it was started with`,
+          `the run of ${path} has ${before} steps per epoch, not ${stepsPerEpoch}; resume with the images it was started with`,
         );
       }
       const done = ({ line }: { line: MetricsLine }) =>
@@ -164,7 +166,7 @@ export class MetricsWriter implements Disposable {
     await this.#written(writeAll(this.#file, new TextEncoder().encode(JSON.stringify(line) + "\n")));
   }
 
-  /** Waits until all lines are on the disk. */
+  /** Flushes all lines to the disk. */
   async sync(): Promise<void> {
     await this.#written(this.#file.sync());
   }

@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { type Model, network } from "../models/model.ts";
@@ -6,26 +7,27 @@ import type { Named } from "../nn/named.ts";
 import { formatAval, sameShape } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { treeFlatten } from "../trace/tree.ts";
+import { isFilter } from "./layout.ts";
 
-/** Values for a network: tensors by PyTorch's names, in localgrad's layouts. `train.loadWeights` gives them. */
+/** Values of a network: tensors by PyTorch's names, in localgrad's layouts. `train.loadWeights` reads them. */
 export interface NetworkValues {
-  /** What error messages call them, such as the path of a file. */
+  /** Name in error messages, such as the path of a file. */
   readonly name: string;
   /** The tensors: parameters and running statistics. */
   readonly tensors: ReadonlyMap<string, HostArray>;
-  /** Types, as the file names them, of tensors that localgrad does not read. */
+  /** Types of the tensors in the file that localgrad does not read, by name. */
   readonly skipped?: ReadonlyMap<string, string>;
 }
 
-/** How a network takes values. */
+/** Options of `Trainer.load`. */
 export interface LoadOptions {
-  /** Leaves the network's head as it was drawn, for a data set with other classes; default false. */
+  /** Keeps the network's own head, for a data set with other classes; default false. */
   newHead?: boolean;
 }
 
 /**
- * The tensors that a network takes from `values`, by name. Refuses values that lack one, have one it has no place for,
- * or of another shape or type.
+ * The tensors that a network takes from `values`, by name. Refuses values with a missing or an unknown tensor, or one of
+ * another shape or type.
  */
 export function valuesOf(
   model: Model,
@@ -36,22 +38,27 @@ export function valuesOf(
   const isHead = (name: string) => Object.keys(model.head).some((part) => name.startsWith(`${part}.`));
   const wanted = newHead ? all.filter(([name]) => !isHead(name)) : all;
   const taken = new Map<string, HostArray>();
-  const missing = wanted.filter(([name]) => !values.tensors.has(name)).map(([name]) => name);
-  const unread = missing.find((name) => values.skipped?.has(name));
-  if (unread !== undefined) {
-    throw new LocalgradError(
-      `${values.name}: ${unread} is ${values.skipped?.get(unread)}, which is not read here; save it as F32`,
-    );
+  const found: [name: string, initial: Initial, value: HostArray][] = [];
+  const missing: string[] = [];
+  for (const [name, initial] of wanted) {
+    const [value, type] = [values.tensors.get(name), values.skipped?.get(name)];
+    if (value !== undefined) found.push([name, initial, value]);
+    else if (type === undefined) missing.push(name);
+    else {
+      throw new LocalgradError(
+        `${values.name}: ${name} is ${type}, which localgrad does not read; save it as F32`,
+      );
+    }
   }
-  if (missing.length > 0) {
+  const [firstMissing] = missing;
+  if (firstMissing !== undefined) {
     throw new LocalgradError(
-      `${values.name} has no ${missing[0]}${
+      `${values.name} has no ${firstMissing}${
         more(missing)
       }, which ${model.name} needs; it is of another network`,
     );
   }
-  for (const [name, initial] of wanted) {
-    const value = values.tensors.get(name)!;
+  for (const [name, initial, value] of found) {
     if (value.dtype !== initial.dtype) {
       throw new LocalgradError(
         `${values.name}: ${name} is ${value.dtype}; ${model.name} needs it as ${initial.dtype}`,
@@ -64,9 +71,10 @@ export function valuesOf(
   }
   const known = new Set(all.map(([name]) => name));
   const extra = [...values.tensors.keys()].filter((name) => !known.has(name) && !(newHead && isHead(name)));
-  if (extra.length > 0) {
+  const [unknown] = extra;
+  if (unknown !== undefined) {
     throw new LocalgradError(
-      `${values.name} has ${abridged(extra[0])}${
+      `${values.name} has ${abridged(unknown)}${
         more(extra)
       }, which ${model.name} has no place for; it is of another network`,
     );
@@ -83,7 +91,7 @@ function places(model: Model): [name: string, initial: Initial][] {
 /** The leaves of a tree, each with its path, such as `layer1.0.conv1.weight`. */
 export function namedLeaves<T>(tree: Named<T>): [path: string, leaf: T][] {
   const { leaves, paths } = treeFlatten<T>(tree);
-  return leaves.map((leaf, i) => [paths[i], leaf]);
+  return leaves.map((leaf, i) => [at(paths, i), leaf]);
 }
 
 const more = (names: readonly string[]) => names.length === 1 ? "" : ` and ${names.length - 1} more`;
@@ -99,10 +107,8 @@ function misfit(
   const [there, here] = [value, initial].map(({ dtype, shape }) => formatAval({ dtype, shape: oihw(shape) }));
   if (isHead(name) && sameShape(value.shape.slice(1), initial.shape.slice(1))) {
     return new LocalgradError(
-      `${file} tells ${
-        value.shape[0]
-      } classes apart, ${model.name} was made for ${model.classes} (${name} is ` +
-        `${there}, not ${here}); make it for as many, or draw a new head to train on (newHead, --new-head)`,
+      `${file} is for ${value.shape[0]} classes, ${model.name} for ${model.classes} (${name} is ` +
+        `${there}, not ${here}); make it for as many, or train a new head (newHead, --new-head)`,
     );
   }
   return new LocalgradError(
@@ -110,7 +116,9 @@ function misfit(
   );
 }
 
-/** A shape as PyTorch, and so the file, has it. */
+/** A shape in PyTorch's layout, which is the file's. */
 function oihw(shape: readonly number[]): readonly number[] {
-  return shape.length === 4 ? [shape[0], shape[3], shape[1], shape[2]] : shape;
+  if (!isFilter(shape)) return shape;
+  const [o, h, w, i] = shape;
+  return [o, i, h, w];
 }

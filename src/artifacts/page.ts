@@ -1,7 +1,7 @@
 import { escapeHtml } from "./chart.ts";
 import style from "./report.css" with { type: "text" };
 
-/** An HTML page that stands alone, in the style of reports; `body` is HTML, `title` text. */
+/** A self-contained HTML page in the style of reports; `body` is HTML, `title` is text. */
 export function page(title: string, body: string): string {
   return `<!doctype html>
 <html lang="en">
@@ -18,7 +18,7 @@ ${body}
 `;
 }
 
-/** A table of texts as HTML. */
+/** An HTML table of text cells. */
 export function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;

@@ -2,15 +2,15 @@ import { formatPercent, formatTime } from "./format.ts";
 import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
 import { columns, drawsOver } from "./terminal.ts";
 
-/** Where progress is shown; the process's standard error by default. */
+/** Output of {@link progress}; by default the process's standard error. */
 export interface ProgressOutput {
-  /** Whether lines can be drawn over. */
+  /** True where lines can be redrawn in place. */
   readonly terminal: boolean;
-  /** Columns of the terminal. */
+  /** Width of the terminal in columns. */
   columns(): number;
-  /** Shows text. */
+  /** Writes text. */
   write(text: string): void;
-  /** Milliseconds since some moment. */
+  /** A monotonic clock in milliseconds. */
   now(): number;
 }
 
@@ -23,7 +23,7 @@ const standardError: ProgressOutput = {
       for (let written = 0; written < bytes.length;) {
         written += Deno.stderr.writeSync(bytes.subarray(written));
       }
-    } catch { // whoever read this is gone, such as a pager that was closed; the run is not to end with it
+    } catch { // the reader has gone, such as a pager that was closed; the run continues without it
     }
   },
   now: () => performance.now(),
@@ -34,9 +34,9 @@ const LINE_MS = 15_000;
 const BAR = 20;
 
 /**
- * An observer that shows how a run goes on, on standard error: a bar with the loss of each module, accuracy, images
- * per second and time left, drawn over itself where there is a terminal, else a line now and then; and a line for each
- * evaluation. Before those, where it is so, that there are fewer training images than a batch has.
+ * An observer that shows the progress of a run on standard error: a bar with the loss of each module, accuracy, images
+ * per second and time left, redrawn in place on a terminal and written as a line every 15 s elsewhere; and a line for
+ * each evaluation. It warns at the start if there are fewer training images than a batch has.
  */
 export function progress(output: ProgressOutput = standardError): Observer {
   return new Progress(output);
@@ -48,13 +48,13 @@ class Progress implements Observer {
   #shown = -Infinity;
   #drawn = false;
   #epoch = 0;
-  /** Of this epoch: steps, images, and how many of those were classified correctly. */
+  /** Steps, images and correctly classified images of this epoch. */
   #steps = 0;
   #images = 0;
   #right = 0;
-  /** A running mean, because the loss of one batch jumps about. */
+  /** Running means, because the loss varies from batch to batch. */
   #losses: readonly number[] = [];
-  /** Steps and images since some moment; the run's first step, which compiles the program, does not count. */
+  /** Steps and images after the run's first step, whose time is mostly compilation. */
   #timed = { since: 0, steps: 0, images: 0 };
   #begun = false;
 
@@ -69,7 +69,7 @@ class Progress implements Observer {
     if (Number(batch) <= imagesPerEpoch) return;
     this.#line(
       `there are ${imagesPerEpoch} training images and the batch is ${batch}: each step takes ${imagesPerEpoch}, ` +
-        `while memory is planned for ${batch}, and a learning rate in proportion to the batch is too high`,
+        `although memory is planned for ${batch}; a learning rate scaled to the batch is too high`,
     );
   }
 
@@ -81,9 +81,10 @@ class Progress implements Observer {
     this.#images += record.images;
     this.#right += record.accuracy * record.images;
     const weight = 1 / Math.min(this.#steps, 20);
-    this.#losses = record.losses.map((loss, i) =>
-      this.#steps === 1 ? loss : this.#losses[i] + weight * (loss - this.#losses[i])
-    );
+    this.#losses = record.losses.map((loss, i) => {
+      const mean = this.#steps === 1 ? undefined : this.#losses[i];
+      return mean === undefined ? loss : mean + weight * (loss - mean);
+    });
     if (this.#begun) {
       this.#timed.steps++;
       this.#timed.images += record.images;
@@ -97,7 +98,7 @@ class Progress implements Observer {
   epoch({ epoch, testError, best, imagesPerSecond, loading }: EpochRecord): void {
     const mark = best ? ", the best so far" : "";
     const accuracy = this.#images > 0 ? `accuracy ${formatPercent(this.#right / this.#images)}  ` : "";
-    // A single step is compilation too, and no speed.
+    // The speed is 0 where the only step was the one that compiles.
     const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +
@@ -134,14 +135,14 @@ class Progress implements Observer {
   }
 }
 
-/** How fast images could be decoded, and how long training waited for them. */
+/** The speed of decoding, and the time training waited for it. */
 function loadingText({ imagesPerSecond, waiting }: Loading): string {
   return `${formatPercent(waiting, 1)} of the time waiting for images, ${
     Math.round(imagesPerSecond)
   }/s decoded`;
 }
 
-/** The losses of all modules; of many, the first ones and the last. */
+/** The losses of all modules; of more than six, the first three and the last two. */
 function lossesText(losses: readonly number[]): string {
   const texts = losses.map((loss) => loss.toFixed(3));
   return texts.length <= 6

@@ -9,15 +9,15 @@ import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
 
-/** What a report shows of a run. */
+/** A run as a report shows it. */
 export interface RunReport {
-  /** What it began with. */
+  /** Facts known at its start. */
   readonly info: RunInfo;
-  /** What it recorded. */
+  /** Its recorded steps and epochs. */
   readonly lines: readonly MetricsLine[];
-  /** Its settings beside the trainer's configuration. */
+  /** Its settings other than the trainer's configuration. */
   readonly settings: Settings;
-  /** Seconds it took, where known. */
+  /** Its duration in seconds, where known. */
   readonly seconds?: number;
 }
 
@@ -28,7 +28,7 @@ const RUN_KINDS = {
   seconds: "number?",
 } as const satisfies Kinds<RunReport>;
 
-const POINTS = 240; // more cannot be told apart at the size of a chart
+const POINTS = 240; // more are indistinguishable at the size of a chart
 
 const CLASSES: readonly MemoryClass[] = [
   "parameters",
@@ -56,34 +56,41 @@ const PALETTE = [
   "#8c9199",
 ] as const;
 
-/** A colour that tells one of `count` things from the others; many things in order get a run of hues. */
+/** The colour of one of `count` things: from the palette, or of many, hues in order. */
 function colour(index: number, count: number): string {
-  if (count <= PALETTE.length) return PALETTE[index];
-  return `hsl(${Math.round(212 + 300 * index / count) % 360} 60% 54%)`;
+  const fixed = count <= PALETTE.length ? PALETTE[index] : undefined;
+  return fixed ?? `hsl(${Math.round(212 + 300 * index / count) % 360} 60% 54%)`;
 }
 
 const steps = (run: RunReport) => run.lines.filter((line): line is StepLine => line.kind === "step");
 const epochs = (run: RunReport) => run.lines.filter((line): line is EpochLine => line.kind === "epoch");
-const methodOf = (run: RunReport) => (run.info.configuration["method"] as { name: string }).name;
 
-/** The lowest and the last test error of a run; undefined before its first evaluation. */
-function errors(run: RunReport): { best?: number; last?: number } {
-  const all = epochs(run).map(({ testError }) => testError);
-  return all.length === 0 ? {} : { best: Math.min(...all), last: all[all.length - 1] };
+/** The name of a run's method. */
+function methodOf(run: RunReport): string {
+  const { method } = run.info.configuration;
+  const named = typeof method === "object" && method !== null && "name" in method;
+  return named ? String(method.name) : "?";
 }
 
-/** One run, or several side by side, as an HTML page that stands alone. */
+/** The lowest and the last test error of a run, for people. */
+function errors(run: RunReport): { best: string; last: string } {
+  const all = epochs(run).map(({ testError }) => testError);
+  const last = all.at(-1);
+  if (last === undefined) return { best: "–", last: "–" };
+  return { best: formatPercent(Math.min(...all)), last: formatPercent(last) };
+}
+
+/** One run, or several side by side, as a self-contained HTML page. */
 export function report(runs: readonly RunReport[]): string {
   expectKind("report: the runs", runs, "array");
-  if (runs.length === 0) throw new LocalgradError("report: needs at least one run");
   for (const run of runs) expectObject("report: a run", run, RUN_KINDS);
-  const [{ info, settings }] = runs;
-  const model = String(info.configuration["model"]);
-  const subject = runs.length === 1 ? methodOf(runs[0]) : runs.map(methodOf).join(", ");
-  const on = settings["dataset"] === undefined ? "" : ` on ${settings["dataset"]}`;
-  const title = `${subject}: ${model}${on}`;
-  const body = runs.length === 1 ? single(runs[0]) : comparison(runs);
-  return page(title, body);
+  const [first, ...others] = runs;
+  if (first === undefined) throw new LocalgradError("report: needs at least one run");
+  const model = String(first.info.configuration["model"]);
+  const { dataset } = first.settings;
+  const on = dataset === undefined ? "" : ` on ${dataset}`;
+  const title = `${runs.map(methodOf).join(", ")}: ${model}${on}`;
+  return page(title, others.length === 0 ? single(first) : comparison(runs));
 }
 
 function single(run: RunReport): string {
@@ -100,8 +107,8 @@ function comparison(runs: readonly RunReport[]): string {
     return [
       methodOf(run),
       String(run.info.modules.length),
-      last === undefined ? "–" : formatPercent(last),
-      best === undefined ? "–" : formatPercent(best),
+      last,
+      best,
       formatBytes(method.peakBytes),
       formatPercent(method.peakBytes / endToEnd.peakBytes, 1),
       time,
@@ -123,8 +130,8 @@ function facts(run: RunReport): string {
   const rate = epochs(run).at(-1)?.imagesPerSecond;
   const done = Math.floor((steps(run).at(-1)?.step ?? 0) / run.info.stepsPerEpoch);
   const all: [string, string][] = [
-    ["test error", last === undefined ? "–" : formatPercent(last)],
-    ["lowest test error", best === undefined ? "–" : formatPercent(best)],
+    ["test error", last],
+    ["lowest test error", best],
     ["epochs", `${done} of ${run.info.epochs}`],
     ["planned peak", formatBytes(method.peakBytes)],
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
@@ -138,7 +145,7 @@ function facts(run: RunReport): string {
   return `<dl class="facts">${cards.join("")}</dl>`;
 }
 
-/** How streamed images kept up with training, for people. */
+/** The loading of streamed images, for people. */
 function loadingFacts(loading: Loading | undefined): [name: string, value: string][] {
   if (loading === undefined) return [];
   return [
@@ -147,7 +154,7 @@ function loadingFacts(loading: Loading | undefined): [name: string, value: strin
   ];
 }
 
-/** What a device held, for people: its own count, and the driver's beside it where there is one. */
+/** The measured memory of a device, for people: localgrad's count, and the driver's where there is one. */
 export function heldMemory(held: HeldMemory | undefined): [name: string, value: string][] {
   if (held === undefined) return [];
   const { bytes, dataBytes, driver } = held;
@@ -166,7 +173,7 @@ function lossChart(run: RunReport): string {
   const { modules } = run.info;
   const series = modules.map((name, module): Series => ({
     name: modules.length === 1 ? name : `${module + 1}: ${name}`,
-    points: thin(all.map(({ step, losses }) => [step, losses[module]] as const), POINTS),
+    points: thin(all.map(({ step, losses }) => [step, losses[module] ?? NaN] as const), POINTS),
     colour: colour(module, modules.length),
   }));
   return lineChart(series, {
@@ -195,14 +202,13 @@ function errorChart(runs: readonly RunReport[]): string {
   return lineChart(series, { title, x: "epoch", whole: true, format: (value) => formatPercent(value) });
 }
 
-/** End to end first, then each method. */
+/** Planned memory end to end, then of each method. */
 function memories(runs: readonly RunReport[]): { name: string; report: MemoryReport }[] {
-  const [{ info }] = runs;
   const methods = runs.filter((run) =>
     run.info.memory.method !== run.info.memory.endToEnd && methodOf(run) !== "endToEnd"
   );
   return [
-    { name: "endToEnd", report: info.memory.endToEnd },
+    ...runs.slice(0, 1).map((run) => ({ name: "endToEnd", report: run.info.memory.endToEnd })),
     ...methods.map((run) => ({ name: methodOf(run), report: run.info.memory.method })),
   ];
 }
@@ -218,7 +224,7 @@ function memoryBars(runs: readonly RunReport[]): string {
       colour: colour(i, classes.length),
     })),
   }));
-  return barChart("Planned peak memory by what holds it", bars, formatBytes);
+  return barChart("Planned peak memory by category", bars, formatBytes);
 }
 
 function memorySection(runs: readonly RunReport[]): string {
@@ -235,12 +241,12 @@ function timelines(runs: readonly RunReport[]): string {
 const highest = ({ timeline }: MemoryReport) =>
   timeline.reduce((most, { liveBytes }) => Math.max(most, liveBytes), 0);
 
-/** Live bytes of temporaries from op to op, with the stretch of each module, on a scale up to `top`. */
+/** Live bytes of temporaries at each op, with the stretch of each module, on a scale up to `top`. */
 function timeline(name: string, { timeline }: MemoryReport, top: number): string {
   const stretches: { from: number; to: number; name: string }[] = [];
   timeline.forEach(({ scope }, at) => {
     const module = /^module (\d+)/.exec(scope)?.[1];
-    const last = stretches[stretches.length - 1];
+    const last = stretches.at(-1);
     if (module === undefined || last?.name === module) {
       if (last !== undefined) last.to = at;
     } else stretches.push({ from: at, to: at, name: module });
@@ -248,7 +254,7 @@ function timeline(name: string, { timeline }: MemoryReport, top: number): string
   const points = timeline.map(({ liveBytes }, at) => [at, liveBytes] as const);
   const shown = stretches.length > 1 && stretches.length <= 20 ? { stretches } : {};
   return lineChart([{ name, points: peaks(points), colour: colour(0, 1), filled: true }], {
-    title: `Temporaries alive: ${name}`,
+    title: `Live temporaries: ${name}`,
     x: stretches.length > 1 ? "module" : "op of the step",
     whole: true,
     format: formatBytes,
@@ -258,7 +264,7 @@ function timeline(name: string, { timeline }: MemoryReport, top: number): string
   });
 }
 
-/** At most twice {@link POINTS} points that keep every stretch's highest. */
+/** At most twice {@link POINTS} points, which include the highest of every group. */
 function peaks(points: readonly (readonly [number, number])[]): (readonly [number, number])[] {
   const each = Math.ceil(points.length / (2 * POINTS));
   const result: (readonly [number, number])[] = [];

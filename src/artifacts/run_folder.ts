@@ -14,20 +14,20 @@ import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "./observer.ts";
 import { report } from "./report.ts";
 
-/** Which checkpoint of a run: as it is now, or as it was when the test error was lowest. */
+/** Checkpoint of a run: its last state, or the state of its lowest test error. */
 export type CheckpointKind = "last" | "best";
 
 function checkpointPath(folder: string, kind: CheckpointKind): string {
   return `${folder}/${kind}.safetensors`;
 }
 
-/** Refuses what is no path; an empty one would be the root's. */
+/** Refuses an argument that is not a path, or empty, which would stand for the root. */
 function expectFolder(folder: string): void {
   expectKind("the folder of a run", folder, "string");
   if (folder === "") throw new LocalgradError("the path of a run's folder is empty");
 }
 
-/** Whether a folder holds a run that can go on. */
+/** True where a folder holds a run that can be resumed. */
 export function holdsRun(folder: string): Promise<boolean> {
   return exists(checkpointPath(folder, "last"));
 }
@@ -35,7 +35,7 @@ export function holdsRun(folder: string): Promise<boolean> {
 /**
  * Reads a checkpoint of the run in a folder.
  *
- * @throws {LocalgradError} where there is none, or it is truncated, damaged or not localgrad's.
+ * @throws {LocalgradError} where there is none, or it is truncated, damaged or not one of localgrad's.
  */
 export async function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
   expectFolder(folder);
@@ -45,7 +45,7 @@ export async function readRun(folder: string, kind: CheckpointKind): Promise<Che
   const path = checkpointPath(folder, kind);
   if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
     throw new LocalgradError(
-      `${folder} has no best checkpoint, because it was stopped before its first evaluation; take the last one`,
+      `${folder} has no best checkpoint, because it was stopped before its first evaluation; use the last one`,
     );
   }
   return readCheckpoint(path);
@@ -53,8 +53,8 @@ export async function readRun(folder: string, kind: CheckpointKind): Promise<Che
 
 /**
  * An observer that keeps a run in a folder: `metrics.jsonl`, a line for each step and epoch; `last.safetensors` and
- * `best.safetensors`, each written whole or not at all; and `report.html`, which stands alone. A run that goes on must
- * be restored from the folder's last checkpoint first; a fresh one is refused where the folder has a run already.
+ * `best.safetensors`, each written whole or not at all; and `report.html`, a self-contained page. To resume a run, first
+ * restore the trainer from the folder's last checkpoint; a new run is refused where the folder holds one already.
  *
  * @example
  * ```ts
@@ -81,19 +81,20 @@ export function runFolder(folder: string, settings: Settings = {}): RunFolder {
   return new RunFolder(folder, settings);
 }
 
-const GO_ON = "a run already; resume it or choose another folder";
+const HOLDS_RUN = "a run already; resume it or choose another folder";
 const NO_CHECKPOINT = "metrics of a run that never saved a checkpoint; remove them or choose another folder";
 
 /** See {@link runFolder}. */
 export class RunFolder implements Observer {
-  /** Where it is. */
+  /** Path of the folder. */
   readonly path: string;
   readonly #settings: Settings;
   #info: RunInfo | undefined;
   #writer: MetricsWriter | undefined;
   #lines: MetricsLine[] = [];
-  /** Whether the folder was made for this run, and whether the run was begun in it here. */
-  #made = false;
+  /** True where the folder was created for this run. */
+  #created = false;
+  /** True where this is the beginning of the run in the folder. */
   #begun = false;
 
   /** See {@link runFolder}. */
@@ -103,33 +104,33 @@ export class RunFolder implements Observer {
     this.#settings = settings;
   }
 
-  /** What has been written to `metrics.jsonl`. */
+  /** Lines of `metrics.jsonl`. */
   get lines(): readonly MetricsLine[] {
     return this.#lines;
   }
-  /** What the run began with; undefined before it began. */
+  /** Facts known at the start of the run; undefined before. */
   get info(): RunInfo | undefined {
     return this.#info;
   }
 
-  /** Refuses a folder that holds a run already; done before a fresh run begins. */
+  /** Refuses a folder that holds a run already. A new run does this before it starts. */
   async refuseUsed(): Promise<void> {
     await refuseFile(this.path);
     const metrics = `${this.path}/metrics.jsonl`;
     const size = await Deno.stat(metrics).then(({ size }) => size, () => undefined);
-    if (size !== undefined) (await openAlone(metrics)).close(); // a run under way is not to be removed
+    if (size !== undefined) (await openAlone(metrics)).close(); // refuses a run in progress, which must not be removed
     if (await exists(checkpointPath(this.path, "last"))) {
-      throw new LocalgradError(`${this.path} holds ${GO_ON}`);
+      throw new LocalgradError(`${this.path} holds ${HOLDS_RUN}`);
     }
-    // Metrics without a line are of a run that was killed before it saved its start: nothing is lost with them.
+    // Empty metrics are those of a run that was killed before it saved its start: nothing is lost with them.
     if (size !== undefined && size > 0) throw new LocalgradError(`${this.path} holds ${NO_CHECKPOINT}`);
   }
 
-  /** Makes the folder; refuses one in use. */
+  /** Creates the folder; refuses one in use. */
   async start(info: RunInfo): Promise<void> {
     this.#info = info;
     if (!info.resumed) await this.refuseUsed();
-    this.#made = !await exists(this.path);
+    this.#created = !await exists(this.path);
     await makeFolder(this.path);
     const metrics = `${this.path}/metrics.jsonl`;
     const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
@@ -149,39 +150,50 @@ export class RunFolder implements Observer {
     return this.#write(epochLine(record));
   }
 
-  /** Writes the checkpoints, and the report as it stands. */
+  /** Writes the checkpoints and the report. */
   async save(snapshot: Snapshot, kinds: readonly CheckpointKind[]): Promise<void> {
-    await this.#writer!.sync(); // a checkpoint must not know of steps that the metrics lost
+    const { writer, info } = this.#started;
+    await writer.sync(); // so that the metrics never lack steps of a checkpoint
     for (const kind of kinds) {
       await writeCheckpoint(checkpointPath(this.path, kind), { snapshot, settings: this.#settings });
     }
-    await this.#report();
+    await this.#report(info);
   }
 
-  /** Closes the files. A run that failed before it had done anything, such as one that is too large, leaves none. */
+  /** Closes the files. A run that failed before its first step, such as one too large for memory, leaves none. */
   async end(reason: "done" | "stopped" | "failed" = "done"): Promise<void> {
     if (this.#writer === undefined) return;
-    const nothing = reason === "failed" && this.#begun && this.#lines.length === 0;
-    if (nothing) await this.#remove();
-    this.#writer[Symbol.dispose]();
+    const { writer, info } = this.#started;
+    const empty = reason === "failed" && this.#begun && this.#lines.length === 0;
+    if (empty) await this.#remove();
+    writer[Symbol.dispose]();
     this.#writer = undefined;
-    if (!nothing) await this.#report();
+    if (!empty) await this.#report(info);
   }
 
   async #remove(): Promise<void> {
     for (const name of ["last.safetensors", "report.html", "metrics.jsonl"]) {
       await removeIfThere(`${this.path}/${name}`);
     }
-    if (this.#made) await Deno.remove(this.path).catch(() => {}); // it may hold what others put there
+    if (this.#created) await Deno.remove(this.path).catch(() => {}); // it may hold files of others
   }
 
   async #write(line: MetricsLine): Promise<void> {
+    const { writer } = this.#started;
     this.#lines.push(line);
-    await this.#writer!.write(line);
+    await writer.write(line);
   }
 
-  async #report(): Promise<void> {
-    const run = { info: this.#info!, lines: this.#lines, settings: this.#settings };
+  async #report(info: RunInfo): Promise<void> {
+    const run = { info, lines: this.#lines, settings: this.#settings };
     await writeWhole(`${this.path}/report.html`, report([run]));
+  }
+
+  /** The run in progress. */
+  get #started(): { writer: MetricsWriter; info: RunInfo } {
+    if (this.#writer === undefined || this.#info === undefined) {
+      throw new LocalgradError(`${this.path}: the run has not started, or has ended; call start() first`);
+    }
+    return { writer: this.#writer, info: this.#info };
   }
 }

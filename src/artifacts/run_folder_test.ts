@@ -112,7 +112,7 @@ Deno.test("runFolder() refuses to go on with other images, and leaves the metric
     const lines = await run(dir, 0, 4);
     const start = (stepsPerEpoch: number) => runFolder(dir).start(info(4, stepsPerEpoch));
     for (const steps of [1, 3]) {
-      await assertRejects(() => start(steps), LocalgradError, `has 2 steps an epoch, not ${steps}`);
+      await assertRejects(() => start(steps), LocalgradError, `has 2 steps per epoch, not ${steps}`);
     }
     assertEquals(await readMetrics(`${dir}/metrics.jsonl`), lines);
   }));
@@ -174,7 +174,7 @@ Deno.test("runFolder() takes a folder whose run was killed before it saved its s
 Deno.test("readRun() says of a run without an evaluation that it has no best checkpoint", () =>
   inFolder(async (dir) => {
     await run(dir, 0, 2); // saved as the last alone
-    await assertRejects(() => readRun(dir, "best"), LocalgradError, "take the last one");
+    await assertRejects(() => readRun(dir, "best"), LocalgradError, "use the last one");
     await assertRejects(() => readRun("", "last"), LocalgradError, "the path of a run's folder is empty");
     await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is no checkpoint");
   }));
@@ -190,7 +190,7 @@ Deno.test("readMetrics() names a line and a field that are not as they should be
       [line.replace('"step":1', '"step":"1"'), 'line 2: step is "1", not a whole number of at least 1'],
       [line.replace("0.5", "{}"), "line 2: losses[0] is an object, not a number"],
       ['{"kind":"epoch","epoch":1}', "line 2: testError is missing"],
-      [`{"kind":"step","x":"${"x".repeat(2 ** 20)}"}`, "line 2 is longer than any of ours"],
+      [`{"kind":"step","x":"${"x".repeat(2 ** 20)}"}`, "line 2 is longer than any that localgrad writes"],
     ];
     for (const [wrong, message] of cases) {
       await Deno.writeTextFile(path, `${line}\n${wrong}\n`);

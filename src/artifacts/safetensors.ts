@@ -3,41 +3,41 @@ import { expectKind, shown as described } from "../base/expect.ts";
 import { type DType, type HostData, sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 
-/** What a safetensors file holds. */
+/** Contents of a safetensors file. */
 export interface TensorFile {
   /** Tensors by name. */
   readonly tensors: ReadonlyMap<string, HostArray>;
   /** Free text by name: the header's `__metadata__`. */
   readonly metadata: Readonly<Record<string, string>>;
   /**
-   * Types in the file of tensors that localgrad holds as another: I64 (PyTorch's counters) as i32; F16, BF16 and F64 as
-   * f32. Of these only I64 is written.
+   * Types in the file of converted tensors, by name: I64 (PyTorch's counters) is read as i32; F16, BF16 and F64 as f32.
+   * Of these only I64 can be written.
    */
   readonly types?: ReadonlyMap<string, string>;
-  /** Types of the tensors in the file that localgrad has no use for, and leaves out; none of them is written. */
+  /** Types in the file of the tensors that localgrad does not read, by name; none of them can be written. */
   readonly skipped?: ReadonlyMap<string, string>;
 }
 
-/** The header's entry for a tensor: its type, its shape, and where in the data it begins and ends. */
+/** The header's entry for a tensor: its type, its shape, and its first and last offset in the data. */
 interface Entry {
   readonly dtype: string;
   readonly shape: readonly number[];
-  readonly data_offsets: readonly number[];
+  readonly data_offsets: readonly [from: number, to: number];
 }
 
-/** The longest file that is read. */
+/** Bytes of the longest file that is read. */
 export const FILE_LIMIT = 4 * 2 ** 30;
-const HEADER_LIMIT = 100_000_000; // as the format's own reader has it
+const HEADER_LIMIT = 100_000_000; // as in the format's own reader
 const NAMES: Readonly<Partial<Record<DType, string>>> = { f32: "F32", i32: "I32", u32: "U32", u8: "U8" };
-const DTYPES: Readonly<Record<string, DType>> = { F32: "f32", I32: "i32", U32: "u32", U8: "u8" };
+const UNCONVERTED: ReadonlySet<string> = new Set(["F32", "I32", "U32", "U8"]);
 
-/** How the elements of each type are read; undefined where they cannot be held. */
-const readers: { readonly [type: string]: (buffer: ArrayBuffer) => HostData | undefined } = {
+/** Reads the elements of each type; undefined where their values do not fit. */
+const readers = new Map<string, (buffer: ArrayBuffer) => HostData | undefined>(Object.entries({
   F32: (buffer) => new Float32Array(buffer),
   I32: (buffer) => new Int32Array(buffer),
   U32: (buffer) => new Uint32Array(buffer),
   U8: (buffer) => new Uint8Array(buffer),
-  I64(buffer) {
+  I64(buffer: ArrayBuffer) {
     const wide = new BigInt64Array(buffer);
     return wide.every((value) => value === BigInt.asIntN(32, value))
       ? Int32Array.from(wide, Number)
@@ -47,11 +47,11 @@ const readers: { readonly [type: string]: (buffer: ArrayBuffer) => HostData | un
   F16: (buffer) => Float32Array.from(new Float16Array(buffer)),
   // A bfloat16 is the upper half of a float32.
   BF16: (buffer) => new Float32Array(Uint32Array.from(new Uint16Array(buffer), (half) => half << 16).buffer),
-};
+}));
 
 /**
- * Tensors as a safetensors file: the length of the header in 8 bytes, the header as JSON, the data
- * (https://github.com/huggingface/safetensors). Data start at a multiple of 8 bytes.
+ * Encodes tensors as a safetensors file: the length of the header in 8 bytes, the header as JSON, the data
+ * (https://github.com/huggingface/safetensors). The data start at a multiple of 8 bytes.
  */
 export function encodeSafetensors(file: TensorFile): Uint8Array<ArrayBuffer> {
   expectKind("encodeSafetensors: the file", file, "object");
@@ -63,7 +63,9 @@ export function encodeSafetensors(file: TensorFile): Uint8Array<ArrayBuffer> {
   for (const [name, { dtype, shape, data }] of tensors) {
     const type = types?.get(name) ?? NAMES[dtype];
     if (type === undefined || (type !== NAMES[dtype] && (type !== "I64" || dtype !== "i32"))) {
-      throw new LocalgradError(`safetensors: ${name} is ${dtype}, which is not written as ${type ?? "such"}`);
+      throw new LocalgradError(
+        `safetensors: ${name} is ${dtype}, which cannot be written as ${type ?? "a type of the format"}`,
+      );
     }
     const content = type === "I64" ? BigInt64Array.from(data, BigInt) : data;
     header[name] = { dtype: type, shape, data_offsets: [end, end += content.byteLength] };
@@ -83,25 +85,26 @@ export function encodeSafetensors(file: TensorFile): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Bits of an element of every type that the format has (version 0.8); of others the size is not checked. */
-const BITS: { readonly [type: string]: number | undefined } = {
+/** Bits per element of every type of the format (version 0.8). The size of other types is not checked. */
+const BITS = new Map<string, number>(Object.entries({
   ...{ F4: 4, F6_E2M3: 6, F6_E3M2: 6, F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
   ...{ BOOL: 8, U8: 8, I8: 8, I16: 16, U16: 16, I32: 32, U32: 32, I64: 64, U64: 64 },
   ...{ F16: 16, BF16: 16, F32: 32, F64: 64, C64: 64 },
-};
+}));
 
 /**
- * Reads a safetensors file: its F32, I32, U32 and U8 tensors, and those that {@link TensorFile.types} tells of. Tensors
- * of other types are left out, and {@link TensorFile.skipped} tells of them. As the format's own reader does, it refuses
- * data that belong to no tensor or to several. `name` is what error messages call it.
+ * Decodes a safetensors file: its F32, I32, U32 and U8 tensors, and those of other types that can be converted, see
+ * {@link TensorFile.types}. {@link TensorFile.skipped} lists the rest. Like the format's own reader, it refuses data that
+ * belong to no tensor or to several.
  *
+ * @param name The file's name in error messages.
  * @throws {LocalgradError} where the file is truncated or damaged.
  */
 export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string): TensorFile {
-  const damaged = (why: string) => new LocalgradError(`${name} is no whole safetensors file: ${why}`);
+  const damaged = (why: string) => new LocalgradError(`${name} is not a complete safetensors file: ${why}`);
   expectKind("decodeSafetensors: the name", name, "string");
   if (!(bytes instanceof Uint8Array)) {
-    throw new LocalgradError(`${name}: ${described(bytes)} is no Uint8Array of a file`);
+    throw new LocalgradError(`${name}: the bytes of the file must be a Uint8Array, not ${described(bytes)}`);
   }
   if (bytes.length < 8) throw damaged("it is shorter than its header");
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
@@ -112,17 +115,17 @@ export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string):
   const types = new Map<string, string>();
   const skipped = new Map<string, string>();
   for (const [key, { dtype, shape, data_offsets: [from, to] }] of placed(entries, data.length, damaged)) {
-    const bits = BITS[dtype];
+    const bits = BITS.get(dtype);
     if (bits !== undefined && (to - from) * 8 !== sizeOf(shape) * bits) {
       throw damaged(`the size of ${shown(key)} does not fit its shape`);
     }
-    const read = Object.hasOwn(readers, dtype) ? readers[dtype](data.slice(from, to).buffer) : undefined;
+    const read = readers.get(dtype)?.(data.slice(from, to).buffer);
     if (read === undefined) {
       skipped.set(key, dtype);
       continue;
     }
     tensors.set(key, new HostArray(read, shape));
-    if (!(dtype in DTYPES)) types.set(key, dtype);
+    if (!UNCONVERTED.has(dtype)) types.set(key, dtype);
   }
   return {
     tensors,
@@ -134,7 +137,7 @@ export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string):
 
 type Damaged = (why: string) => LocalgradError;
 
-/** The entries in the header's order; refuses them where they leave data out, or share some. */
+/** The entries in the header's order; refuses gaps in the data and overlaps. */
 function placed(
   entries: { readonly [name: string]: unknown },
   length: number,
@@ -144,14 +147,12 @@ function placed(
     key,
     checkEntry(entry, key, damaged),
   ]);
-  const [byStart, byEnd] = [0, 1].map((end) => ([, { data_offsets: offsets }]: [string, Entry]) =>
-    offsets[end]
-  );
-  const inOrder = checked.toSorted((a, b) => byStart(a) - byStart(b) || byEnd(a) - byEnd(b));
+  const inOrder = checked.map(([key, { data_offsets: [from, to] }]) => ({ key, from, to }))
+    .toSorted((a, b) => a.from - b.from || a.to - b.to);
   let end = 0;
-  for (const [key, { data_offsets: [from, to] }] of inOrder) {
+  for (const { key, from, to } of inOrder) {
     if (from !== end) {
-      throw damaged(`${shown(key)} begins at ${from}, where the data before it end at ${end}`);
+      throw damaged(`${shown(key)} begins at ${from}, but the data before it end at ${end}`);
     }
     if (to < from) throw damaged(`${shown(key)} ends before it begins`);
     if (to > length) throw damaged(`it ends before ${shown(key)} does`);
@@ -161,7 +162,7 @@ function placed(
   return checked;
 }
 
-function parseHeader(bytes: Uint8Array, damaged: Damaged): { [name: string]: unknown } {
+function parseHeader(bytes: Uint8Array, damaged: Damaged): { readonly [name: string]: unknown } {
   let text: string, header: unknown;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -169,15 +170,17 @@ function parseHeader(bytes: Uint8Array, damaged: Damaged): { [name: string]: unk
   } catch {
     throw damaged("its header is not JSON");
   }
-  if (typeof header !== "object" || header === null || Array.isArray(header)) {
-    throw damaged("its header is no object");
-  }
+  if (!isRecord(header)) throw damaged("its header is not an object");
   const twice = repeatedName(text);
   if (twice !== undefined) throw damaged(`its header has ${shown(twice)} twice`);
-  return header as { [name: string]: unknown };
+  return header;
 }
 
-/** A name that an object in JSON text has twice, which parsing does not tell. The text is known to be JSON. */
+function isRecord(value: unknown): value is { readonly [name: string]: unknown } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A name that occurs twice in an object of JSON text, which `JSON.parse` does not report. The text must be JSON. */
 function repeatedName(text: string): string | undefined {
   const open: Set<string>[] = [];
   for (let at = 0; at < text.length; at++) {
@@ -191,31 +194,31 @@ function repeatedName(text: string): string | undefined {
     while (" \t\n\r".includes(text[next] ?? "-")) next++;
     if (text[next] !== ":") continue;
     const name: string = JSON.parse(text.slice(start, at + 1));
-    const names = open[open.length - 1];
-    if (names.has(name)) return name;
-    names.add(name);
+    const names = open.at(-1);
+    if (names?.has(name)) return name;
+    names?.add(name);
   }
   return undefined;
 }
 
-/** The metadata: text by name, or nothing. */
+/** The metadata: text by name; empty where there are none. */
 function metadataOf(value: unknown, damaged: Damaged): Readonly<Record<string, string>> {
   if (value === undefined || value === null) return {};
-  if (
-    typeof value !== "object" || Array.isArray(value) ||
-    !Object.values(value).every((text) => typeof text === "string")
-  ) throw damaged("its metadata is not text by name");
-  return value as Record<string, string>;
+  const isText = (entry: [string, unknown]): entry is [string, string] => typeof entry[1] === "string";
+  const entries = isRecord(value) ? Object.entries(value) : undefined;
+  if (entries === undefined || !entries.every(isText)) throw damaged("its metadata is not text by name");
+  return Object.fromEntries(entries);
 }
 
 function checkEntry(entry: unknown, key: string, damaged: Damaged): Entry {
-  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Partial<Entry>;
+  const { dtype, shape, data_offsets: offsets } = isRecord(entry) ? entry : {};
   const counts = (list: unknown): list is number[] =>
     Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
-  if (typeof dtype !== "string" || !counts(shape) || !counts(offsets) || offsets.length !== 2) {
-    throw damaged(`its header's entry for ${shown(key)} is incomplete`);
-  }
-  return entry as Entry;
+  const [from, to, ...more] = counts(offsets) ? offsets : [];
+  if (
+    typeof dtype !== "string" || !counts(shape) || from === undefined || to === undefined || more.length > 0
+  ) throw damaged(`its header's entry for ${shown(key)} is incomplete`);
+  return { dtype, shape, data_offsets: [from, to] };
 }
 
 /** A tensor's name in a message. */
@@ -223,7 +226,7 @@ function shown(name: string): string {
   return /^[\w.]{1,100}$/.test(name) ? name : JSON.stringify(name.slice(0, 100));
 }
 
-/** Refuses what are no tensors by name; `who` begins the message. */
+/** Refuses anything but tensors by name; `who` begins the message. */
 export function expectTensors(who: string, tensors: ReadonlyMap<string, HostArray>): void {
   if (tensors instanceof Map && [...tensors.values()].every((array) => array instanceof HostArray)) return;
   throw new LocalgradError(

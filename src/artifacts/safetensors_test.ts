@@ -79,7 +79,11 @@ Deno.test("encodeSafetensors() writes counters as I64 where asked, and no other 
 Deno.test("decodeSafetensors() refuses a file cut off at any length", () => {
   const bytes = encodeSafetensors({ tensors, metadata: {} });
   for (let length = 0; length < bytes.length; length++) {
-    assertThrows(() => decodeSafetensors(bytes.slice(0, length), "cut"), LocalgradError, "cut is no whole");
+    assertThrows(
+      () => decodeSafetensors(bytes.slice(0, length), "cut"),
+      LocalgradError,
+      "cut is not a complete",
+    );
   }
 });
 
@@ -89,19 +93,19 @@ Deno.test("decodeSafetensors() refuses wrong headers", () => {
   const cases: [string, unknown][] = [
     ["not JSON", "{"],
     ["not JSON", "{}\0"],
-    ["its header is no object", "3"],
-    ["its header is no object", "[]"],
+    ["its header is not an object", "3"],
+    ["its header is not an object", "[]"],
     ["a is incomplete", { a: 3 }],
     ["a is incomplete", { a: { ...entry, shape: [-1] } }],
     ["a is incomplete", { a: { ...entry, data_offsets: [0] } }],
     ["does not fit its shape", { a: { ...entry, shape: [2] } }],
     ["does not fit its shape", { a: { ...entry, shape: [2 ** 40, 2 ** 40] } }],
-    ["a begins at 4, where the data before it end at 0", { a: { ...entry, data_offsets: [4, 8] } }],
+    ["a begins at 4, but the data before it end at 0", { a: { ...entry, data_offsets: [4, 8] } }],
     ["it ends before a does", { a: { ...entry, data_offsets: [0, 8] } }],
     ["a ends before it begins", { b: entry, a: { ...entry, data_offsets: [4, 0] } }],
     ["4 bytes of data instead of 0", {}],
-    ["b begins at 0, where the data before it end at 4", { a: entry, b: entry }],
-    ["b begins at 2, where", { a: entry, b: { ...other, data_offsets: [2, 2] } }],
+    ["b begins at 0, but the data before it end at 4", { a: entry, b: entry }],
+    ["b begins at 2, but", { a: entry, b: { ...other, data_offsets: [2, 2] } }],
     ["metadata is not text", { a: entry, __metadata__: [] }],
     ["metadata is not text", { a: entry, __metadata__: { localgrad: {} } }],
     ["its header has a twice", `{"a":${JSON.stringify(entry)},"\\u0061" :${JSON.stringify(entry)}}`],

@@ -1,21 +1,21 @@
-/** Columns below which a line drawn over itself says nothing; a terminal that has none yet says 0. */
+/** Columns below which a redrawn line is unreadable; a terminal without a size yet reports 0. */
 const LEAST = 20;
 
-/** Columns of the terminal; undefined where there is none. */
+/** Width of the terminal in columns; undefined where there is none. */
 export function columns(): number | undefined {
   try {
     return Deno.consoleSize().columns;
-  } catch { // neither input, output nor error is a terminal
+  } catch { // none of the standard streams is a terminal
     return undefined;
   }
 }
 
-/** Whether text can be drawn over on a terminal of so many columns, of the kind that `TERM` names where it is known. */
+/** True where text can be redrawn in place on a terminal of that width and kind; `term` is `TERM` where it is known. */
 export function canDraw(columns: number | undefined, term: string | undefined): boolean {
   return columns !== undefined && columns >= LEAST && term !== "dumb";
 }
 
-/** Whether lines on standard error can be drawn over. */
+/** True where lines on standard error can be redrawn in place. */
 export function drawsOver(): boolean {
   return Deno.stderr.isTerminal() && canDraw(columns(), term());
 }

@@ -13,21 +13,21 @@ import {
   type TensorFile,
 } from "./safetensors.ts";
 
-/** A network's parameters and running statistics, as a file holds them. */
+/** A network's parameters and running statistics, read from a file. */
 export interface Weights {
-  /** What error messages call them: the file's path. */
+  /** Name in error messages: the file's path. */
   readonly name: string;
   /** By PyTorch's names, in localgrad's layouts (filters OHWI). */
   readonly tensors: ReadonlyMap<string, HostArray>;
-  /** Types of the tensors in the file that localgrad does not read, by name; they are left out. */
+  /** Types of the tensors in the file that localgrad does not read, by name. */
   readonly skipped?: ReadonlyMap<string, string>;
-  /** What was done to them in reading, such as a conversion to f32; for people. */
+  /** Changes made in reading, such as a conversion to f32, for people. */
   readonly notes: readonly string[];
 }
 
 const COUNTER = "num_batches_tracked";
 
-/** Whether a tensor of a snapshot is the network's own, not an auxiliary network's or the optimizer's. */
+/** True for a tensor of the network itself, false for one of an auxiliary network or the optimizer. */
 function ofNetwork(name: string): boolean {
   return !/^(local|optimizer)\./.test(name);
 }
@@ -59,9 +59,9 @@ function ofNetwork(name: string): boolean {
 export async function saveWeights(
   path: string,
   snapshot: {
-    /** Tensors by name, as `Trainer.snapshot` gives them. */
+    /** Tensors by name, as in `Trainer.snapshot`. */
     readonly tensors: ReadonlyMap<string, HostArray>;
-    /** Training steps done, which is what batch norms count. */
+    /** Training steps done, which batch norms count. */
     readonly step: number;
   },
 ): Promise<void> {
@@ -77,19 +77,19 @@ export async function saveWeights(
     tensors.set(counter, new HostArray(Int32Array.of(snapshot.step), []));
     types.set(counter, "I64");
   }
-  if (tensors.size === 0) throw new LocalgradError(`saveWeights: the snapshot has no tensor of a network`);
+  if (tensors.size === 0) throw new LocalgradError(`saveWeights: the snapshot has no tensors of a network`);
   await writeWhole(path, encodeSafetensors({ tensors, metadata: { format: "pt" }, types }));
 }
 
 /**
- * Reads a network's weights from a safetensors file: one that PyTorch or torchvision wrote from a `state_dict` (filters
- * OIHW), one of {@link saveWeights}, or a checkpoint, of which the network alone is taken. Of weights in several files,
- * give their index, `model.safetensors.index.json`. Give the result to `Trainer.load`.
+ * Reads a network's weights from a safetensors file for `Trainer.load`: one that PyTorch or torchvision wrote from a
+ * `state_dict` (filters OIHW), one of {@link saveWeights}, or a checkpoint, of which only the network is taken. For
+ * weights in several files, pass their index, `model.safetensors.index.json`.
  *
- * `notes` tell what was done: F16, BF16 and F64 tensors become f32; where all names begin with what a wrapper puts
- * before them (`module.`, `_orig_mod.`, `model.`), that is left off. Batch norms' counters are dropped.
+ * F16, BF16 and F64 tensors become f32; a prefix that a wrapper put before all names (`module.`, `_orig_mod.`, `model.`)
+ * is removed; batch norms' counters are dropped. `notes` list the conversions and the removed prefix.
  *
- * @throws {LocalgradError} where there is no such file, or it is truncated, damaged or no safetensors file.
+ * @throws {LocalgradError} where there is no such file, or it is truncated, damaged or not a safetensors file.
  */
 export async function loadWeights(path: string): Promise<Weights> {
   expectKind("loadWeights: the path", path, "string");
@@ -114,7 +114,7 @@ export async function loadWeights(path: string): Promise<Weights> {
       ...[...converted].map((type) =>
         `${path}: tensors of type ${type} were converted to ${type === "I64" ? "i32" : "f32"}`
       ),
-      ...(prefix === "" ? [] : [`${path}: all names begin with ${prefix} there, which is left off`]),
+      ...(prefix === "" ? [] : [`${path}: the prefix ${prefix} of all names was removed`]),
     ],
   };
 }
@@ -124,14 +124,14 @@ async function readFile(path: string): Promise<TensorFile> {
   if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);
   if (isPickle(bytes)) {
     throw new LocalgradError(
-      `${path} is a pickle of PyTorch's, which can run code and is not read here; in Python: ` +
+      `${path} is a PyTorch pickle, which can run code, so localgrad does not read it; in Python: ` +
         `safetensors.torch.save_file(torch.load(path, weights_only=True), "model.safetensors")`,
     );
   }
   return decodeSafetensors(bytes, path);
 }
 
-/** The tensors of several files beside their index, which says what is in which. */
+/** The tensors of several files beside their index, which says which tensor is in which file. */
 async function readShards(path: string): Promise<TensorFile> {
   const bytes = await readIfThere(path);
   if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);
@@ -142,7 +142,7 @@ async function readShards(path: string): Promise<TensorFile> {
   for (const shard of new Set(Object.values(places))) {
     if (!/^[^/\\:]+\.safetensors$/.test(shard)) {
       throw new LocalgradError(
-        `${path} names ${brief(shard)}, which is no safetensors file beside it`,
+        `${path} names ${brief(shard)}, which is not a safetensors file beside it`,
       );
     }
     const file = `${path.slice(0, path.search(/[^/\\]*$/))}${shard}`;
@@ -151,19 +151,21 @@ async function readShards(path: string): Promise<TensorFile> {
       const [array, type, other] = [tensors.get(name), types?.get(name), others?.get(name)];
       if (array !== undefined) all.tensors.set(name, array);
       else if (other !== undefined) skipped.set(name, other);
-      else {throw new LocalgradError(
-          `${file} has no ${brief(name)}, which ${path} says it has; get both again`,
-        );}
+      else {
+        throw new LocalgradError(
+          `${file} has no ${brief(name)}, which ${path} says it has; download both again`,
+        );
+      }
       if (type !== undefined) all.types.set(name, type);
     }
   }
   return { ...all, metadata: {}, ...(skipped.size === 0 ? {} : { skipped }) };
 }
 
-/** What DataParallel, torch.compile and training frameworks put before every name. */
+/** Prefixes that DataParallel, torch.compile and training frameworks put before every name. */
 const PREFIXES = ["module.", "_orig_mod.", "model."];
 
-/** The prefixes that all names begin with, one after the other. */
+/** The prefix of all names, made of one or more of {@link PREFIXES}. */
 function prefixOf(names: readonly string[]): string {
   let prefix = "";
   while (names.length > 0) {
@@ -174,7 +176,7 @@ function prefixOf(names: readonly string[]): string {
   return prefix;
 }
 
-/** Whether a file is what `torch.save` writes: a zip archive, or a bare pickle of protocol 2 as it was before 1.6. */
+/** True for a file of `torch.save`: a zip archive, or before 1.6 a bare pickle of protocol 2. */
 function isPickle(bytes: Uint8Array): boolean {
   const starts = (...head: number[]) => head.every((byte, i) => bytes[i] === byte);
   return starts(0x50, 0x4b, 0x03, 0x04) || starts(0x80, 0x02, 0x8a, 0x0a);

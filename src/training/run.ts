@@ -9,7 +9,7 @@ import { augmentationKey, type Feed, type Order, permutationKey } from "./feed.t
 import { Throughput } from "./throughput.ts";
 import type { Position, Stepper, Trainable } from "./trainable.ts";
 
-/** How often `fit` saves within an epoch. */
+/** Interval of saving within an epoch. */
 export type SaveEvery = { readonly steps: number } | { readonly minutes: number };
 
 /** The parts of a {@link Run}. */
@@ -242,7 +242,7 @@ export class Run {
     return { bytes: backend.liveBytes, dataBytes, ...(driver === undefined ? {} : { driver }) };
   }
 
-  /** Whether it is time to save within an epoch. */
+  /** True where a save within the epoch is due. */
   #due(): boolean {
     const { saveEvery, position } = this.#parts;
     if (saveEvery === undefined || !this.#audience.keeps) return false;

@@ -39,6 +39,6 @@ export interface Position {
   step: number;
   /** The lowest test error so far, as a fraction; undefined before the first evaluation. */
   bestError: number | undefined;
-  /** Whether it was restored from a snapshot. */
+  /** True once it was restored from a snapshot. */
   restored: boolean;
 }

@@ -121,7 +121,7 @@ export class Trainer implements Disposable {
   get stepsDone(): number {
     return this.#position.step;
   }
-  /** Whether it continues a run: it has done steps, or was restored from a snapshot. */
+  /** True where it continues a run: it has done steps, or was restored from a snapshot. */
   get resumed(): boolean {
     return this.#position.restored || this.#position.step > 0;
   }

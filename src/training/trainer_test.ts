@@ -195,7 +195,11 @@ Deno.test("a run with averages of another kind goes on bit for bit, and only wit
     using before = await make(options);
     await before.fit(data, { ...kept, signal: stopBefore(4) });
     using other = await make({ ...options, method: manPlusPlus(dgl(), { momentum: 0.9, ...kinds[1 - i] }) });
-    await assertRejects(() => other.fit(data, kept), LocalgradError, "make the trainer as it was");
+    await assertRejects(
+      () => other.fit(data, kept),
+      LocalgradError,
+      "resume with the trainer and images of that run",
+    );
     using after = await make(options);
     await after.fit(data, kept);
     assertEquals(after.stepsDone, 6);
