@@ -7,6 +7,7 @@
 /** The folders that promise it. */
 const FOLDERS: readonly string[] = [
   "src/base",
+  "ffi",
   "src/data",
   "src/trace",
   "src/models",

@@ -5,7 +5,7 @@
  */
 import { deviceAttribute, type Driver, driverError, driverStatus, OLDEST_ARCHITECTURE } from "./driver.ts";
 import { type CudaLibraries, type LibraryReport, openLibraries } from "./library.ts";
-import { textOf } from "./memory.ts";
+import { outI32, outU64, textOf } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
 /** A report on one card. */
@@ -70,21 +70,21 @@ function cardsOf(driver: Driver, need: MemoryNeed | undefined): CardReport[] {
   const check = (status: number, doing: string): void => {
     if (status !== driverStatus.CUDA_SUCCESS) throw driverError(driver, status, doing);
   };
-  const number = new Int32Array(1), bytes = new BigUint64Array(1), name = new Uint8Array(256);
+  const number = outI32(), bytes = outU64(), name = new Uint8Array(256);
   check(driver.cuInit(0), "starting the driver");
-  check(driver.cuDeviceGetCount(number), "counting cards");
-  return Array.from({ length: number[0] }, (_, ordinal) => {
-    check(driver.cuDeviceGet(number, ordinal), `choosing card ${ordinal}`);
-    const device = number[0];
+  check(driver.cuDeviceGetCount(number.buffer), "counting cards");
+  return Array.from({ length: number.value }, (_, ordinal) => {
+    check(driver.cuDeviceGet(number.buffer, ordinal), `choosing card ${ordinal}`);
+    const device = number.value;
     check(driver.cuDeviceGetName(name, name.length, device), "asking for a card's name");
-    check(driver.cuDeviceTotalMem_v2(bytes, device), "asking for a card's memory");
+    check(driver.cuDeviceTotalMem_v2(bytes.buffer, device), "asking for a card's memory");
     const attribute = (which: number): number => {
-      check(driver.cuDeviceGetAttribute(number, which, device), "asking about a card");
-      return number[0];
+      check(driver.cuDeviceGetAttribute(number.buffer, which, device), "asking about a card");
+      return number.value;
     };
     const major = attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
     const minor = attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-    const card = { name: textOf(name), architecture: `sm_${major}${minor}`, totalBytes: Number(bytes[0]) };
+    const card = { name: textOf(name), architecture: `sm_${major}${minor}`, totalBytes: Number(bytes.value) };
     if (major * 10 + minor < OLDEST_ARCHITECTURE) {
       const remedy = "use a newer card, or --device webgpu or cpu";
       return { ...card, problem: `too old: sm_${OLDEST_ARCHITECTURE} is needed`, remedy };
@@ -110,13 +110,13 @@ function cardsOf(driver: Driver, need: MemoryNeed | undefined): CardReport[] {
 
 /** The free bytes of a card with a context open, or the error if none can be opened. */
 function freeBytes(driver: Driver, device: number): number | LibraryError {
-  const context = new BigUint64Array(1), free = new BigUint64Array(1), total = new BigUint64Array(1);
-  const retained = driver.cuDevicePrimaryCtxRetain(context, device);
+  const context = outU64(), free = outU64(), total = outU64();
+  const retained = driver.cuDevicePrimaryCtxRetain(context.buffer, device);
   if (retained !== driverStatus.CUDA_SUCCESS) return driverError(driver, retained, "opening a context");
   try {
-    const status = driver.cuCtxSetCurrent(context[0]) || driver.cuMemGetInfo_v2(free, total);
+    const status = driver.cuCtxSetCurrent(context.value) || driver.cuMemGetInfo_v2(free.buffer, total.buffer);
     return status === driverStatus.CUDA_SUCCESS
-      ? Number(free[0])
+      ? Number(free.value)
       : driverError(driver, status, "asking for free memory");
   } finally {
     driver.cuDevicePrimaryCtxRelease_v2(device);

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { textAt } from "./memory.ts";
+import { outU64, textAt } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
 /** The functions of libcuda that the CUDA backend uses. */
@@ -168,11 +168,10 @@ export function checkDriver(driver: Driver, status: number, doing: string): void
 
 /** The error for a status, with the driver's name and message for it. */
 export function driverError(driver: Driver, status: number, doing: string): LibraryError {
-  const text = new BigUint64Array(1);
   const textOf = (f: (error: number, text: BufferSource) => number) => {
-    text[0] = 0n;
-    f(status, text);
-    return textAt(text[0]) ?? "";
+    const text = outU64();
+    f(status, text.buffer);
+    return textAt(text.value) ?? "";
   };
   const name = textOf(driver.cuGetErrorName) || "an unknown status";
   return new LibraryError("CUDA", status, name, doing, textOf(driver.cuGetErrorString));

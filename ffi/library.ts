@@ -8,6 +8,7 @@ import { type Cudnn, cudnnSymbols } from "./cudnn.ts";
 import { checkDriver, type Driver, driverSymbols } from "./driver.ts";
 import { type Host, thisHost } from "./host.ts";
 import { keepLoaded } from "./keep_loaded.ts";
+import { outI32 } from "./memory.ts";
 import { type Nvrtc, nvrtcSymbols, nvrtcVersion } from "./nvrtc.ts";
 import {
   cudnnParts,
@@ -90,9 +91,9 @@ function dotted(version: number, unit: number = 1000): string {
 /** Asks each library for its identity. */
 const identify: { readonly [L in LibraryName]: (functions: Functions<L>) => Identity } = {
   driver(driver) {
-    const version = new Int32Array(1);
-    checkDriver(driver, driver.cuDriverGetVersion(version), "asking for its version");
-    return { major: Math.floor(version[0] / 1000), version: `for CUDA ${dotted(version[0])}` };
+    const version = outI32();
+    checkDriver(driver, driver.cuDriverGetVersion(version.buffer), "asking for its version");
+    return { major: Math.floor(version.value / 1000), version: `for CUDA ${dotted(version.value)}` };
   },
   nvrtc(nvrtc) {
     const [major, minor] = nvrtcVersion(nvrtc);
@@ -115,7 +116,10 @@ const identify: { readonly [L in LibraryName]: (functions: Functions<L>) => Iden
         : "";
       throw new Error(`it is version ${old || dotted(version, 10000)}, and 9 is needed`);
     }
-    return { major: Math.floor(cuda / 1000), version: `${dotted(version, 10000)} for CUDA ${dotted(cuda)}` };
+    return {
+      major: Math.floor(cuda / 1000),
+      version: `${dotted(version, 10000)} for CUDA ${dotted(cuda)}`,
+    };
   },
 };
 
@@ -282,6 +286,6 @@ function correction(name: LibraryName): string {
 
 /** The first line of an error's message. */
 function messageOf(error: unknown): string {
-  const [line] = (error instanceof Error ? error.message : String(error)).split("\n");
-  return line.replace(/^(Could not open library: )+/, "");
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/\n.*/s, "").replace(/^(Could not open library: )+/, "");
 }

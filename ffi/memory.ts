@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { at } from "../src/base/at.ts";
 
 /** The address of a typed array's first byte. The caller keeps the array alive for as long as C may use it. */
 export function addressOf(view: ArrayBufferView<ArrayBuffer>): bigint {
@@ -31,6 +32,32 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
 export function textOf(buffer: Uint8Array): string {
   const end = buffer.indexOf(0);
   return new TextDecoder().decode(end < 0 ? buffer : buffer.subarray(0, end));
+}
+
+/** A variable that a C function writes its result to: pass {@link buffer}, then read {@link value}. */
+export class Out<T extends number | bigint> {
+  /** The memory of the variable. */
+  readonly buffer: ArrayLike<T> & ArrayBufferView<ArrayBuffer>;
+
+  /** A variable in an array of one element. */
+  constructor(buffer: ArrayLike<T> & ArrayBufferView<ArrayBuffer>) {
+    this.buffer = buffer;
+  }
+
+  /** The result. */
+  get value(): T {
+    return at(this.buffer, 0);
+  }
+}
+
+/** A variable for a 64-bit result: a handle, an address, or a size. */
+export function outU64(): Out<bigint> {
+  return new Out(new BigUint64Array(1));
+}
+
+/** A variable for a 32-bit integer. */
+export function outI32(): Out<number> {
+  return new Out(new Int32Array(1));
 }
 
 /** An array of C strings (`const char* const*`); keeps the strings alive. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { cString, CStrings, textAt, textOf } from "./memory.ts";
+import { cString, CStrings, outI32, outU64, textAt, textOf } from "./memory.ts";
 import { LibraryError } from "./status.ts";
 
 /** The functions of libnvrtc that the CUDA backend uses. */
@@ -55,9 +55,9 @@ function check(nvrtc: Nvrtc, status: number, doing: string, detail?: string): vo
 
 /** NVRTC's version, as `[major, minor]`. */
 export function nvrtcVersion(nvrtc: Nvrtc): readonly [number, number] {
-  const major = new Int32Array(1), minor = new Int32Array(1);
-  check(nvrtc, nvrtc.nvrtcVersion(major, minor), "asking for its version");
-  return [major[0], minor[0]];
+  const major = outI32(), minor = outI32();
+  check(nvrtc, nvrtc.nvrtcVersion(major.buffer, minor.buffer), "asking for its version");
+  return [major.value, minor.value];
 }
 
 /** Compiles a source. Throws a LibraryError with NVRTC's log if it does not compile. */
@@ -67,22 +67,22 @@ export function compileSource(
   name: string,
   options: readonly string[],
 ): Compiled {
-  const program = new BigUint64Array(1), size = new BigUint64Array(1);
+  const program = outU64(), size = outU64();
   const doing = `compiling ${name}`;
-  check(nvrtc, nvrtc.nvrtcCreateProgram(program, cString(source), cString(name), 0, 0n, 0n), doing);
+  check(nvrtc, nvrtc.nvrtcCreateProgram(program.buffer, cString(source), cString(name), 0, 0n, 0n), doing);
   try {
     const list = new CStrings(options);
-    const status = nvrtc.nvrtcCompileProgram(program[0], options.length, list.addresses);
-    check(nvrtc, nvrtc.nvrtcGetProgramLogSize(program[0], size), doing);
-    const bytes = new Uint8Array(Number(size[0]));
-    check(nvrtc, nvrtc.nvrtcGetProgramLog(program[0], bytes), doing);
+    const status = nvrtc.nvrtcCompileProgram(program.value, options.length, list.addresses);
+    check(nvrtc, nvrtc.nvrtcGetProgramLogSize(program.value, size.buffer), doing);
+    const bytes = new Uint8Array(Number(size.value));
+    check(nvrtc, nvrtc.nvrtcGetProgramLog(program.value, bytes), doing);
     const log = textOf(bytes).trim();
     check(nvrtc, status, doing, log);
-    check(nvrtc, nvrtc.nvrtcGetCUBINSize(program[0], size), doing);
-    const cubin = new Uint8Array(Number(size[0]));
-    check(nvrtc, nvrtc.nvrtcGetCUBIN(program[0], cubin), doing);
+    check(nvrtc, nvrtc.nvrtcGetCUBINSize(program.value, size.buffer), doing);
+    const cubin = new Uint8Array(Number(size.value));
+    check(nvrtc, nvrtc.nvrtcGetCUBIN(program.value, cubin), doing);
     return { cubin, log };
   } finally {
-    nvrtc.nvrtcDestroyProgram(program);
+    nvrtc.nvrtcDestroyProgram(program.buffer);
   }
 }

@@ -67,7 +67,7 @@ export const libraries: { readonly [L in LibraryName]: Description } = {
 };
 
 /** The supported major versions of CUDA, preferred first. */
-export const majors: readonly number[] = [13, 12];
+export const majors: readonly [number, ...number[]] = [13, 12];
 
 /** A possible location of a library: a file, or a bare name for the system's loader. */
 export interface Candidate {

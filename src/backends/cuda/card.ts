@@ -6,7 +6,7 @@ import {
   driverFlag,
   driverStatus,
 } from "../../../ffi/driver.ts";
-import { textOf } from "../../../ffi/memory.ts";
+import { outI32, outU64, textOf } from "../../../ffi/memory.ts";
 import { LocalgradError } from "../../base/errors.ts";
 
 /** The properties of a card. */
@@ -42,7 +42,7 @@ export class Card {
   readonly #live = new Map<bigint, number>();
   /** Freed blocks by size. The stream runs work in order, so a block can be reused at once. */
   readonly #spare = new Map<number, bigint[]>();
-  readonly #out = new BigUint64Array(1);
+  readonly #out = outU64();
   #bytes = 0;
   #reserved = 0;
   #closed = false;
@@ -50,17 +50,20 @@ export class Card {
   /** Opens a card. Throws a LibraryError if the driver refuses. */
   constructor(driver: Driver, ordinal: number = 0) {
     this.driver = driver;
-    const number = new Int32Array(1);
+    const number = outI32();
     this.check(driver.cuInit(0), "starting the driver");
-    this.check(driver.cuDeviceGet(number, ordinal), `choosing card ${ordinal}`);
-    this.#device = number[0];
-    this.check(driver.cuDevicePrimaryCtxRetain(this.#out, this.#device), "opening a context");
+    this.check(driver.cuDeviceGet(number.buffer, ordinal), `choosing card ${ordinal}`);
+    this.#device = number.value;
+    this.check(driver.cuDevicePrimaryCtxRetain(this.#out.buffer, this.#device), "opening a context");
     try {
-      this.check(driver.cuCtxSetCurrent(this.#out[0]), "using the context");
+      this.check(driver.cuCtxSetCurrent(this.#out.value), "using the context");
       this.facts = this.#query();
       // Non-blocking: a capture must not wait for the legacy default stream.
-      this.check(driver.cuStreamCreate(this.#out, driverFlag.CU_STREAM_NON_BLOCKING), "creating a stream");
-      this.stream = this.#out[0];
+      this.check(
+        driver.cuStreamCreate(this.#out.buffer, driverFlag.CU_STREAM_NON_BLOCKING),
+        "creating a stream",
+      );
+      this.stream = this.#out.value;
     } catch (error) {
       driver.cuDevicePrimaryCtxRelease_v2(this.#device);
       throw error;
@@ -72,9 +75,9 @@ export class Card {
     const name = new Uint8Array(256);
     this.check(driver.cuDeviceGetName(name, name.length, this.#device), "asking for the card's name");
     const attribute = (which: number): number => {
-      const value = new Int32Array(1);
-      this.check(driver.cuDeviceGetAttribute(value, which, this.#device), "asking about the card");
-      return value[0];
+      const value = outI32();
+      this.check(driver.cuDeviceGetAttribute(value.buffer, which, this.#device), "asking about the card");
+      return value.value;
     };
     const { free, total } = this.memory();
     return {
@@ -92,9 +95,9 @@ export class Card {
 
   /** Free and total bytes, as the driver counts them. */
   memory(): { readonly free: number; readonly total: number } {
-    const free = new BigUint64Array(1), total = new BigUint64Array(1);
-    this.check(this.driver.cuMemGetInfo_v2(free, total), "asking for free memory");
-    return { free: Number(free[0]), total: Number(total[0]) };
+    const free = outU64(), total = outU64();
+    this.check(this.driver.cuMemGetInfo_v2(free.buffer, total.buffer), "asking for free memory");
+    return { free: Number(free.value), total: Number(total.value) };
   }
 
   /** The number of blocks allocated and not freed. */
@@ -147,7 +150,7 @@ export class Card {
     const allocate = () =>
       size > Number.MAX_SAFE_INTEGER
         ? driverStatus.CUDA_ERROR_OUT_OF_MEMORY
-        : this.driver.cuMemAlloc_v2(this.#out, BigInt(size));
+        : this.driver.cuMemAlloc_v2(this.#out.buffer, BigInt(size));
     let status = allocate();
     if (status === driverStatus.CUDA_ERROR_OUT_OF_MEMORY) {
       this.trim();
@@ -163,7 +166,7 @@ export class Card {
     }
     this.check(status, `allocating ${size} bytes`);
     this.#reserved += size;
-    return this.#out[0];
+    return this.#out.value;
   }
 
   /** Sets bytes to zero. */
@@ -174,9 +177,9 @@ export class Card {
 
   /** Creates an event, by default one without timing, to order streams. The caller destroys it. */
   createEvent(flags: number = driverFlag.CU_EVENT_DISABLE_TIMING): bigint {
-    const out = new BigUint64Array(1);
-    this.check(this.driver.cuEventCreate(out, flags), "creating an event");
-    return out[0];
+    const out = outU64();
+    this.check(this.driver.cuEventCreate(out.buffer, flags), "creating an event");
+    return out.value;
   }
 
   /** Records an event after the work issued on a stream so far. */

@@ -36,12 +36,15 @@ export interface ConvTensors {
   readonly bias?: bigint;
 }
 
+/** A tensor of a convolution. */
+export type Role = "image" | "filter" | "result";
+
 /** The tensors of each op in the order of its operands, the result last. */
 export const roles = {
   conv: ["image", "filter", "result"],
   convInputGrad: ["result", "filter", "image"],
   convFilterGrad: ["image", "result", "filter"],
-} as const satisfies { readonly [O in ConvSpec["op"]]: readonly ("image" | "filter" | "result")[] };
+} as const satisfies { readonly [O in ConvSpec["op"]]: readonly Role[] };
 
 /** The spec of an instruction; `products` is the precision of products of f32. */
 export function convSpecOf(

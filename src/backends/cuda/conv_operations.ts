@@ -2,13 +2,7 @@ import { cudnnData, cudnnMode, pointwiseMode } from "../../../ffi/cudnn_constant
 import type { Precision } from "../../compile/plan.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { type ConvSpec, dataTypeOf } from "./conv.ts";
-import {
-  type Attribute,
-  type AttributeName,
-  type AttributeValue,
-  type Descriptors,
-  values,
-} from "./descriptors.ts";
+import { type Attribute, type Descriptors, values } from "./descriptors.ts";
 
 /** The card that cuDNN plans for: one that is open, by its handle, or one that is described and need not exist. */
 export type PlanFor = { readonly handle: bigint } | { readonly description: Uint8Array<ArrayBuffer> };
@@ -42,24 +36,35 @@ function virtualTensor(descriptors: Descriptors, id: number, shape: Shape): bigi
   return tensor(descriptors, id, shape, "f32", [["CUDNN_ATTR_TENSOR_IS_VIRTUAL", values.boolean(true)]]);
 }
 
-/** For each op: its descriptor type, and the names of its attributes: direction, image, filter and result. */
+/** For each op: its descriptor type, and the ends of the names of its attributes. */
 const operations = {
-  conv: ["CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR", "FORWARD", "X", "W", "Y"],
-  convInputGrad: [
-    "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR",
-    "BWD_DATA",
-    "DX",
-    "W",
-    "DY",
-  ],
-  convFilterGrad: [
-    "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR",
-    "BWD_FILTER",
-    "X",
-    "DW",
-    "DY",
-  ],
+  conv: {
+    type: "CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR",
+    direction: "FORWARD",
+    image: "FORWARD_X",
+    filter: "FORWARD_W",
+    result: "FORWARD_Y",
+  },
+  convInputGrad: {
+    type: "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR",
+    direction: "BWD_DATA",
+    image: "BWD_DATA_DX",
+    filter: "BWD_DATA_W",
+    result: "BWD_DATA_DY",
+  },
+  convFilterGrad: {
+    type: "CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR",
+    direction: "BWD_FILTER",
+    image: "BWD_FILTER_X",
+    filter: "BWD_FILTER_DW",
+    result: "BWD_FILTER_DY",
+  },
 } as const;
+
+/** The name of an attribute of a convolution. */
+function attribute<S extends string>(end: S): `CUDNN_ATTR_OPERATION_CONVOLUTION_${S}` {
+  return `CUDNN_ATTR_OPERATION_CONVOLUTION_${end}`;
+}
 
 /** The operation graph of one convolution with its epilogue. For a described card it belongs to no handle. */
 export function operationGraph(descriptors: Descriptors, spec: ConvSpec, target: PlanFor): bigint {
@@ -73,22 +78,18 @@ export function operationGraph(descriptors: Descriptors, spec: ConvSpec, target:
     ["CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES", values.int64(strides)],
     ["CUDNN_ATTR_CONVOLUTION_DILATIONS", values.int64(dilation)],
   ]);
-  const [type, direction, image, filter, result] = operations[spec.op];
-  const named = (name: string, value: AttributeValue): Attribute => [
-    `CUDNN_ATTR_OPERATION_CONVOLUTION_${direction}_${name}` as AttributeName,
-    value,
-  ];
+  const { type, direction, image, filter, result } = operations[spec.op];
   const { precision } = spec;
   const written = spec.epilogue === "none"
     ? tensor(descriptors, uid.result, spec.result, precision)
     : virtualTensor(descriptors, uid.bare, spec.result);
   const operation = descriptors.build(type, [
-    named("CONV_DESC", values.descriptors([convolution])),
-    named(image, values.descriptors([tensor(descriptors, uid.image, spec.image, precision)])),
-    named(filter, values.descriptors([tensor(descriptors, uid.filter, spec.filter, precision)])),
-    named(result, values.descriptors([written])),
-    named("ALPHA", values.float(1)),
-    named("BETA", values.float(0)),
+    [attribute(`${direction}_CONV_DESC` as const), values.descriptors([convolution])],
+    [attribute(image), values.descriptors([tensor(descriptors, uid.image, spec.image, precision)])],
+    [attribute(filter), values.descriptors([tensor(descriptors, uid.filter, spec.filter, precision)])],
+    [attribute(result), values.descriptors([written])],
+    [attribute(`${direction}_ALPHA` as const), values.float(1)],
+    [attribute(`${direction}_BETA` as const), values.float(0)],
   ]);
   return descriptors.build("CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR", [
     [

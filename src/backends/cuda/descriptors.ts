@@ -1,4 +1,5 @@
 import { checkCudnn, type Cudnn } from "../../../ffi/cudnn.ts";
+import { Out, outU64 } from "../../../ffi/memory.ts";
 import { attribute, attributeType, descriptorType } from "../../../ffi/cudnn_constants.ts";
 
 /** The elements of an attribute with the type that cuDNN is given; made by {@link values}, so that the two agree. */
@@ -43,8 +44,8 @@ export type Attribute = readonly [AttributeName, AttributeValue];
 export class Descriptors {
   readonly #cudnn: Cudnn;
   readonly #made: bigint[] = [];
-  readonly #out = new BigUint64Array(1);
-  readonly #count = new BigInt64Array(1);
+  readonly #out = outU64();
+  readonly #count = new Out(new BigInt64Array(1));
 
   constructor(cudnn: Cudnn) {
     this.#cudnn = cudnn;
@@ -53,9 +54,13 @@ export class Descriptors {
   /** Creates a descriptor without finalising it, for cuDNN to fill in. */
   create(type: keyof typeof descriptorType): bigint {
     const doing = `creating ${type}`;
-    checkCudnn(this.#cudnn, this.#cudnn.cudnnBackendCreateDescriptor(descriptorType[type], this.#out), doing);
-    this.#made.push(this.#out[0]);
-    return this.#out[0];
+    checkCudnn(
+      this.#cudnn,
+      this.#cudnn.cudnnBackendCreateDescriptor(descriptorType[type], this.#out.buffer),
+      doing,
+    );
+    this.#made.push(this.#out.value);
+    return this.#out.value;
   }
 
   /** Creates a descriptor, sets its attributes and finalises it; destroys it if cuDNN refuses. */
@@ -85,18 +90,18 @@ export class Descriptors {
       attribute[name],
       into.type,
       BigInt(into.count),
-      this.#count,
+      this.#count.buffer,
       into.data,
     );
     checkCudnn(this.#cudnn, status, `reading ${name}`);
-    return Number(this.#count[0]);
+    return Number(this.#count.value);
   }
 
   /** Reads an attribute of one 64-bit integer. */
   getInt64(descriptor: bigint, name: AttributeName): number {
-    const data = new BigInt64Array(1);
-    this.get(descriptor, name, { type: attributeType.CUDNN_TYPE_INT64, count: 1, data });
-    return Number(data[0]);
+    const out = new Out(new BigInt64Array(1));
+    this.get(descriptor, name, { type: attributeType.CUDNN_TYPE_INT64, count: 1, data: out.buffer });
+    return Number(out.value);
   }
 
   /** Destroys one descriptor. */

@@ -1,4 +1,5 @@
 import { driverFlag } from "../../../ffi/driver.ts";
+import { outU64 } from "../../../ffi/memory.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import type { Plan } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
@@ -171,7 +172,7 @@ export class CudaExecutable implements Executable {
   #graph(): Pick<Captured, "executable" | "nodes"> {
     const { card, plan, recording } = this.#parts;
     const { driver, stream } = card;
-    const graph = new BigUint64Array(1), out = new BigUint64Array(1);
+    const graph = outU64(), out = outU64();
     const doing = `capturing ${plan.name}`;
     card.check(
       driver.cuStreamBeginCapture_v2(stream, driverFlag.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
@@ -182,18 +183,18 @@ export class CudaExecutable implements Executable {
       try {
         recording.run();
       } finally { // even after an error, so that the stream remains usable
-        ended = driver.cuStreamEndCapture(stream, graph);
+        ended = driver.cuStreamEndCapture(stream, graph.buffer);
       }
       card.check(ended, doing); // a library may have done what a capture forbids without an error of its own
-      card.check(driver.cuGraphGetNodes(graph[0], 0n, out), "counting a graph's nodes");
-      const nodes = Number(out[0]);
+      card.check(driver.cuGraphGetNodes(graph.value, 0n, out.buffer), "counting a graph's nodes");
+      const nodes = Number(out.value);
       card.check(
-        driver.cuGraphInstantiateWithFlags(out, graph[0], 0n),
+        driver.cuGraphInstantiateWithFlags(out.buffer, graph.value, 0n),
         `instantiating the graph of ${plan.name}`,
       );
-      return { executable: out[0], nodes };
+      return { executable: out.value, nodes };
     } finally {
-      if (graph[0] !== 0n) driver.cuGraphDestroy(graph[0]);
+      if (graph.value !== 0n) driver.cuGraphDestroy(graph.value);
     }
   }
 

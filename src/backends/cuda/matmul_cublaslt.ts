@@ -9,6 +9,7 @@ import {
   matmulAttribute,
   preferenceAttribute,
 } from "../../../ffi/cublas.ts";
+import { outI32, outU64 } from "../../../ffi/memory.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { describeMatmul, type MatmulSpec, type MatmulTensors } from "./matmul.ts";
 
@@ -30,12 +31,12 @@ export class MatrixProducts {
   readonly #cublas: CublasLt;
   readonly #handle: bigint;
   readonly #prepared = new Map<string, Prepared>();
-  readonly #out = new BigUint64Array(1);
+  readonly #out = outU64();
 
   constructor(cublas: CublasLt) {
     this.#cublas = cublas;
-    this.#check(cublas.cublasLtCreate(this.#out), "opening a handle");
-    this.#handle = this.#out[0];
+    this.#check(cublas.cublasLtCreate(this.#out.buffer), "opening a handle");
+    this.#handle = this.#out.value;
   }
 
   /** Issues a product on a stream, with `workspace` bytes of scratch. */
@@ -102,8 +103,8 @@ export class MatrixProducts {
     const doing = `describing ${describeMatmul(spec)}`;
     const undo: (() => void)[] = [];
     try {
-      this.#check(cublas.cublasLtMatmulDescCreate(this.#out, compute, cublasType.CUDA_R_32F), doing);
-      const product = this.#out[0];
+      this.#check(cublas.cublasLtMatmulDescCreate(this.#out.buffer, compute, cublasType.CUDA_R_32F), doing);
+      const product = this.#out.value;
       undo.push(() => cublas.cublasLtMatmulDescDestroy(product));
       this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_TRANSA, Int32Array.of(transposeB ? 1 : 0));
       this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_TRANSB, Int32Array.of(transposeA ? 1 : 0));
@@ -139,7 +140,7 @@ export class MatrixProducts {
     const cublas = this.#cublas;
     this.#check(
       cublas.cublasLtMatrixLayoutCreate(
-        this.#out,
+        this.#out.buffer,
         precision === "bf16" ? cublasType.CUDA_R_16BF : cublasType.CUDA_R_32F,
         BigInt(columns),
         BigInt(rows),
@@ -147,7 +148,7 @@ export class MatrixProducts {
       ),
       doing,
     );
-    const layout = this.#out[0];
+    const layout = this.#out.value;
     if (batch > 1) {
       const set = (attribute: number, data: Int32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>) =>
         this.#check(
@@ -174,8 +175,8 @@ export class MatrixProducts {
   ): Uint8Array<ArrayBuffer> {
     const cublas = this.#cublas;
     const doing = `choosing an algorithm for ${describeMatmul(spec)}`;
-    this.#check(cublas.cublasLtMatmulPreferenceCreate(this.#out), doing);
-    const preference = this.#out[0];
+    this.#check(cublas.cublasLtMatmulPreferenceCreate(this.#out.buffer), doing);
+    const preference = this.#out.value;
     try {
       const limit = BigUint64Array.of(BigInt(workspace));
       this.#check(
@@ -188,7 +189,7 @@ export class MatrixProducts {
         doing,
       );
       const found = new Uint8Array(heuristicResult.bytes);
-      const count = new Int32Array(1);
+      const count = outI32();
       const status = cublas.cublasLtMatmulAlgoGetHeuristic(
         this.#handle,
         product,
@@ -199,10 +200,10 @@ export class MatrixProducts {
         preference,
         1,
         found,
-        count,
+        count.buffer,
       );
       if (status !== cublasStatus.CUBLAS_STATUS_NOT_SUPPORTED) this.#check(status, doing);
-      if (count[0] < 1) {
+      if (count.value < 1) {
         throw new LocalgradError(
           `cuBLASLt has no algorithm for ${describeMatmul(spec)}; use another precision or device`,
         );

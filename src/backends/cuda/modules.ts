@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { cString } from "../../../ffi/memory.ts";
+import { cString, outU64 } from "../../../ffi/memory.ts";
 import { compileSource, type Nvrtc, nvrtcVersion } from "../../../ffi/nvrtc.ts";
 import type { Card } from "./card.ts";
 import { compileOptions } from "./compile_options.ts";
@@ -98,15 +98,15 @@ export class Modules {
 
   #load(code: Uint8Array<ArrayBuffer>, names: readonly string[], plan: string): Loaded {
     const { driver } = this.#card;
-    const out = new BigUint64Array(1);
-    this.#card.check(driver.cuModuleLoadData(out, code), `loading the kernels of ${plan}`);
-    const handle = out[0];
+    const out = outU64();
+    this.#card.check(driver.cuModuleLoadData(out.buffer, code), `loading the kernels of ${plan}`);
+    const handle = out.value;
     const functions = new Map<string, bigint>();
     try {
       for (const name of new Set(names)) {
-        const status = driver.cuModuleGetFunction(out, handle, cString(name));
+        const status = driver.cuModuleGetFunction(out.buffer, handle, cString(name));
         this.#card.check(status, `finding kernel ${name} of ${plan}`);
-        functions.set(name, out[0]);
+        functions.set(name, out.value);
       }
     } catch (error) {
       driver.cuModuleUnload(handle);

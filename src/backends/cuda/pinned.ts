@@ -1,4 +1,4 @@
-import { bytesAt } from "../../../ffi/memory.ts";
+import { bytesAt, outU64 } from "../../../ffi/memory.ts";
 import type { Card } from "./card.ts";
 
 /** Pinned host memory, which the card reads and writes asynchronously, with an event to wait for. */
@@ -15,9 +15,12 @@ export class Pinned {
 
   constructor(card: Card, bytes: number) {
     this.#card = card;
-    const out = new BigUint64Array(1);
-    card.check(card.driver.cuMemHostAlloc(out, BigInt(bytes), 0), `pinning ${bytes} bytes of host memory`);
-    this.address = out[0];
+    const out = outU64();
+    card.check(
+      card.driver.cuMemHostAlloc(out.buffer, BigInt(bytes), 0),
+      `pinning ${bytes} bytes of host memory`,
+    );
+    this.address = out.value;
     this.bytes = bytesAt(this.address, bytes);
     try {
       this.event = card.createEvent();

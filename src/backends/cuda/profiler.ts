@@ -1,5 +1,6 @@
 import { type Driver, driverFlag } from "../../../ffi/driver.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
+import { Out } from "../../../ffi/memory.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Card } from "./card.ts";
 import type { Launch } from "./launch.ts";
@@ -90,13 +91,13 @@ export class Profiler {
       this.#card.record(this.#events[2 * i + 1], stream);
     });
     this.#card.synchronize();
-    const elapsed = new Float32Array(1);
+    const elapsed = new Out(new Float32Array(1));
     launches.forEach(({ step }, i) => {
-      const status = this.#elapsedTime(elapsed, this.#events[2 * i], this.#events[2 * i + 1]);
+      const status = this.#elapsedTime(elapsed.buffer, this.#events[2 * i], this.#events[2 * i + 1]);
       this.#card.check(status, "reading a launch's time");
       const kind = classOf(step);
       const time = this.times.get(kind) ?? { launches: 0, milliseconds: 0 };
-      this.times.set(kind, { launches: time.launches + 1, milliseconds: time.milliseconds + elapsed[0] });
+      this.times.set(kind, { launches: time.launches + 1, milliseconds: time.milliseconds + elapsed.value });
     });
   }
 

@@ -5,7 +5,7 @@ import { bytesOf } from "../../trace/dtype.ts";
 import { type Place, placeOf } from "../place.ts";
 import { THREADS } from "./call.ts";
 import type { Card } from "./card.ts";
-import { type BoundConv, type Convolver, convSpecOf, type ConvTensors, roles } from "./conv.ts";
+import { type BoundConv, type Convolver, convSpecOf, type ConvTensors, type Role, roles } from "./conv.ts";
 import type { Launch } from "./launch.ts";
 import { matmulSpecOf, type MatmulTensors } from "./matmul.ts";
 import type { MatrixProducts } from "./matmul_cublaslt.ts";
@@ -136,12 +136,10 @@ function recordConv(
   { instruction, step, scratch, epilogue }: Extract<Launch, { kind: "conv" }>,
 ): Recorded {
   const spec = convSpecOf(instruction, plan.values, precision, epilogue?.kind);
-  const place = (value: number): Place => placeOf(plan, step, value);
-  const values = [...instruction.inputs, epilogue?.output ?? instruction.output];
-  const places = {} as Record<(typeof roles)[typeof spec.op][number], Place>;
-  roles[spec.op].forEach((role, i) => places[role] = place(values[i]));
-  const { image, filter, result } = places;
-  const bias = epilogue?.bias === undefined ? undefined : place(epilogue.bias);
+  const operands = [...instruction.inputs, epilogue?.output ?? instruction.output];
+  const placeFor = (role: Role): Place => placeOf(plan, step, operands[roles[spec.op].indexOf(role)]);
+  const [image, filter, result] = [placeFor("image"), placeFor("filter"), placeFor("result")];
+  const bias = epilogue?.bias === undefined ? undefined : placeOf(plan, step, epilogue.bias);
   let bound: BoundConv | undefined;
   let last = "";
   return {

@@ -1,4 +1,5 @@
 import { driverFlag } from "../../../ffi/driver.ts";
+import { outU64 } from "../../../ffi/memory.ts";
 import type { CudaBuffer } from "./buffer.ts";
 import type { Card } from "./card.ts";
 import { PinnedHalves } from "./pinned.ts";
@@ -42,12 +43,12 @@ export class Uploads {
       return made;
     };
     try {
-      const out = new BigUint64Array(1);
+      const out = outU64();
       card.check(
-        driver.cuStreamCreate(out, driverFlag.CU_STREAM_NON_BLOCKING),
+        driver.cuStreamCreate(out.buffer, driverFlag.CU_STREAM_NON_BLOCKING),
         "creating a stream for uploads",
       );
-      this.#stream = out[0];
+      this.#stream = out.value;
       this.#closing.push(() => driver.cuStreamDestroy_v2(this.#stream));
       this.#events = { uploaded: event(), copied: event(), issued: event() };
       this.#small = halves(card.stream, SMALL);

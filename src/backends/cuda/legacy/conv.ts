@@ -1,5 +1,6 @@
 import { algorithmResult, checkCudnn, type Cudnn } from "../../../../ffi/cudnn.ts";
 import { cudnnData, cudnnMode, cudnnStatus } from "../../../../ffi/cudnn_constants.ts";
+import { outI32, outU64 } from "../../../../ffi/memory.ts";
 import {
   type BoundConv,
   cannot,
@@ -54,7 +55,7 @@ export class LegacyConvolver implements Convolver {
   readonly #cudnn: Cudnn;
   readonly #handle: bigint;
   readonly #prepared = new Map<string, Prepared>();
-  readonly #out = new BigUint64Array(1);
+  readonly #out = outU64();
 
   constructor(cudnn: Cudnn, handle: bigint) {
     this.#cudnn = cudnn;
@@ -166,7 +167,7 @@ export class LegacyConvolver implements Convolver {
   /** The deterministic algorithms that cuDNN's heuristics offer, fastest first. */
   #algorithms(spec: ConvSpec, made: Omit<Prepared, "algorithms">): Prepared["algorithms"] {
     const results = new DataView(new ArrayBuffer(MAX_ALGORITHMS * algorithmResult.bytes));
-    const count = new Int32Array(1);
+    const count = outI32();
     const [a, b, c] = order[spec.op];
     const status = this.#cudnn[functions[spec.op][0]](
       this.#handle,
@@ -175,11 +176,11 @@ export class LegacyConvolver implements Convolver {
       made.convolution,
       made[c],
       MAX_ALGORITHMS,
-      count,
+      count.buffer,
       results,
     );
     this.#check(status, `choosing an algorithm for ${nameOf(spec)}`);
-    return Array.from({ length: count[0] }, (_, i) => {
+    return Array.from({ length: count.value }, (_, i) => {
       const offsetOf = (field: number) => i * algorithmResult.bytes + field;
       return {
         algorithm: results.getInt32(offsetOf(algorithmResult.algorithm), true),
@@ -216,8 +217,8 @@ export class LegacyConvolver implements Convolver {
   }
 
   #create(create: (out: BufferSource) => number): bigint {
-    this.#check(create(this.#out), "creating a descriptor");
-    return this.#out[0];
+    this.#check(create(this.#out.buffer), "creating a descriptor");
+    return this.#out.value;
   }
 
   #check(status: number, doing: string): void {
