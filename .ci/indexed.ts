@@ -10,6 +10,7 @@ const FOLDERS: readonly string[] = [
   "ffi",
   "src/data",
   "src/trace",
+  "src/local",
   "src/models",
   "src/nn",
   "src/optim",

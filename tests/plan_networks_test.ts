@@ -4,6 +4,7 @@ import { compile } from "../src/compile/compile.ts";
 import type { Plan, Target } from "../src/compile/plan.ts";
 import { scopeOf } from "../src/compile/report.ts";
 import { dgl, endToEnd, greedy, infopro, man } from "../src/local.ts";
+import { moduleIn } from "../src/local/places.ts";
 import { resnet110, resnet32, resnet8 } from "../src/models.ts";
 import { sizeOf } from "../src/trace/dtype.ts";
 import { stepProgram } from "./step_program.ts";
@@ -14,9 +15,7 @@ const target: Target = { ...referenceTarget, name: "gpu", alignment: 256, maxKer
 
 /** The module that each step belongs to, in order of the steps. */
 function modulesOf(plan: Plan): number[] {
-  return plan.steps.map((step) => Number(scopeOf(step).match(/^module (\d+)/)?.[1] ?? 0)).filter((m) =>
-    m > 0
-  );
+  return plan.steps.map((step) => moduleIn(scopeOf(step))).filter((index) => index !== undefined);
 }
 
 Deno.test("a training step's plans are sound on machines of all kinds", () => {

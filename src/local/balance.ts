@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
@@ -8,7 +9,7 @@ import { merge, type Named, nest } from "../nn/named.ts";
 import { jit } from "../runtime/jit.ts";
 import { type Aval, bytesOf, type Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { treeLeaves, treePaths } from "../trace/tree.ts";
+import { treeFlatten, treeLeaves } from "../trace/tree.ts";
 import { bestCut } from "./cut_search.ts";
 import type { Batch, Boundary, Method } from "./method.ts";
 import { checkModel, moduleOf } from "./partition.ts";
@@ -17,29 +18,29 @@ import { equipModule, lastModule, type LocalModule, type SetupOptions } from "./
 import { SETUP_KINDS } from "./setup.ts";
 import type { TrainState } from "./setup.ts";
 import { trainModule } from "./step.ts";
+import { batchAvals, scalarAvals } from "./step_inputs.ts";
 
-/** Recomputing keeps every fourth block's result: what so many blocks add is the same each time. */
+/** Recomputing keeps every fourth block's result, so each further group of this many blocks adds the same. */
 const PERIOD = 4;
 
-/** What decides where balanced boundaries are. */
+/** Options of {@link balanced}. */
 export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
-  /** How many modules. */
+  /** The number of modules. */
   modules: number;
-  /** Images of a step. */
+  /** Images per step. */
   batch: number;
   /** The kind of device. */
   target: Target;
-  /** Whether the plan recomputes; default false. */
+  /** Plans with recomputation; default false. */
   recompute?: boolean;
 }
 
 /**
- * The boundaries with the lowest planned peak for a number of modules. What a module with its auxiliary network takes is
- * planned by itself, once for each stretch of blocks that the search asks about; stretches of the same shapes are planned
- * once for all. Nothing is allocated. A method that cuts further, such as one whose stem is a module of its own, does so
- * afterwards.
+ * Finds the boundaries with the lowest planned peak for a number of modules. Each module that the search considers is
+ * planned separately, with its auxiliary network; modules of the same shapes are planned once. Allocates nothing. A
+ * method that changes the cut, such as one that makes the stem a module, does so afterwards.
  *
- * @throws {LocalgradError} if the network has not so many blocks.
+ * @throws {LocalgradError} if the network has fewer blocks than modules.
  *
  * @example
  * ```ts
@@ -76,10 +77,10 @@ export function balanced(options: BalanceOptions): { after: string[] } {
   }
   if (modules === 1 || method.auxiliary === undefined) return { after: [] };
   const ends = bestCut(new Stretches(options));
-  return { after: ends.slice(0, -1).map((end) => blocks[end - 1].name) };
+  return { after: ends.slice(0, -1).map((end) => at(blocks, end - 1).name) };
 }
 
-/** The options with balanced boundaries, where those are asked for, in place of their number. */
+/** Returns options in which a request for balanced boundaries is replaced by the boundaries. */
 export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">>(options: O): O {
   expectKind("the options", options, "object");
   const { modules } = options;
@@ -88,16 +89,16 @@ export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">
     : options;
 }
 
-/** Plans stretches of a network as modules. */
+/** Plans stretches of consecutive blocks as modules. */
 class Stretches {
   readonly blocks: number;
   readonly modules: number;
   readonly #options: BalanceOptions;
-  /** The features before each block and at the end: `[height, width, channels]`. */
+  /** The shape of the features before each block and at the end: `[height, width, channels]`. */
   readonly #features: readonly Shape[];
   readonly #shapes: readonly string[];
   readonly #kinds = new Map<string, string>();
-  /** Peaks planned so far, and those of the same stretches without recomputing, which their plans tell besides. */
+  /** Peaks planned so far, and those of the same stretches without recomputation, which their plans also report. */
   readonly #peaks: Map<string, number>;
   readonly #without: Map<string, number>;
 
@@ -108,10 +109,14 @@ class Stretches {
     this.#options = options;
     this.blocks = blocks.length;
     this.modules = modules;
-    const features: Shape[] = [shapeAfter(sequential(stem), [input.height, input.width, input.channels])];
-    for (const { layer } of blocks) features.push(shapeAfter(layer, features[features.length - 1]));
-    this.#features = features;
-    this.#shapes = blocks.map((block, i) => `${features[i]} ${shapesOf(block)}`);
+    let shape = shapeAfter(sequential(stem), [input.height, input.width, input.channels]);
+    const before = blocks.map(({ layer }) => {
+      const input = shape;
+      shape = shapeAfter(layer, shape);
+      return input;
+    });
+    this.#features = [...before, shape];
+    this.#shapes = blocks.map((block, i) => `${before[i]} ${shapesOf(block)}`);
   }
 
   kind(index: number, end: number): string {
@@ -127,13 +132,11 @@ class Stretches {
   }
 
   weight(index: number, end: number): number {
-    const { optimizer } = this.#options;
-    const { params, state } = this.#module(index, [end - 1]).auxiliary!;
-    const trees = [params, state, optimizer.slots(params)];
-    return trees.flatMap((tree) => treeLeaves<Aval>(tree as never)).reduce(
-      (sum, aval) => sum + bytesOf(aval),
-      0,
-    );
+    const { auxiliary } = this.#module(index, [end - 1]);
+    if (auxiliary === undefined) return 0;
+    const { params, state } = auxiliary;
+    const avals = treeLeaves<Aval>([params, state, this.#options.optimizer.slots(params)]);
+    return avals.reduce((sum, aval) => sum + bytesOf(aval), 0);
   }
 
   peak(index: number, start: number, end: number): number {
@@ -141,14 +144,14 @@ class Stretches {
   }
 
   /**
-   * The peak of a module of these blocks. What another block like its neighbours adds does not change any more once
-   * there are a few of them, so a long row of equal blocks is planned as a shorter one and what four more add.
+   * Returns the peak of a module of these blocks. After a few equal blocks each further one adds the same, so the peak of
+   * a long row of equal blocks is extrapolated from two shorter rows.
    */
   #peak(index: number, blocks: readonly number[]): number {
     const key = [
       index === 0 ? "stem" : "",
       ...blocks.map((block) => this.#shapes[block]),
-      this.kind(index, blocks[blocks.length - 1] + 1),
+      this.kind(index, endOf(blocks)),
     ].join("\n");
     let peak = this.#peaks.get(key);
     if (peak === undefined) {
@@ -158,20 +161,19 @@ class Stretches {
         this.#without.set(key, planned.without);
         peak = planned.peak;
       } else {
-        const [fewer, fewest] = [1, 2].map((times) =>
-          this.#peak(index, blocks.toSpliced(row + 1, PERIOD * times))
-        );
-        peak = 2 * fewer - fewest;
+        const shortened = (times: number) => this.#peak(index, blocks.toSpliced(row + 1, PERIOD * times));
+        peak = 2 * shortened(1) - shortened(2);
       }
       this.#peaks.set(key, peak);
     }
     return peak;
   }
 
-  /** Where a row of equal blocks starts that is too long to be planned as it is. */
+  /** Finds the start of a row of equal blocks that is long enough to extrapolate. */
   #longRow(blocks: readonly number[]): number | undefined {
-    for (let start = 0, i = 1; i <= blocks.length; i++) {
-      if (i < blocks.length && this.#shapes[blocks[i]] === this.#shapes[blocks[start]]) continue;
+    const shapes = blocks.map((block) => this.#shapes[block]);
+    for (let start = 0, i = 1; i <= shapes.length; i++) {
+      if (i < shapes.length && shapes[i] === shapes[start]) continue;
       if (i - start > 3 * PERIOD) return start;
       start = i;
     }
@@ -180,30 +182,32 @@ class Stretches {
 
   #module(index: number, blocks: readonly number[]): LocalModule {
     const { model, method } = this.#options;
-    const end = blocks[blocks.length - 1] + 1;
+    const end = endOf(blocks);
     const behind = model.blocks.slice(end);
-    const own = blocks.map((block) => model.blocks[block]);
+    const [next] = behind;
+    const own = blocks.map((block) => at(model.blocks, block));
     const module = moduleOf({ ...model, blocks: [...own, ...behind] }, index, 0, own.length);
-    if (behind.length === 0) return lastModule(module);
+    if (next === undefined) return lastModule(module);
     const boundary: Boundary = {
       index,
       count: this.modules - 1,
       requested: this.modules,
       model,
       module,
-      next: behind[0],
+      next,
       behind,
-      features: this.#features[end],
+      features: at(this.#features, end),
     };
     return equipModule(method, boundary);
   }
 
-  /** The most that is held while a module is trained, its input and output included; and without recomputing. */
+  /** Plans the training of a module; returns its peak, input and output included, also without recomputation. */
   #plan(index: number, blocks: readonly number[]): { readonly peak: number; readonly without: number } {
     const { model, optimizer, batch, target, precision, recompute = false } = this.#options;
-    const [start, end] = [blocks[0], blocks[blocks.length - 1] + 1];
+    const [start, end] = [at(blocks, 0), endOf(blocks)];
     const module = this.#module(index, blocks);
-    const isLast = module.auxiliary === undefined;
+    const following = model.blocks[end];
+    const isLast = following === undefined;
     const dtype = activationsIn(precision);
     const step = jit(
       (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
@@ -219,34 +223,30 @@ class Stretches {
       },
       { name: module.name, donate: [0], recompute },
     );
-    const { height, width, channels } = model.input;
-    const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
-    const input: Aval = { shape: [batch, ...this.#features[start]], dtype };
-    const scalars: { [name: string]: Aval } = {};
-    for (const name of Object.keys(optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
+    const avals = batchAvals(model, batch);
+    const input: Aval = { shape: [batch, ...at(this.#features, start)], dtype };
+    const output: Aval = { shape: [batch, ...at(this.#features, end)], dtype };
     const next = (part: "params" | "state") =>
-      isLast ? {} : nest<Initial>(module.next!, model.blocks[end].layer[part]);
+      isLast ? {} : nest<Initial>(following.name, following.layer[part]);
     const train = {
       params: merge(module.params, next("params")),
       state: merge(module.state, next("state")),
-      optimizer: optimizer.slots(module.params),
+      optimizer: optimizer.slots(module.params) as Named<Initial>,
     };
-    const labels: Aval = { shape: [batch], dtype: "i32" };
     const plan = step.plan(
       { ...target, maxTotalBytes: Infinity },
-      train as never,
-      start === 0 ? image : input,
-      { x: image, labels, images: image },
-      scalars,
+      train,
+      start === 0 ? avals.x : input,
+      avals,
+      scalarAvals(optimizer),
     );
-    const output: Aval = { shape: [batch, ...this.#features[end]], dtype };
     const apart = (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
     const { memory, without = memory } = plan;
     return { peak: memory.arenaBytes + apart, without: without.arenaBytes + apart };
   }
 }
 
-/** Peaks planned before, by network and method, then by all else: another number of modules asks for many again. */
+/** Peaks planned so far, by network and method, then by everything else; searches for other numbers of modules reuse them. */
 const known = new WeakMap<Model, WeakMap<Method, Map<string, Map<string, number>>>>();
 
 function peaksKnownOf(options: BalanceOptions): Map<string, number> {
@@ -261,7 +261,12 @@ function peaksKnownOf(options: BalanceOptions): Map<string, number> {
   return peaks;
 }
 
-/** A block's shapes as text; of one without parameters, which shapes say too little of, its name. */
+/** Returns the index after the last of a stretch of blocks. */
+function endOf(blocks: readonly number[]): number {
+  return at(blocks, blocks.length - 1) + 1;
+}
+
+/** Returns a block's shapes as text; its name if it has no parameters, because shapes then do not identify it. */
 function shapesOf({ name, layer }: Block): string {
   const shapes = formatShapes(layer.params, layer.state);
   return shapes === "" ? name : shapes;
@@ -269,7 +274,7 @@ function shapesOf({ name, layer }: Block): string {
 
 function formatShapes(...trees: readonly Named<Initial>[]): string {
   return trees.flatMap((tree) => {
-    const leaves = treeLeaves<Aval>(tree as never);
-    return treePaths(tree as never).map((path, i) => `${path}[${leaves[i].shape}]`);
+    const { leaves, paths } = treeFlatten<Initial>(tree);
+    return leaves.map(({ shape }, i) => `${paths[i]}[${shape}]`);
   }).join();
 }

@@ -1,29 +1,31 @@
-/** What cutting a row of blocks into modules costs. */
+import { at } from "../base/at.ts";
+
+/** The costs of cutting a row of blocks into modules, in bytes. */
 export interface CutCosts {
-  /** How many blocks there are. */
+  /** The number of blocks. */
   readonly blocks: number;
-  /** How many modules they are cut into. */
+  /** The number of modules. */
   readonly modules: number;
   /**
-   * The peak of module `index` if it has blocks `start … end − 1`. Asked for as little as possible, and relied upon not
-   * to rise when blocks are taken away from the front.
+   * Returns the peak of module `index` with blocks `start … end − 1`. It must not rise when blocks are removed from the
+   * front. The search calls it as rarely as it can.
    */
   peak(index: number, start: number, end: number): number;
-  /** What hangs on the boundary after module `index` if that ends before block `end`, and stays all the time. */
+  /** Returns the persistent bytes of the auxiliary network after module `index`, if that ends before block `end`. */
   weight(index: number, end: number): number;
   /**
-   * What kind of boundary that is. Among boundaries of one kind (the same auxiliary network, features of the same
-   * shape) a module's peak is taken not to fall when it is given more blocks.
+   * Returns the kind of that boundary. Among boundaries of one kind (the same auxiliary network, features of the same
+   * shape) a module's peak must not fall when it gets more blocks.
    */
   kind(index: number, end: number): string;
 }
 
-/** The search for the highest peak stops short of this part of it, and goes on from there by single steps. */
+/** Bisection of the highest peak stops at this fraction of it and continues in single steps. */
 const CLOSE = 1 / 200;
 
 /**
- * Where each module ends, so that the highest of their peaks, and then its sum with all weights, is least: the highest
- * peak that still has a cut is found by bisection, then boundaries are moved while that makes the sum smaller.
+ * Finds the end of each module that minimises the highest peak of all modules, then the sum of that peak and all weights.
+ * Bisection finds the lowest limit for which a cut exists; then boundaries are moved as long as that lowers the sum.
  */
 export function bestCut(costs: CutCosts): number[] {
   return new CutSearch(costs).run();
@@ -31,7 +33,7 @@ export function bestCut(costs: CutCosts): number[] {
 
 class CutSearch {
   readonly #costs: CutCosts;
-  /** Peaks known, by kind of boundary. */
+  /** The peaks known so far, by kind of boundary. */
   readonly #known = new Map<string, { start: number; end: number; peak: number }[]>();
 
   constructor(costs: CutCosts) {
@@ -56,7 +58,7 @@ class CutSearch {
     return this.#improve(best);
   }
 
-  /** A cut with no peak over a limit: from the end, each module takes as many blocks as it can. */
+  /** Finds a cut with no peak above a limit: from the last module to the first, each takes as many blocks as it can. */
   #within(limit: number): number[] | undefined {
     const { blocks, modules } = this.#costs;
     const ends = [blocks];
@@ -73,7 +75,7 @@ class CutSearch {
     return ends;
   }
 
-  /** Where module `index` may end so that the next starts at `least` or later: the first place of each kind. */
+  /** Lists ends of module `index`, at `least` or later: the first of each kind of boundary. */
   #candidates(index: number, least: number): number[] {
     const { blocks, modules } = this.#costs;
     const ends: number[] = [];
@@ -86,7 +88,7 @@ class CutSearch {
     return ends;
   }
 
-  /** The first block that a module can start with and keep to a limit; only 0 will do for the first module. */
+  /** Finds the first block that a module can start with within a limit, which must be 0 for the first module. */
   #start(index: number, end: number, limit: number, below: number): number {
     const fits = (start: number) => this.#fits(index, start, end, limit);
     if (index === 0) return fits(0) ? 0 : Infinity;
@@ -124,7 +126,7 @@ class CutSearch {
   }
 
   #highest(ends: readonly number[]): number {
-    return Math.max(...ends.map((end, index) => this.#peak(index, index === 0 ? 0 : ends[index - 1], end)));
+    return Math.max(...ends.map((end, index) => this.#peak(index, ends[index - 1] ?? 0, end)));
   }
 
   #total(ends: readonly number[]): number {
@@ -132,16 +134,16 @@ class CutSearch {
     return this.#highest(ends) + weights.reduce((sum, weight) => sum + weight, 0);
   }
 
-  /** Moves one boundary after another by a block or two while the sum gets smaller. */
+  /** Moves boundaries one at a time, by a block or two, as long as that lowers the sum. */
   #improve(ends: readonly number[]): number[] {
     let [best, least] = [[...ends], this.#total(ends)];
     for (let again = true; again;) {
       again = false;
       for (let index = 0; index < ends.length - 1; index++) {
         for (const by of [-2, -1, 1, 2]) {
-          const moved = best.with(index, best[index] + by);
-          const before = index === 0 ? 0 : moved[index - 1];
-          if (moved[index] <= before || moved[index] >= moved[index + 1]) continue;
+          const end = at(best, index) + by;
+          if (end <= (best[index - 1] ?? 0) || end >= at(best, index + 1)) continue;
+          const moved = best.with(index, end);
           const total = this.#total(moved);
           if (total < least) [best, least, again] = [moved, total, true];
         }

@@ -1,15 +1,19 @@
 import { customGradient } from "../autograd/grad.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { imageExtents } from "../nn/image.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { iota, oneHot, where } from "../trace/functions.ts";
 import { expectTensor, type Tensor } from "../trace/tensor.ts";
 
 /**
- * Cross-entropy of each row: −log softmax(logits)[label]. `logits` is `[batch, classes]`, `labels` i32 or u32 `[batch]`;
- * gives f32 `[batch]`. A label outside of the classes counts as none of them. A logit may be −∞, which makes its class
- * impossible: the loss is ∞ where that is the label, and NaN where all are.
+ * Cross-entropy of each row: −log softmax(logits)[label]. A label outside the classes counts as none of them. A logit of
+ * −∞ makes its class impossible: the loss is ∞ where that is the label, and NaN where all logits are −∞.
  *
- * @throws {LocalgradError} where the shapes are others.
+ * @param logits `[batch, classes]`.
+ * @param labels i32 or u32 `[batch]`.
+ * @returns f32 `[batch]`.
+ * @throws {LocalgradError} if the shapes differ from these.
  */
 export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
   expectTensor("crossEntropies", logits, labels);
@@ -20,9 +24,9 @@ export function crossEntropies(logits: Tensor, labels: Tensor): Tensor {
     );
   }
   logits = logits.cast("f32");
-  // Softmax does not change when a constant is added to a row: without its largest, no exponential overflows.
+  // Adding a constant to a row does not change its softmax; after subtracting the maximum no exponential overflows.
   const shifted = logits.sub(logits.max(1, { keepDims: true }).stopGradient());
-  // Chosen rather than multiplied by 0 or 1: a logit of −∞, of a class that is masked out, would make NaN.
+  // Selected rather than multiplied by 0 or 1: a logit of −∞, of a class that is masked out, would give NaN.
   const columns = iota(shifted.shape, 1, labels.dtype === "u32" ? "u32" : "i32");
   const picked = where(labels.reshape(-1, 1).eq(columns), shifted, 0).sum(1);
   return shifted.exp().sum(1).log().sub(picked);
@@ -47,8 +51,11 @@ export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
 }
 
 /**
- * 1 for each row of logits `[batch, classes]` whose largest entry is at the label (i32 or u32 `[batch]`), 0 for the
- * others: f32 `[batch]`. A row with a NaN or +∞, whose loss is no number, is wrong.
+ * Tests for each row of logits whether its largest entry is at the label. A row with NaN or +∞ counts as wrong.
+ *
+ * @param logits `[batch, classes]`.
+ * @param labels i32 or u32 `[batch]`.
+ * @returns 1 for each correct row and 0 for the others: f32 `[batch]`.
  */
 export function correct(logits: Tensor, labels: Tensor): Tensor {
   expectTensor("correct", logits, labels);
@@ -56,36 +63,42 @@ export function correct(logits: Tensor, labels: Tensor): Tensor {
   return logits.argmax(1).eq(labels.cast("i32")).and(sound).cast("f32");
 }
 
-/** How many rows of logits are {@link correct}: f32 scalar. */
+/** The number of rows of logits that are {@link correct}: f32 scalar. */
 export function correctCount(logits: Tensor, labels: Tensor): Tensor {
   return correct(logits, labels).sum();
 }
 
 /**
- * Mean binary cross-entropy between sigmoid(logits) and targets in [0, 1] of the same shape, over all elements, without
- * computing the sigmoid, whose logarithm would overflow: max(z, 0) − z·t + log(1 + e^−|z|). Gives an f32 scalar. No
- * gradient flows to the targets.
+ * Mean binary cross-entropy between sigmoid(logits) and targets, over all elements: max(z, 0) − z·t + log(1 + e^−|z|),
+ * which unlike the logarithm of a sigmoid cannot overflow. No gradient flows to the targets.
+ *
+ * @param logits Of any shape.
+ * @param targets In [0, 1], of the same shape.
+ * @returns f32 scalar.
  */
 export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
   expectTensor("binaryCrossEntropy", logits, targets);
   [logits, targets] = [logits.cast("f32"), targets.cast("f32")];
-  // Differentiating the formula would take |z| and max(z, 0) through their kinks; the gradient is simply σ(z) − t.
-  const [losses] = customGradient([logits], (z) => ({
+  // Differentiating the formula would need gradients of |z| and max(z, 0) at 0; the gradient is simply σ(z) − t.
+  const outputs = customGradient([logits], (z) => ({
     outputs: [z.maximum(0).sub(z.mul(targets)).add(z.abs().neg().exp().add(1).log())],
     rule: ([ct]) => [ct?.mul(z.sigmoid().sub(targets))],
   }));
-  return losses.mean();
+  return at(outputs, 0).mean();
 }
 
 /**
- * Supervised contrastive loss (Khosla et al., 2020, arXiv 2004.11362, L_out): rows of `features` are normalised to unit
+ * Supervised contrastive loss (Khosla et al., 2020, arXiv 2004.11362, L_out). Rows of `features` are normalised to unit
  * length; each is pulled toward the rows of its class and away from the others. A row that is the only one of its class
- * has a loss of 0. The mean is over all rows (`anchors`: `all`, the default), as in the published code of the loss and of
- * InfoPro, or over those that share their class with another (`paired`), so that the loss does not depend on how many
- * are alone. `features` is `[batch, features]`, `labels` i32 or u32 `[batch]`; `temperature` is 0.07 by default, as
- * InfoPro has it. Gives an f32 scalar.
+ * has a loss of 0.
  *
- * @throws {LocalgradError} where the temperature is not above 0.
+ * @param features `[batch, features]`.
+ * @param labels i32 or u32 `[batch]`.
+ * @param temperature Default 0.07, as in InfoPro.
+ * @param anchors The rows averaged over: `all` (default), as in the published code of the loss and of InfoPro, or
+ * `paired`, those that share their class with another, so that the loss does not depend on the number of other rows.
+ * @returns f32 scalar.
+ * @throws {LocalgradError} if the temperature is not above 0.
  */
 export function supervisedContrastive(
   features: Tensor,
@@ -97,13 +110,13 @@ export function supervisedContrastive(
   if (!(temperature > 0)) {
     throw new LocalgradError(`supervisedContrastive: the temperature must be above 0, not ${temperature}`);
   }
-  const count = features.shape[0];
+  const [count = 0] = features.shape;
   const similarity = cosines(features.cast("f32")).div(temperature);
   const square = [count, count];
   const others = iota(square, 0).ne(iota(square, 1)).cast("f32");
   const alike = labels.reshape(count, 1).broadcastTo(square).eq(labels.reshape(1, count).broadcastTo(square));
   const positives = alike.cast("f32").mul(others);
-  // A row's own entry is its largest, 1 / temperature; taking that away keeps the exponentials in range.
+  // A row's similarity to itself is the largest, 1 / temperature; subtracting it keeps the exponentials in range.
   const shifted = similarity.sub(1 / temperature);
   const denominator = shifted.exp().mul(others).sum(1, { keepDims: true }).maximum(1e-30).log();
   const logProbability = shifted.sub(denominator);
@@ -113,7 +126,7 @@ export function supervisedContrastive(
   return anchors === "all" ? each.mean() : each.sum().div(partners.gt(0).cast("f32").sum().maximum(1));
 }
 
-/** Cosines of the angles between rows: `[batch, features]` → `[batch, batch]`. A row of zeros has 0 with every other. */
+/** Cosine similarities of rows: `[batch, features]` → `[batch, batch]`. A row of zeros has 0 with every other. */
 function cosines(rows: Tensor): Tensor {
   const lengths = rows.square().sum(1, { keepDims: true }).maximum(1e-24).sqrt();
   const unit = rows.div(lengths);
@@ -121,11 +134,14 @@ function cosines(rows: Tensor): Tensor {
 }
 
 /**
- * Similarity matching (Nøkland & Eidnes, 2019, arXiv 1901.06656): images should be as similar in `features` as their
- * labels are. Similarity is the cosine between rows after taking away each row's mean. Of feature maps
- * `[batch, height, width, channels]` a row is the standard deviation of each channel over the image; otherwise they are
- * rows already, `[batch, features]`. `labels` is i32 or u32 `[batch]`. Mean squared difference between the similarities
- * of the features and of the one-hot labels, over all pairs: an f32 scalar.
+ * Similarity matching (Nøkland & Eidnes, 2019, arXiv 1901.06656): images should be as similar in `features` as in their
+ * labels. The loss is the mean squared difference, over all pairs, between the similarities of the features and those of
+ * the one-hot labels. Similarity is the cosine between rows after subtracting each row's mean.
+ *
+ * @param features Rows `[batch, features]`, or feature maps `[batch, height, width, channels]`, whose rows are the standard
+ * deviation of each channel over the image.
+ * @param labels i32 or u32 `[batch]`.
+ * @returns f32 scalar.
  */
 export function similarityMatching(features: Tensor, labels: Tensor, classes: number): Tensor {
   expectTensor("similarityMatching", features, labels);
@@ -134,11 +150,11 @@ export function similarityMatching(features: Tensor, labels: Tensor, classes: nu
   return similarity(rows).sub(similarity(oneHot(labels, classes))).square().mean();
 }
 
-/** The unbiased standard deviation of each channel of each image; the value itself where that is a single pixel. */
+/** The unbiased standard deviation of each channel of each image; the value itself for an image of one pixel. */
 function deviations(images: Tensor): Tensor {
-  const [batch, height, width, channels] = images.shape;
+  const [height, width, channels] = imageExtents("similarityMatching", images.shape.slice(1));
   const pixels = height * width;
-  if (pixels === 1) return images.reshape(batch, channels);
+  if (pixels === 1) return images.reshape(at(images.shape, 0), channels);
   const centred = images.sub(images.mean([1, 2], { keepDims: true }));
   return centred.square().sum([1, 2]).mul(1 / (pixels - 1)).maximum(1e-12).sqrt();
 }

@@ -1,41 +1,43 @@
 import { expectKind, expectWhole } from "../base/expect.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
 import { jit } from "../runtime/jit.ts";
-import type { Aval } from "../trace/dtype.ts";
 import type { Category } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { withCut } from "./balance.ts";
 import type { Batch } from "./method.ts";
 import { endToEnd } from "./methods/end_to_end.ts";
+import { auxiliaryPart, EMA } from "./places.ts";
 import { type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
 import { expectSetup } from "./setup.ts";
 import { trainStep } from "./step.ts";
+import { batchAvals, scalarAvals } from "./step_inputs.ts";
 
-/** The planned memory of a training step, by the method and by end-to-end training with the same settings. */
+/** The planned memory of a training step with the method and end to end, with the same settings. */
 export interface MemoryComparison {
-  /** By the method. */
+  /** With the method. */
   readonly method: MemoryReport;
   /** End to end. */
   readonly endToEnd: MemoryReport;
 }
 
-/** What the memory of an input of a training step is for, by its path. */
+/** Returns the memory category of a training step's input, by its path. */
 export function categorize(path: string): Category {
   expectKind("categorize: the path", path, "string");
   const [argument, part, ...rest] = path.split(".");
   if (argument !== "0") return argument === "1" ? "data" : "inputs";
   if (part === "optimizer") return "optimizer";
-  if (rest[0] === "local" && (part === "params" || rest[2] === "ema")) return "auxiliary";
+  const auxiliary = auxiliaryPart(rest.join("."));
+  if (auxiliary !== undefined && (part === "params" || auxiliary === EMA)) return "auxiliary";
   return part === "params" ? "parameters" : "state";
 }
 
-/** How a training step is planned. */
+/** Options of planning a training step. */
 export interface PlanOptions {
-  /** Whether cheap element-wise results are computed again in the backward pass where that lowers the peak; default false. */
+  /** Recomputes cheap element-wise results in the backward pass where that lowers the peak; default false. */
   recompute?: boolean;
 }
 
-/** Plans a training step on a kind of device; nothing is allocated. The data set counts apart. */
+/** Plans a training step for a kind of device, without the data set. Allocates nothing. */
 export function stepPlan(
   setup: Setup,
   batch: number,
@@ -45,8 +47,6 @@ export function stepPlan(
   expectSetup("stepPlan", setup);
   expectWhole("stepPlan: the batch", batch);
   expectKind("stepPlan: the target", target, "object");
-  const { height, width, channels } = setup.model.input;
-  const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
   const step = jit(
     (
       train: TrainState<Tensor>,
@@ -56,15 +56,18 @@ export function stepPlan(
     ) => trainStep(setup, train, batch, scalars),
     { name: `${setup.method.name} step`, donate: [0], categorize, recompute },
   );
-  const scalars: { [name: string]: Aval } = {};
-  for (const name of Object.keys(setup.optimizer.scalars(0, 0))) scalars[name] = { shape: [], dtype: "f32" };
-  const avals = { x: image, labels: { shape: [batch], dtype: "i32" } as Aval, images: image };
-  // A plan that is too large for the device is still worth knowing; running it is what is refused.
+  // A plan too large for the device is still worth knowing; only running it is refused.
   const unlimited = { ...target, maxTotalBytes: Infinity };
-  return step.plan(unlimited, setup.initial as never, {}, avals, scalars);
+  return step.plan(
+    unlimited,
+    setup.initial,
+    {},
+    batchAvals(setup.model, batch),
+    scalarAvals(setup.optimizer),
+  );
 }
 
-/** Plans the memory of a training step on a kind of device; nothing is allocated. The data set counts apart. */
+/** Plans the memory of a training step for a kind of device, without the data set. Allocates nothing. */
 export function stepMemory(
   setup: Setup,
   batch: number,
@@ -74,7 +77,7 @@ export function stepMemory(
   return stepPlan(setup, batch, target, options).memory;
 }
 
-/** Plans a training step beside the end-to-end one of the same network, optimizer and batch. */
+/** Plans a training step, and end-to-end training of the same network with the same optimizer and batch. */
 export function compareMemory(
   local: Setup,
   batch: number,
@@ -96,7 +99,7 @@ export function compareMemory(
 }
 
 /**
- * Plans the memory of a method's training step and of the end-to-end one, without a device and with nothing allocated.
+ * Plans the memory of a training step with a method and end to end. It needs no device and allocates nothing.
  *
  * @example
  * ```ts

@@ -1,63 +1,67 @@
+import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
 import type { Block, Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Layer } from "../nn/layer.ts";
 import { expectLayer } from "../nn/layer.ts";
-import type { Named } from "../nn/named.ts";
+import { descend, type Named } from "../nn/named.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { crossEntropy } from "./losses.ts";
 import type { Module, Partition } from "./partition.ts";
 
-/** A batch as the training step sees it. */
+/** A batch, as the training step takes it. */
 export interface Batch<T = Tensor> {
-  /** Normalised images `[batch, height, width, channels]`, f32: what the network takes. */
+  /** Normalised images `[batch, height, width, channels]`, f32: the network's input. */
   readonly x: T;
   /** The class of each image: i32 or u32 `[batch]`. */
   readonly labels: T;
-  /** The same images, augmented but not normalised, in [0, 1]: what a decoder reconstructs. */
+  /** The same images, augmented but not normalised, in [0, 1]: the target of a decoder. */
   readonly images: T;
 }
 
-/** A place between two modules, where a local loss is to be computed. */
+/** The boundary between two modules, at which a local loss is computed. */
 export interface Boundary {
-  /** Its place, from 0; it lies after the module of the same index. */
+  /** Its index, from 0; it follows the module of the same index. */
   readonly index: number;
-  /** How many boundaries there are. */
+  /** The number of boundaries. */
   readonly count: number;
-  /** How many modules were asked for; may be one more than there are, see `partition`. */
+  /** The requested number of modules, which may be one more than there are; see `partition`. */
   readonly requested: number;
   /** The network. */
   readonly model: Model;
-  /** The module before it. One without blocks is the stem. */
+  /** The module before it; the stem if it has no blocks. */
   readonly module: Module;
-  /** The block that follows. */
+  /** The next block. */
   readonly next: Block;
-  /** All blocks that follow, `next` the first of them. */
+  /** All blocks after the boundary, beginning with `next`. */
   readonly behind: readonly Block[];
-  /** The features that the loss is computed from: `[height, width, channels]`. */
+  /** The shape of the features that the loss is computed from: `[height, width, channels]`. */
   readonly features: Shape;
-  /** The method this one is wrapped in, if any, whose published settings may differ. */
-  readonly within?: "man" | "manPlusPlus";
+  /**
+   * True if the features are the output of MAN's blocks rather than the module's own, because the method is wrapped in
+   * `man` or `manPlusPlus`; published settings may differ. Default false.
+   */
+  readonly fused?: boolean;
 }
 
-/** Parameters and what goes with them, of a block or of what hangs on a boundary. */
+/** Parameters and state of a block or of an auxiliary network. */
 export interface Variables<T = Tensor> {
-  /** What is trained. */
+  /** Trained values. */
   readonly params: Named<T>;
-  /** What is carried along: running statistics, averages. */
+  /** Values that are updated but not trained: running statistics, averages. */
   readonly state: Named<T>;
 }
 
-/** What hangs on a boundary: an auxiliary network and a loss. */
+/** An auxiliary network and the loss it computes at a boundary. */
 export interface Auxiliary {
-  /** What is trained with the module. */
+  /** Parameters, trained together with the module's. */
   readonly params: Named<Initial>;
-  /** What is carried along: running statistics, averages. */
+  /** Values that are updated but not trained: running statistics, averages. */
   readonly state: Named<Initial>;
   /**
-   * The loss (a scalar) of features `h` `[batch, …features]`, and the state after it. Gradients flow to `params` and
-   * `h`; the block that follows, `next`, is seen as it was when the step began.
+   * Computes the loss, a scalar, of features `h` `[batch, …features]`, and the new state. Gradients flow to `params` and
+   * `h`. `next` holds the next block's variables as they were at the start of the step.
    */
   loss(
     params: Named<Tensor>,
@@ -67,24 +71,24 @@ export interface Auxiliary {
     next: Variables,
   ): { loss: Tensor; state: Named<Tensor> };
   /**
-   * The state after the module's backward pass, given the block that follows as it was when the step began. Called
-   * before this module's update.
+   * Returns the state after the module's backward pass and before its update. `next` holds the next block's variables as
+   * they were at the start of the step.
    */
   follow?(state: Named<Tensor>, next: Variables): Named<Tensor>;
-  /** Parameters and state after the whole step, given those that it left, here and in the block that follows. */
+  /** Returns parameters and state after the whole step, given those that the step left here and in the next block. */
   afterStep?(own: Variables, next: Variables): Variables;
 }
 
 /**
- * A way to train a network: what hangs on each boundary between its modules. The last module is trained by the
- * network's own head and cross-entropy.
+ * A way to train a network: the auxiliary network and loss at each boundary between its modules. The last module is
+ * trained by the network's own head and cross-entropy.
  *
  * @example
  * ```ts
  * import { local, models, nn, optim } from "@localgrad/localgrad";
  * import { assertEquals } from "@std/assert";
  *
- * // Each module is judged by the largest value of each channel, a linear layer and cross-entropy.
+ * // The local loss: the maximum of each channel, a linear layer and cross-entropy.
  * const brightest: local.Method = {
  *   name: "brightest",
  *   options: {},
@@ -100,17 +104,17 @@ export interface Auxiliary {
  * ```
  */
 export interface Method {
-  /** What to call it, such as `man+dgl`. */
+  /** Its name, such as `man+dgl`. */
   readonly name: string;
-  /** What it was made with, as JSON. */
+  /** The options it was made with, as JSON. */
   readonly options: { readonly [name: string]: unknown };
-  /** What hangs on a boundary. A method without it trains the network as one module, end to end. */
+  /** Makes the auxiliary network of a boundary. A method without it trains the network as one module, end to end. */
   readonly auxiliary?: (boundary: Boundary) => Auxiliary;
-  /** Another cut than the one asked for, where the method needs one; default: that one. See {@link withStem}. */
+  /** Replaces the requested cut, where the method needs another; default: keeps it. See {@link withStem}. */
   readonly recut?: (model: Model, cut: Partition) => Partition;
 }
 
-/** A head that gives logits, judged by cross-entropy; its parameters are kept under `classifier`. */
+/** An auxiliary network of a head that gives logits, with cross-entropy as its loss; its parameters are under `classifier`. */
 export function classified(head: Layer): Auxiliary {
   expectLayer("classified: the head", head);
   return {
@@ -118,8 +122,8 @@ export function classified(head: Layer): Auxiliary {
     state: { classifier: head.state },
     loss(params, state, h, batch) {
       const { y, state: next } = head.apply(
-        params["classifier"] as never,
-        state["classifier"] as never,
+        descend(params, "classifier"),
+        descend(state, "classifier"),
         h,
         "train",
       );
@@ -128,7 +132,15 @@ export function classified(head: Layer): Auxiliary {
   };
 }
 
-/** Refuses what is no method; `who` begins the message. */
+/** Returns a method's auxiliary network at a boundary; refuses a method that has none. */
+export function auxiliaryAt(method: Method, boundary: Boundary): Auxiliary {
+  if (method.auxiliary === undefined) {
+    throw new LocalgradError(`${method.name} has no local loss: it trains the network as one module`);
+  }
+  return method.auxiliary(boundary);
+}
+
+/** Refuses a value that is not a method; `who` begins the message. */
 export function expectMethod(who: string, method: Method): void {
   expectObject(`${who}: the method`, method, {
     name: "string",

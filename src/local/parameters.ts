@@ -1,23 +1,25 @@
+import { at } from "../base/at.ts";
 import type { Initial } from "../nn/initial.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { treeFlatten } from "../trace/tree.ts";
+import { auxiliaryPart, BIAS, EMA } from "./places.ts";
 import type { Setup } from "./setup.ts";
 import { expectSetup } from "./setup.ts";
 
-/** How many values each part of a network in training has; running statistics are not counted. */
+/** The number of values in each part of a network in training; running statistics are not counted. */
 export interface ParameterSplit {
   /** The network itself. */
   readonly backbone: number;
-  /** MAN's learnable biases: trained blocks beside the averages. */
+  /** MAN's learnable biases: trained blocks next to the averages. */
   readonly bias: number;
-  /** MAN's averages, which are moved but not trained. */
+  /** MAN's averages, which follow blocks of the network. */
   readonly ema: number;
   /** The other auxiliary networks: classifiers, decoders. */
   readonly heads: number;
 }
 
 /**
- * Counts the parameters of a setup by what they are for.
+ * Counts the parameters of a setup by purpose.
  *
  * @example
  * ```ts
@@ -38,21 +40,21 @@ export function parameterSplit(setup: Setup): ParameterSplit {
   expectSetup("parameterSplit", setup);
   const { initial } = setup;
   const split = { backbone: 0, bias: 0, ema: 0, heads: 0 };
-  const count = (tree: typeof initial.params, counted: (place: keyof ParameterSplit) => boolean) => {
+  const count = (tree: typeof initial.params, counted: (purpose: keyof ParameterSplit) => boolean) => {
     const { leaves, paths } = treeFlatten<Initial>(tree);
     leaves.forEach(({ shape }, i) => {
-      const place = placeOf(paths[i]);
-      if (counted(place)) split[place] += sizeOf(shape);
+      const purpose = purposeOf(at(paths, i));
+      if (counted(purpose)) split[purpose] += sizeOf(shape);
     });
   };
   count(initial.params, () => true);
-  count(initial.state, (place) => place === "ema"); // the rest of the state is statistics
+  count(initial.state, (purpose) => purpose === "ema"); // the rest of the state is statistics
   return split;
 }
 
-/** What a parameter is for, by its path: `local.<boundary>.<part>…` hangs on a boundary. */
-function placeOf(path: string): keyof ParameterSplit {
-  const [root, , part] = path.split(".");
-  if (root !== "local") return "backbone";
-  return part === "bias" || part === "ema" ? part : "heads";
+/** Returns the purpose of a parameter, by its path. */
+function purposeOf(path: string): keyof ParameterSplit {
+  const part = auxiliaryPart(path);
+  if (part === undefined) return "backbone";
+  return part === BIAS || part === EMA ? part : "heads";
 }

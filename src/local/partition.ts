@@ -4,12 +4,13 @@ import { expectWhole } from "../base/expect.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
 import { expectModel } from "../models/model.ts";
 import { type Layer, sequential } from "../nn/layer.ts";
+import { AUXILIARIES } from "./places.ts";
 import { publishedSplit, type SplitName, splitNames, unpublished } from "./published.ts";
 
 /**
- * How to cut a network: into how many modules; as published, by whom and for which K; after which blocks; or balanced:
- * into so many modules where the planned peak is lowest, which depends on method, batch and device and is found by
- * `trainer`, `memory` and {@link balanced}.
+ * The cut of a network, given as a number of modules; as a published split, by publication and K; by the blocks to cut
+ * after; or as a number of balanced modules, whose boundaries have the lowest planned peak. Balanced boundaries depend on
+ * method, batch and device; `trainer`, `memory` and {@link balanced} find them.
  */
 export type Modules =
   | number
@@ -17,35 +18,37 @@ export type Modules =
   | { readonly after: readonly string[] }
   | { readonly balanced: number };
 
-/** A stretch of the network that is trained on its own. */
+/** A part of the network that is trained by its own loss. */
 export interface Module {
-  /** Its place, from 0. */
+  /** Its index, from 0. */
   readonly index: number;
-  /** Its first and last block, such as `layer1.0–layer1.2`; `stem` where it is that alone. */
+  /** Its first and last block, such as `layer1.0–layer1.2`; `stem` if it has no blocks. */
   readonly name: string;
-  /** Its blocks. The stem belongs to the first module, which may have no block besides; the head to the last. */
+  /** Its blocks. The first module also has the stem, and may have nothing else; the last also has the head. */
   readonly blocks: readonly Block[];
-  /** All of it as one layer. */
+  /** The whole module as one layer. */
   readonly layer: Layer;
 }
 
 /** A network cut into gradient-isolated modules. */
 export interface Partition {
-  /** The number that was asked for; the number of modules where boundaries were given. Schedules by stage use it. */
+  /** The requested number of modules; their actual number if boundaries were given. Schedules by stage use it. */
   readonly requested: number;
   /** The modules, in order. */
   readonly modules: readonly Module[];
-  /** How it came about, such as `even by blocks`. */
+  /** The rule it was made by, such as `even by blocks`. */
   readonly how: string;
-  /** What it is, for people. */
+  /** A description to print. */
   readonly description: string;
 }
 
 /**
  * Cuts a network into modules. A count that was published for this network gives the published split, which may have
  * another number of modules: K = 16 of ResNet-32 is 15, because the papers count the stem as one. Any other count gives
- * exactly that many modules, even by blocks. `{ published: "man++", modules: 4 }` is a published split or refused, with a
- * list of those there are.
+ * exactly that many modules, even by blocks. `{ published: "man++", modules: 4 }` gives that publication's split.
+ *
+ * @throws {LocalgradError} if the network cannot be cut like that; for a split that was not published, the message lists
+ * those that were.
  *
  * @example
  * ```ts
@@ -64,7 +67,7 @@ export function partition(model: Model, modules: Modules): Partition {
     if ("after" in modules && Array.isArray(modules.after)) return byBoundaries(model, modules.after);
     if ("balanced" in modules) {
       throw new LocalgradError(
-        "partition: balanced boundaries depend on method, batch and device; pass what local.balanced() finds",
+        "partition: balanced boundaries depend on method, batch and device; pass the result of local.balanced()",
       );
     }
   }
@@ -74,15 +77,15 @@ export function partition(model: Model, modules: Modules): Partition {
   );
 }
 
-/** The whole network as one module: end-to-end training. */
+/** Returns the whole network as one module, for end-to-end training. */
 export function whole(model: Model): Partition {
   checkModel(model);
   return cut(model, [model.blocks.length], 1, "end to end");
 }
 
 /**
- * The same cut with the stem as a module of its own, as the published code of some methods has it. A network that is
- * trained as one module stays whole.
+ * Returns a cut with the stem as a separate module, as in the published code of some methods. A network that is trained
+ * as one module stays whole.
  */
 export function withStem(model: Model, { requested, modules, how }: Partition): Partition {
   const whole = modules.length === 1 || Object.keys(model.stem).length === 0;
@@ -90,14 +93,14 @@ export function withStem(model: Model, { requested, modules, how }: Partition): 
   return cut(model, whole || ends[0] === 0 ? ends : [0, ...ends], requested, how);
 }
 
-/** The same cut without the boundaries that have fewer than `blocks` blocks behind them: those are trained together. */
+/** Returns a cut without the boundaries that fewer than `blocks` blocks follow; these blocks are trained together. */
 export function withoutLast(model: Model, { requested, modules, how }: Partition, blocks: number): Partition {
   const most = model.blocks.length;
   const ends = endsOf(modules).filter((end) => end === most || most - end >= blocks);
   return cut(model, ends, requested, how);
 }
 
-/** The number of blocks before the end of each module. */
+/** Returns the number of blocks before the end of each module. */
 function endsOf(modules: readonly Module[]): number[] {
   let end = 0;
   return modules.map(({ blocks }) => end += blocks.length);
@@ -130,10 +133,11 @@ function byBoundaries(model: Model, after: readonly string[]): Partition {
   return cut(model, ends, ends.length, after.length === 0 ? "end to end" : `cut after ${after.join(", ")}`);
 }
 
-/** The number of blocks before each boundary, and before the end; refuses boundaries that cannot be. */
+/** Returns the number of blocks before each boundary and before the end; refuses impossible boundaries. */
 function endsAfter(model: Model, after: readonly string[]): number[] {
   const names = model.blocks.map((block) => block.name);
   const ends: number[] = [];
+  let last = -1;
   for (const name of after) {
     const index = names.indexOf(name);
     if (index < 0) {
@@ -143,16 +147,17 @@ function endsAfter(model: Model, after: readonly string[]): number[] {
     }
     if (index === names.length - 1) {
       throw new LocalgradError(
-        `partition: ${name} is the last block, where the network ends anyway; leave it out`,
+        `partition: ${name} is the last block, after which the network ends anyway; leave it out`,
       );
     }
-    if (ends.length > 0 && index + 1 <= ends[ends.length - 1]) {
+    if (index <= last) {
       throw new LocalgradError(
         `partition: boundaries must follow the order of the network, each once; ${name} does not come after ` +
-          names[ends[ends.length - 1] - 1],
+          names[last],
       );
     }
     ends.push(index + 1);
+    last = index;
   }
   return [...ends, names.length];
 }
@@ -162,12 +167,12 @@ function listed(names: readonly string[]): string {
 }
 
 function cut(model: Model, ends: readonly number[], requested: number, how: string): Partition {
-  const modules = ends.map((end, index) => moduleOf(model, index, index === 0 ? 0 : ends[index - 1], end));
+  const modules = ends.map((end, index) => moduleOf(model, index, ends[index - 1] ?? 0, end));
   const count = modules.length === 1 ? "1 module" : `${modules.length} gradient-isolated modules`;
   return { requested, modules, how, description: `${count} (${how})` };
 }
 
-/** Blocks `start … end − 1` as module `index`; the first has the stem, the last the head. */
+/** Returns blocks `start … end − 1` as module `index`; the first module has the stem, the last the head. */
 export function moduleOf(model: Model, index: number, start: number, end: number): Module {
   const blocks = model.blocks.slice(start, end);
   const [first, last] = [blocks[0]?.name, blocks.at(-1)?.name];
@@ -197,12 +202,13 @@ export function checkModel(model: Model): void {
       `partition: ${model.name} has two parts named ${JSON.stringify(twice)}; rename one`,
     );
   }
-  const taken = names.find((name) => name.split(".")[0] === "local");
+  const taken = names.find((name) => name.split(".")[0] === AUXILIARIES);
   if (taken !== undefined) {
     throw new LocalgradError(
       `partition: ${model.name} has a part named ${
         JSON.stringify(taken)
-      }; "local" is where auxiliary networks are kept`,
+      }; "${AUXILIARIES}" is where auxiliary ` +
+        "networks are kept; rename it",
     );
   }
 }

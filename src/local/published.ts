@@ -1,5 +1,5 @@
 /**
- * Where networks were cut in the published runs. Sources: the configurations of the authors' repositories,
+ * The cuts of networks in the published runs. Sources: the configurations of the authors' repositories,
  * blackfeather-wang/InfoPro-Pytorch (a38362a), JunhaoSu0/MAN (a6d20c5; the first upload, 3eee558, for ImageNet with
  * K = 4, which later ones lack) and JunhaoSu0/MAN_PlusPlus (7b2d8a9).
  *
@@ -9,10 +9,10 @@
 import { LocalgradError } from "../base/errors.ts";
 import type { Model } from "../models/model.ts";
 
-/** The blocks after which a network is cut, by K. The cut at the end is left out. */
+/** The blocks after which a network is cut, by K, without the cut at the end. */
 type Splits = { readonly [modules: number]: readonly string[] | undefined };
 
-/** Names `layer<stage>.<i>` for each `i` of each stage. */
+/** Lists the names `layer<stage>.<i>` for each `i` of each stage. */
 function stages(...indices: readonly (readonly number[])[]): string[] {
   return indices.flatMap((list, stage) => list.map((i) => `layer${stage + 1}.${i}`));
 }
@@ -81,12 +81,12 @@ const published: { readonly [name in SplitName]: { readonly [model: string]: Spl
 };
 
 /**
- * Whose splits: `man`'s, `man++`'s, `infopro`'s (even by layers) or `infopro*`'s (even by memory). MAN's splits of
- * ResNet-110 into 2 to 4 are `infopro*`'s.
+ * The publication of a split: `man`, `man++`, `infopro` (even by layers) or `infopro*` (even by memory). MAN's splits of
+ * ResNet-110 into 2 to 4 modules are those of `infopro*`.
  */
 export type SplitName = "man" | "man++" | "infopro" | "infopro*";
 
-/** The names of published splits; where only K is given, the first that has it is taken. */
+/** The publications of splits; a number of modules alone takes the first that has it. */
 export const splitNames: readonly SplitName[] = Object.keys(published) as SplitName[];
 
 function splitsOf({ name, input }: Model, by: SplitName): Splits {
@@ -94,7 +94,7 @@ function splitsOf({ name, input }: Model, by: SplitName): Splits {
   return { ...networks[name], ...networks[`${name}@${input.height}`] };
 }
 
-/** The blocks after which `model` was cut for K = `modules`, by one publication or by the first that has it, or nothing. */
+/** Returns the blocks after which a publication, or the first that has it, cut `model` for K = `modules`; else undefined. */
 export function publishedSplit(
   model: Model,
   modules: number,
@@ -107,7 +107,7 @@ export function publishedSplit(
   return undefined;
 }
 
-/** Refuses a split that was not published, saying which were. */
+/** Makes the error for a split that was not published, which lists those that were. */
 export function unpublished(model: Model, modules: number, by: SplitName): LocalgradError {
   if (!splitNames.includes(by)) {
     return new LocalgradError(

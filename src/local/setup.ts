@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, type Kinds } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
@@ -7,69 +8,72 @@ import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
-import { expectMethod } from "./method.ts";
+import { auxiliaryAt, expectMethod } from "./method.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
+import { placeOf } from "./places.ts";
 
-/** All that training changes. Trees by PyTorch's names; what hangs on boundary i is under `local.i`. */
+/** Everything that training changes, as trees with PyTorch's names; auxiliary network i is under `local.i`. */
 export type TrainState<T> = {
-  /** What is trained: the network and the auxiliary networks. */
+  /** Trained values: of the network and of the auxiliary networks. */
   readonly params: Named<T>;
-  /** What is carried along: running statistics and averages. */
+  /** Values that are updated but not trained: running statistics and averages. */
   readonly state: Named<T>;
   /** The optimizer's slots, each a tree like `params`. */
   readonly optimizer: Named<T>;
 };
 
-/** A module with what hangs on the boundary behind it; the last has nothing there, being judged by the network's head. */
+/** A module with the auxiliary network after it; the last has none, because the network's own head gives its loss. */
 export interface LocalModule extends Module {
   /** The auxiliary network and loss. */
   readonly auxiliary?: Auxiliary;
-  /** The place in the network's parameters of the block behind the boundary. */
+  /** The path in the network's parameters of the block after the boundary. */
   readonly next?: string;
-  /** What its update changes: its own parameters and its auxiliary network's, by their names. */
+  /** The parameters that its update changes: its own and its auxiliary network's, by name. */
   readonly params: Named<Initial>;
-  /** What goes with those. */
+  /** The state that goes with them. */
   readonly state: Named<Initial>;
 }
 
-/** A network, cut and equipped by a method, with an optimizer: all that a training step is made of. */
+/** A network, cut into modules with auxiliary networks, and an optimizer: everything a training step needs. */
 export interface Setup {
   /** The network. */
   readonly model: Model;
-  /** What trains it. */
+  /** The training method. */
   readonly method: Method;
-  /** What moves its parameters. */
+  /** The optimizer of its parameters. */
   readonly optimizer: Optimizer;
-  /** What it is computed in; default the device's own choice. */
+  /** The precision; default the device's own choice. */
   readonly precision?: Precision;
-  /** How it is cut. */
+  /** The cut into modules. */
   readonly partition: Partition;
-  /** Its modules, equipped. */
+  /** Its modules with their auxiliary networks. */
   readonly modules: readonly LocalModule[];
-  /** How everything starts. */
+  /** The starting values. */
   readonly initial: TrainState<Initial>;
 }
 
-/** What to train, and how. */
+/** Options of {@link setup}. */
 export interface SetupOptions {
   /** The network. */
   model: Model;
-  /** How to cut it; default 1, which is end to end. */
+  /** The cut into modules; default 1, which is end to end. */
   modules?: Modules;
-  /** What trains the modules. */
+  /** The training method. */
   method: Method;
-  /** What moves the parameters. */
+  /** The optimizer of the parameters. */
   optimizer: Optimizer;
   /**
-   * What it is computed in: `f32`, `tf32` (products with operands rounded to 10 bits), or `bf16` (activations and the
-   * weights they meet in bfloat16; what is trained, statistics, averages, losses and sums in f32); default the
-   * device's own choice: `tf32` on CUDA cards that have it, as PyTorch's convolutions, else `f32`.
+   * The precision: `f32`, `tf32` (products of operands rounded to 10 mantissa bits), or `bf16` (activations, and weights
+   * where they meet activations, in bfloat16; parameters, statistics, averages, losses and sums in f32). Default: the
+   * device's own choice, which is `tf32` on CUDA cards that have it, as for PyTorch's convolutions, else `f32`.
    */
   precision?: Precision;
 }
 
 /**
- * Cuts a network and equips its boundaries; refuses what the method cannot do. Nothing is allocated.
+ * Cuts a network into modules and gives each boundary its auxiliary network. Allocates nothing.
+ *
+ * @throws {LocalgradError} if the network or the method does not allow the cut.
  *
  * @example
  * ```ts
@@ -119,7 +123,7 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
     features = shapeAfter(module.layer, features);
     if (index < modules.length - 1) {
       const behind = modules.slice(index + 1).flatMap(({ blocks }) => blocks);
-      const [next] = behind;
+      const next = at(behind, 0);
       const count = modules.length - 1;
       return equipModule(method, { index, count, requested, model, module, next, behind, features });
     }
@@ -132,25 +136,26 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
   });
 }
 
-/** A module with what a method hangs on the boundary behind it. */
+/** Returns the module before a boundary with a method's auxiliary network. */
 export function equipModule(method: Method, boundary: Boundary): LocalModule {
   const { module, index, next } = boundary;
-  const auxiliary = method.auxiliary!(boundary);
+  const auxiliary = auxiliaryAt(method, boundary);
+  const place = placeOf(index);
   return {
     ...module,
     auxiliary,
     next: next.name,
-    params: merge(module.layer.params, nest(`local.${index}`, auxiliary.params)),
-    state: merge(module.layer.state, nest(`local.${index}`, auxiliary.state)),
+    params: merge(module.layer.params, nest(place, auxiliary.params)),
+    state: merge(module.layer.state, nest(place, auxiliary.state)),
   };
 }
 
-/** The module that the network's own head judges. */
+/** Returns the last module, whose loss is that of the network's own head. */
 export function lastModule(module: Module): LocalModule {
   return { ...module, params: module.layer.params, state: module.layer.state };
 }
 
-/** Refuses what `setup` did not make; `who` begins the message. */
+/** Refuses a value that is not a setup; `who` begins the message. */
 export function expectSetup(who: string, setup: Setup): void {
   expectObject(`${who}: the setup`, setup, {
     model: "object",
@@ -163,7 +168,7 @@ export function expectSetup(who: string, setup: Setup): void {
   });
 }
 
-/** What the options of `setup` are. */
+/** The kinds of the options of {@link setup}. */
 export const SETUP_KINDS = {
   model: "object",
   modules: "any?",

@@ -1,30 +1,36 @@
 import { vjp } from "../autograd/grad.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { descend, merge, type Named, nest, select } from "../nn/named.ts";
-import type { Optimizer, Scalars, Slots } from "../optim/optimizer.ts";
+import type { Optimizer, Scalars } from "../optim/optimizer.ts";
 import { full, stack } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
 import type { Batch, Variables } from "./method.ts";
+import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
-
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
 
-/** What a training step gives. */
+/** The result of a training step. */
 export interface StepResult {
-  /** The state after it. */
+  /** The training state after the step. */
   readonly train: TrainState<Tensor>;
   /** The loss of each module: f32 `[modules]`. */
   readonly losses: Tensor;
-  /** How many images the network's own head classified correctly: f32 scalar. */
+  /** The number of images that the network's own head classified correctly: f32 scalar. */
   readonly correct: Tensor;
 }
 
 /**
- * One training step, within a traced function. Module by module: forward to the local loss, backward, what the method
- * does after it (averages), update; then the next module's forward, from features through which no gradient flows. In
- * this order a module's activations are dead before the next module's are made. Last comes what the method does after
- * the step.
+ * Traces one training step. For each module in turn: the forward pass to the local loss, the backward pass, the method's
+ * `follow` (averages) and the update; then the next module's forward pass, from features through which no gradient
+ * flows. In this order a module's activations are dead before the next module allocates its own. The method's
+ * `afterStep` comes last.
+ *
+ * @param setup The network, its modules and its optimizer.
+ * @param train Parameters, state and optimizer slots.
+ * @param batch Images and labels.
+ * @param scalars The optimizer's scalars of this step.
  */
 export function trainStep(
   { modules, optimizer, precision }: Setup,
@@ -37,7 +43,7 @@ export function trainStep(
   let h = batch.x.cast(activationsIn(precision));
   let correct: Tensor | undefined;
   for (const module of modules) {
-    scope(`module ${module.index + 1}`, () => {
+    scope(moduleScope(module.index), () => {
       const trained = trainModule(module, optimizer, train, h, batch, scalars);
       after.push(trained.after);
       losses.push(trained.loss);
@@ -45,17 +51,20 @@ export function trainStep(
       if (module.auxiliary === undefined) correct = correctCount(trained.h, batch.labels);
     });
   }
+  if (correct === undefined) {
+    throw new LocalgradError("trainStep: the last module must have no auxiliary network; use setup()");
+  }
   const joined = (part: keyof TrainState<Tensor>) =>
     select(merge(...after.map((each) => each[part])), train[part]);
   const stepped = { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") };
   return {
     train: scope("after step", () => afterStep(modules, stepped)),
     losses: stack(losses),
-    correct: correct!,
+    correct,
   };
 }
 
-/** One module's part of a training step, from features `input`: its output `h`, its loss, what it changed. */
+/** Trains one module on features `input`; returns its output `h`, its loss and the values that it changed. */
 export function trainModule(
   module: LocalModule,
   optimizer: Optimizer,
@@ -74,34 +83,34 @@ export function trainModule(
   return { after, loss: run.loss, h: run.h };
 }
 
-/** A module's forward pass to its loss, with the way back. */
+/** Runs a module's forward pass to its loss; also returns the pullback of the loss. */
 function forward(
-  module: LocalModule,
+  { layer, auxiliary, index }: LocalModule,
   { params, state }: Variables,
   input: Tensor,
   batch: Batch,
   next: Variables,
 ) {
+  const place = placeOf(index);
   let h!: Tensor;
   let after!: Named<Tensor>;
   const [loss, pullback] = scope("forward", () =>
     vjp((params: Named<Tensor>) => {
-      const own = module.layer.apply(params, state, input, "train");
+      const own = layer.apply(params, state, input, "train");
       h = own.y;
-      if (module.auxiliary === undefined) {
+      if (auxiliary === undefined) {
         after = own.state;
         return crossEntropy(h, batch.labels);
       }
-      const place = `local.${module.index}`;
       const local = scope("auxiliary", () =>
-        module.auxiliary!.loss(descend(params, place), descend(state, place), h, batch, next));
+        auxiliary.loss(descend(params, place), descend(state, place), h, batch, next));
       after = merge(own.state, nest(place, local.state));
       return local.loss;
     }, params));
   return { h, state: after, loss, pullback };
 }
 
-/** The block behind a module's boundary. */
+/** Returns the variables of the block after a module's boundary. */
 function nextOf({ next }: LocalModule, { params, state }: Variables): Variables {
   if (next === undefined) return { params: {}, state: {} };
   return { params: descend(params, next), state: descend(state, next) };
@@ -109,26 +118,22 @@ function nextOf({ next }: LocalModule, { params, state }: Variables): Variables 
 
 function follow({ auxiliary, index }: LocalModule, state: Named<Tensor>, next: Variables): Named<Tensor> {
   if (auxiliary?.follow === undefined) return state;
-  return withLocal(state, index, auxiliary.follow(descend(state, `local.${index}`), next));
+  return withAuxiliary(state, index, auxiliary.follow(descend(state, placeOf(index)), next));
 }
 
 function afterStep(modules: readonly LocalModule[], stepped: TrainState<Tensor>): TrainState<Tensor> {
   return modules.reduce((train, module) => {
     const { auxiliary, index } = module;
     if (auxiliary?.afterStep === undefined) return train;
-    const [params, state] = [train.params, train.state].map((tree) => descend(tree, `local.${index}`));
-    const after = auxiliary.afterStep({ params, state }, nextOf(module, train));
+    const place = placeOf(index);
+    const own = { params: descend(train.params, place), state: descend(train.state, place) };
+    const after = auxiliary.afterStep(own, nextOf(module, train));
     return {
       ...train,
-      params: withLocal(train.params, index, after.params),
-      state: withLocal(train.state, index, after.state),
+      params: withAuxiliary(train.params, index, after.params),
+      state: withAuxiliary(train.state, index, after.state),
     };
   }, stepped);
-}
-
-/** A tree with another subtree for what hangs on a boundary. */
-function withLocal(tree: Named<Tensor>, index: number, local: Named<Tensor>): Named<Tensor> {
-  return { ...tree, local: { ...tree["local"] as Named<Tensor>, [index]: local } };
 }
 
 function update(
@@ -141,14 +146,11 @@ function update(
   scalars: Scalars<Operand>,
 ): TrainState<Tensor> {
   const slots = Object.fromEntries(
-    Object.entries(train.optimizer).map((
-      [slot, tree],
-    ) => [slot, select(tree as Named<Tensor>, module.params)]),
+    Object.keys(train.optimizer).map((slot) => [
+      slot,
+      select(descend(train.optimizer, slot), module.params),
+    ]),
   );
   const moved = optimizer.update(params, gradients, slots, scalars);
-  return {
-    params: moved.params as Named<Tensor>,
-    state,
-    optimizer: moved.slots as Slots<Tensor> as Named<Tensor>,
-  };
+  return { params: moved.params, state, optimizer: moved.slots as Named<Tensor> };
 }

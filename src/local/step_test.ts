@@ -25,6 +25,7 @@ import {
   predsim,
 } from "./methods/methods.ts";
 import type { Modules } from "./partition.ts";
+import { moduleIn } from "./places.ts";
 import { type Setup, setup, type TrainState } from "./setup.ts";
 import { trainStep } from "./step.ts";
 
@@ -123,13 +124,13 @@ for (const [method, modules, name = method.name] of methods) {
     const phases = ["forward", "backward", "follow", "update"];
     let last = -1;
     for (const { scope } of instructions) {
-      const [, module, phase] = /^module (\d+)(?:\/(\w+))?/.exec(scope) ?? [];
-      if (phase === undefined) continue;
-      const place = Number(module) * phases.length + phases.indexOf(phase);
+      const [module, phase] = [moduleIn(scope), scope.split("/")[1]];
+      if (module === undefined || phase === undefined) continue;
+      const place = module * phases.length + phases.indexOf(phase);
       assert(place >= last, `${scope} comes after ${phases[last % phases.length]}`);
       last = place;
     }
-    assertEquals(last, made.modules.length * phases.length + phases.indexOf("update"));
+    assertEquals(last, made.modules.length * phases.length - 1);
   });
 }
 

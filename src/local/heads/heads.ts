@@ -1,5 +1,5 @@
 /**
- * Auxiliary networks: what judges a module's features during training. All take features `[batch, H, W, C]`.
+ * Auxiliary networks that compute local losses of a module's features. All take features `[batch, H, W, C]`.
  *
  * @module
  */
@@ -7,34 +7,37 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectObject, shown } from "../../base/expect.ts";
 import { batchNorm } from "../../nn/batch_norm.ts";
+import { imageExtents } from "../../nn/image.ts";
 import { type Layer, sequential, stateless } from "../../nn/layer.ts";
 import { conv } from "../../nn/conv.ts";
 import { linear } from "../../nn/linear.ts";
 import { relu } from "../../nn/activation.ts";
 import { flatten } from "../../nn/flatten.ts";
 import { adaptiveAveragePooling, globalAveragePooling } from "../../nn/pooling.ts";
-import { requireShape, type Shape } from "../../trace/dtype.ts";
+import type { Shape } from "../../trace/dtype.ts";
 import { resizeBilinear } from "../../trace/functions.ts";
 import { imagenetClassifier, imagenetDecoder } from "./imagenet_heads.ts";
 import { convUnit, linearUnit, repeated } from "./units.ts";
 
-/** Width of the hidden layers and of contrastive features in InfoPro's classifiers. */
+/** The width of the hidden layers and of contrastive features in InfoPro's classifiers. */
 const HIDDEN = 128;
 
 /** The heads of DGL, by name. */
 export type DglHead = "mlp-sr" | "mlp-sr-large" | "mlp" | "cnn";
 
 /**
- * Heads of Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164), which keep the width of the features.
- * `mlp`: pool to a quarter of the size, then to 2×2, three fully connected layers with batch norm and ReLU, linear.
- * `mlp-sr`: the same with three 1×1 convolutions with batch norm and ReLU at a quarter of the size. `cnn`: two 3×3
- * convolutions with batch norm and ReLU, pool to 2×2, batch norm, linear. `mlp-sr-large` is the head of MAN++'s code, of one width
- * for all features and some 0.64 M parameters: pool to 8×8, three 1×1 convolutions to 128 and global average pooling,
- * then three fully connected layers of 512, each with batch norm and ReLU, linear.
+ * Makes a head of Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164), which keeps the width of the
+ * features. `mlp`: pool to a quarter of the size, then to 2×2, three fully connected layers with batch norm and ReLU,
+ * linear. `mlp-sr`: the same with three 1×1 convolutions with batch norm and ReLU at a quarter of the size. `cnn`: two
+ * 3×3 convolutions with batch norm and ReLU, pool to 2×2, batch norm, linear. `mlp-sr-large` is the head of MAN++'s code,
+ * with the same width for all features and about 0.64 M parameters: pool to 8×8, three 1×1 convolutions to 128 and global
+ * average pooling, then three fully connected layers of 512, each with batch norm and ReLU, linear.
+ *
+ * @param shape The features of one image: `[height, width, channels]`.
+ * @param classes The number of logits.
  */
 export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
-  requireShape(shape, "dglHead");
-  const [height, width, channels] = shape;
+  const [height, width, channels] = imageExtents("dglHead", shape);
   const features = 4 * channels;
   const quarter = adaptiveAveragePooling(Math.ceil(height / 4), Math.ceil(width / 4));
   const ending = { pool2: adaptiveAveragePooling(2, 2), flatten: flatten() };
@@ -75,18 +78,21 @@ export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
   }
 }
 
-/** A classifier of InfoPro: A convolutions and B fully connected layers, such as `0c1f`, `1c2f`, `2c2f`; or `imagenet`. */
+/** The name of a classifier of InfoPro: A convolutions and B fully connected layers, such as `1c2f`; or `imagenet`. */
 export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f` | "imagenet";
 
 /**
- * A classifier of InfoPro (Wang et al., 2021, arXiv 2101.10832), named `AcBf`: A 3×3 convolutions with batch norm and
- * ReLU, of which the first doubles the width and halves the size until the width is 64; global average pooling; B − 1
- * fully connected layers of 128 with ReLU; linear to `outputs`. `0c1f` is pooling and a linear layer. `imagenet`: see {@link imagenetClassifier}.
+ * Makes a classifier of InfoPro (Wang et al., 2021, arXiv 2101.10832), named `AcBf`: A 3×3 convolutions with batch norm
+ * and ReLU, of which the first doubles the width and halves the size for features of fewer than 64 channels; global
+ * average pooling; B − 1 fully connected layers of 128 with ReLU; linear to `outputs`. `0c1f` is pooling and a linear
+ * layer. For `imagenet`, see {@link imagenetClassifier}.
+ *
+ * @param features The features of one image: `[height, width, channels]`.
+ * @param outputs The number of logits or features.
  */
 export function classifier(name: ClassifierName, features: Shape, outputs: number): Layer {
-  requireShape(features, "classifier");
+  const [, , channels] = imageExtents("classifier", features);
   if (name === "imagenet") return imagenetClassifier(features, outputs);
-  const [, , channels] = features;
   const parsed = /^([0-2])c([1-3])f$/.exec(name);
   if (parsed === null) {
     throw new LocalgradError(
@@ -115,7 +121,7 @@ export function classifier(name: ClassifierName, features: Shape, outputs: numbe
   });
 }
 
-/** Whether images are large enough for the heads made for ImageNet: larger than STL-10's. */
+/** Tests whether images are large enough for the heads made for ImageNet: higher than STL-10's 96 pixels. */
 export function isLarge(image: { readonly height: number }): boolean {
   expectObject("an image", image, { height: "number" });
   const { height } = image;
@@ -123,18 +129,22 @@ export function isLarge(image: { readonly height: number }): boolean {
 }
 
 /**
- * InfoPro's decoder: resizes features to the image's size, bilinearly with aligned corners, and makes an image of them
- * with a 3×3 convolution to 12 channels, batch norm, ReLU, and one to the image's channels. Large images are made in
- * steps, see {@link imagenetDecoder}. Gives logits of the pixels.
+ * Makes InfoPro's decoder: bilinear resizing of the features to the image's size with aligned corners, a 3×3 convolution
+ * to 12 channels, batch norm, ReLU, and a 3×3 convolution to the image's channels. Large images are decoded in steps; see
+ * {@link imagenetDecoder}. The result is logits of the pixels.
+ *
+ * @param features The features of one image: `[height, width, channels]`.
+ * @param image The shape of the image.
  */
 export function decoder(
   features: Shape,
   image: { readonly height: number; readonly width: number; readonly channels: number },
 ): Layer {
   if (isLarge(image)) return imagenetDecoder(features, image);
+  const [, , channels] = imageExtents("decoder", features);
   return sequential({
     resize: stateless((x) => resizeBilinear(x, [image.height, image.width], { alignCorners: true })),
-    conv1: conv({ in: features[2], out: 12, padding: 1, bias: true }),
+    conv1: conv({ in: channels, out: 12, padding: 1, bias: true }),
     bn: batchNorm({ channels: 12 }),
     relu: relu(),
     conv2: conv({ in: 12, out: image.channels, padding: 1, bias: true }),

@@ -1,26 +1,30 @@
 /**
- * Auxiliary networks for large images, as in the ImageNet code of InfoPro and MAN. Where a size of features was not
- * published, the same pattern goes on.
+ * Auxiliary networks for large images, as in the ImageNet code of InfoPro and MAN. Sizes of features that were not
+ * published follow the same pattern.
  *
  * @module
  */
 
+import { at } from "../../base/at.ts";
 import { expectObject } from "../../base/expect.ts";
+import { imageExtents } from "../../nn/image.ts";
 import { type Layer, type Layers, sequential, stateless } from "../../nn/layer.ts";
 import { conv } from "../../nn/conv.ts";
 import { linear } from "../../nn/linear.ts";
 import { globalAveragePooling } from "../../nn/pooling.ts";
-import { requireShape, type Shape } from "../../trace/dtype.ts";
+import type { Shape } from "../../trace/dtype.ts";
 import { resizeBilinear } from "../../trace/functions.ts";
 import { convUnit } from "./units.ts";
 
 /**
- * The task network: a 1×1 convolution to 256 channels (128 for features of at most 512), 3×3 convolutions of stride 2
- * to 256 and 512, a 1×1 convolution to 2048, each with batch norm and ReLU; global average pooling; linear.
+ * Makes the task network: a 1×1 convolution to 256 channels (128 for features of at most 512 channels), 3×3 convolutions
+ * of stride 2 to 256 and 512, a 1×1 convolution to 2048, each with batch norm and ReLU; global average pooling; linear.
+ *
+ * @param features The features of one image: `[height, width, channels]`.
+ * @param outputs The number of logits or features.
  */
 export function imagenetClassifier(features: Shape, outputs: number): Layer {
-  requireShape(features, "imagenetClassifier");
-  const [, , channels] = features;
+  const [, , channels] = imageExtents("imagenetClassifier", features);
   const narrow = channels <= 512 ? 128 : 256;
   return sequential({
     convs: sequential({
@@ -34,20 +38,23 @@ export function imagenetClassifier(features: Shape, outputs: number): Layer {
   });
 }
 
-/** Channels after the convolution that follows k doublings less than the image's size: 1/2, 1/4, 1/8, …. */
+/** Channels after the convolution at 1/2, 1/4, 1/8, … of the image's size. */
 const WIDTHS = [12, 32, 64, 128] as const;
 
 /**
- * The reconstruction: a 1×1 convolution narrows the features; then their size is doubled (bilinearly, with aligned
- * corners) and a convolution follows, until they have the image's size. From 14×14 of 1024 channels: 192, at 28×28
- * 64 (both 1×1), at 56×56 32, at 112×112 12, at 224×224 the image's channels (3×3). Gives logits of the pixels.
+ * Makes the decoder: a 1×1 convolution narrows the features; then bilinear resizing with aligned corners doubles their
+ * size and a convolution follows, repeatedly, up to the image's size. Features of 14×14 with 1024 channels become 192
+ * channels, 64 at 28×28 (both by 1×1 convolutions), 32 at 56×56, 12 at 112×112 and the image's channels at 224×224 (by
+ * 3×3 convolutions). The result is logits of the pixels.
+ *
+ * @param features The features of one image: `[height, width, channels]`.
+ * @param image The shape of the image.
  */
 export function imagenetDecoder(
   features: Shape,
   image: { readonly height: number; readonly width: number; readonly channels: number },
 ): Layer {
-  requireShape(features, "imagenetDecoder");
-  const [height, , channels] = features;
+  const [height, , channels] = imageExtents("imagenetDecoder", features);
   expectObject("imagenetDecoder: the image", image, {
     height: "number",
     width: "number",
@@ -62,7 +69,7 @@ export function imagenetDecoder(
   for (let left = doublings - 1; left >= 0; left--) {
     const [rows, columns] = [Math.ceil(image.height / 2 ** left), Math.ceil(image.width / 2 ** left)];
     layers[`up${rows}`] = stateless((x) => resizeBilinear(x, [rows, columns], { alignCorners: true }));
-    const out = left === 0 ? image.channels : Math.min(width, WIDTHS[Math.min(left, WIDTHS.length) - 1]);
+    const out = left === 0 ? image.channels : Math.min(width, at(WIDTHS, Math.min(left, WIDTHS.length) - 1));
     layers[`conv${rows}`] = left === 0
       ? conv({ in: width, out, padding: 1, bias: true })
       : left > 2

@@ -4,12 +4,12 @@ import { conv, type ConvSpec } from "../../nn/conv.ts";
 import { linear } from "../../nn/linear.ts";
 import { relu } from "../../nn/activation.ts";
 
-/** A convolution with batch norm and ReLU. */
+/** Makes a convolution with batch norm and ReLU. */
 export function convUnit(spec: ConvSpec): Layer {
   return sequential({ conv: conv(spec), bn: batchNorm({ channels: spec.out }), relu: relu() });
 }
 
-/** A linear layer with batch norm over the batch and ReLU. */
+/** Makes a linear layer with batch norm and ReLU. */
 export function linearUnit(inputs: number, out: number): Layer {
   return sequential({
     linear: linear({ in: inputs, out, bias: false }),
@@ -18,7 +18,7 @@ export function linearUnit(inputs: number, out: number): Layer {
   });
 }
 
-/** `count` layers as a sequence named 0, 1, …. */
+/** Makes a sequence of `count` layers named 0, 1, …. */
 export function repeated(count: number, make: (index: number) => Layer): Layer {
   return sequential(Object.fromEntries(Array.from({ length: count }, (_, i) => [`${i}`, make(i)])));
 }

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectObject, expectWhole } from "../../base/expect.ts";
 import type { Block } from "../../models/model.ts";
@@ -14,21 +15,21 @@ import { withoutLast, withStem } from "../partition.ts";
 /** Options of {@link augLocal}. */
 export interface AugLocalOptions {
   /**
-   * Blocks in the first auxiliary network, d; default: a third of the network's blocks, at most 6, which is what was
+   * The number d of blocks in the first auxiliary network; default: a third of the network's blocks, at most 6, as
    * published for ResNet-110.
    */
   depth?: number;
-  /** How far the depth has shrunk at the last boundary: from d to d − τ(d − 1); default 0.5. */
+  /** Shrinks the depth along the network, from d at the first boundary to d − τ(d − 1) at the last; default 0.5. */
   tau?: number;
-  /** Whether the stem is a module of its own; default as published: where images have up to 96×96 pixels. */
+  /** Makes the stem a separate module; default as published: for images of up to 96×96 pixels. */
   stem?: boolean;
 }
 
 /**
- * AugLocal (Ma et al., 2024, arXiv 2402.17318): a module is judged by a small copy of what follows it, namely blocks
- * like d of those behind it, at even distances and with the last among them, then global average pooling, linear and
- * cross-entropy. The copies have parameters of their own. They become fewer along the network. The last d + 1 blocks
- * are trained together.
+ * AugLocal (Ma et al., 2024, arXiv 2402.17318): the auxiliary network of a module imitates the rest of the network. It
+ * consists of d blocks like those after the module, evenly spaced and including the last, then global average pooling,
+ * a linear layer and cross-entropy. Its parameters are its own. d decreases along the network. The last d + 1 blocks are
+ * trained together.
  *
  * @example
  * ```ts
@@ -58,7 +59,7 @@ export function augLocal(options: AugLocalOptions = {}): Method {
       if (own.modules.length === 1 && cut.modules.length > 1) {
         throw new LocalgradError(
           `augLocal: with depth ${full} the last ${together} blocks are trained together, and no boundary is left in ` +
-            `${model.name} (${cut.how}); cut it earlier, into more modules, or ask for a smaller depth`,
+            `${model.name} (${cut.how}); cut it earlier, into more modules, or choose a smaller depth`,
         );
       }
       return stem ?? !isLarge(model.input) ? withStem(model, own) : own;
@@ -74,17 +75,18 @@ export function augLocal(options: AugLocalOptions = {}): Method {
   };
 }
 
-/** A copy of `depth` of the blocks behind a boundary, with a head. */
+/** Makes an auxiliary network that imitates `depth` of the blocks after a boundary, with a head. */
 function network({ features, behind, model }: Boundary, depth: number): Layer {
   const layers: { [name: string]: Layers[string] } = {};
   let shape = features;
-  const natural = inputsOf(behind, features);
-  for (const [i, at] of chosen(model.blocks.length - behind.length, behind.length, depth).entries()) {
-    const layer = adapted(behind[at], natural[at], shape);
+  const usual = channelsBefore(behind, features);
+  const before = model.blocks.length - behind.length;
+  for (const [i, index] of chosen(before, behind.length, depth).entries()) {
+    const layer = adapted(at(behind, index), at(usual, index), channelsOf(shape));
     layers[`blocks.${i}`] = layer;
     shape = shapeAfter(layer, shape);
   }
-  const channels = shape[shape.length - 1];
+  const channels = channelsOf(shape);
   return sequential({
     ...layers,
     pool: globalAveragePooling(),
@@ -94,29 +96,33 @@ function network({ features, behind, model }: Boundary, depth: number): Layer {
 }
 
 /**
- * Which of `behind` blocks are imitated, from 0, where `before` others come first. Places are rounded as places in the
- * whole network, as in the published code: halves go to the block whose number there is even.
+ * Chooses the blocks to imitate, from 0, of `after` blocks that follow `before` others. Positions are rounded as
+ * positions in the whole network, as in the published code: halves go to the block whose number there is even.
  */
-function chosen(before: number, behind: number, depth: number): number[] {
-  const count = Math.min(depth, behind);
+function chosen(before: number, after: number, depth: number): number[] {
+  const count = Math.min(depth, after);
   return Array.from(
     { length: count },
-    (_, i) => roundHalfToEven(before + behind / count * (i + 1)) - before - 1,
+    (_, i) => roundHalfToEven(before + after / count * (i + 1)) - before - 1,
   );
 }
 
-/** The shapes of the features that blocks in a row take. */
-function inputsOf(blocks: readonly Block[], features: Shape): Shape[] {
+/** Returns the number of channels that each of consecutive blocks takes. */
+function channelsBefore(blocks: readonly Block[], features: Shape): number[] {
   let shape = features;
   return blocks.map(({ layer }) => {
-    const input = shape;
+    const channels = channelsOf(shape);
     shape = shapeAfter(layer, shape);
-    return input;
+    return channels;
   });
 }
 
-/** A block like this one for features of another width: of its own making where it can, or behind a convolution. */
-function adapted({ layer, from }: Block, [, , usual]: Shape, [, , channels]: Shape): Layer {
+function channelsOf(features: Shape): number {
+  return at(features, features.length - 1);
+}
+
+/** Makes a block like this one for another number of channels: by the block's own `from`, else after a convolution. */
+function adapted({ layer, from }: Block, usual: number, channels: number): Layer {
   if (channels === usual) return layer;
   return from?.(channels) ?? sequential({
     adapt: convUnit({ in: channels, out: usual, window: 1, strides: 2 }),
@@ -124,7 +130,7 @@ function adapted({ layer, from }: Block, [, , usual]: Shape, [, , channels]: Sha
   });
 }
 
-/** To the nearest whole number, halves to the even one, as Python's `round` in the published code. */
+/** Rounds to the nearest integer, halves to even, as Python's `round` in the published code. */
 function roundHalfToEven(value: number): number {
   const up = Math.round(value);
   return up - value === 0.5 && up % 2 !== 0 ? up - 1 : up;

@@ -9,7 +9,7 @@ export interface DglOptions {
 }
 
 /**
- * Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164): each module is judged by a small network.
+ * Decoupled Greedy Learning (Belilovsky et al., 2020, arXiv 1901.08164): a small classifier gives each module its loss.
  *
  * @example
  * ```ts

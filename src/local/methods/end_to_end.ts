@@ -11,16 +11,16 @@ import { whole } from "../partition.ts";
 /** Options of {@link endToEnd}. */
 export interface EndToEndOptions {
   /**
-   * Gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): the blocks are run in this many stretches, of which
-   * only the ends are kept; what is between is computed again when its gradient is. `true`: √blocks stretches, which
-   * keeps about as much between them as within one. Default `false`.
+   * Gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): the blocks run in this many stretches. Only the ends of
+   * stretches are kept for the backward pass, which recomputes the rest. `true`: √blocks stretches, so that the ends take
+   * about as much memory as one stretch. Default `false`.
    */
   checkpoint?: boolean | number;
 }
 
 /**
- * Plain backpropagation through the whole network, whatever number of modules is asked for. With checkpointing it takes
- * less memory and about a third more time, to the same result bit for bit.
+ * Plain backpropagation through the whole network, for any requested number of modules. Checkpointing takes less memory
+ * and about a third more time, and gives the same result bit for bit.
  *
  * @example
  * ```ts
@@ -48,12 +48,12 @@ export function endToEnd(options: EndToEndOptions = {}): Method {
     recut(model) {
       const cut = whole(model);
       const layer = inStretches(model, checkpoint);
-      return { ...cut, modules: [{ ...cut.modules[0], layer }] };
+      return { ...cut, modules: cut.modules.map((module) => ({ ...module, layer })) };
     },
   };
 }
 
-/** The network with its blocks in stretches of about the same number, each checkpointed; names stay as they are. */
+/** Makes a network whose blocks are checkpointed in stretches of about equal length; names do not change. */
 function inStretches(model: Model, stretches: true | number): Layer {
   const { stem, blocks, head } = model;
   const count = Math.min(

@@ -2,7 +2,7 @@ import { classifier } from "../heads/heads.ts";
 import { classified, type Method } from "../method.ts";
 
 /**
- * Greedy supervised learning: each module is judged by global average pooling, a linear layer and cross-entropy.
+ * Greedy supervised learning: each local loss is global average pooling, a linear layer and cross-entropy.
  *
  * @example
  * ```ts

@@ -1,11 +1,11 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectObject } from "../../base/expect.ts";
 import type { Layer } from "../../nn/layer.ts";
-import type { Named } from "../../nn/named.ts";
+import { descend, type Named } from "../../nn/named.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { classifier as classifierOf, type ClassifierName, decoder, isLarge } from "../heads/heads.ts";
 import { binaryCrossEntropy, crossEntropy, supervisedContrastive } from "../losses.ts";
-import type { Auxiliary, Boundary, Method } from "../method.ts";
+import type { Auxiliary, Batch, Boundary, Method } from "../method.ts";
 import { type TermWeights, weightsAt, type WeightSchedule, type WeightsName } from "./infopro_weights.ts";
 import { type LossTerm, sumOfLosses } from "./sum_of_losses.ts";
 
@@ -14,20 +14,20 @@ export interface InfoProOptions {
   /** The task term: softmax cross-entropy, or the supervised contrastive loss on 128 features; default `crossEntropy`. */
   task?: "crossEntropy" | "contrastive";
   /**
-   * Which images of a batch the contrastive loss is averaged over: `all`, the default, as in the published code, where
-   * the only one of its class counts with a loss of 0; or `paired`, those that share their class with another.
+   * The images of a batch over which the contrastive loss is averaged: `all`, the default, as in the published code,
+   * where the only image of its class counts with a loss of 0; or `paired`, those that share their class with another.
    */
   anchors?: "all" | "paired";
-  /** The network of the task term; default `1c2f`, within MAN `2c2f`; for large images `imagenet`. */
+  /** The network of the task term; default `1c2f`, `2c2f` when wrapped in MAN, `imagenet` for large images. */
   classifier?: ClassifierName;
   /**
-   * The terms' weights, or the data set whose published ones are used; default: of the data set with images of the
-   * network's size, for the network and K.
+   * The weights of the terms, or the data set whose published weights are used; default: those published for the data
+   * set with images of the network's size, the network and K.
    */
   weights?: TermWeights | WeightsName;
   /**
-   * How weights go from the first to the last; default `index`. `stage` is what MAN's published code does; with it the
-   * weights are by default MAN's, 5 → 0 and 0.5 → 0.
+   * The schedule of weights from the first boundary to the last; default `index`. `stage` is that of MAN's published
+   * code, for which the default weights are MAN's: 5 → 0 and 0.5 → 0.
    */
   schedule?: WeightSchedule;
 }
@@ -35,7 +35,7 @@ export interface InfoProOptions {
 const CONTRASTIVE_FEATURES = 128;
 
 /**
- * InfoPro (Wang et al., 2021, arXiv 2101.10832): each module keeps what tells about the image, by reconstructing it
+ * InfoPro (Wang et al., 2021, arXiv 2101.10832): each module keeps information about the image, by reconstructing it
  * (binary cross-entropy of a decoder, weight λ1), and about the label (weight λ2). A term of weight 0 has no network.
  *
  * @example
@@ -73,7 +73,7 @@ export function infopro(options: InfoProOptions = {}): Method {
   }
   if (options.anchors !== undefined && task !== "contrastive") {
     throw new LocalgradError(
-      'infopro: anchors are of the contrastive task term; ask for task: "contrastive"',
+      'infopro: anchors belong to the contrastive task term; choose task: "contrastive" or leave anchors out',
     );
   }
   return {
@@ -85,41 +85,58 @@ export function infopro(options: InfoProOptions = {}): Method {
       ...(weights === undefined ? {} : { weights }),
       schedule: typeof schedule === "function" ? "own" : schedule,
     },
-    auxiliary: (boundary) => terms(boundary, options),
+    auxiliary: (boundary) => auxiliary(boundary, options),
   };
 }
 
-function terms(boundary: Boundary, options: InfoProOptions): Auxiliary {
-  const { features, model, within } = boundary;
-  const { reconstruction, task } = weightsAt(boundary, options);
-  const contrastive = options.task === "contrastive";
-  const name = options.classifier ??
-    (isLarge(model.input) ? "imagenet" : within === undefined ? "1c2f" : "2c2f");
-  const networks: { decoder?: Layer; classifier?: Layer } = {
-    ...(reconstruction === 0 ? {} : { decoder: decoder(features, model.input) }),
-    ...(task === 0
-      ? {}
-      : { classifier: classifierOf(name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes) }),
-  };
-  const parts = Object.entries(networks) as ["decoder" | "classifier", Layer][];
+/** One term of the loss: its network, kept under its name, and the weighted loss of that network's result. */
+interface Term {
+  readonly name: "decoder" | "classifier";
+  readonly layer: Layer;
+  loss(y: Tensor, batch: Batch): Tensor;
+}
+
+function auxiliary(boundary: Boundary, options: InfoProOptions): Auxiliary {
+  const parts = termsOf(boundary, options);
   return {
-    params: Object.fromEntries(parts.map(([name, layer]) => [name, layer.params])),
-    state: Object.fromEntries(parts.map(([name, layer]) => [name, layer.state])),
+    params: Object.fromEntries(parts.map(({ name, layer }) => [name, layer.params])),
+    state: Object.fromEntries(parts.map(({ name, layer }) => [name, layer.state])),
     loss(params, state, h, batch) {
       const states: { [name: string]: Named<Tensor> } = {};
-      const terms = parts.map(([name, layer]): LossTerm => ({
-        params: params[name] as Named<Tensor>,
+      const terms = parts.map(({ name, layer, loss }): LossTerm => ({
+        params: descend(params, name),
         loss(params, h) {
-          const { y, state: next } = layer.apply(params, state[name] as Named<Tensor>, h, "train");
+          const { y, state: next } = layer.apply(params, descend(state, name), h, "train");
           states[name] = next;
-          if (name === "decoder") return binaryCrossEntropy(y, batch.images).mul(reconstruction);
-          const loss = contrastive
-            ? supervisedContrastive(y, batch.labels, undefined, options.anchors)
-            : crossEntropy(y, batch.labels);
-          return loss.mul(task);
+          return loss(y, batch);
         },
       }));
       return { loss: sumOfLosses(h, terms), state: states };
     },
   };
+}
+
+function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
+  const { features, model, fused = false } = boundary;
+  const { reconstruction, task } = weightsAt(boundary, options);
+  const terms: Term[] = [];
+  if (reconstruction !== 0) {
+    terms.push({
+      name: "decoder",
+      layer: decoder(features, model.input),
+      loss: (y, { images }) => binaryCrossEntropy(y, images).mul(reconstruction),
+    });
+  }
+  if (task !== 0) {
+    const contrastive = options.task === "contrastive";
+    const name = options.classifier ?? (isLarge(model.input) ? "imagenet" : fused ? "2c2f" : "1c2f");
+    const taskLoss = (y: Tensor, { labels }: Batch) =>
+      contrastive ? supervisedContrastive(y, labels, undefined, options.anchors) : crossEntropy(y, labels);
+    terms.push({
+      name: "classifier",
+      layer: classifierOf(name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes),
+      loss: (y, batch) => taskLoss(y, batch).mul(task),
+    });
+  }
+  return terms;
 }

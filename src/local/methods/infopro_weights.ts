@@ -1,10 +1,11 @@
 /**
- * How InfoPro weighs its terms along a network. Sources: the READMEs and configurations of the authors' repositories,
+ * The weights of InfoPro's terms along a network. Sources: the READMEs and configurations of the authors' repositories,
  * blackfeather-wang/InfoPro-Pytorch (f4e91f0) and JunhaoSu0/MAN (a6d20c5).
  *
  * @module
  */
 
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Model } from "../../models/model.ts";
 import type { Boundary } from "../method.ts";
@@ -21,9 +22,9 @@ export interface TermWeights {
 export type WeightsName = "cifar10" | "svhn" | "stl10" | "imagenet";
 
 /**
- * How far along its way from first to last a weight is at a boundary: by its `index`, reaching the last value at the
- * last boundary; by the `stage` of the block that follows divided by K − 2, as the published code of MAN has it, which
- * hardly ever gets there; or a function of one's own, from 0 (first) to 1 (last).
+ * The interpolation of a weight between its first and its last value: by the boundary's `index`, which gives the last
+ * value at the last boundary; by the `stage` of the next block divided by K − 2, as in MAN's published code, which rarely
+ * reaches the last value; or a function that returns 0 (first) to 1 (last).
  */
 export type WeightSchedule = "index" | "stage" | ((boundary: Boundary) => number);
 
@@ -33,7 +34,7 @@ function weights(first: readonly [number, number], last: readonly [number, numbe
 
 type Table = { readonly [model: string]: { readonly [modules: number]: TermWeights } };
 
-/** By data set, network and K, the usual network first: (λ1, λ2) at the first boundary → at the last. */
+/** (λ1, λ2) at the first boundary → at the last, by data set, network (the usual one first) and K. */
 const published: { readonly [name in WeightsName]: Table } = {
   cifar10: {
     resnet110: {
@@ -68,18 +69,18 @@ const published: { readonly [name in WeightsName]: Table } = {
   imagenet: { resnet101: { 2: weights([5, 0.75]) }, resnet152: { 2: weights([5, 1]) } },
 };
 
-/** MAN's weights around InfoPro: for every small network and K; for ImageNet's, its code has the same everywhere. */
+/** MAN's weights for InfoPro: for every small network and K, and the constant ones of its ImageNet code. */
 const manWeights = { small: weights([5, 0.5], [0, 0]), imagenet: weights([5, 0.75]) };
 
-/** The data set whose weights a network has by default: the one with images of its size. */
+/** Returns the data set whose weights a network uses by default: the one with images of its size. */
 function usual({ input: { height } }: Model): WeightsName {
   return height <= 32 ? "cifar10" : height <= 96 ? "stl10" : "imagenet";
 }
 
 /**
- * InfoPro's published weights for a network cut into `modules`. Where none were published, those of the smallest
- * published K that is not below it (the largest where there is none), and those of ResNet-32 for networks of no more
- * blocks, of the table's first for others.
+ * Returns InfoPro's published weights for a network cut into `modules`. A K that was not published uses the smallest
+ * published K above it, or else the largest. A network that was not published uses ResNet-32's weights if it has no more
+ * blocks than that, or else those of the table's first network.
  */
 function publishedWeights(model: Model, modules: number, name: WeightsName = usual(model)): TermWeights {
   const table = published[name];
@@ -92,14 +93,15 @@ function publishedWeights(model: Model, modules: number, name: WeightsName = usu
   }
   const { resnet32 } = table;
   const byModules = table[model.name] ?? (model.blocks.length <= 15 ? resnet32 : undefined) ??
-    Object.values(table)[0];
-  const counts = Object.keys(byModules).map(Number);
-  return byModules[counts.find((count) => count >= modules) ?? counts[counts.length - 1]];
+    at(Object.values(table), 0);
+  const byCount = Object.entries(byModules);
+  const [, weights] = byCount.find(([count]) => Number(count) >= modules) ?? at(byCount, byCount.length - 1);
+  return weights;
 }
 
 /**
- * λ1 and λ2 at a boundary. By default InfoPro's published ones, by index; by stage those that MAN's code goes with.
- * Refuses weights that train toward the opposite or nothing at all.
+ * Returns λ1 and λ2 at a boundary. The default weights are InfoPro's published ones for the schedule by index, and MAN's
+ * for the schedule by stage. Refuses negative weights, and weights that are both 0.
  */
 export function weightsAt(
   boundary: Boundary,
@@ -119,7 +121,7 @@ export function weightsAt(
   const where = `infopro: by ${how}, the weights at boundary ${boundary.index + 1} of ${boundary.count} ` +
     `(before ${boundary.next.name}) are ${result.reconstruction} and ${result.task}`;
   const remedy = schedule === "stage"
-    ? 'The published schedule by stage is for networks cut into at least 6 modules; schedule: "index" does for any'
+    ? 'The published schedule by stage is for networks cut into at least 6 modules; schedule: "index" suits any'
     : "Give other weights: infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] } })";
   if (!(result.reconstruction >= 0 && result.task >= 0)) {
     throw new LocalgradError(`${where}; a loss weight must not be negative. ${remedy}`);
@@ -136,7 +138,7 @@ function ratioAt(boundary: Boundary, schedule: WeightSchedule): number {
   switch (schedule) {
     case "index":
       return count === 1 ? 0 : index / (count - 1);
-    case "stage": // 0 behind a stem of its own
+    case "stage": // 0 after a stem that is a separate module
       return requested <= 2 || module.blocks.length === 0 ? 0 : (next.stage ?? 1) / (requested - 2);
     default:
       throw new LocalgradError(

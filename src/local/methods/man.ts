@@ -2,20 +2,25 @@ import { LocalgradError } from "../../base/errors.ts";
 import { expectObject } from "../../base/expect.ts";
 import type { Method } from "../method.ts";
 import { expectMethod } from "../method.ts";
-import { AVERAGE_KINDS, type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
+import {
+  AVERAGE_KINDS,
+  type AverageOptions,
+  averageOptions,
+  momentumAuxiliary,
+} from "./momentum_auxiliary.ts";
 
 /** Options of {@link man}. */
 export interface ManOptions extends AverageOptions {
-  /** What is put in front of the inner method's networks: both blocks, summed (default), or one of them. */
+  /** The blocks in front of the inner method's networks: both, summed (default), or one of them. */
   fusion?: "sum" | "emaOnly" | "biasOnly";
 }
 
 /**
- * Momentum Auxiliary Network (Su et al., ECCV 2024, arXiv 2407.05623) around a method that judges features, such as
- * `dgl()` or `infopro()`. In front of that method's networks go two blocks like the one behind the boundary: its
- * exponential moving average, which is never trained but lets the gradient through, and a learnable bias, which is
- * trained; their outputs are summed. The average moves after the module's backward pass and before its update, toward
- * the tracked block's parameters as they were when the step began; options have the other ways that were published.
+ * Momentum Auxiliary Network (Su et al., ECCV 2024, arXiv 2407.05623) around a method with a local loss, such as `dgl()`
+ * or `infopro()`. It puts two blocks like the next one in front of that method's networks and sums their outputs: the
+ * next block's exponential moving average, which is not trained but lets the gradient through, and a learnable bias,
+ * which is trained. The average moves after the module's backward pass and before its update, toward the next block's
+ * parameters as they were at the start of the step. Options select the other published variants.
  *
  * @example
  * ```ts
@@ -34,7 +39,7 @@ export function man(method: Method, options: ManOptions = {}): Method {
   const average = averageOptions("man", options);
   if (method.auxiliary === undefined) {
     throw new LocalgradError(
-      `man: ${method.name} has no local loss to put it in front of; wrap dgl() or infopro()`,
+      `man: ${method.name} has no local loss; wrap a method that has one, such as dgl() or infopro()`,
     );
   }
   if (!["sum", "emaOnly", "biasOnly"].includes(fusion)) {
@@ -45,7 +50,7 @@ export function man(method: Method, options: ManOptions = {}): Method {
   const idle = (["average", "moves", "statistics"] as const).find((name) => options[name] !== undefined);
   if (fusion === "biasOnly" && idle !== undefined) {
     throw new LocalgradError(
-      `man: with fusion "biasOnly" there is no average for ${idle} to say anything about`,
+      `man: with fusion "biasOnly" there is no average; leave ${idle} out`,
     );
   }
   return {
@@ -53,10 +58,10 @@ export function man(method: Method, options: ManOptions = {}): Method {
     name: `man+${method.name}`,
     options: { ...average, fusion, inner: { name: method.name, ...method.options } },
     auxiliary: (boundary) =>
-      behindMomentum(method, boundary, "man", average, {
+      momentumAuxiliary("man", method, boundary, average, {
         bias: fusion !== "emaOnly",
         ema: fusion !== "biasOnly",
-        fuse: (_params, bias, ema) => bias === undefined ? ema! : ema === undefined ? bias : bias.add(ema),
+        fuse: (_params, bias, ema) => bias.add(ema),
       }),
   };
 }

@@ -6,21 +6,26 @@ import { isLarge } from "../heads/heads.ts";
 import type { Method } from "../method.ts";
 import { expectMethod } from "../method.ts";
 import { withStem } from "../partition.ts";
-import { AVERAGE_KINDS, type AverageOptions, averageOptions, behindMomentum } from "./momentum_auxiliary.ts";
+import {
+  AVERAGE_KINDS,
+  type AverageOptions,
+  averageOptions,
+  momentumAuxiliary,
+} from "./momentum_auxiliary.ts";
 
 /** Options of {@link manPlusPlus}. */
 export interface ManPlusPlusOptions extends AverageOptions {
   /**
-   * Whether the stem is a module of its own, beside those asked for. Default: as in the published runs, `true` for
-   * images of up to 96×96, `false` for larger ones.
+   * Makes the stem a separate module, in addition to the requested ones. Default as in the published runs: `true` for
+   * images of up to 96×96 pixels, `false` for larger ones.
    */
   stem?: boolean;
 }
 
 /**
- * MAN++ (arXiv 2507.16279) around a method that judges features: as {@link man}, with a learnable scale s at each
- * boundary. What the method judges is s · bias + (2 − s) · average; s starts at 1, where that is MAN's sum, and is
- * trained, weight decay included, like any parameter. The stem is a module of its own.
+ * MAN++ (arXiv 2507.16279) around a method with a local loss: {@link man} with a learnable scale s at each boundary. The
+ * method's networks take s · bias + (2 − s) · average. s starts at 1, which gives MAN's sum, and is trained like any
+ * parameter, weight decay included. The stem is a separate module.
  *
  * @example
  * ```ts
@@ -40,7 +45,7 @@ export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): M
   const average = averageOptions("manPlusPlus", options);
   if (method.auxiliary === undefined) {
     throw new LocalgradError(
-      `manPlusPlus: ${method.name} has no local loss to put it in front of; wrap dgl() or infopro()`,
+      `manPlusPlus: ${method.name} has no local loss; wrap a method that has one, such as dgl() or infopro()`,
     );
   }
   return {
@@ -56,15 +61,15 @@ export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): M
       return stem ?? !isLarge(model.input) ? withStem(model, own) : own;
     },
     auxiliary: (boundary) =>
-      behindMomentum(method, boundary, "manPlusPlus", average, {
+      momentumAuxiliary("manPlusPlus", method, boundary, average, {
         bias: true,
         ema: true,
         params: { scale: constantInitial(1, [1]) },
         fuse(params, bias, ema) {
           const scale = params["scale"] as Tensor;
-          // In f32 whatever the features are: the scale's gradient is a sum over all of them.
-          const [a, b] = [bias!.cast("f32"), ema!.cast("f32")];
-          return a.mul(scale).add(b.mul(scale.neg().add(2))).cast(bias!.dtype);
+          // In f32 for features of any dtype: the scale's gradient is a sum over all of them.
+          const [a, b] = [bias.cast("f32"), ema.cast("f32")];
+          return a.mul(scale).add(b.mul(scale.neg().add(2))).cast(bias.dtype);
         },
       }),
   };

@@ -1,6 +1,6 @@
 /**
- * The index of methods: a file for each, a line for each. What a file exports is the function that makes the method; it
- * is known by that name on the command line, and `man` and `manPlusPlus` go in front of it where it judges features.
+ * The index of methods: a file and a line for each. Each file exports the function that makes its method, whose name is
+ * also the method's name on the command line; if it has local losses, `man+` and `manPlusPlus+` can precede it.
  *
  * @module
  */

@@ -1,42 +1,43 @@
 import { changedBetweenPasses } from "../../autograd/between_passes.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Kinds } from "../../base/expect.ts";
-import type { Initial } from "../../nn/initial.ts";
+import { Initial } from "../../nn/initial.ts";
 import { type Layer, shapeAfter } from "../../nn/layer.ts";
-import { merge, type Named, select } from "../../nn/named.ts";
+import { descend, merge, type Named, select } from "../../nn/named.ts";
 import { full } from "../../trace/functions.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { scope } from "../../trace/trace.ts";
-import { treeFlatten, treeMap, treeUnflatten } from "../../trace/tree.ts";
-import type { Auxiliary, Boundary, Method, Variables } from "../method.ts";
+import { treeMap } from "../../trace/tree.ts";
+import { type Auxiliary, auxiliaryAt, type Boundary, type Method, type Variables } from "../method.ts";
+import { BIAS, EMA } from "../places.ts";
 
-/** What {@link man} and {@link manPlusPlus} have in common: an average of the block behind each boundary. */
+/** Options that {@link man} and {@link manPlusPlus} share: those of the average of the block after each boundary. */
 export interface AverageOptions {
-  /** How much of the average is kept at each step, below 1; default 0.995. */
+  /** The fraction of the average that is kept at each step, at least 0 and below 1; default 0.995. */
   momentum?: number;
-  /** How the average starts: as a copy of the tracked block (default), or as a draw of its own, as in the published code. */
+  /** The start of the average: a copy of the tracked block (default), or a separate draw, as in the published code. */
   start?: "copy" | "random";
   /**
-   * Whether the average is never trained (default, as in the published code), or takes the local loss's gradient step
-   * first and is averaged with the tracked block afterwards, as MAN's paper prints it.
+   * `frozen`: the average is not trained (default, as in the published code). `trained`: it takes the local loss's
+   * gradient step and is then averaged with the tracked block, as printed in MAN's paper.
    */
   average?: "frozen" | "trained";
   /**
-   * When the average moves toward the tracked block: after the module's backward pass and before its update (default,
-   * MAN's code); between forward and backward pass, so that the way back goes through the newer weights, as in MAN++'s
-   * code for ImageNet; or after the whole step, toward the updated block, as a trained average must and so does by
-   * default.
+   * The time at which the average moves toward the tracked block: after the module's backward pass and before its update
+   * (default, MAN's code); between forward and backward pass, so that the backward pass uses the newer weights (MAN++'s
+   * code for ImageNet); or after the whole step, toward the updated block (required for a trained average, and its
+   * default).
    */
   moves?: "afterBackward" | "beforeBackward" | "afterStep";
   /**
-   * What the average's batch norms go by: the batch (default, as published: only parameters are averaged), or running
-   * statistics, which are the average of the tracked block's or a copy of them at each move. With those the average
-   * runs as in evaluation.
+   * The statistics of the average's batch norms: those of the batch (default, as published: only parameters are
+   * averaged), or running statistics, as in evaluation: an average of the tracked block's (`average`), or a copy of them at
+   * each move (`copy`).
    */
   statistics?: "batch" | "average" | "copy";
 }
 
-/** What the options of an average are; {@link averageOptions} says which choices there are. */
+/** The kinds of the options of an average; {@link averageOptions} checks the choices. */
 export const AVERAGE_KINDS = {
   momentum: "number?",
   start: "any?",
@@ -45,71 +46,71 @@ export const AVERAGE_KINDS = {
   statistics: "any?",
 } as const satisfies Kinds<AverageOptions>;
 
-const choices: { readonly [option in keyof AverageOptions]?: readonly string[] } = {
+const choices: { readonly [option in Exclude<keyof AverageOptions, "momentum">]: readonly string[] } = {
   start: ["copy", "random"],
   average: ["frozen", "trained"],
   moves: ["afterBackward", "beforeBackward", "afterStep"],
   statistics: ["batch", "average", "copy"],
 };
 
-/** The options with their defaults; refuses those that make no sense. */
+/** Returns the options with their defaults; refuses impossible values and combinations. `who` begins the message. */
 export function averageOptions(who: string, options: AverageOptions): Required<AverageOptions> {
   const { momentum = 0.995, start = "copy", average = "frozen", statistics = "batch" } = options;
   const { moves = average === "trained" ? "afterStep" : "afterBackward" } = options;
-  const all = { momentum, start, average, moves, statistics };
   if (!(momentum >= 0 && momentum < 1)) {
     const why = momentum === 1 ? ", with which the average would never move" : "";
     throw new LocalgradError(`${who}: momentum must be at least 0 and below 1, not ${momentum}${why}`);
   }
-  for (const [option, known] of Object.entries(choices)) {
-    const value = all[option as keyof typeof all];
-    if (known.includes(value as string)) continue;
+  const chosen = { start, average, moves, statistics };
+  for (const option of ["start", "average", "moves", "statistics"] as const) {
+    const [value, known] = [chosen[option], choices[option]];
+    if (known.includes(value)) continue;
     const offered = known.map((each) => JSON.stringify(each)).join(" or ");
     throw new LocalgradError(`${who}: there is no ${option} ${JSON.stringify(value)}; choose ${offered}`);
   }
   if (average === "trained" && moves !== "afterStep") {
     throw new LocalgradError(
-      `${who}: a trained average moves after its gradient step, so "afterStep" and not ${
+      `${who}: a trained average moves "afterStep", after its gradient step, not ${
         JSON.stringify(moves)
-      }; ` +
-        `leave moves out or average "frozen"`,
+      }; leave ` +
+        'moves out or choose average: "frozen"',
     );
   }
-  return all;
+  return { momentum, ...chosen };
 }
 
-/** What goes in front of the wrapped method's networks, and how much of each; a parameter where that is learned. */
+/** The blocks in front of the wrapped method's networks, and the function that combines their outputs. */
 export interface Fusion {
-  /** Whether the average of the block behind is there. */
+  /** Includes the average of the next block. */
   readonly ema: boolean;
-  /** Whether the learnable block like it is there. */
+  /** Includes the learnable block like it. */
   readonly bias: boolean;
-  /** Learned numbers of the fusion; default none. */
+  /** Learned weights of the fusion; default none. */
   readonly params?: Named<Initial>;
-  /** Puts the blocks' outputs together; one of them may be missing. */
-  fuse(params: Named<Tensor>, bias: Tensor | undefined, ema: Tensor | undefined): Tensor;
+  /** Combines the outputs of both blocks. */
+  fuse(params: Named<Tensor>, bias: Tensor, ema: Tensor): Tensor;
 }
 
-/** The wrapped method's auxiliary, of the features that the blocks in front of it give. */
-export function behindMomentum(
+/** Returns a method's auxiliary network after MAN's blocks, whose output it takes as features. `who` begins messages. */
+export function momentumAuxiliary(
+  who: string,
   method: Method,
   boundary: Boundary,
-  within: NonNullable<Boundary["within"]>,
   options: Required<AverageOptions>,
   fusion: Fusion,
 ): Auxiliary {
-  const { next, behind } = boundary;
-  if (boundary.within !== undefined) {
+  const { next, behind, fused = false } = boundary;
+  if (fused) {
     throw new LocalgradError(
-      `${boundary.within}: ${within}+${method.name} has an average in front already; wrap ${method.name}`,
+      `${who}+${method.name} is wrapped in man or manPlusPlus already; wrap ${method.name} only once`,
     );
   }
   const features = shapeAfter(next.layer, boundary.features);
-  const inner = method.auxiliary!({ ...boundary, features, behind: behind.slice(1), within });
-  return wrap(boundary, inner, options, fusion);
+  const inner = auxiliaryAt(method, { ...boundary, features, behind: behind.slice(1), fused: true });
+  return withMomentum(boundary, inner, options, fusion);
 }
 
-function wrap(
+function withMomentum(
   { next }: Boundary,
   inner: Auxiliary,
   options: Required<AverageOptions>,
@@ -118,23 +119,25 @@ function wrap(
   const tracked = next.layer;
   const { moves } = options;
   const average = fusion.ema ? averageOf(tracked, next.name, options) : undefined;
-  const bias = fusion.bias ? { params: { bias: tracked.params }, state: { bias: tracked.state } } : undefined;
+  const bias = fusion.bias
+    ? { params: { [BIAS]: tracked.params }, state: { [BIAS]: tracked.state } }
+    : undefined;
   return {
     params: merge<Initial>(bias?.params ?? {}, fusion.params ?? {}, average?.params ?? {}, inner.params),
     state: merge<Initial>(average?.state ?? {}, bias?.state ?? {}, inner.state),
     loss(params, state, h, batch, next) {
       let after = state;
-      const biased = bias && scope("bias", () => {
+      const biased = bias && scope(BIAS, () => {
         const { y, state: moved } = tracked.apply(
-          params["bias"] as Named<Tensor>,
-          state["bias"] as Named<Tensor>,
+          descend(params, BIAS),
+          descend(state, BIAS),
           h,
           "train",
         );
-        after = { ...after, bias: moved };
+        after = { ...after, [BIAS]: moved };
         return y;
       });
-      const averaged = average && scope("ema", () => {
+      const averaged = average && scope(EMA, () => {
         const ema = average.of({ params, state });
         if (moves !== "beforeBackward") return average.apply(ema, h);
         const move = (ema: Named<Tensor>) => average.moved(ema, next);
@@ -142,9 +145,11 @@ function wrap(
         after = average.into({ params, state: after }, later).state;
         return y;
       });
-      const u = fusion.fuse(params, biased, averaged);
-      const judged = inner.loss(select(params, inner.params), select(state, inner.state), u, batch, next);
-      return { loss: judged.loss, state: { ...after, ...judged.state } };
+      const u = biased === undefined || averaged === undefined
+        ? biased ?? averaged ?? h
+        : fusion.fuse(params, biased, averaged);
+      const local = inner.loss(select(params, inner.params), select(state, inner.state), u, batch, next);
+      return { loss: local.loss, state: { ...after, ...local.state } };
     },
     follow(state, next) {
       const followed = inner.follow === undefined
@@ -156,10 +161,10 @@ function wrap(
     },
     afterStep(own, next) {
       const part = { params: select(own.params, inner.params), state: select(own.state, inner.state) };
-      const judged = inner.afterStep?.(part, next) ?? part;
+      const stepped = inner.afterStep?.(part, next) ?? part;
       const after = {
-        params: { ...own.params, ...judged.params },
-        state: { ...own.state, ...judged.state },
+        params: { ...own.params, ...stepped.params },
+        state: { ...own.state, ...stepped.state },
       };
       if (average === undefined || moves !== "afterStep") return after;
       return average.into(after, average.moved(average.of(own), next));
@@ -167,15 +172,15 @@ function wrap(
   };
 }
 
-/** The average of a block: one tree of weights and, where it has them, running statistics, kept under `ema`. */
+/** The average of a block: one tree of weights and, if it has them, running statistics, kept under `ema`. */
 interface Average extends Variables<Initial> {
-  /** The tree, out of what hangs on the boundary. */
+  /** Returns the tree from the variables of the auxiliary network. */
   of(own: Variables): Named<Tensor>;
-  /** Another tree in its place. */
+  /** Returns those variables with another tree in its place. */
   into(own: Variables, ema: Named<Tensor>): Variables;
-  /** Its result. */
+  /** Applies the averaged block to features. */
   apply(ema: Named<Tensor>, h: Tensor): Tensor;
-  /** The tree a step closer to the tracked block. */
+  /** Returns the tree moved one step toward the tracked block. */
   moved(ema: Named<Tensor>, next: Variables): Named<Tensor>;
 }
 
@@ -187,23 +192,23 @@ function averageOf(
   const starting = (tree: Named<Initial>) => start === "copy" ? copyOf(tree, name) : tree;
   const weights = starting(tracked.params);
   const read = statistics === "batch" ? {} : starting(tracked.state);
-  // Where batch norm goes by the batch, the running statistics it would also move are read by nobody.
-  const unread = () => treeMap(({ shape }: Initial) => full(shape, 0), tracked.state) as Named<Tensor>;
+  // With the batch's statistics, nothing reads the running statistics that batch norm updates as well.
+  const unread = () => treeMap(({ shape }: Initial) => full(shape, 0), tracked.state);
   const toward = (ema: Named<Tensor>, goal: Named<Tensor>) =>
-    treeMap((a: Tensor, b: Tensor) => a.mul(momentum).add(b.mul(1 - momentum)), ema, goal) as Named<Tensor>;
+    treeMap((a: Tensor, b: Tensor) => a.mul(momentum).add(b.mul(1 - momentum)), ema, goal);
   const trained = average === "trained";
   return {
-    params: trained ? { ema: weights } : {},
-    state: { ema: trained ? read : merge(weights, read) },
+    params: trained ? { [EMA]: weights } : {},
+    state: { [EMA]: trained ? read : merge(weights, read) },
     of({ params, state }) {
-      const kept = state["ema"] as Named<Tensor>;
-      return trained ? merge(params["ema"] as Named<Tensor>, kept) : kept;
+      const kept = descend(state, EMA);
+      return trained ? merge(descend(params, EMA), kept) : kept;
     },
     into({ params, state }, ema) {
-      if (!trained) return { params, state: { ...state, ema } };
+      if (!trained) return { params, state: { ...state, [EMA]: ema } };
       return {
-        params: { ...params, ema: select(ema, weights) },
-        state: { ...state, ema: select(ema, read) },
+        params: { ...params, [EMA]: select(ema, weights) },
+        state: { ...state, [EMA]: select(ema, read) },
       };
     },
     apply(ema, h) {
@@ -221,9 +226,12 @@ function averageOf(
   };
 }
 
-/** Starting values that are those of the parameters under `path`. */
+/** Returns starting values that copy those of the parameters under `path`. */
 function copyOf(params: Named<Initial>, path: string): Named<Initial> {
-  const { leaves, paths, structure } = treeFlatten<Initial>(params);
-  const copies = leaves.map((initial, i) => initial.copying(`${path}.${paths[i]}`));
-  return treeUnflatten(structure, copies) as Named<Initial>;
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => {
+      const place = `${path}.${name}`;
+      return [name, value instanceof Initial ? value.copying(place) : copyOf(value, place)];
+    }),
+  );
 }

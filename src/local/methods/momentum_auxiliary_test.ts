@@ -15,7 +15,7 @@ import { HostArray } from "../../trace/host_array.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { type Tree, treeFlatten, treePaths, treeUnflatten } from "../../trace/tree.ts";
 import { crossEntropy } from "../losses.ts";
-import type { Batch, Method } from "../method.ts";
+import { auxiliaryAt, type Batch, type Method } from "../method.ts";
 import { type Setup, setup, type TrainState } from "../setup.ts";
 import { trainStep } from "../step.ts";
 import { dgl, greedy, man, type ManOptions, manPlusPlus } from "./methods.ts";
@@ -247,9 +247,9 @@ Deno.test("options of an average that make no sense together are refused", () =>
     [{ statistics: true as never }, 'no statistics true; choose "batch"'],
     [{ average: "trained", moves: "afterBackward" }, "after its gradient step"],
     [{ average: "trained", moves: "beforeBackward" }, "leave moves out"],
-    [{ fusion: "biasOnly", moves: "afterStep" }, "no average for moves"],
-    [{ fusion: "biasOnly", average: "trained" }, "no average for average"],
-    [{ fusion: "biasOnly", statistics: "copy" }, "no average for statistics"],
+    [{ fusion: "biasOnly", moves: "afterStep" }, "there is no average; leave moves out"],
+    [{ fusion: "biasOnly", average: "trained" }, "there is no average; leave average out"],
+    [{ fusion: "biasOnly", statistics: "copy" }, "there is no average; leave statistics out"],
   ];
   for (const [options, message] of refused) {
     assertThrows(() => man(dgl(), options), LocalgradError, message);
@@ -259,7 +259,28 @@ Deno.test("options of an average that make no sense together are refused", () =>
   assertThrows(() => methodNamed("dgl", { moves: "afterStep" }), LocalgradError, '"moves"; it has head');
 });
 
-Deno.test("a method of one's own may change what hangs on a boundary after the step, wrapped or not", () => {
+Deno.test("a method is wrapped in man or manPlusPlus once, and knows that it is", () => {
+  const seen: (boolean | undefined)[] = [];
+  const watching: Method = {
+    ...greedy(),
+    auxiliary(boundary) {
+      seen.push(boundary.fused);
+      return auxiliaryAt(greedy(), boundary);
+    },
+  };
+  const make = (method: Method) => setup({ model: tinyModel(), modules: 2, method, optimizer: sgd() });
+  make(watching);
+  make(man(watching, { fusion: "biasOnly" }));
+  make(manPlusPlus(watching, { stem: false }));
+  assertEquals(seen, [undefined, true, true]);
+  assertThrows(
+    () => make(man(manPlusPlus(dgl()))),
+    LocalgradError,
+    "manPlusPlus+dgl is wrapped in man or manPlusPlus already; wrap dgl only once",
+  );
+});
+
+Deno.test("a method of your own may change its auxiliary network after the step, wrapped or not", () => {
   const counted: Method = {
     name: "counted",
     options: {},

@@ -9,24 +9,26 @@ import { manPlusPlus, type ManPlusPlusOptions } from "./man_plus_plus.ts";
 import * as index from "./methods.ts";
 import type { PredSimOptions } from "./predsim.ts";
 
-/** Options of methods made by name; each method takes its own. */
+/** The options of all methods, for methods made by name; each takes only its own. */
 export interface MethodOptions
   extends DglOptions, PredSimOptions, InfoProOptions, AugLocalOptions, ManOptions, ManPlusPlusOptions {}
 
-/** Methods that go in front of another one. */
+/** Methods that wrap another one. */
 const wrappers = { man, manPlusPlus } as const;
 
 /** A function that makes a method. */
 export type MethodMaker = (options?: MethodOptions) => Method;
 
-/** Makers by name: those of the index, each alone and, where it judges features, behind `man+` and `manPlusPlus+`. */
+/** Returns makers by name: those of the index, each alone and, if it has local losses, after `man+` and `manPlusPlus+`. */
 export function methodsByName(
   makers: { readonly [name: string]: unknown },
 ): ReadonlyMap<string, MethodMaker> {
-  const plain = Object.entries(makers).filter(([name]) => !(name in wrappers)) as [string, MethodMaker][];
-  const judging = plain.filter(([, make]) => make().auxiliary !== undefined);
+  const plain = Object.entries(makers).filter((entry): entry is [string, MethodMaker] =>
+    !(entry[0] in wrappers)
+  );
+  const local = plain.filter(([, make]) => make().auxiliary !== undefined);
   const wrapped = Object.entries(wrappers).flatMap(([front, wrap]) =>
-    judging.map(([name, make]): [string, MethodMaker] => [
+    local.map(([name, make]): [string, MethodMaker] => [
       `${front}+${name}`,
       (options) => wrap(make(options), options),
     ])
@@ -52,7 +54,9 @@ export type MethodName =
 export const methodNames: readonly MethodName[] = [...known.keys()] as MethodName[];
 
 /**
- * Makes a method by its name; refuses options that it does not have.
+ * Makes a method by its name.
+ *
+ * @throws {LocalgradError} if there is no such method, or if it lacks one of the options.
  *
  * @example
  * ```ts
@@ -82,7 +86,7 @@ export function methodNamed(name: MethodName, options: MethodOptions = {}): Meth
   return method;
 }
 
-/** What a method was made with, the method inside of it included. */
+/** Returns the names of a method's options, those of the method it wraps included. */
 function optionNames(options: Method["options"]): string[] {
   return Object.entries(options).flatMap(([name, value]) =>
     name === "inner" ? optionNames(value as Method["options"]).filter((inner) => inner !== "name") : [name]

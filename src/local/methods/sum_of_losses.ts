@@ -1,4 +1,5 @@
 import { customGradient, vjp } from "../../autograd/grad.ts";
+import { at } from "../../base/at.ts";
 import type { Named } from "../../nn/named.ts";
 import { full } from "../../trace/functions.ts";
 import type { Tensor } from "../../trace/tensor.ts";
@@ -14,16 +15,14 @@ export interface LossTerm {
 }
 
 /**
- * The sum of several losses of features `h`. The gradient of each is computed as soon as its loss is, before the next
- * loss, so that what one network holds for its way back is free before the next network runs: they are never held
- * together. The same values and gradients as of the plain sum.
+ * Sums several losses of features `h`. The gradient of each loss is computed before the next loss, so the activations of
+ * one network are free before the next network runs. Values and gradients are the same as those of the plain sum.
  */
 export function sumOfLosses(h: Tensor, terms: readonly LossTerm[]): Tensor {
-  const flat = terms.map(({ params }) => treeFlatten<Tensor>(params));
-  const [sum] = customGradient([h, ...flat.flatMap(({ leaves }) => leaves)], (h, ...leaves) => {
-    const parts = terms.map(({ loss }, i) => {
-      const own = leaves.splice(0, flat[i].leaves.length);
-      const params = treeUnflatten(flat[i].structure, own) as Named<Tensor>;
+  const flat = terms.map(({ params, loss }) => ({ ...treeFlatten<Tensor>(params), loss }));
+  const outputs = customGradient([h, ...flat.flatMap(({ leaves }) => leaves)], (h, ...leaves) => {
+    const parts = flat.map(({ leaves: { length }, structure, loss }) => {
+      const params = treeUnflatten(structure, leaves.splice(0, length)) as Named<Tensor>;
       const [value, pullback] = vjp((at: { params: Named<Tensor>; h: Tensor }) => loss(at.params, at.h), {
         params,
         h,
@@ -41,5 +40,5 @@ export function sumOfLosses(h: Tensor, terms: readonly LossTerm[]): Tensor {
       },
     };
   });
-  return sum;
+  return at(outputs, 0);
 }
