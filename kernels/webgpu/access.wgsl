@@ -1,4 +1,5 @@
-// Reading and writing four consecutive elements of `$NAME`, of which the last ones may be missing.
+// Accessors of four consecutive elements of `$NAME`, of which only the first `count` exist.
+// VECTOR: every run starts at a multiple of 4, and all four exist.
 $if VECTOR
 fn load_$NAME(at: i32, count: i32) -> vec4f {
   return $NAME[u32(at) >> 2u];

@@ -1,8 +1,9 @@
-// Gradient of a convolution to its filter: dw[k,r,s,c] = sum over n,p,q of dy[n,p,q,k] · x[n, p*stride+r*dilation-pad, q*…, c].
-// One invocation makes a block of $OUTS output channels × $INS channels of one tap, over a run of $RUN output pixels, so
-// that the taps of a run find its pixels in the cache. The $PARTS partial sums lie one after the other in `dw` and are
-// added by further kernels, always in the same order. A column of `d_b` is a pixel's four gradients, a column of `x_c`
-// the same pixel's four channels.
+// Gradient of a convolution to its filter: dw[k,r,s,c] = sum over n,p,q of
+// dy[n,p,q,k] · x[n, p*stride+r*dilation-pad, q*…, c].
+// One invocation computes a tile of $OUTS output channels × $INS channels of one tap, over a run of $RUN output pixels,
+// so that all taps of a run find its pixels in the cache. The $PARTS partial sums lie one after the other in `dw`, and
+// further kernels add them, always in the same order. A column of `d_b` holds four gradients of a pixel, a column of
+// `x_c` four channels of the same pixel.
 fn run(id: u32) {
   let tile = i32(id % u32($TILES));
   let rest = id / u32($TILES);

@@ -1,7 +1,7 @@
 // Gradient of a convolution to its image: dx[n,h,w,c] = sum over r,s,k of dy[n,p,q,k] · w[k,r,s,c], where
-// h = p*stride + r*dilation - pad and likewise for w. Pixels are taken by phase (h mod stride, w mod stride), because
-// all pixels of one phase meet the same taps. One invocation makes $PIXELS pixels of one phase × $OUTS channels:
-// a column of `d_a` is a pixel's four gradients, a column of `w_b` the four channels of one output channel's tap.
+// h = p*stride + r*dilation - pad and likewise for w. Pixels are grouped by phase (h mod stride, w mod stride), because
+// all pixels of a phase meet the same taps. One invocation computes $PIXELS pixels of one phase × $OUTS channels:
+// a column of `d_a` holds four gradients of a pixel, a column of `w_b` four channels of an output channel's filter.
 // SPLIT: as in conv.wgsl.
 fn run(id: u32) {
   $if SPLIT
@@ -51,7 +51,7 @@ fn run(id: u32) {
   for (var r = 0; r < $R; r++) { // at most $R
   $end
     let from_h = phase_h + $PAD_TOP - r * $DILATION_H;
-    // Not `%`, which OpenGL leaves undefined for a negative operand.
+    // Not by `%`, which OpenGL leaves undefined for a negative operand.
     if (from_h / $STRIDE_H * $STRIDE_H != from_h) { continue; }
     $if SPLIT
     for (var s = t % $S; s == t % $S; s++) { // at most 1

@@ -1,5 +1,6 @@
-// Functions that WGSL lacks, or leaves too loose to train by, for `$T` (f32 or vec4f) with `$I`, `$U` and `$B` of as many
-// elements; their names end in $WIDTH. WGSL compilers may assume that no NaN or infinity occurs, so these are told by bits.
+// Functions that WGSL lacks, or defines too loosely for training, for `$T` (f32 or vec4f), with `$I`, `$U` and `$B` of
+// as many elements; their names end in $WIDTH. WGSL compilers may assume that NaN and infinity never occur, so both are
+// recognised by their bits.
 $if is_finite
 fn is_finite_$WIDTH(x: $T) -> $B {
   return (bitcast<$U>(x) & $U(0x7f800000u)) != $U(0x7f800000u);
@@ -27,19 +28,19 @@ fn min_$WIDTH(x: $T, y: $T) -> $T {
 }
 $end
 $if is_greater
-// Whether a search for the first maximum moves on from `best` to x. A NaN is above all else.
+// Tests whether x replaces `best` in a search for the first maximum. A NaN is greater than any number.
 fn is_greater_$WIDTH(x: $T, best: $T) -> $B {
   return !is_nan_$WIDTH(best) & (is_nan_$WIDTH(x) | (x > best));
 }
 $end
 $if hidden
-// x, of which the compiler knows nothing: it takes x - x for 0, and what follows a division by 0 for never reached.
+// x, hidden from the compiler, which replaces x - x by 0 and treats code after a division by 0 as unreachable.
 fn hidden_$WIDTH(x: $T) -> $T {
   return bitcast<$T>(bitcast<$U>(x) | $U(zero));
 }
 $end
 $if sign
-// ±1 with the sign of x; zeros and NaN are themselves.
+// ±1 with the sign of x; zeros and NaN are unchanged.
 fn sign_$WIDTH(x: $T) -> $T {
   let bits = bitcast<$U>(x);
   let size = bits & $U(0x7fffffffu);
@@ -48,11 +49,12 @@ fn sign_$WIDTH(x: $T) -> $T {
 }
 $end
 $if log
-// Natural logarithm to about one unit in the last place, near 1 too, where built-in ones are only absolutely accurate.
+// Natural logarithm to about one unit in the last place, also near 1, where built-in ones bound only the absolute
+// error.
 // x = m·2^e with m in [√½, √2), u = (m-1)/(m+1), log m = 2(u + u³/3 + u⁵/5 + …).
 fn log_$WIDTH(x: $T) -> $T {
   let given = bitcast<$U>(x);
-  // A denormal number is its bits in units of 2⁻¹⁴⁹.
+  // A denormal number's bits are an integer in units of 2⁻¹⁴⁹.
   let tiny = given < $U(0x00800000u);
   let bits = select(given, bitcast<$U>($T(given & $U(0x007fffffu))), tiny);
   let high = (bits & $U(0x007fffffu)) > $U(0x003504f3u);
@@ -71,9 +73,9 @@ fn log_$WIDTH(x: $T) -> $T {
 }
 $end
 $if exp
-// Exponential: e^x = 2^n · e^r with n whole and |r| ≤ ½ log 2, and a polynomial for e^r (Cephes, expf). 2^n goes into the
-// exponent's bits as far as that holds, which leaves a factor for denormal results. The f32 at 88.72283 is the last
-// whose exponential is finite: beyond it the bits would be those of a NaN.
+// Exponential: e^x = 2^n · e^r with n an integer and |r| ≤ ½ log 2, and a polynomial for e^r (Cephes, expf). 2^n is
+// added to the exponent's bits as far as they reach, which leaves a factor for denormal results. 88.72283 is the
+// largest f32 with a finite exponential; beyond it the bits would be those of a NaN.
 fn exp_$WIDTH(x: $T) -> $T {
   let n = floor(clamp(x, $T(-104.0), $T(88.72283)) * $T(1.442695041) + $T(0.5));
   let r = clamp(x, $T(-104.0), $T(88.72283)) - n * $T(0.693359375) - n * $T(-0.00021219444);
@@ -89,7 +91,7 @@ fn exp_$WIDTH(x: $T) -> $T {
 }
 $end
 $if tanh
-// Hyperbolic tangent: a series near 0, where the built-in one cancels; clamped, where it may overflow.
+// Hyperbolic tangent: a series near 0, where the built-in one loses digits; clamped, as the built-in one may overflow.
 fn tanh_$WIDTH(x: $T) -> $T {
   let v = x * x;
   let near = x * ($T(1.0) + v * ($T(-0.33333333) + v * ($T(0.13333333) + v * ($T(-0.053968254) + v * $T(0.021869489)))));
@@ -97,8 +99,8 @@ fn tanh_$WIDTH(x: $T) -> $T {
 }
 $end
 $if pow
-// Power with C's rules: an integer exponent keeps or drops a negative base's sign, any other gives NaN; 1 to whatever
-// power, whatever to the power of 0, and -1 to an infinite power are 1.
+// Power by C's rules: of a negative base, an odd exponent gives a negative result, an even one a positive result, and
+// one that is not an integer NaN. 1 to any power, anything to the power of 0, and -1 to an infinite power are 1.
 fn pow_$WIDTH(x: $T, y: $T) -> $T {
   let size = exp_$WIDTH(y * log_$WIDTH(abs(x)));
   let whole = floor(y) == y;
@@ -112,11 +114,11 @@ fn pow_$WIDTH(x: $T, y: $T) -> $T {
 }
 $end
 $if rem
-// What is left of x divided by y, exact, with the sign of x (C's fmod): long division of whole numbers, eight bits a time.
+// Exact remainder of x divided by y, with the sign of x (C's fmod): long division of integers, eight bits at a time.
 fn rem_$WIDTH(x: $T, y: $T) -> $T {
   let a = bitcast<$U>(x) & $U(0x7fffffffu);
   let b = bitcast<$U>(y) & $U(0x7fffffffu);
-  // As mantissa · 2^exponent; those of denormal numbers are 1.
+  // As mantissa · 2^exponent; the exponent of a denormal number is 1.
   let a_exponent = max(a >> $U(23u), $U(1u));
   let b_exponent = max(b >> $U(23u), $U(1u));
   let a_mantissa = a - ((a_exponent - $U(1u)) << $U(23u));
@@ -133,7 +135,7 @@ fn rem_$WIDTH(x: $T, y: $T) -> $T {
     if (left == 0u) { break; }
     $end
   }
-  // The mantissa's first bit where it belongs, or as near as the least exponent lets it.
+  // Normalised: the mantissa's first bit in its place, or as near to it as the least exponent allows.
   let shift = min(max(countLeadingZeros(rest), $U(8u)) - $U(8u), b_exponent - $U(1u));
   let bits = select((rest << shift) + ((b_exponent - shift - $U(1u)) << $U(23u)), $U(0u), rest == $U(0u));
   let value = select(bits, a, a < b) | (bitcast<$U>(x) & $U(0x80000000u));
@@ -143,7 +145,7 @@ fn rem_$WIDTH(x: $T, y: $T) -> $T {
 $end
 $if angle
 struct Angle { rest: f32, quarters: u32 }
-// word · m + carry, as its low and high word, for m and carry below 2²⁴.
+// The low and high word of word · m + carry, for m and carry below 2²⁴.
 fn times(word: u32, m: u32, carry: u32) -> vec2u {
   let a = (word & 0xffffu) * (m & 0xffffu);
   let b = (word >> 16u) * (m & 0xffffu);
@@ -154,8 +156,9 @@ fn times(word: u32, m: u32, carry: u32) -> vec2u {
   let carried = u32(first < a) + u32(second < first) + u32(third < second);
   return vec2u(third, (b >> 16u) + (c >> 16u) + (word >> 16u) * (m >> 16u) + carried);
 }
-// A positive angle as whole quarter turns and a rest of at most an eighth either way. |x| = m·2^e is multiplied by as many
-// bits of 1/(2π) as decide the result (Payne & Hanek, SIGNUM 1983), so that angles of every size are as accurate.
+// A positive angle as whole quarter turns and a rest of at most an eighth of a turn in either direction. |x| = m·2^e is
+// multiplied by those bits of 1/(2π) that affect the result (Payne & Hanek, SIGNUM 1983), so that angles of every size
+// have the same accuracy.
 fn angle(size: f32) -> Angle {
   let bits = bitcast<u32>(size);
   if (bits <= 0x3f490fdau) { return Angle(size, 0u); }
@@ -174,7 +177,7 @@ fn angle(size: f32) -> Angle {
   let rest = f32(bitcast<i32>((high.x << 2u) | (low.x >> 30u))) + f32(low.x << 2u) * 2.3283064e-10;
   return Angle(rest * 3.657295198e-10, (high.x + 0x20000000u) >> 30u);
 }
-// Sine of `angle` quarters and a rest, times the sign that `negative` has in its first bit (polynomials of Cephes, sinf).
+// Sine of an angle, negated if the first bit of `negative` is set (polynomials of Cephes, sinf).
 fn sine(angle: Angle, negative: u32) -> f32 {
   let r = angle.rest;
   let v = r * r;
@@ -210,7 +213,7 @@ fn cos_1(x: f32) -> f32 {
 $end
 $end
 $if to_i32
-// f32 → i32: truncated, out of range to the nearest end, NaN to 0.
+// f32 → i32: truncated; out of range, the nearest end; NaN gives 0.
 fn to_i32_$WIDTH(x: $T) -> $I {
   let value = select($I(clamp(x, $T(-2147483600.0), $T(2147483500.0))), $I(2147483647), x >= $T(2147483600.0));
   return select(select(value, $I(-2147483647 - 1), x <= $T(-2147483600.0)), $I(0), is_nan_$WIDTH(x));

@@ -1,7 +1,8 @@
-// Matrix product, batched: y[i,j] = sum over k of a[i,k] · b[k,j], either operand possibly stored transposed.
-// One invocation makes a block of $ROWS × $COLS in registers over every $PARTS-th run of four k, by products of 4×4
-// blocks: a column of `a_i` is a row's four k, a column of `b_j` one k's four columns. With more than one part the
-// partial sums lie one after the other in `y` and are added by further kernels.
+// Batched matrix product: y[i,j] = sum over k of a[i,k] · b[k,j]. TRANSPOSE_A, TRANSPOSE_B: the operand is stored
+// transposed.
+// One invocation computes a tile of $ROWS × $COLS in registers, over every $PARTS-th run of four k, by products of 4×4
+// blocks: a column of `a_a` holds four k of a row, a column of `b_j` four columns of one k. With several parts, the
+// partial sums lie one after the other in `y`, and further kernels add them.
 fn run(id: u32) {
   let j0 = i32(id % u32($COL_TILES)) * $COLS;
   let rest = id / u32($COL_TILES);

@@ -1,6 +1,7 @@
-// Where each window of an NHWC image has its first maximum, as pixel h·$W + w of the image; a NaN is above all else. One
-// invocation for each result, channel and run of $RUN of the window's $WINDOW_H × $WINDOW_W places; -1 where such a run
-// lies outside the image. The $PARTS runs' results lie one after the other in `y`, and maxima_fold.wgsl chooses.
+// The place of the first maximum of each window of an NHWC image, as pixel h·$W + w of the image. A NaN is greater than
+// any number. One invocation searches a run of $RUN of the window's $WINDOW_H × $WINDOW_W pixels, in one channel; the
+// result of a run outside the image is -1. The results of the $PARTS runs lie one after the other in `y`;
+// maxima_fold.wgsl picks the first maximum among them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);
   let first = i32(id / u32($UNITS)) * $RUN;

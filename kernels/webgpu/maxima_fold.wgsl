@@ -1,5 +1,6 @@
-// Chooses among the first maxima of $PARTS runs of each window (maxima.wgsl), which lie in `parts`. MODE: where
-// it is, into `parts` from element $TO on (INDEX) or into `y` (argmax); the maximum itself; or what `v` has there (PICK).
+// Picks the first maximum of each window among those of its $PARTS runs (maxima.wgsl), whose places are in `parts`.
+// INDEX: the result is its place, in $RESULT from element $TO; PICK: the element of `v` there; otherwise the maximum
+// itself.
 fn run(id: u32) {
   let c = id % u32($C);
   let image = id / u32($C * $P * $Q) * u32($H * $W);

@@ -1,5 +1,7 @@
-// Adds partial results of $SIZE elements each, always in the same order: of $COUNT from element $FROM on, $FOLD at a time
-// become the next ones from element $TO on. LAST: they become the result, times $SCALE. Four elements an invocation.
+// Adds $COUNT partial sums of $SIZE elements each, which begin at element $FROM, always in the same order. Every $FOLD
+// of them become one partial sum of the next level, which begins at element $TO. LAST: they become the result, times
+// $SCALE.
+// One invocation computes four elements.
 fn run(id: u32) {
   let at = i32(id % u32($UNITS)) * 4;
   let to = i32(id / u32($UNITS));

@@ -1,5 +1,5 @@
-// Pooling over windows of an NHWC image, one invocation for each result and $WIDTH channels of it (`$T`).
-// MODE: maxPool; maxPoolPick (the value `v` at each window's first maximum); avgPool.
+// Pooling over windows of an NHWC image. One invocation computes $WIDTH channels of a result (`$T`). AVERAGE: avgPool;
+// PICK: maxPoolPick, the element of `v` at each window's first maximum; otherwise maxPool.
 fn run(id: u32) {
   let c = i32(id % u32($CHANNELS));
   let m = id / u32($CHANNELS);

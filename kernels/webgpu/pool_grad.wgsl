@@ -1,15 +1,15 @@
-// Gradients of pooling to the image, gathered: one invocation for each pixel and $WIDTH channels of it (`$T`) adds up
-// what it gets from the windows that cover it, in window order. MAXIMUM: a window's gradient goes to its first maximum,
-// the first NaN if there is one; FOUND: to the pixel that `at` names for it, from element $AT on. SPLIT: each invocation
-// takes a run of $RUN of those windows; the $PARTS sums lie one after the other in `y`, and further kernels add them.
+// Gradients of pooling to the image. One invocation adds up $WIDTH channels of a pixel's gradient (`$T`) from all
+// windows that cover it, in window order. MAXIMUM: a window's gradient belongs to its first maximum, or first NaN;
+// FOUND: to the pixel given in `at`, from element $AT on. SPLIT: each invocation adds a run of $RUN of those windows;
+// the $PARTS partial sums lie one after the other in `y`, and further kernels add them.
 $if MAXIMUM
-// Where window (top, left) does not have its first maximum at pixel (h, w), false.
+// Tests whether pixel (h, w) is the first maximum of window (top, left).
 fn is_first_maximum(image: i32, top: i32, left: i32, h: i32, w: i32, c: i32, value: $T) -> $B {
   var first = $B(true);
   for (var i = max(top, 0); i < min(top + $WINDOW_H, $H); i++) { // at most $ROWS
     for (var j = max(left, 0); j < min(left + $WINDOW_W, $W); j++) { // at most $COLS
       let other = x[((image + i) * $W + j) * $CHANNELS + c];
-      // An earlier one has to be exceeded, a later one reached.
+      // It must exceed an earlier pixel and at least equal a later one.
       if (i < h || (i == h && j < w)) {
         first = first & is_greater_$WIDTH(value, other);
       } else {

@@ -1,5 +1,6 @@
-// Sums over runs of $RUN places of long windows of an NHWC image, for average pooling: one invocation for each result,
-// $WIDTH channels of it (`$T`) and run. The $PARTS sums lie one after the other in `y`, and further kernels add them.
+// Partial sums of average pooling over long windows of an NHWC image. One invocation adds a run of $RUN pixels of a
+// window, in $WIDTH channels (`$T`). The $PARTS partial sums lie one after the other in `y`, and further kernels add
+// them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);
   let first = i32(id / u32($UNITS)) * $RUN;

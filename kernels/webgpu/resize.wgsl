@@ -1,20 +1,21 @@
-// Bilinear resize from $H × $W to $P × $Q, channels last, as PyTorch places pixels; or, with GRADIENT, its gradient
-// from $P × $Q to $H × $W, gathered. One invocation for each result and $WIDTH channels of it (`$T`).
-// SPLIT: each invocation takes a run of $RUN of the pixels that a gradient is gathered from; the $PARTS sums lie one after
-// the other in `y`, and further kernels add them.
-// Positions are computed in whole numbers, position = (i * UP + SHIFT) / DOWN, so that they are exact.
+// Bilinear resize from $H × $W to $P × $Q, channels last, with pixels at the positions that PyTorch uses. GRADIENT: the
+// gradient of that, from $P × $Q to $H × $W. One invocation computes $WIDTH channels of a pixel of the result (`$T`).
+// SPLIT: each invocation adds a run of $RUN of the pixels that contribute to a gradient; the $PARTS partial sums lie
+// one after the other in `y`, and further kernels add them.
+// Positions are exact, as fractions of integers: position = (i * UP + SHIFT) / DOWN.
 struct Source { low: i32, part: f32 }
 fn source(i: i32, up: i32, shift: i32, down: i32) -> Source {
   let position = max(i * up + shift, 0);
   return Source(position / down, f32(position % down) / f32(down));
 }
 $if GRADIENT
-// How much of source pixel `at` is in the result pixel whose source is `position`.
+// The weight of source pixel `at` in the result pixel whose source is `position`.
 fn weight(position: Source, at: i32, extent: i32) -> f32 {
   let low = min(position.low, extent - 1);
   return select(0.0, 1.0 - position.part, low == at) + select(0.0, position.part, min(low + 1, extent - 1) == at);
 }
-// A range of result pixels that holds all those using source pixel `at`: border pixels serve all beyond them.
+// A range that includes all result pixels that depend on source pixel `at`; those beyond the border depend on the
+// border pixel.
 fn users(at: i32, up: i32, shift: i32, down: i32, extent: i32, results: i32) -> vec2i {
   if (up == 0) { return vec2i(0, results - 1); }
   let first = ((at - 1) * down - shift) / up - 1;

@@ -1,6 +1,6 @@
-// y[row] = sum of the `updates` whose (clamped) index is that row, in index order, so that the result does not depend on
-// scheduling: one invocation for each $WIDTH elements (`$T`) of a row reads a run of $RUN indices. The $PARTS runs' sums
-// lie one after the other in `y`, and further kernels add them. There are no float atomics.
+// y[row] = sum of the `updates` whose (clamped) index is that row. There are no float atomics: one invocation computes
+// $WIDTH elements of a row (`$T`) and reads a run of $RUN indices in order, so that the result does not depend on
+// scheduling. The $PARTS partial sums lie one after the other in `y`, and further kernels add them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);
   let part = id / u32($UNITS);

@@ -11,7 +11,7 @@ import { planOf, runFused, runOp, sample } from "../../../tests/webgpu_adapter.t
 
 const ignore = await skips("webgpu", openWebgpu);
 
-/** Opens the backend where `requestAdapter` does what is given. */
+/** Opens the backend with `requestAdapter` replaced. */
 async function openWith(requestAdapter: () => Promise<unknown>): Promise<Opened> {
   Object.defineProperty(navigator, "gpu", { value: { requestAdapter }, configurable: true });
   try {
@@ -21,7 +21,7 @@ async function openWith(requestAdapter: () => Promise<unknown>): Promise<Opened>
   }
 }
 
-Deno.test("openWebgpu() says why there is no device instead of failing", async () => {
+Deno.test("openWebgpu() returns the reason if there is no device", async () => {
   const none = await openWith(() => Promise.resolve(null));
   assert("reason" in none && none.reason.includes("no adapter") && none.remedy.includes("Vulkan"));
   const info = { isFallbackAdapter: false, description: "card" };
@@ -67,7 +67,7 @@ function affine(size: number, scale: number, shift: number, output: number): Ker
 
 const floats = (...values: number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer);
 
-test("allocate() gives zeroed memory and write() and read() move any number of bytes", async (backend) => {
+test("allocate() returns zeroed memory, and write() and read() move any number of bytes", async (backend) => {
   for (const size of [0, 1, 2, 3, 4, 5, 127, 1026]) {
     const buffer = backend.allocate(size, "u8");
     assertEquals(await backend.read(buffer, size), new Uint8Array(size));
@@ -80,7 +80,7 @@ test("allocate() gives zeroed memory and write() and read() move any number of b
   }
 });
 
-test("read() gives what was there when it was called, whatever happens afterwards", async (backend) => {
+test("read() returns the contents at the time of the call, whatever happens afterwards", async (backend) => {
   const x = backend.allocate(4, "f32"), y = backend.allocate(4, "f32");
   const executable = backend.compile(
     planOf(
@@ -110,7 +110,7 @@ test("read() batches concurrent reads into one staging buffer", async (backend) 
   const buffers = Array.from({ length: 16 }, () => backend.allocate(64, "f32"));
   buffers.forEach((buffer, i) => backend.write(buffer, floats(i)));
   const reads = buffers.map((buffer) => backend.read(buffer, 4));
-  await Promise.resolve(); // the batch goes out
+  await Promise.resolve(); // the batch is submitted
   assertEquals(backend.liveBuffers, 17);
   assertEquals((await Promise.all(reads)).map((bytes) => new Float32Array(bytes.buffer)[0]), [
     ...buffers.keys(),
@@ -128,14 +128,17 @@ test("free() refuses a buffer that is already free or belongs to another device"
   await assertRejects(() => backend.read(foreign, 4), LocalgradError, "another device");
 });
 
-test("allocate() refuses more than the adapter's buffers hold, with both numbers", (backend, device) => {
-  const bytes = device.limits.maxBufferSize + 4;
-  const error = assertThrows(() => backend.allocate(bytes, "f32"), LocalgradError);
-  assert(
-    error.message.includes(String(bytes)) && error.message.includes(String(device.limits.maxBufferSize)),
-  );
-  return Promise.resolve();
-});
+test(
+  "allocate() refuses more than a buffer of the adapter can have, and states both sizes",
+  (backend, device) => {
+    const bytes = device.limits.maxBufferSize + 4;
+    const error = assertThrows(() => backend.allocate(bytes, "f32"), LocalgradError);
+    assert(
+      error.message.includes(String(bytes)) && error.message.includes(String(device.limits.maxBufferSize)),
+    );
+    return Promise.resolve();
+  },
+);
 
 test("run() binds the buffers of each call, not those of an earlier one", async (backend) => {
   const executable = backend.compile(
@@ -162,7 +165,7 @@ test("run() binds the buffers of each call, not those of an earlier one", async 
   executable.dispose();
 });
 
-test("run() works in place where a result is given its input's memory", async (backend) => {
+test("run() works in place if a result takes over its input's memory", async (backend) => {
   const kernel = affine(9, 3, 1, 1);
   const data = sample(f32(9), 1) as Float32Array;
   const [result] = await runFused(backend, kernel, [f32(9)], [f32(9)], [data], [0]);
@@ -197,7 +200,7 @@ test("run() reaches elements beyond 65,535 workgroups", async (backend) => {
   assertEquals(result.findIndex((y, i) => y !== (i % 1000) * 2 + 1), -1);
 });
 
-test("compile() keeps earlier programs right when the shared arena grows", async (backend) => {
+test("earlier programs stay correct when compile() grows the shared arena", async (backend) => {
   const plan = (rows: number) =>
     planOf(
       { kind: "op", instruction: matmulOf() },

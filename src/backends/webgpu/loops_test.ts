@@ -21,7 +21,7 @@ import { type Variant, variants } from "./variant.ts";
 const f32 = (...shape: number[]): Aval => ({ shape, dtype: "f32" });
 const i32 = (...shape: number[]): Aval => ({ shape, dtype: "i32" });
 
-Deno.test("iterationsOf() multiplies nested loops, adds those in a row, and enters functions", () => {
+Deno.test("iterationsOf() multiplies nested loops, adds consecutive ones, and follows calls", () => {
   const code = `
 fn inner(x: i32) -> i32 {
   for (var i = 0; i < 30; i += 4) { // at most 30 / 4
@@ -44,7 +44,7 @@ fn main() {
 const plain = { strides: [1, 1], dilation: [1, 1], groups: 1 } as const;
 const unpadded = [[0, 0], [0, 0]] as const;
 
-/** Ops too long for one invocation, on shapes that no test could run. */
+/** Ops too long for one invocation, on shapes too large to run in a test. */
 const endless: readonly (readonly [OpName, Aval[], OpAttrs[OpName]])[] = [
   ["matmul", [f32(4, 2 ** 24), f32(2 ** 24, 4)], { transposeA: false, transposeB: false }],
   ["conv", [f32(1, 1000, 1000, 8), f32(3, 1000, 1000, 8)], { ...plain, padding: unpadded }],
@@ -130,7 +130,7 @@ Deno.test("a sum over more points than indices reach is refused before WebGPU se
 
 const ignore = await skips("webgpu", openWebgpu);
 
-/** The ops with loops, most of whose cases are too long for runs of eight terms. */
+/** The ops with loops; most of their cases are too long for runs of eight terms. */
 const looping = [
   "reductions",
   "argmax",
@@ -141,7 +141,7 @@ const looping = [
 ];
 
 for (const variant of Object.values(variants)) {
-  Deno.test(`webgpu, kernels for ${variant.kind}: what is cut into parts is as the reference computes it`, {
+  Deno.test(`webgpu, kernels for ${variant.kind}: work split into parts equals the reference's`, {
     ignore,
   }, async () => {
     const random = new Random(1);
@@ -157,7 +157,7 @@ for (const variant of Object.values(variants)) {
   });
 }
 
-/** What tests/ops/cases/long.ts has no case of. */
+/** Cases that tests/ops/cases/long.ts lacks. */
 function longCases(random: Random): Case[] {
   const pool = { window: [300, 300], strides: [1, 1], padding: unpadded } as const;
   const image = f32(1, 300, 300, 1), one = f32(1, 1, 1, 1);

@@ -5,7 +5,7 @@ import { lowerPlan } from "./lower.ts";
 import { webgpuTarget } from "./target.ts";
 import { variants } from "./variant.ts";
 
-Deno.test("no dispatch binds a stretch of the arena twice, as WebGPU forbids", () => {
+Deno.test("no dispatch binds a range of the arena twice, which WebGPU forbids", () => {
   const builder = new ProgramBuilder();
   const input = builder.input({ shape: [8, 8], dtype: "f32" }, "x");
   const x = builder.emit("unary", [input], { fn: "exp" });

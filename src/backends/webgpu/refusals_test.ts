@@ -16,7 +16,7 @@ const ignore = await skips("webgpu", openWebgpu);
 const f32 = (...shape: number[]): Aval => ({ shape, dtype: "f32" });
 const none = () => 0;
 
-/** A backend on a device some of whose methods are replaced. */
+/** A backend on a device with some methods replaced. */
 async function openWith(replaced: (device: GPUDevice) => Partial<GPUDevice>): Promise<WebGpuBackend> {
   const adapter = (await navigator.gpu.requestAdapter())!;
   const proxy = <T extends object>(target: T, own: object): T =>
@@ -33,7 +33,7 @@ async function openWith(replaced: (device: GPUDevice) => Partial<GPUDevice>): Pr
   return new WebGpuBackend(await Gpu.open(proxy(adapter, { requestDevice })));
 }
 
-/** y = x · factor of one element, as a plan of a name. */
+/** A plan for y = x · factor, of one element. */
 function times(factor: number, name: string): Plan {
   const kernel: Kernel = {
     ...{ space: [1], inputs: [0], stores: [{ node: 2, output: 1 }] },
@@ -46,7 +46,7 @@ function times(factor: number, name: string): Plan {
   return { ...planOf({ kind: "kernel", kernel, scope: "" }, [f32(1)], [f32(1)], none), name };
 }
 
-/** The sum of products of as many ones, in parts that take room in the arena. */
+/** A plan for a product that sums `count` ones, in parts that take memory in the arena. */
 function ones(count: number, name: string, backend: WebGpuBackend): Plan {
   const instruction = {
     ...{
@@ -61,46 +61,50 @@ function ones(count: number, name: string, backend: WebGpuBackend): Plan {
   return { ...planOf(step, [f32(4, count), f32(count, 4)], [f32(4, 4)], backend.target.workspace), name };
 }
 
-Deno.test("a program that WebGPU refuses errs by name, and spoils no other", { ignore }, async () => {
-  const backend = await openWith((device) => ({
-    createShaderModule: (descriptor) =>
-      device.createShaderModule(
-        descriptor.code.includes("777.0") ? { ...descriptor, code: "fn broken( {" } : descriptor,
-      ),
-  }));
-  const value = async (buffer: Parameters<typeof backend.read>[0]) =>
-    new Float32Array((await backend.read(buffer, 4)).buffer)[0];
-  const [x, y, z] = [1, 2, 3].map(() => backend.allocate(4, "f32"));
-  backend.write(x, new Uint8Array(Float32Array.of(5).buffer));
-  const good = backend.compile(times(2, "good")), bad = backend.compile(times(777, "bad"));
-  bad.run([x], [y]); // it is not known yet
-  good.run([y], [z]); // neither for what comes of it
-  const error = await assertRejects(() => value(y), LocalgradError, "bad cannot be compiled");
-  assert(error.message.includes("kernel map") && error.message.includes("expected identifier"));
-  await assertRejects(() => value(z), LocalgradError, "bad cannot be compiled");
-  assertThrows(() => bad.run([x], [y]), LocalgradError, "bad cannot be compiled");
-  assertThrows(() => good.run([y], [z]), LocalgradError, "bad cannot be compiled");
+Deno.test(
+  "a program that WebGPU refuses fails by name, and no other",
+  { ignore },
+  async () => {
+    const backend = await openWith((device) => ({
+      createShaderModule: (descriptor) =>
+        device.createShaderModule(
+          descriptor.code.includes("777.0") ? { ...descriptor, code: "fn broken( {" } : descriptor,
+        ),
+    }));
+    const value = async (buffer: Parameters<typeof backend.read>[0]) =>
+      new Float32Array((await backend.read(buffer, 4)).buffer)[0];
+    const [x, y, z] = [1, 2, 3].map(() => backend.allocate(4, "f32"));
+    backend.write(x, new Uint8Array(Float32Array.of(5).buffer));
+    const good = backend.compile(times(2, "good")), bad = backend.compile(times(777, "bad"));
+    bad.run([x], [y]); // the refusal is not known yet
+    good.run([y], [z]); // nor is it for results that depend on it
+    const error = await assertRejects(() => value(y), LocalgradError, "bad cannot be compiled");
+    assert(error.message.includes("kernel map") && error.message.includes("expected identifier"));
+    await assertRejects(() => value(z), LocalgradError, "bad cannot be compiled");
+    assertThrows(() => bad.run([x], [y]), LocalgradError, "bad cannot be compiled");
+    assertThrows(() => good.run([y], [z]), LocalgradError, "bad cannot be compiled");
 
-  good.run([x], [z]);
-  assertEquals(await value(z), 10);
-  good.run([x], [y]); // what the other one left is written over
-  assertEquals(await value(y), 10);
-  bad.dispose();
-  const again = backend.compile(times(777, "again"));
-  again.run([x], [y]);
-  await assertRejects(() => value(y), LocalgradError, "again cannot be compiled");
-  backend.write(y, new Uint8Array(Float32Array.of(7).buffer));
-  good.run([y], [z]);
-  assertEquals(await value(z), 14);
-  await backend.finish();
-  await backend.close();
-  assertEquals([backend.liveBuffers, backend.liveBytes], [0, 0]);
-});
+    good.run([x], [z]);
+    assertEquals(await value(z), 10);
+    good.run([x], [y]); // overwrites what the other program left
+    assertEquals(await value(y), 10);
+    bad.dispose();
+    const again = backend.compile(times(777, "again"));
+    again.run([x], [y]);
+    await assertRejects(() => value(y), LocalgradError, "again cannot be compiled");
+    backend.write(y, new Uint8Array(Float32Array.of(7).buffer));
+    good.run([y], [z]);
+    assertEquals(await value(z), 14);
+    await backend.finish();
+    await backend.close();
+    assertEquals([backend.liveBuffers, backend.liveBytes], [0, 0]);
+  },
+);
 
-Deno.test("an arena that cannot grow leaves earlier programs theirs", { ignore }, async () => {
+Deno.test("earlier programs keep their arena if it cannot grow", { ignore }, async () => {
   let largest = Infinity;
   const backend = await openWith((device) => ({
-    // No such buffer can be made: what WebGPU says of it comes as late as of memory that has run out.
+    // WebGPU refuses such a buffer as late as it reports that memory has run out.
     createBuffer: (descriptor) =>
       device.createBuffer(
         descriptor.size > largest
@@ -123,7 +127,7 @@ Deno.test("an arena that cannot grow leaves earlier programs theirs", { ignore }
   largest = small.arenaBytes;
   const bytes = backend.liveBytes;
   const second = backend.compile(large);
-  first.run([a, a], [y]); // while it is not known whether there is more room
+  first.run([a, a], [y]); // while the larger arena is under validation
   second.run([b, b], [z]);
   const error = await assertRejects(() => value(z), LocalgradError, `large needs ${large.arenaBytes} bytes`);
   assertEquals(error.code, "tooLarge");
@@ -132,7 +136,7 @@ Deno.test("an arena that cannot grow leaves earlier programs theirs", { ignore }
   assertEquals(await value(y), 1024);
   assertEquals(backend.liveBytes, bytes);
   largest = Infinity;
-  second.run([b, b], [z]); // and now there is
+  second.run([b, b], [z]); // now there is enough memory
   first.run([a, a], [y]);
   assertEquals([await value(y), await value(z)], [1024, 16_384]);
   assertEquals(backend.liveBytes, bytes + large.arenaBytes - small.arenaBytes);
@@ -141,7 +145,7 @@ Deno.test("an arena that cannot grow leaves earlier programs theirs", { ignore }
 });
 
 Deno.test(
-  "pipelines that no program uses are kept up to a bound, the last used ones",
+  "unused pipelines are kept up to a bound, the most recently used ones",
   { ignore },
   async () => {
     const { device } = await Gpu.open((await navigator.gpu.requestAdapter())!);
@@ -164,7 +168,7 @@ Deno.test(
 );
 
 Deno.test(
-  "pipelines that are let go are collected, though V8 does not see what they hold",
+  "released pipelines are collected, though V8 does not see their memory",
   { ignore },
   async () => {
     const { device } = await Gpu.open((await navigator.gpu.requestAdapter())!);
@@ -177,12 +181,12 @@ Deno.test(
       if (i % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
     }
     const held = made.filter((pipeline) => pipeline.deref() !== undefined).length;
-    assert(held < 1600, `${held} of ${made.length} are held`);
+    assert(held < 1600, `${held} of ${made.length} are in memory`);
     device.destroy();
   },
 );
 
-Deno.test("memory that WebGPU says late has run out is too large a request", { ignore }, async () => {
+Deno.test("running out of memory, which WebGPU reports late, has the code tooLarge", { ignore }, async () => {
   const gpu = await Gpu.open((await navigator.gpu.requestAdapter())!);
   for (const error of [new GPUOutOfMemoryError("no room"), new GPUValidationError("something later")]) {
     gpu.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));

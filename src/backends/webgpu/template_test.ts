@@ -3,7 +3,7 @@ import { specialise } from "./template.ts";
 
 const lines = (...text: string[]): string => text.join("\n");
 
-Deno.test("specialise() puts values in the place of names, with and without braces", () => {
+Deno.test("specialise() replaces names by values, with and without braces", () => {
   assertEquals(specialise("a$N b_${N}_c $T(1) // $N.", { N: 12, T: "vec4f" }), "a12 b_12_c vec4f(1) // 12.");
 });
 
@@ -15,7 +15,7 @@ Deno.test("specialise() repeats lines for every index, nested loops too", () => 
   );
 });
 
-Deno.test("specialise() leaves out a loop of no turns with everything in it", () => {
+Deno.test("specialise() omits a loop of no iterations and everything in it", () => {
   assertEquals(
     specialise(lines("a", "$for i N", "$if X", "b", "$end", "$end", "c"), { N: 0, X: true }),
     lines("a", "c"),
