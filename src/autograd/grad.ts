@@ -1,14 +1,18 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
-import { constantLike, expectTensor, Tensor } from "../trace/tensor.ts";
+import { constantLike, Tensor } from "../trace/tensor.ts";
+import { type TensorTree, tensorTree } from "../trace/tensor_tree.ts";
 import { currentTrace, type Trace } from "../trace/trace.ts";
-import { type Tree, treeFlatten, treeLeaves, treeUnflatten } from "../trace/tree.ts";
 import { pullback } from "./pullback.ts";
 
 /**
- * The function that computes both `f` and its gradient to the first argument, which may be a tree. `f` gives a scalar
- * f32, or with `aux` a pair `[scalar, anything]` whose second part is passed through without a gradient.
+ * Returns a function that computes both `f` and its gradient with respect to the first argument, which may be a tree.
+ *
+ * @param f Returns a scalar f32, or with `aux` a pair of a scalar f32 and anything else, which is passed through without
+ * a gradient.
+ * @returns A function of the arguments of `f` that returns the value of `f` and the gradient, a tree like the first
+ * argument. It throws a {@link LocalgradError} outside of a traced function, or if `f` returns anything else.
  *
  * @example
  * ```ts
@@ -36,29 +40,33 @@ export function valueAndGrad<P, A extends unknown[]>(
 export function valueAndGrad<P, A extends unknown[], X>(
   f: (params: P, ...rest: A) => Tensor | readonly [Tensor, X],
   options: { aux?: boolean } = {},
-): (params: P, ...rest: A) => [Tensor | [Tensor, X], P] {
-  expectKind("what is differentiated", f, "function");
+): (params: P, ...rest: A) => [Tensor | readonly [Tensor, X], P] {
+  expectKind("valueAndGrad: the function", f, "function");
   expectKind("valueAndGrad: the options", options, "object");
   return (params, ...rest) => {
     const trace = currentTrace("valueAndGrad");
-    const { fresh, leaves, structure } = freshen(params);
+    const { leaves, rebuild } = renamed("valueAndGrad", params);
     const start = trace.builder.instructions.length;
-    const result = f(fresh, ...rest);
-    const value = options.aux === true ? (result as readonly [Tensor, X])[0] : result as Tensor;
+    const result = f(rebuild(leaves), ...rest);
+    const value: unknown = options.aux === true && Array.isArray(result) ? result[0] : result;
     if (!(value instanceof Tensor) || value.shape.length !== 0 || value.dtype !== "f32") {
       const got = value instanceof Tensor ? formatAval(value) : typeof value;
       throw new LocalgradError(
-        `valueAndGrad: the function must give a scalar f32 to differentiate, got ${got}; sum or average it, ` +
-          `and pass { aux: true } if it gives [loss, others]`,
+        `valueAndGrad: the function must return a scalar f32, not ${got}; sum or average it, ` +
+          `and pass { aux: true } if it returns [loss, others]`,
       );
     }
     const cotangents = pullback(trace, start, [value], [constantLike(1, value)], leaves);
-    const gradients = leaves.map((leaf, i) => cotangents[i] ?? constantLike(0, leaf));
-    return [result as Tensor | [Tensor, X], treeUnflatten(structure, gradients) as P];
+    return [result, rebuild(leaves.map((leaf, i) => cotangents[i] ?? constantLike(0, leaf)))];
   };
 }
 
-/** The function that computes the gradient of `f` to its first argument, which may be a tree; see {@link valueAndGrad}. */
+/**
+ * Returns a function that computes the gradient of `f` with respect to the first argument, which may be a tree; see
+ * {@link valueAndGrad}.
+ *
+ * @param f Returns a scalar f32.
+ */
 export function grad<P, A extends unknown[]>(
   f: (params: P, ...rest: A) => Tensor,
 ): (params: P, ...rest: A) => P {
@@ -67,50 +75,53 @@ export function grad<P, A extends unknown[]>(
 }
 
 /**
- * Computes `f(...primals)` and the function that turns cotangents of its result (of the same structure) into
- * cotangents of the primals.
+ * Computes `f(...primals)` and its vector-Jacobian product.
+ *
+ * @param primals Tensors or trees of tensors.
+ * @returns The result of `f`, and the function that maps cotangents of that result (of the same structure) to cotangents
+ * of the primals.
+ * @throws {LocalgradError} outside of a traced function.
  */
 export function vjp<A extends readonly unknown[], R>(
   f: (...primals: A) => R,
   ...primals: A
 ): [R, (cotangents: R) => A] {
   const trace = currentTrace("vjp");
-  const { fresh, leaves, structure } = freshen(primals);
+  const { leaves, rebuild } = renamed("vjp", primals);
   const start = trace.builder.instructions.length;
-  const result = f(...fresh);
-  const outputs = treeLeaves<Tensor>(result as Tree<Tensor>);
+  const result = f(...rebuild(leaves));
+  const outputs = tensorTree("vjp: the result", result).leaves;
   const end = trace.builder.instructions.length;
   return [result, (cotangents) => {
     if (trace.builder.instructions.length < end) {
       throw new LocalgradError("vjp: used outside of its traced function");
     }
-    const given = treeLeaves<Tensor>(cotangents as Tree<Tensor>);
+    const given = tensorTree("vjp: the cotangents", cotangents).leaves;
     if (given.length !== outputs.length) {
       throw new LocalgradError(
         `vjp: ${given.length} cotangents for ${outputs.length} results; give one for each`,
       );
     }
     const results = pullback(trace, start, outputs, given, leaves);
-    return treeUnflatten(
-      structure,
-      leaves.map((leaf, i) => results[i] ?? constantLike(0, leaf)),
-    ) as unknown as A;
+    return rebuild(leaves.map((leaf, i) => results[i] ?? constantLike(0, leaf)));
   }];
 }
 
-/** A copy of a tree under new names: only what is computed from the copy counts as depending on it. */
-function freshen<P>(tree: P): { fresh: P; leaves: Tensor[]; structure: Tree<number> } {
-  const { leaves, structure } = treeFlatten<Tensor>(tree as Tree<Tensor>);
-  // A reshape to the same shape costs nothing once compiled and has the identity as its gradient.
-  expectTensor("a gradient", ...leaves);
-  const renamed = leaves.map((leaf) => leaf.trace.emit("reshape", [leaf], { shape: leaf.shape }));
-  return { fresh: treeUnflatten(structure, renamed) as P, leaves: renamed, structure };
+/** A tree with its tensors renamed: only values computed from the new names count as dependent on it. */
+function renamed<P>(who: string, tree: P): TensorTree<P> {
+  const { leaves, rebuild } = tensorTree(who, tree);
+  // A reshape to the same shape costs nothing once compiled, and its gradient is the identity.
+  return { leaves: leaves.map((leaf) => leaf.trace.emit("reshape", [leaf], { shape: leaf.shape })), rebuild };
 }
 
 /**
- * Records `body(...inputs)` with a gradient rule of its own: cotangents of the results → cotangents of the inputs. The
- * rule must agree with differentiating the body, which must depend on nothing differentiable but `inputs`; it exists
- * to compute the same with less work or memory.
+ * Records `body(...inputs)` with its own gradient rule, which computes the same gradient with less work or memory.
+ *
+ * @param inputs The only differentiable values on which `body` may depend.
+ * @param body Returns its results and the rule that maps their cotangents (undefined if none arrived) to cotangents of
+ * `inputs`. The rule must agree with the derivative of the body.
+ * @returns The results.
+ * @throws {LocalgradError} outside of a traced function.
  */
 export function customGradient(
   inputs: readonly Tensor[],
@@ -127,8 +138,12 @@ export function customGradient(
 }
 
 /**
- * `f` with gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): nothing that it computes is kept for the
- * backward pass; it is computed again there. Less memory for one more forward pass of `f`; the same values and gradients.
+ * Returns `f` with gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): the backward pass recomputes its
+ * intermediate values instead of keeping them in memory. Values and gradients are the same, at the cost of one more
+ * forward pass of `f`.
+ *
+ * @param f Takes and returns trees of tensors.
+ * @returns A function that throws a {@link LocalgradError} outside of a traced function.
  */
 export function checkpoint<A extends readonly unknown[], R>(
   f: (...args: A) => R,
@@ -138,38 +153,35 @@ export function checkpoint<A extends readonly unknown[], R>(
     const start = trace.builder.instructions.length;
     const result = f(...args);
     const end = trace.builder.instructions.length;
-    const { leaves, structure } = treeFlatten<Tensor>(args as Tree<Tensor>);
+    const { leaves, rebuild } = tensorTree("checkpoint", args);
     const outside = externals(trace, start, end).filter((t) => !leaves.some((leaf) => leaf.id === t.id));
-    // A result that is an argument handed back is no result of the region: its cotangent needs no help.
+    // An argument that is returned as it was is not a result of the region: its cotangent needs no rule.
     const given = [...leaves, ...outside].map((t) => t.id);
-    const made = treeLeaves<Tensor>(result as Tree<Tensor>).map((t) => !given.includes(t.id));
-    const outputs = treeLeaves<Tensor>(result as Tree<Tensor>).filter((_, i) => made[i]);
+    const returned = tensorTree("checkpoint: the result", result).leaves;
+    const made = returned.map((t) => !given.includes(t.id));
     trace.regions.push({
       start,
       end,
       inputs: [...leaves, ...outside],
-      outputs,
+      outputs: returned.filter((_, i) => made[i]),
       rule(cotangents) {
         // Barriers keep the second computation from being merged with the first.
         const again = leaves.map((leaf) => trace.emit("barrier", [leaf], {}));
         const from = trace.builder.instructions.length;
-        const recomputed = treeLeaves<Tensor>(
-          f(...treeUnflatten(structure, again) as unknown as A) as Tree<Tensor>,
-        )
-          .filter((_, i) => made[i]);
-        return pullback(trace, from, recomputed, cotangents, [...again, ...outside]);
+        const recomputed = tensorTree("checkpoint: the result", f(...rebuild(again))).leaves;
+        const outputs = recomputed.filter((_, i) => made[i]);
+        return pullback(trace, from, outputs, cotangents, [...again, ...outside]);
       },
     });
     return result;
   };
 }
 
-/** What instructions `start … end` read from outside. */
+/** The values from outside that instructions `start` to `end` (exclusive) read. */
 function externals(trace: Trace, start: number, end: number): Tensor[] {
   const inside = new Set<number>();
   const outside = new Set<number>();
-  for (let i = start; i < end; i++) {
-    const { inputs, output } = trace.builder.instructions[i];
+  for (const { inputs, output } of trace.builder.instructions.slice(start, end)) {
     for (const id of inputs) if (!inside.has(id)) outside.add(id);
     inside.add(output);
   }

@@ -1,13 +1,15 @@
+import { at } from "../base/at.ts";
 import { isFloat } from "../trace/dtype.ts";
-import type { Instruction, ValueId } from "../trace/program.ts";
+import type { OpName, OpOperands } from "../trace/ops.ts";
+import type { Instruction, InstructionOf, ValueId } from "../trace/program.ts";
 import { Tensor } from "../trace/tensor.ts";
 import type { Region, Trace } from "../trace/trace.ts";
-import { accumulate, type Rule, rules } from "./rules.ts";
+import { accumulate, rules } from "./rules.ts";
 
 /**
- * Cotangents of `wrt` given those of `outputs`, over the instructions recorded since `start`. Walks them backwards
- * once; the gradient is more instructions of the same trace. Values computed before `start` count as constants unless
- * they are among `wrt`.
+ * Computes the cotangents of `wrt` from those of `outputs`: reverse-mode differentiation of the instructions recorded
+ * since `start`, in one backward walk. It records the gradient as more instructions of the same trace. Values computed
+ * before `start` count as constants unless they are among `wrt`.
  */
 export function pullback(
   trace: Trace,
@@ -37,28 +39,31 @@ export function pullback(
       i = region.start;
       continue;
     }
-    const instruction = builder.instructions[i];
+    const instruction = at(builder.instructions, i);
     const ct = cts.get(instruction.output);
     if (ct === undefined) continue;
     const inputs = instruction.inputs.map((id) => new Tensor(trace, id));
     const wanted = inputs.map((input) => isFloat(input.dtype) && depends.has(input.id));
     if (!wanted.includes(true)) continue;
-    // The table is keyed by the op, so that rule and attributes belong together; TypeScript cannot see it.
-    const rule = rules[instruction.op] as Rule<typeof instruction.op>;
-    const context = {
-      ct,
-      inputs,
-      output: new Tensor(trace, instruction.output),
-      attrs: instruction.attrs,
-      wanted,
-    };
-    const results = rule(context as never);
+    const results = applyRule(trace, instruction, inputs, ct, wanted);
     inputs.forEach((input, k) => wanted[k] && give(input, results[k]));
   }
   return wrt.map((tensor) => cts.get(tensor.id));
 }
 
-/** The values that depend on `wrt` through instructions `start … end`. */
+/** The cotangents of an instruction's operands. */
+function applyRule<N extends OpName>(
+  trace: Trace,
+  { op, attrs, output }: InstructionOf<N>,
+  operands: readonly Tensor[],
+  ct: Tensor,
+  wanted: readonly boolean[],
+): readonly (Tensor | undefined)[] {
+  const inputs = operands as OpOperands<Tensor>[N]; // as many as the instruction has
+  return rules[op]({ ct, inputs, output: new Tensor(trace, output), attrs, wanted });
+}
+
+/** The values that depend on `wrt` through instructions `start` to `end` (exclusive). */
 function dependents(
   instructions: readonly Instruction[],
   start: number,
@@ -66,14 +71,13 @@ function dependents(
   wrt: readonly Tensor[],
 ): Set<ValueId> {
   const depends = new Set(wrt.map((tensor) => tensor.id));
-  for (let i = start; i < end; i++) {
-    const { op, inputs, output } = instructions[i];
+  for (const { op, inputs, output } of instructions.slice(start, end)) {
     if (op !== "stopGradient" && inputs.some((id) => depends.has(id))) depends.add(output);
   }
   return depends;
 }
 
-/** Regions within `start … end` by where they end, outermost first. */
+/** The regions within `start` to `end` (exclusive) by their end, outermost first. */
 function regionsByEnd(trace: Trace, start: number, end: number): Map<number, Region[]> {
   const map = new Map<number, Region[]>();
   for (const region of trace.regions) {
@@ -87,8 +91,8 @@ function regionsByEnd(trace: Trace, start: number, end: number): Map<number, Reg
 }
 
 /**
- * A region's own rule holds where cotangents have reached its results and nothing else inside of it. (They do reach
- * the inside in a gradient of a gradient: the first gradient reads what the region computed.)
+ * Tests whether a region's own rule applies: cotangents have reached its results and no other value inside. (In a
+ * gradient of a gradient they do reach other values, because the first gradient reads what the region computed.)
  */
 function applies(
   region: Region,
@@ -97,8 +101,7 @@ function applies(
 ): boolean {
   const results = new Set(region.outputs.map((output) => output.id));
   let reached = false;
-  for (let i = region.start; i < region.end; i++) {
-    const { output } = instructions[i];
+  for (const { output } of instructions.slice(region.start, region.end)) {
     if (!cts.has(output)) continue;
     if (!results.has(output)) return false;
     reached = true;

@@ -1,28 +1,32 @@
+import { at } from "../base/at.ts";
 import { isFloat } from "../trace/dtype.ts";
 import { where } from "../trace/functions.ts";
-import type { OpAttrs, OpName, UnaryFn } from "../trace/ops.ts";
+import type { OpAttrs, OpName, OpOperands, UnaryFn } from "../trace/ops.ts";
 import { constantLike, type Tensor } from "../trace/tensor.ts";
 
-/** What a gradient rule is given. */
+/** The arguments of a gradient rule. */
 export interface RuleContext<N extends OpName> {
-  /** The result's cotangent, of its shape. */
+  /** The cotangent of the result, of its shape. */
   readonly ct: Tensor;
   /** The operands. */
-  readonly inputs: readonly Tensor[];
+  readonly inputs: OpOperands<Tensor>[N];
   /** The result. */
   readonly output: Tensor;
   /** The op's attributes. */
   readonly attrs: OpAttrs[N];
-  /** Which operands a cotangent is wanted for. */
+  /** For each operand, true if its cotangent is needed. */
   readonly wanted: readonly boolean[];
 }
 
-/** Cotangents of an op's operands, undefined where none flows. Rules are made of ops, so they have gradients too. */
+/**
+ * Computes the cotangents of an op's operands, undefined for those that receive none. Rules are made of ops, so gradients
+ * have gradients too.
+ */
 export type Rule<N extends OpName> = (context: RuleContext<N>) => readonly (Tensor | undefined)[];
 
 const nothing = () => [];
 
-/** dL/dx of an element-wise function from dL/dy. From y where that is possible: x need not be kept then. */
+/** dL/dx of an element-wise function y(x) from dL/dy, computed from y if possible, so that x need not stay in memory. */
 const unaryRules: { readonly [F in UnaryFn]: (ct: Tensor, x: Tensor, y: Tensor) => Tensor | undefined } = {
   neg: (ct) => ct.neg(),
   abs: (ct, x) => ct.mul(x.sign()),
@@ -54,16 +58,16 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
       case "div":
         return [wanted[0] ? ct.div(b) : undefined, wanted[1] ? ct.mul(y).div(b).neg() : undefined];
       case "pow": {
-        // A power of 0 is 1 whatever the base. At a ≤ 0 the derivative to the exponent is taken as 0, where log(a) has
-        // no value.
+        // a⁰ is 1 for any a, so its derivative to a is 0. The derivative to b is taken as 0 at a ≤ 0, where log(a) is
+        // undefined.
         const low = a.le(0);
         return [
           wanted[0] ? where(b.eq(0), 0, ct.mul(b).mul(a.pow(b.sub(1)))) : undefined,
           wanted[1] ? where(low, 0, ct.mul(y).mul(where(low, 1, a).log())) : undefined,
         ];
       }
-      // The mask comes from the result: after a ReLU only that is kept. At a tie all goes to the second operand, so
-      // that ReLU, which is max(x, 0), has gradient 0 at 0 as PyTorch's does. A NaN goes to both, also as PyTorch's.
+      // The mask is computed from the result, so that only that stays in memory after a ReLU. On a tie the second
+      // operand receives everything: ReLU, max(x, 0), has gradient 0 at 0, as in PyTorch. A NaN reaches both, as there.
       case "max":
         return [
           wanted[0] ? where(y.le(b), zero(), ct) : undefined,
@@ -108,22 +112,21 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
   },
   slice({ ct, inputs: [x], attrs: { starts, strides } }) {
     if (ct.size === 0) return [constantLike(0, x)];
-    const end = (axis: number) => starts[axis] + (ct.shape[axis] - 1) * strides[axis] + 1;
+    const end = (axis: number) => at(starts, axis) + (at(ct.shape, axis) - 1) * at(strides, axis) + 1;
     return [ct.pad(starts, x.shape.map((extent, axis) => extent - end(axis)), strides.map((s) => s - 1))];
   },
   pad({ ct, inputs: [x], attrs: { low, interior } }) {
     if (x.size === 0) return [constantLike(0, x)];
-    const limits = x.shape.map((extent, axis) => low[axis] + (extent - 1) * (interior[axis] + 1) + 1);
+    const limits = x.shape.map((extent, axis) => at(low, axis) + (extent - 1) * (at(interior, axis) + 1) + 1);
     return [ct.slice(low, limits, interior.map((count) => count + 1))];
   },
   concat({ ct, inputs, attrs: { axis }, wanted }) {
-    let at = 0;
+    let end = 0;
     return inputs.map((input, index) => {
-      const start = at;
-      at += input.shape[axis];
+      const start = end;
+      end += at(input.shape, axis);
       if (!wanted[index]) return undefined;
-      const starts = ct.shape.map((_, a) => a === axis ? start : 0);
-      return ct.slice(starts, ct.shape.map((extent, a) => a === axis ? start + input.shape[axis] : extent));
+      return ct.slice(ct.shape.map(() => 0).with(axis, start), ct.shape.with(axis, end));
     });
   },
   reduce({ ct, inputs: [x], output, attrs: { fn, axes } }) {
@@ -150,7 +153,7 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
         : a.matmul(ct, { transposeA: !transposeA }),
     ];
   },
-  // A convolution is bilinear in image, filter and cotangent: each of its three ops has the other two as gradients.
+  // Each of the three convolution ops is bilinear in two of image, filter and cotangent; its gradients are the others.
   conv({ ct, inputs: [image, filter], attrs, wanted }) {
     return [
       wanted[0]
@@ -176,7 +179,7 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
     ];
   },
   maxPool: ({ ct, inputs: [image], attrs }) => [ct.trace.emit("maxPoolGrad", [image, ct], attrs)],
-  // Where the maximum is does not change with the image, almost everywhere: only the picked values have gradients.
+  // The position of a maximum is constant almost everywhere, so the gradient to the image is 0.
   maxPoolGrad: ({ ct, inputs: [image], attrs, wanted }) => [
     wanted[0] ? constantLike(0, image) : undefined,
     wanted[1] ? ct.trace.emit("maxPoolPick", [image, ct], attrs) : undefined,
@@ -190,22 +193,21 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
   ],
   avgPoolGrad: ({ ct, attrs: { inputShape: _, ...attrs } }) => [ct.trace.emit("avgPool", [ct], attrs)],
   resize: ({ ct, inputs: [image], attrs }) => [
-    ct.trace.emit("resizeGrad", [ct], { ...attrs, height: image.shape[1], width: image.shape[2] }),
+    ct.trace.emit("resizeGrad", [ct], { ...attrs, height: at(image.shape, 1), width: at(image.shape, 2) }),
   ],
   resizeGrad: ({ ct, inputs: [dy], attrs }) => [
-    ct.trace.emit("resize", [ct], { ...attrs, height: dy.shape[1], width: dy.shape[2] }),
+    ct.trace.emit("resize", [ct], { ...attrs, height: at(dy.shape, 1), width: at(dy.shape, 2) }),
   ],
-  gather: ({ ct, inputs: [operand, indices] }) => [
-    operand.shape.length > 0
-      ? ct.trace.emit("scatterAdd", [ct, indices], { rows: operand.shape[0] })
-      : undefined,
-  ],
+  gather({ ct, inputs: [operand, indices] }) {
+    const [rows] = operand.shape;
+    return [rows === undefined ? undefined : ct.trace.emit("scatterAdd", [ct, indices], { rows })];
+  },
   scatterAdd: ({ ct, inputs: [, indices] }) => [ct.gather(indices)],
   stopGradient: nothing,
   barrier: ({ ct }) => [ct],
 };
 
-/** Joins cotangents that reach one value from several consumers. */
+/** Adds the cotangents that reach one value from several consumers. */
 export function accumulate(a: Tensor | undefined, b: Tensor): Tensor {
   return a === undefined ? b : a.add(b);
 }

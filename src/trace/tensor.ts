@@ -347,7 +347,13 @@ function broadcastTogether(fn: string, a: Tensor, b: Operand): [Tensor, Tensor] 
 
 /** Refuses anything but tensors, such as a device array outside of `jit`; `who` begins the message. */
 export function expectTensor(who: string, ...values: readonly unknown[]): void {
-  const wrong = values.find((value) => !(value instanceof Tensor));
-  if (wrong === undefined && values.every((value) => value !== undefined)) return;
-  throw new LocalgradError(`${who} takes tensors of a traced function, not ${shown(wrong)}`);
+  expectTensors(who, values);
+}
+
+/** Refuses a list with anything but tensors; `who` begins the message. */
+export function expectTensors(who: string, values: readonly unknown[]): asserts values is readonly Tensor[] {
+  for (const value of values) {
+    if (value instanceof Tensor) continue;
+    throw new LocalgradError(`${who} takes tensors of a traced function, not ${shown(value)}`);
+  }
 }
