@@ -17,7 +17,7 @@ import { setup } from "./setup.ts";
 const optimizer = sgd({ momentum: 0.9 });
 const target = { ...referenceTarget, alignment: 256, maxKernelBuffers: 10 };
 
-Deno.test("balanced() finds what planning every cut finds", () => {
+Deno.test("balanced() finds the same cut as planning every cut", () => {
   const resnet = resnet32({ classes: 10 });
   const blocks = [...resnet.blocks.slice(0, 3), ...resnet.blocks.slice(5, 7), ...resnet.blocks.slice(10, 12)];
   const model = { ...resnet, blocks };
@@ -32,13 +32,13 @@ Deno.test("balanced() finds what planning every cut finds", () => {
     );
     const found = peak(balanced({ ...options, modules }));
     const least = Math.min(...peaks);
-    // What is best to recompute depends a little on what else is planned.
+    // The best values to recompute depend a little on the rest of the plan.
     assert(found <= (recompute ? 1.01 : 1.002) * least, `${method.name}: ${found}, and ${least} is possible`);
     assert(found < 0.9 * Math.max(...peaks));
   }
 });
 
-Deno.test("balanced() has nothing to find for one module, and refuses what cannot be", () => {
+Deno.test("balanced() finds no boundary for one module, and refuses impossible numbers", () => {
   const options = { model: tinyModel(), optimizer, batch: 4, target };
   assertEquals(balanced({ ...options, modules: 1, method: dgl() }), { after: [] });
   assertEquals(balanced({ ...options, modules: 2, method: endToEnd() }), { after: [] });

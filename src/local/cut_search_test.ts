@@ -3,7 +3,7 @@ import { allCuts } from "../../tests/all_cuts.ts";
 import { generatorOf } from "../../tests/random_program.ts";
 import { bestCut, type CutCosts } from "./cut_search.ts";
 
-/** Costs like a network's: what blocks hold adds up, and what hangs on a boundary depends on its stage. */
+/** Costs like a network's: the bytes of blocks add up, and those of an auxiliary network depend on the stage. */
 function costsOf(blocks: number, modules: number, random: () => number): CutCosts {
   const held = Array.from({ length: blocks }, () => 1 + Math.floor(100 * random()));
   const stage = (end: number) => Math.floor(3 * end / blocks);
@@ -33,7 +33,7 @@ Deno.test("bestCut() finds the lowest highest peak of all cuts", () => {
   }
 });
 
-Deno.test("bestCut() moves a boundary where something lighter hangs on it", () => {
+Deno.test("bestCut() moves a boundary to where its auxiliary network is smaller", () => {
   const found = bestCut({
     blocks: 6,
     modules: 2,

@@ -92,7 +92,7 @@ Deno.test("every published split cuts its network", () => {
   assertEquals(cuts > 50, true);
 });
 
-Deno.test("partition() gives exactly the number asked for, even by blocks, where none was published", () => {
+Deno.test("partition() gives exactly the requested number, even by blocks, where no split was published", () => {
   assertEquals(sizes(resnet20(), 4), [2, 2, 2, 3]);
   for (let count = 1; count <= 9; count++) {
     const even = sizes(resnet20(), count);
@@ -111,7 +111,7 @@ Deno.test("partition() puts the stem in the first module and the head in the las
   assertEquals(all, treePaths(whole(resnet8()).modules[0].layer.params as never));
 });
 
-Deno.test("partition() takes a model of one's own", () => {
+Deno.test("partition() takes any model", () => {
   const own: Model = {
     name: "own",
     input: { height: 8, width: 6, channels: 1 },
@@ -134,7 +134,7 @@ Deno.test("partition() takes a model of one's own", () => {
   assertThrows(() => partition({ ...own, blocks: [] }, 1), LocalgradError, "no blocks");
 });
 
-Deno.test("partition() refuses what it cannot cut, saying what it can", () => {
+Deno.test("partition() refuses impossible cuts, and lists the possible ones", () => {
   const refused: [Modules, string][] = [
     [16, "at most 9"],
     [0, "whole number"],

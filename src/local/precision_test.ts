@@ -29,14 +29,14 @@ const make = (device: Device, precision?: Precision) =>
     ...(precision === undefined ? {} : { precision }),
   });
 
-Deno.test("a precision that the device does not compute in is refused by name, with what it has", async () => {
+Deno.test("a precision that the device lacks is refused by name, with those it has", async () => {
   await using cpu = await open("cpu", { threads: 1 });
   for (const precision of ["bf16", "tf32"] as const) {
     const refusal = `device cpu computes in f32, not in ${precision}`;
     await assertRejects(() => make(cpu, precision), LocalgradError, refusal);
   }
   assertEquals(cpu.liveArrays, 0);
-  // A function of one's own is refused when it is planned.
+  // A jitted function is refused when it is planned.
   const double = jit((x: Tensor) => x.cast("bf16").mul(2).cast("f32"), { device: cpu, name: "double" });
   using x = cpu.array([1, 2]);
   assertThrows(
@@ -59,7 +59,7 @@ Deno.test("a precision that the device does not compute in is refused by name, w
   }
 });
 
-Deno.test("in bf16 the same network learns, is kept in f32, and is judged in bf16", async () => {
+Deno.test("in bf16 the same network learns, its parameters stay f32, and it is evaluated in bf16", async () => {
   await using device = await open("reference");
   const data = tinyDataset(64, 32);
   const runs = [];
@@ -70,7 +70,7 @@ Deno.test("in bf16 the same network learns, is kept in f32, and is judged in bf1
     await t.fit(data, { epochs: 2, observers: [{ step: (record) => void losses.push(...record.losses) }] });
     const { tensors } = await t.snapshot();
     assertEquals(new Set([...tensors.values()].map(({ dtype }) => dtype)), new Set(["f32"]));
-    runs.push({ losses, judged: await t.evaluate(data), snapshot: await t.snapshot() });
+    runs.push({ losses, evaluated: await t.evaluate(data), snapshot: await t.snapshot() });
   }
   const [wide, narrow] = runs;
   assertNotEquals(narrow.losses, wide.losses);
@@ -80,12 +80,12 @@ Deno.test("in bf16 the same network learns, is kept in f32, and is judged in bf1
   });
   const sum = (losses: readonly number[]) => losses.reduce((a, b) => a + b);
   assert(sum(narrow.losses.slice(12)) < sum(narrow.losses.slice(0, 12)), "losses fall from epoch to epoch");
-  // The same values, judged in the other precision: near, and not the same.
+  // The same values, evaluated in the other precision: close, but not the same.
   using t = await make(device, "f32");
   t.restore(narrow.snapshot);
   const { loss } = await t.evaluate(data);
-  assertNotEquals(loss, narrow.judged.loss);
-  assert(Math.abs(loss - narrow.judged.loss) < 0.02 * loss);
+  assertNotEquals(loss, narrow.evaluated.loss);
+  assert(Math.abs(loss - narrow.evaluated.loss) < 0.02 * loss);
 });
 
 Deno.test("without a card, a step in bf16 is planned for CUDA: half the activations, the same parameters", async () => {
@@ -95,14 +95,14 @@ Deno.test("without a card, a step in bf16 is planned for CUDA: half the activati
   const planned = (precision: Precision) => stepMemory(setup({ ...options, precision }), 256, cuda);
   const [single, tf32, bf16] = [planned("f32"), planned("tf32"), planned("bf16")];
   assertEquals(tf32, single);
-  for (const held of ["parameters", "optimizer", "auxiliary", "state"] as const) {
-    assertEquals(bf16.breakdown[held], single.breakdown[held]);
+  for (const kept of ["parameters", "optimizer", "auxiliary", "state"] as const) {
+    assertEquals(bf16.breakdown[kept], single.breakdown[kept]);
   }
   const share = bf16.breakdown.activations! / single.breakdown.activations!;
   assert(share > 0.45 && share < 0.55, `${share} of the activations`);
 });
 
-Deno.test("every method plans its step in bf16: no image in f32 is held, and what is trained stays f32", async () => {
+Deno.test("every method plans its step in bf16: no image in f32 is kept, and parameters stay f32", async () => {
   const cuda = await target("cuda");
   for (const name of methodNames) {
     const made = setup({
@@ -122,8 +122,8 @@ Deno.test("every method plans its step in bf16: no image in f32 is held, and wha
       { shape: [16], dtype: "i32" },
     ] as const;
     const { values, locations, outputs } = step.plan(cuda, made.initial as never, ...avals);
-    const held = values.filter((_, value) => locations[value]?.kind === "arena");
-    const images = held.filter(({ shape }) => shape.length === 4 && shape[0] === 16 && shape[1] === 8);
+    const kept = values.filter((_, value) => locations[value]?.kind === "arena");
+    const images = kept.filter(({ shape }) => shape.length === 4 && shape[0] === 16 && shape[1] === 8);
     assert(images.length > 0, name);
     assertEquals(images.filter(({ dtype }) => dtype !== "bf16"), [], name);
     assertEquals(new Set(outputs.map(({ value }) => values[value].dtype)), new Set(["f32"]), name);

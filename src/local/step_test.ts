@@ -95,13 +95,13 @@ for (const [method, modules, name = method.name] of methods) {
         start(made),
         batch(4),
       );
-    for (const judged of made.modules) {
-      const gradients = losses((index) => index === judged.index ? 1 : 0);
+    for (const trained of made.modules) {
+      const gradients = losses((index) => index === trained.index ? 1 : 0);
       for (const module of made.modules) {
         const own = Object.keys(run((p: unknown) => p, initialize(module.params, key(0))));
         const norm = own.reduce((sum, path) => sum + gradients[path].data.reduce((a, b) => a + b * b, 0), 0);
-        if (module.index === judged.index) assert(norm > 1e-9, `module ${module.name} learns nothing`);
-        else assertEquals(norm, 0, `the loss of ${judged.name} reaches ${module.name}`);
+        if (module.index === trained.index) assert(norm > 1e-9, `module ${module.name} learns nothing`);
+        else assertEquals(norm, 0, `the loss of ${trained.name} reaches ${module.name}`);
       }
     }
   });
@@ -158,7 +158,7 @@ Deno.test("an optimizer for each module is one for all: the same step, bit for b
   for (const [method, modules] of methods) {
     const apart = make(method, modules);
     const before = start(apart);
-    // Keeps what each module's update is given, changes nothing, and moves everything at once at the end.
+    // Keeps the arguments of each module's update, changes nothing, and updates everything at once at the end.
     const gradients: Named<Tensor>[] = [];
     const later: Optimizer = {
       ...optimizer,
@@ -207,7 +207,7 @@ Deno.test("man() averages the tracked block as it was when the step began", () =
   }
 });
 
-Deno.test("man() starts its average as a copy, or as a draw of its own", () => {
+Deno.test("man() starts its average as a copy, or as a separate draw", () => {
   for (const how of ["copy", "random"] as const) {
     const { params, state } = start(make(man(dgl(), { start: how })));
     const average = [...at(state, "local.1.ema.conv2.weight").data];
@@ -232,7 +232,7 @@ Deno.test("man() sends the gradient to the features through the average as well 
   assert(size(sum.map((v, i) => v - bias[i])) > 1e-3 * size(sum));
 });
 
-Deno.test("what hangs on one boundary has no influence on other modules", () => {
+Deno.test("the auxiliary network of one module has no influence on other modules", () => {
   const made = make(man(weighted));
   const before = start(made);
   const { leaves, paths, structure } = treeFlatten<HostArray>(before as never);

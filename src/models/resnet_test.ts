@@ -57,7 +57,7 @@ Deno.test("networks name their parameters as torchvision does", () => {
   }
 });
 
-Deno.test("networks take images of any size and tell any number of classes apart", () => {
+Deno.test("networks take images of any size and any number of classes", () => {
   assertEquals(shapeAfter(network(resnet8({ classes: 7 })), [32, 32, 3]), [7]);
   assertEquals(shapeAfter(network(resnet8()), [17, 9, 3]), [10]);
   assertEquals(resnet20({ size: 96 }).input, { height: 96, width: 96, channels: 3 });
@@ -81,7 +81,7 @@ Deno.test("networks take images of any size and tell any number of classes apart
   assertEquals(stages, [[56, 56, 256], [28, 28, 512], [14, 14, 1024], [7, 7, 2048]]);
 });
 
-Deno.test("networks refuse classes and sizes that cannot be", () => {
+Deno.test("networks refuse impossible classes and sizes", () => {
   assertThrows(() => resnet32({ classes: 0 }), LocalgradError, "resnet32: classes must be a whole number");
   assertThrows(() => resnet50({ size: 0 }), LocalgradError, "resnet50: size must be a whole number");
   assertThrows(() => resnet50({ size: [32, 1.5] }), LocalgradError, "1.5");

@@ -63,7 +63,7 @@ Deno.test("linear() and conv()'s bias start uniform within ±1/√inputs", () =>
   }
 });
 
-Deno.test("Initial refuses shapes that hold nothing", () => {
+Deno.test("Initial refuses shapes without elements", () => {
   for (const shape of [[0], [3, -1], [2.5], [NaN]]) {
     assertThrows(() => new Initial(shape, () => new Float32Array()), LocalgradError, "shape");
   }

@@ -171,7 +171,7 @@ Deno.test("conv() refuses groups that channels cannot be divided into", () => {
   }
 });
 
-Deno.test("named trees nest, merge and select by path, and refuse what does not fit", () => {
+Deno.test("named trees nest, merge and select by path, and refuse trees that do not fit", () => {
   const tree = merge(nest("a.0", { w: 1 }), nest("a.1", { w: 2 }), { b: 3 });
   assertEquals(tree, { a: { 0: { w: 1 }, 1: { w: 2 } }, b: 3 });
   assertEquals(descend(tree, "a.1"), { w: 2 });

@@ -95,7 +95,7 @@ for (const options of [{}, { betas: [0.5, 0.9], epsilon: 0.1, weightDecay: 0.3 }
   });
 }
 
-Deno.test("zeroSlots() gives trees like the parameters', and none where nothing is remembered", () => {
+Deno.test("zeroSlots() gives trees like the parameters', and none for an optimizer without slots", () => {
   const params = { a: { w: host([1, 2]) }, b: [host(3)] };
   assertEquals(zeroSlots(sgd(), params), {});
   const slots = zeroSlots(adamw(), params);
@@ -103,7 +103,7 @@ Deno.test("zeroSlots() gives trees like the parameters', and none where nothing 
   assert((slots["mean"] as { a: { w: HostArray } }).a.w.data.every((value) => value === 0));
 });
 
-Deno.test("optimizers refuse settings that cannot be meant", () => {
+Deno.test("optimizers refuse impossible settings", () => {
   assertThrows(() => sgd({ nesterov: true }), LocalgradError, "nesterov");
   assertThrows(() => sgd({ nesterov: true, momentum: 0.9, dampening: 0.1 }), LocalgradError, "dampening");
   assertThrows(() => sgd({ momentum: 1 }), LocalgradError, "momentum");
@@ -142,7 +142,7 @@ Deno.test("warmupCosine() without a warm-up, or with one longer than the run, st
   assertThrows(() => warmupCosine({ base: -1, epochs: 3 }), LocalgradError, "base");
 });
 
-Deno.test("steps() falls at the beginning of each given epoch, constant() never", () => {
+Deno.test("steps() falls at the start of each given epoch, constant() never", () => {
   const schedule = steps({ base: 1, at: [2, 4], factor: 0.5 });
   assertEquals([0, 1, 2, 3, 4, 5].map(schedule), [1, 1, 0.5, 0.5, 0.25, 0.25]);
   assertEquals([0, 7].map(constant(0.3)), [0.3, 0.3]);

@@ -40,7 +40,7 @@ Deno.test("dglHead() keeps the width of the features", () => {
   assertEquals(parameters(dglHead("mlp-sr", [32, 32, 16], 10)), convs + 3 * (64 * 64 + 2 * 64) + 650);
 });
 
-Deno.test("dglHead() has a batch norm behind the pooling of its convolutional head, as the published code", () => {
+Deno.test("dglHead() has a batch norm after the pooling of its convolutional head, as in the published code", () => {
   const head = dglHead("cnn", [32, 32, 16], 10);
   const paths = treePaths(head.params as never);
   assertEquals(paths.slice(-4), ["bn.weight", "bn.bias", "fc.weight", "fc.bias"]);
@@ -53,7 +53,21 @@ Deno.test("heads that do not exist are refused by name", () => {
   assertThrows(() => classifier("1c0f" as never, [8, 8, 4], 10), LocalgradError, '"1c0f"');
 });
 
-Deno.test("the larger head of MAN++ is of one width for all features", () => {
+Deno.test("heads refuse features that are not those of an image, by name", () => {
+  const image = { height: 32, width: 32, channels: 3 };
+  const large = { height: 224, width: 224, channels: 3 };
+  const refused: [string, () => unknown][] = [
+    ["dglHead", () => dglHead("mlp", [64], 10)],
+    ["classifier", () => classifier("1c2f", [8, 64], 10)],
+    ["decoder", () => decoder([1, 8, 8, 64], image)],
+    ["imagenetDecoder", () => decoder([64], large)],
+  ];
+  for (const [who, make] of refused) {
+    assertThrows(make, LocalgradError, `${who}: needs features [height, width, channels], not [`);
+  }
+});
+
+Deno.test("the larger head of MAN++ has the same width for all features", () => {
   const sizes = [[32, 32, 16], [16, 16, 32], [8, 8, 64]].map((shape) =>
     parameters(dglHead("mlp-sr-large", shape, 10))
   );

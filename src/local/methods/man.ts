@@ -27,7 +27,7 @@ export interface ManOptions extends AverageOptions {
  * import { local } from "@localgrad/localgrad";
  * import { assertEquals } from "@std/assert";
  *
- * // The ablation of the paper: the average alone, started as a draw of its own.
+ * // The ablation of the paper: the average alone, started as a separate draw.
  * const method = local.man(local.dgl(), { fusion: "emaOnly", start: "random" });
  * assertEquals(method.name, "man+dgl");
  * ```

@@ -64,7 +64,7 @@ Deno.test("infopro() by stage takes MAN's weights: 5 → 0 and 0.5 → 0, by sta
   assertEquals(rest, found);
 });
 
-Deno.test("infopro() goes by a schedule of one's own", () => {
+Deno.test("infopro() takes a function as its schedule", () => {
   const half = { weights: { reconstruction: [4, 2], task: [0, 1] }, schedule: () => 0.5 } as const;
   assertEquals(weights(resnet32(), 4, half), [[3, 0.5], [3, 0.5], [3, 0.5]]);
 });
@@ -135,7 +135,7 @@ Deno.test("man() with one branch keeps only that", () => {
   assertEquals(kinds("biasOnly"), new Set(["classifier", "bias"]));
 });
 
-Deno.test("man() refuses what makes no sense", () => {
+Deno.test("man() refuses impossible options", () => {
   assertThrows(() => man(dgl(), { momentum: 1 }), LocalgradError, "never move");
   assertThrows(() => man(dgl(), { momentum: -0.1 }), LocalgradError, "momentum");
   assertThrows(() => man(dgl(), { momentum: NaN }), LocalgradError, "momentum");
@@ -144,7 +144,7 @@ Deno.test("man() refuses what makes no sense", () => {
   assertThrows(() => man(dgl(), { start: "zero" as never }), LocalgradError, 'choose "copy" or "random"');
 });
 
-Deno.test("manPlusPlus() makes the stem a module, with a scale of its own, but leaves one module whole", () => {
+Deno.test("manPlusPlus() makes the stem a module with its own scale, but leaves one module whole", () => {
   const names = (modules: Modules, stem?: boolean) =>
     make(resnet32(), modules, manPlusPlus(dgl(), stem === undefined ? {} : { stem })).modules.map((
       { name },
@@ -179,14 +179,14 @@ Deno.test("augLocal() imitates fewer and fewer blocks, evenly spaced, the last a
   for (const shapes of widths) {
     assertEquals(shapes.at(-1)![0], 64);
     shapes.slice(1).forEach(([, , , inputs], i) =>
-      assertEquals(inputs, shapes[i][0], "a block takes what is there")
+      assertEquals(inputs, shapes[i][0], "a block takes the channels it gets")
     );
   }
   assertEquals(widths[0].map(([out]) => out), [16, 32, 64, 64]);
 });
 
 Deno.test("augLocal() chooses the blocks of its published code: places are rounded in the whole network", () => {
-  // Behind layer2.0 of ResNet-110, K = 55, where rounding places among the blocks behind gives other widths.
+  // After layer2.0 of ResNet-110, K = 55, where rounding positions among the later blocks alone gives other widths.
   const published = { 2: [32, 32, 64], 5: [32, 32, 32, 64, 64], 7: [32, 32, 32, 32, 64, 64, 64] };
   for (const [depth, widths] of Object.entries(published)) {
     const { modules } = make(resnet110(), 55, augLocal({ depth: Number(depth) }));
@@ -203,7 +203,7 @@ interface Blocks {
   blocks: Record<string, { conv1: { weight: { shape: number[] } } }>;
 }
 
-Deno.test("augLocal() refuses what leaves no boundary, and works on blocks that cannot be made anew", () => {
+Deno.test("augLocal() refuses cuts that leave no boundary, and adapts blocks without from()", () => {
   assertThrows(() => make(tinyModel(), 3, augLocal({ depth: 3 })), LocalgradError, "smaller depth");
   assertThrows(() => augLocal({ depth: 0 }), LocalgradError, "depth");
   assertThrows(() => augLocal({ tau: 2 }), LocalgradError, "tau");
@@ -238,7 +238,7 @@ Deno.test("predsim() pools until the linear layer has few enough inputs, and sta
   assertThrows(() => predsim({ inputs: 0 }), LocalgradError, "inputs");
 });
 
-Deno.test("methods name themselves and say what they were made with", () => {
+Deno.test("methods have names and list their options", () => {
   assertEquals([endToEnd(), greedy(), dgl(), infopro(), man(dgl())].map(({ name }) => name), [
     "endToEnd",
     "greedy",
@@ -257,7 +257,7 @@ Deno.test("methods name themselves and say what they were made with", () => {
   });
 });
 
-Deno.test("setup() trains endToEnd as one module whatever is asked for, and refuses boundaries that do not exist", () => {
+Deno.test("setup() trains endToEnd as one module for any cut, and refuses boundaries that do not exist", () => {
   assertEquals(make(tinyModel(), 3, endToEnd()).modules.length, 1);
   assertThrows(() => make(tinyModel(), 9, endToEnd()), LocalgradError, "at most 3");
   assertEquals(make(tinyModel(), 3, endToEnd({ checkpoint: 9 })).modules.length, 1);

@@ -79,7 +79,7 @@ const boundaries = [["local.0", "layer1.1"], ["local.1", "layer2.0"]];
 const learned = ["conv1.weight", "bn1.weight", "conv2.weight", "bn2.bias"];
 const seen = ["bn1.running_mean", "bn2.running_var"];
 
-/** Raises unless each step left `m` of what an average was, and for the rest what it tracks before (0) or after it (1). */
+/** Asserts that each step kept `m` of an average and took the rest from the tracked block before (0) or after it (1). */
 function assertMoved(
   steps: Record<string, Values>[],
   part: "params" | "state",
@@ -124,7 +124,7 @@ Deno.test("running statistics are left alone, averaged, or copied, and then read
     }
     assertMoved(twoSteps(make({ moves: "afterStep", statistics })), "state", seen, 1, m);
   }
-  // They are what batch norms go by: others there, another loss, which those of the published code do not have.
+  // Batch norms use them: other statistics give another loss, unlike in the published code.
   const made = make({ statistics: "average" });
   const before = start(made);
   const other = { "state.local.0.ema.bn1.running_var": { shape: [4], data: new Float64Array(4).fill(9) } };
@@ -162,7 +162,7 @@ Deno.test("a trained average takes the local loss's gradient step, then a step t
       }
     }
   }
-  // It is drawn, and decayed, as what is trained; a frozen one has no slots.
+  // It is drawn, and decayed, like trained parameters; a frozen one has no slots.
   const slots = (options: ManOptions) => {
     const { initial } = setup({
       ...made,
@@ -178,7 +178,7 @@ Deno.test("a trained average takes the local loss's gradient step, then a step t
   assertEquals(slots({ average: "trained", fusion: "emaOnly" }), ["ema", "classifier"]);
 });
 
-/** Three blocks that are linear, behind a stem that is none. */
+/** Three linear blocks after an empty stem. */
 function linearModel(): Model {
   const block = (name: string) => ({
     name,
@@ -215,9 +215,9 @@ Deno.test("an average that moves before the backward pass leaves the loss, and s
       const stem = sequential(model.stem).apply(train.params, train.state, x, "train").y;
       const h = (a: Blocks[string]) => block.layer.apply(a, {}, stem, "train").y;
       const through = (weights: Blocks[string], h: Tensor) => block.layer.apply(weights, {}, h, "train").y;
-      const judge = linear({ in: 4, out: 3 });
+      const head = linear({ in: 4, out: 3 });
       const loss = (u: Tensor) =>
-        crossEntropy(judge.apply(classifier.fc, {}, u.mean([1, 2]), "train").y, labels);
+        crossEntropy(head.apply(classifier.fc, {}, u.mean([1, 2]), "train").y, labels);
       const g = grad(loss)(through(ema, h(a)));
       return grad((a: Blocks[string]) => {
         const [old, own] = [ema, b].map((weights) => through(weights, h(a)).mul(g).sum());
@@ -237,7 +237,7 @@ Deno.test("an average that moves before the backward pass leaves the loss, and s
   }
 });
 
-Deno.test("options of an average that make no sense together are refused", () => {
+Deno.test("man() and manPlusPlus() refuse impossible options of an average", () => {
   const refused: [ManOptions, string][] = [
     [
       { moves: "afterwards" as never },
@@ -285,12 +285,12 @@ Deno.test("a method of your own may change its auxiliary network after the step,
     name: "counted",
     options: {},
     auxiliary(boundary) {
-      const judged = greedy().auxiliary!(boundary);
+      const inner = greedy().auxiliary!(boundary);
       return {
-        ...judged,
-        state: { ...judged.state, rests: linear({ in: 4, out: 3 }).params },
+        ...inner,
+        state: { ...inner.state, rests: linear({ in: 4, out: 3 }).params },
         loss: (params, { rests, ...state }, h, batch, next) => {
-          const { loss, state: after } = judged.loss(params, state, h, batch, next);
+          const { loss, state: after } = inner.loss(params, state, h, batch, next);
           return { loss, state: { ...after, rests } };
         },
         // Remembers the weights that the step left.

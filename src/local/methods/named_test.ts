@@ -60,7 +60,7 @@ Deno.test("the memory of every method is planned", async () => {
   }
 });
 
-/** What a new file would hold. */
+/** The contents of a new file. */
 function brightest(): Method {
   return {
     name: "brightest",
@@ -73,7 +73,7 @@ function brightest(): Method {
   };
 }
 
-Deno.test("a line in the index makes a method known, alone and behind the paper's, and it trains", async () => {
+Deno.test("a line in the index makes a method known, alone and wrapped in man and manPlusPlus, and it trains", async () => {
   const known = methodsByName({ ...index, brightest });
   const added = [...known.keys()].filter((name) => !(methodNames as readonly string[]).includes(name));
   assertEquals(added, ["brightest", "man+brightest", "manPlusPlus+brightest"]);
