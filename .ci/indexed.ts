@@ -6,6 +6,7 @@
 
 /** The folders that promise it. */
 const FOLDERS: readonly string[] = [
+  "src/backends/cuda",
   "src/autograd",
   "src/base",
   "ffi",

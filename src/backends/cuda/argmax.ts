@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
@@ -8,12 +9,12 @@ export function argmax(
   { attrs: { axis }, inputs, output }: InstructionOf<"argmax">,
   values: Values,
 ): Call[] {
-  const { shape } = values[inputs[0]];
+  const { shape } = at(values, inputs[0]);
   return [callTemplate(
     "argmax",
     "arg_max<G>",
-    { extent: shape[axis], inner: sizeOf(shape.slice(axis + 1)) },
-    sizeOf(values[output].shape),
+    { extent: at(shape, axis), inner: sizeOf(shape.slice(axis + 1)) },
+    sizeOf(at(values, output).shape),
     [operand(values, inputs[0]), result(values, output)],
   )];
 }

@@ -1,10 +1,12 @@
 import { cudnnData } from "../../../ffi/cudnn_constants.ts";
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Precision, ProductPrecision } from "../../compile/plan.ts";
-import { type Aval, bytesOf, type Shape } from "../../trace/dtype.ts";
+import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { ConvAttrs } from "../../trace/ops.ts";
-import type { InstructionOf } from "../../trace/program.ts";
+import type { InstructionOf, ValueId } from "../../trace/program.ts";
 import type { EpilogueKind } from "./epilogues.ts";
+import { type Extents, extentsOf } from "./extents.ts";
 
 /** A convolution or one of its gradients. */
 export type ConvInstruction =
@@ -16,11 +18,11 @@ export type ConvInstruction =
 export interface ConvSpec {
   readonly op: ConvInstruction["op"];
   /** NHWC. */
-  readonly image: Shape;
+  readonly image: Extents;
   /** KRSC. */
-  readonly filter: Shape;
+  readonly filter: Extents;
   /** NPQK. */
-  readonly result: Shape;
+  readonly result: Extents;
   readonly attrs: ConvAttrs;
   /** `bf16` for tensors of bf16; `f32` or `tf32`, the precision of products, for tensors of f32. */
   readonly precision: Precision;
@@ -53,9 +55,10 @@ export function convSpecOf(
   products: ProductPrecision,
   epilogue: EpilogueKind = "none",
 ): ConvSpec {
-  const [a, b, c] = [inputs[0], inputs[1], output].map((value) => avals[value].shape);
+  const extents = (value: ValueId): Extents => extentsOf(at(avals, value).shape);
+  const [a, b, c] = [extents(inputs[0]), extents(inputs[1]), extents(output)];
   const { strides, padding, dilation, groups } = attrs;
-  const precision = precisionOf(avals[output], products);
+  const precision = precisionOf(at(avals, output), products);
   const common = { op, precision, epilogue, attrs: { strides, padding, dilation, groups } };
   switch (op) {
     case "conv":
@@ -79,7 +82,7 @@ export function dataTypeOf(precision: Precision): number {
 
 /** Scratch bytes that every convolution gets; its place in the arena often has more (spare.ts). */
 export function convWorkspace(instruction: ConvInstruction, values: readonly Aval[]): number {
-  const bytes = [...instruction.inputs, instruction.output].map((value) => bytesOf(values[value]));
+  const bytes = [...instruction.inputs, instruction.output].map((value) => bytesOf(at(values, value)));
   // At most as much as its largest tensor takes, so that small networks stay small.
   return Math.min(8 * 2 ** 20, Math.max(64 * 2 ** 10, ...bytes));
 }

@@ -1,7 +1,7 @@
 import { cudnnData, cudnnMode, pointwiseMode } from "../../../ffi/cudnn_constants.ts";
 import type { Precision } from "../../compile/plan.ts";
-import type { Shape } from "../../trace/dtype.ts";
 import { type ConvSpec, dataTypeOf } from "./conv.ts";
+import type { Extents } from "./extents.ts";
 import { type Attribute, type Descriptors, values } from "./descriptors.ts";
 
 /** The card that cuDNN plans for: one that is open, by its handle, or one that is described and need not exist. */
@@ -17,7 +17,7 @@ export const uid = { image: 1, filter: 2, result: 3, bias: 4, bare: 5 } as const
 function tensor(
   descriptors: Descriptors,
   id: number,
-  [n, h, w, c]: Shape,
+  [n, h, w, c]: Extents,
   precision: Precision,
   more: readonly Attribute[] = [],
 ): bigint {
@@ -32,7 +32,7 @@ function tensor(
 }
 
 /** A tensor between two operations that never reaches memory; f32, so that only the final result is rounded. */
-function virtualTensor(descriptors: Descriptors, id: number, shape: Shape): bigint {
+function virtualTensor(descriptors: Descriptors, id: number, shape: Extents): bigint {
   return tensor(descriptors, id, shape, "f32", [["CUDNN_ATTR_TENSOR_IS_VIRTUAL", values.boolean(true)]]);
 }
 

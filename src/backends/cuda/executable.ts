@@ -2,8 +2,10 @@ import { driverFlag } from "../../../ffi/driver.ts";
 import { outU64 } from "../../../ffi/memory.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import type { Plan } from "../../compile/plan.ts";
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
+import type { ValueId } from "../../trace/program.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import type { Arena } from "./arena.ts";
 import type { CudaBuffer } from "./buffer.ts";
@@ -91,8 +93,7 @@ export class CudaExecutable implements Executable {
     uploads.join();
     for (const buffer of [...given, ...made]) if (buffer !== undefined) buffer.copied = false;
     if (!graphs || previous === undefined || this.#captures > MAX_CAPTURES) return this.#issue(given, made);
-    if (!this.#fits(given)) this.#capture(given, previous);
-    this.#launch(given, made);
+    this.#launch(this.#fitting(given) ?? this.#capture(given, previous), given, made);
   }
 
   dispose(): void {
@@ -110,11 +111,12 @@ export class CudaExecutable implements Executable {
     release();
   }
 
-  /** Tests whether the captured graph can be launched for these inputs. */
-  #fits(given: readonly CudaBuffer[]): boolean {
+  /** The captured graph, if it can be launched for these inputs. */
+  #fitting(given: readonly CudaBuffer[]): Captured | undefined {
     const captured = this.#captured;
-    return captured !== undefined && captured.arena === this.#parts.arena.address &&
+    const fits = captured !== undefined && captured.arena === this.#parts.arena.address &&
       given.every(({ address }, i) => this.#inputSlots.has(i) || address === captured.inputs[i]);
+    return fits ? captured : undefined;
   }
 
   #issue(given: readonly CudaBuffer[], made: readonly (CudaBuffer | undefined)[]): void {
@@ -129,36 +131,34 @@ export class CudaExecutable implements Executable {
     inputs: readonly bigint[],
     outputs: readonly (bigint | undefined)[],
   ): bigint {
-    const { arena, constants } = this.#parts;
-    const base = kind === "arena"
-      ? arena.address
-      : kind === "constant"
-      ? constants[index]
-      : kind === "input"
-      ? inputs[index]
-      : outputs[index]!;
+    const { arena, constants, plan } = this.#parts;
+    const bases = { arena: [arena.address], constant: constants, input: inputs, output: outputs };
+    const base = bases[kind][index];
+    if (base === undefined) throw new Error(`cuda: ${plan.name}: a run has no address for ${kind} ${index}`);
     return base + BigInt(offset);
   }
 
   /** Captures a run as a graph without executing it. */
-  #capture(given: readonly CudaBuffer[], previous: readonly Input[]): void {
+  #capture(given: readonly CudaBuffer[], previous: readonly Input[]): Captured {
     const { card, plan, recording, arena } = this.#parts;
     this.#forget();
     this.#captures++;
+    const allocate = (value: ValueId): bigint => card.allocate(bytesOf(at(plan.values, value)));
     given.forEach(({ address, uploads }, i) => {
-      const changes = address !== previous[i].address || uploads !== previous[i].uploads;
+      const last = at(previous, i);
+      const changes = address !== last.address || uploads !== last.uploads;
       if (changes && !this.#donated.has(i) && !this.#inputSlots.has(i)) {
-        this.#inputSlots.set(i, card.allocate(bytesOf(plan.values[plan.inputs[i].value])));
+        this.#inputSlots.set(i, allocate(at(plan.inputs, i).value));
       }
     });
     plan.donors.forEach((donor, i) => {
-      if (donor < 0) this.#outputSlots[i] ??= card.allocate(bytesOf(plan.values[plan.outputs[i].value]));
+      if (donor < 0) this.#outputSlots[i] ??= allocate(at(plan.outputs, i).value);
     });
     const inputs = given.map(({ address }, i) => this.#inputSlots.get(i) ?? address);
     // Binding makes descriptors, and nothing may be allocated during the capture.
     recording.bind((place) => this.#address(place, inputs, this.#outputSlots));
     try {
-      this.#captured = { ...this.#graph(), inputs, arena: arena.address };
+      return this.#captured = { ...this.#graph(), inputs, arena: arena.address };
     } catch (error) {
       if (!(error instanceof LibraryError)) throw error;
       const remedy = "try it without a graph (graphs: false, or --no-graph)";
@@ -198,21 +198,24 @@ export class CudaExecutable implements Executable {
     }
   }
 
-  #launch(given: readonly CudaBuffer[], made: readonly (CudaBuffer | undefined)[]): void {
+  #launch(captured: Captured, given: readonly CudaBuffer[], made: readonly (CudaBuffer | undefined)[]): void {
     const { card, uploads, plan } = this.#parts;
     const { driver, stream } = card;
-    const copy = (to: bigint, from: bigint, value: number): void => {
-      const bytes = bytesOf(plan.values[value]);
+    const copy = (to: bigint, from: bigint, value: ValueId): void => {
+      const bytes = bytesOf(at(plan.values, value));
       if (bytes === 0) return;
       card.check(driver.cuMemcpyDtoDAsync_v2(to, from, BigInt(bytes), stream), "copying an argument");
     };
-    for (const [i, slot] of this.#inputSlots) copy(slot, given[i].address, plan.inputs[i].value);
+    for (const [i, slot] of this.#inputSlots) copy(slot, at(given, i).address, at(plan.inputs, i).value);
     // A buffer that is two arguments may be copied for one and bound for the other: then the graph uses it to the end.
     const bound = new Set(given.filter((_, i) => !this.#inputSlots.has(i)));
-    uploads.copied([...this.#inputSlots.keys()].map((i) => given[i]).filter((buffer) => !bound.has(buffer)));
-    card.check(driver.cuGraphLaunch(this.#captured!.executable, stream), `launching ${plan.name}`);
+    uploads.copied(
+      [...this.#inputSlots.keys()].map((i) => at(given, i)).filter((buffer) => !bound.has(buffer)),
+    );
+    card.check(driver.cuGraphLaunch(captured.executable, stream), `launching ${plan.name}`);
     made.forEach((buffer, i) => {
-      if (buffer !== undefined) copy(buffer.address, this.#outputSlots[i]!, plan.outputs[i].value);
+      const slot = this.#outputSlots[i];
+      if (buffer !== undefined && slot !== undefined) copy(buffer.address, slot, at(plan.outputs, i).value);
     });
   }
 

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Node, View } from "../../compile/kernel.ts";
 import { roundBf16 } from "../../trace/bf16.ts";
 import { type DType, isFloat } from "../../trace/dtype.ts";
@@ -84,7 +85,7 @@ function print(node: Node, index: number, nodes: readonly Node[], prefix: string
         context.index(node.view)
       })`;
     case "unary":
-      return rounded(unaryTable[node.fn](arg(node.args[0]), nodes[node.args[0]].dtype), node);
+      return rounded(unaryTable[node.fn](arg(node.args[0]), at(nodes, node.args[0]).dtype), node);
     case "binary":
       return rounded(binaryTable[node.fn](arg(node.args[0]), arg(node.args[1]), node.dtype), node);
     case "compare":
@@ -92,7 +93,7 @@ function print(node: Node, index: number, nodes: readonly Node[], prefix: string
     case "select":
       return `${arg(node.args[0])} ? ${arg(node.args[1])} : ${arg(node.args[2])}`;
     case "cast":
-      return convert(arg(node.args[0]), nodes[node.args[0]].dtype, node.dtype);
+      return convert(arg(node.args[0]), at(nodes, node.args[0]).dtype, node.dtype);
     case "reduced":
       return context.reduced(node.index);
   }

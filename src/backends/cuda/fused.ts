@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Kernel, Node, Store } from "../../compile/kernel.ts";
 import { type Aval, type DType, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
@@ -21,7 +22,7 @@ import { alongTerms, lanesOf, partsOf, widestOf } from "./tiling.ts";
  * terms, the second the results of the parts, in order. `place` returns equal texts for values that share memory.
  */
 export function fused(kernel: Kernel, values: readonly Aval[], place: (value: ValueId) => string): Call[] {
-  const argument = (value: ValueId) => valueArgument(value, values[value].dtype);
+  const argument = (value: ValueId) => valueArgument(value, at(values, value).dtype);
   const writes = (stores: readonly Store[]): Write[] =>
     stores.map(({ node, output }) => ({ node, to: { ...argument(output), written: true } }));
   const shared: Shared = (a, b) =>

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Kernel, Node, View } from "../../compile/kernel.ts";
 import { type Shape, stridesOf } from "../../trace/dtype.ts";
 import {
@@ -64,10 +65,10 @@ export function printBody(
   const { lanes } = walk;
   const loads: string[] = [];
   const context: Context = {
-    dtype: (input) => inputs[input].dtype,
+    dtype: (input) => at(inputs, input).dtype,
     load(node, input, view) {
-      const name = parameters.nameOf(inputs[input]);
-      const { dtype } = inputs[input];
+      const argument = at(inputs, input), { dtype } = argument;
+      const name = parameters.nameOf(argument);
       const variable = `${prefix}r${node}`;
       const stride = lastStride(view);
       if (isRun(view, walk)) {
@@ -89,12 +90,14 @@ export function printBody(
       lastStride(view) === 0 || lanes === 1
         ? element(view, walk)
         : `${element(view, walk)} + e * ${word(lastStride(view))}`,
-    key: (input, at) => `${parameters.nameOf(inputs[input])}[${at}]`,
+    key: (input, word) => `${parameters.nameOf(at(inputs, input))}[${word}]`,
     reduced,
   };
   const variables = printNodes(nodes, prefix, context);
   const identity: View = { offset: 0, strides: stridesOf(walk.shape) };
-  const results = stores.map(({ node }, i) => `Vec<${typeOf[nodes[node].dtype]}, ${lanes}> ${prefix}s${i};`);
+  const results = stores.map(({ node }, i) =>
+    `Vec<${typeOf[at(nodes, node).dtype]}, ${lanes}> ${prefix}s${i};`
+  );
   const writes = stores.map(({ to }, i) =>
     `store(${parameters.nameOf(to)} + (${base}${element(identity, walk)}), ${prefix}s${i});`
   );
@@ -104,7 +107,7 @@ export function printBody(
     `UNROLL for (u32 e = 0; e < ${lanes}u; ++e) {`,
     ...variables.map((line) => `  ${line}`),
     ...stores.map(({ node }, i) =>
-      `  ${prefix}s${i}.at[e] = ${written(`${prefix}${node}`, nodes[node].dtype)};`
+      `  ${prefix}s${i}.at[e] = ${written(`${prefix}${node}`, at(nodes, node).dtype)};`
     ),
     ...inside.map((line) => `  ${line}`),
     "}",

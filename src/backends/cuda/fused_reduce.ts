@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { ReduceFn } from "../../trace/ops.ts";
 import { axisNames, stepsOf } from "../index_text.ts";
@@ -63,7 +64,7 @@ function layoutOf({ form: { space, nodes }, reduce: { axes }, along, parts }: Re
   };
   const walk: Walk = { shape: space, axes: all, lanes };
   const allSteps = stepsOf(walk);
-  const steps = axes.map((axis) => allSteps[axis]), names = axes.map((axis) => all[axis]);
+  const steps = axes.map((axis) => at(allSteps, axis)), names = axes.map((axis) => at(all, axis));
   const units = sizeOf(kept.shape) / kept.lanes, terms = sizeOf(steps);
   const part = Math.ceil(terms / parts);
   return { walk, kept, steps, names, units, terms, part, ...tileOf(along, units, part) };

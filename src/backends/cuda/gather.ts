@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
@@ -5,13 +6,13 @@ import { callTemplate, lanesIn, operand, result, type Values } from "./template.
 
 /** Rows of a table, selected by index. */
 export function gather({ inputs, output }: InstructionOf<"gather">, values: Values): Call[] {
-  const [table, indices] = inputs.map((id) => values[id]);
+  const table = at(values, inputs[0]), indices = at(values, inputs[1]);
   const columns = sizeOf(table.shape.slice(1));
   const lanes = lanesIn(columns, table);
   return [callTemplate(
     "gather",
     "gather<G>",
-    { rows: table.shape[0], columns, lanes },
+    { rows: at(table.shape, 0), columns, lanes },
     sizeOf(indices.shape) * columns / lanes,
     [...inputs.map((id) => operand(values, id)), result(values, output)],
   )];

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Plan, Workspace } from "../../compile/plan.ts";
 import { placeKey, placeOf } from "../place.ts";
 import { fused } from "./fused.ts";
@@ -15,7 +16,7 @@ export function lowerPlan(plan: Plan, fuses: Fuses = () => false): Launch[] {
   const spare = spareStretches(plan, ALIGNMENT);
   const launches: Launch[] = [];
   for (let index = 0; index < plan.steps.length; index++) {
-    const lowered = lowerStep(plan, index, spare[index], fuses);
+    const lowered = lowerStep(plan, index, at(spare, index), fuses);
     launches.push(...lowered);
     if (lowered.some((launch) => "epilogue" in launch)) index++; // the epilogue is the next step
   }
@@ -24,7 +25,7 @@ export function lowerPlan(plan: Plan, fuses: Fuses = () => false): Launch[] {
 
 /** The launches of one step of a plan, and of the next step where a library applies it as an epilogue. */
 function lowerStep(plan: Plan, index: number, spare: Workspace, fuses: Fuses): Launch[] {
-  const step = plan.steps[index];
+  const step = at(plan.steps, index);
   if (step.kind === "op") return structured(step.instruction, { plan, step, index, spare, fuses });
   return kernelLaunches(
     fused(step.kernel, plan.values, (value) => placeKey(placeOf(plan, step, value))),

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Precision, ProductPrecision } from "../../compile/plan.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
@@ -39,12 +40,12 @@ export function matmulSpecOf(
   products: ProductPrecision,
   epilogue: EpilogueKind = "none",
 ): MatmulSpec {
-  const a = avals[inputs[0]].shape, result = avals[output].shape;
-  const [m, n] = result.slice(-2);
-  const precision = precisionOf(avals[output], products);
+  const a = at(avals, inputs[0]).shape, result = at(avals, output), { shape } = result;
+  const precision = precisionOf(result, products);
   return {
-    batch: result.length === 3 ? result[0] : 1,
-    ...{ m, n, k: a[a.length - (attrs.transposeA ? 2 : 1)] },
+    batch: shape.length === 3 ? at(shape, 0) : 1,
+    ...{ m: at(shape, shape.length - 2), n: at(shape, shape.length - 1) },
+    k: at(a, a.length - (attrs.transposeA ? 2 : 1)),
     ...{ transposeA: attrs.transposeA, transposeB: attrs.transposeB, precision, epilogue },
   };
 }
@@ -57,7 +58,7 @@ export function matmulWorkspace(
   { inputs, output }: InstructionOf<"matmul">,
   values: readonly Aval[],
 ): number {
-  const bytes = [...inputs, output].map((value) => bytesOf(values[value]));
+  const bytes = [...inputs, output].map((value) => bytesOf(at(values, value)));
   return Math.min(MAX_WORKSPACE, Math.max(64 * 2 ** 10, ...bytes));
 }
 

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import { padAxes, paddedExtent } from "../pad_axes.ts";
@@ -6,17 +7,17 @@ import { callTemplate, lanesIn, type Values } from "./template.ts";
 
 /** A value that is only moved, as words of 4 bytes, or 2 for bf16. */
 function words(values: Values, id: number, written = false): Argument {
-  return valueArgument(id, values[id].dtype === "bf16" ? "bf16" : "u32", written);
+  return valueArgument(id, at(values, id).dtype === "bf16" ? "bf16" : "u32", written);
 }
 
 /** Operands joined along an axis: one copy for each operand. */
 export function concat({ attrs: { axis }, inputs, output }: InstructionOf<"concat">, values: Values): Call[] {
-  const row = sizeOf(values[output].shape.slice(axis));
+  const row = sizeOf(at(values, output).shape.slice(axis));
   let offset = 0;
   return inputs.map((id) => {
-    const { shape } = values[id];
+    const value = at(values, id), { shape } = value;
     const columns = sizeOf(shape.slice(axis));
-    const lanes = Math.min(...[row, offset, columns].map((extent) => lanesIn(extent, values[id])));
+    const lanes = Math.min(...[row, offset, columns].map((extent) => lanesIn(extent, value)));
     const geometry = { columns, row, offset, lanes };
     offset += columns;
     return callTemplate("concat", "copy_block<G>", geometry, sizeOf(shape) / lanes, [
@@ -28,10 +29,10 @@ export function concat({ attrs: { axis }, inputs, output }: InstructionOf<"conca
 
 /** Zeros around an operand and between its elements. */
 export function pad({ attrs, inputs, output }: InstructionOf<"pad">, values: Values): Call[] {
-  const axes = padAxes(values[inputs[0]].shape, attrs);
-  const inner = axes[axes.length - 1];
+  const axes = padAxes(at(values, inputs[0]).shape, attrs);
+  const inner = at(axes, axes.length - 1);
   const lanes = inner.low === 0 && inner.high === 0 && inner.interior === 0
-    ? lanesIn(inner.extent, values[output])
+    ? lanesIn(inner.extent, at(values, output))
     : 1;
   inner.extent /= lanes;
   const strides = stridesOf(axes.map(({ extent }) => extent));
@@ -39,7 +40,7 @@ export function pad({ attrs, inputs, output }: InstructionOf<"pad">, values: Val
     "pad",
     "pad<G>",
     { rank: axes.length, lanes },
-    sizeOf(values[output].shape) / lanes,
+    sizeOf(at(values, output).shape) / lanes,
     [words(values, inputs[0]), words(values, output, true)],
     [
       perAxis("shape", axes.map(paddedExtent)),

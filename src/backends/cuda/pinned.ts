@@ -48,8 +48,9 @@ export class Pinned {
 export class PinnedHalves {
   readonly #card: Card;
   readonly #stream: bigint;
-  readonly #halves: [Pinned, Pinned];
-  #turn = 0;
+  readonly #halves: readonly [Pinned, Pinned];
+  /** The index of the half that is being filled. */
+  #turn: 0 | 1 = 0;
 
   /** `bytes` is the size of each half. */
   constructor(card: Card, stream: bigint, bytes: number) {
@@ -82,7 +83,7 @@ export class PinnedHalves {
   /** Switches to the other half; waits for the copies from it that are in flight. */
   #next(): Pinned {
     this.#card.record(this.#halves[this.#turn].event, this.#stream);
-    this.#turn = 1 - this.#turn;
+    this.#turn = this.#turn === 0 ? 1 : 0;
     const half = this.#halves[this.#turn];
     if (half.used > 0) {
       this.#card.check(this.#card.driver.cuEventSynchronize(half.event), "waiting for a copy");

@@ -1,7 +1,9 @@
-import { type Shape, sizeOf } from "../../trace/dtype.ts";
+import { at } from "../../base/at.ts";
+import { sizeOf } from "../../trace/dtype.ts";
 import type { PoolAttrs } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
+import { type Extents, extentsOf } from "./extents.ts";
 import { callTemplate, type Geometry, lanesIn, operand, result, type Values } from "./template.ts";
 import type { Lanes } from "./tiling.ts";
 
@@ -19,10 +21,12 @@ export function pool(
   values: Values,
 ): Call[] {
   const isGradient = op === "maxPoolGrad" || op === "avgPoolGrad";
-  const { shape } = values[output];
-  const lanes = lanesIn(shape[3], values[output]);
-  const image = isGradient ? shape : values[inputs[0]].shape;
-  const pooled = isGradient ? values[inputs[inputs.length - 1]].shape : shape;
+  const value = at(values, output), { shape } = value;
+  const from = at(values, at(inputs, isGradient ? inputs.length - 1 : 0)).shape;
+  const [image, pooled] = isGradient
+    ? [extentsOf(shape), extentsOf(from)]
+    : [extentsOf(from), extentsOf(shape)];
+  const lanes = lanesIn(image[3], value);
   return [callTemplate(
     op,
     templates[op],
@@ -33,8 +37,8 @@ export function pool(
 }
 
 function geometry(
-  image: Shape,
-  pooled: Shape,
+  image: Extents,
+  pooled: Extents,
   lanes: Lanes,
   { window, strides, padding }: PoolAttrs,
 ): Geometry {

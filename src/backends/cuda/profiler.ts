@@ -1,6 +1,7 @@
 import { type Driver, driverFlag } from "../../../ffi/driver.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
 import { Out } from "../../../ffi/memory.ts";
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Card } from "./card.ts";
 import type { Launch } from "./launch.ts";
@@ -86,14 +87,14 @@ export class Profiler {
     }
     launches.forEach((_, i) => {
       this.#card.clear(this.#filler, FILLER);
-      this.#card.record(this.#events[2 * i], stream);
+      this.#card.record(at(this.#events, 2 * i), stream);
       issue(i);
-      this.#card.record(this.#events[2 * i + 1], stream);
+      this.#card.record(at(this.#events, 2 * i + 1), stream);
     });
     this.#card.synchronize();
     const elapsed = new Out(new Float32Array(1));
     launches.forEach(({ step }, i) => {
-      const status = this.#elapsedTime(elapsed.buffer, this.#events[2 * i], this.#events[2 * i + 1]);
+      const status = this.#elapsedTime(elapsed.buffer, at(this.#events, 2 * i), at(this.#events, 2 * i + 1));
       this.#card.check(status, "reading a launch's time");
       const kind = classOf(step);
       const time = this.times.get(kind) ?? { launches: 0, milliseconds: 0 };

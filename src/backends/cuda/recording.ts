@@ -1,5 +1,6 @@
 import { launchParameter } from "../../../ffi/driver.ts";
 import { addressOf } from "../../../ffi/memory.ts";
+import { at } from "../../base/at.ts";
 import type { Plan, ProductPrecision } from "../../compile/plan.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import { type Place, placeOf } from "../place.ts";
@@ -63,7 +64,7 @@ export class Recording {
     this.#recorded = recorded;
     this.#run = profiler === undefined
       ? () => recorded.forEach((launch) => launch.run())
-      : () => profiler.run(plan, launches, (index) => recorded[index].run());
+      : () => profiler.run(plan, launches, (index) => at(recorded, index).run());
   }
 
   /** Binds the next runs to addresses. */
@@ -110,7 +111,7 @@ class KernelLaunches {
     });
     const packed = new BigUint64Array(new ArrayBuffer(places.length * 8));
     const index = this.#count++;
-    const kernel = this.#functions[index];
+    const kernel = at(this.#functions, index);
     this.#sizes[index] = BigInt(packed.byteLength);
     this.#lists.set([
       launchParameter.CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT,
@@ -137,7 +138,7 @@ function recordConv(
 ): Recorded {
   const spec = convSpecOf(instruction, plan.values, precision, epilogue?.kind);
   const operands = [...instruction.inputs, epilogue?.output ?? instruction.output];
-  const placeFor = (role: Role): Place => placeOf(plan, step, operands[roles[spec.op].indexOf(role)]);
+  const placeFor = (role: Role): Place => placeOf(plan, step, at(operands, roles[spec.op].indexOf(role)));
   const [image, filter, result] = [placeFor("image"), placeFor("filter"), placeFor("result")];
   const bias = epilogue?.bias === undefined ? undefined : placeOf(plan, step, epilogue.bias);
   let bound: BoundConv | undefined;
@@ -170,7 +171,7 @@ function recordMatmul(
   { instruction, step, epilogue }: Extract<Launch, { kind: "matmul" }>,
 ): Recorded {
   const spec = matmulSpecOf(instruction, plan.values, precision, epilogue?.kind);
-  const [a, b] = instruction.inputs.map((value) => placeOf(plan, step, value));
+  const [a, b] = [placeOf(plan, step, instruction.inputs[0]), placeOf(plan, step, instruction.inputs[1])];
   const result = placeOf(plan, step, epilogue?.output ?? instruction.output);
   const bias = epilogue?.bias === undefined ? undefined : placeOf(plan, step, epilogue.bias);
   const workspace = placeOf(plan, step, "workspace");
@@ -197,7 +198,7 @@ function recordZeros(
   { value, step }: Extract<Launch, { kind: "zeros" }>,
 ): Recorded {
   const place = placeOf(plan, step, value);
-  const bytes = bytesOf(plan.values[value]);
+  const bytes = bytesOf(at(plan.values, value));
   let address = 0n;
   return {
     bind: (addresses) => address = addresses(place),

@@ -1,6 +1,8 @@
+import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
+import { extentsOf } from "./extents.ts";
 import { callTemplate, lanesIn, operand, result, type Values } from "./template.ts";
 
 /** Bilinear resize and its gradient. */
@@ -9,9 +11,10 @@ export function resize(
   values: Values,
 ): Call[] {
   const isGradient = op === "resizeGrad";
-  const operandShape = values[inputs[0]].shape, resultShape = values[output].shape;
-  const [from, to] = isGradient ? [resultShape, operandShape] : [operandShape, resultShape];
-  const lanes = lanesIn(from[3], values[output]);
+  const value = at(values, output);
+  const given = extentsOf(at(values, inputs[0]).shape), made = extentsOf(value.shape);
+  const [from, to] = isGradient ? [made, given] : [given, made];
+  const lanes = lanesIn(from[3], value);
   const scale = (source: number, target: number): string => {
     const ratio = !alignCorners ? source / target : target > 1 ? (source - 1) / (target - 1) : 0;
     return `(float)${ratio}`;
@@ -23,7 +26,7 @@ export function resize(
       ...{ height: from[1], width: from[2], rows: to[1], columns: to[2] },
       ...{ align_corners: alignCorners, channels: from[3], lanes },
     },
-    sizeOf(resultShape) / lanes,
+    sizeOf(made) / lanes,
     [operand(values, inputs[0]), result(values, output)],
     [
       `static DEVICE float scale_height() { return ${scale(from[1], to[1])}; }`,

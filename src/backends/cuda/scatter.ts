@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
@@ -8,13 +9,13 @@ export function scatterAdd(
   { attrs: { rows }, inputs, output }: InstructionOf<"scatterAdd">,
   values: Values,
 ): Call[] {
-  const size = sizeOf(values[output].shape);
+  const sum = at(values, output), size = sizeOf(sum.shape);
   const columns = size / rows;
-  const lanes = lanesIn(columns, values[output]);
+  const lanes = lanesIn(columns, sum);
   return [callTemplate(
     "scatterAdd",
     "scatter_add<G>",
-    { rows, columns, updates: sizeOf(values[inputs[1]].shape), lanes },
+    { rows, columns, updates: sizeOf(at(values, inputs[1]).shape), lanes },
     size / lanes,
     [...inputs.map((id) => operand(values, id)), result(values, output)],
   )];

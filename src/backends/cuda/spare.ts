@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Plan, Step, Workspace } from "../../compile/plan.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
@@ -14,15 +15,16 @@ export function spareStretches(plan: Plan, alignment: number): Workspace[] {
   };
   const add = (value: number) => {
     const offset = place(value);
-    if (offset !== undefined) live.set(offset, Math.max(live.get(offset) ?? 0, bytesOf(plan.values[value])));
+    if (offset !== undefined) {
+      live.set(offset, Math.max(live.get(offset) ?? 0, bytesOf(at(plan.values, value))));
+    }
   };
-  const result = new Array<Workspace>(plan.steps.length);
-  for (let s = plan.steps.length - 1; s >= 0; s--) {
-    const reads = readsOf(plan.steps[s]), writes = writesOf(plan.steps[s]);
+  const gaps = plan.steps.toReversed().map((step) => {
+    const reads = readsOf(step), writes = writesOf(step);
     writes.forEach(add);
     const before = new Map(live); // a value that is written here and never read is live in this step only
     reads.forEach(add);
-    result[s] = largestGap(live, plan.arenaBytes, alignment);
+    const gap = largestGap(live, plan.arenaBytes, alignment);
     live.clear();
     for (const [offset, bytes] of before) live.set(offset, bytes);
     writes.forEach((value) => {
@@ -30,8 +32,9 @@ export function spareStretches(plan: Plan, alignment: number): Workspace[] {
       if (offset !== undefined) live.delete(offset);
     });
     reads.forEach(add);
-  }
-  return result;
+    return gap;
+  });
+  return gaps.reverse();
 }
 
 /** The largest aligned gap between live values before `end`. */
@@ -50,10 +53,12 @@ function largestGap(live: ReadonlyMap<number, number>, end: number, alignment: n
   return best;
 }
 
-function readsOf(step: Step): readonly ValueId[] {
+/** The values that a step reads. */
+export function readsOf(step: Step): readonly ValueId[] {
   return step.kind === "kernel" ? step.kernel.inputs : step.instruction.inputs;
 }
 
+/** The values that a step writes. */
 function writesOf(step: Step): readonly ValueId[] {
   if (step.kind === "op") return [step.instruction.output];
   return [...step.kernel.stores, ...step.kernel.reduce?.stores ?? []].map(({ output }) => output);

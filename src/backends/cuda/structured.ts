@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { StructuredOp } from "../../trace/ops.ts";
 import type { InstructionOf, StructuredInstruction } from "../../trace/program.ts";
@@ -40,7 +41,7 @@ export function structured<N extends StructuredOp>(
   instruction: InstructionOf<N>,
   context: StepContext,
 ): Launch[] {
-  if (sizeOf(context.plan.values[instruction.output].shape) === 0) return [];
+  if (sizeOf(at(context.plan.values, instruction.output).shape) === 0) return [];
   return lowerings[instruction.op](instruction, context);
 }
 
@@ -65,12 +66,12 @@ function conv(instruction: ConvInstruction, { plan, step, index, spare, fuses }:
 /** A product of matrices, through cuBLASLt. */
 function matmul(instruction: InstructionOf<"matmul">, { plan, step, index }: StepContext): Launch[] {
   if (sumsNothing(instruction, plan.values)) return [{ kind: "zeros", value: instruction.output, step }];
-  const isBatch = plan.values[instruction.output].shape.length === 3;
+  const isBatch = at(plan.values, instruction.output).shape.length === 3;
   const epilogue = isBatch ? undefined : epilogueOf(plan, index);
   return [{ kind: "matmul", instruction, step, ...(epilogue === undefined ? {} : { epilogue }) }];
 }
 
 /** Tests whether an operand has no elements, so that each element of the result is a sum of no terms. */
 function sumsNothing({ inputs }: StructuredInstruction, values: Values): boolean {
-  return inputs.some((input) => sizeOf(values[input].shape) === 0);
+  return inputs.some((input) => sizeOf(at(values, input).shape) === 0);
 }

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Aval } from "../../trace/dtype.ts";
 import { type Argument, type Call, THREADS, valueArgument } from "./call.ts";
 import { typeOf } from "./expressions.ts";
@@ -57,10 +58,10 @@ export function lanesIn(extent: number, value: Aval): Lanes {
 
 /** An argument that is a value read in its own dtype. */
 export function operand(values: Values, id: number): Argument {
-  return valueArgument(id, values[id].dtype);
+  return valueArgument(id, at(values, id).dtype);
 }
 
 /** An argument that is a value written in its own dtype. */
 export function result(values: Values, id: number): Argument {
-  return valueArgument(id, values[id].dtype, true);
+  return valueArgument(id, at(values, id).dtype, true);
 }

@@ -11,6 +11,7 @@ import {
   nameOf,
   roles,
 } from "../conv.ts";
+import type { Extents } from "../extents.ts";
 
 /** The descriptors of a spec, and its algorithms in cuDNN's order. */
 interface Prepared {
@@ -195,7 +196,7 @@ export class LegacyConvolver implements Convolver {
     );
   }
 
-  #tensor([n, h, w, c]: readonly number[], type: number): bigint {
+  #tensor([n, h, w, c]: Extents, type: number): bigint {
     const cudnn = this.#cudnn;
     const tensor = this.#create(cudnn.cudnnCreateTensorDescriptor);
     this.#check(
