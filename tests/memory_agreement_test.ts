@@ -9,6 +9,7 @@ import { infopro } from "../src/local/methods/infopro.ts";
 import { man } from "../src/local/methods/man.ts";
 import { type Model, resnet20, resnet8 } from "../src/models.ts";
 import { sgd } from "../src/optim.ts";
+import { publishedSgd } from "../src/optim/published.ts";
 import { Device } from "../src/runtime/arrays.ts";
 import { trainer } from "../src/training/trainer.ts";
 import { openSimulated } from "./cuda/simulated.ts";
@@ -33,7 +34,7 @@ async function suite(
         const opened = await open();
         if (!("backend" in opened)) throw new Error(opened.reason);
         await using device = new Device(opened.backend);
-        const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+        const optimizer = sgd(publishedSgd);
         using run = await trainer({ device, model, modules, method, optimizer, batch, recompute });
         const { height, width, channels } = model.input;
         using x = device.zeros([batch, height, width, channels]);

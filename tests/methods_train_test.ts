@@ -4,6 +4,7 @@ import { shapes } from "../src/data/shapes.ts";
 import { type Method, methodNamed, methodNames, type Trainer, trainer } from "../src/local.ts";
 import { resnet20 } from "../src/models.ts";
 import { sgd } from "../src/optim.ts";
+import { publishedSgd } from "../src/optim/published.ts";
 import type { Device } from "../src/runtime/arrays.ts";
 import { open } from "../src/runtime/devices.ts";
 import { HostArray } from "../src/trace/host_array.ts";
@@ -18,7 +19,7 @@ const make = (device: Device, method: Method): Promise<Trainer> =>
     model: resnet20({ classes: 10 }),
     modules: 3,
     method,
-    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    optimizer: sgd(publishedSgd),
     batch: BATCH,
   });
 

@@ -4,6 +4,7 @@ import { setup, type TrainState } from "../src/local/setup.ts";
 import { trainStep } from "../src/local/step.ts";
 import type { Model } from "../src/models/model.ts";
 import { sgd } from "../src/optim.ts";
+import { publishedSgd } from "../src/optim/published.ts";
 import { jit } from "../src/runtime/jit.ts";
 import type { Aval } from "../src/trace/dtype.ts";
 import type { Program } from "../src/trace/program.ts";
@@ -11,7 +12,7 @@ import type { Tensor } from "../src/trace/tensor.ts";
 
 /** A whole training step, as the trainer traces it. */
 export function stepProgram(model: Model, modules: number, method: Method, batch: number): Program {
-  const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+  const optimizer = sgd(publishedSgd);
   const built = setup({ model, modules, method, optimizer });
   const { height, width, channels } = model.input;
   const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };

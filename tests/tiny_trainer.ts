@@ -2,6 +2,7 @@ import type { EpochRecord, Observer, Snapshot, StepRecord } from "../src/artifac
 import { dgl } from "../src/local/methods/dgl.ts";
 import { man } from "../src/local/methods/man.ts";
 import { constant } from "../src/optim/schedules.ts";
+import { publishedSgd } from "../src/optim/published.ts";
 import { sgd } from "../src/optim/sgd.ts";
 import type { Device } from "../src/runtime/arrays.ts";
 import { trainer } from "../src/training/trainer.ts";
@@ -16,7 +17,7 @@ export const make = (options: Options) =>
     model: tinyModel(),
     modules: 3,
     method: man(dgl()),
-    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    optimizer: sgd(publishedSgd),
     schedule: constant(0.05),
     batch: 16,
     ...options,

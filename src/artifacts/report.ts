@@ -2,6 +2,7 @@ import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, type Kinds } from "../base/expect.ts";
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
+import { moduleIn } from "../local/places.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
@@ -245,11 +246,11 @@ const highest = ({ timeline }: MemoryReport) =>
 function timeline(name: string, { timeline }: MemoryReport, top: number): string {
   const stretches: { from: number; to: number; name: string }[] = [];
   timeline.forEach(({ scope }, at) => {
-    const module = /^module (\d+)/.exec(scope)?.[1];
+    const module = moduleIn(scope);
     const last = stretches.at(-1);
-    if (module === undefined || last?.name === module) {
+    if (module === undefined || last?.name === `${module + 1}`) {
       if (last !== undefined) last.to = at;
-    } else stretches.push({ from: at, to: at, name: module });
+    } else stretches.push({ from: at, to: at, name: `${module + 1}` });
   });
   const points = timeline.map(({ liveBytes }, at) => [at, liveBytes] as const);
   const shown = stretches.length > 1 && stretches.length <= 20 ? { stretches } : {};

@@ -11,6 +11,7 @@ import * as local from "../local.ts";
 import { precisionOn } from "../local/precision.ts";
 import * as models from "../models.ts";
 import * as optim from "../optim.ts";
+import { publishedSgd } from "../optim/published.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { modulesOf } from "./cut.ts";
@@ -73,7 +74,7 @@ export function setupOf(
     model: models.modelNamed(model, images),
     modules: modulesOf(modules),
     method: methodOf(method, methodOptions, dataset),
-    optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    optimizer: optim.sgd(publishedSgd),
     ...(precision === undefined ? {} : { precision }),
   };
 }

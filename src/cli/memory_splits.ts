@@ -3,6 +3,7 @@ import type { MemoryReport, Precision } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
 import * as optim from "../optim.ts";
+import { publishedSgd } from "../optim/published.ts";
 import { type BackendName, target } from "../runtime/devices.ts";
 
 /** A way to train a network whose memory is asked for: plain data, which can be sent to a thread. */
@@ -45,7 +46,7 @@ export async function planSplit(split: Split): Promise<SplitPlans> {
     ...split,
     model: models.modelNamed(split.model, { classes: split.classes }),
     method: local.methodNamed(split.method),
-    optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    optimizer: optim.sgd(publishedSgd),
     target: machine,
   };
   // Recomputing first: those plans tell what they are without it too.

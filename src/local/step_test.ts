@@ -6,6 +6,7 @@ import { key } from "../base/random.ts";
 import { initialize } from "../nn/initial.ts";
 import { merge, type Named, select } from "../nn/named.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
+import { publishedSgd } from "../optim/published.ts";
 import { sgd } from "../optim/sgd.ts";
 import { jit } from "../runtime/jit.ts";
 import type { Aval } from "../trace/dtype.ts";
@@ -29,7 +30,7 @@ import { moduleIn } from "./places.ts";
 import { type Setup, setup, type TrainState } from "./setup.ts";
 import { trainStep } from "./step.ts";
 
-const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+const optimizer = sgd(publishedSgd);
 const make = (method: Method, modules: Modules = 3) =>
   setup({ model: tinyModel(), modules, method, optimizer });
 const weighted = infopro({ weights: { reconstruction: [2, 1], task: [0.5, 1] } });

@@ -7,6 +7,7 @@ import { type CudaBackend, openCuda } from "../../src/backends/cuda/backend.ts";
 import type { Precision } from "../../src/compile/plan.ts";
 import { dgl, man, trainer } from "../../src/local.ts";
 import { resnet32 } from "../../src/models/resnet.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { Device } from "../../src/runtime/arrays.ts";
 import { HostArray } from "../../src/trace/host_array.ts";
@@ -68,7 +69,7 @@ async function steps(backend: CudaBackend, count: number, precision: Precision) 
     model: resnet32(),
     modules: 16,
     method: man(dgl()),
-    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    optimizer: sgd(publishedSgd),
     batch: 64,
     precision,
   });

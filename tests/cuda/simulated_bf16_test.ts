@@ -5,6 +5,7 @@ import { lowerPlan } from "../../src/backends/cuda/lower.ts";
 import { open } from "../../src/runtime/devices.ts";
 import { dgl, infopro, man, type Method, trainer } from "../../src/local.ts";
 import { constant } from "../../src/optim/schedules.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { Device } from "../../src/runtime/arrays.ts";
 import { HostArray } from "../../src/trace/host_array.ts";
@@ -52,7 +53,7 @@ async function train(device: Device, method: Method) {
     model: tinyModel(),
     modules: 3,
     method,
-    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    optimizer: sgd(publishedSgd),
     schedule: constant(0.01),
     batch: 16,
     precision: "bf16",

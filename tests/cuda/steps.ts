@@ -4,6 +4,7 @@ import { stepPlan } from "../../src/local/memory.ts";
 import { setup } from "../../src/local/setup.ts";
 import type { Model } from "../../src/models/model.ts";
 import { resnet110, resnet32 } from "../../src/models/resnet.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 
 /** Plans a step for a target, in a precision. */
@@ -16,7 +17,7 @@ const manStep =
         model,
         modules,
         method: man(method),
-        optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+        optimizer: sgd(publishedSgd),
         precision,
       }),
       batch,

@@ -3,6 +3,7 @@
 import { greedy } from "../../src/local/methods/greedy.ts";
 import { man, type ManOptions } from "../../src/local/methods/man.ts";
 import { resnet8 } from "../../src/models/resnet.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { trainer } from "../../src/training/trainer.ts";
 import { load, testOn } from "./fixture.ts";
@@ -25,7 +26,7 @@ for (const [name, run] of Object.entries(cases)) {
         model: resnet8({ classes: 10 }),
         modules: 3,
         method: man(greedy(), run.options),
-        optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+        optimizer: sgd(publishedSgd),
         batch: run.batch,
       });
       const before: Awaited<ReturnType<typeof start>> = {};

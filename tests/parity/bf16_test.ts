@@ -8,6 +8,7 @@ import { resnet8 } from "../../src/models/resnet.ts";
 import { initialize } from "../../src/nn/initial.ts";
 import type { Named } from "../../src/nn/named.ts";
 import { residualBlock } from "../../src/nn/residual.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { disposeTree } from "../../src/runtime/arrays.ts";
 import { jit } from "../../src/runtime/jit.ts";
@@ -81,7 +82,7 @@ await testOn(
       model: resnet8({ classes: 10 }),
       modules: 3,
       method: man(dgl()),
-      optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+      optimizer: sgd(publishedSgd),
       batch: fixture.batch,
       precision: "bf16",
     });

@@ -4,6 +4,7 @@ import { assertAlmostEquals } from "@std/assert";
 import { endToEnd } from "../../src/local/methods/end_to_end.ts";
 import { modelNamed, network } from "../../src/models.ts";
 import type { Named } from "../../src/nn/named.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { type DeviceArray, disposeTree } from "../../src/runtime/arrays.ts";
 import { jit } from "../../src/runtime/jit.ts";
@@ -76,7 +77,7 @@ for (const [name, expected] of Object.entries(fixture.networks)) {
     async (device) => {
       const { size, learningRate } = fixture;
       const model = modelNamed(name, { classes: 10, size });
-      const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 });
+      const optimizer = sgd(publishedSgd);
       using t = await trainer({ device, model, method: endToEnd(), optimizer, batch: fixture.batch });
       await start(t);
       const data = enlarged(fixture.batch, size);

@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Method } from "../../src/local/method.ts";
 import { resnet32 } from "../../src/models/resnet.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { type Device, type DeviceArray, disposeTree } from "../../src/runtime/arrays.ts";
 import { jit } from "../../src/runtime/jit.ts";
@@ -32,7 +33,7 @@ export function make(device: Device, method: Method, batch: number, modules: num
     model: resnet32({ classes: 10 }),
     modules,
     method,
-    optimizer: sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
+    optimizer: sgd(publishedSgd),
     batch,
   });
 }
