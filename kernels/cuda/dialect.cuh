@@ -68,10 +68,15 @@ DEVICE u32 is_finite(float x) { return (bits(x) & 0x7f800000u) != 0x7f800000u; }
 DEVICE float sign(float x) { return x > 0 ? 1.0f : x < 0 ? -1.0f : x; }
 DEVICE int sign(int x) { return (x > 0) - (x < 0); }
 // A NaN in either operand is the result; fmaxf and fminf would drop it.
-DEVICE float greater(float a, float b) { return a > b || a != a ? a : b; }
+// Of zeros, +0 is the greater one.
+DEVICE float greater(float a, float b) {
+  return a == b ? from_bits(bits(a) & bits(b)) : a > b || a != a ? a : b;
+}
 DEVICE int greater(int a, int b) { return a > b ? a : b; }
 DEVICE u32 greater(u32 a, u32 b) { return a > b ? a : b; }
-DEVICE float lesser(float a, float b) { return a < b || a != a ? a : b; }
+DEVICE float lesser(float a, float b) {
+  return a == b ? from_bits(bits(a) | bits(b)) : a < b || a != a ? a : b;
+}
 DEVICE int lesser(int a, int b) { return a < b ? a : b; }
 DEVICE u32 lesser(u32 a, u32 b) { return a < b ? a : b; }
 

@@ -224,12 +224,15 @@ export async function checkKernels(backend: Backend, cases: readonly KernelCase[
   report(backend, cases.length, faults);
 }
 
-/** Fails where values or gradients over the whole range of f32 are off; `flushes` allows for denormals taken as zero. */
+/**
+ * Fails where values or gradients over the whole range of f32 are off, or at a zero, itself a zero of the wrong sign. `webgpu`
+ * allows for what WGSL leaves open: denormals may be taken as zero, and zeros have no sign.
+ */
 export async function checkRange(
   backend: Backend,
   cases: readonly RangeCase[],
   planner: Planner,
-  flushes: boolean,
+  webgpu: boolean,
 ): Promise<void> {
   const results = await runAll(
     backend,
@@ -237,9 +240,21 @@ export async function checkRange(
   );
   const faults = cases.flatMap((test, n) => {
     const result = results[n];
-    return faultsOf(test.label, result, result instanceof Error ? [] : [wanted(test, result[0], flushes)]);
+    if (result instanceof Error) return faultsOf(test.label, result, []);
+    const faults = faultsOf(test.label, result, [wanted(test, result[0], webgpu)]);
+    return webgpu ? faults : [...faults, ...wrongZeros(test, result[0])];
   });
   report(backend, cases.length, faults);
+}
+
+/** Results of zeros that must be zeros, and have another sign. */
+function wrongZeros({ label, inputs: [x], want: { data } }: RangeCase, got: HostData): string[] {
+  const text = (zero: number) => Object.is(zero, -0) ? "−0" : String(zero);
+  return [...got].flatMap((y, i) =>
+    x[i] === 0 && data[i] === 0 && !Object.is(y, data[i])
+      ? [`${label}, of ${text(x[i])}: got ${text(y)}, want ${text(data[i])}`]
+      : []
+  );
 }
 
 function faultsOf(label: string, result: HostData[] | Error, want: readonly Bounded[]): string[] {

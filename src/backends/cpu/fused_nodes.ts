@@ -70,10 +70,10 @@ export class NodeWriter {
     return this.#math.keep(this.#expression(node, vector, lanes));
   }
 
-  /** Whether a node is a constant other than NaN. */
-  #isNumber(index: number): boolean {
+  /** The value of a node that is a constant other than NaN. */
+  #number(index: number): number | undefined {
     const node = this.nodes[index];
-    return node.kind === "constant" && !Number.isNaN(node.value);
+    return node.kind === "constant" && !Number.isNaN(node.value) ? node.value : undefined;
   }
 
   #expression(node: Exclude<Node, { kind: "constant" | "reduced" }>, vector: number, lanes: number): V128 {
@@ -104,8 +104,9 @@ export class NodeWriter {
       case "binary": {
         const [a, b] = node.args;
         if ((node.fn === "max" || node.fn === "min") && node.dtype === "f32") {
-          if (this.#isNumber(b)) return boundedBy(node.fn, this.value(a), this.value(b));
-          if (this.#isNumber(a)) return boundedBy(node.fn, this.value(b), this.value(a));
+          const [first, second] = [this.#number(a), this.#number(b)];
+          if (second !== undefined) return boundedBy(math, node.fn, this.value(a), second);
+          if (first !== undefined) return boundedBy(math, node.fn, this.value(b), first);
         }
         return binary(math, node.fn, node.dtype, this.value(a), this.value(b));
       }

@@ -114,11 +114,16 @@ const unsignedBinary: { readonly [F in BinaryFnOf<"u32">]: Binary } = {
 };
 
 /**
- * `max` or `min` with a constant that is no NaN: one instruction, where those that keep a NaN of either operand take
- * about eight. ReLU is one of these.
+ * `max` or `min` with a constant that is not NaN: one or two instructions, where those that keep a NaN of either operand
+ * take about eight. ReLU is one of these.
  */
-export function boundedBy(fn: "max" | "min", x: Lanes, constant: Lanes): V128 {
-  return fn === "max" ? f32x4.pmax(x, constant) : f32x4.pmin(x, constant); // keep a NaN of the first
+export function boundedBy(m: VectorMath, fn: "max" | "min", x: Lanes, bound: number): V128 {
+  const [max, constant] = [fn === "max", m.float(bound)];
+  const value = max ? f32x4.pmax(x, constant) : f32x4.pmin(x, constant); // keep a NaN of the first
+  // They also keep a zero of the first, but −0 is less than +0.
+  if (max && Object.is(bound, 0)) return v128.and(value, m.integer(~SIGN));
+  if (!max && Object.is(bound, -0)) return v128.or(value, m.integer(SIGN));
+  return value;
 }
 
 /** A binary function of two operands of `dtype`. */

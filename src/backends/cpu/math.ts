@@ -109,7 +109,7 @@ export class VectorMath {
   }
 
   /** Sine, or cosine as the sine a quarter turn on. */
-  #wave(x: Lanes, quarter: 0 | 1): V128 {
+  #wave(x: Lanes, quarter: 0 | 1): Lanes {
     // x = q·π/2 + r, |r| ≤ π/4; π/2 in three parts of 8, 11 and 24 bits, so that q times the first two is exact
     // for |q| < 2¹³. Larger angles, which are rare, are reduced one by one.
     const q = this.keep(f32x4.nearest(f32x4.mul(x, this.float(2 / Math.PI))));
@@ -138,7 +138,7 @@ export class VectorMath {
     const odd = i32x4.shrS(i32x4.shl(turns, 31), 31);
     const sign = i32x4.shl(i32x4.shrU(turns, 1), 31);
     const value = v128.xor(this.select(odd, cosine, sine), sign);
-    return f32x4.madd(f32x4.sub(x, x), this.float(0), value); // NaN where x is infinite or NaN
+    return this.keep(f32x4.madd(f32x4.sub(x, x), this.float(0), value)); // NaN where x is infinite or NaN
   }
 
   /** Does anew the lanes of `reduced` and `turns` where |x| is at least 2¹³. */
@@ -160,7 +160,7 @@ export class VectorMath {
   }
 
   sin(x: Lanes): V128 {
-    return this.#wave(x, 0);
+    return this.select(f32x4.eq(x, this.float(0)), x, this.#wave(x, 0)); // −0 is itself
   }
 
   cos(x: Lanes): V128 {
@@ -184,8 +184,8 @@ export class VectorMath {
     const doubled = this.keep(f32x4.add(magnitude, magnitude));
     const power = f32x4.add(this.exp(doubled), this.float(1));
     const far = f32x4.sub(this.float(1), f32x4.div(this.float(2), power));
-    const signed = v128.or(far, v128.and(x, this.integer(SIGN)));
-    const value = this.select(f32x4.lt(magnitude, this.float(0.625)), near, signed);
+    const unsigned = this.select(f32x4.lt(magnitude, this.float(0.625)), near, far);
+    const value = v128.or(unsigned, v128.and(x, this.integer(SIGN))); // near 0 too, as −0 is itself
     return this.select(f32x4.eq(x, x), value, x);
   }
 

@@ -74,6 +74,39 @@ export const ranged: Readonly<Record<string, Ranged>> = {
     value: formula((x) => Math.min(3, Math.max(-2, x))),
     slope: formula((x) => x <= -2 || x >= 3 ? 0 : 1),
   },
+  "maximum of −0": {
+    f: (x) => x.maximum(-0),
+    value: formula((x) => Math.max(x, -0)),
+    slope: formula((x) => x <= 0 ? 0 : 1),
+  },
+  "minimum of 0": {
+    f: (x) => x.minimum(0),
+    value: formula((x) => Math.min(x, 0)),
+    slope: formula((x) => x >= 0 ? 0 : 1),
+  },
+  "minimum of −0": {
+    f: (x) => x.minimum(-0),
+    value: formula((x) => Math.min(x, -0)),
+    slope: formula((x) => x >= 0 ? 0 : 1),
+  },
+  "maximum of x and −x": {
+    f: (x) => x.maximum(x.neg()),
+    value: formula(Math.abs),
+    slope: formula((x) => x > 0 ? 1 : x <= 0 ? -1 : 0),
+  },
+  "minimum of x and −x": {
+    f: (x) => x.minimum(x.neg()),
+    value: formula((x) => Math.min(x, -x)),
+    slope: formula((x) => x < 0 ? 1 : x >= 0 ? -1 : 0),
+  },
+  "times −0": { f: (x) => x.mul(-0), value: formula((x) => x * -0), slope: formula(() => -0) },
+  "plus 0": { f: (x) => x.add(0), value: formula((x) => x + 0), slope: formula(() => 1) },
+  "minus 0": { f: (x) => x.sub(0), value: formula((x) => x - 0), slope: formula(() => 1) },
+  "pow 3": {
+    f: (x) => x.pow(3),
+    value: formula((x) => x ** 3, 500),
+    slope: formula((x) => 3 * x ** 2, 1000),
+  },
   sigmoid: {
     f: (x) => x.sigmoid(),
     value: formula((x) => 1 / (1 + Math.exp(-x)), power),
