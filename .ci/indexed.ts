@@ -10,6 +10,7 @@ const FOLDERS: readonly string[] = [
   "src/autograd",
   "src/base",
   "ffi",
+  "src/cli",
   "src/data",
   "src/trace",
   "src/local",

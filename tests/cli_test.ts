@@ -16,11 +16,11 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
         "--epoch",
         "3",
       ],
-      [/train takes no word "resnet8"/, "train", "resnet8"],
-      [/an empty word was given/, "train", "--after", ""],
+      [/train does not take the argument "resnet8"/, "train", "resnet8"],
+      [/train does not take an empty argument/, "train", "--after", ""],
       [/--batch needs a value: --batch N/, "train", "--batch"],
       [/--seed is given 2 times/, "train", "--seed", "1", "--seed", "2"],
-      [/negative number -3/, "train", "--batch", "-3"],
+      [/takes a negative number \(-3\)/, "train", "--batch", "-3"],
       [/--epochs must be a whole number of at least 1, not "0"/, "train", "--epochs", "0"],
       [/--train-limit must be a whole number of at least 1, not "1e3x"/, "train", "--train-limit", "1e3x"],
       [/--lr must be a number above 0, not "nan"/, "train", "--lr", "nan"],
@@ -70,7 +70,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--split .*give --modules too/, "train", "--split", "man"],
       [/shapes are drawn, not loaded/, "train", "--data", "."],
       [/--resume .* --run DIR/, "train", "--resume"],
-      [/eval needs the folder of a run or a file: give --run DIR or --weights FILE/, "eval"],
+      [/eval needs a run or a file: give either --run DIR or --weights FILE/, "eval"],
       [/at most 54/, "memory", "--model", "resnet110", "--modules", "60"],
       [/demo has no flag --epochs; its flags: none/, "demo", "--epochs", "1"],
       [/doctor has no flag --all/, "doctor", "--all"],
@@ -85,7 +85,7 @@ Deno.test("the command line names missing, truncated and foreign data", () =>
     await refused(dir, /nowhere does not exist/, ...cifar("nowhere"));
     await refused(dir, /\. has no data_batch_1\.bin/, ...cifar("."));
     if (Deno.build.os === "linux") {
-      await refused(dir, /"\/proc" is among the system's special files/, ...cifar("/proc"));
+      await refused(dir, /"\/proc" is a special file of the system/, ...cifar("/proc"));
     }
     await Deno.writeFile(`${dir}/data_batch_1.bin`, new Uint8Array(3073));
     await refused(dir, /data_batch_1\.bin is truncated: 3073 bytes instead of 30730000/, ...cifar("."));
@@ -97,7 +97,7 @@ Deno.test("the command line names missing, truncated and foreign data", () =>
     );
   }));
 
-Deno.test("train, eval and resume work on a run's folder and refuse damage and misuse", () =>
+Deno.test("train, eval and resume use the folder of a run and reject damage and misuse", () =>
   inFolder(async (dir) => {
     const trained = await cli(
       dir,
@@ -120,10 +120,10 @@ Deno.test("train, eval and resume work on a run's folder and refuse damage and m
       "metrics.jsonl",
       "report.html",
     ]);
-    const judged = JSON.parse(
+    const evaluated = JSON.parse(
       (await cli(dir, "eval", "--run", "a", "--checkpoint", "last", "--json")).stdout,
     );
-    assertEquals([judged.testError, judged.testLoss], [result.testError, result.testLoss]);
+    assertEquals([evaluated.testError, evaluated.testLoss], [result.testError, result.testLoss]);
 
     const again = ["--run", "a", ...SMALL] as const;
     await refused(dir, /a holds a run already; resume it or choose/, "train", ...again);
@@ -165,7 +165,7 @@ Deno.test("train, eval and resume work on a run's folder and refuse damage and m
   }));
 
 Deno.test({
-  name: "train saves at Ctrl-C, ends cleanly, and goes on bit for bit with --resume",
+  name: "train saves at Ctrl-C, exits cleanly, and resumes bit for bit",
   ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
   fn: () =>
     inFolder(async (dir) => {
@@ -177,7 +177,7 @@ Deno.test({
       child.kill("SIGINT");
       const { code, stderr } = await finish(child);
       assertEquals(code, 130, stderr);
-      assertMatch(stderr, /stopped and saved; go on with: deno task train --run stopped --resume/);
+      assertMatch(stderr, /stopped and saved; resume with: deno task train --run stopped --resume/);
       const done = await steps();
       assert(done < 60, `it was stopped after all ${done} lines`);
       const resumed = await cli(dir, "train", "--run", "stopped", "--resume");
@@ -193,8 +193,8 @@ Deno.test({
           line.includes("step")
         );
       assertEquals(losses(a), losses(b));
-      const judged = (await readMetrics(metrics)).filter(({ kind }) => kind === "epoch");
-      assertEquals(judged.map((line) => "epoch" in line && line.epoch), [2]);
+      const evaluated = (await readMetrics(metrics)).filter(({ kind }) => kind === "epoch");
+      assertEquals(evaluated.map((line) => "epoch" in line && line.epoch), [2]);
 
       const probing = start(dir, "probe", ["--run", "whole", "--epochs", "1000000"]);
       probing.stdout.cancel();
@@ -211,7 +211,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "train saves when nobody reads its progress any more, and at the signal of a closed terminal",
+  name: "train saves when nobody reads its progress, and at the signal of a closed terminal",
   ignore: Deno.build.os === "windows", // no SIGHUP can be sent to a process there
   fn: () =>
     inFolder(async (dir) => {
@@ -248,7 +248,7 @@ Deno.test({
     }),
 });
 
-Deno.test("runs that begin in one second get folders of their own, and one that is refused leaves none", () =>
+Deno.test("runs that start in the same second get separate folders, and a rejected one leaves none", () =>
   inFolder(async (dir) => {
     const claims = await Promise.all([1, 2, 3].map(() => claimFolder(`${dir}/runs/dgl-1`)));
     assertEquals(
@@ -277,7 +277,7 @@ Deno.test("runs that begin in one second get folders of their own, and one that 
     assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["runs"]);
   }));
 
-Deno.test("export, eval --weights and train --init pass a network on, and refuse what is none", () =>
+Deno.test("export, eval --weights and train --init pass a network on, and reject other files", () =>
   inFolder(async (dir) => {
     const limits = ["--train-limit", "64", ...SMALL, "--epochs", "1"];
     const trained = await cli(dir, "train", ...limits, "--run", "a", "--json");
@@ -289,10 +289,10 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     assert([...tensors.keys()].every((name) => !/^(local|optimizer)/.test(name)));
 
     const file = ["--weights", "a.safetensors", "--model", "resnet8", "--test-limit", "32"];
-    const judged = JSON.parse((await cli(dir, "eval", ...file, "--json")).stdout);
+    const evaluated = JSON.parse((await cli(dir, "eval", ...file, "--json")).stdout);
     const { testError, testLoss } = JSON.parse(trained.stdout);
-    assertEquals([judged.testError, judged.images], [testError, 32]);
-    assertAlmostEquals(judged.testLoss, testLoss, 1e-5); // judged in another batch size
+    assertEquals([evaluated.testError, evaluated.images], [testError, 32]);
+    assertAlmostEquals(evaluated.testLoss, testLoss, 1e-5); // evaluated with another batch size
     // A network of NaN is wrong about no image in particular.
     tensors.get("layer1.0.bn1.weight")!.data[3] = NaN;
     const spoilt = { tensors, metadata: {}, types: types! };
@@ -301,7 +301,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     assertEquals([none.code, none.stdout], [2, ""]);
     assertMatch(
       none.stderr,
-      /^error: the test loss is NaN \(nan\.\S+ as resnet8\), for layer1\.0\.bn1\.weight holds NaN; judge other/m,
+      /^error: the test loss is NaN \(nan\.\S+ as resnet8\), because layer1\.0\.bn1\.weight contains NaN; evaluate other/m,
     );
     // eval neither writes nor reaches the network, so a set that is not here stays away.
     const cifar = ["--weights", "a.safetensors", "--model", "resnet8", "--dataset", "cifar10"];
@@ -309,7 +309,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     assertEquals(absent.code, 2, absent.stderr);
     assertMatch(
       absent.stderr,
-      /^error: cifar10 is not on this machine, and eval downloads nothing; give its/,
+      /^error: cifar10 is not on this machine, and eval does not download it; give its/,
     );
 
     const other = ["--method", "dgl", "--run", "b", "--init", "a.safetensors"] as const;
@@ -330,7 +330,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     assertEquals(more.code, 0, more.stderr);
     assertMatch(
       more.stderr,
-      /falls over 2 epochs now, not over 1: it is 0\.0125 in epoch 2, after 0\.025 in epoch 1; --schedule-epochs 1 keeps/,
+      /now decays over 2 epochs instead of 1: it is 0\.0125 in epoch 2, after 0\.025 in epoch 1; --schedule-epochs 1 keeps/,
     );
     assertEquals((await readRun(`${dir}/b`, "last")).settings["init"], "a.safetensors");
 
@@ -358,13 +358,21 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
         "--run",
         "c",
       ],
-      [/give --run DIR or --weights FILE/, "eval", "--run", "a", "--weights", "a.safetensors"],
+      [/give either --run DIR or --weights FILE/, "eval", "--run", "a", "--weights", "a.safetensors"],
       [/--weights needs the network/, "eval", "--weights", "a.safetensors"],
-      [/--model goes with --weights/, "eval", "--run", "a", "--model", "resnet8"],
-      [/--checkpoint goes with --run/, "eval", ...file, "--checkpoint", "last"],
-      [/--new-head goes with --init/, "train", "--new-head"],
-      [/--init starts a run, --resume goes on/, "train", "--run", "b", "--resume", "--init", "a.safetensors"],
-      [/a\.safetensors exists already/, "export", "--run", "a", "--out", "a.safetensors"],
+      [/--model needs --weights/, "eval", "--run", "a", "--model", "resnet8"],
+      [/--checkpoint needs --run/, "eval", ...file, "--checkpoint", "last"],
+      [/--new-head needs --init/, "train", "--new-head"],
+      [
+        /--init starts a run, --resume continues/,
+        "train",
+        "--run",
+        "b",
+        "--resume",
+        "--init",
+        "a.safetensors",
+      ],
+      [/a\.safetensors already exists/, "export", "--run", "a", "--out", "a.safetensors"],
       [/no checkpoint c\/best\.safetensors/, "export", "--run", "c", "--out", "c.safetensors"],
       [/export needs a file to write/, "export", "--run", "a"],
       [/ a is a folder, not a file/, "eval", "--weights", "a", "--model", "resnet8"],
@@ -373,7 +381,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and refuse
     for (const [message, command, ...args] of cases) await refused(dir, message, command, ...args);
   }));
 
-Deno.test("memory prints the plan of a method beside the end-to-end one", () =>
+Deno.test("memory prints the plan of a method next to the end-to-end one", () =>
   inFolder(async (dir) => {
     const flags = ["--model", "resnet20", "--modules", "3", "--batch", "64", "--method", "dgl"];
     const { endToEnd, method } = JSON.parse((await cli(dir, "memory", ...flags, "--json")).stdout);
@@ -426,7 +434,7 @@ Deno.test("doctor lists every backend, and what to do about one that is missing"
     );
   }));
 
-Deno.test("the command line helps", () =>
+Deno.test("the command line prints help", () =>
   inFolder(async (dir) => {
     assertMatch((await cli(dir, "help")).stdout, /deno task train/);
     const { code, stdout } = await cli(dir, "train", "--help");

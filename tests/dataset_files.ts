@@ -21,7 +21,7 @@ export async function write(dir: string, files: Files): Promise<void> {
 
 const picture = (name: string) => Deno.readFileSync(`${fixtures}/images/${name}`);
 
-/** Photographs in folders: three of each class to train on, one to be judged by. */
+/** Photographs in folders: three of each class to train on, one test image. */
 export const photographs = (): Files => ({
   "train/daisy/1.jpg": picture("baseline.jpg"),
   "train/daisy/2.jpg": picture("progressive.jpg"),
@@ -42,7 +42,7 @@ export const svhn = (): Files =>
     ]),
   );
 
-/** STL-10's four files, of noise: so many training images, and others to be judged by. */
+/** STL-10's four files, of noise: training and test images. */
 export const stl10 = (train: number, test: number): Files =>
   Object.fromEntries(
     ([["train", train], ["test", test]] as const).flatMap(([part, count]) => [

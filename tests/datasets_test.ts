@@ -1,4 +1,4 @@
-/** The data sets by the command line: what cannot be read is refused, what can is trained on, stopped and gone on with. */
+/** Data sets on the command line: unreadable ones are rejected, others are trained on, interrupted and resumed. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
@@ -112,7 +112,7 @@ const SMALL: Record<string, string[]> = {
 
 for (const [dataset, flags] of Object.entries(SMALL)) {
   Deno.test({
-    name: `train on ${dataset}, interrupted and gone on with, ends as if it had not been; eval judges it`,
+    name: `train on ${dataset}, interrupted and resumed, ends as if it had not been; eval evaluates it`,
     ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
     fn: () =>
       inFolder(async (dir) => {
@@ -143,24 +143,24 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
         for (const name of ["last.safetensors", "best.safetensors"]) {
           assertEquals(sum(b, name), sum(a, name), name);
         }
-        const judged = await cli(dir, "eval", "--run", "parts", "--checkpoint", "last", "--json");
-        const { testError, testLoss } = JSON.parse(judged.stdout);
+        const evaluated = await cli(dir, "eval", "--run", "parts", "--checkpoint", "last", "--json");
+        const { testError, testLoss } = JSON.parse(evaluated.stdout);
         const last = JSON.parse(
           new TextDecoder().decode(a.get("metrics.jsonl")).trimEnd().split("\n").at(-1)!,
         );
-        assertEquals([judged.code, testError, testLoss], [0, last.testError, last.testLoss]);
+        assertEquals([evaluated.code, testError, testLoss], [0, last.testError, last.testLoss]);
         if (dataset === "folder") await refusesOtherClasses(dir);
       }),
   });
 }
 
-/** A folder of as many classes, one of another name, is refused by what goes on with a run, or judges it. */
+/** A folder with the same number of classes, one of another name, is rejected when a run is resumed or evaluated. */
 async function refusesOtherClasses(dir: string): Promise<void> {
   const renamed = Object.entries(photographs()).map((
     [path, bytes],
   ) => [path.replace("roses", "tulips"), bytes]);
   await write(`${dir}/other`, Object.fromEntries(renamed));
-  const message = /other has no class "roses" and has "tulips", which the run does not know; give the images/;
+  const message = /other has no class "roses" and has "tulips", which the run does not have; give the images/;
   const other = ["--run", "whole", "--data", "other"];
   await refused(dir, message, "eval", ...other);
   await refused(dir, message, "train", ...other, "--resume");

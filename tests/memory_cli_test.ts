@@ -16,7 +16,7 @@ async function memory(...args: string[]): Promise<{ code: number; stdout: string
 
 const small = ["--model", "resnet20", "--modules", "3", "--split", "balanced", "--batch", "32"];
 
-Deno.test("memory plans balanced boundaries, recomputing, beside end to end and checkpoints, for every device", async () => {
+Deno.test("memory plans balanced boundaries with recomputation, end to end and checkpoints, for every device", async () => {
   for (const device of ["cpu", "cuda"]) {
     const { code, stdout, stderr } = await memory(...small, "--recompute", "--json", "--device", device);
     assertEquals(code, 0, stderr);
@@ -33,9 +33,9 @@ Deno.test("memory plans balanced boundaries, recomputing, beside end to end and 
   assertMatch(stdout, /^\| peak \| .* MiB \| .* MiB \| .* MiB \|$/m);
 });
 
-Deno.test("memory refuses what does not go together, in one line", async () => {
+Deno.test("memory rejects flags that exclude each other in one line", async () => {
   const cases: [RegExp, ...string[]][] = [
-    [/--split is for some number of modules; give --modules too/, "--split", "balanced"],
+    [/--split needs a number of modules; give --modules too/, "--split", "balanced"],
     [
       /resnet8 has 3 blocks and can be cut into 1 to 3 modules, not 4/,
       "--modules",
@@ -45,7 +45,7 @@ Deno.test("memory refuses what does not go together, in one line", async () => {
     ],
     [/--json and --markdown/, "--json", "--markdown"],
     [
-      /--table plans networks and methods of its own; leave --model out/,
+      /--table has its own networks and methods; omit --model/,
       "--table",
       "cifar",
       "--model",

@@ -44,7 +44,7 @@ Deno.test({
       stopped.kill("SIGINT");
       const { code, stderr } = await finish(stopped);
       assertEquals(code, 130, stderr);
-      assertMatch(stderr, /stopped and saved; the same command goes on/);
+      assertMatch(stderr, /stopped and saved; run the same command to resume/);
       assert(!await exists(`${two}/result.json`), "stopped too late");
       assertMatch(await Deno.readTextFile(`${dir}/parts/table.md`), /man\+infopro \| – \| not run yet/);
 
@@ -53,7 +53,7 @@ Deno.test({
       assertEquals(outcome(`${dir}/parts`), outcome(`${dir}/whole`));
 
       const other = flags.with(flags.indexOf("0.01"), "0.03");
-      await refused(dir, /begun with lr 0\.01, not 0\.03/, "reproduce", ...other, "--run", "parts");
+      await refused(dir, /started with lr 0\.01, not 0\.03/, "reproduce", ...other, "--run", "parts");
       await Deno.writeTextFile(`${dir}/parts/reproduction.json`, "{");
       await refused(dir, /reproduction\.json is damaged/, "reproduce", ...flags, "--run", "parts");
     }),
@@ -101,7 +101,7 @@ Deno.test("reproduce says how a run differs from the paper's", () =>
     assertMatch(text, ROW);
   }));
 
-Deno.test("reproduce goes on after a row that diverges, and its exit code tells", () =>
+Deno.test("reproduce continues after a row that diverges, and its exit code shows it", () =>
   inFolder(async (dir) => {
     const rows = "resnet32-k16-man+dgl,resnet32-k16-man+infopro";
     const flags = ["--batch", "4", "--lr", "1e30", "--device", "cpu"];
@@ -159,8 +159,8 @@ Deno.test("probe compares runs: a table, JSON and a plot", () =>
     const svg = await Deno.readTextFile(`${dir}/out/probe.svg`);
     assertMatch(svg, /^<svg .*<\/svg>$/s);
     assertStringIncludes(svg, "endToEnd, resnet8 (endToEnd)");
-    await refused(dir, /probe needs folders of runs/, "probe");
-    await refused(dir, /probe needs folders of runs/, "probe", "--run", ",");
+    await refused(dir, /probe needs the folders of runs/, "probe");
+    await refused(dir, /probe needs the folders of runs/, "probe", "--run", ",");
     await Deno.writeTextFile(`${dir}/file`, "");
     await refused(dir, /file\/out is not a folder/, "probe", "--run", "greedy", "--out", "file/out");
     await refused(dir, /no checkpoint none\/best\.safetensors/, "probe", "--run", "greedy,none");
@@ -186,7 +186,7 @@ Deno.test("reproduce lists rows, and refuses bad input in one line", () =>
       [/--seeds must be a whole number of at least 1, not "0"/, ...svhn, "--run", "a", "--seeds", "0"],
       [/--epochs must be/, ...svhn, "--run", "a", "--epochs", "x"],
       [/nowhere does not exist/, "--table", "stl10", "--data", "nowhere", "--run", "a"],
-      [/used holds other files, such as notes\.txt/, ...svhn, "--run", "used"],
+      [/used contains other files, such as notes\.txt/, ...svhn, "--run", "used"],
       [/notes\.txt is not a folder/, ...svhn, "--run", "used/notes.txt"],
     ];
     for (const [message, ...args] of cases) {

@@ -1,5 +1,5 @@
 /**
- * Makes what a command runs with from its settings: the device, the images, the network and its trainer.
+ * Builds the parts of a run from its settings: the device, the images, the network and the trainer.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { methodOf } from "./method_flags.ts";
 import { deviceNames, type placeFlags, type Settings } from "./settings.ts";
 import { note, showCheck, showDownload } from "./terminal.ts";
 
-/** Opens the device named by a flag, or the library's own choice; refuses a precision that it does not compute in. */
+/** Opens the device given by a flag, or else the library's choice; rejects a precision that it does not support. */
 export async function openDevice(
   given: Pick<Given<typeof placeFlags>, "device" | "no-graph">,
   { precision }: { readonly precision?: Precision },
@@ -36,7 +36,7 @@ export async function openDevice(
   }
 }
 
-/** Loads the images of a run, from `path` where they have moved since it was started. */
+/** Loads the images of a run, from `path` if they have moved since it was started. */
 export function loadImages(
   { dataset, trainLimit, testLimit, imageSize, data }: Settings,
   path: string | undefined = data,
@@ -54,17 +54,17 @@ export function loadImages(
   });
 }
 
-/** ImageNet's, for plans made before a folder is looked into. */
+/** Those of ImageNet, to plan before a folder is read. */
 const CLASSES = 1000;
 const IMAGE_SIZE = 224;
 
-/** What the network, the cut, the method and the optimizer follow from. */
+/** The settings that determine the network, the cut, the method and the optimizer. */
 export type Network = Pick<
   Settings,
   "dataset" | "model" | "modules" | "method" | "methodOptions" | "precision" | "classes" | "imageSize"
 >;
 
-/** The network, the cut, the method and the optimizer of a run. */
+/** Makes the network, the cut, the method and the optimizer of a run. */
 export function setupOf(
   { dataset, model, modules, method, methodOptions = {}, precision, classes, imageSize }: Network,
 ) {
@@ -79,16 +79,16 @@ export function setupOf(
   };
 }
 
-/** A shorter run has no room for all of the published warm-up, nor for a last epoch at rate 0. */
+/** Shorter runs have a shorter warm-up, and no last epoch at rate 0. */
 const LONG = 40;
 
-/** Epochs of warm-up. */
+/** Epochs of warm-up: those published, or fewer in a short run. */
 export function warmupOf({ dataset, epochs, scheduleEpochs = epochs }: Settings): number {
   const { warmup } = DATASETS[dataset].recipe;
   return scheduleEpochs >= LONG ? warmup : Math.min(warmup, Math.floor(scheduleEpochs / 8));
 }
 
-/** The learning rate of each epoch: the published cosine, with its warm-up; behind its end the last rate above 0. */
+/** The learning rate by epoch: the published cosine with warm-up, then its last rate above 0. */
 export function scheduleOf(settings: Settings): optim.Schedule {
   const length = settings.scheduleEpochs ?? settings.epochs;
   const long = length >= LONG;
@@ -100,7 +100,7 @@ export function scheduleOf(settings: Settings): optim.Schedule {
   return (epoch) => cosine(epoch < length ? epoch : length - (long ? 2 : 1));
 }
 
-/** A trainer with the run's starting values. */
+/** Makes a trainer with the initial values of a run. */
 export function trainerOf(settings: Settings, device: Device): Promise<local.Trainer> {
   const { batch, seed, recompute = false } = settings;
   return local.trainer({

@@ -2,48 +2,48 @@ import { LocalgradError } from "../base/errors.ts";
 import { type Modules, type SplitName, splitNames } from "../local.ts";
 import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
 
-/** Flags that say where a network is cut. */
+/** Flags for the cut of a network. */
 export const cutFlags = {
   modules: { value: "K", help: "number of local modules; default 3" },
   after: { value: "BLOCK,…", help: "cut after these blocks instead, such as layer1.0,layer2.0" },
   split: {
     value: `${splitNames.join("|")}|balanced`,
-    help: "whose published split into K modules, or the boundaries with the lowest planned peak; " +
-      "default the first split of these that has K, or even by blocks",
+    help: "a published split into K modules, or the boundaries with the lowest planned peak memory; " +
+      "default: the first of these splits that has K modules, else even by blocks",
   },
 } as const satisfies Flags;
 
-/** A cut as settings keep it: K, the blocks to cut after, a published split, or balanced. */
+/** A cut in settings: K, the blocks to cut after, a published split, or balanced boundaries. */
 export type Cut =
   | number
   | readonly string[]
   | { readonly published: SplitName; readonly modules: number }
   | { readonly balanced: number };
 
-/** The cut that flags say; undefined where they say none. */
+/** Reads the cut from flags; undefined if none is given. */
 export function cutFrom({ modules, after, split }: Given<typeof cutFlags>): Cut | undefined {
   if (after !== undefined) {
     const other = modules !== undefined ? "modules" : split !== undefined ? "split" : undefined;
     if (other !== undefined) {
-      throw new LocalgradError(`--${other} and --after both say where to cut; give one`);
+      throw new LocalgradError(`--${other} and --after both define the cut; give one`);
     }
     return after.split(",").map((name) => name.trim());
   }
   const count = modules === undefined ? undefined : wholeNumber("modules", modules, 1);
   if (split === undefined) return count;
   if (count === undefined) {
-    throw new LocalgradError("--split is for some number of modules; give --modules too");
+    throw new LocalgradError("--split needs a number of modules; give --modules too");
   }
-  if (split === "balanced") return { balanced: count };
-  return { published: oneOf("split", split, [...splitNames, "balanced"]) as SplitName, modules: count };
+  const published = oneOf<SplitName | "balanced">("split", split, [...splitNames, "balanced"]);
+  return published === "balanced" ? { balanced: count } : { published, modules: count };
 }
 
-/** The cut as the library takes it. */
+/** Converts a cut to the library's type. */
 export function modulesOf(cut: Cut): Modules {
-  return Array.isArray(cut) ? { after: cut } : cut as Exclude<Cut, readonly string[]>;
+  return typeof cut === "object" && "length" in cut ? { after: cut } : cut;
 }
 
-/** The same with balanced boundaries as even ones: what can be refused without planning is refused by those. */
+/** Replaces balanced boundaries with even ones, so that a setup can be checked without planning. */
 export function unplanned(modules: Modules): Modules {
   return typeof modules === "object" && "balanced" in modules ? modules.balanced : modules;
 }

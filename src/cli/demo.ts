@@ -10,7 +10,7 @@ import type { MethodName, Settings } from "./settings.ts";
 import { note, textTable } from "./terminal.ts";
 import { claimFolder, timestamp } from "./run_place.ts";
 
-/** `demo` has no flags. */
+/** Flags of `demo`: none. */
 export const demoFlags = {} as const satisfies Flags;
 
 const SETTINGS = {
@@ -27,7 +27,7 @@ const SETTINGS = {
 
 const METHODS: readonly MethodName[] = ["endToEnd", "greedy", "man+dgl"];
 
-/** `demo`: trains three methods side by side on drawn images, and compares them. Gives the exit code. */
+/** `demo`: trains three methods side by side on drawn images and compares them. Returns the exit code. */
 export async function demo(args: readonly string[]): Promise<number> {
   parseFlags("demo", demoFlags, args);
   await using place = await claimFolder(`runs/demo-${timestamp()}`);
@@ -50,7 +50,8 @@ export async function demo(args: readonly string[]): Promise<number> {
       signal: interrupt.signal,
     });
     const seconds = (performance.now() - started) / 1000;
-    runs.push({ info: folder.info!, lines: folder.lines, settings: { ...settings }, seconds });
+    const { info, lines } = folder;
+    if (info !== undefined) runs.push({ info, lines, settings: { ...settings }, seconds });
     const error = last === undefined ? "–" : formatPercent(last.error);
     rows.push([method, error, formatBytes(trainer.memory.method.peakBytes), formatTime(seconds)]);
     if (stopped) break;

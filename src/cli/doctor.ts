@@ -10,7 +10,7 @@ export const doctorFlags = {
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;
 
-/** What an ordinary training step takes of a card, by its plan. */
+/** The planned memory of an ordinary training step on a card. */
 async function exampleNeed(): Promise<MemoryNeed> {
   const setup = local.setup({
     model: resnet32(),
@@ -22,7 +22,7 @@ async function exampleNeed(): Promise<MemoryNeed> {
   return { what: "man+dgl on ResNet-32, K = 16, batch 128,", bytes: peakBytes };
 }
 
-/** `doctor`: says which backends run here, and what is missing for the others. */
+/** `doctor`: reports which backends run on this machine, and what the others are missing. */
 export async function doctor(args: readonly string[]): Promise<void> {
   const given = parseFlags("doctor", doctorFlags, args);
   const backends = [];

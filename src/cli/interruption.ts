@@ -1,30 +1,30 @@
 import { note } from "./terminal.ts";
 
-/** A signal that Ctrl-C (or a request to terminate) gives; disposing of it restores the usual effect of those. */
+/** Listens for Ctrl-C and requests to terminate; disposing of it restores their usual effect. */
 export interface Interruption extends Disposable {
-  /** Aborted at the first Ctrl-C; another, a second later, ends the process at once. */
+  /** Aborted at the first Ctrl-C; another one, at least a second later, ends the process immediately. */
   readonly signal: AbortSignal;
-  /** What a command that was stopped exits with: 128 and the signal's number, as shells have it. 0 where none came. */
+  /** Exit code of an interrupted command: 128 plus the signal's number, as in shells; 0 without a signal. */
   readonly exitCode: number;
 }
 
-/** Ctrl-C, a request to end, and a terminal or connection that was closed. */
-const NUMBERS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+/** Ctrl-C, a request to terminate, and a closed terminal or connection, with their numbers. */
+const SIGNALS = [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]] as const;
 
-/** Listens for Ctrl-C until disposed of; `text` says what comes of it. */
+/** Listens for signals until disposed of; prints `text` at the first one. */
 export function interruption(text = "stopping after this step, saving …"): Interruption {
   const controller = new AbortController();
-  const names = Object.keys(NUMBERS) as (keyof typeof NUMBERS)[];
   let first = 0, exitCode = 0;
-  const listeners = names.filter((name) => name === "SIGINT" || Deno.build.os !== "windows").map((name) => {
+  const signals = SIGNALS.filter(([name]) => name === "SIGINT" || Deno.build.os !== "windows");
+  const listeners = signals.map(([name, number]) => {
     const stop = () => {
       if (controller.signal.aborted) {
-        // What started this process may pass one Ctrl-C on a second time.
-        if (performance.now() - first > 1000) Deno.exit(128 + NUMBERS[name]);
+        // The parent process may forward the same Ctrl-C again.
+        if (performance.now() - first > 1000) Deno.exit(128 + number);
         return;
       }
       first = performance.now();
-      exitCode = 128 + NUMBERS[name];
+      exitCode = 128 + number;
       controller.abort();
       note(text);
     };

@@ -20,7 +20,7 @@ import { train, trainFlags } from "./train.ts";
 interface Command {
   readonly summary: string;
   readonly flags: Flags;
-  /** Gives the exit code where that is not 0. */
+  /** Returns the exit code if it is not 0. */
   readonly run: (args: readonly string[]) => Promise<number | void>;
 }
 
@@ -28,22 +28,26 @@ const commands: { readonly [name: string]: Command } = {
   demo: { summary: "trains three methods side by side on drawn images", flags: demoFlags, run: demo },
   train: { summary: "trains a network, in local modules or end to end", flags: trainFlags, run: train },
   eval: {
-    summary: "judges the network of a run, or of a file, on test images",
+    summary: "evaluates the network of a run, or of a file, on test images",
     flags: evaluateFlags,
     run: evaluate,
   },
   export: { summary: "writes the network of a run for PyTorch", flags: exportFlags, run: exportWeights },
   reproduce: { summary: "runs rows of a published table", flags: reproduceFlags, run: reproduce },
-  probe: { summary: "reads the classes off each module linearly", flags: probeFlags, run: probeRuns },
+  probe: {
+    summary: "trains a linear classifier on the output of each module",
+    flags: probeFlags,
+    run: probeRuns,
+  },
   memory: { summary: "plans the memory of a training step", flags: memoryFlags, run: memory },
-  doctor: { summary: "says which backends run on this machine", flags: doctorFlags, run: doctor },
+  doctor: { summary: "reports which backends run on this machine", flags: doctorFlags, run: doctor },
 };
 
 const EXIT_CODES =
-  "exit codes: 0 done; 1 a defect of localgrad; 2 an error told in one line; 3 reproduce went through, with runs that\n" +
-  "failed; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP (what had been trained is saved)";
+  "exit codes: 0 done; 1 a bug in localgrad; 2 an error, reported in one line; 3 reproduce finished, but some runs\n" +
+  "failed; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP (training so far is saved)";
 
-/** Runs a command; gives the exit code. What the user did wrong is told in one line and gives 2. */
+/** Runs a command and returns the exit code. A mistake of the user is reported in one line, with exit code 2. */
 async function main([name, ...args]: readonly string[]): Promise<number> {
   try {
     if (name === undefined || ["help", "--help", "-h"].includes(name)) {
@@ -55,10 +59,11 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
       );
       return 0;
     }
-    if (!Object.hasOwn(commands, name)) {
+    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (command === undefined) {
       throw new LocalgradError(`there is no command "${name}"; choose ${Object.keys(commands).join(", ")}`);
     }
-    const { summary, flags, run } = commands[name];
+    const { summary, flags, run } = command;
     if (args.includes("--help") || args.includes("-h")) console.log(usage(name, summary, flags));
     else return await run(args) ?? 0;
     return 0;
@@ -70,21 +75,19 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   }
 }
 
-/** What to tell of an error that is the user's or the system's; undefined for one of localgrad's own. */
+/** The message for an error of the user or the system; undefined for a bug in localgrad. */
 function explained(error: unknown): string | undefined {
   if (error instanceof LocalgradError) return error.message;
   if (error instanceof Deno.errors.NotCapable) {
-    // Deno opens devices and processes' files for those only who may do everything, which no task may.
+    // Deno opens special files, such as devices, only with all permissions, which no task has.
     const special = /^Requires all access to ("[^]*")/.exec(error.message);
     if (special !== null) {
-      return `${
-        special[1]
-      } is among the system's special files, which Deno keeps from programs; name another place`;
+      return `${special[1]} is a special file of the system, which Deno does not open; choose another place`;
     }
-    return `${error.message.replace(/, run again.*/, "")}; run it as a task (deno task …), or allow that`;
+    return `${error.message.replace(/, run again.*/, "")}; run it as a task (deno task …), or allow it`;
   }
-  // What no reader or writer of ours has explained; the system's message names the path too.
-  return systemReason(error) && (error as Error).message;
+  // Errors of the system that no reader or writer has explained; their messages name the path.
+  return error instanceof Error && systemReason(error) !== undefined ? error.message : undefined;
 }
 
 if (import.meta.main) Deno.exitCode = await main(Deno.args);

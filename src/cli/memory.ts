@@ -1,25 +1,27 @@
 import { formatBytes, formatPercent } from "../artifacts/format.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { keysOf } from "../base/keys.ts";
 import type { MemoryReport } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import { target } from "../runtime/devices.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
 import { modulePeaks } from "./memory_splits.ts";
-import { memoryTables, type Planned, type PlannedRow, planTable, type TableName } from "./memory_tables.ts";
+import { memoryTables, type Planned, type PlannedRow, planTable } from "./memory_tables.ts";
 import { setupOf } from "./build.ts";
 import { networkFlags, placeFlags, settingsFrom } from "./settings.ts";
 import { markdownTable, textTable } from "./terminal.ts";
 
-const tableNames = Object.keys(memoryTables) as TableName[];
+const tableNames = keysOf(memoryTables);
 
 /** Flags of `memory`. */
 export const memoryFlags = {
   ...networkFlags,
   precision: placeFlags.precision,
-  device: { value: "cuda|webgpu|cpu", help: "whose plan; default cpu. The device itself need not be there" },
+  device: { value: "cuda|webgpu|cpu", help: "device to plan for; default cpu. It need not be present" },
   table: {
     value: tableNames.join("|"),
-    help: "the rows of the papers instead, beside the published figures",
+    help: "plan the rows of the papers instead, next to the published figures",
   },
   json: { help: "print the result as JSON" },
   markdown: { help: "print tables as Markdown, for a file" },
@@ -27,11 +29,11 @@ export const memoryFlags = {
 
 type Table = (heads: readonly string[], rows: readonly (readonly string[])[]) => string;
 
-/** `memory`: plans a training step by a method, end to end, and that with checkpoints; nothing is allocated. */
+/** `memory`: plans a training step of a method, end to end, and end to end with checkpoints. Allocates nothing. */
 export async function memory(args: readonly string[]): Promise<void> {
   const given = parseFlags("memory", memoryFlags, args);
   if (given.json && given.markdown) {
-    throw new LocalgradError("--json and --markdown both say how to print; give one");
+    throw new LocalgradError("--json and --markdown both choose the format; give one");
   }
   const backend = oneOf("device", given.device ?? "cpu", ["cuda", "webgpu", "cpu"]);
   const table: Table = given.markdown ? markdownTable : textTable;
@@ -39,7 +41,7 @@ export async function memory(args: readonly string[]): Promise<void> {
   if (given.table !== undefined) {
     const other = Object.keys(networkFlags).find((name) => given[name as keyof typeof given] !== undefined);
     if (other !== undefined) {
-      throw new LocalgradError(`--table plans networks and methods of its own; leave --${other} out`);
+      throw new LocalgradError(`--table has its own networks and methods; omit --${other}`);
     }
     const rows = await planTable(oneOf("table", given.table, tableNames), backend, settings.precision);
     console.log(given.json ? JSON.stringify(rows) : tablesOf(rows, backend, table));
@@ -51,9 +53,8 @@ export async function memory(args: readonly string[]): Promise<void> {
   const checkpointed =
     local.memory({ ...setup, modules: 1, method: local.endToEnd({ checkpoint: true }) }).method;
   const { partition, modules } = local.setup(local.withCut(setup));
-  const names = modules.map(({ name }) => name);
-  const peaks = modulePeaks(planned.method, names.length);
-  const each = names.map((name, i) => ({ name, peakBytes: peaks[i] }));
+  const peaks = modulePeaks(planned.method, modules.length);
+  const each = modules.map(({ name }, i) => ({ name, peakBytes: at(peaks, i) }));
   const reports: [string, MemoryReport][] = [
     ["endToEnd", planned.endToEnd],
     ["endToEnd+checkpoint", checkpointed],
@@ -72,8 +73,8 @@ export async function memory(args: readonly string[]): Promise<void> {
     }));
     return;
   }
-  console.log(`${model} by ${setup.method.name}: ${partition.description}`);
-  console.log(`batch ${batch}, planned for ${backend}; the data set apart\n`);
+  console.log(`${model} with ${setup.method.name}: ${partition.description}`);
+  console.log(`batch ${batch}, planned for ${backend}, without the data set\n`);
   console.log(comparison(reports, table));
   if (each.length > 1) {
     const rows = each.map(({ name, peakBytes }, i) => [`${i + 1}: ${name}`, formatBytes(peakBytes)]);
@@ -81,28 +82,29 @@ export async function memory(args: readonly string[]): Promise<void> {
   }
 }
 
-/** What holds the memory, in each way to train. */
+/** Memory by category for each way to train. */
 function comparison(reports: readonly [string, MemoryReport][], table: Table): string {
-  const kinds = [...new Set(reports.flatMap(([, { breakdown }]) => Object.keys(breakdown)))];
-  const whole = reports[0][1].peakBytes;
+  const kinds = [...new Set(reports.flatMap(([, { breakdown }]) => keysOf(breakdown)))];
+  const whole = at(reports, 0)[1].peakBytes;
   const each = (cell: (report: MemoryReport) => string) => reports.map(([, report]) => cell(report));
   const cost = (kind: "operations" | "bytes") =>
     each(({ recompute }) =>
       recompute === undefined ? "" : `+${formatPercent(recompute[kind] / recompute.of[kind], 1)}`
     );
   return table(["", ...reports.map(([name]) => name)], [
-    ...kinds.map((
-      kind,
-    ) => [kind, ...each(({ breakdown }) => formatBytes(breakdown[kind as keyof typeof breakdown] ?? 0))]),
+    ...kinds.map((kind) => [kind, ...each(({ breakdown }) => formatBytes(breakdown[kind] ?? 0))]),
     ["peak", ...each(({ peakBytes }) => formatBytes(peakBytes))],
     ["", ...each(({ peakBytes }) => formatPercent(peakBytes / whole, 1))],
     ...(reports.some(([, { recompute }]) => recompute !== undefined)
-      ? [["recomputing: operations", ...cost("operations")], ["recomputing: bytes moved", ...cost("bytes")]]
+      ? [["recomputation: operations", ...cost("operations")], [
+        "recomputation: memory traffic",
+        ...cost("bytes"),
+      ]]
       : []),
   ]);
 }
 
-/** A table of a paper: peaks beside published figures, then what holds them. */
+/** A table of a paper: peaks next to published figures, then peaks by category. */
 function tablesOf(rows: readonly PlannedRow[], backend: string, table: Table): string {
   const networks = [...new Set(rows.map(({ network }) => network))];
   return networks.map((network) => {
@@ -153,14 +155,14 @@ function tablesOf(rows: readonly PlannedRow[], backend: string, table: Table): s
       "cut after",
     ];
     return [
-      `${network}, batch ${own[0].batch}, planned for ${backend}`,
+      `${network}, batch ${at(own, 0).batch}, planned for ${backend}`,
       table(
-        ["", "peak", "saved", "recomputing", "saved", "bytes moved", "published", "saved", "source"],
+        ["", "peak", "saved", "recomputing", "saved", "memory traffic", "published", "saved", "source"],
         peaks,
       ),
-      "what holds the peak",
+      "peak by category",
       table(heads, parts(false)),
-      "what holds the peak, recomputing",
+      "peak by category, recomputing",
       table(heads, parts(true)),
     ].join("\n\n");
   }).join("\n\n");

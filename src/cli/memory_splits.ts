@@ -6,7 +6,7 @@ import * as optim from "../optim.ts";
 import { publishedSgd } from "../optim/published.ts";
 import { type BackendName, target } from "../runtime/devices.ts";
 
-/** A way to train a network whose memory is asked for: plain data, which can be sent to a thread. */
+/** A way to train a network, to plan its memory: plain data, which can be sent to a thread. */
 export interface Split {
   readonly model: models.ModelName;
   readonly classes: number;
@@ -17,28 +17,28 @@ export interface Split {
   readonly precision?: Precision;
 }
 
-/** What its plan comes to. */
+/** The planned memory of a split. */
 export interface PlannedSplit {
   readonly peakBytes: number;
   readonly breakdown: MemoryReport["breakdown"];
-  /** The most temporaries alive in each module. */
+  /** The peak of live temporaries in each module. */
   readonly modules: readonly number[];
-  /** Where it is cut: the last block of each module but the last. */
+  /** The blocks it is cut after. */
   readonly after: readonly string[];
-  /** What recomputing adds to the operations and to the bytes moved, as parts of what they are without. */
+  /** Additional operations and memory traffic of recomputation, as fractions of those without it. */
   readonly recompute?: { readonly operations: number; readonly bytes: number };
 }
 
-/** The plans of a split, each with balanced boundaries of its own where those are asked for. */
+/** The plans of a split; balanced boundaries are found for each separately. */
 export interface SplitPlans {
   readonly plain: PlannedSplit;
   readonly recomputed: PlannedSplit;
 }
 
-/** What a planning thread answers. */
+/** The reply of a planning thread. */
 export type Answer = { readonly plans: SplitPlans } | { readonly error: string };
 
-/** Plans a split without and with recomputing. Nothing is allocated. */
+/** Plans a split without and with recomputation. Allocates nothing. */
 export async function planSplit(split: Split): Promise<SplitPlans> {
   const { batch } = split;
   const machine = await target(split.backend);
@@ -49,7 +49,7 @@ export async function planSplit(split: Split): Promise<SplitPlans> {
     optimizer: optim.sgd(publishedSgd),
     target: machine,
   };
-  // Recomputing first: those plans tell what they are without it too.
+  // With recomputation first: its plans include those without.
   const lean = local.setup(local.withCut({ ...options, recompute: true }));
   const { memory, without = memory } = local.stepPlan(lean, batch, machine, { recompute: true });
   const plain = local.setup(local.withCut(options));
@@ -60,16 +60,15 @@ export async function planSplit(split: Split): Promise<SplitPlans> {
   };
 }
 
-/** Plans splits in as many threads as there are cores; on this thread where the threads may not read their modules. */
+/** Plans splits in one thread per core, or on this thread if threads may not read their modules. */
 export async function planSplits(splits: readonly Split[]): Promise<SplitPlans[]> {
   const plans = new Array<SplitPlans>(splits.length);
-  // What searches for its boundaries takes longest, and goes first.
+  // Searches for balanced boundaries take longest, so they start first.
   const searches = ({ modules }: Split) => typeof modules === "object" && "balanced" in modules;
-  const left = splits.map((_, i) => i).sort((a, b) =>
-    Number(searches(splits[b])) - Number(searches(splits[a]))
-  );
+  const queue = [...splits.entries()]
+    .toSorted(([, a], [, b]) => Number(searches(b)) - Number(searches(a))).values();
   const work = async (plan: (split: Split) => Promise<SplitPlans>): Promise<void> => {
-    for (let i = left.shift(); i !== undefined; i = left.shift()) plans[i] = await plan(splits[i]);
+    for (const [i, split] of queue) plans[i] = await plan(split);
   };
   const count = await mayStartThreads() ? Math.min(navigator.hardwareConcurrency, splits.length) : 1;
   if (count === 1) {
@@ -85,7 +84,7 @@ export async function planSplits(splits: readonly Split[]): Promise<SplitPlans[]
   return plans;
 }
 
-/** A thread reads the modules it runs by itself, for which it needs this one's permission. */
+/** Returns true if threads may read their modules, for which they need the permission of this one. */
 async function mayStartThreads(): Promise<boolean> {
   if (!import.meta.url.startsWith("file:")) return false;
   const folders = ["../../src", "../../kernels"].map((path) => new URL(path, import.meta.url));
@@ -100,12 +99,12 @@ class PlanningThread {
   plan(split: Split): Promise<SplitPlans> {
     return new Promise((resolve, reject) => {
       const fail = (message: string) =>
-        reject(new LocalgradError(`${split.model} by ${split.method} cannot be planned: ${message}`));
+        reject(new LocalgradError(`${split.model} with ${split.method} cannot be planned: ${message}`));
       this.#worker.onmessage = ({ data }: MessageEvent<Answer>) =>
         "error" in data ? fail(data.error) : resolve(data.plans);
       this.#worker.onerror = (event) => {
         event.preventDefault();
-        fail(event.message.split("\n")[0]);
+        fail(event.message.replace(/\n[^]*/, ""));
       };
       this.#worker.postMessage(split);
     });
@@ -136,12 +135,12 @@ function summary(report: MemoryReport, setup: local.Setup): PlannedSplit {
   };
 }
 
-/** The most temporaries of each module, from a plan's course. */
+/** The peak of live temporaries in each module, from the timeline of a plan. */
 export function modulePeaks({ timeline }: MemoryReport, count: number): number[] {
-  const peaks = new Array<number>(count).fill(0);
-  for (const { scope, liveBytes } of timeline) {
-    const module = /^module (\d+)/.exec(scope);
-    if (module !== null) peaks[Number(module[1]) - 1] = Math.max(peaks[Number(module[1]) - 1], liveBytes);
-  }
-  return peaks;
+  return Array.from(
+    { length: count },
+    (_, index) =>
+      timeline.filter(({ scope }) => Number(/^module (\d+)/.exec(scope)?.[1]) === index + 1)
+        .reduce((peak, { liveBytes }) => Math.max(peak, liveBytes), 0),
+  );
 }

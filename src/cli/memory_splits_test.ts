@@ -28,10 +28,10 @@ Deno.test("a split's plans with and without recomputing are those planned for ea
   assertEquals((await alone(recomputed.after)).recomputed, recomputed);
 });
 
-Deno.test("planSplits() says what cannot be planned", async () => {
+Deno.test("planSplits() names a split that cannot be planned", async () => {
   await assertRejects(
     () => planSplits([end, { ...local, modules: { balanced: 99 } }]),
     LocalgradError,
-    "resnet8 by dgl cannot be planned: balanced: resnet8 has 3 blocks",
+    "resnet8 with dgl cannot be planned: balanced: resnet8 has 3 blocks",
   );
 });

@@ -1,17 +1,18 @@
+import { at } from "../base/at.ts";
 import type { Precision } from "../compile/plan.ts";
 import type * as local from "../local.ts";
 import type * as models from "../models.ts";
 import type { BackendName } from "../runtime/devices.ts";
 import { type PlannedSplit, planSplits } from "./memory_splits.ts";
 
-/** A figure that was published: gigabytes of GPU memory and the part saved, with how it is known (docs/memory.md). */
+/** A published figure: gigabytes of GPU memory, the fraction saved, and the kind of source (docs/memory.md). */
 interface Published {
   readonly gigabytes?: string;
   readonly saved?: string;
   readonly source: "P" | "S" | "S2";
 }
 
-/** A way to train a network that a table has a row for. */
+/** A row of a table: a way to train a network. */
 interface Row {
   readonly method: local.MethodName;
   readonly modules?: local.Modules;
@@ -23,7 +24,7 @@ interface Network {
   readonly model: models.ModelName;
   readonly classes: number;
   readonly batch: number;
-  /** The first is end to end, which the others are compared with. */
+  /** The first row is end to end, the baseline of the others. */
   readonly rows: readonly Row[];
 }
 
@@ -54,7 +55,7 @@ function imagenet(
   };
 }
 
-/** The tables, by their names on the command line; docs/memory.md says where the published figures are from. */
+/** The tables by their names on the command line; docs/memory.md lists the sources of the published figures. */
 export const memoryTables = {
   imagenet: [
     imagenet("resnet101", 128, {
@@ -105,9 +106,9 @@ export const memoryTables = {
 /** The name of a table. */
 export type TableName = keyof typeof memoryTables;
 
-/** What a plan comes to. */
+/** The planned memory of a row. */
 export interface Planned extends PlannedSplit {
-  /** The part of the peak that is saved against end to end, recomputing or not as this one. */
+  /** The fraction of the end-to-end peak that is saved, both with or both without recomputation. */
   readonly saved: number;
 }
 
@@ -123,7 +124,7 @@ export interface PlannedRow {
   readonly published?: Published;
 }
 
-/** Plans every row of a table, without and with recomputing. Nothing is allocated. */
+/** Plans every row of a table, without and with recomputation. Allocates nothing. */
 export async function planTable(
   name: TableName,
   backend: BackendName,
@@ -141,12 +142,13 @@ export async function planTable(
     backend,
     ...(precision === undefined ? {} : { precision }),
   })));
-  let whole = plans[0];
+  let endToEnd = at(plans, 0);
   return rows.map(({ model, batch, method, modules, published, isFirst }, i): PlannedRow => {
-    if (isFirst) whole = plans[i];
+    const plan = at(plans, i);
+    if (isFirst) endToEnd = plan;
     const saved = (kind: "plain" | "recomputed"): Planned => ({
-      ...plans[i][kind],
-      saved: 1 - plans[i][kind].peakBytes / whole[kind].peakBytes,
+      ...plan[kind],
+      saved: 1 - plan[kind].peakBytes / endToEnd[kind].peakBytes,
     });
     return {
       network: model,

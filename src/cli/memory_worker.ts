@@ -1,16 +1,17 @@
-// A thread of memory_splits.ts: plans each split that it is sent.
+// A thread of memory_splits.ts: plans every split it receives.
 
 import { type Answer, planSplit, type Split } from "./memory_splits.ts";
 
-const thread = self as unknown as {
+/** The thread itself, whose global scope is not the one Deno checks this module with. */
+declare const self: {
   onmessage: (event: MessageEvent<Split>) => void;
   postMessage(answer: Answer): void;
 };
 
-thread.onmessage = async ({ data }) => {
+self.onmessage = async ({ data }) => {
   try {
-    thread.postMessage({ plans: await planSplit(data) });
+    self.postMessage({ plans: await planSplit(data) });
   } catch (error) {
-    thread.postMessage({ error: error instanceof Error ? error.message : String(error) });
+    self.postMessage({ error: error instanceof Error ? error.message : String(error) });
   }
 };

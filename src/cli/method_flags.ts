@@ -1,8 +1,9 @@
 import { LocalgradError } from "../base/errors.ts";
+import { keysOf } from "../base/keys.ts";
 import * as local from "../local.ts";
 import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
 
-/** What the options of methods can be, where they are one of some names. */
+/** The choices of methods' options that are names. */
 export const choices = {
   fusion: ["sum", "emaOnly", "biasOnly"],
   start: ["copy", "random"],
@@ -15,50 +16,60 @@ export const choices = {
   schedule: ["index", "stage"],
 } as const;
 
-/** Flags that say how a method is made; each is for the methods that have the option. */
+/** Flags for the options of methods; each applies to the methods that have the option. */
 export const methodFlags = {
-  momentum: { value: "SHARE", help: "man, manPlusPlus: how much of the average a step keeps; default 0.995" },
+  momentum: {
+    value: "SHARE",
+    help: "man, manPlusPlus: share of the average that a step keeps; default 0.995",
+  },
   fusion: {
     value: choices.fusion.join("|"),
-    help: "man: which blocks go in front of the heads; default sum",
+    help: "man: blocks in front of the heads; default sum",
   },
-  start: { value: choices.start.join("|"), help: "man, manPlusPlus: how the average starts; default copy" },
+  start: {
+    value: choices.start.join("|"),
+    help: "man, manPlusPlus: initial values of the average; default copy",
+  },
   average: {
     value: choices.average.join("|"),
-    help: "man, manPlusPlus: whether a gradient step goes before each average; default frozen, " +
-      "trained is MAN's as its paper prints it",
+    help: "man, manPlusPlus: take a gradient step before each average? default frozen; " +
+      "trained follows MAN's paper",
   },
   moves: {
     value: choices.moves.join("|"),
-    help: "man, manPlusPlus: when the average moves; default afterBackward, of a trained one afterStep",
+    help: "man, manPlusPlus: when the average is updated; default afterBackward, or afterStep if trained",
   },
   statistics: {
     value: choices.statistics.join("|"),
-    help: "man, manPlusPlus: what batch norms of the average go by; default batch",
+    help: "man, manPlusPlus: statistics of the average's batch norms; default batch",
   },
   head: { value: choices.head.join("|"), help: "dgl: the auxiliary network; default mlp-sr" },
   task: {
     value: choices.task.join("|"),
-    help: "infopro: the loss beside reconstruction; default crossEntropy",
+    help: "infopro: the loss next to reconstruction; default crossEntropy",
   },
   anchors: {
     value: choices.anchors.join("|"),
-    help: "infopro: which images the contrastive loss averages over; default all, as published",
+    help: "infopro: images that the contrastive loss averages over; default all, as published",
   },
   schedule: {
     value: choices.schedule.join("|"),
-    help: "infopro: how weights change along the network; default index, stage is MAN's published code",
+    help:
+      "infopro: schedule of the loss weights over modules; default index; stage follows MAN's published code",
   },
-  depth: { value: "N", help: "augLocal: blocks in the first auxiliary network; default a third, at most 6" },
+  depth: {
+    value: "N",
+    help: "augLocal: blocks of the first auxiliary network; default a third of all, at most 6",
+  },
 } as const satisfies Flags;
 
-/** Options of a method that flags can give: JSON. */
+/** Options of a method that flags can set: JSON. */
 export type GivenOptions = Pick<local.MethodOptions, keyof typeof methodFlags>;
 
-/** The options that flags give. */
+/** Reads options from flags. */
 export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
   const { momentum, depth } = given;
-  const chosen = (Object.keys(choices) as (keyof typeof choices)[]).flatMap((name) => {
+  const chosen = keysOf(choices).flatMap((name) => {
     const text = given[name];
     return text === undefined ? [] : [[name, oneOf<string>(name, text, choices[name])]];
   });
@@ -69,7 +80,7 @@ export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
   };
 }
 
-/** A method by its name and options; InfoPro's weights are those published for the data set, where there are any. */
+/** Makes a method by name and options; InfoPro uses the weights published for the data set, if any. */
 export function methodOf(name: local.MethodName, options: GivenOptions, dataset: string): local.Method {
   const svhn = dataset === "svhn" && name.endsWith("infopro") && options.schedule !== "stage";
   return local.methodNamed(name, { ...options, ...(svhn ? { weights: "svhn" } : {}) });

@@ -1,5 +1,5 @@
 /**
- * Plots for the command line. In a file of its own, imported when one is drawn, because it needs packages.
+ * Plots for the command line. Imported only to draw one, because it needs packages.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { parse, View } from "npm:vega@6.2.0";
 
 /** A line of a plot. */
 export interface Line {
-  /** What the legend calls it. */
+  /** Its name in the legend. */
   readonly name: string;
   /** `[x, y]`. */
   readonly points: readonly (readonly [number, number])[];
 }
 
-/** A line chart as SVG: x counts whole things, y are fractions, shown in percent. */
+/** Draws a line chart as SVG: x are whole numbers, y are fractions, shown in percent. */
 export async function fractionsChart(
   lines: readonly Line[],
   { title, x, y }: { readonly title: string; readonly x: string; readonly y: string },

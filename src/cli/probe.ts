@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { formatPercent } from "../artifacts/format.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { makeFolder, refuseFile, writeWhole } from "../base/files.ts";
 import { partition } from "../local/partition.ts";
@@ -18,19 +19,19 @@ const { "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
 
 /** Flags of `probe`. */
 export const probeFlags = {
-  run: { value: "DIR,…", help: "folders of the runs to probe; several are drawn into one plot" },
-  checkpoint: { value: "best|last", help: "which of their checkpoints; default best" },
-  after: { ...cutFlags.after, help: "probe behind these blocks and the last instead, such as layer1.0" },
-  modules: { ...cutFlags.modules, help: "probe behind each of K modules; default as the run was cut" },
-  split: { value: splitNames.join("|"), help: "whose published split into K modules; see train" },
-  epochs: { value: "N", help: "passes of each classifier over the training features; default 20" },
+  run: { value: "DIR,…", help: "folders of the runs to probe, drawn in one plot" },
+  checkpoint: { value: "best|last", help: "checkpoint of the runs; default best" },
+  after: { ...cutFlags.after, help: "probe after these blocks and the last instead, such as layer1.0" },
+  modules: { ...cutFlags.modules, help: "probe after each of K modules; default the cut of the run" },
+  split: { value: splitNames.join("|"), help: "a published split into K modules; see train" },
+  epochs: { value: "N", help: "epochs of each classifier; default 20" },
   "train-limit": { ...trainLimit, help: "use the first N training images; default those of the run" },
   "test-limit": { ...testLimit, help: "use the first N test images; default those of the run" },
   out: { value: "DIR", help: "folder for probe.json and probe.svg; default that of the first run" },
   ...placeFlags,
 } as const satisfies Flags;
 
-/** What came of a run's probes. */
+/** The probes of a run. */
 interface Probed {
   readonly run: string;
   readonly model: string;
@@ -42,12 +43,13 @@ interface Probed {
 }
 
 /**
- * `probe`: trains a linear classifier on the frozen output of each module of runs, and compares them. Gives the exit code.
+ * `probe`: trains a linear classifier on the frozen output of each module of runs, and compares them. Returns the exit
+ * code.
  */
 export async function probeRuns(args: readonly string[]): Promise<number> {
   const given = parseFlags("probe", probeFlags, args);
   const folders = given.run?.split(",").filter((name) => name !== "") ?? [];
-  if (folders.length === 0) throw new LocalgradError("probe needs folders of runs: --run DIR,…");
+  if (folders.length === 0) throw new LocalgradError("probe needs the folders of runs: --run DIR,…");
   const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
   const epochs = wholeNumber("epochs", given.epochs ?? "20", 1);
   const limits = {
@@ -71,8 +73,9 @@ export async function probeRuns(args: readonly string[]): Promise<number> {
       };
     }),
   );
-  for (const { settings } of runs) if (cut !== undefined) partition(setupOf(settings).model, cut); // refused early
-  const out = given.out ?? runs[0].run;
+  for (const { settings } of runs) if (cut !== undefined) partition(setupOf(settings).model, cut); // rejects a wrong cut early
+  const first = at(runs, 0);
+  const out = given.out ?? first.run;
   await refuseFile(out);
   await using device = await openDevice(given, precisionFrom(given));
   note(`device ${device.choice}`);
@@ -81,7 +84,7 @@ export async function probeRuns(args: readonly string[]): Promise<number> {
   for (const { run, snapshot, settings } of runs) {
     note(`\nprobing ${run}: ${settings.model}, ${settings.method}`);
     const images = await loadImages(settings, given.data);
-    withClasses(settings, images); // refuses others than the run's
+    withClasses(settings, images); // rejects classes other than the run's
     using trainer = await trainerOf(settings, device);
     trainer.restore(snapshot);
     const probes = await probe(trainer, images, {
@@ -101,7 +104,7 @@ export async function probeRuns(args: readonly string[]): Promise<number> {
     const { model, method } = settings;
     results.push({ run, model, method, step: snapshot.step, testError: error, probes });
   }
-  await write(out, kind, epochs, results, runs[0].settings);
+  await write(out, kind, epochs, results, first.settings);
   print(results, out, given.json === true);
   return 0;
 }

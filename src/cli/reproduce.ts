@@ -1,5 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { refuseFile, writeWhole } from "../base/files.ts";
+import { keysOf } from "../base/keys.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { DATASETS } from "../data/datasets.ts";
 import { setup } from "../local.ts";
@@ -15,40 +16,40 @@ import type { Row, Table } from "./table_rows.ts";
 import { tables } from "./tables.ts";
 import { note, textTable } from "./terminal.ts";
 
+const tableNames = keysOf(tables);
 const { data, device, precision } = placeFlags;
 
 /** Flags of `reproduce`. */
 export const reproduceFlags = {
-  table: { value: Object.keys(tables).join("|"), help: "which table" },
-  rows: { value: "NAME,…", help: "these rows only; * stands for anything, as in resnet32-k16-*" },
-  list: { help: "print the rows with their published figures, and end" },
-  seeds: { value: "N", help: "runs of each row, with seeds 0 … N − 1; default 3, or as the table has it" },
+  table: { value: tableNames.join("|"), help: "table to reproduce" },
+  rows: { value: "NAME,…", help: "run only these rows; * matches anything, as in resnet32-k16-*" },
+  list: { help: "list the rows with their published figures and exit" },
+  seeds: { value: "N", help: "runs of each row, with seeds 0 … N − 1; default 3, or as the table says" },
   epochs: { value: "N", help: "passes over the training images; default as published" },
   "train-limit": { value: "N", help: "use the first N training images" },
   "test-limit": { value: "N", help: "use the first N test images" },
   "save-every": saveEveryFlag,
-  batch: { value: "N", help: "images of a step; default as published" },
-  lr: { value: "RATE", help: "highest learning rate; default as published, in proportion to the batch" },
-  run: { value: "DIR", help: "folder for the runs, table.md and table.html; the same command goes on there" },
+  batch: { value: "N", help: "images per step; default as published" },
+  lr: { value: "RATE", help: "peak learning rate; default the published one, scaled with the batch" },
+  run: { value: "DIR", help: "folder for the runs, table.md and table.html; the same command resumes them" },
   data,
   device,
   precision,
 } as const satisfies Flags;
 
-/** `reproduce` exits with this where it went through but runs failed: the table is written, and says why. */
+/** Exit code if `reproduce` finished but some runs failed; the table is written and lists the reasons. */
 const SOME_FAILED = 3;
 
 /**
- * `reproduce`: runs rows of a published table one after another, and writes ours beside the published figures. Gives the
- * exit code.
+ * `reproduce`: runs the rows of a published table one after another, and writes our results next to the published
+ * figures. Returns the exit code.
  */
 export async function reproduce(args: readonly string[]): Promise<number> {
   const given = parseFlags("reproduce", reproduceFlags, args);
-  const names = Object.keys(tables);
   if (given.table === undefined) {
-    throw new LocalgradError(`reproduce needs a table: --table ${names.join("|")}`);
+    throw new LocalgradError(`reproduce needs a table: --table ${tableNames.join("|")}`);
   }
-  const name = oneOf("table", given.table, names);
+  const name = oneOf("table", given.table, tableNames);
   const table = tables[name];
   const rows = chosen(table, given.rows);
   if (given.list) {
@@ -61,11 +62,11 @@ export async function reproduce(args: readonly string[]): Promise<number> {
   const saving = given["save-every"] === undefined ? {} : { saveEvery: saveEveryFrom(given["save-every"]) };
   const seeds = given.seeds === undefined ? undefined : wholeNumber("seeds", given.seeds, 1);
   const wanted = sharedSettings(table, given);
-  for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // refused before anything is loaded
+  for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // rejects a wrong setup before anything is loaded
   const images = await loadImages(wanted);
   const shared = withClasses(wanted, images);
   const opened = () => openDevice(given, shared);
-  const { name: backend, choice } = await closed(opened);
+  const { name: backend, choice } = await nameAndChoice(opened);
   const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...identity } = shared;
   using _alone = await openReproduction(folder, { table: name, device: backend, ...identity });
   note(`device ${choice}`);
@@ -75,7 +76,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
     settings: describe(shared, images, choice),
     deviations: deviations(table, shared, images),
   };
-  // Rows that an earlier call did stay in the table.
+  // The table keeps rows that an earlier call ran.
   const results: (RowResults & { readonly results: Map<number, RunResult> })[] = [];
   for (const row of table.rows) {
     const done = await resultsIn(`${folder}/${row.name}`);
@@ -88,13 +89,13 @@ export async function reproduce(args: readonly string[]): Promise<number> {
   };
   await write();
   using interrupt = interruption();
-  for (const [index, row] of rows.entries()) {
+  const asked = results.filter(({ row }) => rows.includes(row));
+  for (const [index, { row, results: done }] of asked.entries()) {
     const count = seeds ?? row.seeds ?? 3;
-    const { results: done } = results.find((each) => each.row === row)!;
     for (let seed = 0; seed < count; seed++) {
       note(`\nrow ${index + 1} of ${rows.length}: ${row.name}, seed ${seed} (run ${seed + 1} of ${count})`);
       if (done.has(seed)) {
-        note("done before");
+        note("already done");
         continue;
       }
       const result = await runToEnd({
@@ -106,7 +107,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
         ...saving,
       });
       if (result === undefined) {
-        note("stopped and saved; the same command goes on");
+        note("stopped and saved; run the same command to resume");
         return interrupt.exitCode;
       }
       if ("failed" in result) note(`failed: ${result.failed}`);
@@ -116,20 +117,20 @@ export async function reproduce(args: readonly string[]): Promise<number> {
   }
   console.log(markdown(heading, results));
   note(`tables: ${folder}/table.md, ${folder}/table.html`);
-  const failed = results.flatMap(({ row, results }) => rows.includes(row) ? [...results.values()] : [])
+  const failed = asked.flatMap(({ results }) => [...results.values()])
     .filter((result) => "failed" in result).length;
   if (failed === 0) return 0;
-  note(`${failed} of the runs asked for failed; the table says why`);
+  note(`${failed} of these runs failed; the table lists the reasons`);
   return SOME_FAILED;
 }
 
-/** What a row's run is, given what all share. */
+/** The settings of a row's run. */
 function settingsOf({ model, modules, method, options }: Row, seed: number, shared: Settings): Settings {
   const own = options === undefined ? {} : { methodOptions: options };
   return { ...shared, model, modules, method, ...own, seed };
 }
 
-/** The rows of a table that were asked for, in its order. */
+/** Selects the rows of a table that match the patterns, in its order. */
 function chosen({ rows }: Table, patterns: string | undefined): readonly Row[] {
   if (patterns === undefined) return rows;
   const wanted = new Set<Row>();
@@ -150,26 +151,25 @@ function list(rows: readonly Row[]): void {
   console.log(textTable(["row", "published test error, %"], lines));
 }
 
-/** What all rows share, beside a network, cut and method of no row: the published recipe, or the table's own, with what flags change. */
+/**
+ * The settings that all rows share: the recipe of the table or of the data set, with the changes by flags. Their network,
+ * cut and method are placeholders.
+ */
 function sharedSettings({ dataset, recipe: own }: Table, given: Given<typeof reproduceFlags>): Settings {
   const { recipe } = DATASETS[dataset];
+  const { table: _table, rows: _rows, list: _list, seeds: _seeds, run: _run, ...changes } = given;
+  const { "save-every": _saveEvery, device: _device, ...changed } = changes;
   return settingsFrom({
     dataset,
     epochs: String(own?.epochs ?? recipe.epochs),
     batch: String(own?.batch ?? recipe.batch),
     ...(own === undefined ? {} : { "train-limit": String(own.trainLimit) }),
-    ...pick(given, ["epochs", "batch", "lr", "train-limit", "test-limit", "data", "precision"]),
+    ...changed,
   });
 }
 
-function pick<T extends object, N extends keyof T>(from: T, names: readonly N[]): Pick<T, N> {
-  return Object.fromEntries(
-    names.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]),
-  ) as Pick<T, N>;
-}
-
-/** A device's name and why it was chosen. */
-async function closed(
+/** Opens and closes a device, to learn its name and why it was chosen. */
+async function nameAndChoice(
   opened: () => ReturnType<typeof openDevice>,
 ): Promise<{ name: string; choice: string }> {
   await using device = await opened();
@@ -190,7 +190,7 @@ function describe(
     ],
     ["epochs", String(epochs)],
     ["batch", String(batch)],
-    ["learning rate", `${lr}, falling along a cosine${warmupOf(settings) > 0 ? " after a warm-up" : ""}`],
+    ["learning rate", `${lr}, with cosine decay${warmupOf(settings) > 0 ? " after a warm-up" : ""}`],
     ["optimizer", "SGD, Nesterov momentum 0.9, weight decay 1e-4"],
     ["precision", precision ?? "the device's default"],
     ["device", device],
@@ -198,10 +198,10 @@ function describe(
   ];
 }
 
-/** The classes of the published tables' largest set, which a folder need not be. */
+/** Classes of ImageNet, the folder of the published tables. */
 const IMAGENET_CLASSES = 1000;
 
-/** How settings differ from the published recipe. */
+/** Differences from the published recipe. */
 function deviations(
   { dataset }: Table,
   { epochs, batch, lr, trainLimit, testLimit }: Settings,
@@ -216,6 +216,6 @@ function deviations(
     ...differs("batch", batch, recipe.batch),
     ...differs("learning rate", lr, recipe.lr),
     ...(trainLimit === undefined ? [] : [`trained on the first ${train.count} images only`]),
-    ...(testLimit === undefined ? [] : [`judged on the first ${test.count} test images only`]),
+    ...(testLimit === undefined ? [] : [`evaluated on the first ${test.count} test images only`]),
   ];
 }

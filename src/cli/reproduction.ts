@@ -22,14 +22,14 @@ import { measured, type RunResult, runResult } from "./results.ts";
 import { trainerOf } from "./build.ts";
 import type { Settings } from "./settings.ts";
 
-/** What must not change between the sittings of a reproduction, as JSON. */
+/** The settings that must not change when a reproduction is resumed, as JSON. */
 export type Identity = { readonly [name: string]: unknown };
 
 /**
- * Prepares the folder of a reproduction: a fresh one is made, one of the same identity is gone on with. Nobody else can
- * until what this gives is disposed of.
+ * Opens the folder of a reproduction: makes a new one, or resumes one of the same identity. It is locked until the result
+ * is disposed of.
  *
- * @throws {LocalgradError} where it holds something else, or a reproduction with other settings or under way.
+ * @throws {LocalgradError} if it contains something else, or a reproduction that has other settings or is running.
  */
 export async function openReproduction(folder: string, identity: Identity): Promise<Disposable> {
   const path = `${folder}/reproduction.json`;
@@ -55,10 +55,9 @@ function refuseChange(folder: string, before: Identity, identity: Identity): voi
     const [then, now] = [before[name], identity[name]].map((value) => JSON.stringify(value));
     if (then === now) continue;
     throw new LocalgradError(
-      `${folder} was begun with ${abridged(name, 40)} ${abridged(then ?? "not given")}, not ${
+      `${folder} was started with ${abridged(name, 40)} ${abridged(then ?? "not given")}, not ${
         now ?? "left out"
-      }; give the same, or ` +
-        `choose another folder`,
+      }; give the same or choose another folder`,
     );
   }
 }
@@ -66,33 +65,33 @@ function refuseChange(folder: string, before: Identity, identity: Identity): voi
 async function refuseOther(folder: string): Promise<void> {
   try {
     for await (const { name } of Deno.readDir(folder)) {
-      throw new LocalgradError(`${folder} holds other files, such as ${name}; choose another folder`);
+      throw new LocalgradError(`${folder} contains other files, such as ${name}; choose another folder`);
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 
-/** A file of JSON; undefined where there is none. */
+/** Reads a JSON file; undefined if it does not exist. */
 async function readJson<T>(path: string, of: Decoder<T>): Promise<T | undefined> {
   const bytes = await readIfThere(path);
-  return bytes && decodeJson(bytes, { file: path, remedy: "remove it to go on" }, of);
+  return bytes && decodeJson(bytes, { file: path, remedy: "remove it to continue" }, of);
 }
 
-/** A run of a reproduction. */
+/** Options of {@link runToEnd}. */
 export interface RunOptions {
-  /** Where it is kept: a run's folder, with `result.json` once it is over. */
+  /** The folder of the run, with `result.json` once it has finished. */
   readonly folder: string;
   readonly settings: Settings;
   readonly images: ImageDataset<ImagePart>;
-  /** Opens a device for this run alone, so that what it holds is this run's. */
+  /** Opens a device for this run alone, so that its memory is that of the run. */
   readonly open: () => Promise<Device>;
   readonly signal: AbortSignal;
-  /** How often it is saved within an epoch, where it is. */
+  /** Interval of checkpoints within an epoch, if any. */
   readonly saveEvery?: SaveEvery;
 }
 
-/** What the runs of a row came to before, by seed; each is in a folder `seed<n>`, of which any may be missing. */
+/** Reads the results of a row by seed, from folders `seed<n>`, any of which may be missing. */
 export async function resultsIn(folder: string): Promise<Map<number, RunResult>> {
   const results = new Map<number, RunResult>();
   for (const seed of await seedsIn(folder)) {
@@ -113,9 +112,9 @@ async function seedsIn(folder: string): Promise<number[]> {
 }
 
 /**
- * Begins a run, or goes on with it from its last checkpoint, and keeps what it came to. A run that diverges, or that the
- * device is too small for, comes to a failure; any other error, such as a full disk, says nothing of the run and is
- * thrown. Undefined where the signal stopped it.
+ * Starts a run, or resumes it from its last checkpoint, and saves its result. A run that diverges, or does not fit on the
+ * device, is a failure; any other error, such as a full disk, is not a result of the run and is thrown. Returns undefined
+ * if the signal stopped it.
  */
 export async function runToEnd(options: RunOptions): Promise<RunResult | undefined> {
   for (const part of [dirname(options.folder), options.folder]) await refuseLink(part);
@@ -132,10 +131,10 @@ export async function runToEnd(options: RunOptions): Promise<RunResult | undefin
 async function train(
   { folder, settings, images, open, ...stops }: RunOptions,
 ): Promise<RunResult | undefined> {
-  const goesOn = await holdsRun(folder);
-  // What was killed before its first checkpoint has nothing to go on from.
-  if (!goesOn) await removeIfThere(folder);
-  const checkpoint = goesOn ? await readRun(folder, "last") : undefined;
+  const resumes = await holdsRun(folder);
+  // A run that was killed before its first checkpoint starts again.
+  if (!resumes) await removeIfThere(folder);
+  const checkpoint = resumes ? await readRun(folder, "last") : undefined;
   await using device = await open();
   using trainer = await trainerOf(settings, device);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
@@ -148,7 +147,7 @@ async function train(
   if (stopped) return undefined;
   const figures = measured(await readMetrics(`${folder}/metrics.jsonl`));
   if (figures === undefined) {
-    throw new LocalgradError(`${folder} has no epoch in its metrics; remove it to go on`);
+    throw new LocalgradError(`${folder} has no epoch in its metrics; remove it to run it again`);
   }
   const { method, endToEnd } = trainer.memory;
   return {
@@ -161,12 +160,12 @@ async function train(
   };
 }
 
-/** The time that a run took before, from its file; 0 where there is none. */
+/** Reads the time of a run so far, in seconds; 0 if there is no file. */
 export async function secondsIn(path: string): Promise<number> {
   return (await readJson(path, object({ seconds: number })))?.seconds ?? 0;
 }
 
-/** Measures the time of a run through all its sittings; kept beside every checkpoint. */
+/** Measures the time of a run over all its sessions, and saves it with every checkpoint. */
 class Meter implements Observer {
   readonly #path: string;
   readonly #before: number;

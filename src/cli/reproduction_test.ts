@@ -8,7 +8,7 @@ import { openReproduction, resultsIn, type RunOptions, runToEnd } from "./reprod
 import type { RunResult } from "./results.ts";
 import { type Settings, settingsFrom } from "./settings.ts";
 
-Deno.test("resultsIn() finds the runs behind one whose folder was removed, in the order of seeds", () =>
+Deno.test("resultsIn() finds the runs after one whose folder was removed, in the order of seeds", () =>
   inFolder(async (dir) => {
     assertEquals(await resultsIn(`${dir}/none`), new Map());
     for (const seed of [10, 2, 1]) {
@@ -37,7 +37,7 @@ const settings = settingsFrom({
   ...{ batch: "16", "train-limit": "32", "test-limit": "8" },
 });
 
-Deno.test("runToEnd() goes on with a run that was stopped before its first step, as if it had not been", () =>
+Deno.test("runToEnd() resumes a run stopped before its first step as if it had not been", () =>
   inFolder(async (dir) => {
     const images = shapes({ train: 32, test: 8 });
     const run = (name: string, signal = new AbortController().signal, more: Partial<Settings> = {}) =>
@@ -73,7 +73,7 @@ Deno.test("runToEnd() goes on with a run that was stopped before its first step,
   }));
 
 Deno.test({
-  name: "openReproduction() lets nobody else into a folder until it is given back",
+  name: "openReproduction() locks a folder until it is disposed of",
   ignore: Deno.build.os === "windows", // where a lock would keep readers out too
   fn: () =>
     inFolder(async (dir) => {
@@ -82,7 +82,7 @@ Deno.test({
         using _alone = await open();
         await assertRejects(() => open(), LocalgradError, "is being written by another run");
       }
-      await assertRejects(() => open({ epochs: 4 }), LocalgradError, "begun with epochs 3, not 4");
+      await assertRejects(() => open({ epochs: 4 }), LocalgradError, "started with epochs 3, not 4");
       using _again = await open();
     }),
 });
@@ -91,7 +91,7 @@ Deno.test("openReproduction() names what is wrong with a reproduction.json", () 
   inFolder(async (dir) => {
     for (
       const [content, message] of [
-        ["null", "reproduction.json is null, not an object; remove it to go on"],
+        ["null", "reproduction.json is null, not an object; remove it to continue"],
         ["[]", "reproduction.json is a list, not an object"],
         [`{ "epochs": ${"[".repeat(9000)}${"]".repeat(9000)} }`, "epochs is a list, not nested at most"],
         ["", "reproduction.json is damaged: it is not JSON"],

@@ -1,33 +1,34 @@
+import { at } from "../base/at.ts";
 import { type Decoder, number, object, optional, text, whole } from "../base/decode.ts";
 import type { ParameterSplit } from "../local/parameters.ts";
 import type { EpochLine, MetricsLine } from "../train.ts";
 
-/** What a finished run of a row gave; errors are fractions. */
+/** The result of a finished run; errors are fractions. */
 export interface Finished {
   /** Test error after the last epoch. */
   readonly finalError: number;
-  /** The lowest test error after any epoch, and which epoch that was, from 1. */
+  /** The lowest test error after any epoch, and the number of that epoch, from 1. */
   readonly bestError: number;
   readonly bestEpoch: number;
-  /** Top-5 errors of the same epochs, where there are more than ten classes. */
+  /** Top-5 errors of the same epochs, if there are more than ten classes. */
   readonly topFive?: { readonly final: number; readonly best: number };
-  /** Training images per second: the median over the epochs, evaluation apart. */
+  /** Training images per second: the median over epochs, without evaluation. */
   readonly imagesPerSecond: number;
-  /** Wall time of all its parts, evaluation and saving included; what was lost when it was killed is not. */
+  /** Wall time of all sessions, with evaluation and saving, without work lost to kills. */
   readonly seconds: number;
-  /** Planned peak of a training step, by the method and end to end; the data set counts apart. */
+  /** Planned peak of a training step, of the method and end to end, without the data set. */
   readonly plannedPeakBytes: number;
   readonly endToEndPeakBytes: number;
-  /** The most that the device held after any epoch, data set included. */
+  /** The most device memory in use after any epoch, with the data set. */
   readonly heldBytes: number;
-  /** The most that its driver counted in use, on devices whose driver counts. */
+  /** The most device memory in use by all programs, if the driver reports it. */
   readonly driverBytes?: number;
-  /** Gradient-isolated modules. */
+  /** Number of gradient-isolated modules. */
   readonly modules: number;
   readonly parameters: ParameterSplit;
 }
 
-/** What a run came to: a result, or why it failed. */
+/** The result of a run: figures, or the reason why it failed. */
 export type RunResult = Finished | { readonly failed: string };
 
 const errorPair = object({ final: number, best: number });
@@ -49,19 +50,19 @@ const finished = object<Finished>({
 
 const failure = object({ failed: text });
 
-/** A run's result from its file. */
+/** Decodes the result of a run. */
 export const runResult: Decoder<RunResult> = (value, at) =>
   typeof value === "object" && value !== null && "failed" in value ? failure(value, at) : finished(value, at);
 
-/** The part of a result that a run's metrics give; undefined where no epoch was finished. */
+/** Computes the figures of a result that metrics determine; undefined if no epoch was finished. */
 export function measured(lines: readonly MetricsLine[]) {
   const epochs = lines.filter((line): line is EpochLine => line.kind === "epoch");
-  if (epochs.length === 0) return undefined;
+  const last = epochs.at(-1);
+  if (last === undefined) return undefined;
   const best = epochs.reduce((a, b) => b.testError < a.testError ? b : a);
   const speeds = epochs.map(({ imagesPerSecond }) => imagesPerSecond).sort((a, b) => a - b);
   const held = epochs.map(({ held }) => held?.bytes ?? 0);
   const driver = epochs.flatMap(({ held }) => held?.driver?.usedBytes ?? []);
-  const last = epochs[epochs.length - 1];
   const topFive = last.topFiveError === undefined || best.topFiveError === undefined
     ? {}
     : { topFive: { final: last.topFiveError, best: best.topFiveError } };
@@ -70,7 +71,7 @@ export function measured(lines: readonly MetricsLine[]) {
     ...topFive,
     bestError: best.testError,
     bestEpoch: best.epoch,
-    imagesPerSecond: speeds[speeds.length >> 1],
+    imagesPerSecond: at(speeds, speeds.length >> 1),
     heldBytes: Math.max(...held),
     ...(driver.length === 0 ? {} : { driverBytes: Math.max(...driver) }),
   };

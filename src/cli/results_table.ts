@@ -3,16 +3,16 @@ import { htmlTable, page } from "../artifacts/page.ts";
 import type { Finished, RunResult } from "./results.ts";
 import { marks, type Published, type Row, type Table } from "./table_rows.ts";
 
-/** The facts that stand above a table. */
+/** The facts above a table. */
 export interface Heading {
   readonly table: Table;
   /** Name and value of each setting. */
   readonly settings: readonly (readonly [string, string])[];
-  /** How the settings differ from the published recipe; empty where they do not. */
+  /** Differences from the published recipe. */
   readonly deviations: readonly string[];
 }
 
-/** A row with what its runs came to, by seed; runs not done yet are left out. */
+/** A row with the results of its runs by seed; without runs that are still to be done. */
 export interface RowResults {
   readonly row: Row;
   readonly seeds: number;
@@ -27,10 +27,10 @@ const HEADS: readonly string[] = [
   "best epoch",
   "published error",
   "images/s",
-  "time of a run",
+  "time per run",
   "planned peak",
   "of end-to-end",
-  "device held",
+  "device memory",
   "backbone",
   "bias",
   "EMA",
@@ -40,7 +40,8 @@ const HEADS: readonly string[] = [
 function cells({ row, seeds, results }: RowResults): string[] {
   const done = [...results.values()].filter((result): result is Finished => !("failed" in result));
   const published = row.published.map(describePublished).join("; ") || "–";
-  if (done.length === 0) {
+  const [first] = done;
+  if (first === undefined) {
     const state = results.size === 0 ? "not run yet" : "failed, see below";
     return HEADS.map((head) =>
       ({ "row": row.name, "final error": state, "published error": published })[head] ?? "–"
@@ -52,7 +53,7 @@ function cells({ row, seeds, results }: RowResults): string[] {
     ...(failed > 0 ? [`${failed} failed`] : []),
   ];
   const mean = (of: (result: Finished) => number) => average(done.map(of));
-  const [{ modules, parameters, plannedPeakBytes, endToEndPeakBytes }] = done;
+  const { modules, parameters, plannedPeakBytes, endToEndPeakBytes } = first;
   return [
     row.name,
     String(modules),
@@ -60,7 +61,7 @@ function cells({ row, seeds, results }: RowResults): string[] {
     errors(done, "best"),
     done.map(({ bestEpoch }) => bestEpoch).join(", "),
     published,
-    String(Math.round(mean(({ imagesPerSecond }) => imagesPerSecond)) || "–"), // compilation apart, so a single step has none
+    String(Math.round(mean(({ imagesPerSecond }) => imagesPerSecond)) || "–"), // without compilation, so a single step has no speed
     formatTime(mean(({ seconds }) => seconds)),
     formatBytes(plannedPeakBytes),
     formatPercent(plannedPeakBytes / endToEndPeakBytes, 1),
@@ -81,7 +82,7 @@ function describeHeld(done: readonly Finished[]): string {
   return driver.length === 0 ? held : `${held} (driver ${formatBytes(Math.max(...driver))})`;
 }
 
-/** A published figure with its source and mark. */
+/** Formats a published figure with its source and mark. */
 export function describePublished({ from, error, spread, topFive, mark }: Published): string {
   const figure = `${error.toFixed(2)}${spread === undefined ? "" : ` ± ${spread.toFixed(2)}`}`;
   return `${figure}${topFive === undefined ? "" : ` (top-5 ${topFive.toFixed(2)})`} ${from} ${mark}`;
@@ -89,7 +90,7 @@ export function describePublished({ from, error, spread, topFive, mark }: Publis
 
 const average = (values: readonly number[]) => values.reduce((a, b) => a + b) / values.length;
 
-/** Mean ± standard deviation (of a sample, where there is more than one) of fractions, in percent. */
+/** Formats fractions in percent: the mean, ± the sample standard deviation if there are several. */
 export function spread(fractions: readonly number[]): string {
   const mean = average(fractions);
   const percent = (fraction: number) => (fraction * 100).toFixed(2);
@@ -98,7 +99,7 @@ export function spread(fractions: readonly number[]): string {
   return `${percent(mean)} ± ${percent(Math.sqrt(variance))}`;
 }
 
-/** Why runs failed; seeds that failed alike are told of together. */
+/** The reasons why runs failed; seeds with the same reason share a line. */
 function failures(rows: readonly RowResults[]): string[] {
   return rows.flatMap(({ row, results }) => {
     const seeds = new Map<string, number[]>();
@@ -109,7 +110,7 @@ function failures(rows: readonly RowResults[]): string[] {
   });
 }
 
-/** What rows are made with beyond their names. */
+/** Cuts and options of rows that their names do not tell. */
 function particulars(rows: readonly RowResults[]): string[] {
   return rows.flatMap(({ row: { name, options = {}, modules } }) => {
     const cut = typeof modules === "object" && "published" in modules ? [`cut as ${modules.published}`] : [];
@@ -119,17 +120,17 @@ function particulars(rows: readonly RowResults[]): string[] {
 }
 
 const LEGEND = [
-  "Errors are test errors in percent: mean ± standard deviation over the seeds; the best epoch is chosen by test error, " +
+  "Errors are test errors in percent: mean ± standard deviation over seeds. The best epoch is selected by test error, " +
   "as in the papers.",
-  "Published figures are the authors' own settings and hardware, never measured here. Their marks: " +
+  "Published figures are from the authors' settings and hardware, not measured here. Their marks: " +
   Object.entries(marks).map(([mark, where]) => `${mark} ${where}`).join("; ") + ".",
-  "Planned peak: of a training step, without the data set. Device held: the most that variables, data set, constants " +
-  "and the arena took on the device after any epoch; by the driver's count everything in use on it, by everybody.",
-  "A run that failed is not tried again; remove its folder to do so.",
-  "Parameters are counted in training: the network, MAN's learnable biases, its averages, other auxiliary networks.",
+  "Planned peak: memory of a training step, without the data set. Device memory: the most that variables, data set, " +
+  "constants and the arena occupied after any epoch; the driver's figure includes all other programs.",
+  "A failed run is not repeated; remove its folder to run it again.",
+  "Parameters are those in training: the network, MAN's learnable biases, its averages, other auxiliary networks.",
 ];
 
-/** A table as Markdown. */
+/** Formats a table as Markdown. */
 export function markdown({ table, settings, deviations }: Heading, rows: readonly RowResults[]): string {
   const escaped = (text: string) => text.replaceAll("|", "\\|");
   const line = (texts: readonly string[]) => `| ${texts.map(escaped).join(" | ")} |`;
@@ -138,7 +139,7 @@ export function markdown({ table, settings, deviations }: Heading, rows: readonl
   return [
     `# ${table.title}`,
     "",
-    ...list("Not comparable with the published figures as they stand", deviations),
+    ...list("Not directly comparable with the published figures", deviations),
     line(HEADS),
     line(HEADS.map((_, column) => column === 0 ? ":--" : "--:")),
     ...rows.map((row) => line(cells(row))),
@@ -150,7 +151,7 @@ export function markdown({ table, settings, deviations }: Heading, rows: readonl
   ].join("\n").trimEnd() + "\n";
 }
 
-/** The same as an HTML page that stands alone. */
+/** Formats a table as a self-contained HTML page. */
 export function html({ table, settings, deviations }: Heading, rows: readonly RowResults[]): string {
   const list = (title: string, items: readonly string[]) =>
     items.length === 0 ? "" : `<h2>${title}</h2>${htmlTable([], items.map((item) => [item]))}`;
@@ -158,10 +159,10 @@ export function html({ table, settings, deviations }: Heading, rows: readonly Ro
   return page(
     table.title,
     `<div class="wide">${htmlTable(HEADS, rows.map(cells))}</div>
-${list("Not comparable with the published figures as they stand", deviations)}
+${list("Not directly comparable with the published figures", deviations)}
 ${list("Failed", failures(rows))}
 ${list("Options of methods", particulars(rows))}
 <h2>Settings</h2>${htmlTable(["setting", "value"], settings)}
-<h2>How to read it</h2>${paragraphs}`,
+<h2>Notes</h2>${paragraphs}`,
   );
 }

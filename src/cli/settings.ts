@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { LocalgradError } from "../base/errors.ts";
+import { keysOf } from "../base/keys.ts";
 import type { Precision } from "../compile/plan.ts";
 import { type DatasetName, DATASETS } from "../data/datasets.ts";
 import * as local from "../local.ts";
@@ -9,14 +10,14 @@ import { type Cut, cutFlags, cutFrom } from "./cut.ts";
 import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
 
-/** A network's name on the command line. */
+/** The name of a network on the command line. */
 export type ModelName = models.ModelName;
-/** A method's name on the command line. */
+/** The name of a method on the command line. */
 export type MethodName = local.MethodName;
 
 /** The names of all data sets. */
-export const datasetNames = Object.keys(DATASETS) as DatasetName[];
-/** The names of devices that flags take. */
+export const datasetNames = keysOf(DATASETS);
+/** The names of all devices. */
 export const deviceNames = [
   "auto",
   "cuda",
@@ -25,85 +26,87 @@ export const deviceNames = [
   "reference",
 ] as const satisfies readonly DeviceName[];
 
-/** What can be computed in. */
+/** The names of all precisions. */
 export const precisions = ["f32", "tf32", "bf16"] as const satisfies readonly Precision[];
 
-/** What a run is, apart from where it runs and is kept: JSON, written into its checkpoints. */
+/** The settings that define a run, but not its device or folder: JSON, saved in its checkpoints. */
 export interface Settings {
   readonly dataset: DatasetName;
-  /** Classes, where the data set's own folder says how many. */
+  /** Number of classes, if the folders of the data set define it. */
   readonly classes?: number;
-  /** Their names, in the order of their labels; runs of earlier versions do not say them. */
+  /** Their names, in the order of labels; not in runs of earlier versions. */
   readonly classNames?: readonly string[];
-  /** Rows and columns of an image, where they were chosen. */
+  /** Rows and columns of an image, if chosen. */
   readonly imageSize?: number;
   readonly model: ModelName;
   readonly modules: Cut;
-  /** Whether cheap results are computed again in the backward pass. */
+  /** Recompute cheap results in the backward pass? */
   readonly recompute?: boolean;
   readonly method: MethodName;
-  /** What the method was given by flags, where anything was. */
+  /** Options of the method from flags, if any. */
   readonly methodOptions?: GivenOptions;
   readonly batch: number;
   readonly epochs: number;
-  /** Epochs from one evaluation to the next, where that is not each. */
+  /** Epochs between evaluations; undefined for 1. */
   readonly evalEvery?: number;
-  /** How often it is saved within an epoch, where it is. */
+  /** Interval of checkpoints within an epoch, if any. */
   readonly saveEvery?: local.SaveEvery;
-  /** Epochs over which the learning rate falls, where those are not all. */
+  /** Epochs over which the learning rate decays; undefined for all. */
   readonly scheduleEpochs?: number;
   readonly lr: number;
   readonly seed: number;
-  /** What it is computed in, where that is not the device's own choice. */
+  /** Precision of the computation; undefined for the default of the device. */
   readonly precision?: Precision;
   readonly trainLimit?: number;
   readonly testLimit?: number;
-  /** Where the data set was loaded from, as an absolute path, so that the run can be judged and gone on with. */
+  /** Absolute path of the data set, for evaluating and resuming the run. */
   readonly data?: string;
 }
 
-/** Methods that do not go in front of another one. */
+/** Methods that do not wrap another one. */
 const alone = local.methodNames.filter((name) => !/^man(PlusPlus)?\+/.test(name));
 
-/** Flags that say what is trained; `memory` has them too. */
+/** Flags that define the network and the method; of `train` and `memory`. */
 export const networkFlags = {
-  dataset: { value: datasetNames.join("|"), help: "the images; default shapes, which needs no download" },
+  dataset: { value: datasetNames.join("|"), help: "data set; default shapes, which needs no download" },
   "image-size": { value: "N", help: "folder: rows and columns of an image; default 224" },
-  model: { value: models.modelNames.join("|"), help: "the network; default resnet8" },
+  model: { value: models.modelNames.join("|"), help: "network; default resnet8" },
   ...cutFlags,
   method: {
     value: "NAME",
     help:
-      `what trains the modules; default man+dgl. ${alone.join(", ")}; and man+NAME and manPlusPlus+NAME ` +
-      "of those, endToEnd apart",
+      `method that trains the modules; default man+dgl. ${
+        alone.join(", ")
+      }; and man+NAME and manPlusPlus+NAME ` +
+      "of all but endToEnd",
   },
   ...methodFlags,
-  batch: { value: "N", help: "images of a step; default 128" },
+  batch: { value: "N", help: "images per step; default 128" },
   recompute: {
     help:
-      "compute batch norms and ReLUs again in the backward pass, where that lowers the peak; the same bits",
+      "recompute batch norms and ReLUs in the backward pass if that lowers the peak; the results are bit-identical",
   },
 } as const satisfies Flags;
 
-/** Flags that say where it runs, where the data are, and how results are printed. */
+/** Flags for the device, the data and the format of results. */
 export const placeFlags = {
-  data: { value: "DIR", help: "folder or archive of the data set; without it the set is downloaded once" },
-  device: { value: deviceNames.join("|"), help: "where to compute; default auto" },
+  data: { value: "DIR", help: "folder or archive of the data set; by default it is downloaded once" },
+  device: { value: deviceNames.join("|"), help: "device to compute on; default auto" },
   precision: {
     value: precisions.join("|"),
-    help: "what is computed in; CUDA has all three. Default tf32 where the card has it, else f32",
+    help: "precision of the computation; CUDA has all three; default tf32 if the card has it, else f32",
   },
-  "no-graph": { help: "CUDA: issue every launch by itself, for debugging" },
+  "no-graph": { help: "CUDA: launch every kernel separately, for debugging" },
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;
 
-/** The flag that says how often a run is saved within an epoch. */
+/** The flag for checkpoints within an epoch. */
 export const saveEveryFlag = {
   value: "N|Nm",
-  help: "save after every N steps or N minutes too, beside after each epoch",
+  help: "also save every N steps or N minutes, not only after each epoch",
 } as const satisfies Flag;
 
-/** What `--save-every` says: `500` steps or `10m`. */
+/** Parses `--save-every`: `500` (steps) or `10m` (minutes). */
 export function saveEveryFrom(text: string): local.SaveEvery {
   const [, number, minutes] = /^([0-9.]+)(m?)$/.exec(text) ?? [];
   if (minutes === "m" && Number(number) > 0) return { minutes: Number(number) };
@@ -115,23 +118,26 @@ export function saveEveryFrom(text: string): local.SaveEvery {
   );
 }
 
-/** Flags that say how it is trained. */
+/** Flags that define training. */
 export const trainingFlags = {
   ...networkFlags,
   epochs: { value: "N", help: "passes over the training images; default 10" },
-  "eval-every": { value: "N", help: "judge on the test images after every N epochs and the last; default 1" },
+  "eval-every": {
+    value: "N",
+    help: "evaluate on the test images after every N epochs and the last; default 1",
+  },
   "save-every": saveEveryFlag,
   "schedule-epochs": {
     value: "N",
-    help: "epochs over which the learning rate falls; later ones keep its last; default --epochs",
+    help: "epochs over which the learning rate decays; later ones keep the last rate; default --epochs",
   },
   "train-limit": { value: "N", help: "use the first N training images" },
   "test-limit": { value: "N", help: "use the first N test images" },
-  lr: { value: "RATE", help: "highest learning rate; default the published one, in proportion to the batch" },
-  seed: { value: "N", help: "where all random numbers come from; default 0" },
+  lr: { value: "RATE", help: "peak learning rate; default the published one, scaled with the batch" },
+  seed: { value: "N", help: "seed of all random numbers; default 0" },
 } as const satisfies Flags;
 
-/** The settings that flags give; those left out are taken from `before`, or have their defaults. */
+/** Reads settings from flags; absent ones are taken from `before`, or have their defaults. */
 export function settingsFrom(
   given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data" | "precision">>,
   before?: Settings,
@@ -156,7 +162,7 @@ export function settingsFrom(
   const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
   if (size !== undefined && imageSize !== undefined) {
     throw new LocalgradError(
-      `--image-size is for folders of images; those of ${dataset} are ${size}×${size}`,
+      `--image-size applies to folders of images; images of ${dataset} are ${size}×${size}`,
     );
   }
   return {
@@ -184,12 +190,12 @@ export function settingsFrom(
     ...(given.recompute || before?.recompute ? { recompute: true } : {}),
     ...(path === undefined ? {} : { data: path }),
     ...(imageSize === undefined ? {} : { imageSize }),
-    ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, as where they are found out
+    ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, the order in which withClasses() adds them
     ...(before?.classNames === undefined ? {} : { classNames: before.classNames }),
   };
 }
 
-/** The precision asked for, if any. */
+/** Reads the precision from flags, if given. */
 export function precisionFrom(
   { precision }: Pick<Given<typeof placeFlags>, "precision">,
 ): { precision?: Precision } {

@@ -3,7 +3,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { scheduleOf } from "./build.ts";
 import { saveEveryFrom, settingsFrom } from "./settings.ts";
 
-Deno.test("saveEveryFrom() takes steps and minutes, and nothing else", () => {
+Deno.test("saveEveryFrom() accepts steps and minutes, and nothing else", () => {
   assertEquals(saveEveryFrom("500"), { steps: 500 });
   assertEquals(saveEveryFrom("10m"), { minutes: 10 });
   assertEquals(saveEveryFrom("0.5m"), { minutes: 0.5 });
@@ -12,7 +12,7 @@ Deno.test("saveEveryFrom() takes steps and minutes, and nothing else", () => {
   }
 });
 
-Deno.test("a schedule of its own length is kept where a run becomes longer", () => {
+Deno.test("a schedule with its own length is kept when a run becomes longer", () => {
   const rates = (epochs: string, schedule?: string, count = Number(epochs)) => {
     const own = schedule === undefined ? {} : { "schedule-epochs": schedule };
     const rate = scheduleOf(settingsFrom({ lr: "0.1", epochs, ...own }));
@@ -24,7 +24,7 @@ Deno.test("a schedule of its own length is kept where a run becomes longer", () 
   assertAlmostEquals(four[3], 0.1 * (1 + Math.cos(Math.PI * 4 / 5)) / 2, 1e-12);
   assert(rates("8")[4] > 3 * four[3]); // what --epochs alone does
   // A long schedule ends at 0, where nothing would be learned any more.
-  const [end, ...behind] = rates("44", "40").slice(39);
+  const [end, ...after] = rates("44", "40").slice(39);
   assertEquals(end, 0);
-  assert(behind.every((rate) => rate === rates("40")[38] && rate > 0));
+  assert(after.every((rate) => rate === rates("40")[38] && rate > 0));
 });

@@ -22,7 +22,8 @@ import { loadImages } from "./build.ts";
 import { datasetNames, precisions, type Settings } from "./settings.ts";
 
 const positive: Decoder<number> = (value, at) => {
-  if (number(value, at) > 0) return value as number;
+  const found = number(value, at);
+  if (found > 0) return found;
   throw at.wrong(value, "a number above 0");
 };
 
@@ -81,23 +82,23 @@ const settings = object<Settings>({
 });
 
 /**
- * The settings in a checkpoint of the run in `folder`.
+ * Decodes the settings in a checkpoint of the run in `folder`.
  *
- * @throws {LocalgradError} where they are not those of a run that `train` made.
+ * @throws {LocalgradError} if they are invalid, or the run was not made by `train`.
  */
 export function storedSettings(stored: { readonly [name: string]: unknown }, folder: string): Settings {
   if (["dataset", "model", "method"].every((name) => !Object.hasOwn(stored, name))) {
     throw new LocalgradError(
-      `the run in ${folder} was not made by train, so its model and data are not known here; go on in its own script`,
+      `the run in ${folder} was not made by train, so its model and data are unknown; resume it in its script`,
     );
   }
   return settings(stored, new Place({ file: folder, remedy: "use another checkpoint" }, "settings"));
 }
 
 /**
- * The settings with the classes of a data set whose folders say them.
+ * Adds the classes of a data set whose folders define them.
  *
- * @throws {LocalgradError} where the settings are of a run with other classes.
+ * @throws {LocalgradError} if the run has other classes.
  */
 export function withClasses(settings: Settings, { name, classes }: ImageDataset<ImagePart>): Settings {
   if (DATASETS[settings.dataset].classes !== undefined) return settings;
@@ -106,21 +107,23 @@ export function withClasses(settings: Settings, { name, classes }: ImageDataset<
   if (lost !== undefined || added !== undefined) {
     const differences = [
       ...(lost === undefined ? [] : [`has no class ${lost}`]),
-      ...(added === undefined ? [] : [`has ${added}, which the run does not know`]),
+      ...(added === undefined ? [] : [`has ${added}, which the run does not have`]),
     ];
     throw new LocalgradError(
       `${name} ${differences.join(" and ")}; give the images that the run was started with`,
     );
   }
   if (classNames.some((each, i) => each !== classes[i])) {
-    throw new LocalgradError(`${name} has the run's classes in another order; start another run on it`);
+    throw new LocalgradError(`${name} has the run's classes in another order; start a new run`);
   }
   if (count === classes.length) return { ...settings, classes: classes.length, classNames: classes };
-  throw new LocalgradError(`the run was started with ${count} classes; ${name} has ${classes.length} now`);
+  throw new LocalgradError(
+    `the run was started with ${count} classes, but ${name} now has ${classes.length}`,
+  );
 }
 
 /**
- * The settings with the classes. Where the data set says them only when it is loaded, it is loaded, and given back too.
+ * Adds the classes of the data set. If that requires loading it, returns the images too.
  */
 export async function knowingClasses(
   settings: Settings,
@@ -131,10 +134,10 @@ export async function knowingClasses(
   return { settings: withClasses(settings, loaded), loaded };
 }
 
-/** The names that a list lacks, as text; undefined where it has all. */
+/** Describes the names missing from a list; undefined if it has all. */
 function missingFrom(list: readonly string[], names: readonly string[]): string | undefined {
   const has = new Set(list);
-  const missing = names.filter((name) => !has.has(name));
-  if (missing.length === 0) return undefined;
-  return `${brief(missing[0])}${missing.length === 1 ? "" : ` and ${missing.length - 1} more`}`;
+  const [first, ...more] = names.filter((name) => !has.has(name));
+  if (first === undefined) return undefined;
+  return `${brief(first)}${more.length === 0 ? "" : ` and ${more.length} more`}`;
 }

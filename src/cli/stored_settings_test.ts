@@ -4,7 +4,7 @@ import { shapes } from "../data.ts";
 import { settingsFrom } from "./settings.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
 
-Deno.test("storedSettings() gives back every setting, and names one that is not as it should be", () => {
+Deno.test("storedSettings() returns every setting, and names an invalid one", () => {
   const given = {
     ...{ dataset: "folder", model: "resnet20", modules: "3", method: "man+dgl", momentum: "0.9", depth: "2" },
     ...{
@@ -48,16 +48,16 @@ Deno.test("storedSettings() gives back every setting, and names one that is not 
   assertThrows(() => storedSettings({ step: 3 }, "runs/a"), LocalgradError, "was not made by train");
 });
 
-Deno.test("withClasses() refuses other classes than the run's by name", () => {
+Deno.test("withClasses() rejects classes other than the run's by name", () => {
   const settings = settingsFrom({ dataset: "folder", data: "x" });
   const folder = (...classes: string[]) => ({ ...shapes({ train: 2, test: 2 }), name: "folder", classes });
   const known = withClasses(settings, folder("a", "b", "c"));
   assertEquals([known.classes, known.classNames], [3, ["a", "b", "c"]]);
   assertEquals(withClasses(known, folder("a", "b", "c")), known);
   const cases: [string, string[]][] = [
-    ['folder has no class "b" and has "d", which the run does not know', ["a", "c", "d"]],
+    ['folder has no class "b" and has "d", which the run does not have', ["a", "c", "d"]],
     ['folder has no class "b" and 1 more; give', ["a"]],
-    ['folder has ".hidden", which the run does not know', [".hidden", "a", "b", "c"]],
+    ['folder has ".hidden", which the run does not have', [".hidden", "a", "b", "c"]],
     ["folder has the run's classes in another order", ["b", "a", "c"]],
   ];
   for (const [message, classes] of cases) {

@@ -1,7 +1,7 @@
 /**
- * The published tables as data: which networks, cuts and methods they compare, and the figures they give. Test errors
- * are in percent. Sources: MAN is Su et al., ECCV 2024 (arXiv 2407.05623); InfoPro is Wang et al., ICLR 2021 (arXiv
- * 2101.10832), its softmax variant where nothing is said. A figure's mark says where it was read.
+ * The published tables as data: networks, cuts, methods and figures. Test errors are in percent. Sources: MAN is Su et
+ * al., ECCV 2024 (arXiv 2407.05623); InfoPro is Wang et al., ICLR 2021 (arXiv 2101.10832), its softmax variant unless
+ * stated otherwise. The mark of a figure gives its source.
  *
  * @module
  */
@@ -80,7 +80,7 @@ const cifar10: Table = {
   ],
 };
 
-/** MAN's own figures on SVHN and STL-10 were not found anywhere; its rows stand without one. */
+/** No figures of MAN on SVHN and STL-10 were found, so its rows have none. */
 const svhn: Table = {
   title: "SVHN",
   dataset: "svhn",
@@ -142,8 +142,8 @@ const stl10: Table = {
 };
 
 /**
- * Errors of the validation images, a single crop each. InfoPro with K = 4 is MAN's baseline, cut as in the first upload
- * of MAN's code; another paper's differences imply 22.93 / 6.71 for that of ResNet-152.
+ * Errors on the validation images, with a single crop. InfoPro with K = 4 is MAN's baseline, cut as in the first upload
+ * of MAN's code; the differences in another paper imply 22.93 / 6.71 for ResNet-152.
  */
 const imagenet: Table = {
   title: "ImageNet-1k",
@@ -164,7 +164,7 @@ const imagenet: Table = {
   ],
 };
 
-/** Around dgl, with which of MAN's two blocks. The bias alone, the control for the average, is in no source at hand. */
+/** dgl with either or both of MAN's blocks. No source has the bias alone, the control for the average. */
 const ablation: Table = {
   title: "Ablation of MAN: CIFAR-10, ResNet-32, K = 16",
   dataset: "cifar10",
@@ -178,7 +178,7 @@ const ablation: Table = {
 
 const BUDGET = { epochs: 20, batch: 128, trainLimit: 10_000 } as const;
 
-/** What two cores can tell apart: every method once on a small network; those of the papers first. */
+/** A comparison that two cores can run: every method once on a small network, those of the papers first. */
 const evidence: Table = {
   title: "Every method on a small network: CIFAR-10, ResNet-20, 9 modules, 10,000 training images",
   dataset: "cifar10",
@@ -201,7 +201,7 @@ const evidence: Table = {
   ],
 };
 
-/** MAN's effect beyond the noise between seeds, and whether its average adds to what its bias does alone. */
+/** The effect of MAN against the noise between seeds, and of its average over its bias alone. */
 const seeds: Table = {
   title: "MAN over three seeds: CIFAR-10, ResNet-32, K = 16, 10,000 training images",
   dataset: "cifar10",
@@ -214,7 +214,7 @@ const seeds: Table = {
 };
 
 /** The tables by their names on the command line. */
-export const tables: { readonly [name: string]: Table } = {
+export const tables = {
   cifar10,
   svhn,
   stl10,
@@ -222,4 +222,4 @@ export const tables: { readonly [name: string]: Table } = {
   ablation,
   evidence,
   "evidence-seeds": seeds,
-};
+} as const satisfies { readonly [name: string]: Table };

@@ -3,8 +3,9 @@ import { valuesOf } from "../artifacts/network_values.ts";
 import { heldMemory } from "../artifacts/report.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { keysOf } from "../base/keys.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
-import { type FitResult, type HeldMemory, setup } from "../local.ts";
+import { type FitResult, type HeldMemory, setup, type Trainer } from "../local.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../train.ts";
 import { batchStarts } from "../training/fit.ts";
 import { unplanned } from "./cut.ts";
@@ -21,39 +22,36 @@ export const trainFlags = {
   ...trainingFlags,
   ...placeFlags,
   run: { value: "DIR", help: "folder for metrics, checkpoints and report; default runs/METHOD-TIME" },
-  resume: { help: "go on with the run in --run DIR, bit for bit" },
+  resume: { help: "resume the run in --run DIR, bit for bit" },
   init: {
     value: "FILE",
-    help: "start the network from a safetensors file, such as PyTorch's, or the index of several",
+    help: "initial weights: a safetensors file, such as from PyTorch, or the index of several",
   },
-  "new-head": { help: "with --init: draw a new head, for other classes than the file's" },
+  "new-head": { help: "with --init: initialise a new head, for classes other than the file's" },
 } as const satisfies Flags;
 
-/** What came of a run. */
+/** The result of a run. */
 export interface Outcome extends FitResult {
   readonly folder: RunFolder;
+  readonly memory: Trainer["memory"];
   readonly seconds: number;
 }
 
-/** `train`: trains a network and keeps the run in a folder. Gives the exit code. */
+/** `train`: trains a network and saves the run in a folder. Returns the exit code. */
 export async function train(args: readonly string[]): Promise<number> {
   const given = parseFlags("train", trainFlags, args);
-  if (given.resume && given.run === undefined) {
-    throw new LocalgradError("--resume goes on with a run: name its folder with --run DIR");
-  }
   if (given.resume && given.init !== undefined) {
-    throw new LocalgradError("--init starts a run, --resume goes on with one; give one of them");
+    throw new LocalgradError("--init starts a run, --resume continues one; give one of them");
   }
   if (given["new-head"] && given.init === undefined) {
-    throw new LocalgradError("--new-head goes with --init FILE; without it every head is drawn anyway");
+    throw new LocalgradError("--new-head needs --init FILE; without it every head is new");
   }
-  const checkpoint = given.resume ? await readRun(given.run!, "last") : undefined;
-  const before = checkpoint && storedSettings(checkpoint.settings, given.run!);
+  const { checkpoint, before } = given.resume ? await lastOf(given.run) : {};
   const asked = settingsFrom(given, before);
   if (before !== undefined) refuseChange(before, asked);
   const { settings, loaded } = await knowingClasses(asked, given.data);
   const wanted = setupOf(settings);
-  const { model } = setup({ ...wanted, modules: unplanned(wanted.modules) }); // what cannot be trained is refused before anything is loaded
+  const { model } = setup({ ...wanted, modules: unplanned(wanted.modules) }); // rejects a wrong setup before anything is loaded
   const weights = given.init === undefined ? undefined : await loadWeights(given.init);
   const loading = { newHead: given["new-head"] === true };
   if (weights !== undefined) valuesOf(model, weights, loading);
@@ -75,7 +73,7 @@ export async function train(args: readonly string[]): Promise<number> {
   }
   describe(settings, images, trainer.partition.description);
   if (before !== undefined) {
-    tellOfSchedule(
+    noteSchedule(
       before,
       settings,
       Math.floor(trainer.stepsDone / batchStarts(images.train.count, trainer.batch).length),
@@ -90,21 +88,30 @@ export async function train(args: readonly string[]): Promise<number> {
     observers: [progress(), folder],
     signal: interrupt.signal,
   });
-  summarize(
-    { ...result, folder, seconds: (performance.now() - started) / 1000 },
-    settings,
-    given.json === true,
-  );
+  const outcome = {
+    ...result,
+    folder,
+    memory: trainer.memory,
+    seconds: (performance.now() - started) / 1000,
+  };
+  summarize(outcome, settings, given.json === true);
   return result.stopped ? interrupt.exitCode : 0;
 }
 
-/** What a run's network was started from, to be kept where the run goes on. */
+/** Reads the last checkpoint of the run to resume, and its settings. */
+async function lastOf(run: string | undefined): Promise<{ checkpoint: Checkpoint; before: Settings }> {
+  if (run === undefined) throw new LocalgradError("--resume needs the folder of the run: --run DIR");
+  const checkpoint = await readRun(run, "last");
+  return { checkpoint, before: storedSettings(checkpoint.settings, run) };
+}
+
+/** The initial weights of a run, to keep in the settings when it is resumed. */
 function startOf(checkpoint: Checkpoint | undefined): { init?: unknown; newHead?: unknown } {
   const { init, newHead } = checkpoint?.settings ?? {};
   return init === undefined ? {} : { init, newHead };
 }
 
-/** What may change where a run goes on: how long it is, how often it is judged and saved, and where the data are. */
+/** Settings that may change when a run is resumed: its length, how often it is evaluated and saved, the data path. */
 const CHANGEABLE: readonly (keyof Settings)[] = [
   "epochs",
   "evalEvery",
@@ -113,29 +120,29 @@ const CHANGEABLE: readonly (keyof Settings)[] = [
   "data",
 ];
 
-/** Says where the rest of a run, from `epoch` on (from 0), has another learning rate than it would have had. */
-function tellOfSchedule(before: Settings, now: Settings, epoch: number): void {
+/** Prints a note if the learning rates of a resumed run differ from its schedule before, from `epoch` (from 0) on. */
+function noteSchedule(before: Settings, now: Settings, epoch: number): void {
   const [then, since] = [before, now].map(({ epochs, scheduleEpochs }) => scheduleEpochs ?? epochs);
   if (then === since || epoch >= now.epochs) return;
   const rate = (settings: Settings, epoch: number) => Number(scheduleOf(settings)(epoch).toPrecision(3));
   note(
-    `the learning rate falls over ${since} epochs now, not over ${then}: it is ${rate(now, epoch)} in epoch ${
-      epoch + 1
-    }` +
+    `the learning rate now decays over ${since} epochs instead of ${then}: it is ${
+      rate(now, epoch)
+    } in epoch ${epoch + 1}` +
       (epoch === 0 ? "" : `, after ${rate(before, epoch - 1)} in epoch ${epoch}`) +
-      `; --schedule-epochs ${then} keeps it as it was`,
+      `; --schedule-epochs ${then} keeps the old schedule`,
   );
 }
 
-/** A run that goes on must be the run it was. */
+/** Rejects settings that may not change when a run is resumed. */
 function refuseChange(before: Settings, now: Settings): void {
-  for (const name of Object.keys(now) as (keyof Settings)[]) {
+  for (const name of keysOf(now)) {
     if (CHANGEABLE.includes(name)) continue;
     if (JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
       throw new LocalgradError(
         `the run was started with ${name} ${abridged(JSON.stringify(before[name]) ?? "left out")}, not ${
           JSON.stringify(now[name])
-        }; leave the flag out to go on with it, or start another run`,
+        }; omit the flag to resume the run, or start another`,
       );
     }
   }
@@ -147,20 +154,19 @@ function describe(
   partition: string,
 ): void {
   note(
-    `training ${model} by ${method}: ${partition}; ` +
-      `${images.train.count} images of ${dataset} to train on, ${images.test.count} to test on`,
+    `training ${model} with ${method}: ${partition}; ` +
+      `${dataset}: ${images.train.count} training images, ${images.test.count} test images`,
   );
 }
 
-/** What the device held after the last epoch; undefined where none was finished. */
+/** Device memory in use after the last epoch; undefined if none was finished. */
 function heldAtEnd({ lines }: RunFolder): HeldMemory | undefined {
   const last = lines.findLast((line) => line.kind === "epoch");
   return last?.kind === "epoch" ? last.held : undefined;
 }
 
 function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
-  const { last, bestError, stopped, folder, seconds } = outcome;
-  const { method, endToEnd } = folder.info!.memory;
+  const { last, bestError, stopped, folder, memory: { method, endToEnd }, seconds } = outcome;
   if (json) {
     console.log(JSON.stringify({
       run: folder.path,
@@ -177,9 +183,9 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
     }));
     return;
   }
-  if (stopped) note(`stopped and saved; go on with: deno task train --run ${folder.path} --resume`);
+  if (stopped) note(`stopped and saved; resume with: deno task train --run ${folder.path} --resume`);
   if (!stopped && last === undefined) {
-    note(`the run has done all its ${settings.epochs} epochs; ask for more with --epochs`);
+    note(`the run has finished its ${settings.epochs} epochs; add more with --epochs`);
   }
   if (last !== undefined) console.log(`test error        ${formatPercent(last.error)}`);
   if (bestError !== undefined) console.log(`lowest            ${formatPercent(bestError)}`);
