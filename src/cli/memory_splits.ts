@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import type { MemoryReport, Precision } from "../compile/plan.ts";
 import * as local from "../local.ts";
+import { moduleIn } from "../local/places.ts";
 import * as models from "../models.ts";
 import * as optim from "../optim.ts";
 import { publishedSgd } from "../optim/published.ts";
@@ -140,7 +141,7 @@ export function modulePeaks({ timeline }: MemoryReport, count: number): number[]
   return Array.from(
     { length: count },
     (_, index) =>
-      timeline.filter(({ scope }) => Number(/^module (\d+)/.exec(scope)?.[1]) === index + 1)
+      timeline.filter(({ scope }) => moduleIn(scope) === index)
         .reduce((peak, { liveBytes }) => Math.max(peak, liveBytes), 0),
   );
 }

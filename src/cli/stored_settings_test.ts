@@ -68,6 +68,6 @@ Deno.test("withClasses() rejects classes other than the run's by name", () => {
   assertThrows(
     () => withClasses(older, folder("x", "y")),
     LocalgradError,
-    "started with 3 classes; folder has 2",
+    "started with 3 classes, but folder now has 2",
   );
 });
