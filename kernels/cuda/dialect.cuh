@@ -1,7 +1,6 @@
-// The small dialect that every kernel here is written in. Kernels use one-dimensional blocks and grids and reach the
-// machine only through the names below, so that a simulated device can run the very same sources on the host
-// (tests/cuda/sim/host.h defines LOCALGRAD_HOST and the host form of the first part). Every thread of a block meets
-// every barrier().
+// The dialect of all kernels. Kernels use one-dimensional blocks and grids, and reach the machine only through the names
+// below, so that the simulated device can run the same sources on the host: tests/cuda/sim/host.h defines LOCALGRAD_HOST
+// and its own version of the first part. Every thread of a block must reach every barrier().
 
 #ifndef LOCALGRAD_HOST
 typedef unsigned char u8;
@@ -17,10 +16,10 @@ DEVICE void barrier() { __syncthreads(); }
 DEVICE u32 bits(float x) { return __float_as_uint(x); }
 DEVICE float from_bits(u32 x) { return __uint_as_float(x); }
 DEVICE float reciprocal_root(float x) { return rsqrtf(x); }
-// Truncation; out of range gives the nearest end, and NaN gives 0.
+// Truncates; a value out of range becomes the nearest limit, and NaN becomes 0.
 DEVICE int to_i32(float x) { return __float2int_rz(x); }
 DEVICE u32 to_u32(float x) { return __float2uint_rz(x); }
-// The bits of the nearest bfloat16, ties to even; sm_80 and newer have it.
+// The bits of the nearest bfloat16, ties to even. Needs sm_80.
 DEVICE u16 bf16_bits(float x) {
   u16 y;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
@@ -31,7 +30,7 @@ DEVICE void check_aligned(const void*, u32) {}
 
 #define THREADS 256
 
-// V neighbouring elements, moved as one access, or as several of 16 bytes.
+// V neighbouring elements, loaded and stored in one access, or in several of 16 bytes.
 template <class T, int V> struct alignas(sizeof(T) * V) Vec { T at[V]; };
 
 template <int V, class T> DEVICE Vec<T, V> load(const T* p) {
@@ -50,7 +49,7 @@ template <int V, class T> DEVICE Vec<T, V> filled(T value) {
   return v;
 }
 
-// bfloat16 as it lies in memory; it is worked on as the float it stands for.
+// bfloat16 in memory; variables hold it as the float of the same value.
 struct bf16 { u16 bits; };
 DEVICE float widen(float x) { return x; }
 DEVICE float widen(bf16 x) { return from_bits((u32)x.bits << 16); }
@@ -67,8 +66,7 @@ template <class T, int V> DEVICE Vec<T, V> narrowed(const Vec<float, V>& v) {
 DEVICE u32 is_finite(float x) { return (bits(x) & 0x7f800000u) != 0x7f800000u; }
 DEVICE float sign(float x) { return x > 0 ? 1.0f : x < 0 ? -1.0f : x; }
 DEVICE int sign(int x) { return (x > 0) - (x < 0); }
-// A NaN in either operand is the result; fmaxf and fminf would drop it.
-// Of zeros, +0 is the greater one.
+// A NaN in either operand gives NaN; fmaxf and fminf would return the other operand. +0 is greater than -0.
 DEVICE float greater(float a, float b) {
   return a == b ? from_bits(bits(a) & bits(b)) : a > b || a != a ? a : b;
 }
@@ -80,7 +78,7 @@ DEVICE float lesser(float a, float b) {
 DEVICE int lesser(int a, int b) { return a < b ? a : b; }
 DEVICE u32 lesser(u32 a, u32 b) { return a < b ? a : b; }
 
-// Integer division: by zero gives the dividend and no rest, and the least integer by -1 wraps.
+// Integer division by zero gives the dividend, with remainder 0; the minimum divided by -1 wraps.
 DEVICE int divide(int a, int b) { return b == 0 ? a : b == -1 ? (int)(0u - (u32)a) : a / b; }
 DEVICE u32 divide(u32 a, u32 b) { return b == 0 ? a : a / b; }
 DEVICE float divide(float a, float b) { return a / b; }
@@ -88,7 +86,7 @@ DEVICE int remainder_of(int a, int b) { return b == 0 || b == -1 ? 0 : a % b; }
 DEVICE u32 remainder_of(u32 a, u32 b) { return b == 0 ? 0 : a % b; }
 DEVICE float remainder_of(float a, float b) { return fmodf(a, b); }
 
-// Integers wrap, which C++ promises of unsigned ones only.
+// Integers wrap on overflow; C++ guarantees that for unsigned ones only.
 DEVICE float add(float a, float b) { return a + b; }
 DEVICE int add(int a, int b) { return (int)((u32)a + (u32)b); }
 DEVICE u32 add(u32 a, u32 b) { return a + b; }
@@ -124,19 +122,19 @@ DEVICE u32 random_bits(u32 k0, u32 k1, u32 counter) {
   return x0;
 }
 
-// Whether a search for the first maximum that stands at `best` moves on to `x`. A NaN is above all else.
+// Tests whether a search for the first maximum replaces `best` by the later `x`. NaN is greater than any number.
 template <class T> DEVICE bool is_greater(T x, T best) { return x > best || (x != x && best == best); }
 
 struct Sum { template <class T> static DEVICE T fold(T a, T b) { return add(a, b); } };
 struct Max { template <class T> static DEVICE T fold(T a, T b) { return greater(a, b); } };
 struct Min { template <class T> static DEVICE T fold(T a, T b) { return lesser(a, b); } };
 
-// Folds `v` over the COUNT threads of a block that lie STEP apart, in a fixed order: the one whose `rank` among them is
-// 0 gets the result. Deterministic, with no atomics.
+// Folds `v` over COUNT threads of a block that are STEP apart, in a fixed order and without atomics. The thread whose
+// `rank` among them is 0 gets the result.
 template <class Fold, int COUNT, int STEP, class T, int V> DEVICE void fold_across(Vec<T, V>& v, u32 rank) {
   if (COUNT == 1) return;
   SHARED Vec<T, V> cells[THREADS];
-  barrier(); // the cells may still be read by an earlier call
+  barrier(); // an earlier call may still read the cells
   cells[thread()] = v;
   for (u32 half = COUNT / 2; half > 0; half /= 2) {
     barrier();
@@ -148,8 +146,8 @@ template <class Fold, int COUNT, int STEP, class T, int V> DEVICE void fold_acro
   }
 }
 
-// A sum of at most MOST terms, V of them side by side. Sums of 64 terms are put away, 64 of those again and so on, so that
-// errors do not grow with the number of terms.
+// V sums of at most MOST terms each. It adds 64 terms at a time, then 64 of their sums, and so on, so that errors do not
+// grow with the number of terms.
 template <int V, u32 MOST> struct LongSum {
   static constexpr u32 FAN = 64;
   static constexpr int LEVELS = MOST <= FAN ? 1 : MOST <= FAN * FAN ? 2 : MOST <= FAN * FAN * FAN ? 3 : 4;

@@ -1,7 +1,8 @@
-// Pooling of NHWC images, and its gradients, each as a gather: one thread makes G::lanes channels of one result pixel.
-// G: height, width (image), rows, columns (result), window_/stride_/pad_ height and width, channels, lanes.
+// Pooling of NHWC images and its gradients. Each thread computes G::lanes channels of one pixel that it writes.
+// G: height, width (image), rows, columns (pooled), window_height, window_width, stride_height, stride_width, pad_top,
+// pad_left, channels, lanes, count.
 
-// The first maximum of the window at (row, column): where it is in the image, and its value, for each lane.
+// For each lane, the first maximum of the window at (row, column): its index in the image, and its value.
 template <class G, class T> DEVICE void find_maximum(const T* image, u32 n, u32 row, u32 column, u32 c, u32* at, float* best) {
   constexpr int V = G::lanes;
   UNROLL for (int e = 0; e < V; ++e) at[e] = ~0u;
@@ -31,7 +32,7 @@ template <class G> DEVICE bool result_pixel(u32 count, u32& id, u32& n, u32& row
   return true;
 }
 
-// y = x at each window's first maximum; with x = image, max pooling itself.
+// y = x at each window's first maximum.
 template <class G, class T> DEVICE void max_pool_pick(const T* image, const T* x, T* y) {
   constexpr int V = G::lanes;
   u32 id, n, row, column, c, at[V];
@@ -75,7 +76,7 @@ template <class G, class T> DEVICE void average_pool(const T* image, T* y) {
   store(y + id * V, narrowed<T>(averaged<G>(sum.total())));
 }
 
-// The windows along one axis that hold pixel `i`: first and last.
+// The first and the last window along an axis that contain pixel `i`.
 DEVICE int first_window(int i, int window, int stride, int pad) {
   const int beyond = i + pad - window;
   return beyond < 0 ? 0 : beyond / stride + 1;
@@ -84,7 +85,7 @@ DEVICE int last_window(int i, int stride, int pad, int windows) {
   return lesser((i + pad) / stride, windows - 1);
 }
 
-// Gradients to the image, visited as its pixels: each adds up the windows it is in, in order.
+// The gradient to the image. Each pixel sums the windows that contain it, in order.
 template <class G, bool MAXIMUM, class T> DEVICE void pool_gradient(const T* image, const T* dy, T* dx) {
   constexpr int V = G::lanes;
   const u32 id = block() * THREADS + thread();
@@ -115,7 +116,7 @@ template <class G, bool MAXIMUM, class T> DEVICE void pool_gradient(const T* ima
   store(dx + id * V, narrowed<T>(MAXIMUM ? sum.total() : averaged<G>(sum.total())));
 }
 
-// The average's gradient looks at no image.
+// The gradient of average pooling reads no image.
 template <class G, class T> DEVICE void average_pool_gradient(const T* dy, T* dx) {
   pool_gradient<G, false>((const T*)nullptr, dy, dx);
 }

@@ -1,8 +1,9 @@
-// Bilinear resize of NHWC images and its gradient, each as a gather: one thread makes G::lanes channels of a pixel.
-// G: height, width (small side: the operand of the resize), rows, columns (its result), scale_height, scale_width
-// (source pixels per result pixel, functions because they are floats), align_corners, channels, lanes, count.
+// Bilinear resize of NHWC images and its gradient. Each thread computes G::lanes channels of one pixel that it writes.
+// G: height, width (the source of the resize), rows, columns (its result), scale_height(), scale_width() (source pixels
+// per result pixel), align_corners, channels, lanes, count.
 
-// Where pixel `i` of the result lies along an axis of `extent` pixels: the pixel before, and how far past it.
+// The position of result pixel `i` along a source axis of `extent` pixels: the pixel before it, and the distance past
+// that pixel.
 template <bool ALIGN> DEVICE void source(int i, int extent, float scale, int& low, float& past) {
   const float position = ALIGN ? i * scale : greater(0.0f, (i + 0.5f) * scale - 0.5f);
   low = lesser((int)position, extent - 1);
@@ -37,7 +38,7 @@ template <class G, class T> DEVICE void resize(const T* x, T* y) {
   store(y + id * V, narrowed<T>(result));
 }
 
-// The result pixels along an axis that may use source pixel `i`, a few more than do.
+// A range that contains all result pixels along an axis that depend on source pixel `i`.
 template <bool ALIGN> DEVICE void users(int i, int results, float scale, int& first, int& last) {
   const float before = ALIGN ? i - 1.0f : i - 0.5f, after = ALIGN ? i + 1.0f : i + 1.5f;
   const float shift = ALIGN ? 0.0f : 0.5f;
@@ -45,12 +46,12 @@ template <bool ALIGN> DEVICE void users(int i, int results, float scale, int& fi
   last = scale > 0 ? lesser(results - 1, (int)(after / scale - shift) + 1) : results - 1;
 }
 
-// How many of `results` pixels use one of `extent` source pixels, at most.
+// The most of `results` pixels along an axis that can depend on one of `extent` source pixels.
 DEVICE constexpr u32 most_users(u32 extent, u32 results) {
   return extent == 1 || 2 * results / (extent - 1) + 3 > results ? results : 2 * results / (extent - 1) + 3;
 }
 
-// How much of result pixel `i` is source pixel `of`.
+// The weight of source pixel `of` in result pixel `i`.
 template <bool ALIGN> DEVICE float share(int i, int of, int extent, float scale) {
   int low;
   float past;
