@@ -8,6 +8,7 @@
 const FOLDERS: readonly string[] = [
   "src/backends/cuda",
   "src/autograd",
+  "src/runtime",
   "src/base",
   "ffi",
   "src/cli",

@@ -136,8 +136,8 @@ Deno.test("devices, arrays and traced functions refuse what they cannot take", a
   assertThrows(() => jit((x: Tensor) => x, { devise: device } as Any), LocalgradError, 'no option "devise"');
   const sum = jit((x: Tensor, y?: Tensor, z?: Tensor) => z!.add(y!).add(x), { device, name: "sum" });
   const one = device.array([1]);
-  assertThrows(() => sum(one), LocalgradError, "sum: takes 3 arguments, and was given 1");
-  assertThrows(() => sum.program(one, one), LocalgradError, "sum: takes 3 arguments, and was given 2");
+  assertThrows(() => sum(one), LocalgradError, "sum: takes 3 arguments, but got 1");
+  assertThrows(() => sum.program(one, one), LocalgradError, "sum: takes 3 arguments, but got 2");
   one.dispose();
   const giving = (value: unknown) => jit(() => value as Any, { device, name: "f" });
   for (const wrong of WRONG) assertEquals(await fault(() => giving(wrong)()), undefined);

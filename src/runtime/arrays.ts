@@ -18,8 +18,10 @@ import { fromList, HostArray, padded } from "../trace/host_array.ts";
 import { type Mapped, type Tree, treeLeaves, treeMap } from "../trace/tree.ts";
 
 /**
- * An array on a device: a parameter, a state, a batch, a result. It is owned by whoever holds it and freed by
- * `using`, `dispose()` or by being donated to a traced function.
+ * An array on a device: a parameter, a state, a batch, a result. Its owner frees it with `using` or `dispose()`, or
+ * donates it to a traced function.
+ *
+ * Methods throw a {@link LocalgradError} once the array is disposed of or donated, or its device closed.
  *
  * @example
  * ```ts
@@ -35,9 +37,9 @@ import { type Mapped, type Tree, treeLeaves, treeMap } from "../trace/tree.ts";
  * ```
  */
 export class DeviceArray implements Aval {
-  /** Where it lives. */
+  /** The device whose memory it occupies. */
   readonly device: Device;
-  /** Elements along each axis. */
+  /** Extent of each axis, in elements. */
   readonly shape: Shape;
   /** Element type. */
   readonly dtype: DType;
@@ -45,7 +47,7 @@ export class DeviceArray implements Aval {
   #gone = "disposed";
   #guard: Promise<void> | undefined;
 
-  /** Arrays are made by a {@link Device} or by a traced function. `guard` is awaited before its elements are read. */
+  /** Called by a {@link Device} or a traced function. `guard` is awaited before elements are read. */
   constructor(device: Device, aval: Aval, buffer: DeviceBuffer, guard?: Promise<void>) {
     this.device = device;
     this.shape = aval.shape;
@@ -59,11 +61,15 @@ export class DeviceArray implements Aval {
   get size(): number {
     return sizeOf(this.shape);
   }
-  /** Whether its memory is gone. */
+  /** True once it is disposed of or donated. */
   get disposed(): boolean {
     return this.#buffer === undefined;
   }
-  /** Its memory; an error once it was disposed of or donated. */
+  /**
+   * Its memory.
+   *
+   * @throws {LocalgradError} once it is disposed of or donated.
+   */
   get buffer(): DeviceBuffer {
     if (this.#buffer === undefined) {
       throw new LocalgradError(`this array ${formatAval(this)} was ${this.#gone} and can no longer be used`);
@@ -71,39 +77,53 @@ export class DeviceArray implements Aval {
     return this.#buffer;
   }
 
-  /** Copies its elements to the host. */
+  /**
+   * Copies its elements to the host. Sees all work issued before the call.
+   *
+   * @returns Elements, row-major, in the typed array of its dtype: a Float32Array for f32, see {@link HostArrays}.
+   * @throws {LocalgradError} if the array is gone, or the host has no memory for it.
+   */
   async read(): Promise<HostData> {
     const { buffer } = this;
     try {
-      // Issued at once: before whatever the caller does next with this memory.
+      // Issued at once: before the caller does anything else with this memory.
       const reading = this.device.backend.read(buffer, bytesOf(this));
       const [bytes] = await Promise.all([reading, this.#guard]);
       return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       const message = `the host has no memory for ${formatAval(this)}, ${bytesOf(this)} bytes; ` +
-        `slice it within jit, and read the parts`;
+        `slice it in a traced function, and read the parts`;
       throw new LocalgradError(message, { cause: error });
     }
   }
-  /** Copies it to the host, shape and all. */
+  /** Copies it to the host, with its shape and dtype. Throws as {@link read} does. */
   async toHost(): Promise<HostArray> {
     return new HostArray(await this.read(), this.shape, this.dtype);
   }
 
-  /** Overwrites its elements with those of a host array of its shape and dtype. Takes no memory. */
+  /**
+   * Overwrites its elements; allocates no memory on the device.
+   *
+   * @param host Elements of the same shape and dtype.
+   * @throws {LocalgradError} if shape or dtype differ.
+   */
   write(host: HostArray): void {
     if (!(host instanceof HostArray)) {
       throw new LocalgradError(`write: takes a host array, not ${shown(host)}`);
     }
     if (host.dtype !== this.dtype || !sameShape(host.shape, this.shape)) {
-      throw new LocalgradError(`write: ${formatAval(host)} is not ${formatAval(this)}, as this array is`);
+      throw new LocalgradError(`write: ${formatAval(host)} is not ${formatAval(this)}, like this array`);
     }
     this.device.backend.write(this.buffer, padded(host.data, bytesOf(this)));
     this.#guard = undefined;
   }
 
-  /** Frees its memory. Again is a no-op. `why` is what an error says of it if it is used later. */
+  /**
+   * Frees its memory. Does nothing the second time.
+   *
+   * @param why Completes the error of any later use: "this array f32[2] was …"; default "disposed".
+   */
   dispose(why: string = "disposed"): void {
     const buffer = this.#buffer;
     if (buffer === undefined) return;
@@ -116,7 +136,7 @@ export class DeviceArray implements Aval {
   [Symbol.dispose](): void {
     this.dispose();
   }
-  /** Gives its memory away: the array can no longer be used. For traced functions. */
+  /** Gives its memory away, for traced functions: the array can no longer be used. */
   release(): DeviceBuffer {
     const buffer = this.buffer;
     this.#buffer = undefined;
@@ -127,12 +147,14 @@ export class DeviceArray implements Aval {
 }
 
 /**
- * A backend with its arrays, counted. Open one with `devices.open()`; close it with `await using` or `close()`.
+ * An open device and the arrays on it. Open one with {@link devices.open}; close it with `await using` or `close()`.
+ *
+ * Methods throw a {@link LocalgradError} once the device is closed, and if its memory does not suffice.
  */
 export class Device {
-  /** What runs on it. */
+  /** The backend that runs on it. */
   readonly backend: Backend;
-  /** What was chosen and why, for people. */
+  /** A description of the device and why it was chosen, for display. */
   readonly choice: string;
   readonly #arrays = new Set<DeviceArray>();
   readonly #closing = new Set<() => void>();
@@ -144,18 +166,22 @@ export class Device {
     this.choice = choice;
   }
 
-  /** The backend's name: `reference`, `cpu`, `webgpu`. */
+  /** The name of the backend: `cuda`, `webgpu`, `cpu` or `reference`. */
   get name(): string {
     return this.backend.name;
   }
-  /** Arrays made and neither disposed of nor donated. */
+  /** The number of arrays that were neither disposed of nor donated. */
   get liveArrays(): number {
     return this.#arrays.size;
   }
 
   /**
-   * Makes an array from numbers. A plain list or number becomes f32 unless `dtype` says otherwise; a typed array keeps
-   * its own dtype. `shape` defaults to one axis (none for a number).
+   * Makes an array from numbers on the host.
+   *
+   * @param data Elements, row-major: a typed array, a flat list, or one number.
+   * @param shape Default: one axis of all elements, or `[]` for a number.
+   * @param dtype Default: the dtype of the typed array, or f32.
+   * @throws {LocalgradError} if the elements do not fill the shape or fit the dtype.
    */
   array(data: HostData | readonly number[] | number, shape?: Shape, dtype?: DType): DeviceArray {
     if (ArrayBuffer.isView(data)) return this.put(new HostArray(data, shape, dtype));
@@ -165,17 +191,22 @@ export class Device {
         "array: pass a number, a flat list of numbers or a typed array; the shape is the second argument",
       );
     }
-    const ofItself = typeof data === "number" ? [] : [data.length];
-    return this.put(fromList(values, shape ?? ofItself, dtype ?? "f32"));
+    const natural = typeof data === "number" ? [] : [data.length];
+    return this.put(fromList(values, shape ?? natural, dtype ?? "f32"));
   }
-  /** Copies a host array, or every host array of a tree, to the device; all of them or, where memory ends, none. */
+  /**
+   * Copies a host array, or a tree of them, to the device.
+   *
+   * @returns A device array, or a tree of them.
+   * @throws {LocalgradError} if the tree has any other leaf, or memory does not suffice; then nothing is allocated.
+   */
   put<R extends Tree<HostArray>>(tree: R): Mapped<R, HostArray, DeviceArray> {
     const made: DeviceArray[] = [];
     try {
       return treeMap((host: HostArray) => {
         if (!(host instanceof HostArray)) {
           throw new LocalgradError(
-            `put: takes host arrays, and trees of them, not ${shown(host)}; make one: new HostArray(…)`,
+            `put: takes host arrays or trees of them, not ${shown(host)}; make one: new HostArray(…)`,
           );
         }
         const bytes = bytesOf(host);
@@ -189,7 +220,7 @@ export class Device {
       throw error;
     }
   }
-  /** An array of zeros. */
+  /** Makes an array of zeros, by default f32. */
   zeros(shape: Shape, dtype: DType = "f32"): DeviceArray {
     const aval = { shape, dtype };
     requireShape(shape, "zeros");
@@ -197,11 +228,11 @@ export class Device {
     return new DeviceArray(this, aval, this.use().allocate(bytesOf(aval), dtype));
   }
 
-  /** Waits until everything asked of it is done. */
+  /** Waits until all issued work is done. */
   async finish(): Promise<void> {
     await this.use().finish();
   }
-  /** Frees all its arrays and everything the backend holds. Again is a no-op. */
+  /** Frees all its arrays and everything else that the backend allocated. Does nothing the second time. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -214,20 +245,24 @@ export class Device {
     await this.close();
   }
 
-  /** Counts an array in. */
+  /** Registers an array; called by its constructor. */
   adopt(array: DeviceArray): void {
     this.#arrays.add(array);
   }
-  /** Counts an array out. */
+  /** Removes an array whose memory is freed or given away. */
   forget(array: DeviceArray): void {
     this.#arrays.delete(array);
   }
-  /** Calls `release` when the device closes. The function given back ends that. */
+  /** Registers `release` to be called when the device closes. Returns a function that cancels this. */
   onClose(release: () => void): () => void {
     this.#closing.add(release);
     return () => void this.#closing.delete(release);
   }
-  /** Its backend, to work with. Raises a LocalgradError where the device was closed. */
+  /**
+   * Its backend.
+   *
+   * @throws {LocalgradError} if the device is closed.
+   */
   use(): Backend {
     if (this.#closed) {
       throw new LocalgradError(`this ${this.name} device was closed; open another with devices.open()`);
@@ -236,11 +271,17 @@ export class Device {
   }
 }
 
-/** Frees every array of a tree. */
+/**
+ * Frees every array of a tree.
+ *
+ * @throws {LocalgradError} if the tree has a leaf other than a device array.
+ */
 export function disposeTree(tree: Tree<DeviceArray>): void {
   for (const array of treeLeaves(tree)) {
     if (!(array instanceof DeviceArray)) {
-      throw new LocalgradError(`disposeTree frees trees of device arrays; this one holds ${shown(array)}`);
+      throw new LocalgradError(
+        `disposeTree: takes trees of device arrays; this one contains ${shown(array)}`,
+      );
     }
     array.dispose();
   }

@@ -1,14 +1,16 @@
 import type { DeviceBuffer, Executable } from "../backends/backend.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Plan } from "../compile/plan.ts";
-import { bytesOf, type HostData } from "../trace/dtype.ts";
-import { HostArray, padded } from "../trace/host_array.ts";
+import { type Aval, bytesOf } from "../trace/dtype.ts";
+import { type HostArray, padded } from "../trace/host_array.ts";
 import type { NumericsCheck } from "../trace/numerics.ts";
 import type { Program } from "../trace/program.ts";
 import { type Tree, treeUnflatten } from "../trace/tree.ts";
 import { type Device, DeviceArray } from "./arrays.ts";
+import { refuseSharedDonation } from "./donation.ts";
 
-/** A traced program together with how to give its results back. */
+/** A traced program and the structure of its results. */
 export interface Traced {
   readonly program: Program;
   readonly structure: Tree<number>;
@@ -19,36 +21,36 @@ export interface Traced {
 export class Compiled {
   readonly #traced: Traced;
   readonly #device: Device;
-  readonly #plan: Plan;
+  /** Each result with the index of the input whose memory it takes over, or −1. */
+  readonly #results: readonly { readonly aval: Aval; readonly donor: number }[];
   readonly #executable: Executable;
-  /** Buffers for arguments that come from the host, by input index; kept from call to call. */
+  /** Buffers for arguments from the host, by input index, reused in every call. */
   readonly #staging = new Map<number, DeviceBuffer>();
 
   constructor(traced: Traced, device: Device, plan: Plan, executable: Executable) {
     this.#traced = traced;
     this.#device = device;
-    this.#plan = plan;
+    const { outputs, values } = traced.program;
+    this.#results = outputs.map(({ value }, k) => ({ aval: at(values, value), donor: at(plan.donors, k) }));
     this.#executable = executable;
   }
 
-  /** Runs it on the leaves of its arguments; gives the tree of its results. */
-  run(leaves: readonly unknown[]): unknown {
+  /** Runs it on the leaves of its arguments and returns the tree of its results. */
+  run(leaves: readonly (DeviceArray | HostArray)[]): Tree<DeviceArray> {
     const { program, structure, check } = this.#traced;
     const { backend } = this.#device;
     refuseSharedDonation(program, leaves);
     const inputs = leaves.map((leaf, i) => {
       if (!(leaf instanceof DeviceArray)) return this.#upload(leaf, i);
-      if (leaf.device !== this.#device) {
-        throw new LocalgradError(`${program.name}: argument ${program.inputs[i].name} is on another device`);
-      }
-      return leaf.buffer;
+      if (leaf.device === this.#device) return leaf.buffer;
+      const { name } = at(program.inputs, i);
+      throw new LocalgradError(`${program.name}: argument ${name} is on another device`);
     });
-    const avals = program.outputs.map((output) => program.values[output.value]);
-    const { donors } = this.#plan;
+    const results = this.#results;
     const outputs: (DeviceBuffer | undefined)[] = [];
     try {
-      for (const [k, aval] of avals.entries()) {
-        outputs.push(donors[k] < 0 ? backend.allocate(bytesOf(aval), aval.dtype) : undefined);
+      for (const { aval, donor } of results) {
+        outputs.push(donor < 0 ? backend.allocate(bytesOf(aval), aval.dtype) : undefined);
       }
       this.#executable.run(inputs, outputs);
     } catch (error) {
@@ -56,39 +58,41 @@ export class Compiled {
       throw error;
     }
 
-    const taken = new Set(donors);
-    const buffers = outputs.map((buffer, k) => {
-      if (buffer !== undefined) return buffer;
-      const donor = leaves[donors[k]];
-      if (donor instanceof DeviceArray) return donor.release();
-      this.#staging.delete(donors[k]); // the result took over a staging buffer
-      return inputs[donors[k]];
+    const buffers = results.map(({ donor }, k) => {
+      const own = outputs[k];
+      if (own !== undefined) return own;
+      const leaf = leaves[donor];
+      if (leaf instanceof DeviceArray) return leaf.release();
+      this.#staging.delete(donor); // the result has taken over a staging buffer
+      return at(inputs, donor);
     });
+    const taken = new Set(results.map(({ donor }) => donor));
     leaves.forEach((leaf, i) => {
-      if (program.inputs[i].donated && !taken.has(i) && leaf instanceof DeviceArray) leaf.dispose();
+      if (at(program.inputs, i).donated && !taken.has(i) && leaf instanceof DeviceArray) leaf.dispose();
     });
-    const guard = check?.verdict(backend.read(buffers.at(-1)!, 4));
-    guard?.catch(() => {}); // it is awaited by whoever reads a result
-    if (check !== undefined) backend.free(buffers.pop()!);
-    const arrays = buffers.map((buffer, k) => new DeviceArray(this.#device, avals[k], buffer, guard));
+    const place = check && buffers.pop();
+    const guard = place && check?.verdict(backend.read(place, 4));
+    guard?.catch(() => {}); // whoever reads a result awaits it
+    if (place !== undefined) backend.free(place);
+    const arrays = buffers.map((buffer, k) =>
+      new DeviceArray(this.#device, at(results, k).aval, buffer, guard)
+    );
     return treeUnflatten(structure, arrays);
   }
 
-  #upload(leaf: unknown, index: number): DeviceBuffer {
-    const { program } = this.#traced;
+  #upload(host: HostArray, index: number): DeviceBuffer {
     const { backend } = this.#device;
-    const aval = program.values[program.inputs[index].value];
-    const bytes = bytesOf(aval);
+    const bytes = bytesOf(host);
     let buffer = this.#staging.get(index);
     if (buffer === undefined) {
-      buffer = backend.allocate(bytes, aval.dtype);
+      buffer = backend.allocate(bytes, host.dtype);
       this.#staging.set(index, buffer);
     }
-    backend.write(buffer, padded(hostData(leaf), bytes));
+    backend.write(buffer, padded(host.data, bytes));
     return buffer;
   }
 
-  /** Frees what it holds. Its results are their owners' and stay. */
+  /** Frees its memory. Its results belong to their owners and stay. */
   dispose(): void {
     this.#executable.dispose();
     for (const buffer of this.#staging.values()) this.#device.backend.free(buffer);
@@ -99,25 +103,25 @@ export class Compiled {
 /** The compiled programs of one function, by device and by the shapes of their arguments. */
 export class CompiledPrograms {
   readonly #most: number;
-  /** Those of a device, the one used last at the end, and what ends its telling of its close. */
+  /** The programs of each device, the one used last at the end, and the function that cancels its closing call. */
   readonly #devices = new Map<Device, { readonly programs: Map<string, Compiled>; forget(): void }>();
 
-  /** `most` is how many are kept for a device. */
+  /** Keeps at most `most` programs for each device. */
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** The program for these shapes, if it is there; counts as used. */
+  /** The program for these shapes, if there is one; it becomes the one used last. */
   get(device: Device, key: string): Compiled | undefined {
     const programs = this.#devices.get(device)?.programs;
     const compiled = programs?.get(key);
-    if (compiled === undefined) return undefined;
-    programs!.delete(key);
-    programs!.set(key, compiled);
+    if (programs === undefined || compiled === undefined) return undefined;
+    programs.delete(key);
+    programs.set(key, compiled);
     return compiled;
   }
 
-  /** Adds a program. Frees the one that was not used for longest where there are too many: no run of it is under way. */
+  /** Adds a program, and frees the one unused for longest if there are too many: it is not running. */
   add(device: Device, key: string, compiled: Compiled): void {
     let entry = this.#devices.get(device);
     if (entry === undefined) {
@@ -127,44 +131,23 @@ export class CompiledPrograms {
     const { programs } = entry;
     programs.set(key, compiled);
     if (programs.size <= this.#most) return;
-    const [[oldest, unused]] = programs;
-    programs.delete(oldest);
-    unused.dispose();
+    for (const [oldest, unused] of programs) {
+      programs.delete(oldest);
+      unused.dispose();
+      return;
+    }
   }
 
-  /** Frees all of them. */
+  /** Frees all programs. */
   dispose(): void {
     for (const device of [...this.#devices.keys()]) this.#release(device);
   }
 
   #release(device: Device): void {
-    const { programs, forget } = this.#devices.get(device)!;
+    const entry = this.#devices.get(device);
+    if (entry === undefined) return;
     this.#devices.delete(device);
-    forget();
-    for (const compiled of programs.values()) compiled.dispose();
+    entry.forget();
+    for (const compiled of entry.programs.values()) compiled.dispose();
   }
-}
-
-/** An array given away must not be read under another name in the same call. */
-function refuseSharedDonation(program: Program, leaves: readonly unknown[]): void {
-  if (!program.inputs.some((input) => input.donated)) return;
-  const seen = new Map<DeviceArray, number>();
-  leaves.forEach((leaf, i) => {
-    if (!(leaf instanceof DeviceArray)) return;
-    const before = seen.get(leaf);
-    if (before !== undefined && (program.inputs[before].donated || program.inputs[i].donated)) {
-      throw new LocalgradError(
-        `${program.name}: ${program.inputs[before].name} and ${
-          program.inputs[i].name
-        } are one array, which is ` +
-          `donated; pass a copy or do not donate it`,
-      );
-    }
-    seen.set(leaf, i);
-  });
-}
-
-function hostData(leaf: unknown): HostData {
-  if (typeof leaf === "number") return Float32Array.of(leaf);
-  return leaf instanceof HostArray ? leaf.data : leaf as HostData;
 }

@@ -1,5 +1,5 @@
 /**
- * Opening a device: which backends there are on this machine, and which one to use.
+ * Opens devices: finds the backends of this machine and chooses one.
  *
  * @module
  */
@@ -10,21 +10,21 @@ import { expectOptions, shown } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
 import { Device } from "./arrays.ts";
 
-/** A backend's name. */
+/** The name of a backend. */
 export type BackendName = "cuda" | "webgpu" | "cpu" | "reference";
 
-/** What {@link open} accepts: a backend, or `auto` for the best there is. */
+/** An argument of {@link open}: a backend, or `auto` for the best available. */
 export type DeviceName = BackendName | "auto";
 
 /** Options of {@link open}. */
 export interface OpenOptions {
-  /** Threads of the CPU backend, this one included; default: the machine's cores. Results do not depend on it. */
+  /** Threads of the CPU backend, including the calling one; default: the number of cores. Results do not depend on it. */
   threads?: number;
-  /** Whether CUDA captures a program as a graph and launches it as one; default true. `false` is for debugging. */
+  /** Lets CUDA capture a program as a graph and launch it as one; default true. Set `false` for debugging. */
   graphs?: boolean;
 }
 
-/** Backends in the order `auto` tries them; each is loaded only when it is asked for. */
+/** Opens and describes each backend. A backend is loaded only when it is used. */
 const backends: {
   readonly [B in BackendName]: {
     readonly open: (options: OpenOptions) => Promise<Opened>;
@@ -50,13 +50,15 @@ const backends: {
   },
 };
 
-/** The backends' names, in the order `auto` prefers them. */
-export const names: readonly BackendName[] = Object.keys(backends) as BackendName[];
+/** The names of the backends, in the order in which `auto` tries them. */
+export const names: readonly BackendName[] = ["cuda", "webgpu", "cpu", "reference"];
 
 /**
- * Opens a device. `auto` (the default) takes CUDA where there are a card and its libraries, then WebGPU where there is
- * a hardware adapter, else the CPU backend, which is faster than a software adapter; the environment variable `LOCALGRAD_DEVICE` overrides it where reading it is
- * allowed. Raises a LocalgradError that says what is missing and what would help when a named backend is not there.
+ * Opens a device. `auto` takes CUDA if there are a card and its libraries; else WebGPU if there is a hardware adapter;
+ * else the CPU backend, which is faster than a software adapter.
+ *
+ * @param name Default: the environment variable `LOCALGRAD_DEVICE` if reading it is allowed, else `auto`.
+ * @throws {LocalgradError} if a named backend is not available; the message says what is missing and what would help.
  *
  * @example
  * ```ts
@@ -91,10 +93,15 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
       return new Device(opened.backend, `${candidate}: ${opened.backend.description}${why}`);
     }
   }
-  throw new LocalgradError(`no device at all: ${passed.join("; ")}`);
+  throw new LocalgradError(`no device is available: ${passed.join("; ")}`);
 }
 
-/** Whether a backend runs here, and on what, or why not; opens and closes it. */
+/**
+ * Finds out whether a backend is available, by opening and closing it.
+ *
+ * @returns A description of its device, or the reason why it is not available and a remedy.
+ * @throws {LocalgradError} if there is no backend of this name.
+ */
 export async function probe(
   name: BackendName,
 ): Promise<
@@ -112,7 +119,12 @@ export async function probe(
   return { available: true, description, software };
 }
 
-/** What planning must know of a backend, without opening it: the spec's minimum limits for WebGPU. */
+/**
+ * The properties of a backend on which plans depend, without opening it. For WebGPU they are the minimum limits of its
+ * specification.
+ *
+ * @throws {LocalgradError} if there is no backend of this name.
+ */
 export function target(name: BackendName): Promise<Target> {
   return backends[known(name)].target();
 }
@@ -122,7 +134,8 @@ function isSoftware(opened: Opened): boolean {
 }
 
 function known(name: string): BackendName {
-  if (typeof name === "string" && Object.hasOwn(backends, name)) return name as BackendName;
+  const found = names.find((each) => each === name);
+  if (found !== undefined) return found;
   throw new LocalgradError(`there is no device ${shown(name)}; choose auto, ${names.join(", ")}`);
 }
 

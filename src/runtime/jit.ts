@@ -1,79 +1,103 @@
 import type { Backend, Executable } from "../backends/backend.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import { compile } from "../compile/compile.ts";
 import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
-import { type Aval, formatAval, type HostData, requireAval, sameShape } from "../trace/dtype.ts";
-import { dtypeOf, HostArray } from "../trace/host_array.ts";
+import { type Aval, formatAval, type HostData, requireAval } from "../trace/dtype.ts";
+import { expectHostData, HostArray } from "../trace/host_array.ts";
 import { NumericsCheck } from "../trace/numerics.ts";
-import type { Category, Program, ProgramOutput } from "../trace/program.ts";
+import type { Category, Program } from "../trace/program.ts";
 import { Tensor } from "../trace/tensor.ts";
 import { Trace, withTrace } from "../trace/trace.ts";
 import { type Tree, treeFlatten, treeUnflatten } from "../trace/tree.ts";
 import { Device, DeviceArray } from "./arrays.ts";
 import { Compiled, CompiledPrograms, type Traced } from "./compiled.ts";
+import { matchDonors, type NamedTensor } from "./donation.ts";
 
-/** What a traced function is called with: a device array, or host data that is uploaded for the call. A number becomes an f32 scalar. */
+/**
+ * An argument of a traced function: for each tensor a device array, or host data that is uploaded for the call. A number
+ * becomes an f32 scalar, a typed array an array of one axis.
+ */
 export type Argument<T> = [Tree<Tensor>] extends [T] ? Tree<DeviceArray | HostArray | HostData | number>
   : T extends Tensor ? DeviceArray | HostArray | HostData | number
   : { [K in keyof T]: Argument<T[K]> };
 
-/** What a traced function gives: device arrays, owned by the caller. */
+/** The result of a traced function: for each tensor a device array, which the caller owns. */
 export type Result<T> = [Tree<Tensor>] extends [T] ? Tree<DeviceArray>
   : T extends Tensor ? DeviceArray
   : { [K in keyof T]: Result<T[K]> };
 
-/** The shapes and dtypes of arguments, for planning without a device. Device arrays and host arrays serve as they are. */
+/**
+ * An argument for planning without a device: for each tensor its shape and dtype. Device arrays and host arrays serve as
+ * they are.
+ */
 export type Avals<T> = [Tree<Tensor>] extends [T] ? Tree<Aval>
   : T extends Tensor ? Aval
   : { [K in keyof T]: Avals<T[K]> };
 
 /** Options of {@link jit}. */
 export interface JitOptions {
-  /** Where it runs; default: where its first device array is. */
+  /** The device on which it runs; default: that of its first device array. */
   device?: Device;
-  /** Arguments whose arrays are given away: results take over their memory, and they cannot be used afterwards. */
+  /** Positions of donated arguments: results take over the memory of their arrays, which can no longer be used. */
   donate?: readonly number[];
-  /** What to call the program in messages; default: the function's name. */
+  /** The name of the program in messages; default: the function's name. */
   name?: string;
-  /** What the memory of an input is for, by its path, such as `0.layer1.0.conv1.weight`. */
+  /** Returns the purpose of an input's memory from its path, such as `0.layer1.0.conv1.weight`; default "inputs". */
   categorize?: (path: string) => Category;
   /**
-   * Computes cheap element-wise results again where the backward pass needs them, instead of holding them, where that
-   * lowers the planned peak; results keep their bits. Default false.
+   * Recomputes cheap element-wise results in the backward pass instead of keeping them in memory, if that lowers the
+   * planned peak. Results are the same bits. Default false.
    */
   recompute?: boolean;
-  /** How products of f32 are computed, where the device has a choice (CUDA); default its own. */
+  /** The arithmetic of f32 products, on devices with a choice (CUDA); default: that of the device. */
   precision?: ProductPrecision;
-  /** Names the first op that makes a NaN or an infinity, when a result is read. Slow; for debugging. */
+  /** Makes reading a result fail if any op gave a NaN or an infinity, and name the first one. Slow; for debugging. */
   checkNumerics?: boolean;
   /**
-   * How many compiled programs it keeps for a device, one for each combination of argument shapes; default 64. Beyond
-   * that the one that was not used for longest is freed, and compiled anew should its shapes come again.
+   * The number of compiled programs to keep for each device, one for each combination of argument shapes; default 64.
+   * Beyond that the one unused for longest is freed, and compiled again if its shapes recur.
    */
   maxPrograms?: number;
 }
 
 /** A traced function. */
 export interface Jitted<A extends readonly unknown[], R> {
-  /** Runs it; traces and compiles first for shapes it has not seen. */
+  /** Runs it. Traces and compiles it first for new shapes. */
   (...args: { [K in keyof A]: Argument<A[K]> }): Result<R>;
-  /** Inside another traced function it is traced along. */
+  /** Called with tensors, inside another traced function, it becomes part of that. */
   (...args: A): R;
-  /** The program for arguments of these shapes; nothing is allocated. */
+  /** The program for arguments of these shapes. Allocates nothing. */
   program(...avals: { [K in keyof A]: Avals<A[K]> }): Program;
-  /** The plan for arguments of these shapes on a kind of device; nothing is allocated. */
+  /** The plan for arguments of these shapes on a kind of device, see {@link devices.target}. Allocates nothing. */
   plan(target: Target, ...avals: { [K in keyof A]: Avals<A[K]> }): Plan;
-  /** Frees what it compiled. Closing the device does too. */
+  /** Frees the compiled programs, as closing the device does. */
   dispose(): void;
 }
 
-/** Programs that a traced function keeps for a device, unless told otherwise. */
+/** A traced function as the implementation sees it: the types of arguments and results are the caller's concern. */
+interface Untyped {
+  (...args: never[]): unknown;
+  program(...avals: never[]): Program;
+  plan(target: Target, ...avals: never[]): Plan;
+  dispose(): void;
+}
+
+type UntypedFunction = (...args: unknown[]) => unknown;
+
+/** The default number of programs to keep for each device. */
 const MOST_PROGRAMS = 64;
 
 /**
- * Makes a function of tensors into one that runs on a device: traced once for each combination of argument shapes into
- * a program, which is compiled and planned, then run at every call. Arguments and results may be trees.
+ * Compiles a function of tensors for a device. The function is traced into a program once for each combination of
+ * argument shapes and dtypes; every call then runs the compiled program. Arguments and results may be trees.
+ *
+ * Calls throw a {@link LocalgradError} if an argument is not an array, is gone, or is on another device, or if a result is
+ * not a tensor.
+ *
+ * @param f Records ops on symbolic tensors. It must depend on nothing but its arguments and their shapes.
+ * @throws {LocalgradError} if an option is unknown or of the wrong kind.
  *
  * @example
  * ```ts
@@ -92,16 +116,16 @@ export function jit<R extends Tree<Tensor>>(
   f: (...args: Tensor[]) => R,
   options?: JitOptions,
 ): Jitted<Tensor[], R>;
-/** The same for a function whose arguments are trees: annotate them. */
+/** For a function whose arguments are trees: annotate their types. */
 export function jit<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   options?: JitOptions,
 ): Jitted<A, R>;
-export function jit<A extends readonly unknown[], R>(
-  f: (...args: A) => R,
-  options: JitOptions = {},
-): Jitted<A, R> {
-  if (typeof f !== "function") throw new LocalgradError(`jit: takes a function of tensors, not ${shown(f)}`);
+export function jit(typed: (...args: never[]) => unknown, options: JitOptions = {}): Untyped {
+  if (typeof typed !== "function") {
+    throw new LocalgradError(`jit: takes a function of tensors, not ${shown(typed)}`);
+  }
+  const f = typed as UntypedFunction; // its callers see the types, in Jitted
   expectOptions("jit", options, {
     device: "any?",
     donate: "array?",
@@ -113,7 +137,7 @@ export function jit<A extends readonly unknown[], R>(
     maxPrograms: "number?",
   });
   if (options.device !== undefined && !(options.device instanceof Device)) {
-    throw new LocalgradError(`jit: ${shown(options.device)} is no device; open one with devices.open()`);
+    throw new LocalgradError(`jit: ${shown(options.device)} is not a device; open one with devices.open()`);
   }
   const name = options.name ?? (f.name === "" ? "program" : f.name);
   const planning = { recompute: options.recompute === true };
@@ -122,25 +146,24 @@ export function jit<A extends readonly unknown[], R>(
   const programs = new CompiledPrograms(maxPrograms);
 
   function call(...args: unknown[]): unknown {
-    const flat = treeFlatten(args as Tree<unknown>);
-    if (flat.leaves.some((leaf) => leaf instanceof Tensor)) return f(...args as unknown as A);
-    const device = options.device ??
-      flat.leaves.find((leaf): leaf is DeviceArray => leaf instanceof DeviceArray)?.device;
+    const flat = treeFlatten<unknown>(args);
+    if (flat.leaves.some((leaf) => leaf instanceof Tensor)) return f(...args);
+    const device = options.device ?? flat.leaves.find((leaf) => leaf instanceof DeviceArray)?.device;
     if (device === undefined) {
       throw new LocalgradError(`${name}: no argument is on a device; pass { device } to jit`);
     }
-    const avals = flat.leaves.map((leaf, i) => avalOf(leaf, name, flat.paths[i]));
-    const key = JSON.stringify(flat.structure) + avals.map(formatAval).join();
+    const leaves = flat.leaves.map((leaf, i) => arrayOf(leaf, `${name}: argument ${flat.paths[i]}`));
+    const key = JSON.stringify(flat.structure) + leaves.map(formatAval).join();
     let compiled = programs.get(device, key);
     if (compiled === undefined) {
       const backend = device.use();
       for (const index of options.donate ?? []) expectWhole(`${name}: donate`, index, 0, args.length - 1);
-      const traced = trace(f, name, options, flat.structure, flat.paths, avals);
+      const traced = trace(f, name, options, flat.structure, inputsOf(leaves, flat.paths));
       const plan = compile(traced.program, backend.target, planning);
       compiled = new Compiled(traced, device, plan, executable(backend, plan));
       programs.add(device, key, compiled);
     }
-    return compiled.run(flat.leaves);
+    return compiled.run(leaves);
   }
 
   function executable(backend: Backend, plan: Plan): Executable {
@@ -154,12 +177,12 @@ export function jit<A extends readonly unknown[], R>(
   }
 
   function program(...args: unknown[]): Program {
-    const { structure, paths, leaves } = treeFlatten<Aval>(args as Tree<Aval>, isAval);
+    const { structure, paths, leaves } = treeFlatten<unknown>(args, isAval);
     const avals = leaves.map((aval, i) => {
       requireAval(aval, `${name}: argument ${paths[i]}`);
-      return { shape: aval.shape, dtype: aval.dtype };
+      return aval;
     });
-    return trace(f, name, options, structure, paths, avals).program;
+    return trace(f, name, options, structure, inputsOf(avals, paths)).program;
   }
 
   return Object.assign(call, {
@@ -169,115 +192,83 @@ export function jit<A extends readonly unknown[], R>(
       return compile(program(...args), target, planning);
     },
     dispose: () => programs.dispose(),
-  }) as unknown as Jitted<A, R>;
+  });
+}
+
+/** An input of a program: a leaf of the arguments. */
+interface Input {
+  readonly aval: Aval;
+  readonly path: string;
+}
+
+function inputsOf(avals: readonly Aval[], paths: readonly string[]): Input[] {
+  return avals.map(({ shape, dtype }, i) => ({ aval: { shape, dtype }, path: at(paths, i) }));
 }
 
 function trace(
-  f: (...args: never) => unknown,
+  f: UntypedFunction,
   name: string,
   options: JitOptions,
   structure: Tree<number>,
-  paths: readonly string[],
-  avals: readonly Aval[],
+  leaves: readonly Input[],
 ): Traced {
   const trace = new Trace();
-  const donated = paths.map((path) => options.donate?.includes(Number.parseInt(path)) ?? false);
-  const tensors = paths.map((path, i) => {
-    return new Tensor(
-      trace,
-      trace.builder.input(avals[i], path, options.categorize?.(path) ?? "inputs", donated[i]),
-    );
+  const inputs = leaves.map(({ aval, path }) => {
+    const donated = options.donate?.includes(Number.parseInt(path)) ?? false;
+    const category = options.categorize?.(path) ?? "inputs";
+    const tensor = new Tensor(trace, trace.builder.input(aval, path, category, donated));
+    return { aval, path, donated, tensor };
   });
   return withTrace(trace, () => {
     const check = options.checkNumerics === true ? new NumericsCheck(trace) : undefined;
-    const args = treeUnflatten(structure, tensors) as never[];
-    const result = withArguments(f, args, name);
-    const flat = treeFlatten<Tensor>(result as Tree<Tensor>);
-    for (const [i, leaf] of flat.leaves.entries()) {
-      if (!(leaf instanceof Tensor) || leaf.trace !== trace) {
-        const where = flat.paths[i] === "" ? "its result" : `its result at "${flat.paths[i]}"`;
-        throw new LocalgradError(
-          `${name}: ${where} is not a tensor of this function; give tensors back, in trees`,
-        );
-      }
-    }
-    const outputs = matchDonors(flat, paths, avals, donated);
+    const args = treeUnflatten<unknown>(structure, inputs.map(({ tensor }) => tensor));
+    const result = withArguments(f, args as unknown[], name);
+    const { leaves, paths, structure: results } = treeFlatten<unknown>(result);
+    const named = leaves.map((leaf, i): NamedTensor => {
+      const path = at(paths, i);
+      if (leaf instanceof Tensor && leaf.trace === trace) return { path, tensor: leaf };
+      const where = path === "" ? "its result" : `its result at "${path}"`;
+      throw new LocalgradError(
+        `${name}: ${where} is not a tensor of this function; return tensors, in trees`,
+      );
+    });
+    const outputs = matchDonors(named, inputs);
     if (check !== undefined) outputs.push({ value: check.first.id, name: "numerics" });
-    return { program: trace.builder.finish(name, outputs), structure: flat.structure, check };
+    return { program: trace.builder.finish(name, outputs), structure: results, check };
   });
 }
 
-/** Calls `f`; what goes wrong in it where it has too few arguments is said to come of that. */
-function withArguments(f: (...args: never) => unknown, args: never[], name: string): unknown {
+/** Calls `f`. If it fails on fewer arguments than it takes, the error says so. */
+function withArguments(f: UntypedFunction, args: readonly unknown[], name: string): unknown {
   try {
-    return f(...args as never);
+    return f(...args);
   } catch (error) {
     if (!(error instanceof TypeError) || args.length >= f.length) throw error;
-    throw new LocalgradError(`${name}: takes ${f.length} arguments, and was given ${args.length}`, {
+    throw new LocalgradError(`${name}: takes ${f.length} arguments, but got ${args.length}`, {
       cause: error,
     });
   }
 }
 
-/** Gives each result a donated input of its shape and dtype: the one of the same path first, then any that is left. */
-function matchDonors(
-  results: { leaves: readonly Tensor[]; paths: readonly string[] },
-  paths: readonly string[],
-  avals: readonly Aval[],
-  donated: readonly boolean[],
-): ProgramOutput[] {
-  const free = new Set(donated.flatMap((yes, i) => yes ? [i] : []));
-  const fits = (i: number, leaf: Tensor) =>
-    avals[i].dtype === leaf.dtype && sameShape(avals[i].shape, leaf.shape);
-  const donors = new Map<number, number>();
-  const byTail = new Map([...free].map((i) => [tail(paths[i]), i]));
-  for (const exact of [true, false]) {
-    results.leaves.forEach((leaf, k) => {
-      if (free.size === 0 || donors.has(k)) return;
-      const same = byTail.get(tail(results.paths[k])) ?? byTail.get(results.paths[k]);
-      const donor = exact ? same : [...free].find((i) => fits(i, leaf));
-      if (donor === undefined || !free.has(donor) || !fits(donor, leaf)) return;
-      donors.set(k, donor);
-      free.delete(donor);
-    });
-  }
-  return results.leaves.map((leaf, k) => {
-    const donor = donors.get(k);
-    return { value: leaf.id, name: results.paths[k], ...(donor === undefined ? {} : { donor }) };
-  });
-}
-
-/** A path without its first step: the argument's number, or the name under which the result is given back. */
-function tail(path: string): string {
-  const dot = path.indexOf(".");
-  return dot < 0 ? "" : path.slice(dot + 1);
-}
-
-function avalOf(leaf: unknown, name: string, path: string): Aval {
-  if (leaf instanceof DeviceArray || leaf instanceof HostArray) {
-    return { shape: leaf.shape, dtype: leaf.dtype };
-  }
-  if (typeof leaf === "number") return { shape: [], dtype: "f32" };
+/** A leaf of the arguments as an array; `what` begins the message. */
+function arrayOf(leaf: unknown, what: string): DeviceArray | HostArray {
+  if (leaf instanceof DeviceArray || leaf instanceof HostArray) return leaf;
+  if (typeof leaf === "number") return new HostArray(Float32Array.of(leaf), []);
   if (ArrayBuffer.isView(leaf) && !(leaf instanceof DataView)) {
-    const data = leaf as HostData;
-    return { shape: [data.length], dtype: dtypeOf(data) };
+    expectHostData(leaf);
+    return new HostArray(leaf);
   }
-  throw new LocalgradError(
-    `${name}: argument ${path} is ${
-      leaf === null ? "null" : typeof leaf
-    }; pass a device array, typed array or number`,
-  );
+  const kind = leaf === null ? "null" : typeof leaf;
+  throw new LocalgradError(`${what} is ${kind}; pass a device array, typed array or number`);
 }
 
-/** Refuses what is no kind of device. */
+/** Refuses anything but the properties of a backend. */
 function expectTarget(name: string, target: Target): void {
-  expectObject(`${name}: the target (of devices.target)`, target as Pick<Target, "name" | "precisions">, {
-    name: "string",
-    precisions: "array",
-  });
+  const checked: Pick<Target, "name" | "precisions"> = target;
+  expectObject(`${name}: the target (of devices.target)`, checked, { name: "string", precisions: "array" });
 }
 
-/** A shape and dtype is a plain object, which would pass for a node of the tree. */
+/** Recognises shape and dtype: a plain object that would otherwise pass for a node of the tree. */
 function isAval(node: unknown): node is Aval {
   return typeof node === "object" && node !== null && "shape" in node && "dtype" in node &&
     Array.isArray(node.shape) && typeof node.dtype === "string";

@@ -128,7 +128,11 @@ Deno.test("jit() refuses what it cannot run, saying which argument or result", a
   );
   assertThrows(() => full([2], 0), LocalgradError, "call it within jit");
   assertThrows(() => jit(null as never), LocalgradError, "takes a function of tensors, not null");
-  assertThrows(() => jit((x: Tensor) => x, { device: "cpu" as never }), LocalgradError, '"cpu" is no device');
+  assertThrows(
+    () => jit((x: Tensor) => x, { device: "cpu" as never }),
+    LocalgradError,
+    '"cpu" is not a device',
+  );
   assertThrows(
     () => jit((x: Tensor) => x.neg(), { device, name: "f", donate: [1] })(x),
     LocalgradError,

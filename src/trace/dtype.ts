@@ -67,7 +67,7 @@ export interface Aval {
  * @param what Begins the message; it names the owner of the shape.
  * @throws {LocalgradError} for anything else.
  */
-export function requireShape(shape: Shape, what: string): void {
+export function requireShape(shape: unknown, what: string): asserts shape is Shape {
   if (!Array.isArray(shape)) {
     throw new LocalgradError(
       `${what}: ${shown(shape)} is not a shape; pass a list, such as [2, 3], or [] for a scalar`,
@@ -85,12 +85,14 @@ export function requireShape(shape: Shape, what: string): void {
  * @param what Begins the message; it names the value.
  * @throws {LocalgradError} for anything else.
  */
-export function requireAval(aval: Aval, what: string): void {
+export function requireAval(aval: unknown, what: string): asserts aval is Aval {
   if (typeof aval !== "object" || aval === null) {
-    throw new LocalgradError(`${what}: ${shown(aval)} is not an array; pass an object with shape and dtype`);
+    throw new LocalgradError(
+      `${what}: ${shown(aval)} is not an array; pass an object with shape and dtype`,
+    );
   }
-  requireShape(aval.shape, what);
-  requireDtype(aval.dtype, what);
+  requireShape("shape" in aval ? aval.shape : undefined, what);
+  requireDtype("dtype" in aval ? aval.dtype : undefined, what);
 }
 
 /**
@@ -99,8 +101,8 @@ export function requireAval(aval: Aval, what: string): void {
  * @param what Begins the message; it names the owner of the dtype.
  * @throws {LocalgradError} for anything else.
  */
-export function requireDtype(dtype: DType, what: string): void {
-  if (Object.hasOwn(hostArrays, dtype)) return;
+export function requireDtype(dtype: unknown, what: string): asserts dtype is DType {
+  if (typeof dtype === "string" && Object.hasOwn(hostArrays, dtype)) return;
   throw new LocalgradError(
     `${what}: ${shown(dtype)} is not a dtype; choose ${Object.keys(hostArrays).join(", ")}`,
   );

@@ -61,15 +61,20 @@ export class HostArray implements Aval {
   }
 }
 
+/** Refuses anything but a typed array of some dtype. */
+export function expectHostData(data: unknown): asserts data is HostData {
+  if (Object.values(hostArrays).some((array) => data instanceof array)) return;
+  const remedy = "pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16";
+  throw new LocalgradError(`${shown(data)} has no dtype here; ${remedy}`);
+}
+
 /** The dtype of a typed array; a `Uint16Array` contains the bits of bf16. */
-export function dtypeOf(data: HostData): DType {
+function dtypeOf(data: HostData): DType {
+  expectHostData(data);
   if (data instanceof Float32Array) return "f32";
   if (data instanceof Uint16Array) return "bf16";
   if (data instanceof Int32Array) return "i32";
-  if (data instanceof Uint32Array) return "u32";
-  if (data instanceof Uint8Array) return "u8";
-  const remedy = "pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16";
-  throw new LocalgradError(`${shown(data)} has no dtype here; ${remedy}`);
+  return data instanceof Uint32Array ? "u32" : "u8";
 }
 
 /**
