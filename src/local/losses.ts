@@ -96,7 +96,7 @@ export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
  * @param labels i32 or u32 `[batch]`.
  * @param temperature Default 0.07, as in InfoPro.
  * @param anchors The rows averaged over: `all` (default), as in the published code of the loss and of InfoPro, or
- * `paired`, those that share their class with another, so that the loss does not depend on the number of other rows.
+ * `paired`, those that share their class with another, so that rows that are alone in theirs do not lower the loss.
  * @returns f32 scalar.
  * @throws {LocalgradError} if the temperature is not above 0.
  */

@@ -1,6 +1,6 @@
 /**
- * The names under which a training step keeps its parts, each built and read here alone: scopes of modules in a traced
- * program, and paths of auxiliary networks in trees of parameters and state.
+ * Names in a training step, which are built and parsed only here: scopes of modules in a traced program, and paths of
+ * auxiliary networks in trees of parameters and state.
  *
  * @module
  */

@@ -7,7 +7,7 @@ import { treeLeaves, treePaths } from "../trace/tree.ts";
 
 const parametersOf = (name: string) =>
   treeLeaves(network(modelNamed(name)).params as never)
-    .reduce((sum: number, p) => sum + sizeOf((p as never)["shape"]), 0);
+    .reduce((sum: number, p) => sum + sizeOf(p["shape"]), 0);
 
 /** Blocks and parameters. Those of networks for large images are torchvision's. */
 const expected: { readonly [name: string]: readonly [blocks: number, parameters: number] } = {
@@ -41,7 +41,7 @@ Deno.test("networks by name are all there, in order, and others are refused", ()
 });
 
 Deno.test("networks name their parameters as torchvision does", () => {
-  const small = treePaths(network(resnet8()).params as never);
+  const small = treePaths(network(resnet8()).params);
   for (const path of ["conv1.weight", "bn1.bias", "layer1.0.conv2.weight", "fc.bias"]) {
     assert(small.includes(path), path);
   }
@@ -49,8 +49,8 @@ Deno.test("networks name their parameters as torchvision does", () => {
     assert(small.includes(path), path);
   }
   assertEquals(small.some((path) => path.startsWith("layer1.0.downsample")), false);
-  assert(treePaths(network(resnet8()).state as never).includes("layer2.0.downsample.1.running_var"));
-  const large = treePaths(network(resnet50()).params as never);
+  assert(treePaths(network(resnet8()).state).includes("layer2.0.downsample.1.running_var"));
+  const large = treePaths(network(resnet50()).params);
   // The first block of the first stage projects too: it has four times the channels of the stem.
   for (const path of ["layer1.0.downsample.0.weight", "layer4.2.conv3.weight", "layer3.5.bn3.bias"]) {
     assert(large.includes(path), path);

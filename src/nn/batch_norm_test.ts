@@ -72,15 +72,15 @@ for (const shape of [[2, 3, 5, channels], [7, channels], [1, 1, 2, channels]]) {
       return y.mul(y).mul(y).add(y.sin()).sum();
     };
     const ours = (s: unknown) => loss((x, p) => norm.apply(p as never, s as never, x, "train").y);
-    const first = (f: (at: never) => Tensor) => (at: never) => grad(f as never)(at as never) as never;
+    const first = (f: (at: never) => Tensor) => (at: never) => grad(f)(at);
     const second = (f: (at: never) => Tensor) =>
       first((at: never) => {
-        const g = grad(f as never)(at as never) as { x: Tensor; p: Variables };
+        const g = grad(f)(at) as { x: Tensor; p: Variables };
         return g.x.sin().sum().add(g.p.weight.square().sum()).add(g.p.bias.square().sum());
       });
     for (const order of [first, second]) {
-      const actual = run((at: never, s: never) => order(ours(s) as never)(at), { x, p: params }, state);
-      const expected = run(order(loss(plain) as never), { x, p: params });
+      const actual = run((at: never, s: never) => order(ours(s))(at), { x, p: params }, state);
+      const expected = run(order(loss(plain)), { x, p: params });
       for (const path of Object.keys(expected)) assertClose(actual[path], expected[path], 1e-8);
     }
   });

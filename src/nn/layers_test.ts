@@ -121,13 +121,13 @@ Deno.test("sequential() nests parameters and state under dotted names", () => {
     pool: globalAveragePooling(),
     fc: linear({ in: 2, out: 4, bias: false }),
   });
-  assertEquals(treePaths(net.params as never), [
+  assertEquals(treePaths(net.params), [
     "body.0.weight",
     "body.1.weight",
     "body.1.bias",
     "fc.weight",
   ]);
-  assertEquals(treePaths(net.state as never), ["body.1.running_mean", "body.1.running_var"]);
+  assertEquals(treePaths(net.state), ["body.1.running_mean", "body.1.running_var"]);
   assertEquals(shapeAfter(net, [6, 5, 1]), [4]);
   const { params, state } = net.init(key(0));
   const results = run(
@@ -144,7 +144,7 @@ Deno.test("residualBlock() projects where the shape changes and only there", () 
   const wider = residualBlock({ in: 4, out: 6, stride: 2 });
   assertEquals("downsample" in same.params, false);
   assertEquals(
-    treePaths(wider.params as never).filter((path) => path.startsWith("downsample")),
+    treePaths(wider.params).filter((path) => path.startsWith("downsample")),
     ["downsample.0.weight", "downsample.1.weight", "downsample.1.bias"],
   );
   assertEquals(shapeAfter(same, [7, 5, 4]), [7, 5, 4]);

@@ -7,7 +7,7 @@ import { treeLeaves, treePaths } from "../../trace/tree.ts";
 import { classifier, decoder, dglHead } from "./heads.ts";
 
 const parameters = (layer: Layer) =>
-  treeLeaves<Initial>(layer.params as never).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  treeLeaves<Initial>(layer.params).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
 const image = { height: 32, width: 32, channels: 3 };
 
 Deno.test("InfoPro's heads have the published numbers of parameters", () => {
@@ -33,7 +33,7 @@ Deno.test("heads give logits, and the decoder an image, whatever the size of the
 });
 
 Deno.test("dglHead() keeps the width of the features", () => {
-  const paths = treePaths(dglHead("mlp-sr", [32, 32, 16], 10).params as never);
+  const paths = treePaths(dglHead("mlp-sr", [32, 32, 16], 10).params);
   assertEquals(paths.slice(0, 3), ["convs.0.conv.weight", "convs.0.bn.weight", "convs.0.bn.bias"]);
   assertEquals(paths.slice(-2), ["fc.weight", "fc.bias"]);
   const convs = 3 * (16 * 16 + 2 * 16);
@@ -42,7 +42,7 @@ Deno.test("dglHead() keeps the width of the features", () => {
 
 Deno.test("dglHead() has a batch norm after the pooling of its convolutional head, as in the published code", () => {
   const head = dglHead("cnn", [32, 32, 16], 10);
-  const paths = treePaths(head.params as never);
+  const paths = treePaths(head.params);
   assertEquals(paths.slice(-4), ["bn.weight", "bn.bias", "fc.weight", "fc.bias"]);
   assertEquals(parameters(head), 2 * (9 * 16 * 16 + 2 * 16) + 2 * 16 + 4 * 16 * 10 + 10);
 });
@@ -79,9 +79,9 @@ Deno.test("the larger head of MAN++ has the same width for all features", () => 
 Deno.test("heads for large images follow the features' shape", () => {
   const image = { height: 224, width: 224, channels: 3 };
   const filters = (layer: Layer) =>
-    treePaths(layer.params as never).flatMap((path, i) =>
+    treePaths(layer.params).flatMap((path, i) =>
       /conv\.weight$|conv224\.weight$/.test(path)
-        ? [treeLeaves<Initial>(layer.params as never)[i].shape.slice(0, 2).join("×")]
+        ? [treeLeaves<Initial>(layer.params)[i].shape.slice(0, 2).join("×")]
         : []
     );
   assertEquals(filters(decoder([14, 14, 1024], image)), ["192×1", "64×1", "32×3", "12×3", "3×3"]);

@@ -102,7 +102,7 @@ Deno.test("infopro() refuses weights that are negative or nothing anywhere", () 
 Deno.test("a term of weight 0 has no network", () => {
   const paths = (options: InfoProOptions) =>
     new Set(
-      treePaths(make(tinyModel(), 2, infopro(options)).modules[0].params as never)
+      treePaths(make(tinyModel(), 2, infopro(options)).modules[0].params)
         .filter((path) => path.startsWith("local.")).map((path) => path.split(".")[2]),
     );
   assertEquals(paths({ weights: { reconstruction: [1, 1], task: [0, 0] } }), new Set(["decoder"]));
@@ -112,8 +112,8 @@ Deno.test("a term of weight 0 has no network", () => {
 
 Deno.test("man() keeps a bias and an average of the block that follows, sized for its output", () => {
   const { modules } = make(tinyModel(), 3, man(dgl()));
-  const params = treePaths(modules[1].params as never).filter((path) => path.startsWith("local.1."));
-  const state = treePaths(modules[1].state as never);
+  const params = treePaths(modules[1].params).filter((path) => path.startsWith("local.1."));
+  const state = treePaths(modules[1].state);
   for (const path of ["conv1.weight", "downsample.1.bias", "bn2.weight"]) {
     assert(params.includes(`local.1.bias.${path}`), path);
     assert(state.includes(`local.1.ema.${path}`), path);
@@ -128,7 +128,7 @@ Deno.test("man() keeps a bias and an average of the block that follows, sized fo
 Deno.test("man() with one branch keeps only that", () => {
   const kinds = (fusion: "emaOnly" | "biasOnly") => {
     const [first] = make(tinyModel(), 2, man(dgl(), { fusion })).modules;
-    const paths = [...treePaths(first.params as never), ...treePaths(first.state as never)];
+    const paths = [...treePaths(first.params), ...treePaths(first.state)];
     return new Set(paths.filter((path) => path.startsWith("local.")).map((path) => path.split(".")[2]));
   };
   assertEquals(kinds("emaOnly"), new Set(["classifier", "ema"]));
@@ -154,7 +154,7 @@ Deno.test("manPlusPlus() makes the stem a module with its own scale, but leaves 
   assertEquals(names({ after: ["layer1.2"] }, false), ["layer1.0–layer1.2", "layer1.3–layer3.4"]);
   assertEquals(names(1).length, 1);
   const [stem] = make(tinyModel(), 2, manPlusPlus(dgl())).modules;
-  const paths = treePaths(stem.params as never);
+  const paths = treePaths(stem.params);
   assertEquals(paths.filter((path) => !path.startsWith("local.")), [
     "conv1.weight",
     "bn1.weight",
@@ -209,7 +209,7 @@ Deno.test("augLocal() refuses cuts that leave no boundary, and adapts blocks wit
   assertThrows(() => augLocal({ tau: 2 }), LocalgradError, "tau");
   const { modules } = make(tinyModel(), 3, augLocal({ depth: 1 }));
   assertEquals(modules.map(({ name }) => name), ["stem", "layer1.0", "layer1.1–layer2.0"]);
-  const paths = treePaths(modules[0].params as never);
+  const paths = treePaths(modules[0].params);
   for (const path of ["blocks.0.conv1.weight", "bn.weight", "fc.weight"]) {
     assert(paths.includes(`local.0.classifier.${path}`), path);
   }
@@ -218,7 +218,7 @@ Deno.test("augLocal() refuses cuts that leave no boundary, and adapts blocks wit
     { after: ["layer1.4"] },
     augLocal({ depth: 2, stem: false }),
   );
-  const adapted = treePaths(jumping.modules[0].params as never).filter((path) => path.includes("adapt"));
+  const adapted = treePaths(jumping.modules[0].params).filter((path) => path.includes("adapt"));
   assertEquals(adapted[0], "local.0.classifier.blocks.0.adapt.conv.weight");
 });
 

@@ -52,7 +52,7 @@ function step(made: Setup, train: TrainState<HostArray>): Record<string, Values>
 }
 
 const byPath = (train: TrainState<HostArray>): Record<string, Values> => {
-  const { leaves, paths } = treeFlatten<HostArray>(train as never as Tree<HostArray>);
+  const { leaves, paths } = treeFlatten<HostArray>(train as Tree<HostArray>);
   return Object.fromEntries(
     paths.map((path, i) => [path, { shape: leaves[i].shape, data: Float64Array.from(leaves[i].data) }]),
   );
@@ -60,7 +60,7 @@ const byPath = (train: TrainState<HostArray>): Record<string, Values> => {
 
 /** The variables with the values of `by`. */
 function withValues(train: TrainState<HostArray>, by: Record<string, Values>): TrainState<HostArray> {
-  const { leaves, paths, structure } = treeFlatten<HostArray>(train as never as Tree<HostArray>);
+  const { leaves, paths, structure } = treeFlatten<HostArray>(train as Tree<HostArray>);
   const values = paths.map((path, i) =>
     new HostArray(by[path] === undefined ? leaves[i].data : Float32Array.from(by[path].data), leaves[i].shape)
   );
@@ -170,7 +170,7 @@ Deno.test("a trained average takes the local loss's gradient step, then a step t
       method: man(greedy(), options),
       optimizer: sgd({ momentum: 0.9 }),
     });
-    const paths = treePaths(initial.optimizer as never).filter((path) => path.includes(".local.0."));
+    const paths = treePaths(initial.optimizer).filter((path) => path.includes(".local.0."));
     return [...new Set(paths.map((path) => path.split(".")[3]))];
   };
   assertEquals(slots({}).includes("ema"), false);
@@ -208,7 +208,7 @@ Deno.test("an average that moves before the backward pass leaves the loss, and s
   const expected = run(
     (train: TrainState<Tensor>, { x, labels }: Batch) => {
       type Blocks = { readonly [name: string]: { weight: Tensor; bias: Tensor } };
-      const { a, b } = train.params as never as Blocks;
+      const { a, b } = train.params as Blocks;
       const { classifier } = (train.params as never as { local: [{ classifier: { fc: never } }] }).local[0];
       const { ema } = (train.state as never as { local: [{ ema: Blocks[string] }] }).local[0];
       const [block] = model.blocks;
