@@ -21,7 +21,7 @@ const snapshot: Snapshot = {
 };
 const settings = { dataset: "shapes" };
 
-Deno.test("readCheckpoint() gives back what was written, bit for bit", () =>
+Deno.test("readCheckpoint() returns what was written, bit for bit", () =>
   inFolder(async (dir) => {
     const path = `${dir}/last.safetensors`;
     await writeCheckpoint(path, { snapshot, settings });
@@ -50,7 +50,7 @@ Deno.test("writeCheckpoint() writes filters as OIHW and leaves linear layers alo
     assertEquals(tensors.get("fc.weight"), snapshot.tensors.get("fc.weight"));
   }));
 
-Deno.test("writeCheckpoint() refuses settings that could not be read again", () =>
+Deno.test("writeCheckpoint() refuses settings that could not be read back", () =>
   inFolder(async (dir) => {
     const path = `${dir}/x.safetensors`;
     const circle: { [name: string]: unknown } = {};
@@ -83,12 +83,12 @@ Deno.test("readCheckpoint() finds a change of any byte", () =>
         assert(error instanceof LocalgradError, `byte ${at}: ${error}`);
         assert(error.message.includes(path), error.message);
       });
-      // Some bytes say nothing that is used: the name of the format, and padding.
+      // Some bytes are not used: the name of the format, and padding.
       if (result !== undefined) assertEquals(result, { snapshot, settings }, `byte ${at}`);
     }
   }));
 
-Deno.test("readCheckpoint() says what is wrong with a file that is no checkpoint", () =>
+Deno.test("readCheckpoint() names the fault of a file that is not a checkpoint", () =>
   inFolder(async (dir) => {
     const path = `${dir}/x.safetensors`;
     await assertRejects(() => readCheckpoint(path), LocalgradError, "there is no checkpoint");
@@ -98,7 +98,7 @@ Deno.test("readCheckpoint() says what is wrong with a file that is no checkpoint
     await assertRejects(() => readCheckpoint(path), LocalgradError, "not a complete safetensors file");
   }));
 
-Deno.test("readCheckpoint() names the field of a header that is not as it should be, though its checksum is right", () =>
+Deno.test("readCheckpoint() names the wrong field of a header whose checksum is right", () =>
   inFolder(async (dir) => {
     const path = `${dir}/x.safetensors`;
     const cases: [string, string][] = [

@@ -6,7 +6,7 @@ import { readCheckpoint } from "./checkpoint.ts";
 import { readMetrics } from "./metrics.ts";
 import { loadWeights } from "./weights.ts";
 
-/** Makes a file of so many bytes, which take no place on the disk. */
+/** Creates a sparse file of that many bytes. */
 async function sparse(path: string, bytes: number): Promise<void> {
   await Deno.writeTextFile(path, "");
   await Deno.truncate(path, bytes);

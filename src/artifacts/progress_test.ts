@@ -10,7 +10,7 @@ const info = {
   firstStep: 0,
 } as Partial<RunInfo> as RunInfo;
 
-/** What is shown of two epochs of 100 steps, 50 ms each. */
+/** The output for two epochs of 100 steps, 50 ms each. */
 function show(terminal: boolean, columns: number, modules: number): string[] {
   const written: string[] = [];
   let clock = 0;
@@ -63,7 +63,7 @@ Deno.test("progress() writes plain lines where there is no terminal", () => {
   );
 });
 
-Deno.test("progress() says how streamed images keep up", () => {
+Deno.test("progress() shows the loading of streamed images", () => {
   const written: string[] = [];
   const output = {
     terminal: false,
@@ -86,7 +86,7 @@ Deno.test("progress() says how streamed images keep up", () => {
   assertMatch(written[0], /640 images\/s, 3\.1 % of the time waiting for images, 812\/s decoded\n$/);
 });
 
-Deno.test("progress() tells an epoch's own accuracy, also where those before it were not judged", () => {
+Deno.test("progress() shows the accuracy of an epoch, also after epochs without an evaluation", () => {
   const written: string[] = [];
   const write = (text: string) => written.push(text);
   const observer = progress({ terminal: false, columns: () => 80, write, now: () => 0 });
@@ -100,7 +100,7 @@ Deno.test("progress() tells an epoch's own accuracy, also where those before it 
   assertEquals(written, ["epoch 2/2  loss 2.000  accuracy 75 %  test error 30 %\n"]);
 });
 
-Deno.test("progress() says once that a batch is larger than the training images", () => {
+Deno.test("progress() warns once of a batch larger than the training images", () => {
   for (const [imagesPerEpoch, lines] of [[31, 1], [32, 0]]) {
     const written: string[] = [];
     const write = (text: string) => written.push(text);

@@ -51,7 +51,7 @@ function run(name: string, steps: number, modules: number): RunReport {
   };
 }
 
-/** Checks that every element is closed where it must be. */
+/** Checks that every element is closed. */
 function assertBalanced(html: string): void {
   const stack: string[] = [];
   const body = html.replace(/<style>[^]*?<\/style>/, "");
@@ -63,7 +63,7 @@ function assertBalanced(html: string): void {
   assertEquals(stack, []);
 }
 
-Deno.test("lineChart() leaves out what is no number, in marked and filled curves too", () => {
+Deno.test("lineChart() leaves out NaN and infinities, in marked and filled curves too", () => {
   const points = [[1, 2], [2, NaN], [3, Infinity], [4, 1]] as const;
   const series = [{ name: "a", points, colour: "red", marked: true, filled: true }];
   const html = lineChart(series, { title: "t", x: "x", format: String });
@@ -72,10 +72,10 @@ Deno.test("lineChart() leaves out what is no number, in marked and filled curves
   assert(!/NaN|Infinity|undefined/.test(html), html);
 });
 
-Deno.test("report() counts the epochs that were trained, judged or not", () => {
+Deno.test("report() counts the epochs that were trained, evaluated or not", () => {
   const all = run("dgl", 40, 2);
-  const judged = all.lines.filter((line) => line.kind === "step" || line.epoch % 3 === 0);
-  assertStringIncludes(report([{ ...all, lines: judged }]), "<dt>epochs</dt><dd>4 of 5</dd>");
+  const kept = all.lines.filter((line) => line.kind === "step" || line.epoch % 3 === 0);
+  assertStringIncludes(report([{ ...all, lines: kept }]), "<dt>epochs</dt><dd>4 of 5</dd>");
   assertStringIncludes(report([{ ...all, lines: [] }]), "<dt>epochs</dt><dd>0 of 5</dd>");
 });
 
@@ -100,7 +100,7 @@ Deno.test("report() shows curves per module, errors, memory and the configuratio
   assertEquals(html.match(/<svg/g)!.length, 4);
 });
 
-Deno.test("report() stands alone and carries no text as markup", () => {
+Deno.test("report() is self-contained and escapes all text", () => {
   const html = report([run('<b>"x"</b>', 20, 2)]);
   assertBalanced(html);
   assert(!html.includes("<b>"));
@@ -114,7 +114,7 @@ Deno.test("report() compares several runs in a table", () => {
   assertStringIncludes(html, "1 min 15 s");
 });
 
-Deno.test("report() of a run that has recorded nothing yet, and of a very long one", () => {
+Deno.test("report() takes a run without records, and a very long one", () => {
   assertBalanced(report([run("dgl", 0, 2)]));
   const html = report([run("dgl", 100_000, 60)]);
   assertBalanced(html);
@@ -140,7 +140,7 @@ Deno.test("thin() keeps the mean, and every point where there are few", () => {
   assertEquals(thin([], 100), []);
 });
 
-Deno.test("formatBytes(), formatPercent() and formatTime() read well", () => {
+Deno.test("formatBytes(), formatPercent() and formatTime() round for people", () => {
   assertEquals([0, 1023, 1536, 5 * 2 ** 30].map(formatBytes), ["0 B", "1023 B", "1.5 KiB", "5 GiB"]);
   assertEquals([formatPercent(0.12345), formatPercent(1), formatPercent(0.5555, 0)], [
     "12.35 %",

@@ -51,7 +51,7 @@ const snapshot = (n: number): Snapshot => ({
   configuration: { model: "resnet8" },
 });
 
-/** Runs steps `from + 1 … to` into a folder, saving after each epoch unless `crash`; gives the metrics. */
+/** Runs steps `from + 1 … to` into a folder, saving after each epoch unless `crash`; returns the metrics. */
 async function run(folder: string, from: number, to: number, crash = false): Promise<MetricsLine[]> {
   const observer = runFolder(folder, { dataset: "shapes" });
   await observer.start(info(from));
@@ -87,10 +87,10 @@ Deno.test("runFolder() writes metrics in the documented form, checkpoints and a 
     assertEquals([...Deno.readDirSync(`${dir}/new/run`)].length, 3);
   }));
 
-Deno.test("runFolder() goes on from a checkpoint as if the steps after it had not been", () =>
+Deno.test("runFolder() resumes from a checkpoint as if the steps after it had not been done", () =>
   inFolder(async (dir) => {
     await run(dir, 0, 4);
-    await run(dir, 4, 6, true); // not saved: to be done again
+    await run(dir, 4, 6, true); // not saved, so done again
     await Deno.writeTextFile(`${dir}/metrics.jsonl`, '{"kind":"step","st', { append: true });
     const whole = await run(`${dir}/whole`, 0, 6);
     assertEquals(await run(dir, 4, 6), whole);
@@ -107,7 +107,7 @@ Deno.test("runFolder() refuses a folder in use, and leaves it as it was", () =>
     await assertRejects(() => run(`${dir}/file`, 0, 2), LocalgradError, "is not a folder");
   }));
 
-Deno.test("runFolder() refuses to go on with other images, and leaves the metrics as they were", () =>
+Deno.test("runFolder() refuses to resume with other images, and leaves the metrics as they were", () =>
   inFolder(async (dir) => {
     const lines = await run(dir, 0, 4);
     const start = (stepsPerEpoch: number) => runFolder(dir).start(info(4, stepsPerEpoch));
@@ -119,7 +119,7 @@ Deno.test("runFolder() refuses to go on with other images, and leaves the metric
 
 Deno.test({
   name: "runFolder() refuses a run that is being written, and leaves it alone",
-  ignore: Deno.build.os === "windows", // where a lock would keep readers out too
+  ignore: Deno.build.os === "windows", // where a lock would exclude readers too
   fn: () =>
     inFolder(async (dir) => {
       const first = runFolder(dir);
@@ -139,7 +139,7 @@ Deno.test({
     }),
 });
 
-Deno.test("runFolder() leaves nothing of a run that failed before it did anything, and all of one that did", () =>
+Deno.test("runFolder() removes a run that failed before its first step, and keeps one that failed later", () =>
   inFolder(async (dir) => {
     const path = `${dir}/run`;
     for (const done of [0, 1]) {
@@ -157,7 +157,7 @@ Deno.test("runFolder() leaves nothing of a run that failed before it did anythin
     assertEquals(await readMetrics(`${path}/metrics.jsonl`), again.lines);
   }));
 
-Deno.test("runFolder() takes a folder whose run was killed before it saved its start, and what was half written away", () =>
+Deno.test("runFolder() accepts a folder whose run was killed before its first save, and removes half-written files", () =>
   inFolder(async (dir) => {
     const halves = ["last.safetensors.71.part", "report.html.3.part"];
     for (const name of ["metrics.jsonl", ...halves, "notes.part"]) {
@@ -171,15 +171,15 @@ Deno.test("runFolder() takes a folder whose run was killed before it saved its s
     assertEquals([...Deno.readDirSync(dir)].length, 4);
   }));
 
-Deno.test("readRun() says of a run without an evaluation that it has no best checkpoint", () =>
+Deno.test("readRun() says that a run without an evaluation has no best checkpoint", () =>
   inFolder(async (dir) => {
-    await run(dir, 0, 2); // saved as the last alone
+    await run(dir, 0, 2); // saved as last only
     await assertRejects(() => readRun(dir, "best"), LocalgradError, "use the last one");
     await assertRejects(() => readRun("", "last"), LocalgradError, "the path of a run's folder is empty");
     await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is no checkpoint");
   }));
 
-Deno.test("readMetrics() names a line and a field that are not as they should be", () =>
+Deno.test("readMetrics() names a wrong line and field", () =>
   inFolder(async (dir) => {
     const path = `${dir}/metrics.jsonl`;
     const line = '{"kind":"step","step":1,"losses":[0.5,null],"accuracy":1,"learningRate":0.1}';
@@ -199,13 +199,13 @@ Deno.test("readMetrics() names a line and a field that are not as they should be
       assertStringIncludes(error.message, path);
     }
     await Deno.writeTextFile(path, `${line}\n`);
-    const [step] = await readMetrics(path); // a loss that is no number is null in JSON
+    const [step] = await readMetrics(path); // a NaN loss is null in JSON
     assertEquals(step.kind === "step" && step.losses, [0.5, NaN]);
     assertEquals(await readMetrics(`${dir}/none.jsonl`), []);
   }));
 
 Deno.test({
-  name: "runFolder() writes through no link, and removes what killed runs left half written",
+  name: "runFolder() does not write through links, and removes half-written files of killed runs",
   ignore: Deno.build.os === "windows",
   fn: () =>
     inFolder(async (dir) => {
@@ -218,7 +218,7 @@ Deno.test({
       assertEquals(await Deno.readTextFile(mine), before);
       await Deno.remove(metrics);
       await Deno.rename(mine, metrics);
-      // A checkpoint is renamed into its place: a link there is replaced, and what it leads to stays.
+      // A checkpoint is renamed into its place: a link there is replaced, and its target stays.
       await Deno.writeTextFile(mine, "a note");
       for (const name of ["best.safetensors", "report.html", `last.safetensors.${Deno.pid}.part`]) {
         await Deno.remove(`${dir}/run/${name}`).catch(() => {});

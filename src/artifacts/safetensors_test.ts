@@ -10,7 +10,7 @@ const tensors = new Map([
   ["bytes", new HostArray(Uint8Array.of(1, 2, 255), [3])],
 ]);
 
-/** A file of this header and data, written by hand. */
+/** A file of this header and data, assembled by hand. */
 function file(header: unknown, data: number[] = []): Uint8Array<ArrayBuffer> {
   const text = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
   const bytes = new Uint8Array(8 + text.length + data.length);
@@ -21,7 +21,7 @@ function file(header: unknown, data: number[] = []): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-Deno.test("encodeSafetensors() lays out a file as the format says", () => {
+Deno.test("encodeSafetensors() writes the layout of the format", () => {
   const one = new Map([["a", new HostArray(Float32Array.of(1), [1])]]);
   const bytes = encodeSafetensors({ tensors: one, metadata: { m: "x" } });
   const header = `{"__metadata__":{"m":"x"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`;
@@ -31,7 +31,7 @@ Deno.test("encodeSafetensors() lays out a file as the format says", () => {
   assertEquals([...bytes.slice(8 + length)], [0, 0, 128, 63]);
 });
 
-Deno.test("decodeSafetensors() gives back what was encoded, bit for bit", () => {
+Deno.test("decodeSafetensors() returns what was encoded, bit for bit", () => {
   const metadata = { text: 'with "quotes" and ü' };
   const decoded = decodeSafetensors(encodeSafetensors({ tensors, metadata }), "x");
   assertEquals(decoded.metadata, metadata);
@@ -45,7 +45,7 @@ Deno.test("decodeSafetensors() reads a file without metadata, and PyTorch's I64 
   assertEquals(tensors.get("n"), new HostArray(Int32Array.of(300), []));
 });
 
-Deno.test("decodeSafetensors() reads halves, bfloat16s and doubles as f32, and says which they were", () => {
+Deno.test("decodeSafetensors() reads halves, bfloat16s and doubles as f32, and lists them", () => {
   const values = [1, -2.5, 0.15625, 65504];
   const half = new Uint8Array(new Float16Array(values).buffer);
   const brain = new Uint8Array(8); // 1, −2.5, infinity and 2⁻¹²⁶, the smallest normal number
@@ -65,7 +65,7 @@ Deno.test("decodeSafetensors() reads halves, bfloat16s and doubles as f32, and s
   assertEquals([...types!], [["h", "F16"], ["b", "BF16"], ["d", "F64"]]);
 });
 
-Deno.test("encodeSafetensors() writes counters as I64 where asked, and no other type that is not the array's", () => {
+Deno.test("encodeSafetensors() writes counters as I64 on request, and refuses other conversions", () => {
   const counter = new Map([["n", new HostArray(Int32Array.of(-300), [])]]);
   const bytes = encodeSafetensors({ tensors: counter, metadata: {}, types: new Map([["n", "I64"]]) });
   assertEquals(new DataView(bytes.buffer).getBigInt64(bytes.length - 8, true), -300n);
@@ -118,7 +118,7 @@ Deno.test("decodeSafetensors() refuses wrong headers", () => {
   assertThrows(() => decodeSafetensors(huge, "x"), LocalgradError, "shorter than its header");
 });
 
-Deno.test("decodeSafetensors() reads what the format's own reader does: empty tensors, any order, null metadata", () => {
+Deno.test("decodeSafetensors() accepts what the format's own reader does: empty tensors, any order, null metadata", () => {
   const { tensors, metadata } = decodeSafetensors(
     file({
       __metadata__: null,
@@ -136,15 +136,15 @@ Deno.test("decodeSafetensors() reads what the format's own reader does: empty te
   ]);
 });
 
-Deno.test("decodeSafetensors() leaves out tensors of other types, and says which", () => {
+Deno.test("decodeSafetensors() leaves out tensors of other types, and lists them", () => {
   const { tensors, skipped } = decodeSafetensors(
     file({
       a: { dtype: "F8_E4M3", shape: [2], data_offsets: [0, 2] },
       b: { dtype: "BOOL", shape: [2], data_offsets: [2, 4] },
       c: { dtype: "U8", shape: [1], data_offsets: [4, 5] },
       d: { dtype: "F4", shape: [2], data_offsets: [5, 6] },
-      e: { dtype: "I64", shape: [], data_offsets: [6, 14] }, // 2³², which no i32 holds
-      f: { dtype: "F2", shape: [9], data_offsets: [14, 16] }, // of a version to come
+      e: { dtype: "I64", shape: [], data_offsets: [6, 14] }, // 2³², beyond i32
+      f: { dtype: "F2", shape: [9], data_offsets: [14, 16] }, // of a later version
     }, [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]),
     "x",
   );

@@ -2,13 +2,13 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { fromFileUrl } from "@std/path";
 import { canDraw } from "./terminal.ts";
 
-Deno.test("canDraw() is for terminals of some width that know how to", () => {
+Deno.test("canDraw() is true for terminals of some width that can redraw", () => {
   assert(canDraw(80, "xterm") && canDraw(80, undefined));
   for (const columns of [0, 1, 19, undefined]) assertEquals(canDraw(columns, "xterm"), false);
   assertEquals(canDraw(80, "dumb"), false);
 });
 
-/** What `progress` writes to a terminal of a kind and width. */
+/** The output of `progress` on a terminal of a kind and width. */
 async function onTerminal(term: string, columns: number): Promise<string> {
   const module = new URL("progress.ts", import.meta.url).href;
   const program = `

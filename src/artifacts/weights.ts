@@ -12,6 +12,7 @@ import {
   FILE_LIMIT,
   type TensorFile,
 } from "./safetensors.ts";
+import { ofNetwork } from "./tensor_names.ts";
 
 /** A network's parameters and running statistics, read from a file. */
 export interface Weights {
@@ -26,11 +27,6 @@ export interface Weights {
 }
 
 const COUNTER = "num_batches_tracked";
-
-/** True for a tensor of the network itself, false for one of an auxiliary network or the optimizer. */
-function ofNetwork(name: string): boolean {
-  return !/^(local|optimizer)\./.test(name);
-}
 
 /**
  * Writes the network of a snapshot as a safetensors file that PyTorch opens: `state_dict` names, filters OIHW, f32, and

@@ -39,7 +39,7 @@ export function checkDataset(
     const wrong = values.find((value) => !Number.isFinite(value) || (statistic === "std" && value <= 0));
     if (wrong === undefined) continue;
     throw new LocalgradError(
-      `${who}: ${name} has ${wrong} in its ${statistic}, by which no image can be normalised`,
+      `${who}: ${name} has ${wrong} in its ${statistic}, which cannot normalise images`,
     );
   }
   for (const part of parts) {

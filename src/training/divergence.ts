@@ -1,4 +1,5 @@
 import type { Snapshot } from "../artifacts/observer.ts";
+import { variableOf } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { LocalModule } from "../local/setup.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -25,7 +26,7 @@ export function refuseDiverged(
   const found = nonFinite(tensors);
   if (found === undefined) return;
   const { name, value } = found;
-  const module = modules.find((module) => belongs(module, name.replace(/^optimizer\.[^.]+\./, "")));
+  const module = modules.find((module) => belongs(module, variableOf(name)));
   const where = module === undefined ? "" : ` of module ${module.index + 1} (${module.name})`;
   const what = `${name}${where} holds ${value}`;
   if (learningRate !== undefined) throw diverged(`${what} after step ${step}`, learningRate);

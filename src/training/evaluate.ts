@@ -10,7 +10,7 @@ import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { jit } from "../runtime/jit.ts";
 import { iota, oneHot, stack, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import type { Feed, Order } from "./feed.ts";
+import type { BatchRequest, Feed } from "./feed.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {
@@ -89,7 +89,7 @@ export class Evaluator implements Disposable {
     const sums: DeviceArray[] = [];
     try {
       let loss = 0, right = 0, five = 0, from = 0;
-      for await (const { indices, data } of this.#feed.supply(this.#orders())) {
+      for await (const { indices, data } of this.#feed.supply(this.#requests())) {
         const images = Math.min(this.#batch, count - from);
         sums.push(this.#run(variables, data, indices, images));
         from += images;
@@ -110,7 +110,7 @@ export class Evaluator implements Disposable {
   }
 
   /** All images in batches; the last batch is padded with image 0. */
-  *#orders(): Generator<Order> {
+  *#requests(): Generator<BatchRequest> {
     const { count } = this.#feed;
     for (let from = 0; from < count; from += this.#batch) {
       yield {

@@ -12,23 +12,23 @@ await testOn(
   (backend) => `evaluation on ${backend} counts the class among the five most likely, ties against it`,
   async (device) => {
     const images = shapes({ train: 8, test: 30 });
-    using judged = await trainer({
+    using network = await trainer({
       device,
       model: resnet8({ classes: 12 }),
       method: endToEnd(),
       optimizer: sgd(),
       batch: 8,
     });
-    const { tensors } = await judged.snapshot();
-    /** Errors of a network that says the same of every image. */
+    const { tensors } = await network.snapshot();
+    /** Errors of a network that gives every image the same logits. */
     const errors = async (logits: readonly number[]) => {
       const head = new Map([
         ...[...tensors].filter(([name]) => !/^(local|optimizer)/.test(name)),
         ["fc.weight", new HostArray(new Float32Array(12 * 64), [12, 64])],
         ["fc.bias", new HostArray(Float32Array.from(logits))],
       ] as [string, HostArray][]);
-      judged.load({ name: "constant", tensors: head });
-      return await judged.evaluate(images);
+      network.load({ name: "constant", tensors: head });
+      return await network.evaluate(images);
     };
     const { labels, count } = images.test;
     const share = (wrong: (label: number) => boolean) => labels.filter(wrong).length / count;
@@ -40,7 +40,7 @@ await testOn(
   },
 );
 
-await testOn(["cpu"], () => "evaluation of ten classes says nothing of five guesses", async (device) => {
-  using judged = await trainer({ device, model: resnet8(), method: endToEnd(), optimizer: sgd(), batch: 8 });
-  assertEquals("topFiveError" in await judged.evaluate(shapes({ train: 8, test: 8 })), false);
+await testOn(["cpu"], () => "evaluation of ten classes has no top-five error", async (device) => {
+  using network = await trainer({ device, model: resnet8(), method: endToEnd(), optimizer: sgd(), batch: 8 });
+  assertEquals("topFiveError" in await network.evaluate(shapes({ train: 8, test: 8 })), false);
 });

@@ -54,12 +54,12 @@ export async function extractFeatures(
   }, { device, name: "features", ...productsIn(precision) });
   try {
     const values = new Float32Array(part.count * width);
-    const orders = Array.from({ length: Math.ceil(part.count / size) }, (_, n) => ({
+    const requests = Array.from({ length: Math.ceil(part.count / size) }, (_, n) => ({
       // The last batch is filled up with images whose features are left out.
       indices: Uint32Array.from({ length: size }, (_, i) => Math.min(n * size + i, part.count - 1)),
     }));
     let from = 0;
-    for await (const { indices, data } of feed.supply(orders)) {
+    for await (const { indices, data } of feed.supply(requests)) {
       signal?.throwIfAborted();
       using features = run({ params, state }, data, indices);
       const rows = Float32Array.from(await features.read());

@@ -12,7 +12,7 @@ import { HostArray } from "../trace/host_array.ts";
 import { Tensor } from "../trace/tensor.ts";
 
 /** A batch to be supplied: the indices of its images and the key that augments them. */
-export interface Order {
+export interface BatchRequest {
   /** u32 `[batch]`. */
   readonly indices: Uint32Array;
   /** u32[2]; without one the images are not augmented. */
@@ -20,7 +20,7 @@ export interface Order {
 }
 
 /** A supplied batch. */
-export interface Supplied extends Order {
+export interface Supplied extends BatchRequest {
   /** The arguments that a traced step takes for it, see {@link Feed.batch}. */
   readonly data: Named<DeviceArray | HostArray>;
 }
@@ -37,7 +37,7 @@ export interface Feed extends AsyncDisposable {
    */
   batch(data: Named<Tensor>, indices: Tensor, key?: Tensor): Batch;
   /** Supplies these batches in order; streamed images are prepared ahead. */
-  supply(orders: Iterable<Order>): AsyncGenerator<Supplied, undefined, void>;
+  supply(requests: Iterable<BatchRequest>): AsyncGenerator<Supplied, undefined, void>;
   /** Streamed images made so far, see {@link ImageReader.done}. */
   readonly made?: ImageReader["done"];
 }
@@ -73,8 +73,8 @@ function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: La
       const images = readImages(shards, indices, dataset, key, augmentation);
       return { ...images, labels: tensorIn(data, "labels").gather(indices) };
     },
-    async *supply(orders) {
-      for (const order of orders) yield { ...order, data: arrays };
+    async *supply(requests) {
+      for (const request of requests) yield { ...request, data: arrays };
       return undefined;
     },
     [Symbol.asyncDispose]() {
@@ -85,8 +85,8 @@ function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: La
 }
 
 /** A batch that a reader is making. */
-interface Asked {
-  readonly order: Order;
+interface Requested {
+  readonly request: BatchRequest;
   readonly pixels: Promise<Uint8Array>;
 }
 
@@ -102,23 +102,23 @@ function streamedFeed(dataset: ImageDataset<ImagePart>, part: StreamedImages): F
       const images = readImages([shard], iota(indices.shape, 0, "u32"), dataset);
       return { ...images, labels: tensorIn(data, "labels") };
     },
-    async *supply(orders) {
-      const asked: Asked[] = [];
-      for (const order of orders) {
-        const pixels = reader.read(order.indices, order.key);
+    async *supply(requests) {
+      const requested: Requested[] = [];
+      for (const request of requests) {
+        const pixels = reader.read(request.indices, request.key);
         pixels.catch(() => {}); // thrown when its turn comes, which may be never
-        asked.push({ order, pixels });
-        const ahead = Math.max(2, Math.ceil((reader.ahead ?? 0) / order.indices.length));
-        const next = asked.length > ahead ? asked.shift() : undefined;
+        requested.push({ request, pixels });
+        const ahead = Math.max(2, Math.ceil((reader.ahead ?? 0) / request.indices.length));
+        const next = requested.length > ahead ? requested.shift() : undefined;
         if (next !== undefined) yield await supplied(next);
       }
-      for (const next of asked) yield await supplied(next);
+      for (const next of requested) yield await supplied(next);
       return undefined;
 
-      async function supplied({ order, pixels }: Asked): Promise<Supplied> {
-        const bytes = new HostArray(await pixels, [order.indices.length, height, width, channels]);
-        const labels = new HostArray(Int32Array.from(order.indices, (index) => at(part.labels, index)));
-        return { ...order, data: { bytes, labels } };
+      async function supplied({ request, pixels }: Requested): Promise<Supplied> {
+        const bytes = new HostArray(await pixels, [request.indices.length, height, width, channels]);
+        const labels = new HostArray(Int32Array.from(request.indices, (index) => at(part.labels, index)));
+        return { ...request, data: { bytes, labels } };
       }
     },
     get made() {

@@ -13,18 +13,18 @@ import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { trainer } from "./trainer.ts";
 
-/** What a reader of {@link streamed} was asked for and did. */
+/** Calls to a reader of {@link streamed}. */
 interface Log {
-  /** The step keys asked for, in order. */
+  /** Keys of the requested batches, in order. */
   readonly keys: string[];
   opened: number;
   closed: number;
-  /** Batches asked for and not yet given. */
+  /** Batches requested but not yet supplied. */
   waiting: number;
   mostWaiting: number;
 }
 
-/** The images of a part, given one batch at a time after a while. */
+/** Images of a part, supplied one batch at a time after a delay. */
 function streamed(part: LabelledImages, log: Log, delay: (read: number) => number = () => 0): StreamedImages {
   const size = part.images.length / part.count;
   return {
@@ -60,7 +60,7 @@ function streamed(part: LabelledImages, log: Log, delay: (read: number) => numbe
 
 const newLog = (): Log => ({ keys: [], opened: 0, closed: 0, waiting: 0, mostWaiting: 0 });
 
-/** A set whose images are never varied, so that streaming must give what memory gives. */
+/** A data set without augmentation, so that streamed images must equal resident ones. */
 function plainSet(train: number, test: number): ImageDataset {
   return { ...tinyDataset(train, test), augmentation: { border: 0, fill: "zero", flip: false } };
 }
@@ -77,7 +77,7 @@ const make = (device: Device) =>
     seed: 3,
   });
 
-/** Trains two epochs: the steps and epochs told of, and the end. */
+/** Trains two epochs; returns the records of steps and epochs, and the final snapshot. */
 async function run(device: Device, data: ImageDataset<ImagePart>, stopAfter?: number, from?: Snapshot) {
   const steps: StepRecord[] = [], epochs: EpochRecord[] = [];
   const stop = new AbortController();
@@ -107,7 +107,7 @@ for (const name of ["cpu", "webgpu"] as const) {
   const ignore = name === "webgpu" && noWebgpu;
 
   Deno.test(
-    `streamed images train and judge as those in memory do, bit for bit, on ${name}`,
+    `streamed images train and evaluate as resident ones do, bit for bit, on ${name}`,
     { ignore },
     async () => {
       await using device = await open(name);
@@ -128,9 +128,9 @@ for (const name of ["cpu", "webgpu"] as const) {
   );
 }
 
-Deno.test("a streamed run that is stopped and goes on asks for the same batches with the same keys", async () => {
+Deno.test("a streamed run that is stopped and resumed requests the same batches with the same keys", async () => {
   await using device = await open("cpu");
-  const resident = plainSet(40, 8); // 3 steps an epoch
+  const resident = plainSet(40, 8); // 3 steps per epoch
   const set = (log: Log) => ({
     ...resident,
     train: streamed(resident.train, log),
@@ -146,14 +146,14 @@ Deno.test("a streamed run that is stopped and goes on asks for the same batches 
   assertEquals(values(end), values(uninterrupted.snapshot));
 });
 
-Deno.test("batches are asked for ahead of use, over the end of an epoch, and waiting is measured", async () => {
+Deno.test("batches are requested ahead of use, beyond the end of an epoch, and waiting is measured", async () => {
   await using device = await open("cpu");
   const resident = plainSet(64, 8);
   const log = newLog();
   const slow = { ...resident, train: streamed(resident.train, log, () => 300), test: resident.test };
   const { epochs } = await run(device, slow as ImageDataset<ImagePart>);
-  assertEquals(log.mostWaiting, 4); // ahead is 40 images, which is three batches, and the one in turn
-  // A low bound: on a busy machine steps take long themselves.
+  assertEquals(log.mostWaiting, 4); // ahead is 40 images, three batches, besides the one in use
+  // A low bound: on a busy machine the steps themselves take long.
   assert(epochs[1].loading!.waiting > 0.1, `${epochs[1].loading!.waiting}`);
   const fast = { ...resident, train: streamed(resident.train, newLog()), test: resident.test };
   const { epochs: quick } = await run(device, fast as ImageDataset<ImagePart>);

@@ -19,7 +19,7 @@ import type { Position, Trainable } from "./trainable.ts";
 export interface FitOptions {
   /** Passes over the training images, including those done before. */
   epochs: number;
-  /** Evaluates on the test images after every so many epochs, and after the last; default 1. */
+  /** Epochs between evaluations on the test images; the last epoch is always followed by one. Default 1. */
   evaluateEvery?: number;
   /** Observers of the run; default a progress bar on standard error, or lines where that is not a terminal. */
   observers?: readonly Observer[];
@@ -28,8 +28,8 @@ export interface FitOptions {
   /** Resumes the run in the folder, bit for bit, where there is one; default false. */
   resume?: boolean;
   /**
-   * Saves within epochs too, after every so many steps or minutes: `{ steps: 500 }` or `{ minutes: 10 }`. The state is
-   * always saved at the start, after each epoch and when the run is stopped.
+   * Interval of saving within epochs: `{ steps: 500 }` or `{ minutes: 10 }`. The state is always saved at the start, after
+   * each epoch and when the run is stopped.
    */
   saveEvery?: SaveEvery;
   /** Stops the run after the current step; the state is saved. */
@@ -145,6 +145,7 @@ async function keeper(
   return [folder];
 }
 
+/** Refuses an interval that is not a whole number of steps, or a number of minutes. */
 function checkSaveEvery(saveEvery: SaveEvery): void {
   if ("steps" in saveEvery) expectWhole("fit: saveEvery.steps", saveEvery.steps);
   else expectBetween("fit: saveEvery.minutes", saveEvery.minutes, 0);

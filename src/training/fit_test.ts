@@ -21,9 +21,9 @@ Deno.test("fit() trains on a smaller last batch, but not on one of a single imag
   }
 });
 
-Deno.test("fit() judges after every so many epochs and the last, and saves after each, also where it goes on", async () => {
+Deno.test("fit() evaluates every few epochs and after the last, and saves after each, also when resumed", async () => {
   await using device = await open("cpu");
-  const data = tinyDataset(32, 10); // 2 steps an epoch
+  const data = tinyDataset(32, 10); // 2 steps per epoch
   const options = { device, method: dgl() };
   using always = await make(options);
   await always.fit(data, { epochs: 5, observers: [] });
@@ -50,7 +50,7 @@ Deno.test("fit() judges after every so many epochs and the last, and saves after
   assertEquals(bits(await after.snapshot()), bits(await whole.snapshot()));
 });
 
-Deno.test("fit() stops at a loss that is no number, naming module and step", async () => {
+Deno.test("fit() stops at a loss that is NaN or infinite, and names module and step", async () => {
   await using device = await open("reference");
   using t = await make({ device, schedule: constant(1e30) });
   const { observer, events } = recorder();
@@ -64,7 +64,7 @@ Deno.test("fit() stops at a loss that is no number, naming module and step", asy
   assertEquals(device.liveArrays, before);
 });
 
-Deno.test("fit() keeps a run in a folder and goes on with it", async () => {
+Deno.test("fit() keeps a run in a folder and resumes it", async () => {
   await using device = await open("cpu");
   const data = tinyDataset(40, 10);
   const folder = await Deno.makeTempDir();
@@ -109,7 +109,7 @@ Deno.test("fit() keeps a run in a folder and goes on with it", async () => {
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("fit() and trainer() refuse what does not fit", async () => {
+Deno.test("fit() and trainer() refuse options and data that do not suit", async () => {
   await using device = await open("reference");
   using t = await make({ device, model: tinyModel(2) });
   const data = tinyDataset(4, 4);
@@ -157,7 +157,7 @@ Deno.test("fit(), evaluate() and probe() refuse a data set that contradicts itse
     [/image 1 has class 3; 3 classes are 0 to 2/, { test: { ...test, labels: Int32Array.of(0, 3, 1, 2) } }],
     [/image 0 has class -1/, { test: { ...test, labels: Int32Array.of(-1, 0, 1, 2) } }],
     [/std of 1 channels, its images 3/, { std: [0.25] }],
-    [/colours has 0 in its std, by which no image/, { std: [0.25, 0, 0.25] }],
+    [/colours has 0 in its std, which cannot normalise/, { std: [0.25, 0, 0.25] }],
     [/colours has -1 in its std/, { std: [-1, 1, 1] }],
     [/colours has NaN in its mean/, { mean: [0, 0, NaN] }],
     [/takes images of 8×8×3, .* 8×9×3/, { width: 9 }],
@@ -173,5 +173,5 @@ Deno.test("fit(), evaluate() and probe() refuse a data set that contradicts itse
   for (const bad of [{ epochs: 0 }, { batch: 1.5 }, { learningRate: NaN }]) {
     await assertRejects(() => probe(t, data, bad), LocalgradError, Object.keys(bad)[0]);
   }
-  await t.evaluate({ ...data, train: { ...data.train, count: 0 } }); // looks at the test images alone
+  await t.evaluate({ ...data, train: { ...data.train, count: 0 } }); // reads the test images only
 });

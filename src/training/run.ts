@@ -5,7 +5,7 @@ import { Audience } from "./audience.ts";
 import { readMetrics } from "./compiled_step.ts";
 import { diverged, refuseDiverged } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
-import { augmentationKey, type Feed, type Order, permutationKey } from "./feed.ts";
+import { augmentationKey, type BatchRequest, type Feed, permutationKey } from "./feed.ts";
 import { Throughput } from "./throughput.ts";
 import type { Position, Stepper, Trainable } from "./trainable.ts";
 
@@ -61,7 +61,7 @@ export class Run {
   constructor(parts: RunParts) {
     this.#parts = parts;
     this.#audience = new Audience(parts.observers);
-    this.#supply = parts.feed.supply(this.#orders());
+    this.#supply = parts.feed.supply(this.#requests());
     this.#throughput = new Throughput(parts.feed.made);
   }
 
@@ -119,7 +119,7 @@ export class Run {
   }
 
   /** The remaining batches of the run, epoch by epoch. */
-  *#orders(): Generator<Order> {
+  *#requests(): Generator<BatchRequest> {
     const { trainer, position: { seed, step: first }, starts, feed, epochs } = this.#parts;
     for (let step = first; step < epochs * starts.length;) {
       const order = permutation(permutationKey(seed, Math.floor(step / starts.length)), feed.count);

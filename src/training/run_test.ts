@@ -9,16 +9,16 @@ import { dgl } from "../local/methods/dgl.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 
-const data = tinyDataset(40, 10); // 3 steps an epoch
+const data = tinyDataset(40, 10); // 3 steps per epoch
 
-/** What an uninterrupted run of two epochs comes to. */
+/** The result of an uninterrupted run of two epochs. */
 async function whole(device: Device): Promise<unknown> {
   using t = await make({ device, method: dgl() });
   await t.fit(data, { epochs: 2, observers: [] });
   return bits(await t.snapshot());
 }
 
-Deno.test("fit(), stopped before its first step, is resumed as if it had not been", async () => {
+Deno.test("fit(), stopped before its first step, resumes as if it had not been stopped", async () => {
   await using device = await open("cpu");
   const checkpoint = await Deno.makeTempDir();
   const options = { epochs: 2, observers: [], checkpoint };
@@ -30,7 +30,7 @@ Deno.test("fit(), stopped before its first step, is resumed as if it had not bee
   await Deno.remove(checkpoint, { recursive: true });
 });
 
-Deno.test("fit() saves a run that goes on in another folder, or with other settings, at its start", async () => {
+Deno.test("fit() saves a run resumed in another folder, or with other settings, at its start", async () => {
   await using device = await open("cpu");
   await inFolder(async (dir) => {
     const checkpoint = `${dir}/a`;
@@ -56,11 +56,11 @@ Deno.test("fit() saves a run that goes on in another folder, or with other setti
   });
 });
 
-Deno.test("fit() saves within epochs, and a run resumed from there ends as the whole one", async () => {
+Deno.test("fit() saves within epochs, and a run resumed from there ends like an uninterrupted one", async () => {
   await using device = await open("cpu");
   const expected = await whole(device);
   const cases = [
-    [{ steps: 2 }, [0, 2, 3, 4, 6]], // the state of an epoch's last step is saved behind the evaluation alone
+    [{ steps: 2 }, [0, 2, 3, 4, 6]], // the state after an epoch's last step is saved only after the evaluation
     [{ steps: 3 }, [0, 3, 6]],
     [{ minutes: 0 }, [0, 1, 2, 3, 4, 5, 6]],
     [{ minutes: 60 }, [0, 3, 6]],
@@ -71,7 +71,7 @@ Deno.test("fit() saves within epochs, and a run resumed from there ends as the w
     const observer: Observer = {
       step: ({ step }) => void told.push(step),
       save: (snapshot) => {
-        assertEquals(told.at(-1) ?? 0, snapshot.step); // no checkpoint knows of steps that were not told
+        assertEquals(told.at(-1) ?? 0, snapshot.step); // no checkpoint is ahead of the records
         saved.push(snapshot);
       },
     };
@@ -97,7 +97,7 @@ Deno.test("fit() saves within epochs, and a run resumed from there ends as the w
   }
 });
 
-Deno.test("an observer that throws ends the run once its state is saved, and keeps no other from its end", async () => {
+Deno.test("an observer that throws ends the run once its state is saved, and all others are notified of the end", async () => {
   await using device = await open("cpu");
   for (const when of ["start", "step", "epoch", "save", "end"] as const) {
     const told: string[] = [];
@@ -121,7 +121,7 @@ Deno.test("an observer that throws ends the run once its state is saved, and kee
       assertEquals(before.steps, []);
       continue;
     }
-    // What was trained is with those that save, and goes on from there to the same end.
+    // The observers that save have the state, from which the run resumes to the same end.
     assertEquals(after.saved().step, t.stepsDone);
     assertEquals(before.saved().step, t.stepsDone);
     using resumed = await make({ device, method: dgl() });
@@ -131,7 +131,7 @@ Deno.test("an observer that throws ends the run once its state is saved, and kee
   }
 });
 
-Deno.test("what saves is told before what shows, whatever their order", async () => {
+Deno.test("observers that save are notified before those that display, in any order", async () => {
   await using device = await open("cpu");
   using t = await make({ device, method: dgl() });
   const events: string[] = [];
@@ -148,7 +148,7 @@ Deno.test("what saves is told before what shows, whatever their order", async ()
   assertEquals(events, ["saved last", "recorded", "saved best,last", "shown", "end recorded", "end shown"]);
 });
 
-Deno.test("fit() saves nothing that holds a NaN or an infinity, and names where it is", async () => {
+Deno.test("fit() never saves a NaN or an infinity, and names the tensor that holds it", async () => {
   await using device = await open("cpu");
   const diverges = async (
     schedule: (epoch: number) => number,
@@ -164,14 +164,14 @@ Deno.test("fit() saves nothing that holds a NaN or an infinity, and names where 
     assertEquals(events.at(-1), "failed");
     return { message: error.message, saves: events.filter((event) => event.startsWith("save")).length };
   };
-  // One step an epoch: the parameters that the third step spoils are first read by the evaluation.
+  // One step per epoch: the evaluation is the first to read the parameters that diverge in the third step.
   const late = await diverges((epoch) => epoch < 2 ? 0.01 : 1e30, undefined);
   assertMatch(
     late.message,
     /the test loss became NaN after step 3, epoch 3; lower the learning rate \(1e\+30\)/,
   );
   assertEquals(late.saves, 3);
-  // In a statistic that no training step reads, and in the optimizer's slot of a module's own.
+  // In a statistic that no training step reads, and in an optimizer slot of one module.
   using t = await make({ device, method: dgl() });
   const start = await t.snapshot();
   const spoil = (name: string, value: number): Snapshot => {
@@ -198,7 +198,7 @@ Deno.test("fit() saves nothing that holds a NaN or an infinity, and names where 
     /fit: layer1\.1\.bn1\.running_mean of module 2 \(layer1\.1\) holds Infinity before the first step;/,
   );
   await refused(spoil("optimizer.momentum.layer2.0.conv2.weight", -Infinity), /module 3 \(layer2\.0\)/);
-  // Also where nobody saves.
+  // Also where no observer saves.
   await refused(
     spoil("layer1.1.bn1.running_mean", NaN),
     /layer1\.1\.bn1\.running_mean of module 2 .* holds NaN after step 3;/,
@@ -206,12 +206,12 @@ Deno.test("fit() saves nothing that holds a NaN or an infinity, and names where 
   );
 });
 
-Deno.test("fit() stops where it is asked to, with what was done saved", async () => {
+Deno.test("fit() stops at the signal, with its state saved", async () => {
   await using device = await open("cpu");
   using t = await make({ device, method: dgl() });
   const { observer, events, saved } = recorder();
   await t.fit(data, { epochs: 2, observers: [observer], signal: stopBefore(4) });
   assertEquals([saved().step, t.stepsDone], [3, 3]);
-  assertEquals(events, ["start", "save last", "epoch 1", "save best,last", "stopped"]); // once is enough
+  assertEquals(events, ["start", "save last", "epoch 1", "save best,last", "stopped"]); // the state is saved once
   assert(t.resumed);
 });

@@ -1,5 +1,6 @@
 import { type LoadOptions, namedLeaves, type NetworkValues, valuesOf } from "../artifacts/network_values.ts";
 import type { Snapshot } from "../artifacts/observer.ts";
+import { tensorName } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole } from "../base/expect.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
@@ -43,7 +44,7 @@ export function restoreTensors(train: TrainState<DeviceArray>, snapshot: Snapsho
   const extra = [...tensors.keys()].find((name) => !known.has(name));
   if (extra !== undefined) {
     throw new LocalgradError(
-      `restore: the snapshot has a ${extra}, which there is no place for; it is of another network or method`,
+      `restore: the snapshot has ${extra}, which has no place here; it is of another network or method`,
     );
   }
   for (const [array, value] of values) array.write(value);
@@ -68,9 +69,9 @@ export function loadValues(
   }
 }
 
-/** The arrays by their names in a snapshot: paths without `params.` and `state.`. */
+/** The arrays by their names in a snapshot. */
 function arraysOf(train: TrainState<DeviceArray>): [name: string, array: DeviceArray][] {
   return namedLeaves<DeviceArray>(train).map((
     [path, array],
-  ) => [path.replace(/^(params|state)\./, ""), array]);
+  ) => [tensorName(path), array]);
 }

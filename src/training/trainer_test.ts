@@ -55,7 +55,7 @@ for (const name of ["reference", "cpu", "webgpu"] as const) {
     assertEquals(device.liveArrays, 0);
   });
 
-  // The reference keeps float64, of which a snapshot holds the float32.
+  // The reference backend computes in float64; a snapshot rounds it to float32.
   if (name === "reference") continue;
 
   Deno.test(
@@ -63,7 +63,7 @@ for (const name of ["reference", "cpu", "webgpu"] as const) {
     { ignore },
     async () => {
       await using device = await open(name);
-      const data = tinyDataset(40, 10); // 3 steps an epoch, the last of 8 images
+      const data = tinyDataset(40, 10); // 3 steps per epoch, the last of 8 images
       const options = { device, seed: 5 };
       using whole = await make(options);
       await whole.fit(data, { epochs: 2, observers: [] });
@@ -116,7 +116,7 @@ Deno.test("evaluate() does not depend on how the test images are cut into batche
   }
 });
 
-Deno.test("step() trains on a batch of one's own", async () => {
+Deno.test("step() trains on a batch given by the caller", async () => {
   await using device = await open("reference");
   using t = await make({ device, modules: 2 });
   const x = noise("x", [6, 8, 8, 3]);
@@ -133,7 +133,7 @@ Deno.test("step() trains on a batch of one's own", async () => {
   assertEquals(losses.map(Number.isFinite), [true, true]);
 });
 
-Deno.test("step() refuses labels that are no class, and changes nothing", async () => {
+Deno.test("step() refuses labels outside of the classes, and changes nothing", async () => {
   await using device = await open("cpu");
   using t = await make({ device });
   const x = noise("x", [4, 8, 8, 3]);
@@ -147,7 +147,7 @@ Deno.test("step() refuses labels that are no class, and changes nothing", async 
   assertEquals(t.stepsDone, 0);
 });
 
-Deno.test("evaluate() counts images whose logits are no numbers as wrong", async () => {
+Deno.test("evaluate() counts images with NaN logits as wrong", async () => {
   await using device = await open("cpu");
   using t = await make({ device });
   const data = tinyDataset(4, 9);
@@ -179,7 +179,7 @@ Deno.test("restore() refuses a snapshot of another network or method, and change
   assertEquals(bits(await t.snapshot()), bits(mine));
 });
 
-Deno.test("a run with averages of another kind goes on bit for bit, and only with averages of that kind", async () => {
+Deno.test("a run with averages of another kind resumes bit for bit, and only with averages of that kind", async () => {
   await using device = await open("cpu");
   const data = tinyDataset(40, 10);
   const kinds = [
@@ -208,7 +208,7 @@ Deno.test("a run with averages of another kind goes on bit for bit, and only wit
   }
 });
 
-Deno.test("openFeed() reads across shards that are as large as one value may be", async () => {
+Deno.test("openFeed() reads across shards of the largest size of a value", async () => {
   const backend = new ReferenceBackend();
   const small = { ...backend.target, maxValueBytes: 3 * 8 * 8 * 3 + 5 };
   Object.defineProperty(backend, "target", { value: small });
