@@ -37,7 +37,9 @@ export class Arena {
   /** The buffer at an offset in the arena, for a plan that needs `bytes` in all, and the offset in that buffer. */
   at(offset: number, bytes: number): { readonly buffer: GPUBuffer; readonly offset: number } {
     const index = Math.floor(offset / this.#segmentBytes);
-    return { buffer: this.#find(index, bytes)!.buffer, offset: offset - index * this.#segmentBytes };
+    const segment = this.#find(index, bytes);
+    if (segment === undefined) throw new Error(`webgpu: the arena has no byte ${offset}`);
+    return { buffer: segment.buffer, offset: offset - index * this.#segmentBytes };
   }
 
   #wanted(index: number, bytes: number): number {

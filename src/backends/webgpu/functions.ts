@@ -60,9 +60,9 @@ export class Functions {
       "fn from_bits(bits: u32) -> f32 { return bitcast<f32>(bits | zero); }",
     ];
     for (const width of [1, 4] as const) {
-      if (this.#used[width].size === 0) continue;
-      const names = Object.keys(calls) as FunctionName[];
-      const wanted = Object.fromEntries(names.map((name) => [name, this.#used[width].has(name)]));
+      const used: ReadonlySet<string> = this.#used[width];
+      if (used.size === 0) continue;
+      const wanted = Object.fromEntries(Object.keys(calls).map((name) => [name, used.has(name)]));
       const types = Object.entries({ T: "f32", I: "i32", U: "u32", B: "bool" } as const)
         .map(([name, dtype]) => [name, typeName(dtype, width)]);
       const constants = { ...wanted, ...Object.fromEntries(types), WIDTH: width, WIDE: width === 4 };

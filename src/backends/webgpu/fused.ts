@@ -1,21 +1,14 @@
 import type { Kernel, Node } from "../../compile/kernel.ts";
-import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
+import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import { axisNames, decode as decodeLines, keptShape, stepsOf } from "../index_text.ts";
-import { Bindings, type Walk } from "./fused_bindings.ts";
+import { axisNames, stepsOf } from "../index_text.ts";
 import { type Call, typeOf } from "./call.ts";
-import { accumulate, levelsOf, type Reductions } from "./fused_loops.ts";
 import { fold, printNodes } from "./expressions.ts";
-import { type Functions, typeName, type Width } from "./functions.ts";
+import type { Functions } from "./functions.ts";
+import { Bindings, decode, type Job, type Walk, widthOf } from "./fused_bindings.ts";
+import { accumulate, longestRun, type Reductions } from "./fused_loops.ts";
+import { foldPasses, partAt, splitLevels } from "./fused_split.ts";
 import type { Variant } from "./variant.ts";
-
-/** A kernel to print. `place` names the memory of a value: the same for values that share it (an operation in place). */
-interface Job {
-  readonly kernel: Kernel;
-  readonly values: readonly Aval[];
-  readonly variant: Variant;
-  readonly place: (value: ValueId) => string;
-}
 
 /**
  * Prints a fused kernel: as one dispatch, or as several for a long reduction with few results, of which the first folds
@@ -30,57 +23,15 @@ export function fused(
 ): Call[] {
   const job: Job = { kernel, values, variant, place };
   if (kernel.reduce === undefined) return [sharesLoads(kernel, variant) ? rows(job) : map(job)];
-  const levels = partsOf(kernel, variant);
-  if (levels.length === 0) return [pass(job, kernel.reduce.axes, 1)];
-  return [
-    pass(job, kernel.reduce.axes, levels[0]),
-    ...levels.slice(1).map((_, level) => foldParts(job, levels, level)),
-    finish(job, levels),
-  ];
+  const levels = splitLevels(kernel, variant);
+  return [pass(job, kernel.reduce.axes, levels[0] ?? 1), ...foldPasses(job, kernel.reduce, levels)];
 }
-
-/** Scratch bytes of a fused kernel: the partial results of a split reduction. */
-export function fusedWorkspace(kernel: Kernel, variant: Variant): number {
-  const parts = partsOf(kernel, variant).reduce((a, b) => a + b, 0);
-  return parts * (kernel.reduce?.reductions.length ?? 0) * sizeOf(keptShape(kernel)) * 4;
-}
-
-/** The fewest elements of a part of a split reduction, unless the number of iterations demands shorter parts. */
-const MIN_PART = 64;
-
-/** The most terms that one invocation loops over; fewer if each term needs loops itself. */
-function longestRun(nodes: readonly Node[], { run }: Variant): number {
-  const loops = nodes.filter((node) => node.kind === "binary" && node.fn === "rem" && node.dtype === "f32");
-  return Math.max(1, Math.floor(run / (1 + REM_ITERATIONS * loops.length)));
-}
-
-/** The iterations of `rem` in functions.wgsl. */
-const REM_ITERATIONS = 32;
-
-/**
- * The number of parts of a reduction before each pass that folds them; empty if it is not split. It depends on counts of
- * elements alone, which are the same before and after the planner merges axes.
- */
-function partsOf(kernel: Kernel, variant: Variant): number[] {
-  if (kernel.reduce === undefined) return [];
-  const results = sizeOf(keptShape(kernel));
-  if (results === 0) return [];
-  const terms = sizeOf(kernel.space) / results;
-  const useful = Math.min(Math.ceil(4 * variant.busy / results), Math.floor(terms / MIN_PART));
-  const most = variant.kind === "software" ? 128 : Infinity; // 128 are folded in one pass
-  return levelsOf(Math.max(Math.min(useful, most), Math.ceil(terms / longestRun(kernel.nodes, variant))));
-}
-
-/** The elements of one access: four if the last extent is a multiple of 4. */
-const widthOf = (shape: Shape): Width => shape.length > 0 && shape[shape.length - 1] % 4 === 0 ? 4 : 1;
-
-const bindingsOf = ({ kernel, values, place }: Job): Bindings => new Bindings(kernel, values, place);
 
 /** An element-wise pass, with one invocation for each point or every four. */
 function map(job: Job): Call {
   const { kernel, variant } = job;
   const walk = { shape: kernel.space, axes: axisNames(kernel.space.length), lanes: widthOf(kernel.space) };
-  const bindings = bindingsOf(job);
+  const bindings = new Bindings(job);
   bindings.visit(kernel.nodes, kernel.stores, walk);
   return bindings.call("map", sizeOf(kernel.space) / walk.lanes, variant.group, [
     ...decode("id", stepsOf(walk), walk.axes),
@@ -120,7 +71,7 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
   const extents = stepsOf(walk);
   const units = sizeOf(extents.filter(stays)), terms = sizeOf(axes.map((axis) => extents[axis]));
 
-  const bindings = bindingsOf(job);
+  const bindings = new Bindings(job);
   bindings.visit(nodes, stores, walk);
   const whole = reduce !== undefined && parts === 1, split = reduce !== undefined && parts > 1;
   if (whole) bindings.visit(reduce.epilogue, reduce.stores, kept);
@@ -153,25 +104,11 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
         ...bindings.stores(reduce.stores, reduce.epilogue, "e", kept),
       ]
       : reductions.map((_, r) =>
-        `${partAt(reductions, r, [parts], 0, "part", "unit", units)} = bitcast<${
-          typeOf("u32", kept.lanes)
-        }>(${total(r)});`
+        `${partAt(reductions.length, r, [parts], 0, "part", units)} = bitcast<${typeOf("u32", kept.lanes)}>(${
+          total(r)
+        });`
       )),
   ]);
-}
-
-/** A part of reduction `r` in the workspace, which holds the levels one after the other, and in each the reductions. */
-function partAt(
-  reductions: Reductions,
-  r: number,
-  levels: readonly number[],
-  level: number,
-  part: string,
-  unit: string,
-  units: number,
-): string {
-  const before = levels.slice(0, level).reduce((a, b) => a + b, 0) * reductions.length;
-  return `workspace[(${before + r * levels[level]}u + ${part}) * ${units}u + ${unit}]`;
 }
 
 /**
@@ -189,68 +126,6 @@ function termsOf(terms: number, parts: number, { kind }: Variant): { count: stri
 function termOf(terms: number, parts: number, { kind }: Variant): string {
   if (parts === 1) return "n";
   return kind === "hardware" ? `(part + n * ${parts}u)` : `(part * ${Math.ceil(terms / parts)}u + n)`;
-}
-
-/** Lines that fold the parts `first`, `first + step` … of a level. */
-function foldLevel(
-  reductions: Reductions,
-  levels: readonly number[],
-  level: number,
-  first: string,
-  step: number,
-  units: number,
-  width: Width,
-  functions: Functions,
-): string[] {
-  const part = `(${first} + n * ${step}u)`;
-  return accumulate({
-    ...{ reductions, width, functions, body: [] },
-    count: `((${levels[level] - 1}u - ${first}) / ${step}u + 1u)`,
-    most: Math.ceil(levels[level] / step),
-    term: (r) => {
-      const read = partAt(reductions, r, levels, level, part, "unit", units);
-      return `bitcast<${typeName(reductions[r].dtype, width)}>(${read})`;
-    },
-  });
-}
-
-/** The pass that folds the parts of one level into the fewer parts of the next. */
-function foldParts(job: Job, levels: readonly number[], level: number): Call {
-  const { reductions } = job.kernel.reduce!;
-  const shape = keptShape(job.kernel);
-  const width = widthOf(shape);
-  const units = sizeOf(shape) / width, step = levels[level + 1];
-  const bindings = bindingsOf(job);
-  bindings.workspace(typeOf("u32", width), true);
-  return bindings.call("reduceMore", units * step, job.variant.group, [
-    `let unit = id % ${units}u;`,
-    `let first = id / ${units}u;`,
-    ...foldLevel(reductions, levels, level, "first", step, units, width, bindings.functions),
-    ...reductions.map((_, r) =>
-      `${partAt(reductions, r, levels, level + 1, "first", "unit", units)} = bitcast<${
-        typeOf("u32", width)
-      }>(a${r});`
-    ),
-  ]);
-}
-
-/** The pass that folds the parts of the last level and evaluates the epilogue. */
-function finish(job: Job, levels: readonly number[]): Call {
-  const { reductions, epilogue, stores } = job.kernel.reduce!;
-  const shape = keptShape(job.kernel);
-  const width = widthOf(shape);
-  const walk: Walk = { shape, axes: axisNames(shape.length), lanes: width };
-  const units = sizeOf(shape) / width;
-  const bindings = bindingsOf(job);
-  bindings.visit(epilogue, stores, walk);
-  bindings.workspace(typeOf("u32", width), false);
-  return bindings.call("reduceRest", units, job.variant.group, [
-    "let unit = id;",
-    ...decode("unit", stepsOf(walk), walk.axes),
-    ...foldLevel(reductions, levels, levels.length - 1, "0u", 1, units, width, bindings.functions),
-    ...printNodes(epilogue, "e", bindings.context(walk, (r) => `a${r}`)),
-    ...bindings.stores(stores, epilogue, "e", walk),
-  ]);
 }
 
 /** Tests whether a load, index or random number is the same for all points of `axes`. */
@@ -272,9 +147,4 @@ function invariants(nodes: readonly Node[], axes: readonly number[]): boolean[] 
 function across({ fn, dtype }: Reductions[number], a: string, functions: Functions): string {
   const two = (x: string, y: string) => fold(fn, x, y, dtype, { width: 1, functions });
   return two(`(${two(`${a}.x`, `${a}.y`)})`, `(${two(`${a}.z`, `${a}.w`)})`);
-}
-
-/** Lines that split a row-major index into one index per axis. */
-function decode(index: string, extents: readonly number[], axes: readonly string[]): string[] {
-  return decodeLines(index, extents, axes, (definitions) => definitions.map((line) => `let ${line};`));
 }

@@ -1,14 +1,44 @@
 import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
-import { type Aval, type DType, stridesOf } from "../../trace/dtype.ts";
+import { type Aval, type DType, type Shape, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import { affine, element, isRun, lastStride, type Walk as TextWalk, word } from "../index_text.ts";
+import {
+  affine,
+  decode as decodeLines,
+  element,
+  isRun,
+  lastStride,
+  type Walk as TextWalk,
+  word,
+} from "../index_text.ts";
 import type { Slot } from "../place.ts";
 import { type Binding, type Call, stored, typeOf } from "./call.ts";
 import { type Context, convert, literal } from "./expressions.ts";
 import { Functions, type Width } from "./functions.ts";
+import type { Variant } from "./variant.ts";
+
+/** A kernel to print. */
+export interface Job {
+  readonly kernel: Kernel;
+  /** The values of its plan. */
+  readonly values: readonly Aval[];
+  readonly variant: Variant;
+  /** The memory of a value, by name: the same for values that share it (an operation in place). */
+  readonly place: (value: ValueId) => string;
+}
 
 /** A space as an invocation walks it. */
 export type Walk = TextWalk<Width>;
+
+/** The elements of one access: four if the last extent is a multiple of 4. */
+export function widthOf(shape: Shape): Width {
+  const last = shape.at(-1);
+  return last !== undefined && last % 4 === 0 ? 4 : 1;
+}
+
+/** Lines that split a row-major index into one index per axis. */
+export function decode(index: string, extents: readonly number[], axes: readonly string[]): string[] {
+  return decodeLines(index, extents, axes, (definitions) => definitions.map((line) => `let ${line};`));
+}
 
 interface Declared {
   readonly name: string;
@@ -26,17 +56,13 @@ export class Bindings {
   readonly functions: Functions = new Functions();
   #workspace: Binding | undefined;
 
-  constructor(
-    readonly kernel: Kernel,
-    readonly values: readonly Aval[],
-    readonly place: (value: ValueId) => string,
-  ) {}
+  constructor(readonly job: Job) {}
 
   /** Declares the buffers that nodes and stores access; all visits precede any printing. */
   visit(nodes: readonly Node[], stores: readonly Store[], walk: Walk): void {
     for (const node of nodes) {
-      if (node.kind === "load") this.#touch(this.kernel.inputs[node.input], isRun(node.view, walk));
-      if (node.kind === "randomBits") this.#touch(this.kernel.inputs[node.key], false);
+      if (node.kind === "load") this.#touch(this.job.kernel.inputs[node.input], isRun(node.view, walk));
+      if (node.kind === "randomBits") this.#touch(this.job.kernel.inputs[node.key], false);
     }
     for (const store of stores) this.#touch(store.output, walk.lanes === 4).written = true;
   }
@@ -47,11 +73,11 @@ export class Bindings {
   }
 
   #touch(value: ValueId, wide: boolean): Declared {
-    const place = this.place(value);
+    const place = this.job.place(value);
     let buffer = this.#buffers.get(place);
     if (buffer === undefined) {
       const name = `b${this.#buffers.size}`;
-      buffer = { name, slot: value, dtype: this.values[value].dtype, wide: true, written: false };
+      buffer = { name, slot: value, dtype: this.job.values[value].dtype, wide: true, written: false };
       this.#buffers.set(place, buffer);
     }
     buffer.wide &&= wide;
@@ -59,7 +85,9 @@ export class Bindings {
   }
 
   #buffer(value: ValueId): Declared {
-    return this.#buffers.get(this.place(value))!;
+    const buffer = this.#buffers.get(this.job.place(value));
+    if (buffer === undefined) throw new Error(`webgpu: value ${value} was not declared`);
+    return buffer;
   }
 
   /** The context in which nodes are printed for a walk. */
@@ -67,7 +95,7 @@ export class Bindings {
     const { lanes: width } = walk;
     return {
       ...{ width, functions: this.functions, reduced },
-      load: (input, view, dtype) => this.#load(this.kernel.inputs[input], view, dtype, walk),
+      load: (input, view, dtype) => this.#load(this.job.kernel.inputs[input], view, dtype, walk),
       index: (view) => {
         const first = element(view, walk);
         const stride = lastStride(view);
@@ -76,7 +104,7 @@ export class Bindings {
           : `(vec4<u32>(${first}) + vec4<u32>(${[0, 1, 2, 3].map((j) => word(j * stride)).join(", ")}))`;
       },
       key: (input) => {
-        const { name } = this.#buffer(this.kernel.inputs[input]);
+        const { name } = this.#buffer(this.job.kernel.inputs[input]);
         return [`${name}[0]`, `${name}[1]`];
       },
     };
@@ -85,7 +113,7 @@ export class Bindings {
   #load(value: ValueId, view: View, dtype: DType, walk: Walk): string {
     const { lanes: width } = walk;
     const buffer = this.#buffer(value);
-    const own = this.values[value].dtype;
+    const own = this.job.values[value].dtype;
     if (own === "u8") {
       return convert(this.#loadBytes(buffer.name, view, walk), "u32", dtype, {
         width,

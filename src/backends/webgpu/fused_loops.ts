@@ -1,6 +1,7 @@
-import type { Kernel } from "../../compile/kernel.ts";
+import type { Kernel, Node } from "../../compile/kernel.ts";
 import { fold, reductionStart } from "./expressions.ts";
 import type { Functions, Width } from "./functions.ts";
+import type { Variant } from "./variant.ts";
 
 /** The reductions of a kernel. */
 export type Reductions = NonNullable<Kernel["reduce"]>["reductions"];
@@ -65,3 +66,12 @@ export const FOLD = 128;
 export function levelsOf(parts: number): number[] {
   return parts <= 1 ? [] : parts <= FOLD ? [parts] : [parts, ...levelsOf(Math.ceil(parts / FOLD))];
 }
+
+/** The most terms that one invocation loops over; fewer if each term needs loops itself. */
+export function longestRun(nodes: readonly Node[], { run }: Variant): number {
+  const loops = nodes.filter((node) => node.kind === "binary" && node.fn === "rem" && node.dtype === "f32");
+  return Math.max(1, Math.floor(run / (1 + REM_ITERATIONS * loops.length)));
+}
+
+/** The iterations of `rem` in functions.wgsl. */
+const REM_ITERATIONS = 32;

@@ -1,6 +1,6 @@
 import type { Step, Target } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
-import { fusedWorkspace } from "./fused.ts";
+import { fusedWorkspace } from "./fused_split.ts";
 import { structuredWorkspace } from "./structured.ts";
 import { type Variant, variants } from "./variant.ts";
 
