@@ -1,5 +1,5 @@
 /**
- * Networks as data: name, stem, blocks, head.
+ * Networks as data: name, stem, blocks and head.
  *
  * @module
  */

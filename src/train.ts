@@ -1,5 +1,5 @@
 /**
- * What accompanies training: progress, a run's folder with metrics, checkpoints and a report.
+ * Artifacts of a run: its folder with metrics and checkpoints, its progress, its report and its weights.
  *
  * @module
  */
