@@ -160,13 +160,13 @@ export function heldMemory(held: HeldMemory | undefined): [name: string, value: 
   if (held === undefined) return [];
   const { bytes, dataBytes, driver } = held;
   const own: [string, string] = [
-    "held",
-    `${formatBytes(bytes - dataBytes)}, and ${formatBytes(dataBytes)} of data`,
+    "allocated",
+    `${formatBytes(bytes - dataBytes)}, plus ${formatBytes(dataBytes)} of data`,
   ];
   if (driver === undefined) return [own];
   const { usedBytes, takenBytes } = driver;
   const rest = formatBytes(Math.max(0, usedBytes - takenBytes));
-  return [own, ["by the driver", `${formatBytes(takenBytes)}, and ${rest} of context and others`]];
+  return [own, ["driver count", `${formatBytes(takenBytes)}, plus ${rest} of context and other programs`]];
 }
 
 function lossChart(run: RunReport): string {

@@ -89,8 +89,8 @@ Deno.test("report() shows curves per module, errors, memory and the configuratio
       "12.5 %",
       "5 MiB",
       "optimizer.momentum",
-      "6 MiB, and 1 MiB of data",
-      "8 MiB, and 504 MiB of context and others",
+      "6 MiB, plus 1 MiB of data",
+      "8 MiB, plus 504 MiB of context and other programs",
       "812",
       "3.1 %",
     ]
