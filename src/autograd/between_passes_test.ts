@@ -8,8 +8,8 @@ import { grad, valueAndGrad } from "./grad.ts";
 
 const [w, v, x] = [noise("w", [5]), noise("v", [5]), noise("x", [5])];
 
-Deno.test("changedBetweenPasses() reads later weights on the way back, and what was computed from the earlier ones", () => {
-  // y = e^w tanh(w x): dy/dx = e^w w (1 − tanh²), with v for w but in the tanh, which the way there left.
+Deno.test("changedBetweenPasses() reads later weights in the backward pass, and values that the forward pass computed", () => {
+  // y = e^w tanh(w x): dy/dx = e^w w (1 − tanh²), with v for w except in the tanh, which the forward pass computed.
   const f = (w: Tensor, x: Tensor) => w.exp().mul(w.mul(x).tanh());
   const { value, gradient, alike } = run(
     (w: Tensor, v: Tensor, x: Tensor) => {
@@ -34,8 +34,8 @@ Deno.test("changedBetweenPasses() reads later weights on the way back, and what 
   });
 });
 
-Deno.test("changedBetweenPasses() changes the weights within gradient rules, and none outside of it", () => {
-  // A batch norm's gradient is proportional to its weight, and reads nothing else of what is learned.
+Deno.test("changedBetweenPasses() changes the weights in gradient rules inside it, and in none outside", () => {
+  // The gradient of batch norm is proportional to its weight, and reads no other learned value.
   const { apply } = batchNorm({ channels: 3 });
   const [weight, later, h] = [noise("weight", [3]), noise("later", [3]), noise("h", [4, 3])];
   const gradients = run(

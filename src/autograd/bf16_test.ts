@@ -9,7 +9,7 @@ import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { checkpoint, grad } from "./grad.ts";
 
-/** Functions of two images `[2, 6, 6, 4]`, which all go through. */
+/** Functions of two images `[2, 6, 6, 4]`, to differentiate in bf16. */
 const functions: { readonly [name: string]: (x: Tensor, y: Tensor) => Tensor } = {
   "arithmetic": (x, y) => x.mul(y).add(x.div(y.square().add(1))).sub(y.neg()),
   "functions": (x, y) => x.tanh().add(y.exp()).add(x.square().add(0.5).rsqrt()).mul(y.sigmoid()),

@@ -6,7 +6,7 @@ import { conv2d, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { checkpoint, customGradient, grad, valueAndGrad, vjp } from "./grad.ts";
 
-/** Runs `f` on the reference backend and reads its one result; checks that nothing is left over. */
+/** Runs `f` on the reference backend and reads its only result; checks that it leaves no array behind. */
 async function evaluate(f: (...args: Tensor[]) => Tensor, ...inputs: number[][]): Promise<number[]> {
   await using device = await open("reference");
   const arrays = inputs.map((input) => device.array(input));
@@ -26,7 +26,7 @@ Deno.test("grad() of a polynomial is its derivative, to any order", async () => 
   assertEquals(await evaluate(third, [1, 2, -3]), [6, 6, 6]);
 });
 
-Deno.test("grad() takes values computed outside of the function as constants, the argument itself included", async () => {
+Deno.test("grad() treats values computed outside of the function as constants, its argument included", async () => {
   const outer = (x: Tensor) => grad((y: Tensor) => y.mul(x).sum())(x);
   assertEquals(await evaluate(outer, [5, 7]), [5, 7]); // and not 2x
 });
@@ -55,7 +55,7 @@ Deno.test("where() sends each element's gradient to the branch it came from", as
   assertEquals(await evaluate(grad(f), [-1, 1]), [5, 3]);
 });
 
-Deno.test("valueAndGrad() passes auxiliary results through and gives a tree of gradients", async () => {
+Deno.test("valueAndGrad() passes auxiliary results through and returns a tree of gradients", async () => {
   await using device = await open("reference");
   interface Params {
     w: Tensor;
@@ -74,10 +74,10 @@ Deno.test("valueAndGrad() passes auxiliary results through and gives a tree of g
   assertEquals([...await aux.read()], [2, 3]);
   assertEquals([...await grads.w.read()], [3, 4]);
   assertEquals([...await grads.b[0].read()], [1, 2]);
-  assertEquals([...await grads.b[1].read()], [0]); // it took no part
+  assertEquals([...await grads.b[1].read()], [0]); // unused
 });
 
-Deno.test("valueAndGrad() refuses what is not a scalar, saying what it got", async () => {
+Deno.test("valueAndGrad() refuses anything but a scalar, and names what it got", async () => {
   await using device = await open("reference");
   using x = device.array([1, 2]);
   assertThrows(
@@ -87,7 +87,20 @@ Deno.test("valueAndGrad() refuses what is not a scalar, saying what it got", asy
   );
 });
 
-Deno.test("vjp() turns cotangents of several results into cotangents of several arguments", async () => {
+Deno.test("gradients refuse trees with other leaves than tensors, by the name of the function", async () => {
+  await using device = await open("reference");
+  using x = device.array([1, 2]);
+  const scale = (x: Tensor, by: number) => x.mul(by).sum();
+  const cases: [(x: Tensor) => Tensor, string][] = [
+    [(x) => grad((p: { x: Tensor; by: number }) => scale(p.x, p.by))({ x, by: 2 }).x, "valueAndGrad takes"],
+    [(x) => vjp(scale, x, 2)[0], "vjp takes tensors of a traced function, not 2"],
+    [(x) => vjp((x: Tensor) => [scale(x, 2), 2] as const, x)[0][0], "vjp: the result takes tensors"],
+    [(x) => checkpoint(scale)(x, 2), "checkpoint takes tensors of a traced function, not 2"],
+  ];
+  for (const [f, says] of cases) assertThrows(() => jit(f, { device })(x), LocalgradError, says);
+});
+
+Deno.test("vjp() maps cotangents of several results to cotangents of several arguments", async () => {
   const f = (x: Tensor, y: Tensor) => {
     const [[product], pull] = vjp((a: Tensor, b: Tensor) => [a.mul(b), a.add(b)] as const, x, y);
     const [da] = pull([product, x]); // cotangents xy and x: da = xy·y + x
@@ -96,7 +109,7 @@ Deno.test("vjp() turns cotangents of several results into cotangents of several 
   assertEquals(await evaluate(f, [2, 3], [5, 7]), [52, 150]);
 });
 
-Deno.test("checkpoint() changes neither values nor gradients, of closures too, nor of second order", async () => {
+Deno.test("checkpoint() changes no values or gradients, nor those of closures or of second order", async () => {
   const body = (x: Tensor, w: Tensor) => x.mul(w).tanh().mul(w).exp();
   const plain = (x: Tensor, w: Tensor) => grad((w: Tensor) => body(body(x, w), w).sum())(w);
   const checkpointed = (x: Tensor, w: Tensor) =>

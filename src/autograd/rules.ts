@@ -5,7 +5,7 @@ import type { OpAttrs, OpName, OpOperands, UnaryFn } from "../trace/ops.ts";
 import { constantLike, type Tensor } from "../trace/tensor.ts";
 
 /** The arguments of a gradient rule. */
-export interface RuleContext<N extends OpName> {
+interface RuleContext<N extends OpName> {
   /** The cotangent of the result, of its shape. */
   readonly ct: Tensor;
   /** The operands. */

@@ -135,7 +135,7 @@ export function record<T>(of: Decoder<T>): Decoder<{ readonly [name: string]: T 
 }
 
 /** The decoder of a field that may be left out. */
-export interface Optional<T> {
+interface Optional<T> {
   readonly optional: Decoder<T>;
 }
 
@@ -145,7 +145,7 @@ export function optional<T>(of: Decoder<T>): Optional<T> {
 }
 
 /** A decoder for each field of a type. */
-export type Fields<T> = {
+type Fields<T> = {
   readonly [N in keyof T]-?: Record<never, never> extends Pick<T, N> ? Optional<Exclude<T[N], undefined>>
     : Decoder<T[N]>;
 };

@@ -5,7 +5,7 @@ import { exists, makeFolder, openAlone, readIfThere, refuseFile, writeWhole } fr
 
 const unix = { ignore: Deno.build.os === "windows" };
 
-Deno.test("readIfThere() reads regular files of at most so many bytes", () =>
+Deno.test("readIfThere() reads regular files up to a size limit", () =>
   inFolder(async (dir) => {
     await Deno.writeTextFile(`${dir}/a`, "12345");
     assertEquals(await readIfThere(`${dir}/a`, 5), new TextEncoder().encode("12345"));
@@ -21,7 +21,7 @@ Deno.test("readIfThere() reads regular files of at most so many bytes", () =>
 
 Deno.test({
   ...unix,
-  name: "pipes, devices and circles of links are refused, not waited for",
+  name: "pipes, devices and circular links are refused instead of blocking",
   fn: () =>
     inFolder(async (dir) => {
       const pipe = `${dir}/pipe`;
@@ -44,7 +44,7 @@ Deno.test({
       await assertRejects(
         () => readIfThere(`${dir}/circle`, 9),
         LocalgradError,
-        "its links lead in a circle",
+        "its links are circular",
       );
       await assertRejects(() => openAlone(pipe), LocalgradError, "pipe is a pipe, not a regular file");
       await assertRejects(
@@ -58,7 +58,7 @@ Deno.test({
 
 Deno.test({
   ...unix,
-  name: "places where no folder can be made, or no file be written, are refused by name",
+  name: "paths where a folder or file cannot be written are refused by name",
   fn: () =>
     inFolder(async (dir) => {
       await Deno.writeTextFile(`${dir}/file`, "");

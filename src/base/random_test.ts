@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows
 import { LocalgradError } from "./errors.ts";
 import { bits, foldIn, key, normal, permutation, split, threefry2x32, uniform } from "./random.ts";
 
-Deno.test("threefry2x32() gives the published known answers", () => {
+Deno.test("threefry2x32() returns the published known answers", () => {
   const cases = [ // kat_vectors of Random123: key, counter, result
     [[0, 0], [0, 0], [0x6b200159, 0x99ba4efe]],
     [[0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff], [0x1cb996fc, 0xbb002be7]],
@@ -18,12 +18,12 @@ Deno.test("key() keeps all 53 bits of a seed and refuses other numbers", () => {
   for (const bad of [-1, 0.5, NaN, 2 ** 53]) assertThrows(() => key(bad), LocalgradError);
 });
 
-Deno.test("bits() gives word 0 of the counter (i, 0)", () => {
+Deno.test("bits() returns word 0 for the counter (i, 0)", () => {
   const random = bits(key(3), 5);
   assertEquals(random[4], threefry2x32(key(3), 4, 0)[0]);
 });
 
-Deno.test("counts of random numbers are whole", () => {
+Deno.test("counts of random numbers must be whole", () => {
   for (const draw of [bits, uniform, normal, permutation]) {
     assertThrows(() => draw(key(1), 1.5), LocalgradError, "must be a whole number of at least 0, not 1.5");
   }
@@ -44,14 +44,14 @@ Deno.test("uniform() and normal() have their moments", () => {
   assertAlmostEquals(variance, 1, 0.04);
 });
 
-Deno.test("permutation() holds every number once, in an order that depends on the key", () => {
+Deno.test("permutation() contains every number once, in an order that depends on the key", () => {
   const p = permutation(key(9), 1000);
   assertEquals([...p].sort((a, b) => a - b), Array.from({ length: 1000 }, (_, i) => i));
   assertNotEquals([...p], [...permutation(key(10), 1000)]);
   assertEquals([...permutation(key(9), 0)], []);
 });
 
-Deno.test("split() and foldIn() give keys that differ from each other and from their parent", () => {
+Deno.test("split() and foldIn() return keys that differ from each other and from their parent", () => {
   const parent = key(4);
   const all = [parent, ...split(parent, 20), foldIn(parent, 20)].map((k) => k.join());
   assertEquals(new Set(all).size, all.length);

@@ -9,7 +9,7 @@ const REASONS: { readonly [code: string]: string } = {
   EFBIG: "the file is too large for the file system",
   EIO: "the disk reports an error",
   EISDIR: "it is a folder",
-  ELOOP: "its links lead in a circle",
+  ELOOP: "its links are circular",
   EMFILE: "too many files are open",
   ENAMETOOLONG: "the name is too long",
   ENFILE: "too many files are open",

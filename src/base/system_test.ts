@@ -2,12 +2,12 @@ import { assertEquals, assertInstanceOf, assertStringIncludes } from "@std/asser
 import { LocalgradError } from "./errors.ts";
 import { refusal, systemReason } from "./system.ts";
 
-/** An error as Deno throws it for codes that it has no class for. */
+/** An error as Deno throws it for a code without a class. */
 function coded(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }
 
-Deno.test("systemReason() tells the system's errors, with a class of Deno's or without, from others", () => {
+Deno.test("systemReason() recognises the system's errors, with or without a class in Deno", () => {
   const cases: [unknown, string | undefined][] = [
     [coded("ENOSPC", "No space left on device (os error 28)"), "the disk is full; free some space"],
     [coded("EDQUOT", "Disk quota exceeded"), "the disk quota is used up; free some space"],
@@ -25,7 +25,7 @@ Deno.test("systemReason() tells the system's errors, with a class of Deno's or w
   for (const [error, reason] of cases) assertEquals(systemReason(error), reason, String(error));
 });
 
-Deno.test("refusal() says what could not be done and why, and leaves other errors as they are", async () => {
+Deno.test("refusal() says what failed and why, and returns other errors as they are", async () => {
   const full = refusal(coded("ENOSPC", "No space left on device"), "a/report.html cannot be written");
   assertInstanceOf(full, LocalgradError);
   assertEquals(

@@ -3,7 +3,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { HostArray } from "../trace/host_array.ts";
 import { open } from "./devices.ts";
 
-Deno.test("put() of a tree that does not fit leaves nothing behind", async () => {
+Deno.test("put() of a tree that does not fit in memory allocates nothing", async () => {
   await using device = await open("reference");
   const { backend } = device;
   const tree = {
@@ -25,7 +25,7 @@ Deno.test("put() of a tree that does not fit leaves nothing behind", async () =>
   assertEquals([device.liveArrays, backend.liveBuffers], [3, 3]);
 });
 
-Deno.test("write() overwrites an array, takes no memory, and refuses another shape or dtype", async () => {
+Deno.test("write() overwrites an array, allocates nothing, and refuses another shape or dtype", async () => {
   await using device = await open("cpu", { threads: 1 });
   using x = device.array([1, 2, 3]);
   using bytes = device.array(Uint8Array.of(1, 2, 3)); // padded to a word
@@ -41,7 +41,7 @@ Deno.test("write() overwrites an array, takes no memory, and refuses another sha
   assertThrows(() => x.write(new HostArray(new Float32Array(3))), LocalgradError, "was disposed");
 });
 
-Deno.test("read() says so where the host has no memory for it", async () => {
+Deno.test("read() reports a lack of memory on the host", async () => {
   await using device = await open("reference");
   using x = device.array([1, 2]);
   const read = device.backend.read;
@@ -60,7 +60,7 @@ Deno.test("read() says so where the host has no memory for it", async () => {
   assertEquals([...await x.read()], [1, 2]);
 });
 
-Deno.test("what no array can be made of is refused in our words", async () => {
+Deno.test("values that cannot become an array are refused by a LocalgradError", async () => {
   await using device = await open("reference");
   using x = device.array([1, 2]);
   const refused: readonly (readonly [() => unknown, string])[] = [

@@ -35,7 +35,7 @@ Deno.test("jit() names op, shapes and the user's line for operands that do not f
   }
 });
 
-Deno.test("jit() donates: the result has the array's memory, and the array is gone", async () => {
+Deno.test("jit() donates: the result takes over the array's memory, and the array is gone", async () => {
   await using device = await open("reference");
   const step = jit((p: { w: Tensor }, g: Tensor) => ({ p: { w: p.w.sub(g) } }), { device, donate: [0] });
   const params: { w: DeviceArray } = { w: device.array([5, 6]) };
@@ -48,7 +48,7 @@ Deno.test("jit() donates: the result has the array's memory, and the array is go
   assertThrows(() => step(next.p, next.p.w), LocalgradError, "one array");
 });
 
-Deno.test("checkNumerics names the first op that is not finite, its scope aside", async () => {
+Deno.test("checkNumerics names the first op whose result is not finite, and the user's line", async () => {
   await using device = await open("reference");
   using x = device.array([1, 0]);
   const f = jit((x: Tensor) => x.mul(2).log().mul(0).add(1), { device, checkNumerics: true });
@@ -85,19 +85,19 @@ Deno.test("jit() traces once for each combination of shapes", async () => {
   assertEquals(traced, 3);
 });
 
-Deno.test("jit() takes numbers and typed arrays, uploads them anew for each call, and gives trees", async () => {
+Deno.test("jit() takes numbers and typed arrays, uploads them for each call, and returns trees", async () => {
   await using device = await open("reference");
   const f = jit((a: { k: Tensor; n: Tensor[] }) => ({ sum: a.k.add(a.n[0]), n: a.n }), { device });
   for (const value of [1, 2]) {
     const { sum, n } = f({ k: Float32Array.of(10, 20), n: [value] });
     assertEquals([...await sum.read()], [10 + value, 20 + value]);
-    assertEquals([...await n[0].read()], [value]); // an input given back is a copy
+    assertEquals([...await n[0].read()], [value]); // a returned input is a copy
     [sum, ...n].forEach((array) => array.dispose());
   }
   assertEquals(device.liveArrays, 0);
 });
 
-Deno.test("jit() inside jit is traced along", async () => {
+Deno.test("jit() inside jit becomes part of the outer program", async () => {
   await using device = await open("reference");
   const inner = jit((x: Tensor) => x.add(1), { device });
   const outer = jit((x: Tensor) => inner(x).mul(inner(x)), { device });
@@ -105,7 +105,7 @@ Deno.test("jit() inside jit is traced along", async () => {
   assertEquals([...await y.read()], [9]);
 });
 
-Deno.test("jit() refuses what it cannot run, saying which argument or result", async () => {
+Deno.test("jit() refuses invalid calls, and names the argument or result", async () => {
   await using device = await open("reference");
   await using other = await open("reference");
   using x = device.array([1]);
@@ -177,7 +177,7 @@ Deno.test("HostArray refuses elements that do not fill its shape, or are of anot
   );
 });
 
-Deno.test("shapes and geometry of other than whole numbers are refused", async () => {
+Deno.test("shapes and geometry must be whole numbers", async () => {
   await using device = await open("reference");
   const image = device.array(new Float32Array(16), [1, 4, 4, 1]);
   const filter = device.array(new Float32Array(4), [1, 2, 2, 1]);
@@ -213,7 +213,7 @@ Deno.test("shapes and geometry of other than whole numbers are refused", async (
   assertThrows(() => device.zeros([2, -1]), LocalgradError, "zeros: [2,-1] is not a shape");
 });
 
-Deno.test("fractions and numbers out of range are refused where integers are computed with", async () => {
+Deno.test("fractions and numbers out of range are refused in integer arithmetic", async () => {
   await using device = await open("reference");
   const whole = device.array([1, 2], [2], "i32");
   const least = "does not fit i32, whole numbers from -2147483648 to 2147483647";
@@ -248,7 +248,7 @@ Deno.test("fractions and numbers out of range are refused where integers are com
   assertEquals([...await mean.read()], [0.5]);
 });
 
-Deno.test("a run that fails leaves no memory behind, and what it was given as it was", async () => {
+Deno.test("a run that fails frees its memory and leaves its arguments as they were", async () => {
   await using device = await open("reference");
   const { backend } = device;
   const f = jit((x: Tensor) => [x.add(1), x.sum(), x.mul(2)], { device, donate: [0] });
@@ -269,7 +269,7 @@ Deno.test("a run that fails leaves no memory behind, and what it was given as it
   made.forEach((array) => array.dispose());
 });
 
-Deno.test("functions record what NumPy would compute", async () => {
+Deno.test("functions compute what NumPy does", async () => {
   await using device = await open("reference");
   const f = jit((x: Tensor) => ({
     one: oneHot(x.cast("i32"), 3),
@@ -289,7 +289,7 @@ Deno.test("functions record what NumPy would compute", async () => {
   Object.values(result).forEach((array) => array.dispose());
 });
 
-Deno.test("jit() tells apart trees whose paths read alike", async () => {
+Deno.test("jit() distinguishes trees whose paths look alike", async () => {
   await using device = await open("reference");
   const f = jit((tree: Record<string, Tensor | Record<string, Tensor>>) => tree, { device });
   const value = new HostArray(Float32Array.of(1));
@@ -301,7 +301,7 @@ Deno.test("jit() tells apart trees whose paths read alike", async () => {
   }
 });
 
-Deno.test("random.split() gives the keys that split() gives on the host", async () => {
+Deno.test("random.split() returns the same keys as split() on the host", async () => {
   await using device = await open("reference");
   const f = jit((k: Tensor) => random.split(k, 3), { device });
   const made = f(key(7));
@@ -311,7 +311,7 @@ Deno.test("random.split() gives the keys that split() gives on the host", async 
   made.forEach((array) => array.dispose());
 });
 
-Deno.test("jit() keeps the programs used last, and frees no array with one that goes", async () => {
+Deno.test("jit() keeps the programs used last, and frees no array with an evicted one", async () => {
   await using device = await open("cpu", { threads: 1 });
   let traced = 0;
   const add = jit((x: Tensor, y: Tensor) => (traced++, x.add(literal([1])).add(y)), {
@@ -320,10 +320,10 @@ Deno.test("jit() keeps the programs used last, and frees no array with one that 
   });
   const call = (n: number) => add(new Float32Array(n).fill(n), 0);
   const kept: DeviceArray[] = [];
-  for (const n of [1, 2, 3, 1, 4, 1, 3, 4]) kept.push(call(n)); // 2 goes for 4
+  for (const n of [1, 2, 3, 1, 4, 1, 3, 4]) kept.push(call(n)); // 4 evicts 2
   assertEquals(traced, 4);
   const { liveBuffers } = device.backend;
-  for (let i = 0; i < 20; i++) call(5 + i % 5).dispose(); // each goes before its turn comes again
+  for (let i = 0; i < 20; i++) call(5 + i % 5).dispose(); // each is evicted before it recurs
   assertEquals(traced, 24);
   assertEquals(device.backend.liveBuffers, liveBuffers); // constants and uploads of three programs
   for (const array of kept) {
@@ -334,19 +334,19 @@ Deno.test("jit() keeps the programs used last, and frees no array with one that 
   assertThrows(() => jit((x: Tensor) => x, { maxPrograms: 0, name: "f" }), LocalgradError, "f: maxPrograms");
 });
 
-Deno.test("jit() keeps 64 programs unless told otherwise, and a training loop's never go", async () => {
+Deno.test("jit() keeps 64 programs by default, and never evicts those of a training loop", async () => {
   await using device = await open("reference");
   let traced = 0;
   const double = jit((x: Tensor) => (traced++, x.mul(2)), { device });
   for (let i = 0; i < 100; i++) {
-    double(new Float32Array(1 + i)).dispose(); // shapes that come once
-    for (const n of [200, 300]) double(new Float32Array(n)).dispose(); // a batch, and a last one
+    double(new Float32Array(1 + i)).dispose(); // shapes that do not recur
+    for (const n of [200, 300]) double(new Float32Array(n)).dispose(); // a full batch, and the last one
   }
   assertEquals(traced, 102);
-  assertEquals(device.backend.liveBuffers, 64); // an upload each
+  assertEquals(device.backend.liveBuffers, 64); // one upload each
 });
 
-Deno.test("functions that were disposed of leave nothing with their device", async () => {
+Deno.test("disposed functions leave nothing registered with their device", async () => {
   await using device = await open("reference");
   const { onClose } = device;
   let registered = 0;
@@ -368,7 +368,7 @@ Deno.test("functions that were disposed of leave nothing with their device", asy
   assertEquals(device.backend.liveBuffers, 0);
 });
 
-Deno.test("what is closed, disposed of or donated is refused by name on every way", async () => {
+Deno.test("closed devices, and disposed or donated arrays, are refused by name everywhere", async () => {
   const device = await open("cpu", { threads: 1 });
   const f = jit((x: Tensor, y: Tensor) => x.add(y), { device, donate: [0] });
   const [x, y] = [device.array([1]), device.array([2])];
@@ -379,7 +379,7 @@ Deno.test("what is closed, disposed of or donated is refused by name on every wa
   assertThrows(() => f(sum, y), LocalgradError, "this array f32[1] was disposed");
   await assertRejects(() => x.read(), LocalgradError, "was donated");
   await assertRejects(() => y.toHost(), LocalgradError, "was disposed");
-  f(3, sum).dispose(); // a refused call gives nothing away
+  f(3, sum).dispose(); // a refused call donates nothing
   assert(device.backend.liveBuffers <= liveBuffers + 1);
   await device.close();
   await assertRejects(() => sum.read(), LocalgradError, "was freed when its device was closed");
@@ -392,7 +392,7 @@ Deno.test("what is closed, disposed of or donated is refused by name on every wa
   sum.dispose();
 });
 
-Deno.test("a checked result is read as it was when read() was called", async () => {
+Deno.test("read() of a checked result returns its value at the time of the call", async () => {
   await using device = await open("reference");
   const next = jit((x: Tensor) => x.add(1), { device, donate: [0], checkNumerics: true });
   let x = next(device.array([0]));

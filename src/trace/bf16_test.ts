@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Random } from "../../tests/ops/random.ts";
 import { bf16Bits, bf16Value, fromBf16, roundBf16, toBf16 } from "./bf16.ts";
 
-Deno.test("every bfloat16 goes to its value and back", () => {
+Deno.test("every bfloat16 converts to its value and back", () => {
   for (let bits = 0; bits < 2 ** 16; bits++) {
     const value = bf16Value(bits);
     if (Number.isNaN(value)) assert(Number.isNaN(roundBf16(value)));
@@ -10,7 +10,7 @@ Deno.test("every bfloat16 goes to its value and back", () => {
   }
 });
 
-Deno.test("bf16Bits() gives the nearest, and the even one of two", () => {
+Deno.test("bf16Bits() rounds to nearest, ties to even", () => {
   const random = new Random(5);
   for (let i = 0; i < 20_000; i++) {
     const x = Math.fround((random.unit() * 2 - 1) * 2 ** random.int(-130, 127));
@@ -22,9 +22,9 @@ Deno.test("bf16Bits() gives the nearest, and the even one of two", () => {
   }
   assertEquals([1 + 2 ** -8, 1 + 3 * 2 ** -8, -1 - 2 ** -8].map(roundBf16), [1, 1 + 2 ** -6, -1]); // ties
   assertEquals([3.4e38, -3.4e38, Infinity].map(roundBf16), [Infinity, -Infinity, Infinity]);
-  assertEquals(roundBf16(2 ** -134), 0); // half of the least one
+  assertEquals(roundBf16(2 ** -134), 0); // half of the smallest
   assert(Object.is(roundBf16(-0), -0));
-  // It is a float32 first: the nearest bfloat16 of this one alone is the upper.
+  // It is rounded to float32 first: rounded directly, it would be the upper neighbour.
   assertEquals(roundBf16(1 + 2 ** -8 + 2 ** -40), 1);
 });
 

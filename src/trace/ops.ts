@@ -127,7 +127,7 @@ export interface OpAttrs {
   resize: { readonly height: number; readonly width: number; readonly alignCorners: boolean };
   /** `resizeGrad(dy)`: the gradient of `resize` to an image of `height` × `width`. */
   resizeGrad: { readonly height: number; readonly width: number; readonly alignCorners: boolean };
-  /** `gather(operand, indices: i32 | u32)`: rows of axis 0 (PyTorch's `index_select`), indices clamped into range; u8 gives f32. */
+  /** `gather(operand, indices: i32 | u32)`: rows of axis 0 (PyTorch's `index_select`), indices clamped into range; a u8 operand gives f32. */
   gather: Record<never, never>;
   /** `scatterAdd(updates, indices)`: the gradient of `gather` to `rows` rows. Adds in a fixed order, so sums are reproducible. */
   scatterAdd: { readonly rows: number };

@@ -10,14 +10,14 @@ Deno.test("treeFlatten() and treeUnflatten() are inverse and name every leaf", (
   assertEquals(treeUnflatten(structure, leaves), tree);
 });
 
-Deno.test("treeFlatten() takes class instances and typed arrays as leaves, and leaves undefined out", () => {
+Deno.test("treeFlatten() treats class instances and typed arrays as leaves, and drops undefined", () => {
   const date = new Date(0);
   const { leaves, paths } = treeFlatten<unknown>({ a: date, b: undefined, c: new Float32Array(2) } as never);
   assertEquals(paths, ["a", "c"]);
   assertEquals(leaves[0], date);
 });
 
-Deno.test("treeFlatten() of one leaf has the empty path", () => {
+Deno.test("treeFlatten() gives a single leaf the empty path", () => {
   assertEquals(treeFlatten(7), { leaves: [7], paths: [""], structure: 0 });
 });
 
@@ -42,7 +42,7 @@ Deno.test("treeMap() names the first place where trees differ", () => {
   );
 });
 
-Deno.test("treeFlatten() refuses a tree that contains itself, and takes one that has a part twice", () => {
+Deno.test("treeFlatten() refuses a tree that contains itself, but not one with a shared part", () => {
   const part = { w: 1 };
   assertEquals(treeFlatten<number>({ a: part, b: [part, part] }).paths, ["a.w", "b.0.w", "b.1.w"]);
   const cycle: { a: unknown[] } = { a: [1] };
