@@ -1,6 +1,6 @@
-// The dialect of all kernels. Kernels use one-dimensional blocks and grids, and reach the machine only through the names
-// below, so that the simulated device can run the same sources on the host: tests/cuda/sim/host.h defines LOCALGRAD_HOST
-// and its own version of the first part. Every thread of a block must reach every barrier().
+// The dialect of all kernels. Kernels use one-dimensional blocks and grids, and reach the machine only through the
+// names below, so that the simulated device can run the same sources on the host: tests/cuda/sim/host.h defines
+// LOCALGRAD_HOST and its own version of the first part. Every thread of a block must reach every barrier().
 
 #ifndef LOCALGRAD_HOST
 typedef unsigned char u8;
@@ -146,8 +146,8 @@ template <class Fold, int COUNT, int STEP, class T, int V> DEVICE void fold_acro
   }
 }
 
-// V sums of at most MOST terms each. It adds 64 terms at a time, then 64 of their sums, and so on, so that errors do not
-// grow with the number of terms.
+// V sums of at most MOST terms each. It adds 64 terms at a time, then 64 of their sums, and so on, so that errors do
+// not grow with the number of terms.
 template <int V, u32 MOST> struct LongSum {
   static constexpr u32 FAN = 64;
   static constexpr int LEVELS = MOST <= FAN ? 1 : MOST <= FAN * FAN ? 2 : MOST <= FAN * FAN * FAN ? 3 : 4;

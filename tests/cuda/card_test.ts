@@ -1,6 +1,6 @@
 /**
- * The suites that need a card: the same op tests as every backend's, and captured runs over and over. Skipped where
- * there is none, unless LOCALGRAD_REQUIRE names `cuda`. tests/parity runs its fixtures on `cuda`, too.
+ * The suites that need a card: the op suite of every backend, and many captured runs. Skipped without a card, unless
+ * LOCALGRAD_REQUIRE names `cuda`. tests/parity also runs its fixtures on `cuda`.
  */
 import { assert, assertEquals } from "@std/assert";
 import { type CudaBackend, openCuda } from "../../src/backends/cuda/backend.ts";
@@ -32,14 +32,14 @@ async function opened(options: Parameters<typeof openCuda>[0]): Promise<CudaBack
   return result.backend as CudaBackend;
 }
 
-/** Convolutions that pad both sides alike, as cuDNN's older calls must. */
+/** Convolutions with the same padding on both sides, the only ones that cuDNN's legacy API supports. */
 const symmetric = convCases(new Random(1)).filter(({ program }) =>
   program.instructions.every(({ attrs }) =>
     !("padding" in attrs) || attrs.padding.every(([before, after]) => before === after)
   )
 );
 
-Deno.test("cuda: cuDNN's older calls compute convolutions as the reference does", { ignore }, async () => {
+Deno.test("cuda: cuDNN's legacy API computes convolutions as the reference does", { ignore }, async () => {
   const backend = await opened({ precision: "f32", convolutions: "plain" });
   try {
     await checkCases(backend, symmetric, unfusedPlan);
@@ -49,7 +49,7 @@ Deno.test("cuda: cuDNN's older calls compute convolutions as the reference does"
 });
 
 Deno.test(
-  "cuda: cuDNN's older calls compute convolutions in bf16 as the reference does",
+  "cuda: cuDNN's legacy API computes convolutions in bf16 as the reference does",
   { ignore },
   async () => {
     const backend = await opened({ convolutions: "plain" });
@@ -61,7 +61,7 @@ Deno.test(
   },
 );
 
-/** Losses of MAN steps of ResNet-32 on one batch, and the bytes in use after each by the books and by the driver. */
+/** Losses of MAN steps of ResNet-32 on one batch, and the bytes in use after each, by our count and the driver's. */
 async function steps(backend: CudaBackend, count: number, precision: Precision) {
   await using device = new Device(backend);
   using t = await trainer({

@@ -1,7 +1,7 @@
-/** Cards that cuDNN can plan for without their being there. */
+/** Cards that cuDNN can plan for by their description. */
 export type Card = "h200" | "a100";
 
-/** The properties that cuDNN 9.28 asks of a described card, by its own names (they are in no header). */
+/** The properties of a described card under the names that cuDNN 9.28 expects; no header lists them. */
 interface Properties {
   readonly [property: string]: number | string | readonly number[];
 }
@@ -53,7 +53,7 @@ const cards: { readonly [C in Card]: Properties } = {
   },
 };
 
-/** The description of a card, as cuDNN's device-properties descriptor takes it. */
+/** The description of a card for cuDNN's device-properties descriptor. */
 export function describe(card: Card): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${JSON.stringify(cards[card])}\0`);
 }

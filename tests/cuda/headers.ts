@@ -1,6 +1,6 @@
 /**
- * Compares symbol tables with C headers. It reads just enough C for the vendors' headers: prototypes, typedefs,
- * enumerations and plain `#define`s.
+ * Compares symbol tables with C headers. It parses just enough C for the vendor's headers: prototypes, typedefs,
+ * enumerations and simple `#define`s.
  *
  * @module
  */
@@ -13,11 +13,11 @@ interface Prototype {
   readonly parameters: readonly { readonly name: string; readonly kind: Kind }[];
 }
 
-/** What some headers declare. */
+/** The declarations of some headers. */
 export interface Headers {
-  /** Prototypes by the name the library exports, after `#define cuMemAlloc cuMemAlloc_v2` and the like. */
+  /** Prototypes by exported name, after `#define`s such as `cuMemAlloc cuMemAlloc_v2`. */
   readonly functions: ReadonlyMap<string, Prototype>;
-  /** Plain names that a `#define` turns into a versioned one. */
+  /** Names that a `#define` replaces by a versioned one. */
   readonly renamed: ReadonlyMap<string, string>;
   /** Enumerators and numeric macros. */
   readonly constants: ReadonlyMap<string, number>;
@@ -39,7 +39,7 @@ const base: Readonly<Record<string, Kind>> = {
   "double": "f64",
 };
 
-/** Reads headers, the earlier ones first. */
+/** Parses headers in order. */
 export function readHeaders(texts: readonly string[]): Headers {
   const text = texts.join("\n").replace(/\/\*[\s\S]*?\*\//g, " ").replace(/\/\/[^\n]*/g, " ").replace(
     /\\\n/g,
@@ -92,7 +92,7 @@ export function readHeaders(texts: readonly string[]): Headers {
         });
       functions.set(exported, { result: kindOf(result.replace(/\bCUDNN_DEPRECATED\b/g, "")), parameters });
     } catch {
-      // A function with a structure by value or a callback: none of ours.
+      // A function that takes a structure by value or a callback; we use none.
     }
   }
 
@@ -125,12 +125,12 @@ export function readHeaders(texts: readonly string[]): Headers {
   return { functions, renamed, constants };
 }
 
-/** Whether an FFI type carries a C kind with the right width and signedness. */
+/** Tests whether an FFI type has the width and sign of a C type. */
 function carries(type: unknown, kind: Kind): boolean {
   return kind === "pointer" ? type === "buffer" || type === "u64" || type === "pointer" : type === kind;
 }
 
-/** What is wrong with a symbol table; empty where nothing is. */
+/** The faults of a symbol table; empty if there are none. */
 export function compareSymbols(table: Deno.ForeignLibraryInterface, headers: Headers): string[] {
   return Object.entries(table).flatMap(([name, symbol]) => {
     const versioned = headers.renamed.get(name);
@@ -151,7 +151,7 @@ export function compareSymbols(table: Deno.ForeignLibraryInterface, headers: Hea
   });
 }
 
-/** What is wrong with a group of constants. */
+/** The faults of a group of constants. */
 export function compareConstants(
   table: Readonly<Record<string, number | bigint>>,
   headers: Headers,
@@ -163,7 +163,7 @@ export function compareConstants(
   });
 }
 
-/** What is wrong with the C names that a table's source gives its parameters, in comments. */
+/** The faults of the C parameter names in the comments of a table's source. */
 export function compareNames(
   source: string,
   table: Deno.ForeignLibraryInterface,
@@ -171,7 +171,7 @@ export function compareNames(
 ): string[] {
   return Object.keys(table).flatMap((name) => {
     const entry = new RegExp(`\\b${name}: \\{([^}]*)\\}`).exec(source);
-    if (entry === null) return []; // a shared list of parameters, whose order is the same for all
+    if (entry === null) return []; // a list of parameters that several functions share
     const given = Array.from(entry[1].matchAll(/\/\* ([^*]*) \*\//g), ([, name]) => name);
     const meant = headers.functions.get(name)?.parameters.map(({ name }) => name) ?? [];
     return given.join() === meant.join() ? [] : [`${name}: (${meant}) in the header, not (${given})`];

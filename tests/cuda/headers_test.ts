@@ -30,7 +30,7 @@ const tables = [
 ] as const;
 
 for (const { library, file, symbols } of tables) {
-  Deno.test(`${file}.ts declares what the headers of ${library} do`, { ignore: skipped }, async () => {
+  Deno.test(`${file}.ts agrees with the headers of ${library}`, { ignore: skipped }, async () => {
     const headers = headersOf(library);
     const source = await Deno.readTextFile(new URL(`../../ffi/${file}.ts`, import.meta.url));
     assertEquals(compareSymbols(symbols, headers), []);
@@ -38,7 +38,7 @@ for (const { library, file, symbols } of tables) {
   });
 }
 
-Deno.test("constants are those of the headers", { ignore: skipped }, () => {
+Deno.test("constants agree with the headers", { ignore: skipped }, () => {
   const check = (library: keyof typeof files, groups: readonly Readonly<Record<string, number | bigint>>[]) =>
     assertEquals(groups.flatMap((group) => compareConstants(group, headersOf(library))), []);
   check("cuda", [
@@ -60,10 +60,10 @@ Deno.test("constants are those of the headers", { ignore: skipped }, () => {
   check("cudnn", Object.values(cudnnConstants));
 });
 
-Deno.test("structures have the sizes and offsets that are read", { ignore: skipped }, async () => {
+Deno.test("structures have the declared sizes and offsets", { ignore: skipped }, async () => {
   const { heuristicResult } = cublas;
   const source = `
-    #define __CUDA_FP16_H__ // half precision needs nvcc's headers, and no structure here holds any
+    #define __CUDA_FP16_H__ // half precision needs nvcc's headers, and no structure here contains any
     #define __CUDA_BF16_H__
     struct __half; struct __nv_bfloat16;
     #include <cstddef>
@@ -88,7 +88,7 @@ Deno.test("structures have the sizes and offsets that are read", { ignore: skipp
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${folder}/structures.cpp`, source);
-    // What driver_types.h includes of nvcc's own headers, which no wheel here holds.
+    // driver_types.h includes these headers of nvcc, which are in no wheel here.
     await Deno.mkdir(`${folder}/crt`);
     const nothing = [
       "__device_builtin__",
@@ -154,7 +154,7 @@ Deno.test(
 );
 
 Deno.test("the real libraries export every symbol", { ignore: skipped }, async () => {
-  // Opening a table already demands its symbols; that a missing one would be noticed is what needs a test.
+  // Opening a library already requires its symbols; this tests that a missing one would fail.
   const { libraries } = await import("./libraries.ts");
   const { path } = libraries.reports.find(({ name }) => name === "nvrtc")!;
   let message = "";

@@ -1,4 +1,4 @@
-/** The convolutions of ResNet-101 and ResNeXt-50 at 224 × 224, planned by the real cuDNN within the scratch that every plan has. */
+/** The convolutions of ResNet-101 and ResNeXt-50 at 224 × 224, planned by the real cuDNN within the least scratch. */
 import { assert } from "@std/assert";
 import { type ConvSpec, convWorkspace } from "../../src/backends/cuda/conv.ts";
 import { ConvPlans } from "../../src/backends/cuda/conv_plans.ts";
@@ -17,7 +17,7 @@ interface Shape {
   readonly groups?: number;
 }
 
-/** The distinct convolutions: a 7 × 7 stem, then bottleneck blocks whose 3 × 3 convolution has the stride (He et al., 2015). */
+/** The distinct convolutions: a 7 × 7 stem, then bottleneck blocks with the stride in the 3 × 3 convolution. */
 function resnet(): Shape[] {
   const list: Shape[] = [{ size: 224, window: 7, stride: 2, inputs: 3, outputs: 64 }];
   let inputs = 64, size = 56;
@@ -37,7 +37,7 @@ function resnet(): Shape[] {
   return list;
 }
 
-/** What ResNeXt-50 32×4d has besides: 3 × 3 convolutions of 32 groups, and the 1 × 1 ones around them. */
+/** The further convolutions of ResNeXt-50 32×4d: 3 × 3 in 32 groups, and the 1 × 1 ones around them. */
 function resnext(): Shape[] {
   return [128, 256, 512, 1024].flatMap((width, stage) => {
     const [size, stride] = [stage === 0 ? 56 : 112 / 2 ** stage, stage === 0 ? 1 : 2];
@@ -73,7 +73,7 @@ function specsOf(
   return ops.map((op) => ({ ...common, op }));
 }
 
-/** The scratch that planning gives a convolution, whatever else is in the arena. */
+/** The scratch that every plan gives a convolution. */
 function scratchOf({ op, image, filter, result, precision }: ConvSpec): number {
   const dtype = precision === "bf16" ? "bf16" : "f32";
   const values = [image, filter, result].map((shape) => ({ shape, dtype } as const));

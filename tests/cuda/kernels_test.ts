@@ -52,30 +52,34 @@ Deno.test("NVRTC compiles the kernels of the op suite in bf16 without a warning"
   compileAll(kernelsOf(some.map(inBf16).map(({ program }) => compile(program, cudaTarget))));
 });
 
-Deno.test("compileSource() gives NVRTC's log for a kernel that is wrong", { ignore: skipped }, () => {
-  const wrong = {
-    label: "wrong",
-    text: "KERNEL(THREADS) NAME(float* p) { p[0] = nothing; }",
-    arguments: [],
-    blocks: 1,
-  };
-  const error = assertThrows(
-    () =>
-      compileSource(
-        libraries.nvrtc!,
-        sourceOf([wrong]).text,
-        "wrong.cu",
-        compileOptions(90, nvrtcVersion(libraries.nvrtc!)),
-      ),
-    LibraryError,
-  );
-  assertMatch(
-    error.message,
-    /NVRTC: compiling wrong.cu failed with NVRTC_ERROR_COMPILATION \(6\).*"nothing" is undefined/s,
-  );
-});
+Deno.test(
+  "compileSource() throws NVRTC's log for a kernel that does not compile",
+  { ignore: skipped },
+  () => {
+    const wrong = {
+      label: "wrong",
+      text: "KERNEL(THREADS) NAME(float* p) { p[0] = nothing; }",
+      arguments: [],
+      blocks: 1,
+    };
+    const error = assertThrows(
+      () =>
+        compileSource(
+          libraries.nvrtc!,
+          sourceOf([wrong]).text,
+          "wrong.cu",
+          compileOptions(90, nvrtcVersion(libraries.nvrtc!)),
+        ),
+      LibraryError,
+    );
+    assertMatch(
+      error.message,
+      /NVRTC: compiling wrong.cu failed with NVRTC_ERROR_COMPILATION \(6\).*"nothing" is undefined/s,
+    );
+  },
+);
 
-/** PTX, which can be read, instead of machine code. */
+/** Compiles to PTX, which is text, instead of machine code. */
 function ptxOf(text: string): string {
   const { path } = libraries.reports.find(({ name }) => name === "nvrtc")!;
   const more = {
@@ -103,7 +107,7 @@ function ptxOf(text: string): string {
 }
 
 for (const dtype of ["f32", "bf16"] as const) {
-  Deno.test(`kernels on ${dtype} move 16 bytes at once`, { ignore: skipped }, () => {
+  Deno.test(`kernels on ${dtype} access 16 bytes at a time`, { ignore: skipped }, () => {
     const builder = new ProgramBuilder();
     const aval = { shape: [4096, 16], dtype } as const;
     const [x, y] = [builder.input(aval, "x"), builder.input(aval, "y")];
@@ -119,7 +123,7 @@ for (const dtype of ["f32", "bf16"] as const) {
   });
 }
 
-Deno.test("kernels round a product before it is added to", { ignore: skipped }, () => {
+Deno.test("kernels round a product before they add to it", { ignore: skipped }, () => {
   const builder = new ProgramBuilder();
   const [x, y, z] = ["x", "y", "z"].map((name) => builder.input({ shape: [64], dtype: "f32" }, name));
   const product = builder.emit("binary", [x, y], { fn: "mul" });

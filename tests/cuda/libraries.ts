@@ -5,13 +5,13 @@ import type { Backend, Opened } from "../../src/backends/backend.ts";
 import { skips } from "../gate.ts";
 import { loadDriverStandIn } from "./no_driver.ts";
 
-/** Where the vendor's headers are: beside the libraries in the wheels. */
+/** The folders of the vendor's headers, next to the libraries in the wheels. */
 export const includes: readonly string[] = (["nvrtc", "cudnn"] as const).flatMap((name) => {
   const { candidates } = search(name, 13, thisHost());
   return candidates.flatMap(({ path }) => path.includes("/") ? [`${parent(parent(path))}/include`] : []);
 });
 
-/** The text of a header, from the first of the folders that has it. */
+/** The text of a header, from the first folder that has it. */
 export function header(file: string): string | undefined {
   for (const folder of includes) {
     try {
@@ -26,11 +26,11 @@ export function header(file: string): string | undefined {
 const cudaHeader = header("cuda.h");
 const driver = cudaHeader !== undefined && loadDriverStandIn(cudaHeader);
 
-/** CUDA's real libraries, as far as they are on this machine; opened once, and never closed. */
+/** The real CUDA libraries of this machine, opened once and never closed. */
 export const libraries = openLibraries();
 
 function lacking(): { reason: string; remedy: string } | undefined {
-  // What has no need of a card: all but the driver.
+  // All but the driver work without a card.
   const missing = libraries.reports.find(({ name, problem }) => name !== "driver" && problem !== undefined);
   if (missing !== undefined) return { reason: missing.problem!, remedy: missing.remedy ?? "" };
   if (cudaHeader === undefined) {
@@ -41,7 +41,7 @@ function lacking(): { reason: string; remedy: string } | undefined {
     : { reason: "there is no libcuda, and no g++ to make one that stands in", remedy: "install g++" };
 }
 
-/** Whether the tests of the real libraries are to be skipped; `LOCALGRAD_REQUIRE=cuda-libs` forbids it. */
+/** True if tests of the real libraries are skipped, which `LOCALGRAD_REQUIRE=cuda-libs` forbids. */
 export const skipped = await skips("cuda-libs", () =>
   Promise.resolve<Opened>(
     lacking() ?? { backend: { close: () => Promise.resolve() } as Backend },

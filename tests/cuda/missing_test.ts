@@ -1,6 +1,6 @@
 /**
- * Each library, version and permission taken away in turn: `doctor` and `train --device cuda` say what is wrong and what
- * to do, in one clear message each, and `auto` goes on with the next device and says why. On the simulated device.
+ * Without each library, version or permission in turn, `doctor` and `train --device cuda` report the problem and the
+ * remedy in one clear message, and `auto` picks the next device and says why. On the simulated device.
  */
 import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { libraries as described, libraryNames } from "../../ffi/search.ts";
@@ -17,7 +17,7 @@ interface Kill {
   readonly name: string;
   /** Added to the environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** What is wrong, and what would mend it. */
+  /** Parts of the problem and the remedy. */
   readonly says: readonly string[];
 }
 
@@ -28,17 +28,17 @@ const kills: readonly Kill[] = [
     says: ["was not found", described[name].install, described[name].override],
   })),
   {
-    name: "a driver as new as the libraries",
+    name: "a driver for the CUDA version of the libraries",
     env: { LOCALGRAD_SIM_DRIVER: "12080" },
     says: ["the driver is for CUDA 12.8, and the libraries found are for CUDA 13", "one major version"],
   },
   {
-    name: "NVRTC of the others' version",
+    name: "NVRTC for the CUDA version of the others",
     env: { LOCALGRAD_SIM_NVRTC: "12080" },
     says: ["but NVRTC is for CUDA 12", "one major version"],
   },
   {
-    name: "cuBLASLt of the others' version",
+    name: "cuBLASLt for the CUDA version of the others",
     env: { LOCALGRAD_SIM_CUBLAS: "12060" },
     says: ["is for CUDA 12, but NVRTC is for CUDA 13", "pip install nvidia-cublas"],
   },
@@ -47,7 +47,7 @@ const kills: readonly Kill[] = [
     env: { LOCALGRAD_SIM_CUDNN: "8907" },
     says: ["it is version 8.9.7, and 9 is needed", "pip install nvidia-cudnn-cu13"],
   },
-  // These find all libraries, which the process then keeps: they come last.
+  // Last, since these find all libraries, and the process keeps them.
   {
     name: "a card that is new enough",
     env: { LOCALGRAD_SIM_ARCHITECTURE: "61" },
@@ -55,7 +55,7 @@ const kills: readonly Kill[] = [
   },
 ];
 
-/** Runs something with other variables set. */
+/** Runs a function with environment variables set. */
 async function within<T>(env: Readonly<Record<string, string>>, run: () => Promise<T>): Promise<T> {
   const before = Object.keys(env).map((name) => [name, Deno.env.get(name)] as const);
   for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
@@ -68,7 +68,7 @@ async function within<T>(env: Readonly<Record<string, string>>, run: () => Promi
   }
 }
 
-/** What a command prints. */
+/** The output of a command. */
 async function printed(run: () => Promise<void>): Promise<string> {
   const lines: string[] = [], log = console.log;
   console.log = (...data: unknown[]) => void lines.push(data.join(" "));
@@ -80,7 +80,7 @@ async function printed(run: () => Promise<void>): Promise<string> {
   return lines.join("\n");
 }
 
-/** The error of `train` on CUDA; checks that it is one line, and that nothing was written. */
+/** The error of `train` on CUDA, which must be one line and leave nothing written. */
 async function refusal(): Promise<string> {
   const folder = await Deno.makeTempDir();
   try {
@@ -96,7 +96,7 @@ async function refusal(): Promise<string> {
 
 for (const { name, env, says } of kills) {
   Deno.test({
-    name: `without ${name}: doctor and train say what to do, auto goes on`,
+    name: `without ${name}: doctor and train report the remedy, auto picks the next device`,
     ignore,
     sanitizeResources: false, // a process keeps its libraries
     fn: () =>
@@ -117,7 +117,7 @@ for (const { name, env, says } of kills) {
 }
 
 Deno.test({
-  name: "without enough free memory doctor says what a step takes and what is free",
+  name: "without enough free memory doctor reports what a step takes and what is free",
   ignore,
   sanitizeResources: false,
   fn: () =>
@@ -139,12 +139,12 @@ const script = new URL("./without_permission.ts", import.meta.url).pathname;
 const permissions: readonly { readonly denied: string; readonly flag: string; readonly sure: boolean }[] = [
   { denied: "--deny-ffi", flag: "--allow-ffi", sure: true },
   { denied: "--deny-read", flag: "--allow-read", sure: true },
-  // The system's own loader may find everything, which is as good.
+  // The system's loader may find everything, which is fine.
   { denied: "--deny-env", flag: "--allow-env", sure: false },
 ];
 for (const { denied, flag, sure } of permissions) {
   Deno.test({
-    name: `with ${denied} doctor and train name the flag, auto goes on, and nothing prompts`,
+    name: `with ${denied} doctor and train name the flag, auto picks the next device, and nothing prompts`,
     ignore,
     fn: async () => {
       const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -1,9 +1,9 @@
 import { readHeaders } from "./headers.ts";
 
 /**
- * Loads a libcuda that has no card: every function says so. One of cuDNN's engine libraries is linked to the driver's
- * library and cannot be loaded without it, though planning for a described card never calls it. Gives whether there is
- * a libcuda now, the machine's own or this one; it takes g++ to make one.
+ * Loads a stand-in for libcuda without a card: every function returns that error. One of cuDNN's engine libraries is
+ * linked to libcuda and cannot be loaded without it, although planning for a described card never calls it. Returns true
+ * if a libcuda is loaded now, the machine's own or the stand-in, which needs g++.
  */
 export function loadDriverStandIn(header: string): boolean {
   try {

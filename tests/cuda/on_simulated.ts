@@ -1,4 +1,4 @@
-/** What tests on the simulated device share. */
+/** Helpers of tests on the simulated device. */
 
 import { assertEquals } from "@std/assert";
 import type { CudaBackend, CudaOptions } from "../../src/backends/cuda/backend.ts";
@@ -6,10 +6,10 @@ import { Device } from "../../src/runtime/arrays.ts";
 import { skips } from "../gate.ts";
 import { openSimulated, report, setMemory } from "./simulated.ts";
 
-/** Whether the simulated device cannot be built here. */
+/** True if the simulated device cannot be built here. */
 export const ignore = await skips("cuda-simulated", () => openSimulated());
 
-/** Registers a test that gets a device, and fails where anything is left on it or it has something to complain of. */
+/** Registers a test that gets a device; it fails if anything is left on the device or the device reports a fault. */
 export function test(
   name: string,
   body: (device: Device, backend: CudaBackend) => Promise<void>,

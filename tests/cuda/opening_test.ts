@@ -1,4 +1,4 @@
-/** What is said when a library, a version, a permission or a card is not there; on stand-ins, without a card. */
+/** Messages about a missing library, version, permission or card, on the simulated device. */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { cudaReport, describeCuda } from "../../ffi/doctor.ts";
 import { type Host, thisHost } from "../../ffi/host.ts";
@@ -10,12 +10,12 @@ import { environment, fail, openSimulated, report } from "./simulated.ts";
 
 const ignore = await skips("cuda-simulated", () => openSimulated());
 
-/** This machine with another environment, in which CUDA is the simulated device. */
+/** This machine, with an environment in which the simulated device is CUDA. */
 function host(env: Readonly<Record<string, string>> = {}, more: Partial<Host> = {}): Host {
   return { ...thisHost(), env: (name) => ({ ...environment, ...env })[name], ...more };
 }
 
-/** What is found on a host, with C's environment set for the stand-ins to read. */
+/** Opens the libraries of a host, with environment variables set for the simulated device. */
 function opened<T>(
   host: Host,
   simulated: Readonly<Record<string, string>>,
@@ -31,7 +31,7 @@ function opened<T>(
   }
 }
 
-Deno.test("everything is found, with versions, and the card", { ignore }, () => {
+Deno.test("all libraries are found, with versions, and the card", { ignore }, () => {
   opened(host(), {}, (found) => {
     assert(found.driver && found.nvrtc && found.cublasLt && found.cudnn);
     for (const report of found.reports) assertEquals(report.problem, undefined);
@@ -46,7 +46,7 @@ Deno.test("everything is found, with versions, and the card", { ignore }, () => 
   });
 });
 
-Deno.test("a card that is too old is named, with what is needed", { ignore }, async () => {
+Deno.test("a card that is too old is reported, with the architecture needed", { ignore }, async () => {
   Deno.env.set("LOCALGRAD_SIM_ARCHITECTURE", "61");
   try {
     const text = opened(host(), {}, (found) => describeCuda(cudaReport(found)).join("\n"));
@@ -58,7 +58,7 @@ Deno.test("a card that is too old is named, with what is needed", { ignore }, as
   assertEquals(report(), "");
 });
 
-Deno.test("a driver without a card says so, and where to look", { ignore }, () => {
+Deno.test("a driver without a card is reported, with the remedy", { ignore }, () => {
   fail("init", 1);
   const text = opened(host(), {}, (found) => describeCuda(cudaReport(found)).join("\n"));
   assertStringIncludes(text, "✗ card: CUDA: starting the driver failed with CUDA_ERROR_NO_DEVICE");
@@ -69,7 +69,7 @@ Deno.test("a driver without a card says so, and where to look", { ignore }, () =
 for (const missing of libraryNames) {
   const { override, install } = described[missing];
   Deno.test(
-    `without ${described[missing].title} the others are found, and it says what to do`,
+    `without ${described[missing].title} the others are found, and the remedy is reported`,
     { ignore },
     () => {
       opened(host({ [override]: "/nowhere" }), {}, (found) => {
@@ -85,7 +85,7 @@ for (const missing of libraryNames) {
   );
 }
 
-Deno.test("an override that names another library is refused for what it is", { ignore }, () => {
+Deno.test("an override that names another library is refused", { ignore }, () => {
   opened(host({ [described.cublasLt.override]: "/usr/bin/env" }), {}, (found) => {
     const { problem, remedy } = found.reports.find(({ name }) => name === "cublasLt")!;
     assertStringIncludes(problem!, "/usr/bin/env cannot be used");
@@ -115,7 +115,7 @@ const versions: readonly { set: Record<string, string>; at: typeof libraryNames[
 ];
 for (const { set, at, says } of versions) {
   const [[variable, value]] = Object.entries(set);
-  Deno.test(`a version that does not go with the others is refused: ${variable}=${value}`, { ignore }, () => {
+  Deno.test(`a version that conflicts with the others is refused: ${variable}=${value}`, { ignore }, () => {
     opened(host(), set, (found) => {
       assertEquals(found[at], undefined);
       assertStringIncludes(found.reports.find(({ name }) => name === at)!.problem!, says);
@@ -142,7 +142,7 @@ Deno.test("nothing is searched where libraries may not be opened, or on another 
   assertStringIncludes(elsewhere.reports[0].problem!, "on Linux only");
 });
 
-/** What opening CUDA gives in a process of its own, with only some permissions. */
+/** The refusal of CUDA in a process with few permissions. */
 async function probe(flags: readonly string[]): Promise<{ reason: string; remedy: string }> {
   const devices = new URL("../../src/runtime/devices.ts", import.meta.url);
   const script = await Deno.makeTempFile({ suffix: ".ts" });
@@ -162,9 +162,9 @@ async function probe(flags: readonly string[]): Promise<{ reason: string; remedy
   }
 }
 
-Deno.test("a flag that is missing is named, and nothing prompts or throws", { ignore }, async () => {
+Deno.test("a missing flag is named, and nothing prompts or throws", { ignore }, async () => {
   assertStringIncludes((await probe([])).remedy, "--allow-ffi");
-  const listed = (await probe(["--allow-ffi=/elsewhere"])).remedy; // no list suffices: pointers want the whole flag
+  const listed = (await probe(["--allow-ffi=/elsewhere"])).remedy; // a list does not suffice: pointers need the whole flag
   assertStringIncludes(listed, "--allow-ffi, not with a list of paths");
   const blind = await probe(["--allow-ffi"]);
   if ("reason" in blind) assertStringIncludes(blind.remedy, "--allow-env"); // the loader alone may find everything

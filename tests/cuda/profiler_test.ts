@@ -9,7 +9,7 @@ import { openSimulated, report } from "./simulated.ts";
 
 const ignore = await skips("cuda-simulated", () => openSimulated());
 
-/** Runs a few layers three times; gives the results and the backend, closed. */
+/** Runs a few layers three times; returns the results and the closed backend. */
 async function layers(
   profile: boolean,
 ): Promise<{ results: unknown[]; backend: CudaBackend; graphs: number }> {

@@ -1,6 +1,6 @@
 /**
- * Builds the simulated device (tests/cuda/sim) with g++ and puts it in the place of CUDA's libraries. It proves that the
- * backend is correct, and says nothing about speed.
+ * Builds the simulated device (tests/cuda/sim) with g++ and opens it in place of CUDA's libraries. It tests correctness
+ * and says nothing about speed.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { libraries as described, libraryNames } from "../../ffi/search.ts";
 import { CudaBackend, type CudaOptions } from "../../src/backends/cuda/backend.ts";
 import type { Opened } from "../../src/backends/backend.ts";
 
-/** What only tests ask of the simulated device. */
+/** The functions by which tests control the simulated device. */
 const symbols = {
   sim_fail: { parameters: ["buffer", "i32"], result: "void" },
   sim_memory: { parameters: ["u64"], result: "void" },
@@ -26,7 +26,7 @@ const symbols = {
 const folder = new URL("./sim/", import.meta.url).pathname;
 const cache = new URL("../../.cache/", import.meta.url).pathname;
 
-/** The numbers of cuBLASLt and cuDNN under their own names, as the bindings have them. */
+/** The constants of cuBLASLt and cuDNN in the bindings, as C. */
 function constants(): string {
   const groups: readonly Readonly<Record<string, number>>[] = [
     ...Object.values(cudnn),
@@ -44,8 +44,8 @@ function constants(): string {
 }
 
 /**
- * The library, in a folder of its own that is the caller's to remove, or undefined where there is no g++. It is built
- * once for as long as its sources stay what they are, and copied from then on: each test file has its own device.
+ * The library in a new folder, which the caller removes; undefined without g++. It is built once and cached until its
+ * sources change. Each test file gets a copy, and so a device of its own.
  */
 function build(): string | undefined {
   const into = Deno.makeTempDirSync({ prefix: "localgrad-sim-" });
@@ -77,7 +77,7 @@ function build(): string | undefined {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-  const part = `${kept}.${Deno.pid}.part`; // whole or not at all
+  const part = `${kept}.${Deno.pid}.part`; // renamed when complete
   Deno.mkdirSync(cache, { recursive: true });
   Deno.copyFileSync(library, part);
   Deno.renameSync(part, kept);
@@ -87,7 +87,7 @@ function build(): string | undefined {
 const path = build();
 const control = path === undefined ? undefined : Deno.dlopen(path, symbols).symbols;
 
-/** The environment that makes the search find the simulated device, whatever libraries are here. */
+/** The environment in which the search finds the simulated device, whatever libraries this machine has. */
 export const environment: Readonly<Record<string, string>> = path === undefined
   ? {}
   : Object.fromEntries(libraryNames.map((name) => [described[name].override, path]));
@@ -116,27 +116,27 @@ export function openSimulated(options: CudaOptions = {}): Promise<Opened> {
   });
 }
 
-/** Makes the `after`-th call of a kind fail: `alloc`, `launch`, `lost` … (see `fails()` in the sources). */
+/** Makes the `after`-th call of a kind fail: `alloc`, `launch`, `lost` … (see the uses of `fails()` in sim). */
 export function fail(what: string, after: number): void {
   control!.sim_fail(cString(what), after);
 }
 
-/** Sets how much memory the device has. */
+/** Sets the size of the device's memory. */
 export function setMemory(bytes: number): void {
   control!.sim_memory(BigInt(bytes));
 }
 
-/** Makes one stream of the devices opened from now on do its work at once: the work's own (0), or uploads' (1). */
+/** Makes one stream of devices opened from now on run its work at once: that of all work (0), or of uploads (1). */
 export function hurry(stream: 0 | 1 | undefined): void {
   control!.sim_hurry(stream ?? -1);
 }
 
-/** How many of a kind there are: `allocations`, `launches`, `used` bytes …. */
+/** The current count of a kind: `allocations`, `launches`, `used` bytes …. */
 export function count(what: string): number {
   return Number(control!.sim_count(cString(what)));
 }
 
-/** What is alive on the device and what it complained of; empty after a clean end. Ends injected failures. */
+/** The live objects and the faults of the device; empty after a clean end. Clears injected failures. */
 export function report(): string {
   const text = new Uint8Array(4096);
   control!.sim_report(text, text.length);

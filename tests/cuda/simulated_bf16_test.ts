@@ -1,4 +1,4 @@
-/** bf16 through the whole CUDA backend, on the simulated device: correctness, never speed. */
+/** bf16 through the whole CUDA backend, on the simulated device. */
 import { assert, assertEquals } from "@std/assert";
 import type { CudaOptions } from "../../src/backends/cuda/backend.ts";
 import { lowerPlan } from "../../src/backends/cuda/lower.ts";
@@ -24,7 +24,7 @@ import { openSimulated, report } from "./simulated.ts";
 
 const ignore = await skips("cuda-simulated", () => openSimulated());
 
-/** Registers a test that opens devices, and fails where anything is left on them or one has something to complain of. */
+/** Registers a test that opens devices; it fails if anything is left on one or it reports a fault. */
 function test(name: string, body: (open: (options?: CudaOptions) => Promise<Device>) => Promise<void>) {
   Deno.test({
     name: `cuda, simulated: ${name}`,
@@ -46,7 +46,7 @@ function test(name: string, body: (open: (options?: CudaOptions) => Promise<Devi
   });
 }
 
-/** Losses, test error and everything kept, of a few steps in bf16. */
+/** Losses, test loss and the saved tensors of a few steps in bf16. */
 async function train(device: Device, method: Method) {
   using t = await trainer({
     device,
@@ -70,12 +70,12 @@ async function train(device: Device, method: Method) {
 
 const shallow = infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] }, schedule: "index" });
 for (const method of [man(dgl()), man(shallow)]) {
-  test(`training in bf16 with ${method.name} goes as on the reference; captured steps give issued ones' bits`, async (open_) => {
+  test(`training in bf16 with ${method.name} agrees with the reference; captured steps give the bits of issued ones`, async (open_) => {
     const captured = await train(await open_(), method);
     assertEquals(captured, await train(await open_({ graphs: false }), method));
     await using reference = await open("reference");
     const expected = await train(reference, method);
-    captured.losses.forEach((loss, i) => { // of three modules; a difference in rounding grows from step to step
+    captured.losses.forEach((loss, i) => { // of three modules; differences in rounding grow from step to step
       const allowed = i < 6 ? 0.01 : 0.1;
       assert(Math.abs(loss - expected.losses[i]) < allowed * expected.losses[i], `loss ${i}: ${loss}`);
     });
@@ -83,7 +83,7 @@ for (const method of [man(dgl()), man(shallow)]) {
   });
 }
 
-test("cuDNN's older calls compute convolutions in bf16 as the reference does", async (open) => {
+test("cuDNN's legacy API computes convolutions in bf16 as the reference does", async (open) => {
   const { backend } = await open({ convolutions: "plain" });
   const alike = convCases(new Random(1)).filter(({ program }) =>
     program.instructions.every(({ attrs }) =>

@@ -1,4 +1,4 @@
-/** Convolutions and products of the CUDA backend on the simulated device: older calls, and what joins them. */
+/** Convolutions and products of the CUDA backend on the simulated device: the legacy API, epilogues, refusals. */
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { open } from "../../src/runtime/devices.ts";
 import { LocalgradError } from "../../src/base/errors.ts";
@@ -13,7 +13,7 @@ import { apart, test } from "./on_simulated.ts";
 import { count, fail } from "./simulated.ts";
 
 test(
-  "cuDNN's older calls compute convolutions as the reference does, where both sides are padded alike",
+  "cuDNN's legacy API computes convolutions as the reference does, if both sides have the same padding",
   async (_, backend) => {
     const alike = convCases(new Random(1)).filter(({ program }) =>
       program.instructions.every(({ attrs }) =>
@@ -26,7 +26,7 @@ test(
   { convolutions: "plain" },
 );
 
-test("cuDNN's older calls refuse padding that differs, and say so", async (_, backend) => {
+test("uneven padding is refused with cuDNN's legacy API", async (_, backend) => {
   const uneven = convCases(new Random(1)).find(({ program }) =>
     program.instructions.some(({ attrs }) =>
       "padding" in attrs && attrs.padding[0][0] !== attrs.padding[0][1]
@@ -36,7 +36,7 @@ test("cuDNN's older calls refuse padding that differs, and say so", async (_, ba
   assertStringIncludes(error.message, "it pads one side more than the other");
 }, { convolutions: "plain" });
 
-test("products and convolutions with a bias and a ReLU are what they are without CUDA", async (device) => {
+test("products and convolutions with a bias and a ReLU agree with the reference", async (device) => {
   const random = new Random(3);
   const shapes = [[5, 7], [7, 6], [6], [2, 5, 5, 3], [6, 3, 3, 3]];
   const data = shapes.map((shape) => random.floats(shape.reduce((a, c) => a * c)));
@@ -52,7 +52,7 @@ test("products and convolutions with a bias and a ReLU are what they are without
       conv2d(image, filter, { strides: 2 }).add(b).relu(),
     ], { device: where });
     const arrays = data.map((values, i) => where.array(values, shapes[i]));
-    for (let run = 0; run < 3; run++) { // the third is a graph's
+    for (let run = 0; run < 3; run++) { // the third launches a graph
       const made = layers(...arrays as [never, never, never, never, never]);
       if (run === 2) {
         results.push((await Promise.all(made.map((array) => array.read()))).flatMap((values) => [...values]));
@@ -65,7 +65,7 @@ test("products and convolutions with a bias and a ReLU are what they are without
   assert(apart(results[0], results[1]) < 1e-6);
 });
 
-test("an epilogue that cuDNN cannot do stays a step of its own", async (device) => {
+test("an epilogue that cuDNN does not support stays a step of its own", async (device) => {
   const layer = jit((x: Tensor, w: Tensor, b: Tensor) => conv2d(x, w).add(b), { device });
   using x = device.array([1, 2, 3, 4], [1, 2, 2, 1]);
   using w = device.array([-1, 1], [2, 1, 1, 1]);
@@ -76,7 +76,7 @@ test("an epilogue that cuDNN cannot do stays a step of its own", async (device) 
   layer.dispose();
 });
 
-test("plans of convolutions that no program uses any more do not add up", async (device) => {
+test("plans of convolutions that no program uses any more do not accumulate", async (device) => {
   const f = jit((x: Tensor, w: Tensor) => conv2d(x, w), { device, maxPrograms: 2 });
   using w = device.array([2], [1, 1, 1, 1]);
   const held: number[] = [];
@@ -89,7 +89,7 @@ test("plans of convolutions that no program uses any more do not add up", async 
   assert(held[1] <= held[0] + 20, `${held} descriptors after 300 and 400 shapes`);
 });
 
-test("a run that a library refuses has not written over what was donated", async (device) => {
+test("a run that a library refuses has not overwritten donated inputs", async (device) => {
   const f = jit((w: Tensor, x: Tensor) => ({ w: w.add(1), product: x.matmul(x) }), { device, donate: [0] });
   using w = device.array([1, 2]);
   using x = device.array([1, 2, 3, 4], [2, 2]);

@@ -5,7 +5,7 @@ import { opSuite } from "../ops/suite.ts";
 import { sumSuite } from "../ops/sums.ts";
 import { openSimulated, report } from "./simulated.ts";
 
-// The op suite of every backend, through the whole CUDA backend: correctness, never speed.
+// The op suite of every backend, through the whole CUDA backend.
 const open = () => openSimulated({ precision: "f32" });
 await opSuite(open, "cuda-simulated");
 await bf16Suite(open, "cuda-simulated", 8);

@@ -1,6 +1,5 @@
 /**
- * The CUDA backend on the simulated device: graphs, books, and what happens when things fail. It proves correctness,
- * never speed.
+ * The CUDA backend on the simulated device: graphs, memory counts, and injected failures.
  */
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { LocalgradError } from "../../src/base/errors.ts";
@@ -86,7 +85,7 @@ test("a step is one launch from its third run on, whatever its scalars", async (
   step.dispose();
 });
 
-test("a captured program notices other state, other batches and a grown arena", async (device) => {
+test("a captured program handles other state, other batches and a grown arena", async (device) => {
   const double = jit((x: Tensor, y: Tensor) => x.mul(2).sum(0).add(y), { device });
   const kept = [1, 2, 3].map((n) => device.array([n, n, n, n], [2, 2]));
   const y = device.array([10, 20]);
@@ -106,7 +105,7 @@ test("a captured program notices other state, other batches and a grown arena", 
   [...kept, y].forEach((array) => array.dispose());
 });
 
-test("large uploads and readbacks arrive whole, and many at once", async (_device, backend) => {
+test("large uploads and readbacks arrive complete, many at a time", async (_device, backend) => {
   const bytes = 40 * 2 ** 20 + 12; // several times the pinned memory
   const data = new Uint8Array(bytes);
   for (let i = 0; i < bytes; i += 4093) data[i] = i % 251;
@@ -114,7 +113,7 @@ test("large uploads and readbacks arrive whole, and many at once", async (_devic
   backend.write(large, data);
   backend.write(small, new Uint8Array(16).fill(7));
   const copy = data.slice();
-  data.fill(0); // the source is the caller's again
+  data.fill(0); // the caller may change the source now
   const read = await Promise.all([
     backend.read(small, 16),
     backend.read(large, bytes),
@@ -126,7 +125,7 @@ test("large uploads and readbacks arrive whole, and many at once", async (_devic
   [large, small].forEach((buffer) => backend.free(buffer));
 });
 
-test("a read that is asked for as the last one arrives arrives too", async (_device, backend) => {
+test("a read that is issued as the last one arrives arrives too", async (_device, backend) => {
   const buffer = backend.allocate(16, "f32");
   for (let i = 1; i < 4; i++) {
     backend.write(buffer, new Uint8Array(16).fill(i));
@@ -135,7 +134,7 @@ test("a read that is asked for as the last one arrives arrives too", async (_dev
   backend.free(buffer);
 });
 
-test("a result that is read before the next run is what it was", async (device) => {
+test("a result that is read before the next run keeps its values", async (device) => {
   const next = jit((x: Tensor) => x.add(1), { device, donate: [0] });
   let x = device.array([0]);
   const reads: Promise<ArrayLike<number>>[] = [];
@@ -148,7 +147,7 @@ test("a result that is read before the next run is what it was", async (device) 
   next.dispose();
 });
 
-test("a step holds what its plan says, and the driver counts no less", async (device, backend) => {
+test("a step allocates what its plan says, and the driver counts no less", async (device, backend) => {
   using t = await trainer({
     device,
     model: tinyModel(),
@@ -161,7 +160,7 @@ test("a step holds what its plan says, and the driver counts no less", async (de
   using x = device.zeros([64, height, width, channels]);
   using labels = device.array(new Int32Array(64));
   for (let i = 0; i < 3; i++) await t.step({ x, labels });
-  // The plan counts images to reconstruct besides, which this method does not take.
+  // The plan also counts images to reconstruct, which this method does not use.
   const planned = t.memory.method.peakBytes - 4 * x.size, held = backend.liveBytes;
   assert(Math.abs(held - planned) <= 1024, `${held} bytes are held, ${planned} were planned`);
   const { usedBytes, takenBytes } = backend.driverMemory();
@@ -169,20 +168,20 @@ test("a step holds what its plan says, and the driver counts no less", async (de
   assert(usedBytes >= takenBytes && takenBytes >= held);
 });
 
-// Each fault must end in its own message, with nothing leaked; what was saved before stays good.
-test("too little memory is refused with how much there is", async (device, backend) => {
+// Each failure must give its own message and leak nothing; what was saved before stays valid.
+test("an allocation beyond the memory is refused, with the size of the memory", async (device, backend) => {
   setMemory(64 * 2 ** 20);
   const error = assertThrows(() => device.zeros([2 ** 26]), LocalgradError);
   assertStringIncludes(error.message, "cannot allocate 268435456 bytes");
   assertStringIncludes(error.message, "use a smaller batch");
-  // 2⁶⁴ bytes and 4096: no address is as large, and 64 bits of it are 4096.
+  // 2⁶⁴ + 4096 bytes, of which 64 bits are 4096.
   assertThrows(() => device.zeros([1024, 2 ** 52 + 1]), LocalgradError, "cannot allocate");
-  using x = device.array([1, 2]); // the device goes on
+  using x = device.array([1, 2]); // the device remains usable
   assertEquals([...await x.read()], [1, 2]);
   assert(backend.liveBuffers >= 1);
 });
 
-test("an arena that does not fit leaves the plans there are as they were", async (device) => {
+test("an arena that does not fit leaves earlier plans usable", async (device) => {
   const small = jit((x: Tensor) => x.reshape(2, 2).sum(0).mul(2).sum(), { device });
   using x = device.array([1, 2, 3, 4]);
   for (let i = 0; i < 3; i++) {
@@ -210,13 +209,13 @@ test("an arena that does not fit leaves the plans there are as they were", async
   widen.dispose();
 });
 
-test("an arena that cannot be had again refuses earlier programs until there is memory", async (device) => {
+test("an arena that cannot be reallocated refuses earlier programs until there is memory", async (device) => {
   const grow = jit((x: Tensor) => x.add(x.matmul(x)), { device, name: "earlier", donate: [0] }); // in place
   let x = device.array([1, 0, 0, 1], [2, 2]);
   for (let i = 0; i < 3; i++) x = grow(x); // captured
   using big = device.zeros([128, 128]);
   const large = jit((x: Tensor) => x.matmul(x).exp().sum(), { device, name: "large" });
-  fail("alloc", 1); // and all that follow, as where another process takes what was given back
+  fail("alloc", 1); // and all later ones, as if another process took the memory
   try {
     assertThrows(() => large(big), LocalgradError, "large: no memory for its");
     for (let i = 0; i < 2; i++) assertThrows(() => grow(x), LocalgradError, "earlier: no memory for its");
@@ -230,7 +229,7 @@ test("an arena that cannot be had again refuses earlier programs until there is 
 });
 
 test(
-  "the nth allocation refused, for every n: our error, earlier programs as they were, nothing left",
+  "the nth allocation fails, for every n: our error, earlier programs stay usable, nothing is left",
   async (device, backend) => {
     using x = device.array([1, 2, 3, 4]);
     const earlier = jit((x: Tensor) => x.reshape(2, 2).sum(0).mul(literal([2, 3])).sum(), { device });
@@ -241,7 +240,7 @@ test(
     for (let i = 0; i < 3; i++) assertEquals(await valueOf(), [2 * 4 + 3 * 6]);
     let failures = 0;
     for (let n = 1;; n++) {
-      // Sizes of their own for every n: what is freed is kept by its size, and would be had without asking.
+      // New sizes for every n: a freed block would be reused without asking the driver.
       const side = 1024 + 512 * n;
       const held = backend.liveBuffers;
       const f = jit(
@@ -288,7 +287,7 @@ const faults: readonly { what: string; after: number; says: string }[] = [
 ];
 for (const { what, after, says } of faults) {
   Deno.test({
-    name: `cuda, simulated: training ends in its own message when '${what}' fails, and leaks nothing`,
+    name: `cuda, simulated: training ends with its own message when '${what}' fails, and leaks nothing`,
     ignore,
     fn: async () => {
       const opened = await openSimulated({ precision: "f32" });
@@ -318,7 +317,7 @@ for (const what of ["init", "stream", "pin", "cublas", "cudnn"]) {
 }
 
 Deno.test({
-  name: "cuda, simulated: kept machine code is used, and what is spoilt is compiled again",
+  name: "cuda, simulated: compiled kernels on disk are used, and damaged ones are compiled again",
   ignore,
   fn: async () => {
     const folder = await Deno.makeTempDir();
@@ -335,7 +334,7 @@ Deno.test({
       await run();
       const [file] = [...Deno.readDirSync(folder)];
       fail("compile", 1);
-      await run(); // from the disk: nothing is compiled
+      await run(); // from disk: compiles nothing
       fail("compile", 0);
       const path = `${folder}/${file.name}`;
       await Deno.writeFile(path, (await Deno.readFile(path)).subarray(0, 1000));
@@ -348,7 +347,7 @@ Deno.test({
   },
 });
 
-/** Two epochs of four steps kept in a folder; gives the parameters at the end. */
+/** Two epochs of four steps, saved to a folder; returns the parameters at the end. */
 async function trainIn(folder: string, resume: boolean): Promise<number[]> {
   const opened = await openSimulated({ precision: "f32" });
   if (!("backend" in opened)) throw new Error(opened.reason);

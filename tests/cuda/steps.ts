@@ -24,7 +24,7 @@ const manStep =
       target,
     );
 
-/** Real training steps, by what they are called in tests. */
+/** Real training steps, by name. */
 export const steps: Readonly<Record<string, PlanStep>> = {
   "a MAN + DGL step of ResNet-32, 16 modules, batch 1024": manStep(resnet32(), 16, dgl(), 1024),
   "a MAN + InfoPro step of ResNet-32, 16 modules, batch 128": manStep(resnet32(), 16, infopro(), 128),

@@ -15,7 +15,7 @@ import { type PlanStep, steps } from "./steps.ts";
 
 const MiB = 2 ** 20;
 
-/** What ptxas says of each kernel: registers, bytes of shared memory, bytes spilled. */
+/** The resources of each kernel in the log of ptxas: registers, bytes of shared memory, bytes spilled. */
 function resources(log: string): { kernel: string; registers: number; shared: number; spilled: number }[] {
   return log.split("Compiling entry function '").slice(1).map((part) => ({
     kernel: part.slice(0, part.indexOf("'")),
@@ -25,7 +25,7 @@ function resources(log: string): { kernel: string; registers: number; shared: nu
   }));
 }
 
-/** ptxas may spill a word or two of a kernel that would otherwise run fewer blocks at once. */
+/** The bytes that ptxas may spill: a few words, in a kernel that would otherwise run fewer blocks at once. */
 const SPILL = 16;
 
 for (const [architecture, precision] of [[80, "f32"], [90, "f32"], [80, "bf16"], [90, "bf16"]] as const) {
@@ -69,10 +69,10 @@ function convolutions(step: PlanStep, precision: Precision) {
   return [...specs.values()];
 }
 
-/** What cuDNN fails at where an engine is compiled for its task, and no card is there to load the code. */
+/** The function that fails if cuDNN compiles an engine at run time and there is no card to load the code. */
 const LOADING = "cuLibraryLoadData";
 
-/** The first plan that can be finalised without a card: engines whose code a card must load are passed over. */
+/** The first plan that can be finalised without a card; engines whose code a card must load are skipped. */
 function chooseHere(plans: ConvPlans, scratch: number): ReturnType<ConvPlans["choose"]> {
   for (;;) {
     try {
@@ -122,7 +122,7 @@ const spec: ConvSpec = {
   epilogue: "none",
 };
 
-/** What comes of planning: the plan's workspace, or what cuDNN says. */
+/** The result of planning: the plan's workspace, or cuDNN's error. */
 function planned(
   spec: ConvSpec,
   card: Card,
@@ -149,7 +149,7 @@ for (const card of ["h200", "a100"] as Card[]) {
 }
 
 Deno.test(
-  "cuDNN refuses a convolution whose result has the wrong extent, and says so",
+  "cuDNN refuses a convolution whose result has the wrong extent",
   { ignore: skipped },
   () => {
     const error = assertThrows(

@@ -1,4 +1,4 @@
-/** Uploads beside the work under way, on the simulated device: in order whichever stream comes first, and not too much so. */
+/** Uploads that overlap with work, on the simulated device: in order whichever stream is first, and no later than needed. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { Device } from "../../src/runtime/arrays.ts";
 import { jit } from "../../src/runtime/jit.ts";
@@ -10,7 +10,7 @@ const ignore = await skips("cuda-simulated", () => openSimulated());
 
 const SIDE = 160; // 100 KiB: a large upload
 
-/** Opens a device, one of whose streams is done at once if `first` says so. */
+/** Opens a device; `first` makes one of its streams run its work at once. */
 async function opened(first: 0 | 1 | undefined, graphs: boolean): Promise<Device> {
   hurry(first);
   const result = await openSimulated({ precision: "f32", graphs });
@@ -19,7 +19,7 @@ async function opened(first: 0 | 1 | undefined, graphs: boolean): Promise<Device
   return new Device(result.backend);
 }
 
-/** Adds up batches from the host in a donated state, and gives it after the last; `before` is called before each step. */
+/** Sums batches from the host in a donated state and returns it; calls `before` before each step. */
 async function sums(device: Device, steps: number, before: (step: number) => void = () => {}) {
   const step = jit(
     (state: { sum: Tensor }, batch: Tensor, rate: Tensor) => {
@@ -68,12 +68,12 @@ for (const graphs of [true, false]) {
   }
 }
 
-// The waits of a captured step, in the order they are made: the upload's for the copy of the last batch to its slot,
-// the work's for the upload. One of them left out must show.
+// The waits of a captured step, in order: the upload waits for the copy of the last batch to its slot, the work waits for
+// the upload. The test must fail without either.
 for (const [wait, first, what] of [[1, 1, "an upload"], [2, undefined, "the work"]] as const) {
   for (const graphs of [true, false]) {
     Deno.test({
-      name: `cuda, simulated: a wait that ${what} lacks is found out, ${graphs ? "captured" : "issued"}`,
+      name: `cuda, simulated: a missing wait of ${what} is detected, ${graphs ? "captured" : "issued"}`,
       ignore,
       fn: async () => {
         await using device = await opened(first, graphs);
@@ -87,7 +87,7 @@ for (const [wait, first, what] of [[1, 1, "an upload"], [2, undefined, "the work
 }
 
 Deno.test({
-  name: "cuda, simulated: the next batch is uploaded while a captured step is still to be done",
+  name: "cuda, simulated: the next batch is uploaded while a captured step is in flight",
   ignore,
   fn: async () => {
     await using device = await opened(1, true);
@@ -97,7 +97,7 @@ Deno.test({
     await device.finish();
     assertEquals(count("queued"), 0);
     const one = call(5), queued = count("queued");
-    const two = call(6); // its batch is there: the first one waits in its slot
+    const two = call(6); // its batch has arrived; the first one is in its slot
     assert(count("queued") > queued, `${count("queued")} works are queued after ${queued}`);
     assertEquals([...await one.read(), ...await two.read()], [5 * SIDE * SIDE, 6 * SIDE * SIDE]);
     [one, two].forEach((array) => array.dispose());
@@ -108,7 +108,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "cuda, simulated: memory that is freed with an upload under way is not written by it later",
+  name: "cuda, simulated: an upload in flight does not write to freed memory",
   ignore,
   fn: async () => {
     await using device = await opened(undefined, true);

@@ -1,4 +1,4 @@
-/** Run by missing_test.ts with a permission denied: what `doctor`, opening CUDA as `train` does, and `auto` say, as JSON. */
+/** Run by missing_test.ts with a permission denied: prints the messages of `doctor`, `train` and `auto` as JSON. */
 import { doctor } from "../../src/cli/doctor.ts";
 import { open } from "../../src/runtime/devices.ts";
 

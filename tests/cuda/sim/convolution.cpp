@@ -1,4 +1,4 @@
-// Sums may be reordered here, so that they are vectorised: the tests' tolerances allow for it.
+// Sums may be reordered here to vectorise them; the tolerances of the tests allow it.
 #pragma GCC optimize("O3", "associative-math", "no-signed-zeros", "no-trapping-math")
 #include "convolution.h"
 
@@ -30,7 +30,7 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
     if (direction == Direction::FORWARD) memset(y, 0, 4 * g.result.count());
     if (direction == Direction::TO_IMAGE) memset(x, 0, 4 * g.image.count());
     if (direction == Direction::TO_FILTER) memset(f, 0, 4 * g.filter.count());
-    const int64_t depth = g.filter.c, features = g.filter.n / (g.image.c / depth);  // of one group
+    const int64_t depth = g.filter.c, features = g.filter.n / (g.image.c / depth);  // per group
     for (int64_t n = 0; n < g.result.n; ++n)
       for (int64_t p = 0; p < g.result.h; ++p)
         for (int64_t q = 0; q < g.result.w; ++q)

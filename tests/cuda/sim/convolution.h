@@ -1,4 +1,4 @@
-// Plain convolutions over NHWC images and KRSC filters, for both of cuDNN's interfaces.
+// Simple convolutions of NHWC images and KRSC filters, for both of cuDNN's interfaces.
 #pragma once
 #include <stdint.h>
 
@@ -8,28 +8,28 @@ namespace sim {
 
 struct Tensor4 {
   int64_t n = 0, c = 0, h = 0, w = 0;
-  int64_t size = 4;  // bytes of an element: 4, or 2 of bfloat16
+  int64_t size = 4;  // bytes of an element: 4, or 2 for bfloat16
   uint64_t count() const { return n * c * h * w; }
   uint64_t bytes() const { return size * count(); }
 };
 
 struct Geometry {
-  Tensor4 image, filter, result;  // extents by their own names: a filter's n is its features
+  Tensor4 image, filter, result;  // a filter's n is its number of features
   int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
   int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
-  // Whether the extents agree with one another, and the types of the elements.
+  // Tests whether the extents and the element types are consistent.
   bool consistent() const;
 };
 
 enum class Direction { FORWARD, TO_IMAGE, TO_FILTER };
 
-// What is done to the result: a bias of one element a channel added, unless 0, and negatives cut off.
+// Operations on the result: adding a bias, one element for each channel, unless its address is 0; ReLU.
 struct Epilogue {
   uint64_t bias = 0;
   bool relu = false;
 };
 
-// Queues a convolution on a stream; `scratch` is spoilt, as a real engine would.
+// Queues a convolution on a stream; it overwrites `scratch`, as a real engine would.
 Result convolve(Direction direction, const Geometry& geometry, uint64_t image, uint64_t filter, uint64_t result,
                 uint64_t scratch, uint64_t workspace, uint64_t stream, Epilogue epilogue = {});
 

@@ -1,5 +1,4 @@
-// cuBLASLt, as far as the backend uses it: column-major products in single precision or of bfloat16, batches, bias and
-// ReLU.
+// The part of cuBLASLt in use: column-major products in single precision or of bfloat16, with batches, bias and ReLU.
 #include <string.h>
 
 #include <algorithm>
@@ -37,7 +36,7 @@ bool fit(const Product& p, const Layout& a, const Layout& b, const Layout& d) {
          a.leading >= (int64_t)a.rows && b.leading >= (int64_t)b.rows && d.leading >= (int64_t)d.rows;
 }
 
-// Whether products of these types are made: tf32 is made of floats only, and a result is of its operands' type.
+// Tests whether products of these types are supported: tf32 for floats only, and results of their operands' type.
 bool supported(const Product& p, const Layout& a, const Layout& b, const Layout& d) {
   return a.type == b.type && a.type == d.type && (a.type == CUDA_R_32F || p.compute == CUBLAS_COMPUTE_32F);
 }
@@ -114,7 +113,7 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t product, uin
   if (!layouts.get(a) || !layouts.get(b) || !layouts.get(c) || !layouts.get(d)) return INVALID;
   if (!fit(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return INVALID;
   if (fails("product") || !supported(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return UNSUPPORTED;
-  // As strict as it may be: an epilogue's bias must be there to be looked at.
+  // Stricter than documented: an epilogue's bias must be set by now.
   if (products.get(product)->epilogue & CUBLASLT_EPILOGUE_BIAS && !products.get(product)->bias) return UNSUPPORTED;
   memset(found, 0, sizeof(Found));
   found->workspace = std::min<uint64_t>(preferences.get(preference)->workspace, 65536);
@@ -136,7 +135,7 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t descriptor, const float* alp
   const Result result = enqueue(stream, [=] {
     if (!on_device(A, bytes(la)) || !on_device(B, bytes(lb)) || !on_device(D, bytes(ld))) return ILLEGAL_ADDRESS;
     if (!on_device(scratch, workspace) || (bias && !on_device(p.bias, size_of(ld) * ld.rows))) return ILLEGAL_ADDRESS;
-    memset((void*)scratch, 0xff, workspace);  // whoever keeps something there is found out, before and after
+    memset((void*)scratch, 0xff, workspace);  // detects values in use there, before and after
     const Floats left(A, count(la), size_of(la)), right(B, count(lb), size_of(lb)), result(D, count(ld), size_of(ld));
     const Floats added(p.bias, bias ? ld.rows : 0, size_of(ld));
     const uint64_t k = p.transA ? la.rows : la.columns;

@@ -1,6 +1,6 @@
-// cuDNN's graph API, as far as the backend uses it: graphs of a single convolution, and
-// of one whose result has a bias added and negatives cut off. Attributes are checked as the real
-// one does: their type, their number, that they are set before and read after finalisation, that none is missing.
+// The part of cuDNN's graph API in use: graphs of a convolution, perhaps followed by a bias and a ReLU. As in the real
+// library, attributes must have the right type and number, be set before finalisation and read after it, and none may
+// be missing.
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,8 +39,8 @@ const std::map<int, size_t> sizes = {
     {CUDNN_TYPE_NUMERICAL_NOTE, 4}, {CUDNN_TYPE_POINTWISE_MODE, 4}, {CUDNN_TYPE_BACKEND_DESCRIPTOR, 8},
 };
 
-// The attributes of each descriptor, with their types and counts (or a least and a most); all must be set that are not
-// optional.
+// The attributes of each descriptor, with their types and counts, or a minimum and a maximum. All but optional ones
+// must be set.
 struct Rule { int name, type; int64_t count, most = 0; bool optional = false; };
 constexpr int DESC = CUDNN_TYPE_BACKEND_DESCRIPTOR, I64 = CUDNN_TYPE_INT64, PTR = CUDNN_TYPE_VOID_PTR;
 #define CONVOLUTION_RULES(direction, image, filter, result)                  \
@@ -80,7 +80,7 @@ const std::map<int, std::vector<Rule>> rules = {
     {CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, {}},
 };
 
-// Attributes that the library itself gives a descriptor.
+// Attributes that the library sets.
 constexpr int GRAPH = -1, ENGINE = -2;
 
 template <class T> const T* read(Descriptor* d, int name) { return (const T*)d->attributes.at(name).data.data(); }
@@ -91,7 +91,7 @@ void put(Descriptor* d, int name, uint64_t value) {
 
 int type_of(Descriptor* tensor) { return *read<int32_t>(tensor, CUDNN_ATTR_TENSOR_DATA_TYPE); }
 
-// A tensor's extents and the size of its elements, where its strides say that channels are last.
+// The extents of a tensor and the size of its elements, if its strides tell that channels are last.
 bool channels_last(Descriptor* tensor, Tensor4& t) {
   const int type = type_of(tensor);
   if (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_BFLOAT16) return false;
@@ -113,7 +113,7 @@ bool is_virtual(Descriptor* tensor) {
   return tensor->attributes.count(CUDNN_ATTR_TENSOR_IS_VIRTUAL) && *read<uint8_t>(tensor, CUDNN_ATTR_TENSOR_IS_VIRTUAL);
 }
 
-// The convolution that an operation descriptor stands for.
+// The convolution of an operation descriptor.
 int interpret(Descriptor* op, Operation& operation) {
   const int base = op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR
                        ? (operation.direction = Direction::FORWARD, 0)
@@ -141,7 +141,7 @@ int interpret(Descriptor* op, Operation& operation) {
   g.stride_h = stride[0], g.stride_w = stride[1], g.dilation_h = dilation[0], g.dilation_w = dilation[1];
   if (*read<int32_t>(conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE) != CUDNN_DATA_FLOAT) return refuse(UNSUPPORTED, "only sums in float");
   if (g.image.size != g.filter.size) return refuse(UNSUPPORTED, "operands of different types");
-  // What lies nowhere is a float; the graph says what is written.
+  // A virtual tensor must be of floats; the graph decides on the type that is written.
   if (is_virtual(result) && g.result.size == 4) g.result.size = g.image.size;
   if (!g.consistent()) return refuse(SHAPES, "the extents or types of a convolution do not agree");
   operation.image_id = *read<int64_t>(image, CUDNN_ATTR_TENSOR_UNIQUE_ID);
@@ -151,7 +151,7 @@ int interpret(Descriptor* op, Operation& operation) {
 }
 
 
-// What a graph stands for: a convolution, then perhaps a bias, then perhaps a ReLU, each on the result before it.
+// The operations of a graph: a convolution, then perhaps a bias, then perhaps a ReLU, each on the result before it.
 int interpret_graph(Descriptor* graph, Operation& operation) {
   const Attribute& ops = graph->attributes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS);
   auto at = [&](int64_t i) { return descriptors.get(((const uint64_t*)ops.data.data())[i]); };
@@ -182,9 +182,9 @@ int interpret_graph(Descriptor* graph, Operation& operation) {
   return OK;
 }
 
-// Two engines: the first is fast and wants as much scratch as its image, the second wants little. Before them, engines
-// with a note that nobody here may want.
-constexpr int64_t NOTED = 100;  // and the note
+// Two engines: the first is fast and needs as much scratch as its image, the second needs little. Before them come
+// engines with a numerical note that the backend must refuse.
+constexpr int64_t NOTED = 100;  // plus the note
 const int64_t engines[] = {NOTED + CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, NOTED + CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS,
                            NOTED + CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION, 0, 1};
 int64_t workspace_of(Descriptor* config) {

@@ -1,4 +1,4 @@
-// cuDNN's older convolution calls, as far as the backend uses them.
+// The part of cuDNN's legacy API in use: convolutions.
 #include "constants.h"
 #include "convolution.h"
 
@@ -22,7 +22,7 @@ Book b3("convolution descriptors", [] { return convolutions.alive.size(); });
 
 int64_t size_of(int type) { return type == CUDNN_DATA_FLOAT ? 4 : type == CUDNN_DATA_BFLOAT16 ? 2 : 0; }
 
-// The geometry of three descriptors, where they agree.
+// The geometry of three descriptors, if they are consistent.
 bool gather(uint64_t image, uint64_t filter, uint64_t result, uint64_t convolution, Geometry& g) {
   if (!tensors.get(image) || !filters.get(filter) || !tensors.get(result) || !convolutions.get(convolution)) return false;
   g = convolutions.get(convolution)->geometry;
@@ -33,7 +33,7 @@ bool gather(uint64_t image, uint64_t filter, uint64_t result, uint64_t convoluti
 int offer(const Geometry& g, uint64_t convolution, int requested, int* count, Result48* results) {
   if (requested < 2) return BAD;
   const int math = convolutions.get(convolution)->math;
-  // One that is not deterministic, one that wants much, one that wants nothing.
+  // One that is not deterministic, one that needs much scratch, one that needs none.
   results[0] = {0, OK, 1, 0, 0, 0, math, {}, 0};
   results[1] = {1, OK, 2, 0, g.image.bytes(), 1, math, {}, 0};
   results[2] = {6, OK, 3, 0, 0, 1, math, {}, 0};

@@ -1,5 +1,5 @@
-// libcuda, as far as the backend uses it: the device, memory, copies. Streams, events and graphs are in streams.cpp,
-// modules and launches in modules.cpp.
+// The part of libcuda in use: the device, memory, copies. Streams, events and graphs are in streams.cpp, modules and
+// launches in modules.cpp.
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@ std::map<std::string, std::function<size_t()>>& books() {
 
 namespace {
 
-constexpr uint64_t GUARD = 512;  // bytes before and after every allocation, which nobody may touch
+constexpr uint64_t GUARD = 512;  // bytes before and after every allocation, which must not change
 constexpr uint8_t GUARD_BYTE = 0xa5, FRESH_BYTE = 0xff;  // fresh memory is full of NaNs
 
 struct Block {
@@ -68,7 +68,7 @@ bool fails(const char* what) {
   auto found = failures.find(what);
   if (found == failures.end() || found->second == 0) return false;
   if (found->second > 1) return --found->second, false;
-  // Memory that has run out stays so; the rest fails once.
+  // Allocations keep failing; all else fails once.
   if (found->first != "alloc") found->second = 0;
   return true;
 }
@@ -82,7 +82,7 @@ bool on_device(uint64_t address, uint64_t bytes) {
 
 }  // namespace sim
 
-// What only tests call.
+// Functions for tests only.
 EXPORT void sim_fail(const char* what, int after) { failures[what] = after; }
 EXPORT void sim_memory(uint64_t bytes) { total = bytes; }
 EXPORT int64_t sim_count(const char* what) {
@@ -90,7 +90,7 @@ EXPORT int64_t sim_count(const char* what) {
   if (strcmp(what, "used") == 0) return used;
   return books().count(what) ? (int64_t)books()[what]() : -1;
 }
-// What is alive and what was complained of, one a line; forgets the complaints, failures and a loss.
+// The live objects and the faults, one to a line. Clears faults, injected failures and a lost device.
 EXPORT int sim_report(char* text, int size) {
   perform_all();
   for (auto& [address, block] : blocks) check_guards(address, block);
@@ -201,7 +201,7 @@ EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
 }
 EXPORT int cuMemFree_v2(uint64_t address) {
   TRY(outside_capture());
-  perform_all();  // freeing waits for the device
+  perform_all();  // freeing synchronises with the device
   auto found = blocks.find(address);
   if (found == blocks.end()) return INVALID_VALUE;
   check_guards(address, found->second);

@@ -21,10 +21,10 @@ inline uint16_t to_bf16(float x) {
   return x != x ? 0x7fff : (word + 0x7fff + ((word >> 16) & 1)) >> 16;
 }
 
-// An array as floats: where it lies, or, of bfloat16, a copy that `write_back` rounds.
+// An array as floats: in place, or for bfloat16 a copy that `write_back` rounds.
 class Floats {
  public:
-  // `size` is the bytes of an element: 4, or 2 of bfloat16.
+  // `size` is the size of an element in bytes: 4, or 2 for bfloat16.
   Floats(uint64_t address, uint64_t count, int64_t size) : address(address), size(size), at((float*)address) {
     if (size == 4) return;
     copy.resize(count);

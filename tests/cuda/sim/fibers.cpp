@@ -1,5 +1,5 @@
-// Runs the threads of a block in turns on one thread of the host. A kernel without barriers is a plain loop; one with
-// barriers gets a stack for each thread, which are switched at every barrier.
+// Runs the threads of a block one after the other on one thread of the host. A kernel without barriers is a simple
+// loop. In a kernel with barriers each thread has a stack of its own, and every barrier switches to the next.
 #include <ucontext.h>
 
 #include <array>
@@ -19,7 +19,7 @@ constexpr size_t STACK = 64 * 1024;
 constexpr size_t MOST_ARGUMENTS = 32;
 
 #if defined(__x86_64__)
-// Saves the registers a call must keep, and goes on with another stack.
+// Saves the callee-saved registers and switches to another stack.
 extern "C" void sim_switch(void** save, void* resume);
 asm(R"(
   .text
@@ -76,13 +76,13 @@ void entry() {
   body();
   current->done = true;
   to_scheduler();
-  __builtin_trap();  // a finished thread is not resumed
+  __builtin_trap();  // a finished thread must not be resumed
 }
 
 void start(Fiber& fiber) {
   fiber.done = false;
 #if defined(__x86_64__)
-  // As if sim_switch had been called from `entry`: six registers, then where to return to, aligned as after a call.
+  // As if `entry` had called sim_switch: six registers, then the return address, aligned as after a call.
   uintptr_t top = ((uintptr_t)fiber.stack.get() + STACK) & ~(uintptr_t)15;
   void** frame = (void**)top - 2;
   *frame = (void*)entry;
@@ -151,7 +151,7 @@ Result run_kernel(Module* module, void* function, const std::vector<uint64_t>& a
         resume(fibers[t]);
         waiting += !fibers[t].done;
       }
-      // Either all of a block's threads are at a barrier, or all have returned.
+      // All threads of a block must be at a barrier, or all must have returned.
       if (waiting > 0 && waiting < threads) diverged = true;
       left = waiting;
     }

@@ -1,5 +1,5 @@
-// The host form of kernels/cuda/dialect.cuh: what a kernel sees of the machine when the simulated device runs it. The
-// simulated NVRTC puts this in front of every source. It proves what kernels compute, and nothing about their speed.
+// The first part of kernels/cuda/dialect.cuh for the host: the machine as a kernel sees it on the simulated device. The
+// simulated NVRTC puts this before every source. It tests the results of kernels and says nothing about their speed.
 #define LOCALGRAD_HOST
 
 typedef unsigned char u8;

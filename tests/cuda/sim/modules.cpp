@@ -1,4 +1,4 @@
-// libcuda's modules and launches: a module is a library that the simulated NVRTC made.
+// libcuda's modules and launches. A module is a shared library that the simulated NVRTC built.
 #include <dlfcn.h>
 #include <elf.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ Handles<Function> functions;
 Book book("modules", [] { return modules.alive.size(); });
 }  // namespace
 
-// The size of an ELF file, whose table of sections comes last.
+// The size of an ELF file, whose section table comes last.
 static size_t elf_bytes(const void* image) {
   auto* header = (const Elf64_Ehdr*)image;
   return header->e_shoff + (size_t)header->e_shentsize * header->e_shnum;
@@ -79,7 +79,7 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned gx, unsigned gy, unsigned gz
   std::vector<uint64_t> arguments(packed, packed + *(size_t*)extra[3] / 8);
   ++launches;
   return enqueue(stream, [=] {
-    // Every argument of every kernel here is an address.
+    // All arguments of our kernels are addresses.
     for (uint64_t argument : arguments) if (!on_device(argument, 0)) return ILLEGAL_ADDRESS;
     if (!functions.get(handle)) return ILLEGAL_ADDRESS;
     return run_kernel(function->module, function->code, arguments, gx, bx);

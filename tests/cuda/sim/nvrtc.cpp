@@ -1,4 +1,4 @@
-// NVRTC: compiles kernels for the host, by g++ with the dialect's host form in front. Its "machine code" is a library.
+// NVRTC: compiles kernels for the host with g++, after host.h. Its "machine code" is a shared library.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +58,7 @@ EXPORT int nvrtcCompileProgram(uint64_t handle, int count, const char* const* op
     if (option.rfind("--gpu-architecture=sm_", 0) == 0) architecture = true;
     else if (option != "--std=c++17" && option != "--fmad=false" && option != "--minimal" && option != "--diag-suppress=177") return INVALID_OPTION;
   }
-  if (!architecture) return INVALID_OPTION;  // the real one has a default, which is never what is meant
+  if (!architecture) return INVALID_OPTION;  // the real library has a default, which is never intended
   if (fails("compile")) return OUT_OF_MEMORY_;
   char folder[] = "/tmp/localgrad-nvrtc-XXXXXX";
   if (!mkdtemp(folder)) return OUT_OF_MEMORY_;

@@ -1,7 +1,8 @@
-// The simulated device: stand-ins for libcuda, NVRTC, cuBLASLt and the part of cuDNN in use, in one library, so that
-// the whole CUDA backend runs on a machine without a card. It executes the very kernel sources on the host, keeps books
-// on every allocation and handle, refuses what the real libraries refuse, and fails on demand. It proves correctness,
-// never speed. Work is queued and done late, when somebody waits for it: what reads or frees too early is found out.
+// The simulated device: stand-ins for the parts of libcuda, NVRTC, cuBLASLt and cuDNN in use, in one library, so that
+// the whole CUDA backend runs on a machine without a card. It runs the same kernel sources on the host, tracks every
+// allocation and handle, refuses what the real libraries refuse, and fails on demand. It tests correctness and says
+// nothing about speed. Work is queued and run late, when something waits for it, so that a read or a free that comes
+// too early is detected.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -14,7 +15,7 @@
 
 namespace sim {
 
-// CUresult values that are given.
+// The CUresult values in use.
 enum Result {
   SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101,
   INVALID_IMAGE = 200, INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600,
@@ -24,40 +25,40 @@ enum Result {
 
 typedef std::function<Result()> Work;
 
-// What is wrong that the real machine would not notice, and a test must.
+// Records a fault that a real card would not notice, and a test must.
 void complain(const std::string& what);
 
 // Adds work to a stream, or to the graph it is capturing.
 Result enqueue(uint64_t stream, Work work);
 
-// What every call but a few checks first: a context, and no error that sticks.
+// The check that begins most calls: there is a context, and no sticky error.
 Result ready();
 
-// What may not be done while a stream captures: it breaks the capture.
+// The check of calls that are forbidden during a capture, which they break.
 Result outside_capture();
 
-// Does all work that is queued, on every stream.
+// Runs all queued work, on every stream.
 Result perform_all();
 
-// Whether a stream or an event is alive.
+// Tests whether a stream or an event is alive.
 bool streams_alive();
 
-// How many kernels and graphs were launched.
+// The number of kernels and graphs launched.
 extern long launches;
 
-// An error that sticks, once there was one.
+// The sticky error; it stays once it is set.
 extern Result lost;
 
 #define TRY(call) \
   if (sim::Result r = (call)) return r
 
-// Whether bytes lie within one allocation on the device.
+// Tests whether bytes lie within one allocation on the device.
 bool on_device(uint64_t address, uint64_t bytes);
 
 // Counts down to an injected failure: true when `what` is to fail now.
 bool fails(const char* what);
 
-// Runs a kernel's blocks; `module` holds its machine.
+// Runs a kernel's blocks; `module` contains its machine.
 struct Module;
 Result run_kernel(Module* module, void* function, const std::vector<uint64_t>& arguments, uint32_t blocks,
                   uint32_t threads);
@@ -68,7 +69,7 @@ struct Module {
   std::string path;
 };
 
-// Handles: each an address of its own kind, alive until destroyed.
+// Handles of one kind, each an address that is alive until it is destroyed.
 template <class T> struct Handles {
   std::map<uint64_t, std::unique_ptr<T>> alive;
   uint64_t add(std::unique_ptr<T> item) {
@@ -83,7 +84,7 @@ template <class T> struct Handles {
   bool remove(uint64_t handle) { return alive.erase(handle) > 0; }
 };
 
-// How many of each kind are alive, by name, for the tests' books.
+// The number of live objects of each kind, by name, for tests.
 std::map<std::string, std::function<size_t()>>& books();
 struct Book {
   Book(const char* name, std::function<size_t()> count) { books()[name] = count; }

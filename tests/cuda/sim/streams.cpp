@@ -1,6 +1,6 @@
-// libcuda's streams, events and graphs. Work of a stream is done as late as it may be: when somebody waits for it, or
-// for an event behind it. Work of a stream that was told to hurry is done at once, and other streams' only as far as it
-// waits for them. Between the two, a wait that is missing is found out, whichever stream would have come first.
+// libcuda's streams, events and graphs. A stream runs its work as late as possible: when something waits for the work,
+// or for an event after it. A hurried stream runs its work at once, and the work of other streams only as far as it
+// waits for them. Running tests in both modes detects a missing wait, whichever stream would have been first.
 #include <string.h>
 
 #include <deque>
@@ -16,16 +16,16 @@ long launches = 0;
 namespace {
 
 struct Stream {
-  std::deque<Work> queue;      // not done yet
-  size_t done = 0;             // how many were
-  bool eager = false;          // done as soon as it is issued
+  std::deque<Work> queue;      // not run yet
+  size_t done = 0;             // the number that ran
+  bool eager = false;          // runs work as soon as it is issued
   bool capturing = false, broken = false;
   std::vector<Work> captured;  // nodes of the graph being captured
 };
 struct Event {
   bool timing = false;
-  uint64_t stream = 0;  // its last record's; 0 before the first
-  size_t mark = 0;      // reached when the stream has done as much work
+  uint64_t stream = 0;  // of its last record; 0 before the first
+  size_t mark = 0;      // reached when the stream has run this much work
 };
 struct Graph { std::vector<Work> nodes; };
 
@@ -33,19 +33,19 @@ Handles<Stream> streams;
 Handles<Event> events;
 Handles<Graph> graphs, executables;
 long created = 0;
-long hurried = -1;  // which stream is eager, by the order of creation; −1 for none
+long hurried = -1;  // the eager stream, in order of creation; −1 for none
 
 Book b1("streams", [] { return streams.alive.size(); });
 Book b2("events", [] { return events.alive.size(); });
 Book b3("graphs", [] { return graphs.alive.size(); });
-Book b5("queued", [] {  // work that was issued and not done; a report does it first
+Book b5("queued", [] {  // work that was issued and has not run; a report runs it first
   size_t count = 0;
   for (auto& [handle, stream] : streams.alive) count += stream->queue.size();
   return count;
 });
 Book b4("executables", [] { return executables.alive.size(); });
 
-// Does a stream's work until as much is done; all of it by default.
+// Runs a stream's work up to a mark; all of it by default.
 Result perform(Stream* stream, size_t until = SIZE_MAX) {
   while (stream->done < until && !stream->queue.empty()) {
     Work work = std::move(stream->queue.front());
@@ -58,7 +58,7 @@ Result perform(Stream* stream, size_t until = SIZE_MAX) {
   return lost;
 }
 
-// Does what an event waits for. A stream that is gone has done everything.
+// Runs the work before an event. A stream that was destroyed has run everything.
 Result reach(const Event& event) {
   Stream* stream = streams.get(event.stream);
   return stream ? perform(stream, event.mark) : lost;
@@ -94,7 +94,7 @@ Result enqueue(uint64_t handle, Work work) {
 
 }  // namespace sim
 
-// For tests: the stream that is eager from now on, by the order in which streams were created since; −1 for none.
+// For tests: sets the stream that is eager, in order of creation from now on; −1 for none.
 EXPORT void sim_hurry(int stream) {
   created = 0;
   hurried = stream;
@@ -126,8 +126,8 @@ EXPORT int cuStreamWaitEvent(uint64_t handle, uint64_t event, unsigned flags) {
   Stream* stream = streams.get(handle);
   if (!stream || !events.get(event)) return INVALID_HANDLE;
   if (flags != 0) return INVALID_VALUE;
-  if (stream->capturing) return stream->broken = true, CAPTURE_UNSUPPORTED;  // no event here is recorded in a capture
-  if (fails("wait")) return SUCCESS;  // forgotten: what a missing wait would do
+  if (stream->capturing) return stream->broken = true, CAPTURE_UNSUPPORTED;  // no event in use is recorded in a capture
+  if (fails("wait")) return SUCCESS;  // skipped, like a missing wait
   const Event until = *events.get(event);  // later records do not matter
   return enqueue(handle, [until] { return reach(until); });
 }
@@ -171,7 +171,7 @@ EXPORT int cuGraphLaunch(uint64_t executable, uint64_t stream) {
   if (!executables.get(executable)) return INVALID_VALUE;
   if (fails("graph-launch")) return LAUNCH_FAILED;
   ++launches;
-  auto nodes = executables.get(executable)->nodes;  // destroying it leaves what was launched alone
+  auto nodes = executables.get(executable)->nodes;  // a launched graph keeps running if it is destroyed
   return enqueue(stream, [nodes] {
     for (auto& node : nodes) TRY(node());
     return SUCCESS;
@@ -205,11 +205,11 @@ EXPORT int cuEventQuery(uint64_t handle) {
   if (fails("lost")) return lost = LAUNCH_FAILED;
   Stream* stream = streams.get(event->stream);
   if (!stream || stream->done >= event->mark) return lost;
-  // Never ready when first asked, so that callers really wait; done by the time they ask again.
+  // Never ready at the first query, so that callers really wait; ready at the second.
   reach(*event);
   return lost ? lost : NOT_READY;
 }
-// Not a time: a microsecond for each piece of work in between.
+// Not a real time: a microsecond for each piece of work between the events.
 EXPORT int cuEventElapsedTime_v2(float* milliseconds, uint64_t start, uint64_t end) {
   TRY(ready());
   Event *first = events.get(start), *last = events.get(end);
