@@ -34,7 +34,7 @@ export * from "./local/parameters.ts";
 export * from "./training/probe.ts";
 export * from "./training/trainer.ts";
 export * from "./artifacts/observer.ts";
-export type { Feed } from "./training/feed.ts";
+export type { BatchRequest, Feed, SuppliedBatch } from "./training/feed.ts";
 export type { FitOptions, FitResult } from "./training/fit.ts";
 export type { HostBatch, StepReport } from "./training/host_batch.ts";
 export type { SaveEvery } from "./training/run.ts";

@@ -25,8 +25,10 @@ async function exampleNeed(): Promise<MemoryNeed> {
 /** `doctor`: reports which backends run on this machine, and what the others are missing. */
 export async function doctor(args: readonly string[]): Promise<void> {
   const given = parseFlags("doctor", doctorFlags, args);
-  const backends = [];
-  for (const name of devices.names) backends.push({ name, ...await devices.probe(name) });
+  const backends = await Array.fromAsync(
+    devices.names,
+    async (name) => ({ name, ...await devices.probe(name) }),
+  );
   const device = await devices.open("auto");
   const auto = { name: device.name, why: device.choice };
   await device.close();
@@ -40,10 +42,10 @@ export async function doctor(args: readonly string[]): Promise<void> {
   console.log(`Deno ${system.deno} on ${os} ${arch}, ${system.cores} cores\n`);
   for (const backend of backends) {
     const name = backend.name.padEnd(10);
-    if (backend.available) {
-      console.log(`✓ ${name} ${backend.description}${backend.software ? " (a software adapter)" : ""}`);
-    } else {
+    if ("reason" in backend) {
       console.log(`✗ ${name} ${backend.reason}\n  ${" ".repeat(10)} ${backend.remedy}`);
+    } else {
+      console.log(`✓ ${name} ${backend.description}${backend.software ? " (a software adapter)" : ""}`);
     }
   }
   console.log(`\nCUDA\n${describeCuda(cuda).join("\n")}`);

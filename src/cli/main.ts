@@ -65,7 +65,10 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     }
     const { summary, flags, run } = command;
     if (args.includes("--help") || args.includes("-h")) console.log(usage(name, summary, flags));
-    else return await run(args) ?? 0;
+    else {
+      const code = await run(args);
+      if (typeof code === "number") return code;
+    }
     return 0;
   } catch (error) {
     const message = explained(error);

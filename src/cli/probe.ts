@@ -93,8 +93,9 @@ export async function probeRuns(args: readonly string[]): Promise<number> {
       signal: interrupt.signal,
       ...(cut === undefined ? {} : { modules: cut }),
       onProbe: ({ name, testAccuracy }) => note(`${name}: ${formatPercent(testAccuracy)}`),
-    }).catch((error) => {
+    }).catch((error): undefined => {
       if (!interrupt.signal.aborted) throw error;
+      return undefined;
     });
     if (probes === undefined) {
       note("stopped; nothing was written");

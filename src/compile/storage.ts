@@ -128,7 +128,7 @@ export class Storage {
     if (this.has(output)) return;
     const leaves = this.#union(inputs);
     this.#leaves[output] = leaves;
-    this.#nodes[output] = 1 + inputs.reduce((sum, input) => sum + this.#nodes[input], 0);
+    this.#nodes[output] = 1 + sumOf(inputs, this.#nodes);
 
     const last = users.length > 0 ? users[users.length - 1] : this.#makers[output];
     const bytes = this.#bytes[output];
@@ -142,7 +142,7 @@ export class Storage {
   /** Stores operands until what remains to be computed fits one kernel. */
   #limit(inputs: readonly ValueId[]): void {
     for (;;) {
-      const nodes = inputs.reduce((sum, input) => sum + this.#nodes[input], 0);
+      const nodes = sumOf(inputs, this.#nodes);
       if (nodes <= MAX_NODES && this.#union(inputs).length <= this.#maxLeaves) return;
       const computed = inputs.filter((input) => !this.has(input));
       if (computed.length === 0) return;
@@ -191,7 +191,7 @@ function requiredMemory(program: Program): Uint8Array {
     }
     fromMemory[output] = inputs.some((input) => fromMemory[input] === 1) ? 1 : 0;
     const moves = op === "broadcast" || op === "reshape" || op === "transpose" || op === "slice";
-    work[output] = inputs.reduce((sum, input) => sum + work[input], 0) +
+    work[output] = sumOf(inputs, work) +
       (fromMemory[output] === 1 && !moves ? 1 : 0);
   }
 
@@ -225,4 +225,9 @@ function kernelsUsing({ values, instructions }: Program, required: Uint8Array): 
     }
   }
   return users;
+}
+
+/** Sums numbers that are listed by value, such as nodes, over some values. */
+function sumOf(values: readonly number[], of: ArrayLike<number>): number {
+  return values.reduce((sum, value) => sum + of[value], 0);
 }

@@ -23,10 +23,8 @@ export type {
 } from "./images.ts";
 export type { Key } from "../base/random.ts";
 
-const ALL = { shapes, cifar10, svhn, stl10, folder } as const;
-
 /** The name of a data set. */
-export type DatasetName = keyof typeof ALL;
+export type DatasetName = "shapes" | "cifar10" | "svhn" | "stl10" | "folder";
 
 /** Every data set by its name. */
-export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = ALL;
+export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = { shapes, cifar10, svhn, stl10, folder };

@@ -20,7 +20,7 @@ export interface BatchRequest {
 }
 
 /** A supplied batch. */
-export interface Supplied extends BatchRequest {
+export interface SuppliedBatch extends BatchRequest {
   /** The arguments that a traced step takes for it, see {@link Feed.batch}. */
   readonly data: Named<DeviceArray | HostArray>;
 }
@@ -33,11 +33,11 @@ export interface Feed extends AsyncDisposable {
   readonly arrays: Named<DeviceArray>;
   /**
    * Within a traced function: the images at `indices` (u32 `[batch]`), normalised, with their labels; augmented by `key`
-   * (u32[2]) where one is given. `data` is the {@link Supplied.data} of the batch.
+   * (u32[2]) where one is given. `data` is the {@link SuppliedBatch.data} of the batch.
    */
   batch(data: Named<Tensor>, indices: Tensor, key?: Tensor): Batch;
   /** Supplies these batches in order; streamed images are prepared ahead. */
-  supply(requests: Iterable<BatchRequest>): AsyncGenerator<Supplied, undefined, void>;
+  supply(requests: Iterable<BatchRequest>): AsyncGenerator<SuppliedBatch, undefined, void>;
   /** Streamed images made so far, see {@link ImageReader.done}. */
   readonly made?: ImageReader["done"];
 }
@@ -115,7 +115,7 @@ function streamedFeed(dataset: ImageDataset<ImagePart>, part: StreamedImages): F
       for (const next of requested) yield await supplied(next);
       return undefined;
 
-      async function supplied({ request, pixels }: Requested): Promise<Supplied> {
+      async function supplied({ request, pixels }: Requested): Promise<SuppliedBatch> {
         const bytes = new HostArray(await pixels, [request.indices.length, height, width, channels]);
         const labels = new HostArray(Int32Array.from(request.indices, (index) => at(part.labels, index)));
         return { ...request, data: { bytes, labels } };

@@ -4,7 +4,7 @@ import type { MemoryComparison } from "../local/memory.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import type { Schedule } from "../optim/schedules.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
-import type { Feed, Supplied } from "./feed.ts";
+import type { Feed, SuppliedBatch } from "./feed.ts";
 
 /** Issues training steps on a feed. */
 export interface Stepper extends Disposable {
@@ -13,7 +13,7 @@ export interface Stepper extends Disposable {
    * images classified correctly, f32 `[modules + 1]`. `data` is what the feed supplied for them, where images are
    * streamed.
    */
-  step(indices: Uint32Array, learningRate: number, data?: Supplied["data"]): DeviceArray;
+  step(indices: Uint32Array, learningRate: number, data?: SuppliedBatch["data"]): DeviceArray;
 }
 
 /** A trainer as `fit` drives it. */

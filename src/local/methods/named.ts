@@ -42,13 +42,11 @@ export function methodsByName(
 
 const known = methodsByName(index);
 
-type Plain = Exclude<keyof typeof index, keyof typeof wrappers>;
-
 /** A method's name, such as `dgl` or `man+dgl`. */
 export type MethodName =
-  | Plain
+  | Exclude<keyof typeof index, "man" | "manPlusPlus">
   | "endToEnd+checkpoint"
-  | `${keyof typeof wrappers}+${Exclude<Plain, "endToEnd">}`;
+  | `${"man" | "manPlusPlus"}+${Exclude<keyof typeof index, "man" | "manPlusPlus" | "endToEnd">}`;
 
 /** The names of all methods. */
 export const methodNames: readonly MethodName[] = [...known.keys()] as MethodName[];
