@@ -35,7 +35,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--fusion must be one of sum, emaOnly, biasOnly, not "both"/, "train", "--fusion", "both"],
       [/--moves must be one of afterBackward, .*not "late"/, "train", "--moves", "late"],
       [
-        /manPlusPlus: a trained average moves after/,
+        /manPlusPlus: a trained average moves "afterStep"/,
         ...[
           "train",
           "--method",
