@@ -1,24 +1,23 @@
-import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
+import { type Shape, sizeOf } from "../../trace/dtype.ts";
 import type { ConvAttrs } from "../../trace/ops.ts";
-import type { InstructionOf } from "../../trace/program.ts";
 import convText from "../../../kernels/webgpu/conv.wgsl" with { type: "text" };
 import inputGradText from "../../../kernels/webgpu/conv_input_grad.wgsl" with { type: "text" };
 import filterGradText from "../../../kernels/webgpu/conv_filter_grad.wgsl" with { type: "text" };
+import { fourOf } from "../shapes.ts";
 import { type Call, runs } from "./call.ts";
 import { addPartialSums, AFFORDABLE, MAX_TERMS, partialSumBytes, partsOf } from "./partial_sums.ts";
+import type { Operation } from "./operation.ts";
 import { blockedCall, inFours, tile } from "./tile.ts";
 import type { Variant } from "./variant.ts";
 
-type Values = readonly Aval[];
 /** Convolution and its gradient to the image, which sum over a filter's taps. */
-type OverTaps = InstructionOf<"conv"> | InstructionOf<"convInputGrad">;
+type OverTaps = Operation<"conv"> | Operation<"convInputGrad">;
 
 /** The geometry of a convolution, by the names in the kernels. */
 function geometry(image: Shape, filter: Shape, result: Shape, attrs: ConvAttrs) {
-  const [, H, W, C] = image;
-  const [K, R, S, CG] = filter;
+  const [, H, W, C] = fourOf(image), [K, R, S, CG] = fourOf(filter), [, P, Q] = fourOf(result);
   return {
-    ...{ H, W, C, K, R, S, CG, KG: K / attrs.groups, P: result[1], Q: result[2], FILTER: R * S * CG },
+    ...{ H, W, C, K, R, S, CG, KG: K / attrs.groups, P, Q, FILTER: R * S * CG },
     ...{ STRIDE_H: attrs.strides[0], STRIDE_W: attrs.strides[1] },
     ...{ DILATION_H: attrs.dilation[0], DILATION_W: attrs.dilation[1] },
     ...{ PAD_TOP: attrs.padding[0][0], PAD_LEFT: attrs.padding[1][0] },
@@ -41,24 +40,24 @@ function tapRuns(taps: number, channels: number, terms: number, { run }: Variant
 }
 
 /** The parts of a convolution's sums: long ones are cut further, for the sake of rounding, if that is affordable. */
-function tapParts(i: OverTaps, values: Values, variant: Variant) {
-  const [K, R, S, CG] = values[i.inputs[1]].shape;
+function tapParts(i: OverTaps, variant: Variant) {
+  const [K, R, S, CG] = fourOf(i.operands[1].shape);
   const taps = R * S, channels = i.op === "conv" ? CG : K / i.attrs.groups;
   const needed = tapRuns(taps, channels, Infinity, variant);
   if (taps * channels <= 2 * MAX_TERMS) return needed;
   const short = tapRuns(taps, channels, MAX_TERMS, variant);
-  return short.PARTS * sizeOf(values[i.output].shape) <= AFFORDABLE ? short : needed;
+  return short.PARTS * sizeOf(i.result.shape) <= AFFORDABLE ? short : needed;
 }
 
 /** Convolution. */
-export function conv(i: InstructionOf<"conv">, values: Values, variant: Variant): Call[] {
+export function conv(i: Operation<"conv">, variant: Variant): Call[] {
   const [x, w] = i.inputs;
-  const y = values[i.output].shape;
-  const g = geometry(values[x].shape, values[w].shape, y, i.attrs);
-  const M = y[0] * g.P * g.Q;
+  const [image, filter] = i.operands, y = i.result.shape;
+  const g = geometry(image.shape, filter.shape, y, i.attrs);
+  const M = fourOf(y)[0] * g.P * g.Q;
   const out = tile(g.KG, variant.blocks.columns);
   const pixels = tile(M, variant.blocks.rows);
-  const parts = tapParts(i, values, variant);
+  const parts = tapParts(i, variant);
   const OUT_TILES = out.tiles * i.attrs.groups, COUNT = pixels.tiles * OUT_TILES;
   const constants = {
     ...g,
@@ -77,15 +76,15 @@ export function conv(i: InstructionOf<"conv">, values: Values, variant: Variant)
 }
 
 /** The gradient of a convolution to its image. */
-export function convInputGrad(i: InstructionOf<"convInputGrad">, values: Values, variant: Variant): Call[] {
+export function convInputGrad(i: Operation<"convInputGrad">, variant: Variant): Call[] {
   const [dy, w] = i.inputs;
-  const [N, H, W] = i.attrs.inputShape;
-  const g = geometry(i.attrs.inputShape, values[w].shape, values[dy].shape, i.attrs);
-  const PHASE_H = Math.ceil(H / g.STRIDE_H), PHASE_W = Math.ceil(W / g.STRIDE_W);
+  const [gradient, filter] = i.operands, [N] = fourOf(i.attrs.inputShape);
+  const g = geometry(i.attrs.inputShape, filter.shape, gradient.shape, i.attrs);
+  const PHASE_H = Math.ceil(g.H / g.STRIDE_H), PHASE_W = Math.ceil(g.W / g.STRIDE_W);
   const M = N * PHASE_H * PHASE_W;
   const out = tile(g.CG, variant.blocks.columns);
   const pixels = tile(M, variant.blocks.rows);
-  const parts = tapParts(i, values, variant);
+  const parts = tapParts(i, variant);
   const OUT_TILES = out.tiles * i.attrs.groups;
   const COUNT = g.STRIDE_H * g.STRIDE_W * pixels.tiles * OUT_TILES, SIZE = sizeOf(i.attrs.inputShape);
   const constants = {
@@ -111,10 +110,10 @@ export function convInputGrad(i: InstructionOf<"convInputGrad">, values: Values,
   ];
 }
 
-function filterGradTiles(i: InstructionOf<"convFilterGrad">, values: Values, variant: Variant) {
-  const [x, dy] = i.inputs;
-  const g = geometry(values[x].shape, i.attrs.filterShape, values[dy].shape, i.attrs);
-  const M = values[dy].shape[0] * g.P * g.Q;
+function filterGradTiles(i: Operation<"convFilterGrad">, variant: Variant) {
+  const [image, gradient] = i.operands;
+  const g = geometry(image.shape, i.attrs.filterShape, gradient.shape, i.attrs);
+  const M = fourOf(gradient.shape)[0] * g.P * g.Q;
   const out = tile(g.KG, variant.filterBlocks.rows), into = tile(g.CG, variant.filterBlocks.columns);
   const TILES = i.attrs.groups * out.tiles * into.tiles;
   const SIZE = sizeOf(i.attrs.filterShape);
@@ -122,9 +121,9 @@ function filterGradTiles(i: InstructionOf<"convFilterGrad">, values: Values, var
 }
 
 /** The gradient of a convolution to its filter. */
-export function convFilterGrad(i: InstructionOf<"convFilterGrad">, values: Values, variant: Variant): Call[] {
+export function convFilterGrad(i: Operation<"convFilterGrad">, variant: Variant): Call[] {
   const [x, dy] = i.inputs;
-  const { g, M, out, into, TILES, SIZE, PARTS } = filterGradTiles(i, values, variant);
+  const { g, M, out, into, TILES, SIZE, PARTS } = filterGradTiles(i, variant);
   const RUN = Math.ceil(M / 4 / PARTS) * 4;
   const constants = {
     ...g,
@@ -145,12 +144,9 @@ export function convFilterGrad(i: InstructionOf<"convFilterGrad">, values: Value
 
 /** Bytes of workspace for the partial sums of a convolution or either of its gradients. */
 export function convWorkspace(
-  i: OverTaps | InstructionOf<"convFilterGrad">,
-  values: Values,
+  i: OverTaps | Operation<"convFilterGrad">,
   variant: Variant,
 ): number {
-  const { PARTS } = i.op === "convFilterGrad"
-    ? filterGradTiles(i, values, variant)
-    : tapParts(i, values, variant);
-  return partialSumBytes(PARTS, sizeOf(values[i.output].shape));
+  const { PARTS } = i.op === "convFilterGrad" ? filterGradTiles(i, variant) : tapParts(i, variant);
+  return partialSumBytes(PARTS, sizeOf(i.result.shape));
 }

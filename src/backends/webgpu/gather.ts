@@ -1,27 +1,28 @@
-import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import type { InstructionOf } from "../../trace/program.ts";
+import { sizeOf } from "../../trace/dtype.ts";
 import gatherText from "../../../kernels/webgpu/gather.wgsl" with { type: "text" };
 import { type Call, stored, typeOf } from "./call.ts";
+import type { Operation } from "./operation.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
 /** Selects rows of a table by index. */
-export function gather(i: InstructionOf<"gather">, values: readonly Aval[], variant: Variant): Call[] {
-  const [table, indices] = i.inputs.map((value) => values[value]);
-  const columns = sizeOf(table.shape.slice(1));
+export function gather(i: Operation<"gather">, variant: Variant): Call[] {
+  const [table, indices] = i.operands;
+  const [rows = 0, ...row] = table.shape;
+  const columns = sizeOf(row);
   const width = columns % 4 === 0 ? 4 : 1;
   const bytes = table.dtype === "u8";
   const element = bytes ? "u32" : typeOf(stored[table.dtype], width);
   return [{
     label: "gather",
     text: specialise(gatherText, {
-      ...{ ROWS: table.shape[0], COLUMNS: columns / width, WIDTH: width, WIDE: width === 4 },
+      ...{ ROWS: rows, COLUMNS: columns / width, WIDTH: width, WIDE: width === 4 },
       ...{ BYTES: bytes, INDEX: stored[indices.dtype] },
     }),
     bindings: [
       { name: "table", type: element, slot: i.inputs[0], write: false },
       { name: "indices", type: stored[indices.dtype], slot: i.inputs[1], write: false },
-      { name: "y", type: typeOf(stored[values[i.output].dtype], width), slot: i.output, write: true },
+      { name: "y", type: typeOf(stored[i.result.dtype], width), slot: i.output, write: true },
     ],
     count: sizeOf(indices.shape) * (columns / width),
     group: variant.group,

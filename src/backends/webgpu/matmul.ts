@@ -1,27 +1,27 @@
-import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import type { InstructionOf } from "../../trace/program.ts";
+import { sizeOf } from "../../trace/dtype.ts";
+import { at } from "../../base/at.ts";
 import matmulText from "../../../kernels/webgpu/matmul.wgsl" with { type: "text" };
 import { type Call, runs } from "./call.ts";
 import { addPartialSums, partialSumBytes, partsOf } from "./partial_sums.ts";
+import type { Operation } from "./operation.ts";
 import { blockedCall, inFours, tile } from "./tile.ts";
 import type { Variant } from "./variant.ts";
 
-type Matmul = InstructionOf<"matmul">;
-type Values = readonly Aval[];
+type Matmul = Operation<"matmul">;
 
-function tilesOf(i: Matmul, values: Values, variant: Variant) {
-  const a = values[i.inputs[0]].shape, y = values[i.output].shape;
-  const [M, N] = y.slice(-2);
-  const K = i.attrs.transposeA ? a[a.length - 2] : a[a.length - 1];
-  const BATCH = y.length === 3 ? y[0] : 1;
+function tilesOf(i: Matmul, variant: Variant) {
+  const [{ shape: a }] = i.operands, y = i.result.shape;
+  const M = at(y, y.length - 2), N = at(y, y.length - 1);
+  const K = at(a, a.length - (i.attrs.transposeA ? 2 : 1));
+  const BATCH = y.length === 3 ? at(y, 0) : 1;
   const rows = tile(M, variant.blocks.rows), columns = tile(N, variant.blocks.columns);
   const tiles = BATCH * rows.tiles * columns.tiles;
   return { M, N, K, BATCH, rows, columns, tiles, PARTS: partsOf(tiles, K, sizeOf(y), variant) };
 }
 
 /** Matrix product, batched if its operands have three axes. */
-export function matmul(i: Matmul, values: Values, variant: Variant): Call[] {
-  const { M, N, K, BATCH, rows, columns, tiles, PARTS } = tilesOf(i, values, variant);
+export function matmul(i: Matmul, variant: Variant): Call[] {
+  const { M, N, K, BATCH, rows, columns, tiles, PARTS } = tilesOf(i, variant);
   const { transposeA, transposeB } = i.attrs;
   const constants = {
     ...{ M, N, K, BATCH, PARTS, RUN: Math.ceil(K / 4 / PARTS) * 4, K_TAIL: K % 4 !== 0 },
@@ -41,6 +41,6 @@ export function matmul(i: Matmul, values: Values, variant: Variant): Call[] {
 }
 
 /** Bytes of workspace for the partial sums of a product. */
-export function matmulWorkspace(i: Matmul, values: Values, variant: Variant): number {
-  return partialSumBytes(tilesOf(i, values, variant).PARTS, sizeOf(values[i.output].shape));
+export function matmulWorkspace(i: Matmul, variant: Variant): number {
+  return partialSumBytes(tilesOf(i, variant).PARTS, sizeOf(i.result.shape));
 }

@@ -1,4 +1,4 @@
-import type { Aval } from "../../trace/dtype.ts";
+import type { DType } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import firstText from "../../../kernels/webgpu/maxima.wgsl" with { type: "text" };
 import foldText from "../../../kernels/webgpu/maxima_fold.wgsl" with { type: "text" };
@@ -44,17 +44,17 @@ export type Found =
   | { readonly kind: "picked"; readonly y: ValueId; readonly v: ValueId };
 
 /**
- * Finds the first maximum of each of `results` windows of `x`. Places in the workspace begin at element `at`.
+ * Finds the first maximum of each of `results` windows of `x`, which is of `dtype`. Places in the workspace begin at element `at`.
  */
 export function firstMaxima(
   x: ValueId,
-  values: readonly Aval[],
+  dtype: DType,
   windows: Windows,
   results: number,
   found: Found,
   variant: Variant,
 ): { readonly calls: Call[]; readonly at: number } {
-  const type = stored[values[x].dtype];
+  const type = stored[dtype];
   const parts = searchParts(windows, variant);
   const functions = new Functions();
   const greater = type === "f32" ? `${functions.use("is_greater", 1)}(value, best)` : "value > best";

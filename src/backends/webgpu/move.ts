@@ -1,21 +1,18 @@
-import { type Aval, sizeOf, stridesOf } from "../../trace/dtype.ts";
-import type { InstructionOf } from "../../trace/program.ts";
+import { sizeOf, stridesOf } from "../../trace/dtype.ts";
+import { at } from "../../base/at.ts";
 import concatText from "../../../kernels/webgpu/concat.wgsl" with { type: "text" };
 import padText from "../../../kernels/webgpu/pad.wgsl" with { type: "text" };
 import { padAxes, type PadAxis, paddedExtent } from "../pad_axes.ts";
 import { type Call, typeOf } from "./call.ts";
+import type { Operation } from "./operation.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
-type Values = readonly Aval[];
-
 /** Joins operands along an axis, one copy for each. */
-export function concat(i: InstructionOf<"concat">, values: Values, variant: Variant): Call[] {
-  const result = values[i.output];
-  const row = sizeOf(result.shape.slice(i.attrs.axis));
+export function concat(i: Operation<"concat">, variant: Variant): Call[] {
+  const row = sizeOf(i.result.shape.slice(i.attrs.axis));
   let offset = 0;
-  return i.inputs.map((operand) => {
-    const { shape } = values[operand];
+  return i.operands.map(({ shape }, operand) => {
     const columns = sizeOf(shape.slice(i.attrs.axis));
     const width = [row, offset, columns].every((extent) => extent % 4 === 0) ? 4 : 1;
     const type = typeOf("u32", width);
@@ -25,7 +22,7 @@ export function concat(i: InstructionOf<"concat">, values: Values, variant: Vari
       label: "concat",
       text: specialise(concatText, constants),
       bindings: [
-        { name: "x", type, slot: operand, write: false },
+        { name: "x", type, slot: at(i.inputs, operand), write: false },
         { name: "y", type, slot: i.output, write: true },
       ],
       count: sizeOf(shape) / width,
@@ -35,13 +32,14 @@ export function concat(i: InstructionOf<"concat">, values: Values, variant: Vari
 }
 
 /** Puts zeros around and between elements. */
-export function pad(i: InstructionOf<"pad">, values: Values, variant: Variant): Call[] {
-  const axes = padAxes(values[i.inputs[0]].shape, i.attrs);
-  const inner = axes[axes.length - 1];
+export function pad(i: Operation<"pad">, variant: Variant): Call[] {
+  const axes = padAxes(i.operands[0].shape, i.attrs);
+  const inner = at(axes, axes.length - 1);
   const plain = inner.low === 0 && inner.high === 0 && inner.interior === 0;
   const width = plain && inner.extent % 4 === 0 ? 4 : 1;
   if (width === 4) inner.extent /= 4;
-  const list = (of: (axis: PadAxis) => number) => `array<i32, ${axes.length}>(${axes.map(of).join(", ")})`;
+  const list = (of: (axis: PadAxis, index: number) => number) =>
+    `array<i32, ${axes.length}>(${axes.map(of).join(", ")})`;
   const strides = stridesOf(axes.map((axis) => axis.extent));
   const type = typeOf("u32", width);
   return [{
@@ -49,13 +47,13 @@ export function pad(i: InstructionOf<"pad">, values: Values, variant: Variant): 
     text: specialise(padText, {
       ...{ RANK: axes.length, WIDTH: width, T: type },
       ...{ SHAPE: list(paddedExtent), LOW: list((a) => a.low), STEP: list((a) => a.interior + 1) },
-      ...{ EXTENT: list((a) => a.extent), STRIDE: list((a) => strides[axes.indexOf(a)]) },
+      ...{ EXTENT: list((a) => a.extent), STRIDE: list((_, index) => at(strides, index)) },
     }),
     bindings: [
       { name: "x", type, slot: i.inputs[0], write: false },
       { name: "y", type, slot: i.output, write: true },
     ],
-    count: sizeOf(values[i.output].shape) / width,
+    count: sizeOf(i.result.shape) / width,
     group: variant.group,
   }];
 }

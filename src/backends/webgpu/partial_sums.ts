@@ -33,7 +33,7 @@ export function partialSumBytes(parts: number, size: number): number {
   return levelsOf(parts).reduce((a, b) => a + b, 0) * size * 4;
 }
 
-/** Adds the partial sums of `size` sums, which begin at byte `from` of the workspace, and writes them, times `scale`, to `output`. */
+/** Adds the partial sums of `size` sums, from byte `from` of the workspace on, and writes them, times `scale`, to `output`. */
 export function addPartialSums(
   output: ValueId,
   size: number,
@@ -46,21 +46,22 @@ export function addPartialSums(
   const units = Math.ceil(size / 4), vector = size % 4 === 0;
   let start = from / 4;
   return levels.map((count, level) => {
-    const last = level === levels.length - 1;
+    const next = levels[level + 1];
+    const last = next === undefined;
     const constants = {
       ...{ SIZE: size, UNITS: units, COUNT: count, FOLD, FROM: start, TO: start + count * size, LAST: last },
       SCALE: `f32(${scale})`,
     };
     start += count * size;
-    const bound = [
+    const bindings = [
       runs("parts", "workspace", vector, !last),
       ...(last ? [runs("y", output, vector, true)] : []),
     ];
     return {
       label: "addParts",
-      text: [...bound.map(({ text }) => text), specialise(addText, constants)].join("\n"),
-      bindings: bound,
-      count: last ? units : units * levels[level + 1],
+      text: [...bindings.map(({ text }) => text), specialise(addText, constants)].join("\n"),
+      bindings,
+      count: last ? units : units * next,
       group: variant.group,
     };
   });

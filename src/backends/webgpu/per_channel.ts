@@ -1,7 +1,8 @@
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { Slot } from "../place.ts";
+import { fourOf } from "../shapes.ts";
 import type { Call } from "./call.ts";
-import { type FunctionName, Functions, type Width } from "./functions.ts";
+import { type FunctionName, Functions } from "./functions.ts";
 import { type Constants, specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
@@ -23,20 +24,18 @@ export interface PerChannel {
   readonly functions?: readonly FunctionName[];
 }
 
-/** The channels of one access: four if their number is a multiple of 4. */
-export const channelWidth = ({ shape }: Aval): Width => shape[3] % 4 === 0 ? 4 : 1;
-
 /** The dispatch of such a kernel: one invocation for every four channels if their number is a multiple of 4, else for every element. */
 export function perChannel(kernel: PerChannel, variant: Variant): Call {
   const { over, parts = 1 } = kernel;
-  const width = channelWidth(over);
+  const [, , , channels] = fourOf(over.shape);
+  const width = channels % 4 === 0 ? 4 : 1;
   const type = width === 4 ? "vec4f" : "f32";
   const functions = new Functions();
   for (const name of kernel.functions ?? []) functions.use(name, width);
   const units = sizeOf(over.shape) / width;
   const text = specialise(kernel.text, {
     ...kernel.constants,
-    ...{ T: type, B: width === 4 ? "vec4<bool>" : "bool", WIDTH: width, CHANNELS: over.shape[3] / width },
+    ...{ T: type, B: width === 4 ? "vec4<bool>" : "bool", WIDTH: width, CHANNELS: channels / width },
     ...{ UNITS: units, PARTS: parts, SPLIT: parts > 1 },
   });
   return {

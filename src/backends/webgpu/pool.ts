@@ -1,23 +1,24 @@
-import type { InstructionOf } from "../../trace/program.ts";
-import { type Aval, type Shape, sizeOf } from "../../trace/dtype.ts";
+import { type Shape, sizeOf } from "../../trace/dtype.ts";
 import type { PoolAttrs } from "../../trace/ops.ts";
 import poolText from "../../../kernels/webgpu/pool.wgsl" with { type: "text" };
 import partsText from "../../../kernels/webgpu/pool_parts.wgsl" with { type: "text" };
 import gradText from "../../../kernels/webgpu/pool_grad.wgsl" with { type: "text" };
+import { fourOf } from "../shapes.ts";
 import type { Binding, Call } from "./call.ts";
 import { firstMaxima, searchBytes, type Windows } from "./maxima.ts";
 import { addPartialSums, FEW, partialSumBytes } from "./partial_sums.ts";
 import { perChannel } from "./per_channel.ts";
+import type { Operation } from "./operation.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
-type Values = readonly Aval[];
-type Pool = InstructionOf<"maxPool"> | InstructionOf<"maxPoolPick"> | InstructionOf<"avgPool">;
-type PoolGrad = InstructionOf<"maxPoolGrad"> | InstructionOf<"avgPoolGrad">;
+type Pool = Operation<"maxPool"> | Operation<"maxPoolPick"> | Operation<"avgPool">;
+type PoolGrad = Operation<"maxPoolGrad"> | Operation<"avgPoolGrad">;
 
 function windowsOf(image: Shape, result: Shape, attrs: PoolAttrs): Windows {
+  const [, H, W, C] = fourOf(image), [, P, Q] = fourOf(result);
   return {
-    ...{ H: image[1], W: image[2], C: image[3], P: result[1], Q: result[2] },
+    ...{ H, W, C, P, Q },
     ...{ WINDOW_H: attrs.window[0], WINDOW_W: attrs.window[1] },
     ...{ STRIDE_H: attrs.strides[0], STRIDE_W: attrs.strides[1] },
     ...{ PAD_TOP: attrs.padding[0][0], PAD_LEFT: attrs.padding[1][0] },
@@ -36,19 +37,19 @@ const covering = (w: Windows) => ({
 /** The number of parts of a sum over `terms` elements, one loop for each. */
 const runsOf = (terms: number, { run }: Variant): number => Math.ceil(terms / run);
 
-function poolPlan(i: Pool, values: Values, variant: Variant) {
-  const windows = windowsOf(values[i.inputs[0]].shape, values[i.output].shape, i.attrs);
+function poolPlan(i: Pool, variant: Variant) {
+  const windows = windowsOf(i.operands[0].shape, i.result.shape, i.attrs);
   const { ROWS, COLS } = inside(windows);
   const long = ROWS * COLS > variant.run;
   return { windows, long, parts: runsOf(windows.WINDOW_H * windows.WINDOW_W, variant) };
 }
 
 /** Max and average pooling, and selection at the maxima. */
-export function pool(i: Pool, values: Values, variant: Variant): Call[] {
+export function pool(i: Pool, variant: Variant): Call[] {
   const [x] = i.inputs;
   const { output } = i;
-  const { windows, long, parts } = poolPlan(i, values, variant);
-  const size = sizeOf(values[output].shape);
+  const { windows, long, parts } = poolPlan(i, variant);
+  const size = sizeOf(i.result.shape);
   if (!long) {
     const { ROWS, COLS } = inside(windows);
     const constants = {
@@ -61,7 +62,7 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
       : i.op === "maxPoolPick"
       ? ["is_greater"] as const
       : undefined;
-    const over = values[output];
+    const over = i.result;
     return [
       perChannel(
         { label: i.op, text: poolText, constants, operands, output, over, ...(functions && { functions }) },
@@ -73,11 +74,11 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
     const found = i.op === "maxPool"
       ? { kind: "maxima", y: output } as const
       : { kind: "picked", y: output, v: i.inputs[1] } as const;
-    return firstMaxima(x, values, windows, size, found, variant).calls;
+    return firstMaxima(x, i.operands[0].dtype, windows, size, found, variant).calls;
   }
   const area = windows.WINDOW_H * windows.WINDOW_W;
   const constants = { ...windows, RUN: Math.ceil(area / parts), FEW };
-  const over = values[output], operands = { x };
+  const over = i.result, operands = { x };
   return [
     perChannel(
       { label: i.op, text: partsText, constants, operands, output: "workspace", over, parts },
@@ -87,8 +88,9 @@ export function pool(i: Pool, values: Values, variant: Variant): Call[] {
   ];
 }
 
-function gradPlan(i: PoolGrad, values: Values, variant: Variant) {
-  const image = values[i.output].shape, result = values[i.inputs[i.inputs.length - 1]].shape;
+function gradPlan(i: PoolGrad, variant: Variant) {
+  const { shape: result } = i.op === "maxPoolGrad" ? i.operands[1] : i.operands[0];
+  const image = i.result.shape;
   const windows = windowsOf(image, result, i.attrs);
   const { DOWN, ACROSS } = covering(windows), { ROWS, COLS } = inside(windows);
   const each = i.op === "maxPoolGrad" ? ROWS * (1 + COLS) : 0;
@@ -110,15 +112,15 @@ function gradPlan(i: PoolGrad, values: Values, variant: Variant) {
 }
 
 /** The gradients of pooling to the image. */
-export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] {
+export function poolGrad(i: PoolGrad, variant: Variant): Call[] {
   const { output } = i;
-  const dy = i.inputs[i.inputs.length - 1];
-  const { windows, found, results, size, searched, parts, sums } = gradPlan(i, values, variant);
+  const dy = i.op === "maxPoolGrad" ? i.inputs[1] : i.inputs[0];
+  const { windows, found, results, size, searched, parts, sums } = gradPlan(i, variant);
   const constants = {
     ...{ ...windows, ...inside(windows), ...sums },
     ...{ MAXIMUM: i.op === "maxPoolGrad" && !found, AVERAGE: i.op === "avgPoolGrad", FOUND: found },
   };
-  const label = i.op, text = gradText, over = values[output];
+  const label = i.op, text = gradText, over = i.result;
   if (!found) {
     const operands: Record<string, number> = i.op === "maxPoolGrad" ? { x: i.inputs[0], dy } : { dy };
     const functions = i.op === "maxPoolGrad" ? ["is_greater"] as const : undefined;
@@ -131,7 +133,7 @@ export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] 
       ...addPartialSums(output, size, parts, variant),
     ];
   }
-  const search = firstMaxima(i.inputs[0], values, windows, results, { kind: "places" }, variant);
+  const search = firstMaxima(i.inputs[0], i.operands[0].dtype, windows, results, { kind: "places" }, variant);
   const TO = parts > 1 ? searched / 4 : 0;
   const bindings: Binding[] = [
     { name: "dy", type: "f32", slot: dy, write: false },
@@ -152,15 +154,15 @@ export function poolGrad(i: PoolGrad, values: Values, variant: Variant): Call[] 
 }
 
 /** Bytes of workspace for pooling over long windows. */
-export function poolWorkspace(i: Pool, values: Values, variant: Variant): number {
-  const { windows, long, parts } = poolPlan(i, values, variant);
-  const size = sizeOf(values[i.output].shape);
+export function poolWorkspace(i: Pool, variant: Variant): number {
+  const { windows, long, parts } = poolPlan(i, variant);
+  const size = sizeOf(i.result.shape);
   if (!long) return 0;
   return i.op === "avgPool" ? partialSumBytes(parts, size) : searchBytes(windows, size, variant);
 }
 
 /** Bytes of workspace for the gradient of pooling over long windows. */
-export function poolGradWorkspace(i: PoolGrad, values: Values, variant: Variant): number {
-  const { searched, parts, size } = gradPlan(i, values, variant);
+export function poolGradWorkspace(i: PoolGrad, variant: Variant): number {
+  const { searched, parts, size } = gradPlan(i, variant);
   return searched + partialSumBytes(parts, size);
 }

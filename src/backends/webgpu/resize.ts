@@ -1,14 +1,14 @@
-import type { InstructionOf } from "../../trace/program.ts";
-import { type Aval, sizeOf } from "../../trace/dtype.ts";
+import { sizeOf } from "../../trace/dtype.ts";
 import resizeText from "../../../kernels/webgpu/resize.wgsl" with { type: "text" };
+import { fourOf } from "../shapes.ts";
 import type { Call } from "./call.ts";
 import { addPartialSums, FEW, partialSumBytes } from "./partial_sums.ts";
+import type { Operation } from "./operation.ts";
 import { perChannel } from "./per_channel.ts";
 import type { Constants } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
-type Values = readonly Aval[];
-type Resize = InstructionOf<"resize"> | InstructionOf<"resizeGrad">;
+type Resize = Operation<"resize"> | Operation<"resizeGrad">;
 
 /** One axis of a resize: pixel i of the large image lies at (i · up + shift) / down in the small one. */
 interface Axis {
@@ -33,32 +33,30 @@ function axisOf(from: number, to: number, alignCorners: boolean): Axis {
   return { up, shift, down, users };
 }
 
-function plan(i: Resize, values: Values, { run }: Variant) {
-  const [x] = i.inputs;
+function plan(i: Resize, { run }: Variant) {
+  const [x] = i.operands;
   const gradient = i.op === "resizeGrad";
-  const [small, large] = gradient
-    ? [values[i.output].shape, values[x].shape]
-    : [values[x].shape, values[i.output].shape];
-  const [h, w] = [1, 2].map((axis) => axisOf(small[axis], large[axis], i.attrs.alignCorners));
+  const [small, large] = gradient ? [i.result, x] : [x, i.result];
+  const [, H, W] = fourOf(small.shape), [, P, Q] = fourOf(large.shape);
+  const h = axisOf(H, P, i.attrs.alignCorners), w = axisOf(W, Q, i.attrs.alignCorners);
   const long = gradient && h.users * (1 + w.users) > run;
   const parts = long ? Math.ceil(h.users * w.users / run) : 1;
-  return { gradient, small, large, h, w, parts };
+  return { h, w, parts, constants: { H, W, P, Q, GRADIENT: gradient } };
 }
 
 /** Bilinear resize and its gradient. */
-export function resize(i: Resize, values: Values, variant: Variant): Call[] {
-  const { gradient, small, large, h, w, parts } = plan(i, values, variant);
+export function resize(i: Resize, variant: Variant): Call[] {
+  const { h, w, parts, constants: extents } = plan(i, variant);
   const map = (name: "H" | "W", { up, shift, down }: Axis): Constants => ({
     ...{ [`UP_${name}`]: up, [`SHIFT_${name}`]: shift, [`DOWN_${name}`]: down },
   });
   const RUN = Math.ceil(h.users * w.users / parts);
   const constants = {
-    ...{ H: small[1], W: small[2], P: large[1], Q: large[2], GRADIENT: gradient },
-    ...{ ...map("H", h), ...map("W", w), ROWS: h.users, COLS: w.users },
+    ...{ ...extents, ...map("H", h), ...map("W", w), ROWS: h.users, COLS: w.users },
     ...{ RUN, FEW, LONG: RUN > FEW },
   };
   const output = parts > 1 ? "workspace" : i.output;
-  const operands = { x: i.inputs[0] }, over = values[i.output];
+  const operands = { x: i.inputs[0] }, over = i.result;
   return [
     perChannel({ label: i.op, text: resizeText, constants, operands, output, over, parts }, variant),
     ...addPartialSums(i.output, sizeOf(over.shape), parts, variant),
@@ -66,6 +64,6 @@ export function resize(i: Resize, values: Values, variant: Variant): Call[] {
 }
 
 /** Bytes of workspace for the partial sums of a gradient to few pixels. */
-export function resizeWorkspace(i: Resize, values: Values, variant: Variant): number {
-  return partialSumBytes(plan(i, values, variant).parts, sizeOf(values[i.output].shape));
+export function resizeWorkspace(i: Resize, variant: Variant): number {
+  return partialSumBytes(plan(i, variant).parts, sizeOf(i.result.shape));
 }

@@ -1,16 +1,15 @@
-import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import type { InstructionOf } from "../../trace/program.ts";
+import { sizeOf } from "../../trace/dtype.ts";
 import scatterText from "../../../kernels/webgpu/scatter.wgsl" with { type: "text" };
 import { type Call, stored, typeOf } from "./call.ts";
 import { addPartialSums, FEW, partialSumBytes, partsOf } from "./partial_sums.ts";
+import type { Operation } from "./operation.ts";
 import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
-type Scatter = InstructionOf<"scatterAdd">;
-type Values = readonly Aval[];
+type Scatter = Operation<"scatterAdd">;
 
-function extentsOf(i: Scatter, values: Values, variant: Variant) {
-  const size = sizeOf(values[i.output].shape), updates = sizeOf(values[i.inputs[1]].shape);
+function extentsOf(i: Scatter, variant: Variant) {
+  const size = sizeOf(i.result.shape), updates = sizeOf(i.operands[1].shape);
   const columns = size / i.attrs.rows;
   const width = columns % 4 === 0 ? 4 : 1;
   // Each update is an iteration; of a product's terms, four are.
@@ -19,9 +18,9 @@ function extentsOf(i: Scatter, values: Values, variant: Variant) {
 }
 
 /** Adds rows by index. */
-export function scatterAdd(i: Scatter, values: Values, variant: Variant): Call[] {
-  const { size, updates, columns, width, parts } = extentsOf(i, values, variant);
-  const type = typeOf("f32", width), index = stored[values[i.inputs[1]].dtype];
+export function scatterAdd(i: Scatter, variant: Variant): Call[] {
+  const { size, updates, columns, width, parts } = extentsOf(i, variant);
+  const type = typeOf("f32", width), index = stored[i.operands[1].dtype];
   return [{
     label: "scatterAdd",
     text: specialise(scatterText, {
@@ -39,7 +38,7 @@ export function scatterAdd(i: Scatter, values: Values, variant: Variant): Call[]
 }
 
 /** Bytes of workspace for the partial sums of a few rows from many updates. */
-export function scatterWorkspace(i: Scatter, values: Values, variant: Variant): number {
-  const { parts, size } = extentsOf(i, values, variant);
+export function scatterWorkspace(i: Scatter, variant: Variant): number {
+  const { parts, size } = extentsOf(i, variant);
   return partialSumBytes(parts, size);
 }

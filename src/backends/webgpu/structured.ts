@@ -7,16 +7,13 @@ import { conv, convFilterGrad, convInputGrad, convWorkspace } from "./conv.ts";
 import { gather } from "./gather.ts";
 import { matmul, matmulWorkspace } from "./matmul.ts";
 import { concat, pad } from "./move.ts";
+import { type Operation, operationOf } from "./operation.ts";
 import { pool, poolGrad, poolGradWorkspace, poolWorkspace } from "./pool.ts";
 import { resize, resizeWorkspace } from "./resize.ts";
 import { scatterAdd, scatterWorkspace } from "./scatter.ts";
 import type { Variant } from "./variant.ts";
 
-type Rule<N extends StructuredOp, R> = (
-  instruction: InstructionOf<N>,
-  values: readonly Aval[],
-  variant: Variant,
-) => R;
+type Rule<N extends StructuredOp, R> = (operation: Operation<N>, variant: Variant) => R;
 
 /** The implementation of an op. */
 interface Implementation<N extends StructuredOp> {
@@ -52,7 +49,7 @@ export function structuredCalls<N extends StructuredOp>(
   values: readonly Aval[],
   variant: Variant,
 ): Call[] {
-  return implementations[instruction.op].calls(instruction, values, variant);
+  return implementations[instruction.op].calls(operationOf(instruction, values), variant);
 }
 
 /** Bytes of workspace of a structured op. */
@@ -61,5 +58,5 @@ export function structuredWorkspace<N extends StructuredOp>(
   values: readonly Aval[],
   variant: Variant,
 ): number {
-  return implementations[instruction.op].workspace?.(instruction, values, variant) ?? 0;
+  return implementations[instruction.op].workspace?.(operationOf(instruction, values), variant) ?? 0;
 }
