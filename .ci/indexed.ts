@@ -14,6 +14,7 @@ const FOLDERS: readonly string[] = [
   "src/cli",
   "src/data",
   "src/trace",
+  "src/backends/webgpu",
   "src/local",
   "src/models",
   "src/nn",

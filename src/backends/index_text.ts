@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import type { Kernel, View } from "../compile/kernel.ts";
 import type { Shape } from "../trace/dtype.ts";
 
@@ -44,7 +45,7 @@ export function decode(
     if (axis === 0) {
       lines.push(...declare([`${name} = ${rest}`]));
     } else {
-      const extent = Math.max(1, extents[axis]);
+      const extent = Math.max(1, at(extents, axis));
       lines.push(...declare([`${name} = ${rest} % ${extent}u`, `r${name} = ${rest} / ${extent}u`]));
       rest = `r${name}`;
     }

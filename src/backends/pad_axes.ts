@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { OpAttrs } from "../trace/ops.ts";
 
@@ -14,9 +15,10 @@ export function padAxes(shape: Shape, attrs: OpAttrs["pad"]): PadAxis[] {
   const axes: PadAxis[] = [];
   let mergeable = false;
   for (const [axis, extent] of shape.entries()) {
-    const [low, high, interior] = [attrs.low[axis], attrs.high[axis], attrs.interior[axis]];
+    const [low, high, interior] = [at(attrs.low, axis), at(attrs.high, axis), at(attrs.interior, axis)];
     const plain = low === 0 && high === 0 && interior === 0;
-    if (plain && mergeable) axes[axes.length - 1].extent *= extent;
+    const last = axes.at(-1);
+    if (plain && mergeable && last !== undefined) last.extent *= extent;
     else axes.push({ extent, low, high, interior });
     mergeable = plain;
   }

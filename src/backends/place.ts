@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import type { Plan, Step } from "../compile/plan.ts";
 import type { ValueId } from "../trace/program.ts";
 
@@ -23,7 +24,7 @@ export function placeOf(plan: Plan, step: Step, slot: Slot): Place {
   if (location === undefined) throw new Error(`${plan.name}: value ${slot} has no place in the plan`);
   if (location.kind === "arena") return { kind: "arena", index: 0, offset: location.offset };
   // A result with a donor is written into that input.
-  const donor = location.kind === "output" ? plan.donors[location.index] : -1;
+  const donor = location.kind === "output" ? at(plan.donors, location.index) : -1;
   return donor >= 0 ? { kind: "input", index: donor, offset: 0 } : { ...location, offset: 0 };
 }
 

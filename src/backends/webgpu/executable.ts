@@ -1,4 +1,5 @@
 import type { Plan } from "../../compile/plan.ts";
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
 import { BufferUsage } from "./flags.ts";
@@ -55,13 +56,15 @@ export class WebGpuExecutable implements Executable {
       if (donor >= 0 && inputs.some((buffer, i) => i !== donor && buffer === inputs[donor])) {
         throw new LocalgradError(
           `${plan.name}: the array passed as ${
-            plan.inputs[donor].name
+            at(plan.inputs, donor).name
           } is donated and passed a second time; copy it first`,
         );
       }
     }
     const operands = inputs.map(own);
-    const results = outputs.map((buffer, i) => buffer === undefined ? operands[plan.donors[i]] : own(buffer));
+    const results = outputs.map((buffer, i) =>
+      buffer === undefined ? at(operands, at(plan.donors, i)) : own(buffer)
+    );
     readbacks.flush();
     gpu.check();
     const pending = [...this.#pending(), ...operands.flatMap((buffer) => buffer.pending)];
@@ -87,18 +90,21 @@ export class WebGpuExecutable implements Executable {
 
   #submit(inputs: readonly WebGpuBuffer[], outputs: readonly WebGpuBuffer[]): void {
     const { gpu, arena, constants, plan } = this.#parts;
-    const bufferOf = (range: Range): { buffer: GPUBuffer; offset: number } => {
-      switch (range.kind) {
-        case "arena":
-          return arena.at(range.offset, plan.arenaBytes);
+    const bindingOf = ({ kind, index, offset: start, bytes: size }: Range): Required<GPUBufferBinding> => {
+      switch (kind) {
+        case "arena": {
+          const { buffer, offset } = arena.at(start, plan.arenaBytes);
+          return { buffer, offset, size };
+        }
         case "input":
-          return { buffer: inputs[range.index].gpu, offset: 0 };
+          return { buffer: at(inputs, index).gpu, offset: 0, size };
         case "output":
-          return { buffer: outputs[range.index].gpu, offset: 0 };
+          return { buffer: at(outputs, index).gpu, offset: 0, size };
         case "constant":
-          return { buffer: constants[range.index], offset: 0 };
+          return { buffer: at(constants, index), offset: 0, size };
         case "empty":
-          return { buffer: this.#empty!, offset: 0 };
+          if (this.#empty === undefined) throw new Error(`webgpu: ${plan.name} has no empty values`);
+          return { buffer: this.#empty, offset: 0, size };
       }
     };
     const encoder = gpu.device.createCommandEncoder();
@@ -108,15 +114,12 @@ export class WebGpuExecutable implements Executable {
       const { dispatch, compiled } = entry;
       if (compiled !== current) pass.setPipeline(compiled.pipeline);
       current = compiled;
-      const places = dispatch.ranges.map(bufferOf);
+      const places = dispatch.ranges.map(bindingOf);
       let { bound } = entry;
       if (bound === undefined || places.some(({ buffer }, i) => buffer !== bound?.buffers[i])) {
         const group = gpu.device.createBindGroup({
           layout: compiled.layout,
-          entries: places.map(({ buffer, offset }, binding) => ({
-            binding,
-            resource: { buffer, offset, size: dispatch.ranges[binding].bytes },
-          })),
+          entries: places.map((resource, binding) => ({ binding, resource })),
         });
         entry.bound = bound = { group, buffers: places.map(({ buffer }) => buffer) };
       }

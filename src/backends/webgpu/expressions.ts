@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Node, View } from "../../compile/kernel.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
@@ -60,7 +61,7 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
   const { width, functions } = context;
   const arg = (i: number) => `${prefix}${i}`;
   const operand = (i: number): Operand => {
-    const node = nodes[i];
+    const node = at(nodes, i);
     const constant = node.kind === "constant" ? node.value : undefined;
     return { text: arg(i), index: i, dtype: node.dtype, constant };
   };
@@ -76,7 +77,7 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
         context.index(node.view)
       })`;
     case "unary":
-      return unaryTable[node.fn](arg(node.args[0]), nodes[node.args[0]].dtype, context);
+      return unaryTable[node.fn](arg(node.args[0]), at(nodes, node.args[0]).dtype, context);
     case "binary":
       return binaryTable[node.fn](operand(node.args[0]), operand(node.args[1]), node.dtype, context);
     case "compare":
@@ -84,7 +85,7 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
     case "select":
       return `select(${arg(node.args[2])}, ${arg(node.args[1])}, ${arg(node.args[0])})`;
     case "cast":
-      return convert(arg(node.args[0]), nodes[node.args[0]].dtype, node.dtype, context);
+      return convert(arg(node.args[0]), at(nodes, node.args[0]).dtype, node.dtype, context);
     case "reduced":
       return context.reduced(node.index);
   }
@@ -164,11 +165,10 @@ const hidden = ({ text }: Operand, { width, functions }: Context): string =>
 
 /** The maximum or minimum; NaN if either operand is. */
 const extreme = (fn: "max" | "min"): Binary => (a, b, _, { width, functions }) => {
-  const unordered = [a, b].filter(mayBeNaN);
-  if (unordered.length === 2) return `${functions.use(fn, width)}(${a.text}, ${b.text})`;
+  const [one, other] = [a, b].filter(mayBeNaN);
+  if (other !== undefined) return `${functions.use(fn, width)}(${a.text}, ${b.text})`;
   const value = `${fn}(${a.text}, ${b.text})`;
-  if (unordered.length === 0) return value;
-  return `${functions.use("keep_nan", width)}(${unordered[0].text}, ${value})`;
+  return one === undefined ? value : `${functions.use("keep_nan", width)}(${one.text}, ${value})`;
 };
 
 const binaryTable: { readonly [F in BinaryFn]: Binary } = {

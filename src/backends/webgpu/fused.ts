@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Kernel, Node } from "../../compile/kernel.ts";
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
@@ -48,10 +49,11 @@ function sharesLoads({ space, nodes }: Kernel, variant: Variant): boolean {
 
 /** An element-wise pass, with one invocation for the same position in many rows. */
 function rows(job: Job): Call {
-  const { space } = job.kernel;
-  const units = Math.max(1, sizeOf(space.slice(1)) / widthOf(space));
-  const useful = Math.min(space[0], Math.ceil(4 * job.variant.busy / units));
-  return pass(job, [0], Math.max(1, useful, Math.ceil(space[0] / longestRun(job.kernel.nodes, job.variant))));
+  const { space, nodes } = job.kernel;
+  const [count = 1, ...row] = space;
+  const units = Math.max(1, sizeOf(row) / widthOf(space));
+  const useful = Math.min(count, Math.ceil(4 * job.variant.busy / units));
+  return pass(job, [0], Math.max(1, useful, Math.ceil(count / longestRun(nodes, job.variant))));
 }
 
 /**
@@ -69,7 +71,9 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
   const walk: Walk = { shape: space, axes: all, lanes: width };
   const kept: Walk = { shape: space.filter(stays), axes: all.filter(stays), lanes: lastFolded ? 1 : width };
   const extents = stepsOf(walk);
-  const units = sizeOf(extents.filter(stays)), terms = sizeOf(axes.map((axis) => extents[axis]));
+  const units = sizeOf(extents.filter(stays)),
+    folded = axes.map((axis) => at(extents, axis)),
+    terms = sizeOf(folded);
 
   const bindings = new Bindings(job);
   bindings.visit(nodes, stores, walk);
@@ -79,24 +83,24 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
 
   const once = invariants(nodes, axes);
   const total = (r: number): string =>
-    lastFolded && width === 4 ? across(reductions[r], `a${r}`, bindings.functions) : `a${r}`;
+    lastFolded && width === 4 ? across(at(reductions, r), `a${r}`, bindings.functions) : `a${r}`;
   const label = reduce === undefined ? "rows" : whole ? "reduce" : "reduceParts";
   return bindings.call(label, units * parts, variant.group, [
     ...(parts === 1 ? ["let unit = id;"] : [`let unit = id % ${units}u;`, `let part = id / ${units}u;`]),
     ...decode("unit", extents.filter(stays), kept.axes),
-    ...printNodes(nodes, "v", bindings.context(walk), (i) => once[i]),
+    ...printNodes(nodes, "v", bindings.context(walk), (i) => at(once, i)),
     ...accumulate({
       ...{ reductions, width, functions: bindings.functions, ...termsOf(terms, parts, variant) },
       body: [
         ...decode(
           termOf(terms, parts, variant),
-          axes.map((axis) => extents[axis]),
-          axes.map((axis) => all[axis]),
+          folded,
+          axes.map((axis) => at(all, axis)),
         ),
-        ...printNodes(nodes, "v", bindings.context(walk), (i) => !once[i]),
+        ...printNodes(nodes, "v", bindings.context(walk), (i) => !at(once, i)),
         ...bindings.stores(stores, nodes, "v", walk),
       ],
-      term: (r) => `v${reductions[r].node}`,
+      term: (r) => `v${at(reductions, r).node}`,
     }),
     ...(whole
       ? [

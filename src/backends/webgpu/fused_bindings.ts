@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Kernel, Node, Store, View } from "../../compile/kernel.ts";
 import { type Aval, type DType, type Shape, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
@@ -61,8 +62,8 @@ export class Bindings {
   /** Declares the buffers that nodes and stores access; all visits precede any printing. */
   visit(nodes: readonly Node[], stores: readonly Store[], walk: Walk): void {
     for (const node of nodes) {
-      if (node.kind === "load") this.#touch(this.job.kernel.inputs[node.input], isRun(node.view, walk));
-      if (node.kind === "randomBits") this.#touch(this.job.kernel.inputs[node.key], false);
+      if (node.kind === "load") this.#touch(this.#input(node.input), isRun(node.view, walk));
+      if (node.kind === "randomBits") this.#touch(this.#input(node.key), false);
     }
     for (const store of stores) this.#touch(store.output, walk.lanes === 4).written = true;
   }
@@ -72,12 +73,16 @@ export class Bindings {
     this.#workspace = { name: "workspace", type, slot: "workspace", write };
   }
 
+  #input(index: number): ValueId {
+    return at(this.job.kernel.inputs, index);
+  }
+
   #touch(value: ValueId, wide: boolean): Declared {
     const place = this.job.place(value);
     let buffer = this.#buffers.get(place);
     if (buffer === undefined) {
       const name = `b${this.#buffers.size}`;
-      buffer = { name, slot: value, dtype: this.job.values[value].dtype, wide: true, written: false };
+      buffer = { name, slot: value, dtype: at(this.job.values, value).dtype, wide: true, written: false };
       this.#buffers.set(place, buffer);
     }
     buffer.wide &&= wide;
@@ -95,7 +100,7 @@ export class Bindings {
     const { lanes: width } = walk;
     return {
       ...{ width, functions: this.functions, reduced },
-      load: (input, view, dtype) => this.#load(this.job.kernel.inputs[input], view, dtype, walk),
+      load: (input, view, dtype) => this.#load(this.#input(input), view, dtype, walk),
       index: (view) => {
         const first = element(view, walk);
         const stride = lastStride(view);
@@ -104,7 +109,7 @@ export class Bindings {
           : `(vec4<u32>(${first}) + vec4<u32>(${[0, 1, 2, 3].map((j) => word(j * stride)).join(", ")}))`;
       },
       key: (input) => {
-        const { name } = this.#buffer(this.job.kernel.inputs[input]);
+        const { name } = this.#buffer(this.#input(input));
         return [`${name}[0]`, `${name}[1]`];
       },
     };
@@ -113,7 +118,7 @@ export class Bindings {
   #load(value: ValueId, view: View, dtype: DType, walk: Walk): string {
     const { lanes: width } = walk;
     const buffer = this.#buffer(value);
-    const own = this.job.values[value].dtype;
+    const own = at(this.job.values, value).dtype;
     if (own === "u8") {
       return convert(this.#loadBytes(buffer.name, view, walk), "u32", dtype, {
         width,
@@ -153,7 +158,7 @@ export class Bindings {
     const identity = { offset: 0, strides: stridesOf(walk.shape) };
     return stores.flatMap(({ node, output }) => {
       const { name, wide, dtype: declared } = this.#buffer(output);
-      const { dtype } = nodes[node];
+      const { dtype } = at(nodes, node);
       const type = typeOf(stored[dtype], walk.lanes);
       let value = dtype === "bool"
         ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.lanes, functions: this.functions })

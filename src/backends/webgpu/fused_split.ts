@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import { axisNames, keptShape, stepsOf } from "../index_text.ts";
@@ -47,7 +48,7 @@ export function partAt(
   units: number,
 ): string {
   const before = levels.slice(0, level).reduce((a, b) => a + b, 0) * reductions;
-  return `workspace[(${before + r * levels[level]}u + ${part}) * ${units}u + unit]`;
+  return `workspace[(${before + r * at(levels, level)}u + ${part}) * ${units}u + unit]`;
 }
 
 /** The passes that fold the partial results of a split reduction; none if it is not split. */
@@ -72,7 +73,7 @@ function foldParts(
 ): Call {
   const shape = keptShape(job.kernel);
   const width = widthOf(shape);
-  const units = sizeOf(shape) / width, step = levels[level + 1];
+  const units = sizeOf(shape) / width, step = at(levels, level + 1);
   const bindings = new Bindings(job);
   bindings.workspace(typeOf("u32", width), true);
   return bindings.call("reduceMore", units * step, job.variant.group, [
@@ -119,14 +120,14 @@ function foldLevel(
   width: Width,
   functions: Functions,
 ): string[] {
-  const part = `(${first} + n * ${step}u)`;
+  const part = `(${first} + n * ${step}u)`, parts = at(levels, level);
   return accumulate({
     ...{ reductions, width, functions, body: [] },
-    count: `((${levels[level] - 1}u - ${first}) / ${step}u + 1u)`,
-    most: Math.ceil(levels[level] / step),
+    count: `((${parts - 1}u - ${first}) / ${step}u + 1u)`,
+    most: Math.ceil(parts / step),
     term: (r) => {
       const read = partAt(reductions.length, r, levels, level, part, units);
-      return `bitcast<${typeName(reductions[r].dtype, width)}>(${read})`;
+      return `bitcast<${typeName(at(reductions, r).dtype, width)}>(${read})`;
     },
   });
 }

@@ -15,6 +15,8 @@ interface Block {
   readonly iterations: number | undefined;
   /** The function whose body this is, if any. */
   readonly name: string | undefined;
+  /** The block around this one; undefined for the whole shader. */
+  readonly outer: Block | undefined;
   /** The iterations of the loops and calls inside. */
   inside: number;
 }
@@ -31,22 +33,23 @@ const counted = new Memo<number>();
 
 function count(code: string): number {
   const functions = new Map<string, number>();
-  const open: Block[] = [{ iterations: undefined, name: undefined, inside: 0 }];
+  let block: Block = { iterations: undefined, name: undefined, outer: undefined, inside: 0 };
   let name: string | undefined, iterations: number | undefined;
   for (const line of code.split("\n")) {
-    const [text, comment = ""] = line.split("//");
+    const [text = "", comment = ""] = line.split("//");
     for (const [token, defined, called] of text.matchAll(/\bfn (\w+)|\b(?:for|while|loop)\b|(\w+)\(|[{}]/g)) {
-      const block = open[open.length - 1];
       if (defined !== undefined) name = defined;
       else if (called !== undefined) block.inside += functions.get(called) ?? 0;
       else if (token === "{") {
-        open.push({ iterations, name, inside: 0 });
+        block = { iterations, name, outer: block, inside: 0 };
         iterations = name = undefined;
       } else if (token === "}") {
-        open.pop();
-        const total = block.iterations === undefined ? block.inside : block.iterations * (1 + block.inside);
-        open[open.length - 1].inside += block.name === undefined ? total : 0;
-        if (block.name !== undefined) functions.set(block.name, total);
+        const { iterations, name, outer, inside }: Block = block;
+        if (outer === undefined) throw new Error("webgpu: a shader closes more braces than it opens");
+        const total = iterations === undefined ? inside : iterations * (1 + inside);
+        if (name === undefined) outer.inside += total;
+        else functions.set(name, total);
+        block = outer;
       } else {
         const bound = /at most (\d+)(?: \/ (\d+))?/.exec(comment);
         if (bound === null) {

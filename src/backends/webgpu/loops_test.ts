@@ -39,6 +39,7 @@ fn main() {
 }`;
   assertEquals(iterationsOf(code), 5 * (1 + 3 * (1 + 8)) + 2);
   assertThrows(() => iterationsOf("fn main() {\n  while (x) { }\n}"), Error, "no bound");
+  assertThrows(() => iterationsOf("fn main() {\n}}"), Error, "more braces");
 });
 
 const plain = { strides: [1, 1], dilation: [1, 1], groups: 1 } as const;

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
@@ -51,7 +52,7 @@ export function lowerStep(plan: Plan, step: Step, variant: Variant): Dispatch[] 
 
 function rangeOf(plan: Plan, step: Step, slot: Slot): Range {
   const place = placeOf(plan, step, slot);
-  const bytes = slot === "workspace" ? step.workspace?.bytes ?? 0 : bytesOf(plan.values[slot]);
+  const bytes = slot === "workspace" ? step.workspace?.bytes ?? 0 : bytesOf(at(plan.values, slot));
   if (slot === "workspace" || bytes > 0) return { ...place, bytes };
   return { kind: "empty", index: slot, offset: 0, bytes: EMPTY_BYTES };
 }
@@ -64,8 +65,9 @@ const MAX_GROUPS = 65535;
 
 function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
   const call = withoutTwins(given, (slot) => rangeOf(plan, step, slot));
-  const ranges = call.bindings.map(({ slot }) => rangeOf(plan, step, slot));
-  const written = new Set(call.bindings.flatMap(({ write }, i) => write ? [bufferOf(ranges[i])] : []));
+  const bound = call.bindings.map(({ slot, write }) => ({ range: rangeOf(plan, step, slot), write }));
+  const ranges = bound.map(({ range }) => range);
+  const written = new Set(bound.flatMap(({ range, write }) => write ? [bufferOf(range)] : []));
   // A dispatch must not bind one buffer both read-only and read-write, and the arena is one buffer.
   const access = ranges.map((range) => range.kind === "arena" || written.has(bufferOf(range)) ? "w" : "r")
     .join("");

@@ -17,7 +17,7 @@ export class Memo<R> {
     if (known !== undefined) return known;
     const result = compute();
     if (this.#results.size === this.#capacity) {
-      const [oldest] = this.#results.keys();
+      const [oldest = key] = this.#results.keys();
       this.#results.delete(oldest);
     }
     this.#results.set(key, result);

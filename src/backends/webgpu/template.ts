@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { Memo } from "./memo.ts";
 
 /** The values of a template's `$names`. */
@@ -24,42 +25,45 @@ export function specialise(text: string, constants: Constants): string {
 
 const specialised = new Memo<string>();
 
-/** Expands from line `at` to the matching `$end` (or `$else`), and returns the index of that line. */
-function expand(lines: readonly string[], at: number, constants: Constants, out: string[]): number {
-  while (at < lines.length) {
-    const words = lines[at].trim().split(/\s+/);
-    switch (words[0]) {
+/** Expands from line `start` to the matching `$end` (or `$else`), and returns the index of that line. */
+function expand(lines: readonly string[], start: number, constants: Constants, out: string[]): number {
+  let next = start;
+  while (next < lines.length) {
+    const line = at(lines, next);
+    const [directive, name = "", limit = ""] = line.trim().split(/\s+/);
+    switch (directive) {
       case "$end":
       case "$else":
-        return at;
+        return next;
       case "$for": {
-        const limit = Number(lookUp(words[2], constants));
-        let end = at;
-        // A limit of 0 still has to find the end.
-        for (let i = 0; i < Math.max(1, limit); i++) {
-          end = expand(lines, at + 1, { ...constants, [words[1]]: i }, i < limit ? out : []);
+        const count = Number(lookUp(limit, constants));
+        let end = next;
+        // A loop of no iterations still has to find its end.
+        for (let i = 0; i < Math.max(1, count); i++) {
+          end = expand(lines, next + 1, { ...constants, [name]: i }, i < count ? out : []);
         }
-        at = end + 1;
+        next = end + 1;
         break;
       }
       case "$if": {
-        const negated = words[1].startsWith("!");
-        const holds = Boolean(lookUp(words[1].replace("!", ""), constants)) !== negated;
-        let end = expand(lines, at + 1, constants, holds ? out : []);
-        if (lines[end].trim() === "$else") end = expand(lines, end + 1, constants, holds ? [] : out);
-        at = end + 1;
+        const negated = name.startsWith("!");
+        const holds = Boolean(lookUp(name.replace("!", ""), constants)) !== negated;
+        let end = expand(lines, next + 1, constants, holds ? out : []);
+        if (at(lines, end).trim() === "$else") end = expand(lines, end + 1, constants, holds ? [] : out);
+        next = end + 1;
         break;
       }
       default:
-        out.push(lines[at].replace(/\$\{?(\w+)\}?/g, (_, name) => String(lookUp(name, constants))));
-        at++;
+        out.push(line.replace(/\$\{?(\w+)\}?/g, (_, name) => String(lookUp(name, constants))));
+        next++;
     }
   }
-  return at;
+  return next;
 }
 
 function lookUp(name: string, constants: Constants): number | boolean | string {
   if (/^\d+$/.test(name)) return Number(name);
-  if (!(name in constants)) throw new Error(`kernel template: $${name} has no value`);
-  return constants[name];
+  const value = constants[name];
+  if (value === undefined) throw new Error(`kernel template: $${name} has no value`);
+  return value;
 }
