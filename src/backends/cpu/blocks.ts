@@ -1,5 +1,7 @@
-import { type I32, i32, type Int, type V128, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32, Int, V128 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
 /** Copies `count` words, vectors first. */

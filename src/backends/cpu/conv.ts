@@ -3,13 +3,13 @@ import type { Shape } from "../../trace/dtype.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
 import { filterGrad as directFilterGrad } from "./conv_filter_grad.ts";
-import { correlate } from "./correlate.ts";
-import { matrixProduct } from "./gemm.ts";
-import { packedBytes, packForward, packInputGrad } from "./pack_filter.ts";
-import type { Lowered, Operand, Routine } from "./routine.ts";
-import { winogradPays } from "./winograd.ts";
-import { winogradCorrelate } from "./winograd_correlate.ts";
-import { winogradFilterGrad } from "./winograd_filter_grad.ts";
+import { correlate } from "./conv_correlate.ts";
+import { matrixProduct } from "./matmul.ts";
+import { packedBytes, packForward, packInputGrad } from "./conv_pack_filter.ts";
+import type { Launches, Operand, Routine } from "./routine.ts";
+import { winogradPays } from "./conv_winograd.ts";
+import { winogradCorrelate } from "./conv_winograd_correlate.ts";
+import { winogradFilterGrad } from "./conv_winograd_filter_grad.ts";
 
 /** Whether a convolution is a product of matrices: one pixel wide and high, nothing skipped or padded. */
 function isPointwise(filter: Shape, { strides, padding, groups }: ConvAttrs): boolean {
@@ -30,7 +30,7 @@ function correlated(
   source: Operand,
   filter: Operand,
   target: Operand,
-): Lowered {
+): Launches {
   if (winogradPays(correlation)) return winogradCorrelate(correlation, pack, source, filter, target);
   const packed: Operand = { workspace: 0 };
   return {
@@ -49,7 +49,7 @@ export function forward(
   image: Operand,
   filter: Operand,
   y: Operand,
-): Lowered {
+): Launches {
   if (sizeOf(shapes.y) === 0) return { launches: [], workspace: 0 };
   if (isPointwise(shapes.filter, attrs)) {
     const [k, , , c] = shapes.filter;
@@ -68,7 +68,7 @@ export function inputGrad(
   dy: Operand,
   filter: Operand,
   dx: Operand,
-): Lowered {
+): Launches {
   if (sizeOf(shapes.image) === 0) return { launches: [], workspace: 0 };
   if (isPointwise(shapes.filter, attrs)) {
     const [k, , , c] = shapes.filter;
@@ -88,7 +88,7 @@ export function filterGrad(
   image: Operand,
   dy: Operand,
   dw: Operand,
-): Lowered {
+): Launches {
   if (sizeOf(shapes.filter) === 0) return { launches: [], workspace: 0 };
   if (isPointwise(shapes.filter, attrs)) {
     const [m, , , n] = shapes.filter;

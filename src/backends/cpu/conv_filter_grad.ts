@@ -1,5 +1,6 @@
-import { f32x4, i32, int, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { type Correlation, correlationText, groupsTogether, sourceRange } from "./conv_geometry.ts";
 import { LongTile } from "./long_tile.ts";
 import {
@@ -10,9 +11,9 @@ import {
   sumGradients,
   unitsTogether,
   WORKSPACE_BYTES,
-} from "./partial_gradients.ts";
-import type { Lowered, Operand, Routine } from "./routine.ts";
-import { copyWindow, type Window, windowBytes } from "./rows.ts";
+} from "./conv_partial_gradients.ts";
+import type { Launches, Operand, Routine } from "./routine.ts";
+import { copyRegion, type Region, regionBytes } from "./conv_region.ts";
 import { addTile, LANES, TILE_COLUMNS, TILE_ROWS, TILE_VECTORS, WORD } from "./tile.ts";
 
 /** A band's image rows, together with its dy rows, should stay in the first cache. */
@@ -30,7 +31,7 @@ interface Cut extends PartialGradients {
   readonly taskGroups: number;
   /** Blocks of a group that a task takes. */
   readonly taskBlocks: number;
-  readonly window: Window;
+  readonly region: Region;
   readonly copied: boolean;
 }
 
@@ -39,7 +40,7 @@ function cut(correlation: Correlation): Cut {
   const taskGroups = groupsTogether(correlation);
   const channels = source[2] / groups * taskGroups;
   const [firstColumn, lastColumn] = sourceRange([column], ({ count }) => count);
-  const windowOf = (bandRows: number): Window => {
+  const regionOf = (bandRows: number): Region => {
     const [first, last] = sourceRange([row], () => bandRows);
     return {
       image: source,
@@ -51,7 +52,7 @@ function cut(correlation: Correlation): Cut {
   };
   let bands = 1;
   while (
-    Math.ceil(row.count / bands) > 4 && windowBytes(windowOf(Math.ceil(row.count / bands))) > BAND_BYTES
+    Math.ceil(row.count / bands) > 4 && regionBytes(regionOf(Math.ceil(row.count / bands))) > BAND_BYTES
   ) bands++;
   const bandRows = Math.ceil(row.count / bands);
   bands = Math.ceil(row.count / bandRows);
@@ -72,7 +73,7 @@ function cut(correlation: Correlation): Cut {
     taskGroups,
     blocks,
     taskBlocks: Math.ceil(blocks / Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks / (groups / taskGroups)))),
-    window: windowOf(bandRows),
+    region: regionOf(bandRows),
     copied: firstRow < 0 || firstColumn < 0 || lastRow >= source[0] || lastColumn >= source[1],
     depth,
     partialWords,
@@ -80,7 +81,7 @@ function cut(correlation: Correlation): Cut {
 }
 
 /** `dw = convFilterGrad(image, dy)`, where `correlation` is the forward convolution's. */
-export function filterGrad(correlation: Correlation, image: Operand, dy: Operand, dw: Operand): Lowered {
+export function filterGrad(correlation: Correlation, image: Operand, dy: Operand, dw: Operand): Launches {
   const plan = cut(correlation);
   const partial: Operand = { workspace: 0 };
   return {
@@ -94,7 +95,7 @@ export function filterGrad(correlation: Correlation, image: Operand, dy: Operand
 
 function partialGradients(correlation: Correlation, plan: Cut): Routine {
   const { images, groups, source, target, phases: [{ row }] } = correlation;
-  const { bandRows, bands, chunks, chunkUnits, taskGroups, blocks, taskBlocks, window, copied } = plan;
+  const { bandRows, bands, chunks, chunkUnits, taskGroups, blocks, taskBlocks, region, copied } = plan;
   const divisions = Math.ceil(blocks / taskBlocks);
   const taskSets = groups / taskGroups;
   const [height, width, channels] = source;
@@ -102,7 +103,7 @@ function partialGradients(correlation: Correlation, plan: Cut): Routine {
     key: `filterGrad ${correlationText(correlation)}`,
     tasks: chunks * taskSets * divisions,
     operands: 3,
-    scratch: copied ? windowBytes(window) + 64 : 0,
+    scratch: copied ? regionBytes(region) + 64 : 0,
     build({ f, operands: [imageAddress, dyAddress, partialAddress], task, scratch }) {
       const set = f.int(i32.divU(task, divisions));
       const chunk = f.int(i32.divU(set, taskSets));
@@ -128,10 +129,10 @@ function partialGradients(correlation: Correlation, plan: Cut): Routine {
         const firstSource = f.int(i32.add(i32.mul(firstRow, row.sourceStep), row.sourceStart));
         const pixels = f.int(i32.add(imageAddress, i32.mul(imageIndex, height * width * channels * WORD)));
         if (copied) {
-          copyWindow(f, window, pixels, firstSource, scratch);
+          copyRegion(f, region, pixels, firstSource, scratch);
           f.set(pixels, scratch);
         } else {
-          const firstPixel = i32.add(i32.mul(firstSource, width), window.firstColumn);
+          const firstPixel = i32.add(i32.mul(firstSource, width), region.firstColumn);
           f.increment(pixels, i32.mul(firstPixel, channels * WORD));
         }
         const firstTarget = i32.add(i32.mul(imageIndex, target[0]), firstRow);
@@ -193,11 +194,11 @@ interface Unit {
 /** Adds a unit's products to a partial gradient, one register tile of filter elements × output channels at a time. */
 function addUnit(f: FunctionBuilder, correlation: Correlation, plan: Cut, unit: Unit): void {
   const { groups, source, target, phases: [{ row, column }] } = correlation;
-  const { taskGroups, blocks, depth, window, copied } = plan;
+  const { taskGroups, blocks, depth, region, copied } = plan;
   const groupChannels = source[2] / groups;
   const groupColumns = target[2] / groups;
-  const pixel = (copied ? window.channels : source[2]) * WORD;
-  const pitch = (copied ? window.columns : source[1]) * pixel;
+  const pixel = (copied ? region.channels : source[2]) * WORD;
+  const pitch = (copied ? region.columns : source[1]) * pixel;
   // Channels of neighbouring taps lie one after another in a row: one run of filter elements.
   const merged = column.taps === 1 || (groups === 1 && column.tapStep === 1);
   const run = merged ? column.taps * groupChannels : groupChannels;

@@ -5,7 +5,7 @@ import type { DeviceBuffer, Executable } from "../backend.ts";
 import { lowerStep } from "./lower.ts";
 import type { LinearMemory } from "./memory.ts";
 import type { Operand, Routine } from "./routine.ts";
-import { assemble, record } from "./scheduler.ts";
+import { assemble, record } from "./plan_module.ts";
 import type { LoadedModule, ThreadPool } from "./threads.ts";
 
 /** A buffer of the CPU backend: a block of the shared memory. */

@@ -1,6 +1,7 @@
 import type { Node } from "../../compile/kernel.ts";
-import { f32x4, type V128, v128 } from "./wasm/expressions.ts";
-import type { Local } from "./wasm/module.ts";
+import type { V128 } from "./wasm/expressions.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { Local } from "./wasm/function.ts";
 import { binary, boundedBy, cast, compare, unary } from "./fused_ops.ts";
 import { hasView, type Nest } from "./fused_nest.ts";
 import { decode, indexVector, readVector, type Streams } from "./fused_streams.ts";

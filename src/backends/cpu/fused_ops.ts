@@ -1,8 +1,10 @@
 import type { DType } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 import type { BinaryFnOf, UnaryFnOf } from "../../trace/op_dtypes.ts";
-import { f32x4, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
-import type { Local } from "./wasm/module.ts";
+import type { I32, V128 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
+import type { Local } from "./wasm/function.ts";
 import { SIGN, type VectorMath } from "./math.ts";
 
 // What the element-wise functions are on four lanes. While it is computed with, a bool is a mask: all ones for true.

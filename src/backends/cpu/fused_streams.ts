@@ -1,7 +1,9 @@
 import type { View } from "../../compile/kernel.ts";
 import type { DType } from "../../trace/dtype.ts";
-import { f32x4, type I32, i32, i32x4, int, type V128, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32, V128 } from "./wasm/expressions.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import type { Nest } from "./fused_nest.ts";
 import { LANES, WORD } from "./tile.ts";
 

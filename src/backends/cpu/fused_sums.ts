@@ -1,8 +1,9 @@
 import type { Reduction } from "./fused_nest.ts";
 import { identity } from "./fused_ops.ts";
 import type { VectorMath } from "./math.ts";
-import { f32x4, i32, int } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { f32x4 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 type Lanes = Local<"v128">;
 

@@ -1,6 +1,7 @@
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import { f32, type I32, i32, int } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32 } from "./wasm/expressions.ts";
+import { f32, i32, int } from "./wasm/scalars.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { copyWords } from "./blocks.ts";
 import type { Launch, Operand } from "./routine.ts";
 import { WORD } from "./tile.ts";

@@ -1,5 +1,7 @@
-import { f32x4, i32, type V128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { V128 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 /** So many terms are added one by one; their sum then joins others like it, and so on. */
 export const FAN = 64;

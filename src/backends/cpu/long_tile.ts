@@ -1,5 +1,6 @@
-import { f32x4, i32, int } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { f32x4 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { FAN } from "./long_sum.ts";
 import { accumulate, clearTile, newTile, type Tile, type TileOperands } from "./tile.ts";
 

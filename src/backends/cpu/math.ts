@@ -1,5 +1,7 @@
-import { f32, f32x4, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { V128 } from "./wasm/expressions.ts";
+import { f32, i32 } from "./wasm/scalars.ts";
+import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { LEAST_EXPONENT, quarterTurns, remainder } from "./remainders.ts";
 import { LANES } from "./tile.ts";
 

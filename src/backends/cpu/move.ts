@@ -3,10 +3,9 @@ import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { OpAttrs } from "../../trace/ops.ts";
 import { launchOf } from "./fused.ts";
 import { merge, type Nest } from "./fused_nest.ts";
-import { splitReduction } from "./fused_split.ts";
-import type { Launch, Lowered, Operand } from "./routine.ts";
+import type { Launch, Launches, Operand } from "./routine.ts";
 
-// Ops that are loops of the same kind as fused kernels, but write where those cannot, or take two passes.
+// Ops that are loops like those of fused kernels, but write where those cannot.
 
 const elementwise = { reductions: [], epilogue: [], epilogueStores: [] };
 
@@ -38,7 +37,7 @@ export function concat(
   { axis }: OpAttrs["concat"],
   from: readonly Operand[],
   to: Operand,
-): Lowered {
+): Launches {
   const strides = stridesOf(result.shape);
   let start = 0;
   const launches = operands.map((operand, i) => {
@@ -56,7 +55,7 @@ export function pad(
   { low, interior }: OpAttrs["pad"],
   from: Operand,
   to: Operand,
-): Lowered {
+): Launches {
   const strides = stridesOf(result.shape);
   const view: View = {
     offset: low.reduce((sum, count, axis) => sum + count * strides[axis], 0),
@@ -68,50 +67,4 @@ export function pad(
   });
   const copy = copyTo(operand, from, to, view);
   return { launches: sizeOf(operand.shape) === 0 ? [zeros] : [zeros, copy], workspace: 0 };
-}
-
-/** `argmax(operand)`: the maximum, then the least index that has it. A maximum of NaN is where the first NaN is. */
-export function argmax(operand: Aval, axis: number, from: Operand, to: Operand): Lowered {
-  const { shape, dtype } = operand;
-  const reduced = shape.map((_, a) => a === axis);
-  const kept = shape.filter((_, a) => a !== axis);
-  const spread = (strides: number[]) => shape.map((_, a) => a === axis ? 0 : strides.shift()!);
-  const keptView: View = { offset: 0, strides: spread(stridesOf(kept)) };
-  const load: Node = { kind: "load", input: 0, view: { offset: 0, strides: stridesOf(shape) }, dtype };
-  const maximum: Operand = { workspace: 0 };
-  const shared = { space: shape, reduced, stores: [] };
-  const first: Nest = {
-    ...shared,
-    operands: [from, maximum],
-    elementBytes: [4, 4],
-    nodes: [load],
-    reductions: [{ fn: "max", node: 0, dtype }],
-    epilogue: [{ kind: "reduced", index: 0, dtype }],
-    epilogueStores: [{ node: 0, operand: 1, view: keptView }],
-  };
-  const along = shape.map((_, a) => a === axis ? 1 : 0);
-  const second: Nest = {
-    ...shared,
-    operands: [from, maximum, to],
-    elementBytes: [4, 4, 4],
-    nodes: [
-      load,
-      { kind: "load", input: 1, view: keptView, dtype },
-      { kind: "compare", fn: "eq", args: [0, 1], dtype: "bool" },
-      { kind: "compare", fn: "ne", args: [0, 0], dtype: "bool" }, // a NaN
-      { kind: "binary", fn: "or", args: [2, 3], dtype: "bool" },
-      { kind: "iota", view: { offset: 0, strides: along }, dtype: "i32" },
-      { kind: "constant", value: shape[axis] - 1, dtype: "i32" },
-      { kind: "select", args: [4, 5, 6], dtype: "i32" },
-    ],
-    reductions: [{ fn: "min", node: 7, dtype: "i32" }],
-    epilogue: [{ kind: "reduced", index: 0, dtype: "i32" }],
-    epilogueStores: [{ node: 0, operand: 2, view: keptView }],
-  };
-  const keptBytes = Math.ceil(sizeOf(kept) / 16) * 64;
-  const parts = [first, second].map((nest) => splitReduction(merge(nest), keptBytes));
-  return {
-    launches: parts.flatMap(({ nests }) => nests.map(launchOf)),
-    workspace: keptBytes + Math.max(...parts.map(({ workspace }) => workspace)),
-  };
 }

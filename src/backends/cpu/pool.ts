@@ -1,5 +1,6 @@
 import type { PoolAttrs } from "../../trace/ops.ts";
-import { f32x4, i32, i32x4, v128 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
 import { LongSum } from "./long_sum.ts";
 import { eachResult, firstMaximum, launch, type PoolShapes, resultRows } from "./pool_windows.ts";
 import type { Launch, Operand } from "./routine.ts";

@@ -1,7 +1,9 @@
 import { sizeOf } from "../../trace/dtype.ts";
 import type { PoolAttrs } from "../../trace/ops.ts";
-import { f32x4, type I32, i32, i32x4, int, v128 } from "./wasm/expressions.ts";
-import type { Local } from "./wasm/module.ts";
+import type { I32 } from "./wasm/expressions.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
+import type { Local } from "./wasm/function.ts";
 import { FAN, LongSum } from "./long_sum.ts";
 import {
   eachResult,
@@ -12,7 +14,7 @@ import {
   type Range,
   resultRows,
 } from "./pool_windows.ts";
-import type { Launch, Lowered, Operand } from "./routine.ts";
+import type { Launch, Launches, Operand } from "./routine.ts";
 import { storeColumns, WORD } from "./tile.ts";
 
 /** Channels of a task where windows of one image may overlap. */
@@ -31,7 +33,7 @@ export function maxPoolGrad(
   image: Operand,
   dy: Operand,
   dx: Operand,
-): Lowered {
+): Launches {
   if (covering(shapes, attrs) <= FAN) {
     return { launches: [spreadToMaxima(shapes, attrs, image, dy, dx)], workspace: 0 };
   }

@@ -1,7 +1,9 @@
 import type { Shape } from "../../trace/dtype.ts";
 import type { PoolAttrs } from "../../trace/ops.ts";
-import { f32x4, type I32, i32, i32x4, type Int, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32, Int } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { channelVectors } from "./blocks.ts";
 import type { Launch, Operand, RoutineContext } from "./routine.ts";
 import { WORD } from "./tile.ts";

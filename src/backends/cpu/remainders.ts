@@ -1,5 +1,6 @@
-import { f32, f64, type I32, i32, i64 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32 } from "./wasm/expressions.ts";
+import { f32, f64, i32, i64 } from "./wasm/scalars.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 // Remainders that are exact however large the quotient is, one number at a time.
 

@@ -1,6 +1,8 @@
 import type { Shape } from "../../trace/dtype.ts";
-import { f32, f32x4, f64, type I32, i32, i32x4, type V128, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32, V128 } from "./wasm/expressions.ts";
+import { f32, f64, i32 } from "./wasm/scalars.ts";
+import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { channelVectors } from "./blocks.ts";
 import { LongSum } from "./long_sum.ts";
 import type { Launch, Operand } from "./routine.ts";

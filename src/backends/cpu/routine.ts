@@ -1,13 +1,13 @@
 import type { ValueId } from "../../trace/program.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
-/** What a routine's code is written with. */
+/** The function and locals that a routine's code is written with. */
 export interface RoutineContext {
   /** The function being written. */
   readonly f: FunctionBuilder;
   /** Addresses of the operands. */
   readonly operands: readonly Local<"i32">[];
-  /** Which task to do: 0 … `tasks` − 1. */
+  /** The index of the task: 0 … `tasks` − 1. */
   readonly task: Local<"i32">;
   /** Address of this thread's scratch memory. */
   readonly scratch: Local<"i32">;
@@ -18,19 +18,19 @@ export interface RoutineContext {
  * on how many threads share the tasks.
  */
 export interface Routine {
-  /** Two routines with the same key have the same code. */
+  /** Routines with the same key have the same code. */
   readonly key: string;
   /** Number of tasks. */
   readonly tasks: number;
   /** Scratch bytes each thread needs. */
   readonly scratch: number;
-  /** Operands taken. */
+  /** Number of operands. */
   readonly operands: number;
   /** Writes the code of one task. */
   build(context: RoutineContext): void;
 }
 
-/** Where an operand lies: a value of the plan, or bytes into the step's workspace. */
+/** The location of an operand: a value of the plan, or bytes into the step's workspace. */
 export type Operand = { readonly value: ValueId } | { readonly workspace: number };
 
 /** A routine applied to operands. */
@@ -39,10 +39,10 @@ export interface Launch {
   readonly operands: readonly Operand[];
 }
 
-/** What a step of a plan becomes. */
-export interface Lowered {
-  /** Run one after another. */
+/** The launches of one step of a plan. */
+export interface Launches {
+  /** In the order they run. */
   readonly launches: readonly Launch[];
-  /** Workspace bytes they share. */
+  /** Bytes of workspace that they share. */
   readonly workspace: number;
 }

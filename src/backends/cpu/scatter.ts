@@ -1,9 +1,11 @@
 import { type Aval, sizeOf } from "../../trace/dtype.ts";
-import { f32x4, type I32, i32, v128 } from "./wasm/expressions.ts";
+import type { I32 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
 import { channelVectors } from "./blocks.ts";
 import { rowOf } from "./gather.ts";
 import { LongSum } from "./long_sum.ts";
-import type { Launch, Lowered, Operand } from "./routine.ts";
+import type { Launch, Launches, Operand } from "./routine.ts";
 import { storeColumns, WORD } from "./tile.ts";
 
 /** Columns of a task. */
@@ -21,7 +23,7 @@ export function scatterAdd(
   updates: Operand,
   at: Operand,
   to: Operand,
-): Lowered {
+): Launches {
   const positions = sizeOf(indices.shape);
   if (positions <= FEW) return { launches: [inTurn(result, indices, updates, at, to)], workspace: 0 };
   const lists = { workspace: 0 };

@@ -1,4 +1,5 @@
-import { f32x4, i32, v128 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
 import type { Launch, Operand } from "./routine.ts";
 import { LANES, storeColumns, WORD } from "./tile.ts";
 

@@ -30,7 +30,7 @@ export const commands = { run: 1, load: 2, unload: 3, exit: 4 } as const;
 /** How long an idle worker keeps looking for work before it sleeps. */
 const SPIN_MILLISECONDS = 1;
 
-/** The exported entry of every plan's module: does tasks until the plan is through; see scheduler.ts. */
+/** The exported entry of every plan's module: does tasks until the plan is through; see plan_module.ts. */
 export type Work = (steps: number, stepCount: number, scratch: number) => void;
 
 let liveWorkers = 0;

@@ -1,5 +1,7 @@
-import { f32x4, type I32, i32, type V128, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32, V128 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 /** Lanes of a vector. */
 export const LANES = 4;

@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Bytes } from "./bytes.ts";
-import { f32, f32x4, i32, i32x4, i64, int, v128 } from "./expressions.ts";
-import { type FunctionBuilder, ModuleBuilder } from "./module.ts";
+import { f32, i32, i64, int } from "./scalars.ts";
+import { f32x4, i32x4, v128 } from "./vectors.ts";
+import type { FunctionBuilder } from "./function.ts";
+import { ModuleBuilder } from "./module.ts";
 
 type Exports = Record<string, (...args: number[]) => number>;
 

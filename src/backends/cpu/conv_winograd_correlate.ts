@@ -1,10 +1,11 @@
-import { i32, int, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
 import { LongTile } from "./long_tile.ts";
-import { packedBytes } from "./pack_filter.ts";
-import type { Lowered, Operand, Routine } from "./routine.ts";
-import { windowBytes } from "./rows.ts";
+import { packedBytes } from "./conv_pack_filter.ts";
+import type { Launches, Operand, Routine } from "./routine.ts";
+import { regionBytes } from "./conv_region.ts";
 import { divideRow, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
 import {
   cutTiles,
@@ -19,7 +20,7 @@ import {
   transformGrid,
   transformTiles,
   type UnitPlace,
-} from "./winograd.ts";
+} from "./conv_winograd.ts";
 
 /** Tasks enough for a few dozen threads; where tiles give fewer, the target's channels are divided too. */
 const ENOUGH_TASKS = 16;
@@ -34,7 +35,7 @@ export function winogradCorrelate(
   source: Operand,
   filter: Operand,
   target: Operand,
-): Lowered {
+): Launches {
   const transformed: Operand = { workspace: 0 };
   const blocks = correlation.target[2] / TILE_COLUMNS;
   return {
@@ -75,14 +76,14 @@ function transformFilter(correlation: Correlation, pack: Routine): Routine {
 function correlateTiles(correlation: Correlation): Routine {
   const { images, source: [height, width, channels], target, phases: [{ row }] } = correlation;
   const plan = cutTiles(correlation);
-  const { units, rows, bandRows, together, bandTiles, tiles, columns, window } = plan;
+  const { units, rows, bandRows, together, bandTiles, tiles, columns, region } = plan;
   const blocks = target[2] / TILE_COLUMNS;
   const divisions = Math.min(blocks, Math.ceil(ENOUGH_TASKS / units));
   const taskBlocks = Math.ceil(blocks / divisions);
   const taskDivisions = Math.ceil(blocks / taskBlocks);
   const sourcePosition = positionBytes(tiles, channels);
   const targetPosition = positionBytes(tiles, TILE_COLUMNS);
-  const bufferBytes = Math.ceil(windowBytes(window) / 64) * 64;
+  const bufferBytes = Math.ceil(regionBytes(region) / 64) * 64;
   return {
     key: `winograd ${correlationText(correlation)}`,
     tasks: units * taskDivisions,
@@ -103,7 +104,7 @@ function correlateTiles(correlation: Correlation): Routine {
       const image = f.int(0);
       const to = f.int(transformed);
       const area = {
-        window,
+        region,
         buffer: scratch,
         rows: place.rows,
         columns,

@@ -1,5 +1,6 @@
-import { f32x4, i32, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { copyWords, packTransposed } from "./blocks.ts";
 import {
   accumulate,

@@ -1,5 +1,7 @@
-import { type I32, i32, i64, int } from "./wasm/expressions.ts";
-import { type FunctionBuilder, type FunctionHandle, type Local, ModuleBuilder } from "./wasm/module.ts";
+import type { I32 } from "./wasm/expressions.ts";
+import { i32, i64, int } from "./wasm/scalars.ts";
+import type { FunctionBuilder, FunctionHandle, Local } from "./wasm/function.ts";
+import { ModuleBuilder } from "./wasm/module.ts";
 import { memoryLimits } from "./memory.ts";
 import { words } from "./threads.ts";
 import type { Routine } from "./routine.ts";

@@ -1,7 +1,9 @@
-import { f32x4, type I32, i32, type Int, type V128, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32, Int, V128 } from "./wasm/expressions.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import type { Correlation } from "./conv_geometry.ts";
-import { copyWindow, type Window } from "./rows.ts";
+import { copyRegion, type Region } from "./conv_region.ts";
 import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
 /**
@@ -74,7 +76,7 @@ export interface Tiling {
   readonly bandTiles: number;
   readonly tiles: number;
   /** Source pixels of a band. */
-  readonly window: Window;
+  readonly region: Region;
 }
 
 /** Tiles enough for a panel of the filter to be worth fetching. */
@@ -124,7 +126,7 @@ export function cutTiles({ images, source, phases: [{ row, column }] }: Correlat
     units: Math.ceil(images / together) * Math.ceil(rows / bandRows),
     bandTiles,
     tiles: together * bandTiles,
-    window: {
+    region: {
       image: source,
       channels: source[2],
       rows: 2 * bandRows + 2,
@@ -168,7 +170,7 @@ export function positionBytes(tiles: number, channels: number): number {
 /** Tiles of one image, and where they go. */
 export interface TileArea {
   /** What of the image they cover. */
-  readonly window: Window;
+  readonly region: Region;
   /** Its copy. */
   readonly buffer: Local<"i32">;
   readonly rows: Int;
@@ -186,19 +188,19 @@ export interface TileArea {
  */
 export function transformTiles(
   f: FunctionBuilder,
-  { window, buffer, rows, columns, size, transform, position }: TileArea,
+  { region, buffer, rows, columns, size, transform, position }: TileArea,
   image: I32,
   firstRow: Local<"i32">,
   to: Local<"i32">,
 ): void {
-  copyWindow(f, window, image, firstRow, buffer);
-  const pixel = window.channels * WORD;
-  const pitch = window.columns * pixel;
+  copyRegion(f, region, image, firstRow, buffer);
+  const pixel = region.channels * WORD;
+  const pitch = region.columns * pixel;
   const [row, column, vector] = [0, 0, 0].map((value) => f.int(value));
   const from = f.int(buffer);
   f.for(row, 0, rows, 1, () => {
     f.for(column, 0, columns, 1, () => {
-      f.for(vector, 0, window.channels / LANES, 1, () => {
+      f.for(vector, 0, region.channels / LANES, 1, () => {
         transformGrid(f, loadGrid(from, size, pitch, pixel), transform).flat()
           .forEach((x, p) => f.do(v128.store(to, x, p * position)));
         f.increment(from, LANES * WORD);

@@ -1,13 +1,15 @@
-import { f32x4, type I32, i32, int, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32 } from "./wasm/expressions.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { copyWords } from "./blocks.ts";
 import { WORD } from "./tile.ts";
 
 /**
- * A window of an NHWC image: some channels of `rows` × `columns` pixels of which `firstColumn` is the leftmost; parts of
+ * A region of an NHWC image: some channels of `rows` × `columns` pixels of which `firstColumn` is the leftmost; parts of
  * it may lie outside.
  */
-export interface Window {
+export interface Region {
   /** Height, width and channels of the image. */
   readonly image: readonly [number, number, number];
   /** How many of the channels. */
@@ -17,23 +19,23 @@ export interface Window {
   readonly columns: number;
 }
 
-/** Bytes of a window's buffer. */
-export function windowBytes({ channels, rows, columns }: Window): number {
+/** Bytes of a region's buffer. */
+export function regionBytes({ channels, rows, columns }: Region): number {
   return rows * columns * channels * WORD;
 }
 
 /**
- * Copies a window whose first row is `firstRow` (signed, maybe outside) to `buffer`, with zeros outside the image.
+ * Copies a region whose first row is `firstRow` (signed, maybe outside) to `buffer`, with zeros outside the image.
  * `image` is the address of the first channel wanted.
  */
-export function copyWindow(
+export function copyRegion(
   f: FunctionBuilder,
-  window: Window,
+  region: Region,
   image: I32,
   firstRow: Local<"i32">,
   buffer: I32,
 ): void {
-  const { image: [height, width, imageChannels], channels, rows, firstColumn, columns } = window;
+  const { image: [height, width, imageChannels], channels, rows, firstColumn, columns } = region;
   const [pixel, imagePixel] = [channels * WORD, imageChannels * WORD];
   const left = Math.min(columns, Math.max(0, -firstColumn));
   const inside = Math.max(0, Math.min(width, firstColumn + columns) - Math.max(0, firstColumn));

@@ -1,9 +1,11 @@
-import { f32x4, type I32, i32, int, type V128, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import type { I32, V128 } from "./wasm/expressions.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { type Correlation, correlationText, type Phase, sourceRange } from "./conv_geometry.ts";
-import { panelsBefore } from "./pack_filter.ts";
+import { panelsBefore } from "./conv_pack_filter.ts";
 import type { Routine } from "./routine.ts";
-import { copyWindow, type Window, windowBytes } from "./rows.ts";
+import { copyRegion, type Region, regionBytes } from "./conv_region.ts";
 import {
   accumulate,
   clearTile,
@@ -32,8 +34,8 @@ interface Cut {
   readonly taskBlocks: number;
   /** What a band reads; its first row is relative to the band's. */
   readonly firstRow: number;
-  readonly window: Window;
-  /** Whether the window may lie outside the image, so that a copy with zeros around it is made. */
+  readonly region: Region;
+  /** Whether the region may lie outside the image, so that a copy with zeros around it is made. */
   readonly copied: boolean;
 }
 
@@ -42,7 +44,7 @@ function cut({ images, groups, source, target, phases }: Correlation): Cut {
   const columnPhases = phases.map(({ column }) => column);
   const rows = Math.max(...rowPhases.map(({ count }) => count));
   const [firstColumn, lastColumn] = sourceRange(columnPhases, ({ count }) => count);
-  const windowOf = (bandRows: number): Window => {
+  const regionOf = (bandRows: number): Region => {
     const [first, last] = sourceRange(rowPhases, () => bandRows);
     return {
       image: source,
@@ -53,7 +55,7 @@ function cut({ images, groups, source, target, phases }: Correlation): Cut {
     };
   };
   let bands = 1;
-  while (Math.ceil(rows / bands) > 4 && windowBytes(windowOf(Math.ceil(rows / bands))) > BAND_BYTES) bands++;
+  while (Math.ceil(rows / bands) > 4 && regionBytes(regionOf(Math.ceil(rows / bands))) > BAND_BYTES) bands++;
   const bandRows = Math.ceil(rows / bands);
   bands = Math.ceil(rows / bandRows);
   const [firstRow, lastRow] = sourceRange(rowPhases, ({ count }) => count);
@@ -66,7 +68,7 @@ function cut({ images, groups, source, target, phases }: Correlation): Cut {
     blocks,
     taskBlocks,
     firstRow: sourceRange(rowPhases, () => bandRows)[0],
-    window: windowOf(bandRows),
+    region: regionOf(bandRows),
     copied: firstRow < 0 || firstColumn < 0 || lastRow >= source[0] || lastColumn >= source[1],
   };
 }
@@ -75,16 +77,16 @@ function cut({ images, groups, source, target, phases }: Correlation): Cut {
 export function correlate(correlation: Correlation): Routine {
   const { images, groups, source, target, phases } = correlation;
   const plan = cut(correlation);
-  const { bandRows, bands, blocks, taskBlocks, window, copied } = plan;
+  const { bandRows, bands, blocks, taskBlocks, region, copied } = plan;
   const divisions = Math.ceil(blocks / taskBlocks);
   const [height, width, channels] = source;
   const groupColumns = target[2] / groups;
-  const pitch = (copied ? window.columns : width) * channels * WORD;
+  const pitch = (copied ? region.columns : width) * channels * WORD;
   return {
     key: `correlate ${correlationText(correlation)}`,
     tasks: images * bands * divisions,
     operands: 3,
-    scratch: copied ? windowBytes(window) + 64 : 0,
+    scratch: copied ? regionBytes(region) + 64 : 0,
     build({ f, operands: [sourceAddress, filterAddress, targetAddress], task, scratch }) {
       const image = f.int(i32.divU(task, bands * divisions));
       const band = f.int(i32.divU(i32.remU(task, bands * divisions), divisions));
@@ -95,9 +97,9 @@ export function correlate(correlation: Correlation): Routine {
       f.increment(sourceAddress, i32.mul(image, height * width * channels * WORD));
       f.increment(targetAddress, i32.mul(image, target[0] * target[1] * target[2] * WORD));
       const rows = f.int(scratch);
-      if (copied) copyWindow(f, window, sourceAddress, firstSource, rows);
+      if (copied) copyRegion(f, region, sourceAddress, firstSource, rows);
       else {
-        const firstColumn = window.firstColumn * channels * WORD;
+        const firstColumn = region.firstColumn * channels * WORD;
         f.set(rows, i32.add(sourceAddress, i32.add(i32.mul(firstSource, pitch), firstColumn)));
       }
       const [group, block] = [0, 0].map((value) => f.int(value));
@@ -106,7 +108,7 @@ export function correlate(correlation: Correlation): Routine {
         const { row, column } = phase;
         const panelBytes = row.taps * column.taps * (channels / groups) * TILE_COLUMNS * WORD;
         const firstTap = (row.sourceStart - plan.firstRow) * pitch +
-          (column.sourceStart - window.firstColumn) * channels * WORD;
+          (column.sourceStart - region.firstColumn) * channels * WORD;
         const endRow = f.int(i32.min(i32.add(firstRow, bandRows), row.count));
         f.for(group, 0, groups, 1, () => {
           const from = f.int(i32.add(i32.add(rows, firstTap), i32.mul(group, channels / groups * WORD)));

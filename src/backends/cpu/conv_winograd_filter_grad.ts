@@ -1,5 +1,6 @@
-import { f32x4, i32, v128 } from "./wasm/expressions.ts";
-import type { FunctionBuilder, Local } from "./wasm/module.ts";
+import { i32 } from "./wasm/scalars.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
+import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
 import { LongTile } from "./long_tile.ts";
 import {
@@ -9,9 +10,9 @@ import {
   sumGradients,
   unitsTogether,
   WORKSPACE_BYTES,
-} from "./partial_gradients.ts";
-import type { Lowered, Operand, Routine } from "./routine.ts";
-import { type Window, windowBytes } from "./rows.ts";
+} from "./conv_partial_gradients.ts";
+import type { Launches, Operand, Routine } from "./routine.ts";
+import { type Region, regionBytes } from "./conv_region.ts";
 import { addTile, divideRow, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
 import {
   cutTiles,
@@ -24,7 +25,7 @@ import {
   type Tiling,
   transformGrid,
   transformTiles,
-} from "./winograd.ts";
+} from "./conv_winograd.ts";
 
 /** Tiles of a chunk, at least: what its 16 sums, of which each is written and read again, are spread over. */
 const CHUNK_TILES = 64;
@@ -40,7 +41,7 @@ interface Cut {
   /** Bytes of a partial gradient's panel `[channels][8]`; a partial gradient is `[block][position]` of those. */
   readonly panelBytes: number;
   /** The gradient's pixels of a unit, the channels of a task. */
-  readonly gradientWindow: Window;
+  readonly gradientRegion: Region;
 }
 
 function cut(correlation: Correlation): Cut {
@@ -63,7 +64,7 @@ function cut(correlation: Correlation): Cut {
     blocks,
     taskBlocks: blocks / divisions,
     panelBytes,
-    gradientWindow: {
+    gradientRegion: {
       image: target,
       channels: target[2] / divisions,
       rows: 2 * bandRows,
@@ -79,7 +80,7 @@ export function winogradFilterGrad(
   image: Operand,
   dy: Operand,
   dw: Operand,
-): Lowered {
+): Launches {
   const plan = cut(correlation);
   const partial: Operand = { workspace: 0 };
   return {
@@ -96,13 +97,13 @@ const partialBytes = ({ blocks, panelBytes }: Cut): number => blocks * POSITIONS
 
 function partialSums(correlation: Correlation, plan: Cut): Routine {
   const { images, source: [, , channels], phases: [{ row }] } = correlation;
-  const { tiling, chunks, chunkUnits, blocks, taskBlocks, panelBytes, gradientWindow } = plan;
-  const { units, tiles, columns, window, bands } = tiling;
+  const { tiling, chunks, chunkUnits, blocks, taskBlocks, panelBytes, gradientRegion } = plan;
+  const { units, tiles, columns, region, bands } = tiling;
   const divisions = blocks / taskBlocks;
-  const columnsOfTask = gradientWindow.channels;
+  const columnsOfTask = gradientRegion.channels;
   const sourcePosition = positionBytes(tiles, channels);
   const gradientPosition = positionBytes(tiles, columnsOfTask);
-  const bufferBytes = Math.ceil(Math.max(windowBytes(window), windowBytes(gradientWindow)) / 64) * 64;
+  const bufferBytes = Math.ceil(Math.max(regionBytes(region), regionBytes(gradientRegion)) / 64) * 64;
   return {
     key: `winograd filterGrad ${correlationText(correlation)}`,
     tasks: chunks * divisions,
@@ -136,19 +137,19 @@ function partialSums(correlation: Correlation, plan: Cut): Routine {
         f.set(toGradient, gradients);
         f.set(endImage, i32.add(firstImage, count));
         const area = { buffer: scratch, rows, columns };
-        const sourceArea = { ...area, window, size: 4, transform: sourceTransform, position: sourcePosition };
+        const sourceArea = { ...area, region, size: 4, transform: sourceTransform, position: sourcePosition };
         const gradientArea = {
           ...area,
-          window: gradientWindow,
+          region: gradientRegion,
           size: 2,
           transform: gradientTransform,
           position: gradientPosition,
         };
-        const imageAt = (values: Local<"i32">, { image: [height, width, channels] }: Window) =>
+        const imageAt = (values: Local<"i32">, { image: [height, width, channels] }: Region) =>
           i32.add(values, i32.mul(image, height * width * channels * WORD));
         f.for(image, firstImage, endImage, 1, () => {
-          transformTiles(f, sourceArea, imageAt(imageAddress, window), firstSource, toSource);
-          transformTiles(f, gradientArea, imageAt(dyAddress, gradientWindow), firstPixel, toGradient);
+          transformTiles(f, sourceArea, imageAt(imageAddress, region), firstSource, toSource);
+          transformTiles(f, gradientArea, imageAt(dyAddress, gradientRegion), firstPixel, toGradient);
         });
         addProducts(f, plan, { channels, columns: columnsOfTask, sourcePosition, gradientPosition }, {
           runs: bands > 1 ? rows : count,

@@ -1,5 +1,5 @@
-import { i32, int } from "./wasm/expressions.ts";
-import type { Local } from "./wasm/module.ts";
+import { i32, int } from "./wasm/scalars.ts";
+import type { Local } from "./wasm/function.ts";
 import {
   type Blocking,
   clearBlock,
@@ -8,8 +8,8 @@ import {
   multiplyBlock,
   packPanels,
   storeBlock,
-} from "./gemm_block.ts";
-import type { Launch, Lowered, Operand, Routine } from "./routine.ts";
+} from "./matmul_block.ts";
+import type { Launch, Launches, Operand, Routine } from "./routine.ts";
 import { sumChunks } from "./sum_chunks.ts";
 import { TILE_COLUMNS, TILE_ROWS, WORD } from "./tile.ts";
 
@@ -62,7 +62,7 @@ function blocking({ batch, m, n, k, transposeA }: MatrixProduct): Blocking {
 }
 
 /** `a · b → c`, all f32 and row-major. */
-export function matrixProduct(product: MatrixProduct, a: Operand, b: Operand, c: Operand): Lowered {
+export function matrixProduct(product: MatrixProduct, a: Operand, b: Operand, c: Operand): Launches {
   const size = product.batch * product.m * product.n;
   if (size === 0) return { launches: [], workspace: 0 };
   const cut = blocking(product);

@@ -9,7 +9,7 @@ import { shapeRules } from "../../trace/shape_rules.ts";
 import type { Backend } from "../backend.ts";
 import { forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
 import { openCpu } from "./backend.ts";
-import { winogradPays } from "./winograd.ts";
+import { winogradPays } from "./conv_winograd.ts";
 
 const plain: ConvAttrs = { strides: [1, 1], padding: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 };
 

@@ -1,4 +1,4 @@
-import { i32, int } from "./wasm/expressions.ts";
+import { i32, int } from "./wasm/scalars.ts";
 import { copyWords, packTransposed } from "./blocks.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
 import type { Routine } from "./routine.ts";

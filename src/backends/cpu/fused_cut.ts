@@ -1,0 +1,45 @@
+import { sizeOf } from "../../trace/dtype.ts";
+import type { Nest } from "./fused_nest.ts";
+import { costOf } from "./fused_nodes.ts";
+import { LANES } from "./tile.ts";
+
+/** Vector instructions that make a task long enough to hand out: some microseconds. */
+const TASK_COST = 16384;
+/** Tasks that a large kernel is cut into at least. */
+const MANY_TASKS = 64;
+/** Instructions in an unrolled loop body. */
+const BODY_COST = 64;
+
+/** The division of a nest into tasks: blocks of kept rows or, if rows are long, pieces of one row. */
+export interface Cut {
+  readonly rows: number;
+  readonly taskRows: number;
+  /** Elements of a piece of the last axis; all of it where it is reduced. */
+  readonly piece: number;
+  readonly pieces: number;
+  /** Vectors of a loop body. */
+  readonly unroll: number;
+}
+
+/** Cuts a nest into tasks. */
+export function cutNest(nest: Nest): Cut {
+  const { space, reduced, nodes, stores, reductions } = nest;
+  const last = space.length - 1;
+  const extent = space[last];
+  const rows = sizeOf(space.filter((_, axis) => axis < last && !reduced[axis]));
+  const rowTerms = sizeOf(space.filter((_, axis) => axis < last && reduced[axis]));
+  const cost = Math.max(
+    1,
+    nodes.reduce((sum, node) => sum + costOf(node), stores.length + reductions.length),
+  );
+  const vectors = Math.max(1, Math.ceil(extent / LANES) * rowTerms);
+  // Large kernels are cut into many tasks, but not into ones too small to hand out.
+  const taskVectors = Math.max(TASK_COST / cost, rows * vectors / MANY_TASKS);
+  const unroll = Math.max(1, Math.min(4, Math.floor(BODY_COST / cost), Math.floor(extent / LANES)));
+  if (!reduced[last] && vectors >= 2 * taskVectors) {
+    const unit = unroll * LANES;
+    const piece = Math.max(unit, Math.floor(taskVectors / rowTerms / unroll) * unit);
+    return { rows, taskRows: 1, piece, pieces: Math.ceil(extent / piece), unroll };
+  }
+  return { rows, taskRows: Math.max(1, Math.floor(taskVectors / vectors)), piece: extent, pieces: 1, unroll };
+}
