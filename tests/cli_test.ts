@@ -230,7 +230,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "train trains and saves where its log is on a full disk",
+  name: "train trains and saves with its log on a full disk, and results that cannot be printed are an error",
   ignore: Deno.build.os !== "linux", // the only one with /dev/full
   fn: () =>
     inFolder(async (dir) => {
@@ -245,6 +245,12 @@ Deno.test({
       assertEquals((await finish(child)).code, 130);
       const steps = (await readMetrics(`${dir}/a/metrics.jsonl`)).filter(({ kind }) => kind === "step");
       assertEquals((await readRun(`${dir}/a`, "last")).snapshot.step, steps.length);
+
+      const help = await finish(start(dir, "help", [], {}, 'exec "$@" >/dev/full'));
+      assertEquals([help.code, help.stderr], [
+        2,
+        "error: standard output cannot be written: the disk is full; free some space\n",
+      ]);
     }),
 });
 

@@ -44,8 +44,11 @@ export async function readRun(folder: string, kind: CheckpointKind): Promise<Che
   }
   const path = checkpointPath(folder, kind);
   if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
+    const { snapshot } = await readCheckpoint(checkpointPath(folder, "last"));
     throw new LocalgradError(
-      `${folder} has no best checkpoint, because it was stopped before its first evaluation; use the last one`,
+      snapshot.bestError === undefined
+        ? `${folder} has no best checkpoint, because it was stopped before its first evaluation; use the last one`
+        : `${path} is missing, although the run was evaluated; restore the file or use the last checkpoint`,
     );
   }
   return readCheckpoint(path);

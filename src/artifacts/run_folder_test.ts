@@ -3,6 +3,7 @@ import { inFolder } from "../../tests/in_folder.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { MemoryReport } from "../compile/plan.ts";
 import { HostArray } from "../trace/host_array.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
 import { type MetricsLine, readMetrics } from "./metrics.ts";
 import type { EpochRecord, RunInfo, Snapshot, StepRecord } from "./observer.ts";
 import { readRun, runFolder } from "./run_folder.ts";
@@ -177,6 +178,17 @@ Deno.test("readRun() says that a run without an evaluation has no best checkpoin
     await assertRejects(() => readRun(dir, "best"), LocalgradError, "use the last one");
     await assertRejects(() => readRun("", "last"), LocalgradError, "the path of a run's folder is empty");
     await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is no checkpoint");
+  }));
+
+Deno.test("readRun() says that the best checkpoint of an evaluated run was removed", () =>
+  inFolder(async (dir) => {
+    const snapshot = { step: 2, bestError: 0.5, tensors: new Map(), configuration: {} };
+    await writeCheckpoint(`${dir}/last.safetensors`, { snapshot, settings: {} });
+    await assertRejects(
+      () => readRun(dir, "best"),
+      LocalgradError,
+      `${dir}/best.safetensors is missing, although the run was evaluated; restore`,
+    );
   }));
 
 Deno.test("readMetrics() names a wrong line and field", () =>

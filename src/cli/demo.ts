@@ -7,7 +7,7 @@ import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { trainerOf } from "./build.ts";
 import type { MethodName, Settings } from "./settings.ts";
-import { note, textTable } from "./terminal.ts";
+import { note, print, textTable } from "./terminal.ts";
 import { claimFolder, timestamp } from "./run_place.ts";
 
 /** Flags of `demo`: none. */
@@ -57,7 +57,7 @@ export async function demo(args: readonly string[]): Promise<number> {
     if (stopped) break;
   }
   await writeWhole(`${path}/report.html`, report(runs));
-  console.log(`\n${textTable(["method", "test error", "planned peak", "time"], rows)}`);
-  console.log(`\nreport: ${path}/report.html`);
+  print(`\n${textTable(["method", "test error", "planned peak", "time"], rows)}`);
+  print(`\nreport: ${path}/report.html`);
   return interrupt.exitCode;
 }

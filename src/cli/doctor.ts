@@ -4,6 +4,7 @@ import { resnet32 } from "../models/resnet.ts";
 import { sgd } from "../optim/sgd.ts";
 import * as devices from "../runtime/devices.ts";
 import { type Flags, parseFlags } from "./flags.ts";
+import { print } from "./terminal.ts";
 
 /** Flags of `doctor`. */
 export const doctorFlags = {
@@ -36,18 +37,18 @@ export async function doctor(args: readonly string[]): Promise<void> {
   const { os, arch } = Deno.build;
   const system = { deno: Deno.version.deno, os, arch, cores: navigator.hardwareConcurrency };
   if (given.json) {
-    console.log(JSON.stringify({ ...system, backends, cuda, auto }));
+    print(JSON.stringify({ ...system, backends, cuda, auto }));
     return;
   }
-  console.log(`Deno ${system.deno} on ${os} ${arch}, ${system.cores} cores\n`);
+  print(`Deno ${system.deno} on ${os} ${arch}, ${system.cores} cores\n`);
   for (const backend of backends) {
     const name = backend.name.padEnd(10);
     if ("reason" in backend) {
-      console.log(`✗ ${name} ${backend.reason}\n  ${" ".repeat(10)} ${backend.remedy}`);
+      print(`✗ ${name} ${backend.reason}\n  ${" ".repeat(10)} ${backend.remedy}`);
     } else {
-      console.log(`✓ ${name} ${backend.description}${backend.software ? " (a software adapter)" : ""}`);
+      print(`✓ ${name} ${backend.description}${backend.software ? " (a software adapter)" : ""}`);
     }
   }
-  console.log(`\nCUDA\n${describeCuda(cuda).join("\n")}`);
-  console.log(`\nauto picks ${auto.why}`);
+  print(`\nCUDA\n${describeCuda(cuda).join("\n")}`);
+  print(`\nauto picks ${auto.why}`);
 }

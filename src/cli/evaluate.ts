@@ -9,7 +9,7 @@ import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
 import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
 import { placeFlags, precisionFrom, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
 import { knowingClasses, storedSettings, withClasses } from "./stored_settings.ts";
-import { note } from "./terminal.ts";
+import { note, print } from "./terminal.ts";
 
 const { dataset, "image-size": imageSize, model, batch, "test-limit": testLimit } = trainingFlags;
 const WITH_WEIGHTS = ["dataset", "image-size", "model", "batch", "test-limit"] as const;
@@ -62,11 +62,11 @@ export async function evaluate(args: readonly string[]): Promise<void> {
     throw new LocalgradError(`the test loss is ${loss} (${what})${why}; evaluate other weights`);
   }
   if (given.json) {
-    console.log(JSON.stringify({ ...facts, testError: error, topFiveError, testLoss: loss, images: count }));
+    print(JSON.stringify({ ...facts, testError: error, topFiveError, testLoss: loss, images: count }));
   } else {
-    console.log(`test error  ${formatPercent(error)} of ${count} images (${what})`);
-    if (topFiveError !== undefined) console.log(`top-5 error ${formatPercent(topFiveError)}`);
-    console.log(`test loss   ${loss.toFixed(4)}`);
+    print(`test error  ${formatPercent(error)} of ${count} images (${what})`);
+    if (topFiveError !== undefined) print(`top-5 error ${formatPercent(topFiveError)}`);
+    print(`test loss   ${loss.toFixed(4)}`);
   }
 }
 

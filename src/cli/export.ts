@@ -2,6 +2,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { exists, refuseLink } from "../base/files.ts";
 import { readRun, saveWeights } from "../train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
+import { print } from "./terminal.ts";
 
 /** Flags of `export`. */
 export const exportFlags = {
@@ -22,5 +23,5 @@ export async function exportWeights(args: readonly string[]): Promise<void> {
   }
   const { snapshot } = await readRun(given.run, kind);
   await saveWeights(given.out, snapshot);
-  console.log(`${given.out}: the network of ${given.run} (${kind} checkpoint, step ${snapshot.step})`);
+  print(`${given.out}: the network of ${given.run} (${kind} checkpoint, step ${snapshot.step})`);
 }

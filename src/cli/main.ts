@@ -14,7 +14,7 @@ import { type Flags, usage } from "./flags.ts";
 import { memory, memoryFlags } from "./memory.ts";
 import { probeFlags, probeRuns } from "./probe.ts";
 import { reproduce, reproduceFlags } from "./reproduce.ts";
-import { note } from "./terminal.ts";
+import { note, print } from "./terminal.ts";
 import { train, trainFlags } from "./train.ts";
 
 interface Command {
@@ -54,7 +54,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
       const lines = Object.entries(commands).map(([name, { summary }]) =>
         `  deno task ${name.padEnd(9)} ${summary}`
       );
-      console.log(
+      print(
         ["localgrad trains neural networks block by block.", "", ...lines, "", EXIT_CODES].join("\n"),
       );
       return 0;
@@ -64,7 +64,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
       throw new LocalgradError(`there is no command "${name}"; choose ${Object.keys(commands).join(", ")}`);
     }
     const { summary, flags, run } = command;
-    if (args.includes("--help") || args.includes("-h")) console.log(usage(name, summary, flags));
+    if (args.includes("--help") || args.includes("-h")) print(usage(name, summary, flags));
     else {
       const code = await run(args);
       if (typeof code === "number") return code;

@@ -10,7 +10,7 @@ import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable } from "./memory_tables.ts";
 import { setupOf } from "./build.ts";
 import { networkFlags, placeFlags, settingsFrom } from "./settings.ts";
-import { markdownTable, textTable } from "./terminal.ts";
+import { markdownTable, print, textTable } from "./terminal.ts";
 
 const tableNames = keysOf(memoryTables);
 
@@ -44,7 +44,7 @@ export async function memory(args: readonly string[]): Promise<void> {
       throw new LocalgradError(`--table has its own networks and methods; omit --${other}`);
     }
     const rows = await planTable(oneOf("table", given.table, tableNames), backend, settings.precision);
-    console.log(given.json ? JSON.stringify(rows) : tablesOf(rows, backend, table));
+    print(given.json ? JSON.stringify(rows) : tablesOf(rows, backend, table));
     return;
   }
   const { model, batch, recompute = false } = settings;
@@ -66,19 +66,19 @@ export async function memory(args: readonly string[]): Promise<void> {
       breakdown,
       recompute,
     });
-    console.log(JSON.stringify({
+    print(JSON.stringify({
       endToEnd: entry(planned.endToEnd),
       checkpointed: entry(checkpointed),
       method: { name: setup.method.name, ...entry(planned.method), modules: each },
     }));
     return;
   }
-  console.log(`${model} with ${setup.method.name}: ${partition.description}`);
-  console.log(`batch ${batch}, planned for ${backend}, without the data set\n`);
-  console.log(comparison(reports, table));
+  print(`${model} with ${setup.method.name}: ${partition.description}`);
+  print(`batch ${batch}, planned for ${backend}, without the data set\n`);
+  print(comparison(reports, table));
   if (each.length > 1) {
     const rows = each.map(({ name, peakBytes }, i) => [`${i + 1}: ${name}`, formatBytes(peakBytes)]);
-    console.log(`\n${table(["module", "temporaries"], rows)}`);
+    print(`\n${table(["module", "temporaries"], rows)}`);
   }
 }
 

@@ -13,7 +13,7 @@ import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
 import { placeFlags, precisionFrom, type Settings, trainingFlags } from "./settings.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
-import { note, textTable } from "./terminal.ts";
+import { note, print, textTable } from "./terminal.ts";
 
 const { "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
 
@@ -106,7 +106,7 @@ export async function probeRuns(args: readonly string[]): Promise<number> {
     results.push({ run, model, method, step: snapshot.step, testError: error, probes });
   }
   await write(out, kind, epochs, results, first.settings);
-  print(results, out, given.json === true);
+  printResults(results, out, given.json === true);
   return 0;
 }
 
@@ -131,20 +131,20 @@ async function write(
   await writeWhole(`${out}/probe.json`, text + "\n");
 }
 
-function print(results: readonly Probed[], out: string, json: boolean): void {
+function printResults(results: readonly Probed[], out: string, json: boolean): void {
   if (json) {
-    console.log(JSON.stringify(results));
+    print(JSON.stringify(results));
     return;
   }
   for (const { run, testError, probes } of results) {
-    console.log(`\n${run}: the network's own test accuracy is ${formatPercent(1 - testError)}`);
+    print(`\n${run}: the network's own test accuracy is ${formatPercent(1 - testError)}`);
     const rows = probes.map(({ index, name, channels, trainAccuracy, testAccuracy }) => [
       `${index + 1} ${name}`,
       String(channels),
       formatPercent(trainAccuracy),
       formatPercent(testAccuracy),
     ]);
-    console.log(textTable(["module", "channels", "training accuracy", "test accuracy"], rows));
+    print(textTable(["module", "channels", "training accuracy", "test accuracy"], rows));
   }
-  console.log(`\nplot: ${resolve(out)}/probe.svg`);
+  print(`\nplot: ${resolve(out)}/probe.svg`);
 }

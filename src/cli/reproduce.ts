@@ -14,7 +14,7 @@ import { placeFlags, saveEveryFlag, saveEveryFrom, type Settings, settingsFrom }
 import { withClasses } from "./stored_settings.ts";
 import type { Row, Table } from "./table_rows.ts";
 import { tables } from "./tables.ts";
-import { note, textTable } from "./terminal.ts";
+import { note, print, textTable } from "./terminal.ts";
 
 const tableNames = keysOf(tables);
 const { data, device, precision } = placeFlags;
@@ -115,7 +115,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
       await write();
     }
   }
-  console.log(markdown(heading, results));
+  print(markdown(heading, results));
   note(`tables: ${folder}/table.md, ${folder}/table.html`);
   const failed = asked.flatMap(({ results }) => [...results.values()])
     .filter((result) => "failed" in result).length;
@@ -148,7 +148,7 @@ function chosen({ rows }: Table, patterns: string | undefined): readonly Row[] {
 
 function list(rows: readonly Row[]): void {
   const lines = rows.map((row) => [row.name, row.published.map(describePublished).join("; ") || "–"]);
-  console.log(textTable(["row", "published test error, %"], lines));
+  print(textTable(["row", "published test error, %"], lines));
 }
 
 /**

@@ -1,11 +1,25 @@
 import { formatBytes } from "../artifacts/format.ts";
 import { drawsOver } from "../artifacts/terminal.ts";
 import { at } from "../base/at.ts";
+import { refusal } from "../base/system.ts";
 
 /** Time of the last progress line. */
 let shownAt = -Infinity;
 /** True while the cursor is at the end of a line that will be overwritten. */
 let open = false;
+
+/**
+ * Prints a result to standard output.
+ *
+ * @throws {LocalgradError} if it cannot be written, such as to a file on a full disk.
+ */
+export function print(text: string): void {
+  try {
+    console.log(text);
+  } catch (error) {
+    throw refusal(error, "standard output cannot be written");
+  }
+}
 
 /**
  * Prints a message for people to standard error; results go to standard output. Does not fail if the reader is gone or

@@ -15,7 +15,7 @@ import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.
 import { placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
 import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
-import { note } from "./terminal.ts";
+import { note, print } from "./terminal.ts";
 
 /** Flags of `train`. */
 export const trainFlags = {
@@ -168,7 +168,7 @@ function heldAtEnd({ lines }: RunFolder): HeldMemory | undefined {
 function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   const { last, bestError, stopped, folder, memory: { method, endToEnd }, seconds } = outcome;
   if (json) {
-    console.log(JSON.stringify({
+    print(JSON.stringify({
       run: folder.path,
       method: settings.method,
       epochs: settings.epochs,
@@ -187,12 +187,12 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   if (!stopped && last === undefined) {
     note(`the run has finished its ${settings.epochs} epochs; add more with --epochs`);
   }
-  if (last !== undefined) console.log(`test error        ${formatPercent(last.error)}`);
-  if (bestError !== undefined) console.log(`lowest            ${formatPercent(bestError)}`);
-  console.log(
+  if (last !== undefined) print(`test error        ${formatPercent(last.error)}`);
+  if (bestError !== undefined) print(`lowest            ${formatPercent(bestError)}`);
+  print(
     `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,
   );
-  for (const [name, value] of heldMemory(heldAtEnd(folder))) console.log(`${name.padEnd(18)}${value}`);
-  console.log(`time              ${formatTime(seconds)}`);
-  console.log(`report            ${folder.path}/report.html`);
+  for (const [name, value] of heldMemory(heldAtEnd(folder))) print(`${name.padEnd(18)}${value}`);
+  print(`time              ${formatTime(seconds)}`);
+  print(`report            ${folder.path}/report.html`);
 }
