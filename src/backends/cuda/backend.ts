@@ -253,9 +253,10 @@ export function openCuda(options: CudaOptions = {}): Promise<Opened> {
   libraries ??= openLibraries({ needDriver: true });
   const { driver, nvrtc, cublasLt, cudnn, reports } = libraries;
   if (driver === undefined || nvrtc === undefined || cublasLt === undefined || cudnn === undefined) {
-    const report = reports.find(({ problem }) => problem !== undefined)!;
+    const report = reports.find(({ problem }) => problem !== undefined);
+    const { problem = "a library of CUDA is missing", remedy = "see `localgrad doctor`" } = report ?? {};
     libraries = undefined; // so that the next attempt searches again
-    return Promise.resolve({ reason: report.problem!, remedy: report.remedy ?? "see `localgrad doctor`" });
+    return Promise.resolve({ reason: problem, remedy });
   }
   try {
     return Promise.resolve({ backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn }, options) });

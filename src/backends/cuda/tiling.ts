@@ -19,10 +19,10 @@ export function widestOf(elements: readonly { readonly dtype: DType }[]): Lanes 
 /** Tests whether the last axis of more than one element is reduced: threads then lie along the terms of one result. */
 export function alongTerms(kernel: Kernel): boolean {
   const last = kernel.space.findLastIndex((extent) => extent !== 1);
-  return last >= 0 && kernel.reduce!.axes.includes(last);
+  return last >= 0 && kernel.reduce?.axes.includes(last) === true;
 }
 
-/** Threads that keep a large card busy; approximate, and the same for all cards, so that results are too. */
+/** Threads that keep a large card busy: an approximation, the same for every card, so that results do not depend on it. */
 const BUSY = 2 ** 17;
 /** Terms per thread below which another thread does not pay. */
 const TERMS_PER_THREAD = 16;
@@ -55,7 +55,8 @@ export function partsOf(kernel: Kernel): number {
 /** Scratch bytes of a fused kernel: the results of the parts of its reduction. */
 export function fusedWorkspace(kernel: Kernel): number {
   const parts = partsOf(kernel);
-  return parts === 1 ? 0 : parts * kernel.reduce!.reductions.length * sizeOf(keptShape(kernel)) * 4;
+  if (kernel.reduce === undefined || parts === 1) return 0;
+  return parts * kernel.reduce.reductions.length * sizeOf(keptShape(kernel)) * 4;
 }
 
 /** The tile of a block's threads: `width` results by `height` threads for the terms of each, both powers of two. */
