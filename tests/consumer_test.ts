@@ -1,6 +1,6 @@
 /**
- * The library as others have it: projects beside it, with compiler options of their own, whose `deno check` and
- * `deno test` must not fail in it.
+ * The library in its users' projects, which have compiler options of their own: their `deno check` and `deno test` must
+ * not fail in the library.
  */
 
 import { assertEquals } from "@std/assert";
@@ -13,18 +13,18 @@ const subpaths = Object.entries(library.exports).map(([name, file]) => ({
   file: file.slice(2),
 }));
 
-/** Options that find faults each by itself: what they find together is what each finds alone. */
+/** Options that are independent: together they find what each finds alone. */
 const strict = { noUnusedLocals: true, noUnusedParameters: true, noPropertyAccessFromIndexSignature: true };
 
-/** A project in a folder of its own. */
+/** A project that uses the library. */
 interface Project {
-  /** How it has the library. */
+  /** How it refers to the library. */
   readonly what: string;
-  /** What an import of the file `file`, exported as `name`, says. */
+  /** The specifier that imports file `file`, exported as `name`. */
   readonly specifier: (name: string, file: string) => string;
-  /** Its deno.json; a project can do without. */
+  /** Its deno.json, if it has one. */
   readonly configuration?: Record<string, unknown>;
-  /** The folder that gets a copy of the library; default: beside the project. */
+  /** The folder for a copy of the library; default: next to the project. */
   readonly copy?: string;
   readonly args?: readonly string[];
   /** Check types, without the test; default false. */
@@ -32,7 +32,7 @@ interface Project {
   readonly env?: Record<string, string>;
 }
 
-/** Makes a project that uses everything the library exports, and runs its `deno check` and `deno test`. */
+/** Makes a project that imports all entry points of the library, and runs its `deno check` and `deno test`. */
 async function checkProject(
   { what, specifier, configuration, copy = "../localgrad", args = [], checkOnly = false, env = {} }: Project,
 ) {
@@ -80,7 +80,7 @@ async function checkProject(
   }
 }
 
-/** Copies what a project has of the library: all but its tests. */
+/** Copies the library without its tests. */
 async function copyLibrary(to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
   for (const file of ["deno.json", "mod.ts"]) await Deno.copyFile(root + file, `${to}/${file}`);

@@ -116,8 +116,8 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
     ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
     fn: () =>
       inFolder(async (dir) => {
-        const beside = dataset === "folder" ? { "train/daisy/notes.txt": new Uint8Array(1) } : {};
-        await write(`${dir}/data`, { ...FILES[dataset](), ...beside });
+        const extra = dataset === "folder" ? { "train/daisy/notes.txt": new Uint8Array(1) } : {};
+        await write(`${dir}/data`, { ...FILES[dataset](), ...extra });
         const common = ["--method", "greedy", "--modules", "2", "--lr", "0.01", "--epochs", "6", ...flags];
         const fresh = ["--dataset", dataset, "--data", "data", ...common];
         const whole = await cli(dir, "train", "--run", "whole", ...fresh);

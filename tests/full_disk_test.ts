@@ -1,4 +1,4 @@
-/** Full and read-only disks, by a small file system in memory that is mounted for this process's children alone. */
+/** Full and read-only disks: a small file system in memory, mounted only for child processes. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
@@ -6,7 +6,7 @@ import { inFolder } from "./in_folder.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
 
-/** Runs a script in a mount namespace of its own. */
+/** Runs a script in a separate mount namespace. */
 async function apart(script: string): Promise<{ success: boolean; text: string }> {
   const args = ["--map-root-user", "--mount", "bash", "-c", script];
   const command = new Deno.Command("unshare", { args, env: { NO_COLOR: "1", XDG_RUNTIME_DIR: "/tmp" } });
@@ -24,7 +24,7 @@ if (!possible) {
 }
 
 Deno.test({
-  name: "a full disk and a read-only one end a command with one line that says so, and exit code 2",
+  name: "a full or read-only disk ends a command with one line and exit code 2",
   ignore: !possible,
   fn: () =>
     inFolder(async (dir) => {

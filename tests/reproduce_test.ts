@@ -92,7 +92,7 @@ async function tableAndCode(
 
 const ROW = /\| resnet32-k16-man\+\w+ \| 15 \| \d+\.\d\d \|.*\| 466,906 \| 461,120 \| 461,120 \|/;
 
-Deno.test("reproduce says how a run differs from the paper's", () =>
+Deno.test("reproduce lists the differences of a run from the paper's", () =>
   inFolder(async (dir) => {
     await write(`${dir}/data`, stl10(24, 8));
     const text = await table(dir, "stl10", "resnet32-k16-man+dgl", "data", ...tiny(16), "--device", "cpu");

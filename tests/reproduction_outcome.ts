@@ -29,8 +29,8 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
   }
 }
 
-/** Whether a file is there. */
+/** Returns true if a file exists. */
 export const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
-/** How many lines a file has; none where it is not there. */
+/** Returns the number of lines of a file; 0 if it does not exist. */
 export const lines = (path: string) =>
   Deno.readTextFile(path).then((text) => text.split("\n").length - 1, () => 0);

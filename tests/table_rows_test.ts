@@ -1,6 +1,6 @@
 /**
- * A row of each table, by its command, on every device at hand: stopped in the middle and gone on with, it ends as if
- * it had not been. Minutes without a card, so they want to be asked for: with the folder of the real CIFAR-10.
+ * A row of each table, by its command, on every available device: interrupted and resumed, it ends as if it had not
+ * been. Takes minutes without a card, so it runs only on request: with the folder of the real CIFAR-10.
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -63,7 +63,7 @@ const noWebgpu = await skips("webgpu", () => openWebgpu());
 for (const device of ["cpu", "webgpu"]) {
   for (const { table, row, files, flags, line } of CASES) {
     Deno.test({
-      name: `${row} of table ${table} on ${device}, stopped and gone on with, ends as if it had not been`,
+      name: `${row} of table ${table} on ${device}, stopped and resumed, ends as if it had not been`,
       ignore: cifar10 === undefined || (device === "webgpu" && noWebgpu) || Deno.build.os === "windows",
       fn: () =>
         inFolder(async (dir) => {

@@ -37,6 +37,8 @@ export const reproduceFlags = {
   precision,
 } as const satisfies Flags;
 
+const DEFAULT_SEEDS = 3;
+
 /** Exit code if `reproduce` finished but some runs failed; the table is written and lists the reasons. */
 const SOME_FAILED = 3;
 
@@ -76,12 +78,13 @@ export async function reproduce(args: readonly string[]): Promise<number> {
     settings: describe(shared, images, choice),
     deviations: deviations(table, shared, images),
   };
+  const seedsOf = (row: Row) => seeds ?? row.seeds ?? DEFAULT_SEEDS;
   // The table keeps rows that an earlier call ran.
   const results: (RowResults & { readonly results: Map<number, RunResult> })[] = [];
   for (const row of table.rows) {
     const done = await resultsIn(`${folder}/${row.name}`);
     if (!rows.includes(row) && done.size === 0) continue;
-    results.push({ row, seeds: Math.max(seeds ?? row.seeds ?? 3, done.size), results: done });
+    results.push({ row, seeds: Math.max(seedsOf(row), done.size), results: done });
   }
   const write = async () => {
     await writeWhole(`${folder}/table.md`, markdown(heading, results));
@@ -91,7 +94,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
   using interrupt = interruption();
   const asked = results.filter(({ row }) => rows.includes(row));
   for (const [index, { row, results: done }] of asked.entries()) {
-    const count = seeds ?? row.seeds ?? 3;
+    const count = seedsOf(row);
     for (let seed = 0; seed < count; seed++) {
       note(`\nrow ${index + 1} of ${rows.length}: ${row.name}, seed ${seed} (run ${seed + 1} of ${count})`);
       if (done.has(seed)) {

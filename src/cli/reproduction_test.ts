@@ -52,7 +52,7 @@ Deno.test("runToEnd() resumes a run stopped before its first step as if it had n
     };
     assertEquals(await run("a", AbortSignal.abort()), undefined);
     assertEquals(facts(await run("a")), facts(await run("b")));
-    // What says nothing of the run is thrown, and is not written down as its result.
+    // Errors that are not a result of the run are thrown, and not saved as one.
     const path = `${dir}/a/last.safetensors`;
     await Deno.remove(`${dir}/a/result.json`);
     await Deno.truncate(path, 1000);

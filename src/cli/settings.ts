@@ -74,11 +74,8 @@ export const networkFlags = {
   ...cutFlags,
   method: {
     value: "NAME",
-    help:
-      `method that trains the modules; default man+dgl. ${
-        alone.join(", ")
-      }; and man+NAME and manPlusPlus+NAME ` +
-      "of all but endToEnd",
+    help: `method that trains the modules: ${alone.join(", ")}; or a local one wrapped, as man+NAME or ` +
+      "manPlusPlus+NAME; default man+dgl",
   },
   ...methodFlags,
   batch: { value: "N", help: "images per step; default 128" },

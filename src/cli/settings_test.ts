@@ -23,7 +23,7 @@ Deno.test("a schedule with its own length is kept when a run becomes longer", ()
   assertEquals(rates("4", "8"), rates("8").slice(0, 4)); // a part of a longer run
   assertAlmostEquals(four[3], 0.1 * (1 + Math.cos(Math.PI * 4 / 5)) / 2, 1e-12);
   assert(rates("8")[4] > 3 * four[3]); // what --epochs alone does
-  // A long schedule ends at 0, where nothing would be learned any more.
+  // A long schedule ends at 0, where nothing more would be learned.
   const [end, ...after] = rates("44", "40").slice(39);
   assertEquals(end, 0);
   assert(after.every((rate) => rate === rates("40")[38] && rate > 0));

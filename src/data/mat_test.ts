@@ -96,7 +96,7 @@ Deno.test("readMat() reads both byte orders", () => {
   }
 });
 
-Deno.test("readMat() says what is wrong with other files", () => {
+Deno.test("readMat() names the fault of other files", () => {
   const text = (value: string) => new TextEncoder().encode(value.padEnd(600));
   const cases: [Uint8Array, string][] = [
     [new Uint8Array(), "x.mat is not a MATLAB version 5 file"],

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { keysOf } from "../base/keys.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Model } from "../models/model.ts";
 
@@ -87,7 +88,7 @@ const published: { readonly [name in SplitName]: { readonly [model: string]: Spl
 export type SplitName = "man" | "man++" | "infopro" | "infopro*";
 
 /** The publications of splits; a number of modules alone takes the first that has it. */
-export const splitNames: readonly SplitName[] = Object.keys(published) as SplitName[];
+export const splitNames: readonly SplitName[] = keysOf(published);
 
 function splitsOf({ name, input }: Model, by: SplitName): Splits {
   const networks: { readonly [model: string]: Splits | undefined } = published[by];
