@@ -1,47 +1,47 @@
 // Functions that WGSL lacks, or defines too loosely for training, for `$T` (f32 or vec4f), with `$I`, `$U` and `$B` of
-// as many elements; their names end in $WIDTH. WGSL compilers may assume that NaN and infinity never occur, so both are
+// as many elements; their names end in $LANES. WGSL compilers may assume that NaN and infinity never occur, so both are
 // recognised by their bits.
 $if is_finite
-fn is_finite_$WIDTH(x: $T) -> $B {
+fn is_finite_$LANES(x: $T) -> $B {
   return (bitcast<$U>(x) & $U(0x7f800000u)) != $U(0x7f800000u);
 }
 $end
 $if is_nan
-fn is_nan_$WIDTH(x: $T) -> $B {
+fn is_nan_$LANES(x: $T) -> $B {
   return (bitcast<$U>(x) & $U(0x7fffffffu)) > $U(0x7f800000u);
 }
 $end
 $if keep_nan
 // y, or x where that is NaN.
-fn keep_nan_$WIDTH(x: $T, y: $T) -> $T {
-  return select(y, x, is_nan_$WIDTH(x));
+fn keep_nan_$LANES(x: $T, y: $T) -> $T {
+  return select(y, x, is_nan_$LANES(x));
 }
 $end
 $if max
-fn max_$WIDTH(x: $T, y: $T) -> $T {
-  return keep_nan_$WIDTH(x, keep_nan_$WIDTH(y, max(x, y)));
+fn max_$LANES(x: $T, y: $T) -> $T {
+  return keep_nan_$LANES(x, keep_nan_$LANES(y, max(x, y)));
 }
 $end
 $if min
-fn min_$WIDTH(x: $T, y: $T) -> $T {
-  return keep_nan_$WIDTH(x, keep_nan_$WIDTH(y, min(x, y)));
+fn min_$LANES(x: $T, y: $T) -> $T {
+  return keep_nan_$LANES(x, keep_nan_$LANES(y, min(x, y)));
 }
 $end
 $if is_greater
 // Tests whether x replaces `best` in a search for the first maximum. A NaN is greater than any number.
-fn is_greater_$WIDTH(x: $T, best: $T) -> $B {
-  return !is_nan_$WIDTH(best) & (is_nan_$WIDTH(x) | (x > best));
+fn is_greater_$LANES(x: $T, best: $T) -> $B {
+  return !is_nan_$LANES(best) & (is_nan_$LANES(x) | (x > best));
 }
 $end
 $if hidden
 // x, hidden from the compiler, which replaces x - x by 0 and treats code after a division by 0 as unreachable.
-fn hidden_$WIDTH(x: $T) -> $T {
+fn hidden_$LANES(x: $T) -> $T {
   return bitcast<$T>(bitcast<$U>(x) | $U(zero));
 }
 $end
 $if sign
 // ±1 with the sign of x; zeros and NaN are unchanged.
-fn sign_$WIDTH(x: $T) -> $T {
+fn sign_$LANES(x: $T) -> $T {
   let bits = bitcast<$U>(x);
   let size = bits & $U(0x7fffffffu);
   let one = bitcast<$T>((bits & $U(0x80000000u)) | $U(0x3f800000u));
@@ -52,7 +52,7 @@ $if log
 // Natural logarithm to about one unit in the last place, also near 1, where built-in ones bound only the absolute
 // error.
 // x = m·2^e with m in [√½, √2), u = (m-1)/(m+1), log m = 2(u + u³/3 + u⁵/5 + …).
-fn log_$WIDTH(x: $T) -> $T {
+fn log_$LANES(x: $T) -> $T {
   let given = bitcast<$U>(x);
   // A denormal number's bits are an integer in units of 2⁻¹⁴⁹.
   let tiny = given < $U(0x00800000u);
@@ -76,7 +76,7 @@ $if exp
 // Exponential: e^x = 2^n · e^r with n an integer and |r| ≤ ½ log 2, and a polynomial for e^r (Cephes, expf). 2^n is
 // added to the exponent's bits as far as they reach, which leaves a factor for denormal results. 88.72283 is the
 // largest f32 with a finite exponential; beyond it the bits would be those of a NaN.
-fn exp_$WIDTH(x: $T) -> $T {
+fn exp_$LANES(x: $T) -> $T {
   let n = floor(clamp(x, $T(-104.0), $T(88.72283)) * $T(1.442695041) + $T(0.5));
   let r = clamp(x, $T(-104.0), $T(88.72283)) - n * $T(0.693359375) - n * $T(-0.00021219444);
   let series = $T(0.5) + r * ($T(0.16666665459) + r * ($T(0.041665795894) + r * ($T(0.0083334519073) +
@@ -87,27 +87,27 @@ fn exp_$WIDTH(x: $T) -> $T {
   let value = select(power * bitcast<$T>((e - whole + $I(127)) * $I(0x800000)), power, e == whole);
   let low = select(value, $T(0.0), x < $T(-103.98));
   let finite = select(low, $T(from_bits(0x7f800000u)), x > $T(88.72283));
-  return keep_nan_$WIDTH(x, finite);
+  return keep_nan_$LANES(x, finite);
 }
 $end
 $if tanh
 // Hyperbolic tangent: a series near 0, where the built-in one loses digits; clamped, as the built-in one may overflow.
-fn tanh_$WIDTH(x: $T) -> $T {
+fn tanh_$LANES(x: $T) -> $T {
   let v = x * x;
   let near = x * ($T(1.0) + v * ($T(-0.33333333) + v * ($T(0.13333333) + v * ($T(-0.053968254) + v * $T(0.021869489)))));
-  return keep_nan_$WIDTH(x, select(tanh(clamp(x, $T(-10.0), $T(10.0))), near, abs(x) < $T(0.3)));
+  return keep_nan_$LANES(x, select(tanh(clamp(x, $T(-10.0), $T(10.0))), near, abs(x) < $T(0.3)));
 }
 $end
 $if pow
 // Power by C's rules: of a negative base, an odd exponent gives a negative result, an even one a positive result, and
 // one that is not an integer NaN. 1 to any power, anything to the power of 0, and -1 to an infinite power are 1.
-fn pow_$WIDTH(x: $T, y: $T) -> $T {
-  let size = exp_$WIDTH(y * log_$WIDTH(abs(x)));
+fn pow_$LANES(x: $T, y: $T) -> $T {
+  let size = exp_$LANES(y * log_$LANES(abs(x)));
   let whole = floor(y) == y;
   let odd = whole & (floor(y * $T(0.5)) * $T(2.0) != y);
-  let defined = whole | (x == $T(0.0)) | !is_finite_$WIDTH(x);
+  let defined = whole | (x == $T(0.0)) | !is_finite_$LANES(x);
   let signed = select(select($T(from_bits(0x7fc00000u)), size, defined), -size, odd);
-  let value = keep_nan_$WIDTH(y, select(size, signed, bitcast<$U>(x) >= $U(0x80000000u)));
+  let value = keep_nan_$LANES(y, select(size, signed, bitcast<$U>(x) >= $U(0x80000000u)));
   let endless = (abs(x) == $T(1.0)) & ((bitcast<$U>(y) & $U(0x7fffffffu)) == $U(0x7f800000u));
   return select(value, $T(1.0), (bitcast<$U>(x) == $U(0x3f800000u)) | endless |
     ((bitcast<$U>(y) & $U(0x7fffffffu)) == $U(0u)));
@@ -115,7 +115,7 @@ fn pow_$WIDTH(x: $T, y: $T) -> $T {
 $end
 $if rem
 // Exact remainder of x divided by y, with the sign of x (C's fmod): long division of integers, eight bits at a time.
-fn rem_$WIDTH(x: $T, y: $T) -> $T {
+fn rem_$LANES(x: $T, y: $T) -> $T {
   let a = bitcast<$U>(x) & $U(0x7fffffffu);
   let b = bitcast<$U>(y) & $U(0x7fffffffu);
   // As mantissa · 2^exponent; the exponent of a denormal number is 1.
@@ -214,21 +214,21 @@ $end
 $end
 $if to_i32
 // f32 → i32: truncated; out of range, the nearest end; NaN gives 0.
-fn to_i32_$WIDTH(x: $T) -> $I {
+fn to_i32_$LANES(x: $T) -> $I {
   let value = select($I(clamp(x, $T(-2147483600.0), $T(2147483500.0))), $I(2147483647), x >= $T(2147483600.0));
-  return select(select(value, $I(-2147483647 - 1), x <= $T(-2147483600.0)), $I(0), is_nan_$WIDTH(x));
+  return select(select(value, $I(-2147483647 - 1), x <= $T(-2147483600.0)), $I(0), is_nan_$LANES(x));
 }
 $end
 $if to_u32
 // f32 → u32, likewise.
-fn to_u32_$WIDTH(x: $T) -> $U {
+fn to_u32_$LANES(x: $T) -> $U {
   let value = select($U(clamp(x, $T(0.0), $T(4294967000.0))), $U(4294967295u), x >= $T(4294967200.0));
-  return select(value, $U(0u), is_nan_$WIDTH(x));
+  return select(value, $U(0u), is_nan_$LANES(x));
 }
 $end
 $if threefry
 // Word 0 of Threefry-2×32, 20 rounds (Salmon and others, 2011), of key (a, b) and counter (x, 0).
-fn threefry_$WIDTH(a: u32, b: u32, x: $U) -> $U {
+fn threefry_$LANES(a: u32, b: u32, x: $U) -> $U {
   const rotations = array<u32, 8>(13u, 15u, 26u, 6u, 17u, 29u, 16u, 24u);
   let schedule = array<u32, 3>(a, b, a ^ b ^ 0x1bd11bdau);
   var x0 = x + $U(a);

@@ -1,4 +1,4 @@
-// Selects rows of `table` by `indices`, which are clamped into range. One invocation copies $WIDTH elements of a row.
+// Selects rows of `table` by `indices`, which are clamped into range. One invocation copies $LANES elements of a row.
 // BYTES: the table holds bytes, four to a word, and the result is f32.
 fn run(id: u32) {
   let column = id % u32($COLUMNS);

@@ -1,4 +1,4 @@
-// Puts zeros around and between elements, over $RANK merged axes. One invocation writes $WIDTH words (`$T`).
+// Puts zeros around and between elements, over $RANK merged axes. One invocation writes $LANES words (`$T`).
 fn run(id: u32) {
   var rest = i32(id);
   var at = 0;

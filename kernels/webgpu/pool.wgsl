@@ -1,4 +1,4 @@
-// Pooling over windows of an NHWC image. One invocation computes $WIDTH channels of a result (`$T`). AVERAGE: avgPool;
+// Pooling over windows of an NHWC image. One invocation computes $LANES channels of a result (`$T`). AVERAGE: avgPool;
 // PICK: maxPoolPick, the element of `v` at each window's first maximum; otherwise maxPool.
 fn run(id: u32) {
   let c = i32(id % u32($CHANNELS));
@@ -34,11 +34,11 @@ fn run(id: u32) {
       $end
       $else
       $if PICK
-      let above = is_greater_$WIDTH(value, best);
+      let above = is_greater_$LANES(value, best);
       picked = select(picked, v[at], above);
       best = select(best, value, above);
       $else
-      best = max_$WIDTH(best, value);
+      best = max_$LANES(best, value);
       $end
       $end
     }

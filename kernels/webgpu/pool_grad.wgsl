@@ -1,4 +1,4 @@
-// Gradients of pooling to the image. One invocation adds up $WIDTH channels of a pixel's gradient (`$T`) from all
+// Gradients of pooling to the image. One invocation adds up $LANES channels of a pixel's gradient (`$T`) from all
 // windows that cover it, in window order. MAXIMUM: a window's gradient belongs to its first maximum, or first NaN;
 // FOUND: to the pixel given in `at`, from element $AT on. SPLIT: each invocation adds a run of $RUN of those windows;
 // the $PARTS partial sums lie one after the other in `y`, and further kernels add them.
@@ -11,9 +11,9 @@ fn is_first_maximum(image: i32, top: i32, left: i32, h: i32, w: i32, c: i32, val
       let other = x[((image + i) * $W + j) * $CHANNELS + c];
       // It must exceed an earlier pixel and at least equal a later one.
       if (i < h || (i == h && j < w)) {
-        first = first & is_greater_$WIDTH(value, other);
+        first = first & is_greater_$LANES(value, other);
       } else {
-        first = first & !is_greater_$WIDTH(other, value);
+        first = first & !is_greater_$LANES(other, value);
       }
     }
   }

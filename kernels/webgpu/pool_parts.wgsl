@@ -1,5 +1,5 @@
 // Partial sums of average pooling over long windows of an NHWC image. One invocation adds a run of $RUN pixels of a
-// window, in $WIDTH channels (`$T`). The $PARTS partial sums lie one after the other in `y`, and further kernels add
+// window, in $LANES channels (`$T`). The $PARTS partial sums lie one after the other in `y`, and further kernels add
 // them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);

@@ -1,5 +1,5 @@
 // Bilinear resize from $H × $W to $P × $Q, channels last, with pixels at the positions that PyTorch uses. GRADIENT: the
-// gradient of that, from $P × $Q to $H × $W. One invocation computes $WIDTH channels of a pixel of the result (`$T`).
+// gradient of that, from $P × $Q to $H × $W. One invocation computes $LANES channels of a pixel of the result (`$T`).
 // SPLIT: each invocation adds a run of $RUN of the pixels that contribute to a gradient; the $PARTS partial sums lie
 // one after the other in `y`, and further kernels add them.
 // Positions are exact, as fractions of integers: position = (i * UP + SHIFT) / DOWN.

@@ -1,5 +1,5 @@
 // y[row] = sum of the `updates` whose (clamped) index is that row. There are no float atomics: one invocation computes
-// $WIDTH elements of a row (`$T`) and reads a run of $RUN indices in order, so that the result does not depend on
+// $LANES elements of a row (`$T`) and reads a run of $RUN indices in order, so that the result does not depend on
 // scheduling. The $PARTS partial sums lie one after the other in `y`, and further kernels add them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);

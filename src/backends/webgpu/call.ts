@@ -51,7 +51,7 @@ export const stored: { readonly [D in DType]: "f32" | "i32" | "u32" } = {
   u8: "u32",
 };
 
-/** The WGSL type of `width` elements. */
-export function typeOf(element: string, width: number): string {
-  return width === 1 ? element : `vec4<${element}>`;
+/** The WGSL type of `lanes` elements. */
+export function typeOf(element: string, lanes: number): string {
+  return lanes === 1 ? element : `vec4<${element}>`;
 }

@@ -3,11 +3,11 @@ import type { Node, View } from "../../compile/kernel.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 import { identityOf } from "../identity.ts";
-import { type FunctionName, type Functions, typeName, type Width } from "./functions.ts";
+import { type FunctionName, type Functions, type Lanes, typeName } from "./functions.ts";
 
-/** A literal of a dtype, repeated `width` times. */
-export function literal(value: number, dtype: DType, width: Width): string {
-  const type = typeName(dtype, width);
+/** A literal of a dtype, repeated `lanes` times. */
+export function literal(value: number, dtype: DType, lanes: Lanes): string {
+  const type = typeName(dtype, lanes);
   switch (dtype) {
     case "f32": {
       const f = Math.fround(value);
@@ -32,12 +32,12 @@ export function literal(value: number, dtype: DType, width: Width): string {
 /** The context in which nodes are printed: the text of loads, indices and reductions. */
 export interface Context {
   /** The elements that one invocation computes at once. */
-  readonly width: Width;
+  readonly lanes: Lanes;
   /** The functions that the nodes call. */
   readonly functions: Functions;
   /** An element of an input, as `dtype`. */
   load(input: number, view: View, dtype: DType): string;
-  /** An affine index, as u32 of `width` elements. */
+  /** An affine index, as u32 of `lanes` elements. */
   index(view: View): string;
   /** The two words of a key. */
   key(input: number): readonly [string, string];
@@ -58,7 +58,7 @@ export function printNodes(
 }
 
 function print(node: Node, nodes: readonly Node[], prefix: string, context: Context): string {
-  const { width, functions } = context;
+  const { lanes, functions } = context;
   const arg = (i: number) => `${prefix}${i}`;
   const operand = (i: number): Operand => {
     const node = at(nodes, i);
@@ -69,11 +69,11 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
     case "load":
       return context.load(node.input, node.view, node.dtype);
     case "constant":
-      return literal(node.value, node.dtype, width);
+      return literal(node.value, node.dtype, lanes);
     case "iota":
       return convert(context.index(node.view), "u32", node.dtype, context);
     case "randomBits":
-      return `${functions.use("threefry", width)}(${context.key(node.key).join(", ")}, ${
+      return `${functions.use("threefry", lanes)}(${context.key(node.key).join(", ")}, ${
         context.index(node.view)
       })`;
     case "unary":
@@ -101,38 +101,38 @@ interface Operand {
   readonly constant: number | undefined;
 }
 
-type Writing = Pick<Context, "width" | "functions">;
+type Writing = Pick<Context, "lanes" | "functions">;
 
 /** Tests whether an operand may be NaN. */
 const mayBeNaN = ({ dtype, constant }: Operand): boolean =>
   dtype === "f32" && (constant === undefined || Number.isNaN(constant));
 
 /** A comparison: false if an operand is NaN, except for `ne`, which is then true. */
-function compare(fn: CompareFn, a: Operand, b: Operand, { width, functions }: Writing): string {
-  const word = ({ text, dtype }: Operand) => dtype === "bool" ? `${typeName("u32", width)}(${text})` : text;
+function compare(fn: CompareFn, a: Operand, b: Operand, { lanes, functions }: Writing): string {
+  const word = ({ text, dtype }: Operand) => dtype === "bool" ? `${typeName("u32", lanes)}(${text})` : text;
   const unordered = (a.index === b.index ? [a] : [a, b]).filter(mayBeNaN)
-    .map(({ text }) => `${functions.use("is_nan", width)}(${text})`);
+    .map(({ text }) => `${functions.use("is_nan", lanes)}(${text})`);
   const plain = `(${word(a)} ${comparisons[fn === "ne" ? "eq" : fn]} ${word(b)})`;
   const value = unordered.length === 0 ? plain : `(${plain} & !(${unordered.join(" | ")}))`;
   return fn === "ne" ? `!${value}` : value;
 }
 
 /** Converts between dtypes. */
-export function convert(x: string, from: DType, to: DType, { width, functions }: Writing): string {
+export function convert(x: string, from: DType, to: DType, { lanes, functions }: Writing): string {
   if (from === to) return x;
-  const type = typeName(to, width);
+  const type = typeName(to, lanes);
   if (to === "bool" && from === "f32") { // a NaN is not 0
-    const bits = typeName("u32", width);
+    const bits = typeName("u32", lanes);
     return `((bitcast<${bits}>(${x}) & ${bits}(0x7fffffffu)) != ${bits}(0u))`;
   }
-  if (to === "bool") return `(${x} != ${literal(0, from, width)})`;
-  if (from === "f32" && (to === "i32" || to === "u32")) return `${functions.use(`to_${to}`, width)}(${x})`;
+  if (to === "bool") return `(${x} != ${literal(0, from, lanes)})`;
+  if (from === "f32" && (to === "i32" || to === "u32")) return `${functions.use(`to_${to}`, lanes)}(${x})`;
   return `${type}(${x})`;
 }
 
 const plain = (name: string) => (x: string): string => `${name}(${x})`;
-const helper = (name: FunctionName) => (x: string, _: DType, { width, functions }: Context): string =>
-  `${functions.use(name, width)}(${x})`;
+const helper = (name: FunctionName) => (x: string, _: DType, { lanes, functions }: Context): string =>
+  `${functions.use(name, lanes)}(${x})`;
 
 const unaryTable: { readonly [F in UnaryFn]: (x: string, dtype: DType, context: Context) => string } = {
   neg: (x) => `-${x}`,
@@ -152,23 +152,23 @@ const unaryTable: { readonly [F in UnaryFn]: (x: string, dtype: DType, context: 
 
 type Binary = (a: Operand, b: Operand, dtype: DType, context: Context) => string;
 const infix = (operator: string): Binary => (a, b) => `${a.text} ${operator} ${b.text}`;
-const shift = (operator: string): Binary => (a, b, _, { width }) =>
-  `${a.text} ${operator} (${typeName("u32", width)}(${b.text}) & ${literal(31, "u32", width)})`;
+const shift = (operator: string): Binary => (a, b, _, { lanes }) =>
+  `${a.text} ${operator} (${typeName("u32", lanes)}(${b.text}) & ${literal(31, "u32", lanes)})`;
 
 /** An integer divisor, with 1 in place of 0: not every driver divides by 0 as WGSL specifies. */
-const divisor = ({ text }: Operand, dtype: DType, width: Width): string =>
-  `select(${text}, ${literal(1, dtype, width)}, ${text} == ${literal(0, dtype, width)})`;
+const divisor = ({ text }: Operand, dtype: DType, lanes: Lanes): string =>
+  `select(${text}, ${literal(1, dtype, lanes)}, ${text} == ${literal(0, dtype, lanes)})`;
 
 /** A number hidden from the compiler; see functions.wgsl. */
-const hidden = ({ text }: Operand, { width, functions }: Context): string =>
-  `${functions.use("hidden", width)}(${text})`;
+const hidden = ({ text }: Operand, { lanes, functions }: Context): string =>
+  `${functions.use("hidden", lanes)}(${text})`;
 
 /** The maximum or minimum; NaN if either operand is. */
-const extreme = (fn: "max" | "min"): Binary => (a, b, _, { width, functions }) => {
+const extreme = (fn: "max" | "min"): Binary => (a, b, _, { lanes, functions }) => {
   const [one, other] = [a, b].filter(mayBeNaN);
-  if (other !== undefined) return `${functions.use(fn, width)}(${a.text}, ${b.text})`;
+  if (other !== undefined) return `${functions.use(fn, lanes)}(${a.text}, ${b.text})`;
   const value = `${fn}(${a.text}, ${b.text})`;
-  return one === undefined ? value : `${functions.use("keep_nan", width)}(${one.text}, ${value})`;
+  return one === undefined ? value : `${functions.use("keep_nan", lanes)}(${one.text}, ${value})`;
 };
 
 const binaryTable: { readonly [F in BinaryFn]: Binary } = {
@@ -177,15 +177,15 @@ const binaryTable: { readonly [F in BinaryFn]: Binary } = {
     `${a.text} - ${dtype === "f32" && a.index === b.index ? hidden(b, context) : b.text}`,
   mul: infix("*"),
   div: (a, b, dtype, context) => {
-    if (dtype !== "f32") return `${a.text} / ${divisor(b, dtype, context.width)}`;
+    if (dtype !== "f32") return `${a.text} / ${divisor(b, dtype, context.lanes)}`;
     return `${a.text} / ${b.constant === undefined ? hidden(b, context) : b.text}`;
   },
-  pow: (a, b, _, { width, functions }) => `${functions.use("pow", width)}(${a.text}, ${b.text})`,
+  pow: (a, b, _, { lanes, functions }) => `${functions.use("pow", lanes)}(${a.text}, ${b.text})`,
   max: extreme("max"),
   min: extreme("min"),
-  rem: (a, b, dtype, { width, functions }) => {
-    if (dtype === "f32") return `${functions.use("rem", width)}(${a.text}, ${b.text})`;
-    const by = divisor(b, dtype, width);
+  rem: (a, b, dtype, { lanes, functions }) => {
+    if (dtype === "f32") return `${functions.use("rem", lanes)}(${a.text}, ${b.text})`;
+    const by = divisor(b, dtype, lanes);
     // WebGPU over OpenGL leaves `%` undefined for a negative integer.
     return dtype === "i32" ? `${a.text} - ${a.text} / ${by} * ${by}` : `${a.text} % ${by}`;
   },
@@ -205,9 +205,9 @@ const comparisons: { readonly [F in Exclude<CompareFn, "ne">]: string } = {
 };
 
 /** The start value of a reduction. */
-export function reductionStart(fn: ReduceFn, dtype: DType, width: Width): string {
-  if (fn === "sum") return `${typeName(dtype, width)}()`;
-  return literal(identityOf(fn, dtype), dtype, width);
+export function reductionStart(fn: ReduceFn, dtype: DType, lanes: Lanes): string {
+  if (fn === "sum") return `${typeName(dtype, lanes)}()`;
+  return literal(identityOf(fn, dtype), dtype, lanes);
 }
 
 /** Folds one more element into a reduction. */
@@ -216,8 +216,8 @@ export function fold(
   a: string,
   b: string,
   dtype: DType,
-  { width, functions }: Writing,
+  { lanes, functions }: Writing,
 ): string {
   if (fn === "sum") return `${a} + ${b}`;
-  return `${dtype === "f32" ? functions.use(fn, width) : fn}(${a}, ${b})`;
+  return `${dtype === "f32" ? functions.use(fn, lanes) : fn}(${a}, ${b})`;
 }

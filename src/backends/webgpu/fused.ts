@@ -6,7 +6,7 @@ import { axisNames, stepsOf } from "../index_text.ts";
 import { type Call, typeOf } from "./call.ts";
 import { fold, printNodes } from "./expressions.ts";
 import type { Functions } from "./functions.ts";
-import { Bindings, decode, type Job, type Walk, widthOf } from "./fused_bindings.ts";
+import { Bindings, decode, type Job, lanesOf, type Walk } from "./fused_bindings.ts";
 import { accumulate, longestRun, type Reductions } from "./fused_loops.ts";
 import { foldPasses, partAt, splitLevels } from "./fused_split.ts";
 import type { Variant } from "./variant.ts";
@@ -31,7 +31,7 @@ export function fused(
 /** An element-wise pass, with one invocation for each point or every four. */
 function map(job: Job): Call {
   const { kernel, variant } = job;
-  const walk = { shape: kernel.space, axes: axisNames(kernel.space.length), lanes: widthOf(kernel.space) };
+  const walk = { shape: kernel.space, axes: axisNames(kernel.space.length), lanes: lanesOf(kernel.space) };
   const bindings = new Bindings(job);
   bindings.visit(kernel.nodes, kernel.stores, walk);
   return bindings.call("map", sizeOf(kernel.space) / walk.lanes, variant.group, [
@@ -51,7 +51,7 @@ function sharesLoads({ space, nodes }: Kernel, variant: Variant): boolean {
 function rows(job: Job): Call {
   const { space, nodes } = job.kernel;
   const [count = 1, ...row] = space;
-  const units = Math.max(1, sizeOf(row) / widthOf(space));
+  const units = Math.max(1, sizeOf(row) / lanesOf(space));
   const useful = Math.min(count, Math.ceil(4 * job.variant.busy / units));
   return pass(job, [0], Math.max(1, useful, Math.ceil(count / longestRun(nodes, job.variant))));
 }
@@ -65,11 +65,11 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
   const { kernel: { space, nodes, stores, reduce }, variant } = job;
   const reductions = reduce?.reductions ?? [];
   const all = axisNames(space.length);
-  const width = widthOf(space);
+  const lanes = lanesOf(space);
   const lastFolded = axes.includes(space.length - 1);
   const stays = (_: unknown, axis: number): boolean => !axes.includes(axis);
-  const walk: Walk = { shape: space, axes: all, lanes: width };
-  const kept: Walk = { shape: space.filter(stays), axes: all.filter(stays), lanes: lastFolded ? 1 : width };
+  const walk: Walk = { shape: space, axes: all, lanes };
+  const kept: Walk = { shape: space.filter(stays), axes: all.filter(stays), lanes: lastFolded ? 1 : lanes };
   const extents = stepsOf(walk);
   const units = sizeOf(extents.filter(stays)),
     folded = axes.map((axis) => at(extents, axis)),
@@ -83,14 +83,14 @@ function pass(job: Job, axes: readonly number[], parts: number): Call {
 
   const once = invariants(nodes, axes);
   const total = (r: number): string =>
-    lastFolded && width === 4 ? across(at(reductions, r), `a${r}`, bindings.functions) : `a${r}`;
+    lastFolded && lanes === 4 ? across(at(reductions, r), `a${r}`, bindings.functions) : `a${r}`;
   const label = reduce === undefined ? "rows" : whole ? "reduce" : "reduceParts";
   return bindings.call(label, units * parts, variant.group, [
     ...(parts === 1 ? ["let unit = id;"] : [`let unit = id % ${units}u;`, `let part = id / ${units}u;`]),
     ...decode("unit", extents.filter(stays), kept.axes),
     ...printNodes(nodes, "v", bindings.context(walk), (i) => at(once, i)),
     ...accumulate({
-      ...{ reductions, width, functions: bindings.functions, ...termsOf(terms, parts, variant) },
+      ...{ reductions, lanes, functions: bindings.functions, ...termsOf(terms, parts, variant) },
       body: [
         ...decode(
           termOf(terms, parts, variant),
@@ -149,6 +149,6 @@ function invariants(nodes: readonly Node[], axes: readonly number[]): boolean[] 
 
 /** Folds the four lanes of an accumulator into one. */
 function across({ fn, dtype }: Reductions[number], a: string, functions: Functions): string {
-  const two = (x: string, y: string) => fold(fn, x, y, dtype, { width: 1, functions });
+  const two = (x: string, y: string) => fold(fn, x, y, dtype, { lanes: 1, functions });
   return two(`(${two(`${a}.x`, `${a}.y`)})`, `(${two(`${a}.z`, `${a}.w`)})`);
 }

@@ -8,13 +8,13 @@ import {
   element,
   isRun,
   lastStride,
-  type Walk as TextWalk,
+  type Walk as WalkOf,
   word,
 } from "../index_text.ts";
 import type { Slot } from "../place.ts";
 import { type Binding, type Call, stored, typeOf } from "./call.ts";
 import { type Context, convert, literal } from "./expressions.ts";
-import { Functions, type Width } from "./functions.ts";
+import { Functions, type Lanes } from "./functions.ts";
 import type { Variant } from "./variant.ts";
 
 /** A kernel to print. */
@@ -28,10 +28,10 @@ export interface Job {
 }
 
 /** A space as an invocation walks it. */
-export type Walk = TextWalk<Width>;
+export type Walk = WalkOf<Lanes>;
 
 /** The elements of one access: four if the last extent is a multiple of 4. */
-export function widthOf(shape: Shape): Width {
+export function lanesOf(shape: Shape): Lanes {
   const last = shape.at(-1);
   return last !== undefined && last % 4 === 0 ? 4 : 1;
 }
@@ -97,14 +97,14 @@ export class Bindings {
 
   /** The context in which nodes are printed for a walk. */
   context(walk: Walk, reduced: (index: number) => string = () => ""): Context {
-    const { lanes: width } = walk;
+    const { lanes } = walk;
     return {
-      ...{ width, functions: this.functions, reduced },
+      ...{ lanes, functions: this.functions, reduced },
       load: (input, view, dtype) => this.#load(this.#input(input), view, dtype, walk),
       index: (view) => {
         const first = element(view, walk);
         const stride = lastStride(view);
-        return width === 1
+        return lanes === 1
           ? first
           : `(vec4<u32>(${first}) + vec4<u32>(${[0, 1, 2, 3].map((j) => word(j * stride)).join(", ")}))`;
       },
@@ -116,17 +116,17 @@ export class Bindings {
   }
 
   #load(value: ValueId, view: View, dtype: DType, walk: Walk): string {
-    const { lanes: width } = walk;
+    const { lanes } = walk;
     const buffer = this.#buffer(value);
     const own = at(this.job.values, value).dtype;
     if (own === "u8") {
       return convert(this.#loadBytes(buffer.name, view, walk), "u32", dtype, {
-        width,
+        lanes,
         functions: this.functions,
       });
     }
     const raw = this.#loadWords(buffer, own, view, walk);
-    return own === "bool" ? `${raw} != ${literal(0, "u32", width)}` : raw;
+    return own === "bool" ? `${raw} != ${literal(0, "u32", lanes)}` : raw;
   }
 
   #loadWords({ name, wide, dtype: declared }: Declared, dtype: DType, view: View, walk: Walk): string {
@@ -161,7 +161,7 @@ export class Bindings {
       const { dtype } = at(nodes, node);
       const type = typeOf(stored[dtype], walk.lanes);
       let value = dtype === "bool"
-        ? convert(`${prefix}${node}`, "bool", "u32", { width: walk.lanes, functions: this.functions })
+        ? convert(`${prefix}${node}`, "bool", "u32", { lanes: walk.lanes, functions: this.functions })
         : `${prefix}${node}`;
       if (stored[declared] !== stored[dtype]) {
         value = `bitcast<${typeOf(stored[declared], walk.lanes)}>(${value})`;

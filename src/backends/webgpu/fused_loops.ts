@@ -1,6 +1,6 @@
 import type { Kernel, Node } from "../../compile/kernel.ts";
 import { fold, reductionStart } from "./expressions.ts";
-import type { Functions, Width } from "./functions.ts";
+import type { Functions, Lanes } from "./functions.ts";
 import type { Variant } from "./variant.ts";
 
 /** The reductions of a kernel. */
@@ -15,7 +15,7 @@ const CHUNK = 32;
 /** A loop that folds terms into the accumulators `a0`, `a1` …. */
 export interface Loop {
   readonly reductions: Reductions;
-  readonly width: Width;
+  readonly lanes: Lanes;
   readonly functions: Functions;
   /** The number of terms: an expression, and its upper bound. */
   readonly count: string;
@@ -27,14 +27,14 @@ export interface Loop {
 
 /** The lines of a loop, nested if it is long and sums. */
 export function accumulate(loop: Loop): string[] {
-  const { reductions, width, functions, count, most, body, term } = loop;
+  const { reductions, lanes, functions, count, most, body, term } = loop;
   const sums = reductions.some(({ fn }) => fn === "sum");
   const depth = !sums || most <= 2 * CHUNK ? 0 : most <= 2 * CHUNK ** 2 ? 1 : 2;
   const start = (prefix: string): string[] =>
-    reductions.map(({ fn, dtype }, r) => `var ${prefix}${r} = ${reductionStart(fn, dtype, width)};`);
+    reductions.map(({ fn, dtype }, r) => `var ${prefix}${r} = ${reductionStart(fn, dtype, lanes)};`);
   const take = (prefix: string, value: (r: number) => string): string[] =>
     reductions.map(({ fn, dtype }, r) => {
-      const sum = fold(fn, `${prefix}${r}`, value(r), dtype, { width, functions });
+      const sum = fold(fn, `${prefix}${r}`, value(r), dtype, { lanes, functions });
       return `${prefix}${r} = ${sum};`;
     });
   /** A loop over the terms `first` ≤ n < `end`, at most `bound` of them. */

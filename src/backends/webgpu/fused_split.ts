@@ -4,8 +4,8 @@ import { sizeOf } from "../../trace/dtype.ts";
 import { axisNames, keptShape, stepsOf } from "../index_text.ts";
 import { type Call, typeOf } from "./call.ts";
 import { printNodes } from "./expressions.ts";
-import { type Functions, typeName, type Width } from "./functions.ts";
-import { Bindings, decode, type Job, type Walk, widthOf } from "./fused_bindings.ts";
+import { type Functions, type Lanes, typeName } from "./functions.ts";
+import { Bindings, decode, type Job, lanesOf, type Walk } from "./fused_bindings.ts";
 import { accumulate, levelsOf, longestRun, type Reductions } from "./fused_loops.ts";
 import type { Variant } from "./variant.ts";
 
@@ -72,17 +72,17 @@ function foldParts(
   level: number,
 ): Call {
   const shape = keptShape(job.kernel);
-  const width = widthOf(shape);
-  const units = sizeOf(shape) / width, step = at(levels, level + 1);
+  const lanes = lanesOf(shape);
+  const units = sizeOf(shape) / lanes, step = at(levels, level + 1);
   const bindings = new Bindings(job);
-  bindings.workspace(typeOf("u32", width), true);
+  bindings.workspace(typeOf("u32", lanes), true);
   return bindings.call("reduceMore", units * step, job.variant.group, [
     `let unit = id % ${units}u;`,
     `let first = id / ${units}u;`,
-    ...foldLevel(reductions, levels, level, "first", step, units, width, bindings.functions),
+    ...foldLevel(reductions, levels, level, "first", step, units, lanes, bindings.functions),
     ...reductions.map((_, r) => {
       const next = partAt(reductions.length, r, levels, level + 1, "first", units);
-      return `${next} = bitcast<${typeOf("u32", width)}>(a${r});`;
+      return `${next} = bitcast<${typeOf("u32", lanes)}>(a${r});`;
     }),
   ]);
 }
@@ -94,16 +94,16 @@ function finish(
   levels: readonly number[],
 ): Call {
   const shape = keptShape(job.kernel);
-  const width = widthOf(shape);
-  const walk: Walk = { shape, axes: axisNames(shape.length), lanes: width };
-  const units = sizeOf(shape) / width;
+  const lanes = lanesOf(shape);
+  const walk: Walk = { shape, axes: axisNames(shape.length), lanes };
+  const units = sizeOf(shape) / lanes;
   const bindings = new Bindings(job);
   bindings.visit(epilogue, stores, walk);
-  bindings.workspace(typeOf("u32", width), false);
+  bindings.workspace(typeOf("u32", lanes), false);
   return bindings.call("reduceRest", units, job.variant.group, [
     "let unit = id;",
     ...decode("unit", stepsOf(walk), walk.axes),
-    ...foldLevel(reductions, levels, levels.length - 1, "0u", 1, units, width, bindings.functions),
+    ...foldLevel(reductions, levels, levels.length - 1, "0u", 1, units, lanes, bindings.functions),
     ...printNodes(epilogue, "e", bindings.context(walk, (r) => `a${r}`)),
     ...bindings.stores(stores, epilogue, "e", walk),
   ]);
@@ -117,17 +117,17 @@ function foldLevel(
   first: string,
   step: number,
   units: number,
-  width: Width,
+  lanes: Lanes,
   functions: Functions,
 ): string[] {
   const part = `(${first} + n * ${step}u)`, parts = at(levels, level);
   return accumulate({
-    ...{ reductions, width, functions, body: [] },
+    ...{ reductions, lanes, functions, body: [] },
     count: `((${parts - 1}u - ${first}) / ${step}u + 1u)`,
     most: Math.ceil(parts / step),
     term: (r) => {
       const read = partAt(reductions.length, r, levels, level, part, units);
-      return `bitcast<${typeName(at(reductions, r).dtype, width)}>(${read})`;
+      return `bitcast<${typeName(at(reductions, r).dtype, lanes)}>(${read})`;
     },
   });
 }

@@ -10,21 +10,21 @@ export function gather(i: Operation<"gather">, variant: Variant): Call[] {
   const [table, indices] = i.operands;
   const [rows = 0, ...row] = table.shape;
   const columns = sizeOf(row);
-  const width = columns % 4 === 0 ? 4 : 1;
+  const lanes = columns % 4 === 0 ? 4 : 1;
   const bytes = table.dtype === "u8";
-  const element = bytes ? "u32" : typeOf(stored[table.dtype], width);
+  const element = bytes ? "u32" : typeOf(stored[table.dtype], lanes);
   return [{
     label: "gather",
     text: specialise(gatherText, {
-      ...{ ROWS: rows, COLUMNS: columns / width, WIDTH: width, WIDE: width === 4 },
+      ...{ ROWS: rows, COLUMNS: columns / lanes, LANES: lanes, WIDE: lanes === 4 },
       ...{ BYTES: bytes, INDEX: stored[indices.dtype] },
     }),
     bindings: [
       { name: "table", type: element, slot: i.inputs[0], write: false },
       { name: "indices", type: stored[indices.dtype], slot: i.inputs[1], write: false },
-      { name: "y", type: typeOf(stored[i.result.dtype], width), slot: i.output, write: true },
+      { name: "y", type: typeOf(stored[i.result.dtype], lanes), slot: i.output, write: true },
     ],
-    count: sizeOf(indices.shape) * (columns / width),
+    count: sizeOf(indices.shape) * (columns / lanes),
     group: variant.group,
   }];
 }

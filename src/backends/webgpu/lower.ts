@@ -64,7 +64,7 @@ export const EMPTY_BYTES = 16;
 const MAX_GROUPS = 65535;
 
 function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
-  const call = withoutTwins(given, (slot) => rangeOf(plan, step, slot));
+  const call = withoutDuplicates(given, (slot) => rangeOf(plan, step, slot));
   const bound = call.bindings.map(({ slot, write }) => ({ range: rangeOf(plan, step, slot), write }));
   const ranges = bound.map(({ range }) => range);
   const written = new Set(bound.flatMap(({ range, write }) => write ? [bufferOf(range)] : []));
@@ -110,14 +110,14 @@ function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
  * The call with each range bound only once, even if it is two operands, as in the product of a matrix with itself. WebGPU
  * forbids binding a writable range twice, and the whole arena is writable.
  */
-function withoutTwins(call: Call, range: (slot: Slot) => Range): Call {
+function withoutDuplicates(call: Call, range: (slot: Slot) => Range): Call {
   const bindings: Binding[] = [];
   let { text } = call;
   for (const bound of call.bindings) {
     const place = placeKey(range(bound.slot));
-    const twin = bindings.find(({ slot, type }) => placeKey(range(slot)) === place && type === bound.type);
-    if (twin === undefined) bindings.push(bound);
-    else text = text.replace(new RegExp(`\\b${bound.name}\\[`, "g"), `${twin.name}[`);
+    const first = bindings.find(({ slot, type }) => placeKey(range(slot)) === place && type === bound.type);
+    if (first === undefined) bindings.push(bound);
+    else text = text.replace(new RegExp(`\\b${bound.name}\\[`, "g"), `${first.name}[`);
   }
   return { ...call, bindings, text };
 }

@@ -14,9 +14,9 @@ export function concat(i: Operation<"concat">, variant: Variant): Call[] {
   let offset = 0;
   return i.operands.map(({ shape }, operand) => {
     const columns = sizeOf(shape.slice(i.attrs.axis));
-    const width = [row, offset, columns].every((extent) => extent % 4 === 0) ? 4 : 1;
-    const type = typeOf("u32", width);
-    const constants = { COLUMNS: columns / width, ROW: row / width, OFFSET: offset / width, WIDTH: width };
+    const lanes = [row, offset, columns].every((extent) => extent % 4 === 0) ? 4 : 1;
+    const type = typeOf("u32", lanes);
+    const constants = { COLUMNS: columns / lanes, ROW: row / lanes, OFFSET: offset / lanes, LANES: lanes };
     offset += columns;
     return {
       label: "concat",
@@ -25,7 +25,7 @@ export function concat(i: Operation<"concat">, variant: Variant): Call[] {
         { name: "x", type, slot: at(i.inputs, operand), write: false },
         { name: "y", type, slot: i.output, write: true },
       ],
-      count: sizeOf(shape) / width,
+      count: sizeOf(shape) / lanes,
       group: variant.group,
     };
   });
@@ -36,16 +36,16 @@ export function pad(i: Operation<"pad">, variant: Variant): Call[] {
   const axes = padAxes(i.operands[0].shape, i.attrs);
   const inner = at(axes, axes.length - 1);
   const plain = inner.low === 0 && inner.high === 0 && inner.interior === 0;
-  const width = plain && inner.extent % 4 === 0 ? 4 : 1;
-  if (width === 4) inner.extent /= 4;
+  const lanes = plain && inner.extent % 4 === 0 ? 4 : 1;
+  if (lanes === 4) inner.extent /= 4;
   const list = (of: (axis: PadAxis, index: number) => number) =>
     `array<i32, ${axes.length}>(${axes.map(of).join(", ")})`;
   const strides = stridesOf(axes.map((axis) => axis.extent));
-  const type = typeOf("u32", width);
+  const type = typeOf("u32", lanes);
   return [{
     label: "pad",
     text: specialise(padText, {
-      ...{ RANK: axes.length, WIDTH: width, T: type },
+      ...{ RANK: axes.length, LANES: lanes, T: type },
       ...{ SHAPE: list(paddedExtent), LOW: list((a) => a.low), STEP: list((a) => a.interior + 1) },
       ...{ EXTENT: list((a) => a.extent), STRIDE: list((_, index) => at(strides, index)) },
     }),
@@ -53,7 +53,7 @@ export function pad(i: Operation<"pad">, variant: Variant): Call[] {
       { name: "x", type, slot: i.inputs[0], write: false },
       { name: "y", type, slot: i.output, write: true },
     ],
-    count: sizeOf(i.result.shape) / width,
+    count: sizeOf(i.result.shape) / lanes,
     group: variant.group,
   }];
 }

@@ -15,6 +15,10 @@ export function operationOf<N extends StructuredOp>(
   values: readonly Aval[],
 ): Operation<N> {
   const inputs: readonly number[] = instruction.inputs;
-  const operands = inputs.map((value) => at(values, value)) as readonly Aval[] as OpOperands<Aval>[N];
-  return { ...instruction, operands, result: at(values, instruction.output) };
+  const operands: readonly Aval[] = inputs.map((value) => at(values, value));
+  return {
+    ...instruction,
+    operands: operands as OpOperands<Aval>[N], // as many as there are inputs
+    result: at(values, instruction.output),
+  };
 }

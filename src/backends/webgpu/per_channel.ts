@@ -28,14 +28,14 @@ export interface PerChannel {
 export function perChannel(kernel: PerChannel, variant: Variant): Call {
   const { over, parts = 1 } = kernel;
   const [, , , channels] = fourOf(over.shape);
-  const width = channels % 4 === 0 ? 4 : 1;
-  const type = width === 4 ? "vec4f" : "f32";
+  const lanes = channels % 4 === 0 ? 4 : 1;
+  const type = lanes === 4 ? "vec4f" : "f32";
   const functions = new Functions();
-  for (const name of kernel.functions ?? []) functions.use(name, width);
-  const units = sizeOf(over.shape) / width;
+  for (const name of kernel.functions ?? []) functions.use(name, lanes);
+  const units = sizeOf(over.shape) / lanes;
   const text = specialise(kernel.text, {
     ...kernel.constants,
-    ...{ T: type, B: width === 4 ? "vec4<bool>" : "bool", WIDTH: width, CHANNELS: channels / width },
+    ...{ T: type, B: lanes === 4 ? "vec4<bool>" : "bool", LANES: lanes, CHANNELS: channels / lanes },
     ...{ UNITS: units, PARTS: parts, SPLIT: parts > 1 },
   });
   return {

@@ -142,7 +142,7 @@ export function poolGrad(i: PoolGrad, variant: Variant): Call[] {
       { name: "y", type: "f32", slot: output, write: true },
     ]),
   ];
-  const scalar = { T: "f32", B: "bool", WIDTH: 1, CHANNELS: windows.C, UNITS: size, PARTS: parts };
+  const scalar = { T: "f32", B: "bool", LANES: 1, CHANNELS: windows.C, UNITS: size, PARTS: parts };
   return [
     ...search.calls,
     {
