@@ -1,7 +1,7 @@
 // Gradient of a convolution to its filter: dw[k,r,s,c] = sum over n,p,q of
 // dy[n,p,q,k] · x[n, p*stride+r*dilation-pad, q*…, c].
 // One invocation computes a tile of $OUTS output channels × $INS channels of one tap, over a run of $RUN output pixels,
-// so that all taps of a run find its pixels in the cache. The $PARTS partial sums lie one after the other in `dw`, and
+// so that all taps of a run find its pixels in the cache. The $PARTS partial sums are stored consecutively in `dw`, and
 // further kernels add them, always in the same order. A column of `d_b` holds four gradients of a pixel, a column of
 // `x_c` four channels of the same pixel.
 fn run(id: u32) {

@@ -2,7 +2,7 @@
 // transposed.
 // One invocation computes a tile of $ROWS × $COLS in registers, over every $PARTS-th run of four k, by products of 4×4
 // blocks: a column of `a_a` holds four k of a row, a column of `b_j` four columns of one k. With several parts, the
-// partial sums lie one after the other in `y`, and further kernels add them.
+// partial sums are stored consecutively in `y`, and further kernels add them.
 fn run(id: u32) {
   let j0 = i32(id % u32($COL_TILES)) * $COLS;
   let rest = id / u32($COL_TILES);

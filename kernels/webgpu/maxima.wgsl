@@ -1,6 +1,6 @@
 // The place of the first maximum of each window of an NHWC image, as pixel h·$W + w of the image. A NaN is greater than
 // any number. One invocation searches a run of $RUN of the window's $WINDOW_H × $WINDOW_W pixels, in one channel; the
-// result of a run outside the image is -1. The results of the $PARTS runs lie one after the other in `y`;
+// result of a run outside the image is -1. The results of the $PARTS runs are stored consecutively in `y`;
 // maxima_fold.wgsl picks the first maximum among them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);

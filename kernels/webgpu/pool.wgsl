@@ -27,7 +27,7 @@ fn run(id: u32) {
       few += value;
       $if LONG
       terms++;
-      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+      if (terms % $FEW == 0) { // rounding errors grow with the number of terms added in sequence
         sum += few;
         few = $T();
       }

@@ -1,7 +1,7 @@
 // Gradients of pooling to the image. One invocation adds up $LANES channels of a pixel's gradient (`$T`) from all
 // windows that cover it, in window order. MAXIMUM: a window's gradient belongs to its first maximum, or first NaN;
 // FOUND: to the pixel given in `at`, from element $AT on. SPLIT: each invocation adds a run of $RUN of those windows;
-// the $PARTS partial sums lie one after the other in `y`, and further kernels add them.
+// the $PARTS partial sums are stored consecutively in `y`, and further kernels add them.
 $if MAXIMUM
 // Tests whether pixel (h, w) is the first maximum of window (top, left).
 fn is_first_maximum(image: i32, top: i32, left: i32, h: i32, w: i32, c: i32, value: $T) -> $B {
@@ -76,7 +76,7 @@ fn run(id: u32) {
       $end
       $if LONG
       terms++;
-      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+      if (terms % $FEW == 0) { // rounding errors grow with the number of terms added in sequence
         sum += few;
         few = $T();
       }

@@ -1,5 +1,5 @@
 // Partial sums of average pooling over long windows of an NHWC image. One invocation adds a run of $RUN pixels of a
-// window, in $LANES channels (`$T`). The $PARTS partial sums lie one after the other in `y`, and further kernels add
+// window, in $LANES channels (`$T`). The $PARTS partial sums are stored consecutively in `y`, and further kernels add
 // them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);
@@ -13,7 +13,7 @@ fn run(id: u32) {
   var sum = $T();
   let end = min(first + $RUN, $WINDOW_H * $WINDOW_W);
   for (var few_first = first; few_first < end; few_first += $FEW) { // at most $RUN / $FEW
-    var few = $T(); // rounding errors grow with the terms added one after the other
+    var few = $T(); // rounding errors grow with the number of terms added in sequence
     for (var t = few_first; t < min(few_first + $FEW, end); t++) { // at most $FEW
       let h = top + t / $WINDOW_W;
       let w = left + t % $WINDOW_W;

@@ -1,7 +1,7 @@
 // Bilinear resize from $H × $W to $P × $Q, channels last, with pixels at the positions that PyTorch uses. GRADIENT: the
 // gradient of that, from $P × $Q to $H × $W. One invocation computes $LANES channels of a pixel of the result (`$T`).
-// SPLIT: each invocation adds a run of $RUN of the pixels that contribute to a gradient; the $PARTS partial sums lie
-// one after the other in `y`, and further kernels add them.
+// SPLIT: each invocation adds a run of $RUN of the pixels that contribute to a gradient; the $PARTS partial sums are
+// stored consecutively in `y`, and further kernels add them.
 // Positions are exact, as fractions of integers: position = (i * UP + SHIFT) / DOWN.
 struct Source { low: i32, part: f32 }
 fn source(i: i32, up: i32, shift: i32, down: i32) -> Source {
@@ -60,7 +60,7 @@ fn run(id: u32) {
       few += x[((n * $P + p) * $Q + q) * $CHANNELS + c] * $T(down * across);
       $if LONG
       terms++;
-      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+      if (terms % $FEW == 0) { // rounding errors grow with the number of terms added in sequence
         sum += few;
         few = $T();
       }

@@ -1,6 +1,6 @@
 // y[row] = sum of the `updates` whose (clamped) index is that row. There are no float atomics: one invocation computes
 // $LANES elements of a row (`$T`) and reads a run of $RUN indices in order, so that the result does not depend on
-// scheduling. The $PARTS partial sums lie one after the other in `y`, and further kernels add them.
+// scheduling. The $PARTS partial sums are stored consecutively in `y`, and further kernels add them.
 fn run(id: u32) {
   let unit = id % u32($UNITS);
   let part = id / u32($UNITS);
@@ -13,7 +13,7 @@ fn run(id: u32) {
     if (i32(clamp($INDEX(indices[i]), 0, $ROWS - 1)) == row) {
       few += updates[i * u32($COLUMNS) + column];
       terms++;
-      if (terms % $FEW == 0) { // rounding errors grow with the terms added one after the other
+      if (terms % $FEW == 0) { // rounding errors grow with the number of terms added in sequence
         sum += few;
         few = $T();
       }

@@ -2,7 +2,7 @@ import { at } from "../base/at.ts";
 import type { Kernel, View } from "../compile/kernel.ts";
 import type { Shape } from "../trace/dtype.ts";
 
-// Indices of fused kernels as text, in what WGSL and CUDA C have in common.
+// Index arithmetic of fused kernels, in the syntax that WGSL and CUDA C share.
 
 /** A space as a printed kernel walks it. */
 export interface Walk<Lanes extends number = number> {

@@ -7,7 +7,7 @@ import type { Variant } from "./variant.ts";
 export type Reductions = NonNullable<Kernel["reduce"]>["reductions"];
 
 /**
- * The terms added one after the other before their sum becomes a term of the next level: rounding errors grow with the
+ * The terms added in sequence before their sum becomes a term of the next level: rounding errors grow with the
  * longest chain of additions.
  */
 const CHUNK = 32;

@@ -6,13 +6,13 @@ import { specialise } from "./template.ts";
 import type { Variant } from "./variant.ts";
 
 // Sums that are too long for one invocation, or too few to keep the device busy, are computed in parts. The partial sums
-// lie one after the other in the step's workspace.
+// are stored consecutively in the step's workspace.
 
-/** The terms that an invocation adds one after the other if it can: it then adds up the sums of so many. */
+/** The terms that one invocation adds in sequence before it adds their sum to the total. */
 export const FEW = 64;
 /** The fewest terms of a part: fewer do not pay for its overhead. */
 const MIN_TERMS = 64;
-/** The most terms added one after the other, memory permitting: rounding errors grow with their number. */
+/** The most terms added in sequence, memory permitting: rounding errors grow with their number. */
 export const MAX_TERMS = 4096;
 /** The most elements of partial sums (16 MiB). */
 export const AFFORDABLE = 1 << 22;

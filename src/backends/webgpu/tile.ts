@@ -1,8 +1,8 @@
 import type { Call, Runs } from "./call.ts";
 import { type Constants, specialise } from "./template.ts";
 
-// Register-blocked kernels, which convolutions and matrix products are: each invocation computes a tile of the result,
-// made of 4×4 blocks.
+// Register-blocked kernels, for convolutions and matrix products: each invocation computes a tile of the result in 4×4
+// blocks.
 
 /** One axis of a result in tiles. */
 export interface Tiling {
