@@ -16,6 +16,7 @@ const FOLDERS: readonly string[] = [
   "src/trace",
   "src/backends/webgpu",
   "src/local",
+  "src/compile",
   "src/models",
   "src/nn",
   "src/optim",

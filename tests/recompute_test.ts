@@ -3,7 +3,7 @@ import type { Backend, Opened } from "../src/backends/backend.ts";
 import { openCpu } from "../src/backends/cpu/backend.ts";
 import { openReference, referenceTarget } from "../src/backends/reference/backend.ts";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import { compile, place, schedule } from "../src/compile/compile.ts";
+import { compile, placeInMemory, sequenceSteps } from "../src/compile/compile.ts";
 import type { Plan, Target } from "../src/compile/plan.ts";
 import { recompute } from "../src/compile/recompute.ts";
 import { simplify } from "../src/compile/simplify.ts";
@@ -88,10 +88,10 @@ function thereAndBack(seed: number, layers: number): Program {
 
 /** A plan with all recomputing that can be thought of, whether or not its peak is lower in the end. */
 function recomputed(program: Program, target: Target): Plan | undefined {
-  const again = recompute(schedule(simplify(program), target.maxKernelBuffers), "cheap");
+  const again = recompute(sequenceSteps(simplify(program), target.maxKernelBuffers), "cheap");
   if (again === undefined) return undefined;
   verifyProgram(again);
-  const plan = place(schedule(again, target.maxKernelBuffers).lowered, target);
+  const plan = placeInMemory(sequenceSteps(again, target.maxKernelBuffers).draft, target);
   verifyPlan(plan, target, again);
   return plan;
 }

@@ -65,3 +65,10 @@ Deno.test("packArena() compares what overlaps in time and nothing else, once in 
     assert(compared >= pairs && compared <= 4 * pairs, `${compared} comparisons for ${pairs} pairs`);
   }
 });
+
+Deno.test("packArena() tries no other order if its arena takes no more than is live at once", () => {
+  // Both are live in step 2 alone: 9 bytes. Other orders would compare the two again.
+  const intervals = [{ bytes: 6, start: 0, end: 2 }, { bytes: 3, start: 2, end: 3 }];
+  const { arenaBytes, compared } = packArena(intervals, { alignment: 1, segmentBytes: Infinity });
+  assertEquals({ arenaBytes, compared }, { arenaBytes: 9, compared: 1 });
+});

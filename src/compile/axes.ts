@@ -1,41 +1,48 @@
+import { at } from "../base/at.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { Kernel, Node, View } from "./kernel.ts";
 
-/** The same kernel over as few axes as every view allows: neighbours that are walked as one become one. */
+/** Returns the same kernel over as few axes as its views allow: adjacent axes that every view walks as one are merged. */
 export function mergeAxes(kernel: Kernel): Kernel {
   const { space, nodes, reduce } = kernel;
-  const folded = (axis: number): boolean => reduce?.axes.includes(axis) ?? false;
-  const kept = space.flatMap((_, axis) => folded(axis) ? [] : [axis]);
+  const isReduced = (axis: number): boolean => reduce?.axes.includes(axis) ?? false;
+  const kept = [...space.keys()].filter((axis) => !isReduced(axis));
   const views = nodes.flatMap(viewIn);
-  // An epilogue's views have a stride for each kept axis only.
-  const outer = (reduce?.epilogue ?? []).flatMap(viewIn);
+  // The views of an epilogue have one stride per axis that is kept.
+  const outerViews = (reduce?.epilogue ?? []).flatMap(viewIn);
 
-  const groups: number[][] = []; // axes of the space that become one, outermost first
-  for (let axis = 0; axis < space.length; axis++) {
+  const canJoin = (before: number, axis: number): boolean => {
+    const extent = at(space, axis);
+    if (isReduced(before) !== isReduced(axis)) return false;
+    if (!views.every(({ strides }) => strides[before] === at(strides, axis) * extent)) return false;
+    if (isReduced(axis)) return true;
+    const outer = kept.indexOf(axis);
+    return outerViews.every(({ strides }) => strides[outer - 1] === at(strides, outer) * extent);
+  };
+  /** Groups of axes that become one each, outermost first. */
+  const groups: { readonly axes: number[]; inner: number }[] = [];
+  for (const axis of space.keys()) {
     const last = groups.at(-1);
-    const before = last?.at(-1);
-    const joins = before !== undefined && folded(before) === folded(axis) &&
-      views.every(({ strides }) => strides[before] === strides[axis] * space[axis]) &&
-      (folded(axis) || outer.every(({ strides }) => {
-        const at = kept.indexOf(axis);
-        return strides[at - 1] === strides[at] * space[axis];
-      }));
-    if (joins) last!.push(axis);
-    else groups.push([axis]);
+    if (last !== undefined && canJoin(last.inner, axis)) {
+      last.axes.push(axis);
+      last.inner = axis;
+    } else {
+      groups.push({ axes: [axis], inner: axis });
+    }
   }
   if (groups.length === space.length) return kernel;
 
-  const inner = groups.map((group) => group.at(-1)!);
-  const innerKept = inner.filter((axis) => !folded(axis)).map((axis) => kept.indexOf(axis));
+  const inner = groups.map((group) => group.inner);
+  const innerKept = inner.filter((axis) => !isReduced(axis)).map((axis) => kept.indexOf(axis));
   return {
     ...kernel,
-    space: groups.map((group) => group.reduce((product, axis) => product * space[axis], 1)),
-    nodes: nodes.map((node) => pick(node, inner)),
+    space: groups.map(({ axes }) => axes.reduce((product, axis) => product * at(space, axis), 1)),
+    nodes: nodes.map((node) => withAxes(node, inner)),
     ...(reduce === undefined ? {} : {
       reduce: {
         ...reduce,
-        axes: groups.flatMap(([axis], group) => folded(axis) ? [group] : []),
-        epilogue: reduce.epilogue.map((node) => pick(node, innerKept)),
+        axes: groups.flatMap((group, axis) => isReduced(group.inner) ? [axis] : []),
+        epilogue: reduce.epilogue.map((node) => withAxes(node, innerKept)),
       },
     }),
   };
@@ -45,19 +52,20 @@ function viewIn(node: Node): View[] {
   return "view" in node ? [node.view] : [];
 }
 
-/** The node with the strides of only these axes. */
-function pick(node: Node, axes: readonly number[]): Node {
+/** Returns the node with only the strides of `axes`. */
+function withAxes(node: Node, axes: readonly number[]): Node {
   if (!("view" in node)) return node;
   const { offset, strides } = node.view;
-  return { ...node, view: { offset, strides: axes.map((axis) => strides[axis]) } };
+  return { ...node, view: { offset, strides: axes.map((axis) => at(strides, axis)) } };
 }
 
-/** Whether a view reads each point's own element of a row-major array over `space`. */
+/** Tests whether a view reads, at each point, that point's own element of a row-major array over `space`. */
 export function isIdentity({ offset, strides }: View, space: Shape): boolean {
   let stride = 1;
   for (let axis = space.length - 1; axis >= 0; axis--) {
-    if (space[axis] !== 1 && strides[axis] !== stride) return false;
-    stride *= space[axis];
+    const extent = at(space, axis);
+    if (extent !== 1 && strides[axis] !== stride) return false;
+    stride *= extent;
   }
   return offset === 0;
 }

@@ -2,80 +2,83 @@ import { toBf16 } from "../trace/bf16.ts";
 import { type DType, hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { mergeAxes } from "./axes.ts";
+import { type DraftPlan, draftPlan } from "./draft_plan.ts";
 import { fuse } from "./fuse.ts";
-import { lower, type Lowered } from "./lower.ts";
 import { planMemory } from "./memory.ts";
 import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
 import { type Effort, recompute } from "./recompute.ts";
 import { refuseDtypes, refuseLargeTotal, refuseLargeValues, refuseManyPoints } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
-import { Schedule } from "./schedule.ts";
 import { simplify } from "./simplify.ts";
+import { StepSequence } from "./step_sequence.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyProgram } from "./verify_program.ts";
 import { workOf } from "./work.ts";
 
-/** Computing more again must lower the peak by this part. */
+/** Recomputing more must lower the peak by this fraction. */
 const WORTHWHILE = 1 / 200;
 
 /**
- * The steps by which it is chosen what to compute again, given the schedule as it is and the steps before fusion: in the
- * order of the program, where more can be fused; ordered, which holds less; or as they are, which says best what is held.
+ * Chooses the sequence on which recomputation is decided, given the fused sequence and the steps before fusion: in
+ * program order, where more can be fused; ordered, which keeps less live; or fused, which shows best what is live.
  */
-type View = (schedule: Schedule, unfused: () => Schedule) => Schedule;
-const asTraced: View = (_, unfused) => unfused();
-const ordered: View = (_, unfused) => order(unfused());
-const fused: View = (schedule) => schedule;
+type Basis = (fused: StepSequence, unfused: () => StepSequence) => StepSequence;
+const asTraced: Basis = (_, unfused) => unfused();
+const ordered: Basis = (_, unfused) => order(unfused());
+const asFused: Basis = (fused) => fused;
 
 /** Options of {@link compile}. */
-export interface CompileOptions {
-  /** Check the program after every pass, and the plan; default false. */
+interface CompileOptions {
+  /** Verify the program after every pass, and the plan; default false. */
   readonly verify?: boolean;
   /**
-   * Compute cheap element-wise results again where the backward pass needs them, instead of holding them, where that
-   * lowers the peak; default false. Results keep their bits.
+   * Recompute cheap element-wise results in the backward pass instead of keeping them in memory, where that lowers the
+   * peak; default false. Results keep their bits.
    */
   readonly recompute?: boolean;
 }
 
 /**
- * Turns a program into a plan: simplified, fused into kernels, ordered, and with a place in memory for every value.
- * Raises a LocalgradError where a value or the whole is too large for the target.
+ * Compiles a program to a plan: simplified, fused into kernels, ordered, and with a place in memory for every value.
+ *
+ * @throws {LocalgradError} if a value or the total is too large for the target, or has a dtype it does not support.
  */
 export function compile(program: Program, target: Target, options: CompileOptions = {}): Plan {
-  const { verify = false, recompute: again = false } = options;
+  const { verify = false, recompute: canRecompute = false } = options;
   const { maxKernelBuffers } = target;
-  const scheduled = (program: Program): Schedule => {
+  const sequenced = (program: Program): StepSequence => {
     if (verify) verifyProgram(program);
-    return schedule(program, maxKernelBuffers);
+    return sequenceSteps(program, maxKernelBuffers);
   };
-  const placed = ({ lowered }: Schedule): Plan => {
-    const plan = place(lowered, target);
-    if (verify) verifyPlan(plan, target, lowered.program);
+  const placed = ({ draft }: StepSequence): Plan => {
+    const plan = placeInMemory(draft, target);
+    if (verify) verifyPlan(plan, target, draft.program);
     return plan;
   };
-  /** The leanest of what recomputing gives, chosen by each of several orders; an earlier one where a later gains little. */
-  const leanest = (start: Schedule, effort: Effort, views: readonly View[]): Schedule => {
-    let lowered: Schedule | undefined;
-    const unfused = () => lowered ??= new Schedule(lower(start.lowered.program, maxKernelBuffers));
-    return views.reduce((best, view) => {
-      const rewritten = recompute(view(start, unfused), effort);
-      const again = rewritten === undefined ? best : scheduled(rewritten);
-      return again.peak < best.peak * (1 - WORTHWHILE) ? again : best;
+  /** The sequence of lowest peak that recomputing on each basis gives; an earlier one where a later one gains little. */
+  const leanest = (start: StepSequence, effort: Effort, bases: readonly Basis[]): StepSequence => {
+    let steps: StepSequence | undefined;
+    const unfused = () => steps ??= new StepSequence(draftPlan(start.draft.program, maxKernelBuffers));
+    return bases.reduce((best, basis) => {
+      const rewritten = recompute(basis(start, unfused), effort);
+      const candidate = rewritten === undefined ? best : sequenced(rewritten);
+      return candidate.peak < best.peak * (1 - WORTHWHILE) ? candidate : best;
     }, start);
   };
   refuseDtypes(program, target);
   if (verify) verifyProgram(program);
-  const plain = leanest(scheduled(simplify(program)), "free", [ordered]);
+  const plain = leanest(sequenced(simplify(program)), "free", [ordered]);
   const plan = placed(plain);
-  const lean = again ? leanest(leanest(plain, "cheap", [asTraced, ordered]), "cheap", [fused]) : plain;
+  const lean = canRecompute
+    ? leanest(leanest(plain, "cheap", [asTraced, ordered]), "cheap", [asFused])
+    : plain;
   const chosen = lean === plain ? plan : withCost(plan, placed(lean));
   refuseLargeTotal(program, chosen.memory, target);
   return chosen;
 }
 
-/** The plan that recomputes, with what that costs, where its peak is lower. */
+/** Returns the plan that recomputes, with the cost of that, if its peak is lower; otherwise the plain one. */
 function withCost(plain: Plan, recomputed: Plan): Plan {
   if (recomputed.memory.peakBytes >= plain.memory.peakBytes) return plain;
   const [before, after] = [workOf(plain), workOf(recomputed)];
@@ -88,25 +91,25 @@ function withCost(plain: Plan, recomputed: Plan): Plan {
 }
 
 /** Turns a program into steps, fused and ordered. */
-export function schedule(program: Program, maxKernelBuffers: number): Schedule {
-  const lowerAll = () => new Schedule(lower(program, maxKernelBuffers));
-  const unfused = lowerAll();
-  const { peak } = unfused;
-  const fused = fuse(unfused, maxKernelBuffers);
-  // Fusion keeps to the peak but for writes in place that a merged kernel cannot do, which is rare.
-  return order(fused.peak <= peak ? fused : lowerAll());
+export function sequenceSteps(program: Program, maxKernelBuffers: number): StepSequence {
+  const unfused = () => new StepSequence(draftPlan(program, maxKernelBuffers));
+  const start = unfused();
+  const { peak } = start;
+  const fused = fuse(start, maxKernelBuffers);
+  // Fusion keeps the peak, except for in-place writes that a merged kernel cannot do, which are rare.
+  return order(fused.peak <= peak ? fused : unfused());
 }
 
-/** Gives everything of a lowered program its place: the last pass. */
-export function place(lowered: Lowered, target: Target): Plan {
-  const { program, values, outputs, literals } = lowered;
-  refuseLargeValues(lowered, target);
-  const steps = lowered.steps.map((step): Step =>
-    step.kind === "op" ? step : { kind: "kernel", kernel: mergeAxes(step.draft.kernel()), scope: step.scope }
+/** Gives every value of a draft plan its place in memory: the last pass. */
+export function placeInMemory(draft: DraftPlan, target: Target): Plan {
+  const { program, values, outputs, literals } = draft;
+  refuseLargeValues(draft, target);
+  const steps = draft.steps.map((step): Step =>
+    step.kind === "op" ? step : { kind: "kernel", kernel: mergeAxes(step.kernel.finish()), scope: step.scope }
   );
   refuseManyPoints(program.name, steps);
-  const memory = planMemory(lowered, steps, target);
-  const report = reportMemory(lowered, memory);
+  const memory = planMemory(draft, steps, target);
+  const report = reportMemory(draft, memory);
   return {
     name: program.name,
     values,
@@ -126,5 +129,7 @@ export function place(lowered: Lowered, target: Target): Plan {
 
 function literalData(values: readonly number[], count: number, dtype: DType): HostData {
   if (dtype === "bf16") return toBf16(values);
-  return Object.assign(new hostArrays[dtype](count), values) as HostData;
+  const data = new hostArrays[dtype](count);
+  data.set(values);
+  return data;
 }

@@ -3,12 +3,12 @@ import { randomProgram } from "../../tests/random_program.ts";
 import { agree, runPlan } from "../../tests/run_plan.ts";
 import { referenceTarget } from "../backends/reference/backend.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
-import { compile, place, schedule } from "./compile.ts";
+import { compile, placeInMemory, sequenceSteps } from "./compile.ts";
 import { fuse } from "./fuse.ts";
-import { lower } from "./lower.ts";
+import { draftPlan } from "./draft_plan.ts";
 import { order } from "./order.ts";
 import type { Target } from "./plan.ts";
-import { Schedule } from "./schedule.ts";
+import { StepSequence } from "./step_sequence.ts";
 import { simplify } from "./simplify.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyProgram } from "./verify_program.ts";
@@ -56,24 +56,24 @@ Deno.test("every pass keeps what random programs compute", () => {
     verifyProgram(simple);
     assert(agree(evaluate(simple, inputs), expected), "simplify");
 
-    const check = (what: string, schedule: Schedule) => {
-      const plan = place(schedule.lowered, target);
+    const check = (what: string, sequence: StepSequence) => {
+      const plan = placeInMemory(sequence.draft, target);
       verifyPlan(plan, target, simple);
       assert(agree(runPlan(plan, inputs), expected), what);
     };
-    check("lower", new Schedule(lower(simple, target.maxKernelBuffers)));
-    const fused = fuse(new Schedule(lower(simple, target.maxKernelBuffers)), target.maxKernelBuffers);
+    check("lower", new StepSequence(draftPlan(simple, target.maxKernelBuffers)));
+    const fused = fuse(new StepSequence(draftPlan(simple, target.maxKernelBuffers)), target.maxKernelBuffers);
     check("fuse", fused);
     check("order", order(fused));
   });
 });
 
-Deno.test("schedule() never holds more at once than the steps it starts from", () => {
+Deno.test("sequenceSteps() never holds more at once than the steps it starts from", () => {
   onRandomPrograms(600, ({ program }, seed) => {
     const simple = simplify(program);
     const buffers = 5 + seed % 20;
-    const before = new Schedule(lower(simple, buffers)).peak;
-    const after = schedule(simple, buffers).peak;
+    const before = new StepSequence(draftPlan(simple, buffers)).peak;
+    const after = sequenceSteps(simple, buffers).peak;
     assert(after <= before, `${after} over ${before}`);
   });
 });

@@ -14,16 +14,16 @@ export interface View {
 }
 
 /**
- * A node of a fused kernel's expression, evaluated once per point of its space; one of dtype bf16 is rounded to it, so
- * that fusing changes no bits. Operands are indices of earlier nodes
- * of the same list, so a shared subexpression is computed once.
+ * A node of a fused kernel's expression, evaluated once per point of its space. A node of dtype bf16 is rounded to
+ * bf16, so that fusion changes no bits. Operands are indices of earlier nodes of the same list, so a shared
+ * subexpression is computed once.
  */
 export type Node =
   /** An element of `kernel.inputs[input]`. A u8 input is read as its integer value in `dtype`. */
   | { readonly kind: "load"; readonly input: number; readonly view: View; readonly dtype: DType }
   /** A literal. */
   | { readonly kind: "constant"; readonly value: number; readonly dtype: DType }
-  /** The affine index itself, as a number. */
+  /** The affine index itself. */
   | { readonly kind: "iota"; readonly view: View; readonly dtype: DType }
   /** Word 0 of Threefry-2×32-20 of the key `kernel.inputs[key]` (two u32) and counter (affine index, 0). */
   | { readonly kind: "randomBits"; readonly key: number; readonly view: View; readonly dtype: "u32" }
@@ -34,7 +34,7 @@ export type Node =
     readonly args: readonly [number, number];
     readonly dtype: DType;
   }
-  /** `dtype` is bool; the operands' dtype is that of their nodes. */
+  /** The operands have one dtype; the result is bool. */
   | {
     readonly kind: "compare";
     readonly fn: CompareFn;
@@ -43,10 +43,10 @@ export type Node =
   }
   | { readonly kind: "select"; readonly args: readonly [number, number, number]; readonly dtype: DType }
   | { readonly kind: "cast"; readonly args: readonly [number]; readonly dtype: DType }
-  /** In an epilogue only: the result of `reduce.reductions[index]` at this point. */
+  /** In an epilogue only: the result of `reduce.reductions[index]` at the point. */
   | { readonly kind: "reduced"; readonly index: number; readonly dtype: DType };
 
-/** Writes node `node` of a list to `value`, contiguously in row-major order over the list's space. */
+/** Writes node `node` of a list to `output`, contiguously in row-major order over the list's space. */
 export interface Store {
   /** Index of the node. */
   readonly node: number;
@@ -56,12 +56,12 @@ export interface Store {
 
 /**
  * A fused kernel: one pass over `space`. At each point `nodes` are evaluated; `stores` write element-wise results;
- * `reduce`, where present, folds nodes over some axes, then evaluates `epilogue` once per remaining point and writes
- * `reduce.stores`. Axes are already merged where every view allows it.
+ * `reduce`, where present, reduces nodes over some axes, then evaluates `epilogue` once per remaining point and writes
+ * `reduce.stores`. Axes are already merged wherever every view allows it.
  *
- * An output may share its memory with an input that the same list of nodes loads, only at the identity view (in place):
- * one of `stores` with an input of `nodes`, one of `reduce.stores` with an input of `epilogue`. The plan guarantees that
- * any other overlap does not occur.
+ * An output may be written in place: it may share the memory of an input that the same list of nodes loads only at the
+ * identity view. That holds for one of `stores` and an input of `nodes`, and for one of `reduce.stores` and an input of
+ * `epilogue`. The plan guarantees that no other output overlaps an input.
  */
 export interface Kernel {
   /** Iteration space; `[]` is a single point. */
@@ -74,9 +74,9 @@ export interface Kernel {
   readonly stores: readonly Store[];
   /** Reductions, if any. */
   readonly reduce?: {
-    /** Axes of `space` folded away, ascending. */
+    /** Axes of `space` that are reduced, ascending. */
     readonly axes: readonly number[];
-    /** What is folded: nodes of `nodes`. */
+    /** The reductions, each of a node of `nodes`. */
     readonly reductions: readonly { readonly fn: ReduceFn; readonly node: number; readonly dtype: DType }[];
     /** Expression over the remaining axes; its loads' views have one stride per remaining axis. */
     readonly epilogue: readonly Node[];

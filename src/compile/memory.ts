@@ -1,115 +1,133 @@
+import { at } from "../base/at.ts";
 import { type Aval, bytesOf, sameShape } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
 import { type Interval, packArena } from "./arena.ts";
-import { type Lowered, type LoweredStep, readsOf, writesOf } from "./lower.ts";
-import type { Location, Step, Target, Workspace } from "./plan.ts";
+import { type DraftPlan, type DraftStep, readsOf, writesOf } from "./draft_plan.ts";
+import type { Location, Step, Target } from "./plan.ts";
 
-/** Where everything of a lowered program lives. */
+/** A place in memory for everything in a draft plan. */
 export interface MemoryPlan {
-  /** Steps with their workspace. */
+  /** The steps with their workspace. */
   readonly steps: readonly Step[];
-  /** Where each value lives; views share. */
+  /** The location of each value; views share one. */
   readonly locations: readonly (Location | undefined)[];
   /** For each result, the input it is written over, or −1. */
   readonly donors: readonly number[];
-  /** The pieces of the arena in use over time. */
-  readonly held: readonly Held[];
+  /** The blocks of the arena over time. */
+  readonly blocks: readonly Block[];
   /** Size of the arena. */
   readonly arenaBytes: number;
 }
 
-/** A piece of the arena in use over some steps. */
-export interface Held extends Interval {
-  /** The first value it holds, undefined for workspace. */
+/** A block of the arena that is live over some steps. */
+export interface Block extends Interval {
+  /** The first value in it; undefined for workspace. */
   readonly value?: ValueId;
 }
 
 /**
- * The outputs of a step that can be written over one of its inputs which nothing needs afterwards, `dying`; each input
- * is taken once.
+ * Returns the outputs of a step that can be written over one of its `dying` inputs, which nothing needs afterwards; each
+ * input is taken once.
  */
 export function inPlace(
-  step: LoweredStep,
+  step: DraftStep,
   dying: Iterable<ValueId>,
   outputs: readonly ValueId[],
   values: readonly Aval[],
 ): Map<ValueId, ValueId> {
   const pairs = new Map<ValueId, ValueId>();
   if (step.kind === "op") return pairs;
-  const free = [...dying];
+  const free = new Set(dying);
   for (const output of outputs) {
-    const at = free.findIndex((input) =>
-      bytesOf(values[input]) === bytesOf(values[output]) && step.draft.mayOverwrite(input, output)
-    );
-    if (at >= 0) pairs.set(output, free.splice(at, 1)[0]);
+    const bytes = bytesOf(at(values, output));
+    for (const input of free) {
+      if (bytesOf(at(values, input)) !== bytes || !step.kernel.mayOverwrite(input, output)) continue;
+      pairs.set(output, input);
+      free.delete(input);
+      break;
+    }
   }
   return pairs;
 }
 
-/** Gives every value of a lowered program a place; `steps` are its steps, finished. */
-export function planMemory(lowered: Lowered, steps: readonly Step[], target: Target): MemoryPlan {
-  const { program, values, views, outputs, literals } = lowered;
+/** Gives every value of a draft plan a place; `steps` are its steps, finished. */
+export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Target): MemoryPlan {
+  const { program, values, views, outputs, literals } = draft;
   const locations = new Array<Location | undefined>(values.length);
   program.inputs.forEach(({ value }, index) => locations[value] = { kind: "input", index });
-  outputs.forEach(({ value }, index) => locations[views[value]] ??= { kind: "output", index });
+  outputs.forEach(({ value }, index) => locations[at(views, value)] ??= { kind: "output", index });
   [...literals.keys()].forEach((value, index) => locations[value] = { kind: "constant", index });
 
-  const lastRead = new Int32Array(values.length).fill(-1);
-  lowered.steps.forEach((step, s) => readsOf(step, views).forEach((value) => lastRead[value] = s));
-  const donors = chooseDonors(lowered, lastRead);
+  const lastRead = new Map<ValueId, number>();
+  draft.steps.forEach((step, s) => readsOf(step, views).forEach((value) => lastRead.set(value, s)));
+  const donors = chooseDonors(draft, lastRead);
 
-  // Every piece of memory: a value, and those written over it in turn.
-  const held: (Held & { end: number })[] = [];
-  const pieces = new Int32Array(values.length).fill(-1);
-  const workspaces = lowered.steps.map((step, s) => {
+  // A block holds a value, and then those written over it in turn.
+  const blocks: (Block & { end: number })[] = [];
+  const blockOf = new Map<ValueId, Block & { end: number }>();
+  const workspaces = new Map<Step, Block>();
+  for (const [s, step] of draft.steps.entries()) {
     const outputs = writesOf(step).filter((output) => locations[output] === undefined);
-    const dying = readsOf(step, views).filter((value) => lastRead[value] === s && pieces[value] >= 0);
-    const overwritten = inPlace(step, new Set(dying), outputs, values);
+    const dying = readsOf(step, views).filter((value) => lastRead.get(value) === s && blockOf.has(value));
+    const overwritten = inPlace(step, dying, outputs, values);
     for (const output of outputs) {
-      const end = Math.max(s, lastRead[output]);
+      const end = Math.max(s, lastRead.get(output) ?? -1);
       const input = overwritten.get(output);
-      if (input === undefined) {
-        pieces[output] = held.push({ bytes: bytesOf(values[output]), start: s, end, value: output }) - 1;
-      } else {
-        pieces[output] = pieces[input];
-        held[pieces[output]].end = end;
-      }
+      const taken = input === undefined ? undefined : blockOf.get(input);
+      if (taken !== undefined) taken.end = end;
+      const block = taken ?? { bytes: bytesOf(at(values, output)), start: s, end, value: output };
+      if (taken === undefined) blocks.push(block);
+      blockOf.set(output, block);
     }
-    const bytes = target.workspace(steps[s], values);
-    return bytes > 0 ? held.push({ bytes, start: s, end: s }) - 1 : -1;
-  });
+    const finished = at(steps, s);
+    const bytes = target.workspace(finished, values);
+    if (bytes <= 0) continue;
+    const workspace = { bytes, start: s, end: s };
+    blocks.push(workspace);
+    workspaces.set(finished, workspace);
+  }
 
-  const { offsets, arenaBytes } = packArena(held, target);
-  values.forEach((_, value) => {
-    const piece = pieces[views[value]];
-    locations[value] = piece >= 0 ? { kind: "arena", offset: offsets[piece] } : locations[views[value]];
+  const { offsets, arenaBytes } = packArena(blocks, target);
+  const offsetOf = new Map(blocks.map((block, i): [Block, number] => [block, at(offsets, i)]));
+  for (const [value, view] of views.entries()) {
+    const offset = offsetIn(offsetOf, blockOf.get(view));
+    locations[value] = offset === undefined ? locations[view] : { kind: "arena", offset };
+  }
+  const placed = steps.map((step): Step => {
+    const block = workspaces.get(step);
+    const offset = offsetIn(offsetOf, block);
+    return block === undefined || offset === undefined
+      ? step
+      : { ...step, workspace: { offset, bytes: block.bytes } };
   });
-  const place = (step: Step, s: number): Step => {
-    const piece = workspaces[s];
-    if (piece < 0) return step;
-    const workspace: Workspace = { offset: offsets[piece], bytes: held[piece].bytes };
-    return { ...step, workspace };
-  };
-  return { steps: steps.map(place), locations, donors, held, arenaBytes };
+  return { steps: placed, locations, donors, blocks, arenaBytes };
 }
 
-/** The donors that results can take: none is read after its result is written, and at that step only in place. */
-function chooseDonors(lowered: Lowered, lastRead: Int32Array): number[] {
-  const { program, values, views, steps, outputs } = lowered;
-  const writer = new Int32Array(values.length).fill(-1);
-  steps.forEach((step, s) => writesOf(step).forEach((value) => writer[value] = s));
+function offsetIn(offsets: ReadonlyMap<Block, number>, block: Block | undefined): number | undefined {
+  return block === undefined ? undefined : offsets.get(block);
+}
+
+/** Chooses the donors that results overwrite: none is read after its result is written, and at that step only in place. */
+function chooseDonors(draft: DraftPlan, lastRead: ReadonlyMap<ValueId, number>): number[] {
+  const { program, values, views, steps, outputs } = draft;
+  const writers = new Map<ValueId, number>();
+  steps.forEach((step, s) => writesOf(step).forEach((value) => writers.set(value, s)));
   const taken = new Set<number>();
+  const isFree = (input: ValueId, result: ValueId): boolean => {
+    const base = at(views, result);
+    if (base === input) return true;
+    const writer = writers.get(base);
+    if (writer === undefined) return false;
+    const [old, { dtype }] = [at(values, input), at(values, base)];
+    if (old.dtype !== dtype || !sameShape(old.shape, at(values, result).shape)) return false;
+    const last = lastRead.get(input) ?? -1;
+    return last < writer ||
+      (last === writer && inPlace(at(steps, writer), [input], [base], values).size > 0);
+  };
   return outputs.map(({ value, donor }) => {
-    if (donor === undefined || taken.has(donor) || !program.inputs[donor].donated) return -1;
-    const input = program.inputs[donor].value;
-    const base = views[value];
-    const s = writer[base];
-    const free = base === input ||
-      (s >= 0 && values[input].dtype === values[base].dtype &&
-        sameShape(values[input].shape, values[value].shape) &&
-        (lastRead[input] < s ||
-          (lastRead[input] === s && inPlace(steps[s], [input], [base], values).size > 0)));
-    if (!free) return -1;
+    if (donor === undefined || taken.has(donor)) return -1;
+    const input = at(program.inputs, donor);
+    if (!input.donated || !isFree(input.value, value)) return -1;
     taken.add(donor);
     return donor;
   });

@@ -1,18 +1,18 @@
 import type { Node, View } from "./kernel.ts";
 
-/** Expressions of more nodes are cut and larger kernels not merged, so that kernels stay small whatever is traced. */
+/** Longer expressions are split and larger kernels are not merged, so that kernels stay small whatever is traced. */
 export const MAX_NODES = 256;
 
-/** Nodes without repetition: adding one that is there gives the one that is there. */
+/** A list of distinct nodes: adding a node that is already in the list returns that one. */
 export class NodeList {
   /** The nodes. */
   readonly nodes: Node[] = [];
 
-  /** Index of a node. */
+  /** Returns the index of a node, which is added if it is new. */
   add(node: Node): number {
-    // There are few: looking at each costs less than a name for it.
-    for (let i = 0; i < this.nodes.length; i++) if (isSame(this.nodes[i], node)) return i;
-    return this.nodes.push(node) - 1;
+    // There are few: comparing each costs less than a hash key.
+    const known = this.nodes.findIndex((other) => isSame(other, node));
+    return known >= 0 ? known : this.nodes.push(node) - 1;
   }
 }
 

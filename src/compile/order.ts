@@ -1,86 +1,94 @@
-import { type LoweredStep, readsOf, writesOf } from "./lower.ts";
-import { Schedule } from "./schedule.ts";
+import { at } from "../base/at.ts";
+import { type DraftStep, readsOf, writesOf } from "./draft_plan.ts";
+import { StepSequence } from "./step_sequence.ts";
 
-/** Steps that hold or free less than this part of the peak stay where the program has them. */
+/** Steps that make or free less than this fraction of the peak stay in program order. */
 const WORTH_MOVING = 1 / 1024;
 
 /**
- * Moves steps within program order so that less is held between them: a step that frees more than it makes runs as
- * soon as it can (an update as soon as its gradient is there), one that makes more than it frees waits until its result
- * is needed. Both only where the planned peak does not rise.
+ * Moves steps within program order so that less memory is live between them. A step that frees more than it makes runs
+ * as early as it can (an update as soon as its gradient exists); one that makes more than it frees waits until its
+ * result is needed. Both only if the planned peak does not rise.
  */
-export function order(schedule: Schedule): Schedule {
-  const moved = sink(hoist(schedule));
-  return moved.peak <= schedule.peak ? moved : schedule;
+export function order(sequence: StepSequence): StepSequence {
+  const moved = sink(hoist(sequence));
+  return moved.peak <= sequence.peak ? moved : sequence;
 }
 
-function hoist(schedule: Schedule): Schedule {
-  const { lowered } = schedule;
-  const least = schedule.peak * WORTH_MOVING;
-  /** Where each step is now: right behind this one, after those put there before. */
-  const anchors = lowered.steps.map((_, s) => s);
-  const followers: LoweredStep[][] = lowered.steps.map(() => []);
-  lowered.steps.forEach((step, s) => {
+/** Moves steps that free memory towards the start. */
+function hoist(sequence: StepSequence): StepSequence {
+  const { draft } = sequence;
+  const least = sequence.peak * WORTH_MOVING;
+  /** The step that each step now follows: itself if it stays. */
+  const anchors = [...draft.steps.keys()];
+  /** The steps to run at each position, in order. */
+  const groups: DraftStep[][] = draft.steps.map(() => []);
+  for (const [s, step] of draft.steps.entries()) {
     let anchor = -1;
-    const after = (others: readonly number[]) =>
-      others.reduce((last, other) => other < 0 || other === s ? last : Math.max(last, anchors[other]), -1);
-    /** What it frees if it runs behind the last of the value's other readers. */
-    const frees: { readonly behind: number; readonly bytes: number }[] = [];
-    for (const value of readsOf(step, lowered.views)) {
-      anchor = Math.max(anchor, after([schedule.writer(value)]));
-      const readers = schedule.readers(value);
-      if (schedule.arenaBytes(value) === 0 || readers.at(-1) !== s) continue;
-      frees.push({ behind: after(readers), bytes: schedule.arenaBytes(value) });
+    /** The last step that `others` follow, this one aside. */
+    const lastOf = (others: readonly number[]) =>
+      others.reduce(
+        (last, other) => other < 0 || other === s ? last : Math.max(last, at(anchors, other)),
+        -1,
+      );
+    /** The bytes that the step frees if it runs after the last of the value's other readers. */
+    const frees: { readonly after: number; readonly bytes: number }[] = [];
+    for (const value of readsOf(step, draft.views)) {
+      anchor = Math.max(anchor, lastOf([sequence.writer(value)]));
+      const readers = sequence.readers(value);
+      if (sequence.arenaBytes(value) === 0 || readers.at(-1) !== s) continue;
+      frees.push({ after: lastOf(readers), bytes: sequence.arenaBytes(value) });
     }
     let freed = 0;
     for (const value of writesOf(step)) {
-      freed -= schedule.arenaBytes(value);
-      const over = schedule.predecessor(value);
-      if (over !== undefined) anchor = Math.max(anchor, after(schedule.readers(over)));
+      freed -= sequence.arenaBytes(value);
+      const overwritten = sequence.predecessor(value);
+      if (overwritten !== undefined) anchor = Math.max(anchor, lastOf(sequence.readers(overwritten)));
     }
-    // As early as it frees enough; what another reader still needs then is freed by that one.
-    for (const { behind, bytes } of frees.sort((a, b) => a.behind - b.behind)) {
-      if (behind > anchor && freed > least) break;
-      anchor = Math.max(anchor, behind);
+    // The earliest place at which it frees enough; what another step still reads there, that step frees.
+    for (const { after, bytes } of frees.sort((a, b) => a.after - b.after)) {
+      if (freed > least) break;
+      anchor = Math.max(anchor, after);
       freed += bytes;
     }
     const isStuck = freed <= least || anchor < 0;
     if (!isStuck) anchors[s] = anchor;
-    followers[anchors[s]].push(step);
-  });
-  return reordered(schedule, followers.flat());
+    at(groups, isStuck ? s : anchor).push(step);
+  }
+  return reordered(sequence, groups.flat());
 }
 
-function sink(schedule: Schedule): Schedule {
-  const { lowered } = schedule;
-  const least = schedule.peak * WORTH_MOVING;
-  const anchors = lowered.steps.map((_, s) => s);
-  /** Steps to run before each one, the last first. */
-  const leaders: LoweredStep[][] = lowered.steps.map((step) => [step]);
-  for (let s = lowered.steps.length - 1; s >= 0; s--) {
-    const step = lowered.steps[s];
+/** Moves steps that make memory towards the end. */
+function sink(sequence: StepSequence): StepSequence {
+  const { draft } = sequence;
+  const least = sequence.peak * WORTH_MOVING;
+  /** The step that each step now precedes: itself if it stays. */
+  const anchors = [...draft.steps.keys()];
+  /** The steps to run at each position, in reverse order. */
+  const groups: DraftStep[][] = draft.steps.map((step) => [step]);
+  for (const [s, step] of [...draft.steps.entries()].reverse()) {
     let made = 0;
     let anchor = Infinity;
     for (const value of writesOf(step)) {
-      made += schedule.arenaBytes(value);
-      if (schedule.arenaBytes(value) === 0) anchor = -1; // a result
-      for (const reader of schedule.readers(value)) anchor = Math.min(anchor, anchors[reader]);
+      made += sequence.arenaBytes(value);
+      if (sequence.arenaBytes(value) === 0) anchor = -1; // a result
+      for (const reader of sequence.readers(value)) anchor = Math.min(anchor, at(anchors, reader));
     }
-    for (const value of readsOf(step, lowered.views)) {
-      if (schedule.readers(value).at(-1) === s) made -= schedule.arenaBytes(value);
-      const over = schedule.successor(value);
-      if (over !== undefined) anchor = Math.min(anchor, anchors[schedule.writer(over)]);
+    for (const value of readsOf(step, draft.views)) {
+      if (sequence.readers(value).at(-1) === s) made -= sequence.arenaBytes(value);
+      const successor = sequence.successor(value);
+      if (successor !== undefined) anchor = Math.min(anchor, at(anchors, sequence.writer(successor)));
     }
     if (made <= least || anchor === Infinity || anchor < 0) continue;
-    leaders[s].shift();
+    at(groups, s).shift();
     anchors[s] = anchor;
-    leaders[anchor].push(step);
+    at(groups, anchor).push(step);
   }
-  return reordered(schedule, leaders.flatMap((steps) => steps.reverse()));
+  return reordered(sequence, groups.flatMap((steps) => steps.reverse()));
 }
 
-function reordered(schedule: Schedule, steps: readonly LoweredStep[]): Schedule {
-  const { lowered } = schedule;
-  if (steps.every((step, s) => step === lowered.steps[s])) return schedule;
-  return new Schedule({ ...lowered, steps });
+function reordered(sequence: StepSequence, steps: readonly DraftStep[]): StepSequence {
+  const { draft } = sequence;
+  if (steps.every((step, s) => step === draft.steps[s])) return sequence;
+  return new StepSequence({ ...draft, steps });
 }

@@ -1,20 +1,30 @@
-/** Bytes held over time, with ranges added to and the fullest moment found in logarithmic time: a segment tree. */
+import { at } from "../base/at.ts";
+
+/** A node of the tree. */
+interface Node {
+  /** Bytes added to all of its range. */
+  added: number;
+  /** The most bytes within its range, including what was added to all of it. */
+  most: number;
+}
+
+/** Live bytes over time. Adds to a range, and finds the peak, in logarithmic time: a segment tree. */
 export class Peaks {
   readonly #leaves: number;
-  /** For each node: what was added to all of it, and the most within it, that included. */
-  readonly #added: Float64Array;
-  readonly #most: Float64Array;
+  /** Node n covers the ranges of nodes 2n and 2n + 1; node 1 is the root. */
+  readonly #nodes: readonly Node[];
 
-  /** Starts from the bytes held at each moment. */
-  constructor(held: ArrayLike<number>) {
-    this.#leaves = 2 ** Math.ceil(Math.log2(Math.max(1, held.length)));
-    this.#added = new Float64Array(2 * this.#leaves);
-    this.#most = new Float64Array(2 * this.#leaves).fill(-Infinity);
-    for (let i = 0; i < held.length; i++) this.#most[this.#leaves + i] = held[i];
+  /** Starts from the bytes that are live at each step. */
+  constructor(live: readonly number[]) {
+    this.#leaves = 2 ** Math.ceil(Math.log2(Math.max(1, live.length)));
+    this.#nodes = Array.from({ length: 2 * this.#leaves }, (_, node) => ({
+      added: 0,
+      most: live[node - this.#leaves] ?? -Infinity,
+    }));
     for (let node = this.#leaves - 1; node > 0; node--) this.#update(node);
   }
 
-  /** Adds to moments `from … to − 1`. */
+  /** Adds to steps `from … to − 1`. */
   add(from: number, to: number, bytes: number): void {
     if (from >= to) return;
     let [low, high] = [from + this.#leaves, to + this.#leaves];
@@ -26,21 +36,23 @@ export class Peaks {
     for (const leaf of [first, last]) for (let node = leaf >> 1; node > 0; node >>= 1) this.#update(node);
   }
 
-  /** The fullest moment, the earliest of several, and what it holds. */
-  fullest(): { at: number; bytes: number } {
+  /** Returns the step at the peak, the earliest of several. */
+  peak(): number {
     let node = 1;
     while (node < this.#leaves) {
-      node = this.#most[2 * node] >= this.#most[2 * node + 1] ? 2 * node : 2 * node + 1;
+      node = at(this.#nodes, 2 * node).most >= at(this.#nodes, 2 * node + 1).most ? 2 * node : 2 * node + 1;
     }
-    return { at: node - this.#leaves, bytes: this.#most[1] };
+    return node - this.#leaves;
   }
 
-  #raise(node: number, bytes: number): void {
-    this.#added[node] += bytes;
-    this.#most[node] += bytes;
+  #raise(index: number, bytes: number): void {
+    const node = at(this.#nodes, index);
+    node.added += bytes;
+    node.most += bytes;
   }
 
-  #update(node: number): void {
-    this.#most[node] = Math.max(this.#most[2 * node], this.#most[2 * node + 1]) + this.#added[node];
+  #update(index: number): void {
+    const node = at(this.#nodes, index);
+    node.most = Math.max(at(this.#nodes, 2 * index).most, at(this.#nodes, 2 * index + 1).most) + node.added;
   }
 }

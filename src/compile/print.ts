@@ -1,14 +1,18 @@
+import { at } from "../base/at.ts";
 import { expectKind } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import type { Kernel, Node, View } from "./kernel.ts";
 import type { Location, Plan, Step } from "./plan.ts";
 
-/** A program as text, a line an instruction: `%12 f32[32,16,16,32] = conv(%3, %8) strides=[2,2] …  # module 2/forward`. */
+/**
+ * Formats a program as text, one line per instruction:
+ * `%12 f32[32,16,16,32] = conv(%3, %8) strides=[2,2] …  # module 2/forward`.
+ */
 export function printProgram(program: Program): string {
-  expectKind("printProgram: what is printed", program, "object");
+  expectKind("printProgram: the program", program, "object");
   const { name, values, inputs, instructions, outputs } = program;
-  const value = (id: ValueId) => `%${id} ${formatAval(values[id])}`;
+  const value = (id: ValueId) => `%${id} ${formatAval(at(values, id))}`;
   return [
     `program ${name}`,
     ...inputs.map((input) =>
@@ -19,26 +23,29 @@ export function printProgram(program: Program): string {
     ),
     ...outputs.map((output) =>
       `  result ${output.name} = %${output.value}${
-        output.donor === undefined ? "" : ` in the memory of ${inputs[output.donor].name}`
+        output.donor === undefined ? "" : ` in the memory of ${at(inputs, output.donor).name}`
       }`
     ),
   ].join("\n");
 }
 
-/** A plan as text: what each step does, and where what it makes is. */
+/** Formats a plan as text: each step, and the location of its results. */
 export function printPlan(plan: Plan): string {
-  expectKind("printPlan: what is printed", plan, "object");
+  expectKind("printPlan: the plan", plan, "object");
   const { name, values, inputs, steps, locations, outputs, donors, memory } = plan;
-  const place = (id: ValueId) => `%${id} ${formatAval(values[id])} @ ${printLocation(locations[id])}`;
+  const place = (id: ValueId) => `%${id} ${formatAval(at(values, id))} @ ${printLocation(locations[id])}`;
   return [
     `plan ${name}: ${steps.length} steps, ${memory.peakBytes} bytes, of which arena ${plan.arenaBytes}`,
-    ...inputs.map((input) => `  %${input.value} ${formatAval(values[input.value])} = input ${input.name}`),
-    ...steps.flatMap((step, s) => printStep(step, s, place).map((line) => `  ${line}`)),
-    ...outputs.map((output, i) =>
-      `  result ${output.name} = %${output.value}${
-        donors[i] < 0 ? "" : ` in the memory of ${inputs[donors[i]].name}`
-      }`
+    ...inputs.map((input) =>
+      `  %${input.value} ${formatAval(at(values, input.value))} = input ${input.name}`
     ),
+    ...steps.flatMap((step, s) => printStep(step, s, place).map((line) => `  ${line}`)),
+    ...outputs.map((output, i) => {
+      const donor = inputs[at(donors, i)];
+      return `  result ${output.name} = %${output.value}${
+        donor === undefined ? "" : ` in the memory of ${donor.name}`
+      }`;
+    }),
   ].join("\n");
 }
 
@@ -57,7 +64,7 @@ function printStep(step: Step, index: number, place: (id: ValueId) => string): s
   return [`${index}: kernel${workspace}${comment(step.scope)}`, ...printKernel(step.kernel, place)];
 }
 
-/** A kernel as text: its space, then what it writes, as expressions of what it reads. */
+/** Formats a kernel as text, one entry per line: its space, then its results as expressions of its inputs. */
 export function printKernel(
   kernel: Kernel,
   place: (id: ValueId) => string = (id) => `%${id}`,
@@ -74,29 +81,32 @@ export function printKernel(
   return lines;
 }
 
-/** Nodes used more than once, or named from outside, get a line; the others are written where they are used. */
+/** Prints nodes. Those used more than once, or named from outside, get a line; the others are inlined. */
 function printNodes(
   nodes: readonly Node[],
   named: readonly number[],
   prefix: string,
   kernel: Kernel,
 ): string[] {
-  const uses = new Array<number>(nodes.length).fill(0);
-  for (const node of nodes) for (const arg of "args" in node ? node.args : []) uses[arg]++;
+  const uses = new Map<number, number>();
+  for (const arg of nodes.flatMap((node) => "args" in node ? node.args : [])) {
+    uses.set(arg, (uses.get(arg) ?? 0) + 1);
+  }
   const reduced = prefix === "n" ? kernel.reduce?.reductions.map(({ node }) => node) ?? [] : [];
   const hasLine = (index: number) =>
-    named.includes(index) || reduced.includes(index) || (uses[index] > 1 && nodes[index].kind !== "constant");
-  const refer = (index: number): string => hasLine(index) ? `${prefix}${index}` : write(nodes[index]);
+    named.includes(index) || reduced.includes(index) ||
+    ((uses.get(index) ?? 0) > 1 && nodes[index]?.kind !== "constant");
+  const refer = (index: number): string => hasLine(index) ? `${prefix}${index}` : write(at(nodes, index));
   const write = (node: Node): string => {
     switch (node.kind) {
       case "load":
-        return `%${kernel.inputs[node.input]}${printView(node.view)}`;
+        return `%${at(kernel.inputs, node.input)}${printView(node.view)}`;
       case "constant":
         return `${node.value}${node.dtype === "f32" ? "" : `:${node.dtype}`}`;
       case "iota":
         return `index${printView(node.view)}:${node.dtype}`;
       case "randomBits":
-        return `randomBits(%${kernel.inputs[node.key]}, index${printView(node.view)})`;
+        return `randomBits(%${at(kernel.inputs, node.key)}, index${printView(node.view)})`;
       case "reduced":
         return `r${node.index}`;
       case "select":

@@ -1,13 +1,14 @@
 import { LocalgradError } from "../base/errors.ts";
+import { at } from "../base/at.ts";
 import { type Aval, bytesOf, formatAval, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
-import { type Lowered, writesOf } from "./lower.ts";
+import { type DraftPlan, writesOf } from "./draft_plan.ts";
 import type { MemoryReport, Step, Target } from "./plan.ts";
 import { scopeOf } from "./report.ts";
 
-/** Raises an error if a value is larger than the target can hold. */
-export function refuseLargeValues(lowered: Lowered, target: Target): void {
-  const { program, values, views } = lowered;
+/** @throws {LocalgradError} if a value is larger than the target allows. */
+export function refuseLargeValues(draft: DraftPlan, target: Target): void {
+  const { program, values, views } = draft;
   const batch = batchOf(program);
   const most = Math.min(target.maxValueBytes, target.segmentBytes);
   const check = (aval: Aval, what: string) => {
@@ -22,20 +23,20 @@ export function refuseLargeValues(lowered: Lowered, target: Target): void {
       { code: "tooLarge" },
     );
   };
-  for (const { value, name } of program.inputs) check(values[value], `input ${name}`);
-  for (const step of lowered.steps) {
+  for (const { value, name } of program.inputs) check(at(values, value), `input ${name}`);
+  for (const step of draft.steps) {
     const made = step.kind === "op" ? `the result of ${step.instruction.op}` : "the result of a fused kernel";
     const scope = scopeOf(step);
     for (const value of writesOf(step)) {
-      check(values[views[value]], `${made}${scope === "" ? "" : ` in ${scope}`}`);
+      check(at(values, at(views, value)), `${made}${scope === "" ? "" : ` in ${scope}`}`);
     }
   }
 }
 
-/** Points that a kernel counts: what two's complement of 32 bits can, on every device. */
+/** The most points of a kernel: every device counts them in signed 32-bit integers. */
 const MOST_POINTS = 2 ** 31;
 
-/** Raises an error if a kernel goes over more points than a device counts, which need not lie in memory to be folded. */
+/** @throws {LocalgradError} if a kernel has more points than a device counts, which a reduction may without storing them. */
 export function refuseManyPoints(name: string, steps: readonly Step[]): void {
   for (const step of steps) {
     if (step.kind === "op") continue;
@@ -44,12 +45,12 @@ export function refuseManyPoints(name: string, steps: readonly Step[]): void {
     const where = step.scope === "" ? "" : ` in ${step.scope}`;
     throw new LocalgradError(
       `${name}: a reduction${where} goes over ${points} points, and kernels count at most ${MOST_POINTS}; ` +
-        `reduce parts of it and put those together`,
+        `reduce parts of it and combine their results`,
     );
   }
 }
 
-/** Raises an error if the target does not compute in a dtype of the program. */
+/** @throws {LocalgradError} if the program has a dtype that the target does not support. */
 export function refuseDtypes({ name, values }: Program, target: Target): void {
   if (target.precisions.includes("bf16")) return;
   const value = values.find(({ dtype }) => dtype === "bf16");
@@ -62,7 +63,7 @@ export function refuseDtypes({ name, values }: Program, target: Target): void {
   }
 }
 
-/** Raises an error if the whole needs more memory than the target has. */
+/** @throws {LocalgradError} if the plan needs more memory than the target has. */
 export function refuseLargeTotal(program: Program, memory: MemoryReport, target: Target): void {
   if (memory.peakBytes <= target.maxTotalBytes) return;
   const batch = batchOf(program);
@@ -76,20 +77,21 @@ export function refuseLargeTotal(program: Program, memory: MemoryReport, target:
     }; ${
       largest === undefined
         ? ""
-        : `the most is held in ${largest.scope || "the program"} by ${largest.what}; `
+        : `the largest temporary is ${largest.what} in ${largest.scope || "the program"}; `
     }${batch > 1 && fits > 0 ? `use a batch of at most about ${fits}` : "use a smaller model or batch"}`,
     { code: "tooLarge" },
   );
 }
 
-/** The leading extent that most inputs of category "inputs" share; 0 where there is none. */
+/** The leading extent that most inputs of category "inputs" share; 0 if there is none. */
 function batchOf(program: Program): number {
   const counts = new Map<number, number>();
   for (const { value, category } of program.inputs) {
-    const extent = program.values[value].shape[0];
+    const [extent = 1] = at(program.values, value).shape;
     if (category === "inputs" && extent > 1) counts.set(extent, (counts.get(extent) ?? 0) + 1);
   }
-  return [...counts].sort((a, b) => b[1] - a[1] || b[0] - a[0])[0]?.[0] ?? 0;
+  const [most] = [...counts].sort(([a, m], [b, n]) => n - m || b - a);
+  return most?.[0] ?? 0;
 }
 
 function inWords(bytes: number): string {

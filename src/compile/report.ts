@@ -1,67 +1,67 @@
+import { at } from "../base/at.ts";
 import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
-import { type Lowered, type LoweredStep, writesOf } from "./lower.ts";
-import type { Held, MemoryPlan } from "./memory.ts";
+import type { DraftPlan, DraftStep } from "./draft_plan.ts";
+import type { Block, MemoryPlan } from "./memory.ts";
 import type { MemoryClass, MemoryReport, Step } from "./plan.ts";
 
-/** How many of the largest temporaries the report names. */
+/** The number of temporaries, largest first, that the report names. */
 const NAMED = 20;
 
-/** Adds up a memory plan: what the peak is, and what holds it. */
-export function reportMemory(lowered: Lowered, plan: MemoryPlan): MemoryReport {
-  const { program, values, outputs, literals } = lowered;
-  const { steps, held, arenaBytes, donors } = plan;
-  const live = liveBytes(held, steps.length);
-  const fullest = live.reduce((best, bytes, s) => bytes > live[best] ? s : best, 0);
-  const atPeak = held.filter(({ start, end }) => start <= fullest && fullest <= end);
+/** Reports the peak of a memory plan, and what takes it up. */
+export function reportMemory(draft: DraftPlan, plan: MemoryPlan): MemoryReport {
+  const { program, values, outputs, literals } = draft;
+  const { steps, blocks, arenaBytes, donors } = plan;
+  const live = liveBytes(blocks, steps.length);
+  const peak = live.reduce((best, bytes, s) => bytes > at(live, best) ? s : best, 0);
+  const atPeak = blocks.filter(({ start, end }) => start <= peak && peak <= end);
 
   const breakdown: { [C in MemoryClass]?: number } = {};
   const add = (what: MemoryClass, bytes: number) => {
     if (bytes > 0) breakdown[what] = (breakdown[what] ?? 0) + bytes;
   };
-  for (const { value, category } of program.inputs) add(category, bytesOf(values[value]));
-  outputs.forEach(({ value }, i) => donors[i] < 0 && add("results", bytesOf(values[value])));
-  for (const value of literals.keys()) add("constants", bytesOf(values[value]));
+  for (const { value, category } of program.inputs) add(category, bytesOf(at(values, value)));
+  for (const [i, { value }] of outputs.entries()) {
+    if (at(donors, i) < 0) add("results", bytesOf(at(values, value)));
+  }
+  for (const value of literals.keys()) add("constants", bytesOf(at(values, value)));
   const workspace = sum(atPeak.filter(({ value }) => value === undefined).map(({ bytes }) => bytes));
   add("workspace", workspace);
-  add("activations", arenaBytes - workspace); // with what alignment and gaps between values cost
+  add("activations", arenaBytes - workspace); // including alignment and gaps between values
 
-  const origin = new Map<number, Step>();
-  lowered.steps.forEach((step, s) => writesOf(step).forEach((value) => origin.set(value, steps[s])));
   return {
     peakBytes: sum(Object.values(breakdown)),
     arenaBytes,
     breakdown,
-    heldAtPeak: atPeak.sort((a, b) => b.bytes - a.bytes).slice(0, NAMED).map((piece) => ({
-      ...describe(piece, piece.value === undefined ? steps[fullest] : origin.get(piece.value)!, values),
-      bytes: piece.bytes,
+    heldAtPeak: atPeak.sort((a, b) => b.bytes - a.bytes).slice(0, NAMED).map((block) => ({
+      ...describe(block, at(steps, block.start), values),
+      bytes: block.bytes,
     })),
-    timeline: steps.map((step, s) => ({ scope: scopeOf(step), liveBytes: live[s] })),
+    timeline: steps.map((step, s) => ({ scope: scopeOf(step), liveBytes: at(live, s) })),
   };
 }
 
-/** Bytes held at each step. */
-export function liveBytes(held: readonly Held[], steps: number): number[] {
-  const change = new Float64Array(steps + 1);
-  for (const { bytes, start, end } of held) {
-    change[start] += bytes;
-    change[end + 1] -= bytes;
+/** Returns the bytes of the arena that are live at each step. */
+function liveBytes(blocks: readonly Block[], steps: number): number[] {
+  const changes = new Array<number>(steps + 1).fill(0);
+  const change = (step: number, bytes: number) => changes[step] = at(changes, step) + bytes;
+  for (const { bytes, start, end } of blocks) {
+    change(start, bytes);
+    change(end + 1, -bytes);
   }
-  const live: number[] = [];
-  let bytes = 0;
-  for (let s = 0; s < steps; s++) live.push(bytes += change[s]);
-  return live;
+  let live = 0;
+  return changes.slice(0, steps).map((bytes) => live += bytes);
 }
 
-/** Where in the model a step was traced. */
-export function scopeOf(step: Step | LoweredStep): string {
+/** Returns the scope of the model in which a step was traced. */
+export function scopeOf(step: Step | DraftStep): string {
   return step.kind === "op" ? step.instruction.scope : step.scope;
 }
 
-function describe(piece: Held, step: Step, values: readonly Aval[]): { what: string; scope: string } {
+function describe(block: Block, step: Step, values: readonly Aval[]): { what: string; scope: string } {
   const by = step.kind === "op" ? step.instruction.op : "kernel";
-  const what = piece.value === undefined
+  const what = block.value === undefined
     ? `workspace of ${by}`
-    : `${formatAval(values[piece.value])} of ${by}`;
+    : `${formatAval(at(values, block.value))} of ${by}`;
   return { what, scope: scopeOf(step) };
 }
 

@@ -1,122 +1,126 @@
+import { at } from "../base/at.ts";
 import type { Aval } from "../trace/dtype.ts";
 import { isFusable, isView, type OpAttrs, type OpName } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { shapeRules } from "../trace/shape_rules.ts";
-import type { ShapeRule } from "../trace/shapes/rule.ts";
-import { rewrite, type Simplified } from "./rewrite.ts";
+import { rewrite } from "./rewrite.ts";
+import type { Simplified } from "./simplified.ts";
 
 /**
- * The same results from less work: rewritten by algebra ({@link rewrite}), common subexpressions computed once, and
- * nothing that no result depends on. `stopGradient` is gone afterwards. Program order is kept.
+ * Returns a program with the same results and less work: rewritten by algebra ({@link rewrite}), with common
+ * subexpressions computed once and dead code removed. It contains no `stopGradient`. Program order is kept.
  *
- * Element-wise work is always shared: whether its result is kept or computed again is the fusion's decision. A
- * structured op is shared only while its first result is needed anyway, so that sharing never holds memory longer.
+ * Element-wise work is always shared: fusion decides whether its result is kept or recomputed. A structured op is shared
+ * only while its first result is needed anyway, so that sharing never keeps memory live longer.
  */
 export function simplify(program: Program): Program {
   const simplifier = new Simplifier(program);
-  program.instructions.forEach((instruction, index) => simplifier.add(instruction, index));
+  for (const [position, instruction] of program.instructions.entries()) simplifier.add(instruction, position);
   return simplifier.finish();
 }
 
-/** Where and why an instruction was traced; rewritten instructions keep it. */
+/** Scope and site of an instruction, which rewritten instructions keep. */
 type Origin = Pick<Instruction, "scope" | "site">;
+
+/** A value of the new program. */
+interface NewValue {
+  readonly aval: Aval;
+  /** The instruction that makes it; undefined for an input. */
+  readonly maker: Instruction | undefined;
+  /** The position at which the old program reads it last; one past the end for inputs and results. */
+  lastRead: number;
+  /** Its number in the result; −1 if nothing needs it. */
+  number: number;
+}
 
 class Simplifier implements Simplified {
   readonly #program: Program;
-  readonly #values: Aval[] = [];
+  readonly #values: NewValue[] = [];
   readonly #instructions: Instruction[] = [];
-  /** The instruction that makes each new value; inputs have none. */
-  readonly #makers: (Instruction | undefined)[] = [];
-  /** New value of each old one. */
+  /** The new value of each old one. */
   readonly #renamed: ValueId[];
-  /** Old instruction index at which each new value is last read, by the old program. */
-  readonly #lastRead: number[] = [];
+  /** The new value of each op on given operands. */
   readonly #known = new Map<string, ValueId>();
-  readonly #oldLastRead: Int32Array;
+  readonly #lastReads: readonly number[];
   #origin: Origin = { scope: "" };
   #position = 0;
 
   constructor(program: Program) {
     this.#program = program;
-    this.#oldLastRead = lastReads(program);
+    this.#lastReads = lastReads(program);
     this.#renamed = new Array(program.values.length);
+    const lastRead = program.instructions.length;
     for (const { value } of program.inputs) {
-      this.#renamed[value] = this.#define(program.values[value]);
-      this.#lastRead[this.#renamed[value]] = Infinity;
+      const aval = at(program.values, value);
+      this.#renamed[value] = this.#values.push({ aval, maker: undefined, lastRead, number: -1 }) - 1;
     }
   }
 
-  /** Takes over an instruction of the old program. */
-  add(instruction: Instruction, position: number): void {
-    const { op, attrs, inputs, output, scope, site } = instruction;
+  /** Adds an instruction of the old program. */
+  add({ op, attrs, inputs, output, scope, site }: Instruction, position: number): void {
     this.#origin = site === undefined ? { scope } : { scope, site };
     this.#position = position;
-    const value = this.emit(op, inputs.map((input) => this.#renamed[input]), attrs);
+    const value = this.emit(op, inputs.map((input) => at(this.#renamed, input)), attrs);
     this.#renamed[output] = value;
-    this.#lastRead[value] = Math.max(this.#lastRead[value], this.#oldLastRead[output]);
+    const added = at(this.#values, value);
+    added.lastRead = Math.max(added.lastRead, at(this.#lastReads, output));
   }
 
-  /** An instruction's value: an older one where it is the same, rewritten where that is simpler. */
+  /** Returns the value of an op on `inputs`: an existing value if it is the same, a simpler one if there is one. */
   emit<N extends OpName>(op: N, inputs: readonly ValueId[], attrs: OpAttrs[N]): ValueId {
-    const rule = shapeRules[op] as ShapeRule<N>;
-    const result = rule(inputs.map((input) => this.#values[input]), attrs);
-    const simpler = rewrite(this, op, inputs, attrs, result);
+    const aval = shapeRules[op](inputs.map((input) => this.aval(input)), attrs);
+    const simpler = rewrite(this, op, inputs, attrs, aval);
     if (simpler !== undefined) return simpler;
     const key = op === "barrier" ? "" : `${op} ${inputs.join()} ${keyOf(attrs)}`;
     const known = this.#known.get(key);
-    if (known !== undefined && (isFusable(op) || this.#lastRead[known] >= this.#position)) return known;
-    const output = this.#define(result);
-    const instruction = { op, attrs, inputs, output, ...this.#origin } as Instruction;
-    this.#instructions.push(instruction);
-    this.#makers[output] = instruction;
+    if (known !== undefined && (isFusable(op) || at(this.#values, known).lastRead >= this.#position)) {
+      return known;
+    }
+    const output = this.#values.length;
+    // The shape rule has checked that there are as many operands as the op has.
+    const maker = { op, attrs, inputs, output, ...this.#origin } as unknown as Instruction;
+    this.#values.push({ aval, maker, lastRead: -1, number: -1 });
+    this.#instructions.push(maker);
     if (key !== "") this.#known.set(key, output);
     return output;
   }
 
-  /** Shape and dtype of a new value. */
+  /** Returns the shape and dtype of a new value. */
   aval(value: ValueId): Aval {
-    return this.#values[value];
+    return at(this.#values, value).aval;
   }
 
-  /** The instruction that makes a new value, undefined for an input. */
+  /** Returns the instruction that makes a new value; undefined for an input. */
   maker(value: ValueId): Instruction | undefined {
-    return this.#makers[value];
+    return at(this.#values, value).maker;
   }
 
-  /** The simplified program, without dead code and with its values numbered anew. */
+  /** Returns the simplified program, without dead code and with its values renumbered. */
   finish(): Program {
-    const live = new Uint8Array(this.#values.length);
-    for (const { value } of this.#program.outputs) live[this.#renamed[value]] = 1;
-    for (const { value } of this.#program.inputs) live[this.#renamed[value]] = 1;
-    for (let i = this.#instructions.length - 1; i >= 0; i--) {
-      const { inputs, output } = this.#instructions[i];
-      if (live[output] === 1) { for (const input of inputs) live[input] = 1; }
-    }
-    const values: Aval[] = [];
-    const number = new Array<ValueId>(this.#values.length);
-    this.#values.forEach((aval, value) => {
-      if (live[value] === 1) number[value] = values.push(aval) - 1;
-    });
     const { name, inputs, outputs } = this.#program;
+    const isLive = new Uint8Array(this.#values.length);
+    for (const { value } of [...outputs, ...inputs]) isLive[at(this.#renamed, value)] = 1;
+    for (let i = this.#instructions.length - 1; i >= 0; i--) {
+      const { inputs, output } = at(this.#instructions, i);
+      if (isLive[output] === 1) { for (const input of inputs) isLive[input] = 1; }
+    }
+    const kept = this.#values.filter((_, value) => isLive[value] === 1);
+    for (const [number, value] of kept.entries()) value.number = number;
+    const number = (value: ValueId): ValueId => at(this.#values, value).number;
     return {
       name,
-      values,
-      inputs: inputs.map((input) => ({ ...input, value: number[this.#renamed[input.value]] })),
-      instructions: this.#instructions.filter(({ output }) => live[output] === 1).map((instruction) => {
-        const inputs = instruction.inputs.map((input) => number[input]);
-        return { ...instruction, inputs, output: number[instruction.output] } as Instruction;
+      values: kept.map(({ aval }) => aval),
+      inputs: inputs.map((input) => ({ ...input, value: number(at(this.#renamed, input.value)) })),
+      instructions: this.#instructions.filter(({ output }) => isLive[output] === 1).map((instruction) => {
+        const inputs = instruction.inputs.map(number);
+        return { ...instruction, inputs, output: number(instruction.output) } as Instruction;
       }),
-      outputs: outputs.map((output) => ({ ...output, value: number[this.#renamed[output.value]] })),
+      outputs: outputs.map((output) => ({ ...output, value: number(at(this.#renamed, output.value)) })),
     };
-  }
-
-  #define(aval: Aval): ValueId {
-    this.#lastRead.push(-1);
-    return this.#values.push(aval) - 1;
   }
 }
 
-/** Attributes as text, different for different ones. */
+/** Formats attributes as text that is different for different attributes. */
 function keyOf(attrs: OpAttrs[OpName]): string {
   if ("fn" in attrs && !("axes" in attrs)) return attrs.fn;
   // JSON has no −0, infinities or NaN.
@@ -127,14 +131,14 @@ function keyOf(attrs: OpAttrs[OpName]): string {
   return JSON.stringify(attrs);
 }
 
-/** For each value, the index of the last instruction that reads its memory; the end for results. */
-function lastReads({ values, instructions, outputs }: Program): Int32Array {
-  const last = new Int32Array(values.length).fill(-1);
+/** Returns, for each value, the last instruction that reads its memory; one past the end for results. */
+function lastReads({ values, instructions, outputs }: Program): readonly number[] {
+  const last = values.map(() => -1);
   for (const { value } of outputs) last[value] = instructions.length;
   for (let i = instructions.length - 1; i >= 0; i--) {
-    const { op, inputs, output } = instructions[i];
-    const read = isView(op) ? Math.max(i, last[output]) : i;
-    for (const input of inputs) last[input] = Math.max(last[input], read);
+    const { op, inputs, output } = at(instructions, i);
+    const read = isView(op) ? Math.max(i, at(last, output)) : i;
+    for (const input of inputs) last[input] = Math.max(at(last, input), read);
   }
   return last;
 }

@@ -1,187 +1,211 @@
+import { at } from "../base/at.ts";
 import { bytesOf, sizeOf } from "../trace/dtype.ts";
 import { isFusable, isView } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { MAX_NODES } from "./nodes.ts";
 
-/** What is spread over a larger space is computed for each element of that up to so many operations. */
+/** A value that is broadcast over a larger space is computed for each of its elements if that takes at most so many operations. */
 const SPREAD_NODES = 1;
 /** The same for scalars, which compilers move out of loops. */
 const SCALAR_NODES = 4;
-/** How many of a value's readers are told apart. */
-const MAX_ROOTS = 4;
-/** Memory below this part of a value's own is not worth a decision. */
+/** The number of a value's users that are told apart. */
+const MAX_USERS = 4;
+/** Memory below this fraction of a value's own does not matter. */
 const SLIGHT = 1 / 8;
 
-/** Which values of a program get memory; the others are computed where they are used. */
+/** What is known of a value while storage is decided. */
+interface ValueState {
+  readonly bytes: number;
+  /** The position of the instruction that makes it; −1 for inputs. */
+  maker: number;
+  isStored: boolean;
+  /** The value whose memory a stored value is in. */
+  base: ValueId;
+  /** The last instruction that reads it while stored, as far as decided; one past the end if it stays anyway. */
+  lastRead: number;
+  /** For a donated input, the instruction whose result is to be written there; otherwise one past the end. */
+  overwritten: number;
+  /** The stored values that computing it reads; of a stored value, its base. */
+  leaves: readonly ValueId[];
+  /** The nodes of its expression, counted as a tree. */
+  nodes: number;
+}
+
+/** Which values of a program are stored in memory; the others are computed where they are used. */
 export class Storage {
   readonly #program: Program;
   readonly #maxLeaves: number;
-  /** Bytes of each value. */
-  readonly #bytes: Float64Array;
-  /** The instruction that makes each value; −1 for inputs. */
-  readonly #makers: Int32Array;
-  readonly #stored: Uint8Array;
-  /** The value whose memory each stored value is in. */
-  readonly #bases: Int32Array;
-  /** The last instruction to read each stored value, as far as decided; Infinity where it stays anyway. */
-  readonly #lastRead: Float64Array;
-  /** For donated inputs, the instruction whose result is to be written there. */
-  readonly #overwritten: Float64Array;
+  readonly #states: readonly ValueState[];
   /** Bytes of the memory made up to each instruction. */
-  readonly #made: Float64Array;
-  /** Stored values that computing each value reads; of a stored value, its base. */
-  readonly #leaves: (readonly ValueId[])[];
-  /** Nodes of each value's expression, counted as a tree. */
-  readonly #nodes: Float64Array;
+  readonly #made: number[] = [];
 
   /**
-   * Decides which element-wise values are kept. Memory is needed by what a structured op reads or makes, by results,
-   * and by values that are spread over a larger space, so as not to be computed once for each element of it. Of the
-   * rest:
+   * Decides which element-wise values are stored. Memory is needed by the operands and results of structured ops, by
+   * results, and by values that are broadcast over a larger space, so as not to be computed for each element of it. Of
+   * the rest:
    *
-   * - A value that one kernel uses is computed there, unless that kernel runs so much later that its operands would
-   *   have to be held for longer than it would itself.
+   * - A value that one kernel uses is computed there, unless that kernel runs so much later that the operands would
+   *   have to stay live, which are larger than the value.
    * - A value that several kernels use is computed in each if that reads no more full-size operands than loading it
-   *   would (a normalised x from x, a mask from a ReLU's result) and holds no more memory; otherwise it is kept (a
-   *   gradient through a mask, which reads both).
+   *   would (a normalised x from x, a mask from a ReLU's result) and keeps no more memory live; otherwise it is stored
+   *   (a gradient through a mask, which reads both).
    */
   constructor(program: Program, maxLeaves: number) {
     this.#program = program;
     this.#maxLeaves = maxLeaves;
-    const count = program.values.length;
-    this.#bytes = Float64Array.from(program.values, bytesOf);
-    this.#makers = new Int32Array(count).fill(-1);
-    program.instructions.forEach(({ output }, i) => this.#makers[output] = i);
-    this.#stored = requiredMemory(program);
-    this.#bases = Int32Array.from({ length: count }, (_, value) => value);
-    this.#lastRead = new Float64Array(count).fill(-1);
-    this.#overwritten = new Float64Array(count).fill(Infinity);
-    this.#made = new Float64Array(program.instructions.length);
-    this.#leaves = new Array(count);
-    this.#nodes = new Float64Array(count);
+    const required = requiredMemory(program);
+    const end = program.instructions.length;
+    this.#states = program.values.map((aval, value): ValueState => ({
+      bytes: bytesOf(aval),
+      maker: -1,
+      isStored: required[value] === 1,
+      base: value,
+      lastRead: -1,
+      overwritten: end,
+      leaves: [],
+      nodes: 0,
+    }));
+    program.instructions.forEach(({ output }, i) => this.#state(output).maker = i);
     this.#survey();
-    const users = kernelsUsing(program, this.#stored);
-    for (const instruction of program.instructions) this.#decide(instruction, users[instruction.output]);
-  }
-
-  /** Whether a value has memory, its own or what it renames. */
-  has(value: ValueId): boolean {
-    return this.#stored[value] === 1;
-  }
-
-  /** The value whose memory a stored value is in: itself, or what it is a view of. */
-  base(value: ValueId): ValueId {
-    return this.#bases[value];
-  }
-
-  /** Gives a value memory after all, for a kernel that cannot compute it in place. */
-  store(value: ValueId): void {
-    this.#stored[value] = 1;
-    const maker = this.#program.instructions[this.#makers[value]];
-    const operand = maker?.inputs[0];
-    if (operand !== undefined && isView(maker.op)) {
-      if (!this.has(operand)) this.store(operand);
-      this.#bases[value] = this.#bases[operand];
+    const users = kernelsUsing(program, required);
+    for (const instruction of program.instructions) {
+      this.#decide(instruction, at(users, instruction.output));
     }
-    this.#leaves[value] = [this.#bases[value]];
-    this.#nodes[value] = 1;
   }
 
-  /** How many stored values computing a value reads. */
+  /** Tests whether a value is stored, in its own memory or in that of the value it is a view of. */
+  has(value: ValueId): boolean {
+    return this.#state(value).isStored;
+  }
+
+  /** Returns the value whose memory a stored value is in: itself, or the one it is a view of. */
+  base(value: ValueId): ValueId {
+    return this.#state(value).base;
+  }
+
+  /** Stores a value after all, for a kernel that cannot compute it. */
+  store(value: ValueId): void {
+    const state = this.#state(value);
+    state.isStored = true;
+    const maker = this.#program.instructions[state.maker];
+    const operand = maker?.inputs[0];
+    if (maker !== undefined && operand !== undefined && isView(maker.op)) {
+      if (!this.has(operand)) this.store(operand);
+      state.base = this.base(operand);
+    }
+    state.leaves = [state.base];
+    state.nodes = 1;
+  }
+
+  /** Returns the number of stored values that computing a value reads. */
   leafCount(value: ValueId): number {
-    return this.#leaves[value].length;
+    return this.#state(value).leaves.length;
   }
 
-  /** Notes who reads what is certain to be stored, and how much of it is made when. */
+  #state(value: ValueId): ValueState {
+    return at(this.#states, value);
+  }
+
+  /** Records the readers of the values that are certain to be stored, and the memory made up to each instruction. */
   #survey(): void {
     const { inputs, instructions, outputs } = this.#program;
     for (const { value } of inputs) {
       this.store(value);
-      this.#lastRead[value] = Infinity;
+      this.#state(value).lastRead = instructions.length;
     }
     for (const { value, donor } of outputs) {
-      if (donor !== undefined && this.#makers[value] >= 0) {
-        this.#overwritten[inputs[donor].value] = this.#makers[value];
-      }
+      const { maker } = this.#state(value);
+      if (donor !== undefined && maker >= 0) this.#state(at(inputs, donor).value).overwritten = maker;
     }
     let made = 0;
-    instructions.forEach(({ op, attrs, inputs, output }, i) => {
+    for (const [i, { op, attrs, inputs, output }] of instructions.entries()) {
       if (this.has(output)) {
         this.store(output);
-        if (op === "constant" && attrs.values.length > 1) this.#lastRead[output] = Infinity;
-        else if (this.#bases[output] === output) made += this.#bytes[output];
+        const state = this.#state(output);
+        if (op === "constant" && attrs.values.length > 1) state.lastRead = instructions.length;
+        else if (state.base === output) made += state.bytes;
         for (const input of inputs) {
           if (!this.has(input)) continue;
-          const base = this.#bases[input];
-          this.#lastRead[base] = Math.max(this.#lastRead[base], i);
+          const base = this.#state(this.base(input));
+          base.lastRead = Math.max(base.lastRead, i);
         }
       }
-      this.#made[i] = made;
-    });
-    for (const { value } of outputs) this.#lastRead[this.#bases[value]] = Infinity;
+      this.#made.push(made);
+    }
+    for (const { value } of outputs) this.#state(this.base(value)).lastRead = instructions.length;
   }
 
-  #decide({ op, inputs, output }: Instruction, users: readonly number[]): void {
+  #decide(instruction: Instruction, users: readonly number[]): void {
+    const { op, output } = instruction;
+    const inputs: readonly ValueId[] = instruction.inputs;
     if (!isFusable(op) && op !== "reduce") return;
-    if (op === "reshape" && this.has(inputs[0])) return this.store(output);
+    if (op === "reshape" && this.has(instruction.inputs[0])) return this.store(output);
     this.#limit(inputs);
     if (this.has(output)) return;
-    const leaves = this.#union(inputs);
-    this.#leaves[output] = leaves;
-    this.#nodes[output] = 1 + sumOf(inputs, this.#nodes);
+    const state = this.#state(output);
+    state.leaves = this.#union(inputs);
+    state.nodes = inputs.reduce((sum, input) => sum + this.#state(input).nodes, 1);
 
-    const last = users.length > 0 ? users[users.length - 1] : this.#makers[output];
-    const bytes = this.#bytes[output];
-    const held = this.#heldUntil(leaves, last, this.#makers[output]);
-    const reads = leaves.reduce((sum, leaf) => sum + Math.min(1, this.#bytes[leaf] / bytes), 0);
+    const last = users.at(-1) ?? state.maker;
+    const kept = this.#keptUntil(state.leaves, last, state.maker);
+    const reads = state.leaves.reduce(
+      (sum, leaf) => sum + Math.min(1, this.#state(leaf).bytes / state.bytes),
+      0,
+    );
     const isCheap = users.length <= 1 || reads <= 1 + 2 * SLIGHT;
-    if (!isCheap || held > bytes * (1 + SLIGHT)) return this.store(output);
-    for (const leaf of leaves) this.#lastRead[leaf] = Math.max(this.#lastRead[leaf], last);
-  }
-
-  /** Stores operands until what remains to be computed fits one kernel. */
-  #limit(inputs: readonly ValueId[]): void {
-    for (;;) {
-      const nodes = sumOf(inputs, this.#nodes);
-      if (nodes <= MAX_NODES && this.#union(inputs).length <= this.#maxLeaves) return;
-      const computed = inputs.filter((input) => !this.has(input));
-      if (computed.length === 0) return;
-      const most = (a: ValueId, b: ValueId) =>
-        this.#leaves[b].length - this.#leaves[a].length || this.#nodes[b] - this.#nodes[a];
-      this.store(computed.sort(most)[0]);
+    if (!isCheap || kept > state.bytes * (1 + SLIGHT)) return this.store(output);
+    for (const leaf of state.leaves) {
+      const read = this.#state(leaf);
+      read.lastRead = Math.max(read.lastRead, last);
     }
   }
 
-  #union(inputs: readonly ValueId[]): readonly ValueId[] {
-    if (inputs.length === 0) return [];
-    const leaves = this.#leaves[inputs[0]];
-    if (inputs.length === 1) return leaves;
+  /** Stores operands until what remains to be computed fits into one kernel. */
+  #limit(inputs: readonly ValueId[]): void {
+    for (;;) {
+      const nodes = inputs.reduce((sum, input) => sum + this.#state(input).nodes, 0);
+      if (nodes <= MAX_NODES && this.#union(inputs).length <= this.#maxLeaves) return;
+      const [largest] = inputs.filter((input) => !this.has(input)).sort((a, b) =>
+        this.leafCount(b) - this.leafCount(a) || this.#state(b).nodes - this.#state(a).nodes
+      );
+      if (largest === undefined) return;
+      this.store(largest);
+    }
+  }
+
+  /** The leaves of several values together. */
+  #union(values: readonly ValueId[]): readonly ValueId[] {
+    const first = values[0];
+    if (first === undefined) return [];
+    const { leaves } = this.#state(first);
+    if (values.length === 1) return leaves;
     const all = new Set(leaves);
-    for (const input of inputs) for (const leaf of this.#leaves[input]) all.add(leaf);
+    for (const value of values) for (const leaf of this.#state(value).leaves) all.add(leaf);
     return all.size === leaves.length ? leaves : [...all];
   }
 
   /** Bytes of the leaves that would otherwise be free before instruction `last`, if that matters since `from`. */
-  #heldUntil(leaves: readonly ValueId[], last: number, from: number): number {
-    let held = 0;
+  #keptUntil(leaves: readonly ValueId[], last: number, from: number): number {
+    let kept = 0;
     for (const leaf of leaves) {
-      if (last > this.#overwritten[leaf]) return Infinity; // its memory would not be free to take its successor
-      if (this.#lastRead[leaf] < last) held += this.#bytes[leaf];
+      const { overwritten, lastRead, bytes } = this.#state(leaf);
+      if (last > overwritten) return Infinity; // its memory would not be free for its successor
+      if (lastRead < last) kept += bytes;
     }
-    // Where next to nothing is made meanwhile, the step at `from` would have held as much.
-    const made = this.#made[Math.max(from, last - 1)] - this.#made[from];
-    return made <= held * SLIGHT ** 2 ? 0 : held;
+    // If next to nothing is made meanwhile, the step at `from` would have kept as much live.
+    const made = at(this.#made, Math.max(from, last - 1)) - at(this.#made, from);
+    return made <= kept * SLIGHT ** 2 ? 0 : kept;
   }
 }
 
-/** What must have memory, by value. */
+/** Marks the values that must have memory with 1. */
 function requiredMemory(program: Program): Uint8Array {
   const { values, inputs, instructions, outputs } = program;
   const required = new Uint8Array(values.length);
   for (const { value } of [...inputs, ...outputs]) required[value] = 1;
 
-  // Operations needed for one element of each value, once what is required above is loaded.
-  const work = new Float64Array(values.length);
+  // Operations for one element of each value, once the required values above are loaded.
+  const work = new Array<number>(values.length).fill(0);
   const fromMemory = new Uint8Array(values.length);
   for (const { value } of inputs) fromMemory[value] = 1;
   for (const { op, attrs, inputs, output } of instructions) {
@@ -189,45 +213,45 @@ function requiredMemory(program: Program): Uint8Array {
       required[output] = fromMemory[output] = 1;
       continue;
     }
-    fromMemory[output] = inputs.some((input) => fromMemory[input] === 1) ? 1 : 0;
+    const readsMemory = inputs.some((input) => fromMemory[input] === 1);
+    if (readsMemory) fromMemory[output] = 1;
     const moves = op === "broadcast" || op === "reshape" || op === "transpose" || op === "slice";
-    work[output] = sumOf(inputs, work) +
-      (fromMemory[output] === 1 && !moves ? 1 : 0);
+    let operations = readsMemory && !moves ? 1 : 0;
+    for (const input of inputs) operations += at(work, input);
+    work[output] = operations;
   }
 
   for (let i = instructions.length - 1; i >= 0; i--) {
-    const { op, inputs, output } = instructions[i];
+    const { op, inputs, output } = at(instructions, i);
     const readsMemory = op === "reshape"
       ? required[output] === 1
       : op === "randomBits" || (op !== "reduce" && !isFusable(op));
     if (readsMemory) { for (const input of inputs) required[input] = 1; }
     if (op === "broadcast") {
-      const spread = sizeOf(values[inputs[0]].shape) > 1 ? SPREAD_NODES : SCALAR_NODES;
-      if (work[inputs[0]] > spread) required[inputs[0]] = 1;
+      const most = sizeOf(at(values, inputs[0]).shape) > 1 ? SPREAD_NODES : SCALAR_NODES;
+      if (at(work, inputs[0]) > most) required[inputs[0]] = 1;
     }
   }
   return required;
 }
 
-/** For each value, up to {@link MAX_ROOTS} of the kernels and ops that it ends up in, by instruction, ascending. */
-function kernelsUsing({ values, instructions }: Program, required: Uint8Array): (readonly number[])[] {
+/** Returns, for each value, up to {@link MAX_USERS} of the kernels and ops that it ends up in, by instruction, ascending. */
+function kernelsUsing(
+  { values, instructions }: Program,
+  required: Uint8Array,
+): readonly (readonly number[])[] {
   const users = new Array<readonly number[]>(values.length).fill([]);
   for (let i = instructions.length - 1; i >= 0; i--) {
-    const { inputs, output } = instructions[i];
-    const own = required[output] === 1 ? [i] : users[output];
+    const { inputs, output } = at(instructions, i);
+    const own = required[output] === 1 ? [i] : at(users, output);
     for (const input of inputs) {
-      const known = users[input];
+      const known = at(users, input);
       if (known.length === 0) users[input] = own;
       else if (own.some((user) => !known.includes(user))) {
         const all = [...new Set([...known, ...own])].sort((a, b) => a - b);
-        users[input] = all.length > MAX_ROOTS ? [...all.slice(0, MAX_ROOTS - 1), all.at(-1)!] : all;
+        users[input] = all.length > MAX_USERS ? [...all.slice(0, MAX_USERS - 1), ...all.slice(-1)] : all;
       }
     }
   }
   return users;
-}
-
-/** Sums numbers that are listed by value, such as nodes, over some values. */
-function sumOf(values: readonly number[], of: ArrayLike<number>): number {
-  return values.reduce((sum, value) => sum + of[value], 0);
 }

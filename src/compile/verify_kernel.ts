@@ -1,3 +1,4 @@
+import { at } from "../base/at.ts";
 import { type Aval, type Shape, sizeOf } from "../trace/dtype.ts";
 import type { Kernel, Node, View } from "./kernel.ts";
 
@@ -14,9 +15,11 @@ export function verifyKernel(kernel: Kernel, values: readonly Aval[], maxBuffers
     return;
   }
   const { axes, reductions, epilogue } = reduce;
-  axes.forEach((axis, i) => {
-    if (!(axis >= 0 && axis < space.length) || (i > 0 && axes[i - 1] >= axis)) fail("axes are not ascending");
-  });
+  let before = -1;
+  for (const axis of axes) {
+    if (!(axis > before && axis < space.length)) fail("axes are not ascending");
+    before = axis;
+  }
   for (const { node, dtype } of reductions) {
     if (nodes[node]?.dtype !== dtype) fail(`reduces node ${node} as ${dtype}`);
     if (dtype === "bf16") fail(`reduces node ${node} in bf16; sums are made in f32`);
@@ -33,53 +36,54 @@ function checkStores(
   values: readonly Aval[],
 ): void {
   for (const { node, output } of stores) {
-    const { shape, dtype } = values[output];
+    const { shape, dtype } = at(values, output);
     if (nodes[node]?.dtype !== dtype) fail(`stores node ${node} to %${output}, which is ${dtype}`);
     if (sizeOf(shape) !== sizeOf(space)) {
-      fail(`%${output} has ${sizeOf(shape)} elements, the space ${sizeOf(space)}`);
+      fail(`stores %${output}, which has ${sizeOf(shape)} elements, over a space of ${sizeOf(space)}`);
     }
   }
 }
 
 function checkNodes(nodes: readonly Node[], space: Shape, kernel: Kernel, values: readonly Aval[]): void {
+  const valueOf = (input: number) => values[kernel.inputs[input] ?? -1];
   nodes.forEach((node, index) => {
-    const at = `node ${index} (${node.kind})`;
+    const where = `node ${index} (${node.kind})`;
     const args = "args" in node ? node.args : [];
-    for (const arg of args) if (!(arg >= 0 && arg < index)) fail(`${at} reads node ${arg}`);
-    const dtypes = args.map((arg) => nodes[arg].dtype);
+    for (const arg of args) if (!(arg >= 0 && arg < index)) fail(`${where} reads node ${arg}`);
+    const dtypes = args.map((arg) => at(nodes, arg).dtype);
     switch (node.kind) {
       case "load": {
-        const { shape, dtype } = values[kernel.inputs[node.input]] ?? fail(`${at} loads no input`);
-        if (dtype !== node.dtype && dtype !== "u8") fail(`${at} loads ${dtype} as ${node.dtype}`);
-        return checkView(node.view, space, sizeOf(shape), at);
+        const { shape, dtype } = valueOf(node.input) ?? fail(`${where} loads no input`);
+        if (dtype !== node.dtype && dtype !== "u8") fail(`${where} loads ${dtype} as ${node.dtype}`);
+        return checkView(node.view, space, sizeOf(shape), where);
       }
       case "iota":
-        return checkView(node.view, space, Infinity, at);
+        return checkView(node.view, space, Infinity, where);
       case "randomBits":
-        if (values[kernel.inputs[node.key]]?.dtype !== "u32") fail(`${at} has no key`);
-        return checkView(node.view, space, 2 ** 32, at);
+        if (valueOf(node.key)?.dtype !== "u32") fail(`${where} has no key`);
+        return checkView(node.view, space, 2 ** 32, where);
       case "unary":
         if (dtypes[0] !== node.dtype && node.fn !== "isFinite") {
-          fail(`${at} makes ${node.dtype} of ${dtypes[0]}`);
+          fail(`${where} makes ${node.dtype} of ${dtypes[0]}`);
         }
         return;
       case "binary":
         if (dtypes.some((dtype) => dtype !== node.dtype)) {
-          fail(`${at} makes ${node.dtype} of ${dtypes.join(", ")}`);
+          fail(`${where} makes ${node.dtype} of ${dtypes.join(", ")}`);
         }
         return;
       case "compare":
-        if (dtypes[0] !== dtypes[1]) fail(`${at} compares ${dtypes.join(" with ")}`);
+        if (dtypes[0] !== dtypes[1]) fail(`${where} compares ${dtypes.join(" with ")}`);
         return;
       case "select":
         if (dtypes[0] !== "bool" || dtypes[1] !== node.dtype || dtypes[2] !== node.dtype) {
-          fail(`${at} makes ${node.dtype} of ${dtypes.join(", ")}`);
+          fail(`${where} makes ${node.dtype} of ${dtypes.join(", ")}`);
         }
         return;
       case "reduced": {
         const reduction = kernel.reduce?.reductions[node.index];
         if (nodes !== kernel.reduce?.epilogue || reduction?.dtype !== node.dtype) {
-          fail(`${at} is no result of a reduction here`);
+          fail(`${where} is not the result of a reduction here`);
         }
         return;
       }
@@ -92,15 +96,15 @@ function checkNodes(nodes: readonly Node[], space: Shape, kernel: Kernel, values
   });
 }
 
-function checkView({ offset, strides }: View, space: Shape, size: number, at: string): void {
-  if (strides.length !== space.length) fail(`${at} has ${strides.length} strides in ${space.length} axes`);
+function checkView({ offset, strides }: View, space: Shape, size: number, where: string): void {
+  if (strides.length !== space.length) fail(`${where} has ${strides.length} strides in ${space.length} axes`);
   let [low, high] = [offset, offset];
   strides.forEach((stride, axis) => {
-    const reach = stride * (space[axis] - 1);
+    const reach = stride * (at(space, axis) - 1);
     low += Math.min(0, reach);
     high += Math.max(0, reach);
   });
-  if (low < 0 || high >= size) fail(`${at} reaches from ${low} to ${high} of ${size} elements`);
+  if (low < 0 || high >= size) fail(`${where} reaches from ${low} to ${high} of ${size} elements`);
 }
 
 function fail(why: string): never {

@@ -64,7 +64,7 @@ Deno.test("verifyKernel() finds what is wrong with stores and reductions", () =>
   const wrong: [Partial<Kernel>, string][] = [
     [{ inputs: [0, 0] }, "listed twice"],
     [{ stores: [{ node: 6, output: 4 }] }, "which is bool"],
-    [{ stores: [{ node: 6, output: 3 }] }, "has 4 elements, the space 24"],
+    [{ stores: [{ node: 6, output: 3 }] }, "has 4 elements, over a space of 24"],
     [{ stores: [{ node: 99, output: 2 }] }, "stores node 99"],
     [{ reduce: { ...reduce, axes: [1, 0] } }, "not ascending"],
     [{ reduce: { ...reduce, axes: [2] } }, "not ascending"],
@@ -78,10 +78,10 @@ Deno.test("verifyKernel() finds what is wrong with stores and reductions", () =>
     ],
     [
       { reduce: { ...reduce, epilogue: [{ kind: "reduced", index: 1, dtype: "f32" }] } },
-      "no result of a reduction",
+      "not the result of a reduction",
     ],
-    [{ nodes: [...nodes, { kind: "reduced", index: 0, dtype: "f32" }] }, "no result of a reduction"],
-    [{ reduce: { ...reduce, stores: [{ node: 0, output: 2 }] } }, "has 24 elements, the space 4"],
+    [{ nodes: [...nodes, { kind: "reduced", index: 0, dtype: "f32" }] }, "not the result of a reduction"],
+    [{ reduce: { ...reduce, stores: [{ node: 0, output: 2 }] } }, "has 24 elements, over a space of 4"],
   ];
   for (const [change, why] of wrong) {
     assertThrows(() => verifyKernel({ ...kernel, ...change }, values, 9), Error, why);

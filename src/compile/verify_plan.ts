@@ -1,4 +1,5 @@
-import { bytesOf, formatAval, type Shape, sizeOf } from "../trace/dtype.ts";
+import { at } from "../base/at.ts";
+import { type Aval, bytesOf, formatAval, type Shape, sizeOf, stridesOf } from "../trace/dtype.ts";
 import { isView } from "../trace/ops.ts";
 import type { Program, ValueId } from "../trace/program.ts";
 import type { Node } from "./kernel.ts";
@@ -6,9 +7,9 @@ import type { Location, Plan, Step, Target } from "./plan.ts";
 import { verifyKernel } from "./verify_kernel.ts";
 
 /**
- * Checks a plan by going through its steps with a model of memory that knows which value each byte holds: everything
- * read is still what was written, nothing is written where it must not be, and at the end every result is in its
- * place. `program` is what the plan was lowered from: it says which values are views of which.
+ * Checks a plan by running its steps on a model of memory that knows the value in each byte: every value that is read
+ * is still intact, nothing is written where it must not be, and at the end every result is in its place. `program` is
+ * the program that the plan was made from: it tells which values are views.
  */
 export function verifyPlan(plan: Plan, target: Target, program: Program): void {
   new Checker(plan, target, program).run();
@@ -17,19 +18,19 @@ export function verifyPlan(plan: Plan, target: Target, program: Program): void {
 class Checker {
   readonly #plan: Plan;
   readonly #target: Target;
-  readonly #bases: ValueId[];
+  /** The value whose memory each view shares. */
+  readonly #bases = new Map<ValueId, ValueId>();
   readonly #memories = new Map<string, Memory>();
   readonly #written = new Set<ValueId>();
 
   constructor(plan: Plan, target: Target, program: Program) {
     this.#plan = plan;
     this.#target = target;
-    this.#bases = plan.values.map((_, value) => value);
     for (const { op, inputs, output } of program.instructions) {
       const [operand] = inputs;
       const shares = operand !== undefined && isView(op) && plan.locations[output] !== undefined &&
         plan.locations[operand] !== undefined;
-      if (shares) this.#bases[output] = this.#bases[operand];
+      if (shares) this.#bases.set(output, this.#base(operand));
     }
   }
 
@@ -37,18 +38,20 @@ class Checker {
     const { inputs, outputs, constants, locations, donors } = this.#plan;
     inputs.forEach(({ value }) => this.#memory(this.#location(value)).write(...this.#range(value), value));
     locations.forEach((location, value) => {
-      if (location?.kind !== "constant" || this.#bases[value] !== value) return;
-      if (constants[location.index] === undefined) this.#fail(`%${value} is in a constant that is not there`);
+      if (location?.kind !== "constant" || this.#base(value) !== value) return;
+      if (constants[location.index] === undefined) {
+        this.#fail(`%${value} is in a constant that does not exist`);
+      }
       this.#memory(location).write(...this.#range(value), value);
     });
     this.#plan.steps.forEach((step, s) => this.#step(step, `step ${s}`));
     outputs.forEach(({ value, name }, i) => {
       const location = this.#location(value);
-      const inPlace = location.kind === "input" && location.index === donors[i];
-      if (!inPlace && !(location.kind === "output" && location.index === i)) {
+      const isInPlace = location.kind === "input" && location.index === donors[i];
+      if (!isInPlace && !(location.kind === "output" && location.index === i)) {
         this.#fail(`result ${name} is in ${format(location)}`);
       }
-      if (sizeOf(this.#plan.values[value].shape) > 0) this.#read(value, `result ${name}`);
+      if (sizeOf(this.#aval(value).shape) > 0) this.#read(value, `result ${name}`);
     });
   }
 
@@ -105,10 +108,10 @@ class Checker {
   #read(value: ValueId, where: string): void {
     const [start, end] = this.#range(value);
     if (start === end) return; // no elements, nothing to read
-    const found = this.#memory(this.#location(value)).at(start, end);
-    if (found !== this.#bases[value]) {
+    const found = this.#memory(this.#location(value)).read(start, end);
+    if (found !== this.#base(value)) {
       this.#fail(
-        `${where} reads %${value} ${formatAval(this.#plan.values[value])}, and its memory holds ${
+        `${where} reads %${value} ${formatAval(this.#aval(value))}, and its memory holds ${
           found === undefined ? "something else" : `%${found}`
         }`,
       );
@@ -118,14 +121,15 @@ class Checker {
   #mayWrite(value: ValueId, where: string): void {
     const location = this.#location(value);
     if (location.kind === "arena") return this.#inArena(this.#range(value), `${where}: %${value}`);
-    if (location.kind !== "output") this.#fail(`${where}: %${value} is written to ${format(location)}`);
-    const index = (location as { index: number }).index;
-    const donor = this.#plan.donors[index];
-    const result = this.#plan.outputs[index].value;
-    if (this.#bases[result] !== value) {
+    if (location.kind !== "output") {
+      return this.#fail(`${where}: %${value} is written to ${format(location)}`);
+    }
+    const { value: result } = at(this.#plan.outputs, location.index);
+    if (this.#base(result) !== value) {
       this.#fail(`${where}: %${value} is written to the memory of %${result}`);
     }
-    if (donor >= 0 && !this.#plan.inputs[donor].donated) {
+    const donor = at(this.#plan.donors, location.index);
+    if (this.#plan.inputs[donor]?.donated === false) {
       this.#fail(`${where}: input ${donor} is written over, but was not donated`);
     }
   }
@@ -133,13 +137,13 @@ class Checker {
   #inArena([start, end]: Range, what: string): void {
     const { alignment, segmentBytes } = this.#target;
     if (start % alignment !== 0) this.#fail(`${what} starts at ${start}, not a multiple of ${alignment}`);
-    if (start < 0 || end > this.#plan.arenaBytes) this.#fail(`${what} is outside of the arena`);
+    if (start < 0 || end > this.#plan.arenaBytes) this.#fail(`${what} is outside the arena`);
     if (end > start && Math.floor(start / segmentBytes) !== Math.floor((end - 1) / segmentBytes)) {
       this.#fail(`${what} crosses from one segment of the arena to the next`);
     }
   }
 
-  /** Whether a step makes each element of `output` from that element of `input`, which it reads nowhere else. */
+  /** Tests whether a step computes each element of `output` from that element of `input`, which it reads nowhere else. */
   #inPlace(step: Step, input: ValueId, output: ValueId): boolean {
     if (step.kind !== "kernel") return false;
     const [a, b] = [this.#range(input), this.#range(output)];
@@ -153,20 +157,29 @@ class Checker {
       : readsOwnOnly(epilogue, index, outer) && !readsOf(kernel.nodes, index);
   }
 
+  #aval(value: ValueId): Aval {
+    return at(this.#plan.values, value);
+  }
+
+  /** The value whose memory a value is in. */
+  #base(value: ValueId): ValueId {
+    return this.#bases.get(value) ?? value;
+  }
+
   #location(value: ValueId): Location {
-    return this.#plan.locations[value] ?? this.#fail(`%${value} has no place`);
+    return this.#plan.locations[value] ?? this.#fail(`%${value} has no location`);
   }
 
   #range(value: ValueId): Range {
     const location = this.#location(value);
     const start = location.kind === "arena" ? location.offset : 0;
-    return [start, start + bytesOf(this.#plan.values[value])];
+    return [start, start + bytesOf(this.#aval(value))];
   }
 
-  /** Which memory a location is in; a result with a donor is in the donor's. */
+  /** Names the memory that a location is in; a result with a donor is in the donor's. */
   #key(location: Location): string {
     if (location.kind === "arena") return "arena";
-    const donor = location.kind === "output" ? this.#plan.donors[location.index] : -1;
+    const donor = location.kind === "output" ? at(this.#plan.donors, location.index) : -1;
     return donor >= 0 ? `input ${donor}` : `${location.kind} ${location.index}`;
   }
 
@@ -182,10 +195,9 @@ class Checker {
   }
 }
 
-/** Whether no point reads another point's element of an input, over a space. */
+/** Tests whether each point of a space reads only its own element of an input. */
 function readsOwnOnly(nodes: readonly Node[], input: number, space: Shape): boolean {
-  const strides: number[] = [];
-  space.reduceRight((stride, extent) => (strides.unshift(stride), stride * extent), 1);
+  const strides = stridesOf(space);
   return nodes.every((node) => {
     if (node.kind === "randomBits") return node.key !== input;
     return node.kind !== "load" || node.input !== input || (node.view.offset === 0 &&
@@ -213,36 +225,33 @@ function format(location: Location): string {
   return location.kind === "arena" ? "the arena" : `${location.kind} ${location.index}`;
 }
 
-/** Which value each byte holds, as ranges in ascending order. */
+/** The value in each byte, as ranges in ascending order. */
 class Memory {
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
-  readonly #values: (ValueId | undefined)[] = [];
+  readonly #ranges: { readonly start: number; readonly end: number; readonly value: ValueId | undefined }[] =
+    [];
 
-  /** Notes that a range now holds a value; whatever it touches holds nothing any more. */
+  /** Records that a range now holds a value; every range it overlaps is gone. */
   write(start: number, end: number, value: ValueId | undefined): void {
     if (start === end) return;
-    let from = this.#after(start);
-    while (from > 0 && this.#ends[from - 1] > start) from--;
+    let from = this.#firstFrom(start);
+    while (from > 0 && at(this.#ranges, from - 1).end > start) from--;
     let to = from;
-    while (to < this.#starts.length && this.#starts[to] < end) to++;
-    this.#starts.splice(from, to - from, start);
-    this.#ends.splice(from, to - from, end);
-    this.#values.splice(from, to - from, value);
+    while (to < this.#ranges.length && at(this.#ranges, to).start < end) to++;
+    this.#ranges.splice(from, to - from, { start, end, value });
   }
 
-  /** The value that exactly this range holds. */
-  at(start: number, end: number): ValueId | undefined {
-    const i = this.#after(start);
-    return this.#starts[i] === start && this.#ends[i] === end ? this.#values[i] : undefined;
+  /** Returns the value that is in exactly this range. */
+  read(start: number, end: number): ValueId | undefined {
+    const range = this.#ranges[this.#firstFrom(start)];
+    return range?.start === start && range.end === end ? range.value : undefined;
   }
 
-  /** The first range that starts at or after a byte. */
-  #after(start: number): number {
-    let [low, high] = [0, this.#starts.length];
+  /** Returns the index of the first range that starts at or after a byte. */
+  #firstFrom(start: number): number {
+    let [low, high] = [0, this.#ranges.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#starts[middle] < start) low = middle + 1;
+      if (at(this.#ranges, middle).start < start) low = middle + 1;
       else high = middle;
     }
     return low;

@@ -70,10 +70,10 @@ Deno.test("verifyPlan() finds every value put where it cannot be", () => {
     if (location?.kind !== "arena") return;
     moved++;
     refused(elsewhere(value, { kind: "arena", offset: location.offset + 4 }), "not a multiple of 16");
-    refused(elsewhere(value, { kind: "arena", offset: 1 << 20 }), "outside of the arena");
+    refused(elsewhere(value, { kind: "arena", offset: 1 << 20 }), "outside the arena");
     refused(elsewhere(value, { kind: "input", index: 0 }), "is written to input 0");
     refused(elsewhere(value, { kind: "output", index: 1 }), "is written to the memory of");
-    refused({ locations: plan.locations.with(value, undefined) }, "has no place");
+    refused({ locations: plan.locations.with(value, undefined) }, "has no location");
   });
   assert(moved >= 3);
 });
@@ -97,7 +97,7 @@ Deno.test("verifyPlan() finds values that are live in the same place", () => {
 });
 
 Deno.test("verifyPlan() finds memory beyond its limits", () => {
-  refused({ arenaBytes: plan.arenaBytes - 1 }, "outside of the arena");
+  refused({ arenaBytes: plan.arenaBytes - 1 }, "outside the arena");
   const crossing = plan.locations.map((location): Location | undefined =>
     location?.kind === "arena" ? { kind: "arena", offset: location.offset + 4096 - 128 } : location
   );
@@ -138,14 +138,14 @@ Deno.test("verifyPlan() finds writes over what the same kernel reads elsewhere",
   assertThrows(() => verifyPlan(unsound, target, program), Error, "while that is still read");
 });
 
-Deno.test("verifyProgram() finds values made twice, read too early, or noted with the wrong shape", () => {
+Deno.test("verifyProgram() finds values made twice, read too early, or recorded with the wrong shape", () => {
   verifyProgram(program);
   const refuse = (change: Partial<Program>, why: string) =>
     assertThrows(() => verifyProgram({ ...program, ...change }), Error, why);
   const { instructions, values, outputs } = program;
   refuse({ instructions: instructions.toReversed() }, "before it is made");
   refuse({ instructions: [...instructions, instructions[0]] }, "made twice");
-  refuse({ values: values.with(instructions[0].output, { shape: [8, 9], dtype: "f32" }) }, "is noted as");
+  refuse({ values: values.with(instructions[0].output, { shape: [8, 9], dtype: "f32" }) }, "is recorded as");
   refuse({ instructions: [] }, "never made");
   refuse({ outputs: [{ ...outputs[0], donor: 0 }] }, "not donated");
 });

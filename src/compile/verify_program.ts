@@ -1,36 +1,34 @@
+import { at } from "../base/at.ts";
 import { formatAval, sameShape } from "../trace/dtype.ts";
 import type { OpName } from "../trace/ops.ts";
-import type { Program, ValueId } from "../trace/program.ts";
+import type { InstructionOf, Program, ValueId } from "../trace/program.ts";
 import { shapeRules } from "../trace/shape_rules.ts";
-import type { ShapeRule } from "../trace/shapes/rule.ts";
 
-/** Checks that a program is well formed: single assignment, operands before use, shapes by the ops' rules. */
+/** Checks that a program is well formed: single assignment, operands before use, shapes by the rules of its ops. */
 export function verifyProgram(program: Program): void {
   const { name, values, inputs, instructions, outputs } = program;
   const fail = (why: string): never => {
     throw new Error(`${name} is not a well-formed program: ${why}`);
   };
-  const defined = new Uint8Array(values.length);
+  const defined = new Set<ValueId>();
   const define = (value: ValueId, by: string) => {
     if (!(value >= 0 && value < values.length)) fail(`${by} makes %${value}, and there is no such value`);
-    if (defined[value] === 1) fail(`%${value} is made twice, the second time by ${by}`);
-    defined[value] = 1;
+    if (defined.has(value)) fail(`%${value} is made twice, the second time by ${by}`);
+    defined.add(value);
+  };
+  const verify = <N extends OpName>({ op, attrs, inputs, output }: InstructionOf<N>) => {
+    for (const input of inputs) if (!defined.has(input)) fail(`${op} reads %${input} before it is made`);
+    const expected = shapeRules[op](inputs.map((input) => at(values, input)), attrs);
+    define(output, op);
+    const aval = at(values, output);
+    if (aval.dtype !== expected.dtype || !sameShape(aval.shape, expected.shape)) {
+      fail(`%${output} = ${op} is recorded as ${formatAval(aval)}, but is ${formatAval(expected)}`);
+    }
   };
   for (const input of inputs) define(input.value, `input ${input.name}`);
-  for (const { op, attrs, inputs, output } of instructions) {
-    for (const input of inputs) {
-      if (defined[input] !== 1) fail(`${op} reads %${input} before it is made`);
-    }
-    const rule = shapeRules[op] as ShapeRule<OpName>;
-    const expected = rule(inputs.map((input) => values[input]), attrs as never);
-    define(output, op);
-    const aval = values[output];
-    if (aval.dtype !== expected.dtype || !sameShape(aval.shape, expected.shape)) {
-      fail(`%${output} = ${op} is noted as ${formatAval(aval)} and is ${formatAval(expected)}`);
-    }
-  }
+  for (const instruction of instructions) verify(instruction);
   for (const output of outputs) {
-    if (defined[output.value] !== 1) fail(`result ${output.name} is %${output.value}, which is never made`);
+    if (!defined.has(output.value)) fail(`result ${output.name} is %${output.value}, which is never made`);
     if (output.donor !== undefined && inputs[output.donor]?.donated !== true) {
       fail(`result ${output.name} is to take the memory of input ${output.donor}, which is not donated`);
     }

@@ -1,28 +1,32 @@
+import { at } from "../base/at.ts";
 import { bytesOf, type Shape, sizeOf } from "../trace/dtype.ts";
-import type { Instruction, ValueId } from "../trace/program.ts";
+import type { StructuredInstruction, ValueId } from "../trace/program.ts";
 import type { Kernel, Node } from "./kernel.ts";
 import type { Plan, Work } from "./plan.ts";
 
-/** Counts what a plan does, from shapes alone. */
-export function workOf(plan: Pick<Plan, "steps" | "values">): Work {
+/** Counts the operations of a plan and the bytes it moves, from shapes alone. */
+export function workOf({ steps, values }: Pick<Plan, "steps" | "values">): Work {
   let [operations, bytes] = [0, 0];
-  const shape = (value: ValueId) => plan.values[value].shape;
-  for (const step of plan.steps) {
+  const shapeOf = (value: ValueId) => at(values, value).shape;
+  const count = (moved: Iterable<ValueId>) => {
+    for (const value of moved) bytes += bytesOf(at(values, value));
+  };
+  for (const step of steps) {
     if (step.kind === "kernel") {
       const { inputs, stores, reduce } = step.kernel;
-      operations += operationsOf(step.kernel);
-      for (const value of inputs) bytes += bytesOf(plan.values[value]);
-      for (const { output } of [...stores, ...reduce?.stores ?? []]) bytes += bytesOf(plan.values[output]);
+      operations += kernelOperations(step.kernel);
+      count(inputs);
+      count([...stores, ...reduce?.stores ?? []].map(({ output }) => output));
     } else {
       const { inputs, output } = step.instruction;
-      operations += structured(step.instruction, shape);
-      for (const value of [...new Set(inputs), output]) bytes += bytesOf(plan.values[value]);
+      operations += structuredOperations(step.instruction, shapeOf);
+      count([...new Set(inputs), output]);
     }
   }
   return { operations, bytes };
 }
 
-function operationsOf({ space, nodes, reduce }: Kernel): number {
+function kernelOperations({ space, nodes, reduce }: Kernel): number {
   const points = sizeOf(space);
   if (reduce === undefined) return points * functionsIn(nodes);
   const kept = space.reduce((size, extent, axis) => reduce.axes.includes(axis) ? size : size * extent, 1);
@@ -33,20 +37,24 @@ function functionsIn(nodes: readonly Node[]): number {
   return nodes.filter((node) => "args" in node).length;
 }
 
-/** A product is counted as a multiplication and an addition for each term; what moves or picks, as one for each element. */
-function structured({ op, attrs, inputs, output }: Instruction, shape: (value: ValueId) => Shape): number {
-  const result = shape(output);
-  const correlated = (outputs: Shape, [, height, width, channels]: Shape) =>
-    2 * sizeOf(outputs) * height * width * channels;
+/** Counts a product as a multiplication and an addition per term; an op that moves or picks as one per element. */
+function structuredOperations(
+  { op, attrs, inputs, output }: StructuredInstruction,
+  shapeOf: (value: ValueId) => Shape,
+): number {
+  const result = shapeOf(output);
+  const correlated = (outputs: Shape, [, ...taps]: Shape) => 2 * sizeOf(outputs) * sizeOf(taps);
   switch (op) {
-    case "matmul":
-      return 2 * sizeOf(result) * shape(inputs[0]).at(attrs.transposeA ? -2 : -1)!;
+    case "matmul": {
+      const a = shapeOf(inputs[0]);
+      return 2 * sizeOf(result) * at(a, a.length - (attrs.transposeA ? 2 : 1));
+    }
     case "conv":
-      return correlated(result, shape(inputs[1]));
+      return correlated(result, shapeOf(inputs[1]));
     case "convInputGrad":
-      return correlated(shape(inputs[0]), shape(inputs[1]));
+      return correlated(shapeOf(inputs[0]), shapeOf(inputs[1]));
     case "convFilterGrad":
-      return correlated(shape(inputs[1]), result);
+      return correlated(shapeOf(inputs[1]), result);
     default:
       return sizeOf(result);
   }

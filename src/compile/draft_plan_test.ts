@@ -4,16 +4,16 @@ import { referenceTarget } from "../backends/reference/backend.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
-import { compile, place } from "./compile.ts";
-import { lower, type Lowered, writesOf } from "./lower.ts";
+import { compile, placeInMemory } from "./compile.ts";
+import { type DraftPlan, draftPlan, writesOf } from "./draft_plan.ts";
 import type { Plan } from "./plan.ts";
 import { verifyPlan } from "./verify_plan.ts";
 
 /** Lowers a program and checks that its steps compute what it does. */
-function lowered(program: Program, maxKernelBuffers: number): Lowered {
+function draft(program: Program, maxKernelBuffers: number): DraftPlan {
   const target = { ...referenceTarget, maxKernelBuffers };
-  const result = lower(program, maxKernelBuffers);
-  const plan: Plan = place(result, target);
+  const result = draftPlan(program, maxKernelBuffers);
+  const plan: Plan = placeInMemory(result, target);
   verifyPlan(plan, target, program);
   const inputs = program.inputs.map(({ value }, i) =>
     Array.from({ length: sizeOf(program.values[value].shape) }, (_, k) => Math.sin(100 * i + k))
@@ -25,7 +25,7 @@ function lowered(program: Program, maxKernelBuffers: number): Lowered {
 const exp = (b: ProgramBuilder, x: ValueId) => b.emit("unary", [x], { fn: "exp" });
 const add = (b: ProgramBuilder, x: ValueId, y: ValueId) => b.emit("binary", [x, y], { fn: "add" });
 
-Deno.test("lower() computes through a reshape, over a space cut where both shapes are", () => {
+Deno.test("draftPlan() computes through a reshape, over a space cut where both shapes are", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [6, 10], dtype: "f32" }, "x");
   const bias = b.input({ shape: [5], dtype: "f32" }, "bias");
@@ -33,12 +33,12 @@ Deno.test("lower() computes through a reshape, over a space cut where both shape
   const flat = b.emit("reshape", [exp(b, spread)], { shape: [6, 10] });
   const y = add(b, x, flat);
   const program = b.finish("cut", [{ value: y, name: "y" }]);
-  const { steps } = lowered(program, 8);
+  const { steps } = draft(program, 8);
   assertEquals(steps.flatMap(writesOf), [y]);
-  assertEquals(steps[0].kind === "kernel" && steps[0].draft.space, [6, 2, 5]);
+  assertEquals(steps[0].kind === "kernel" && steps[0].kernel.space, [6, 2, 5]);
 });
 
-Deno.test("lower() stores what lies beneath a reshape that no space fits", () => {
+Deno.test("draftPlan() stores what lies beneath a reshape that no space fits", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [4, 6], dtype: "f32" }, "x");
   const column = b.input({ shape: [4, 1], dtype: "f32" }, "column");
@@ -46,18 +46,18 @@ Deno.test("lower() stores what lies beneath a reshape that no space fits", () =>
   const turned = b.emit("reshape", [inner], { shape: [6, 4] });
   const y = exp(b, turned);
   const program = b.finish("turned", [{ value: y, name: "y" }]);
-  assertEquals(lowered(program, 8).steps.flatMap(writesOf), [inner, y]);
+  assertEquals(draft(program, 8).steps.flatMap(writesOf), [inner, y]);
 });
 
-Deno.test("lower() keeps within the buffers of a kernel when a value is stored after all", () => {
+Deno.test("draftPlan() keeps within the buffers of a kernel when a value is stored after all", () => {
   const b = new ProgramBuilder();
   const [x, y, z] = ["x", "y", "z"].map((name) => b.input({ shape: [4, 6], dtype: "f32" }, name));
   const v = exp(b, x);
   const turned = exp(b, b.emit("reshape", [v], { shape: [6, 4] }));
   const sum = add(b, add(b, add(b, v, x), y), z);
   const program = b.finish("sum", [{ value: turned, name: "turned" }, { value: sum, name: "sum" }]);
-  for (const step of lowered(program, 4).steps) {
-    assert(step.kind === "kernel" && step.draft.inputs.length + step.draft.outputs.length <= 4);
+  for (const step of draft(program, 4).steps) {
+    assert(step.kind === "kernel" && step.kernel.inputs.length + step.kernel.outputs.length <= 4);
   }
 });
 

@@ -1,0 +1,104 @@
+import { at } from "../base/at.ts";
+import { type Instruction, type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
+import { writesOf } from "./draft_plan.ts";
+import { Makers } from "./makers.ts";
+import type { StepSequence } from "./step_sequence.ts";
+
+/** A value that is dropped after step `from` and rebuilt right before step `to`. */
+export interface Gap {
+  readonly value: ValueId;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The computation that rebuilds a value. */
+export interface Recipe {
+  /** Stored values, the rebuilt one among them, that are computed again on the way. */
+  readonly through: ReadonlySet<ValueId>;
+  /** Stored values that are read. */
+  readonly leaves: readonly ValueId[];
+}
+
+/** Returns the program of a sequence with values rebuilt at the end of their gaps. */
+export function rebuild(sequence: StepSequence, gaps: ReadonlyMap<Gap, Recipe>): Program {
+  return new Rebuilding(sequence, gaps).run();
+}
+
+class Rebuilding {
+  readonly #sequence: StepSequence;
+  readonly #makers: Makers;
+  readonly #builder = new ProgramBuilder();
+  /** The new value of each stored value: as it was first made, or as it was last rebuilt. */
+  readonly #stored = new Map<ValueId, ValueId>();
+  /** The new value of each other value as it was last made, and its operands then. */
+  readonly #computed = new Map<ValueId, { readonly operands: readonly ValueId[]; readonly value: ValueId }>();
+  /** The values to rebuild before each step. */
+  readonly #rebuilt = new Map<number, { readonly value: ValueId; readonly recipe: Recipe }[]>();
+
+  constructor(sequence: StepSequence, gaps: ReadonlyMap<Gap, Recipe>) {
+    this.#sequence = sequence;
+    this.#makers = new Makers(sequence.draft.program);
+    for (const [{ value, to }, recipe] of gaps) {
+      const rebuilt = this.#rebuilt.get(to);
+      if (rebuilt === undefined) this.#rebuilt.set(to, [{ value, recipe }]);
+      else rebuilt.push({ value, recipe });
+    }
+  }
+
+  run(): Program {
+    const { program, steps } = this.#sequence.draft;
+    for (const { value, name, category, donated } of program.inputs) {
+      this.#stored.set(value, this.#builder.input(at(program.values, value), name, category, donated));
+    }
+    for (const [position, step] of steps.entries()) {
+      for (const output of writesOf(step)) {
+        const instruction = this.#makers.find(output);
+        if (instruction === undefined) continue; // a copy, which drafting makes again
+        for (const { value, recipe } of this.#rebuilt.get(position) ?? []) {
+          this.#rebuild(value, recipe, instruction.scope);
+        }
+        const operands = instruction.inputs.map((input) => this.#value(input));
+        this.#stored.set(output, this.#emit(instruction, operands));
+      }
+    }
+    const outputs = program.outputs.map((output) => ({ ...output, value: this.#value(output.value) }));
+    return this.#builder.finish(program.name, outputs);
+  }
+
+  /** Returns the present new value of a value; one that is not stored is computed from stored ones. */
+  #value(value: ValueId): ValueId {
+    const stored = this.#stored.get(value);
+    if (stored !== undefined) return stored;
+    const instruction = this.#makers.get(value);
+    const operands = instruction.inputs.map((input) => this.#value(input));
+    const computed = this.#computed.get(value);
+    if (computed !== undefined && computed.operands.every((operand, i) => operand === operands[i])) {
+      return computed.value;
+    }
+    const again = this.#emit(instruction, operands);
+    this.#computed.set(value, { operands, value: again });
+    return again;
+  }
+
+  #rebuild(value: ValueId, { through, leaves }: Recipe, scope: string): void {
+    const available = new Set(leaves);
+    const known = new Map<ValueId, ValueId>();
+    const build = (operand: ValueId): ValueId => {
+      const instruction = this.#makers.find(operand);
+      if (available.has(operand) || instruction === undefined) return this.#value(operand);
+      let again = known.get(operand);
+      if (again === undefined) {
+        again = this.#emit({ ...instruction, scope: `${scope}/recompute` }, instruction.inputs.map(build));
+        known.set(operand, again);
+      }
+      return again;
+    };
+    for (const each of through) if (each !== value) build(each);
+    this.#stored.set(value, build(value));
+  }
+
+  #emit({ op, attrs, site, scope }: Instruction, inputs: readonly ValueId[]): ValueId {
+    this.#builder.scope = scope;
+    return this.#builder.emit(op, inputs, attrs, site);
+  }
+}
