@@ -9,7 +9,7 @@ import { lowerStep } from "./lower.ts";
 import { ALIGNMENT, CAPACITY, LinearMemory } from "./memory.ts";
 import { ThreadPool } from "./threads.ts";
 
-/** What planning must know of the CPU backend. */
+/** The properties of the CPU backend that the compiler plans for. */
 export const cpuTarget: Target = {
   name: "cpu",
   precisions: ["f32"],
@@ -24,9 +24,9 @@ export const cpuTarget: Target = {
 
 /** Options of {@link openCpu}. */
 export interface CpuOptions {
-  /** Threads, the calling one included. Default: one for each logical processor. Results do not depend on it. */
+  /** Threads, including the calling one. Default: one per logical processor. Results do not depend on it. */
   readonly threads?: number;
-  /** The memory that holds everything, for tests. Default: that of a closed device, or a new one. */
+  /** The memory for all arrays and plans, for tests. Default: that of a closed device, or a new one. */
   readonly memory?: LinearMemory;
 }
 
@@ -115,7 +115,7 @@ class CpuBackend implements Backend {
     });
     this.#executables.add(executable);
     try {
-      this.#growArena(plan); // last: a plan that is refused leaves none behind that is larger than any needs
+      this.#growArena(plan); // last, so that a refused plan leaves the arena as it was
     } catch (error) {
       executable.dispose();
       throw error;
@@ -123,7 +123,7 @@ class CpuBackend implements Backend {
     return executable;
   }
 
-  /** Makes room in the arena for a plan. Nothing in it outlives a run. */
+  /** Enlarges the arena for a plan. Nothing in the arena outlives a run. */
   #growArena({ arenaBytes, name }: Plan): void {
     if (arenaBytes <= this.#arenaBytes) return;
     const what = `the arena of ${name}`;
@@ -136,7 +136,7 @@ class CpuBackend implements Backend {
   }
 
   finish(): Promise<void> {
-    return Promise.resolve(); // every run is over when it returns
+    return Promise.resolve(); // a run has finished when run() returns
   }
 
   async close(): Promise<void> {
@@ -151,7 +151,7 @@ class CpuBackend implements Backend {
   }
 }
 
-/** A module of one function that uses what the backend cannot do without: shared memory and relaxed SIMD. */
+/** Tests whether the engine accepts a module with what the backend requires: shared memory and relaxed SIMD. */
 function supported(): boolean {
   // (module (memory (import "" "") 1 1 shared) (func (v128.const …) ×3 (f32x4.relaxed_madd) drop))
   const vector = [0xfd, 0x0c, ...new Array<number>(16).fill(0)];
@@ -167,10 +167,10 @@ function supported(): boolean {
   );
 }
 
-/** Each thread has a JavaScript engine of its own, of some megabytes. */
+/** The most threads: each has its own JavaScript engine, of some megabytes. */
 const MOST_THREADS = 1024;
 
-/** Opens the CPU backend: its threads run when this returns. */
+/** Opens the CPU backend. Its threads are running when this returns. */
 export function openCpu(options: CpuOptions = {}): Opened {
   const threads = options.threads ?? Math.min(navigator.hardwareConcurrency, MOST_THREADS);
   expectWhole("threads", threads, 1, MOST_THREADS);
@@ -185,9 +185,9 @@ export function openCpu(options: CpuOptions = {}): Opened {
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return {
-      reason: `V8 gives it no memory (${error.message})`,
-      remedy: "close devices that are no longer used, or lift the limit on the address space (ulimit -v): " +
-        "an open device takes up to 4 GiB of it, whatever it holds",
+      reason: `V8 cannot allocate its memory (${error.message})`,
+      remedy: "close unused devices, or raise the limit on the address space (ulimit -v): " +
+        "an open device reserves up to 4 GiB of it",
     };
   }
 }

@@ -82,7 +82,7 @@ Deno.test("cpu kernels are right where they are cut into blocks", async () => {
   await withCpu(2, (backend) => checkCases(backend, largeCases(new Random(3)), unfusedPlan));
 });
 
-Deno.test("cpu results have the same bits on 1, 2, 3 and 7 threads", async () => {
+Deno.test("cpu results are bit-identical on 1, 2, 3 and 7 threads", async () => {
   const random = new Random(4);
   const long = f32(20_001, 3);
   const cases = [
@@ -107,7 +107,7 @@ Deno.test("cpu results have the same bits on 1, 2, 3 and 7 threads", async () =>
   for (const other of bits.slice(1)) assertEquals(other, bits[0]);
 });
 
-Deno.test("cpu writes the sum of nothing, whatever was in the buffer", async () => {
+Deno.test("cpu writes zeros for a sum of no terms, whatever the buffer contained", async () => {
   const { program } = opCase("reduce", [f32(5, 0, 3)], { fn: "sum", axes: [1] }, [new Float32Array(0)]);
   await withCpu(1, async (backend) => {
     const [x, y] = [0, 60].map((bytes) => backend.allocate(bytes, "f32"));
@@ -117,7 +117,7 @@ Deno.test("cpu writes the sum of nothing, whatever was in the buffer", async () 
   });
 });
 
-Deno.test("openCpu() refuses a number of threads that is none", () => {
+Deno.test("openCpu() rejects an invalid number of threads", () => {
   for (const threads of [0, -1, 1.5, NaN, 1025, Infinity]) {
     assertThrows(() => openCpu({ threads }), LocalgradError, "threads");
   }
@@ -140,7 +140,7 @@ Deno.test("cpu buffers: zeroed, counted, bounded, freed once", async () => {
   });
 });
 
-Deno.test("cpu arrays are read as they were when read() was called", async () => {
+Deno.test("read() returns the contents at the time of the call", async () => {
   await withCpu(1, async (backend) => {
     const buffer = backend.allocate(4, "u8");
     backend.write(buffer, Uint8Array.of(1, 2, 3, 4));
@@ -150,14 +150,14 @@ Deno.test("cpu arrays are read as they were when read() was called", async () =>
   });
 });
 
-Deno.test("a closed cpu device says so, and closes twice without harm", async () => {
+Deno.test("a closed cpu device says so, and can be closed again", async () => {
   const backend = cpu(2);
   await backend.close();
   await backend.close();
   assertThrows(() => backend.allocate(4, "f32"), LocalgradError, "closed");
 });
 
-Deno.test("an executable refuses buffers that are missing, too small, or another device's", async () => {
+Deno.test("an executable rejects buffers that are missing, too small, or another device's", async () => {
   const aval = f32(100);
   const { program } = opCase("pad", [aval], { low: [1], high: [1], interior: [0] }, [new Float32Array(100)]);
   await withCpu(2, async (backend) => {
@@ -179,7 +179,7 @@ Deno.test("an executable refuses buffers that are missing, too small, or another
   });
 });
 
-Deno.test("a plan that traps ends in an error on every thread, not in a hang", async () => {
+Deno.test("a plan that traps ends with an error on every thread, and does not hang", async () => {
   const aval = f32(64, 4096);
   const { program } = opCase("reduce", [aval], { fn: "sum", axes: [1] }, [new Float32Array(64 * 4096)]);
   const backend = cpu(3);

@@ -25,7 +25,7 @@ export function copyWords(f: FunctionBuilder, source: I32, target: I32, count: I
 const words = (...picks: number[]): number[] =>
   picks.flatMap((word) => [0, 1, 2, 3].map((b) => word * 4 + b));
 
-/** The transpose of four vectors taken as rows of a 4 × 4 matrix. */
+/** Transposes a 4 × 4 matrix, given as the vectors of its rows. */
 export function transposeSquare(f: FunctionBuilder, rows: readonly V128[]): Local<"v128">[] {
   const [a, b, c, d] = rows.map((row) => f.local("v128", row));
   const low = (x: V128, y: V128) => f.local("v128", v128.shuffle(x, y, words(0, 4, 1, 5)));
@@ -36,7 +36,7 @@ export function transposeSquare(f: FunctionBuilder, rows: readonly V128[]): Loca
 
 /**
  * Packs up to eight rows of a matrix, each `pitch` elements apart, into a panel `[depth][8]` whose column c is row c.
- * Columns from `width` on are left as they were.
+ * Columns from `width` on are not written.
  */
 export function packTransposed(
   f: FunctionBuilder,
@@ -64,7 +64,7 @@ export function packTransposed(
       f.increment(target, LANES * panelRow);
     });
   });
-  // What is left: rows beyond a multiple of four, or all of a narrow panel.
+  // The rest: rows beyond a multiple of four, or all of a narrow panel.
   const column = f.int(0);
   const columns = f.int(width);
   f.while(i32.ltU(target, end), () => {
@@ -79,8 +79,8 @@ export function packTransposed(
 }
 
 /**
- * Runs `body` for every four channels from `from` to `to` (multiples of four, save for the last channel), and for what
- * is left of `channels` at the end. `offset` is the bytes before the first of them.
+ * Runs `body` for every four channels from `from` to `to` (multiples of four, or `channels`), and for the rest of
+ * `channels` at the end. `offset` is the byte offset of the first of them.
  */
 export function channelVectors(
   f: FunctionBuilder,

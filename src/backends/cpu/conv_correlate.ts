@@ -17,25 +17,25 @@ import {
   WORD,
 } from "./tile.ts";
 
-/** A band's source rows should stay in the first cache beside a panel of the filter. */
+/** A band's source rows should fit the first-level cache beside a panel of the filter. */
 const BAND_BYTES = 28 * 1024;
-/** Products that are added one by one; what that gives joins others like it, so that errors do not grow with length. */
+/** The most products added one by one; their sums are summed in turn, so that errors do not grow with the length. */
 const SLICE = 256;
-/** Tasks enough for a few dozen threads; where pixels give fewer, the target's channels are divided too. */
+/** Enough tasks for a few dozen threads; if there are fewer bands, tasks divide the target's channels too. */
 const ENOUGH_TASKS = 16;
 
-/** How a correlation is cut into tasks. */
+/** The division of a correlation into tasks. */
 interface Cut {
   /** Phase rows of a task. */
   readonly bandRows: number;
   readonly bands: number;
-  /** Blocks of eight target channels in a group, and how many of those a task takes. */
+  /** Blocks of eight target channels in a group, and the number that one task computes. */
   readonly blocks: number;
   readonly taskBlocks: number;
-  /** What a band reads; its first row is relative to the band's. */
+  /** The part of the source that a band reads; `firstRow` is relative to the band's first row. */
   readonly firstRow: number;
   readonly region: Region;
-  /** Whether the region may lie outside the image, so that a copy with zeros around it is made. */
+  /** True if the region may extend beyond the image, so that it is copied with zeros around it. */
   readonly copied: boolean;
 }
 
@@ -222,7 +222,7 @@ function writeBlock(f: FunctionBuilder, area: Area, columns: number): void {
   });
 }
 
-/** Adds up all taps of a tile; neighbouring taps whose channels lie one after another are one run of products. */
+/** Sums all taps of a tile; neighbouring taps whose channels are contiguous are one run of products. */
 function sumTaps(
   f: FunctionBuilder,
   aRows: readonly number[],

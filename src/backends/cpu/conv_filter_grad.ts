@@ -4,7 +4,7 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { cutFilterGrad, type FilterGradCut } from "./conv_filter_grad_cut.ts";
 import { addUnit } from "./conv_filter_grad_unit.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
-import { putAway, sumGradients, unitsTogether } from "./conv_partial_gradients.ts";
+import { carry, sumGradients, unitsTogether } from "./conv_partial_gradients.ts";
 import { copyRegion, regionBytes } from "./conv_region.ts";
 import type { Launches, Operand, Routine } from "./routine.ts";
 import { TILE_COLUMNS, WORD } from "./tile.ts";
@@ -78,7 +78,7 @@ function partialGradients(correlation: Correlation, plan: FilterGradCut): Routin
         if (plan.partials === 1) return;
         f.if(
           i32.eqz(i32.remU(unit, unitsTogether(chunkUnits))),
-          () => eachVector((at) => putAway(f, at, partialBytes)),
+          () => eachVector((at) => carry(f, at, partialBytes)),
         );
       });
     },

@@ -61,7 +61,7 @@ class UnitWriter {
     [this.#a, this.#b, this.#rowA, this.#rowB, this.#sum] = [zero(), zero(), zero(), zero(), zero()];
   }
 
-  /** Writes all of it. */
+  /** Writes the loops. */
   write(): void {
     const f = this.#f;
     const { groups, target } = this.#correlation;

@@ -24,7 +24,7 @@ export interface Phase {
 }
 
 /**
- * What forward convolution and its input gradient have in common: each target pixel is a sum over taps of a source
+ * The common form of a forward convolution and its input gradient: each target pixel is a sum over taps of a source
  * pixel's channels times a matrix of the filter. A forward convolution has one phase; the input gradient of a
  * convolution of stride S has S² of them, because only every S-th tap meets a given pixel.
  */
@@ -97,7 +97,7 @@ export function inputGradCorrelation(dy: Shape, filter: Shape, dx: Shape, attrs:
 /** Words of a cache line. */
 const LINE_WORDS = 16;
 
-/** How many groups are taken together: as many as have their source channels in one cache line, at least one. */
+/** The number of groups of one task: as many as have their source channels in one cache line, at least one. */
 export function groupsTogether({ groups, source }: Correlation): number {
   const most = Math.floor(LINE_WORDS * groups / source[2]);
   for (let together = Math.min(groups, most); together > 1; together--) {
@@ -106,7 +106,7 @@ export function groupsTogether({ groups, source }: Correlation): number {
   return 1;
 }
 
-/** The source indices that `count` successive target indices from i on read, relative to `i · sourceStep`. */
+/** The first and last source index that `counts(phase)` target indices from i read, relative to `i · sourceStep`. */
 export function sourceRange(
   phases: readonly AxisPhase[],
   counts: (phase: AxisPhase) => number,

@@ -6,7 +6,7 @@ import { TILE_COLUMNS, WORD } from "./tile.ts";
 
 /**
  * A filter is packed for a correlation as panels `[taps][source channels][8 target channels]`, phase by phase, group by
- * group, block by block: the order in which the inner loop reads it.
+ * group, block by block, in the order that the inner loop reads.
  */
 
 const blocksOf = ({ groups, target }: Correlation): number => Math.ceil(target[2] / groups / TILE_COLUMNS);
@@ -54,7 +54,7 @@ export function packForward(correlation: Correlation): Routine {
   };
 }
 
-/** Packs a KRSC filter of `filterRows` × `filterColumns` taps for an input gradient; the operands are likewise. */
+/** Packs a KRSC filter of `filterRows` × `filterColumns` taps for an input gradient; the operands are the same. */
 export function packInputGrad(
   correlation: Correlation,
   filterRows: number,

@@ -7,17 +7,17 @@ import { FAN } from "./long_sum.ts";
 import type { Routine } from "./routine.ts";
 import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
-// A filter's gradient is the sum of partial ones. Each chunk of its terms, which are cut into units, has one or two.
+// A filter's gradient is the sum of partial gradients. Its terms are cut into chunks of units; a chunk has one or two.
 
-/** Partial gradients made side by side, at most. */
+/** The most chunks of a gradient. */
 export const MOST_CHUNKS = 16;
 /**
- * They may take this much workspace together, those that sums are put away to aside; large filters are divided by output
- * channel instead.
+ * Bytes of workspace for the chunks' partial gradients, without those that sums are carried to. For large filters the
+ * tasks divide the output channels instead.
  */
 export const WORKSPACE_BYTES = 4 * 2 ** 20;
 
-/** How partial gradients of a filter lie. */
+/** The layout of a filter's partial gradients. */
 export interface PartialGradients {
   readonly chunks: number;
   /** Partial gradients of a chunk: {@link partialsOf}. */
@@ -30,18 +30,18 @@ export interface PartialGradients {
   readonly partialWords: number;
 }
 
-/** Partial gradients of a chunk: the sum of its units, and where those are many, one that it is put away to. */
+/** Partial gradients of a chunk: the sum of its units and, if there are many, one that the sum is carried to. */
 export function partialsOf(chunkUnits: number): number {
   return chunkUnits > FAN ? 2 : 1;
 }
 
-/** After so many units their sum is put away. */
+/** The number of units after which their sum is carried. */
 export function unitsTogether(chunkUnits: number): number {
   return Math.max(FAN, Math.ceil(Math.sqrt(chunkUnits)));
 }
 
-/** Adds a vector to the one so many bytes behind it, and clears it. */
-export function putAway(f: FunctionBuilder, at: Local<"i32">, bytes: number): void {
+/** Adds a vector to the one `bytes` after it, and clears it. */
+export function carry(f: FunctionBuilder, at: Local<"i32">, bytes: number): void {
   f.do(v128.store(at, f32x4.add(v128.load(at, bytes), v128.load(at)), bytes));
   f.do(v128.store(at, f32x4.constant(0)));
 }

@@ -6,13 +6,13 @@ import { copyWords } from "./blocks.ts";
 import { WORD } from "./tile.ts";
 
 /**
- * A region of an NHWC image: some channels of `rows` × `columns` pixels of which `firstColumn` is the leftmost; parts of
- * it may lie outside.
+ * A region of an NHWC image: some channels of `rows` × `columns` pixels, the leftmost in column `firstColumn`. It may
+ * extend beyond the image.
  */
 export interface Region {
   /** Height, width and channels of the image. */
   readonly image: readonly [number, number, number];
-  /** How many of the channels. */
+  /** The number of channels. */
   readonly channels: number;
   readonly rows: number;
   readonly firstColumn: number;
@@ -25,8 +25,8 @@ export function regionBytes({ channels, rows, columns }: Region): number {
 }
 
 /**
- * Copies a region whose first row is `firstRow` (signed, maybe outside) to `buffer`, with zeros outside the image.
- * `image` is the address of the first channel wanted.
+ * Copies a region whose first row is `firstRow` (signed; may lie outside the image) to `buffer`, with zeros outside the
+ * image. `image` is the address of the region's first channel.
  */
 export function copyRegion(
   f: FunctionBuilder,

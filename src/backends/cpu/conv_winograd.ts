@@ -8,40 +8,43 @@ import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
 /**
  * Winograd's minimal filtering of 3 × 3 taps (Lavin & Gray, CVPR 2016, arXiv 1509.09308): a tile of 4 × 4 source pixels and
- * the filter are transformed to 16 positions each, multiplied position by position and summed over channels, and four
- * target pixels are made of the sums: 16 products where the definition takes 36. Each transform is a small matrix
- * applied to the rows and to the columns of a tile; all of them belong to the points 0, 1, −1 and ∞.
+ * the filter are transformed to 16 positions each, multiplied position by position and summed over channels; the sums are
+ * transformed to four target pixels: 16 products instead of 36. Each transform is a small matrix applied to the rows and
+ * to the columns of a tile; all of them use the points 0, 1, −1 and ∞.
  */
 export const POSITIONS = 16;
 
-/** One of the matrices, applied to a line of values. */
+/** A transform of a line of values. */
 type Transform = (f: FunctionBuilder, line: readonly Local<"v128">[]) => V128[];
 
 const { add, sub, mul } = f32x4;
 const half = (f: FunctionBuilder, x: V128): V128 => mul(x, f.constant(f32x4.constant(0.5)));
 
-/** Source pixels; Bᵀ of the paper. */
+/** The transform of source pixels: Bᵀ of the paper. */
 export const sourceTransform: Transform = (_, [a, b, c, d]) => [sub(a, c), add(b, c), sub(c, b), sub(b, d)];
 
-/** Taps; G of F(2 × 2, 3 × 3). */
+/** The transform of taps: G of F(2 × 2, 3 × 3). */
 export const filterTransform: Transform = (f, [a, b, c]) => {
   const ends = f.local("v128", add(a, c));
   return [a, half(f, add(ends, b)), half(f, sub(ends, b)), c];
 };
 
-/** Sums to target pixels; Aᵀ of F(2 × 2, 3 × 3). */
+/** The transform of sums to target pixels: Aᵀ of F(2 × 2, 3 × 3). */
 export const targetTransform: Transform = (_, [a, b, c, d]) => [add(a, add(b, c)), sub(sub(b, c), d)];
 
-/** The target's gradient; twice G of F(3 × 3, 2 × 2) in its middle rows, which {@link tapTransform} takes back. */
+/**
+ * The transform of the target's gradient: G of F(3 × 3, 2 × 2) with its middle rows doubled, for which
+ * {@link tapTransform} compensates.
+ */
 export const gradientTransform: Transform = (_, [a, b]) => [a, add(a, b), sub(a, b), b];
 
-/** Sums to the taps' gradient; Aᵀ of F(3 × 3, 2 × 2), halves included. */
+/** The transform of sums to the taps' gradient: Aᵀ of F(3 × 3, 2 × 2), its middle columns halved. */
 export const tapTransform: Transform = (f, [a, b, c, d]) => {
   const middle = f.local("v128", half(f, add(b, c)));
   return [add(a, middle), half(f, sub(b, c)), sub(middle, d)];
 };
 
-/** Applies a transform to the columns and then to the rows of a grid; what it gives may be read once. */
+/** Applies a transform to the columns and then to the rows of a grid. Each result may be read only once. */
 export function transformGrid(
   f: FunctionBuilder,
   grid: readonly (readonly V128[])[],
@@ -53,7 +56,7 @@ export function transformGrid(
   return columns[0].map((_, i) => transform(f, columns.map((column) => column[i])));
 }
 
-/** A square grid of vectors in memory, `pitch` bytes from row to row and `step` from column to column. */
+/** Loads a square grid of vectors, `pitch` bytes from row to row and `step` from column to column. */
 export function loadGrid(at: Local<"i32">, size: number, pitch: number, step: number): V128[][] {
   return Array.from(
     { length: size },
@@ -61,7 +64,7 @@ export function loadGrid(at: Local<"i32">, size: number, pitch: number, step: nu
   );
 }
 
-/** How a target is cut into units of some 2 × 2 tiles: bands of one image, or whole small images together. */
+/** The division of a target into units of 2 × 2 tiles: bands of one image, or several small images together. */
 export interface Tiling {
   /** Rows and columns of tiles of an image. */
   readonly rows: number;
@@ -69,7 +72,7 @@ export interface Tiling {
   /** Rows of tiles of a band. */
   readonly bandRows: number;
   readonly bands: number;
-  /** Images of a unit; 1 where those have several bands. */
+  /** Images of a unit; 1 if an image has several bands. */
   readonly together: number;
   readonly units: number;
   /** Tiles of a band, and of a unit. */
@@ -79,19 +82,19 @@ export interface Tiling {
   readonly region: Region;
 }
 
-/** Tiles enough for a panel of the filter to be worth fetching. */
+/** Enough tiles of a unit to amortise fetching a panel of the filter. */
 const MOST_TILES = 64;
-/** Below this register tiles are cut short. */
+/** With fewer tiles than this, register tiles are not full. */
 const LEAST_TILES = 16;
-/** Transformed tiles should stay in the second cache beside the filter's panels. */
+/** Transformed tiles should fit the second-level cache beside the filter's panels. */
 const UNIT_BYTES = 384 * 1024;
-/** Units enough for a few dozen threads. */
+/** Enough units for a few dozen threads. */
 const ENOUGH_UNITS = 16;
 
 /**
- * Whether a correlation, and its filter gradient, are faster this way. It takes 3 × 3 taps with nothing skipped, channels
- * that fill panels, tiles that lie for the most part within the target, and enough of them for the filter's transform.
- * Taps that meet padding alone are left to the definition, which gives them a gradient of exactly zero.
+ * Tests whether minimal filtering is faster for a correlation and its filter gradient. It requires 3 × 3 contiguous taps,
+ * channels that fill panels, tiles that lie mostly within the target, and enough tiles to amortise the filter's
+ * transform. Taps that only meet padding are left to the direct method, which gives them a gradient of exactly zero.
  */
 export function winogradPays({ images, groups, source, target, phases }: Correlation): boolean {
   const axes = [phases[0].row, phases[0].column];
@@ -106,7 +109,7 @@ export function winogradPays({ images, groups, source, target, phases }: Correla
   return plain && whole && met && tiles >= LEAST_TILES && 4 * tiles <= 1.5 * pixels;
 }
 
-/** Cuts a correlation. */
+/** Cuts a correlation into units. */
 export function cutTiles({ images, source, phases: [{ row, column }] }: Correlation): Tiling {
   const [rows, columns] = [Math.ceil(row.count / 2), Math.ceil(column.count / 2)];
   const affordable = Math.floor(UNIT_BYTES / (POSITIONS * source[2] * WORD));
@@ -136,16 +139,16 @@ export function cutTiles({ images, source, phases: [{ row, column }] }: Correlat
   };
 }
 
-/** Where a unit lies. */
+/** The place of a unit. */
 export interface UnitPlace {
   readonly firstImage: Local<"i32">;
   readonly images: Local<"i32">;
-  /** Its first row of tiles, and how many of those there are in each image. */
+  /** Its first row of tiles, and its number of rows of tiles in each image. */
   readonly firstRow: Local<"i32">;
   readonly rows: Local<"i32">;
 }
 
-/** Writes code that finds a unit; the last of an image or of all images may be smaller than the others. */
+/** Writes code that locates a unit; the last one of an image, or of all images, may be smaller. */
 export function placeUnit(
   f: FunctionBuilder,
   { rows, bandRows, bands, together }: Tiling,
@@ -162,20 +165,20 @@ export function placeUnit(
   };
 }
 
-/** Bytes from a position's `[tiles][channels]` to the next: not a power of two, which one set of the cache would hold. */
+/** Bytes from a position's `[tiles][channels]` to the next: not a power of two, which would map all to one cache set. */
 export function positionBytes(tiles: number, channels: number): number {
   return Math.ceil(tiles * channels * WORD / 64) * 64 + 64;
 }
 
-/** Tiles of one image, and where they go. */
+/** Tiles of one image, and their transform. */
 export interface TileArea {
-  /** What of the image they cover. */
+  /** The part of the image that they cover. */
   readonly region: Region;
   /** Its copy. */
   readonly buffer: Local<"i32">;
   readonly rows: Int;
   readonly columns: number;
-  /** Pixels of a tile across, and what is applied to them. */
+  /** Width of a tile in pixels, and the transform applied to it. */
   readonly size: number;
   readonly transform: Transform;
   /** Bytes from a position's tiles to the next. */
@@ -183,8 +186,8 @@ export interface TileArea {
 }
 
 /**
- * Transforms tiles, which lie two pixels apart from an image's row `firstRow` on, to `[position][tile][channels]` at `to`,
- * which is advanced by them.
+ * Transforms tiles, which are two pixels apart and start at an image's row `firstRow`, to `[position][tile][channels]` at
+ * `to`, which is advanced past them.
  */
 export function transformTiles(
   f: FunctionBuilder,

@@ -22,13 +22,13 @@ import {
   type UnitPlace,
 } from "./conv_winograd.ts";
 
-/** Tasks enough for a few dozen threads; where tiles give fewer, the target's channels are divided too. */
+/** Enough tasks for a few dozen threads; if there are fewer units, tasks divide the target's channels too. */
 const ENOUGH_TASKS = 16;
 
 /** Bytes from one tap or position of a transformed panel to the next. */
 const panelBytes = ({ source }: Correlation): number => source[2] * TILE_COLUMNS * WORD;
 
-/** A plain 3 × 3 correlation by minimal filtering; `pack` packs its filter. */
+/** The launches of a plain 3 × 3 correlation by minimal filtering; `pack` packs its filter. */
 export function winogradCorrelate(
   correlation: Correlation,
   pack: Routine,
@@ -47,7 +47,7 @@ export function winogradCorrelate(
   };
 }
 
-/** Packs a filter in scratch memory, one block of eight target channels a task, and transforms the panel. */
+/** Packs a filter in scratch memory, one block of eight target channels per task, and transforms the panel. */
 function transformFilter(correlation: Correlation, pack: Routine): Routine {
   const packed = packedBytes(correlation) / pack.tasks;
   const step = panelBytes(correlation);
@@ -72,7 +72,7 @@ function transformFilter(correlation: Correlation, pack: Routine): Routine {
   };
 }
 
-/** The routine of the rest; its operands are the source, the transformed filter and the target. */
+/** The correlation with a transformed filter; the operands are the source, that filter and the target. */
 function correlateTiles(correlation: Correlation): Routine {
   const { images, source: [height, width, channels], target, phases: [{ row }] } = correlation;
   const plan = cutTiles(correlation);
@@ -182,7 +182,7 @@ function multiplyPositions(
   });
 }
 
-/** What {@link writeTiles} writes. */
+/** Operands of {@link writeTiles}. */
 interface Area {
   readonly correlation: Correlation;
   readonly plan: Tiling;
@@ -191,8 +191,8 @@ interface Area {
 }
 
 /**
- * Makes one image's pixels of a unit of the sums at `at`, which is advanced by them; `out` is the image at the block's
- * channels. Of an odd extent the last tile has pixels beyond it.
+ * Transforms the sums at `at`, which is advanced past them, to one image's pixels of a unit. `out` is the image's first
+ * pixel at the block's channels. If an extent is odd, the last tile has pixels beyond it, which are not written.
  */
 function writeTiles(
   f: FunctionBuilder,

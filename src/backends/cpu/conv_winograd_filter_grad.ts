@@ -4,9 +4,9 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { type Correlation, correlationText } from "./conv_geometry.ts";
 import { LongTile } from "./long_tile.ts";
 import {
+  carry,
   MOST_CHUNKS,
   partialsOf,
-  putAway,
   sumGradients,
   unitsTogether,
   WORKSPACE_BYTES,
@@ -27,20 +27,20 @@ import {
   transformTiles,
 } from "./conv_winograd.ts";
 
-/** Tiles of a chunk, at least: what its 16 sums, of which each is written and read again, are spread over. */
+/** The least tiles of a chunk, which amortise writing and reading its 16 sums. */
 const CHUNK_TILES = 64;
 
-/** How the sum over all tiles is cut: a chunk is a run of units. */
+/** The division of the sum over all tiles: a chunk is a run of units. */
 interface Cut {
   readonly tiling: Tiling;
   readonly chunks: number;
   readonly chunkUnits: number;
-  /** Blocks of eight output channels, and how many of them a task takes. */
+  /** Blocks of eight output channels, and the number that one task computes. */
   readonly blocks: number;
   readonly taskBlocks: number;
   /** Bytes of a partial gradient's panel `[channels][8]`; a partial gradient is `[block][position]` of those. */
   readonly panelBytes: number;
-  /** The gradient's pixels of a unit, the channels of a task. */
+  /** The pixels of dy of a unit, with the channels of a task. */
   readonly gradientRegion: Region;
 }
 
@@ -56,7 +56,7 @@ function cut(correlation: Correlation): Cut {
   const chunkUnits = Math.ceil(units / most);
   const chunks = Math.ceil(units / chunkUnits);
   let divisions = Math.min(blocks, Math.ceil(MOST_CHUNKS / chunks));
-  while (blocks % divisions > 0) divisions--; // all tasks take equally many blocks
+  while (blocks % divisions > 0) divisions--; // all tasks compute equally many blocks
   return {
     tiling,
     chunks,
@@ -160,7 +160,7 @@ function partialSums(correlation: Correlation, plan: Cut): Routine {
         f.increment(unit, 1);
         if (partials === 1) return;
         const full = i32.eqz(i32.remU(unit, unitsTogether(chunkUnits)));
-        f.if(full, () => eachVector(() => putAway(f, at, partialBytes(plan))));
+        f.if(full, () => eachVector(() => carry(f, at, partialBytes(plan))));
       });
     },
   };
@@ -209,7 +209,7 @@ function addProducts(
       }));
     products.finish();
     if (chunkUnits === 1) tile.flat().forEach((x, i) => f.do(v128.store(sum, x, i * 16)));
-    else addTile(f, tile, sum, TILE_COLUMNS * WORD); // units by themselves, so that many are not added up one by one
+    else addTile(f, tile, sum, TILE_COLUMNS * WORD); // each unit is summed by itself, so that the terms of many units are not added one by one
     f.increment(source, rows * WORD);
     f.increment(sum, rows * TILE_COLUMNS * WORD);
   };
@@ -226,7 +226,7 @@ function addProducts(
   });
 }
 
-/** Adds partial sums in order and makes filter elements of them, one block of output channels a task. */
+/** Adds partial sums in order and transforms them to filter elements, one block of output channels per task. */
 function sumPartial(correlation: Correlation, plan: Cut): Routine {
   const { blocks, panelBytes } = plan;
   const chunks = plan.chunks * partialsOf(plan.chunkUnits);

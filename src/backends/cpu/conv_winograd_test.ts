@@ -28,7 +28,7 @@ function geometry([n, h, w, c, k]: Extents, attrs: ConvAttrs = plain): Geometry 
   return { image, filter, y: shapeRules.conv([f32(...image), f32(...filter)], attrs).shape, attrs };
 }
 
-/** Whether forward convolution and filter gradient, and whether the input gradient, are filtered. */
+/** Whether minimal filtering is used: by the forward convolution and the filter gradient; by the input gradient. */
 function filtered({ image, filter, y, attrs }: Geometry): [boolean, boolean] {
   return [
     winogradPays(forwardCorrelation(image, filter, y, attrs)),
@@ -86,7 +86,7 @@ function resultsOf(backend: Backend, cases: readonly Case[]): Promise<(HostData[
   );
 }
 
-Deno.test("minimal filtering gives what the definition gives, on any number of threads the same bits", async () => {
+Deno.test("minimal filtering agrees with the definition, with the same bits on any number of threads", async () => {
   const random = new Random(5);
   const cases = geometries(random).flatMap((shapes) => {
     assertEquals(filtered(shapes), [true, true]);

@@ -10,11 +10,11 @@ import type { LoadedModule, ThreadPool } from "./threads.ts";
 
 /** A buffer of the CPU backend: a block of the shared memory. */
 export interface CpuBuffer extends DeviceBuffer {
-  /** Where it starts. */
+  /** Its first byte. */
   readonly address: number;
 }
 
-/** What an executable needs of its device. */
+/** The services that an executable needs from its device. */
 export interface Host {
   readonly memory: LinearMemory;
   readonly pool: ThreadPool;
@@ -42,7 +42,7 @@ const ARENA_SLOT = 0;
 const CONSTANT_SLOT = 1;
 const FIRST_INPUT_SLOT = 2;
 
-/** The launches of a plan, in order, with every operand's place. */
+/** The launches of a plan, in order, with the place of every operand. */
 function lowerPlan(
   plan: Plan,
 ): { launches: ResolvedLaunch[]; constantOffsets: number[]; constantBytes: number } {
@@ -98,12 +98,12 @@ export class CpuExecutable implements Executable {
   readonly #plan: Plan;
   readonly #host: Host;
   readonly #module: LoadedModule | undefined;
-  /** What it holds of the memory. */
+  /** Its blocks of the memory. */
   readonly #blocks: { readonly address: number; readonly bytes: number }[] = [];
-  /** One block: slots, then a pointer to each record, then the records. */
+  /** The address of one block: slots, then a pointer to each launch record, then the records. */
   readonly #block: number;
   readonly #constants: number;
-  /** Bytes its literal arrays take. */
+  /** Bytes of its literal arrays. */
   readonly constantBytes: number;
   readonly #launchCount: number;
   readonly #firstTasks: number;

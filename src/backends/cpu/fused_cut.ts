@@ -3,9 +3,9 @@ import type { Nest } from "./fused_nest.ts";
 import { costOf } from "./fused_nodes.ts";
 import { LANES } from "./tile.ts";
 
-/** Vector instructions that make a task long enough to hand out: some microseconds. */
+/** Vector instructions of a task worth handing out: some microseconds. */
 const TASK_COST = 16384;
-/** Tasks that a large kernel is cut into at least. */
+/** The least tasks of a large kernel. */
 const MANY_TASKS = 64;
 /** Instructions in an unrolled loop body. */
 const BODY_COST = 64;
@@ -14,7 +14,7 @@ const BODY_COST = 64;
 export interface Cut {
   readonly rows: number;
   readonly taskRows: number;
-  /** Elements of a piece of the last axis; all of it where it is reduced. */
+  /** Elements of a piece of the last axis; the whole axis if it is reduced. */
   readonly piece: number;
   readonly pieces: number;
   /** Vectors of a loop body. */
@@ -33,7 +33,7 @@ export function cutNest(nest: Nest): Cut {
     nodes.reduce((sum, node) => sum + costOf(node), stores.length + reductions.length),
   );
   const vectors = Math.max(1, Math.ceil(extent / LANES) * rowTerms);
-  // Large kernels are cut into many tasks, but not into ones too small to hand out.
+  // Large kernels are cut into many tasks, but not into tasks too small to hand out.
   const taskVectors = Math.max(TASK_COST / cost, rows * vectors / MANY_TASKS);
   const unroll = Math.max(1, Math.min(4, Math.floor(BODY_COST / cost), Math.floor(extent / LANES)));
   if (!reduced[last] && vectors >= 2 * taskVectors) {

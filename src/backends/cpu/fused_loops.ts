@@ -11,8 +11,8 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { i32, int } from "./wasm/scalars.ts";
 import { i32x4, v128 } from "./wasm/vectors.ts";
 
-/** The sums that a loop moves one level up after every so many rounds. */
-interface PutAway {
+/** The sums that a loop carries one level up after every `every` rounds. */
+interface Carry {
   readonly every: number;
   readonly sums: Accumulators;
 }
@@ -62,7 +62,7 @@ export class NestWriter {
     );
   }
 
-  /** Moves the streams to a kept row and gives what moves them on to the next. */
+  /** Moves the streams to a kept row, and returns a function that moves them to the next one. */
   #startRows(row: Local<"i32">): () => void {
     const f = this.#f;
     const axes = this.#axes(false);
@@ -91,13 +91,13 @@ export class NestWriter {
   }
 
   /**
-   * Runs `body(vectors, lanes)` over a piece of the last axis: bodies of several whole vectors, then single ones, then
-   * the lanes that are left at the very end.
+   * Runs `body(vectors, lanes)` over a piece of the last axis: first bodies of several whole vectors, then single vectors,
+   * then the remaining lanes.
    */
   #overLast(
     firstElement: Local<"i32">,
     body: (vectors: number, lanes: number) => void,
-    putAway?: PutAway,
+    carry?: Carry,
   ): void {
     const { piece, pieces, unroll } = this.plan;
     const streams = this.#streams;
@@ -107,7 +107,7 @@ export class NestWriter {
     if (pieces === 1) {
       const vectors = Math.floor(extent / LANES);
       const loops = Math.floor(vectors / unroll);
-      this.#loop(this.#last, loops, unroll * LANES, () => body(unroll, LANES), putAway);
+      this.#loop(this.#last, loops, unroll * LANES, () => body(unroll, LANES), carry);
       if (vectors % unroll > 0) {
         body(vectors % unroll, LANES);
         streams.move(this.#last, vectors % unroll * LANES);
@@ -131,16 +131,16 @@ export class NestWriter {
     }
   }
 
-  /** A loop along an axis, which puts sums away behind every so many rounds. */
-  #loop(axis: number, count: number, step: number, body: () => void, putAway?: PutAway): void {
+  /** A loop along an axis, which carries sums if `carry` is given. */
+  #loop(axis: number, count: number, step: number, body: () => void, carry?: Carry): void {
     if (count === 0) return;
     const streams = this.#streams;
-    if (putAway === undefined) return streams.loop(axis, count, step, body);
-    const { every, sums } = putAway;
+    if (carry === undefined) return streams.loop(axis, count, step, body);
+    const { every, sums } = carry;
     const round = this.#f.int(0);
     this.#f.for(round, 0, Math.floor(count / every), 1, () => {
       streams.loop(axis, every, step, body);
-      sums.putAway();
+      sums.carry();
     });
     if (count % every > 0) streams.loop(axis, count % every, step, body);
   }
@@ -150,8 +150,8 @@ export class NestWriter {
     const axes = this.#axes(true);
     const step = (i: number): void => {
       if (i === axes.length) return body();
-      const putAway = cascade?.loop === i ? { every: cascade.every, sums } : undefined;
-      this.#loop(axes[i], this.nest.space[axes[i]], 1, () => step(i + 1), putAway);
+      const carry = cascade?.loop === i ? { every: cascade.every, sums } : undefined;
+      this.#loop(axes[i], this.nest.space[axes[i]], 1, () => step(i + 1), carry);
       this.#streams.move(axes[i], -this.nest.space[axes[i]]);
     };
     step(0);
@@ -202,7 +202,7 @@ export class NestWriter {
     });
   }
 
-  /** The last axis is reduced: several accumulators side by side, folded together at the end. */
+  /** The last axis is reduced: several accumulators side by side are combined at the end. */
   #foldRows(): void {
     const { reductions, stores, epilogueStores, space } = this.nest;
     const f = this.#f;
@@ -210,7 +210,7 @@ export class NestWriter {
     const bodies = Math.max(1, Math.floor(space[this.#last] / (LANES * this.plan.unroll)));
     const cascade = cascadeOf(reductions, [...axes.map((axis) => space[axis]), bodies]);
     const sums = new Accumulators(f, this.#math, reductions, this.plan.unroll, cascade);
-    const putAway = cascade?.loop === axes.length ? { every: cascade.every, sums } : undefined;
+    const carry = cascade?.loop === axes.length ? { every: cascade.every, sums } : undefined;
     this.#overReduced(
       () => {
         this.#nodes.write(2);
@@ -227,7 +227,7 @@ export class NestWriter {
               f.set(sum, fold(this.#math, fn, dtype, sum, valid));
             }
           }
-        }, putAway);
+        }, carry);
       },
       cascade,
       sums,

@@ -10,7 +10,7 @@ export interface NestStore {
   readonly view: View;
 }
 
-/** One fold over the reduced axes. */
+/** One reduction over the reduced axes. */
 export interface Reduction {
   readonly fn: ReduceFn;
   readonly node: number;
@@ -19,14 +19,14 @@ export interface Reduction {
 
 /**
  * A fused kernel as loops: like {@link Kernel}, but with operands in place of values, a view for each store, and all
- * views over all axes (those of the epilogue have stride 0 along reduced ones). There is at least one axis; the last
- * one is run through with vectors.
+ * views over all axes (those of the epilogue have stride 0 along reduced ones). There is at least one axis; vectors run
+ * along the last one.
  */
 export interface Nest {
   readonly space: readonly number[];
-  /** Whether each axis is folded away. */
+  /** True for each axis that is reduced. */
   readonly reduced: readonly boolean[];
-  /** What nodes' `input` and stores' `operand` refer to. */
+  /** The operands, to which nodes' `input` and stores' `operand` refer. */
   readonly operands: readonly Operand[];
   /** Bytes of an element of each operand. */
   readonly elementBytes: readonly number[];
@@ -37,12 +37,12 @@ export interface Nest {
   readonly epilogueStores: readonly NestStore[];
 }
 
-/** Whether a node has a view. */
+/** Tests whether a node has a view. */
 export function hasView(node: Node): node is Extract<Node, { readonly view: View }> {
   return "view" in node;
 }
 
-/** The same nest with every view, and the axes themselves, changed. */
+/** A nest with other axes, and every view mapped by `change`. */
 export function mapViews(
   nest: Nest,
   space: readonly number[],
@@ -71,7 +71,7 @@ function viewsOf(nest: Nest): View[] {
   ].map(({ view }) => view);
 }
 
-/** A kernel of the compiler as a nest. */
+/** The nest of a compiler's kernel. */
 export function nestOf(kernel: Kernel, values: readonly Aval[]): Nest {
   const { space, inputs, nodes, stores, reduce } = kernel;
   const operands: Operand[] = inputs.map((value) => ({ value }));
@@ -106,7 +106,7 @@ export function nestOf(kernel: Kernel, values: readonly Aval[]): Nest {
   return merge(nest);
 }
 
-/** Drops axes of extent 1 and joins neighbouring axes that every view passes over as one. */
+/** Drops axes of extent 1 and joins neighbouring axes that every view traverses as one. */
 export function merge(nest: Nest): Nest {
   const views = viewsOf(nest);
   const groups: number[][] = [];
@@ -130,7 +130,7 @@ export function merge(nest: Nest): Nest {
   return mapViews(merged, [1], [false], single);
 }
 
-/** Points of the kept axes. */
+/** The number of points of the kept axes. */
 export function keptPoints({ space, reduced }: Nest): number {
   return sizeOf(space.filter((_, axis) => !reduced[axis]));
 }

@@ -10,7 +10,7 @@ import { LANES } from "./tile.ts";
 
 type Lanes = Local<"v128">;
 
-/** How deep in the loops a node changes: nowhere, with kept points, with reduced rows, with every vector. */
+/** The loop in which a node's value changes: 0 none, 1 over kept points, 2 over reduced rows, 3 over vectors. */
 export type Level = 0 | 1 | 2 | 3;
 
 /** Writes the nodes of one expression list. */
@@ -27,7 +27,7 @@ export class NodeWriter {
         hasView(node) ? levelOfView(streams.nest, node.view.strides) : this.#levelOfArgs(node),
       );
     }
-    // Streams exist, and follow the loops, from the start.
+    // Streams must exist before the loops, which advance them.
     for (const node of nodes) {
       if (node.kind === "load") streams.of(node.input, node.view);
       else if (node.kind === "iota" || node.kind === "randomBits") streams.indices(node.view);
@@ -40,17 +40,17 @@ export class NodeWriter {
     return Math.max(...node.args.map((arg) => this.#levels[arg])) as Level;
   }
 
-  /** The result of a node. */
+  /** The value of a node. */
   value(index: number): Lanes {
     return this.#values[index]!;
   }
 
-  /** Whether a node changes with every vector. */
+  /** True if a node's value changes with every vector. */
   varies(index: number): boolean {
     return this.#levels[index] === 3;
   }
 
-  /** Evaluates what changes at `level` for one vector, of which `lanes` lanes are needed. */
+  /** Evaluates the nodes that change at `level`, for one vector of which the first `lanes` lanes are needed. */
   write(level: Level, vector = 0, lanes: number = LANES, reduced: readonly Lanes[] = []): void {
     for (const [index, node] of this.nodes.entries()) {
       if (this.#levels[index] !== level) continue;
@@ -58,7 +58,7 @@ export class NodeWriter {
     }
   }
 
-  /** Evaluates everything for one vector. */
+  /** Evaluates all nodes for one vector. */
   writeAll(vector: number, lanes: number, reduced: readonly Lanes[]): void {
     for (const [index, node] of this.nodes.entries()) {
       this.#values[index] = this.#evaluate(node, vector, lanes, reduced);
@@ -141,7 +141,7 @@ function levelOfView({ space, reduced }: Nest, strides: readonly number[]): Leve
   return level;
 }
 
-/** About how many instructions a vector of a node takes. */
+/** The approximate number of instructions that one vector of a node takes. */
 export function costOf(node: Node): number {
   switch (node.kind) {
     case "constant":

@@ -7,7 +7,7 @@ import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
 import type { Local } from "./wasm/function.ts";
 import { SIGN, type VectorMath } from "./math.ts";
 
-// What the element-wise functions are on four lanes. While it is computed with, a bool is a mask: all ones for true.
+// The element-wise functions on four lanes. In computations a bool is a mask: all ones for true.
 
 type Lanes = Local<"v128">;
 type Unary = (m: VectorMath, x: Lanes) => V128;
@@ -44,10 +44,10 @@ const integerUnary: { readonly [F in UnaryFnOf<"i32">]: Unary } = {
 /** A unary function of `dtype`. */
 export function unary(m: VectorMath, fn: UnaryFn, dtype: DType, x: Lanes): V128 {
   const rules: { readonly [F in UnaryFn]?: Unary } = dtype === "f32" ? floatUnary : integerUnary;
-  return rules[fn]!(m, x); // shape rules let no other dtype through
+  return rules[fn]!(m, x); // shape rules reject other dtypes
 }
 
-/** There are no integer divisions of vectors, and those of scalars trap on what is left open here. */
+/** Divides lane by lane: WebAssembly has no integer division of vectors, and its scalar division traps on zero. */
 function byLane(divide: (a: I32, b: I32) => I32): Binary {
   return (m, a, b) => {
     const result = m.keep(a);
@@ -60,7 +60,7 @@ function byLane(divide: (a: I32, b: I32) => I32): Binary {
   };
 }
 
-/** −2³¹ ÷ −1 traps: dividing by −1 is done by negation, whose rest is 0. */
+/** Signed division. −2³¹ ÷ −1 traps, so a division by −1 is a negation. */
 const quotient = (a: I32, b: I32): I32 => {
   const minusOne = i32.eq(b, -1);
   return i32.select(i32.sub(0, a), i32.divS(a, i32.select(1, b, minusOne)), minusOne);
@@ -102,7 +102,7 @@ const signedBinary: { readonly [F in BinaryFnOf<"i32">]: Binary } = {
   max: pair(i32x4.maxS),
   min: pair(i32x4.minS),
   div: byLane(quotient),
-  rem: byLane((a, b) => i32.remS(a, b)), // whose −2³¹ rem −1 is 0, without a trap
+  rem: byLane((a, b) => i32.remS(a, b)), // −2³¹ rem −1 is 0, without a trap
   shr: shift(i32.shrS),
 };
 
@@ -116,13 +116,13 @@ const unsignedBinary: { readonly [F in BinaryFnOf<"u32">]: Binary } = {
 };
 
 /**
- * `max` or `min` with a constant that is not NaN: one or two instructions, where those that keep a NaN of either operand
- * take about eight. ReLU is one of these.
+ * `max` or `min` with a constant that is not NaN: one or two instructions instead of the eight or so that propagate a NaN
+ * of either operand. ReLU is one of these.
  */
 export function boundedBy(m: VectorMath, fn: "max" | "min", x: Lanes, bound: number): V128 {
   const [max, constant] = [fn === "max", m.float(bound)];
-  const value = max ? f32x4.pmax(x, constant) : f32x4.pmin(x, constant); // keep a NaN of the first
-  // They also keep a zero of the first, but −0 is less than +0.
+  const value = max ? f32x4.pmax(x, constant) : f32x4.pmin(x, constant); // returns a NaN of the first
+  // They also return a zero of the first, but −0 is less than +0.
   if (max && Object.is(bound, 0)) return v128.and(value, m.integer(~SIGN));
   if (!max && Object.is(bound, -0)) return v128.or(value, m.integer(SIGN));
   return value;
@@ -135,7 +135,7 @@ export function binary(m: VectorMath, fn: BinaryFn, dtype: DType, a: Lanes, b: L
     : dtype === "i32"
     ? signedBinary
     : unsignedBinary;
-  return rules[fn]!(m, a, b); // shape rules let no other dtype through
+  return rules[fn]!(m, a, b); // shape rules reject other dtypes
 }
 
 const comparisons: {
@@ -152,7 +152,7 @@ const comparisons: {
 /** A comparison of two operands of `dtype`; the result is a mask. */
 export function compare(m: VectorMath, fn: CompareFn, dtype: DType, a: Lanes, b: Lanes): V128 {
   if (dtype === "f32" || dtype === "i32") return comparisons[fn][dtype](m, a, b);
-  return comparisons[fn].u32(m, a, b); // a mask for true is also the larger unsigned number
+  return comparisons[fn].u32(m, a, b); // the mask for true is also the larger unsigned number
 }
 
 /** A conversion. */
@@ -165,7 +165,7 @@ export function cast(m: VectorMath, from: DType, to: DType, x: Lanes): V128 {
   return x;
 }
 
-/** What a reduction starts from. */
+/** The neutral element of a reduction. */
 export function identity(m: VectorMath, fn: ReduceFn, dtype: DType): Lanes {
   if (fn === "sum") return m.integer(0); // +0 as well
   if (dtype === "f32") return m.float(fn === "max" ? -Infinity : Infinity);
@@ -173,7 +173,7 @@ export function identity(m: VectorMath, fn: ReduceFn, dtype: DType): Lanes {
   return m.integer(fn === "max" ? 0 : -1);
 }
 
-/** How a reduction takes in more. */
+/** One step of a reduction: `a` combined with `b`. */
 export function fold(m: VectorMath, fn: ReduceFn, dtype: DType, a: Lanes, b: Lanes): V128 {
   return binary(m, fn === "sum" ? "add" : fn, dtype, a, b);
 }

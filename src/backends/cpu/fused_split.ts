@@ -3,25 +3,25 @@ import { type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { Operand } from "./routine.ts";
 import { keptPoints, mapViews, type Nest, type NestStore } from "./fused_nest.ts";
 
-/** Points worth being a task of their own. */
+/** The least points of a chunk. */
 const CHUNK_POINTS = 4096;
-/** Kept points enough to be tasks for a few dozen threads. */
+/** Enough kept rows to give a few dozen threads their tasks. */
 const ENOUGH_ROWS = 16;
-/** A sum of more terms than this is cut whatever else: adding up in f32 one by one loses digits. */
+/** The longest sum that is never cut: adding more terms in f32 one by one loses digits. */
 const LONGEST_FOLD = 8192;
-/** Partial results made side by side, at most. */
+/** The most chunks. */
 const MOST_CHUNKS = 64;
 
-/** Parts of a reduction, to be run in order, and the workspace their partial results take. */
+/** The parts of a reduction, in the order they run, and the workspace of their partial results. */
 export interface SplitNest {
   readonly nests: readonly Nest[];
   readonly workspace: number;
 }
 
 /**
- * Cuts a reduction that has too few kept points, or too many terms, into chunks of its outermost reduced axis; the
- * chunks' results, from byte `workspaceStart` of the workspace on, are then folded by a second, small kernel that has
- * the epilogue. The cut depends on shapes alone.
+ * Cuts a reduction that has too few kept points, or too many terms, into chunks of its outermost reduced axis. A second,
+ * small kernel combines the chunks' results, which start at byte `workspaceStart` of the workspace, and has the epilogue.
+ * The cut depends on shapes alone.
  */
 export function splitReduction(nest: Nest, workspaceStart: number = 0): SplitNest {
   const whole = { nests: [nest], workspace: 0 };
@@ -61,7 +61,7 @@ function keptStrides({ space, reduced }: Nest): number[] {
   return reduced.map((isReduced) => isReduced ? 0 : strides.shift()!);
 }
 
-/** `count` chunks of `extent` along `axis` from the chunk number `first`; each writes its own row of partial results. */
+/** `count` chunks of `extent` along `axis`, from chunk `first`; each writes its own row of partial results. */
 function partialNest(
   nest: Nest,
   axis: number,
@@ -102,7 +102,7 @@ function partialNest(
   };
 }
 
-/** Folds the rows of partial results and evaluates the epilogue. */
+/** Combines the rows of partial results and evaluates the epilogue. */
 function foldNest(nest: Nest, chunks: number, partials: readonly Operand[]): Nest {
   const kept = keptPoints(nest);
   const space: Shape = [chunks, ...nest.space.filter((_, axis) => !nest.reduced[axis])];

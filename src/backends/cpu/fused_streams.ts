@@ -7,16 +7,16 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import type { Nest } from "./fused_nest.ts";
 import { LANES, WORD } from "./tile.ts";
 
-/** A view that is walked through: an address (or, for indices, the number itself) that follows the loops. */
+/** A view as the loops traverse it: the address of the current element or, for indices, the index itself. */
 export class Stream {
   constructor(readonly at: Local<"i32">, readonly view: View, readonly unit: number) {}
 
-  /** Bytes from one index of an axis to the next; axes count from the end where negative. */
+  /** Bytes from one index of an axis to the next; negative axes count from the end. */
   step(axis: number): number {
     return (this.view.strides.at(axis) ?? 0) * this.unit;
   }
 
-  /** Whether all lanes of a vector are one element. */
+  /** True if all lanes of a vector are one element. */
   get uniform(): boolean {
     return this.step(-1) === 0;
   }
@@ -28,7 +28,7 @@ export class Streams {
 
   constructor(readonly f: FunctionBuilder, readonly nest: Nest, readonly operands: readonly Local<"i32">[]) {}
 
-  /** All of them. */
+  /** All streams. */
   get all(): Iterable<Stream> {
     return this.#streams.values();
   }
@@ -76,12 +76,12 @@ export class Streams {
   }
 }
 
-/** An address with a constant distance from it, which may be negative. */
+/** An address with a constant offset, which may be negative, as operands of a load or store. */
 function place(at: I32, offset: number): [I32, number] {
   return offset >= 0 ? [at, offset] : [i32.add(at, offset), 0];
 }
 
-/** Reads `lanes` elements from the vector number `vector` on; what the other lanes hold is anything. */
+/** Reads the first `lanes` elements of vector `vector`; the contents of the other lanes are undefined. */
 export function readVector(f: FunctionBuilder, stream: Stream, vector: number, lanes: number): V128 {
   const step = stream.step(-1);
   const word = stream.unit === WORD;
@@ -113,13 +113,13 @@ export function indexVector(f: FunctionBuilder, stream: Stream, vector: number):
   return step === 0 ? first : i32x4.add(first, f.constant(i32x4.constant(0, step, 2 * step, 3 * step)));
 }
 
-/** What was read, as it is computed with: bytes become numbers of `dtype`, and bools masks. */
+/** Converts elements from memory to the form used in computation: bytes to numbers of `dtype`, bools to masks. */
 export function decode(f: FunctionBuilder, value: V128, dtype: DType, bytes: boolean): V128 {
   if (dtype === "bool") return i32x4.ne(value, f.constant(i32x4.constant(0)));
   return bytes && dtype === "f32" ? f32x4.fromI32(value) : value;
 }
 
-/** Writes the first `lanes` lanes as the vector number `vector`. */
+/** Writes the first `lanes` lanes to vector `vector`. */
 export function writeVector(
   f: FunctionBuilder,
   stream: Stream,

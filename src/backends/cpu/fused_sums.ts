@@ -7,23 +7,28 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 type Lanes = Local<"v128">;
 
-/** So many terms are added one by one; their sum then joins others like it, and so on: errors do not grow with length. */
+/**
+ * The number of terms added one by one; this many such sums are then added one by one, and so on, so that errors do not
+ * grow with the length.
+ */
 const FAN = 64;
 
-/** Where in nested loops sums are put away: behind every so many rounds of one of the loops. */
+/** The point in nested loops where sums are carried one level up: after `every` rounds of one of the loops. */
 export interface Cascade {
   /** The loop, counted from the outermost. */
   readonly loop: number;
-  /** Rounds of it between one time and the next. */
+  /** Its rounds between two carries. */
   readonly every: number;
-  /** How many sums of sums there are above the first. */
+  /** The number of levels above the first. */
   readonly levels: number;
 }
 
-/** How to sum in loops that run round so often each, outermost first; undefined where few terms come together. */
+/**
+ * The cascade for loops of `rounds` rounds each, outermost first; undefined if the terms are few, or no reduction rounds.
+ */
 export function cascadeOf(reductions: readonly Reduction[], rounds: readonly number[]): Cascade | undefined {
   if (!reductions.some(isRounded)) return undefined;
-  let terms = 1; // of one round of the loop looked at
+  let terms = 1; // of one round of the current loop
   for (let loop = rounds.length - 1; loop >= 0; loop--) {
     if (terms * rounds[loop] > FAN) {
       const every = Math.max(1, Math.floor(FAN / terms));
@@ -35,24 +40,24 @@ export function cascadeOf(reductions: readonly Reduction[], rounds: readonly num
   return undefined;
 }
 
-/** Whether a reduction rounds: what does not needs no care for the order of its terms. */
+/** Tests whether a reduction rounds. The order of its terms matters only then. */
 function isRounded({ fn, dtype }: Reduction): boolean {
   return fn === "sum" && dtype === "f32";
 }
 
 /** Accumulators of the reductions of a nest, several vectors each. */
 export class Accumulators {
-  /** What terms are added to, `[reduction][vector]`; in the end the results. */
+  /** The accumulators that terms are added to, `[reduction][vector]`; at the end, the results. */
   readonly values: readonly (readonly Lanes[])[];
-  /** Those of them that are sums, and round. */
+  /** The accumulators of rounded sums. */
   readonly #summed: readonly Lanes[];
-  /** What those are put away to, lowest level first. */
+  /** The sums that those are carried to, lowest level first. */
   readonly #above: readonly (readonly Lanes[])[];
-  /** How often they have been. */
+  /** The number of carries. */
   readonly #times: Local<"i32"> | undefined;
   readonly #f: FunctionBuilder;
 
-  /** Writes code that sets them to what reductions start from. */
+  /** Writes code that sets them to the neutral elements of the reductions. */
   constructor(
     f: FunctionBuilder,
     math: VectorMath,
@@ -72,8 +77,8 @@ export class Accumulators {
     this.#times = (cascade?.levels ?? 0) > 1 ? f.int(0) : undefined;
   }
 
-  /** Puts sums away, one level up, and from there further where so many have come together. */
-  putAway(): void {
+  /** Carries sums one level up, and from there further up each time {@link FAN} of them have been added. */
+  carry(): void {
     const f = this.#f;
     const up = (from: readonly Lanes[], to: readonly Lanes[]) =>
       from.forEach((sum, i) => {
@@ -89,7 +94,7 @@ export class Accumulators {
     }
   }
 
-  /** Adds up what was put away. */
+  /** Adds the upper levels to {@link values}. */
   finish(): void {
     for (const level of this.#above) {
       this.#summed.forEach((sum, i) => this.#f.set(sum, f32x4.add(sum, level[i])));

@@ -2,7 +2,7 @@ import type { Node, View } from "../../compile/kernel.ts";
 import { hasView, type Nest, type NestStore } from "./fused_nest.ts";
 
 /**
- * A nest as text, complete to the last bit: equal texts mean equal code. Reduced axes are in parentheses; `#n` is
+ * The complete text of a nest: equal texts mean equal code. Reduced axes are in parentheses; `#n` is
  * operand n, read or written at `offset+[stride, …]`; `vn` and `en` are the nodes of the two expressions.
  */
 export function nestText(nest: Nest): string {

@@ -6,10 +6,10 @@ import { copyWords } from "./blocks.ts";
 import type { Launch, Operand } from "./routine.ts";
 import { WORD } from "./tile.ts";
 
-/** Elements a task moves, about. */
+/** The approximate number of elements that a task moves. */
 const TASK_ELEMENTS = 16384;
 
-/** The row an index means: clamped into range. */
+/** The row of an index, clamped into range. */
 export function rowOf(f: FunctionBuilder, indices: Aval, address: I32, rows: number): Local<"i32"> {
   const index = f.int(i32.load(address));
   const last = rows - 1;

@@ -3,7 +3,7 @@ import { formatAval } from "../../trace/dtype.ts";
 import { lowerStep } from "./lower.ts";
 import type { Operand } from "./routine.ts";
 
-/** What a plan runs, launch by launch: tasks, operands, and what the code was written for. */
+/** The launches of a plan as text: the code's key, tasks, scratch memory and operands. */
 export function kernelText(plan: Plan): string {
   const operandText = (operand: Operand, index: number): string =>
     "workspace" in operand

@@ -3,17 +3,17 @@ import { i32 } from "./wasm/scalars.ts";
 import { f32x4 } from "./wasm/vectors.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
-/** So many terms are added one by one; their sum then joins others like it, and so on. */
+/** The number of terms added one by one; this many such sums are then added one by one, and so on. */
 export const FAN = 64;
 
-/** A sum in each lane whose error does not grow with the number of terms; `most` is how many there are at most. */
+/** A sum in each lane whose error does not grow with the number of terms. */
 export class LongSum {
   readonly #f: FunctionBuilder;
-  /** The sum that terms are added to, what that is put away to, and so on. */
+  /** The sum that terms are added to, the one that this is carried to, and so on. */
   readonly #levels: readonly Local<"v128">[];
   readonly #terms: Local<"i32"> | undefined;
 
-  /** Writes code that sets it to 0. */
+  /** Writes code that sets the sum to 0. `most` is the most terms. */
   constructor(f: FunctionBuilder, most: number) {
     const count = most <= FAN ? 1 : most <= FAN ** 2 ? 2 : most <= FAN ** 3 ? 3 : 4;
     this.#f = f;
@@ -27,18 +27,18 @@ export class LongSum {
     f.set(levels[0], f32x4.add(levels[0], value));
     if (terms === undefined) return;
     f.increment(terms, 1);
-    const putAway = (level: number): void => {
+    const carry = (level: number): void => {
       if (level === levels.length) return;
       f.if(i32.eqz(i32.and(terms, FAN ** level - 1)), () => {
         f.set(levels[level], f32x4.add(levels[level], levels[level - 1]));
         f.set(levels[level - 1], f32x4.constant(0));
-        putAway(level + 1);
+        carry(level + 1);
       });
     };
-    putAway(1);
+    carry(1);
   }
 
-  /** All terms together. */
+  /** The sum of all terms. */
   total(): V128 {
     return this.#levels.reduce<V128>((sum, level) => f32x4.add(sum, level), f32x4.constant(0));
   }

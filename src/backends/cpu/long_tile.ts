@@ -4,19 +4,19 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { FAN } from "./long_sum.ts";
 import { accumulate, clearTile, newTile, type Tile, type TileOperands } from "./tile.ts";
 
-/** Products that are added one by one; what that gives joins others like it, so that errors do not grow with length. */
+/** The most products added one by one; their sums are summed in turn, so that errors do not grow with the length. */
 export const SLICE = 256;
 
-/** A register tile for sums of many products; for at most {@link SLICE} it is no more than {@link accumulate}. */
+/** A register tile for sums of many products; up to {@link SLICE} products it is the same as {@link accumulate}. */
 export class LongTile {
   readonly #f: FunctionBuilder;
-  /** What products are added to, what that is put away to, and so on. */
+  /** The tile that products are added to, the one that this is carried to, and so on. */
   readonly #levels: readonly Tile[];
-  /** Products since sums were put away, and how often they were. */
+  /** Products since the last carry, and the number of carries. */
   readonly #added: Local<"i32">;
   readonly #times: Local<"i32">;
 
-  /** Writes code that sets it to 0; `most` is how many products come to a row at most. */
+  /** Writes code that sets the tile to 0. `most` is the most products of a row. */
   constructor(f: FunctionBuilder, rows: number, vectors: number, most: number) {
     const above = most <= SLICE ? 0 : most <= FAN * SLICE / 2 ? 1 : most <= FAN ** 2 * SLICE / 2 ? 2 : 3;
     this.#f = f;
@@ -30,7 +30,7 @@ export class LongTile {
     return this.#levels[0];
   }
 
-  /** As {@link accumulate}. */
+  /** Adds products, as {@link accumulate}. */
   accumulate(operands: TileOperands): void {
     const f = this.#f;
     if (this.#levels.length === 1) return accumulate(f, this.tile, operands);
@@ -42,27 +42,27 @@ export class LongTile {
       f.if(i32.geU(this.#added, SLICE / 2), () => {
         f.set(this.#added, int(0));
         f.increment(this.#times, 1);
-        this.#putAway(1);
+        this.#carry(1);
       });
     };
     f.for(f.int(0), 0, Math.floor(count / size), 1, () => slice(size));
     if (count % size > 0) slice(count % size);
   }
 
-  #putAway(level: number): void {
+  #carry(level: number): void {
     this.#move(level);
     if (level + 1 === this.#levels.length) return;
-    this.#f.if(i32.eqz(i32.and(this.#times, FAN ** level - 1)), () => this.#putAway(level + 1));
+    this.#f.if(i32.eqz(i32.and(this.#times, FAN ** level - 1)), () => this.#carry(level + 1));
   }
 
-  /** Adds a level to another, and clears it. */
+  /** Adds a level to another, and clears the first. */
   #move(to: number, from: number = to - 1): void {
     const target = this.#levels[to].flat();
     this.#levels[from].flat().forEach((sum, i) => this.#f.set(target[i], f32x4.add(target[i], sum)));
     clearTile(this.#f, this.#levels[from]);
   }
 
-  /** Brings all sums together in {@link tile}. */
+  /** Adds all levels to {@link tile}. */
   finish(): void {
     for (let level = 1; level < this.#levels.length; level++) this.#move(0, level);
   }

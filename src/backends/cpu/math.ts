@@ -11,7 +11,7 @@ import { LANES } from "./tile.ts";
 
 type Lanes = Local<"v128">;
 
-/** ln 2 in two parts, the first with so few bits that a whole number up to 2¹⁵ times it is exact. */
+/** ln 2 in two parts, the first with so few bits that its product with an integer up to 2¹⁵ is exact. */
 const LN2_HIGH = 355 / 512;
 const LN2_LOW = Math.LN2 - LN2_HIGH;
 
@@ -22,7 +22,7 @@ export const SIGN = -0x80000000;
 export class VectorMath {
   constructor(readonly f: FunctionBuilder) {}
 
-  /** A value that is used more than once. */
+  /** Keeps a value that is used more than once in a local variable. */
   keep(value: V128): Lanes {
     return this.f.local("v128", value);
   }
@@ -47,7 +47,7 @@ export class VectorMath {
     return v128.bitselect(a, b, condition);
   }
 
-  /** 2ⁿ for whole n from −126 to 127, given as an integer vector. */
+  /** 2ⁿ for integers n from −126 to 127. */
   #powerOfTwo(n: V128): V128 {
     return i32x4.shl(i32x4.add(n, this.integer(127)), 23);
   }
@@ -110,7 +110,7 @@ export class VectorMath {
     return this.select(f32x4.ge(x, this.float(0)), finite, this.float(NaN));
   }
 
-  /** Sine, or cosine as the sine a quarter turn on. */
+  /** Sine, or cosine as the sine a quarter turn later. */
   #wave(x: Lanes, quarter: 0 | 1): Lanes {
     // x = q·π/2 + r, |r| ≤ π/4; π/2 in three parts of 8, 11 and 24 bits, so that q times the first two is exact
     // for |q| < 2¹³. Larger angles, which are rare, are reduced one by one.
@@ -143,7 +143,7 @@ export class VectorMath {
     return this.keep(f32x4.madd(f32x4.sub(x, x), this.float(0), value)); // NaN where x is infinite or NaN
   }
 
-  /** Does anew the lanes of `reduced` and `turns` where |x| is at least 2¹³. */
+  /** Recomputes the lanes of `reduced` and `turns` where |x| is at least 2¹³. */
   #reduceLarge(x: Lanes, reduced: Lanes, turns: Lanes): void {
     const { f } = this;
     f.if(v128.anyTrue(f32x4.ge(f32x4.abs(x), this.float(2 ** 13))), () => {
@@ -152,7 +152,7 @@ export class VectorMath {
         const exponent = f.int(i32.and(i32.shrU(bits, 23), 0xff));
         f.if(i32.geU(exponent, LEAST_EXPONENT), () => {
           const { quarters, rest } = quarterTurns(f, bits, exponent);
-          const sign = f.int(i32.shrS(bits, 31)); // −1 for negative angles, which turn the other way
+          const sign = f.int(i32.shrS(bits, 31)); // −1 for negative angles, which turn backwards
           f.set(turns, i32x4.withLane(turns, lane, i32.sub(i32.xor(quarters, sign), sign)));
           const angle = i32.xor(i32.ofF32(f32.fromF64(rest)), i32.and(sign, SIGN));
           f.set(reduced, i32x4.withLane(reduced, lane, angle));
@@ -162,7 +162,7 @@ export class VectorMath {
   }
 
   sin(x: Lanes): V128 {
-    return this.select(f32x4.eq(x, this.float(0)), x, this.#wave(x, 0)); // −0 is itself
+    return this.select(f32x4.eq(x, this.float(0)), x, this.#wave(x, 0)); // sin(−0) is −0
   }
 
   cos(x: Lanes): V128 {
@@ -187,11 +187,11 @@ export class VectorMath {
     const power = f32x4.add(this.exp(doubled), this.float(1));
     const far = f32x4.sub(this.float(1), f32x4.div(this.float(2), power));
     const unsigned = this.select(f32x4.lt(magnitude, this.float(0.625)), near, far);
-    const value = v128.or(unsigned, v128.and(x, this.integer(SIGN))); // near 0 too, as −0 is itself
+    const value = v128.or(unsigned, v128.and(x, this.integer(SIGN))); // near 0 too, since tanh(−0) is −0
     return this.select(f32x4.eq(x, x), value, x);
   }
 
-  /** xʸ; a negative x takes whole y. 1ʸ and x⁰ are 1, of NaN too. */
+  /** xʸ; for negative x, y must be an integer. 1ʸ and x⁰ are 1, also for NaN. */
   pow(x: Lanes, y: Lanes): V128 {
     const magnitude = this.keep(f32x4.abs(x));
     const exponent = this.keep(f32x4.mul(y, this.keep(this.log(magnitude))));

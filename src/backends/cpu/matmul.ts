@@ -13,15 +13,15 @@ import type { Launch, Launches, Operand, Routine } from "./routine.ts";
 import { sumChunks } from "./sum_chunks.ts";
 import { TILE_COLUMNS, TILE_ROWS, WORD } from "./tile.ts";
 
-/** Rows of a block of C: what a packed panel of B is used for. */
+/** Rows of a block of C, which share a packed panel of B. */
 const BLOCK_ROWS = 96;
 /** Columns of a block of C. */
 const BLOCK_COLUMNS = 128;
-/** A panel of B this deep (8 KiB) stays in the first cache. */
+/** The depth of a panel of B: at 8 KiB it stays in the first-level cache. */
 const DEPTH = 256;
-/** Tasks enough for a few dozen threads, and worth splitting K for where C alone gives fewer. */
+/** Enough tasks for a few dozen threads; if C has fewer blocks, K is split. */
 const ENOUGH_TASKS = 16;
-/** K is not split more finely than this. */
+/** The least extent of a split of K. */
 const LEAST_SPLIT = 512;
 
 /** Near-equal blocks of at most `most`, each but the last a multiple of `unit`. */
@@ -92,7 +92,7 @@ function productRoutine(product: MatrixProduct, cut: Blocking): Routine {
       const row = f.int(i32.mul(digit(rowBlocks), rows));
       f.increment(a, i32.mul(i32.remU(remaining, batch), m * k * WORD));
       f.increment(b, i32.mul(i32.remU(remaining, batch), k * n * WORD));
-      f.increment(c, i32.mul(remaining, m * n * WORD)); // a split's partial products lie split by split
+      f.increment(c, i32.mul(remaining, m * n * WORD)); // partial products are laid out split by split
       const position = f.int(i32.mul(i32.divU(remaining, batch), split));
       const end = f.int(i32.min(i32.add(position, split), k));
       const panels = f.int(i32.add(scratch, cut.blockBytes));

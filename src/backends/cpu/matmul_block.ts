@@ -25,17 +25,17 @@ export interface MatrixProduct {
   readonly transposeB: boolean;
 }
 
-/** How a product is cut. A task makes one block of C, over one split of K, slice by slice. */
+/** The blocking of a product. A task computes one block of C over one split of K, slice by slice. */
 export interface Blocking {
   /** Rows and columns of a block of C. */
   readonly rows: number;
   readonly columns: number;
   readonly rowBlocks: number;
   readonly columnBlocks: number;
-  /** Parts of K that are summed apart, and the extent of one. */
+  /** Parts of K that are summed separately, and the extent of one. */
   readonly splits: number;
   readonly split: number;
-  /** Products taken between two visits to the block, and every number that occurs. */
+  /** Products per slice, which is then added to the block, and every number that occurs. */
   readonly depth: number;
   readonly depths: readonly number[];
   /** Bytes of the block, of a panel of B, of all panels, and of the copied slice of a transposed A. */
@@ -45,15 +45,15 @@ export interface Blocking {
   readonly sliceBytes: number;
 }
 
-/** A block of C in the making. */
+/** A block of C while it is computed. */
 export interface BlockArea {
   readonly product: MatrixProduct;
   readonly cut: Blocking;
-  /** The block, row-major; its rows and columns beyond the matrix hold anything. */
+  /** The block, row-major; the contents of its rows and columns beyond the matrix are undefined. */
   readonly block: Local<"i32">;
   /** The slice of B as panels `[depth][8]`. */
   readonly panels: Local<"i32">;
-  /** Its first row and column within the matrix, and how many of them there are. */
+  /** Its first row and column within the matrix, and the number of both. */
   readonly row: Local<"i32">;
   readonly column: Local<"i32">;
   readonly rowCount: Local<"i32">;
@@ -116,8 +116,8 @@ export function packPanels(
 }
 
 /**
- * Copies a slice of a transposed A, `[taken][rows]`: read where it lies, its elements would be a whole row of the
- * matrix apart, which for extents that are powers of two puts all of them into the same few lines of the cache.
+ * Copies a slice of a transposed A to `[taken][rows]`. In place its elements are a whole row of the matrix apart, which
+ * for extents that are powers of two maps all of them to the same few cache lines.
  */
 export function copyTransposed(
   f: FunctionBuilder,
@@ -146,7 +146,7 @@ export function multiplyBlock(f: FunctionBuilder, area: BlockArea, slice: Local<
   const [i, j, a, b, at] = [0, 0, 0, 0, 0].map((value) => f.int(value));
   const multiply = (height: number) => {
     const tile = newTile(f, height, TILE_VECTORS);
-    clearTile(f, tile); // a slice is summed by itself, so that a deep product is not added up one by one
+    clearTile(f, tile); // each slice is summed by itself, so that the terms of a deep product are not added one by one
     f.set(a, i32.add(slice, i32.mul(i, rowPitch)));
     f.set(b, panel);
     accumulate(f, tile, {
@@ -160,7 +160,7 @@ export function multiplyBlock(f: FunctionBuilder, area: BlockArea, slice: Local<
     f.set(at, i32.add(block, i32.add(i32.mul(i, tilePitch), i32.mul(j, WORD))));
     addTile(f, tile, at, tilePitch);
   };
-  // The rows left over at the bottom of the matrix are the same number wherever they occur.
+  // The number of rows left over at the bottom of the matrix is the same in every block there.
   const rest = m % TILE_ROWS;
   f.for(j, 0, columnCount, TILE_COLUMNS, () => {
     f.for(i, 0, rowCount, TILE_ROWS, () => {

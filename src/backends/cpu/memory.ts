@@ -6,15 +6,15 @@ const MAXIMUM_PAGES = 65536;
 const INITIAL_PAGES = 16;
 /** Every block starts on a cache line, so that threads share none. */
 export const ALIGNMENT = 64;
-/** Bytes at the start that the scheduler uses. */
+/** Bytes at the start for the control block of the threads. */
 export const RESERVED = 1024;
 /**
- * Bytes at the very end that are never handed out: vector code may read up to 12 bytes past a block, and loops compare
- * addresses that may lie just after one.
+ * Bytes at the very end that are never allocated: vector code may read up to 12 bytes past a block, and loops compare
+ * addresses that may be just after one.
  */
 const SLACK = PAGE;
 
-/** The most bytes that can be handed out. */
+/** The most bytes that can be allocated. */
 export const CAPACITY: number = MAXIMUM_PAGES * PAGE - RESERVED - SLACK;
 
 /** Declared limits of the shared memory, which every module that imports it must repeat. */
@@ -23,13 +23,13 @@ export const memoryLimits = { initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES } a
 const MIB = 2 ** 20;
 
 /**
- * Memories of closed devices. WebAssembly's memory cannot shrink, and V8 gives one back only when it next collects, which
- * memory outside its heap does not hasten: twelve devices of 900 MB opened one after the other came to 4.6 GB. So the
- * next device goes on in the memory of one that was closed. The references are weak: the collector may still have it.
+ * Memories of closed devices. WebAssembly's memory cannot shrink, and V8 frees one only at its next garbage collection,
+ * which memory outside its heap does not hasten: twelve devices of 900 MB, opened one after another, came to 4.6 GB. So
+ * the next device reuses the memory of a closed one. The references are weak: the collector may still free it.
  */
 const left: WeakRef<WebAssembly.Memory>[] = [];
 
-/** The largest memory that a closed device left. */
+/** Takes the largest memory that a closed device left. */
 function takeLeft(): WebAssembly.Memory | undefined {
   const there = left.splice(0).map((reference) => reference.deref()).filter((memory) => memory !== undefined);
   there.sort((a, b) => a.buffer.byteLength - b.buffer.byteLength);
@@ -38,7 +38,7 @@ function takeLeft(): WebAssembly.Memory | undefined {
   return largest;
 }
 
-/** The shared WebAssembly memory that holds everything a device has, with a first-fit allocator over it. */
+/** The shared WebAssembly memory of a device, with a first-fit allocator. */
 export class LinearMemory {
   /** The memory itself. */
   readonly memory: WebAssembly.Memory;
@@ -49,20 +49,20 @@ export class LinearMemory {
   #words: Int32Array;
   #used = 0;
 
-  /** Takes over the memory of a closed device, or a new one; raises V8's RangeError where it gives none. */
+  /** Takes over the memory of a closed device, or a new one; throws V8's RangeError if it cannot allocate one. */
   constructor() {
     this.memory = takeLeft() ?? new WebAssembly.Memory({ ...memoryLimits, shared: true });
     this.#bytes = new Uint8Array(this.memory.buffer);
     this.#words = new Int32Array(this.memory.buffer);
-    this.#bytes.fill(0, 0, RESERVED); // where the threads' orders were
+    this.#bytes.fill(0, 0, RESERVED); // clears the control block of the last device
   }
 
-  /** Leaves the memory to the next device. All threads that know of it must have ended. */
+  /** Leaves the memory to the next device. All threads that use it must have ended. */
   leave(): void {
     left.push(new WeakRef(this.memory));
   }
 
-  /** Bytes handed out. */
+  /** Bytes allocated. */
   get used(): number {
     return this.#used;
   }
@@ -74,19 +74,19 @@ export class LinearMemory {
     this.#words = new Int32Array(this.memory.buffer);
   }
 
-  /** All of the memory as bytes. Not to be kept across an allocation. */
+  /** All of the memory as bytes; do not keep it across an allocation. */
   get bytes(): Uint8Array {
     this.#refresh();
     return this.#bytes;
   }
 
-  /** All of the memory as words. Not to be kept across an allocation. */
+  /** All of the memory as words; do not keep it across an allocation. */
   get words(): Int32Array {
     this.#refresh();
     return this.#words;
   }
 
-  /** Hands out a block and gives its address; its contents are anything. */
+  /** Allocates a block and returns its address; its contents are undefined. `what` names it in errors. */
   allocate(bytes: number, what: string): number {
     const size = sizeOf(bytes);
     const block = this.#free.find((block) => block.bytes >= size);
@@ -101,8 +101,8 @@ export class LinearMemory {
   }
 
   /**
-   * Exchanges a block for a larger one; the contents of neither matter, and a block of 0 bytes is none. The old one goes
-   * first, so that the new one may lie where it was. Where that is refused the old one is as it was.
+   * Replaces a block by a larger one, without its contents; a block of 0 bytes means no block. The old one is freed first,
+   * so that the new one may reuse its place. If the allocation fails, the old one stays allocated.
    */
   exchange(address: number, bytes: number, wanted: number, what: string): number {
     if (bytes > 0) this.free(address, bytes);
@@ -121,22 +121,23 @@ export class LinearMemory {
       this.memory.grow(Math.ceil(missing / PAGE));
     } catch {
       throw new LocalgradError(
-        `${what} needs ${Math.ceil(bytes / MIB)} MiB; the CPU backend's memory holds ${
-          Math.ceil(this.#used / MIB)
-        } ` +
-          `MiB already and cannot grow: it ends at 4 GiB or at what the system gives. Use a smaller batch or model`,
+        `${what} needs ${Math.ceil(bytes / MIB)} MiB, but the CPU backend's memory already holds ` +
+          `${
+            Math.ceil(this.#used / MIB)
+          } MiB and cannot grow: its limit is 4 GiB, or less if the system grants less. ` +
+          "Use a smaller batch or model",
         { code: "tooLarge" },
       );
     }
   }
 
-  /** Takes a block of `allocate(bytes)` back. */
+  /** Frees a block of `allocate(bytes)`. */
   free(address: number, bytes: number): void {
     this.#used -= sizeOf(bytes);
     this.#release(address, sizeOf(bytes));
   }
 
-  /** Takes these bytes out of the free block they lie in. */
+  /** Removes bytes from the free block that contains them. */
   #take(start: number, bytes: number): number {
     const at = this.#free.findIndex((block) => start < block.start + block.bytes);
     const block = this.#free[at];
@@ -165,7 +166,7 @@ export class LinearMemory {
   }
 }
 
-/** Bytes of the block that is handed out for so many. */
+/** The bytes of a block that is allocated for `bytes`. */
 function sizeOf(bytes: number): number {
   return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 }

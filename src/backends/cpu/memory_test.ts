@@ -3,7 +3,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import { Random } from "../../../tests/ops/random.ts";
 import { ALIGNMENT, LinearMemory, RESERVED } from "./memory.ts";
 
-Deno.test("LinearMemory hands out aligned blocks that never overlap, and takes all of them back", () => {
+Deno.test("LinearMemory allocates aligned blocks that never overlap, and frees all of them", () => {
   const memory = new LinearMemory();
   const random = new Random(7);
   const blocks: { address: number; bytes: number; mark: number }[] = [];
@@ -35,7 +35,7 @@ Deno.test("LinearMemory hands out aligned blocks that never overlap, and takes a
   assertEquals(memory.used, 0);
 });
 
-Deno.test("LinearMemory reuses what was freed: neighbours become one block again", () => {
+Deno.test("LinearMemory reuses freed blocks: neighbours are merged", () => {
   const memory = new LinearMemory();
   const blocks = Array.from({ length: 64 }, () => memory.allocate(1 << 16, "a test"));
   const size = memory.memory.buffer.byteLength;
@@ -47,7 +47,7 @@ Deno.test("LinearMemory reuses what was freed: neighbours become one block again
   assertEquals(memory.memory.buffer.byteLength, size);
 });
 
-Deno.test("LinearMemory grows under views that were taken before", () => {
+Deno.test("LinearMemory grows while views of it exist", () => {
   const memory = new LinearMemory();
   const first = memory.allocate(64, "a test");
   memory.words[first / 4] = 1234;
@@ -57,7 +57,7 @@ Deno.test("LinearMemory grows under views that were taken before", () => {
   assertEquals(memory.words[large / 4 + 100], 5678);
 });
 
-Deno.test("LinearMemory refuses what does not fit 4 GiB, says how much is held, and goes on", () => {
+Deno.test("LinearMemory rejects an allocation beyond 4 GiB, reports how much is in use, and stays usable", () => {
   const memory = new LinearMemory();
   memory.allocate(3 << 20, "a test");
   const error = assertThrows(() => memory.allocate(5 * 2 ** 30, "the arena of step"), LocalgradError);
@@ -66,7 +66,7 @@ Deno.test("LinearMemory refuses what does not fit 4 GiB, says how much is held, 
   memory.free(memory.allocate(1 << 20, "a test"), 1 << 20);
 });
 
-Deno.test("LinearMemory exchanges a block for a larger one in its place, and keeps it where that is refused", () => {
+Deno.test("LinearMemory exchanges a block for a larger one in its place, and keeps it if that fails", () => {
   const memory = new LinearMemory();
   const before = memory.allocate(1000, "a test"), block = memory.allocate(5000, "a test");
   const behind = memory.exchange(block, 5000, 70_000, "a test"); // the last block: it grows where it is

@@ -23,10 +23,10 @@ function write(space: Shape, node: Node, from: readonly Operand[], to: Operand, 
   return launchOf(merge(nest));
 }
 
-/** Copies `value` to the places of `to` that `view` gives for each of its points. */
+/** Copies `value` to the elements of `to` at `view`. */
 function copyTo(value: Aval, from: Operand, to: Operand, view: View): Launch {
   const whole = { offset: 0, strides: stridesOf(value.shape) };
-  // The bits of an element are moved, whatever its dtype.
+  // Moves the bits of an element, whatever its dtype.
   return write(value.shape, { kind: "load", input: 0, view: whole, dtype: "u32" }, [from], to, view);
 }
 

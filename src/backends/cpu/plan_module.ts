@@ -6,26 +6,26 @@ import { memoryLimits } from "./memory.ts";
 import { words } from "./threads.ts";
 import type { Routine } from "./routine.ts";
 
-/** Spins on the ticket before a waiting thread sleeps; some tens of microseconds. */
+/** Spins on the ticket before a waiting thread sleeps: some tens of microseconds. */
 const SPINS = 20_000;
-/** Sleeps end after this long in any case, so that a failure elsewhere is noticed. */
+/** The longest sleep, so that a waiting thread notices the failure of another. */
 const SLEEP_NANOSECONDS = 1_000_000n;
 
-/** Low word of a ticket for which no task is left; n tasks before it is {@link EXHAUSTED} − n. */
+/** The low word of a ticket without tasks; with n tasks left it is {@link EXHAUSTED} − n. */
 const EXHAUSTED = 0x80000000 | 0;
 
-/** Where the parts of a launch record are: table entry, number of tasks, then (slot address, byte offset) pairs. */
+/** Byte offsets in a launch record: table entry, number of tasks, then (slot address, byte offset) pairs. */
 export const record = { entry: 0, tasks: 4, operands: 8, operandBytes: 8 } as const;
 
 const at = (word: number): number => word * 4;
 const zero: I32 = int(0);
 
 /**
- * Writes `work`: every thread calls it, and it returns when the plan is through.
+ * Writes `work`: every thread calls it, and it returns when the plan is finished.
  *
- * The ticket is one 64-bit word: the step in its high half, and in its low half a count that reaches 2³¹ when the
- * step's tasks are all taken. Adding one to it takes a task and says, in one atomic operation, which step it belongs
- * to and whether there was one left. Whoever finishes a step's last task writes the next step's ticket.
+ * The ticket is one 64-bit word: the step in its high half, and in its low half a count that reaches 2³¹ when all of
+ * the step's tasks are taken. Adding one to it takes a task: one atomic operation returns the step and whether a task
+ * was left. The thread that finishes a step's last task writes the next step's ticket.
  */
 function writeWork(f: FunctionBuilder, routineType: number): void {
   const [steps, stepCount, scratch] = [0, 1, 2].map((index) => f.parameter(index));
@@ -80,7 +80,7 @@ function writeWork(f: FunctionBuilder, routineType: number): void {
   });
 }
 
-/** Writes the module of a plan: its routines, in the table in the order given, and `work`. */
+/** The WebAssembly module of a plan: its routines, in the table in the order given, and `work`. */
 export function assemble(routines: readonly Routine[]): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   for (const routine of routines) module.tableEntry(writeRoutine(module, routine));

@@ -12,7 +12,7 @@ export function maxPool(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, y:
     const { f, operands: [from, to] } = context;
     eachResult(w, context, (n, p, q, taps) => {
       w.channelVectors(0, w.channels, (offset, lanes) => {
-        // `pmax` passes over a NaN; noting those besides is faster than `max`, which would keep them.
+        // `pmax` ignores a NaN; recording NaNs separately is faster than `max`, which propagates them.
         const [maximum, value] = [f.local("v128", f32x4.constant(-Infinity)), f.local("v128")];
         const missing = f.local("v128", i32x4.constant(0));
         w.each(taps[0], taps[1], (r, s) => {
@@ -20,7 +20,7 @@ export function maxPool(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, y:
           f.set(maximum, f32x4.pmax(maximum, value));
           f.set(missing, v128.or(missing, f32x4.ne(value, value)));
         });
-        f.set(maximum, v128.or(maximum, missing)); // all ones are a NaN
+        f.set(maximum, v128.or(maximum, missing)); // all ones is a NaN
         const target = f.int(i32.add(w.pixel(to, shapes.y, n, p, q), offset));
         storeColumns(f, target, 0, [maximum], lanes);
       });

@@ -17,16 +17,16 @@ import {
 import type { Launch, Launches, Operand } from "./routine.ts";
 import { storeColumns, WORD } from "./tile.ts";
 
-/** Channels of a task where windows of one image may overlap. */
+/** Channels of a task; windows may overlap, so a task covers a whole image. */
 const TASK_CHANNELS = 16;
 
-/** Windows that hold a pixel, at most. */
+/** The most windows that contain one pixel. */
 function covering({ y }: PoolShapes, { window, strides }: PoolAttrs): number {
   const [down, across] = [0, 1].map((axis) => Math.min(Math.ceil(window[axis] / strides[axis]), y[1 + axis]));
   return down * across;
 }
 
-/** `maxPoolGrad(image, dy)`: where many windows may meet in a pixel, their maxima are found first. */
+/** `maxPoolGrad(image, dy)`: if many windows may share a pixel, a first pass finds their maxima. */
 export function maxPoolGrad(
   shapes: PoolShapes,
   attrs: PoolAttrs,
@@ -87,7 +87,9 @@ function spreadToMaxima(
   });
 }
 
-/** Where each window has its maximum: `[n, p, q, c]`, as bytes from the first image's first pixel, without the channel. */
+/**
+ * The place of each window's maximum, `[n, p, q, c]`: the byte offset of its pixel from the first image's first pixel.
+ */
 function maximumPlaces(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, places: Operand): Launch {
   return launch("maximumPlaces", shapes, attrs, resultRows(shapes), [image, places], (w, context) => {
     const { f, operands: [from, to] } = context;
@@ -101,7 +103,7 @@ function maximumPlaces(shapes: PoolShapes, attrs: PoolAttrs, image: Operand, pla
   });
 }
 
-/** Where a window of the images at `from` has its maximum, in bytes behind their first pixel, for each lane. */
+/** For each lane, the byte offset from the first pixel of the images at `from` of the maximum of a window. */
 function placeOfMaximum(
   w: PoolWriter,
   taps: readonly [Range, Range],
@@ -124,7 +126,10 @@ export function avgPoolGrad(shapes: PoolShapes, attrs: PoolAttrs, dy: Operand, d
   return sumWindows("avgPoolGrad", shapes, attrs, [dy], dx, 1 / (attrs.window[0] * attrs.window[1]));
 }
 
-/** Every pixel sums the gradients of the windows that hold it: of all, times `share`, or of those whose place it is. */
+/**
+ * For every pixel, the sum of the gradients of the windows that contain it: of all of them, times `share`, or of those
+ * whose maximum it is, by `places`.
+ */
 function sumWindows(
   name: string,
   shapes: PoolShapes,

@@ -20,7 +20,7 @@ export interface Range {
   readonly to: Local<"i32">;
 }
 
-/** What the pooling routines share: the loops over pixels, channels and windows. */
+/** Writes the loops that the pooling routines share: over pixels, channels and windows. */
 export class PoolWriter {
   readonly f: FunctionBuilder;
   readonly channels: number;
@@ -30,7 +30,7 @@ export class PoolWriter {
     this.channels = shapes.image[3];
   }
 
-  /** Taps of window `index` that lie within the image, along an axis. */
+  /** Taps of window `index` within the image, along an axis. */
   taps(axis: 0 | 1, index: I32): Range {
     const { window, strides, padding } = this.attrs;
     const start = this.f.int(i32.sub(i32.mul(index, strides[axis]), padding[axis][0]));
@@ -40,7 +40,7 @@ export class PoolWriter {
     };
   }
 
-  /** Windows that hold pixel `index`, along an axis. */
+  /** Windows that contain pixel `index`, along an axis. */
   windows(axis: 0 | 1, index: I32): Range {
     const { window, strides, padding } = this.attrs;
     const shifted = this.f.int(i32.add(index, padding[axis][0]));
@@ -73,13 +73,13 @@ export class PoolWriter {
     return this.pixel(address, this.shapes.image, image, row, column);
   }
 
-  /** Runs `body` for every four channels from `from` to `to`, and for what is left of them at the end. */
+  /** Runs `body` for every four channels from `from` to `to`, and for the rest at the end. */
   channelVectors(from: Int, to: Int, body: (offset: Local<"i32">, lanes: number) => void): void {
     channelVectors(this.f, this.channels, from, to, body);
   }
 }
 
-/** A launch of pooling. */
+/** A launch of a pooling routine. */
 export function launch(
   name: string,
   shapes: PoolShapes,
@@ -104,7 +104,7 @@ export function launch(
 /** Tasks of {@link eachResult}. */
 export const resultRows = ({ y }: PoolShapes): number => y[0] * y[1];
 
-/** Runs `body` for every result pixel of the row that a task stands for. */
+/** Runs `body` for every result pixel of a task's row. */
 export function eachResult(
   w: PoolWriter,
   { f, task }: RoutineContext,
@@ -118,7 +118,7 @@ export function eachResult(
   f.for(q, 0, columns, 1, () => body(image, p, q, [tapRows, w.taps(1, q)]));
 }
 
-/** The first maximum of a window, or its first NaN: of each lane the value, and what `pick` gives there. */
+/** The first maximum of a window, or its first NaN: for each lane the value, and `picked` at its tap. */
 export function firstMaximum(
   w: PoolWriter,
   taps: readonly [Range, Range],

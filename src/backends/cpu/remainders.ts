@@ -4,7 +4,7 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 // Remainders that are exact however large the quotient is, one number at a time.
 
-/** 240 bits of 2/π behind 16 zeros, in four words. */
+/** 240 bits of 2/π after 16 zeros, in four words. */
 const TWO_OVER_PI = [
   0x0000a2f9836e4e44n,
   0x1529fc2757d1f534n,
@@ -12,25 +12,25 @@ const TWO_OVER_PI = [
   0x9041fe5163abdebbn,
 ].map((word) => i64.constant(BigInt.asIntN(64, word)));
 
-/** The least exponent of an f32, as it is stored, that {@link quarterTurns} takes: that of 2¹³. */
+/** The least biased exponent that {@link quarterTurns} accepts: that of 2¹³. */
 export const LEAST_EXPONENT = 127 + 13;
 
-/** How far an angle is turned. */
+/** An angle in quarter turns. */
 export interface Turns {
   /** Whole quarter turns, modulo 4. */
   readonly quarters: I32;
-  /** What is left of a quarter turn, in radians from −π/4 to π/4. */
+  /** The rest, in radians from −π/4 to π/4. */
   readonly rest: Local<"f64">;
 }
 
 /**
- * Takes quarter turns from an angle of at least 2¹³, of which `bits` are the bits without the sign and `exponent` is
- * their exponent, as stored. The angle is m·2ᵉ with a whole m < 2²⁴. Bits of 2/π whose product with 2ᵉ is a multiple of 4
- * do not count; the 96 that follow give the rest to 2⁻⁶⁰ (M. Payne and R. Hanek, SIGNUM Newsletter 18(1), 1983).
+ * Reduces an angle of at least 2¹³ to quarter turns and a rest. `bits` are the bits of its f32 without the sign,
+ * `exponent` its biased exponent. The angle is m·2ᵉ with an integer m < 2²⁴. Bits of 2/π whose product with 2ᵉ is a
+ * multiple of 4 do not matter; the next 96 give the rest to 2⁻⁶⁰ (M. Payne and R. Hanek, SIGNUM Newsletter 18(1), 1983).
  */
 export function quarterTurns(f: FunctionBuilder, bits: Local<"i32">, exponent: Local<"i32">): Turns {
   const mantissa = f.local("i64", i64.fromI32(i32.or(i32.and(bits, 0x007fffff), 0x00800000)));
-  // The first bit that counts, and the 128 from there on.
+  // The first bit that matters, and the 128 bits from there.
   const first = f.int(i32.sub(exponent, LEAST_EXPONENT - 4));
   const [far, within] = [i32.geU(first, 64), f.local("i64", i64.fromI32(i32.and(first, 63)))];
   const words = [0, 1, 2].map((i) => f.local("i64", i64.select(TWO_OVER_PI[i + 1], TWO_OVER_PI[i], far)));
@@ -52,12 +52,12 @@ export function quarterTurns(f: FunctionBuilder, bits: Local<"i32">, exponent: L
   };
 }
 
-/** All but the last 24 bits of an f64's mantissa, which leaves 29 with the one that is not stored. */
+/** Masks the last 24 bits of an f64's mantissa, which leaves 29 with the implicit one. */
 const LEADING_BITS = i64.constant(-(2n ** 24n));
 
 /**
- * x − y·trunc(x / y), exact, with the sign of x. A step takes the leading 29 bits of the quotient times y away: that
- * product has 53 bits, as an f64 holds, so nothing is rounded. A NaN in y is for the caller to see to.
+ * x − y·trunc(x / y), exact, with the sign of x. Each step subtracts y times the leading 29 bits of the quotient: the
+ * product has 53 bits, which an f64 represents exactly. The caller must handle a NaN in y.
  */
 export function remainder(f: FunctionBuilder, x: Local<"f32">, y: Local<"f32">): Local<"f32"> {
   const dividend = f.local("f64", f64.fromF32(x));
@@ -67,7 +67,7 @@ export function remainder(f: FunctionBuilder, x: Local<"f32">, y: Local<"f32">):
     const leading = f64.fromBits(i64.and(i64.bits(f64.div(rest, divisor)), LEADING_BITS));
     f.set(rest, f64.sub(rest, f64.mul(f64.trunc(leading), divisor)));
   });
-  // A quotient that was rounded up to a whole number leaves a rest below 0.
+  // A quotient that was rounded up to an integer leaves a negative rest.
   f.if(f64.lt(rest, f64.constant(0)), () => f.set(rest, f64.add(rest, divisor)));
   return f.local("f32", f32.fromF64(f64.copySign(rest, dividend)));
 }

@@ -8,10 +8,10 @@ import { LongSum } from "./long_sum.ts";
 import type { Launch, Operand } from "./routine.ts";
 import { storeColumns, WORD } from "./tile.ts";
 
-/** Channels of a task of the gradient: enough to be worth finding a pixel's users for. */
+/** Channels of a task of the gradient: enough to amortise finding a pixel's users. */
 const TASK_CHANNELS = 64;
 
-/** The two pixels that a result pixel is made of along an axis, and the weights of both, in all lanes. */
+/** The two image pixels that a result pixel blends along an axis, and their weights in all lanes. */
 interface Blend {
   readonly low: Local<"i32">;
   readonly high: Local<"i32">;
@@ -105,13 +105,13 @@ export function resize(
   };
 }
 
-/** The result pixels that an image pixel is part of along an axis: from the first on, before the end. */
+/** The result pixels that blend an image pixel along an axis, from `from` to before `to`. */
 interface Users {
   readonly from: Local<"i32">;
   readonly to: Local<"i32">;
 }
 
-/** Finds the users of pixel `at` of an axis, and writes how much of each is that pixel to `weights`, from the first on. */
+/** Finds the users of pixel `at` of an axis, and writes its weight in each of them to `weights`. */
 function users(
   f: FunctionBuilder,
   at: Local<"i32">,
@@ -121,7 +121,7 @@ function users(
 ): Users {
   const step = alignCorners ? (to > 1 ? (from - 1) / (to - 1) : 0) : from / to;
   const shift = alignCorners ? 0 : (step - 1) / 2;
-  // Those whose positions are less than a pixel away, and one more on each side for what rounding may do.
+  // Those whose positions are less than a pixel away, and one more on each side because of rounding.
   const near = (by: number): I32 =>
     f64.toI32(f64.floor(f64.div(f64.add(f64.fromI32(at), f64.constant(by - shift)), f64.constant(step))));
   const first = f.int(step > 0 ? i32.max(0, i32.sub(near(-1), 1)) : 0);
@@ -143,12 +143,12 @@ function users(
   return range;
 }
 
-/** Users of one pixel along an axis, at most. */
+/** The most users of one pixel along an axis. */
 function mostUsers(from: number, to: number): number {
   return from === 1 ? to : Math.min(to, Math.ceil(2 * to / (from - 1)) + 2);
 }
 
-/** `resizeGrad(dy)` to the shape `dx`: every image pixel sums its users, some channels of a row a task. */
+/** `resizeGrad(dy)` to the shape `dx`: every image pixel sums its users; a task computes some channels of a row. */
 export function resizeGrad(
   dy: Shape,
   dx: Shape,

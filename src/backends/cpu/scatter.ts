@@ -10,12 +10,12 @@ import { storeColumns, WORD } from "./tile.ts";
 
 /** Columns of a task. */
 const TASK_COLUMNS = 64;
-/** So many updates are added one by one, whatever their rows. */
+/** The most updates that are added one by one. */
 const FEW = 256;
 
 /**
- * `scatterAdd(updates, indices)`: each task adds up some columns of every row, in index order. Of more than a few updates
- * a list is made for each row first, so that those of one row are not added up one by one.
+ * `scatterAdd(updates, indices)`: each task sums some columns of every row, in index order. If there are more than a few
+ * updates, they are first listed by row, so that the updates of a row can be summed in levels instead of one by one.
  */
 export function scatterAdd(
   result: Aval,
@@ -36,7 +36,7 @@ export function scatterAdd(
 const widthOf = (result: Aval): number => sizeOf(result.shape.slice(1));
 const tasksOf = (result: Aval): number => Math.ceil(widthOf(result) / TASK_COLUMNS);
 
-/** Adds the updates to their rows one after the other. */
+/** Adds the updates to their rows one by one. */
 function inTurn(result: Aval, indices: Aval, updates: Operand, at: Operand, to: Operand): Launch {
   const rows = result.shape[0], width = widthOf(result), positions = sizeOf(indices.shape);
   return {
@@ -71,8 +71,8 @@ function inTurn(result: Aval, indices: Aval, updates: Operand, at: Operand, to: 
 }
 
 /**
- * Lists the updates of each row in order. They are counted from 1, and 0 ends a list: of each row there is its first,
- * then of each its last, then of each update the one that follows it.
+ * Lists the updates of each row, in order, as linked lists. Updates are numbered from 1, and 0 ends a list. The words are
+ * the first update of each row, then the last update of each row, then the successor of each update.
  */
 function listed(rows: number, indices: Aval, at: Operand, lists: Operand): Launch {
   const positions = sizeOf(indices.shape);
@@ -101,7 +101,7 @@ function listed(rows: number, indices: Aval, at: Operand, lists: Operand): Launc
   };
 }
 
-/** Adds up each row's list. */
+/** Sums each row's list. */
 function byRow(result: Aval, positions: number, updates: Operand, lists: Operand, to: Operand): Launch {
   const rows = result.shape[0], width = widthOf(result);
   return {

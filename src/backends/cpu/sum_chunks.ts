@@ -3,10 +3,10 @@ import { f32x4, v128 } from "./wasm/vectors.ts";
 import type { Launch, Operand } from "./routine.ts";
 import { LANES, storeColumns, WORD } from "./tile.ts";
 
-/** Elements a task sums, in vectors. */
+/** Result vectors of a task. */
 const TASK_VECTORS = 1024;
 
-/** Adds `chunks` partial results of `size` elements each, which lie one after another, in order. */
+/** Adds `chunks` contiguous partial results of `size` elements each, in order. */
 export function sumChunks(chunks: number, size: number, partial: Operand, result: Operand): Launch {
   const vectors = Math.ceil(size / LANES);
   const tasks = Math.ceil(vectors / TASK_VECTORS);

@@ -3,8 +3,8 @@ import type { LinearMemory } from "./memory.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
 /**
- * Words of the control block at the start of the memory (as i32 indices). Those that several threads write at once
- * have a cache line of their own. The ticket takes two: tasks left in the low word, the step in the high one.
+ * Words of the control block at the start of the memory (as i32 indices). Each word that several threads write has its
+ * own cache line. The ticket takes two words: the tasks left in the low one, the step in the high one.
  */
 export const words = {
   ticket: 16,
@@ -24,31 +24,31 @@ export const words = {
   codeBytes: 135,
 } as const;
 
-/** What an open gate asks of the workers. */
+/** The commands to the workers. */
 export const commands = { run: 1, load: 2, unload: 3, exit: 4 } as const;
 
-/** How long an idle worker keeps looking for work before it sleeps. */
+/** Milliseconds that an idle worker spins before it sleeps. */
 const SPIN_MILLISECONDS = 1;
 
-/** The exported entry of every plan's module: does tasks until the plan is through; see plan_module.ts. */
+/** The entry of a plan's module: runs tasks until the plan is finished; see plan_module.ts. */
 export type Work = (steps: number, stepCount: number, scratch: number) => void;
 
 let liveWorkers = 0;
 
-/** Worker threads of this process that have not ended. Deno's test sanitizers do not see them. */
+/** The number of running worker threads in this process. Deno's test sanitizers do not see them. */
 export function liveWorkerCount(): number {
   return liveWorkers;
 }
 
-/** A plan's module in the main thread. */
+/** A plan's module, instantiated in the main thread. */
 export interface LoadedModule {
   readonly id: number;
   readonly work: Work;
 }
 
 /**
- * The main thread and its workers. Workers only help: every wait of the main thread is for tasks already begun, never
- * for a worker to arrive, so one that wakes late costs nothing but its help.
+ * The main thread and its workers. Workers only help: the main thread waits for tasks that have begun, never for a
+ * worker to arrive, so a worker that wakes late costs nothing but its help.
  */
 export class ThreadPool {
   readonly #memory: LinearMemory;
@@ -67,7 +67,7 @@ export class ThreadPool {
     const workerData = { memory: memory.memory, words, commands, spinMilliseconds: SPIN_MILLISECONDS };
     this.#workers = Array.from(
       { length: threads - 1 },
-      // An environment of its own: left out, the parent's is read, for which Deno asks the user.
+      // An empty environment: by default the parent's is read, for which Deno asks for permission.
       (_, i) => new Worker(url, { env: {}, workerData: { ...workerData, thread: i + 1 } }),
     );
     this.#exits = this.#workers.map((worker) => {
@@ -79,18 +79,18 @@ export class ThreadPool {
         })
       );
     });
-    // A program that forgets its device still ends.
+    // A program that does not close its device still ends.
     for (const worker of this.#workers) worker.unref();
   }
 
-  /** Starts `threads` − 1 workers and waits until they run. */
+  /** Starts `threads` − 1 workers and waits until all of them run. */
   static start(memory: LinearMemory, threads: number): ThreadPool {
     const pool = new ThreadPool(memory, threads);
     pool.#await(words.acknowledged, (arrived) => arrived === threads - 1);
     return pool;
   }
 
-  /** Threads, the main one included. */
+  /** The number of threads, including the main one. */
   get threads(): number {
     return this.#workers.length + 1;
   }
@@ -103,7 +103,7 @@ export class ThreadPool {
     }
   }
 
-  /** Opens the gate for a command, does the main thread's part and closes it again. */
+  /** Opens the gate for a command, runs the main thread's part and closes the gate. */
   #command(command: number, module: number, main: () => void): void {
     this.#control[words.command] = command;
     this.#control[words.module] = module;
@@ -129,7 +129,7 @@ export class ThreadPool {
     );
   }
 
-  /** Gives every thread a module. V8 compiles equal bytes once for all threads of a process. */
+  /** Instantiates a module in every thread. V8 compiles equal bytes once per process. */
   load(code: Uint8Array<ArrayBuffer>): LoadedModule {
     const id = ++this.#modules;
     const module = new WebAssembly.Module(code);
@@ -149,15 +149,15 @@ export class ThreadPool {
     return { id, work: instance.exports["work"] as Work };
   }
 
-  /** Takes a module from every thread. */
+  /** Drops a module in every thread. */
   unload(module: LoadedModule): void {
     if (this.#workers.length > 0) this.#broadcast(commands.unload, module.id);
   }
 
-  /** Makes sure that each thread has at least `bytes` of scratch memory. */
+  /** Ensures that each thread has at least `bytes` of scratch memory. */
   reserveScratch(bytes: number): void {
     if (bytes <= this.#scratchBytes) return;
-    const size = Math.ceil(bytes / 4096) * 4096 + 64; // successive threads' buffers do not collide in the caches
+    const size = Math.ceil(bytes / 4096) * 4096 + 64; // so that the threads' buffers do not collide in the caches
     const { threads } = this;
     const what = "the threads' scratch memory";
     const held = this.#scratchBytes * threads;
@@ -168,8 +168,8 @@ export class ThreadPool {
   }
 
   /**
-   * Runs a plan whose records are at `steps`; `firstTasks` is the number of tasks of the first step. Alone, where help
-   * would not pay.
+   * Runs a plan whose launch records are at `steps`. `firstTasks` is the number of tasks of the first launch; `alone`
+   * keeps the workers out, for plans too small to gain from them.
    */
   run(module: LoadedModule, steps: number, stepCount: number, firstTasks: number, alone: boolean): void {
     this.#checkFailure();
@@ -190,7 +190,7 @@ export class ThreadPool {
     }
   }
 
-  /** Ends the workers, which know of the memory no more when this resolves. */
+  /** Ends the workers. When this resolves, none of them uses the memory any more. */
   async close(): Promise<void> {
     if (this.#workers.length > 0) this.#broadcast(commands.exit, 0);
     for (const worker of this.#workers) worker.ref();

@@ -9,9 +9,9 @@ export const LANES = 4;
 export const WORD = 4;
 
 /**
- * The register tile of every product: `rows` × `vectors` accumulators of four lanes. Sixteen vector registers, one of
- * them reserved by V8, hold 6 × 2 accumulators, the two vectors of B and one broadcast element of A: 12 independent
- * chains of fused multiply-adds, where 8 already cover their latency.
+ * Rows of the register tile of every product: `rows` × `vectors` accumulators of four lanes. There are sixteen vector
+ * registers, one reserved by V8. The others hold 6 × 2 accumulators, the two vectors of B and one broadcast element of A:
+ * 12 independent chains of fused multiply-adds; 8 already cover their latency.
  */
 export const TILE_ROWS = 6;
 /** Vectors of a full tile. */
@@ -20,8 +20,8 @@ export const TILE_VECTORS = 2;
 export const TILE_COLUMNS = TILE_VECTORS * LANES;
 
 /**
- * Relative cost of a tile of so many pixels × 1 or 2 vectors: narrow ones do not cover the latency of a multiply-add;
- * with one vector more pixels fit the registers, but each product needs a load of its own.
+ * Relative cost of a tile by its number of pixels, for 1 or 2 vectors. Narrow tiles do not cover the latency of a
+ * multiply-add; with one vector more pixels fit the registers, but each product needs its own load.
  */
 const TILE_COSTS: { readonly [vectors: number]: readonly number[] } = {
   1: [0, 7, 7, 7.1, 7.2, 7.4, 7.6, 7.8, 8],
@@ -49,7 +49,7 @@ export function divideRow(count: number, vectors: number): { pixels: number; tim
 /** Accumulators of a tile, `[row][vector]`. */
 export type Tile = readonly (readonly Local<"v128">[])[];
 
-/** New accumulators. */
+/** Declares the accumulators of a tile. */
 export function newTile(f: FunctionBuilder, rows: number, vectors: number): Tile {
   return Array.from({ length: rows }, () => Array.from({ length: vectors }, () => f.local("v128")));
 }
@@ -59,7 +59,7 @@ export function clearTile(f: FunctionBuilder, tile: Tile): void {
   for (const row of tile) for (const accumulator of row) f.set(accumulator, f32x4.constant(0));
 }
 
-/** Adds a tile to what is in memory, its rows `pitch` bytes apart. */
+/** Adds a tile to memory, its rows `pitch` bytes apart. */
 export function addTile(f: FunctionBuilder, tile: Tile, address: I32, pitch: number): void {
   for (const [r, row] of tile.entries()) {
     for (const [v, x] of row.entries()) {
@@ -71,7 +71,7 @@ export function addTile(f: FunctionBuilder, tile: Tile, address: I32, pitch: num
 
 /** Operands of {@link accumulate}. */
 export interface TileOperands {
-  /** Address of A's element for row 0; advanced past the products taken. */
+  /** Address of A's element for row 0; advanced past the products. */
   readonly a: Local<"i32">;
   /** Bytes from the A element of row 0 to that of each row. */
   readonly aRows: readonly number[];
@@ -81,7 +81,7 @@ export interface TileOperands {
   readonly b: Local<"i32">;
   /** Bytes between successive vectors of B. */
   readonly bStep: number;
-  /** Products a row. */
+  /** Products per row. */
   readonly count: number;
 }
 
@@ -100,7 +100,7 @@ export function accumulate(f: FunctionBuilder, tile: Tile, operands: TileOperand
       }
     }
   };
-  // Unrolled so that the loop's own instructions and V8's stack check are paid once for several products.
+  // Unrolled to amortise the loop's own instructions and V8's stack check over several products.
   const unroll = count <= 12 ? count : [8, 6, 7, 5, 4].find((u) => count % u === 0) ?? 8;
   const advance = (products: number) => {
     f.increment(a, products * aStep);

@@ -1,6 +1,6 @@
-// One thread of the CPU backend. It sleeps on the gate word; while the gate is open it does the current command
-// together with the main thread. It never returns to its event loop until told to exit, so everything it needs comes
-// through the shared memory. Word numbers and commands are those of threads.ts.
+// One thread of the CPU backend. It sleeps on the gate word; while the gate is open it runs the current command together
+// with the main thread. It does not return to its event loop before the exit command, so all its input comes through the
+// shared memory. Word numbers and commands are those of threads.ts.
 import { workerData } from "node:worker_threads";
 
 const { memory, thread, words, commands, spinMilliseconds } = workerData;

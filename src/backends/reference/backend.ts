@@ -7,7 +7,7 @@ import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { runKernel } from "./kernel.ts";
 import { applyOp, type OpRules, opRules } from "./ops.ts";
 
-/** The reference backend's machine: no limits of its own, and nothing to be gained from padding. */
+/** The reference backend's target: no limits, and no gain from padding. */
 export const referenceTarget: Target = {
   name: "reference",
   precisions: ["f32", "bf16"],
@@ -19,10 +19,10 @@ export const referenceTarget: Target = {
   maxKernelBuffers: Infinity,
 };
 
-/** Bytes of the arena that one float64 stands for: the smallest element that programs make. */
+/** Bytes of the arena per float64: those of the smallest element that programs compute. */
 const SLOT = 2;
 
-/** Elements as float64 whatever their dtype, which holds all the others exactly. */
+/** Elements as float64 whatever their dtype: it represents all others exactly. */
 class ReferenceBuffer implements DeviceBuffer {
   readonly data: Float64Array;
 
@@ -45,8 +45,8 @@ function allocate(elements: number): Float64Array<ArrayBuffer> {
 }
 
 /**
- * Plain TypeScript in float64, one obvious loop per op: the oracle for every other backend. Sizes are reported as if
- * elements took the bytes they take on other backends; the memory really used is two to four times that.
+ * Plain TypeScript in float64, one obvious loop per op: the oracle for every other backend. It reports the sizes that
+ * elements have on other backends; the memory really used is two to four times that.
  */
 export class ReferenceBackend implements Backend {
   readonly name = "reference";
@@ -56,7 +56,7 @@ export class ReferenceBackend implements Backend {
   readonly #rules: OpRules;
   #arena = new Float64Array(0);
 
-  /** `rules` are for tests that need a backend with a fault. */
+  /** `rules` are for tests that need a faulty backend. */
   constructor(rules: OpRules = opRules) {
     this.#rules = rules;
   }
@@ -144,7 +144,7 @@ export class ReferenceBackend implements Backend {
     inputs: readonly ReferenceBuffer[],
     outputs: readonly ReferenceBuffer[],
   ): void {
-    this.#arena.fill(NaN); // a plan that reads what it has not written shows
+    this.#arena.fill(NaN); // exposes a plan that reads elements it has not written
     const memory = (value: ValueId): Float64Array => {
       const location = plan.locations[value];
       if (location === undefined) throw new Error(`${plan.name}: value ${value} has no place in the plan`);
@@ -178,7 +178,7 @@ export class ReferenceBackend implements Backend {
   }
 }
 
-/** Opens the reference backend; it is always there. */
+/** Opens the reference backend, which is always available. */
 export function openReference(): Promise<Opened> {
   return Promise.resolve({ backend: new ReferenceBackend() });
 }

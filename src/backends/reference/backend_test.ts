@@ -1,7 +1,7 @@
 import { assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { openReference, ReferenceBackend } from "./backend.ts";
 
-Deno.test("read() gives back what write() was given, in every dtype", async () => {
+Deno.test("read() returns the elements that write() was given, in every dtype", async () => {
   const backend = new ReferenceBackend();
   const data = {
     f32: Float32Array.of(0.1, -Infinity, 3e38),
@@ -31,7 +31,7 @@ Deno.test("write() takes bytes from the middle of an array and keeps the rest of
   await backend.close();
 });
 
-Deno.test("readFloat64() gives what writeFloat64() was given, and read() rounds it", async () => {
+Deno.test("readFloat64() returns the elements that writeFloat64() was given, and read() rounds them", async () => {
   const backend = new ReferenceBackend();
   const buffer = backend.allocate(8, "f32");
   backend.writeFloat64(buffer, [1 / 3, 1e-300]);
@@ -41,7 +41,7 @@ Deno.test("readFloat64() gives what writeFloat64() was given, and read() rounds 
   await backend.close();
 });
 
-Deno.test("liveBuffers and liveBytes count what is allocated and not freed, until close()", async () => {
+Deno.test("liveBuffers and liveBytes count allocations that are not freed, until close()", async () => {
   const opened = await openReference();
   if (!("backend" in opened)) throw new Error(opened.reason);
   const { backend } = opened;

@@ -3,8 +3,8 @@ import type { Program } from "../../trace/program.ts";
 import { applyOp, type Value } from "./ops.ts";
 
 /**
- * Runs a program one instruction at a time, without the compiler: what the compiler's own work is compared with.
- * Gives the elements of each result, in float64 whatever the dtype.
+ * Runs a program one instruction at a time, without the compiler, as the oracle for the compiler. Returns the elements of
+ * each result, in float64 whatever the dtype.
  */
 export function evaluate(program: Program, inputs: readonly ArrayLike<number>[]): Float64Array[] {
   const values = new Array<Value>(program.values.length);

@@ -3,11 +3,11 @@ import type { ConvAttrs, OpAttrs, PoolAttrs } from "../../trace/ops.ts";
 import { windowCount } from "../../trace/shapes/images.ts";
 import { isGreater } from "./reduction.ts";
 
-// The geometry of the image ops: each walk names the elements that meet, and the ops say what happens there.
+// The geometry of the image ops: each function visits the elements that meet; the ops define what happens there.
 
 /**
- * Visits every place where an image pixel meets a filter tap: `image` and `filter` are the first of `channels`
- * contiguous elements that are multiplied pairwise, `result` the output element their products belong to.
+ * Visits every pair of an image pixel and a filter tap that meet: `image` and `filter` are the first of `channels`
+ * contiguous elements that are multiplied pairwise, `result` is the output element that sums their products.
  */
 export function eachConvTap(
   imageShape: Shape,
@@ -42,7 +42,7 @@ export function eachConvTap(
   }
 }
 
-/** Visits every pixel of every pooling window, in row-major order within the window; padding is passed over. */
+/** Visits every pixel of every pooling window, in row-major order within the window, without the padding. */
 export function eachPoolPixel(
   imageShape: Shape,
   { window, strides, padding }: PoolAttrs,
@@ -71,7 +71,7 @@ export function eachPoolPixel(
   }
 }
 
-/** For every pooling window, where the first of its maxima is. */
+/** The pixel of the first maximum of every pooling window. */
 export function firstMaxima(image: Float64Array, imageShape: Shape, attrs: PoolAttrs): number[] {
   const first: number[] = [];
   eachPoolPixel(imageShape, attrs, (pixel, result) => {
@@ -80,7 +80,7 @@ export function firstMaxima(image: Float64Array, imageShape: Shape, attrs: PoolA
   return first;
 }
 
-/** The two pixels, and the weight of the second, that pixel `i` of `to` is made of along an axis of `from` pixels. */
+/** The two pixels that pixel `i` of `to` blends along an axis of `from` pixels, and the weight of the second. */
 function resizeSource(i: number, from: number, to: number, alignCorners: boolean): [number, number, number] {
   const position = alignCorners
     ? (to > 1 ? i * (from - 1) / (to - 1) : 0)

@@ -5,17 +5,17 @@ import type { ValueId } from "../../trace/program.ts";
 import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
 import { reduction } from "./reduction.ts";
 
-/** Points evaluated together; every read of a block comes before its writes, as in-place kernels need. */
+/** Points evaluated together; a block is read before it is written, as in-place kernels require. */
 const BLOCK = 1024;
 
-/** Runs a fused kernel; `memory` gives the elements of a value. */
+/** Runs a fused kernel; `memory` returns the elements of a value. */
 export function runKernel(kernel: Kernel, memory: (value: ValueId) => Float64Array): void {
   const { space, nodes, stores, reduce } = kernel;
   const inputs = kernel.inputs.map(memory);
   const axes = reduce?.axes ?? [];
   const outer = space.filter((_, axis) => !axes.includes(axis));
 
-  // Where each point's contribution goes: its place in the remaining axes.
+  // The element of the result that each point contributes to.
   const outerStrides = stridesOf(outer);
   const target: View = {
     offset: 0,
@@ -42,7 +42,7 @@ export function runKernel(kernel: Kernel, memory: (value: ValueId) => Float64Arr
 class Block {
   constructor(readonly space: Shape, readonly start: number, readonly count: number) {}
 
-  /** Visits the points with what a view gives at each. */
+  /** Visits the points, each with its element of a view. */
   each(view: View, visit: (i: number, element: number) => void): void {
     for (let i = 0; i < this.count; i++) {
       let element = view.offset;
@@ -55,7 +55,7 @@ class Block {
     }
   }
 
-  /** The part of a column that these points fill. */
+  /** The part of a column for these points. */
   take(column: Float64Array): Float64Array {
     return column.subarray(0, this.count);
   }

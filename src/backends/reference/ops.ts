@@ -9,14 +9,14 @@ import { isGreater, reduction } from "./reduction.ts";
 
 /** A value while it is computed: its elements in row-major order, as float64 whatever its dtype. */
 export interface Value extends Aval {
-  /** One number an element. */
+  /** One number per element. */
   readonly data: Float64Array;
 }
 
-/** What an op does: fills `out`, which may hold anything before. */
+/** The definition of an op: fills `out`, whose previous contents do not matter. */
 export type OpRule<N extends OpName> = (out: Value, inputs: readonly Value[], attrs: OpAttrs[N]) => void;
 
-/** Visits a shape's points in row-major order, with the element that each of two views gives there. */
+/** Visits a shape's points in row-major order, each with its element of two views. */
 function walk(shape: Shape, a: View, b: View, visit: (i: number, j: number) => void): void {
   const step = (axis: number, i: number, j: number): void => {
     if (axis === shape.length) return visit(i, j);
@@ -25,23 +25,23 @@ function walk(shape: Shape, a: View, b: View, visit: (i: number, j: number) => v
   step(0, a.offset, b.offset);
 }
 
-/** The view that is a value itself. */
+/** The view of a whole value. */
 function whole(value: Aval): View {
   return { offset: 0, strides: stridesOf(value.shape) };
 }
 
-/** The view of an operand after its axes `axes` are dropped: they stay where they are. */
+/** The view of `value` without `axes`, over all of its axes: stride 0 along the dropped ones. */
 function without(value: Aval, axes: readonly number[]): View {
   const kept = stridesOf(value.shape.filter((_, axis) => !axes.includes(axis)));
   return { offset: 0, strides: value.shape.map((_, axis) => axes.includes(axis) ? 0 : kept.shift()!) };
 }
 
-/** Fills `out` with what `view` gives of `input` at each of its points. */
+/** Fills `out` with the elements of `input` at `view`. */
 function copyFrom(out: Value, input: Value, view: View): void {
   walk(out.shape, whole(out), view, (i, j) => out.data[i] = input.data[j]);
 }
 
-/** Writes `input` to the places of `out` that `view` gives for each of its points. */
+/** Writes `input` to the elements of `out` at `view`. */
 function copyTo(out: Value, view: View, input: Value): void {
   walk(input.shape, view, whole(input), (i, j) => out.data[i] = input.data[j]);
 }
@@ -54,17 +54,17 @@ function identity(out: Value, [input]: readonly Value[]): void {
   out.data.set(input.data);
 }
 
-/** What `gather` and `scatterAdd` agree on: the row an index means, and the elements of a row. */
+/** Visits the row of each index, clamped into range, with the index's position; for `gather` and `scatterAdd`. */
 function eachRow(indices: Value, rows: number, visit: (row: number, position: number) => void): void {
   for (let position = 0; position < sizeOf(indices.shape); position++) {
     visit(Math.max(0, Math.min(rows - 1, indices.data[position])), position);
   }
 }
 
-/** What every op does. */
+/** The definition of every op. */
 export type OpRules = { readonly [N in OpName]: OpRule<N> };
 
-/** Every op, as plainly as it can be written. */
+/** Every op, written as plainly as possible. */
 export const opRules: OpRules = {
   unary(out, [x], { fn }) {
     const f = unary(fn, x.dtype);
@@ -239,8 +239,8 @@ function walkFirst(x: Value, axis: number): number[] {
 }
 
 /**
- * Runs one op, by `rules`: its entry and the attributes belong to the same op, which the type system cannot see. A
- * result in bf16 is rounded when all of it is there: sums are made in full.
+ * Runs one op by `rules`. The rule and the attributes belong to the same op, which the type system cannot see. A bf16
+ * result is rounded once, at the end: sums are computed in full precision.
  */
 export function applyOp(
   op: OpName,

@@ -4,7 +4,7 @@ import type { OpAttrs, OpName, Pair } from "../../trace/ops.ts";
 import { shapeRules } from "../../trace/shape_rules.ts";
 import { applyOp } from "./ops.ts";
 
-/** Runs one op on `[shape, elements]` operands, f32 unless said otherwise; gives its elements. */
+/** Runs one op on `[shape, elements]` operands, f32 by default, and returns its elements. */
 function run<N extends OpName>(
   op: N,
   operands: readonly [readonly number[], readonly number[], DType?][],
@@ -37,7 +37,7 @@ function dot(a: readonly number[], b: readonly number[]): number {
 
 const plain = { strides: [1, 1], padding: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1 } as const;
 
-Deno.test("conv() multiplies and adds without turning the filter round", () => {
+Deno.test("conv() is a cross-correlation: it does not flip the filter", () => {
   const image: [number[], number[]] = [[1, 2, 3, 1], [1, 2, 3, 4, 5, 6]];
   assertEquals(run("conv", [image, [[1, 2, 2, 1], [1, 10, 100, 1000]]], plain), [5421, 6532]);
 });
@@ -166,7 +166,7 @@ Deno.test("transpose(), slice(), pad(), concat() and broadcast() put each elemen
   assertEquals(run("broadcast", [[[1, 2], [1, 2]]], { shape: [3, 2] }), [1, 2, 1, 2, 1, 2]);
 });
 
-Deno.test("reduce() folds the axes it is told to, in any order", () => {
+Deno.test("reduce() reduces the given axes, in any order", () => {
   const operand: [number[], number[]] = [[2, 3, 2], count(12)];
   assertEquals(run("reduce", [operand], { fn: "sum", axes: [1] }), [6, 9, 24, 27]);
   assertEquals(run("reduce", [operand], { fn: "max", axes: [2, 0] }), [7, 9, 11]);
@@ -175,7 +175,7 @@ Deno.test("reduce() folds the axes it is told to, in any order", () => {
   assertEquals(run("reduce", [[[2], [2 ** 31 - 1, 1], "i32"]], { fn: "sum", axes: [0] }), [-(2 ** 31)]);
 });
 
-Deno.test("argmax() gives the first of equal maxima", () => {
+Deno.test("argmax() returns the first of equal maxima", () => {
   assertEquals(run("argmax", [[[2, 3], [1, 5, 5, -1, -1, -2]]], { axis: 1 }), [1, 0]);
   assertEquals(run("argmax", [[[2, 3], [1, 5, 5, -1, -1, 9]]], { axis: 0 }), [0, 0, 1]);
 });
@@ -214,7 +214,7 @@ Deno.test("not() is logical on bool and bitwise on integers", () => {
   assertEquals(run("unary", [[[1], [0], "u32"]], { fn: "not" }), [2 ** 32 - 1]);
 });
 
-Deno.test("cast() truncates toward zero, wraps integers, and takes anything but zero for true", () => {
+Deno.test("cast() truncates toward zero, wraps integers, and converts anything but zero to true", () => {
   assertEquals(run("cast", [[[3], [-1.9, 1.9, NaN]]], { dtype: "i32" }), [-1, 1, 0]);
   assertEquals(run("cast", [[[1], [-1], "i32"]], { dtype: "u32" }), [2 ** 32 - 1]);
   assertEquals(run("cast", [[[1], [2 ** 32 - 1], "u32"]], { dtype: "i32" }), [-1]);
@@ -222,7 +222,7 @@ Deno.test("cast() truncates toward zero, wraps integers, and takes anything but 
   assertEquals(run("cast", [[[2], [0, 200], "u8"]], { dtype: "f32" }), [0, 200]);
 });
 
-Deno.test("isFinite(), comparisons and select() know NaN and infinity", () => {
+Deno.test("isFinite(), comparisons and select() handle NaN and infinity", () => {
   const special: [number[], number[]] = [[4], [1, Infinity, -Infinity, NaN]];
   assertEquals(run("unary", [special], { fn: "isFinite" }), [1, 0, 0, 0]);
   assertEquals(run("compare", [special, special], { fn: "eq" }), [1, 1, 1, 0]);

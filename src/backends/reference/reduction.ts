@@ -2,7 +2,7 @@ import type { DType } from "../../trace/dtype.ts";
 import { binary } from "../../trace/elementwise.ts";
 import type { ReduceFn } from "../../trace/ops.ts";
 
-/** What a reduction starts from and how it takes in one more element. */
+/** The start value of a reduction, and the function that combines it with one more element. */
 export function reduction(
   fn: ReduceFn,
   dtype: DType,
@@ -16,7 +16,7 @@ export function reduction(
   return { start: fn === "max" ? least : greatest, fold: binary(fn, dtype) };
 }
 
-/** Whether a search for the first maximum that stands at `best` moves on to `x`. A NaN is above all else. */
+/** Tests whether `x` replaces `best` in a search for the first maximum. A NaN is above everything else. */
 export function isGreater(x: number, best: number): boolean {
   return x > best || (Number.isNaN(x) && !Number.isNaN(best));
 }

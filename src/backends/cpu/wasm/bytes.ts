@@ -1,9 +1,9 @@
-/** A growing run of bytes with the integer encodings of the WebAssembly binary format. */
+/** A growing byte buffer with the integer encodings of the WebAssembly binary format. */
 export class Bytes {
   #buffer = new Uint8Array(256);
   #length = 0;
 
-  /** Bytes written so far. */
+  /** The number of bytes written so far. */
   get length(): number {
     return this.#length;
   }
@@ -15,20 +15,20 @@ export class Bytes {
     this.#buffer = grown;
   }
 
-  /** One byte. */
+  /** Appends one byte. */
   byte(value: number): void {
     this.#reserve(1);
     this.#buffer[this.#length++] = value;
   }
 
-  /** Bytes as they are. */
+  /** Appends bytes unchanged. */
   append(bytes: ArrayLike<number>): void {
     this.#reserve(bytes.length);
     this.#buffer.set(bytes, this.#length);
     this.#length += bytes.length;
   }
 
-  /** An unsigned LEB128 integer of at most 32 bits. */
+  /** Appends an unsigned LEB128 integer of at most 32 bits. */
   unsigned(value: number): void {
     value >>>= 0;
     while (value > 0x7f) {
@@ -38,7 +38,7 @@ export class Bytes {
     this.byte(value);
   }
 
-  /** A signed LEB128 integer of at most 32 bits. */
+  /** Appends a signed LEB128 integer of at most 32 bits. */
   signed(value: number): void {
     for (;;) {
       const low = value & 0x7f;
@@ -48,7 +48,7 @@ export class Bytes {
     }
   }
 
-  /** A signed LEB128 integer of at most 64 bits. */
+  /** Appends a signed LEB128 integer of at most 64 bits. */
   signed64(value: bigint): void {
     for (;;) {
       const low = Number(value & 0x7fn);
@@ -60,14 +60,14 @@ export class Bytes {
     }
   }
 
-  /** A name: UTF-8 with its length in front. */
+  /** Appends a name: its length, then UTF-8. */
   name(text: string): void {
     const utf8 = new TextEncoder().encode(text);
     this.unsigned(utf8.length);
     this.append(utf8);
   }
 
-  /** What has been written. */
+  /** A copy of all bytes written. */
   finish(): Uint8Array<ArrayBuffer> {
     return this.#buffer.slice(0, this.#length);
   }

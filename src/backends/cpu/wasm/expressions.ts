@@ -18,7 +18,7 @@ export interface Expr<T extends ValueType> {
   readonly type: T;
   /** Appends the code. */
   emit(code: Bytes): void;
-  /** The value, where it is a known i32; sums and products of those are folded. */
+  /** The value, if it is a known i32; operations on known values are folded. */
   readonly known?: number;
 }
 

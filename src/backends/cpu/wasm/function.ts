@@ -57,7 +57,7 @@ export class FunctionBuilder {
     return this.#variable("i32", index);
   }
 
-  /** A new local variable, set to `value` where one is given. */
+  /** A new local variable, set to `value` if given. */
   local<T extends ValueType>(type: T, value?: Expr<T>): Local<T> {
     const local = this.#variable(type, this.#parameters.length + this.#locals.push(type) - 1);
     if (value !== undefined) this.set(local, value);
@@ -70,8 +70,8 @@ export class FunctionBuilder {
   }
 
   /**
-   * A vector constant, loaded once at the function's start: V8 would build it anew from immediates at every use, in
-   * the innermost loop too.
+   * A vector constant, loaded once at the function's start: V8 would rebuild it from immediates at every use, even in
+   * the innermost loop.
    */
   constant(value: V128): Local<"v128"> {
     const code = new Bytes();
@@ -88,7 +88,7 @@ export class FunctionBuilder {
     return local;
   }
 
-  /** Assigns. */
+  /** Assigns a value to a variable. */
   set<T extends ValueType>(local: Local<T>, value: Expr<T>): void {
     value.emit(this.#code);
     this.#code.byte(0x21);
@@ -105,7 +105,7 @@ export class FunctionBuilder {
     statement.emit(this.#code);
   }
 
-  /** Evaluates and drops. */
+  /** Evaluates an expression and drops its value. */
   drop(expression: Expr<ValueType>): void {
     expression.emit(this.#code);
     this.#code.byte(0x1a);
@@ -125,12 +125,12 @@ export class FunctionBuilder {
     this.#nested(0x02, body);
   }
 
-  /** A loop; branching to its label starts it again, running off its end leaves it. */
+  /** A loop; branching to its label restarts it, reaching its end leaves it. */
   loop(body: (again: Label) => void): void {
     this.#nested(0x03, body);
   }
 
-  /** Branches, if `condition` is not zero. */
+  /** Branches to a label; if `condition` is given, only when it is not zero. */
   branch(label: Label, condition?: I32): void {
     condition?.emit(this.#code);
     this.#code.byte(condition === undefined ? 0x0c : 0x0d);
@@ -199,7 +199,7 @@ export class FunctionBuilder {
     this.#code.unsigned(0);
   }
 
-  /** The function as the code section holds it. */
+  /** The function's bytes in the code section. */
   finish(): Uint8Array {
     const body = new Bytes();
     const runs: { type: ValueType; count: number }[] = [];

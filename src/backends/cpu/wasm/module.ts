@@ -30,12 +30,12 @@ export class ModuleBuilder {
     return { index };
   }
 
-  /** Puts a function into the table of {@link FunctionBuilder.callIndirect} and gives its entry. */
+  /** Adds a function to the table of {@link FunctionBuilder.callIndirect} and returns its entry. */
   tableEntry(handle: FunctionHandle): number {
     return this.#table.push(handle.index) - 1;
   }
 
-  /** The module in binary form. The memory's limits must be those of the memory it will be given. */
+  /** The module in binary form. The limits must be those of the memory that it will import. */
   finish(initialPages: number, maximumPages: number): Uint8Array<ArrayBuffer> {
     const module = new Bytes();
     module.append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);

@@ -20,7 +20,7 @@ function run(args: readonly number[], build: (f: FunctionBuilder) => void): numb
   return instantiate(module).exports["main"](...args);
 }
 
-Deno.test("Bytes writes LEB128 as the format's own examples have it", () => {
+Deno.test("Bytes writes LEB128 as in the format's examples", () => {
   const bytes = new Bytes();
   bytes.unsigned(624485);
   bytes.signed(-123456);
@@ -80,7 +80,7 @@ Deno.test("folded arithmetic equals the machine's", () => {
   }
 });
 
-Deno.test("for() counts up to its bound, by steps, and not at all where there is nothing to count", () => {
+Deno.test("for() counts up to its bound, by steps, and runs no iteration of an empty range", () => {
   const count = (from: number, to: number, step: number) =>
     run([from, to], (f) => {
       const [i, turns] = [f.int(0), f.int(0)];
@@ -101,7 +101,7 @@ Deno.test("for() counts up to its bound, by steps, and not at all where there is
   }
 });
 
-Deno.test("if() and while() take the right way", () => {
+Deno.test("if() and while() take the right branch", () => {
   const collatz = (n: number) =>
     run([n], (f) => {
       const [x, steps] = [f.parameter(0), f.int(0)];
@@ -151,7 +151,7 @@ Deno.test("callIndirect() calls the table's entries", () => {
   assertThrows(() => exports["main"](3), WebAssembly.RuntimeError);
 });
 
-Deno.test("vector constants, lanes and shuffles are those of four words", () => {
+Deno.test("vector constants, lanes and shuffles treat vectors as four words", () => {
   const module = new ModuleBuilder();
   module.function([], [], (f) => {
     const at = int(0);

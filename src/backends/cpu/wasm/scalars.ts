@@ -141,7 +141,7 @@ export const f32 = {
   store: (address: I32, value: F32, offset: number = 0): Statement =>
     asStatement(memory("f32", scalar(0x38), [address, value], offset)),
   fromI32U: (a: I32): F32 => apply("f32", scalar(0xb3), [a]),
-  /** Rounds. */
+  /** Rounded to nearest even. */
   fromF64: (a: F64): F32 => apply("f32", scalar(0xb6), [a]),
 };
 
