@@ -172,6 +172,18 @@ Deno.test("runFolder() accepts a folder whose run was killed before its first sa
     assertEquals([...Deno.readDirSync(dir)].length, 4);
   }));
 
+Deno.test("runFolder() refuses records before the start and after the end of a run", () =>
+  inFolder(async (dir) => {
+    const observer = runFolder(`${dir}/run`);
+    const refused = () => assertRejects(() => observer.step(step(1)), LocalgradError, "call start() first");
+    await refused();
+    await observer.start(info(0));
+    await observer.step(step(1));
+    await observer.end();
+    await refused();
+    assertEquals(observer.lines.length, 1);
+  }));
+
 Deno.test("readRun() says that a run without an evaluation has no best checkpoint", () =>
   inFolder(async (dir) => {
     await run(dir, 0, 2); // saved as last only

@@ -145,11 +145,19 @@ Deno.test("decodeSafetensors() leaves out tensors of other types, and lists them
       d: { dtype: "F4", shape: [2], data_offsets: [5, 6] },
       e: { dtype: "I64", shape: [], data_offsets: [6, 14] }, // 2³², beyond i32
       f: { dtype: "F2", shape: [9], data_offsets: [14, 16] }, // of a later version
-    }, [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]),
+      g: { dtype: "constructor", shape: [1], data_offsets: [16, 17] }, // a name that every object has
+    }, [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 5]),
     "x",
   );
   assertEquals([...tensors.keys()], ["c"]);
-  assertEquals(Object.fromEntries(skipped!), { a: "F8_E4M3", b: "BOOL", d: "F4", e: "I64", f: "F2" });
+  assertEquals(Object.fromEntries(skipped!), {
+    a: "F8_E4M3",
+    b: "BOOL",
+    d: "F4",
+    e: "I64",
+    f: "F2",
+    g: "constructor",
+  });
 });
 
 Deno.test("encodeSafetensors() refuses what the format cannot hold", () => {
