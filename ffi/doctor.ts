@@ -1,11 +1,12 @@
 /**
- * The report of `doctor` on CUDA: its libraries, and the cards with their free memory.
+ * The reports of `doctor`: on CUDA, its libraries and the cards with their free memory, and on oneDNN.
  *
  * @module
  */
 import { deviceAttribute, type Driver, driverError, driverStatus, OLDEST_ARCHITECTURE } from "./driver.ts";
 import { type CudaLibraries, type LibraryReport, openLibraries } from "./library.ts";
 import { outI32, outU64, textOf } from "./memory.ts";
+import type { OnednnReport } from "./onednn_library.ts";
 import { LibraryError } from "./status.ts";
 
 /** A report on one card. */
@@ -127,14 +128,23 @@ function formatBytes(bytes: number): string {
   return bytes < 2 ** 29 ? `${(bytes / 2 ** 20).toFixed(0)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }
 
+/** Describes oneDNN in lines of text. */
+export function describeOnednn(report: OnednnReport): string[] {
+  const { instructions, threads } = report;
+  return describeLibrary(report, `, ${instructions}, ${threads} thread${threads === 1 ? "" : "s"}`);
+}
+
+/** Describes a library: its file and version, then `more`; or its fault, the remedy, and the places searched. */
+function describeLibrary(report: Omit<LibraryReport, "name">, more: string = ""): string[] {
+  const { title, path, via, version, tried, problem, remedy } = report;
+  return problem === undefined
+    ? [`  ✓ ${title}: ${version}${more}, ${path} (${via})`]
+    : [`  ✗ ${title}: ${problem}`, `      ${remedy}`, ...tried.map((place) => `      looked at ${place}`)];
+}
+
 /** Describes a report in lines of text: files, versions, places searched, and remedies. */
 export function describeCuda({ libraries, cards, need, problem }: CudaReport): string[] {
-  const lines = libraries.flatMap(({ title, path, via, version, tried, problem, remedy }) => {
-    const head = problem === undefined
-      ? [`  ✓ ${title}: ${version}, ${path} (${via})`]
-      : [`  ✗ ${title}: ${problem}`, `      ${remedy}`];
-    return problem === undefined ? head : [...head, ...tried.map((place) => `      looked at ${place}`)];
-  });
+  const lines = libraries.flatMap((report) => describeLibrary(report));
   const found = cards.flatMap(({ name, architecture, totalBytes, freeBytes, problem, remedy }) => {
     const free = freeBytes === undefined ? "" : `, ${formatBytes(freeBytes)} of them free`;
     const facts = `${name}, ${architecture}, ${formatBytes(totalBytes)}${free}`;

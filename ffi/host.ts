@@ -7,7 +7,7 @@
 
 /** A machine as the search for libraries sees it; tests substitute their own. */
 export interface Host {
-  /** The operating system; libraries are searched for on `linux` only. */
+  /** The operating system, as `Deno.build.os` names it. */
   readonly os: string;
   /** The architecture: `x86_64` or `aarch64`. */
   readonly arch: string;

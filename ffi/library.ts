@@ -10,6 +10,7 @@ import { type Host, thisHost } from "./host.ts";
 import { keepLoaded } from "./keep_loaded.ts";
 import { outI32 } from "./memory.ts";
 import { type Nvrtc, nvrtcSymbols, nvrtcVersion } from "./nvrtc.ts";
+import { parent } from "./places.ts";
 import {
   cudnnParts,
   libraries,
@@ -17,7 +18,6 @@ import {
   libraryNames,
   majors,
   nvrtcParts,
-  parent,
   search,
 } from "./search.ts";
 
@@ -285,7 +285,7 @@ function correction(name: LibraryName): string {
 }
 
 /** The first line of an error's message. */
-function messageOf(error: unknown): string {
+export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.replace(/\n.*/s, "").replace(/^(Could not open library: )+/, "");
 }

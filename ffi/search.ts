@@ -4,6 +4,15 @@
  * @module
  */
 import type { Host } from "./host.ts";
+import {
+  entries,
+  folderNamed,
+  isAbsolute,
+  multiarch,
+  Places,
+  pythonPrefixes,
+  type Search,
+} from "./places.ts";
 
 /** The libraries that this package opens, in order: each may need earlier ones. */
 export const libraryNames = ["driver", "nvrtc", "cublasLt", "cudnn"] as const;
@@ -69,22 +78,6 @@ export const libraries: { readonly [L in LibraryName]: Description } = {
 /** The supported major versions of CUDA, preferred first. */
 export const majors: readonly [number, ...number[]] = [13, 12];
 
-/** A possible location of a library: a file, or a bare name for the system's loader. */
-export interface Candidate {
-  /** The path or name to open. */
-  readonly path: string;
-  /** The reason why it is searched for there, for messages. */
-  readonly via: string;
-}
-
-/** The result of a search. */
-export interface Search {
-  /** Candidates that exist, or whose existence only the system's loader knows; preferred first. */
-  readonly candidates: readonly Candidate[];
-  /** The places searched, in order, each with the result. */
-  readonly tried: readonly string[];
-}
-
 function wheelFolders(major: number, name: string): string[] {
   return major >= 13 ? [`nvidia/cu${major}/lib`] : [`nvidia/${name}/lib`];
 }
@@ -96,22 +89,7 @@ function wheelFolders(major: number, name: string): string[] {
 export function pythonFolders(host: Host): string[] {
   const found = new Set<string>();
   for (const folder of entries(host, "PYTHONPATH").filter(isAbsolute)) found.add(folder);
-  const prefixes = new Set<string>();
-  const virtual = folderNamed(host, "VIRTUAL_ENV");
-  if (virtual !== undefined) prefixes.add(virtual);
-  for (const folder of entries(host, "PATH").filter(isAbsolute)) {
-    const python = host.list(folder).find((name) => name === "python3" || name === "python");
-    if (python === undefined) continue;
-    prefixes.add(parent(folder));
-    prefixes.add(parent(parent(host.real(`${folder}/${python}`))));
-    if (folder.endsWith("/.pyenv/shims")) { // scripts that select one of several versions
-      const versions = `${parent(folder)}/versions`;
-      for (const version of host.list(versions)) prefixes.add(`${versions}/${version}`);
-    }
-  }
-  const home = folderNamed(host, "HOME");
-  if (home !== undefined) prefixes.add(`${home}/.local`);
-  for (const prefix of prefixes) {
+  for (const prefix of pythonPrefixes(host)) {
     for (const lib of ["lib", "local/lib", "lib64"]) {
       const folder = `${prefix === "/" ? "" : prefix}/${lib}`;
       for (const version of host.list(folder).filter((name) => /^python3(\.\d+)?$/.test(name))) {
@@ -127,30 +105,10 @@ export function pythonFolders(host: Host): string[] {
 export function search(name: LibraryName, major: number, host: Host): Search {
   const { override, soname, wheels } = libraries[name];
   const file = soname(major);
-  const candidates: Candidate[] = [];
-  const tried: string[] = [];
-  const look = (folder: string, via: string): void => {
-    const path = `${folder}/${file}`;
-    if (!host.list(folder).includes(file)) tried.push(`${path}: not found`);
-    else if (!isElf(host.magic(path))) tried.push(`${path}: not a shared library (a linker script?)`);
-    else {
-      tried.push(`${path}: found`);
-      candidates.push({ path, via });
-    }
-  };
-
-  const chosen = host.env(override);
-  if (chosen !== undefined) {
-    if (host.list(chosen).length > 0) look(chosen, override);
-    else if (!chosen.includes("/")) {
-      tried.push(`${chosen} (${override}): left to the system's loader`);
-      candidates.push({ path: chosen, via: override });
-    } else if (isElf(host.magic(chosen))) {
-      tried.push(`${chosen}: found`);
-      candidates.push({ path: chosen, via: override });
-    } else tried.push(`${chosen} (${override}): no shared library there`);
-    return { candidates, tried };
-  }
+  const places = new Places(host, file);
+  const { tried } = places;
+  const look = (folder: string, via: string): void => places.look(folder, via);
+  if (places.override(override)) return places;
 
   if (wheels(major).length > 0) {
     const folders = pythonFolders(host);
@@ -171,26 +129,13 @@ export function search(name: LibraryName, major: number, host: Host): Search {
   }
   const conda = folderNamed(host, "CONDA_PREFIX");
   if (conda !== undefined && name !== "driver") look(`${conda}/lib`, "CONDA_PREFIX");
-  const loaders = entries(host, "LD_LIBRARY_PATH");
-  for (const folder of loaders.filter(isAbsolute)) look(folder, "LD_LIBRARY_PATH");
-  // The loader takes an empty entry for the current folder.
-  const shadow = loaders.find((entry) => !isAbsolute(entry) && host.list(entry || ".").includes(file));
-  if (shadow === undefined) {
-    tried.push(`${file}: left to the system's loader`);
-    candidates.push({ path: file, via: "the system's loader" });
-  } else {
-    tried.push(
-      `${file}: not left to the system's loader, which would take it from "${shadow}", a relative entry of ` +
-        "LD_LIBRARY_PATH",
-    );
-  }
+  places.loader();
   const target = host.arch === "aarch64" ? "sbsa-linux" : "x86_64-linux";
-  const multiarch = host.arch === "aarch64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
   if (name === "driver") {
-    for (const folder of ["/usr/lib/wsl/lib", `/usr/lib/${multiarch}`, "/usr/lib64"]) {
+    for (const folder of ["/usr/lib/wsl/lib", multiarch(host), "/usr/lib64"]) {
       look(folder, "system folder");
     }
-    return { candidates, tried };
+    return places;
   }
   const toolkits = [
     folderNamed(host, "CUDA_HOME"),
@@ -203,13 +148,8 @@ export function search(name: LibraryName, major: number, host: Host): Search {
     if (toolkit === undefined) continue;
     for (const lib of ["lib64", "lib", `targets/${target}/lib`]) look(`${toolkit}/${lib}`, "a CUDA toolkit");
   }
-  look(`/usr/lib/${multiarch}`, "system folder");
-  return { candidates, tried };
-}
-
-/** Tests whether a file begins like a shared library; a linker script is text. */
-function isElf(magic: Uint8Array): boolean {
-  return magic[0] === 0x7f && magic[1] === 0x45 && magic[2] === 0x4c && magic[3] === 0x46;
+  look(multiarch(host), "system folder");
+  return places;
 }
 
 /** The other files of cuDNN in a folder, dependencies first. libcudnn.so.9 is a shim that opens them by bare name. */
@@ -236,25 +176,4 @@ export function cudnnParts(folder: string, host: Host): string[] {
 export function nvrtcParts(folder: string, major: number, host: Host): string[] {
   const pattern = new RegExp(`^libnvrtc-builtins\\.so\\.${major}\\.\\d+$`);
   return host.list(folder).filter((name) => pattern.test(name)).map((name) => `${folder}/${name}`);
-}
-
-/** The entries of an environment variable that lists folders. */
-function entries(host: Host, variable: string): string[] {
-  return host.env(variable)?.split(":") ?? [];
-}
-
-function isAbsolute(path: string): boolean {
-  return path.startsWith("/");
-}
-
-/** The folder that an environment variable names; undefined if it is relative. */
-function folderNamed(host: Host, variable: string): string | undefined {
-  const folder = host.env(variable);
-  return folder !== undefined && isAbsolute(folder) ? folder : undefined;
-}
-
-/** The parent folder of a path. */
-export function parent(path: string): string {
-  const slash = path.lastIndexOf("/");
-  return slash <= 0 ? "/" : path.slice(0, slash);
 }

@@ -1,36 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
+import { machine } from "../tests/machine.ts";
 import type { Host } from "./host.ts";
 import { cudnnParts, nvrtcParts, pythonFolders, search } from "./search.ts";
-
-const ELF = Uint8Array.of(0x7f, 0x45, 0x4c, 0x46), TEXT = new TextEncoder().encode("/* G");
-
-/** A machine with shared libraries, linker scripts, and an environment. */
-function machine(
-  files: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-  scripts: readonly string[] = [],
-): Host {
-  const all = [...files, ...scripts];
-  return {
-    os: "linux",
-    arch: "x86_64",
-    mayOpen: true,
-    denied: new Set(),
-    env: (name) => env[name],
-    real: (path) => path,
-    magic: (path) => scripts.includes(path) ? TEXT : all.includes(path) ? ELF : new Uint8Array(0),
-    list: (folder) => {
-      const prefix = folder === "/" ? "/" : `${folder}/`;
-      return [
-        ...new Set(
-          all.filter((file) => file.startsWith(prefix)).map((file) =>
-            file.slice(prefix.length).split("/")[0]
-          ),
-        ),
-      ];
-    },
-  };
-}
 
 const paths = (host: Host, name: Parameters<typeof search>[0] = "nvrtc", major = 13) =>
   search(name, major, host).candidates.map(({ path }) => path);

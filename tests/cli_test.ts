@@ -422,7 +422,7 @@ Deno.test("doctor lists every backend, and what to do about one that is missing"
   inFolder(async (dir) => {
     const { code, stdout } = await cli(dir, "doctor", "--json");
     assertEquals(code, 0);
-    const { backends, auto } = JSON.parse(stdout);
+    const { backends, onednn, auto } = JSON.parse(stdout);
     assertEquals(backends.map(({ name }: { name: string }) => name).sort(), [
       "cpu",
       "cuda",
@@ -433,6 +433,10 @@ Deno.test("doctor lists every backend, and what to do about one that is missing"
       const told = backend.available ? [backend.description] : [backend.reason, backend.remedy];
       for (const text of told) assert(text.length > 5, JSON.stringify(backend));
     }
+    const said = onednn.problem === undefined
+      ? [onednn.version, onednn.path, onednn.instructions]
+      : [onednn.problem, onednn.remedy];
+    for (const text of said) assert(text.length > 3, JSON.stringify(onednn));
     assert(
       backends.some(({ name, available }: { name: string; available: boolean }) =>
         available && name === auto.name

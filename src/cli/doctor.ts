@@ -1,4 +1,5 @@
-import { cudaReport, describeCuda, type MemoryNeed } from "../../ffi/doctor.ts";
+import { cudaReport, describeCuda, describeOnednn, type MemoryNeed } from "../../ffi/doctor.ts";
+import { openOnednn } from "../../ffi/onednn_library.ts";
 import * as local from "../local.ts";
 import { resnet32 } from "../models/resnet.ts";
 import { sgd } from "../optim/sgd.ts";
@@ -34,10 +35,11 @@ export async function doctor(args: readonly string[]): Promise<void> {
   const auto = { name: device.name, why: device.choice };
   await device.close();
   const cuda = cudaReport(undefined, await exampleNeed());
+  const { report: onednn } = openOnednn();
   const { os, arch } = Deno.build;
   const system = { deno: Deno.version.deno, os, arch, cores: navigator.hardwareConcurrency };
   if (given.json) {
-    print(JSON.stringify({ ...system, backends, cuda, auto }));
+    print(JSON.stringify({ ...system, backends, onednn, cuda, auto }));
     return;
   }
   print(`Deno ${system.deno} on ${os} ${arch}, ${system.cores} cores\n`);
@@ -49,6 +51,7 @@ export async function doctor(args: readonly string[]): Promise<void> {
       print(`✓ ${name} ${backend.description}${backend.software ? " (a software adapter)" : ""}`);
     }
   }
+  print(`\nCPU libraries\n${describeOnednn(onednn).join("\n")}`);
   print(`\nCUDA\n${describeCuda(cuda).join("\n")}`);
   print(`\nauto picks ${auto.why}`);
 }

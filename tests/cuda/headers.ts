@@ -29,6 +29,7 @@ const base: Readonly<Record<string, Kind>> = {
   "unsigned char": "u8",
   "int": "i32",
   "unsigned int": "u32",
+  "unsigned": "u32",
   "unsigned long long": "u64",
   "long long": "i64",
   "size_t": "usize",
@@ -50,6 +51,9 @@ export function readHeaders(texts: readonly string[]): Headers {
     const [, type, name] of text.matchAll(/\btypedef\s+([^;{}()]*?[\s*])(\w+)\s*(?:CUDNN_DEPRECATED)?\s*;/g)
   ) {
     if (!typedefs.has(name)) typedefs.set(name, type.trim());
+  }
+  for (const [, name] of text.matchAll(/\btypedef\s+\w+\s+(\w+)\[\w+\]\s*;/g)) {
+    typedefs.set(name, "void *"); // a parameter of an array type is a pointer
   }
   for (const [, name] of text.matchAll(/\btypedef\s+enum\s*\w*\s*\{[^}]*\}\s*(\w+)/g)) {
     typedefs.set(name, "int");

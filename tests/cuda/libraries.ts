@@ -1,6 +1,7 @@
 import { thisHost } from "../../ffi/host.ts";
 import { openLibraries } from "../../ffi/library.ts";
-import { parent, search } from "../../ffi/search.ts";
+import { parent } from "../../ffi/places.ts";
+import { search } from "../../ffi/search.ts";
 import type { Backend, Opened } from "../../src/backends/backend.ts";
 import { skips } from "../gate.ts";
 import { loadDriverStandIn } from "./no_driver.ts";
