@@ -69,6 +69,28 @@ Deno.test("every example asserts what it claims, and those that are not run are 
   assertEquals([...new Set(ignored)].sort(), Object.keys(notRun).sort());
 });
 
+Deno.test("every file that the documentation names exists", () => {
+  const files = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ...filesIn("docs")];
+  const named = files.filter((file) => file.endsWith(".md")).flatMap((file) =>
+    [
+      ...Deno.readTextFileSync(root + file).matchAll(
+        /`((?:src|ffi|kernels|tests|bench|examples)\/[\w./-]+)`/g,
+      ),
+    ]
+      .map(([, path]) => ({ file, path }))
+  ).filter(({ path }) => !path.includes("NAME"));
+  assert(named.length > 100, `${named.length} files named`);
+  const missing = named.filter(({ path }) => {
+    try {
+      Deno.statSync(root + path);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  assertEquals(missing, []);
+});
+
 const commands: { readonly [name: string]: Flags } = {
   demo: demoFlags,
   doctor: doctorFlags,
