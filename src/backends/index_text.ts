@@ -63,7 +63,7 @@ export function word(value: number): string {
   return `${value >>> 0}u`;
 }
 
-/** Whether each access of a view covers contiguous elements, starting at a multiple of their number. */
+/** Tests whether each access of a view covers contiguous elements, starting at a multiple of their number. */
 export function isRun(view: View, { lanes }: Walk): boolean {
   return lanes > 1 && lastStride(view) === 1 && view.offset % lanes === 0 &&
     view.strides.slice(0, -1).every((stride) => stride % lanes === 0);

@@ -23,7 +23,7 @@ export function tile(extent: number, most: number): Tiling {
   return best;
 }
 
-/** Whether all extents are multiples of 4, so that runs of four elements start at multiples of 4. */
+/** Tests whether all extents are multiples of 4, so that runs of four elements start at multiples of 4. */
 export function inFours(...extents: readonly number[]): boolean {
   return extents.every((extent) => extent % 4 === 0);
 }
