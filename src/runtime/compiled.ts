@@ -70,7 +70,7 @@ export class Compiled {
     leaves.forEach((leaf, i) => {
       if (at(program.inputs, i).donated && !taken.has(i) && leaf instanceof DeviceArray) leaf.dispose();
     });
-    const place = check && buffers.pop();
+    const place = check && buffers.pop(); // the last result, which the check added
     const guard = place && check?.verdict(backend.read(place, 4));
     guard?.catch(() => {}); // whoever reads a result awaits it
     if (place !== undefined) backend.free(place);
