@@ -7,6 +7,7 @@
 /** The folders that promise it. */
 const FOLDERS: readonly string[] = [
   "src/backends/cuda",
+  "src/backends/reference",
   "src/autograd",
   "src/runtime",
   "src/base",

@@ -6,7 +6,7 @@ import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { ConvAttrs } from "../../trace/ops.ts";
 import type { InstructionOf, ValueId } from "../../trace/program.ts";
 import type { EpilogueKind } from "./epilogues.ts";
-import { type Extents, extentsOf } from "./extents.ts";
+import { type Extents, extentsOf } from "../extents.ts";
 
 /** A convolution or one of its gradients. */
 export type ConvInstruction =

@@ -1,7 +1,7 @@
 import { cudnnData, cudnnMode, pointwiseMode } from "../../../ffi/cudnn_constants.ts";
 import type { Precision } from "../../compile/plan.ts";
 import { type ConvSpec, dataTypeOf } from "./conv.ts";
-import type { Extents } from "./extents.ts";
+import type { Extents } from "../extents.ts";
 import { type Attribute, type Descriptors, values } from "./descriptors.ts";
 
 /** The card that cuDNN plans for: one that is open, by its handle, or one that is described and need not exist. */

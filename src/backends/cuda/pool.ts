@@ -3,7 +3,7 @@ import { sizeOf } from "../../trace/dtype.ts";
 import type { PoolAttrs } from "../../trace/ops.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
-import { type Extents, extentsOf } from "./extents.ts";
+import { type Extents, extentsOf } from "../extents.ts";
 import { callTemplate, type Geometry, lanesIn, operand, result, type Values } from "./template.ts";
 import type { Lanes } from "./tiling.ts";
 

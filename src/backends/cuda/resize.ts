@@ -2,7 +2,7 @@ import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { InstructionOf } from "../../trace/program.ts";
 import type { Call } from "./call.ts";
-import { extentsOf } from "./extents.ts";
+import { extentsOf } from "../extents.ts";
 import { callTemplate, lanesIn, operand, result, type Values } from "./template.ts";
 
 /** Bilinear resize and its gradient. */

@@ -1,4 +1,5 @@
 import type { Plan, Target } from "../../compile/plan.ts";
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { type DType, hostArrays, sizeOf } from "../../trace/dtype.ts";
 import { fromBf16, toBf16 } from "../../trace/bf16.ts";
@@ -122,7 +123,7 @@ export class ReferenceBackend implements Backend {
           plan,
           constants,
           inputs.map((buffer) => this.#own(buffer)),
-          outputs.map((buffer, i) => this.#own(buffer ?? inputs[plan.donors[i]])),
+          outputs.map((buffer, i) => this.#own(buffer ?? at(inputs, at(plan.donors, i)))),
         ),
       dispose: () => constants.forEach((buffer) => this.#buffers.delete(buffer)),
     };
@@ -148,14 +149,14 @@ export class ReferenceBackend implements Backend {
     const memory = (value: ValueId): Float64Array => {
       const location = plan.locations[value];
       if (location === undefined) throw new Error(`${plan.name}: value ${value} has no place in the plan`);
-      const size = sizeOf(plan.values[value].shape);
+      const size = sizeOf(at(plan.values, value).shape);
       switch (location.kind) {
         case "input":
-          return inputs[location.index].data.subarray(0, size);
+          return at(inputs, location.index).data.subarray(0, size);
         case "output":
-          return outputs[location.index].data.subarray(0, size);
+          return at(outputs, location.index).data.subarray(0, size);
         case "constant":
-          return constants[location.index].data.subarray(0, size);
+          return at(constants, location.index).data.subarray(0, size);
         case "arena":
           return this.#arena.subarray(location.offset / SLOT, location.offset / SLOT + size);
       }
@@ -165,11 +166,11 @@ export class ReferenceBackend implements Backend {
         runKernel(step.kernel, memory);
       } else {
         const { op, inputs, output, attrs } = step.instruction;
-        const value = (id: ValueId) => ({ ...plan.values[id], data: memory(id) });
+        const value = (id: ValueId) => ({ ...at(plan.values, id), data: memory(id) });
         applyOp(op, value(output), inputs.map(value), attrs, this.#rules);
       }
     }
-    outputs.forEach((buffer, i) => buffer.dtype = plan.values[plan.outputs[i].value].dtype);
+    outputs.forEach((buffer, i) => buffer.dtype = at(plan.values, at(plan.outputs, i).value).dtype);
   }
 
   #own(buffer: DeviceBuffer): ReferenceBuffer {

@@ -1,3 +1,4 @@
+import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { Program } from "../../trace/program.ts";
 import { applyOp, type Value } from "./ops.ts";
@@ -9,12 +10,13 @@ import { applyOp, type Value } from "./ops.ts";
 export function evaluate(program: Program, inputs: readonly ArrayLike<number>[]): Float64Array[] {
   const values = new Array<Value>(program.values.length);
   program.inputs.forEach(({ value }, i) => {
-    values[value] = { ...program.values[value], data: Float64Array.from(inputs[i]) };
+    values[value] = { ...at(program.values, value), data: Float64Array.from(at(inputs, i)) };
   });
   for (const { op, inputs, output, attrs } of program.instructions) {
-    const aval = program.values[output];
-    values[output] = { ...aval, data: new Float64Array(sizeOf(aval.shape)) };
-    applyOp(op, values[output], inputs.map((input) => values[input]), attrs);
+    const aval = at(program.values, output);
+    const out = { ...aval, data: new Float64Array(sizeOf(aval.shape)) };
+    values[output] = out;
+    applyOp(op, out, inputs.map((input) => at(values, input)), attrs);
   }
-  return program.outputs.map(({ value }) => values[value].data);
+  return program.outputs.map(({ value }) => at(values, value).data);
 }

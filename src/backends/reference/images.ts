@@ -1,4 +1,6 @@
 import type { Shape } from "../../trace/dtype.ts";
+import { extentsOf } from "../extents.ts";
+import { element } from "./element.ts";
 import type { ConvAttrs, OpAttrs, PoolAttrs } from "../../trace/ops.ts";
 import { windowCount } from "../../trace/shapes/images.ts";
 import { isGreater } from "./reduction.ts";
@@ -15,8 +17,8 @@ export function eachConvTap(
   { strides, padding, dilation, groups }: ConvAttrs,
   visit: (image: number, filter: number, result: number, channels: number) => void,
 ): void {
-  const [batch, height, width, depth] = imageShape;
-  const [features, tapRows, tapColumns, channels] = filterShape;
+  const [batch, height, width, depth] = extentsOf(imageShape);
+  const [features, tapRows, tapColumns, channels] = extentsOf(filterShape);
   const rows = windowCount(height, tapRows, strides[0], padding[0], dilation[0]);
   const columns = windowCount(width, tapColumns, strides[1], padding[1], dilation[1]);
   let result = 0;
@@ -48,7 +50,7 @@ export function eachPoolPixel(
   { window, strides, padding }: PoolAttrs,
   visit: (image: number, result: number) => void,
 ): void {
-  const [batch, height, width, channels] = imageShape;
+  const [batch, height, width, channels] = extentsOf(imageShape);
   const rows = windowCount(height, window[0], strides[0], padding[0]);
   const columns = windowCount(width, window[1], strides[1], padding[1]);
   let result = 0;
@@ -75,7 +77,8 @@ export function eachPoolPixel(
 export function firstMaxima(image: Float64Array, imageShape: Shape, attrs: PoolAttrs): number[] {
   const first: number[] = [];
   eachPoolPixel(imageShape, attrs, (pixel, result) => {
-    if (first[result] === undefined || isGreater(image[pixel], image[first[result]])) first[result] = pixel;
+    const best = first[result];
+    if (best === undefined || isGreater(element(image, pixel), element(image, best))) first[result] = pixel;
   });
   return first;
 }
@@ -95,7 +98,7 @@ export function eachResizePixel(
   { height, width, alignCorners }: OpAttrs["resize"],
   visit: (image: number, result: number, weight: number) => void,
 ): void {
-  const [batch, fromHeight, fromWidth, channels] = imageShape;
+  const [batch, fromHeight, fromWidth, channels] = extentsOf(imageShape);
   let result = 0;
   for (let n = 0; n < batch; n++) {
     for (let p = 0; p < height; p++) {

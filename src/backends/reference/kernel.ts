@@ -1,8 +1,10 @@
 import type { Kernel, Node, View } from "../../compile/kernel.ts";
+import { at } from "../../base/at.ts";
 import { threefry2x32 } from "../../base/random.ts";
 import { type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
+import { element } from "./element.ts";
 import { reduction } from "./reduction.ts";
 
 /** Points evaluated together; a block is read before it is written, as in-place kernels require. */
@@ -16,10 +18,10 @@ export function runKernel(kernel: Kernel, memory: (value: ValueId) => Float64Arr
   const outer = space.filter((_, axis) => !axes.includes(axis));
 
   // The element of the result that each point contributes to.
-  const outerStrides = stridesOf(outer);
+  const keptStrides = stridesOf(space.map((extent, axis) => axes.includes(axis) ? 1 : extent));
   const target: View = {
     offset: 0,
-    strides: space.map((_, axis) => axes.includes(axis) ? 0 : outerStrides.shift()!),
+    strides: keptStrides.map((stride, axis) => axes.includes(axis) ? 0 : stride),
   };
   const folds = (reduce?.reductions ?? []).map(({ fn, node, dtype }) => {
     const { start, fold } = reduction(fn, dtype);
@@ -27,14 +29,17 @@ export function runKernel(kernel: Kernel, memory: (value: ValueId) => Float64Arr
   });
 
   eachBlock(nodes, space, inputs, [], (block, columns) => {
-    for (const { node, output } of stores) memory(output).set(block.take(columns[node]), block.start);
+    for (const { node, output } of stores) memory(output).set(block.take(at(columns, node)), block.start);
     for (const { node, fold, result } of folds) {
-      block.each(target, (i, at) => result[at] = fold(result[at], columns[node][i]));
+      const column = at(columns, node);
+      block.each(target, (i, to) => result[to] = fold(element(result, to), element(column, i)));
     }
   });
   if (reduce === undefined) return;
   eachBlock(reduce.epilogue, outer, inputs, folds.map(({ result }) => result), (block, columns) => {
-    for (const { node, output } of reduce.stores) memory(output).set(block.take(columns[node]), block.start);
+    for (const { node, output } of reduce.stores) {
+      memory(output).set(block.take(at(columns, node)), block.start);
+    }
   });
 }
 
@@ -42,16 +47,17 @@ export function runKernel(kernel: Kernel, memory: (value: ValueId) => Float64Arr
 class Block {
   constructor(readonly space: Shape, readonly start: number, readonly count: number) {}
 
-  /** Visits the points, each with its element of a view. */
-  each(view: View, visit: (i: number, element: number) => void): void {
+  /** Visits the points, each with the index of its element of a view. */
+  each(view: View, visit: (i: number, index: number) => void): void {
+    const axes = this.space.map((extent, axis) => ({ extent, stride: at(view.strides, axis) })).reverse();
     for (let i = 0; i < this.count; i++) {
-      let element = view.offset;
+      let index = view.offset;
       let rest = this.start + i;
-      for (let axis = this.space.length - 1; axis >= 0; axis--) {
-        element += rest % this.space[axis] * view.strides[axis];
-        rest = Math.floor(rest / this.space[axis]);
+      for (const { extent, stride } of axes) {
+        index += rest % extent * stride;
+        rest = Math.floor(rest / extent);
       }
-      visit(i, element);
+      visit(i, index);
     }
   }
 
@@ -72,7 +78,7 @@ function eachBlock(
   const size = sizeOf(space);
   for (let start = 0; start < size; start += BLOCK) {
     const block = new Block(space, start, Math.min(BLOCK, size - start));
-    nodes.forEach((node, index) => evaluate(node, columns[index], block));
+    nodes.forEach((node, index) => evaluate(node, at(columns, index), block));
     visit(block, columns);
   }
 
@@ -80,44 +86,49 @@ function eachBlock(
     const map = (f: (i: number) => number): void => {
       for (let i = 0; i < block.count; i++) out[i] = f(i);
     };
-    const args = "args" in node ? node.args.map((arg) => columns[arg]) : [];
-    const [a, b, c] = args;
+    const arg = (args: readonly number[], position: number) => at(columns, at(args, position));
     switch (node.kind) {
       case "load": {
-        const data = inputs[node.input];
-        return block.each(node.view, (i, element) => out[i] = data[element]);
+        const data = at(inputs, node.input);
+        return block.each(node.view, (i, index) => out[i] = element(data, index));
       }
       case "constant": {
         const value = wrap(node.value, node.dtype);
         return map(() => value);
       }
       case "iota":
-        return block.each(node.view, (i, element) => out[i] = wrap(element, node.dtype));
+        return block.each(node.view, (i, index) => out[i] = wrap(index, node.dtype));
       case "randomBits": {
-        const key = Uint32Array.from(inputs[node.key].subarray(0, 2));
-        return block.each(node.view, (i, element) => out[i] = threefry2x32(key, element, 0)[0]);
+        const key = Uint32Array.from(at(inputs, node.key).subarray(0, 2));
+        return block.each(node.view, (i, index) => out[i] = at(threefry2x32(key, index, 0), 0));
       }
       case "unary": {
-        const f = unary(node.fn, nodes[node.args[0]].dtype);
-        return map((i) => f(a[i]));
+        const f = unary(node.fn, at(nodes, node.args[0]).dtype);
+        const a = arg(node.args, 0);
+        return map((i) => f(element(a, i)));
       }
       case "binary": {
         const f = binary(node.fn, node.dtype);
-        return map((i) => f(a[i], b[i]));
+        const [a, b] = [arg(node.args, 0), arg(node.args, 1)];
+        return map((i) => f(element(a, i), element(b, i)));
       }
       case "compare": {
         const f = compareFns[node.fn];
-        return map((i) => f(a[i], b[i]) ? 1 : 0);
+        const [a, b] = [arg(node.args, 0), arg(node.args, 1)];
+        return map((i) => f(element(a, i), element(b, i)) ? 1 : 0);
       }
-      case "select":
-        return map((i) => a[i] ? b[i] : c[i]);
+      case "select": {
+        const [condition, a, b] = [arg(node.args, 0), arg(node.args, 1), arg(node.args, 2)];
+        return map((i) => element(condition[i] ? a : b, i));
+      }
       case "cast": {
-        const f = cast(nodes[node.args[0]].dtype, node.dtype);
-        return map((i) => f(a[i]));
+        const f = cast(at(nodes, node.args[0]).dtype, node.dtype);
+        const a = arg(node.args, 0);
+        return map((i) => f(element(a, i)));
       }
       case "reduced": {
-        const data = reduced[node.index];
-        return map((i) => data[block.start + i]);
+        const data = at(reduced, node.index);
+        return map((i) => element(data, block.start + i));
       }
     }
   }

@@ -1,9 +1,12 @@
 import { roundBf16 } from "../../trace/bf16.ts";
 import { threefry2x32 } from "../../base/random.ts";
 import type { View } from "../../compile/kernel.ts";
+import { at } from "../../base/at.ts";
 import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
-import type { OpAttrs, OpName } from "../../trace/ops.ts";
+import type { OpAttrs, OpName, OpOperands } from "../../trace/ops.ts";
 import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
+import { extentsOf } from "../extents.ts";
+import { element } from "./element.ts";
 import { eachConvTap, eachPoolPixel, eachResizePixel, firstMaxima } from "./images.ts";
 import { isGreater, reduction } from "./reduction.ts";
 
@@ -14,13 +17,18 @@ export interface Value extends Aval {
 }
 
 /** The definition of an op: fills `out`, whose previous contents do not matter. */
-export type OpRule<N extends OpName> = (out: Value, inputs: readonly Value[], attrs: OpAttrs[N]) => void;
+export type OpRule<N extends OpName> = (
+  out: Value,
+  inputs: OpOperands<Value>[N],
+  attrs: OpAttrs[N],
+) => void;
 
 /** Visits a shape's points in row-major order, each with its element of two views. */
 function walk(shape: Shape, a: View, b: View, visit: (i: number, j: number) => void): void {
   const step = (axis: number, i: number, j: number): void => {
     if (axis === shape.length) return visit(i, j);
-    for (let n = 0; n < shape[axis]; n++) step(axis + 1, i + n * a.strides[axis], j + n * b.strides[axis]);
+    const [extent, stepA, stepB] = [at(shape, axis), at(a.strides, axis), at(b.strides, axis)];
+    for (let n = 0; n < extent; n++) step(axis + 1, i + n * stepA, j + n * stepB);
   };
   step(0, a.offset, b.offset);
 }
@@ -32,33 +40,61 @@ function whole(value: Aval): View {
 
 /** The view of `value` without `axes`, over all of its axes: stride 0 along the dropped ones. */
 function without(value: Aval, axes: readonly number[]): View {
-  const kept = stridesOf(value.shape.filter((_, axis) => !axes.includes(axis)));
-  return { offset: 0, strides: value.shape.map((_, axis) => axes.includes(axis) ? 0 : kept.shift()!) };
+  // An axis of extent 1 in place of a dropped one leaves the strides of the others as they are.
+  const kept = stridesOf(value.shape.map((extent, axis) => axes.includes(axis) ? 1 : extent));
+  return { offset: 0, strides: kept.map((stride, axis) => axes.includes(axis) ? 0 : stride) };
 }
 
 /** Fills `out` with the elements of `input` at `view`. */
 function copyFrom(out: Value, input: Value, view: View): void {
-  walk(out.shape, whole(out), view, (i, j) => out.data[i] = input.data[j]);
+  walk(out.shape, whole(out), view, (i, j) => out.data[i] = element(input.data, j));
 }
 
 /** Writes `input` to the elements of `out` at `view`. */
 function copyTo(out: Value, view: View, input: Value): void {
-  walk(input.shape, view, whole(input), (i, j) => out.data[i] = input.data[j]);
+  walk(input.shape, view, whole(input), (i, j) => out.data[i] = element(input.data, j));
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {
-  return a.reduce((sum, x, i) => sum + x * b[i], 0);
+  return a.reduce((sum, x, i) => sum + x * at(b, i), 0);
 }
 
-function identity(out: Value, [input]: readonly Value[]): void {
+function identity(out: Value, [input]: readonly [Value]): void {
   out.data.set(input.data);
+}
+
+/** Adds to an element. */
+function add(out: Value, index: number, term: number): void {
+  out.data[index] = element(out.data, index) + term;
+}
+
+// The next two are most of the oracle's time, and checking their indices would double it; their callers' geometry is
+// what the tests check.
+
+/** The dot product of `count` elements of `a` from `i` and of `b` from `j`. */
+function dotRun(a: Float64Array, i: number, b: Float64Array, j: number, count: number): number {
+  let sum = 0;
+  for (let c = 0; c < count; c++) sum += a[i + c]! * b[j + c]!;
+  return sum;
+}
+
+/** Adds `factor` times `count` elements of `x` from `j` to those of `out` from `i`. */
+function addRun(
+  out: Float64Array,
+  i: number,
+  factor: number,
+  x: Float64Array,
+  j: number,
+  count: number,
+): void {
+  for (let c = 0; c < count; c++) out[i + c]! += factor * x[j + c]!;
 }
 
 /** Visits the row of each index, clamped into range, with the index's position; for `gather` and `scatterAdd`. */
 function eachRow(indices: Value, rows: number, visit: (row: number, position: number) => void): void {
-  for (let position = 0; position < sizeOf(indices.shape); position++) {
-    visit(Math.max(0, Math.min(rows - 1, indices.data[position])), position);
-  }
+  indices.data.subarray(0, sizeOf(indices.shape)).forEach((index, position) => {
+    visit(Math.max(0, Math.min(rows - 1, index)), position);
+  });
 }
 
 /** The definition of every op. */
@@ -68,26 +104,28 @@ export type OpRules = { readonly [N in OpName]: OpRule<N> };
 export const opRules: OpRules = {
   unary(out, [x], { fn }) {
     const f = unary(fn, x.dtype);
-    for (let i = 0; i < out.data.length; i++) out.data[i] = f(x.data[i]);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(element(x.data, i));
   },
   binary(out, [a, b], { fn }) {
     const f = binary(fn, out.dtype);
-    for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(element(a.data, i), element(b.data, i));
   },
   compare(out, [a, b], { fn }) {
     const f = compareFns[fn];
-    for (let i = 0; i < out.data.length; i++) out.data[i] = f(a.data[i], b.data[i]) ? 1 : 0;
+    for (let i = 0; i < out.data.length; i++) {
+      out.data[i] = f(element(a.data, i), element(b.data, i)) ? 1 : 0;
+    }
   },
   select(out, [condition, a, b]) {
-    for (let i = 0; i < out.data.length; i++) out.data[i] = condition.data[i] ? a.data[i] : b.data[i];
+    for (let i = 0; i < out.data.length; i++) out.data[i] = element((condition.data[i] ? a : b).data, i);
   },
   cast(out, [x], { dtype }) {
     const f = cast(x.dtype, dtype);
-    for (let i = 0; i < out.data.length; i++) out.data[i] = f(x.data[i]);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = f(element(x.data, i));
   },
   constant(out, _, { dtype, values }) {
     for (let i = 0; i < out.data.length; i++) {
-      out.data[i] = wrap(values.length === 1 ? values[0] : values[i], dtype);
+      out.data[i] = wrap(at(values, values.length === 1 ? 0 : i), dtype);
     }
   },
   iota(out, _, { axis }) {
@@ -96,7 +134,7 @@ export const opRules: OpRules = {
   },
   randomBits(out, [key]) {
     const words = Uint32Array.from(key.data.subarray(0, 2));
-    for (let i = 0; i < out.data.length; i++) out.data[i] = threefry2x32(words, i, 0)[0];
+    for (let i = 0; i < out.data.length; i++) out.data[i] = at(threefry2x32(words, i, 0), 0);
   },
 
   broadcast(out, [x]) {
@@ -106,53 +144,61 @@ export const opRules: OpRules = {
   reshape: identity,
   transpose(out, [x], { permutation }) {
     const strides = stridesOf(x.shape);
-    copyFrom(out, x, { offset: 0, strides: permutation.map((axis) => strides[axis]) });
+    copyFrom(out, x, { offset: 0, strides: permutation.map((axis) => at(strides, axis)) });
   },
   slice(out, [x], { starts, strides }) {
     const steps = stridesOf(x.shape);
-    copyFrom(out, x, { offset: dot(starts, steps), strides: steps.map((step, a) => step * strides[a]) });
+    copyFrom(out, x, { offset: dot(starts, steps), strides: steps.map((step, a) => step * at(strides, a)) });
   },
   pad(out, [x], { low, interior }) {
     const steps = stridesOf(out.shape);
     out.data.fill(0);
-    copyTo(out, { offset: dot(low, steps), strides: steps.map((step, a) => step * (interior[a] + 1)) }, x);
+    copyTo(
+      out,
+      { offset: dot(low, steps), strides: steps.map((step, a) => step * (at(interior, a) + 1)) },
+      x,
+    );
   },
   concat(out, inputs, { axis }) {
     const strides = stridesOf(out.shape);
     let start = 0;
     for (const input of inputs) {
-      copyTo(out, { offset: start * strides[axis], strides }, input);
-      start += input.shape[axis];
+      copyTo(out, { offset: start * at(strides, axis), strides }, input);
+      start += at(input.shape, axis);
     }
   },
 
   reduce(out, [x], { fn, axes }) {
     const { start, fold } = reduction(fn, x.dtype);
     out.data.fill(start);
-    walk(x.shape, without(x, axes), whole(x), (i, j) => out.data[i] = fold(out.data[i], x.data[j]));
+    walk(
+      x.shape,
+      without(x, axes),
+      whole(x),
+      (i, j) => out.data[i] = fold(element(out.data, i), element(x.data, j)),
+    );
   },
   argmax(out, [x], { axis }) {
-    const step = stridesOf(x.shape)[axis];
-    out.data.fill(0);
-    const first = walkFirst(x, axis);
-    for (let i = 0; i < out.data.length; i++) {
-      for (let n = 1; n < x.shape[axis]; n++) {
-        if (isGreater(x.data[first[i] + n * step], x.data[first[i] + out.data[i] * step])) out.data[i] = n;
+    const [step, extent] = [at(stridesOf(x.shape), axis), at(x.shape, axis)];
+    for (const [i, first] of firstAlong(x, axis).entries()) {
+      let best = 0;
+      for (let n = 1; n < extent; n++) {
+        if (isGreater(element(x.data, first + n * step), element(x.data, first + best * step))) best = n;
       }
+      out.data[i] = best;
     }
   },
 
   matmul(out, [a, b], { transposeA, transposeB }) {
-    const [m, n] = out.shape.slice(-2);
-    const k = a.shape.at(transposeA ? -2 : -1)!;
-    const batch = out.shape.length === 3 ? out.shape[0] : 1;
+    const [n = 1, m = 1, batch = 1] = out.shape.toReversed();
+    const k = at(a.shape, a.shape.length - (transposeA ? 2 : 1));
     for (let g = 0; g < batch; g++) {
       for (let i = 0; i < m; i++) {
         for (let j = 0; j < n; j++) {
           let sum = 0;
           for (let l = 0; l < k; l++) {
-            const x = transposeA ? a.data[(g * k + l) * m + i] : a.data[(g * m + i) * k + l];
-            const y = transposeB ? b.data[(g * n + j) * k + l] : b.data[(g * k + l) * n + j];
+            const x = element(a.data, transposeA ? (g * k + l) * m + i : (g * m + i) * k + l);
+            const y = element(b.data, transposeB ? (g * n + j) * k + l : (g * k + l) * n + j);
             sum += x * y;
           }
           out.data[(g * m + i) * n + j] = sum;
@@ -163,59 +209,63 @@ export const opRules: OpRules = {
   conv(out, [image, filter], attrs) {
     out.data.fill(0);
     eachConvTap(image.shape, filter.shape, attrs, (i, f, o, channels) => {
-      let sum = 0;
-      for (let c = 0; c < channels; c++) sum += image.data[i + c] * filter.data[f + c];
-      out.data[o] += sum;
+      add(out, o, dotRun(image.data, i, filter.data, f, channels));
     });
   },
   convInputGrad(out, [dy, filter], attrs) {
     out.data.fill(0);
     eachConvTap(attrs.inputShape, filter.shape, attrs, (i, f, o, channels) => {
-      for (let c = 0; c < channels; c++) out.data[i + c] += dy.data[o] * filter.data[f + c];
+      addRun(out.data, i, element(dy.data, o), filter.data, f, channels);
     });
   },
   convFilterGrad(out, [image, dy], attrs) {
     out.data.fill(0);
     eachConvTap(image.shape, attrs.filterShape, attrs, (i, f, o, channels) => {
-      for (let c = 0; c < channels; c++) out.data[f + c] += dy.data[o] * image.data[i + c];
+      addRun(out.data, f, element(dy.data, o), image.data, i, channels);
     });
   },
 
   maxPool(out, [image], attrs) {
-    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[o] = image.data[pixel]);
+    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) =>
+      out.data[o] = element(image.data, pixel)
+    );
   },
   maxPoolGrad(out, [image, dy], attrs) {
     out.data.fill(0);
-    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[pixel] += dy.data[o]);
+    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => add(out, pixel, element(dy.data, o)));
   },
   maxPoolPick(out, [image, v], attrs) {
-    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[o] = v.data[pixel]);
+    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[o] = element(v.data, pixel));
   },
   avgPool(out, [image], attrs) {
     out.data.fill(0);
     const area = attrs.window[0] * attrs.window[1];
-    eachPoolPixel(image.shape, attrs, (pixel, o) => out.data[o] += image.data[pixel] / area);
+    eachPoolPixel(image.shape, attrs, (pixel, o) => add(out, o, element(image.data, pixel) / area));
   },
   avgPoolGrad(out, [dy], attrs) {
     out.data.fill(0);
     const area = attrs.window[0] * attrs.window[1];
-    eachPoolPixel(attrs.inputShape, attrs, (pixel, o) => out.data[pixel] += dy.data[o] / area);
+    eachPoolPixel(attrs.inputShape, attrs, (pixel, o) => add(out, pixel, element(dy.data, o) / area));
   },
   resize(out, [image], attrs) {
     out.data.fill(0);
-    eachResizePixel(image.shape, attrs, (pixel, o, weight) => out.data[o] += weight * image.data[pixel]);
+    eachResizePixel(
+      image.shape,
+      attrs,
+      (pixel, o, weight) => add(out, o, weight * element(image.data, pixel)),
+    );
   },
   resizeGrad(out, [dy], { alignCorners }) {
     out.data.fill(0);
-    const [, height, width] = dy.shape;
+    const [, height, width] = extentsOf(dy.shape);
     eachResizePixel(out.shape, { height, width, alignCorners }, (pixel, o, weight) => {
-      out.data[pixel] += weight * dy.data[o];
+      add(out, pixel, weight * element(dy.data, o));
     });
   },
 
   gather(out, [operand, indices]) {
     const width = sizeOf(operand.shape.slice(1));
-    eachRow(indices, operand.shape[0], (row, position) => {
+    eachRow(indices, at(operand.shape, 0), (row, position) => {
       out.data.set(operand.data.subarray(row * width, (row + 1) * width), position * width);
     });
   },
@@ -223,7 +273,9 @@ export const opRules: OpRules = {
     out.data.fill(0);
     const width = sizeOf(out.shape.slice(1));
     eachRow(indices, rows, (row, position) => {
-      for (let c = 0; c < width; c++) out.data[row * width + c] += updates.data[position * width + c];
+      for (let c = 0; c < width; c++) {
+        add(out, row * width + c, element(updates.data, position * width + c));
+      }
     });
   },
   stopGradient: identity,
@@ -231,7 +283,7 @@ export const opRules: OpRules = {
 };
 
 /** The first element along `axis`, for each point of the other axes. */
-function walkFirst(x: Value, axis: number): number[] {
+function firstAlong(x: Value, axis: number): number[] {
   const first: number[] = [];
   const shape = x.shape.map((extent, a) => a === axis ? 1 : extent);
   walk(shape, without(x, [axis]), whole(x), (i, j) => first[i] = j);

@@ -11,7 +11,7 @@ import {
   nameOf,
   roles,
 } from "../conv.ts";
-import type { Extents } from "../extents.ts";
+import type { Extents } from "../../extents.ts";
 
 /** The descriptors of a spec, and its algorithms in cuDNN's order. */
 interface Prepared {

@@ -1,5 +1,5 @@
-import { at } from "../../base/at.ts";
-import type { Shape } from "../../trace/dtype.ts";
+import { at } from "../base/at.ts";
+import type { Shape } from "../trace/dtype.ts";
 
 /** The extents of an image, NHWC, or of a filter, KRSC. */
 export type Extents = readonly [number, number, number, number];
