@@ -39,7 +39,7 @@ export async function memory(args: readonly string[]): Promise<void> {
   const table: Table = given.markdown ? markdownTable : textTable;
   const settings = settingsFrom(given);
   if (given.table !== undefined) {
-    const other = Object.keys(networkFlags).find((name) => given[name as keyof typeof given] !== undefined);
+    const other = keysOf(networkFlags).find((name) => given[name] !== undefined);
     if (other !== undefined) {
       throw new LocalgradError(`--table has its own networks and methods; omit --${other}`);
     }
