@@ -117,6 +117,33 @@ Deno.test("cpu writes zeros for a sum of no terms, whatever the buffer contained
   });
 });
 
+Deno.test("the maximum or minimum of zeros has the right sign, and NaN wins, wherever they are", async () => {
+  // Each row is one number repeated, with another number in one place.
+  const kinds = [[-0, 0], [0, -0], [-0, -0], [-1, -0], [-1, 0], [1, 0], [1, -0], [1, NaN], [-Infinity, NaN]];
+  await withCpu(1, async (backend) => {
+    for (const length of [1, 3, 4, 19, 70]) {
+      const rows = kinds.flatMap(([most, one]) =>
+        [0, length >> 1, length - 1].map((place) => new Array<number>(length).fill(most).with(place, one))
+      );
+      for (const axis of [0, 1]) {
+        const shape = axis === 1 ? [rows.length, length] : [length, rows.length];
+        const data = Float32Array.from(
+          axis === 1 ? rows.flat() : rows[0].flatMap((_, i) => rows.map((row) => row[i])),
+        );
+        const x = backend.allocate(data.byteLength, "f32"), y = backend.allocate(rows.length * 4, "f32");
+        backend.write(x, new Uint8Array(data.buffer));
+        for (const fn of ["max", "min"] as const) {
+          const { program } = opCase("reduce", [f32(...shape)], { fn, axes: [axis] }, [data]);
+          backend.compile(unfusedPlan(program, backend.target)).run([x], [y]);
+          const results = new Float32Array((await backend.read(y, rows.length * 4)).buffer);
+          const wrong = rows.filter((row, i) => !Object.is(results[i], Math[fn](...row)));
+          assertEquals(wrong, [], `${fn} along axis ${axis}`);
+        }
+      }
+    }
+  });
+});
+
 Deno.test("openCpu() rejects an invalid number of threads", () => {
   for (const threads of [0, -1, 1.5, NaN, 1025, Infinity]) {
     assertThrows(() => openCpu({ threads }), LocalgradError, "threads");

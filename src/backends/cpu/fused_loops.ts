@@ -185,10 +185,7 @@ export class NestWriter {
           for (let vector = 0; vector < vectors; vector++) {
             this.#nodes.write(3, vector, lanes);
             this.#store(stores, this.#nodes, vector, lanes);
-            for (const [i, { fn, dtype, node }] of reductions.entries()) {
-              const sum = sums.values[i][vector];
-              this.#f.set(sum, fold(this.#math, fn, dtype, sum, this.#nodes.value(node)));
-            }
+            sums.add(vector, ({ node }) => this.#nodes.value(node));
           }
         },
         cascade,
@@ -218,14 +215,12 @@ export class NestWriter {
           for (let vector = 0; vector < vectors; vector++) {
             this.#nodes.write(3, vector, lanes);
             this.#store(stores, this.#nodes, vector, lanes);
-            for (const [i, { fn, dtype, node }] of reductions.entries()) {
+            sums.add(vector, ({ fn, dtype, node }) => {
               const term = this.#nodes.value(node);
-              const valid = lanes === LANES ? term : this.#math.keep(
-                v128.bitselect(term, identity(this.#math, fn, dtype), f.constant(laneMask(lanes))),
-              );
-              const sum = sums.values[i][vector];
-              f.set(sum, fold(this.#math, fn, dtype, sum, valid));
-            }
+              if (lanes === LANES) return term;
+              const neutral = identity(this.#math, fn, dtype);
+              return this.#math.keep(v128.bitselect(term, neutral, f.constant(laneMask(lanes))));
+            });
           }
         }, carry);
       },

@@ -1,8 +1,9 @@
+import { at } from "../../base/at.ts";
 import type { Reduction } from "./fused_nest.ts";
-import { identity } from "./fused_ops.ts";
-import type { VectorMath } from "./math.ts";
+import { fold, identity } from "./fused_ops.ts";
+import { SIGN, type VectorMath } from "./math.ts";
 import { i32, int } from "./wasm/scalars.ts";
-import { f32x4 } from "./wasm/vectors.ts";
+import { f32x4, v128 } from "./wasm/vectors.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 type Lanes = Local<"v128">;
@@ -45,10 +46,26 @@ function isRounded({ fn, dtype }: Reduction): boolean {
   return fn === "sum" && dtype === "f32";
 }
 
+/**
+ * A maximum or minimum of floats in progress. `f32x4.max` and `min` take about eight instructions each, most for NaN and
+ * the signs of zeros; `pmax` and `pmin` take one, and four in all suffice with these beside them.
+ */
+interface Extreme {
+  /** All ones if there was a NaN. */
+  readonly missing: Lanes;
+  /**
+   * The conjunction of all terms for a maximum, the disjunction for a minimum, of which only the sign matters: it is the
+   * sign of the result. A maximum is negative if all terms are, and zeros count by their sign.
+   */
+  readonly signs: Lanes;
+}
+
 /** Accumulators of the reductions of a nest, several vectors each. */
 export class Accumulators {
   /** The accumulators that terms are added to, `[reduction][vector]`; at the end, the results. */
   readonly values: readonly (readonly Lanes[])[];
+  /** The rest of those that are extremes of floats, `[reduction][vector]`. */
+  readonly #extremes: readonly (readonly Extreme[])[];
   /** The accumulators of rounded sums. */
   readonly #summed: readonly Lanes[];
   /** The sums that those are carried to, lowest level first. */
@@ -56,6 +73,8 @@ export class Accumulators {
   /** The number of carries. */
   readonly #times: Local<"i32"> | undefined;
   readonly #f: FunctionBuilder;
+  readonly #math: VectorMath;
+  readonly #reductions: readonly Reduction[];
 
   /** Writes code that sets them to the neutral elements of the reductions. */
   constructor(
@@ -68,13 +87,39 @@ export class Accumulators {
     const start = ({ fn, dtype }: Reduction) =>
       Array.from({ length: vectors }, () => f.local("v128", identity(math, fn, dtype)));
     this.#f = f;
+    this.#math = math;
+    this.#reductions = reductions;
     this.values = reductions.map(start);
+    this.#extremes = reductions.map(({ fn, dtype }) =>
+      Array.from({ length: dtype === "f32" && fn !== "sum" ? vectors : 0 }, () => ({
+        missing: f.local("v128", math.integer(0)),
+        signs: f.local("v128", math.integer(fn === "max" ? -1 : 0)),
+      }))
+    );
     this.#summed = this.values.filter((_, i) => isRounded(reductions[i])).flat();
     this.#above = Array.from(
       { length: cascade?.levels ?? 0 },
       () => this.#summed.map(() => f.local("v128", f32x4.constant(0))),
     );
     this.#times = (cascade?.levels ?? 0) > 1 ? f.int(0) : undefined;
+  }
+
+  /** Adds a term to one vector of each reduction. */
+  add(vector: number, termOf: (reduction: Reduction) => Lanes): void {
+    const f = this.#f;
+    for (const [i, reduction] of this.#reductions.entries()) {
+      const { fn, dtype } = reduction;
+      const [value, term] = [at(at(this.values, i), vector), termOf(reduction)];
+      const extreme = this.#extremes[i]?.[vector];
+      if (extreme === undefined) {
+        f.set(value, fold(this.#math, fn, dtype, value, term));
+        continue;
+      }
+      const { missing, signs } = extreme;
+      f.set(value, fn === "max" ? f32x4.pmax(value, term) : f32x4.pmin(value, term));
+      f.set(signs, fn === "max" ? v128.and(signs, term) : v128.or(signs, term));
+      f.set(missing, v128.or(missing, f32x4.ne(term, term)));
+    }
   }
 
   /** Carries sums one level up, and from there further up each time {@link FAN} of them have been added. */
@@ -94,8 +139,15 @@ export class Accumulators {
     }
   }
 
-  /** Adds the upper levels to {@link values}. */
+  /** Completes {@link values}: adds the upper levels to sums, and NaN and signs to extremes. */
   finish(): void {
+    for (const [i, extremes] of this.#extremes.entries()) {
+      for (const [vector, { missing, signs }] of extremes.entries()) {
+        const value = at(at(this.values, i), vector);
+        const signed = v128.bitselect(signs, value, this.#math.integer(SIGN));
+        this.#f.set(value, v128.or(signed, missing)); // all ones is a NaN
+      }
+    }
     for (const level of this.#above) {
       this.#summed.forEach((sum, i) => this.#f.set(sum, f32x4.add(sum, level[i])));
     }
