@@ -61,7 +61,7 @@ Deno.test("every pass keeps what random programs compute", () => {
       verifyPlan(plan, target, simple);
       assert(agree(runPlan(plan, inputs), expected), what);
     };
-    check("lower", new StepSequence(draftPlan(simple, target.maxKernelBuffers)));
+    check("draft", new StepSequence(draftPlan(simple, target.maxKernelBuffers)));
     const fused = fuse(new StepSequence(draftPlan(simple, target.maxKernelBuffers)), target.maxKernelBuffers);
     check("fuse", fused);
     check("order", order(fused));

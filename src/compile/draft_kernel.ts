@@ -20,10 +20,10 @@ interface DraftReduce {
  */
 export type Fit = "beside" | "epilogue";
 
-/** Where the nodes of an absorbed kernel go. */
+/** The list that the nodes of an absorbed kernel go to. */
 interface Destination {
   readonly list: NodeList;
-  /** What the absorbing kernel stores from that list: loads of it become the stored node. */
+  /** The absorbing kernel's stores from that list: loads of them become the stored node. */
   readonly stores: readonly Store[];
 }
 

@@ -229,7 +229,7 @@ export class StepSequence {
 
   #measure(): void {
     const { values, views, steps } = this.draft;
-    /** What each step changes for those after it. */
+    /** The change of live bytes after each step. */
     const changes = steps.map(() => ({ bytes: 0 }));
     for (const use of this.#uses) {
       if (use === undefined || use.writer < 0) continue;

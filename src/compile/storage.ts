@@ -13,7 +13,7 @@ const MAX_USERS = 4;
 /** Memory below this fraction of a value's own does not matter. */
 const SLIGHT = 1 / 8;
 
-/** What is known of a value while storage is decided. */
+/** The properties of a value while storage is decided. */
 interface ValueState {
   readonly bytes: number;
   /** The position of the instruction that makes it; −1 for inputs. */
@@ -31,7 +31,7 @@ interface ValueState {
   nodes: number;
 }
 
-/** Which values of a program are stored in memory; the others are computed where they are used. */
+/** The values of a program that are stored in memory; the others are computed where they are used. */
 export class Storage {
   readonly #program: Program;
   readonly #maxLeaves: number;
@@ -44,8 +44,8 @@ export class Storage {
    * results, and by values that are broadcast over a larger space, so as not to be computed for each element of it. Of
    * the rest:
    *
-   * - A value that one kernel uses is computed there, unless that kernel runs so much later that the operands would
-   *   have to stay live, which are larger than the value.
+   * - A value that one kernel uses is computed there, unless that kernel runs so much later that keeping the operands
+   *   live until then would take more memory than the value.
    * - A value that several kernels use is computed in each if that reads no more full-size operands than loading it
    *   would (a normalised x from x, a mask from a ReLU's result) and keeps no more memory live; otherwise it is stored
    *   (a gradient through a mask, which reads both).
