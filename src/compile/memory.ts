@@ -36,7 +36,7 @@ export function inPlace(
   values: readonly Aval[],
 ): Map<ValueId, ValueId> {
   const pairs = new Map<ValueId, ValueId>();
-  if (step.kind === "op") return pairs;
+  if (step.kind === "op" || outputs.length === 0) return pairs;
   const free = new Set(dying);
   for (const output of outputs) {
     const bytes = bytesOf(at(values, output));

@@ -87,7 +87,8 @@ class Simplifier implements Simplified {
 
   /** Returns the shape and dtype of a new value. */
   aval(value: ValueId): Aval {
-    return at(this.#values, value).aval;
+    const known = this.#values[value]; // at() is slower here, being shared by arrays of all kinds
+    return known === undefined ? missing(value) : known.aval;
   }
 
   /** Returns the instruction that makes a new value; undefined for an input. */
@@ -118,6 +119,10 @@ class Simplifier implements Simplified {
       outputs: outputs.map((output) => ({ ...output, value: number(at(this.#renamed, output.value)) })),
     };
   }
+}
+
+function missing(value: ValueId): never {
+  throw new RangeError(`no value %${value}`);
 }
 
 /** Formats attributes as text that is different for different attributes. */

@@ -103,7 +103,9 @@ export class Storage {
   }
 
   #state(value: ValueId): ValueState {
-    return at(this.#states, value);
+    const state = this.#states[value]; // at() is slower here, being shared by arrays of all kinds
+    if (state === undefined) throw new RangeError(`no value %${value}`);
+    return state;
   }
 
   /** Records the readers of the values that are certain to be stored, and the memory made up to each instruction. */
