@@ -1,7 +1,7 @@
 /**
- * Counts what the house rules keep low, in library code without its tests: type assertions (`as T`, other than
- * `as const`) and non-null `!` by layer, files over 300 lines, and docstrings that begin with a question word.
- * Run by `deno task counts`.
+ * Counts what CONTRIBUTING.md asks to keep low, in library code without its tests: type assertions (`as T`, other than
+ * `as const`) and non-null `!` by layer, files over 300 lines, and docstrings that begin with a question word. Run by
+ * `deno task counts`.
  */
 
 import ts from "npm:typescript@5.9.3";

@@ -1,10 +1,10 @@
 /**
- * Checks that what is read at an index is never assumed to be there (`noUncheckedIndexedAccess`) in the folders that
- * promise it. The compiler knows the option for a whole program alone, so this runs it and keeps what is about those.
- * Run by `deno task check`.
+ * Checks that an element read at an index may be undefined (`noUncheckedIndexedAccess`) in the folders listed below.
+ * The compiler applies the option to a whole program only, so this runs it and keeps the errors in those folders. Run
+ * by `deno task check`.
  */
 
-/** The folders that promise it. */
+/** The folders that are checked. */
 const FOLDERS: readonly string[] = [
   "src/backends/cuda",
   "src/backends/reference",

@@ -28,13 +28,13 @@ export const LAYERS: readonly string[] = [
   "src/cli",
 ];
 
-/** Circles that are meant: a tensor records instructions in the trace that made it. Types only. */
+/** Circles that are intended: a tensor records instructions in the trace that made it. Types only. */
 const MEANT: readonly string[] = ["src/trace/tensor.ts, src/trace/trace.ts"];
 
 /** Modules by path, each with the paths it imports. */
 export type Imports = ReadonlyMap<string, readonly string[]>;
 
-/** What is wrong, a line for each fault; none where nothing is. */
+/** One line for each import that breaks a rule. */
 export function faults(imports: Imports): string[] {
   const found: string[] = [];
   for (const [from, targets] of imports) {
@@ -51,7 +51,7 @@ export function faults(imports: Imports): string[] {
   return found;
 }
 
-/** The modules under the layers, with what they import from there; tests are left out. */
+/** The modules of all layers with their imports; tests are left out. */
 export async function readImports(root: string): Promise<Imports> {
   const imports = new Map<string, string[]>();
   for (const top of ["mod.ts", "src", "ffi"]) {
@@ -87,7 +87,7 @@ export function layerOf(path: string): number {
   return layer;
 }
 
-/** Groups of modules each of which imports, by way of others, every one of its group (Tarjan, 1972). */
+/** The strongly connected components of more than one module, or of one that imports itself (Tarjan, 1972). */
 function circles(imports: Imports): string[][] {
   const number = new Map<string, number>();
   const path: string[] = [];

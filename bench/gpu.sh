@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA card: the suites that need one, then our training steps beside PyTorch's, in one run.
+# On a machine with an NVIDIA card: the suites that need one, then our training steps and PyTorch's, in one run.
 #
 #   bench/gpu.sh                quick: ResNet-32, end to end and MAN K = 16, tf32, batch 128 and 1024; at most 8 minutes
-#   bench/gpu.sh full           ResNet-110, bfloat16, ResNet-50 and ResNet-101 besides; goes on where it was ended
+#   bench/gpu.sh full           also ResNet-110, bfloat16, ResNet-50 and ResNet-101; resumes where it stopped
 #   bench/gpu.sh --dry-run      tiny shapes on the simulated device: shows that every line runs, and nothing else
 #   bench/gpu.sh --no-suites …  measures only; further flags are those of bench/gpu/run.ts
 #
-# Needs no network where .gpu/ holds what was packed for it (Deno, packages); Python with PyTorch is the machine's own.
-# Tables are printed, results written to bench/results/gpu-*.json. Ends with 1 where a suite or a measurement of ours
-# fails, or losses differ from PyTorch's.
+# Needs no network if .gpu/ contains Deno and the packages; uses the machine's own Python with PyTorch. Prints tables
+# and writes results to bench/results/gpu-*.json. Exits with 1 if a suite or a measurement of ours fails, or if losses
+# differ from PyTorch's.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 [ -e .gpu/enter.sh ] && . .gpu/enter.sh
@@ -25,7 +25,7 @@ for argument in "$@"; do
 done
 
 case " $* " in *" --help "*) deno run --quiet bench/gpu/flags.ts --help; exit ;; esac
-deno run --quiet bench/gpu/flags.ts "${rest[@]}" || exit 2 # refuses what cannot be meant, before the suites
+deno run --quiet bench/gpu/flags.ts "${rest[@]}" || exit 2 # refuses bad flags before the suites run
 
 status=0
 deno task --quiet doctor || status=1

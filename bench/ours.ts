@@ -22,7 +22,7 @@ import { report, resnet8Batch, resnet8Parameters } from "./peers/common.ts";
 const [what, deviceName] = Deno.args as [string, devices.BackendName];
 const [batch, warmup, steps] = Deno.args.slice(2).map(Number) as [number, number, number];
 
-/** Puts starting values, by name, in the place of the drawn ones. */
+/** Replaces the drawn starting values, by name. */
 async function start(t: local.Trainer, values: ReadonlyMap<string, HostArray>): Promise<void> {
   const snapshot = await t.snapshot();
   const tensors = new Map([...snapshot.tensors].map(([name, drawn]) => [name, values.get(name) ?? drawn]));
@@ -46,7 +46,7 @@ async function resnet8(): Promise<void> {
   });
 }
 
-/** The learnable bias, the heads and the network start as in the parity fixtures; the average as a copy. */
+/** The learnable bias, the heads and the network start as in the parity fixtures, and the average as a copy. */
 async function man(): Promise<void> {
   await using device = await devices.open(deviceName);
   using t = await local.trainer({

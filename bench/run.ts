@@ -1,11 +1,11 @@
 /**
- * The benchmarks, ours beside the peers', each in a process of its own on the same machine in the same run:
+ * The benchmarks: ours and the peers', each in a separate process, on the same machine in the same run:
  *
  *     deno task bench [--quick] [--only resnet8,man,compile] [--systems localgrad,pytorch,…]
  *
- * `--quick` leaves out what takes minutes (jax-js on wasm, tfjs on cpu) and takes fewer steps. Prints a table a
- * benchmark and writes `results/<time>.json`, with the machine described. PyTorch is measured where `python3` has it
- * (`PYTHONPATH` is passed on). What is not there is listed as such.
+ * `--quick` skips the systems that take minutes (jax-js on wasm, tfjs on cpu) and takes fewer steps. Prints one table
+ * per benchmark and writes `results/<time>.json`, with a description of the machine. PyTorch is measured if `python3`
+ * has it (`PYTHONPATH` is passed on). Missing systems are listed as such.
  */
 
 import { parseArgs } from "@std/cli/parse-args";
@@ -115,7 +115,7 @@ async function measure(entry: Entry, quick: boolean): Promise<Result> {
   }
 }
 
-/** The line of a failed process's output that says most. */
+/** The most informative line of a failed process's output. */
 function reason(stderr: string): string {
   // deno-lint-ignore no-control-regex -- colours
   const lines = stderr.replace(/\x1b\[[0-9;]*m/g, "").split("\n").filter((line) => /error/i.test(line));
@@ -139,7 +139,7 @@ function print(benchmark: string, results: readonly Result[]): void {
   }
 }
 
-/** What the figures were measured on. */
+/** A description of the machine. */
 async function machine(): Promise<{ readonly [fact: string]: unknown }> {
   const webgpu = await devices.probe("webgpu");
   // /proc/cpuinfo itself may be read only with every permission.
@@ -160,7 +160,7 @@ const usage = `deno task bench [--quick] [--only ${
   Object.keys(titles).join()
 }] [--systems localgrad,pytorch,…]`;
 
-/** Says what is wrong with the command line, and ends. */
+/** Reports a fault of the command line and ends the process. */
 function refuse(what: string): never {
   console.error(`error: ${what}\n${usage}`);
   Deno.exit(2);

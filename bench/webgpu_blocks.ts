@@ -1,9 +1,10 @@
 /**
- * Times the WebGPU convolution kernels with register blocks of several sizes, on the adapter at hand: what the table in
- * src/backends/webgpu/variant.ts was chosen by. 3×3 filters, batch 32, the shapes of ResNet-8.
+ * Times the WebGPU convolution kernels with register blocks of several sizes, on this machine's adapter. The table in
+ * src/backends/webgpu/variant.ts was chosen from its figures. 3×3 filters, batch 32, the shapes of ResNet-8.
  *
- * Run with `deno run --allow-all bench/webgpu_blocks.ts [software|hardware]`. On a software adapter the processor time
- * of all threads is what counts, since wall time depends on what else runs; reading it needs `--allow-all`, as all of /proc does, and Linux.
+ * Run with `deno run --allow-all bench/webgpu_blocks.ts [software|hardware]`. On a software adapter it measures the
+ * processor time of all threads, since wall time depends on other programs; reading it needs `--allow-all`, as all of
+ * /proc does, and Linux.
  */
 
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";

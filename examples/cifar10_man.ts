@@ -1,14 +1,14 @@
 /**
- * The run of the MAN paper (arXiv 2407.05623): ResNet-32 on CIFAR-10 in 16 local modules, InfoPro's losses behind
- * momentum auxiliary networks, 400 epochs of 1024 images a step. The run's folder gets metrics, checkpoints and a
- * report; started again, the run goes on where it ended.
+ * The run of the MAN paper (arXiv 2407.05623): ResNet-32 on CIFAR-10 in 16 local modules, InfoPro's losses after
+ * momentum auxiliary networks, 400 epochs, 1024 images per step. The run's folder gets metrics, checkpoints and a
+ * report; started again, the run resumes.
  *
  * With the data set in a folder, or as the official archive:
  *
  *     deno run --allow-read --allow-write=runs examples/cifar10_man.ts --data ~/cifar-10-binary.tar.gz
  *
- * Without `--data` it is downloaded, which also takes `--allow-net=www.cs.toronto.edu:443`, `--allow-env` and
- * `--allow-write`. A taste of it, on images made on the spot, in a minute or two:
+ * Without `--data` it is downloaded, which also needs `--allow-net=www.cs.toronto.edu:443`, `--allow-env` and
+ * `--allow-write`. A short run on generated images, in a minute or two:
  *
  *     deno run --allow-read=runs --allow-write=runs examples/cifar10_man.ts --data shapes \
  *       --epochs 2 --train-limit 512 --batch 32 --run runs/taste
@@ -54,7 +54,7 @@ console.log(
 );
 
 const { last } = await trainer.fit(images, { epochs, checkpoint: flags.run, resume: true });
-// A run that was finished before has nothing left to do but to be judged.
+// A run that was finished before is only evaluated.
 const { error } = last ?? await trainer.evaluate(images);
 console.log(`test error ${(100 * error).toFixed(2)} %; see ${flags.run}/report.html`);
 

@@ -1,12 +1,12 @@
 /**
- * A local method of one's own in a page. Here each class has a centre in a module's feature space, which is learned
- * with the module; an image counts as of the class whose centre is nearest. What a method has to say is only what hangs
- * on a boundary: parameters, state, and a loss of the features.
+ * A custom local learning method on one page. Here each class has a centre in a module's feature space, learned with
+ * the module, and an image is assigned to the class with the nearest centre. A method only defines the auxiliary
+ * network of a boundary: its parameters, its state, and a loss of the features.
  *
  *     deno run examples/own_method.ts
  *
  * Takes `--epochs`, `--images`, `--batch`, `--device auto|cpu|webgpu|reference`, and `--man`, which puts MAN's blocks
- * in front of the same method.
+ * in front of this method.
  */
 
 // A full specifier, because scripts run by URL have no import map.
@@ -26,7 +26,7 @@ const flags = parseArgs(Deno.args, {
 
 const epochs = Number(flags.epochs);
 
-/** Judges features by their squared distances to a learned centre of each class. */
+/** Cross-entropy of the negative squared distances from features to a learned centre of each class. */
 function centres(): local.Method {
   return {
     name: "centres",
@@ -59,7 +59,7 @@ using trainer = await local.trainer({
   batch: Number(flags.batch),
 });
 
-let losses: (readonly number[])[] = []; // of each step of the epoch, those of the modules
+let losses: (readonly number[])[] = []; // for each step of the epoch, the loss of each module
 const printer: local.Observer = {
   step: (record) => void losses.push(record.losses),
   epoch({ epoch, testError }) {

@@ -1,7 +1,6 @@
 /**
- * A training step of one's own: parameters as a plain tree, a loss in tensors, `valueAndGrad`, and `jit` to make a
- * program of it. The parameters are donated: the updated ones are written into the same memory, so a step leaves
- * nothing behind.
+ * A custom training step: parameters as a plain tree, a loss in tensors, `valueAndGrad`, and `jit` to compile it. The
+ * parameters are donated: the updated ones are written to the same memory, so a step allocates nothing that stays.
  *
  *     deno run examples/own_step.ts
  *
@@ -36,7 +35,7 @@ const flags = parseArgs(Deno.args, {
 });
 const [steps, batch, rate] = [flags.steps, flags.batch, flags.rate].map(Number);
 
-/** Two convolutions and a linear layer; `T` is what stands in each place. */
+/** The parameters of two convolutions and a linear layer, each a `T`. */
 type Params<T> = { conv1: T; conv2: T; weight: T; bias: T };
 
 const { train, classes, mean, std } = data.shapes({ train: 2_000, test: 1 });
@@ -55,7 +54,7 @@ function step(params: Params<Tensor>, pixels: Tensor, labels: Tensor, indices: T
   return { params: moved as Params<Tensor>, loss };
 }
 
-/** A parameter drawn from a normal distribution whose spread keeps the size of what passes through (He et al., 2015). */
+/** A parameter drawn from a normal distribution that keeps the variance of activations (He et al., 2015). */
 function drawn(place: number, shape: number[], inputs: number): HostArray {
   const size = shape.reduce((a, b) => a * b);
   const values = keys.normal(keys.foldIn(keys.key(0), place), size);
@@ -77,7 +76,7 @@ const compiled = jit(step, { device, donate: [0] });
 for (let i = 0; i < steps; i++) {
   const indices = keys.permutation(keys.foldIn(keys.key(1), i), train.count).subarray(0, batch);
   const result = compiled(params, pixels, labels, indices);
-  params = result.params; // those passed in are gone: their memory is here now
+  params = result.params; // the old ones were donated; the new ones have their memory
   using loss = result.loss;
   // A read waits for the device, so only every twentieth loss is.
   if (i % 20 === 0 || i === steps - 1) {

@@ -4,7 +4,7 @@
  *     deno serve --host 127.0.0.1 --port 8000 --allow-read=. examples/serve.ts
  *     deno run --allow-import=localhost:8000 script.ts
  *
- * Any other server will do that sends `.ts` files as TypeScript or plain text, and takes many connections at once.
+ * Any other server will do if it sends `.ts` files as TypeScript or plain text, and accepts many connections at once.
  */
 
 const root = new URL("..", import.meta.url);

@@ -8,7 +8,7 @@ import { textAt } from "./memory.ts";
 import { dnnlStatus } from "./onednn_constants.ts";
 import { LibraryError } from "./status.ts";
 
-/** The functions that every version has: what a library is, before it is used. */
+/** The functions that every version has, to identify a library before using it. */
 export const versionSymbols = {
   dnnl_version: { parameters: [], result: "u64" },
 } as const satisfies Deno.ForeignLibraryInterface;

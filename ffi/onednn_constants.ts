@@ -33,7 +33,7 @@ export const dnnlQuery = {
   dnnl_query_scratchpad_md: 136,
 } as const;
 
-/** `DNNL_ARG_…` values in use: what an argument of a primitive is. */
+/** `DNNL_ARG_…` values in use: the roles of a primitive's arguments. */
 export const dnnlArgument = {
   DNNL_ARG_SRC: 1,
   DNNL_ARG_DST: 17,
@@ -44,7 +44,7 @@ export const dnnlArgument = {
   DNNL_ARG_DIFF_WEIGHTS: 161,
 } as const;
 
-/** `DNNL_RUNTIME_…` values: what a build of the library computes and makes its threads with. */
+/** `DNNL_RUNTIME_…` values: the runtimes that a build computes with and takes its threads from. */
 export const dnnlRuntime = {
   DNNL_RUNTIME_NONE: 0,
   DNNL_RUNTIME_SEQ: 1,

@@ -54,7 +54,7 @@ function fileName(host: Host, major: number): string {
 export function searchOnednn(host: Host, major: number = MAJOR): Places {
   const places = new Places(host, fileName(host, major));
   if (places.override(ONEDNN_OVERRIDE)) return places;
-  // A wheel's data files lie in the folder that the Python is installed in, not in its packages.
+  // A wheel's data files are in the folder that Python is installed in, not among its packages.
   for (const prefix of pythonPrefixes(host)) {
     if (prefix !== "/usr" && prefix !== "/") places.look(`${prefix}/lib`, "a Python wheel");
   }
@@ -87,7 +87,7 @@ export function openOnednn(host: Host = thisHost()): OnednnLibrary {
     );
   }
   if (host.os !== "linux" && host.os !== "darwin") {
-    return without(`oneDNN is looked for on Linux and macOS only, not on ${host.os}`, "use WebAssembly");
+    return without(`oneDNN is supported on Linux and macOS only, not on ${host.os}`, "use WebAssembly");
   }
   const { candidates, tried } = searchOnednn(host);
   let fault: { path: string; why: string } | undefined;
@@ -108,7 +108,7 @@ export function openOnednn(host: Host = thisHost()): OnednnLibrary {
     } catch (error) {
       const why = explained(messageOf(error));
       tried.push(`${path}: ${why}`);
-      // That the loader finds nothing is no fault of a file.
+      // A loader that finds nothing reports no fault of a file.
       if (path.includes("/") || host.env(ONEDNN_OVERRIDE) !== undefined) fault ??= { path, why };
     }
   }
@@ -161,11 +161,11 @@ function openFile(path: string, handles: { close(): void }[]): {
   return { ...found, openmp: openmp.symbols };
 }
 
-/** What a build for a runtime that is not used here is. */
+/** Descriptions of builds for runtimes that are not supported. */
 const builds: Readonly<Record<number, string>> = {
   [dnnlRuntime.DNNL_RUNTIME_NONE]: "a build without a CPU engine",
-  [dnnlRuntime.DNNL_RUNTIME_TBB]: "a build whose threads are TBB's",
-  [dnnlRuntime.DNNL_RUNTIME_THREADPOOL]: "a build for a thread pool of the program's own",
+  [dnnlRuntime.DNNL_RUNTIME_TBB]: "a build with TBB threads",
+  [dnnlRuntime.DNNL_RUNTIME_THREADPOOL]: "a build for the program's own thread pool",
   [dnnlRuntime.DNNL_RUNTIME_SYCL]: "a SYCL build",
 };
 

@@ -1,5 +1,5 @@
 /**
- * The places where libraries lie: folders that the environment names, and what is in them.
+ * The places where libraries may be: folders that the environment names, and their files.
  *
  * @module
  */

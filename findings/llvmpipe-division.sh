@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# On Mesa's llvmpipe a number divided by a zero in the shader's text is 0; by a zero from memory, infinity.
-# Needs Debian 12, npm and Node; about 100 MB are downloaded. Exits with 0 while the behaviour is as described.
+# On Mesa's llvmpipe a number divided by a literal zero is 0; divided by a zero from memory, it is infinity. Needs
+# Debian 12, npm and Node; about 100 MB are downloaded. Exits with 0 while the behaviour is as described.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -9,7 +9,7 @@ export NO_COLOR=1 XDG_RUNTIME_DIR=$work DENO_DIR=$work/cache
 
 npm install --silent --no-audit --no-fund --cache "$work/npm" deno@2.9.6
 
-# Mesa and what it links to, from Debian 12, unpacked beside the script's other files and not installed.
+# Mesa and its dependencies, from Debian 12, unpacked in the temporary folder and not installed.
 mesa=22.3.6-1+deb12u2
 mkdir -p lists/partial cache/archives/partial root
 apt=(apt-get -qq -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o "APT::Sandbox::User=$(id -un)")

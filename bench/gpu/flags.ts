@@ -1,25 +1,25 @@
 /**
- * What bench/gpu.sh takes, which runs this first: a mistyped flag is refused before minutes go into the suites.
+ * The command line of bench/gpu.sh, which runs this first, so that a mistyped flag is refused before the suites run.
  */
 import { parseArgs } from "@std/cli/parse-args";
 
 const usage =
   "usage: bench/gpu.sh [quick|full] [--dry-run] [--no-suites] [--into FILE] [--minutes N] [--only TEXT]";
 
-/** What the command line of the measurements says. */
+/** The parsed command line. */
 export interface GpuFlags {
   readonly mode: "quick" | "full";
   /** Goes through every line on the simulated device. */
   readonly dry: boolean;
   /** The file of results. */
   readonly into?: string;
-  /** How long to go on with rows. */
+  /** The minutes after which no further row is started. */
   readonly minutes: number;
   /** Part of the names of the rows wanted. */
   readonly only?: string;
 }
 
-/** Reads the command line; ends the process where it cannot be meant. */
+/** Parses the command line; ends the process if it is wrong. */
 export function gpuFlags(args: readonly string[]): GpuFlags {
   const flags = parseArgs([...args], {
     string: ["into", "minutes", "only"],
@@ -33,7 +33,7 @@ export function gpuFlags(args: readonly string[]): GpuFlags {
   const { into, only } = flags;
   const [mode = "quick", ...rest] = flags._.map(String);
   if (mode !== "quick" && mode !== "full") refuse(`there is no "${mode}"; choose quick or full`);
-  if (rest.length > 0) refuse(`there is nothing to do with "${rest[0]}"`);
+  if (rest.length > 0) refuse(`unexpected argument "${rest[0]}"`);
   for (const name of ["into", "minutes", "only"] as const) {
     if (flags[name] === "") refuse(`--${name} needs a value`);
   }

@@ -7,7 +7,7 @@ import { hash, startingValues, units } from "../../tests/fixtures/formula.ts";
 import { peaksOf, rooflineOf } from "./roofline.ts";
 import type { Measurement, Row } from "./row.ts";
 
-/** So low that losses of large networks, which start with large weights, do not jump: they are compared. */
+/** Low, so that the losses of large networks, which start with large weights, stay comparable. */
 const LEARNING_RATE = 0.001;
 
 async function opened(profile: boolean): Promise<CudaBackend> {
@@ -16,7 +16,7 @@ async function opened(profile: boolean): Promise<CudaBackend> {
   return result.backend as CudaBackend;
 }
 
-/** A trainer of a row, started with the formula's values, and the batch that it steps on again and again. */
+/** A trainer for a row, with the formula's starting values, and the batch that every step uses. */
 async function prepared(row: Row, device: Device) {
   const { network, size, classes, method, k, batch, precision } = row;
   const t = await local.trainer({
@@ -55,7 +55,7 @@ async function prepared(row: Row, device: Device) {
   return { t, step: () => stepper.step(indices, LEARNING_RATE) };
 }
 
-/** The name whose starting value a parameter has: its own, or for an average the tracked block's. */
+/** The name that a parameter's starting value is computed from: its own, or for an average the tracked block's. */
 function tracked({ modules }: local.Setup, name: string): string {
   return name.replace(/^local\.(\d+)\.ema/, (_, boundary) => modules[Number(boundary) + 1].blocks[0].name);
 }
@@ -110,13 +110,13 @@ async function measure(row: Row): Promise<Measurement> {
   };
 }
 
-/** Times by class, in a device of their own: each task by itself, without a graph. */
+/** Times by class, on a device opened for this: each launch separately, without a graph. */
 async function profile(row: Row): Promise<Pick<Measurement, "classes" | "roofline">> {
   const STEPS = 3;
   const backend = await opened(true);
   await using device = new Device(backend);
   const { step } = await prepared(row, device);
-  step().dispose(); // what is loaded and chosen once
+  step().dispose(); // loads kernels and chooses algorithms
   await device.finish();
   const profiler = backend.profiler!;
   profiler.reset();

@@ -19,7 +19,10 @@ const OPERATIONS: { readonly [architecture: number]: { readonly [P in Row["preci
   100: { f32: 256, tf32: 4096, bf16: 8192 },
 };
 
-/** What a card could do at most, from what its driver says of it; an architecture not listed is taken as the one before. */
+/**
+ * The peak rates of a card, from the properties that its driver reports; an architecture not listed counts as the one
+ * before it.
+ */
 export function peaksOf(facts: CardFacts, precision: Row["precision"]): Roofline["peaks"] {
   const { architecture, multiprocessors, clock, memoryClock, memoryBus } = facts;
   const known = Object.keys(OPERATIONS).map(Number).filter((listed) => listed <= architecture);
@@ -32,7 +35,7 @@ export function peaksOf(facts: CardFacts, precision: Row["precision"]): Roofline
   };
 }
 
-/** Counts a plan's bytes and operations, and the time that a card's peaks leave for them. */
+/** Counts a plan's bytes and operations, and the least time for them at a card's peak rates. */
 export function rooflineOf(plan: Plan, peaks: Roofline["peaks"]): Roofline {
   const classes: { [name: string]: number } = {};
   let [bytes, operations, milliseconds] = [0, 0, 0];

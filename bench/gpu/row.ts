@@ -1,4 +1,4 @@
-/** What `bench/gpu.sh` measures: rows, and what comes of one. */
+/** The rows that `bench/gpu.sh` measures, and their results. */
 import type { MethodName } from "../../src/local.ts";
 
 /** One training step, by one system. */
@@ -10,55 +10,55 @@ export interface Row {
   readonly classes: number;
   /** `endToEnd` or `man+dgl`. */
   readonly method: MethodName;
-  /** K, as the papers count. */
+  /** K, as counted in the papers. */
   readonly k: number;
   /** The names of each module's blocks. */
   readonly modules: readonly (readonly string[])[];
   readonly batch: number;
   readonly precision: "f32" | "tf32" | "bf16";
   readonly system: "localgrad" | "PyTorch";
-  /** How: `graph` is ours; PyTorch has several. */
+  /** The mode: `graph` for ours; PyTorch has several. */
   readonly mode: "eager" | "channels_last" | "graph" | "reduce-overhead" | "max-autotune";
-  /** For how long it is timed. */
+  /** The timing effort. */
   readonly seconds: number;
-  /** Whether it is to run where there is no card: a dry run. */
+  /** True for a dry run, without a card. */
   readonly withoutCard?: boolean;
 }
 
-/** What a measurement prints, as one line of JSON. */
+/** The result of a measurement, printed as one line of JSON. */
 export interface Measurement {
   /** The system's version. */
   readonly version: string;
-  /** What it ran on. */
+  /** The device it ran on. */
   readonly device: string;
-  /** Milliseconds of a step, round by round: steps are issued one after the other, and waited for at the round's end. */
+  /** Milliseconds of a step, by round: steps are issued without waiting, and the round ends when all are done. */
   readonly milliseconds: readonly number[];
-  /** Milliseconds of the first three steps, with everything that is compiled. */
+  /** Milliseconds of the first three steps, compilation included. */
   readonly firstSteps: number;
   /** The losses of each module in the first three steps. */
   readonly losses: readonly (readonly number[])[];
   /** Bytes. */
   readonly memory: {
-    /** By the plan: ours only. */
+    /** Planned; ours only. */
     readonly plannedBytes?: number;
-    /** Arena, variables and batch, or the most that PyTorch's tensors came to. */
+    /** Arena, variables and batch, or the peak of PyTorch's tensors. */
     readonly peakBytes?: number;
-    /** Taken from the driver. */
+    /** Allocated from the driver. */
     readonly takenBytes?: number;
-    /** In use on the card, by the driver's count, by everybody. */
+    /** In use on the card by all programs, as the driver counts it. */
     readonly usedBytes?: number;
   };
   /** Launches of a step on the card. */
   readonly launches: number;
   /** Milliseconds of a step on the card, by class of kernel. */
   readonly classes: { readonly [name: string]: number };
-  /** The least a step could take, by the card's peaks; ours only. */
+  /** The least time of a step at the card's peak rates; ours only. */
   readonly roofline?: Roofline;
 }
 
-/** What a step moves and computes, and the least time for it, by class. */
+/** The bytes and operations of a step, and the least time for them, by class. */
 export interface Roofline {
-  /** What the card could do at most. */
+  /** The card's peak rates. */
   readonly peaks: {
     readonly bytesPerSecond: number;
     readonly operationsPerSecond: number;
@@ -66,17 +66,17 @@ export interface Roofline {
   };
   readonly bytes: number;
   readonly operations: number;
-  /** Milliseconds: each kernel bound by its memory or its arithmetic. */
+  /** Milliseconds, with each kernel bound by its memory traffic or its arithmetic. */
   readonly milliseconds: number;
   readonly classes: { readonly [name: string]: number };
 }
 
-/** What tells a row from the others. */
+/** A name that identifies a row. */
 export function rowName({ network, method, k, batch, precision, system, mode }: Row): string {
   return `${stepName({ network, method, k, batch, precision })}, ${system} ${mode}`;
 }
 
-/** What tells a training step from the others, whatever computes it. */
+/** A name that identifies a training step, whichever system runs it. */
 export function stepName(
   { network, method, k, batch, precision }: Pick<Row, "network" | "method" | "k" | "batch" | "precision">,
 ): string {

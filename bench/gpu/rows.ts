@@ -1,4 +1,4 @@
-/** The rows of `bench/gpu.sh`, the most telling first: time may run out. */
+/** The rows of `bench/gpu.sh`, most informative first, since time may run out. */
 import { local, models, optim } from "../../mod.ts";
 import type { Row } from "./row.ts";
 
@@ -10,7 +10,7 @@ const BP32 = { ...MAN32, method: "endToEnd", k: 1 } as const;
 const MAN110 = { ...MAN32, network: "resnet110", k: 55 } as const;
 const LARGE = { size: 224, batch: 64 } as const;
 
-/** What PyTorch is measured in: its best first, so that there is something to compare with early. */
+/** PyTorch's modes, usually fastest first, so that there is an early comparison. */
 const QUICK: readonly Mode[] = ["graph", "channels_last", "reduce-overhead", "eager"];
 const FULL: readonly Mode[] = [...QUICK, "max-autotune"];
 
@@ -31,11 +31,11 @@ function rowsOf({ size = 32, ...step }: Step, modes: readonly Mode[], seconds: n
   ];
 }
 
-/** ResNet-32, end to end and by MAN, in tf32: at most eight minutes. */
+/** ResNet-32, end to end and with MAN, in tf32: at most eight minutes. */
 export function quickRows(): Row[] {
   const steps = [MAN32, BP32].flatMap((step) => [1024, 128].map((batch) => ({ ...step, batch })));
   const all = steps.map((step) => rowsOf(step, QUICK, 4));
-  // What compiles for minutes comes last.
+  // Modes that compile for minutes come last.
   return [
     ...all.flatMap((rows) => rows.filter(fast)),
     ...all.flatMap((rows) => rows.filter((row) => !fast(row))),
@@ -44,7 +44,7 @@ export function quickRows(): Row[] {
 
 const fast = ({ mode }: Row) => mode !== "reduce-overhead" && mode !== "max-autotune";
 
-/** Everything: ResNet-110, bfloat16, ResNet-50 and ResNet-101 at 224 × 224 besides. */
+/** Everything: also ResNet-110, bfloat16, and ResNet-50 and ResNet-101 at 224 × 224. */
 export function fullRows(): Row[] {
   const small = [MAN32, BP32, MAN110, { ...MAN110, method: "endToEnd", k: 1 } as const].flatMap((step) =>
     [1024, 128].flatMap((batch) =>
@@ -59,7 +59,7 @@ export function fullRows(): Row[] {
   return [...small, ...large].flatMap((step) => rowsOf(step, FULL, 8));
 }
 
-/** Tiny shapes, to see that every line runs; what is measured means nothing. */
+/** Tiny shapes, to run every line; the figures mean nothing. */
 export function dryRows(): Row[] {
   const step = { network: "resnet8", method: "man+dgl", k: 3, batch: 4, precision: "f32" } as const;
   return rowsOf(step, ["graph", "reduce-overhead"], 0.1).map((row) => ({ ...row, withoutCard: true }));

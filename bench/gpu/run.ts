@@ -1,10 +1,10 @@
 /**
- * Measures ours and PyTorch's training steps side by side on a card, each in a process of its own; started by gpu.sh:
+ * Measures our training steps and PyTorch's on a card, each in a separate process; started by gpu.sh:
  *
  *     run.ts [quick|full] [--dry-run] [--into FILE] [--minutes N] [--only TEXT]
  *
- * Prints tables and writes a file, whole, after every row. `full` goes on where its file ends. `--dry-run` goes through
- * every line with tiny shapes on the simulated device; what that measures means nothing, and is never kept here.
+ * Prints tables and rewrites the file of results after every row. `full` resumes where its file ends. `--dry-run` runs
+ * every line with tiny shapes on the simulated device; its figures mean nothing and are never saved to bench/results.
  */
 import { dirname, resolve } from "@std/path";
 import { cudaReport } from "../../ffi/doctor.ts";
@@ -16,18 +16,18 @@ import { type Measurement, type Row, rowName } from "./row.ts";
 import { dryRows, fullRows, quickRows } from "./rows.ts";
 import { disagreements, type Result, tables } from "./table.ts";
 
-/** What a file of results holds. */
+/** The contents of a file of results. */
 interface Results {
-  /** Where it was measured: results of two machines never share a file. */
+  /** The machine and commit; results of two machines never share a file. */
   readonly machine: { readonly [fact: string]: unknown };
-  /** Whether the figures mean nothing. */
+  /** True for a dry run, whose figures mean nothing. */
   readonly simulated: boolean;
   readonly mode: string;
   readonly rows: readonly Result[];
   readonly others: readonly Other[];
 }
 
-/** Another system's step, or ours by way of WebGPU: ResNet-8, as in bench/run.ts. */
+/** A step of another system, or ours on WebGPU: ResNet-8, as in bench/run.ts. */
 type Other = { readonly name: string } & ({ readonly timing: Timing } | { readonly missing: string });
 
 const here = (path: string) => new URL(path, import.meta.url).pathname;
@@ -40,7 +40,7 @@ function fail(text: string): never {
   Deno.exit(2);
 }
 
-/** The environment of the measurements. In a dry run it leads to the simulated device, and to a cache of its own. */
+/** The environment of the measurements. In a dry run it selects the simulated device and a separate cache. */
 async function environment(): Promise<{ [name: string]: string }> {
   if (!dry) return {};
   const simulated = await import("../../tests/cuda/simulated.ts");
@@ -82,17 +82,17 @@ const path = flags.into ??
   (dry
     ? `${await Deno.makeTempDir({ prefix: "localgrad-dry-run-" })}/simulated.json`
     : `${folder}/gpu-${mode === "full" ? "full" : `quick-${stamp}`}.json`);
-// Before anything is measured, and by the card's own name: nothing that is simulated gets among the results.
+// Checked before measuring, by the card's name, so that no simulated figure gets among the results.
 if (simulated) {
   const parent = await Deno.realPath(dirname(resolve(path))).catch(() =>
-    fail(`there is no folder for ${path}`)
+    fail(`the folder of ${path} does not exist`)
   );
   if (parent === await Deno.realPath(folder)) {
     fail(`simulated figures are never kept in ${folder}; name another file with --into`);
   }
 }
 
-/** What the file holds already, if it is of this machine and commit. */
+/** The results already in the file, if they are of this machine and commit. */
 async function before(): Promise<Pick<Results, "rows" | "others">> {
   const bytes = await readIfThere(path);
   if (bytes === undefined) return { rows: [], others: [] };
@@ -116,7 +116,7 @@ const deadline = performance.now() + 60_000 * minutes;
 /** The longest that one row may take: compilers take minutes. */
 const ROW_SECONDS = mode === "quick" ? 150 : 900;
 
-/** Runs a program that prints one line of JSON at its end; gives that, or why there is none. */
+/** Runs a program whose last line of output is JSON; returns that, or the reason why there is none. */
 async function lineOf<T>(
   program: string,
   args: readonly string[],
@@ -141,7 +141,7 @@ async function lineOf<T>(
   }
 }
 
-/** The line of a failed process's output that says most. */
+/** The most informative line of a failed process's output. */
 function reason(stderr: string): string {
   // deno-lint-ignore no-control-regex -- colours
   const lines = stderr.replace(/\x1b\[[0-9;]*m/g, "").split("\n").map((line) => line.trim()).filter(Boolean);
@@ -159,7 +159,7 @@ async function measure(row: Row): Promise<Result> {
   return "line" in result ? { row, measured: result.line } : { row, missing: result.missing };
 }
 
-/** The other systems' programs, which do a ResNet-8 step of batch 32, and ours beside them. */
+/** The programs of other systems, which run a ResNet-8 step of batch 32, and ours to compare. */
 const others: readonly {
   readonly name: string;
   readonly script: string;

@@ -1,14 +1,17 @@
-/** What was measured, for people. */
+/** Tables of the results. */
 import { formatBytes, formatPercent } from "../../src/artifacts/format.ts";
 import { textTable } from "../../src/cli/terminal.ts";
 import { type Measurement, type Row, rowName, stepName } from "./row.ts";
 
-/** A row with what came of it. */
+/** A row with its result. */
 export type Result =
   & { readonly row: Row }
   & ({ readonly measured: Measurement } | { readonly missing: string });
 
-/** The first and third steps' losses may differ by as much from ours: rounding of operands, tenfold every 4.5 steps. */
+/**
+ * The largest differences from our losses at the first and the third step that rounding of operands explains; it grows
+ * tenfold every 4.5 steps.
+ */
 const ALLOWED: { readonly [P in Row["precision"]]: number } = { f32: 1e-4, tf32: 1e-2, bf16: 5e-2 };
 
 /** The largest relative difference of any module's loss, at the first and at the third step. */
@@ -18,7 +21,7 @@ function lossDifference(a: Measurement, b: Measurement): readonly [number, numbe
   return [at(0), at(2)];
 }
 
-/** Whether two systems computed the same step. */
+/** Tests whether two systems computed the same step. */
 function sameLosses([first, third]: readonly [number, number], precision: Row["precision"]): boolean {
   return first <= ALLOWED[precision] && third <= 10 * ALLOWED[precision];
 }
@@ -79,7 +82,7 @@ export function tables(results: readonly Result[]): string {
   }).join("\n\n");
 }
 
-/** Ours beside PyTorch's best, beside the plan, and beside the roofline. */
+/** Ours compared with PyTorch's best, with the plan, and with the roofline. */
 function verdict(measured: readonly Measured[], ours: Measurement | undefined): string[] {
   if (ours === undefined) return [];
   const own = median(ours.milliseconds);

@@ -17,8 +17,8 @@ import nets
 
 COMPILED = ("reduce-overhead", "max-autotune")
 
-# By the kernel's name, in lower case; the first that matches. Triton's names tell what was fused, so its kinds come
-# before the words that they may hold.
+# By the kernel's name, in lower case; the first that matches. Triton's names list the ops that were fused, so its
+# patterns come before those of the ops.
 CLASSES = [
     ("optimizer", r"multi_tensor|foreach|fusedsgd"),
     ("convolution", r"^triton_tem.*conv"),
@@ -32,7 +32,7 @@ CLASSES = [
     ("element-wise", r"elementwise|relu|add|mul|threshold"),
 ]
 
-# What profilers draw on the card's line that is no kernel.
+# Entries on the card's track of a profile that are not kernels.
 SPANS = ("ProfilerStep", "Optimizer.", "Torch-Compiled", "## ")
 
 

@@ -1,9 +1,8 @@
-// Convolution: y[n,p,q,k] = sum over r,s,c of x[n, p*stride+r*dilation-pad, q*…, c] · w[k,r,s,c], channels last.
-// One invocation computes a tile of $PIXELS output pixels × $OUTS output channels in registers, by products of 4×4
-// blocks: a column of `x_a` holds four channels of a pixel, a column of `w_b` four channels of an output channel's
-// filter.
-// SPLIT: the taps, or even the channels of one tap, are too many for one invocation; the $PARTS partial sums lie one
-// after the other in `y`, and further kernels add them.
+// Convolution: y[n,p,q,k] = sum over r,s,c of x[n, p*stride+r*dilation-pad, q*…, c] · w[k,r,s,c], channels last. One
+// invocation computes a tile of $PIXELS output pixels × $OUTS output channels in registers, by products of 4×4 blocks:
+// a column of `x_a` holds four channels of a pixel, a column of `w_b` four channels of an output channel's filter.
+// SPLIT: the taps, or even the channels of one tap, are too many for one invocation; the $PARTS partial sums are stored
+// consecutively in `y`, and further kernels add them.
 fn run(id: u32) {
   $if SPLIT
   let part = i32(id / u32($COUNT));

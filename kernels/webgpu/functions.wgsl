@@ -1,5 +1,5 @@
 // Functions that WGSL lacks, or defines too loosely for training, for `$T` (f32 or vec4f), with `$I`, `$U` and `$B` of
-// as many elements; their names end in $LANES. WGSL compilers may assume that NaN and infinity never occur, so both are
+// the same length; their names end in $LANES. WGSL compilers may assume that NaN and infinity never occur, so both are
 // recognised by their bits.
 $if is_finite
 fn is_finite_$LANES(x: $T) -> $B {
@@ -99,8 +99,8 @@ fn tanh_$LANES(x: $T) -> $T {
 }
 $end
 $if pow
-// Power by C's rules: of a negative base, an odd exponent gives a negative result, an even one a positive result, and
-// one that is not an integer NaN. 1 to any power, anything to the power of 0, and -1 to an infinite power are 1.
+// Power by C's rules. For a negative base, an odd exponent gives a negative result, an even one a positive result, and
+// one that is not an integer gives NaN. 1 to any power, anything to the power of 0, and -1 to an infinite power are 1.
 fn pow_$LANES(x: $T, y: $T) -> $T {
   let size = exp_$LANES(y * log_$LANES(abs(x)));
   let whole = floor(y) == y;
@@ -135,7 +135,7 @@ fn rem_$LANES(x: $T, y: $T) -> $T {
     if (left == 0u) { break; }
     $end
   }
-  // Normalised: the mantissa's first bit in its place, or as near to it as the least exponent allows.
+  // Normalises: shifts the mantissa's first bit to its place, or as near to it as the least exponent allows.
   let shift = min(max(countLeadingZeros(rest), $U(8u)) - $U(8u), b_exponent - $U(1u));
   let bits = select((rest << shift) + ((b_exponent - shift - $U(1u)) << $U(23u)), $U(0u), rest == $U(0u));
   let value = select(bits, a, a < b) | (bitcast<$U>(x) & $U(0x80000000u));
@@ -156,9 +156,9 @@ fn times(word: u32, m: u32, carry: u32) -> vec2u {
   let carried = u32(first < a) + u32(second < first) + u32(third < second);
   return vec2u(third, (b >> 16u) + (c >> 16u) + (word >> 16u) * (m >> 16u) + carried);
 }
-// A positive angle as whole quarter turns and a rest of at most an eighth of a turn in either direction. |x| = m·2^e is
-// multiplied by those bits of 1/(2π) that affect the result (Payne & Hanek, SIGNUM 1983), so that angles of every size
-// have the same accuracy.
+// A positive angle as whole quarter turns and a remainder of at most an eighth of a turn in either direction. |x| =
+// m·2^e is multiplied by those bits of 1/(2π) that affect the result (Payne & Hanek, SIGNUM 1983), so that angles of
+// every size have the same accuracy.
 fn angle(size: f32) -> Angle {
   let bits = bitcast<u32>(size);
   if (bits <= 0x3f490fdau) { return Angle(size, 0u); }

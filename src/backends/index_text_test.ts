@@ -41,7 +41,7 @@ Deno.test("element() is the affine index, modulo 2³², in steps of the lanes al
   assertEquals([word(-1), lastStride({ offset: 3, strides: [] })], ["4294967295u", 0]);
 });
 
-Deno.test("isRun() holds for contiguous lanes from a multiple of their number alone", () => {
+Deno.test("isRun() is true only for contiguous lanes that start at a multiple of their number", () => {
   const contiguous = { offset: 4, strides: [40, 8, 1] };
   assertEquals(isRun(contiguous, walk), true);
   assertEquals(isRun(contiguous, { ...walk, lanes: 1 }), false);
@@ -57,7 +57,7 @@ Deno.test("keptShape() leaves out the reduced axes", () => {
   assertEquals([keptShape(kernel), keptShape({ ...kernel, reduce })], [[2, 3, 4], [3]]);
 });
 
-Deno.test("identityOf() is what the reference starts a reduction from", () => {
+Deno.test("identityOf() is the value that the reference starts a reduction from", () => {
   for (const fn of ["sum", "max", "min"] as const) {
     for (const dtype of ["f32", "i32", "u32"] as const) {
       assertEquals(identityOf(fn, dtype), reduction(fn, dtype).start);

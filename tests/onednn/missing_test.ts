@@ -1,11 +1,13 @@
-/** Builds of oneDNN that cannot be used, each told of with what to install; the files are stand-ins made by g++. */
+/**
+ * Builds of oneDNN that cannot be used: the error says why and what to install. The files are stand-ins built by g++.
+ */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { ONEDNN_INSTALL, ONEDNN_OVERRIDE, openOnednn } from "../../ffi/onednn_library.ts";
 import { dnnlRuntime } from "../../ffi/onednn_constants.ts";
 import { machine } from "../machine.ts";
 import { skipped } from "./library.ts";
 
-/** A library that says that it is of a version and build, and has no other function. */
+/** A library that reports a version and build, and has no other function. */
 async function standIn(folder: string, version: readonly number[], runtime: number): Promise<string> {
   const path = `${folder}/libdnnl-${version.join("-")}-${runtime}.so`;
   const source = `
@@ -30,13 +32,13 @@ const builds = [
     runtime: DNNL_RUNTIME_SYCL,
     says: "it is a SYCL build, and one with OpenMP is needed",
   },
-  { version: [3, 9, 0], runtime: DNNL_RUNTIME_TBB, says: "whose threads are TBB's" },
+  { version: [3, 9, 0], runtime: DNNL_RUNTIME_TBB, says: "with TBB threads" },
   { version: [3, 9, 0], runtime: DNNL_RUNTIME_NONE, says: "a build without a CPU engine" },
   { version: [3, 0, 0], runtime: DNNL_RUNTIME_OMP, says: "it has no dnnl_" },
 ];
 
 Deno.test({
-  name: "a oneDNN of another version or build is told of, with what to install",
+  name: "a oneDNN of another version or build is reported, with what to install",
   ignore: skipped,
   sanitizeResources: false, // a process keeps its libraries
   fn: async () => {

@@ -84,7 +84,7 @@ export class Recording {
 }
 
 /**
- * Kernel launches, whose arguments lie in long-lived arrays: `cuLaunchKernel` takes the address of a list with the
+ * Kernel launches, whose arguments are kept in long-lived arrays: `cuLaunchKernel` takes the address of a list with the
  * address and the size of the packed arguments.
  */
 class KernelLaunches {
