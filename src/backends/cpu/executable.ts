@@ -119,12 +119,14 @@ export class CpuExecutable implements Executable {
     this.#alone = launches.every(({ routine }) => routine.tasks === 1);
     this.constantBytes = constantBytes;
     const { memory, pool } = host;
-    const entries = new Map<string, number>();
+    const known = new Map<string, number>();
     const routines: Routine[] = [];
-    for (const { routine } of launches) {
-      if (entries.has(routine.key)) continue;
-      entries.set(routine.key, routines.push(routine) - 1);
-    }
+    /** The table entry of each launch. */
+    const entries = launches.map(({ routine }) => {
+      const entry = known.get(routine.key) ?? routines.push(routine) - 1;
+      known.set(routine.key, entry);
+      return entry;
+    });
     const slots = FIRST_INPUT_SLOT + plan.inputs.length + plan.outputs.length;
     const recordBytes = launches.map(({ operands }) =>
       record.operands + operands.length * record.operandBytes
@@ -148,7 +150,7 @@ export class CpuExecutable implements Executable {
     for (const [index, { routine, operands }] of launches.entries()) {
       words[this.#block / 4 + slots + index] = at;
       const base = at / 4;
-      words[base + record.entry / 4] = entries.get(routine.key)!;
+      words[base + record.entry / 4] = entries[index];
       words[base + record.tasks / 4] = routine.tasks;
       for (const [i, { slot, offset }] of operands.entries()) {
         const pair = base + (record.operands + i * record.operandBytes) / 4;

@@ -109,20 +109,26 @@ export function nestOf(kernel: Kernel, values: readonly Aval[]): Nest {
 /** Drops axes of extent 1 and joins neighbouring axes that every view traverses as one. */
 export function merge(nest: Nest): Nest {
   const views = viewsOf(nest);
-  const groups: number[][] = [];
+  /** Each with its last axis, which has the stride of the whole. */
+  const groups: { last: number; extent: number }[] = [];
   for (const [axis, extent] of nest.space.entries()) {
     if (extent === 1) continue;
-    const outer = groups.at(-1)?.at(-1);
-    const joins = outer !== undefined && nest.reduced[outer] === nest.reduced[axis] &&
-      views.every(({ strides }) => strides[outer] === strides[axis] * extent);
-    if (joins) groups.at(-1)!.push(axis);
-    else groups.push([axis]);
+    const outer = groups.at(-1);
+    if (
+      outer !== undefined && nest.reduced[outer.last] === nest.reduced[axis] &&
+      views.every(({ strides }) => strides[outer.last] === strides[axis] * extent)
+    ) {
+      outer.last = axis;
+      outer.extent *= extent;
+    } else {
+      groups.push({ last: axis, extent });
+    }
   }
-  const space = groups.map((axes) => sizeOf(axes.map((axis) => nest.space[axis])));
-  const reduced = groups.map(([axis]) => nest.reduced[axis]);
+  const space = groups.map(({ extent }) => extent);
+  const reduced = groups.map(({ last }) => nest.reduced[last]);
   const merged = mapViews(nest, space, reduced, ({ offset, strides }) => ({
     offset,
-    strides: groups.map((axes) => strides[axes.at(-1)!]),
+    strides: groups.map(({ last }) => strides[last]),
   }));
   if (space.length > 0) return merged;
   const single = ({ offset }: View): View => ({ offset, strides: [1] });

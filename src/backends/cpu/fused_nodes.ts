@@ -42,7 +42,9 @@ export class NodeWriter {
 
   /** The value of a node. */
   value(index: number): Lanes {
-    return this.#values[index]!;
+    const value = this.#values[index];
+    if (value === undefined) throw new Error(`node ${index} is used before it is written`);
+    return value;
   }
 
   /** True if a node's value changes with every vector. */

@@ -41,10 +41,17 @@ const integerUnary: { readonly [F in UnaryFnOf<"i32">]: Unary } = {
   not: simple(v128.not),
 };
 
+/** The rule of a function. Shape rules reject the dtypes that have none. */
+function ruleOf<F extends string, R>(rules: { readonly [G in F]?: R }, fn: F, dtype: DType): R {
+  const rule = rules[fn];
+  if (rule === undefined) throw new Error(`${fn} is not defined on ${dtype}`);
+  return rule;
+}
+
 /** A unary function of `dtype`. */
 export function unary(m: VectorMath, fn: UnaryFn, dtype: DType, x: Lanes): V128 {
   const rules: { readonly [F in UnaryFn]?: Unary } = dtype === "f32" ? floatUnary : integerUnary;
-  return rules[fn]!(m, x); // shape rules reject other dtypes
+  return ruleOf(rules, fn, dtype)(m, x);
 }
 
 /** Divides lane by lane: WebAssembly has no integer division of vectors, and its scalar division traps on zero. */
@@ -135,7 +142,7 @@ export function binary(m: VectorMath, fn: BinaryFn, dtype: DType, a: Lanes, b: L
     : dtype === "i32"
     ? signedBinary
     : unsignedBinary;
-  return rules[fn]!(m, a, b); // shape rules reject other dtypes
+  return ruleOf(rules, fn, dtype)(m, a, b);
 }
 
 const comparisons: {

@@ -30,15 +30,15 @@ export function splitReduction(nest: Nest, workspaceStart: number = 0): SplitNes
   const kept = keptPoints(nest);
   const terms = sizeOf(nest.space) / kept;
   const rows = sizeOf(nest.space.slice(0, -1).filter((_, a) => !nest.reduced[a]));
-  const lastKept = !nest.reduced[nest.space.length - 1];
-  const parallel = lastKept ? rows * Math.ceil(nest.space.at(-1)! / 64) : rows;
+  const last = nest.space.length - 1;
+  const parallel = nest.reduced[last] ? rows : rows * Math.ceil(nest.space[last] / 64);
   const points = sizeOf(nest.space);
   if (parallel >= ENOUGH_ROWS && terms <= LONGEST_FOLD) return whole;
   const extent = nest.space[axis];
   const wanted = Math.min(MOST_CHUNKS, extent, Math.floor(points / CHUNK_POINTS));
   if (wanted < 2) return whole;
   // Chunks of the last axis are whole vectors.
-  const unit = axis === nest.space.length - 1 ? 4 : 1;
+  const unit = axis === last ? 4 : 1;
   const chunk = Math.ceil(extent / wanted / unit) * unit;
   const full = Math.floor(extent / chunk);
   const rest = extent - full * chunk;
@@ -57,8 +57,8 @@ export function splitReduction(nest: Nest, workspaceStart: number = 0): SplitNes
 
 /** Strides of the kept axes in row-major order, 0 along the reduced ones. */
 function keptStrides({ space, reduced }: Nest): number[] {
-  const strides = stridesOf(space.filter((_, axis) => !reduced[axis]));
-  return reduced.map((isReduced) => isReduced ? 0 : strides.shift()!);
+  const strides = stridesOf(space.map((extent, axis) => reduced[axis] ? 1 : extent));
+  return strides.map((stride, axis) => reduced[axis] ? 0 : stride);
 }
 
 /** `count` chunks of `extent` along `axis`, from chunk `first`; each writes its own row of partial results. */

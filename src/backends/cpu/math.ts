@@ -37,10 +37,8 @@ export class VectorMath {
 
   /** c₀ + x·(c₁ + x·(c₂ + …)). */
   polynomial(x: V128, coefficients: readonly number[]): V128 {
-    return coefficients.reduceRight<V128 | undefined>(
-      (sum, c) => sum === undefined ? this.float(c) : f32x4.madd(sum, x, this.float(c)),
-      undefined,
-    )!;
+    const [highest = 0, ...lower] = coefficients.toReversed();
+    return lower.reduce<V128>((sum, c) => f32x4.madd(sum, x, this.float(c)), this.float(highest));
   }
 
   select(condition: V128, a: V128, b: V128): V128 {

@@ -1,6 +1,6 @@
 import type { Shape } from "../../trace/dtype.ts";
 import { extentsOf } from "../extents.ts";
-import { element } from "./element.ts";
+import { element } from "./elements.ts";
 import type { ConvAttrs, OpAttrs, PoolAttrs } from "../../trace/ops.ts";
 import { windowCount } from "../../trace/shapes/images.ts";
 import { isGreater } from "./reduction.ts";

@@ -4,7 +4,7 @@ import { threefry2x32 } from "../../base/random.ts";
 import { type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
-import { element } from "./element.ts";
+import { element } from "./elements.ts";
 import { reduction } from "./reduction.ts";
 
 /** Points evaluated together; a block is read before it is written, as in-place kernels require. */

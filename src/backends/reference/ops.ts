@@ -6,7 +6,7 @@ import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { OpAttrs, OpName, OpOperands } from "../../trace/ops.ts";
 import { binary, cast, compareFns, unary, wrap } from "../../trace/elementwise.ts";
 import { extentsOf } from "../extents.ts";
-import { element } from "./element.ts";
+import { add, addRun, dotRun, element } from "./elements.ts";
 import { eachConvTap, eachPoolPixel, eachResizePixel, firstMaxima } from "./images.ts";
 import { isGreater, reduction } from "./reduction.ts";
 
@@ -61,33 +61,6 @@ function dot(a: readonly number[], b: readonly number[]): number {
 
 function identity(out: Value, [input]: readonly [Value]): void {
   out.data.set(input.data);
-}
-
-/** Adds to an element. */
-function add(out: Value, index: number, term: number): void {
-  out.data[index] = element(out.data, index) + term;
-}
-
-// The next two are most of the oracle's time, and checking their indices would double it; their callers' geometry is
-// what the tests check.
-
-/** The dot product of `count` elements of `a` from `i` and of `b` from `j`. */
-function dotRun(a: Float64Array, i: number, b: Float64Array, j: number, count: number): number {
-  let sum = 0;
-  for (let c = 0; c < count; c++) sum += a[i + c]! * b[j + c]!;
-  return sum;
-}
-
-/** Adds `factor` times `count` elements of `x` from `j` to those of `out` from `i`. */
-function addRun(
-  out: Float64Array,
-  i: number,
-  factor: number,
-  x: Float64Array,
-  j: number,
-  count: number,
-): void {
-  for (let c = 0; c < count; c++) out[i + c]! += factor * x[j + c]!;
 }
 
 /** Visits the row of each index, clamped into range, with the index's position; for `gather` and `scatterAdd`. */
@@ -209,7 +182,7 @@ export const opRules: OpRules = {
   conv(out, [image, filter], attrs) {
     out.data.fill(0);
     eachConvTap(image.shape, filter.shape, attrs, (i, f, o, channels) => {
-      add(out, o, dotRun(image.data, i, filter.data, f, channels));
+      add(out.data, o, dotRun(image.data, i, filter.data, f, channels));
     });
   },
   convInputGrad(out, [dy, filter], attrs) {
@@ -232,7 +205,9 @@ export const opRules: OpRules = {
   },
   maxPoolGrad(out, [image, dy], attrs) {
     out.data.fill(0);
-    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => add(out, pixel, element(dy.data, o)));
+    firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) =>
+      add(out.data, pixel, element(dy.data, o))
+    );
   },
   maxPoolPick(out, [image, v], attrs) {
     firstMaxima(image.data, image.shape, attrs).forEach((pixel, o) => out.data[o] = element(v.data, pixel));
@@ -240,26 +215,26 @@ export const opRules: OpRules = {
   avgPool(out, [image], attrs) {
     out.data.fill(0);
     const area = attrs.window[0] * attrs.window[1];
-    eachPoolPixel(image.shape, attrs, (pixel, o) => add(out, o, element(image.data, pixel) / area));
+    eachPoolPixel(image.shape, attrs, (pixel, o) => add(out.data, o, element(image.data, pixel) / area));
   },
   avgPoolGrad(out, [dy], attrs) {
     out.data.fill(0);
     const area = attrs.window[0] * attrs.window[1];
-    eachPoolPixel(attrs.inputShape, attrs, (pixel, o) => add(out, pixel, element(dy.data, o) / area));
+    eachPoolPixel(attrs.inputShape, attrs, (pixel, o) => add(out.data, pixel, element(dy.data, o) / area));
   },
   resize(out, [image], attrs) {
     out.data.fill(0);
     eachResizePixel(
       image.shape,
       attrs,
-      (pixel, o, weight) => add(out, o, weight * element(image.data, pixel)),
+      (pixel, o, weight) => add(out.data, o, weight * element(image.data, pixel)),
     );
   },
   resizeGrad(out, [dy], { alignCorners }) {
     out.data.fill(0);
     const [, height, width] = extentsOf(dy.shape);
     eachResizePixel(out.shape, { height, width, alignCorners }, (pixel, o, weight) => {
-      add(out, pixel, weight * element(dy.data, o));
+      add(out.data, pixel, weight * element(dy.data, o));
     });
   },
 
@@ -274,7 +249,7 @@ export const opRules: OpRules = {
     const width = sizeOf(out.shape.slice(1));
     eachRow(indices, rows, (row, position) => {
       for (let c = 0; c < width; c++) {
-        add(out, row * width + c, element(updates.data, position * width + c));
+        add(out.data, row * width + c, element(updates.data, position * width + c));
       }
     });
   },
