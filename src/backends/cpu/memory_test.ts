@@ -69,17 +69,17 @@ Deno.test("LinearMemory rejects an allocation beyond 4 GiB, reports how much is 
 Deno.test("LinearMemory exchanges a block for a larger one in its place, and keeps it if that fails", () => {
   const memory = new LinearMemory();
   const before = memory.allocate(1000, "a test"), block = memory.allocate(5000, "a test");
-  const behind = memory.exchange(block, 5000, 70_000, "a test"); // the last block: it grows where it is
-  assertEquals(behind, block);
+  const larger = memory.exchange(block, 5000, 70_000, "a test"); // the last block: it grows where it is
+  assertEquals(larger, block);
   const after = memory.allocate(100, "a test");
   const { used } = memory;
-  assertThrows(() => memory.exchange(behind, 70_000, 5 * 2 ** 30, "a test"), LocalgradError, "5120 MiB");
+  assertThrows(() => memory.exchange(larger, 70_000, 5 * 2 ** 30, "a test"), LocalgradError, "5120 MiB");
   assertEquals(memory.used, used);
   const other = memory.allocate(70_000, "a test");
   assert(other >= after + 100 || other + 70_000 <= before, "the block was handed out a second time");
   const fresh = memory.exchange(0, 0, 64, "a test"); // none before
   for (
-    const [address, bytes] of [[before, 1000], [behind, 70_000], [after, 100], [other, 70_000], [fresh, 64]]
+    const [address, bytes] of [[before, 1000], [larger, 70_000], [after, 100], [other, 70_000], [fresh, 64]]
   ) {
     memory.free(address, bytes);
   }
