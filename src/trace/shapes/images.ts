@@ -15,6 +15,12 @@ function four(shape: Shape): Four | undefined {
   return shape.length === 4 ? [n, height, width, channels] : undefined;
 }
 
+/** Requires an image of at least one pixel: the result has pixels, and each is made of the image's. */
+function expectImage(op: OpName, inputs: readonly Aval[], [, height, width]: Four): void {
+  if (height > 0 && width > 0) return;
+  fail(op, `needs an image with pixels, not one of ${height} × ${width}`, inputs);
+}
+
 /** Requires whole numbers of at least `least` pixels. */
 function expectPixels(op: OpName, inputs: readonly Aval[], what: string, counts: Pair, least: number): void {
   if (counts.every((count) => isWhole(count, least))) return;
@@ -76,6 +82,7 @@ function convShape(
 function poolShape(op: OpName, inputs: readonly Aval[], imageShape: Shape, attrs: PoolAttrs): Shape {
   const image = four(imageShape);
   if (image === undefined) fail(op, "needs an NHWC image", inputs);
+  expectImage(op, inputs, image);
   const { window, strides, padding } = attrs;
   expectPixels(op, inputs, "window", window, 1);
   expectPixels(op, inputs, "strides", strides, 1);
@@ -103,6 +110,7 @@ function resized(op: OpName, inputs: readonly Aval[], height: number, width: num
   const { shape, dtype } = oneFloat(op, inputs);
   const image = four(shape);
   if (image === undefined) fail(op, "operand 0 must have 4 axes", inputs);
+  expectImage(op, inputs, image);
   return { shape: [image[0], height, width, image[3]], dtype };
 }
 
