@@ -166,7 +166,7 @@ Deno.test("train, eval and resume use the folder of a run and reject damage and 
 
 Deno.test({
   name: "train saves at Ctrl-C, exits cleanly, and resumes bit for bit",
-  ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
+  ignore: Deno.build.os === "windows", // Windows cannot send SIGINT to a process
   fn: () =>
     inFolder(async (dir) => {
       const flags = [...SMALL, "--train-limit", "960", "--epochs", "2", "--eval-every", "2"];
@@ -212,7 +212,7 @@ Deno.test({
 
 Deno.test({
   name: "train saves when nobody reads its progress, and at the signal of a closed terminal",
-  ignore: Deno.build.os === "windows", // no SIGHUP can be sent to a process there
+  ignore: Deno.build.os === "windows", // Windows cannot send SIGHUP to a process
   fn: () =>
     inFolder(async (dir) => {
       const child = start(dir, "train", [...SMALL, "--train-limit", "960", "--epochs", "3", "--run", "a"]);
@@ -266,7 +266,7 @@ Deno.test("runs that start in the same second get separate folders, and a reject
     assertEquals([...Deno.readDirSync(`${dir}/runs`)].map(({ name }) => `${dir}/runs/${name}`), [
       claims[1].path,
     ]);
-    for (const parent of ["fresh", "runs"]) { // what a claim made goes with it, what others use stays
+    for (const parent of ["fresh", "runs"]) { // a rejected run removes the folders it made, not those in use
       const [kept, gone] = [await claimFolder(`${dir}/${parent}/a`), await claimFolder(`${dir}/${parent}/b`)];
       await gone[Symbol.asyncDispose]();
       assertEquals([...Deno.readDirSync(`${dir}/${parent}`)].some(({ name }) => name === "b"), false);
@@ -299,7 +299,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
     const { testError, testLoss } = JSON.parse(trained.stdout);
     assertEquals([evaluated.testError, evaluated.images], [testError, 32]);
     assertAlmostEquals(evaluated.testLoss, testLoss, 1e-5); // evaluated with another batch size
-    // A network of NaN is wrong about no image in particular.
+    // a network of NaN has no meaningful test error
     tensors.get("layer1.0.bn1.weight")!.data[3] = NaN;
     const spoilt = { tensors, metadata: {}, types: types! };
     await Deno.writeFile(`${dir}/nan.safetensors`, encodeSafetensors(spoilt));
@@ -309,7 +309,7 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
       none.stderr,
       /^error: the test loss is NaN \(nan\.\S+ as resnet8\), because layer1\.0\.bn1\.weight contains NaN; evaluate other/m,
     );
-    // eval neither writes nor reaches the network, so a set that is not here stays away.
+    // eval may neither write nor use the network, so it cannot download a missing data set.
     const cifar = ["--weights", "a.safetensors", "--model", "resnet8", "--dataset", "cifar10"];
     const absent = await finish(start(dir, "eval", cifar, { XDG_CACHE_HOME: `${dir}/cache` }));
     assertEquals(absent.code, 2, absent.stderr);

@@ -5,14 +5,14 @@ import { fromFileUrl } from "@std/path";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
 
-/** How a command ended. */
+/** The result of a command. */
 export interface Result {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Starts the command line as `deno task` does, in folder `cwd`; `shell` is a script that runs its words. */
+/** Starts the command line as `deno task` does, in folder `cwd`; `shell` is a script that runs its arguments. */
 export function start(
   cwd: string,
   command: string,

@@ -1,6 +1,6 @@
 /**
- * The library in its users' projects, which have compiler options of their own: their `deno check` and `deno test` must
- * not fail in the library.
+ * The library in users' projects with their own compiler options: their `deno check` and `deno test` must not fail in
+ * the library.
  */
 
 import { assertEquals } from "@std/assert";
@@ -13,12 +13,12 @@ const subpaths = Object.entries(library.exports).map(([name, file]) => ({
   file: file.slice(2),
 }));
 
-/** Options that are independent: together they find what each finds alone. */
+/** Independent options: together they find everything that each finds alone. */
 const strict = { noUnusedLocals: true, noUnusedParameters: true, noPropertyAccessFromIndexSignature: true };
 
 /** A project that uses the library. */
 interface Project {
-  /** How it refers to the library. */
+  /** The way it imports the library. */
   readonly what: string;
   /** The specifier that imports file `file`, exported as `name`. */
   readonly specifier: (name: string, file: string) => string;
@@ -27,7 +27,7 @@ interface Project {
   /** The folder for a copy of the library; default: next to the project. */
   readonly copy?: string;
   readonly args?: readonly string[];
-  /** Check types, without the test; default false. */
+  /** Only checks types, without running the test; default false. */
   readonly checkOnly?: boolean;
   readonly env?: Record<string, string>;
 }

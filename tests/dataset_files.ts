@@ -1,13 +1,13 @@
-/** Small files as the data sets have them, for tests. */
+/** Small files in the formats of the data sets, for tests. */
 
 import { fromFileUrl } from "@std/path";
 import { crc32, deflateSync } from "node:zlib";
 import { hash } from "./fixtures/formula.ts";
 
-/** Where the small files lie. */
+/** The folder of the small files. */
 export const fixtures = fromFileUrl(new URL("fixtures/datasets", import.meta.url));
 
-/** Files by their paths below a folder. */
+/** Files, by their paths relative to a folder. */
 export type Files = Record<string, Uint8Array>;
 
 /** Writes files into a folder. */
@@ -68,7 +68,7 @@ export function tarOf(files: Files): Uint8Array<ArrayBuffer> {
   return Uint8Array.from([...blocks, ...new Uint8Array(1024)]);
 }
 
-/** A grey PNG of this size, all of one brightness, of one byte or two. */
+/** A grey PNG of this size and a uniform brightness, with 8 or 16 bits per pixel. */
 export function greyPng(
   width: number,
   height: number,
@@ -88,7 +88,7 @@ export function greyPng(
   view.setUint32(0, width);
   view.setUint32(4, height);
   header[8] = 8 * brightness.length;
-  const row = new Uint8Array(1 + width * brightness.length); // the first says how the row is filtered: not
+  const row = new Uint8Array(1 + width * brightness.length); // the first byte of a row is its filter: none
   for (let at = 1; at < row.length; at += brightness.length) row.set(brightness, at);
   const rows = new Uint8Array(height * row.length);
   for (let at = 0; at < rows.length; at += row.length) rows.set(row, at);

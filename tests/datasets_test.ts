@@ -14,7 +14,7 @@ import { type Files, fixtures, photographs, stl10, svhn, write } from "./dataset
 import { skips } from "./gate.ts";
 import { inFolder } from "./in_folder.ts";
 
-/** A file without its last bytes, and one with a bit turned over. */
+/** A truncated file, and one with a flipped bit. */
 const truncated = (bytes: Uint8Array, by = 40) => bytes.slice(0, -by);
 const damaged = (bytes: Uint8Array, at: number) => bytes.map((byte, i) => i === at ? byte ^ 16 : byte);
 
@@ -112,8 +112,8 @@ const SMALL: Record<string, string[]> = {
 
 for (const [dataset, flags] of Object.entries(SMALL)) {
   Deno.test({
-    name: `train on ${dataset}, interrupted and resumed, ends as if it had not been; eval evaluates it`,
-    ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
+    name: `train on ${dataset}, interrupted and resumed, ends like an uninterrupted run; eval evaluates it`,
+    ignore: Deno.build.os === "windows", // Windows cannot send SIGINT to a process
     fn: () =>
       inFolder(async (dir) => {
         const extra = dataset === "folder" ? { "train/daisy/notes.txt": new Uint8Array(1) } : {};
@@ -136,7 +136,7 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
         if (!ended) child.kill("SIGINT");
         const { code, stderr } = await finish(child);
         assertMatch(stderr, /stopped and saved/);
-        assertEquals(code, 130, stderr); // as of a process that SIGINT ended
+        assertEquals(code, 130, stderr); // the exit code of a process that SIGINT ended
         const resumed = await cli(dir, "train", "--run", "parts", "--resume");
         assertEquals(resumed.code, 0, resumed.stderr);
         const [a, b] = [contents(`${dir}/whole`), contents(`${dir}/parts`)];
@@ -154,7 +154,7 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
   });
 }
 
-/** A folder with the same number of classes, one of another name, is rejected when a run is resumed or evaluated. */
+/** A folder with the same number of classes, one of them renamed, is rejected when a run is resumed or evaluated. */
 async function refusesOtherClasses(dir: string): Promise<void> {
   const renamed = Object.entries(photographs()).map((
     [path, bytes],
@@ -192,7 +192,7 @@ for (const name of ["cpu", "webgpu"] as const) {
         const losses: (readonly number[])[] = [];
         using trainer = await make();
         if (from !== undefined) trainer.restore(from);
-        // The signal is looked at before each step; losses are told of later.
+        // The signal is checked before each step; losses are reported later.
         const signal = new Proxy(stop.signal, {
           get: (target, key) =>
             key === "aborted" ? trainer.stepsDone >= stopBefore : Reflect.get(target, key),

@@ -1,4 +1,4 @@
-/** README and the other documentation: examples show what they claim, and the commands are those that work. */
+/** README and the other documentation: examples prove what they claim, and the commands work. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { demoFlags } from "../src/cli/demo.ts";
@@ -15,7 +15,7 @@ import { root } from "./serve.ts";
 interface Example {
   /** The file it is in. */
   readonly file: string;
-  /** What follows the fence, such as `ts` or `ts ignore`. */
+  /** The text after the fence, such as `ts` or `ts ignore`. */
   readonly kind: string;
   readonly code: string;
 }
@@ -44,17 +44,17 @@ function* filesIn(folder: string): Generator<string> {
   }
 }
 
-/** Examples that do not run as tests of their own, and why. */
+/** Examples that do not run as tests, with the reason. */
 const notRun: { readonly [file: string]: string } = {
   "README.md": "is fetched from a server: see the test below",
-  "docs/data.md": "reads a folder of one's own; tests/datasets_test.ts has one",
+  "docs/data.md": "reads a folder of images; tests/datasets_test.ts has one",
   "src/data/cifar10.ts": "reads the data set's files; src/data/cifar10_test.ts writes some",
   "src/data/stl10.ts": "reads the data set's files; src/data/stl10_test.ts writes some",
   "src/data/svhn.ts": "reads the data set's files; src/data/svhn_test.ts writes some",
-  "src/data/folder/folder.ts": "reads a folder of one's own; src/data/folder/folder_test.ts writes one",
+  "src/data/folder/folder.ts": "reads a folder of images; src/data/folder/folder_test.ts writes one",
 };
 
-Deno.test("every example asserts what it claims, and those that are not run are listed with the reason", () => {
+Deno.test("every example has an assertion, and those that are not run are listed with the reason", () => {
   const files = ["README.md", "mod.ts", ...filesIn("docs"), ...filesIn("src"), ...filesIn("ffi")];
   const examples = files.flatMap(examplesIn).filter(({ kind }) =>
     /^(ts|typescript|js|javascript)\b/.test(kind)
@@ -62,7 +62,7 @@ Deno.test("every example asserts what it claims, and those that are not run are 
   assert(examples.length > 50, `${examples.length} examples found`);
   for (const { file, kind, code } of examples) {
     if (kind.includes("ignore")) {
-      assert(file in notRun, `an example in ${file} is not run, for no listed reason`);
+      assert(file in notRun, `an example in ${file} is not run, without a listed reason`);
     } else assertMatch(code, /\bassert\w*\(/, `an example in ${file} asserts nothing`);
   }
   const ignored = examples.filter(({ kind }) => kind.includes("ignore")).map(({ file }) => file);
@@ -117,7 +117,7 @@ Deno.test("the commands that the documentation gives have the flags they are giv
   }
 });
 
-/** A port that was free a moment ago. */
+/** A port that was just free. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
@@ -133,7 +133,7 @@ async function answers(url: string): Promise<void> {
   }
 }
 
-Deno.test("README's script runs by README's commands: naming the host and no permission", async () => {
+Deno.test("README's script runs with README's commands, which name the host and grant no permission", async () => {
   const examples = examplesIn("README.md");
   const commands = examples.find(({ code }) => code.includes("deno serve"))!.code;
   const script =

@@ -7,7 +7,7 @@ import { skips } from "./gate.ts";
 const root = fromFileUrl(new URL("..", import.meta.url));
 const withoutWebgpu = await skips("examples on webgpu", openWebgpu);
 
-/** Runs an example in a folder, with the permissions its first comment names, and gives what it printed. */
+/** Runs an example in a folder with the permissions that its first comment names, and returns its output. */
 async function example(name: string, args: readonly string[], cwd = root): Promise<string> {
   const path = `${root}examples/${name}`;
   const permissions = Deno.readTextFileSync(path).match(/deno run ((?:--allow-\S+ )*)examples/g)!.at(-1)!
@@ -25,7 +25,7 @@ async function example(name: string, args: readonly string[], cwd = root): Promi
 
 const numbers = (line: string) => [...line.matchAll(/\d+\.\d{4}/g)].map(([number]) => Number(number));
 
-Deno.test("examples/cifar10_man.ts trains in 16 modules, keeps the run, and goes on with it", async () => {
+Deno.test("examples/cifar10_man.ts trains in 16 modules, saves the run, and resumes it", async () => {
   const cwd = await Deno.makeTempDir();
   try {
     const settings = ["--data", "shapes", "--train-limit", "64", "--batch", "16", "--device", "cpu"];
@@ -37,7 +37,7 @@ Deno.test("examples/cifar10_man.ts trains in 16 modules, keeps the run, and goes
     const steps = lines.filter((line) => line.kind === "step");
     assertEquals(steps.map((line) => line.step), [1, 2, 3, 4, 5, 6, 7, 8]);
     const [start, end] = [steps[0].losses, steps[7].losses];
-    // Toward the end of the network InfoPro's task term takes over, which eight steps may leave where it was.
+    // Toward the end of the network InfoPro's task term dominates, which eight steps may not improve.
     const sum = (losses: readonly number[]) => losses.slice(0, -1).reduce((sum, loss) => sum + loss);
     assert(sum(end) < 0.9 * sum(start), `${start} → ${end}`);
     assert(end.slice(0, 10).every((loss, module) => loss < start[module]), `${start} → ${end}`);

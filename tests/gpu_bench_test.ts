@@ -1,4 +1,4 @@
-/** `bench/gpu.sh` on the simulated device: every line of it runs, and nothing simulated gets among the results. */
+/** `bench/gpu.sh` on the simulated device: every line runs, and no simulated figure gets among the results. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { environment, openSimulated } from "./cuda/simulated.ts";
@@ -24,8 +24,7 @@ async function hasPyTorch(): Promise<boolean> {
 }
 
 Deno.test({
-  name:
-    "bench/gpu.sh --dry-run goes through every line, says that it is simulated, and goes on where it was ended",
+  name: "bench/gpu.sh --dry-run runs every line, says that it is simulated, and resumes where it stopped",
   ignore,
   fn: async () => {
     const folder = await Deno.makeTempDir();
@@ -53,7 +52,7 @@ Deno.test({
 
       const again = await run("bash", ["bench/gpu.sh", "--no-suites", "--dry-run", "--into", into]);
       assertEquals(again.code, 0, again.err);
-      if (python) assert(!again.err.includes("measured"), again.err); // all was there
+      if (python) assert(!again.err.includes("measured"), again.err); // nothing is left to measure
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
@@ -63,7 +62,7 @@ Deno.test({
 
 Deno.test({
   name:
-    "bench/gpu.sh never keeps simulated figures among the results, however it comes by the simulated device",
+    "bench/gpu.sh never saves simulated figures among the results, however the simulated device was selected",
   ignore,
   fn: async () => {
     const before = kept();
@@ -74,7 +73,7 @@ Deno.test({
   },
 });
 
-Deno.test("bench/gpu.sh refuses what it does not have at once, with its usage", async () => {
+Deno.test("bench/gpu.sh refuses unknown flags at once and prints its usage", async () => {
   const refused: readonly (readonly [readonly string[], string])[] = [
     [["--foo"], "there is no --foo"],
     [["full", "--into"], "--into needs a value"],

@@ -16,7 +16,7 @@ export interface Point {
   readonly data: Float64Array;
 }
 
-/** Elements uniform in [low, high), with all the digits of float64. */
+/** Elements uniform in [low, high), in full float64 precision. */
 export function point(random: Random, shape: Shape, low: number = -2, high: number = 2): Point {
   const data = Float64Array.from({ length: sizeOf(shape) }, () => low + (high - low) * random.unit());
   return { shape, data };
@@ -32,7 +32,7 @@ export function record(f: Differentiable, shapes: readonly Shape[]): Program {
   return trace.builder.finish("f", [{ value: output.id, name: "y" }]);
 }
 
-/** The function of the inputs and of a cotangent that gives all the inputs' cotangents, end to end. */
+/** The pullback as a function of the inputs and a cotangent: the concatenated cotangents of all inputs. */
 export function derivative(f: Differentiable): Differentiable {
   return (...given) => {
     const [inputs, cotangent] = [given.slice(0, -1), given.at(-1)!];
@@ -41,12 +41,12 @@ export function derivative(f: Differentiable): Differentiable {
   };
 }
 
-/** Half the distance between the points of a difference: far above float64's rounding, far below any curvature. */
+/** Half the step of a central difference: far above float64's rounding errors, and far below the scale of curvature. */
 const STEP = 1e-6;
 
 /**
- * Compares the gradient of `f` at a point with differences of `f` along random directions, in float64 on the reference
- * and without the compiler; up to `order`, the gradient is then taken for the function.
+ * Compares the gradient of `f` at a point with central differences of `f` along random directions, in float64 on the
+ * reference and without the compiler. For higher orders, up to `order`, the gradient takes the place of the function.
  */
 export function checkGradient(
   f: Differentiable,

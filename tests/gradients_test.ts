@@ -22,7 +22,7 @@ import type { Tensor } from "../src/trace/tensor.ts";
 import { checkGradient, derivative, type Differentiable, point, record } from "./gradients.ts";
 import { Random } from "./ops/random.ts";
 
-/** A function that uses an op, the shapes of its inputs, and where their elements lie; default [−2, 2). */
+/** A function that uses an op, the shapes of its inputs, and the range of their elements; default [−2, 2). */
 interface Use {
   readonly f: Differentiable;
   readonly shapes: readonly Shape[];
@@ -98,7 +98,7 @@ const convs: readonly { image: Shape; filter: Shape; attrs: ConvAttrs }[] = [
   },
 ];
 
-/** An op of convolution as a function of its two operands, which are shaped by `conv` itself. */
+/** A convolution op as a function of its two operands, whose shapes `conv` gives. */
 function convUses(op: "conv" | "convInputGrad" | "convFilterGrad"): Use[] {
   return convs.map(({ image, filter, attrs }) => {
     const program = record((x, w) => x.trace.emit("conv", [x, w], attrs), [image, filter]);
@@ -132,10 +132,10 @@ const matmulUses = [[false, false], [true, false], [false, true], [true, true]].
     }),
 );
 
-/** Rows chosen with repetition and out of range, as indices i32. */
+/** Row indices of type i32, some repeated, some out of range. */
 const rows = (x: Tensor) => (void x, literal([2, 0, 2, 9, -1], [5], "i32"));
 
-/** Uses of every op. Ops without a gradient are used beside what has one. */
+/** Uses of every op. Ops without a gradient are combined with ops that have one. */
 const uses: { readonly [N in OpName]: readonly Use[] } = {
   unary: unaryUses,
   binary: binaryUses,
@@ -198,7 +198,7 @@ function check({ f, shapes, range = [-2, 2] }: Use, random: Random, order: numbe
 }
 
 for (const [op, list] of Object.entries(uses)) {
-  Deno.test(`the gradients of ${op} are what differences say, to the third order`, () => {
+  Deno.test(`the gradients of ${op} equal central differences, up to the third order`, () => {
     const random = new Random(3);
     list.forEach((each) => check(each, random, 3));
   });
@@ -211,7 +211,7 @@ const normalise = (x: Tensor, weight: Tensor, bias: Tensor) => {
 };
 const labels = (n: number) => literal(Array.from({ length: n }, (_, i) => i * i % 3), [n], "i32");
 
-/** What networks are made of. */
+/** The parts of networks. */
 const networks: Readonly<Record<string, Use>> = {
   "convolution, batch norm, ReLU, pooling, linear, cross-entropy": use(
     (x, w, weight, bias, linear) => {
@@ -240,7 +240,7 @@ const networks: Readonly<Record<string, Use>> = {
 };
 
 for (const [name, each] of Object.entries(networks)) {
-  Deno.test(`gradients of gradients are what differences say: ${name}`, () => check(each, new Random(4), 2));
+  Deno.test(`gradients of gradients equal central differences: ${name}`, () => check(each, new Random(4), 2));
 }
 
 /** A random function of two matrices in which values are used more than once. */
@@ -275,7 +275,7 @@ function randomFunction(random: Random): Differentiable {
   };
 }
 
-Deno.test("gradients of random functions, and gradients of those, are what differences say", () => {
+Deno.test("gradients of random functions, and gradients of those, equal central differences", () => {
   for (let seed = 0; seed < 60; seed++) {
     const random = new Random(seed);
     const f = randomFunction(random);
@@ -287,7 +287,7 @@ Deno.test("gradients of random functions, and gradients of those, are what diffe
   }
 });
 
-Deno.test("checkpoint() changes no gradient of random functions, at first and second order", () => {
+Deno.test("checkpoint() changes no first or second gradient of random functions", () => {
   for (let seed = 100; seed < 120; seed++) {
     const random = new Random(seed);
     const [inner, outer] = [randomFunction(random), randomFunction(random)];
@@ -308,7 +308,7 @@ Deno.test("checkpoint() changes no gradient of random functions, at first and se
   }
 });
 
-Deno.test("stopGradient() gives exactly zero, whatever follows", () => {
+Deno.test("stopGradient() gives a gradient of exactly zero, whatever follows it", () => {
   const f: Differentiable = (x, w) => conv2d(x.stopGradient(), w, { padding: 1 }).tanh();
   const program = record((x, w, ct) => vjp(f as (...a: readonly Tensor[]) => Tensor, x, w)[1](ct)[0], [
     [1, 4, 4, 2],
@@ -323,12 +323,12 @@ Deno.test("stopGradient() gives exactly zero, whatever follows", () => {
   assertEquals([...new Set(dx)], [0]);
 });
 
-/** The ops whose rules give a gradient to some operand. */
+/** The ops whose rules give some operand a gradient. */
 const differentiable = (Object.keys(uses) as OpName[]).filter((op) =>
   !["compare", "cast", "constant", "iota", "randomBits", "argmax", "stopGradient"].includes(op)
 );
 
-Deno.test("the checks find each rule off by a thousandth, operand by operand", () => {
+Deno.test("the checks detect an error of a thousandth in each rule, for each operand", () => {
   const table = rules as { -readonly [N in OpName]: Rule<N> };
   for (const op of differentiable) {
     const rule = table[op] as Rule<OpName>;
@@ -348,7 +348,7 @@ Deno.test("the checks find each rule off by a thousandth, operand by operand", (
       } finally {
         Object.assign(table, { [op]: rule });
       }
-      // Only the gradient to what chooses the maximum may be scaled unseen: it is zero.
+      // Only the gradient to the operand that selects the maximum may be scaled unnoticed, since it is zero.
       const zero = (op === "maxPoolGrad" || op === "maxPoolPick") && operand === 0;
       assert(!reached || zero, `${op}: operand ${operand}`);
       return false;

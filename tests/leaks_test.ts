@@ -28,7 +28,7 @@ const make = (device: Device, method: Method, rate = 0.01) =>
     batch: 8,
   });
 
-/** Collects garbage, so that what is measured is what is held. */
+/** Collects garbage, so that only live memory is measured. */
 const collect = (() => {
   v8.setFlagsFromString("--expose-gc");
   return vm.runInNewContext("gc") as () => void;
@@ -87,14 +87,14 @@ for (const name of ["cpu", "webgpu"] as const) {
     const before = await train(200);
     const after = await train(1000);
     assertEquals(after.counts, before.counts);
-    // About 100 KiB and 1 MiB are normal: compiled code, the allocator's and the driver's caches.
+    // About 100 KiB and 1 MiB are normal, for compiled code and the caches of the allocator and the driver.
     const [heap, rss] = [after.heap - before.heap, after.rss - before.rss];
     assert(heap < 2 ** 19, `the heap grew by ${heap} bytes, ${heap / 1000} a step`);
     assert(rss < 8 * 2 ** 20, `the process grew by ${rss} bytes, ${rss / 1000} a step`);
   });
 }
 
-Deno.test("programs for ever other shapes leave the heap flat", async () => {
+Deno.test("compiling programs for ever new shapes leaves the heap flat", async () => {
   await using device = await open("cpu", { threads: 2 });
   const f = jit((x: Tensor) => x.exp().sum(0).add(x), { device, maxPrograms: 8 });
   let size = 0;

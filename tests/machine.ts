@@ -2,7 +2,7 @@ import type { Host } from "../ffi/host.ts";
 
 const ELF = Uint8Array.of(0x7f, 0x45, 0x4c, 0x46), TEXT = new TextEncoder().encode("/* G");
 
-/** A machine of the search for libraries: with shared libraries, linker scripts, and an environment. */
+/** A machine to search for libraries, with shared libraries, linker scripts, and an environment. */
 export function machine(
   files: readonly string[],
   env: Readonly<Record<string, string>> = {},

@@ -16,7 +16,7 @@ import { openSimulated } from "./cuda/simulated.ts";
 import { skips } from "./gate.ts";
 import { tinyModel } from "./tiny.ts";
 
-/** How far what is held may be from what was planned. */
+/** The tolerance of allocated memory relative to the plan. */
 const TOLERANCE = 0.02;
 
 async function suite(
@@ -30,7 +30,7 @@ async function suite(
   for (const recompute of [false, true]) {
     for (const [method, modules] of methods) {
       const what = `${model.name}, ${method.name}${recompute ? ", recomputing" : ""}`;
-      Deno.test(`${name}: what is held is what was planned: ${what}`, { ignore }, async () => {
+      Deno.test(`${name}: allocated memory equals planned memory: ${what}`, { ignore }, async () => {
         const opened = await open();
         if (!("backend" in opened)) throw new Error(opened.reason);
         await using device = new Device(opened.backend);
@@ -42,7 +42,7 @@ async function suite(
         await run.step({ x, images, labels: new Int32Array(batch) });
         const held = device.backend.liveBytes;
         const planned = run.memory.method.peakBytes;
-        assert(Math.abs(held / planned - 1) <= TOLERANCE, `${held} bytes held, ${planned} planned`);
+        assert(Math.abs(held / planned - 1) <= TOLERANCE, `${held} bytes allocated, ${planned} planned`);
       });
     }
   }

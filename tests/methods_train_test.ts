@@ -63,16 +63,20 @@ for (const backend of ["cpu", "webgpu"] as const) {
     assertEquals(device.liveArrays, 0);
   });
 
-  Deno.test(`endToEnd with checkpointing is endToEnd, bit for bit, on ${backend}`, { ignore }, async () => {
-    await using device = await open(backend);
-    const images = batch();
-    const runs = [];
-    for (const name of ["endToEnd", "endToEnd+checkpoint"] as const) {
-      using trainer = await make(device, methodNamed(name));
-      for (let step = 0; step < 3; step++) await trainer.step(images, { learningRate: 0.02 });
-      const { tensors } = await trainer.snapshot();
-      runs.push([...tensors].map(([name, { data }]) => [name, [...data]]));
-    }
-    assertEquals(runs[0], runs[1]);
-  });
+  Deno.test(
+    `endToEnd with checkpointing equals endToEnd, bit for bit, on ${backend}`,
+    { ignore },
+    async () => {
+      await using device = await open(backend);
+      const images = batch();
+      const runs = [];
+      for (const name of ["endToEnd", "endToEnd+checkpoint"] as const) {
+        using trainer = await make(device, methodNamed(name));
+        for (let step = 0; step < 3; step++) await trainer.step(images, { learningRate: 0.02 });
+        const { tensors } = await trainer.snapshot();
+        runs.push([...tensors].map(([name, { data }]) => [name, [...data]]));
+      }
+      assertEquals(runs[0], runs[1]);
+    },
+  );
 }

@@ -1,4 +1,4 @@
-/** What is called wrongly says so in a LocalgradError: every function of mod.ts, with values of every wrong kind. */
+/** Every function of mod.ts, called with values of every wrong kind, throws a LocalgradError. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as localgrad from "../mod.ts";
@@ -33,13 +33,16 @@ const WRONG: readonly unknown[] = [
   ],
 ];
 
-/** Arguments of every wrong kind, alone, together and behind a right-looking one. */
+/** Arguments of every wrong kind, alone, together and after a plausible one. */
 const CALLS: readonly (readonly unknown[])[] = [
   [],
   ...WRONG.flatMap((value) => [[value], [value, value], [value, value, value], [{}, value], [[], value]]),
 ];
 
-/** Exports that take only what the library made, or are called for every value: the type checker alone guards them. */
+/**
+ * Exports that take only values made by the library, or that are called for every value: only the type checker guards
+ * them.
+ */
 const UNGUARDED: readonly RegExp[] = [
   /^(Device|DeviceArray|Tensor|Trace|LocalgradError)$/,
   /^(bytesOf|formatAval|sizeOf|sameShape|stridesOf|requireShape|requireDtype|requireAval|hostArrays|treeUnflatten)\b/,
@@ -50,7 +53,7 @@ const UNGUARDED: readonly RegExp[] = [
   /^data\.(cifar10|stl10|svhn|imageFolder|shapes)$/, // would look for files, or draw thousands of images
 ];
 
-/** What a call throws that is no error of ours; undefined where that is nothing. */
+/** The foreign error that a call throws; undefined if there is none. */
 async function fault(call: () => unknown): Promise<string | undefined> {
   try {
     await call();
@@ -72,7 +75,7 @@ function* exported(of: object, prefix = ""): Generator<[string, (...args: Any) =
   }
 }
 
-Deno.test("every exported function refuses arguments of wrong kinds by an error of ours", async () => {
+Deno.test("every exported function refuses arguments of wrong kinds with a LocalgradError", async () => {
   const faults: string[] = [];
   let calls = 0;
   for (const [path, f] of exported(localgrad)) {
@@ -89,7 +92,7 @@ Deno.test("every exported function refuses arguments of wrong kinds by an error 
   assert(calls > 10_000, `${calls}`);
 });
 
-Deno.test("every method of a tensor refuses arguments of wrong kinds by an error of ours", async () => {
+Deno.test("every method of a tensor refuses arguments of wrong kinds with a LocalgradError", async () => {
   const faults = new Set<string>();
   const methods = Object.getOwnPropertyNames(Tensor.prototype).filter((name) => name !== "constructor");
   for (const name of methods) {
@@ -108,7 +111,7 @@ Deno.test("every method of a tensor refuses arguments of wrong kinds by an error
   assertEquals([...faults], []);
 });
 
-Deno.test("devices, arrays and traced functions refuse what they cannot take", async () => {
+Deno.test("devices, arrays and traced functions refuse bad arguments", async () => {
   await using device = await open("cpu");
   for (const wrong of WRONG) {
     if (wrong !== undefined) {
@@ -143,7 +146,7 @@ Deno.test("devices, arrays and traced functions refuse what they cannot take", a
   for (const wrong of WRONG) assertEquals(await fault(() => giving(wrong)()), undefined);
 });
 
-Deno.test("a trainer refuses what it cannot take, and is as it was", async () => {
+Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
   await using device = await open("cpu");
   using t = await make({ device });
   const data = tinyDataset(16, 4);

@@ -11,7 +11,7 @@ import { make } from "./tiny_trainer.ts";
 const noWebgpu = await skips("webgpu", openWebgpu);
 
 for (const name of ["reference", "cpu", "webgpu"] as const) {
-  Deno.test(`a NaN among the weights ends training on ${name}`, {
+  Deno.test(`a NaN in the weights stops training on ${name}`, {
     ignore: name === "webgpu" && noWebgpu,
   }, async () => {
     await using device = await open(name);

@@ -10,17 +10,17 @@ import { sizeOf } from "../src/trace/dtype.ts";
 import { stepProgram } from "./step_program.ts";
 
 const MiB = 2 ** 20;
-/** As a GPU has them: aligned, few buffers a kernel. */
+/** Limits like a GPU's: aligned, few buffers per kernel. */
 const target: Target = { ...referenceTarget, name: "gpu", alignment: 256, maxKernelBuffers: 10 };
 
-/** The module that each step belongs to, in order of the steps. */
+/** The module of each step, in step order. */
 function modulesOf(plan: Plan): number[] {
   return plan.steps.map((step) => moduleIn(scopeOf(step))).filter((index) => index !== undefined);
 }
 
-Deno.test("a training step's plans are sound on machines of all kinds", () => {
+Deno.test("plans of training steps are valid on machines of all kinds", () => {
   const segmented = { ...target, segmentBytes: 64 * MiB, workspace: () => 1 << 20 };
-  // Averages are written over what they were, wherever in the step that is; copied statistics are an input handed on.
+  // An average overwrites its old values, wherever in the step it moves; copied statistics are an input passed through.
   const averages = [
     man(dgl(), { moves: "beforeBackward", statistics: "average" }),
     man(greedy(), { moves: "afterStep", statistics: "copy" }),
@@ -30,7 +30,7 @@ Deno.test("a training step's plans are sound on machines of all kinds", () => {
     const program = stepProgram(resnet8({ classes: 10 }), 3, method, 64);
     for (const machine of [referenceTarget, target, segmented]) {
       const plan = compile(program, machine, { verify: true });
-      // All that is trained or carried along is written over what it was.
+      // All trained values and all state overwrite their old values.
       const own = plan.outputs.filter((_, i) => plan.donors[i] < 0).map(({ name }) => name);
       assertEquals(own.sort(), ["correct", "losses"], `${method.name} on ${machine.name}`);
     }
@@ -70,5 +70,5 @@ Deno.test("ResNet-110 at batch 1024 in 54 modules with man(dgl) needs at most 1.
   const plan = compile(program, target, { verify: true });
   assert(plan.memory.peakBytes <= 1.25 * 1024 * MiB, `${plan.memory.peakBytes / MiB} MiB`);
   const held = Math.max(...plan.memory.timeline.map(({ liveBytes }) => liveBytes));
-  assert(plan.arenaBytes <= 1.01 * held, `an arena of ${plan.arenaBytes} for ${held} bytes held at once`);
+  assert(plan.arenaBytes <= 1.01 * held, `an arena of ${plan.arenaBytes} for ${held} bytes live at once`);
 });

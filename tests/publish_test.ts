@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { root } from "./serve.ts";
 
-Deno.test("the package can be published, and has what is imported without tests and benchmarks", async () => {
+Deno.test("the package can be published, and contains every imported file but no tests or benchmarks", async () => {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["publish", "--dry-run", "--allow-dirty"],
     cwd: root,

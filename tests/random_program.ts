@@ -2,7 +2,7 @@ import { type DType, type Shape, sizeOf } from "../src/trace/dtype.ts";
 import { type Program, ProgramBuilder, type ProgramOutput, type ValueId } from "../src/trace/program.ts";
 import { windowCount } from "../src/trace/shapes/images.ts";
 
-/** A program over all ops, and elements for its inputs; the same seed gives the same. */
+/** A random program over all ops, with elements for its inputs; it depends only on the seed. */
 export interface RandomProgram {
   /** The program. */
   readonly program: Program;
@@ -10,7 +10,7 @@ export interface RandomProgram {
   readonly inputs: readonly number[][];
 }
 
-/** Draws a program of about `length` instructions. */
+/** Generates a program of about `length` instructions. */
 export function randomProgram(seed: number, length: number): RandomProgram {
   return new Generator(seed).generate(length);
 }
@@ -84,7 +84,7 @@ class Generator {
     return value;
   }
 
-  /** Adds an op or a few. */
+  /** Adds one or a few ops. */
   #grow(): void {
     const b = this.#builder;
     b.scope = `part ${Math.floor(b.instructions.length / 10)}`;
@@ -138,7 +138,7 @@ class Generator {
     const b = this.#builder;
     const { shape } = b.aval(x);
     const number = (value: number) => b.emit("constant", [], { shape, dtype: "f32", values: [value] });
-    // Kept from growing without bound, where the order of sums would show.
+    // Keeps values from growing without bound, which would make the order of sums visible.
     const bounded = () =>
       b.emit("binary", [b.emit("binary", [x, number(2)], { fn: "min" }), number(-2)], { fn: "max" });
     const positive = () =>
@@ -221,7 +221,7 @@ class Generator {
     const fn = shape.includes(0) ? "sum" : this.#pick(["sum", "sum", "max", "min"] as const);
     const reduced = b.emit("reduce", [x], { fn, axes });
     this.#add(reduced);
-    if (this.#random() < 0.5) { // spread again, as normalisations do
+    if (this.#random() < 0.5) { // broadcast again, as in a normalisation
       const kept = b.emit("reshape", [reduced], {
         shape: shape.map((e, axis) => axes.includes(axis) ? 1 : e),
       });
@@ -327,7 +327,7 @@ class Generator {
     });
   }
 
-  /** A value of this shape: one there is, or one made for it. */
+  /** A value of this shape, existing or new. */
   #like(shape: Shape, dtype: DType): ValueId {
     const b = this.#builder;
     const same = this.#pool.filter((value) => {

@@ -33,8 +33,8 @@ const inputs = (program: Program, random: () => number) =>
   });
 
 /**
- * Layers and the way back through them: products with element-wise work between them, normalised by column, some with a
- * skip connection, whose results the way back reads in reverse order.
+ * Layers with their backward pass: products with element-wise work between them, normalised by column, some with a skip
+ * connection. The backward pass reads the results in reverse order.
  */
 function thereAndBack(seed: number, layers: number): Program {
   const random = generatorOf(seed);
@@ -83,10 +83,10 @@ function thereAndBack(seed: number, layers: number): Program {
     const next = b.emit("binary", [weights[i], scaled], { fn: "sub" });
     outputs.push({ value: next, name: `w${i}`, donor: i + 1 });
   }
-  return simplify(b.finish("there and back", [...outputs, { value: g, name: "g" }]));
+  return simplify(b.finish("forward and backward", [...outputs, { value: g, name: "g" }]));
 }
 
-/** A plan with all recomputing that can be thought of, whether or not its peak is lower in the end. */
+/** A plan with every possible recomputation, whether or not that lowers its peak. */
 function recomputed(program: Program, target: Target): Plan | undefined {
   const again = recompute(sequenceSteps(simplify(program), target.maxKernelBuffers), "cheap");
   if (again === undefined) return undefined;
@@ -96,7 +96,7 @@ function recomputed(program: Program, target: Target): Plan | undefined {
   return plan;
 }
 
-Deno.test("recompute lowers the peak of forward and backward passes, by what it says it costs", () => {
+Deno.test("recompute lowers the peak of forward and backward passes, at the cost that it reports", () => {
   for (let seed = 0; seed < 20; seed++) {
     const program = thereAndBack(seed, 12);
     const plain = compile(program, referenceTarget);
@@ -107,7 +107,7 @@ Deno.test("recompute lowers the peak of forward and backward passes, by what it 
   }
 });
 
-Deno.test("recompute leaves alone what it cannot make smaller", () => {
+Deno.test("recompute does not change programs whose peak it cannot lower", () => {
   for (let seed = 0; seed < 300; seed++) {
     const { program } = randomProgram(seed, 10 + seed % 60);
     const plain = compile(program, referenceTarget);
@@ -120,7 +120,7 @@ Deno.test("recompute leaves alone what it cannot make smaller", () => {
 async function suite(name: string, open: () => Opened | Promise<Opened>): Promise<void> {
   const ignore = name === "webgpu" && await skips(name, open);
   Deno.test(
-    `${name}: recomputing keeps the bits of random programs`,
+    `${name}: recomputation keeps the bits of random programs`,
     { ignore },
     () =>
       withBackend(open, async (backend: Backend) => {
@@ -135,7 +135,7 @@ async function suite(name: string, open: () => Opened | Promise<Opened>): Promis
             inputs: given,
           }]);
         };
-        const count = name === "webgpu" ? 12 : 40; // its shaders take their time to compile
+        const count = name === "webgpu" ? 12 : 40; // its shaders compile slowly
         for (let seed = 0; seed < count; seed++) add(thereAndBack(seed, 3 + seed % 8));
         for (let seed = 0; seed < 300; seed++) add(randomProgram(seed, 80).program);
         assert(pairs.length >= count, `only ${pairs.length} programs recompute anything`);
@@ -145,7 +145,7 @@ async function suite(name: string, open: () => Opened | Promise<Opened>): Promis
       }),
   );
 
-  Deno.test(`${name}: recomputing keeps the bits of training steps`, { ignore }, async () => {
+  Deno.test(`${name}: recomputation keeps the bits of training steps`, { ignore }, async () => {
     const opened = await open();
     if (!("backend" in opened)) throw new Error(opened.reason);
     await using device = new Device(opened.backend, name);
@@ -155,7 +155,7 @@ async function suite(name: string, open: () => Opened | Promise<Opened>): Promis
     const pixels = Array.from({ length: batch * height * width * channels }, () => random() - 0.5);
     using x = device.array(pixels, [batch, height, width, channels]);
     const labels = Int32Array.from({ length: batch }, (_, i) => i);
-    // What is computed again must be of the average as it was then, although it has moved since.
+    // Recomputation must use the old values of the average, although it has moved since.
     const moving = man(dgl(), { moves: "beforeBackward", momentum: 0.5, start: "random" });
     for (const [modules, method] of [[1, endToEnd()], [3, man(dgl())], [3, moving]] as const) {
       const runs: HostData[][] = [];

@@ -1,4 +1,4 @@
-/** `reproduce` and `probe`, by their commands, on small files in the data sets' official layouts. */
+/** The commands `reproduce` and `probe`, on small files in the data sets' official layouts. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
@@ -17,8 +17,8 @@ const tiny = (train: number, lr = 0.02) => [
 ];
 
 Deno.test({
-  name: "reproduce, killed and interrupted in the middle, ends as if it had not been",
-  ignore: Deno.build.os === "windows", // no SIGINT can be sent to a process there
+  name: "reproduce, killed and interrupted midway, ends like an uninterrupted run",
+  ignore: Deno.build.os === "windows", // Windows cannot send SIGINT to a process
   fn: () =>
     inFolder(async (dir) => {
       const [first, second] = ["resnet32-k16-man+dgl", "resnet32-k16-man+infopro"];
@@ -59,7 +59,7 @@ Deno.test({
     }),
 });
 
-/** The same where every row succeeds. */
+/** The same, and expects every row to succeed. */
 async function table(
   dir: string,
   name: string,
@@ -70,7 +70,7 @@ async function table(
   return await tableAndCode(dir, name, rows, data, 0, ...more);
 }
 
-/** Runs rows of a table for an epoch, and gives what was written. */
+/** Runs rows of a table for an epoch, and returns what was printed. */
 async function tableAndCode(
   dir: string,
   name: string,
@@ -194,7 +194,7 @@ Deno.test("reproduce lists rows, and refuses bad input in one line", () =>
     }
   }));
 
-Deno.test("every row of every table can be set up, and is cut as the papers count", () => {
+Deno.test("every row of every table can be set up, with the papers' number of modules", () => {
   for (const { dataset, rows } of Object.values(tables)) {
     assertEquals(new Set(rows.map(({ name }) => name)).size, rows.length);
     for (const { name, options, ...row } of rows) {
@@ -204,7 +204,7 @@ Deno.test("every row of every table can be set up, and is cut as the papers coun
       assertEquals(partition.requested, k, name);
       // The papers count the stem of the finest cuts as a module.
       const stem = name.startsWith("resnet32-k16") || name.startsWith("resnet110-k55") ? 1 : 0;
-      // AugLocal trains its last blocks together, and MAN++ the stem by itself.
+      // AugLocal trains its last blocks together, and MAN++ the stem separately.
       if (!/augLocal|manPlusPlus/.test(name)) assertEquals(modules.length, k - stem, name);
       assert(name.includes(method.name.replace("+checkpoint", "")), name);
     }

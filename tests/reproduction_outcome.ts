@@ -1,10 +1,10 @@
-/** What a reproduction left in its folder, for tests. */
+/** The files that a reproduction leaves in its folder, for tests. */
 
 import { assert } from "@std/assert";
 import { createHash } from "node:crypto";
 import { contents } from "./command_line.ts";
 
-/** What does not depend on the clock: results without speeds, checkpoints, and the metrics of steps. */
+/** The parts that do not depend on the clock: results without speeds, checkpoints, and the metrics of steps. */
 export function outcome(dir: string): Map<string, unknown> {
   const kept = new Map<string, unknown>();
   for (const [name, bytes] of contents(dir)) {
@@ -21,7 +21,7 @@ export function outcome(dir: string): Map<string, unknown> {
   return kept;
 }
 
-/** Waits until something holds. */
+/** Waits until a condition is true. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   for (let i = 0; !await holds(); i++) {
     assert(i < 15_000, "waited for five minutes");

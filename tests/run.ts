@@ -15,7 +15,7 @@ export interface Values {
 
 /**
  * Traces `f` and evaluates it in float64 by the reference loops, without compiler or device. Arguments are trees of
- * host arrays or numbers; gives a flat record from path to elements (`""` for a single result).
+ * host arrays or numbers; returns a flat record from path to elements (`""` for a single result).
  */
 export function run(f: (...args: never[]) => unknown, ...args: unknown[]): Record<string, Values> {
   return evaluateTraced(evaluate, f, args);
@@ -69,7 +69,7 @@ export function integers(values: readonly number[]): HostArray {
   return new HostArray(Int32Array.from(values));
 }
 
-/** Numbers in (−1, 1) that look random: the same for the same `name`. */
+/** Pseudo-random numbers in (−1, 1) that depend only on `name`. */
 export function noise(name: string, shape: Shape): HostArray {
   let state = [...name].reduce((hash, c) => Math.imul(hash ^ c.charCodeAt(0), 0x01000193), 0x811c9dc5);
   const size = shape.reduce((a, b) => a * b, 1);

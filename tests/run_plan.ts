@@ -2,7 +2,7 @@ import { ReferenceBackend } from "../src/backends/reference/backend.ts";
 import type { Plan } from "../src/compile/plan.ts";
 import { bytesOf, sizeOf } from "../src/trace/dtype.ts";
 
-/** Runs a plan on the float64 reference; gives the elements of each result. */
+/** Runs a plan on the float64 reference; returns the elements of each result. */
 export function runPlan(plan: Plan, inputs: readonly ArrayLike<number>[]): Float64Array[] {
   const backend = new ReferenceBackend();
   const executable = backend.compile(plan);
@@ -17,7 +17,7 @@ export function runPlan(plan: Plan, inputs: readonly ArrayLike<number>[]): Float
   });
 }
 
-/** Whether results agree, but for the rounding of literals to f32. */
+/** Tests whether results agree, apart from the rounding of literals to f32. */
 export function agree(a: readonly Float64Array[], b: readonly Float64Array[]): boolean {
   return a.length === b.length && a.every((list, k) =>
     list.length === b[k].length &&

@@ -1,17 +1,17 @@
 import { LinearMemory } from "../src/backends/cpu/memory.ts";
 import { LocalgradError } from "../src/base/errors.ts";
 
-/** A memory of the CPU backend that refuses when it is told to, and knows what it holds. */
+/** A memory of the CPU backend that refuses chosen allocations and records the live ones. */
 export class ScarceMemory extends LinearMemory {
-  /** Allocations asked for. */
+  /** The number of allocations requested. */
   asked = 0;
   /** The number of the allocation to refuse, counted as {@link asked} is. */
   refused = Infinity;
-  /** Whether all that follow are refused too, as where memory has run out. */
+  /** Refuses all later allocations too, as if memory had run out. */
   forGood = false;
   readonly #held = new Map<number, string>();
 
-  /** What its blocks were taken for. */
+  /** The purpose of each live block. */
   get held(): string[] {
     return [...this.#held.values()];
   }

@@ -1,4 +1,4 @@
-/** The CPU backend where memory is refused: an error that says so, nothing lost, and all that was there before unharmed. */
+/** The CPU backend when memory is refused: a clear error, no leak, and earlier programs and arrays unharmed. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { openCpu } from "../src/backends/cpu/backend.ts";
 import { liveWorkerCount } from "../src/backends/cpu/threads.ts";
@@ -26,7 +26,9 @@ function openScarce(threads = 2): { readonly device: Device; readonly memory: Sc
   return { device: new Device(opened.backend), memory };
 }
 
-/** Two products, which take room in the arena and in the threads' scratch memory; of `side` 64 ones it gives 64⁵. */
+/**
+ * Two products, which use the arena and the threads' scratch memory; for `side` 64 and an input of ones it gives 64⁵.
+ */
 const earlier = (device: Device) =>
   jit((x: Tensor) => x.matmul(x).matmul(x.matmul(x).mul(literal([2]))).sum(), { device, name: "earlier" });
 
@@ -36,7 +38,7 @@ const valueOf = async (array: { read(): Promise<ArrayLike<number>>; dispose(): v
   return value;
 };
 
-Deno.test("an arena or scratch memory that cannot grow stays what it was for earlier programs", async () => {
+Deno.test("an arena or scratch memory that cannot grow stays usable for earlier programs", async () => {
   for (const [what, side] of [["the arena", 96], ["scratch", 512]] as const) {
     const { device, memory } = openScarce();
     using x = device.array(new Float32Array(64 * 64).fill(1), [64, 64]);
@@ -55,11 +57,14 @@ Deno.test("an arena or scratch memory that cannot grow stays what it was for ear
         assert(error instanceof LocalgradError, String(error));
       }
       memory.refused = Infinity;
-      // Whatever was given back by mistake would be handed out again here, and written over by the earlier program.
+      // Memory that was freed by mistake would be allocated again here, and overwritten by the earlier program.
       const others = Array.from({ length: 40 }, () => device.array(new Float32Array(4096).fill(7)));
       assertEquals(await valueOf(program(x)), 2 * 64 ** 5);
       for (const other of others) {
-        assert((await other.read()).every((value) => value === 7), `${what}: memory in use was handed out`);
+        assert(
+          (await other.read()).every((value) => value === 7),
+          `${what}: memory in use was allocated again`,
+        );
         other.dispose();
       }
       if (result === undefined) continue;
@@ -73,7 +78,7 @@ Deno.test("an arena or scratch memory that cannot grow stays what it was for ear
   }
 });
 
-/** A network of two blocks, as small as they come. */
+/** A minimal network of two blocks. */
 const model: Model = {
   name: "least",
   input: { height: 8, width: 8, channels: 3 },
@@ -86,7 +91,7 @@ const model: Model = {
   head: { pool: globalAveragePooling(), fc: linear({ in: 4, out: 3 }) },
 };
 
-/** Makes a trainer, trains, saves, evaluates and restores; gives the error and the parameters at the end. */
+/** Makes a trainer, trains, saves, evaluates and restores; returns the test error and the final parameters. */
 async function session(device: Device): Promise<number[]> {
   const images = tinyDataset(6, 3);
   using run = await trainer({
@@ -136,7 +141,7 @@ for (const forGood of [false, true]) {
   });
 }
 
-Deno.test("a trainer goes back to a snapshot without taking memory", async () => {
+Deno.test("a trainer restores a snapshot without allocating memory", async () => {
   const { device, memory } = openScarce();
   const options = { device, model, modules: 2, method: man(dgl()), batch: 4 };
   using run = await trainer({ ...options, optimizer: sgd({ momentum: 0.9 }), schedule: constant(0.1) });
@@ -151,8 +156,8 @@ Deno.test("a trainer goes back to a snapshot without taking memory", async () =>
 });
 
 Deno.test({
-  name: "a device that V8 gives no memory is refused with a reason and a remedy, and auto goes on",
-  sanitizeResources: false, // auto looks for CUDA first, and a process keeps its libraries
+  name: "a device for which V8 has no memory is refused with a reason and a remedy, and auto picks the next",
+  sanitizeResources: false, // auto tries CUDA first, and a process keeps its libraries
   async fn() {
     const { Memory } = WebAssembly;
     let made = 0;
@@ -188,14 +193,14 @@ Deno.test({
   },
 });
 
-Deno.test("a device goes on in the memory of one that was closed, and never in one that is open", async () => {
+Deno.test("a device reuses the memory of a closed device, never that of an open one", async () => {
   const MIB = 2 ** 20;
   const program = (device: Device) => jit((x: Tensor) => x.exp().sum(0).mul(2), { device });
   const use = async (device: Device) => {
     using x = device.zeros([4 * MIB / 4]);
     assert((await x.read()).every((value) => value === 0));
     assertEquals(await valueOf(program(device)(x)), 2 * 4 * MIB / 4);
-    device.array(new Float32Array(4 * MIB / 4).fill(NaN)).dispose(); // what the next one finds
+    device.array(new Float32Array(4 * MIB / 4).fill(NaN)).dispose(); // for the next device to find
   };
   const sizes: number[] = [];
   for (let i = 0; i < 3; i++) {

@@ -2,8 +2,8 @@ import { LocalgradError } from "../src/base/errors.ts";
 import { type Flags, usage } from "../src/cli/flags.ts";
 
 /**
- * Runs a script of the tests, such as `deno task fuzz`: prints its flags where `--help` asks for them, and tells what the
- * user did wrong in one line, with exit code 2.
+ * Runs a script of the tests, such as `deno task fuzz`: `--help` prints its flags, and a user's error is reported in
+ * one line, with exit code 2.
  */
 export async function script(
   name: string,

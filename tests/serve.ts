@@ -4,11 +4,11 @@ import library from "../examples/serve.ts";
 /** The repository. */
 export const root: string = fromFileUrl(new URL("..", import.meta.url));
 
-/** A server of the repository's files on this machine, which goes away when it is disposed. */
+/** A server of the repository's files on this machine; disposing stops it. */
 export interface RepositoryServer extends AsyncDisposable {
-  /** Where it is, such as `localhost:8000`. */
+  /** Its address, such as `localhost:8000`. */
   readonly host: string;
-  /** The files that were fetched from it. */
+  /** The files fetched from it. */
   readonly fetched: readonly string[];
 }
 
@@ -26,7 +26,7 @@ export function serveRepository(): RepositoryServer {
   };
 }
 
-/** Puts this process's npm packages into an empty cache, so that they are not fetched again. */
+/** Copies this process's npm packages to an empty cache, so that they are not fetched again. */
 export async function lendPackages(cache: string): Promise<void> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
   await Deno.mkdir(cache);

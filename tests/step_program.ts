@@ -10,7 +10,7 @@ import type { Aval } from "../src/trace/dtype.ts";
 import type { Program } from "../src/trace/program.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
 
-/** A whole training step, as the trainer traces it. */
+/** A complete training step, as the trainer traces it. */
 export function stepProgram(model: Model, modules: number, method: Method, batch: number): Program {
   const optimizer = sgd(publishedSgd);
   const built = setup({ model, modules, method, optimizer });

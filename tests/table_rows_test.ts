@@ -1,6 +1,6 @@
 /**
- * A row of each table, by its command, on every available device: interrupted and resumed, it ends as if it had not
- * been. Takes minutes without a card, so it runs only on request: with the folder of the real CIFAR-10.
+ * A row of each table, run by its command on every available device: interrupted and resumed, it ends like an
+ * uninterrupted run. Takes minutes without a card, so it runs only if a folder with the real CIFAR-10 is named.
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -16,7 +16,7 @@ if (cifar10 === undefined) {
   console.error("SKIPPED: a row of each table. Name a folder with CIFAR-10 with LOCALGRAD_CIFAR10");
 }
 
-/** A row, what is trained on, and what its line in the table must hold. */
+/** A row, its data, and the text that its line in the table must contain. */
 interface Case {
   readonly table: string;
   readonly row: string;
@@ -63,7 +63,7 @@ const noWebgpu = await skips("webgpu", () => openWebgpu());
 for (const device of ["cpu", "webgpu"]) {
   for (const { table, row, files, flags, line } of CASES) {
     Deno.test({
-      name: `${row} of table ${table} on ${device}, stopped and resumed, ends as if it had not been`,
+      name: `${row} of table ${table} on ${device}, stopped and resumed, ends like an uninterrupted run`,
       ignore: cifar10 === undefined || (device === "webgpu" && noWebgpu) || Deno.build.os === "windows",
       fn: () =>
         inFolder(async (dir) => {

@@ -23,7 +23,7 @@ export function tinyModel(classes = 3): Model {
   };
 }
 
-/** Images of one dominant colour a class, with noise: easy to tell apart. */
+/** Images with one dominant colour per class, and noise: easy to classify. */
 export function tinyDataset(train: number, test: number): ImageDataset {
   return {
     name: "colours",

@@ -23,7 +23,7 @@ export const make = (options: Options) =>
     ...options,
   });
 
-/** What happened in a run, in order. */
+/** The events of a run, in order. */
 export function recorder() {
   const steps: StepRecord[] = [], epochs: EpochRecord[] = [], events: string[] = [];
   let saved: Snapshot | undefined;

@@ -7,7 +7,7 @@ import type { Location, Plan, Target } from "../src/compile/plan.ts";
 import { hostArrays, type HostData, sizeOf } from "../src/trace/dtype.ts";
 import type { ValueId } from "../src/trace/program.ts";
 
-/** The limits that plans for it keep to. */
+/** The limits of its plans. */
 export const toyTarget: Target = {
   name: "toy",
   precisions: ["f32"],
@@ -28,7 +28,7 @@ class ToyBuffer implements DeviceBuffer {
   }
 }
 
-/** A backend that keeps arrays as their bytes and computes each step by the reference's loops. */
+/** A backend that keeps arrays as bytes and computes each step by the reference's loops. */
 export class ToyBackend implements Backend {
   readonly name = "toy";
   readonly description = "plain arrays, one thread";
@@ -62,7 +62,7 @@ export class ToyBackend implements Backend {
     if (plan.arenaBytes > this.#arena.byteLength) this.#arena = new Uint8Array(plan.arenaBytes);
     return {
       run: (inputs, outputs) => {
-        const results = outputs.map((buffer, i) => buffer ?? inputs[plan.donors[i]]); // a donor is written over
+        const results = outputs.map((buffer, i) => buffer ?? inputs[plan.donors[i]]); // a donor is overwritten
         runPlan(plan, (location) => {
           switch (location.kind) {
             case "input":

@@ -1,4 +1,4 @@
-/** What `docs/adding-a-backend.md` says a backend needs is all that one needs. */
+/** Proves that a backend needs no more than `docs/adding-a-backend.md` says. */
 
 import { assert, assertEquals } from "@std/assert";
 import { data, Device, local, models, optim } from "../mod.ts";
@@ -9,7 +9,7 @@ import { Random } from "./ops/random.ts";
 import { verified, withBackend } from "./ops/suite.ts";
 import { ToyBackend } from "./toy_backend.ts";
 
-Deno.test("a backend of a page computes what the reference computes, and gives all memory back", async () => {
+Deno.test("a backend of one page gives the reference's results, and frees all memory", async () => {
   const random = new Random(1);
   const cases = [...recipeCases(random), ...emptyCases(random), ...programCases(random, 60)];
   await withBackend(

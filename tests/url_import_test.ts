@@ -1,20 +1,20 @@
 import { assert, assertEquals } from "@std/assert";
 import { lendPackages, root, serveRepository } from "./serve.ts";
 
-/** What a script did that was run in a fresh process which knows the library by its URL only. */
+/** The effects of a script in a fresh process that imports the library by URL. */
 interface Outcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
-  /** The permissions that were asked for beyond the import, whether granted or not: each may be a question to the user. */
+  /** The permissions requested beyond the import, whether granted or not: each may prompt the user. */
   readonly asked: readonly string[];
-  /** The files of the repository that were fetched. */
+  /** The repository's files that were fetched. */
   readonly fetched: readonly string[];
 }
 
 /**
  * Serves the repository and runs a script in an empty folder: no configuration, no lock file, an empty cache, no
- * permission but to import from there. `URL` in the script stands for the library's.
+ * permission except to import from there. `URL` in the script stands for the library's.
  */
 async function runByUrl(script: string, more: { readonly reads?: string } = {}): Promise<Outcome> {
   await using server = serveRepository();
@@ -69,7 +69,7 @@ Deno.test("mod.ts imported by URL trains and asks for no permission", async () =
   assert(last.every((loss, module) => loss < first[module]), `${first} → ${last}`);
   assertEquals(asked, []);
   assert(fetched.includes("mod.ts") && fetched.includes("src/backends/cpu/worker.js"), fetched.join());
-  assert(!fetched.some((path) => path.includes("data/folder")), "what needs a package is reached");
+  assert(!fetched.some((path) => path.includes("data/folder")), "a file that needs a package was fetched");
 });
 
 Deno.test("mod.ts merely imported by URL asks for no permission", async () => {
@@ -91,12 +91,12 @@ Deno.test("devices.open() of a library imported by URL asks for no permission", 
   assertEquals(asked, []);
 });
 
-Deno.test("the audit that these tests rely on sees what is asked for", async () => {
+Deno.test("the audit that these tests rely on records requests", async () => {
   const { asked } = await runByUrl(`try { Deno.env.get("HOME") } catch {}`);
   assertEquals(asked, ["env HOME"]);
 });
 
-Deno.test("a folder of images is decoded by the library imported by URL, with leave to read the folder alone", async () => {
+Deno.test("the library imported by URL decodes a folder of images, with permission to read that folder only", async () => {
   const dir = await Deno.makeTempDir();
   for (const part of ["train", "val"]) {
     for (const [name, file] of [["a", "cmyk.jpg"], ["b", "palette.png"]]) {
@@ -119,7 +119,7 @@ Deno.test("a folder of images is decoded by the library imported by URL, with le
   assert(fetched.includes("src/data/folder/worker.js") && !fetched.includes("mod.ts"), fetched.join());
 });
 
-Deno.test("a script that reads a folder of images runs from what deno cache fetched, under the lock it wrote", async () => {
+Deno.test("a script that reads a folder of images runs from deno's cache, under the lock file that `deno cache` wrote", async () => {
   const decoder = new TextDecoder();
   await using server = serveRepository();
   for (const base of [`http://${server.host}/`, new URL("..", import.meta.url).href]) {
@@ -158,7 +158,7 @@ Deno.test("a script that reads a folder of images runs from what deno cache fetc
   }
 });
 
-Deno.test("mod.ts reaches no package, and a folder of images the decoder alone", async () => {
+Deno.test("mod.ts imports no package, and the folder of images only the decoder", async () => {
   for (
     const [file, packages] of [["mod.ts", []], ["src/data/folder/folder.ts", ["@imagemagick/magick-wasm"]]]
   ) {

@@ -1,4 +1,4 @@
-/** Steps of networks for large images, planned within the limits that every WebGPU device has. */
+/** Steps of networks for large images, planned within the limits that every WebGPU device supports. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Dispatch, lowerPlan } from "../src/backends/webgpu/lower.ts";
@@ -18,7 +18,7 @@ function sizeOfGroup({ code }: Dispatch): number {
 }
 
 for (const name of ["resnet50", "resnext50_32x4d"]) {
-  Deno.test(`a step of ${name} at 224 × 224, batch 8, keeps to WebGPU's least limits`, () => {
+  Deno.test(`a step of ${name} at 224 × 224, batch 8, fits WebGPU's minimum limits`, () => {
     const plan = compile(stepProgram(modelNamed(name), 1, endToEnd(), 8), webgpuTarget, { verify: true });
     for (const variant of Object.values(variants)) {
       const dispatches = lowerPlan(plan, variant);
@@ -35,7 +35,7 @@ for (const name of ["resnet50", "resnext50_32x4d"]) {
   });
 }
 
-Deno.test("a batch whose features WebGPU cannot bind is refused, saying which can be", () => {
+Deno.test("a batch whose features WebGPU cannot bind is refused, with the largest that fits", () => {
   const program = (batch: number) => stepProgram(modelNamed("resnet50"), 1, endToEnd(), batch);
   assertThrows(() => compile(program(64), webgpuTarget), LocalgradError, "use a batch of at most 41");
   compile(program(41), webgpuTarget);

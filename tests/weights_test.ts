@@ -1,4 +1,4 @@
-/** Weights in and out, against PyTorch; see fixtures/weights.py. */
+/** Loading and exporting weights, compared with PyTorch; see fixtures/weights.py. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { fromFileUrl } from "@std/path";
@@ -24,7 +24,7 @@ const networks: { readonly [name: string]: { readonly model: Model; readonly siz
   resnet18: { model: models.resnet18({ classes: 1000 }), size: 64 },
 };
 
-/** Every parameter and statistic of a network by the formula, as weights.py has it. */
+/** Every parameter and statistic of a network by the formula, as in weights.py. */
 function filled(model: Model): Map<string, HostArray> {
   const { params, state } = network(model);
   return new Map([params, state].flatMap((tree) => {
@@ -46,7 +46,7 @@ function scaleOf(name: string, shape: readonly number[]): [scale: number, offset
   return [1 / Math.sqrt(shape[1]), 0];
 }
 
-/** The logits that a network loaded from a file gives the formula's images, in evaluation. */
+/** The logits of the formula's images, in evaluation, by a network loaded from a file. */
 async function logitsOf(device: Device, name: string, path: string): Promise<Float32Array> {
   const { model, size } = networks[name];
   using trainer = await local.trainer({
@@ -63,7 +63,7 @@ async function logitsOf(device: Device, name: string, path: string): Promise<Flo
   const judge = jit(
     ({ params, state }: typeof trainer.variables, x: Tensor) =>
       net.apply(params as never, state as never, x, "evaluate").y.reshape(-1),
-    { device, name: `${name} judged` },
+    { device, name: `${name} evaluated` },
   );
   using logits = judge(trainer.variables as never, images as never);
   const values = await logits.read() as Float32Array;
@@ -79,7 +79,7 @@ async function python(...args: string[]): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-/** Whether python3 has PyTorch and safetensors; says so where it has not. */
+/** Tests whether python3 has PyTorch and safetensors, and prints a note if not. */
 async function hasPyTorch(): Promise<boolean> {
   const command = new Deno.Command("python3", {
     args: ["-c", "import numpy, safetensors.torch"],
@@ -87,7 +87,7 @@ async function hasPyTorch(): Promise<boolean> {
   });
   const there = await command.output().then(({ success }) => success, () => false);
   if (!there) {
-    console.error("SKIPPED: weights through PyTorch itself: python3 has no torch, numpy and safetensors");
+    console.error("SKIPPED: exchanging weights with PyTorch: python3 lacks torch, numpy or safetensors");
   }
   return there;
 }
@@ -111,7 +111,7 @@ const pytorch = await hasPyTorch();
 for (const [name, { model }] of Object.entries(networks)) {
   await testOn(
     pytorch ? ["cpu"] : [],
-    (backend) => `${name} goes to PyTorch and comes back from it, on ${backend}`,
+    (backend) => `${name} goes to PyTorch and back, on ${backend}`,
     (device) =>
       inFolder(async (dir) => {
         const tensors = filled(model);
@@ -172,7 +172,7 @@ for (const [kind, options] of Object.entries(averages)) {
   );
 }
 
-Deno.test("valuesOf() says what does not fit a network, in the file's layout", () => {
+Deno.test("valuesOf() reports tensors that do not fit the network, in the file's layout", () => {
   const model = models.resnet8({ classes: 10 });
   const refuses = (message: string, change: (tensors: Map<string, HostArray>) => void) => {
     const tensors = filled(model);
@@ -198,7 +198,7 @@ Deno.test("valuesOf() says what does not fit a network, in the file's layout", (
   });
 });
 
-Deno.test("loadWeights() takes the network alone from a checkpoint's names, and refuses pickles and no file", () =>
+Deno.test("loadWeights() takes only the network from a checkpoint, and refuses pickles and missing files", () =>
   inFolder(async (dir) => {
     const path = `${dir}/f`;
     const one = new HostArray(Float32Array.of(1), [1]);
@@ -212,11 +212,11 @@ Deno.test("loadWeights() takes the network alone from a checkpoint's names, and 
     assertEquals([...(await loadWeights(path)).tensors.keys()], ["fc.bias"]);
     const whole = await Deno.readFile(path);
     for (let at = whole.length - 12; at < whole.length; at++) {
-      await Deno.writeFile(path, whole.with(at, whole[at] ^ 0x40)); // a bit of any tensor's, the network's or not
+      await Deno.writeFile(path, whole.with(at, whole[at] ^ 0x40)); // a bit of any tensor, of the network or not
       await assertRejects(() => loadWeights(path), LocalgradError, "does not match its checksum");
     }
     await Deno.writeFile(path, encodeSafetensors({ tensors, metadata: {} }));
-    assertEquals((await loadWeights(path)).tensors.size, 3); // foreign names mean what they mean there
+    assertEquals((await loadWeights(path)).tensors.size, 3); // foreign names keep their meaning
     await assertRejects(() => loadWeights(`${dir}/none`), LocalgradError, "there is no file");
     await assertRejects(
       () => saveWeights(path, { tensors: new Map(), step: 0 }),
@@ -239,7 +239,7 @@ Deno.test("loadWeights() takes the network alone from a checkpoint's names, and 
     assertEquals((await loadWeights(path)).notes, [`${path}: tensors of type I64 were converted to i32`]);
   }));
 
-Deno.test("loadWeights() leaves off what wrappers put before names, and says so", () =>
+Deno.test("loadWeights() removes the prefixes of wrappers, and says so", () =>
   inFolder(async (dir) => {
     const path = `${dir}/f.safetensors`;
     const one = new HostArray(Float32Array.of(1), [1]);
@@ -265,7 +265,7 @@ Deno.test("loadWeights() leaves off what wrappers put before names, and says so"
     }
   }));
 
-Deno.test("loadWeights() reads files by their index, and refuses one that does not fit them or leads elsewhere", () =>
+Deno.test("loadWeights() reads files by their index, and refuses an index that does not fit them or leaves their folder", () =>
   inFolder(async (dir) => {
     const index = `${dir}/model.safetensors.index.json`;
     const write = async (weight_map: unknown) =>
@@ -291,7 +291,7 @@ Deno.test("loadWeights() reads files by their index, and refuses one that does n
     }
   }));
 
-Deno.test("valuesOf() takes a file with tensors of other types, unless the network needs those", () => {
+Deno.test("valuesOf() accepts unsupported types unless the network needs those tensors", () => {
   const model = models.resnet8({ classes: 10 });
   const values = { name: "f", tensors: filled(model), skipped: new Map([["extra", "BOOL"]]) };
   assertEquals(valuesOf(model, values).size, values.tensors.size);

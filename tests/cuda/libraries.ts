@@ -35,11 +35,14 @@ function lacking(): { reason: string; remedy: string } | undefined {
   const missing = libraries.reports.find(({ name, problem }) => name !== "driver" && problem !== undefined);
   if (missing !== undefined) return { reason: missing.problem!, remedy: missing.remedy ?? "" };
   if (cudaHeader === undefined) {
-    return { reason: "there are no headers beside the libraries", remedy: "pip install nvidia-cuda-runtime" };
+    return {
+      reason: "there are no headers next to the libraries",
+      remedy: "pip install nvidia-cuda-runtime",
+    };
   }
   return driver
     ? undefined
-    : { reason: "there is no libcuda, and no g++ to make one that stands in", remedy: "install g++" };
+    : { reason: "there is no libcuda, and no g++ to build a stand-in", remedy: "install g++" };
 }
 
 /** True if tests of the real libraries are skipped, which `LOCALGRAD_REQUIRE=cuda-libs` forbids. */

@@ -79,7 +79,7 @@ for (const method of [man(dgl()), man(shallow)]) {
       const allowed = i < 6 ? 0.01 : 0.1;
       assert(Math.abs(loss - expected.losses[i]) < allowed * expected.losses[i], `loss ${i}: ${loss}`);
     });
-    assert(Math.abs(captured.loss - expected.loss) < 0.1 * expected.loss, `judged ${captured.loss}`);
+    assert(Math.abs(captured.loss - expected.loss) < 0.1 * expected.loss, `evaluated to ${captured.loss}`);
   });
 }
 

@@ -162,7 +162,7 @@ test("a step allocates what its plan says, and the driver counts no less", async
   for (let i = 0; i < 3; i++) await t.step({ x, labels });
   // The plan also counts images to reconstruct, which this method does not use.
   const planned = t.memory.method.peakBytes - 4 * x.size, held = backend.liveBytes;
-  assert(Math.abs(held - planned) <= 1024, `${held} bytes are held, ${planned} were planned`);
+  assert(Math.abs(held - planned) <= 1024, `${held} bytes are allocated, ${planned} were planned`);
   const { usedBytes, takenBytes } = backend.driverMemory();
   assertEquals(takenBytes, count("used"));
   assert(usedBytes >= takenBytes && takenBytes >= held);
@@ -367,7 +367,7 @@ async function trainIn(folder: string, resume: boolean): Promise<number[]> {
 
 Deno.test({
   name:
-    "cuda, simulated: a card lost in the second epoch leaves the first one's checkpoint, from which training goes on",
+    "cuda, simulated: a card lost in the second epoch leaves the first one's checkpoint, from which training resumes",
   ignore,
   fn: async () => {
     const folder = await Deno.makeTempDir();

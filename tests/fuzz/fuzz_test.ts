@@ -1,4 +1,4 @@
-/** A short pass of what `deno task fuzz` does at length. */
+/** A short run of `deno task fuzz`. */
 
 import { assert, assertEquals } from "@std/assert";
 import { LocalgradError } from "../../src/base/errors.ts";
@@ -16,7 +16,7 @@ for (const name of targetNames()) {
   });
 }
 
-Deno.test("fuzz() counts what comes of inputs, and tells of others' errors, slowness and memory", async () => {
+Deno.test("fuzz() counts the results of inputs, and reports foreign errors, slowness and memory growth", async () => {
   const held: Uint8Array[] = [];
   const target = (): Target => ({
     input: (random) => Uint8Array.of(random.below(3)),

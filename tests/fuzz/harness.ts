@@ -3,60 +3,60 @@ import { Random } from "./random.ts";
 
 /** A reader to be fuzzed. Each file of `targets/` exports a function `target`, which is given an empty folder. */
 export interface Target {
-  /** A damaged input, made of valid ones. */
+  /** Makes a damaged input from valid ones. */
   input(random: Random): Uint8Array<ArrayBuffer>;
-  /** Reads it, and uses what was read. Only a LocalgradError may come of it. */
+  /** Reads it, and uses the result; may throw nothing but a LocalgradError. */
   read(input: Uint8Array<ArrayBuffer>): unknown;
-  /** Ends what the target began, such as threads. */
+  /** Frees the target's resources, such as threads. */
   end?(): void | Promise<void>;
-  /** The longest that an input may take; default 5 s. */
+  /** The time limit of an input; default 5 s. */
   readonly milliseconds?: number;
-  /** How far resident memory may grow; default 512 MiB. */
+  /** The most that resident memory may grow; default 512 MiB. */
   readonly bytes?: number;
 }
 
-/** Makes a target; `folder` is an empty one of its own. */
+/** Makes a target with an empty `folder` for its files. */
 export type MakeTarget = (folder: string) => Target | Promise<Target>;
 
-/** What came of an input that must not. */
+/** A forbidden result of an input. */
 export interface Fault {
-  /** Which input it was. */
+  /** The index of the input. */
   readonly index: number;
   readonly why: string;
 }
 
-/** What came of a target's inputs. */
+/** The results of a target's inputs. */
 export interface Counts {
   readonly inputs: number;
   readonly accepted: number;
   readonly refused: number;
-  /** How many came to something else. */
+  /** The number of inputs with a forbidden result. */
   readonly raw: number;
-  /** The first of each kind of those. */
+  /** The first of each kind. */
   readonly faults: readonly Fault[];
-  /** The longest that one took. */
+  /** The time of the slowest, in milliseconds. */
   readonly slowest: number;
-  /** How far resident memory grew, in bytes. */
+  /** The growth of resident memory, in bytes. */
   readonly growth: number;
   readonly seconds: number;
 }
 
-/** Which inputs to make. */
+/** The inputs to make. */
 export interface Selection {
   readonly seed: number;
   /** The index of the first. */
   readonly from: number;
-  /** How many, */
+  /** The number of inputs. */
   readonly inputs: number;
-  /** or as many of those as this time allows, but a hundred. */
+  /** A time limit; at least a hundred inputs are read even so. */
   readonly seconds?: number;
-  /** Told of each before it is read. */
+  /** Called before each input is read. */
   readonly begin?: (index: number) => void;
 }
 
 const MIB = 2 ** 20;
 
-/** Reads so many damaged inputs, and counts what comes of them. */
+/** Reads damaged inputs and counts their results. */
 export async function fuzz(name: string, make: MakeTarget, selection: Selection): Promise<Counts> {
   const folder = await Deno.makeTempDir({ prefix: "localgrad-fuzz-" });
   const target = await make(folder);
@@ -119,7 +119,7 @@ async function count(
   };
 }
 
-/** An error that is none of ours, with where it came from. */
+/** Describes a foreign error and the place where it was thrown. */
 function described(error: unknown): string {
   if (!(error instanceof Error)) return `${typeof error} ${String(error)} was thrown`;
   const place = /\(?(file:[^)\s]+)\)?/.exec(error.stack ?? "")?.[1].replace(/^.*\/(src|tests)\//, "$1/") ??

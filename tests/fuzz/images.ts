@@ -1,6 +1,6 @@
 import type { ImageDataset } from "../../src/data/images.ts";
 
-/** Refuses what was read of a data set where it is not what a data set is. */
+/** Throws if the contents of a data set are not consistent. */
 export function checkImages({ classes, height, width, channels, train, test }: ImageDataset): void {
   for (const { images, labels, count } of [train, test]) {
     const each = height * width * channels;

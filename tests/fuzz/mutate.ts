@@ -1,5 +1,5 @@
 /**
- * Damage to valid inputs: of their bytes, and of what JSON they hold.
+ * Damages valid inputs: their bytes, or the JSON in them.
  *
  * @module
  */
@@ -11,7 +11,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** Lengths and counts that readers get wrong. */
 const WORDS = [0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000, 0xfffffff8, 0xffffffff];
 
-/** A place in bytes and the length of a piece there; most pieces are short. */
+/** A random position in bytes and the length of a piece there; most pieces are short. */
 function piece(random: Random, { length }: Bytes): [start: number, end: number] {
   const start = random.below(length + 1);
   const longest = length - start;
@@ -80,7 +80,7 @@ const damages: readonly ((random: Random, bytes: Bytes, other: Bytes) => Bytes)[
   },
 ];
 
-/** One of some valid inputs with one to four damages. */
+/** A copy of one of some valid inputs, damaged in one to four places. */
 export function damaged(random: Random, seeds: readonly Uint8Array[]): Bytes {
   let bytes = random.pick(seeds).slice() as Bytes;
   for (let left = 1 + random.below(4); left > 0; left--) {
@@ -91,10 +91,10 @@ export function damaged(random: Random, seeds: readonly Uint8Array[]): Bytes {
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
-/** Stands for lists within lists, which are put into the text: deeper ones than a stack could walk through. */
+/** A placeholder for nested lists, deeper than a stack allows, which are inserted into the text. */
 const DEEP = "<deep>";
 
-/** Values of the wrong shape, and of the right one that mean nothing. */
+/** Values of the wrong type, and meaningless ones of the right type. */
 const STRANGE: readonly (() => Json)[] = [
   () => null,
   () => true,
@@ -127,7 +127,7 @@ interface Spot {
   set(value: Json): void;
 }
 
-/** Every place of a value that can be changed, itself first. */
+/** Every part of a value that can be changed, the value itself first. */
 function spots(top: { value: Json }): Spot[] {
   const found: Spot[] = [{ get: () => top.value, set: (value) => top.value = value }];
   const visit = (parent: Json) => {
@@ -178,7 +178,7 @@ function reshape(random: Random, { get, set }: Spot, all: readonly Spot[]): void
   if (way !== 6) delete here[name];
 }
 
-/** A value of JSON with one to three damages, as text. */
+/** A JSON value damaged in one to three places, as text. */
 export function reshaped(random: Random, valid: unknown): string {
   const top = { value: structuredClone(valid) as Json };
   for (let left = 1 + random.below(3); left > 0; left--) {
@@ -191,14 +191,14 @@ export function reshaped(random: Random, valid: unknown): string {
 
 const utf8 = new TextEncoder();
 
-/** A file of JSON, damaged in its values, or now and then in its bytes. */
+/** A JSON file, damaged in its values, or sometimes in its bytes. */
 export function damagedJson(random: Random, seeds: readonly unknown[]): Bytes {
   if (random.percent(25)) return damaged(random, seeds.map((seed) => utf8.encode(JSON.stringify(seed))));
   const bytes = utf8.encode(reshaped(random, random.pick(seeds)));
   return random.percent(10) ? damaged(random, [bytes]) : bytes;
 }
 
-/** A file of a value of JSON a line, damaged in some lines, in their order, or in its bytes. */
+/** A file with a JSON value on each line, damaged in some lines, in their order, or in its bytes. */
 export function damagedLines(random: Random, values: readonly unknown[]): Bytes {
   const lines = values.map((value) => JSON.stringify(value));
   for (let left = 1 + random.below(3); left > 0; left--) {

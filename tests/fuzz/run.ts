@@ -1,10 +1,11 @@
 /**
- * Fuzzes every reader, each with 100,000 damaged inputs:
+ * Fuzzes every reader with 100,000 damaged inputs each:
  *
  *     deno task fuzz [--only NAME,…] [--inputs N] [--seed N] [--from N]
  *
- * Only a LocalgradError may come of an input, within its target's time and memory. The seed is printed; with it and an
- * input's index (`--from INDEX --inputs 1`) that input is made again. Exits 1 where anything else came of one.
+ * An input must be read or refused by a LocalgradError, within its target's limits of time and memory. The seed is
+ * printed; with it and an input's index (`--from INDEX --inputs 1`) that input is made again. Exits with 1 if any input
+ * had another result.
  */
 
 import { Worker } from "node:worker_threads";
@@ -16,8 +17,8 @@ import type { Order } from "./worker.ts";
 
 const flags = {
   only: { value: "NAME,…", help: "these readers" },
-  inputs: { value: "N", help: "inputs of each; default 100,000" },
-  seed: { value: "N", help: "where they come from; default drawn" },
+  inputs: { value: "N", help: "inputs for each reader; default 100,000" },
+  seed: { value: "N", help: "seed of the inputs; default random" },
   from: { value: "N", help: "index of the first; default 0" },
 } as const satisfies Flags;
 
@@ -64,7 +65,7 @@ function row(name: string, { inputs, accepted, refused, raw, slowest, growth, se
   ];
 }
 
-/** Fuzzes in a thread; one that stays at an input is ended. */
+/** Fuzzes a target in a thread, which is terminated if an input does not end. */
 async function inThread(order: Order): Promise<Counts> {
   const thread = new Worker(new URL("worker.ts", import.meta.url));
   const result = Promise.withResolvers<Counts>();
@@ -91,4 +92,4 @@ function hung({ from }: Order, index: number): Counts {
   return { ...nothing, inputs: index - from + 1, raw: 1, faults: [{ index, why }], slowest: HANGS_MS };
 }
 
-await script("fuzz", "gives damaged inputs to every reader", flags, main);
+await script("fuzz", "feeds damaged inputs to every reader", flags, main);

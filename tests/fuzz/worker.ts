@@ -1,15 +1,15 @@
-/** Fuzzes a target in a thread of its own, so that `run.ts` notices an input that does not end. */
+/** Fuzzes a target in a separate thread, so that `run.ts` notices an input that does not end. */
 
 import { parentPort } from "node:worker_threads";
 import { fuzz, targetNamed } from "./harness.ts";
 
-/** What the thread is told to do. */
+/** The thread's task. */
 export interface Order {
   readonly name: string;
   readonly seed: number;
   readonly from: number;
   readonly inputs: number;
-  /** Where it keeps the index of the input that it is at. */
+  /** Shared memory for the index of the current input. */
   readonly at: Int32Array<SharedArrayBuffer>;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The op suite in bf16: the same cases with bf16 in the place of f32, for backends that compute in it.
+ * The op suite in bf16: the same cases with bf16 in place of f32, for backends that support it.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Case, checkCases } from "./check.ts";
 import { Random } from "./random.ts";
 import { groups, programs, verified, withBackend } from "./suite.ts";
 
-/** A case with every f32 in bf16; what goes over many elements (sums, searches) is made in f32, as `Tensor.sum` does. */
+/** A case with every f32 in bf16. Ops over many elements (sums, searches) compute in f32, as `Tensor.sum` does. */
 export function inBf16({ label, program, inputs }: Case): Case {
   const builder = new ProgramBuilder();
   const renamed: ValueId[] = [];

@@ -7,30 +7,30 @@ import type { Instruction, Program } from "../../src/trace/program.ts";
 
 /** Half the distance between neighbouring f32 values, relative to them. */
 const EPS = 2 ** -24;
-/** The most that neighbouring bf16 values are apart, relative to them: a result beside a tie may round either way. */
+/** The largest relative distance between neighbouring bf16 values: a result near a tie may round either way. */
 const STEP = 2 ** -7;
 /** Below this, f32 is denormal, which devices may flush to zero. */
 const TINY = 2 ** -126;
 /** From here on, f32 rounds to infinity. */
 const OVERFLOW = (2 - 2 ** -24) * 2 ** 127;
 
-/** Results in float64, and how far an f32 computation of each may be from it. */
+/** Results in float64, with the largest error of an f32 computation of each. */
 export interface Bounded {
   /** The result. */
   readonly data: Float64Array;
-  /** The largest error that rounding explains, absolute; 0 where the result must be exact. */
+  /** The largest absolute error that rounding explains; 0 where the result must be exact. */
   readonly error: Float64Array;
 }
 
-/** How an op's result depends on its float operands, which decides how errors pass through it. */
+/** The way an op's result depends on its float operands, which decides how errors propagate. */
 type Dependence =
-  /** Only moves elements: errors move along. */
+  /** Only moves elements, and their errors with them. */
   | "moves"
   /** Sums of products: errors grow with the magnitude of the summands. */
   | "sums"
-  /** Element-wise: errors are what the ends of the operands' intervals give. */
+  /** Element-wise: errors follow from the ends of the operands' intervals. */
   | "pointwise"
-  /** Grows where its operand grows. */
+  /** Increases with its operand. */
   | "monotone"
   /** Has operands that must be exact, or none. */
   | "exact";
@@ -50,7 +50,7 @@ const dependence: { readonly [N in OpName]: Dependence } = {
   slice: "moves",
   pad: "moves",
   concat: "moves",
-  reduce: "sums", // of the maximum and minimum see `rule`
+  reduce: "sums", // for the maximum and minimum see `rule`
   argmax: "exact",
   matmul: "sums",
   conv: "sums",
@@ -69,7 +69,7 @@ const dependence: { readonly [N in OpName]: Dependence } = {
   barrier: "moves",
 };
 
-/** Relative error, in units of 2⁻²⁴, that an element-wise function may add; WGSL 15.7.4 allows as much or more. */
+/** Relative error, in units of 2⁻²⁴, that an element-wise function may add; WGSL 15.7.4 allows at least this. */
 const unaryRounding: { readonly [F in UnaryFn]: number } = {
   neg: 0,
   abs: 0,
@@ -102,7 +102,10 @@ const binaryRounding: { readonly [F in BinaryFn]: number } = {
   shr: 0,
 };
 
-/** Functions that IEEE 754 devices, which those with bf16 are, compute in f32 to the last bit, as the reference does. */
+/**
+ * Functions that devices with IEEE 754 arithmetic, such as those with bf16, compute in f32 to the last bit, as the
+ * reference does.
+ */
 const exact: ReadonlySet<string> = new Set(["add", "sub", "mul"]);
 
 /** The error that rounding inside one element-wise instruction adds to `value`, computed from operand `x`. */
@@ -112,7 +115,7 @@ function rounding(instruction: Instruction, dtype: DType, value: number, x: numb
     case "unary": {
       const { fn } = instruction.attrs;
       let error = unaryRounding[fn] * EPS * Math.abs(value);
-      if (fn === "exp") error += 2 * EPS * Math.abs(x * value); // reducing the range is as good as x
+      if (fn === "exp") error += 2 * EPS * Math.abs(x * value); // range reduction is as accurate as x
       if (fn === "log" || fn === "tanh") error += 4 * EPS; // absolute, near zero
       if (fn === "sin" || fn === "cos") error += 4 * EPS; // absolute, near zeros
       return error;
@@ -130,12 +133,12 @@ function rounding(instruction: Instruction, dtype: DType, value: number, x: numb
   }
 }
 
-/** What the operands of products lose in tf32, relative to each product: two operands cut off behind 10 bits. */
+/** The relative error of a product in tf32, whose two operands are truncated to 10 bits. */
 const TF32 = 2 * 2 ** -10;
 
 /**
- * Runs a program in float64, rounding to bf16 where it says so, and bounds, element by element, what f32 may change, and
- * tf32 where products are in that.
+ * Runs a program in float64, rounding to bf16 where the program does, and bounds the error of each element in f32, or
+ * in tf32 if products use it.
  */
 export function evaluateBounded(
   program: Program,
@@ -160,7 +163,7 @@ export function evaluateBounded(
       return out.data;
     };
     const data = run(({ dtype }) => dtype)((operand) => operand.data);
-    // Errors are smaller than a step of bf16: they are found before rounding.
+    // Errors are smaller than the spacing of bf16, so they are computed before rounding.
     const unrounded = run(({ dtype }) => dtype === "bf16" ? "f32" : dtype);
     const error = isFloat(aval.dtype) || operands.some(({ error }) => error.some((e) => e > 0))
       ? errorOf(instruction, operands, data, aval.dtype, unrounded, products)
@@ -171,7 +174,7 @@ export function evaluateBounded(
         if (error[i] > 0) error[i] += TINY + (aval.dtype === "bf16" ? STEP * Math.abs(x) : 0);
       });
     }
-    // Nothing is known of the error of an infinity or a NaN; it must be one.
+    // The error of an infinity or a NaN is unknown, but the result must be one too.
     data.forEach((x, i) => {
       if (!Number.isFinite(x)) error[i] = 0;
       else if (Number.isNaN(error[i])) error[i] = Infinity;
@@ -185,10 +188,10 @@ type Operand = Value & Bounded;
 type Apply = (from: (operand: Operand, index: number) => Float64Array) => Float64Array;
 
 /**
- * How much more than the definition's a convolution's rounding errors may be. One of 3 × 3 taps with nothing skipped may
- * be computed by minimal filtering (Lavin & Gray, CVPR 2016, arXiv 1509.09308), where more products are summed, of which
- * a part cancels. If their signs are random, the square of a sum's error grows in each of two axes by 5/3 in
- * F(2 × 2, 3 × 3), and by 2 in F(3 × 3, 2 × 2), which makes filter gradients.
+ * The factor by which a convolution's rounding errors may exceed those of its definition. A convolution with a dense 3
+ * × 3 filter may be computed by minimal filtering (Lavin & Gray, CVPR 2016, arXiv 1509.09308), which sums more
+ * products, some of which cancel. If signs are random, the squared error of a sum grows along each of two axes by 5/3
+ * in F(2 × 2, 3 × 3), and by 2 in F(3 × 3, 2 × 2), which computes filter gradients.
  */
 const FILTERING = 2;
 
@@ -207,7 +210,7 @@ function mayBeFiltered(instruction: Instruction, operands: readonly Operand[]): 
   }
 }
 
-/** The operand that chooses among elements of the other, and must be exact. */
+/** The operand that selects elements of the other, and must be exact. */
 const choosers: { readonly [N in OpName]?: number } = {
   gather: 1,
   scatterAdd: 1,
@@ -215,7 +218,7 @@ const choosers: { readonly [N in OpName]?: number } = {
   maxPoolPick: 0,
 };
 
-/** The ops that tensor cores do. */
+/** The ops that run on tensor cores. */
 const productOps: ReadonlySet<OpName> = new Set(["matmul", "conv", "convInputGrad", "convFilterGrad"]);
 
 function errorOf(
@@ -226,17 +229,17 @@ function errorOf(
   apply: Apply,
   products: ProductPrecision,
 ): Float64Array {
-  /** The op with the elements that do not choose replaced. */
+  /** The op with those elements replaced that select nothing. */
   const replaced = (f: (x: number, error: number) => number) =>
     apply(({ data, error }, index) =>
       index === choosers[instruction.op] ? data : data.map((x, i) => f(x, error[i]))
     );
-  /** The farthest that the op gets from `data` when its operands move to ends of their intervals. */
+  /** The largest distance of the op's result from `data` when its operands move to the ends of their intervals. */
   const reach = (signs: readonly (readonly number[])[]) => {
     const farthest = new Float64Array(data.length);
     if (operands.every(({ error }) => error.every((e) => e === 0))) return farthest;
     for (const sign of signs) {
-      const end = apply((operand) => { // one value given twice moves as one
+      const end = apply((operand) => { // a value passed twice moves as one
         const direction = sign[operands.indexOf(operand)];
         return operand.data.map((x, i) => x + direction * operand.error[i]);
       });
@@ -267,8 +270,8 @@ function errorOf(
         ? instruction.attrs.window[0] * instruction.attrs.window[1]
         : 1;
       const summands = replaced(() => area);
-      // Sums run in any order. The error of n summands grows like √n, until it must not grow any more: adding 100,000
-      // equal numbers one by one is off by 1e-4 to 1e-3.
+      // Sums run in any order. The error of n summands may grow like √n up to a limit: adding 100,000 equal numbers one
+      // by one is off by 1e-4 to 1e-3.
       const growth = mayBeFiltered(instruction, operands) ? FILTERING : 1;
       const relative = (n: number) => Math.min(1e-5, growth * (4 + 2 * Math.sqrt(n)) * EPS);
       const misplaced = positionError(instruction, operands);
@@ -287,12 +290,12 @@ function unsteady(instruction: Instruction, [x, y]: readonly Operand[], error: F
   const { fn } = instruction.attrs;
   x.error.forEach((e, i) => {
     if ((fn === "sin" || fn === "cos") && e > 1) error[i] = 2;
-    // A quotient may fall to the other side of an integer.
+    // A quotient may be on the other side of an integer.
     if (fn === "rem" && e + y.error[i] > 0) error[i] = Math.max(error[i], Math.abs(y.data[i]));
   });
 }
 
-/** Every choice of an end of each operand's interval, by the number of operands. */
+/** All combinations of the ends of the operands' intervals, by the number of operands. */
 const CORNERS: readonly (readonly (readonly number[])[])[] = [0, 1, 2, 3].map((operands) =>
   Array.from(
     { length: 2 ** operands },
@@ -300,7 +303,7 @@ const CORNERS: readonly (readonly (readonly number[])[])[] = [0, 1, 2, 3].map((o
   )
 );
 
-/** What a resize's weights, computed in f32 from pixel positions, may add to the error of each summand. */
+/** The error that a resize's weights, computed in f32 from pixel positions, may add to each summand. */
 function positionError(instruction: Instruction, [{ shape, data }]: readonly Operand[]): number {
   if (instruction.op !== "resize" && instruction.op !== "resizeGrad") return 0;
   const { height, width } = instruction.attrs;

@@ -12,7 +12,7 @@ import type { Aval } from "../../src/trace/dtype.ts";
 
 /** A program with inputs to run it on. */
 export interface Case {
-  /** What it is, for the message of a failure. */
+  /** Its description, for messages. */
   readonly label: string;
   /** The program. */
   readonly program: Program;
@@ -46,7 +46,7 @@ function programCase(
   return { label, program: builder.finish("case", outputs), inputs };
 }
 
-/** What turns programs into plans. */
+/** A function that turns programs into plans. */
 export type Planner = (program: Program, target: Target) => Plan;
 
 /** A plan with inputs to run it on. */
@@ -56,9 +56,9 @@ export interface Run {
 }
 
 /**
- * Runs plans on a backend and gives the elements of every result, or what was thrown. Every plan runs twice, first on
- * its inputs turned round, once all are compiled: memory that a kernel takes to be clear is not, and the arena has grown
- * and been used by others meanwhile. All are issued before any result is read.
+ * Runs plans on a backend and returns the elements of every result, or the error. All plans are compiled first, and
+ * each runs twice, first on reversed inputs: so the memory that a kernel might assume to be zero is not, and the arena
+ * has grown and been used by other plans. All runs are issued before any result is read.
  */
 export async function runAll(
   backend: Backend,
@@ -145,7 +145,7 @@ function bytesFor(data: HostData, size: number): Uint8Array {
   return bytes;
 }
 
-/** What is wrong with `got`, or undefined where every element is within its bounds. */
+/** Describes the faults of `got`; undefined if every element is within its bounds. */
 export function difference(data: HostData, want: Bounded): string | undefined {
   const got = data instanceof Uint16Array ? fromBf16(data) : data;
   const wrong: number[] = [];
@@ -160,7 +160,7 @@ export function difference(data: HostData, want: Bounded): string | undefined {
     `want ${want.data[first]} ± ${want.error[first].toPrecision(2)}`;
 }
 
-/** Fails where two runs of the same plans do not give the same bits. */
+/** Fails if two runs of the same plans do not give the same bits. */
 export function assertSameBits(
   a: readonly (HostData[] | Error)[],
   b: readonly (HostData[] | Error)[],
@@ -180,7 +180,7 @@ export function assertSameBits(
   });
 }
 
-/** Fails where a backend's results of any case are not within what f32 explains of the reference's, or what tf32 does. */
+/** Fails if a backend's results differ from the reference's by more than rounding in f32, or in tf32, explains. */
 export async function checkCases(
   backend: Backend,
   cases: readonly Case[],
@@ -207,7 +207,7 @@ export async function checkCases(
   }
 }
 
-/** Fails where a backend's results of kernels with exact results are not the reference's to the bit. */
+/** Fails if a backend's results differ in any bit from the reference's, for kernels with exact results. */
 export async function checkKernels(backend: Backend, cases: readonly KernelCase[]): Promise<void> {
   const runs = cases.map((run) => () => run);
   const results = await runAll(backend, runs);
@@ -225,8 +225,8 @@ export async function checkKernels(backend: Backend, cases: readonly KernelCase[
 }
 
 /**
- * Fails where values or gradients over the whole range of f32 are off, or at a zero, itself a zero of the wrong sign. `webgpu`
- * allows for what WGSL leaves open: denormals may be taken as zero, and zeros have no sign.
+ * Fails if values or gradients over the whole range of f32 are wrong, the sign of a zero included. `webgpu` allows what
+ * WGSL leaves open: denormals may be flushed to zero, and the sign of a zero is not checked.
  */
 export async function checkRange(
   backend: Backend,
@@ -247,7 +247,7 @@ export async function checkRange(
   report(backend, cases.length, faults);
 }
 
-/** Results of zeros that must be zeros, and have another sign. */
+/** Zeros with the wrong sign among results for zero arguments. */
 function wrongZeros({ label, inputs: [x], want: { data } }: RangeCase, got: HostData): string[] {
   const text = (zero: number) => Object.is(zero, -0) ? "−0" : String(zero);
   return [...got].flatMap((y, i) =>

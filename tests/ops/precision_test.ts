@@ -1,4 +1,4 @@
-/** What the op suite in bf16 and tf32 lets pass, and what it finds. */
+/** Tests which faults the op suite detects in bf16 and tf32, and which errors it allows. */
 import { assertRejects } from "@std/assert";
 import { ReferenceBackend } from "../../src/backends/reference/backend.ts";
 import { type OpRules, opRules, type Value } from "../../src/backends/reference/ops.ts";
@@ -9,7 +9,7 @@ import { Random } from "./random.ts";
 import { groups } from "./suite.ts";
 import { unfusedPlan } from "./unfused.ts";
 
-/** An operand cut off behind `bits` bits. */
+/** An operand truncated to `bits` bits. */
 function cut(value: Value, bits: number): Value {
   const data = value.data.map((x) => {
     const unit = 2 ** (Math.floor(Math.log2(Math.abs(x) || 1)) - bits);
@@ -36,13 +36,13 @@ async function check(
 
 const convolutions = groups["convolution and its gradients"](new Random(1)).slice(0, 30);
 
-Deno.test("the op suite in tf32 takes operands of 10 bits, and none of 8", async () => {
+Deno.test("the op suite in tf32 accepts operands of 10 bits, and rejects those of 8", async () => {
   await check({ conv: cutConv(10) }, convolutions, "tf32");
   await assertRejects(() => check({ conv: cutConv(8) }, convolutions, "tf32"), Error, "wrong");
   await assertRejects(() => check({ conv: cutConv(10) }, convolutions, "f32"), Error, "wrong");
 });
 
-Deno.test("the op suite in bf16 finds sums that are made in bf16, and results of 7 bits", async () => {
+Deno.test("the op suite in bf16 detects sums computed in bf16, and results of 7 bits", async () => {
   const narrow = convolutions.map(inBf16);
   await check({}, narrow, "f32");
   const coarse: OpRules["conv"] = (out, inputs, attrs) => {
@@ -53,7 +53,7 @@ Deno.test("the op suite in bf16 finds sums that are made in bf16, and results of
   const oneByOne: OpRules["matmul"] = (out, [a, b], { transposeA, transposeB }) => {
     const terms = a.shape.at(transposeA ? -2 : -1)!;
     const sums = new Float64Array(out.data.length);
-    for (let k = 0; k < terms; k++) { // all other terms taken out
+    for (let k = 0; k < terms; k++) { // all other terms removed
       const only = (value: Value, last: boolean): Value => {
         const columns = value.shape.at(-1)!;
         const at = (i: number) => last ? i % columns : Math.floor(i / columns) % value.shape.at(-2)!;

@@ -26,7 +26,7 @@ export class Random {
     return this.unit() < p;
   }
 
-  /** One of a list. */
+  /** A random element of a list. */
   pick<T>(list: readonly T[]): T {
     return list[this.int(0, list.length - 1)];
   }
@@ -41,7 +41,7 @@ export class Random {
     return result;
   }
 
-  /** A shape of `rank` axes that are awkward for vectors and tiles. */
+  /** A shape of `rank` axes with extents awkward for vectors and tiles. */
   shape(rank: number, extents: readonly number[] = [1, 2, 3, 5, 7, 17]): number[] {
     return Array.from({ length: rank }, () => this.pick(extents));
   }

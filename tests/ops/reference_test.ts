@@ -10,7 +10,7 @@ import { opSuite } from "./suite.ts";
 await opSuite(openReference, "reference");
 await bf16Suite(openReference, "reference", 24);
 
-Deno.test("compile() keeps to a target with few buffers, short segments and wide alignment", async () => {
+Deno.test("compile() respects a target with few buffers, short segments and wide alignment", async () => {
   const segmentBytes = 2 ** 19;
   const cramped = {
     ...referenceTarget,

@@ -39,7 +39,7 @@ import {
 import { Random } from "./random.ts";
 import { unfusedPlan } from "./unfused.ts";
 
-/** The cases of every op, by what they are called in the test's name. */
+/** The cases of every op, by their names in test names. */
 export const groups: Readonly<Record<string, (random: Random) => Case[]>> = {
   "unary functions": unaryCases,
   "binary functions": binaryCases,
@@ -64,7 +64,7 @@ export const groups: Readonly<Record<string, (random: Random) => Case[]>> = {
   "scatterAdd": scatterAddCases,
 };
 
-/** Cases too large to be run in every variant. */
+/** Cases too large to run in every variant. */
 const large: typeof groups = { "long axes": longCases };
 
 /** Programs of many ops, which only the compiler can turn into plans. */
@@ -78,8 +78,8 @@ export const programs: Readonly<Record<string, (random: Random) => Case[]>> = {
 const seed = Number(Deno.env.get("LOCALGRAD_SEED") ?? 1);
 
 /**
- * Registers the tests that every backend must pass: each op against the reference, within what f32 explains. `variant`
- * tells apart several ways of opening one device.
+ * Registers the tests that every backend must pass: each op equals the reference up to rounding in f32. `variant` names
+ * one of several ways to open a device.
  */
 export async function opSuite(
   open: () => Opened | Promise<Opened>,
@@ -100,7 +100,7 @@ export async function opSuite(
   }
   for (const [group, cases] of Object.entries(large)) test(`${group}, compiled,`, cases, verified);
   Deno.test(
-    `${name}: a sum of 2²⁵ numbers that lie nowhere in memory`,
+    `${name}: a sum of 2²⁵ numbers that are never in memory`,
     { ignore },
     () =>
       withBackend(open, async (backend) => {
@@ -131,7 +131,7 @@ export async function opSuite(
       }),
   );
   Deno.test(
-    `${name}: the same bits every time, and all memory given back`,
+    `${name}: the same bits every time, and all memory freed`,
     { ignore },
     () =>
       withBackend(open, async (backend) => {
@@ -149,7 +149,7 @@ export async function opSuite(
       }),
   );
   Deno.test(
-    `${name}: an integer divided by zero is itself and leaves no rest, and the least by −1 wraps`,
+    `${name}: an integer divided by zero is itself with remainder 0, and the minimum divided by −1 wraps`,
     { ignore },
     () =>
       withBackend(open, async (backend) => {
@@ -172,7 +172,7 @@ export async function opSuite(
 /** The compiler, its passes and plans verified. */
 export const verified: Planner = (program, target) => compile(program, target, { verify: true });
 
-/** Opens a backend for one test, and sees that nothing is left on it. */
+/** Opens a backend for one test, and checks that no buffer is left on it. */
 export async function withBackend(
   open: () => Opened | Promise<Opened>,
   test: (backend: Backend) => Promise<void>,

@@ -11,9 +11,9 @@ import { f32, Random } from "./random.ts";
 import { groups } from "./suite.ts";
 import { unfusedPlan } from "./unfused.ts";
 
-// The suite is itself tested: a backend with any of these faults must not pass it.
+// A test of the suite itself: a backend with any of these faults must not pass it.
 
-/** What a faulty op does instead. */
+/** The faulty replacement of an op. */
 type Fault = Partial<OpRules>;
 
 const swap = ([a, b]: Pair): Pair => [b, a];
@@ -32,7 +32,7 @@ function using<N extends keyof OpAttrs>(op: N, change: (attrs: OpAttrs[N]) => Op
   return ((out, inputs, attrs) => opRules[op](out, inputs, change(attrs))) as OpRules[N];
 }
 
-/** Pooling that chooses the last maximum of a window: the first of the image turned round. */
+/** Pooling that selects the last maximum of a window: the first of the reversed image. */
 function lastMaximum(out: Value, [image, v]: readonly Value[], attrs: PoolAttrs): void {
   const turn = (value: Value): Value => ({ ...value, data: value.data.toReversed() });
   const pad = (axis: 0 | 1): Pair => {
@@ -47,7 +47,7 @@ function lastMaximum(out: Value, [image, v]: readonly Value[], attrs: PoolAttrs)
   out.data.set(result.data.reverse());
 }
 
-/** A value with −∞ in the place of each NaN. */
+/** A value with −∞ in place of each NaN. */
 function withoutNaN(value: Value): Value {
   return { ...value, data: value.data.map((x) => Number.isNaN(x) ? -Infinity : x) };
 }
@@ -150,14 +150,14 @@ const opFaults: readonly [string, string, Fault][] = [
 ];
 
 for (const [group, fault, rules] of opFaults) {
-  Deno.test(`the op suite finds: ${fault} (${group})`, async () => {
+  Deno.test(`the op suite detects: ${fault} (${group})`, async () => {
     const backend = new ReferenceBackend({ ...opRules, ...rules });
     await assertRejects(() => checkCases(backend, groups[group](new Random(1)), unfusedPlan), Error, "wrong");
     await backend.close();
   });
 }
 
-/** A faulty printer of kernels: what it makes of a node. */
+/** A faulty printer of kernels: the replacement of a node. */
 type Misprint = (node: Node) => Node;
 
 const unary = (from: string, to: OpAttrs["unary"]["fn"]): Misprint => (node) =>
@@ -194,7 +194,7 @@ const kernelFaults: readonly [string, string, Misprint][] = [
   ],
   [
     "select",
-    "the arms of a choice swapped",
+    "the arms of a selection swapped",
     (node) => node.kind === "select" ? { ...node, args: [node.args[0], node.args[2], node.args[1]] } : node,
   ],
   [
@@ -225,13 +225,13 @@ const kernelFaults: readonly [string, string, Misprint][] = [
   ],
   [
     "cast",
-    "the floor for truncation",
+    "floor for truncation",
     (node) => node.kind === "cast" && node.dtype === "i32" ? { ...node, kind: "unary", fn: "floor" } : node,
   ],
 ];
 
 for (const [group, fault, misprint] of kernelFaults) {
-  Deno.test(`the op suite finds: ${fault} (${group})`, async () => {
+  Deno.test(`the op suite detects: ${fault} (${group})`, async () => {
     const backend = new ReferenceBackend();
     const planner: typeof unfusedPlan = (program, target) =>
       misprinted(unfusedPlan(program, target), misprint);
@@ -248,7 +248,7 @@ function misprinted(plan: Plan, misprint: Misprint): Plan {
   return { ...plan, steps };
 }
 
-Deno.test("bounds reject 100 003 numbers added one by one in f32, and allow sums in blocks", () => {
+Deno.test("bounds reject 100,003 numbers added one by one in f32, and allow sums in blocks", () => {
   const size = 100_003;
   const data = new Float32Array(size).fill(0.1);
   const { program } = opCase("reduce", [f32(size)], { fn: "sum", axes: [0] }, [data]);

@@ -1,5 +1,5 @@
 /**
- * Long sums of numbers of one size, whose roundings may all go one way: the error must not grow with the length.
+ * Long sums of numbers of similar size, which may all round the same way: the error must not grow with the length.
  *
  * @module
  */
@@ -22,15 +22,18 @@ import { jit } from "../../src/runtime/jit.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { skips } from "../gate.ts";
 
-/** A sum: of `shape` numbers from `least` to `least + 1`, or all alike; what is computed, and what that must begin with. */
+/**
+ * A sum over an array of `shape` with elements from `least` to `least + 1`, or all equal; the computation, and its
+ * first expected results.
+ */
 interface Sum {
   readonly shape: Shape;
   readonly least: number;
   readonly f: (x: Tensor) => Tensor;
   readonly want: (x: Float32Array) => number;
-  /** The largest error, relative; by default some units in the last place, whatever is summed. */
+  /** The largest relative error; by default a few units in the last place. */
   readonly most?: number;
-  /** That of numbers that are all alike, so that roundings go one way. */
+  /** The same for equal numbers, which all round the same way. */
   readonly mostAlike?: number;
 }
 
@@ -42,7 +45,7 @@ const total = (x: Float32Array | Float64Array, step = 1): number => {
 
 const ROWS = 100_000;
 
-/** What every backend sums itself. */
+/** Sums that every backend computes itself. */
 const own: Readonly<Record<string, Sum>> = {
   "the mean of 10⁷ numbers": {
     shape: [1e7],
@@ -65,7 +68,7 @@ const own: Readonly<Record<string, Sum>> = {
   "the running variance of batch norm": {
     shape: [32, 32, 32, 8],
     least: 100,
-    most: 2e-6, // two sums are subtracted, after any one pixel was taken away from all
+    most: 2e-6, // the difference of two sums, after subtracting one pixel from all
     f(x) {
       const params = { weight: full([8], 1), bias: full([8], 0) };
       const state = { running_mean: full([8], 0), running_var: full([8], 0) };
@@ -123,7 +126,7 @@ const own: Readonly<Record<string, Sum>> = {
   "the gradient of the maxima of many windows": {
     shape: [1, 20, 20, 4],
     least: 1,
-    mostAlike: 2e-6, // there are not that many
+    mostAlike: 2e-6, // fewer windows than this
     f: (x) => middle(x, grad((image: Tensor) => maxPool(image, { window: 20, strides: 1 }).mul(x).sum())),
     want: (x) => total(x, 4),
   },
@@ -142,8 +145,8 @@ const own: Readonly<Record<string, Sum>> = {
 };
 
 /**
- * What `gradient` gives, for an image where all windows as large as `x` meet in the middle, which is the largest there: the
- * middle's part.
+ * The result of `gradient` at the middle pixel of an image, which is the maximum of all the windows of the size of `x`
+ * that contain it.
  */
 function middle(x: Tensor, gradient: (image: Tensor) => Tensor): Tensor {
   const [, size, , channels] = x.shape, at = size - 1, shape = [1, 2 * size - 1, 2 * size - 1, channels];
@@ -151,7 +154,7 @@ function middle(x: Tensor, gradient: (image: Tensor) => Tensor): Tensor {
   return gradient(peak).slice([0, at, at, 0], [1, size, size, channels]);
 }
 
-/** Products, which on CUDA are sums of its libraries. */
+/** Products, which CUDA's libraries sum. */
 const products: Readonly<Record<string, Sum>> = {
   "a product of 2¹⁸ terms": {
     shape: [1, 2 ** 18],
@@ -171,7 +174,7 @@ const products: Readonly<Record<string, Sum>> = {
     f: (x) => conv2d(x, full([4, 3, 3, 4099], 1)),
     want: (x) => total(x),
   },
-  "a convolution over many channels, filtered minimally": {
+  "a convolution over many channels, by minimal filtering": {
     shape: [1, 10, 10, 2048],
     least: 1,
     f: (x) => conv2d(x, full([8, 3, 3, 2048], 1)),
@@ -179,13 +182,13 @@ const products: Readonly<Record<string, Sum>> = {
       [0, 1, 2].reduce((sum, row) => sum + total(x.subarray(row * 10 * 2048, (row * 10 + 3) * 2048)), 0),
   },
   "the gradient of a filter of 3 × 3": filterGradient([64, 32, 32, 16], 3),
-  "the gradient of a filter of 3 × 3, not filtered minimally": filterGradient([64, 32, 32, 3], 3),
+  "the gradient of a filter of 3 × 3, without minimal filtering": filterGradient([64, 32, 32, 3], 3),
   "the gradient of a filter of 1 × 1": filterGradient([64, 32, 32, 3], 1),
   "the gradient of a filter over a large image": filterGradient([1, 400, 400, 1], 3),
   "the gradient of a filter along two rows": filterGradient([1, 2, 50_000, 8], 3),
   "the gradient of a filter along a row": filterGradient([1, 3, ROWS, 1], 3),
   "the gradient of a filter over many small images": filterGradient([20_000, 3, 3, 3], 3),
-  "the gradient of a filter over many images, filtered minimally": filterGradient([20_000, 4, 4, 8], 3),
+  "the gradient of a filter over many images, by minimal filtering": filterGradient([20_000, 4, 4, 8], 3),
 };
 
 function filterGradient(shape: Shape, taps: 1 | 3): Sum {
@@ -201,8 +204,8 @@ function filterGradient(shape: Shape, taps: 1 | 3): Sum {
 }
 
 /**
- * Registers a test for each sum; `byLibrary` leaves out what the backend does not sum itself, and `mostAlike` is what
- * products of numbers that are all alike may be off.
+ * Registers a test for each sum. `byLibrary` skips the products, which the backend leaves to libraries; `mostAlike` is
+ * the largest error of products of equal numbers.
  */
 export async function sumSuite(
   open: () => Opened | Promise<Opened>,

@@ -10,7 +10,7 @@ const chosen = [
   "training steps, donation and odd results",
 ] as const;
 
-/** Registers the parts of the op suite that have products, for a backend that computes those in tf32. */
+/** Registers the parts of the op suite with products, for a backend that computes them in tf32. */
 export async function tf32Suite(open: () => Opened | Promise<Opened>, device: string): Promise<void> {
   const ignore = await skips(device, open);
   for (const group of chosen) {

@@ -10,8 +10,8 @@ import {
 } from "../../src/trace/program.ts";
 
 /**
- * The plainest plan there can be: every instruction is one step, every value has memory of its own. It shows a
- * backend's faults apart from the compiler's.
+ * The simplest possible plan: every instruction is one step, and every value has separate memory. It separates a
+ * backend's faults from the compiler's.
  */
 export function unfusedPlan(program: Program, target: Target): Plan {
   const locations = new Array<Location | undefined>(program.values.length);
@@ -32,7 +32,7 @@ export function unfusedPlan(program: Program, target: Target): Plan {
     if (!outputs.has(value) && locations[value] === undefined) {
       outputs.set(value, index);
       locations[value] = { kind: "output", index };
-    } else { // an input, or a result given twice: copied at the end
+    } else { // an input, or a repeated result: copied at the end
       const copy = values.push(program.values[value]) - 1;
       outputs.set(copy, index);
       locations[copy] = { kind: "output", index };
@@ -67,7 +67,7 @@ export function unfusedPlan(program: Program, target: Target): Plan {
   };
 }
 
-/** A kernel over the elements of `output` as one axis, that loads its operands and applies `node` to them. */
+/** A kernel over the elements of `output` as one axis, which loads its operands and applies `node` to them. */
 function pointwise(
   values: Program["values"],
   inputs: readonly ValueId[],
@@ -91,7 +91,7 @@ function pointwise(
   };
 }
 
-/** A kernel that reads its one operand at `view`. */
+/** A kernel that reads its only operand at `view`. */
 function moved(program: Program, { inputs, output }: Instruction, view: View): Kernel {
   const { shape, dtype } = program.values[output];
   const nodes: Node[] = [{ kind: "load", input: 0, view, dtype }];
@@ -121,7 +121,7 @@ function kernelOf(program: Program, instruction: Instruction): Kernel {
     case "cast":
       return pointwise(program.values, inputs, output, { kind: op, args: [0], dtype });
     case "constant": {
-      // Each element picked by its index, so that no constant needs memory of its own.
+      // Each element is selected by its index, so that no constant needs memory.
       const size = sizeOf(shape);
       const nodes: Node[] = [{ kind: "iota", view: { offset: 0, strides: [1] }, dtype: "i32" }];
       const literal = (value: number) => nodes.push({ kind: "constant", value, dtype }) - 1;

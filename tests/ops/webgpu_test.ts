@@ -2,7 +2,7 @@ import { openWebgpu } from "../../src/backends/webgpu/backend.ts";
 import { opSuite } from "./suite.ts";
 import { sumSuite } from "./sums.ts";
 
-// Both sets of kernels, whatever the adapter is: those for hardware run on a software adapter too, only slowly.
+// Both sets of kernels on any adapter: those for hardware also run on a software adapter, though slowly.
 for (const kind of ["software", "hardware"] as const) {
   const variant = kind === "software" ? "kernels for software adapters" : "kernels for hardware";
   await opSuite(() => openWebgpu(kind), "webgpu", variant);

@@ -1,4 +1,4 @@
-/** bf16 against PyTorch's autocast, which rounds in the same places; see ../fixtures/README.md. */
+/** bf16, compared with PyTorch's autocast, which rounds in the same places; see ../fixtures/README.md. */
 
 import { vjp } from "../../src/autograd/grad.ts";
 import { key } from "../../src/base/random.ts";
@@ -31,34 +31,38 @@ const backends = ["reference", "cuda-simulated", "cuda"];
 /** Inputs of the block by their names in the formula. */
 const named = (name: string, ...shape: number[]) => new HostArray(units(name, sizeOf(shape)), shape);
 
-await testOn(backends, (backend) => `a residual block in bf16 on ${backend} is PyTorch's`, async (device) => {
-  const layer = residualBlock({ in: 16, out: 32, stride: 2 });
-  const flat = treeFlatten<HostArray>(initialize({ 0: layer.params }, key(0)) as never);
-  const values = startingValues(new Map(flat.paths.map((path, i) => [path, flat.leaves[i].shape])));
-  const params = Object.fromEntries(
-    flat.paths.map((path, i) => [path, new HostArray(values.get(path)!, flat.leaves[i].shape)]),
-  );
-  const run = jit((params: { [path: string]: Tensor }, state: Named<Tensor>, x: Tensor, dy: Tensor) => {
-    const [y, back] = vjp(
-      (params: { [path: string]: Tensor }, x: Tensor) =>
-        layer.apply(nested(params), state, x.cast("bf16"), "train").y,
-      params,
-      x,
+await testOn(
+  backends,
+  (backend) => `a residual block in bf16 on ${backend} equals PyTorch's`,
+  async (device) => {
+    const layer = residualBlock({ in: 16, out: 32, stride: 2 });
+    const flat = treeFlatten<HostArray>(initialize({ 0: layer.params }, key(0)) as never);
+    const values = startingValues(new Map(flat.paths.map((path, i) => [path, flat.leaves[i].shape])));
+    const params = Object.fromEntries(
+      flat.paths.map((path, i) => [path, new HostArray(values.get(path)!, flat.leaves[i].shape)]),
     );
-    const [gradients, dx] = back(dy.cast("bf16"));
-    const results = { y: y.cast("f32"), dx, ...gradients };
-    return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, value.reshape(-1)]));
-  }, { device, name: "block" });
-  const results = run(
-    params,
-    initialize(layer.state, key(0)) as never,
-    named("x", 4, 8, 8, 16),
-    named("dy", 4, 4, 4, 32),
-  );
-  // Where each op rounds is the same, so that little is left of what rounding does: a sum made in another order.
-  await assertRecorded(results, load<Fixture>("bf16").block, ({ noise }) => 0.05 * noise!);
-  disposeTree(results as never);
-});
+    const run = jit((params: { [path: string]: Tensor }, state: Named<Tensor>, x: Tensor, dy: Tensor) => {
+      const [y, back] = vjp(
+        (params: { [path: string]: Tensor }, x: Tensor) =>
+          layer.apply(nested(params), state, x.cast("bf16"), "train").y,
+        params,
+        x,
+      );
+      const [gradients, dx] = back(dy.cast("bf16"));
+      const results = { y: y.cast("f32"), dx, ...gradients };
+      return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, value.reshape(-1)]));
+    }, { device, name: "block" });
+    const results = run(
+      params,
+      initialize(layer.state, key(0)) as never,
+      named("x", 4, 8, 8, 16),
+      named("dy", 4, 4, 4, 32),
+    );
+    // Each op rounds in the same place, so only the order of sums differs.
+    await assertRecorded(results, load<Fixture>("bf16").block, ({ noise }) => 0.05 * noise!);
+    disposeTree(results as never);
+  },
+);
 
 /** Parameters of the block by `0.path`, as its layer takes them. */
 function nested(params: { [path: string]: Tensor }): Named<Tensor> {
@@ -74,7 +78,7 @@ function nested(params: { [path: string]: Tensor }): Named<Tensor> {
 
 await testOn(
   backends.slice(1),
-  (backend) => `three steps of man+dgl in bf16, ResNet-8, K = 3, on ${backend} are PyTorch's`,
+  (backend) => `three steps of man+dgl in bf16, ResNet-8, K = 3, on ${backend} equal PyTorch's`,
   async (device) => {
     const fixture = load<Fixture>("bf16");
     using t = await trainer({
@@ -91,8 +95,8 @@ await testOn(
     const before = Object.fromEntries(Object.entries(all).filter(([name]) => !ema.includes(name)));
     for (const name of ema) all[name].dispose();
     await assertLosses(t, fixture, fixture.learningRate, () => 1e-3);
-    // Over a few layers such a difference grows to what rounding does at all, which is much to gradients: as near to
-    // PyTorch as PyTorch is to float64. A master weight that were rounded would not move at all.
+    // Over a few layers such a difference grows to the size of all rounding errors, which are large in gradients; so
+    // results must be as near to PyTorch as PyTorch is to float64. A rounded master weight would not move at all.
     await assertChanges(t, before, fixture.changes, ({ noise }: Recorded) => 5e-3 + 2 * noise!);
   },
 );

@@ -16,13 +16,13 @@ export interface Recorded {
   readonly noise?: number;
 }
 
-/** A tensor recorded whole. */
+/** A tensor recorded in full. */
 export interface Whole {
   readonly shape: readonly number[];
   readonly values: readonly number[];
 }
 
-/** Reads one of the files that make.py wrote. */
+/** Reads a file written by make.py. */
 export function load<T>(name: string): T {
   return JSON.parse(Deno.readTextFileSync(new URL(`../fixtures/${name}.json`, import.meta.url)));
 }
@@ -31,15 +31,15 @@ const openers: { readonly [name: string]: () => Promise<Opened> } = {
   reference: () => Promise.resolve(openReference()),
   cpu: () => Promise.resolve(openCpu()),
   webgpu: () => openWebgpu(),
-  // Single precision, as PyTorch's fixtures are; tests of a card's other precisions have their own tolerances.
+  // Single precision, like PyTorch's fixtures; tests of a card's other precisions have their own tolerances.
   cuda: () => openCuda({ precision: "f32" }),
   "cuda-simulated": async () => (await import("../cuda/simulated.ts")).openSimulated({ precision: "f32" }),
 };
 
-/** Which backends are to be skipped: asked once for each, as it is announced and counted. */
+/** The backends to skip; checked once for each, because each skip is announced and counted. */
 const skipped = new Map<string, Promise<boolean>>();
 
-/** Registers a test for each of the named backends, on a device that must have nothing left at the end. */
+/** Registers a test for each of the named backends, on a device that must have no arrays left at the end. */
 export async function testOn(
   names: readonly string[],
   what: (backend: string) => string,
@@ -63,7 +63,7 @@ export async function testOn(
   }
 }
 
-/** Raises unless `actual` is within `tolerance` of `expected`, relative to the largest expected element. */
+/** Asserts that `actual` is within `tolerance` of `expected`, relative to the largest expected element. */
 export function assertClose(
   actual: ArrayLike<number>,
   expected: Whole,
@@ -84,7 +84,7 @@ export function assertClose(
   });
 }
 
-/** How far a tensor is from a recorded one, relative to the recorded norm, seen through everything recorded of it. */
+/** The largest deviation of a tensor from any recorded property, relative to the recorded norm. */
 export function distance(actual: ArrayLike<number>, { l2, dot, samples }: Recorded): number {
   const n = actual.length;
   const probe = units("probe", n);

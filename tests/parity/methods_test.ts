@@ -1,4 +1,4 @@
-/** Ten steps of every other method against PyTorch; see ../fixtures/README.md. */
+/** Ten steps of every other method, compared with PyTorch; see ../fixtures/README.md. */
 
 import type { Method } from "../../src/local/method.ts";
 import {
@@ -37,12 +37,12 @@ const methods: { readonly [name: string]: Method } = {
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
     name === "dgl-cnn" ? ["cpu", "cuda"] : ["cpu", "webgpu", "cuda"], // its ops are those of the other heads
-    (backend) => `ten steps of ${name}, ResNet-32, K = ${K}, on ${backend} are PyTorch's`,
+    (backend) => `ten steps of ${name}, ResNet-32, K = ${K}, on ${backend} equal PyTorch's`,
     async (device) => {
       const { learningRate, cases } = load<MethodsFixture>("methods");
       const run = cases[name]!;
       using t = await make(device, method, run.batch, K);
-      const before = await start(t, false); // running statistics follow from what is compared
+      const before = await start(t, false); // running statistics follow from the compared values
       await assertLosses(t, run, learningRate, (step) => 1e-5 * 10 ** (2 * step / 9));
       await assertChanges(t, before, run.changes, float32);
     },

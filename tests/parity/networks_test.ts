@@ -1,4 +1,4 @@
-/** A training step of bottleneck networks against PyTorch; see ../fixtures/README.md. */
+/** A training step of bottleneck networks, compared with PyTorch; see ../fixtures/README.md. */
 
 import { assertAlmostEquals } from "@std/assert";
 import { endToEnd } from "../../src/local/methods/end_to_end.ts";
@@ -58,7 +58,7 @@ async function start(t: Trainer): Promise<void> {
   t.restore({ ...snapshot, tensors: new Map([...snapshot.tensors, ...started]) });
 }
 
-/** How far running statistics have moved from 0 and 1. */
+/** The distance of running statistics from 0 and 1. */
 async function moved(t: Trainer): Promise<{ [name: string]: DeviceArray }> {
   const { tensors } = await t.snapshot();
   const running = [...tensors].filter(([name]) => name.includes(".running_"));
@@ -69,11 +69,11 @@ async function moved(t: Trainer): Promise<{ [name: string]: DeviceArray }> {
 }
 
 for (const [name, expected] of Object.entries(fixture.networks)) {
-  // Of these networks one is enough for the simulated device: the one with grouped convolutions.
+  // For the simulated device one of these networks is enough: the one with grouped convolutions.
   const simulated = name.startsWith("resnext") ? ["cuda-simulated"] : [];
   await testOn(
     ["cpu", "webgpu", ...simulated, "cuda"],
-    (backend) => `an end-to-end step of ${name} on ${backend} is PyTorch's`,
+    (backend) => `an end-to-end step of ${name} on ${backend} equals PyTorch's`,
     async (device) => {
       const { size, learningRate } = fixture;
       const model = modelNamed(name, { classes: 10, size });

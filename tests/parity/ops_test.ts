@@ -1,4 +1,4 @@
-/** Single ops against PyTorch, on every backend. */
+/** Single ops, compared with PyTorch on every backend. */
 
 import { assert } from "@std/assert";
 import { grad, vjp } from "../../src/autograd/grad.ts";
@@ -29,7 +29,7 @@ type Inputs = { [name: string]: Tensor };
 
 const { cases } = load<{ cases: Case[] }>("ops");
 
-/** The op of a case on its inputs; `labels` are there for the losses that take them. */
+/** Applies the op of a case to its inputs; `labels` are for losses. */
 const ops: {
   readonly [op: string]: (inputs: Inputs, attributes: Case["attributes"], labels: Tensor) => Tensor;
 } = {
@@ -73,7 +73,7 @@ function differentiated(
   };
 }
 
-/** What the case of a layer or a composite traces to. */
+/** The traced function of a case that is a layer or a composite. */
 function traced(c: Case, inputs: Inputs, labels: Tensor, g: Tensor): Inputs {
   if (c.op === "conv2d-twice") {
     const loss = ({ x, w }: Inputs) =>

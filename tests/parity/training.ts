@@ -1,4 +1,4 @@
-/** Training through the public trainer, compared with what PyTorch recorded; see ../fixtures/README.md. */
+/** Training through the public trainer, compared with PyTorch's records; see ../fixtures/README.md. */
 
 import { assert, assertEquals } from "@std/assert";
 import type { Method } from "../../src/local/method.ts";
@@ -19,7 +19,7 @@ export type Records = { readonly [name: string]: Recorded };
 /** Device arrays by name. */
 export type Arrays = { readonly [name: string]: DeviceArray };
 
-/** Some steps of training. */
+/** A few steps of training. */
 export interface Run {
   readonly batch: number;
   readonly losses: readonly (readonly number[])[];
@@ -39,8 +39,8 @@ export function make(device: Device, method: Method, batch: number, modules: num
 }
 
 /**
- * Gives a trainer the fixtures' starting values, and returns a copy of them, with or without running statistics, on the device. Running statistics, scales
- * and optimizer slots start as they do anyway.
+ * Gives a trainer the fixtures' starting values, and returns a copy of them, with or without running statistics, on the
+ * device. Running statistics, scales and optimizer slots keep their usual starting values.
  */
 export async function start(t: Trainer, statistics: boolean = true): Promise<Arrays> {
   const snapshot = await t.snapshot();
@@ -61,10 +61,13 @@ export async function start(t: Trainer, statistics: boolean = true): Promise<Arr
   return t.device.put(Object.fromEntries(wanted.map(([name]) => [name, tensors.get(name)!])));
 }
 
-/** Whether a name is of an optimizer's slot. */
+/** Tests whether a name belongs to an optimizer's slot. */
 export const isSlot = (name: string) => name.startsWith("optimizer.");
 
-/** The name whose starting value a parameter has: its own, or for an EMA parameter that is a copy the tracked one's. */
+/**
+ * The name that a parameter's starting value is computed from: its own, or the tracked parameter's for an EMA that
+ * starts as a copy.
+ */
 function tracked({ setup }: Trainer, name: string): string {
   const match = /^local\.(\d+)\.ema\.(.*)$/.exec(name);
   return match === null || setup.method.options["start"] === "random"
@@ -72,7 +75,7 @@ function tracked({ setup }: Trainer, name: string): string {
     : `${setup.modules[Number(match[1])]!.next}.${match[2]}`;
 }
 
-/** A trainer's parameters, state and slots by the names of a snapshot. */
+/** A trainer's parameters, state and slots, by their names in a snapshot. */
 export function variables(t: Trainer): { [name: string]: DeviceArray } {
   const { leaves, paths } = treeFlatten<DeviceArray>(t.variables as never);
   return Object.fromEntries(paths.map((path, i) => [path.replace(/^(params|state)\./, ""), leaves[i]!]));
@@ -89,7 +92,7 @@ export function hostBatch(step: number, count: number) {
   };
 }
 
-/** Raises unless each array is as near to its record as `allowed` says, and no name is missing on either side. */
+/** Asserts that each array is within `allowed` of its record, and that no name is missing on either side. */
 export async function assertRecorded(
   arrays: Arrays,
   records: Records,
@@ -112,8 +115,8 @@ export async function assertRecorded(
 }
 
 /**
- * Compares what changed since `before` with a record. The difference is taken on the device: the host would see both
- * sides rounded to float32.
+ * Compares the changes since `before` with a record. The difference is computed on the device, because on the host both
+ * sides would be rounded to float32.
  */
 export async function assertChanges(
   t: Trainer,
@@ -132,7 +135,7 @@ export async function assertChanges(
   subtract.dispose();
 }
 
-/** Runs the steps of a record; the loss of each module must agree as `tolerance` says for each step. */
+/** Runs the steps of a record; the loss of each module must agree within that step's `tolerance`. */
 export async function assertLosses(
   t: Trainer,
   run: Run,
@@ -155,12 +158,12 @@ export async function assertLosses(
 }
 
 /**
- * What rounding explains in float32: a few times what it did to PyTorch itself, which adds up in another order, and a
- * ReLU or two whose input comes out on the other side of 0. Of the thousands in a layer one such unit shifts the
- * gradients below it by some thousandths. A tensor of one element, such as a learnable scale, has no others to even that
- * out: images off by one rounding move it by up to 5e-2.
+ * The deviation that rounding explains in float32: a few times PyTorch's own, since the order of sums differs, and a
+ * ReLU or two with inputs on the other side of 0. One such unit among the thousands of a layer shifts the gradients
+ * below it by some thousandths. In a tensor of one element, such as a learnable scale, nothing averages that out:
+ * rounding the images differently moves it by up to 5e-2.
  */
 export const float32 = ({ l2, samples, noise }: Recorded) =>
   Math.max(Math.abs(samples[0]!) === l2 ? 6e-2 : 2e-2, 5 * noise!);
-/** What rounding explains in float64, of values recorded in full. */
+/** The deviation that rounding explains in float64, for values recorded in full. */
 export const float64 = () => 1e-6;

@@ -1,4 +1,4 @@
-/** A ResNet-32 step and ten steps of MAN against PyTorch; see ../fixtures/README.md. */
+/** A ResNet-32 step and ten steps of MAN, compared with PyTorch; see ../fixtures/README.md. */
 
 import type { Method } from "../../src/local/method.ts";
 import { dgl } from "../../src/local/methods/dgl.ts";
@@ -42,7 +42,7 @@ interface ManFixture {
 
 await testOn(
   ["reference", "cpu", "webgpu", "cuda-simulated", "cuda"],
-  (backend) => `an end-to-end step of ResNet-32 on ${backend} is PyTorch's`,
+  (backend) => `an end-to-end step of ResNet-32 on ${backend} equals PyTorch's`,
   async (device) => {
     const fixture = load<StepFixture>("resnet32");
     const allowed = device.name === "reference" ? float64 : float32;
@@ -73,7 +73,7 @@ const methods: { readonly [name: string]: Method } = {
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
     ["cpu", "webgpu", "cuda-simulated", "cuda"],
-    (backend) => `ten steps of ${method.name}, ResNet-32, K = 16, on ${backend} are PyTorch's`,
+    (backend) => `ten steps of ${method.name}, ResNet-32, K = 16, on ${backend} equal PyTorch's`,
     async (device) => {
       const { f32, learningRate } = load<ManFixture>(name);
       using t = await make(device, method, f32.batch, 16);
@@ -84,7 +84,7 @@ for (const [name, method] of Object.entries(methods)) {
   );
   await testOn(
     ["reference"],
-    (backend) => `three steps of ${method.name}, ResNet-32, K = 16, on ${backend} are PyTorch's in float64`,
+    (backend) => `three steps of ${method.name}, ResNet-32, K = 16, on ${backend} equal PyTorch's in float64`,
     async (device) => {
       const { f64, learningRate } = load<ManFixture>(name);
       using t = await make(device, method, f64.batch, 16);

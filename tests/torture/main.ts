@@ -1,4 +1,6 @@
-/** `deno task torture [--kills 200] [--signals 100] [--seed 0]`: prints how many trainings were ended, and where. */
+/**
+ * `deno task torture [--kills 200] [--signals 100] [--seed 0]`: prints how many runs were ended, and at which point.
+ */
 
 import { type Flags, parseFlags, wholeNumber } from "../../src/cli/flags.ts";
 import { inFolder } from "../in_folder.ts";
@@ -8,10 +10,10 @@ import { torture } from "./torture.ts";
 const flags = {
   kills: { value: "N", help: "processes to kill; default 200" },
   signals: { value: "N", help: "processes to stop by SIGINT, SIGTERM or SIGHUP; default 100" },
-  seed: { value: "N", help: "where the random moments come from; default 0" },
+  seed: { value: "N", help: "seed of the random moments; default 0" },
 } as const satisfies Flags;
 
-await script("torture", "kills and stops trainings at random moments", flags, (args) => {
+await script("torture", "kills and stops training runs at random moments", flags, (args) => {
   const given = parseFlags("torture", flags, args);
   const number = (name: keyof typeof given, standard: string) =>
     wholeNumber(name, given[name] ?? standard, 0);
@@ -29,8 +31,8 @@ await script("torture", "kills and stops trainings at random moments", flags, (a
     console.log(
       `${signals.signals} signals in ${signals.runs} runs: ${signals.saved} stopped and saved ` +
         `(${signals.beforeFirstStep} before the first step), ${signals.beforeListening} before training began, ` +
-        `${signals.tooLate} with nothing left to stop`,
+        `${signals.tooLate} after training had finished`,
     );
-    console.log("every run ended with the bytes of the one that was left alone");
+    console.log("every run ended with the same bytes as an undisturbed one");
   });
 });

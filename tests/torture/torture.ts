@@ -1,23 +1,23 @@
-/** Kills and stops real trainings at random moments, and compares what they come to with a run that was left alone. */
+/** Kills and stops real training runs at random moments, and compares their results with an undisturbed run. */
 
 import { assert, assertEquals } from "@std/assert";
 import { readMetrics, readRun } from "../../src/train.ts";
 import { contents, finish, type Result, start } from "../command_line.ts";
 import { exists, outcome } from "../reproduction_outcome.ts";
 
-/** How much to torture. */
+/** Options of {@link torture}. */
 export interface TortureOptions {
   /** Processes to kill. */
   readonly kills: number;
-  /** Processes to stop by a signal that they heed. */
+  /** Processes to stop by a signal that they handle. */
   readonly signals: number;
-  /** Where the random moments come from. */
+  /** The seed of the random moments. */
   readonly seed: number;
-  /** Told of each process that was ended. */
+  /** Called after each process that was ended. */
   readonly onEnded?: (count: number, of: number) => void;
 }
 
-/** What was ended, and where it was then. Runs are those that ended as the one that was left alone. */
+/** Counts of killed processes, by the point they had reached. `runs` are those that ended like the undisturbed one. */
 export interface Kills {
   runs: number;
   kills: number;
@@ -25,11 +25,11 @@ export interface Kills {
   beforeCheckpoint: number;
   /** Before the first training step was recorded. */
   beforeFirstStep: number;
-  /** While a file was being written: its part was left. */
+  /** While a file was being written: a partial file was left. */
   whileSaving: number;
 }
 
-/** The same of signals that are heeded. */
+/** The same for signals that are handled. */
 export interface Signals {
   runs: number;
   signals: number;
@@ -39,7 +39,7 @@ export interface Signals {
   beforeFirstStep: number;
   /** Ended before the run listened to signals, with the same exit code. */
   beforeListening: number;
-  /** Came when there was nothing left to stop: exit code 0, the run is whole. */
+  /** Came after training had finished: exit code 0, the run is complete. */
   tooLate: number;
 }
 
@@ -50,10 +50,10 @@ const FLAGS = [
 ];
 const STEPS = 12;
 const CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-/** A run is left to end after so many stops, so that many runs are compared. */
+/** The number of stops after which a run may finish, so that many runs are compared. */
 const STOPS = 8;
 
-/** Tortures trainings in a folder; throws where one of them lost anything. */
+/** Runs the test in a folder; throws if a run lost anything. */
 export async function torture(
   dir: string,
   { kills, signals, seed, onEnded }: TortureOptions,
@@ -125,7 +125,7 @@ export async function torture(
   return { kills: killed, signals: stopped };
 }
 
-/** Begins a run or goes on with it, and ends the process by a signal after some time, where it has not ended. */
+/** Starts or resumes a run, and sends the process a signal after some time unless it has ended. */
 async function trainFor(
   dir: string,
   name: string,
@@ -148,19 +148,19 @@ async function trainFor(
   return { ...ended, signalled };
 }
 
-/** Expects a run to be whole and the same as the one left alone, and makes room for the next. */
+/** Checks that a run is complete and the same as the undisturbed one, and removes it. */
 async function compare(run: string, expected: Map<string, unknown>): Promise<void> {
   assertEquals(parts(run), []);
   assertEquals(await result(run), expected);
   await Deno.remove(run, { recursive: true });
 }
 
-/** Files that were not written to their end. */
+/** Partially written files. */
 function parts(run: string): string[] {
   return [...contents(run).keys()].filter((name) => name.endsWith(".part"));
 }
 
-/** What a run came to, apart from times and what the process held. */
+/** The outcome of a run, without times and memory. */
 async function result(run: string): Promise<Map<string, unknown>> {
   const kept = outcome(run);
   assert(kept.has("last.safetensors") && kept.has("best.safetensors"));
@@ -173,7 +173,7 @@ async function result(run: string): Promise<Map<string, unknown>> {
   return kept;
 }
 
-/** Uniform numbers in [0, 1): the same for the same seed. */
+/** Uniform random numbers in [0, 1) from a seed. */
 function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -3,8 +3,8 @@ import { inFolder } from "../in_folder.ts";
 import { torture } from "./torture.ts";
 
 Deno.test({
-  name: "trainings that are killed and stopped at random moments end as one that was left alone",
-  ignore: Deno.build.os === "windows", // no signals there
+  name: "runs that are killed and stopped at random moments end like an undisturbed one",
+  ignore: Deno.build.os === "windows", // no signals on Windows
   fn: () =>
     inFolder(async (dir) => {
       const { kills, signals } = await torture(dir, { kills: 3, signals: 2, seed: 1 });

@@ -177,7 +177,7 @@ int interpret_graph(Descriptor* graph, Operation& operation) {
     if (!channels_last(y, written)) return refuse(UNSUPPORTED, "only channels-last tensors of float or bfloat16");
     if (!is_virtual(y) && written.size != operation.geometry.image.size) return refuse(UNSUPPORTED, "a result of another type");
     operation.result_id = id_of(y);
-    if (is_virtual(y) != (i + 1 < ops.count)) return refuse(BAD, "a result that lies nowhere, or a step that lies somewhere");
+    if (is_virtual(y) != (i + 1 < ops.count)) return refuse(BAD, "a result without memory, or an intermediate tensor with memory");
   }
   return OK;
 }

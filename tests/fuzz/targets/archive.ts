@@ -25,7 +25,7 @@ const set: Publication = {
   check() {},
 };
 
-/** An archive that was damaged before it was compressed, in one member or two, its headers' checksums mended or not. */
+/** An archive damaged before compression, in one or two members, with its headers' checksums corrected or not. */
 function archive(random: Random): Uint8Array<ArrayBuffer> {
   const bytes = damaged(random, [tar]);
   for (let at = 0; random.percent(70) && at + 512 <= bytes.length; at += 512) {
@@ -36,7 +36,7 @@ function archive(random: Random): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(gzipSync(bytes));
 }
 
-/** A published set from an archive, of which no file may be longer than published. */
+/** Reads a published data set from an archive; no file may be longer than published. */
 export const target: MakeTarget = (folder) => {
   const path = `${folder}/set.tar.gz`;
   return {

@@ -17,7 +17,7 @@ const snapshot = {
 const settings = { dataset: "shapes", model: "resnet8", method: "dgl", modules: 3, batch: 32, epochs: 2 };
 const header = { version: 1, step: 12, bestError: 0.25, configuration: snapshot.configuration, settings };
 
-/** `readCheckpoint` of damaged files, and of headers of the wrong shape whose checksum is right. */
+/** `readCheckpoint` on damaged files, and on wrong headers with a correct checksum. */
 export const target: MakeTarget = async (folder) => {
   const path = `${folder}/last.safetensors`;
   await writeCheckpoint(path, { snapshot, settings });

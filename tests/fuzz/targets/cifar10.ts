@@ -11,7 +11,7 @@ const whole = Uint8Array.from(
 );
 const layout = { archive: { url: "" }, records: RECORDS, md5: {} };
 
-/** `cifar10` on a folder of which one file is damaged. */
+/** `cifar10` on a folder with a damaged file. */
 export const target: MakeTarget = async (folder) => {
   for (const name of ["test_batch.bin", ...[2, 3, 4, 5].map((n) => `data_batch_${n}.bin`)]) {
     await Deno.writeFile(`${folder}/${name}`, whole);

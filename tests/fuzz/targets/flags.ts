@@ -29,7 +29,7 @@ const choices = Object.entries(trainingFlags).flatMap(([, flag]) =>
 );
 const names = Object.keys(trainFlags);
 
-/** Words of a command line, one a line: flags of `train` with values good and bad, and some damage to those. */
+/** The words of a command line, one per line: flags of `train` with good and bad values, some of them damaged. */
 function words(random: Random): Uint8Array<ArrayBuffer> {
   const list: string[] = [];
   for (let left = random.below(6); left > 0; left--) {
@@ -42,7 +42,7 @@ function words(random: Random): Uint8Array<ArrayBuffer> {
   return random.percent(30) ? damaged(random, [bytes]) : bytes;
 }
 
-/** The flags of `train`, as far as a setup of the network, the cut and the method, and those of `eval`. */
+/** The flags of `train`, up to the setup of network, cut and method, and those of `eval`. */
 export const target: MakeTarget = () => ({
   input: words,
   read(input) {

@@ -23,7 +23,7 @@ const NAMES = [
 ];
 const LINKS = [".", "..", "nowhere", "../a", "/nonexistent", "1.png"];
 
-/** Paths of files, or of links and what they lead to, one a line. */
+/** Paths of files, or of links with their targets, one per line. */
 function tree(random: Random): Uint8Array<ArrayBuffer> {
   const lines = VALID.filter(() => random.percent(95));
   for (let left = random.below(5); left > 0; left--) {
@@ -36,7 +36,7 @@ function tree(random: Random): Uint8Array<ArrayBuffer> {
   return random.percent(20) ? damaged(random, [bytes]) : bytes;
 }
 
-/** Makes the files and links that can be made. */
+/** Makes the files and links, as far as the file system allows. */
 async function make(root: string, input: Uint8Array): Promise<void> {
   for (const line of new TextDecoder().decode(input).split("\n")) {
     const [name, link] = line.replaceAll("\\n", "\n").split("\0");
@@ -46,12 +46,12 @@ async function make(root: string, input: Uint8Array): Promise<void> {
       if (link === undefined) await Deno.writeFile(path, new Uint8Array());
       else await Deno.symlink(link, path);
     } catch {
-      // a name that no file may have, or one that is taken
+      // an impossible name, or one that is taken
     }
   }
 }
 
-/** `listImages` of folders of odd names and links. */
+/** `listImages` on folders with odd names and links. */
 export const target: MakeTarget = (folder) => ({
   input: tree,
   async read(input) {

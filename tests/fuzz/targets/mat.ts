@@ -7,7 +7,7 @@ import { damaged } from "../mutate.ts";
 const HEADER = 128;
 const MOST = 1 << 20;
 
-/** Valid files, and the arrays of one of them before they were compressed. */
+/** Valid files, and the uncompressed arrays of one of them. */
 const seeds = ["plain.mat", "compressed.mat", "svhn/test_32x32.mat"].map((name) =>
   Deno.readFileSync(`${fixtures}/${name}`)
 );
@@ -23,14 +23,14 @@ function compressedElements(file: Uint8Array): Uint8Array[] {
   return found;
 }
 
-/** A file of one array, compressed after it was damaged, so that the damage is not found by its checksum. */
+/** A file of one array, damaged before compression, so that its checksum does not reveal the damage. */
 function compressed(array: Uint8Array): Uint8Array<ArrayBuffer> {
   const body = deflateSync(array);
   const tag = new Uint8Array(Uint32Array.of(15, body.length).buffer);
   return Uint8Array.from([...header, ...tag, ...body]);
 }
 
-/** `readMat`, of which what it gives must be no more than it may inflate. */
+/** `readMat`, whose result must not exceed its limit of inflated bytes. */
 export const target: MakeTarget = () => ({
   input: (random) => random.percent(50) ? compressed(damaged(random, arrays)) : damaged(random, seeds),
   read(input) {
@@ -39,6 +39,6 @@ export const target: MakeTarget = () => ({
       if (data.length > MOST) throw new Error("more than it may inflate");
     }
   },
-  // Deno keeps what zlib held of an inflation that failed until the collector runs, which is late: it sees little of it.
+  // Deno keeps zlib's memory of a failed inflation until garbage is collected, which is late, as V8 sees little of it.
   bytes: 2 ** 31,
 });

@@ -30,7 +30,7 @@ const info = {
   memory: { method: memory, endToEnd: memory },
 };
 
-/** `readMetrics` and going on with a run, whose report is written of what was accepted. */
+/** `readMetrics`, and resuming a run and writing its report from the accepted records. */
 export const target: MakeTarget = (folder) => {
   const path = `${folder}/metrics.jsonl`;
   return {
@@ -41,7 +41,7 @@ export const target: MakeTarget = (folder) => {
       const { writer, lines } = await MetricsWriter.open(path, 3, 2);
       writer[Symbol.dispose]();
       measured(accepted);
-      if (input.length % 8 === 0) report([{ info, lines, settings: {} }]); // takes longest
+      if (input.length % 8 === 0) report([{ info, lines, settings: {} }]); // the slowest part
     },
   };
 };

@@ -8,7 +8,7 @@ const folderOf = `${fixtures}/images`;
 const seeds = [...Deno.readDirSync(folderOf)].map(({ name }) => name).sort()
   .map((name) => Deno.readFileSync(`${folderOf}/${name}`));
 
-/** Pictures of every kind. Their size is damaged too, so the limits are low. */
+/** Pictures in every format. Damage may change their size, so the limits are low. */
 export const target: MakeTarget = (folder) => {
   const decoders = new Decoders(1, { ...LIMITS, side: 4096, area: 1 << 20, memory: 1 << 26 });
   const path = `${folder}/x`;

@@ -12,7 +12,7 @@ const identity = {
   methodOptions: { momentum: 0.995, fusion: "sum" },
 };
 
-/** `reproduction.json`, compared with what the command is given. */
+/** `reproduction.json`, compared with the command's flags. */
 export const target: MakeTarget = (folder) => ({
   input: (random) => damagedJson(random, [identity]),
   async read(input) {

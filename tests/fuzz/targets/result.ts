@@ -19,7 +19,7 @@ const finished = {
   parameters: { backbone: 1000, bias: 10, ema: 20, heads: 30 },
 };
 
-/** A reproduction's `result.json`, of which tables are written. */
+/** A reproduction's `result.json`, from which tables are written. */
 export const target: MakeTarget = async (folder) => {
   await Deno.mkdir(`${folder}/seed0`);
   const table = tables["ablation"];

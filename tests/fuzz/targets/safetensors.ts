@@ -6,7 +6,7 @@ import type { Random } from "../random.ts";
 
 const utf8 = new TextEncoder();
 
-/** A safetensors file of any header and data. */
+/** A safetensors file with any header and data. */
 export function file(header: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
   const text = utf8.encode(header);
   const bytes = new Uint8Array(8 + text.length + data.length);
@@ -43,7 +43,7 @@ export function damagedFile(random: Random): Uint8Array<ArrayBuffer> {
   return random.percent(10) ? damaged(random, [bytes]) : bytes;
 }
 
-/** `decodeSafetensors`, of which what it accepts must be what the file holds. */
+/** `decodeSafetensors`, whose result must match the file. */
 export const target: MakeTarget = () => ({
   input: damagedFile,
   read(input) {

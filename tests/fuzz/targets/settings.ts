@@ -23,7 +23,7 @@ const folder = {
   ...{ seed: 0, saveEvery: { minutes: 10 }, evalEvery: 2, recompute: true, testLimit: 9, data: "/data" },
 };
 
-/** The settings in a checkpoint, as far as the network, the method and the cut that they ask for. */
+/** The settings in a checkpoint, up to the setup of the network, the method and the cut. */
 export const target: MakeTarget = () => ({
   input: (random) => damagedJson(random, [settings, folder, { ...settings, modules: ["layer1.0"] }]),
   read(input) {

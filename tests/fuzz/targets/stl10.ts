@@ -7,7 +7,7 @@ import { damaged } from "../mutate.ts";
 const files = stl10(1, 1);
 const [pixels, labels] = [files["train_X.bin"], files["train_y.bin"]];
 
-/** `stl10` on a folder of which the images or the labels are damaged. */
+/** `stl10` on a folder with damaged images or labels. */
 export const target: MakeTarget = async (folder) => {
   for (const [name, bytes] of Object.entries(files)) await Deno.writeFile(`${folder}/${name}`, bytes);
   return {

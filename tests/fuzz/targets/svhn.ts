@@ -8,7 +8,7 @@ const [train, test] = ["train_32x32.mat", "test_32x32.mat"];
 const files = [train, test].map((name) => Deno.readFileSync(`${fixtures}/svhn/${name}`));
 const published = { [train]: { images: 1000, md5: "" }, [test]: { images: 1000, md5: "" } };
 
-/** `svhn` on a folder of which one file is damaged. */
+/** `svhn` on a folder with a damaged file. */
 export const target: MakeTarget = async (folder) => {
   await Deno.writeFile(`${folder}/${test}`, files[1]);
   return {

@@ -12,7 +12,7 @@ import type { MakeTarget } from "../harness.ts";
 import { damaged, damagedJson } from "../mutate.ts";
 import { damagedFile } from "./safetensors.ts";
 
-/** `loadWeights` of an index and of files, damaged or not, and whether a network takes what it gave. */
+/** `loadWeights` on an index and files, damaged or not, then loading the result into a network. */
 export const target: MakeTarget = async (folder) => {
   const model = tinyModel();
   const { params, state } = network(model);

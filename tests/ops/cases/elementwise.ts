@@ -5,7 +5,7 @@ import { aval, type Random } from "../random.ts";
 
 const COUNT = 203;
 const SPECIAL = [0, -0, 1, -1, 0.5, -1.5, 2 ** -100, -3e38, 3e38, Infinity, -Infinity, NaN];
-/** Angles of every size; the last lies nearest to a whole number of quarter turns. */
+/** Angles of every size; the last is the f32 nearest to a multiple of a quarter turn. */
 const ANGLES = [
   0,
   -0,
@@ -22,11 +22,11 @@ const ANGLES = [
   1e10,
   1e30,
 ];
-/** Those too large for a reduction in few words, and those that are none. */
+/** Angles too large for range reduction in few words, and values that are not angles. */
 const LARGE = [-3.4e38, 16367173 * 2 ** 72, 1e-20, NaN, Infinity, -Infinity];
 const INTEGERS = [0, 1, -1, 2, 3, -7, 31, 65535, 65536, 2 ** 31 - 1, -(2 ** 31), -(2 ** 31) + 1];
 
-/** What a unary function is tried on beside numbers of every size; `undefined` where it is not for that dtype. */
+/** Extra operands of a unary function, besides numbers of every size; `undefined` for dtypes that it does not take. */
 const unaryInputs: { readonly [F in UnaryFn]: Partial<Record<DType, readonly number[]>> } = {
   neg: { f32: SPECIAL, i32: INTEGERS },
   abs: { f32: SPECIAL, i32: INTEGERS },
@@ -43,7 +43,7 @@ const unaryInputs: { readonly [F in UnaryFn]: Partial<Record<DType, readonly num
   isFinite: { f32: SPECIAL },
 };
 
-/** Numbers of every size an ordinary computation meets. */
+/** Numbers of every size that occurs in an ordinary computation. */
 function ordinary(random: Random, dtype: DType, count: number): number[] {
   if (dtype !== "f32") return [...random.elements(aval(dtype, [count]))];
   return Array.from({ length: count }, () => (random.unit() * 2 - 1) * 10 ** random.int(-3, 1));
@@ -137,7 +137,7 @@ export function compareCases(random: Random): Case[] {
   );
 }
 
-/** A choice between infinities and NaN too: what is not chosen must not show. */
+/** Selection, also between infinities and NaN: the operand that is not selected must have no effect. */
 export function selectCases(random: Random): Case[] {
   return (["f32", "i32", "u32", "bool"] as const).map((dtype) => {
     const [a, b] = pairs(dtype, random);
@@ -164,7 +164,7 @@ export function castCases(random: Random): Case[] {
   );
 }
 
-/** Literals, one or many, with those that no WGSL literal can say; indices; random bits. */
+/** Literals, one or many, also those that WGSL cannot express; indices; random bits. */
 export function generatorCases(random: Random): Case[] {
   const literals: [DType, number[]][] = [
     ["f32", [0, -0, 0.1, -1e-30, 3.4e38, Infinity, -Infinity, NaN, 1 / 3, 16777217, 1e20, -9.3e18]],

@@ -18,7 +18,7 @@ function geometry(image: Shape, filter: Shape, attrs: Partial<ConvAttrs> = {}): 
 
 const same: ConvAttrs["padding"] = [[1, 1], [1, 1]];
 
-/** The shapes that networks are made of, and those where a blocked kernel is likely to go wrong. */
+/** Shapes that occur in networks, and those where a blocked kernel is likely to fail. */
 const fixed: readonly Geometry[] = [
   geometry([2, 32, 32, 3], [16, 3, 3, 3], { padding: same }),
   geometry([2, 16, 16, 16], [16, 3, 3, 16], { padding: same }),
@@ -28,7 +28,7 @@ const fixed: readonly Geometry[] = [
   geometry([1, 1, 1, 1], [1, 1, 1, 1]),
   geometry([1, 1, 1, 5], [7, 3, 3, 5], { padding: same }), // every window is mostly padding
   geometry([2, 5, 5, 3], [4, 5, 5, 3]), // one window
-  geometry([1, 9, 9, 2], [3, 2, 2, 2], { strides: [3, 4] }), // pixels that no window sees
+  geometry([1, 9, 9, 2], [3, 2, 2, 2], { strides: [3, 4] }), // pixels outside all windows
   geometry([1, 6, 7, 4], [4, 3, 3, 1], { groups: 4, padding: same }), // depthwise
   geometry([2, 7, 7, 6], [9, 3, 3, 2], { groups: 3, padding: [[2, 0], [0, 3]], dilation: [2, 1] }),
   geometry([2, 9, 8, 64], [64, 3, 3, 4], { groups: 16, padding: same }), // ResNeXt's groups of 4, 8, … channels
@@ -59,7 +59,7 @@ function randomGeometry(random: Random): Geometry {
     try {
       shapeRules.conv([f32(...candidate.image), f32(...candidate.filter)], candidate);
       return candidate;
-    } catch { /* the window does not fit: draw again */ }
+    } catch { /* the window does not fit: try again */ }
   }
 }
 
@@ -78,7 +78,7 @@ export function convCases(random: Random): Case[] {
   });
 }
 
-/** Pooling and its gradients; images of few values, so that there are ties, of nothing but −∞, and with NaN. */
+/** Pooling and its gradients; images of few distinct values, so that there are ties, of −∞ only, and with NaN. */
 export function poolCases(random: Random): Case[] {
   const cases: Case[] = [];
   while (cases.length < 5 * 24) {

@@ -20,10 +20,10 @@ export interface KernelCase extends Run {
   readonly label: string;
 }
 
-/** f32 numbers are whole and below this, so that every backend must give the same bits. */
+/** f32 values are integers below this, so that every backend must give the same bits. */
 const EXACT = 2 ** 20;
 
-/** A list of nodes being written, with the largest magnitude each can have. */
+/** A list of nodes under construction, with the largest magnitude that each can have. */
 class Nodes {
   readonly list: Node[] = [];
   readonly most: number[] = [];
@@ -33,14 +33,14 @@ class Nodes {
     return this.list.push(node) - 1;
   }
 
-  /** A node of a dtype that is no larger than `limit`, if there is one; the newest are likeliest. */
+  /** A node of a dtype with magnitudes up to `limit`, if there is one; recent nodes are more likely. */
   pick(random: Random, dtype: DType, limit: number = Infinity): number | undefined {
     const fit = this.list.flatMap((node, i) => node.dtype === dtype && this.most[i] <= limit ? [i] : []);
     return fit[Math.max(0, fit.length - 1 - random.int(0, 4))];
   }
 }
 
-/** Writes a random kernel: loads of every pattern, expressions over all dtypes, stores, reductions, an epilogue. */
+/** Generates a random kernel: loads of every pattern, expressions over all dtypes, stores, reductions, an epilogue. */
 class KernelWriter {
   readonly #random: Random;
   readonly #target: Target;
@@ -55,7 +55,7 @@ class KernelWriter {
     this.#maxBuffers = Math.min(12, target.maxKernelBuffers);
     const extents = [1, 2, 3, 4, 5, 7, 16, 17, 33];
     const shape = random.shape(random.int(0, 4), extents);
-    // Now and then one axis is long: past the end of a vector, a block, a workgroup.
+    // Sometimes one axis is longer than a vector, a block or a workgroup.
     if (shape.length > 0 && random.chance(0.3)) shape[random.int(0, shape.length - 1)] = random.int(100, 700);
     while (sizeOf(shape) > 60_000) shape.pop();
     this.#space = shape;
@@ -167,7 +167,7 @@ class KernelWriter {
       const key = this.#inputs.findIndex(({ dtype }) => dtype === "u32");
       const view = { offset: random.int(0, 9), strides: stridesOf(space) };
       if (key >= 0) {
-        this.#inputs[key].views.push([view, []]); // read by every point, so nothing is written there
+        this.#inputs[key].views.push([view, []]); // read by every point, so it must not be written in place
         nodes.add({ kind: "randomBits", key, view, dtype: "u32" }, 2 ** 32);
       }
     }

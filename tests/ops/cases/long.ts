@@ -3,10 +3,10 @@ import { aval, f32, type Random } from "../random.ts";
 import type { PoolAttrs } from "../../../src/trace/ops.ts";
 import { ProgramBuilder } from "../../../src/trace/program.ts";
 
-/** More than 65,535, which is as often as some drivers let the loops of a shader run round. */
+/** More than 65,535 iterations, the limit of a shader's loops in some drivers. */
 const LONG = 70_000;
 
-/** Ops along axes so long that no thread may go through one by itself. */
+/** Ops along axes too long for a single invocation. */
 export function longCases(random: Random): Case[] {
   const image = f32(1, 260, 260, 3),
     whole: PoolAttrs = { window: [260, 260], strides: [1, 1], padding: NONE };
@@ -46,7 +46,7 @@ export function longCases(random: Random): Case[] {
 
 const NONE = [[0, 0], [0, 0]] as const;
 
-/** The sum of 2²⁵ odd or even bits, which lie nowhere in memory: a kernel makes and adds them. */
+/** The sum of 2²⁵ odd or even bits that are never in memory: one kernel generates and adds them. */
 export function unstoredSum(): Case {
   const builder = new ProgramBuilder();
   const shape = [2 ** 25];

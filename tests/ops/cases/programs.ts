@@ -5,7 +5,7 @@ import type { HostData } from "../../../src/trace/dtype.ts";
 import type { Case } from "../check.ts";
 import { aval, f32, Random } from "../random.ts";
 
-/** Records a random program: whatever it has made so far is what it goes on from. */
+/** Records a random program, in which every value may be used by later instructions. */
 class Writer {
   readonly #random: Random;
   readonly #builder = new ProgramBuilder();
@@ -70,11 +70,11 @@ class Writer {
       const a = this.#builder.aval(value);
       return a.dtype === dtype && (shape === undefined || sameShape(a.shape, shape));
     });
-    // The newest are likeliest, so that chains grow long.
+    // Recent values are more likely, so that chains grow long.
     return fit.length === 0 ? undefined : fit[Math.max(0, fit.length - 1 - this.#random.int(0, 3))].value;
   }
 
-  /** An f32 value to go on from, no larger than `limit`. */
+  /** An f32 value to continue from, with magnitudes up to `limit`. */
   #float(limit: number, shape?: Shape): ValueId {
     const value = this.#pick("f32", shape) ?? this.#filled(f32(...shape ?? this.#shape()));
     return this.#most(value) <= limit ? value : this.#emit("unary", [value], { fn: "tanh" }, 1);
@@ -125,7 +125,7 @@ class Writer {
         const limit = fn === "mul" ? most * this.#most(y) : most + this.#most(y);
         return void this.#emit("binary", this.#random.shuffle([x, y]), { fn }, limit);
       }
-      case 5: { // a choice, and the condition as numbers
+      case 5: { // a selection, and the condition as numbers
         const y = this.#float(1e4, shape);
         const level = this.#emit("constant", [], { shape, dtype: "f32", values: [this.#random.unit()] }, 1);
         const condition = this.#emit("compare", [x, level], { fn: this.#random.pick(["lt", "ge", "eq"]) }, 1);
@@ -142,7 +142,7 @@ class Writer {
         const small = this.#emit("binary", [mixed, mask], { fn: "and" }, 1023);
         return void this.#emit("cast", [small], { dtype: "f32" }, 1023);
       }
-      case 7: { // statistics, and back to every element
+      case 7: { // statistics, broadcast back to every element
         const axes = shape.map((_, axis) => axis).filter(() => this.#random.chance(0.5));
         const fn = this.#random.pick(["sum", "sum", "max", "min"] as const);
         const n = axes.reduce((size, axis) => size * shape[axis], 1);
@@ -191,7 +191,7 @@ class Writer {
     }
   }
 
-  /** A unary function, its operand brought into the range where it is well behaved. */
+  /** A unary function, with its operand mapped to the range where it is well conditioned. */
   #unary(x: ValueId, most: number): void {
     const aval = this.#builder.aval(x);
     const positive = () => {
@@ -217,7 +217,7 @@ class Writer {
   }
 }
 
-/** Random programs, with everything that fusion, ordering and planning may get wrong. */
+/** Random programs, with everything that fusion, ordering and planning could get wrong. */
 export function programCases(random: Random, count: number): Case[] {
   return Array.from({ length: count }, () => {
     const seed = random.int(0, 2 ** 31);

@@ -12,7 +12,7 @@ import type { Bounded } from "../bounds.ts";
 
 /** Half the distance between neighbouring f32 values, relative to them. */
 const EPS = 2 ** -24;
-/** Below this, f32 is denormal, which WebGPU may take, and give, as zero. */
+/** Below this, f32 is denormal, which WebGPU may flush to zero on input and output. */
 const TINY = 2 ** -126;
 /** From here on, f32 rounds to infinity. */
 const OVERFLOW = (2 - 2 ** -24) * 2 ** 127;
@@ -24,7 +24,7 @@ interface Formula {
   readonly absolute: number;
 }
 
-/** A function, as the library has it, with the formulas of its value and its derivative. */
+/** A function of the library, with formulas for its value and its derivative. */
 interface Ranged {
   readonly f: Differentiable;
   readonly value: Formula;
@@ -40,7 +40,7 @@ const formula = (
 /** The error of eˣ: x itself is rounded while its range is reduced. */
 const power = (x: number): number => 12 + 2 * Math.min(Math.abs(x), 104);
 
-/** Every unary function of real numbers, and what is made of them. */
+/** Every unary function of real numbers, and functions composed of them. */
 export const ranged: Readonly<Record<string, Ranged>> = {
   neg: { f: (x) => x.neg(), value: formula((x) => -x), slope: formula(() => -1) },
   abs: { f: (x) => x.abs(), value: formula(Math.abs), slope: formula(Math.sign) },
@@ -56,7 +56,7 @@ export const ranged: Readonly<Record<string, Ranged>> = {
   },
   sin: { f: (x) => x.sin(), value: formula(Math.sin, 8, 4), slope: formula(Math.cos, 8, 4) },
   cos: { f: (x) => x.cos(), value: formula(Math.cos, 8, 4), slope: formula((x) => -Math.sin(x), 8, 4) },
-  // 1 − tanh² from the result, which is what is kept: near ±1 as good as that is.
+  // 1 − tanh² is computed from the result, so near ±1 it is only as accurate as that.
   tanh: {
     f: (x) => x.tanh(),
     value: formula(Math.tanh, 16, 4),
@@ -139,7 +139,7 @@ export const ranged: Readonly<Record<string, Ranged>> = {
   "rem ∞": { f: (x) => x.rem(Infinity), value: formula((x) => x % Infinity), slope: formula(() => 1) },
 };
 
-/** 1, which the compiler does not see through. */
+/** A 1 that the compiler cannot fold. */
 function one(x: Tensor): Tensor {
   return x.eq(x).or(x.ne(x)).cast("f32");
 }
@@ -193,15 +193,15 @@ const SIZES = [
   ...[16384, 1e6, 2 ** 24, 2 ** 25, 1e9, 1e10, 1e20, 1e30, 16367173 * 2 ** 72, 3e38, OVERFLOW, Infinity, NaN],
 ];
 
-/** A case of one result, and what that must be. */
+/** A case with one result, and its expected values. */
 export interface RangeCase extends Case {
-  /** What it must be at each argument. */
+  /** The expected value for each argument. */
   readonly want: Bounded;
-  /** What it must be where denormal arguments are taken as zero. */
+  /** The expected values if denormal arguments are flushed to zero. */
   readonly flushed: Bounded;
 }
 
-/** Values and gradients of every function. Where a function has no value, its gradient may be any. */
+/** Values and gradients of every function. Where a function is undefined, its gradient may be anything. */
 export function rangeCases(random: Random): RangeCase[] {
   const drawn = Array.from(
     { length: 80 },
@@ -231,7 +231,7 @@ export function rangeCases(random: Random): RangeCase[] {
 /** The least f32 above 0. */
 const LEAST = 2 ** -149;
 
-/** A formula at each argument, with what it may be off. */
+/** A formula evaluated at each argument, with the allowed error. */
 function bounded(
   x: Float32Array,
   { f, relative, absolute }: Formula,
@@ -252,7 +252,7 @@ function bounded(
   return { data, error };
 }
 
-/** What a result is compared with: where denormals may be taken as zero, that which it is nearer to. */
+/** The value that a result is compared with: the nearer one if denormals may be flushed to zero. */
 export function wanted({ want, flushed }: RangeCase, got: HostData, flushes: boolean): Bounded {
   if (!flushes) return want;
   const choose = (i: number): Bounded =>

@@ -5,7 +5,7 @@ import type { HostData } from "../../../src/trace/dtype.ts";
 import { type Case, opCase } from "../check.ts";
 import { f32, type Random } from "../random.ts";
 
-/** A builder with the words that training steps are written in. */
+/** A builder with the operations that training steps consist of. */
 class Recipe {
   readonly builder = new ProgramBuilder();
   readonly data: HostData[] = [];
@@ -87,7 +87,7 @@ function batchNorm(random: Random, shape: Shape): Case {
     r.binary("add", r.binary("mul", running, { literal: 0.9 }), r.binary("mul", mean, { literal: 0.1 })),
     4,
   );
-  // The sign of a value near zero is not the same in f32: the gradient of ReLU goes by an exact input instead.
+  // The sign of a value near zero may differ in f32, so the gradient of ReLU uses an exact input instead.
   const gate = r.compare("gt", r.input(shape), zero);
   const through = r.builder.emit("select", [gate, dy, zero], {});
   const dShift = r.reduce("sum", through, axes);
@@ -102,7 +102,7 @@ function batchNorm(random: Random, shape: Shape): Case {
   return r.finish();
 }
 
-/** Softmax cross-entropy of integer labels with its gradient, and how many are right. */
+/** Softmax cross-entropy of integer labels with its gradient, and the number of correct rows. */
 function crossEntropy(random: Random, batch: number, classes: number): Case {
   const r = new Recipe(`cross-entropy of ${batch} in ${classes} classes`, random);
   const shape = [batch, classes];
@@ -147,13 +147,15 @@ function sgdInPlace(random: Random, shape: Shape): Case {
   return r.finish();
 }
 
-/** Donated memory whose old elements are read elsewhere than they are written: in place it would be wrong. */
+/**
+ * Donated memory whose old elements are read at other positions than they are written: in place this would be wrong.
+ */
 function donationTraps(random: Random): Case[] {
   const square = new Recipe("a donated matrix plus its transpose", random);
   const x = square.input([33, 33], { donated: true });
   square.output(square.binary("add", x, square.builder.emit("transpose", [x], { permutation: [1, 0] })), 0);
 
-  const swap = new Recipe("two donated inputs that change places", random);
+  const swap = new Recipe("two donated inputs that are swapped", random);
   const [a, b] = [swap.input([70], { donated: true }), swap.input([70], { donated: true })];
   swap.output(b, 0);
   swap.output(a, 1);
@@ -166,7 +168,7 @@ function donationTraps(random: Random): Case[] {
   late.output(late.builder.emit("matmul", [image, w], { transposeA: false, transposeB: false }));
   late.output(late.builder.emit("matmul", [image, next], { transposeA: false, transposeB: true }));
 
-  const kept = new Recipe("a donated input that is also a result as it was", random);
+  const kept = new Recipe("a donated input that is also an unchanged result", random);
   const state = kept.input([40], { donated: true });
   kept.output(kept.binary("add", state, { literal: 1 }), 0);
   kept.output(state);
@@ -184,7 +186,7 @@ function donationTraps(random: Random): Case[] {
   return [square, swap, late, kept, rolled, summed].map((recipe) => recipe.finish());
 }
 
-/** Bytes picked, cropped after reflection, turned round and normalised, as training images are. */
+/** Bytes selected, cropped after reflection, flipped and normalised, as training images are. */
 function augmentation(random: Random): Case {
   const [count, side, batch] = [12, 8, 5];
   const r = new Recipe("images from bytes: gather, pad, crop, flip, normalise", random);
@@ -211,7 +213,7 @@ function augmentation(random: Random): Case {
   const one = r.builder.emit("constant", [], { shape: [batch, 1, 1, 1], dtype: "u32", values: [1] });
   const coin = r.builder.emit("binary", [bits, one], { fn: "and" });
   const heads = r.builder.emit("cast", [coin], { dtype: "bool" });
-  // Turned round by picking columns from the last to the first.
+  // Flipped by selecting columns from the last to the first.
   const columns = r.builder.emit("transpose", [cropped], { permutation: [2, 0, 1, 3] });
   const order = r.builder.emit("constant", [], {
     shape: [side],
@@ -261,7 +263,7 @@ function odd(random: Random): Case[] {
     many.output(sum);
   }
 
-  const bytes = new Recipe("bytes given another shape, then picked and converted", random);
+  const bytes = new Recipe("bytes reshaped, selected and converted", random);
   const raw = bytes.input([6, 10], { data: Uint8Array.from(random.ints(60, 0, 255)) });
   const reshaped = bytes.builder.emit("reshape", [raw], { shape: [3, 20] });
   bytes.output(bytes.builder.emit("cast", [reshaped], { dtype: "i32" }));
@@ -270,7 +272,7 @@ function odd(random: Random): Case[] {
   return [same, none, many, bytes].map((recipe) => recipe.finish());
 }
 
-/** Values without elements, where the shape rules let them be. */
+/** Values without elements, where the shape rules allow them. */
 export function emptyCases(random: Random): Case[] {
   const r = new Recipe("values without elements", random);
   const x = r.input([3, 4]);
@@ -304,7 +306,7 @@ export function emptyCases(random: Random): Case[] {
   ];
 }
 
-/** Programs as training writes them, and those that ordering, fusing in place and donation get wrong first. */
+/** Programs as in training, and those most likely to reveal faults of ordering, in-place fusion and donation. */
 export function recipeCases(random: Random): Case[] {
   return [
     batchNorm(random, [4, 6, 5, 3]),

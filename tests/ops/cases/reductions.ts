@@ -30,8 +30,8 @@ function allAxes(random: Random): Case[] {
 }
 
 /**
- * Reductions long enough that one thread adding up in f32 would be wrong, along the fast axis, the slow one, both and
- * around a kept one. All summands are positive, so that they do not keep the partial sums small.
+ * Reductions too long for one thread to add in f32, along the fast axis, the slow one, both, and around a kept one. All
+ * summands are positive, so that partial sums grow.
  */
 export function longReduceCases(random: Random): Case[] {
   const layouts: [number[], number[]][] = [
@@ -50,6 +50,6 @@ export function longReduceCases(random: Random): Case[] {
       return opCase("reduce", [f32(...shape)], { fn, axes }, [data]);
     })
   );
-  const equal = new Float32Array(100_003).fill(0.1); // every rounding goes the same way
+  const equal = new Float32Array(100_003).fill(0.1); // every addition rounds the same way
   return [...cases, opCase("reduce", [f32(equal.length)], { fn: "sum", axes: [0] }, [equal])];
 }

@@ -25,7 +25,7 @@ export function matmulCases(random: Random): Case[] {
   });
 }
 
-/** Rows picked by index, of every dtype, u8 included; indices out of range are clamped. */
+/** Rows selected by index, of every dtype, u8 included; indices out of range are clamped. */
 export function gatherCases(random: Random): Case[] {
   return (["f32", "i32", "u32", "bool", "u8"] as const).flatMap((dtype) =>
     Array.from({ length: 8 }, (_, i) => {
@@ -39,7 +39,7 @@ export function gatherCases(random: Random): Case[] {
   );
 }
 
-/** Rows added up by index; most indices come more than once. */
+/** Rows added by index; most indices are repeated. */
 export function scatterAddCases(random: Random): Case[] {
   return Array.from({ length: 16 }, (_, i) => {
     const rows = random.int(1, i < 8 ? 4 : 40);
