@@ -60,14 +60,14 @@ async function logitsOf(device: Device, name: string, path: string): Promise<Flo
   const shape = [2, size, size, 3];
   const images = new HostArray(units("weights.images", sizeOf(shape)), shape);
   const net = network(model);
-  const judge = jit(
+  const evaluate = jit(
     ({ params, state }: typeof trainer.variables, x: Tensor) =>
       net.apply(params as never, state as never, x, "evaluate").y.reshape(-1),
     { device, name: `${name} evaluated` },
   );
-  using logits = judge(trainer.variables as never, images as never);
+  using logits = evaluate(trainer.variables as never, images as never);
   const values = await logits.read() as Float32Array;
-  judge.dispose();
+  evaluate.dispose();
   return values;
 }
 

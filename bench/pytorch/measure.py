@@ -79,9 +79,9 @@ class Run:
             torch.cuda.synchronize()
 
     def capture(self):
-        """From here on a step is one launch of a CUDA graph."""
+        """Captures a step, which is one launch of a CUDA graph from here on."""
         if not self.cuda:
-            return  # what is measured without a card means nothing anyway
+            return  # figures without a card mean nothing anyway
         graph, self.losses = torch.cuda.CUDAGraph(), None
         self.model.optimizer.zero_grad(set_to_none=True)
         with torch.cuda.graph(graph):
@@ -89,7 +89,7 @@ class Run:
         self.issue = lambda: graph.replay() or self.losses
 
     def first_steps(self):
-        """The first three losses, issued on a stream of their own, as a capture wants."""
+        """The first three losses, issued on a separate stream, as a capture requires."""
         if not self.cuda or self.row["mode"] != "graph":
             return [self.issue().tolist() for _ in range(3)]
         side = torch.cuda.Stream()
@@ -100,7 +100,7 @@ class Run:
         return losses
 
     def timed(self):
-        """Milliseconds of a step, round by round: steps are issued, and waited for at the end of a round."""
+        """Milliseconds of a step, by round: steps are issued without waiting, and the round ends when all are done."""
         rounds, steps = [], 1
         until = time.perf_counter() + self.row["seconds"]
         while time.perf_counter() < until or len(rounds) < 3:

@@ -1,4 +1,4 @@
-"""The networks and the MAN step that localgrad is measured beside, in plain PyTorch.
+"""The networks and the MAN step that localgrad is compared with, in plain PyTorch.
 
 The CIFAR block, DGL's head and the starting values are the parity fixtures' (tests/fixtures/network.py): parameters
 have localgrad's names, and start with the same bits.
@@ -82,7 +82,7 @@ def channels_of(block):
 
 
 class Local(nn.Module):
-    """What MAN around DGL hangs on a boundary: learnable bias, average, head."""
+    """The auxiliary network of MAN around DGL at a boundary: learnable bias, average, head."""
 
     def __init__(self, tracked, classes):
         super().__init__()
@@ -97,8 +97,8 @@ class Local(nn.Module):
 class Step(nn.Module):
     """A training step: `modules` lists the names of each module's blocks, in order; one module is end to end.
 
-    Each module is one function of features and labels, which gives its loss and the features behind it; `wrap` is what
-    compiles it, if anything does.
+    Each module is one function of features and labels, which returns its loss and its output features; `wrap` compiles
+    it, or returns it unchanged.
     """
 
     def __init__(self, name, classes, modules):
@@ -112,7 +112,7 @@ class Step(nn.Module):
             local.ema.requires_grad_(False)
 
     def prepare(self, wrap=lambda f: f):
-        """Makes the modules' functions and the optimizer; the model is where and how it is to be by then."""
+        """Makes the modules' functions and the optimizer; call it once the model has its device and dtype."""
         self.parts = [wrap(self.part(index)) for index in range(len(self.modules_of))]
         trained = [p for p in self.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=1e-4)
@@ -155,7 +155,7 @@ class Step(nn.Module):
 
 
 def batch(count, size, classes):
-    """Images [count, 3, size, size] and labels, by the formula that ours has."""
+    """Images [count, 3, size, size] and labels, by the same formula as ours."""
     images = torch.tensor(units("bench.images", (count, size, size, 3), 2.0), dtype=torch.float32)
     labels = torch.tensor((hashes("bench.labels", count) % classes).astype("int64"))
     return images.permute(0, 3, 1, 2).contiguous(), labels

@@ -89,7 +89,7 @@ export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">
     : options;
 }
 
-/** Plans stretches of consecutive blocks as modules. */
+/** Plans runs of consecutive blocks as modules. */
 class Stretches {
   readonly blocks: number;
   readonly modules: number;
@@ -98,7 +98,7 @@ class Stretches {
   readonly #features: readonly Shape[];
   readonly #shapes: readonly string[];
   readonly #kinds = new Map<string, string>();
-  /** Peaks planned so far, and those of the same stretches without recomputation, which their plans also report. */
+  /** Peaks planned so far, and those of the same runs without recomputation, which their plans also report. */
   readonly #peaks: Map<string, number>;
   readonly #without: Map<string, number>;
 
@@ -261,7 +261,7 @@ function peaksKnownOf(options: BalanceOptions): Map<string, number> {
   return peaks;
 }
 
-/** Returns the index after the last of a stretch of blocks. */
+/** Returns the index after the last of a run of blocks. */
 function endOf(blocks: readonly number[]): number {
   return at(blocks, blocks.length - 1) + 1;
 }

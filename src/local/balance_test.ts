@@ -17,7 +17,7 @@ import { setup } from "./setup.ts";
 const optimizer = sgd({ momentum: 0.9 });
 const target = { ...referenceTarget, alignment: 256, maxKernelBuffers: 10 };
 
-Deno.test("balanced() finds the same cut as planning every cut", () => {
+Deno.test("balanced() finds the same cut as planning every possible one", () => {
   const resnet = resnet32({ classes: 10 });
   const blocks = [...resnet.blocks.slice(0, 3), ...resnet.blocks.slice(5, 7), ...resnet.blocks.slice(10, 12)];
   const model = { ...resnet, blocks };

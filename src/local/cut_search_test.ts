@@ -18,7 +18,7 @@ function costsOf(blocks: number, modules: number, random: () => number): CutCost
   };
 }
 
-Deno.test("bestCut() finds the lowest highest peak of all cuts", () => {
+Deno.test("bestCut() minimises the highest peak over all cuts", () => {
   const random = generatorOf(11);
   for (let round = 0; round < 200; round++) {
     const blocks = 3 + Math.floor(random() * 9);
@@ -44,7 +44,7 @@ Deno.test("bestCut() moves a boundary to where its auxiliary network is smaller"
   assertEquals(found, [4, 6]);
 });
 
-Deno.test("bestCut() asks for a small part of all stretches", () => {
+Deno.test("bestCut() evaluates a small part of all runs of blocks", () => {
   const costs = costsOf(100, 4, () => 0.5);
   let asked = 0;
   bestCut({ ...costs, peak: (...stretch) => (asked++, costs.peak(...stretch)) });

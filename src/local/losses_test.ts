@@ -39,17 +39,17 @@ Deno.test("crossEntropy() has the gradient (softmax − one-hot) / batch", () =>
   }
 });
 
-Deno.test("crossEntropy() refuses labels that do not go with the logits", () => {
+Deno.test("crossEntropy() refuses labels that do not fit the logits", () => {
   const apply = (z: Tensor, t: Tensor) => crossEntropy(z, t);
   assertThrows(() => run(apply, noise("z", [3, 4]), integers([1, 2])), LocalgradError, "labels [batch]");
 });
 
-Deno.test("crossEntropy() takes logits of −∞: a class that cannot be costs nothing, and the label's costs ∞", () => {
+Deno.test("crossEntropy() accepts logits of −∞: an impossible class has no effect, and an impossible label costs ∞", () => {
   const z = [1, 2, -Infinity, -Infinity, 5, 6, -Infinity, -Infinity, -Infinity];
   const rows =
     run((z: Tensor, t: Tensor) => crossEntropies(z, t), host(z, [3, 3]), integers([1, 0, 0]))[""].data;
   assertAlmostEquals(rows[0], Math.log(1 + Math.exp(-1)), 1e-7); // 0.3133
-  assertEquals([...rows.slice(1)], [Infinity, NaN]); // as PyTorch has it
+  assertEquals([...rows.slice(1)], [Infinity, NaN]); // as in PyTorch
   const slope = run(
     (z: Tensor, t: Tensor) => grad((z: Tensor) => crossEntropies(z, t).sum())(z),
     host(z.slice(0, 6), [2, 3]),
@@ -59,7 +59,7 @@ Deno.test("crossEntropy() takes logits of −∞: a class that cannot be costs n
   [p, -p, 0, -1, q, 1 - q].forEach((want, i) => assertAlmostEquals(slope[i], want, 1e-7));
 });
 
-Deno.test("correctCount() takes a row with a NaN as wrong, whichever its label is", () => {
+Deno.test("correctCount() counts a row with a NaN as wrong, whatever its label", () => {
   const nan = host(new Array(9).fill(NaN), [3, 3]);
   assertEquals([...run(correctCount, nan, integers([0, 1, 2]))[""].data], [0]);
   const some = host([0, NaN, 2, 3, 1, -Infinity, 0, Infinity, 1], [3, 3]);
@@ -72,7 +72,7 @@ Deno.test("correctCount() counts rows whose largest logit is at the label", () =
   assertEquals([...data], [2]);
 });
 
-Deno.test("binaryCrossEntropy() is the formula where that is safe, and finite elsewhere", () => {
+Deno.test("binaryCrossEntropy() equals the formula where that is safe, and is finite elsewhere", () => {
   const [z, t] = [[-3, -0.5, 0, 0.7, 4], [0, 1, 0.25, 0.6, 1]];
   const value = run((z: Tensor, t: Tensor) => binaryCrossEntropy(z, t), host(z), host(t))[""].data[0];
   const sigmoid = z.map((x) => 1 / (1 + Math.exp(-x)));
@@ -94,7 +94,7 @@ Deno.test("binaryCrossEntropy() is the formula where that is safe, and finite el
   assertEquals(extreme[""].data[0], 1e4);
 });
 
-Deno.test("supervisedContrastive() averages −log softmax over the positives of each anchor, or of each that has any", () => {
+Deno.test("supervisedContrastive() averages −log softmax over the positives of every anchor, or only of those that have any", () => {
   const features = noise("f", [5, 3]);
   const labels = [1, 0, 1, 1, 7];
   const [all, paired] = (["all", "paired"] as const).map((anchors) =>
@@ -119,7 +119,7 @@ Deno.test("supervisedContrastive() averages −log softmax over the positives of
   });
   assertEquals(losses.length, 3);
   const sum = losses.reduce((a, b) => a + b);
-  assertAlmostEquals(all, sum / 5, 1e-6); // as the published code, in which the two that are alone count with 0
+  assertAlmostEquals(all, sum / 5, 1e-6); // as in the published code, where the two anchors without positives count with 0
   assertAlmostEquals(paired, sum / 3, 1e-6);
 });
 
@@ -144,7 +144,7 @@ Deno.test("supervisedContrastive() is 0 where no two labels agree, and finite fo
   );
 });
 
-Deno.test("similarityMatching() compares cosines of deviations with those of the labels", () => {
+Deno.test("similarityMatching() compares the cosines of deviations with those of labels", () => {
   const [batch, pixels, channels] = [4, 6, 5];
   const images = noise("i", [batch, 2, 3, channels]);
   const labels = [2, 0, 2, 1];
@@ -172,7 +172,7 @@ Deno.test("similarityMatching() compares cosines of deviations with those of the
   assertAlmostEquals(run(loss, images, integers(labels))[""].data[0], expected, 1e-9);
 });
 
-Deno.test("similarityMatching() and its gradient are finite for features that say nothing", () => {
+Deno.test("similarityMatching() and its gradient are finite for uniform features", () => {
   for (const shape of [[3, 2, 2, 4], [3, 1, 1, 4], [3, 4]]) {
     const flat = host(new Array(shape.reduce((a, b) => a * b)).fill(1), shape);
     const f = (x: Tensor, t: Tensor) => [

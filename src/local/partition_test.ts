@@ -52,7 +52,7 @@ Deno.test("partition() cuts ResNet-110 as published", () => {
   assertEquals(sizes(resnet110(), 55), new Array(54).fill(1));
 });
 
-Deno.test("partition() cuts as one publication has it, or as the first that has K", () => {
+Deno.test("partition() cuts as in the given publication, or in the first that has K", () => {
   const cut = (model: Model, published: string, modules: number) =>
     boundaries(model, { published: published as never, modules });
   assertEquals(cut(resnet110(), "infopro", 2), ["layer2.8"]);

@@ -14,7 +14,7 @@ Deno.test("moduleIn() reads what moduleScope() builds, at any depth", () => {
     assertEquals(moduleIn(moduleScope(index)), index);
     assertEquals(moduleIn(`${moduleScope(index)}/forward/auxiliary`), index);
   }
-  assertEquals(moduleScope(2), "module 3"); // reports and memory tables show it
+  assertEquals(moduleScope(2), "module 3"); // shown in reports and memory tables
   for (const scope of ["", "after step", "a module 3"]) assertEquals(moduleIn(scope), undefined);
 });
 
@@ -23,7 +23,7 @@ Deno.test("auxiliaryPart() tells auxiliary networks from the network, by the pat
   const parts = (tree: typeof initial.params) => [...new Set(treePaths(tree).map(auxiliaryPart))];
   assertEquals(parts(initial.params), [undefined, "bias", "classifier"]);
   assertEquals(parts(initial.state), [undefined, "ema", "bias", "classifier"]);
-  assertEquals(placeOf(1), "local.1"); // checkpoints and weights have it
+  assertEquals(placeOf(1), "local.1"); // used in checkpoints and weights
 });
 
 Deno.test("withAuxiliary() replaces one auxiliary network and keeps the rest", () => {

@@ -29,7 +29,7 @@ const make = (device: Device, precision?: Precision) =>
     ...(precision === undefined ? {} : { precision }),
   });
 
-Deno.test("a precision that the device lacks is refused by name, with those it has", async () => {
+Deno.test("a precision that the device lacks is refused, and the error lists those it has", async () => {
   await using cpu = await open("cpu", { threads: 1 });
   for (const precision of ["bf16", "tf32"] as const) {
     const refusal = `device cpu computes in f32, not in ${precision}`;
@@ -74,7 +74,7 @@ Deno.test("in bf16 the same network learns, its parameters stay f32, and it is e
   }
   const [wide, narrow] = runs;
   assertNotEquals(narrow.losses, wide.losses);
-  narrow.losses.slice(0, 6).forEach((loss, i) => { // of two steps: then roundings have grown
+  narrow.losses.slice(0, 6).forEach((loss, i) => { // only the first two steps; after that rounding errors grow
     const off = Math.abs(loss - wide.losses[i]) / wide.losses[i];
     assert(off < 0.02, `loss ${i} is ${loss}, not ${wide.losses[i]}`);
   });

@@ -155,7 +155,7 @@ Deno.test("one local module is end-to-end training, op for op", () => {
   }
 });
 
-Deno.test("an optimizer for each module is one for all: the same step, bit for bit", () => {
+Deno.test("an optimizer per module and one for all modules give the same step, bit for bit", () => {
   for (const [method, modules] of methods) {
     const apart = make(method, modules);
     const before = start(apart);

@@ -5,7 +5,7 @@ import { modelNames, modelsByName } from "./named.ts";
 import * as networks from "./networks.ts";
 import type { ModelOptions } from "./options.ts";
 
-Deno.test("a network is known by its name as soon as the index exports it", () => {
+Deno.test("a network is available by name as soon as the index exports it", () => {
   const toy14 = (options?: ModelOptions) => ({ ...networks.resnet8(options), name: "toy14" });
   const known = modelsByName({ ...networks, toy14 });
   assertEquals([...known.keys()].filter((name) => !modelNames.includes(name as never)), ["toy14"]);

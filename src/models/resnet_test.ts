@@ -27,13 +27,13 @@ const expected: { readonly [name: string]: readonly [blocks: number, parameters:
 };
 
 for (const name of modelNames) {
-  Deno.test(`${name} has as many blocks and parameters as published`, () => {
+  Deno.test(`${name} has the published numbers of blocks and parameters`, () => {
     assertEquals([modelNamed(name).blocks.length, parametersOf(name)], expected[name]);
     assertEquals(modelNamed(name).name, name);
   });
 }
 
-Deno.test("networks by name are all there, in order, and others are refused", () => {
+Deno.test("all networks are available by name, in order, and others are refused", () => {
   assertEquals([...modelNames].sort(), Object.keys(expected).sort());
   assertEquals(modelNames.slice(0, 3), ["resnet8", "resnet18", "resnet20"]);
   assertThrows(() => modelNamed("resnet34x"), LocalgradError, "resnet34x");

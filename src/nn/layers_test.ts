@@ -57,7 +57,7 @@ Deno.test("linear() multiplies by the transposed weight", () => {
   assertEquals([...data], [8, 18, 14, 33]);
 });
 
-Deno.test("pooling layers give the shapes they should", () => {
+Deno.test("pooling layers give the expected shapes", () => {
   assertEquals(shapeAfter(maxPooling({ window: 3, strides: 2, padding: 1 }), [7, 5, 4]), [4, 3, 4]);
   assertEquals(shapeAfter(averagePooling({ window: [2, 3] }), [7, 6, 4]), [3, 2, 4]);
   assertEquals(shapeAfter(globalAveragePooling(), [7, 5, 4]), [4]);
@@ -105,7 +105,7 @@ Deno.test("adaptiveAveragePool() refuses extents that are not whole", () => {
   );
 });
 
-Deno.test("adaptiveAveragePool() refuses a tensor that is not of images", () => {
+Deno.test("adaptiveAveragePool() refuses anything but images", () => {
   assertThrows(
     () => run((x: Tensor) => adaptiveAveragePool(x, 2, 2), noise("x", [1, 6, 6])),
     LocalgradError,
@@ -139,7 +139,7 @@ Deno.test("sequential() nests parameters and state under dotted names", () => {
   assertEquals(Object.keys(results), ["y", "state.body.1.running_mean", "state.body.1.running_var"]);
 });
 
-Deno.test("residualBlock() projects where the shape changes and only there", () => {
+Deno.test("residualBlock() projects only where the shape changes", () => {
   const same = residualBlock({ in: 4, out: 4 });
   const wider = residualBlock({ in: 4, out: 6, stride: 2 });
   assertEquals("downsample" in same.params, false);
@@ -161,7 +161,7 @@ Deno.test("residualBlock() adds its input before the last ReLU", () => {
   data.forEach((value, i) => assertAlmostEquals(value, Math.max(x.data[i], 0), 1e-9));
 });
 
-Deno.test("conv() refuses groups that channels cannot be divided into", () => {
+Deno.test("conv() refuses groups that do not divide the channels", () => {
   for (const spec of [{ in: 3, out: 8 }, { in: 8, out: 3 }]) {
     assertThrows(
       () => conv({ ...spec, groups: 2 }),

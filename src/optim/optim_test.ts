@@ -12,7 +12,7 @@ import { sgd, type SgdOptions } from "./sgd.ts";
 const shape = [2, 3];
 const gradientOf = (step: number) => noise(`gradient ${step}`, shape);
 
-/** Four steps with rates 0.1, 0.2, …; gives the parameter after each. */
+/** Four steps with rates 0.1, 0.2, …; returns the parameter after each. */
 function train(optimizer: Optimizer): Float64Array[] {
   let params: unknown = { a: { w: noise("w", shape) } };
   let slots: unknown = zeroSlots(optimizer, params as never);
@@ -95,7 +95,7 @@ for (const options of [{}, { betas: [0.5, 0.9], epsilon: 0.1, weightDecay: 0.3 }
   });
 }
 
-Deno.test("zeroSlots() gives trees like the parameters', and none for an optimizer without slots", () => {
+Deno.test("zeroSlots() returns trees like the parameters', and none for an optimizer without slots", () => {
   const params = { a: { w: host([1, 2]) }, b: [host(3)] };
   assertEquals(zeroSlots(sgd(), params), {});
   const slots = zeroSlots(adamw(), params);
@@ -121,7 +121,7 @@ Deno.test("update() refuses slots and scalars that lack what it needs", () => {
   assertThrows(update(adamw(), adamw().scalars(0, 0.1)), LocalgradError, "adamw: update() needs mean;");
 });
 
-Deno.test("warmupCosine() is the published schedule in every epoch", () => {
+Deno.test("warmupCosine() equals the published schedule in every epoch", () => {
   const [base, epochs] = [0.8, 400];
   const schedule = warmupCosine({ base, epochs });
   for (let e = 1; e <= epochs; e++) {
@@ -142,7 +142,7 @@ Deno.test("warmupCosine() without a warm-up, or with one longer than the run, st
   assertThrows(() => warmupCosine({ base: -1, epochs: 3 }), LocalgradError, "base");
 });
 
-Deno.test("steps() falls at the start of each given epoch, constant() never", () => {
+Deno.test("steps() drops at the start of each given epoch, constant() never", () => {
   const schedule = steps({ base: 1, at: [2, 4], factor: 0.5 });
   assertEquals([0, 1, 2, 3, 4, 5].map(schedule), [1, 1, 0.5, 0.5, 0.25, 0.25]);
   assertEquals([0, 7].map(constant(0.3)), [0.3, 0.3]);

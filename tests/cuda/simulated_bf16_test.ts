@@ -64,8 +64,8 @@ async function train(device: Device, method: Method) {
   const { tensors, configuration } = await t.snapshot();
   assertEquals(new Set([...tensors.values()].map(({ dtype }) => dtype)), new Set(["f32"]));
   assertEquals(configuration["precision"], "bf16");
-  const judged = await t.evaluate(data);
-  return { losses, loss: judged.loss, kept: [...tensors.values()].flatMap(({ data }) => [...data]) };
+  const evaluated = await t.evaluate(data);
+  return { losses, loss: evaluated.loss, kept: [...tensors.values()].flatMap(({ data }) => [...data]) };
 }
 
 const shallow = infopro({ weights: { reconstruction: [5, 0.5], task: [0.5, 1] }, schedule: "index" });

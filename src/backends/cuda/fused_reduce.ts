@@ -20,7 +20,7 @@ export interface Reduction {
   readonly label: string;
   readonly form: Form;
   readonly reduce: ReduceForm;
-  /** True if a block's threads lie along the terms of one result rather than along the results. */
+  /** True if a block's threads are distributed over the terms of one result rather than over the results. */
   readonly along: boolean;
   /** Parts of the terms, each for a block of its own; part `p` writes its results from `p · results` on. */
   readonly parts: number;

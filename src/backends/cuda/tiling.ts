@@ -16,7 +16,10 @@ export function widestOf(elements: readonly { readonly dtype: DType }[]): Lanes 
   return elements.some(({ dtype }) => dtype === "bf16") ? 8 : 4;
 }
 
-/** Tests whether the last axis of more than one element is reduced: threads then lie along the terms of one result. */
+/**
+ * Tests whether the last axis of more than one element is reduced: threads are then distributed over the terms of one
+ * result.
+ */
 export function alongTerms(kernel: Kernel): boolean {
   const last = kernel.space.findLastIndex((extent) => extent !== 1);
   return last >= 0 && kernel.reduce?.axes.includes(last) === true;

@@ -254,7 +254,7 @@ Deno.test("run() finds values in every segment of the arena", { ignore }, async 
   assertEquals(backend.liveBuffers, 0);
 });
 
-test("run() leaves as many buffers after a thousand runs as before", async (backend) => {
+test("run() has the same number of buffers after a thousand runs", async (backend) => {
   const executable = backend.compile(
     planOf(
       { kind: "kernel", kernel: affine(1, 1, 1, 1), scope: "" },

@@ -28,7 +28,7 @@ Deno.test("openWebgpu() returns the reason if there is no device", async () => {
   assert("reason" in absent && absent.reason.includes("no such driver"));
 });
 
-Deno.test("an error outside any validation is reported by whatever is done next", { ignore }, async () => {
+Deno.test("an error outside any validation is reported by the next operation", { ignore }, async () => {
   const gpu = await Gpu.open((await navigator.gpu.requestAdapter())!);
   const backend = new WebGpuBackend(gpu);
   gpu.device.createShaderModule({ code: "fn broken( {" });
@@ -38,7 +38,7 @@ Deno.test("an error outside any validation is reported by whatever is done next"
   assertEquals(backend.liveBuffers, 0);
 });
 
-Deno.test("a lost device is reported by whatever is done next", { ignore }, async () => {
+Deno.test("a lost device is reported by the next operation", { ignore }, async () => {
   const adapter = (await navigator.gpu.requestAdapter())!;
   let lose = (_: { reason: string; message: string }): void => {};
   const lost = new Promise((resolve) => lose = resolve);
@@ -63,7 +63,7 @@ Deno.test("a lost device is reported by whatever is done next", { ignore }, asyn
   assertEquals(backend.liveBuffers, 0);
 });
 
-Deno.test("a closed device is reported by whatever is done next", { ignore }, async () => {
+Deno.test("a closed device is reported by the next operation", { ignore }, async () => {
   const backend = new WebGpuBackend(await Gpu.open((await navigator.gpu.requestAdapter())!));
   await backend.close();
   assertThrows(() => backend.allocate(4, "f32"), LocalgradError, "closed");

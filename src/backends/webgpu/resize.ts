@@ -10,7 +10,7 @@ import type { Variant } from "./variant.ts";
 
 type Resize = Operation<"resize"> | Operation<"resizeGrad">;
 
-/** One axis of a resize: pixel i of the large image lies at (i · up + shift) / down in the small one. */
+/** One axis of a resize: pixel i of the large image is at (i · up + shift) / down in the small one. */
 interface Axis {
   readonly up: number;
   readonly shift: number;

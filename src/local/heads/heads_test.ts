@@ -47,13 +47,13 @@ Deno.test("dglHead() has a batch norm after the pooling of its convolutional hea
   assertEquals(parameters(head), 2 * (9 * 16 * 16 + 2 * 16) + 2 * 16 + 4 * 16 * 10 + 10);
 });
 
-Deno.test("heads that do not exist are refused by name", () => {
+Deno.test("unknown heads are refused by name", () => {
   assertThrows(() => dglHead("conv" as never, [8, 8, 4], 10), LocalgradError, '"conv"');
   assertThrows(() => classifier("3c1f" as never, [8, 8, 4], 10), LocalgradError, '"3c1f"');
   assertThrows(() => classifier("1c0f" as never, [8, 8, 4], 10), LocalgradError, '"1c0f"');
 });
 
-Deno.test("heads refuse features that are not those of an image, by name", () => {
+Deno.test("heads refuse features that are not of an image, and name the head", () => {
   const image = { height: 32, width: 32, channels: 3 };
   const large = { height: 224, width: 224, channels: 3 };
   const refused: [string, () => unknown][] = [

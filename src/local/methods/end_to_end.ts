@@ -11,9 +11,9 @@ import { whole } from "../partition.ts";
 /** Options of {@link endToEnd}. */
 export interface EndToEndOptions {
   /**
-   * Gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): the blocks run in this many stretches. Only the ends of
-   * stretches are kept for the backward pass, which recomputes the rest. `true`: √blocks stretches, so that the ends take
-   * about as much memory as one stretch. Default `false`.
+   * Gradient checkpointing (Chen et al., 2016, arXiv 1604.06174): the blocks are checkpointed in this many segments.
+   * Only the ends of segments are kept for the backward pass, which recomputes the rest. `true`: √blocks segments, so
+   * that the ends take about as much memory as one segment. Default `false`.
    */
   checkpoint?: boolean | number;
 }
@@ -39,7 +39,7 @@ export function endToEnd(options: EndToEndOptions = {}): Method {
   if (checkpoint === false) return { name: "endToEnd", options: {} };
   if (checkpoint !== true && !(Number.isInteger(checkpoint) && checkpoint >= 1)) {
     throw new LocalgradError(
-      `endToEnd: checkpoint is true, false or a number of stretches, not ${JSON.stringify(checkpoint)}`,
+      `endToEnd: checkpoint is true, false or a number of segments, not ${JSON.stringify(checkpoint)}`,
     );
   }
   return {
@@ -47,17 +47,17 @@ export function endToEnd(options: EndToEndOptions = {}): Method {
     options: { checkpoint },
     recut(model) {
       const cut = whole(model);
-      const layer = inStretches(model, checkpoint);
+      const layer = inSegments(model, checkpoint);
       return { ...cut, modules: cut.modules.map((module) => ({ ...module, layer })) };
     },
   };
 }
 
-/** Makes a network whose blocks are checkpointed in stretches of about equal length; names do not change. */
-function inStretches(model: Model, stretches: true | number): Layer {
+/** Makes a network whose blocks are checkpointed in segments of about equal length; names do not change. */
+function inSegments(model: Model, segments: true | number): Layer {
   const { stem, blocks, head } = model;
   const count = Math.min(
-    stretches === true ? Math.round(Math.sqrt(blocks.length)) : stretches,
+    segments === true ? Math.round(Math.sqrt(blocks.length)) : segments,
     blocks.length,
   );
   const ends = Array.from({ length: count + 1 }, (_, i) => Math.floor(i * blocks.length / count));

@@ -15,7 +15,7 @@ import { augLocal, dgl, endToEnd, greedy, man, manPlusPlus, predsim } from "./me
 const make = (model: Model, modules: Modules, method: Method) =>
   setup({ model, modules, method, optimizer: sgd() });
 
-/** The boundaries that a method is asked to equip. */
+/** The boundaries that a method gets. */
 function boundaries(model: Model, modules: Modules, around: (method: Method) => Method = (method) => method) {
   const seen: Boundary[] = [];
   const inner = greedy();
@@ -81,7 +81,7 @@ Deno.test("infopro() has weights for any number of modules, alone and wrapped", 
   }
 });
 
-Deno.test("infopro() refuses weights that are negative or nothing anywhere", () => {
+Deno.test("infopro() refuses weights that are negative, or both zero, at any boundary", () => {
   const published = { reconstruction: [5, 0], task: [0.5, 0] } as const;
   const refused: [number, InfoProOptions, string][] = [
     [3, { schedule: "stage" }, "negative"],
@@ -144,7 +144,7 @@ Deno.test("man() refuses impossible options", () => {
   assertThrows(() => man(dgl(), { start: "zero" as never }), LocalgradError, 'choose "copy" or "random"');
 });
 
-Deno.test("manPlusPlus() makes the stem a module with its own scale, but leaves one module whole", () => {
+Deno.test("manPlusPlus() makes the stem a module with its own scale, but keeps a single module whole", () => {
   const names = (modules: Modules, stem?: boolean) =>
     make(resnet32(), modules, manPlusPlus(dgl(), stem === undefined ? {} : { stem })).modules.map((
       { name },
@@ -179,13 +179,13 @@ Deno.test("augLocal() imitates fewer and fewer blocks, evenly spaced, the last a
   for (const shapes of widths) {
     assertEquals(shapes.at(-1)![0], 64);
     shapes.slice(1).forEach(([, , , inputs], i) =>
-      assertEquals(inputs, shapes[i][0], "a block takes the channels it gets")
+      assertEquals(inputs, shapes[i][0], "a block adapts to the channels of its input")
     );
   }
   assertEquals(widths[0].map(([out]) => out), [16, 32, 64, 64]);
 });
 
-Deno.test("augLocal() chooses the blocks of its published code: places are rounded in the whole network", () => {
+Deno.test("augLocal() chooses the blocks of its published code: positions are rounded in the whole network", () => {
   // After layer2.0 of ResNet-110, K = 55, where rounding positions among the later blocks alone gives other widths.
   const published = { 2: [32, 32, 64], 5: [32, 32, 32, 64, 64], 7: [32, 32, 32, 32, 64, 64, 64] };
   for (const [depth, widths] of Object.entries(published)) {
@@ -222,7 +222,7 @@ Deno.test("augLocal() refuses cuts that leave no boundary, and adapts blocks wit
   assertEquals(adapted[0], "local.0.classifier.blocks.0.adapt.conv.weight");
 });
 
-Deno.test("predsim() pools until the linear layer has few enough inputs, and starts it at zero", () => {
+Deno.test("predsim() pools until the linear layer has few enough inputs, and starts that layer at zero", () => {
   const inputs = (model: Model, inputs?: number) => {
     const [first] = make(model, 2, predsim(inputs === undefined ? {} : { inputs })).modules;
     const { fc } =
@@ -262,7 +262,7 @@ Deno.test("setup() trains endToEnd as one module for any cut, and refuses bounda
   assertThrows(() => make(tinyModel(), 9, endToEnd()), LocalgradError, "at most 3");
   assertEquals(make(tinyModel(), 3, endToEnd({ checkpoint: 9 })).modules.length, 1);
   for (const checkpoint of [0, 1.5, "all" as never]) {
-    assertThrows(() => endToEnd({ checkpoint }), LocalgradError, "stretches");
+    assertThrows(() => endToEnd({ checkpoint }), LocalgradError, "segments");
   }
   const headless = { ...tinyModel(), head: {} };
   assertThrows(() => make(headless, 1, endToEnd()), LocalgradError, "logits");

@@ -58,7 +58,7 @@ const byPath = (train: TrainState<HostArray>): Record<string, Values> => {
   );
 };
 
-/** The variables with the values of `by`. */
+/** The variables, with their values taken from `by`. */
 function withValues(train: TrainState<HostArray>, by: Record<string, Values>): TrainState<HostArray> {
   const { leaves, paths, structure } = treeFlatten<HostArray>(train as Tree<HostArray>);
   const values = paths.map((path, i) =>
@@ -99,7 +99,7 @@ function assertMoved(
   }
 }
 
-Deno.test("an average moves toward the block as it was before the step, or as the step left it", () => {
+Deno.test("an average moves toward the block as it was before or after the step", () => {
   for (const moves of ["afterBackward", "beforeBackward"] as const) {
     const early = twoSteps(make({ moves, start: "random" }));
     assertMoved(early, "params", ["conv1.weight", "conv2.weight"], 0);
@@ -111,7 +111,7 @@ Deno.test("an average moves toward the block as it was before the step, or as th
   assertThrows(() => assertMoved(late, "params", learned, 0));
 });
 
-Deno.test("running statistics are left alone, averaged, or copied, and then read", () => {
+Deno.test("running statistics are ignored, averaged, or copied, and then used", () => {
   const paths = (options: ManOptions) =>
     Object.keys(byPath(start(make(options)))).filter((path) => /ema.*running/.test(path));
   assertEquals(paths({}), []);
@@ -119,12 +119,12 @@ Deno.test("running statistics are left alone, averaged, or copied, and then read
   for (const statistics of ["average", "copy"] as const) {
     const m = statistics === "copy" ? 0 : MOMENTUM;
     for (const moves of ["afterBackward", "beforeBackward"] as const) {
-      // At first the tracked block's statistics are those that the average starts with.
+      // At first the average has the tracked block's statistics.
       assertMoved(twoSteps(make({ moves, statistics })).slice(1), "state", seen, 0, m);
     }
     assertMoved(twoSteps(make({ moves: "afterStep", statistics })), "state", seen, 1, m);
   }
-  // Batch norms use them: other statistics give another loss, unlike in the published code.
+  // Batch norms use them, unlike in the published code: other statistics give another loss.
   const made = make({ statistics: "average" });
   const before = start(made);
   const other = { "state.local.0.ema.bn1.running_var": { shape: [4], data: new Float64Array(4).fill(9) } };
@@ -135,7 +135,7 @@ Deno.test("running statistics are left alone, averaged, or copied, and then read
   assertEquals([...plain.slice(1)], [...changed.slice(1)]);
 });
 
-Deno.test("a trained average takes the local loss's gradient step, then a step toward the block that the step left", () => {
+Deno.test("a trained average takes the local loss's gradient step, then a step toward the updated block", () => {
   const made = make({ average: "trained" });
   assertEquals(made.method.options["moves"], "afterStep");
   const before = start(made);
@@ -162,7 +162,7 @@ Deno.test("a trained average takes the local loss's gradient step, then a step t
       }
     }
   }
-  // It is drawn, and decayed, like trained parameters; a frozen one has no slots.
+  // It starts at random and has weight decay, like trained parameters; a frozen one has no slots.
   const slots = (options: ManOptions) => {
     const { initial } = setup({
       ...made,
@@ -195,7 +195,7 @@ function linearModel(): Model {
   };
 }
 
-Deno.test("an average that moves before the backward pass leaves the loss, and sends back the gradient of its newer weights", () => {
+Deno.test("an average that moves before the backward pass keeps the loss, and its gradient is that of the newer weights", () => {
   const model = linearModel();
   const made = make({ moves: "beforeBackward", start: "random", fusion: "emaOnly" }, model);
   const before = start(made);
@@ -204,7 +204,7 @@ Deno.test("an average that moves before the backward pass leaves the loss, and s
   assertEquals(after["losses"].data[0], late["losses"].data[0]);
   assertEquals(after["state.local.0.ema.weight"].data, late["state.local.0.ema.weight"].data);
 
-  // Blocks are linear, so that the newer weights' result is the sum of the older ones' and the block's.
+  // Blocks are linear, so the result of the newer weights is the sum of the older ones' and the block's.
   const expected = run(
     (train: TrainState<Tensor>, { x, labels }: Batch) => {
       type Blocks = { readonly [name: string]: { weight: Tensor; bias: Tensor } };
@@ -259,7 +259,7 @@ Deno.test("man() and manPlusPlus() refuse impossible options of an average", () 
   assertThrows(() => methodNamed("dgl", { moves: "afterStep" }), LocalgradError, '"moves"; it has head');
 });
 
-Deno.test("a method is wrapped in man or manPlusPlus once, and knows that it is", () => {
+Deno.test("a method can be wrapped in man or manPlusPlus only once, and knows that it is wrapped", () => {
   const seen: (boolean | undefined)[] = [];
   const watching: Method = {
     ...greedy(),
@@ -293,7 +293,7 @@ Deno.test("a method of your own may change its auxiliary network after the step,
           const { loss, state: after } = inner.loss(params, state, h, batch, next);
           return { loss, state: { ...after, rests } };
         },
-        // Remembers the weights that the step left.
+        // Remembers the updated weights.
         afterStep: ({ params, state }) => ({
           params,
           state: { ...state, rests: (params as never as Fc).classifier.fc },

@@ -12,7 +12,7 @@ import { classified, type Method } from "../method.ts";
 import * as index from "./methods.ts";
 import { methodNamed, methodNames, methodsByName } from "./named.ts";
 
-Deno.test("methods are known by the paper's names, each made under its own", () => {
+Deno.test("methods have the paper's names", () => {
   const paper =
     "endToEnd greedy dgl predsim infopro augLocal man+dgl man+predsim man+infopro manPlusPlus+dgl " +
     "manPlusPlus+infopro endToEnd+checkpoint";
@@ -20,7 +20,7 @@ Deno.test("methods are known by the paper's names, each made under its own", () 
   for (const name of methodNames) assertEquals(methodNamed(name).name, name);
 });
 
-Deno.test("methodNamed() hands options to who has them, and refuses others and unknown names", () => {
+Deno.test("methodNamed() passes options to the methods that have them, and refuses other options and unknown names", () => {
   assertEquals(methodNamed("manPlusPlus+dgl", { momentum: 0.9, head: "mlp" }).options, {
     momentum: 0.9,
     start: "copy",
@@ -73,7 +73,7 @@ function brightest(): Method {
   };
 }
 
-Deno.test("a line in the index makes a method known, alone and wrapped in man and manPlusPlus, and it trains", async () => {
+Deno.test("a line in the index adds a method, alone and wrapped in man and manPlusPlus, and it trains", async () => {
   const known = methodsByName({ ...index, brightest });
   const added = [...known.keys()].filter((name) => !(methodNames as readonly string[]).includes(name));
   assertEquals(added, ["brightest", "man+brightest", "manPlusPlus+brightest"]);
