@@ -1,7 +1,7 @@
 import { openCpu } from "../../src/backends/cpu/backend.ts";
 import { compile } from "../../src/compile/compile.ts";
 import type { HostData } from "../../src/trace/dtype.ts";
-import { convCases } from "./cases/images.ts";
+import { convCases, poolCases, resizeCases } from "./cases/images.ts";
 import { recipeCases } from "./cases/recipes.ts";
 import { longReduceCases } from "./cases/reductions.ts";
 import { matmulCases } from "./cases/rows.ts";
@@ -18,6 +18,8 @@ Deno.test("cpu: the bits of a result do not depend on the number of threads", as
   const cases = [
     ...recipeCases(random),
     ...convCases(random).slice(0, 39),
+    ...poolCases(random).slice(0, 20),
+    ...resizeCases(random),
     ...matmulCases(random),
     ...longReduceCases(random),
   ];

@@ -10,6 +10,8 @@ import { storeColumns, WORD } from "./tile.ts";
 
 /** Channels of a task of the gradient: enough to amortise finding a pixel's users. */
 const TASK_CHANNELS = 64;
+/** Enough tasks of the gradient for a few dozen threads. */
+const ENOUGH_TASKS = 16;
 
 /** The two image pixels that a result pixel blends along an axis, and their weights in all lanes. */
 interface Blend {
@@ -111,13 +113,13 @@ interface Users {
   readonly to: Local<"i32">;
 }
 
-/** Finds the users of pixel `at` of an axis, and writes its weight in each of them to `weights`. */
+/** Finds the users of pixel `at` of an axis, and writes its weight in each of them to `place`, which is advanced. */
 function users(
   f: FunctionBuilder,
   at: Local<"i32">,
   [from, to]: readonly [number, number],
   alignCorners: boolean,
-  weights: I32,
+  place: Local<"i32">,
 ): Users {
   const step = alignCorners ? (to > 1 ? (from - 1) / (to - 1) : 0) : from / to;
   const shift = alignCorners ? 0 : (step - 1) / 2;
@@ -127,7 +129,6 @@ function users(
   const first = f.int(step > 0 ? i32.max(0, i32.sub(near(-1), 1)) : 0);
   const end = f.int(step > 0 ? i32.min(to, i32.add(near(1), 3)) : to);
   const range = { from: f.int(end), to: f.int(first) };
-  const place = f.int(weights);
   f.for(first, first, end, 1, () => {
     const { low, high, lowWeight, highWeight } = blend(f, first, from, to, alignCorners);
     const [isLow, isHigh] = [low, high].map((pixel) => f.int(i32.eq(pixel, at)));
@@ -148,7 +149,13 @@ function mostUsers(from: number, to: number): number {
   return from === 1 ? to : Math.min(to, Math.ceil(2 * to / (from - 1)) + 2);
 }
 
-/** `resizeGrad(dy)` to the shape `dx`: every image pixel sums its users; a task computes some channels of a row. */
+/** Words of an entry of the table of columns: the first user, the one after the last, and the address of the weights. */
+const ENTRY = 3;
+
+/**
+ * `resizeGrad(dy)` to the shape `dx`: every image pixel sums its users; a task computes some channels of a band of rows, so
+ * that it finds the users of a column once.
+ */
 export function resizeGrad(
   dy: Shape,
   dx: Shape,
@@ -159,43 +166,65 @@ export function resizeGrad(
   const [images, height, width, channels] = dx;
   const [, rows, columns] = dy;
   const pieces = Math.ceil(channels / TASK_CHANNELS);
+  const bandRows = Math.ceil(height / Math.ceil(ENOUGH_TASKS / Math.max(1, images * pieces)));
+  const bands = Math.ceil(height / bandRows);
   return {
     operands: [from, to],
     routine: {
       key: `resizeGrad ${[dy, dx, alignCorners].join()}`,
-      tasks: images * height * pieces,
+      tasks: images * bands * pieces,
       operands: 2,
-      scratch: (rows + columns) * WORD,
+      scratch: (ENTRY * width + 2 * columns + rows) * WORD, // a result pixel has at most two weights along an axis
       build({ f, operands: [source, target], task, scratch }) {
-        const row = f.int(i32.divU(task, pieces));
         const first = f.int(i32.mul(i32.remU(task, pieces), TASK_CHANNELS));
         const end = f.int(i32.min(i32.add(first, TASK_CHANNELS), channels));
-        f.increment(source, i32.mul(i32.divU(row, height), rows * columns * channels * WORD));
-        f.increment(target, i32.mul(row, width * channels * WORD));
-        f.set(row, i32.remU(row, height));
-        const down = users(f, row, [height, rows], alignCorners, scratch);
-        const acrossWeights = f.int(i32.add(scratch, rows * WORD));
-        const [column, p, q, at, downWeight, acrossWeight] = Array.from({ length: 6 }, () => f.int(0));
+        const band = f.int(i32.divU(task, pieces));
+        const image = f.int(i32.divU(band, bands));
+        const row = f.int(i32.mul(i32.remU(band, bands), bandRows));
+        const endRow = f.int(i32.min(i32.add(row, bandRows), height));
+        f.increment(source, i32.mul(image, rows * columns * channels * WORD));
+        f.increment(target, i32.mul(i32.add(i32.mul(image, height), row), width * channels * WORD));
+        const [column, entry, weights] = [
+          f.int(0),
+          f.int(scratch),
+          f.int(i32.add(scratch, ENTRY * width * WORD)),
+        ];
         f.for(column, 0, width, 1, () => {
-          const across = users(f, column, [width, columns], alignCorners, acrossWeights);
-          channelVectors(f, channels, first, end, (offset, lanes) => {
-            const sum = new LongSum(f, mostUsers(height, rows) * mostUsers(width, columns));
-            f.set(downWeight, scratch);
-            f.for(p, down.from, down.to, 1, () => {
-              f.set(acrossWeight, acrossWeights);
-              const pixel = i32.add(i32.mul(p, columns), across.from);
-              f.set(at, i32.add(i32.add(source, i32.mul(pixel, channels * WORD)), offset));
-              f.for(q, across.from, across.to, 1, () => {
-                const weight = f32x4.mul(v128.load32Splat(downWeight), v128.load32Splat(acrossWeight));
-                sum.add(f32x4.mul(weight, v128.load(at)));
-                f.increment(at, channels * WORD);
-                f.increment(acrossWeight, WORD);
+          f.do(i32.store(entry, weights, 2 * WORD));
+          const across = users(f, column, [width, columns], alignCorners, weights);
+          f.do(i32.store(entry, across.from));
+          f.do(i32.store(entry, across.to, WORD));
+          f.increment(entry, ENTRY * WORD);
+        });
+        const [p, q, at, acrossFrom, acrossTo] = Array.from({ length: 5 }, () => f.int(0));
+        const [downWeight, acrossWeight] = [f.int(0), f.int(0)];
+        f.for(row, row, endRow, 1, () => {
+          f.set(downWeight, weights);
+          const down = users(f, row, [height, rows], alignCorners, downWeight);
+          f.set(entry, scratch);
+          f.for(column, 0, width, 1, () => {
+            f.set(acrossFrom, i32.load(entry));
+            f.set(acrossTo, i32.load(entry, WORD));
+            channelVectors(f, channels, first, end, (offset, lanes) => {
+              const sum = new LongSum(f, mostUsers(height, rows) * mostUsers(width, columns));
+              f.set(downWeight, weights);
+              f.for(p, down.from, down.to, 1, () => {
+                f.set(acrossWeight, i32.load(entry, 2 * WORD));
+                const pixel = i32.add(i32.mul(p, columns), acrossFrom);
+                f.set(at, i32.add(i32.add(source, i32.mul(pixel, channels * WORD)), offset));
+                f.for(q, acrossFrom, acrossTo, 1, () => {
+                  const weight = f32x4.mul(v128.load32Splat(downWeight), v128.load32Splat(acrossWeight));
+                  sum.add(f32x4.mul(weight, v128.load(at)));
+                  f.increment(at, channels * WORD);
+                  f.increment(acrossWeight, WORD);
+                });
+                f.increment(downWeight, WORD);
               });
-              f.increment(downWeight, WORD);
+              storeColumns(f, f.int(i32.add(target, offset)), 0, [sum.total()], lanes);
             });
-            storeColumns(f, f.int(i32.add(target, offset)), 0, [sum.total()], lanes);
+            f.increment(target, channels * WORD);
+            f.increment(entry, ENTRY * WORD);
           });
-          f.increment(target, channels * WORD);
         });
       },
     },

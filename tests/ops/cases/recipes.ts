@@ -299,6 +299,7 @@ export function emptyCases(random: Random): Case[] {
     single("convFilterGrad", [none.shape, [0, 4, 4, 5]], { ...conv, filterShape: [5, 3, 3, 3] }),
     single("maxPool", [none.shape], pool),
     single("resize", [none.shape], { height: 2, width: 3, alignCorners: true }),
+    single("resizeGrad", [none.shape], { height: 2, width: 3, alignCorners: false }),
     single("argmax", [[0, 3]], { axis: 1 }),
     single("reduce", [[0, 3]], { fn: "max", axes: [1] }),
     opCase("gather", [f32(4, 3), indices], {}, [random.floats(12), new Int32Array(0)]),
