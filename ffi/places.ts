@@ -89,7 +89,7 @@ export function multiarch(host: Host): string {
 }
 
 /** Tests whether a file begins like a shared library of Linux (ELF) or macOS (Mach-O); a linker script is text. */
-export function isLibrary(magic: Uint8Array): boolean {
+function isLibrary(magic: Uint8Array): boolean {
   const word = [...magic].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return ["7f454c46", "cffaedfe", "cafebabe"].includes(word);
 }

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { referenceTarget } from "../src/backends/reference/backend.ts";
+import { referenceTarget } from "../src/backends/reference/target.ts";
 import { compile } from "../src/compile/compile.ts";
 import type { Plan, Target } from "../src/compile/plan.ts";
 import { scopeOf } from "../src/compile/report.ts";

@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Backend, Opened } from "../src/backends/backend.ts";
 import { openCpu } from "../src/backends/cpu/backend.ts";
-import { openReference, referenceTarget } from "../src/backends/reference/backend.ts";
+import { openReference } from "../src/backends/reference/backend.ts";
+import { referenceTarget } from "../src/backends/reference/target.ts";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { compile, placeInMemory, sequenceSteps } from "../src/compile/compile.ts";
 import type { Plan, Target } from "../src/compile/plan.ts";

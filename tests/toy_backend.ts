@@ -8,7 +8,7 @@ import { hostArrays, type HostData, sizeOf } from "../src/trace/dtype.ts";
 import type { ValueId } from "../src/trace/program.ts";
 
 /** The limits of its plans. */
-export const toyTarget: Target = {
+const toyTarget: Target = {
   name: "toy",
   precisions: ["f32"],
   alignment: 4,

@@ -35,7 +35,7 @@ export function planOf(
 }
 
 /** Runs a plan on data and returns its results. */
-export async function runPlan(backend: Backend, plan: Plan, data: readonly HostData[]): Promise<HostData[]> {
+async function runPlan(backend: Backend, plan: Plan, data: readonly HostData[]): Promise<HostData[]> {
   const allocate = (value: number): DeviceBuffer =>
     backend.allocate(bytesOf(plan.values[value]), plan.values[value].dtype);
   const inputs = plan.inputs.map(({ value }) => allocate(value));

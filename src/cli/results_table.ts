@@ -91,7 +91,7 @@ export function describePublished({ from, error, spread, topFive, mark }: Publis
 const average = (values: readonly number[]) => values.reduce((a, b) => a + b) / values.length;
 
 /** Formats fractions in percent: the mean, ± the sample standard deviation if there are several. */
-export function spread(fractions: readonly number[]): string {
+function spread(fractions: readonly number[]): string {
   const mean = average(fractions);
   const percent = (fraction: number) => (fraction * 100).toFixed(2);
   if (fractions.length === 1) return percent(mean);

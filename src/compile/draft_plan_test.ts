@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { agree, runPlan } from "../../tests/run_plan.ts";
-import { referenceTarget } from "../backends/reference/backend.ts";
+import { referenceTarget } from "../backends/reference/target.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";

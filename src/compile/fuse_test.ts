@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { agree, runPlan } from "../../tests/run_plan.ts";
 import { valueAndGrad } from "../autograd/grad.ts";
-import { referenceTarget } from "../backends/reference/backend.ts";
+import { referenceTarget } from "../backends/reference/target.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
 import { batchNorm } from "../nn/batch_norm.ts";
 import type { Named } from "../nn/named.ts";

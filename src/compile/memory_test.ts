@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { randomProgram } from "../../tests/random_program.ts";
 import { agree, runPlan } from "../../tests/run_plan.ts";
-import { referenceTarget } from "../backends/reference/backend.ts";
+import { referenceTarget } from "../backends/reference/target.ts";
 import { evaluate } from "../backends/reference/evaluate.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { referenceTarget } from "../backends/reference/backend.ts";
+import { referenceTarget } from "../backends/reference/target.ts";
 import { ProgramBuilder } from "../trace/program.ts";
 import { compile } from "./compile.ts";
 import { printPlan, printProgram } from "./print.ts";

@@ -1,5 +1,5 @@
 import { assert, assertThrows } from "@std/assert";
-import { referenceTarget } from "../backends/reference/backend.ts";
+import { referenceTarget } from "../backends/reference/target.ts";
 import { type Program, ProgramBuilder } from "../trace/program.ts";
 import { compile } from "./compile.ts";
 import type { Kernel } from "./kernel.ts";

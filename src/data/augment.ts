@@ -67,7 +67,7 @@ function extentsOf({ bytes: { shape } }: Shard): Record<"count" | "height" | "wi
 }
 
 /** Normalises images in [0, 1] by the mean and standard deviation of each channel. */
-export function normalize(images: Tensor, { mean, std }: Statistics): Tensor {
+function normalize(images: Tensor, { mean, std }: Statistics): Tensor {
   expectTensor("normalize", images);
   return images.sub(literal(mean)).div(literal(std));
 }

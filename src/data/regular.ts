@@ -29,7 +29,7 @@ export function unreadable(path: string, error: unknown): unknown {
  *
  * @throws {LocalgradError} if it is not a regular file, is empty, or is longer than `most` bytes.
  */
-export async function regularSize(path: string, most = Infinity): Promise<number> {
+async function regularSize(path: string, most = Infinity): Promise<number> {
   const info = await stat(path);
   if (info === undefined) throw new LocalgradError(`${path} does not exist`);
   const { isFile, size } = info;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { allCuts } from "../../tests/all_cuts.ts";
 import { tinyModel } from "../../tests/tiny.ts";
-import { referenceTarget } from "../backends/reference/backend.ts";
+import { referenceTarget } from "../backends/reference/target.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { resnet32 } from "../models.ts";
 import { sgd } from "../optim.ts";

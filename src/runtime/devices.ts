@@ -42,11 +42,11 @@ const backends: {
   },
   cpu: {
     open: async (options) => (await import("../backends/cpu/backend.ts")).openCpu(options),
-    target: async () => (await import("../backends/cpu/backend.ts")).cpuTarget,
+    target: async () => (await import("../backends/cpu/target.ts")).cpuTarget,
   },
   reference: {
     open: async () => (await import("../backends/reference/backend.ts")).openReference(),
-    target: async () => (await import("../backends/reference/backend.ts")).referenceTarget,
+    target: async () => (await import("../backends/reference/target.ts")).referenceTarget,
   },
 };
 

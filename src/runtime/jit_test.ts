@@ -144,7 +144,7 @@ Deno.test("jit() refuses invalid calls, and names the argument or result", async
 });
 
 Deno.test("jit() plans without a device, and names the program after the function", async () => {
-  const { referenceTarget } = await import("../backends/reference/backend.ts");
+  const { referenceTarget } = await import("../backends/reference/target.ts");
   const twice = jit(function twice(x: Tensor) {
     return scope("inner", () => x.add(x));
   });

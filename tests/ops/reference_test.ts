@@ -1,4 +1,5 @@
-import { openReference, ReferenceBackend, referenceTarget } from "../../src/backends/reference/backend.ts";
+import { openReference, ReferenceBackend } from "../../src/backends/reference/backend.ts";
+import { referenceTarget } from "../../src/backends/reference/target.ts";
 import { compile } from "../../src/compile/compile.ts";
 import { bf16Suite } from "./bf16.ts";
 import { programCases } from "./cases/programs.ts";

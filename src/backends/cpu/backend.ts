@@ -1,26 +1,12 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectWhole } from "../../base/expect.ts";
-import type { Plan, Step, Target } from "../../compile/plan.ts";
-import type { Aval } from "../../trace/dtype.ts";
+import type { Plan, Target } from "../../compile/plan.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { type CpuBuffer, CpuExecutable } from "./executable.ts";
 import { kernelText } from "./kernel_text.ts";
-import { lowerStep } from "./lower.ts";
-import { ALIGNMENT, CAPACITY, LinearMemory } from "./memory.ts";
+import { LinearMemory } from "./memory.ts";
+import { cpuTarget } from "./target.ts";
 import { ThreadPool } from "./threads.ts";
-
-/** The properties of the CPU backend that the compiler plans for. */
-export const cpuTarget: Target = {
-  name: "cpu",
-  precisions: ["f32"],
-  alignment: ALIGNMENT,
-  // Sizes and offsets within a value are signed 32-bit integers in the kernels.
-  maxValueBytes: 2 ** 31 - ALIGNMENT,
-  segmentBytes: Infinity,
-  maxTotalBytes: CAPACITY,
-  maxKernelBuffers: Infinity,
-  workspace: (step: Step, values: readonly Aval[]): number => lowerStep(step, values).workspace,
-};
 
 /** Options of {@link openCpu}. */
 export interface CpuOptions {

@@ -4,7 +4,7 @@ import { sizeOf } from "../../trace/dtype.ts";
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
 import { filterGrad as directFilterGrad } from "./conv_filter_grad.ts";
 import { correlate } from "./conv_correlate.ts";
-import { matrixProduct } from "./matmul.ts";
+import { matmul } from "./matmul.ts";
 import { packedBytes, packForward, packInputGrad } from "./conv_pack_filter.ts";
 import type { Launches, Operand, Routine } from "./routine.ts";
 import { winogradPays } from "./conv_winograd.ts";
@@ -43,7 +43,7 @@ function correlated(
 }
 
 /** `y = conv(image, filter)`. */
-export function forward(
+export function conv(
   shapes: ConvShapes,
   attrs: ConvAttrs,
   image: Operand,
@@ -55,14 +55,14 @@ export function forward(
     const [k, , , c] = shapes.filter;
     const pixels = sizeOf(shapes.y) / k;
     const product = { batch: 1, m: pixels, n: k, k: c, transposeA: false, transposeB: true };
-    return matrixProduct(product, image, filter, y);
+    return matmul(product, image, filter, y);
   }
   const correlation = forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs);
   return correlated(correlation, packForward(correlation), image, filter, y);
 }
 
 /** `dx = convInputGrad(dy, filter)`. */
-export function inputGrad(
+export function convInputGrad(
   shapes: ConvShapes,
   attrs: ConvAttrs,
   dy: Operand,
@@ -74,7 +74,7 @@ export function inputGrad(
     const [k, , , c] = shapes.filter;
     const pixels = sizeOf(shapes.y) / k;
     const product = { batch: 1, m: pixels, n: c, k, transposeA: false, transposeB: false };
-    return matrixProduct(product, dy, filter, dx);
+    return matmul(product, dy, filter, dx);
   }
   const correlation = inputGradCorrelation(shapes.y, shapes.filter, shapes.image, attrs);
   const pack = packInputGrad(correlation, shapes.filter[1], shapes.filter[2]);
@@ -82,7 +82,7 @@ export function inputGrad(
 }
 
 /** `dw = convFilterGrad(image, dy)`. */
-export function filterGrad(
+export function convFilterGrad(
   shapes: ConvShapes,
   attrs: ConvAttrs,
   image: Operand,
@@ -93,7 +93,7 @@ export function filterGrad(
   if (isPointwise(shapes.filter, attrs)) {
     const [m, , , n] = shapes.filter;
     const product = { batch: 1, m, n, k: sizeOf(shapes.y) / m, transposeA: true, transposeB: false };
-    return matrixProduct(product, dy, image, dw);
+    return matmul(product, dy, image, dw);
   }
   const correlation = forwardCorrelation(shapes.image, shapes.filter, shapes.y, attrs);
   const lower = winogradPays(correlation) ? winogradFilterGrad : directFilterGrad;

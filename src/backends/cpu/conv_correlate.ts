@@ -3,6 +3,7 @@ import { i32, int } from "./wasm/scalars.ts";
 import { f32x4, v128 } from "./wasm/vectors.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { type Correlation, correlationText, type Phase, sourceRange } from "./conv_geometry.ts";
+import { SLICE } from "./long_tile.ts";
 import { panelsBefore } from "./conv_pack_filter.ts";
 import type { Routine } from "./routine.ts";
 import { copyRegion, type Region, regionBytes } from "./conv_region.ts";
@@ -19,8 +20,6 @@ import {
 
 /** A band's source rows should fit the first-level cache beside a panel of the filter. */
 const BAND_BYTES = 28 * 1024;
-/** The most products added one by one; their sums are summed in turn, so that errors do not grow with the length. */
-const SLICE = 256;
 /** Enough tasks for a few dozen threads; if there are fewer bands, tasks divide the target's channels too. */
 const ENOUGH_TASKS = 16;
 

@@ -172,7 +172,7 @@ export function cast(m: VectorMath, from: DType, to: DType, x: Lanes): V128 {
   return x;
 }
 
-/** The neutral element of a reduction. */
+/** The identity element of a reduction. */
 export function identity(m: VectorMath, fn: ReduceFn, dtype: DType): Lanes {
   if (fn === "sum") return m.integer(0); // +0 as well
   if (dtype === "f32") return m.float(fn === "max" ? -Infinity : Infinity);

@@ -1,18 +1,13 @@
 import { at } from "../../base/at.ts";
 import type { Reduction } from "./fused_nest.ts";
 import { fold, identity } from "./fused_ops.ts";
+import { FAN } from "./long_sum.ts";
 import { SIGN, type VectorMath } from "./math.ts";
 import { i32, int } from "./wasm/scalars.ts";
 import { f32x4, v128 } from "./wasm/vectors.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 type Lanes = Local<"v128">;
-
-/**
- * The number of terms added one by one; this many such sums are then added one by one, and so on, so that errors do not
- * grow with the length.
- */
-const FAN = 64;
 
 /** The point in nested loops where sums are carried one level up: after `every` rounds of one of the loops. */
 export interface Cascade {
@@ -76,7 +71,7 @@ export class Accumulators {
   readonly #math: VectorMath;
   readonly #reductions: readonly Reduction[];
 
-  /** Writes code that sets them to the neutral elements of the reductions. */
+  /** Writes code that sets them to the identity elements of the reductions. */
   constructor(
     f: FunctionBuilder,
     math: VectorMath,

@@ -3,7 +3,10 @@ import { i32 } from "./wasm/scalars.ts";
 import { f32x4 } from "./wasm/vectors.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
-/** The number of terms added one by one; this many such sums are then added one by one, and so on. */
+/**
+ * The number of terms added one by one; this many such sums are then added one by one, and so on, so that errors do not
+ * grow with the length.
+ */
 export const FAN = 64;
 
 /** A sum in each lane whose error does not grow with the number of terms. */

@@ -4,7 +4,7 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import { FAN } from "./long_sum.ts";
 import { accumulate, clearTile, newTile, type Tile, type TileOperands } from "./tile.ts";
 
-/** The most products added one by one; their sums are summed in turn, so that errors do not grow with the length. */
+/** The most products added one by one; their sums are added to sums of the next level, so that errors do not grow with the length. */
 export const SLICE = 256;
 
 /** A register tile for sums of many products; up to {@link SLICE} products it is the same as {@link accumulate}. */

@@ -62,7 +62,7 @@ function blocking({ batch, m, n, k, transposeA }: MatrixProduct): Blocking {
 }
 
 /** `a · b → c`, all f32 and row-major. */
-export function matrixProduct(product: MatrixProduct, a: Operand, b: Operand, c: Operand): Launches {
+export function matmul(product: MatrixProduct, a: Operand, b: Operand, c: Operand): Launches {
   const size = product.batch * product.m * product.n;
   if (size === 0) return { launches: [], workspace: 0 };
   const cut = blocking(product);

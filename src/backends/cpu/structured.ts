@@ -3,12 +3,12 @@ import type { Aval } from "../../trace/dtype.ts";
 import type { OpAttrs, OpOperands, StructuredOp } from "../../trace/ops.ts";
 import type { InstructionOf, ValueId } from "../../trace/program.ts";
 import { argmax } from "./argmax.ts";
-import * as conv from "./conv.ts";
+import { conv, convFilterGrad, convInputGrad } from "./conv.ts";
 import { gather } from "./gather.ts";
-import { matrixProduct } from "./matmul.ts";
+import { matmul } from "./matmul.ts";
 import { concat, pad } from "./move.ts";
-import * as pool from "./pool.ts";
-import * as poolGrad from "./pool_grad.ts";
+import { avgPool, maxPool, maxPoolPick } from "./pool.ts";
+import { avgPoolGrad, maxPoolGrad } from "./pool_grad.ts";
 import { resize, resizeGrad } from "./resize.ts";
 import type { Launch, Launches, Operand } from "./routine.ts";
 import { scatterAdd } from "./scatter.ts";
@@ -30,36 +30,36 @@ const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
   matmul([a, b], c, attrs) {
     const [n = 1, m = 1, batch = 1] = c.shape.toReversed();
     const k = at(a.shape, a.shape.length - (attrs.transposeA ? 2 : 1));
-    return matrixProduct({ batch, m, n, k, ...attrs }, a.place, b.place, c.place);
+    return matmul({ batch, m, n, k, ...attrs }, a.place, b.place, c.place);
   },
   conv([image, filter], y, attrs) {
     const shapes = { image: image.shape, filter: filter.shape, y: y.shape };
-    return conv.forward(shapes, attrs, image.place, filter.place, y.place);
+    return conv(shapes, attrs, image.place, filter.place, y.place);
   },
   convInputGrad([dy, filter], dx, attrs) {
     const shapes = { image: attrs.inputShape, filter: filter.shape, y: dy.shape };
-    return conv.inputGrad(shapes, attrs, dy.place, filter.place, dx.place);
+    return convInputGrad(shapes, attrs, dy.place, filter.place, dx.place);
   },
   convFilterGrad([image, dy], dw, attrs) {
     const shapes = { image: image.shape, filter: attrs.filterShape, y: dy.shape };
-    return conv.filterGrad(shapes, attrs, image.place, dy.place, dw.place);
+    return convFilterGrad(shapes, attrs, image.place, dy.place, dw.place);
   },
   maxPool([image], y, attrs) {
-    return alone(pool.maxPool({ image: image.shape, y: y.shape }, attrs, image.place, y.place));
+    return alone(maxPool({ image: image.shape, y: y.shape }, attrs, image.place, y.place));
   },
   maxPoolGrad([image, dy], dx, attrs) {
     const shapes = { image: image.shape, y: dy.shape };
-    return poolGrad.maxPoolGrad(shapes, attrs, image.place, dy.place, dx.place);
+    return maxPoolGrad(shapes, attrs, image.place, dy.place, dx.place);
   },
   maxPoolPick([image, v], y, attrs) {
     const shapes = { image: image.shape, y: y.shape };
-    return alone(pool.maxPoolPick(shapes, attrs, image.place, v.place, y.place));
+    return alone(maxPoolPick(shapes, attrs, image.place, v.place, y.place));
   },
   avgPool([image], y, attrs) {
-    return alone(pool.avgPool({ image: image.shape, y: y.shape }, attrs, image.place, y.place));
+    return alone(avgPool({ image: image.shape, y: y.shape }, attrs, image.place, y.place));
   },
   avgPoolGrad([dy], dx, attrs) {
-    return alone(poolGrad.avgPoolGrad({ image: dx.shape, y: dy.shape }, attrs, dy.place, dx.place));
+    return alone(avgPoolGrad({ image: dx.shape, y: dy.shape }, attrs, dy.place, dx.place));
   },
   resize([image], y, { alignCorners }) {
     return alone(resize(image.shape, y.shape, alignCorners, image.place, y.place));

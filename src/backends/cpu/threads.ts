@@ -25,7 +25,7 @@ export const words = {
 } as const;
 
 /** The commands to the workers. */
-export const commands = { run: 1, load: 2, unload: 3, exit: 4 } as const;
+const commands = { run: 1, load: 2, unload: 3, exit: 4 } as const;
 
 /** Milliseconds that an idle worker spins before it sleeps. */
 const SPIN_MILLISECONDS = 1;

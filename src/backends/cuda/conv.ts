@@ -106,14 +106,14 @@ export interface Convolver {
 }
 
 /** A convolution's name in messages. */
-export function nameOf(spec: ConvSpec): string {
+export function describeConv(spec: ConvSpec): string {
   const operands = roles[spec.op].slice(0, 2).map((role) => `${role} [${spec[role].join(",")}]`);
   return `${spec.op}(${operands.join(", ")}) in ${spec.precision}`;
 }
 
 /** The error for a convolution that cuDNN cannot run. */
-export function cannot(spec: ConvSpec, why: string): LocalgradError {
+export function cannotRun(spec: ConvSpec, why: string): LocalgradError {
   return new LocalgradError(
-    `cuDNN cannot run ${nameOf(spec)}: ${why}; use another precision, or device webgpu or cpu`,
+    `cuDNN cannot run ${describeConv(spec)}: ${why}; use another precision, or device webgpu or cpu`,
   );
 }

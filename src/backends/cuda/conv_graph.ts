@@ -1,5 +1,12 @@
 import { checkCudnn, type Cudnn, isUnsupported } from "../../../ffi/cudnn.ts";
-import { type BoundConv, cannot, type Convolver, type ConvSpec, type ConvTensors, nameOf } from "./conv.ts";
+import {
+  type BoundConv,
+  cannotRun,
+  type Convolver,
+  type ConvSpec,
+  type ConvTensors,
+  describeConv,
+} from "./conv.ts";
 import { ConvPlans } from "./conv_plans.ts";
 
 /** The plans of a spec and the number of launches that use them; or the reason why cuDNN has none. */
@@ -26,11 +33,11 @@ export class GraphConvolver implements Convolver {
 
   bind(spec: ConvSpec, tensors: ConvTensors, scratch: bigint, workspace: number): BoundConv {
     const entry = this.#entry(spec);
-    if ("unsupported" in entry) throw cannot(spec, entry.unsupported);
+    if ("unsupported" in entry) throw cannotRun(spec, entry.unsupported);
     const { plans } = entry;
     const chosen = plans.choose(workspace);
     if ("refused" in chosen) {
-      throw cannot(spec, `none of its ${plans.candidates.length} engines fits: ${tally(chosen.refused)}`);
+      throw cannotRun(spec, `none of its ${plans.candidates.length} engines fits: ${tally(chosen.refused)}`);
     }
     const pack = plans.bind(tensors, scratch);
     entry.uses++;
@@ -39,7 +46,7 @@ export class GraphConvolver implements Convolver {
         checkCudnn(
           this.#cudnn,
           this.#cudnn.cudnnBackendExecute(this.#handle, chosen.plan, pack),
-          `running ${nameOf(spec)}`,
+          `running ${describeConv(spec)}`,
         ),
       dispose: () => {
         plans.unbind(pack);

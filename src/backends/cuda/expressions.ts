@@ -25,7 +25,7 @@ export const read = (x: string, dtype: DType): string => dtype === "bf16" ? `wid
 export const written = (x: string, dtype: DType): string => dtype === "bf16" ? `narrow<bf16>(${x})` : x;
 
 /** A literal of a dtype. */
-export function literal(value: number, dtype: DType): string {
+function literal(value: number, dtype: DType): string {
   switch (dtype) {
     case "f32": {
       const f = Math.fround(value);
@@ -100,7 +100,7 @@ function print(node: Node, index: number, nodes: readonly Node[], prefix: string
 }
 
 /** Converts between dtypes. */
-export function convert(x: string, from: DType, to: DType): string {
+function convert(x: string, from: DType, to: DType): string {
   if (from === to || (from === "bf16" && to === "f32")) return x;
   if (to === "bf16") return from === "bool" ? `(float)${x}` : `rounded((float)(${x}))`;
   if (to === "bool") return `${x} != 0 ? 1u : 0u`;

@@ -7,18 +7,7 @@ import type { ValueId } from "../../trace/program.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { runKernel } from "./kernel.ts";
 import { applyOp, type OpRules, opRules } from "./ops.ts";
-
-/** The reference backend's target: no limits, and no gain from padding. */
-export const referenceTarget: Target = {
-  name: "reference",
-  precisions: ["f32", "bf16"],
-  alignment: 4,
-  maxValueBytes: Infinity,
-  segmentBytes: Infinity,
-  maxTotalBytes: Infinity,
-  workspace: () => 0,
-  maxKernelBuffers: Infinity,
-};
+import { referenceTarget } from "./target.ts";
 
 /** Bytes of the arena per float64: those of the smallest element that programs compute. */
 const SLOT = 2;

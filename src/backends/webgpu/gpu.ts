@@ -114,7 +114,7 @@ const LIMITS = [
 ] as const;
 
 /** Tests whether an adapter emulates a graphics card on the CPU. */
-export function isSoftware(info: GPUAdapterInfo): boolean {
+function isSoftware(info: GPUAdapterInfo): boolean {
   return info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|software/i.test(info.description);
 }
 

@@ -6,7 +6,7 @@ import { type Place, placeKey, placeOf, type Slot } from "../place.ts";
 import type { Binding, Call } from "./call.ts";
 import { fused } from "./fused.ts";
 import { iterationsOf, MAX_ITERATIONS } from "./loops.ts";
-import { structuredCalls } from "./structured.ts";
+import { structured } from "./structured.ts";
 import type { Variant } from "./variant.ts";
 
 /**
@@ -43,10 +43,10 @@ export function lowerPlan(plan: Plan, variant: Variant): Dispatch[] {
 }
 
 /** The dispatches of one step of a plan. */
-export function lowerStep(plan: Plan, step: Step, variant: Variant): Dispatch[] {
+function lowerStep(plan: Plan, step: Step, variant: Variant): Dispatch[] {
   const calls = step.kind === "kernel"
     ? fused(step.kernel, plan.values, variant, (value) => placeKey(rangeOf(plan, step, value)))
-    : structuredCalls(step.instruction, plan.values, variant);
+    : structured(step.instruction, plan.values, variant);
   return calls.filter(({ count }) => count > 0).map((call) => dispatch(plan, step, call));
 }
 

@@ -44,7 +44,7 @@ const implementations: { readonly [N in StructuredOp]: Implementation<N> } = {
 };
 
 /** The dispatches of a structured op. */
-export function structuredCalls<N extends StructuredOp>(
+export function structured<N extends StructuredOp>(
   instruction: InstructionOf<N>,
   values: readonly Aval[],
   variant: Variant,

@@ -7,7 +7,7 @@ import type { Random } from "../random.ts";
 const utf8 = new TextEncoder();
 
 /** A safetensors file with any header and data. */
-export function file(header: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
+function file(header: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
   const text = utf8.encode(header);
   const bytes = new Uint8Array(8 + text.length + data.length);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);

@@ -41,7 +41,7 @@ const formula = (
 const power = (x: number): number => 12 + 2 * Math.min(Math.abs(x), 104);
 
 /** Every unary function of real numbers, and functions composed of them. */
-export const ranged: Readonly<Record<string, Ranged>> = {
+const ranged: Readonly<Record<string, Ranged>> = {
   neg: { f: (x) => x.neg(), value: formula((x) => -x), slope: formula(() => -1) },
   abs: { f: (x) => x.abs(), value: formula(Math.abs), slope: formula(Math.sign) },
   sign: { f: (x) => x.sign(), value: formula(Math.sign), slope: formula(() => 0) },

@@ -3,12 +3,12 @@ import { cudnnData, cudnnMode, cudnnStatus } from "../../../../ffi/cudnn_constan
 import { outI32, outU64 } from "../../../../ffi/memory.ts";
 import {
   type BoundConv,
-  cannot,
+  cannotRun,
   type Convolver,
   type ConvSpec,
   type ConvTensors,
   dataTypeOf,
-  nameOf,
+  describeConv,
   roles,
 } from "../conv.ts";
 import type { Extents } from "../../extents.ts";
@@ -71,7 +71,7 @@ export class LegacyConvolver implements Convolver {
     const prepared = this.#prepare(spec);
     const chosen = prepared.algorithms.find((candidate) => candidate.workspace <= workspace);
     if (chosen === undefined) {
-      throw cannot(spec, `no deterministic algorithm fits ${workspace} bytes of scratch`);
+      throw cannotRun(spec, `no deterministic algorithm fits ${workspace} bytes of scratch`);
     }
     const [a, b, c] = order[spec.op];
     const run = this.#cudnn[functions[spec.op][1]];
@@ -97,7 +97,7 @@ export class LegacyConvolver implements Convolver {
             prepared[c],
             tensors[c],
           ),
-          `running ${nameOf(spec)}`,
+          `running ${describeConv(spec)}`,
         );
       },
       dispose: () => {},
@@ -120,7 +120,7 @@ export class LegacyConvolver implements Convolver {
     if (known !== undefined) return known;
     const { padding, strides, dilation, groups } = spec.attrs;
     if (padding.some(([before, after]) => before !== after)) {
-      throw cannot(spec, "it pads one side more than the other");
+      throw cannotRun(spec, "it pads one side more than the other");
     }
     const cudnn = this.#cudnn;
     const type = dataTypeOf(spec.precision);
@@ -180,7 +180,7 @@ export class LegacyConvolver implements Convolver {
       count.buffer,
       results,
     );
-    this.#check(status, `choosing an algorithm for ${nameOf(spec)}`);
+    this.#check(status, `choosing an algorithm for ${describeConv(spec)}`);
     return Array.from({ length: count.value }, (_, i) => {
       const offsetOf = (field: number) => i * algorithmResult.bytes + field;
       return {
