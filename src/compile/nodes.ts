@@ -20,20 +20,20 @@ function isSame(a: Node, b: Node): boolean {
   if (a.kind !== b.kind || a.dtype !== b.dtype) return false;
   switch (a.kind) {
     case "load":
-      return a.input === (b as typeof a).input && isSameView(a.view, (b as typeof a).view);
+      return a.kind === b.kind && a.input === b.input && isSameView(a.view, b.view);
     case "constant":
-      return Object.is(a.value, (b as typeof a).value);
+      return a.kind === b.kind && Object.is(a.value, b.value);
     case "iota":
-      return isSameView(a.view, (b as typeof a).view);
+      return a.kind === b.kind && isSameView(a.view, b.view);
     case "randomBits":
-      return a.key === (b as typeof a).key && isSameView(a.view, (b as typeof a).view);
+      return a.kind === b.kind && a.key === b.key && isSameView(a.view, b.view);
     case "reduced":
-      return a.index === (b as typeof a).index;
+      return a.kind === b.kind && a.index === b.index;
     case "select":
     case "cast":
-      return isSameList(a.args, (b as typeof a).args);
+      return a.kind === b.kind && isSameList(a.args, b.args);
     default:
-      return a.fn === (b as typeof a).fn && isSameList(a.args, (b as typeof a).args);
+      return a.kind === b.kind && a.fn === b.fn && isSameList(a.args, b.args);
   }
 }
 
