@@ -62,11 +62,11 @@ export function operandMap(
 export function viewOf(map: IndexMap, shape: Shape, rank: number): View {
   let offset = 0;
   const strides = new Array<number>(rank).fill(0);
-  for (const [axis, step] of stridesOf(shape).entries()) {
+  stridesOf(shape).forEach((step, axis) => {
     const index = at(map, axis);
     offset += index.offset * step;
-    for (const [i, stride] of index.strides.entries()) strides[i] = at(strides, i) + stride * step;
-  }
+    index.strides.forEach((stride, i) => strides[i] = (strides[i] ?? 0) + stride * step);
+  });
   return { offset, strides };
 }
 

@@ -11,8 +11,12 @@ export class NodeList {
   /** Returns the index of a node, which is added if it is new. */
   add(node: Node): number {
     // There are few: comparing each costs less than a hash key.
-    const known = this.nodes.findIndex((other) => isSame(other, node));
-    return known >= 0 ? known : this.nodes.push(node) - 1;
+    let index = 0;
+    for (const other of this.nodes) {
+      if (isSame(other, node)) return index;
+      index++;
+    }
+    return this.nodes.push(node) - 1;
   }
 }
 
