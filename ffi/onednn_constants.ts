@@ -5,7 +5,7 @@
  */
 
 /** The `dnnl_status_t` values that the code distinguishes. */
-export const dnnlStatus = { dnnl_success: 0, dnnl_unimplemented: 3, dnnl_last_impl_reached: 4 } as const;
+export const dnnlStatus = { dnnl_success: 0, dnnl_invalid_arguments: 2, dnnl_unimplemented: 3 } as const;
 
 /** `dnnl_engine_kind_t` and `dnnl_stream_flags_t` values in use. */
 export const dnnlEngine = { dnnl_cpu: 1, dnnl_stream_default_flags: 1 } as const;

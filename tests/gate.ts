@@ -1,8 +1,14 @@
 import type { Opened } from "../src/backends/backend.ts";
 
-/** The required devices: `LOCALGRAD_REQUIRE=webgpu,cuda` turns a skip into a failure. */
-function required(): string[] {
-  return (Deno.env.get("LOCALGRAD_REQUIRE") ?? "").split(",").map((name) => name.trim()).filter(Boolean);
+/**
+ * Tests whether a device is required: `LOCALGRAD_REQUIRE=webgpu,cuda` turns a skip into a failure, and `onednn` demands the
+ * device `cpu-onednn` too.
+ */
+function isRequired(name: string): boolean {
+  const required = (Deno.env.get("LOCALGRAD_REQUIRE") ?? "").split(",").map((each) => each.trim()).filter(
+    Boolean,
+  );
+  return required.some((each) => each === name || `cpu-${each}` === name);
 }
 
 /**
@@ -19,7 +25,7 @@ export async function skips(name: string, open: () => Opened | Promise<Opened>):
   console.error(`SKIPPED: tests of ${name}: ${opened.reason}. ${opened.remedy}`);
   Deno.test(
     `${name} is available, as LOCALGRAD_REQUIRE demands`,
-    { ignore: !required().includes(name) },
+    { ignore: !isRequired(name) },
     () => {
       throw new Error(`${opened.reason}. ${opened.remedy}`);
     },

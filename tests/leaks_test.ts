@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import v8 from "node:v8";
 import vm from "node:vm";
+import { openCpu } from "../src/backends/cpu/backend.ts";
 import { liveWorkerCount } from "../src/backends/cpu/threads.ts";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { LocalgradError } from "../src/base/errors.ts";
@@ -34,11 +35,18 @@ const collect = (() => {
   return vm.runInNewContext("gc") as () => void;
 })();
 
-for (const name of ["cpu", "webgpu"] as const) {
-  const ignore = name === "webgpu" && withoutWebgpu;
-
+const kinds = [
+  { name: "cpu", ignore: false, openOne: () => open("cpu", { threads: 2 }) },
+  {
+    name: "cpu-onednn",
+    ignore: await skips("cpu-onednn", () => openCpu({ engine: "onednn" })),
+    openOne: () => open("cpu", { threads: 2, engine: "onednn" }),
+  },
+  { name: "webgpu", ignore: withoutWebgpu, openOne: () => open("webgpu") },
+] as const;
+for (const { name, ignore, openOne } of kinds) {
   Deno.test(`training leaves no array, buffer or worker behind on ${name}`, { ignore }, async () => {
-    const device = await open(name, { threads: 2 });
+    const device = await openOne();
     const observers = [{}];
     const runs: ((trainer: Trainer) => Promise<unknown>)[] = [
       (trainer) => trainer.fit(images, { epochs: 2, observers }),
@@ -69,7 +77,7 @@ for (const name of ["cpu", "webgpu"] as const) {
   });
 
   Deno.test(`a thousand training steps leave memory flat on ${name}`, { ignore }, async () => {
-    await using device = await open(name, { threads: 2 });
+    await using device = await openOne();
     using trainer = await make(device, man(greedy()));
     await using feed = openFeed(device, images, images.train);
     using stepper = trainer.stepper(feed);

@@ -54,5 +54,6 @@ await suite("cpu", () => openCpu(), resnet20({ classes: 10 }), [...some, [infopr
   endToEnd({ checkpoint: 3 }),
   1,
 ]]);
+await suite("cpu-onednn", () => openCpu({ engine: "onednn" }), resnet, some);
 await suite("webgpu", () => openWebgpu(), resnet, some);
 await suite("cuda-simulated", () => openSimulated({ precision: "f32" }), tinyModel(), some);

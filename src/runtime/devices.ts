@@ -20,6 +20,11 @@ export type DeviceName = BackendName | "auto";
 export interface OpenOptions {
   /** Threads of the CPU backend, including the calling one; default: the number of cores. Results do not depend on it. */
   threads?: number;
+  /**
+   * What computes convolutions and matrix products on the CPU: WebAssembly, or oneDNN where that is faster. Default:
+   * the environment variable `LOCALGRAD_CPU` if reading it is allowed, else `wasm`.
+   */
+  engine?: "wasm" | "onednn";
   /** Lets CUDA capture a program as a graph and launch it as one; default true. Set `false` for debugging. */
   graphs?: boolean;
 }
@@ -41,7 +46,11 @@ const backends: {
     target: async () => (await import("../backends/webgpu/target.ts")).webgpuTarget,
   },
   cpu: {
-    open: async (options) => (await import("../backends/cpu/backend.ts")).openCpu(options),
+    open: async ({ threads, engine }) => {
+      const { openCpu } = await import("../backends/cpu/backend.ts");
+      const chosen = engine === undefined ? await cpuEngine() : knownEngine(engine);
+      return openCpu({ ...(threads === undefined ? {} : { threads }), engine: chosen });
+    },
     target: async () => (await import("../backends/cpu/target.ts")).cpuTarget,
   },
   reference: {
@@ -71,7 +80,7 @@ export const names: readonly BackendName[] = ["cuda", "webgpu", "cpu", "referenc
  * ```
  */
 export async function open(name?: DeviceName, options: OpenOptions = {}): Promise<Device> {
-  expectOptions("devices.open", options, { threads: "number?", graphs: "boolean?" });
+  expectOptions("devices.open", options, { threads: "number?", engine: "string?", graphs: "boolean?" });
   const wanted = name === undefined ? await fromEnvironment() ?? "auto" : name;
   if (wanted !== "auto") {
     const opened = await backends[known(wanted)].open(options);
@@ -139,10 +148,30 @@ function known(name: string): BackendName {
   throw new LocalgradError(`there is no device ${shown(name)}; choose auto, ${names.join(", ")}`);
 }
 
+/** What computes convolutions and products on the CPU. */
+type CpuEngine = NonNullable<OpenOptions["engine"]>;
+
+const engines: readonly CpuEngine[] = ["wasm", "onednn"];
+
+function knownEngine(name: string): CpuEngine {
+  const found = engines.find((each) => each === name);
+  if (found !== undefined) return found;
+  throw new LocalgradError(`the CPU backend has no engine ${shown(name)}; choose ${engines.join(" or ")}`);
+}
+
 async function fromEnvironment(): Promise<DeviceName | undefined> {
-  const variable = "LOCALGRAD_DEVICE";
-  const { state } = await Deno.permissions.query({ name: "env", variable });
-  const value = state === "granted" ? Deno.env.get(variable) : undefined;
-  if (value === undefined || value === "") return undefined;
+  const value = await variable("LOCALGRAD_DEVICE");
+  if (value === undefined) return undefined;
   return value === "auto" ? "auto" : known(value);
+}
+
+async function cpuEngine(): Promise<CpuEngine> {
+  const value = await variable("LOCALGRAD_CPU");
+  return value === undefined ? "wasm" : knownEngine(value);
+}
+
+/** The value of an environment variable, if it is set and may be read. */
+async function variable(name: string): Promise<string | undefined> {
+  const { state } = await Deno.permissions.query({ name: "env", variable: name });
+  return state === "granted" ? Deno.env.get(name) || undefined : undefined;
 }

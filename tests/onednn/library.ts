@@ -5,7 +5,7 @@ import type { Backend, Opened } from "../../src/backends/backend.ts";
 import { skips } from "../gate.ts";
 
 /** oneDNN of this machine, opened once and never closed. */
-const library = openOnednn(thisHost());
+export const library = openOnednn(thisHost());
 
 /** True if tests of the real library are skipped, which `LOCALGRAD_REQUIRE=onednn` forbids. */
 export const skipped = await skips("onednn", () => {

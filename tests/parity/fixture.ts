@@ -30,6 +30,7 @@ export function load<T>(name: string): T {
 const openers: { readonly [name: string]: () => Promise<Opened> } = {
   reference: () => Promise.resolve(openReference()),
   cpu: () => Promise.resolve(openCpu()),
+  "cpu-onednn": () => Promise.resolve(openCpu({ engine: "onednn" })),
   webgpu: () => openWebgpu(),
   // Single precision, like PyTorch's fixtures; tests of a card's other precisions have their own tolerances.
   cuda: () => openCuda({ precision: "f32" }),

@@ -165,7 +165,7 @@ async function checkOptimizer(c: Case, device: Device): Promise<void> {
 for (const op of new Set(cases.map((c) => c.op))) {
   const isOptimizer = op === "sgd" || op === "adamw";
   await testOn(
-    ["reference", "cpu", "webgpu", "cuda-simulated", "cuda"],
+    ["reference", "cpu", "cpu-onednn", "webgpu", "cuda-simulated", "cuda"],
     (backend) => `${op} on ${backend} gives PyTorch's values`,
     async (device) => {
       for (const c of cases.filter((c) => c.op === op)) {

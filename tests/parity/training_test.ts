@@ -41,7 +41,7 @@ interface ManFixture {
 }
 
 await testOn(
-  ["reference", "cpu", "webgpu", "cuda-simulated", "cuda"],
+  ["reference", "cpu", "cpu-onednn", "webgpu", "cuda-simulated", "cuda"],
   (backend) => `an end-to-end step of ResNet-32 on ${backend} equals PyTorch's`,
   async (device) => {
     const fixture = load<StepFixture>("resnet32");
@@ -72,7 +72,7 @@ const methods: { readonly [name: string]: Method } = {
 
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
-    ["cpu", "webgpu", "cuda-simulated", "cuda"],
+    ["cpu", "cpu-onednn", "webgpu", "cuda-simulated", "cuda"],
     (backend) => `ten steps of ${method.name}, ResNet-32, K = 16, on ${backend} equal PyTorch's`,
     async (device) => {
       const { f32, learningRate } = load<ManFixture>(name);

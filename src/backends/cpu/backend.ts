@@ -4,14 +4,21 @@ import type { Plan, Target } from "../../compile/plan.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
 import { type CpuBuffer, CpuExecutable } from "./executable.ts";
 import { kernelText } from "./kernel_text.ts";
+import { Lowering, webAssembly } from "./lower.ts";
 import { LinearMemory } from "./memory.ts";
-import { cpuTarget } from "./target.ts";
+import { type OnednnDevice, openOnednnDevice } from "./onednn/device.ts";
+import { cpuTarget, targetOf } from "./target.ts";
 import { ThreadPool } from "./threads.ts";
+
+/** What computes convolutions and products: WebAssembly, like everything else, or oneDNN, where that is faster. */
+export type CpuEngine = "wasm" | "onednn";
 
 /** Options of {@link openCpu}. */
 export interface CpuOptions {
   /** Threads, including the calling one. Default: one per logical processor. Results do not depend on it. */
   readonly threads?: number;
+  /** What computes convolutions and products; default: `wasm`. Results depend on it in their last bits. */
+  readonly engine?: CpuEngine;
   /** The memory for all arrays and plans, for tests. Default: that of a closed device, or a new one. */
   readonly memory?: LinearMemory;
 }
@@ -19,9 +26,11 @@ export interface CpuOptions {
 /** WebAssembly with SIMD and relaxed fused multiply-add, on all processors, in one shared memory. */
 class CpuBackend implements Backend {
   readonly name = "cpu";
-  readonly target: Target = cpuTarget;
+  readonly target: Target;
   readonly #memory: LinearMemory;
   readonly #pool: ThreadPool;
+  readonly #lowering: Lowering;
+  readonly #onednn: OnednnDevice | undefined;
   readonly #buffers = new Set<DeviceBuffer>();
   readonly #executables = new Set<CpuExecutable>();
   #bufferBytes = 0;
@@ -29,14 +38,18 @@ class CpuBackend implements Backend {
   #arenaBytes = 0;
   #closed = false;
 
-  constructor(threads: number, memory: LinearMemory) {
+  constructor(threads: number, memory: LinearMemory, onednn: OnednnDevice | undefined) {
     this.#memory = memory;
-    this.#pool = ThreadPool.start(memory, threads);
+    this.#pool = ThreadPool.start(memory, threads, onednn?.setup(memory.memory));
+    this.#onednn = onednn;
+    this.#lowering = onednn === undefined ? webAssembly : new Lowering(onednn.launches);
+    this.target = onednn === undefined ? cpuTarget : targetOf(this.#lowering);
   }
 
   get description(): string {
     const { threads } = this.#pool;
-    return `${threads} thread${threads === 1 ? "" : "s"} of WebAssembly SIMD`;
+    const library = this.#onednn === undefined ? "" : ` and ${this.#onednn.description}`;
+    return `${threads} thread${threads === 1 ? "" : "s"} of WebAssembly SIMD${library}`;
   }
 
   get liveBuffers(): number {
@@ -95,6 +108,7 @@ class CpuBackend implements Backend {
     const executable = new CpuExecutable(plan, {
       memory: this.#memory,
       pool: this.#pool,
+      lowering: this.#lowering,
       arena: () => this.#arena,
       addressOf: (buffer) => this.#own(buffer).address,
       disposed: (disposed) => this.#executables.delete(disposed),
@@ -118,7 +132,7 @@ class CpuBackend implements Backend {
   }
 
   kernelText(plan: Plan): string {
-    return kernelText(plan);
+    return kernelText(plan, this.#lowering);
   }
 
   finish(): Promise<void> {
@@ -133,6 +147,7 @@ class CpuBackend implements Backend {
     if (this.#arenaBytes > 0) this.#memory.free(this.#arena, this.#arenaBytes);
     this.#arenaBytes = 0;
     await this.#pool.close();
+    this.#onednn?.close();
     this.#memory.leave();
   }
 }
@@ -166,9 +181,12 @@ export function openCpu(options: CpuOptions = {}): Opened {
       remedy: "use Deno 2.9 or newer",
     };
   }
+  const library = options.engine === "onednn" ? openOnednnDevice() : undefined;
+  if (library !== undefined && "reason" in library) return library;
   try {
-    return { backend: new CpuBackend(threads, options.memory ?? new LinearMemory()) };
+    return { backend: new CpuBackend(threads, options.memory ?? new LinearMemory(), library) };
   } catch (error) {
+    library?.close();
     if (!(error instanceof RangeError)) throw error;
     return {
       reason: `V8 cannot allocate its memory (${error.message})`,

@@ -56,9 +56,9 @@ function transformFilter(correlation: Correlation, pack: Routine): Routine {
     tasks: pack.tasks,
     operands: 2,
     scratch: packed,
-    build({ f, operands: [filter, transformed], task, scratch }) {
+    build({ f, operands: [filter, transformed], task, scratch, execute }) {
       const panels = f.int(i32.sub(scratch, i32.mul(task, packed)));
-      pack.build({ f, operands: [filter, panels], task, scratch });
+      pack.build({ f, operands: [filter, panels], task, scratch, execute });
       const from = f.int(scratch);
       const to = f.int(i32.add(transformed, i32.mul(task, POSITIONS * step)));
       const end = f.int(i32.add(from, step));

@@ -242,7 +242,7 @@ function sumPartial(correlation: Correlation, plan: Cut): Routine {
     tasks: blocks,
     operands: 2,
     scratch: 9 * panelBytes,
-    build({ f, operands: [partial, dw], task, scratch }) {
+    build({ f, operands: [partial, dw], task, scratch, execute }) {
       const from = f.int(i32.add(partial, i32.mul(task, POSITIONS * panelBytes)));
       const to = f.int(scratch);
       const end = f.int(i32.add(to, panelBytes));
@@ -264,7 +264,7 @@ function sumPartial(correlation: Correlation, plan: Cut): Routine {
         f.increment(to, 16);
       });
       const panels = f.int(i32.sub(scratch, i32.mul(task, 9 * panelBytes)));
-      unpack.build({ f, operands: [panels, dw], task, scratch });
+      unpack.build({ f, operands: [panels, dw], task, scratch, execute });
     },
   };
 }

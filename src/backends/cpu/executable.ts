@@ -2,9 +2,10 @@ import type { Location, Plan, Step } from "../../compile/plan.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import type { DeviceBuffer, Executable } from "../backend.ts";
-import { lowerStep } from "./lower.ts";
+import type { Lowering } from "./lower.ts";
 import type { LinearMemory } from "./memory.ts";
 import type { Operand, Routine } from "./routine.ts";
+import { primitivesText } from "./onednn/primitives.ts";
 import { assemble, record } from "./plan_module.ts";
 import type { LoadedModule, ThreadPool } from "./threads.ts";
 
@@ -18,6 +19,7 @@ export interface CpuBuffer extends DeviceBuffer {
 export interface Host {
   readonly memory: LinearMemory;
   readonly pool: ThreadPool;
+  readonly lowering: Lowering;
   /** Address of the arena that all plans share; it moves when a plan needs a larger one. */
   arena(): number;
   /** The address of a live buffer; throws for any other. */
@@ -45,6 +47,7 @@ const FIRST_INPUT_SLOT = 2;
 /** The launches of a plan, in order, with the place of every operand. */
 function lowerPlan(
   plan: Plan,
+  lowering: Lowering,
 ): { launches: ResolvedLaunch[]; constantOffsets: number[]; constantBytes: number } {
   const constantOffsets: number[] = [];
   let constantBytes = 0;
@@ -75,7 +78,7 @@ function lowerPlan(
   };
   const launches: ResolvedLaunch[] = [];
   for (const step of plan.steps) {
-    const { launches: lowered, workspace } = lowerStep(step, plan.values);
+    const { launches: lowered, workspace } = lowering.launches(step, plan.values);
     if (workspace > (step.workspace?.bytes ?? 0)) {
       throw new Error(`a step of ${plan.name} was planned without its ${workspace} bytes of workspace`);
     }
@@ -85,6 +88,15 @@ function lowerPlan(
     }
   }
   return { launches, constantOffsets, constantBytes };
+}
+
+function loadRoutines(pool: ThreadPool, routines: readonly Routine[]): LoadedModule {
+  const primitives = new Map(
+    routines.flatMap(({ primitives = [] }) =>
+      primitives.map((primitive) => [primitive.id, primitive] as const)
+    ),
+  );
+  return pool.load(assemble(routines), primitivesText([...primitives.values()]));
 }
 
 function locationOf(plan: Plan, value: ValueId): Location {
@@ -113,7 +125,7 @@ export class CpuExecutable implements Executable {
   constructor(plan: Plan, host: Host) {
     this.#plan = plan;
     this.#host = host;
-    const { launches, constantOffsets, constantBytes } = lowerPlan(plan);
+    const { launches, constantOffsets, constantBytes } = lowerPlan(plan, host.lowering);
     this.#launchCount = launches.length;
     this.#firstTasks = launches[0]?.routine.tasks ?? 0;
     this.#alone = launches.every(({ routine }) => routine.tasks === 1);
@@ -136,7 +148,7 @@ export class CpuExecutable implements Executable {
       this.#constants = this.#allocate(constantBytes, "constants");
       this.#block = this.#allocate(blockBytes, "steps");
       pool.reserveScratch(routines.reduce((most, { scratch }) => Math.max(most, scratch), 0));
-      this.#module = launches.length > 0 ? pool.load(assemble(routines)) : undefined;
+      this.#module = launches.length > 0 ? loadRoutines(pool, routines) : undefined;
     } catch (error) {
       this.#free();
       throw error;

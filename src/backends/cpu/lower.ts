@@ -1,19 +1,37 @@
 import type { Step } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
+import type { StructuredInstruction } from "../../trace/program.ts";
 import { fused } from "./fused.ts";
 import type { Launches } from "./routine.ts";
 import { structured } from "./structured.ts";
 
-/** The launches of steps seen before: each step is lowered when it is planned, and again when its plan is compiled. */
-const known = new WeakMap<object, Launches>();
+/** The launches of a structured op by another library; undefined for those that stay with WebAssembly. */
+export type Library = (instruction: StructuredInstruction, values: readonly Aval[]) => Launches | undefined;
 
-/** The launches of a step, and the workspace they need. */
-export function lowerStep(step: Step, values: readonly Aval[]): Launches {
-  const key = step.kind === "kernel" ? step.kernel : step.instruction;
-  let launches = known.get(key);
-  if (launches === undefined) {
-    launches = step.kind === "kernel" ? fused(step.kernel, values) : structured(step.instruction, values);
-    known.set(key, launches);
+/** The launches of steps: by a library where there is one that takes them, else by WebAssembly. */
+export class Lowering {
+  readonly #library: Library | undefined;
+  /** Those of steps seen before: each step is lowered when it is planned, and again when its plan is compiled. */
+  readonly #known = new WeakMap<object, Launches>();
+
+  /** Lowers to WebAssembly what the library does not take. */
+  constructor(library?: Library) {
+    this.#library = library;
   }
-  return launches;
+
+  /** The launches of a step, and the workspace they need. */
+  launches(step: Step, values: readonly Aval[]): Launches {
+    const key = step.kind === "kernel" ? step.kernel : step.instruction;
+    let launches = this.#known.get(key);
+    if (launches === undefined) {
+      launches = step.kind === "kernel"
+        ? fused(step.kernel, values)
+        : this.#library?.(step.instruction, values) ?? structured(step.instruction, values);
+      this.#known.set(key, launches);
+    }
+    return launches;
+  }
 }
+
+/** All steps as WebAssembly. */
+export const webAssembly = new Lowering();

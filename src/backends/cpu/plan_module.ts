@@ -4,7 +4,7 @@ import type { FunctionBuilder, FunctionHandle, Local } from "./wasm/function.ts"
 import { ModuleBuilder } from "./wasm/module.ts";
 import { memoryLimits } from "./memory.ts";
 import { words } from "./threads.ts";
-import type { Routine } from "./routine.ts";
+import type { Routine, RoutineContext } from "./routine.ts";
 
 /** Spins on the ticket before a waiting thread sleeps: some tens of microseconds. */
 const SPINS = 20_000;
@@ -80,9 +80,13 @@ function writeWork(f: FunctionBuilder, routineType: number): void {
   });
 }
 
+/** The import that executes a primitive: its number, three addresses, and that of the thread's scratch memory. */
+const EXECUTE = { name: "execute", parameters: ["i32", "i32", "i32", "i32", "i32"] } as const;
+
 /** The WebAssembly module of a plan: its routines, in the table in the order given, and `work`. */
 export function assemble(routines: readonly Routine[]): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder();
+  const executes = routines.some(({ primitives = [] }) => primitives.length > 0);
+  const module = new ModuleBuilder(executes ? [EXECUTE] : []);
   for (const routine of routines) module.tableEntry(writeRoutine(module, routine));
   const routineType = module.type(["i32", "i32", "i32"], []);
   module.function(["i32", "i32", "i32"], [], (f) => writeWork(f, routineType), "work");
@@ -97,6 +101,8 @@ function writeRoutine(module: ModuleBuilder, routine: Routine): FunctionHandle {
       const pair = record.operands + index * record.operandBytes;
       operands.push(f.int(i32.add(i32.load(i32.load(launch, pair)), i32.load(launch, pair + 4))));
     }
-    routine.build({ f, operands, task, scratch });
+    const execute: RoutineContext["execute"] = ({ id }, a, b, c = zero) =>
+      f.call({ index: 0 }, int(id), a, b, c, scratch);
+    routine.build({ f, operands, task, scratch, execute });
   });
 }

@@ -1,4 +1,6 @@
 import type { ValueId } from "../../trace/program.ts";
+import type { Made } from "./onednn/engine.ts";
+import type { I32 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 
 /** The function and locals that a routine's code is written with. */
@@ -11,6 +13,8 @@ export interface RoutineContext {
   readonly task: Local<"i32">;
   /** Address of this thread's scratch memory. */
   readonly scratch: Local<"i32">;
+  /** Writes a call of one of the routine's primitives on two or three addresses. */
+  execute(primitive: Made, a: I32, b: I32, c?: I32): void;
 }
 
 /**
@@ -26,6 +30,8 @@ export interface Routine {
   readonly scratch: number;
   /** Number of operands. */
   readonly operands: number;
+  /** Primitives of oneDNN that the code executes; default: none. */
+  readonly primitives?: readonly Made[];
   /** Writes the code of one task. */
   build(context: RoutineContext): void;
 }

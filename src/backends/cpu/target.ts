@@ -1,10 +1,10 @@
 import type { Step, Target } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
-import { lowerStep } from "./lower.ts";
+import { type Lowering, webAssembly } from "./lower.ts";
 import { ALIGNMENT, CAPACITY } from "./memory.ts";
 
-/** The properties of the CPU backend that the compiler plans for. */
-export const cpuTarget: Target = {
+/** The properties of the CPU backend that the compiler plans for; workspace depends on how steps are lowered. */
+export const targetOf = (lowering: Lowering): Target => ({
   name: "cpu",
   precisions: ["f32"],
   alignment: ALIGNMENT,
@@ -13,5 +13,8 @@ export const cpuTarget: Target = {
   segmentBytes: Infinity,
   maxTotalBytes: CAPACITY,
   maxKernelBuffers: Infinity,
-  workspace: (step: Step, values: readonly Aval[]): number => lowerStep(step, values).workspace,
-};
+  workspace: (step: Step, values: readonly Aval[]): number => lowering.launches(step, values).workspace,
+});
+
+/** The properties of the CPU backend with WebAssembly alone. */
+export const cpuTarget: Target = targetOf(webAssembly);

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import type { LinearMemory } from "./memory.ts";
+import { openPrimitives, type Primitives, type PrimitivesSetup } from "./onednn/primitives.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
 /**
@@ -22,6 +23,8 @@ export const words = {
   scratchBytes: 133,
   code: 134,
   codeBytes: 135,
+  primitives: 136,
+  primitivesBytes: 137,
 } as const;
 
 /** The commands to the workers. */
@@ -55,16 +58,26 @@ export class ThreadPool {
   readonly #control: Int32Array;
   readonly #workers: readonly Worker[];
   readonly #exits: readonly Promise<void>[];
+  /** The main thread's, if oneDNN is in use. */
+  readonly #primitives: Primitives | undefined;
   #modules = 0;
   #scratch = 0;
   #scratchBytes = 0;
 
-  private constructor(memory: LinearMemory, threads: number) {
+  private constructor(memory: LinearMemory, threads: number, onednn: PrimitivesSetup | undefined) {
     this.#memory = memory;
     this.#control = new Int32Array(memory.memory.buffer, 0, 256);
     // A data: URL needs no permission, and starts even while the main thread blocks.
-    const url = new URL(`data:text/javascript,${encodeURIComponent(workerSource)}`);
-    const workerData = { memory: memory.memory, words, commands, spinMilliseconds: SPIN_MILLISECONDS };
+    const source = `${openPrimitives}\n${workerSource}`;
+    const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
+    const workerData = {
+      memory: memory.memory,
+      words,
+      commands,
+      spinMilliseconds: SPIN_MILLISECONDS,
+      onednn,
+    };
+    this.#primitives = onednn === undefined ? undefined : openPrimitives(onednn);
     this.#workers = Array.from(
       { length: threads - 1 },
       // An empty environment: by default the parent's is read, for which Deno asks for permission.
@@ -83,10 +96,13 @@ export class ThreadPool {
     for (const worker of this.#workers) worker.unref();
   }
 
-  /** Starts `threads` − 1 workers and waits until all of them run. */
-  static start(memory: LinearMemory, threads: number): ThreadPool {
-    const pool = new ThreadPool(memory, threads);
+  /**
+   * Starts `threads` − 1 workers and waits until all of them run. With `onednn` they execute its primitives.
+   */
+  static start(memory: LinearMemory, threads: number, onednn?: PrimitivesSetup): ThreadPool {
+    const pool = new ThreadPool(memory, threads, onednn);
     pool.#await(words.acknowledged, (arrived) => arrived === threads - 1);
+    pool.#checkFailure();
     return pool;
   }
 
@@ -129,20 +145,32 @@ export class ThreadPool {
     );
   }
 
-  /** Instantiates a module in every thread. V8 compiles equal bytes once per process. */
-  load(code: Uint8Array<ArrayBuffer>): LoadedModule {
+  /**
+   * Instantiates a module in every thread, after telling it of the primitives that the module executes, as
+   * `primitivesText` gives them. V8 compiles equal bytes once per process.
+   */
+  load(code: Uint8Array<ArrayBuffer>, primitives: string): LoadedModule {
     const id = ++this.#modules;
     const module = new WebAssembly.Module(code);
-    const instance = new WebAssembly.Instance(module, { env: { memory: this.#memory.memory } });
+    this.#primitives?.add(primitives);
+    const execute = this.#primitives?.execute;
+    const instance = new WebAssembly.Instance(module, {
+      env: { memory: this.#memory.memory, ...(execute === undefined ? {} : { execute }) },
+    });
     if (this.#workers.length > 0) {
-      const address = this.#memory.allocate(code.length, "a program's code");
+      const text = new TextEncoder().encode(primitives);
+      const bytes = code.length + text.length;
+      const address = this.#memory.allocate(bytes, "a program's code");
       this.#memory.bytes.set(code, address);
+      this.#memory.bytes.set(text, address + code.length);
       this.#control[words.code] = address;
       this.#control[words.codeBytes] = code.length;
+      this.#control[words.primitives] = address + code.length;
+      this.#control[words.primitivesBytes] = text.length;
       try {
         this.#broadcast(commands.load, id);
       } finally {
-        this.#memory.free(address, code.length);
+        this.#memory.free(address, bytes);
       }
       this.#checkFailure();
     }
@@ -195,6 +223,7 @@ export class ThreadPool {
     if (this.#workers.length > 0) this.#broadcast(commands.exit, 0);
     for (const worker of this.#workers) worker.ref();
     await Promise.all(this.#exits);
+    this.#primitives?.close();
     if (this.#scratchBytes > 0) this.#memory.free(this.#scratch, this.#scratchBytes * this.threads);
     this.#scratchBytes = 0;
   }

@@ -3,20 +3,33 @@
 // shared memory. Word numbers and commands are those of threads.ts.
 import { workerData } from "node:worker_threads";
 
-const { memory, thread, words, commands, spinMilliseconds } = workerData;
+const { memory, thread, words, commands, spinMilliseconds, onednn } = workerData;
 const control = new Int32Array(memory.buffer, 0, 256);
 const instances = new Map();
+let primitives;
+try {
+  // openPrimitives is that of onednn/primitives.ts, which threads.ts puts before this.
+  if (onednn !== undefined) primitives = openPrimitives(onednn);
+} catch {
+  Atomics.store(control, words.failed, 1);
+}
 
-function load(id, address, bytes) {
-  const code = new Uint8Array(memory.buffer).slice(address, address + bytes);
-  instances.set(id, new WebAssembly.Instance(new WebAssembly.Module(code), { env: { memory } }).exports.work);
+const bytesAt = (address, bytes) =>
+  new Uint8Array(memory.buffer).slice(address >>> 0, (address >>> 0) + bytes);
+
+function load(id) {
+  const code = bytesAt(control[words.code], control[words.codeBytes]);
+  const list = bytesAt(control[words.primitives], control[words.primitivesBytes]);
+  primitives?.add(new TextDecoder().decode(list));
+  const env = { memory, execute: primitives?.execute };
+  instances.set(id, new WebAssembly.Instance(new WebAssembly.Module(code), { env }).exports.work);
 }
 
 function execute(command, id) {
   if (command === commands.run) {
     const scratch = control[words.scratch] + thread * control[words.scratchBytes];
     instances.get(id)(control[words.steps], control[words.stepCount], scratch);
-  } else if (command === commands.load) load(id, control[words.code] >>> 0, control[words.codeBytes]);
+  } else if (command === commands.load) load(id);
   else if (command === commands.unload) instances.delete(id);
 }
 
@@ -51,3 +64,4 @@ while (command !== commands.exit) {
   Atomics.sub(control, words.inside, 1);
   Atomics.notify(control, words.inside);
 }
+primitives?.close();

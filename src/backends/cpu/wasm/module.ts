@@ -2,12 +2,26 @@ import { Bytes } from "./bytes.ts";
 import { type ValueType, valueTypeCode } from "./expressions.ts";
 import { FunctionBuilder, type FunctionHandle } from "./function.ts";
 
-/** Writes a WebAssembly module that imports one shared memory, as `env.memory`. */
+/** A function that a module imports. */
+export interface ImportedFunction {
+  /** Its name in `env`. */
+  readonly name: string;
+  /** Its parameters; it has no result. */
+  readonly parameters: readonly ValueType[];
+}
+
+/** Writes a WebAssembly module that imports one shared memory, as `env.memory`, and maybe functions of `env`. */
 export class ModuleBuilder {
+  readonly #imports: readonly ImportedFunction[];
   readonly #types: string[] = [];
   readonly #functions: { type: number; body: Uint8Array }[] = [];
   readonly #exports: { name: string; index: number }[] = [];
   readonly #table: number[] = [];
+
+  /** A module that imports these functions, which have the first numbers. */
+  constructor(imports: readonly ImportedFunction[] = []) {
+    this.#imports = imports;
+  }
 
   /** The number of a function type, declared on first use. */
   type(parameters: readonly ValueType[], results: readonly ValueType[]): number {
@@ -25,7 +39,8 @@ export class ModuleBuilder {
   ): FunctionHandle {
     const f = new FunctionBuilder(parameters);
     build(f);
-    const index = this.#functions.push({ type: this.type(parameters, results), body: f.finish() }) - 1;
+    const own = this.#functions.push({ type: this.type(parameters, results), body: f.finish() }) - 1;
+    const index = this.#imports.length + own;
     if (name !== undefined) this.#exports.push({ name, index });
     return { index };
   }
@@ -37,6 +52,7 @@ export class ModuleBuilder {
 
   /** The module in binary form. The limits must be those of the memory that it will import. */
   finish(initialPages: number, maximumPages: number): Uint8Array<ArrayBuffer> {
+    const imported = this.#imports.map(({ name, parameters }) => ({ name, type: this.type(parameters, []) }));
     const module = new Bytes();
     module.append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     const section = (id: number, fill: (body: Bytes) => void) => {
@@ -58,12 +74,18 @@ export class ModuleBuilder {
       }
     });
     section(2, (body) => {
-      body.unsigned(1);
+      body.unsigned(1 + imported.length);
       body.name("env");
       body.name("memory");
       body.append([0x02, 0x03]);
       body.unsigned(initialPages);
       body.unsigned(maximumPages);
+      for (const { name, type } of imported) {
+        body.name("env");
+        body.name(name);
+        body.byte(0x00);
+        body.unsigned(type);
+      }
     });
     section(3, (body) => {
       body.unsigned(this.#functions.length);

@@ -1,0 +1,205 @@
+import type { Shape } from "../../../trace/dtype.ts";
+import type { ConvAttrs } from "../../../trace/ops.ts";
+import type { ConvShapes } from "../conv.ts";
+import type { Launch, Launches, Operand, Routine } from "../routine.ts";
+import { sumChunks } from "../sum_chunks.ts";
+import { WORD } from "../tile.ts";
+import { i32 } from "../wasm/scalars.ts";
+import type { Convolution, Layout, Made, MadeConvolution, OnednnEngine } from "./engine.ts";
+
+/** Multiplications and additions that a task has at least: some 100 µs, against which a call's 3 µs do not count. */
+const TASK_OPERATIONS = 2e7;
+/** The most slices of a batch. */
+const MOST_SLICES = 64;
+/** Bytes of workspace for partial gradients of a filter. Where not even two fit, WebAssembly divides the channels. */
+const PARTIAL_BYTES = 8 * 2 ** 20;
+/** The padding of a filter's format that is put up with: a depthwise 7 × 7 filter's gradient has 256 times its size. */
+const MOST_PADDING = 8;
+
+/** Images cut into equal slices, and one for the rest. */
+interface Slices {
+  readonly images: number;
+  readonly count: number;
+  /** Images of the last slice, if it has fewer. */
+  readonly rest: number;
+}
+
+function slicesOf(images: number, wanted: number): Slices {
+  const each = Math.ceil(images / Math.max(1, Math.min(images, wanted)));
+  return { images: each, count: Math.ceil(images / each), rest: images % each };
+}
+
+function operations({ filter, y }: ConvShapes): number {
+  return 2 * product(y) * product(filter.slice(1));
+}
+
+const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
+
+/** An NHWC image as oneDNN orders axes: N, C, H, W. */
+function imageLayout(images: number, [, h = 1, w = 1, c = 1]: Shape): Layout {
+  return { sizes: [images, c, h, w], strides: [h * w * c, 1, w * c, c] };
+}
+
+/** A KRSC filter: [groups,] O, I, H, W. */
+function filterLayout([k = 1, r = 1, s = 1, c = 1]: Shape, groups: number): Layout {
+  const sizes = [k / groups, c, r, s], strides = [r * s * c, 1, s * c, c];
+  if (groups === 1) return { sizes, strides };
+  return { sizes: [groups, ...sizes], strides: [k / groups * r * s * c, ...strides] };
+}
+
+function described(
+  kind: Convolution["kind"],
+  images: number,
+  { image, filter, y }: ConvShapes,
+  { strides, padding, dilation, groups }: ConvAttrs,
+): Convolution {
+  return {
+    kind,
+    image: imageLayout(images, image),
+    filter: filterLayout(filter, groups),
+    y: imageLayout(images, y),
+    strides,
+    dilates: dilation.map((distance) => distance - 1),
+    before: padding.map(([first]) => first),
+    after: padding.map(([, last]) => last),
+  };
+}
+
+/** The primitives of all slices, with one format of the filter; undefined where oneDNN has none that is fast. */
+function madeFor(
+  engine: OnednnEngine,
+  kind: Convolution["kind"],
+  slices: Slices,
+  shapes: ConvShapes,
+  attrs: ConvAttrs,
+): { whole: MadeConvolution; rest: Made | undefined } | undefined {
+  const whole = engine.convolution(described(kind, slices.images, shapes, attrs));
+  if (whole === undefined) return undefined;
+  if (whole.filterBytes > MOST_PADDING * WORD * product(shapes.filter)) return undefined;
+  if (slices.rest === 0) return { whole, rest: undefined };
+  const rest = engine.convolution(described(kind, slices.rest, shapes, attrs), whole.filterFormat);
+  return rest === undefined ? undefined : { whole, rest: rest.primitive };
+}
+
+/** One call of a primitive for each slice; `bytes` are those of a slice of each operand. */
+function sliced(
+  name: string,
+  slices: Slices,
+  whole: Made,
+  rest: Made | undefined,
+  bytes: readonly number[],
+): Routine {
+  const primitives = rest === undefined ? [whole] : [whole, rest];
+  return {
+    key: `oneDNN ${name} ${primitives.map(({ id, implementation }) => `${implementation} #${id}`).join()}, ` +
+      `slices of ${bytes.join()} bytes`,
+    tasks: slices.count,
+    operands: bytes.length,
+    scratch: Math.max(...primitives.map(({ scratch }) => scratch)),
+    primitives,
+    build({ f, operands, task, execute }) {
+      const [a, b, c] = operands.map((operand, i) => f.int(i32.add(operand, i32.mul(task, bytes[i] ?? 0))));
+      if (a === undefined || b === undefined || c === undefined) {
+        throw new Error("a primitive takes three operands");
+      }
+      if (rest === undefined) execute(whole, a, b, c);
+      else {
+        f.if(
+          i32.eq(task, slices.count - 1),
+          () => execute(rest, a, b, c),
+          () => execute(whole, a, b, c),
+        );
+      }
+    },
+  };
+}
+
+/** A filter, or its gradient, turned from one format into another. */
+function reordered(reorder: Made, from: Operand, to: Operand): Launch {
+  return {
+    operands: [from, to],
+    routine: {
+      key: `oneDNN reorder ${reorder.implementation} #${reorder.id}`,
+      tasks: 1,
+      operands: 2,
+      scratch: reorder.scratch,
+      primitives: [reorder],
+      build({ operands: [a, b], execute }) {
+        if (a !== undefined && b !== undefined) execute(reorder, a, b);
+      },
+    },
+  };
+}
+
+const bytesOfSlice = ({ images }: Slices, shape: Shape): number => images * product(shape.slice(1)) * WORD;
+
+/** `conv(image, filter)` or `convInputGrad(dy, filter)`; undefined where it stays with WebAssembly. */
+export function correlation(
+  engine: OnednnEngine,
+  kind: "forward" | "inputGrad",
+  shapes: ConvShapes,
+  attrs: ConvAttrs,
+  source: Operand,
+  filter: Operand,
+  target: Operand,
+): Launches | undefined {
+  const { image, y } = shapes;
+  const wanted = Math.min(MOST_SLICES, Math.ceil(operations(shapes) / TASK_OPERATIONS));
+  const slices = slicesOf(image[0] ?? 1, wanted);
+  const made = madeFor(engine, kind, slices, shapes, attrs);
+  if (made === undefined) return undefined;
+  const { whole: { primitive, filterFormat, filterBytes }, rest } = made;
+  const reorder = engine.reorder(filterLayout(shapes.filter, attrs.groups), filterFormat);
+  const packed: Operand = { workspace: 0 };
+  const [from, to] = kind === "forward" ? [image, y] : [y, image];
+  const bytes = [bytesOfSlice(slices, from), 0, bytesOfSlice(slices, to)];
+  return {
+    launches: [
+      reordered(reorder, filter, packed),
+      { routine: sliced(kind, slices, primitive, rest, bytes), operands: [source, packed, target] },
+    ],
+    workspace: filterBytes,
+  };
+}
+
+/**
+ * `convFilterGrad(image, dy)`: each slice of the batch gives a partial gradient, and these are added in order. The cut
+ * depends on shapes alone, and so do the bits. Undefined where it stays with WebAssembly.
+ */
+export function filterGrad(
+  engine: OnednnEngine,
+  shapes: ConvShapes,
+  attrs: ConvAttrs,
+  image: Operand,
+  dy: Operand,
+  dw: Operand,
+): Launches | undefined {
+  const images = shapes.image[0] ?? 1;
+  const fitting = Math.floor(PARTIAL_BYTES / (product(shapes.filter) * WORD));
+  const wanted = Math.min(fitting, MOST_SLICES, Math.ceil(operations(shapes) / TASK_OPERATIONS));
+  if (wanted < 2 && operations(shapes) > 2 * TASK_OPERATIONS) return undefined;
+  const slices = slicesOf(images, wanted);
+  const made = madeFor(engine, "filterGrad", slices, shapes, attrs);
+  if (made === undefined) return undefined;
+  const { whole: { primitive, filterFormat, filterBytes }, rest } = made;
+  const reorder = engine.reorder(filterFormat, filterLayout(shapes.filter, attrs.groups));
+  const stride = Math.ceil(filterBytes / WORD) * WORD;
+  const partial: Operand = { workspace: 0 };
+  const bytes = [bytesOfSlice(slices, shapes.image), bytesOfSlice(slices, shapes.y), stride];
+  const gradients = {
+    routine: sliced("filterGrad", slices, primitive, rest, bytes),
+    operands: [image, dy, partial],
+  };
+  if (slices.count === 1) {
+    return { launches: [gradients, reordered(reorder, partial, dw)], workspace: stride };
+  }
+  const total: Operand = { workspace: slices.count * stride };
+  return {
+    launches: [
+      gradients,
+      sumChunks(slices.count, stride / WORD, partial, total),
+      reordered(reorder, total, dw),
+    ],
+    workspace: (slices.count + 1) * stride,
+  };
+}

@@ -1,0 +1,65 @@
+import type { Shape } from "../../../trace/dtype.ts";
+import type { OpAttrs } from "../../../trace/ops.ts";
+import type { Launches, Operand, Routine } from "../routine.ts";
+import { WORD } from "../tile.ts";
+import { i32 } from "../wasm/scalars.ts";
+import type { Layout, OnednnEngine } from "./engine.ts";
+
+/** Multiplications and additions below which a product is not worth the calls. */
+const LEAST_OPERATIONS = 2e6;
+/** Multiplications and additions that a task has at least. */
+const TASK_OPERATIONS = 2e7;
+/** The most slices of a product's rows. */
+const MOST_SLICES = 64;
+
+/** `c = a · b`, sliced by rows; undefined where it stays with WebAssembly. */
+export function product(
+  engine: OnednnEngine,
+  aShape: Shape,
+  bShape: Shape,
+  cShape: Shape,
+  { transposeA, transposeB }: OpAttrs["matmul"],
+  a: Operand,
+  b: Operand,
+  c: Operand,
+): Launches | undefined {
+  const [n = 1, m = 1, batch = 1] = cShape.toReversed();
+  const k = aShape[aShape.length - (transposeA ? 2 : 1)] ?? 1;
+  const operations = 2 * m * n * k;
+  if (operations < LEAST_OPERATIONS || bShape.length < 2) return undefined;
+  const wanted = Math.min(MOST_SLICES, m, Math.ceil(operations / TASK_OPERATIONS));
+  const each = Math.ceil(m / wanted), count = Math.ceil(m / each), last = m - (count - 1) * each;
+  const by: Layout = { sizes: [k, n], strides: transposeB ? [1, k] : [n, 1] };
+  const of = (rows: number) =>
+    engine.product(
+      { sizes: [rows, k], strides: transposeA ? [1, m] : [k, 1] },
+      by,
+      { sizes: [rows, n], strides: [n, 1] },
+    );
+  const whole = of(each), rest = last === each ? whole : of(last);
+  if (whole === undefined || rest === undefined) return undefined;
+  const primitives = [...new Set([whole, rest])];
+  const routine: Routine = {
+    key: `oneDNN product ${primitives.map(({ id, implementation }) => `${implementation} #${id}`).join()}, ` +
+      `batch ${batch}, ${m} rows`,
+    tasks: batch * count,
+    operands: 3,
+    scratch: Math.max(whole.scratch, rest.scratch),
+    primitives,
+    build({ f, operands: [a, b, c], task, execute }) {
+      if (a === undefined || b === undefined || c === undefined) {
+        throw new Error("a product takes three operands");
+      }
+      const matrix = f.int(i32.divU(task, count)), slice = f.int(i32.remU(task, count));
+      const row = f.int(i32.mul(slice, each));
+      f.increment(a, i32.mul(i32.add(i32.mul(matrix, m * k), i32.mul(row, transposeA ? 1 : k)), WORD));
+      f.increment(b, i32.mul(matrix, k * n * WORD));
+      f.increment(c, i32.mul(i32.add(i32.mul(matrix, m * n), i32.mul(row, n)), WORD));
+      if (whole === rest) execute(whole, a, b, c);
+      else {
+        f.if(i32.eq(slice, count - 1), () => execute(rest, a, b, c), () => execute(whole, a, b, c));
+      }
+    },
+  };
+  return { launches: [{ routine, operands: [a, b, c] }], workspace: 0 };
+}

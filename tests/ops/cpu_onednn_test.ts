@@ -1,0 +1,119 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { openCpu } from "../../src/backends/cpu/backend.ts";
+import { compile } from "../../src/compile/compile.ts";
+import type { HostData, Shape } from "../../src/trace/dtype.ts";
+import type { ConvAttrs } from "../../src/trace/ops.ts";
+import { shapeRules } from "../../src/trace/shape_rules.ts";
+import { skips } from "../gate.ts";
+import { assertSameBits, checkCases, opCase, runAll } from "./check.ts";
+import { f32, Random } from "./random.ts";
+import { opSuite, withBackend } from "./suite.ts";
+import { sumSuite } from "./sums.ts";
+import { unfusedPlan } from "./unfused.ts";
+
+const open = (threads?: number) =>
+  openCpu({ engine: "onednn", ...(threads === undefined ? {} : { threads }) });
+
+await opSuite(() => open(), "cpu-onednn");
+await sumSuite(() => open(), "cpu-onednn", { byLibrary: true });
+
+const ignore = await skips("onednn", () => open());
+
+/** A convolution with its gradients. */
+function convolutions(random: Random, image: Shape, filter: Shape, attrs: Partial<ConvAttrs> = {}) {
+  const whole: ConvAttrs = {
+    strides: [1, 1],
+    padding: [[1, 1], [1, 1]],
+    dilation: [1, 1],
+    groups: 1,
+    ...attrs,
+  };
+  const [x, w] = [f32(...image), f32(...filter)];
+  const dy = shapeRules.conv([x, w], whole);
+  const [a, b, c] = [x, w, dy].map((aval) => random.elements(aval));
+  return [
+    opCase("conv", [x, w], whole, [a, b]),
+    opCase("convInputGrad", [dy, w], { ...whole, inputShape: image }, [c, b]),
+    opCase("convFilterGrad", [x, dy], { ...whole, filterShape: filter }, [a, c]),
+  ];
+}
+
+function product(
+  random: Random,
+  [m, k, n]: [number, number, number],
+  transposeA: boolean,
+  transposeB: boolean,
+) {
+  const a = f32(...(transposeA ? [k, m] : [m, k])), b = f32(...(transposeB ? [n, k] : [k, n]));
+  return opCase("matmul", [a, b], { transposeA, transposeB }, [random.elements(a), random.elements(b)]);
+}
+
+/** Work for several slices, the last of them smaller. */
+const sliced = (random: Random) => [
+  ...convolutions(random, [5, 48, 48, 16], [16, 3, 3, 16]),
+  ...convolutions(random, [7, 40, 40, 16], [32, 3, 3, 16], { strides: [2, 2] }),
+  product(random, [301, 300, 300], false, false),
+  product(random, [301, 300, 300], true, false),
+  product(random, [301, 300, 300], false, true),
+];
+
+Deno.test(
+  "cpu-onednn: batches and rows in unequal slices as the reference computes them",
+  { ignore },
+  () => withBackend(() => open(), (backend) => checkCases(backend, sliced(new Random(1)), unfusedPlan)),
+);
+
+Deno.test("cpu-onednn: the bits of a result do not depend on the number of threads", { ignore }, async () => {
+  const cases = sliced(new Random(1));
+  const results: (HostData[] | Error)[][] = [];
+  for (const threads of [1, 2, 3]) {
+    await withBackend(() => open(threads), async (backend) => {
+      const plans = cases.map(({ program, inputs }) => () => ({
+        plan: compile(program, backend.target),
+        inputs,
+      }));
+      results.push(await runAll(backend, plans));
+    });
+  }
+  const [one, two, three] = results;
+  assert(one !== undefined && two !== undefined && three !== undefined);
+  assertSameBits(two, one);
+  assertSameBits(three, one);
+});
+
+/** What computes the steps of cases: each routine's name, one line a case. */
+async function computedBy(cases: (random: Random) => ReturnType<typeof convolutions>): Promise<string[]> {
+  const names: string[] = [];
+  await withBackend(() => open(), (backend) => {
+    for (const { program } of cases(new Random(1))) {
+      names.push(backend.kernelText?.(compile(program, backend.target)) ?? "");
+    }
+    return Promise.resolve();
+  });
+  return names;
+}
+
+Deno.test(
+  "cpu-onednn: plain, strided, dilated, grouped and depthwise convolutions are oneDNN's",
+  { ignore },
+  async () => {
+    const text = await computedBy((random) => [
+      ...convolutions(random, [4, 16, 16, 16], [16, 3, 3, 16]),
+      ...convolutions(random, [4, 16, 16, 16], [32, 3, 3, 16], { strides: [2, 2] }),
+      ...convolutions(random, [4, 16, 16, 16], [16, 3, 3, 16], { dilation: [2, 2] }),
+      ...convolutions(random, [4, 16, 16, 64], [64, 3, 3, 16], { groups: 4 }),
+      ...convolutions(random, [4, 16, 16, 32], [32, 3, 3, 1], { groups: 32 }),
+      product(random, [301, 300, 300], false, false),
+    ]);
+    for (const kernels of text) assertMatch(kernels, /oneDNN (forward|inputGrad|filterGrad|product)/);
+    for (const kernels of text) assert(!/oneDNN \w+ (ref|gemm)/.test(kernels), kernels);
+  },
+);
+
+Deno.test("cpu-onednn: what oneDNN pads or cannot divide stays with WebAssembly", { ignore }, async () => {
+  const [, , depthwise, , , large] = await computedBy((random) => [
+    ...convolutions(random, [2, 14, 14, 96], [96, 7, 7, 1], { groups: 96, padding: [[3, 3], [3, 3]] }),
+    ...convolutions(random, [2, 7, 7, 512], [512, 3, 3, 512]),
+  ]);
+  assertEquals([depthwise, large].map((kernels) => kernels?.includes("oneDNN")), [false, false]);
+});
