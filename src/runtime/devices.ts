@@ -84,15 +84,15 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
   const wanted = name === undefined ? await fromEnvironment() ?? "auto" : name;
   if (wanted !== "auto") {
     const opened = await backends[known(wanted)].open(options);
-    if ("reason" in opened) {
-      throw new LocalgradError(`no ${wanted} device: ${opened.reason}; ${opened.remedy}`);
-    }
+    if ("reason" in opened) refuse(wanted, opened);
     return new Device(opened.backend, `${wanted} (asked for): ${opened.backend.description}`);
   }
   const passed: string[] = [];
   for (const candidate of names) {
     const opened = await backends[candidate].open(options);
     if ("reason" in opened) {
+      // The slow reference must not take the place of an engine that was demanded.
+      if (candidate === "cpu" && (options.engine ?? await cpuEngine()) !== "wasm") refuse(candidate, opened);
       passed.push(`${candidate}: ${opened.reason}`);
     } else if (isSoftware(opened)) {
       passed.push(`${candidate}: only a software adapter, slower than the CPU backend`);
@@ -136,6 +136,10 @@ export async function probe(
  */
 export function target(name: BackendName): Promise<Target> {
   return backends[known(name)].target();
+}
+
+function refuse(name: string, { reason, remedy }: { reason: string; remedy: string }): never {
+  throw new LocalgradError(`no ${name} device: ${reason}; ${remedy}`);
 }
 
 function isSoftware(opened: Opened): boolean {

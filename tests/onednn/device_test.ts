@@ -2,6 +2,7 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { LocalgradError } from "../../src/base/errors.ts";
 import { liveWorkerCount } from "../../src/backends/cpu/threads.ts";
+import { Device } from "../../src/runtime/arrays.ts";
 import { open } from "../../src/runtime/devices.ts";
 import { library, skipped } from "./library.ts";
 
@@ -57,6 +58,15 @@ Deno.test("an unknown engine, and oneDNN where there is none, are refused in one
     await refused('or take the engine "wasm"', "onednn");
   });
 });
+
+Deno.test("auto does not take the reference where oneDNN was demanded and is missing", () =>
+  within({ LOCALGRAD_LIBDNNL: "/gone", LOCALGRAD_CPU: "onednn", LOCALGRAD_LIBCUDA: "/gone" }, async () => {
+    const opened = await open("auto").catch((error) => error);
+    if (opened instanceof Device) {
+      assertEquals(opened.name === "webgpu", true, opened.choice); // a real card
+      await opened.close();
+    } else assertStringIncludes(opened.message, "no cpu device: oneDNN: libdnnl.so.3 was not found");
+  }));
 
 Deno.test("without permission for libraries oneDNN is refused with the flag, and nothing prompts", async () => {
   const { href } = new URL("../../src/runtime/devices.ts", import.meta.url);
