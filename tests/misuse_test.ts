@@ -79,7 +79,6 @@ Deno.test("every exported function refuses arguments of wrong kinds with a Local
   const faults: string[] = [];
   let calls = 0;
   for (const [path, f] of exported(localgrad)) {
-    console.log(path, performance.now());
     for (const args of CALLS) {
       calls++;
       const found = await fault(() => f(...args));

@@ -26,7 +26,7 @@ export interface ChartOptions {
   readonly top?: number;
   /** Puts ticks of the horizontal axis at whole numbers only; default false. */
   readonly whole?: boolean;
-  /** Named stretches of the horizontal axis, with a line at the end of each. */
+  /** Named sections of the horizontal axis, with a line at the end of each. */
   readonly stretches?: readonly { readonly from: number; readonly to: number; readonly name: string }[];
 }
 

@@ -45,8 +45,8 @@ const headerFields = object<Header>({
 });
 
 /**
- * Writes a checkpoint, whole or not at all: a safetensors file whose tensors have PyTorch's names and layouts (filters
- * OIHW), so that PyTorch can load those of the network. The metadata `localgrad` hold everything else.
+ * Writes a checkpoint atomically: a safetensors file whose tensors have PyTorch's names and layouts (filters OIHW), so
+ * that PyTorch can load those of the network. The metadata `localgrad` hold everything else.
  */
 export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
   expectObject("writeCheckpoint: the checkpoint", checkpoint, { snapshot: "object", settings: "object" });
@@ -76,7 +76,7 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
 /**
  * Reads a checkpoint.
  *
- * @throws {LocalgradError} where there is none, or it is truncated, damaged or not one of localgrad's.
+ * @throws {LocalgradError} if there is none, or it is truncated, damaged or not one of localgrad's.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const bytes = await readIfThere(path, FILE_LIMIT);
@@ -108,7 +108,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 /**
  * The header of a checkpoint; undefined for any other safetensors file.
  *
- * @throws {LocalgradError} where the checkpoint is damaged.
+ * @throws {LocalgradError} if the checkpoint is damaged.
  */
 export function headerOf({ tensors, metadata, skipped }: TensorFile, path: string): string | undefined {
   const { localgrad, sha256 } = metadata;

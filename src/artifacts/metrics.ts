@@ -85,9 +85,9 @@ const FILE_LIMIT = 2 ** 30;
 const LINE_LIMIT = 2 ** 20;
 
 /**
- * Reads a `metrics.jsonl`, without a last line that was not completely written. Empty where there is no such file.
+ * Reads a `metrics.jsonl`, without a last line that was not completely written. Empty if there is no such file.
  *
- * @throws {LocalgradError} where a line is not that of a step or an epoch; the error names line and field.
+ * @throws {LocalgradError} if a line is not that of a step or an epoch; the error names line and field.
  */
 export async function readMetrics(path: string): Promise<MetricsLine[]> {
   return (await scan(path)).map(({ line }) => line);
@@ -130,7 +130,7 @@ export class MetricsWriter implements Disposable {
    * Opens the file of a run that has done `step` steps. Lines of later steps are cut off, because the run will do those
    * again. Returns the lines that stay.
    *
-   * @throws {LocalgradError} where another process writes the file, or its epochs have another number of steps, so that
+   * @throws {LocalgradError} if another process writes the file, or its epochs have another number of steps, so that
    * the run could not resume as it was.
    */
   static async open(

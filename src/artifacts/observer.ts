@@ -32,7 +32,7 @@ export interface RunInfo {
   readonly imagesPerEpoch: number;
   /** Number of steps done before. */
   readonly firstStep: number;
-  /** True where steps were done before, or the trainer was restored from a snapshot, even one of step 0. */
+  /** True if steps were done before, or the trainer was restored from a snapshot, even one of step 0. */
   readonly resumed: boolean;
   /** Blocks of each module, such as `layer1.0–layer1.2`. */
   readonly modules: readonly string[];
@@ -92,7 +92,7 @@ export interface EpochRecord {
   readonly held: HeldMemory;
   /** Loading of streamed images; undefined for images that are resident on the device. */
   readonly loading?: Loading;
-  /** True where the test error is the lowest so far. */
+  /** True if the test error is the lowest so far. */
   readonly best: boolean;
 }
 
@@ -110,7 +110,7 @@ export interface Observer {
   epoch?(record: EpochRecord): void | Promise<void>;
   /**
    * Called at the start of a run; after each epoch, after its record; within epochs as `saveEvery` of `fit` says; and
-   * when the run is stopped. The kinds are `last`, and `best` too where the test error is the lowest so far. The state
+   * when the run is stopped. The kinds are `last`, and `best` too if the test error is the lowest so far. The state
    * never holds a NaN or an infinity.
    */
   save?(snapshot: Snapshot, kinds: readonly ("last" | "best")[]): void | Promise<void>;

@@ -4,7 +4,7 @@ import { columns, drawsOver } from "./terminal.ts";
 
 /** Output of {@link progress}; by default the process's standard error. */
 export interface ProgressOutput {
-  /** True where lines can be redrawn in place. */
+  /** True if lines can be redrawn in place. */
   readonly terminal: boolean;
   /** Width of the terminal in columns. */
   columns(): number;
@@ -98,7 +98,7 @@ class Progress implements Observer {
   epoch({ epoch, testError, best, imagesPerSecond, loading }: EpochRecord): void {
     const mark = best ? ", the best so far" : "";
     const accuracy = this.#images > 0 ? `accuracy ${formatPercent(this.#right / this.#images)}  ` : "";
-    // The speed is 0 where the only step was the one that compiles.
+    // The speed is 0 if the only step was the one that compiles.
     const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +

@@ -18,7 +18,7 @@ export interface RunReport {
   readonly lines: readonly MetricsLine[];
   /** Its settings other than the trainer's configuration. */
   readonly settings: Settings;
-  /** Its duration in seconds, where known. */
+  /** Its duration in seconds, if known. */
   readonly seconds?: number;
 }
 
@@ -155,7 +155,7 @@ function loadingFacts(loading: Loading | undefined): [name: string, value: strin
   ];
 }
 
-/** The measured memory of a device, for people: localgrad's count, and the driver's where there is one. */
+/** The measured memory of a device, for people: localgrad's count, and the driver's if there is one. */
 export function heldMemory(held: HeldMemory | undefined): [name: string, value: string][] {
   if (held === undefined) return [];
   const { bytes, dataBytes, driver } = held;
@@ -242,7 +242,7 @@ function timelines(runs: readonly RunReport[]): string {
 const highest = ({ timeline }: MemoryReport) =>
   timeline.reduce((most, { liveBytes }) => Math.max(most, liveBytes), 0);
 
-/** Live bytes of temporaries at each op, with the stretch of each module, on a scale up to `top`. */
+/** Live bytes of temporaries at each op, with a section for each module, on a scale up to `top`. */
 function timeline(name: string, { timeline }: MemoryReport, top: number): string {
   const stretches: { from: number; to: number; name: string }[] = [];
   timeline.forEach(({ scope }, at) => {

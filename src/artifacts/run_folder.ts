@@ -27,7 +27,7 @@ function expectFolder(folder: string): void {
   if (folder === "") throw new LocalgradError("the path of a run's folder is empty");
 }
 
-/** True where a folder holds a run that can be resumed. */
+/** True if a folder holds a run that can be resumed. */
 export function holdsRun(folder: string): Promise<boolean> {
   return exists(checkpointPath(folder, "last"));
 }
@@ -35,7 +35,7 @@ export function holdsRun(folder: string): Promise<boolean> {
 /**
  * Reads a checkpoint of the run in a folder.
  *
- * @throws {LocalgradError} where there is none, or it is truncated, damaged or not one of localgrad's.
+ * @throws {LocalgradError} if there is none, or it is truncated, damaged or not one of localgrad's.
  */
 export async function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
   expectFolder(folder);
@@ -56,8 +56,8 @@ export async function readRun(folder: string, kind: CheckpointKind): Promise<Che
 
 /**
  * An observer that keeps a run in a folder: `metrics.jsonl`, a line for each step and epoch; `last.safetensors` and
- * `best.safetensors`, each written whole or not at all; and `report.html`, a self-contained page. To resume a run, first
- * restore the trainer from the folder's last checkpoint; a new run is refused where the folder holds one already.
+ * `best.safetensors`, each written atomically; and `report.html`, a self-contained page. To resume a run, first restore
+ * the trainer from the folder's last checkpoint; a new run is refused if the folder holds one already.
  *
  * @example
  * ```ts
@@ -95,9 +95,9 @@ export class RunFolder implements Observer {
   #info: RunInfo | undefined;
   #writer: MetricsWriter | undefined;
   #lines: MetricsLine[] = [];
-  /** True where the folder was created for this run. */
+  /** True if the folder was created for this run. */
   #created = false;
-  /** True where this is the beginning of the run in the folder. */
+  /** True if this is the beginning of the run in the folder. */
   #begun = false;
 
   /** See {@link runFolder}. */

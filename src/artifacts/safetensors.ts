@@ -31,7 +31,7 @@ const HEADER_LIMIT = 100_000_000; // as in the format's own reader
 const NAMES: Readonly<Partial<Record<DType, string>>> = { f32: "F32", i32: "I32", u32: "U32", u8: "U8" };
 const UNCONVERTED: ReadonlySet<string> = new Set(["F32", "I32", "U32", "U8"]);
 
-/** Reads the elements of each type; undefined where their values do not fit. */
+/** Reads the elements of each type; undefined if their values do not fit. */
 const readers = new Map<string, (buffer: ArrayBuffer) => HostData | undefined>(Object.entries({
   F32: (buffer) => new Float32Array(buffer),
   I32: (buffer) => new Int32Array(buffer),
@@ -98,7 +98,7 @@ const BITS = new Map<string, number>(Object.entries({
  * belong to no tensor or to several.
  *
  * @param name The file's name in error messages.
- * @throws {LocalgradError} where the file is truncated or damaged.
+ * @throws {LocalgradError} if the file is truncated or damaged.
  */
 export function decodeSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string): TensorFile {
   const damaged = (why: string) => new LocalgradError(`${name} is not a complete safetensors file: ${why}`);
@@ -201,7 +201,7 @@ function repeatedName(text: string): string | undefined {
   return undefined;
 }
 
-/** The metadata: text by name; empty where there are none. */
+/** The metadata: text by name; empty if there are none. */
 function metadataOf(value: unknown, damaged: Damaged): Readonly<Record<string, string>> {
   if (value === undefined || value === null) return {};
   const isText = (entry: [string, unknown]): entry is [string, string] => typeof entry[1] === "string";

@@ -1,7 +1,7 @@
 /** Columns below which a redrawn line is unreadable; a terminal without a size yet reports 0. */
 const LEAST = 20;
 
-/** Width of the terminal in columns; undefined where there is none. */
+/** Width of the terminal in columns; undefined if there is none. */
 export function columns(): number | undefined {
   try {
     return Deno.consoleSize().columns;
@@ -10,12 +10,12 @@ export function columns(): number | undefined {
   }
 }
 
-/** True where text can be redrawn in place on a terminal of that width and kind; `term` is `TERM` where it is known. */
+/** True if text can be redrawn in place on a terminal of that width and kind; `term` is `TERM` if it is known. */
 export function canDraw(columns: number | undefined, term: string | undefined): boolean {
   return columns !== undefined && columns >= LEAST && term !== "dumb";
 }
 
-/** True where lines on standard error can be redrawn in place. */
+/** True if lines on standard error can be redrawn in place. */
 export function drawsOver(): boolean {
   return Deno.stderr.isTerminal() && canDraw(columns(), term());
 }

@@ -85,7 +85,7 @@ export async function saveWeights(
  * F16, BF16 and F64 tensors become f32; a prefix that a wrapper put before all names (`module.`, `_orig_mod.`, `model.`)
  * is removed; batch norms' counters are dropped. `notes` list the conversions and the removed prefix.
  *
- * @throws {LocalgradError} where there is no such file, or it is truncated, damaged or not a safetensors file.
+ * @throws {LocalgradError} if there is no such file, or it is truncated, damaged or not a safetensors file.
  */
 export async function loadWeights(path: string): Promise<Weights> {
   expectKind("loadWeights: the path", path, "string");
@@ -127,7 +127,7 @@ async function readFile(path: string): Promise<TensorFile> {
   return decodeSafetensors(bytes, path);
 }
 
-/** The tensors of several files beside their index, which says which tensor is in which file. */
+/** The tensors of several files next to their index, which maps each tensor to its file. */
 async function readShards(path: string): Promise<TensorFile> {
   const bytes = await readIfThere(path);
   if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);

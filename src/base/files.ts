@@ -146,8 +146,8 @@ export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<vo
 }
 
 /**
- * Writes a file atomically: to a temporary file beside it, through to the disk, then renamed over it. A crash leaves the
- * old file or the new one, never a part. Replaces a link in its place instead of following it.
+ * Writes a file atomically: to a temporary file next to it, through to the disk, then renamed over it. A crash leaves
+ * the old file or the new one, never a part. Replaces a link in its place instead of following it.
  *
  * @throws {LocalgradError} if its folder does not exist, or the system refuses, for instance because the disk is full.
  */

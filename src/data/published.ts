@@ -16,7 +16,7 @@ import { stat } from "./regular.ts";
 
 /**
  * Reads the files of a published set from a folder or archive, or from the cache, downloading the set into it first if
- * need be. Every file is checked, and a download is kept whole or not at all. Nothing is read or decompressed beyond its
+ * need be. Every file is checked, and a partial download is never kept. Nothing is read or decompressed beyond its
  * published size.
  *
  * @throws {LocalgradError} if files are missing, truncated, damaged or not of this set, or cannot be downloaded.
@@ -65,7 +65,7 @@ async function readCached(set: Publication, options: PublishedOptions): Promise<
   });
 }
 
-/** Downloads the set into the cache, whole or not at all. */
+/** Downloads the set into the cache; a partial download is removed. */
 async function fill(set: Publication, cache: string, options: PublishedOptions): Promise<Files> {
   // Left by processes that were killed: a live one would hold the lock.
   for await (const { name } of Deno.readDir(cache)) {

@@ -18,11 +18,11 @@ export class Audience {
     this.#displays = observers.filter(({ save }) => save === undefined);
   }
 
-  /** True where there are no observers. */
+  /** True if there are no observers. */
   get empty(): boolean {
     return this.#all.length === 0;
   }
-  /** True where an observer saves. */
+  /** True if an observer saves. */
   get keeps(): boolean {
     return this.#keepers.length > 0;
   }

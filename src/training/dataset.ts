@@ -48,7 +48,7 @@ export function checkDataset(
   }
 }
 
-/** The fault of a part whose images have `size` bytes each; undefined where there is none. */
+/** The fault of a part whose images have `size` bytes each; undefined if there is none. */
 function faultOf(part: ImagePart, size: number, classes: number): string | undefined {
   const { count, labels } = part;
   if (typeof labels?.findIndex !== "function") return "has no list of labels";

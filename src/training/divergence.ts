@@ -35,7 +35,7 @@ export function refuseDiverged(
   );
 }
 
-/** The first tensor that holds a NaN or an infinity, with that value; undefined where none does. */
+/** The first tensor that holds a NaN or an infinity, with that value; undefined if none does. */
 export function nonFinite(tensors: Snapshot["tensors"]): { name: string; value: number } | undefined {
   for (const [name, { data }] of tensors) {
     const value = data instanceof Float32Array ? data.find((value) => !Number.isFinite(value)) : undefined;
@@ -44,7 +44,7 @@ export function nonFinite(tensors: Snapshot["tensors"]): { name: string; value: 
   return undefined;
 }
 
-/** True where a module's update changes the tensor. */
+/** True if a module's update changes the tensor. */
 function belongs({ params, state }: LocalModule, name: string): boolean {
   return [params, state].some((tree) => treeFlatten<Initial>(tree).paths.includes(name));
 }

@@ -45,7 +45,7 @@ function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
   };
 }
 
-/** 1 where fewer than five other logits are as high as the label's, else 0; NaN logits count as wrong. */
+/** 1 if fewer than five other logits are as high as the label's, else 0; NaN logits count as wrong. */
 function amongFive(logits: Tensor, labels: Tensor): Tensor {
   const classes = classesOf(logits);
   const atLabel = oneHot(labels, classes).gt(0); // another class may have a logit of −∞

@@ -29,11 +29,11 @@ export interface SuppliedBatch extends BatchRequest {
 export interface Feed extends AsyncDisposable {
   /** Number of images. */
   readonly count: number;
-  /** Arrays that stay on the device; none where images are streamed. */
+  /** Arrays that stay on the device; none if images are streamed. */
   readonly arrays: Named<DeviceArray>;
   /**
    * Within a traced function: the images at `indices` (u32 `[batch]`), normalised, with their labels; augmented by `key`
-   * (u32[2]) where one is given. `data` is the {@link SuppliedBatch.data} of the batch.
+   * (u32[2]) if one is given. `data` is the {@link SuppliedBatch.data} of the batch.
    */
   batch(data: Named<Tensor>, indices: Tensor, key?: Tensor): Batch;
   /** Supplies these batches in order; streamed images are prepared ahead. */
@@ -42,14 +42,14 @@ export interface Feed extends AsyncDisposable {
   readonly made?: ImageReader["done"];
 }
 
-/** Opens a feed of a part: resident in device memory where it is in memory, else streamed. */
+/** Opens a feed of a part: resident in device memory if it is in memory, else streamed. */
 export function openFeed(device: Device, dataset: ImageDataset<ImagePart>, part: ImagePart): Feed {
   return "images" in part ? residentFeed(device, dataset, part) : streamedFeed(dataset, part);
 }
 
 /**
  * Images resident on the device: bytes, in shards no larger than the device allows a value to be. Batches are cropped
- * and mirrored at random where a key is given, see `readImages`.
+ * and mirrored at random if a key is given, see `readImages`.
  */
 function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: LabelledImages): Feed {
   const { height, width, channels, augmentation } = dataset;

@@ -21,11 +21,11 @@ export interface FitOptions {
   epochs: number;
   /** Epochs between evaluations on the test images; the last epoch is always followed by one. Default 1. */
   evaluateEvery?: number;
-  /** Observers of the run; default a progress bar on standard error, or lines where that is not a terminal. */
+  /** Observers of the run; default a progress bar on standard error, or lines if that is not a terminal. */
   observers?: readonly Observer[];
   /** Folder for metrics, checkpoints and a report. One that holds a run is refused unless `resume` is set. */
   checkpoint?: string;
-  /** Resumes the run in the folder, bit for bit, where there is one; default false. */
+  /** Resumes the run in the folder, bit for bit, if there is one; default false. */
   resume?: boolean;
   /**
    * Interval of saving within epochs: `{ steps: 500 }` or `{ minutes: 10 }`. The state is always saved at the start, after
@@ -38,9 +38,9 @@ export interface FitOptions {
 
 /** Result of `Trainer.fit`. */
 export interface FitResult {
-  /** True where the signal stopped the run. */
+  /** True if the signal stopped the run. */
   readonly stopped: boolean;
-  /** The last evaluation; undefined where there was none. */
+  /** The last evaluation; undefined if there was none. */
   readonly last?: Evaluation;
   /** The lowest test error of the run, as a fraction. */
   readonly bestError?: number;

@@ -47,7 +47,7 @@ export interface Probe {
  * are not augmented; an output is averaged over space and scaled to mean 0 and deviation 1 per channel over the
  * training images. A network trained end to end is a single module: `modules` says where to probe within it.
  *
- * @throws {LocalgradError} where an option or the data set does not suit.
+ * @throws {LocalgradError} if an option or the data set does not suit.
  *
  * @example
  * ```ts

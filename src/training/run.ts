@@ -65,12 +65,12 @@ export class Run {
     this.#throughput = new Throughput(parts.feed.made);
   }
 
-  /** The last evaluation; undefined where there was none. */
+  /** The last evaluation; undefined if there was none. */
   get last(): Evaluation | undefined {
     return this.#last;
   }
 
-  /** Trains to the end and returns true, or false where the signal stopped it. The state is saved either way. */
+  /** Trains to the end and returns true, or false if the signal stopped it. The state is saved either way. */
   async train(): Promise<boolean> {
     const { position, starts, epochs, evaluateEvery } = this.#parts;
     await this.#start();
@@ -129,7 +129,7 @@ export class Run {
     }
   }
 
-  /** Trains for the rest of an epoch; false where the signal, or an observer that threw, stopped it. */
+  /** Trains for the rest of an epoch; false if the signal, or an observer that threw, stopped it. */
   async #epoch(epoch: number, learningRate: number): Promise<boolean> {
     const { position, starts, signal } = this.#parts;
     this.#learningRate = learningRate;
@@ -242,7 +242,7 @@ export class Run {
     return { bytes: backend.liveBytes, dataBytes, ...(driver === undefined ? {} : { driver }) };
   }
 
-  /** True where a save within the epoch is due. */
+  /** True if a save within the epoch is due. */
   #due(): boolean {
     const { saveEvery, position } = this.#parts;
     if (saveEvery === undefined || !this.#audience.keeps) return false;

@@ -198,7 +198,7 @@ Deno.test("fit() never saves a NaN or an infinity, and names the tensor that hol
     /fit: layer1\.1\.bn1\.running_mean of module 2 \(layer1\.1\) holds Infinity before the first step;/,
   );
   await refused(spoil("optimizer.momentum.layer2.0.conv2.weight", -Infinity), /module 3 \(layer2\.0\)/);
-  // Also where no observer saves.
+  // Also if no observer saves.
   await refused(
     spoil("layer1.1.bn1.running_mean", NaN),
     /layer1\.1\.bn1\.running_mean of module 2 .* holds NaN after step 3;/,

@@ -6,7 +6,7 @@ export class Throughput {
   #images = 0;
   #ms = 0;
   #waited = 0;
-  /** The reader's totals when the epoch began; undefined where images are not streamed. */
+  /** The reader's totals when the epoch began; undefined if images are not streamed. */
   #made: ImageReader["done"] | undefined;
 
   /** Starts from the reader's totals at the beginning of the run. */
@@ -31,7 +31,7 @@ export class Throughput {
     return perSecond(this.#images, this.#ms);
   }
 
-  /** Loading of streamed images since the last call, by the reader's totals; undefined where there are none. */
+  /** Loading of streamed images since the last call, by the reader's totals; undefined if there are none. */
   loading(made: ImageReader["done"] | undefined): Loading | undefined {
     const before = this.#made;
     this.#made = made;

@@ -10,7 +10,7 @@ import type { Feed, SuppliedBatch } from "./feed.ts";
 export interface Stepper extends Disposable {
   /**
    * Trains on the images at `indices` (u32 `[batch]`) and returns the loss of each module followed by the number of
-   * images classified correctly, f32 `[modules + 1]`. `data` is what the feed supplied for them, where images are
+   * images classified correctly, f32 `[modules + 1]`. `data` is what the feed supplied for them, if images are
    * streamed.
    */
   step(indices: Uint32Array, learningRate: number, data?: SuppliedBatch["data"]): DeviceArray;

@@ -31,8 +31,8 @@ import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
 /**
  * Creates a trainer and draws its initial values on the device.
  *
- * @throws {LocalgradError} where the network cannot be cut so, the method has no loss for a boundary, or the device does
- * not compute in the precision.
+ * @throws {LocalgradError} if the network cannot be cut like that, the method has no loss for a boundary, or the device
+ * does not compute in the precision.
  *
  * @example
  * ```ts
@@ -121,7 +121,7 @@ export class Trainer implements Disposable {
   get stepsDone(): number {
     return this.#position.step;
   }
-  /** True where it continues a run: it has done steps, or was restored from a snapshot. */
+  /** True if it continues a run: it has done steps, or was restored from a snapshot. */
   get resumed(): boolean {
     return this.#position.restored || this.#position.step > 0;
   }
@@ -163,9 +163,9 @@ export class Trainer implements Disposable {
    * is trained on too, unless it has a single image: batch norm needs at least two. A trainer that was restored from a
    * snapshot resumes where that was taken.
    *
-   * @throws {LocalgradError} where the data set does not suit the network or contradicts itself, or `checkpoint` holds
-   * another run; with code `diverged` where a loss, in training or on the test images, or anything to be saved holds a
-   * NaN or an infinity (the last good checkpoint stays); the error an observer threw, once the state is saved.
+   * @throws {LocalgradError} if the data set does not suit the network or contradicts itself, or `checkpoint` is of
+   * another run; with code `diverged` if a loss, in training or on the test images, or anything to be saved holds a NaN
+   * or an infinity (the last good checkpoint stays); the error an observer threw, once the state is saved.
    */
   async fit(dataset: ImageDataset<ImagePart>, options: FitOptions): Promise<FitResult> {
     if (this.#fitting) throw new LocalgradError("fit: already running; await the previous `fit()`");
@@ -180,7 +180,7 @@ export class Trainer implements Disposable {
   /**
    * Evaluates the network, without its auxiliary networks, on the test images of a data set.
    *
-   * @throws {LocalgradError} where those do not suit the network.
+   * @throws {LocalgradError} if they do not suit the network.
    */
   async evaluate(dataset: ImageDataset<ImagePart>): Promise<Evaluation> {
     checkDataset("evaluate", this.setup.model, dataset, ["test"]);
@@ -231,7 +231,7 @@ export class Trainer implements Disposable {
    * optimizer's slots and the count of steps stay as they are; an average that starts as a copy of a block becomes a
    * copy of that block's new values.
    *
-   * @throws {LocalgradError} where the values are not those of this network.
+   * @throws {LocalgradError} if the values are not those of this network.
    */
   load(values: NetworkValues, options: LoadOptions = {}): void {
     loadValues(this.setup, this.#train, values, options);

@@ -31,7 +31,7 @@ export interface TrainerOptions {
   seed?: number;
   /**
    * Recomputes cheap element-wise results (batch norm, ReLU) in the backward pass instead of keeping them in memory,
-   * where that lowers the planned peak. The results have the same bits. Default false.
+   * if that lowers the planned peak. The results have the same bits. Default false.
    */
   recompute?: boolean;
   /** Names the first op that produces a NaN or an infinity. Slow; default false. */
