@@ -7,6 +7,7 @@
  */
 
 import {
+  type Device,
   devices,
   type HostArray,
   HostArray as Host,
@@ -19,7 +20,7 @@ import {
 import { batch as formulaBatch, normalise, startingValues } from "../tests/fixtures/formula.ts";
 import { report, resnet8Batch, resnet8Parameters } from "./peers/common.ts";
 
-const [what, deviceName] = Deno.args as [string, devices.BackendName];
+const [what, deviceName] = Deno.args as [string, devices.BackendName | "cpu-onednn"];
 const [batch, warmup, steps] = Deno.args.slice(2).map(Number) as [number, number, number];
 
 /** Replaces the drawn starting values, by name. */
@@ -29,8 +30,15 @@ async function start(t: local.Trainer, values: ReadonlyMap<string, HostArray>): 
   t.restore({ ...snapshot, tensors });
 }
 
+/** The named device; `cpu-onednn` is the CPU with oneDNN, and `cpu` without. */
+function openDevice(): Promise<Device> {
+  return deviceName === "cpu-onednn"
+    ? devices.open("cpu", { engine: "onednn" })
+    : devices.open(deviceName, { engine: "wasm" });
+}
+
 async function resnet8(): Promise<void> {
-  await using device = await devices.open(deviceName);
+  await using device = await openDevice();
   using t = await local.trainer({
     device,
     model: models.resnet8({ classes: 10 }),
@@ -48,7 +56,7 @@ async function resnet8(): Promise<void> {
 
 /** The learnable bias, the heads and the network start as in the parity fixtures, and the average as a copy. */
 async function man(): Promise<void> {
-  await using device = await devices.open(deviceName);
+  await using device = await openDevice();
   using t = await local.trainer({
     device,
     model: models.resnet32({ classes: 10 }),
@@ -79,7 +87,7 @@ function tracked(name: string): string {
 }
 
 async function compile(): Promise<void> {
-  await using device = await devices.open(deviceName);
+  await using device = await openDevice();
   await report(`localgrad, ${deviceName}`, warmup, steps, () => {
     const setup = local.setup({
       model: models.resnet110({ classes: 10 }),

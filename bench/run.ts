@@ -30,14 +30,16 @@ const titles: { readonly [benchmark: string]: string } = {
   compile: "trace, plan and kernel text: man+dgl, ResNet-110, K = 55, batch 1024",
 };
 
-const deno = (
-  script: string,
-  ...args: string[]
-) => [Deno.execPath(), "run", "--allow-read", "--allow-env", "--allow-sys", "--quiet", here(script), ...args];
+const deno = (script: string, ...args: string[]) => denoWith([], script, ...args);
+const denoWith = (flags: readonly string[], script: string, ...args: string[]) => {
+  const allowed = ["--allow-read", "--allow-env", "--allow-sys", ...flags];
+  return [Deno.execPath(), "run", ...allowed, "--quiet", here(script), ...args];
+};
 const python = (...args: string[]) => ["python3", here("peers/pytorch.py"), ...args];
 
 const entries: readonly Entry[] = [
   ours("resnet8", "cpu", 3, 20),
+  ours("resnet8", "cpu-onednn", 3, 20),
   ours("resnet8", "webgpu", 2, 10),
   pytorch("resnet8", "channels_last", 3, 20),
   pytorch("resnet8", "nchw", 3, 20),
@@ -72,6 +74,7 @@ const entries: readonly Entry[] = [
     slow: true,
   },
   ours("man", "cpu", 1, 5),
+  ours("man", "cpu-onednn", 1, 5),
   ours("man", "webgpu", 1, 3),
   pytorch("man", "channels_last", 1, 5),
   pytorch("man", "nchw", 1, 5),
@@ -83,7 +86,7 @@ function ours(benchmark: string, device: string, warmup: number, steps: number):
   return {
     benchmark,
     system: `localgrad, ${device}`,
-    command: deno("ours.ts", benchmark, device),
+    command: denoWith(device === "cpu-onednn" ? ["--allow-ffi"] : [], "ours.ts", benchmark, device),
     warmup,
     steps,
   };
