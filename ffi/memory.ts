@@ -66,7 +66,7 @@ export class CStrings {
   readonly addresses: BigUint64Array<ArrayBuffer>;
   readonly #strings: readonly Uint8Array<ArrayBuffer>[];
 
-  /** Copies texts into memory of its own. */
+  /** Copies texts. */
   constructor(texts: readonly string[]) {
     this.#strings = texts.map(cString);
     this.addresses = BigUint64Array.from(this.#strings, addressOf);

@@ -22,7 +22,7 @@ Deno.test("searchOnednn() looks in Pythons, conda, the loader, Homebrew and the 
   ]);
 });
 
-Deno.test("searchOnednn() looks nowhere else if LOCALGRAD_LIBDNNL is set, and takes no linker script", () => {
+Deno.test("searchOnednn() looks nowhere else if LOCALGRAD_LIBDNNL is set, and skips linker scripts", () => {
   const files = ["/own/libdnnl.so.3", "/venv/lib/libdnnl.so.3"];
   for (const chosen of ["/own", "/own/libdnnl.so.3"]) {
     assertEquals(paths(files, { LOCALGRAD_LIBDNNL: chosen, VIRTUAL_ENV: "/venv" }), ["/own/libdnnl.so.3"]);

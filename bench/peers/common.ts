@@ -1,4 +1,4 @@
-/** What the peers' scripts share: the parameters of ResNet-8 and how a step is timed. */
+/** Shared by the peers' scripts: the parameters of ResNet-8 and the timing of a step. */
 
 /** One parameter of ResNet-8 in PyTorch's layout. */
 export interface Parameter {
@@ -52,7 +52,7 @@ export function resnet8Batch(
   };
 }
 
-/** What a timed script prints, as one line of JSON. */
+/** The result of a timed script, printed as one line of JSON. */
 export interface Timing {
   readonly system: string;
   /** Milliseconds of each timed step. */

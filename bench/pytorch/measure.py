@@ -66,7 +66,7 @@ class Run:
         self.model.prepare(self.compiled if mode in COMPILED else (lambda f: f))
 
     def compiled(self, f):
-        # Without a card only its tracing is gone through: machine code for the CPU takes minutes.
+        # Without a card only tracing is exercised: machine code for the CPU takes minutes.
         return torch.compile(f, mode=self.row["mode"]) if self.cuda else torch.compile(f, backend="eager")
 
     def issue(self):

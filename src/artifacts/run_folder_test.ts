@@ -88,7 +88,7 @@ Deno.test("runFolder() writes metrics in the documented form, checkpoints and a 
     assertEquals([...Deno.readDirSync(`${dir}/new/run`)].length, 3);
   }));
 
-Deno.test("runFolder() resumes from a checkpoint as if the steps after it had not been done", () =>
+Deno.test("runFolder() resumes from a checkpoint and drops the steps after it", () =>
   inFolder(async (dir) => {
     await run(dir, 0, 4);
     await run(dir, 4, 6, true); // not saved, so done again

@@ -118,7 +118,7 @@ Deno.test("decodeSafetensors() refuses wrong headers", () => {
   assertThrows(() => decodeSafetensors(huge, "x"), LocalgradError, "shorter than its header");
 });
 
-Deno.test("decodeSafetensors() accepts what the format's own reader does: empty tensors, any order, null metadata", () => {
+Deno.test("decodeSafetensors() accepts everything that the format's own reader accepts: empty tensors, any order, null metadata", () => {
   const { tensors, metadata } = decodeSafetensors(
     file({
       __metadata__: null,

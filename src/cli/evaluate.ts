@@ -70,7 +70,7 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   }
 }
 
-/** Prepares what is to be evaluated. */
+/** Prepares the evaluation of a run or a file. */
 function candidate(given: Given<typeof evaluateFlags>): Promise<Candidate> {
   const { run, weights } = given;
   if (run !== undefined && weights === undefined) return fromRun(run, given);

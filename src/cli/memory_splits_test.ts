@@ -12,7 +12,7 @@ const end: Split = {
 };
 const local: Split = { ...end, method: "dgl", modules: { balanced: 2 } };
 
-Deno.test("planSplits() gives in threads what planning one by one gives, in the order asked for", async () => {
+Deno.test("planSplits() in threads gives the same plans as one by one, in the requested order", async () => {
   const [whole, cut, bf16] = await planSplits([end, local, { ...end, precision: "bf16" }]);
   assertEquals(whole, await planSplit(end));
   assertEquals(cut, await planSplit(local));
@@ -21,7 +21,7 @@ Deno.test("planSplits() gives in threads what planning one by one gives, in the 
   assert(whole.recomputed.peakBytes < whole.plain.peakBytes && whole.recomputed.recompute!.bytes > 0);
 });
 
-Deno.test("a split's plans with and without recomputing are those planned for each alone", async () => {
+Deno.test("a split's plans with and without recomputation equal separate plans", async () => {
   const { plain, recomputed } = await planSplit(local);
   const alone = (after: readonly string[]) => planSplit({ ...local, modules: { after: [...after] } });
   assertEquals((await alone(plain.after)).plain, plain);

@@ -37,7 +37,7 @@ const settings = settingsFrom({
   ...{ batch: "16", "train-limit": "32", "test-limit": "8" },
 });
 
-Deno.test("runToEnd() resumes a run stopped before its first step as if it had not been", () =>
+Deno.test("runToEnd() resumes a run that was stopped before its first step", () =>
   inFolder(async (dir) => {
     const images = shapes({ train: 32, test: 8 });
     const run = (name: string, signal = new AbortController().signal, more: Partial<Settings> = {}) =>
@@ -59,7 +59,7 @@ Deno.test("runToEnd() resumes a run stopped before its first step as if it had n
     await assertRejects(() => run("a"), LocalgradError, "last.safetensors");
     assertEquals([...await resultsIn(dir)], []);
     assertEquals(await exists(`${dir}/a/result.json`), false);
-    // What the device is too small for is a result, and so is divergence.
+    // A run too large for the device is a result, and so is divergence.
     for (
       const [name, more, why] of [["c", { batch: 2 ** 20 }, "a batch of at most"], [
         "d",
@@ -87,7 +87,7 @@ Deno.test({
     }),
 });
 
-Deno.test("openReproduction() names what is wrong with a reproduction.json", () =>
+Deno.test("openReproduction() names the fault of a reproduction.json", () =>
   inFolder(async (dir) => {
     for (
       const [content, message] of [

@@ -10,7 +10,7 @@ function randomIntervals(count: number, steps: number, random: () => number): In
   });
 }
 
-Deno.test("packArena() lets nothing overlap, crosses no segment, keeps to the alignment", () => {
+Deno.test("packArena() overlaps nothing, crosses no segment, and respects the alignment", () => {
   const random = generatorOf(3);
   for (let round = 0; round < 100; round++) {
     const limits = { alignment: [1, 4, 256][round % 3], segmentBytes: [4096, 1 << 16, Infinity][round % 3] };
@@ -32,8 +32,8 @@ Deno.test("packArena() lets nothing overlap, crosses no segment, keeps to the al
   }
 });
 
-Deno.test("packArena() needs hardly more than is held at once, on forward and backward passes", () => {
-  // Layers saved on the way forward and given up on the way back, with values that live for a step or two.
+Deno.test("packArena() needs hardly more than the live bytes, on forward and backward passes", () => {
+  // Values saved by the forward pass and freed by the backward pass, with others that live for a step or two.
   for (const layers of [5, 30, 200]) {
     const intervals: Interval[] = [];
     for (let layer = 0; layer < layers; layer++) {
@@ -53,7 +53,7 @@ Deno.test("packArena() needs hardly more than is held at once, on forward and ba
   }
 });
 
-Deno.test("packArena() compares what overlaps in time and nothing else, once in each order", () => {
+Deno.test("packArena() compares only intervals that overlap in time, once in each order", () => {
   for (const steps of [1000, 10000]) {
     const random = generatorOf(7);
     const intervals = Array.from({ length: steps }, (_, start) => {
@@ -66,7 +66,7 @@ Deno.test("packArena() compares what overlaps in time and nothing else, once in 
   }
 });
 
-Deno.test("packArena() tries no other order if its arena takes no more than is live at once", () => {
+Deno.test("packArena() tries no other order if its arena is no larger than the live bytes", () => {
   // Both are live in step 2 alone: 9 bytes. Other orders would compare the two again.
   const intervals = [{ bytes: 6, start: 0, end: 2 }, { bytes: 3, start: 2, end: 3 }];
   const { arenaBytes, compared } = packArena(intervals, { alignment: 1, segmentBytes: Infinity });

@@ -13,7 +13,7 @@ import { simplify } from "./simplify.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyProgram } from "./verify_program.ts";
 
-/** A backend that makes life hard: aligned, in small segments, few buffers a kernel, with workspaces. */
+/** A demanding target: aligned, in small segments, with few buffers per kernel, with workspaces. */
 const hardTarget: Target = {
   name: "hard",
   precisions: ["f32"],
@@ -40,7 +40,7 @@ function onRandomPrograms(
 }
 
 for (const target of [referenceTarget, hardTarget]) {
-  Deno.test(`compile() keeps what random programs compute, for target ${target.name}`, () => {
+  Deno.test(`compile() keeps the results of random programs, for target ${target.name}`, () => {
     onRandomPrograms(400, ({ program, inputs }) => {
       const plan = compile(program, target, { verify: true });
       assert(agree(runPlan(plan, inputs), evaluate(program, inputs)));
@@ -48,7 +48,7 @@ for (const target of [referenceTarget, hardTarget]) {
   });
 }
 
-Deno.test("every pass keeps what random programs compute", () => {
+Deno.test("every pass keeps the results of random programs", () => {
   onRandomPrograms(250, ({ program, inputs }, seed) => {
     const target = { ...referenceTarget, maxKernelBuffers: 5 + seed % 20 };
     const expected = evaluate(program, inputs);
@@ -68,7 +68,7 @@ Deno.test("every pass keeps what random programs compute", () => {
   });
 });
 
-Deno.test("sequenceSteps() never holds more at once than the steps it starts from", () => {
+Deno.test("sequenceSteps() never raises the peak of the steps it starts from", () => {
   onRandomPrograms(600, ({ program }, seed) => {
     const simple = simplify(program);
     const buffers = 5 + seed % 20;

@@ -41,7 +41,7 @@ export interface DraftPlan {
   readonly program: Program;
   /** Shape and dtype of every value: the program's values, then copies. */
   readonly values: readonly Aval[];
-  /** The program's results; each has its own buffer, or is a donated input that is handed back. */
+  /** The program's results; each has its own buffer, or is a donated input that is returned. */
   readonly outputs: readonly ProgramOutput[];
   /** The steps, in order. */
   readonly steps: readonly DraftStep[];
@@ -176,8 +176,8 @@ function finish(
 }
 
 /**
- * Copies results that have no buffer of their own: inputs handed back (unless in their own donated memory), literals,
- * and values returned twice. Inputs are copied first, before anything is written over them.
+ * Copies results that have no buffer of their own: returned inputs (unless in their own donated memory), literals, and
+ * values returned twice. Inputs are copied first, before anything is written over them.
  */
 function withCopies(draft: DraftPlan): DraftPlan {
   const { program, literals } = draft;

@@ -9,7 +9,7 @@ import { type DraftPlan, draftPlan, writesOf } from "./draft_plan.ts";
 import type { Plan } from "./plan.ts";
 import { verifyPlan } from "./verify_plan.ts";
 
-/** Lowers a program and checks that its steps compute what it does. */
+/** Lowers a program and checks that its steps give the same results. */
 function draft(program: Program, maxKernelBuffers: number): DraftPlan {
   const target = { ...referenceTarget, maxKernelBuffers };
   const result = draftPlan(program, maxKernelBuffers);
@@ -38,7 +38,7 @@ Deno.test("draftPlan() computes through a reshape, over a space cut where both s
   assertEquals(steps[0].kind === "kernel" && steps[0].kernel.space, [6, 2, 5]);
 });
 
-Deno.test("draftPlan() stores what lies beneath a reshape that no space fits", () => {
+Deno.test("draftPlan() stores the operand of a reshape that no space fits", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [4, 6], dtype: "f32" }, "x");
   const column = b.input({ shape: [4, 1], dtype: "f32" }, "column");
@@ -49,7 +49,7 @@ Deno.test("draftPlan() stores what lies beneath a reshape that no space fits", (
   assertEquals(draft(program, 8).steps.flatMap(writesOf), [inner, y]);
 });
 
-Deno.test("draftPlan() keeps within the buffers of a kernel when a value is stored after all", () => {
+Deno.test("draftPlan() respects the buffers of a kernel when a value is stored after all", () => {
   const b = new ProgramBuilder();
   const [x, y, z] = ["x", "y", "z"].map((name) => b.input({ shape: [4, 6], dtype: "f32" }, name));
   const v = exp(b, x);
@@ -61,7 +61,7 @@ Deno.test("draftPlan() keeps within the buffers of a kernel when a value is stor
   }
 });
 
-Deno.test("compile() merges axes wherever every operand allows it", () => {
+Deno.test("compile() merges axes if every operand allows it", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [2, 3, 4, 5], dtype: "f32" }, "x");
   const bias = b.input({ shape: [1, 1, 1, 5], dtype: "f32" }, "bias");
@@ -79,7 +79,7 @@ Deno.test("compile() merges axes wherever every operand allows it", () => {
   assertEquals(spaces, [[[120]], [[24, 5]], [[6, 4, 5]]]);
 });
 
-Deno.test("compile() merges folded axes apart from those that are kept", () => {
+Deno.test("compile() merges reduced axes separately from those that are kept", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [2, 3, 4, 5], dtype: "f32" }, "x");
   for (

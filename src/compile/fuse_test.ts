@@ -59,7 +59,7 @@ Deno.test("compile() takes two passes over a batch norm and its ReLU forward, an
   ]);
 });
 
-Deno.test("compile() keeps of a batch norm and its ReLU no more than their operand and result", () => {
+Deno.test("compile() keeps only the operand and the result of a batch norm and its ReLU", () => {
   const batch = 16;
   const plan = compile(batchNormProgram(batch), referenceTarget);
   const bytes = 4 * batch * 16 * 16 * 8;
@@ -108,13 +108,13 @@ Deno.test("compile() updates a parameter, its momentum and its average in one ke
   assert(agree(runPlan(plan, inputs), evaluate(program, inputs)));
 });
 
-Deno.test("compile() puts small updates of one shape together, as far as buffers allow", () => {
+Deno.test("compile() fuses small updates of one shape, as far as buffers allow", () => {
   const kernels = kernelsOf(compile(updateProgram(6), { ...referenceTarget, maxKernelBuffers: 30 }));
   assertEquals(kernels.length, 2);
   assert(kernels.every((kernel) => kernel.inputs.length + outputsOf(kernel).length <= 30));
 });
 
-Deno.test("compile() never gives a kernel more buffers than allowed, however much is summed", () => {
+Deno.test("compile() never gives a kernel more buffers than allowed, however many values are summed", () => {
   const b = new ProgramBuilder();
   const inputs = Array.from({ length: 40 }, (_, i) => b.input({ shape: [10], dtype: "f32" }, `x${i}`));
   const sum = inputs.reduce((a, x) => b.emit("binary", [a, x], { fn: "add" }));
@@ -126,7 +126,7 @@ Deno.test("compile() never gives a kernel more buffers than allowed, however muc
   }
 });
 
-Deno.test("compile() cuts expressions that would double with every step", () => {
+Deno.test("compile() splits expressions that would double with every step", () => {
   const b = new ProgramBuilder();
   let x = b.input({ shape: [10], dtype: "f32" }, "x");
   for (let i = 0; i < 60; i++) x = b.emit("binary", [x, b.emit("unary", [x], { fn: "tanh" })], { fn: "add" });

@@ -17,7 +17,7 @@ function elementsAt(map: IndexMap, shape: Shape, space: Shape): number[] {
   );
 }
 
-/** Checks that each axis's index stays within its axis, so that the flat element means what it says. */
+/** Checks that the index of each axis is within its extent, so that the flat element is the right one. */
 function inBounds(map: IndexMap, shape: Shape, space: Shape): boolean {
   return map.every(({ offset, strides }, axis) =>
     offset + strides.reduce((sum, stride, i) => sum + stride * (space[i] - 1), 0) < shape[axis]
@@ -35,7 +35,7 @@ function shapesOf(size: number, random: () => number): Shape {
   return shape;
 }
 
-Deno.test("reshapeMap() reads the same elements, after the cuts it asks for", () => {
+Deno.test("reshapeMap() reads the same elements, after the splits that it requires", () => {
   const random = generatorOf(1);
   const found = { affine: 0, cut: 0, impossible: 0 };
   for (let round = 0; round < 2000; round++) {

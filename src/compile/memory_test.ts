@@ -8,7 +8,7 @@ import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts"
 import { compile } from "./compile.ts";
 import type { Plan, Target } from "./plan.ts";
 
-/** Plans a program of one donated input p [4, 6] that ends as `build` says, and compares what it computes. */
+/** Plans a program of one donated input p [4, 6] with the results of `build`, and compares those. */
 function planDonation(build: (b: ProgramBuilder, p: ValueId) => Record<string, ValueId>): Plan {
   const b = new ProgramBuilder();
   const p = b.input({ shape: [4, 6], dtype: "f32" }, "p", "parameters", true);
@@ -37,7 +37,7 @@ Deno.test("a result takes its donor's memory when the same kernel reads the old 
   assertEquals(plan.steps.length, 1);
 });
 
-Deno.test("a result has memory of its own when the old value is read later, or elsewhere at once", () => {
+Deno.test("a result has separate memory when the old value is read later, or by the same kernel at other points", () => {
   assertEquals(planDonation((b, p) => ({ next: exp(b, p), padded: pad(b, p) })).donors, [-1, -1]);
   const firstRow = (b: ProgramBuilder, x: ValueId) =>
     b.emit("slice", [x], { starts: [0, 0], limits: [1, 6], strides: [1, 1] });
@@ -48,7 +48,7 @@ Deno.test("a result has memory of its own when the old value is read later, or e
   assertEquals(flipped.donors, [-1]);
 });
 
-Deno.test("a donated input that is handed back stays where it is; one that is not donated is copied", () => {
+Deno.test("a donated input that is returned stays where it is; one that is not donated is copied", () => {
   const kept = planDonation((_, p) => ({ next: p }));
   assertEquals([kept.donors, kept.steps.length], [[0], 0]);
   const twice = planDonation((_, p) => ({ next: p, again: p }));
@@ -146,7 +146,7 @@ Deno.test("compile() refuses a total that is too large, naming a batch that fits
   assertThrows(() => compile(convolutions(fits + 2), target), LocalgradError);
 });
 
-Deno.test("compile() refuses to hand back a u8 input, which no kernel can write", () => {
+Deno.test("compile() refuses to return a u8 input, which no kernel can write", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [4], dtype: "u8" }, "x");
   const program = b.finish("bytes", [{ value: x, name: "same" }]);

@@ -9,7 +9,7 @@ function written({ steps }: DraftPlan): number[] {
   return steps.flatMap(writesOf);
 }
 
-Deno.test("order() updates each parameter as soon as its gradient is there", () => {
+Deno.test("order() updates each parameter as soon as its gradient exists", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [64, 64], dtype: "f32" }, "x");
   const params = [0, 1, 2].map((i) =>

@@ -13,7 +13,7 @@ export interface Gap {
 
 /** The computation that rebuilds a value. */
 export interface Recipe {
-  /** Stored values, the rebuilt one among them, that are computed again on the way. */
+  /** Stored values that are recomputed in the process, the rebuilt one among them. */
   readonly through: ReadonlySet<ValueId>;
   /** Stored values that are read. */
   readonly leaves: readonly ValueId[];

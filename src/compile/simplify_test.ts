@@ -6,7 +6,7 @@ import type { BinaryFn } from "../trace/ops.ts";
 import { type Program, ProgramBuilder, type ValueId } from "../trace/program.ts";
 import { simplify } from "./simplify.ts";
 
-/** Simplifies a program of one result over inputs x and y; gives its ops in order. */
+/** Simplifies a program of one result over inputs x and y; returns its ops in order. */
 function opsOf(
   build: (b: ProgramBuilder, x: ValueId, y: ValueId) => ValueId,
   shape: Shape = [2, 3],
@@ -81,7 +81,7 @@ Deno.test("simplify() composes views", () => {
   assertEquals(part, []);
 });
 
-Deno.test("simplify() takes transposes into matrix products", () => {
+Deno.test("simplify() folds transposes into matrix products", () => {
   const ops = opsOf((b, x, y) => {
     const transposed = b.emit("transpose", [y], { permutation: [1, 0] });
     return b.emit("matmul", [x, transposed], { transposeA: false, transposeB: false });
@@ -141,7 +141,7 @@ function twiceConvolved(keepFirst: boolean): Program {
   return b.finish("test", results.map((value) => ({ value, name: "" })));
 }
 
-Deno.test("simplify() shares a structured op only while its first result is held anyway", () => {
+Deno.test("simplify() shares a structured op only while its first result is live anyway", () => {
   const convs = (program: Program) => simplify(program).instructions.filter(({ op }) => op === "conv").length;
   assertEquals(convs(twiceConvolved(false)), 2);
   assertEquals(convs(twiceConvolved(true)), 1);

@@ -61,7 +61,7 @@ export class StepSequence {
     this.#measure();
   }
 
-  /** The most bytes that are live at once, were there no gaps between values. */
+  /** The most bytes that are live at once, without gaps between values. */
   get peak(): number {
     return this.#live.reduce((most, { during }) => Math.max(most, during), 0);
   }
@@ -117,8 +117,8 @@ export class StepSequence {
   }
 
   /**
-   * Tests whether changes keep every step at most at `limit`, or at most where it was; `more` is what the step at
-   * `position` makes besides.
+   * Tests whether changes keep every step within `limit`, or within its present bytes; `more` are the bytes that the
+   * step at `position` allocates in addition.
    */
   allows(changes: readonly Change[], position: number, more: number, limit: number): boolean {
     if (more > 0 && at(this.#live, position).during + more > limit) return false;

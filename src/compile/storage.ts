@@ -4,7 +4,10 @@ import { isFusable, isView } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { MAX_NODES } from "./nodes.ts";
 
-/** A value that is broadcast over a larger space is computed for each of its elements if that takes at most so many operations. */
+/**
+ * A value that is broadcast over a larger space is computed for each of its elements if that takes at most this many
+ * operations.
+ */
 const SPREAD_NODES = 1;
 /** The same for scalars, which compilers move out of loops. */
 const SCALAR_NODES = 4;

@@ -37,14 +37,14 @@ class Sketch {
   }
 }
 
-Deno.test("Storage keeps nothing that one kernel uses", () => {
+Deno.test("Storage does not store values that only one kernel uses", () => {
   const s = new Sketch();
   const inner = s.exp(s.mul(s.x, s.x));
   const storage = new Storage(s.finish(s.conv(s.exp(inner))), 8);
   assert(!storage.has(inner));
 });
 
-Deno.test("Storage computes from one operand again rather than keep a second", () => {
+Deno.test("Storage recomputes from one operand rather than storing a second value", () => {
   const s = new Sketch();
   const x = s.conv(s.x);
   const normal = s.exp(x);
@@ -54,14 +54,14 @@ Deno.test("Storage computes from one operand again rather than keep a second", (
   assert(!storage.has(normal));
 });
 
-Deno.test("Storage keeps a product of two operands that three kernels use", () => {
+Deno.test("Storage stores a product of two operands that three kernels use", () => {
   const s = new Sketch();
   const product = s.mul(s.conv(s.x), s.conv(s.exp(s.x)));
   const storage = new Storage(s.finish(s.sum(product), s.exp(product), s.conv(s.exp(s.exp(product)))), 8);
   assert(storage.has(product));
 });
 
-Deno.test("Storage keeps a product used late rather than hold both of its operands until then", () => {
+Deno.test("Storage stores a product that is used late rather than keeping both operands live", () => {
   const s = new Sketch();
   const product = s.mul(s.conv(s.x), s.conv(s.exp(s.x)));
   let late = s.x;
@@ -70,7 +70,7 @@ Deno.test("Storage keeps a product used late rather than hold both of its operan
   assert(storage.has(product));
 });
 
-Deno.test("Storage holds both operands where nothing is made before the product is used", () => {
+Deno.test("Storage keeps both operands live if nothing is allocated before the product is used", () => {
   const s = new Sketch();
   const [a, b] = [s.conv(s.x), s.conv(s.exp(s.x))];
   const product = s.mul(a, b);
@@ -78,7 +78,7 @@ Deno.test("Storage holds both operands where nothing is made before the product 
   assert(!storage.has(product));
 });
 
-Deno.test("Storage keeps small arithmetic that is spread over a large space, but not a single operation", () => {
+Deno.test("Storage stores small arithmetic that is broadcast over a large space, but not a single operation", () => {
   const s = new Sketch();
   const perChannel = s.sum(s.x);
   const one = s.exp(perChannel);
@@ -99,7 +99,7 @@ Deno.test("Storage does not read a donated input after it is to be written over"
   assert(storage.has(early));
 });
 
-Deno.test("Storage sees through views, and stores what a barrier keeps apart", () => {
+Deno.test("Storage sees through views, and stores the operand of a barrier", () => {
   const s = new Sketch();
   const kept = s.exp(s.x);
   const apart = s.b.emit("barrier", [kept], {});

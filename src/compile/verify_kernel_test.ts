@@ -35,12 +35,12 @@ const kernel: Kernel = {
   reduce,
 };
 
-Deno.test("verifyKernel() accepts a sound kernel with as many buffers as it has", () => {
+Deno.test("verifyKernel() accepts a valid kernel at the limit of its buffers", () => {
   verifyKernel(kernel, values, 5);
   assertThrows(() => verifyKernel(kernel, values, 4), Error, "touches 5 buffers");
 });
 
-Deno.test("verifyKernel() finds what is wrong with each kind of node", () => {
+Deno.test("verifyKernel() finds the faults of each kind of node", () => {
   const wrong: [number, Partial<Node>, string][] = [
     [0, { input: 2 } as Partial<Node>, "loads no input"],
     [0, { dtype: "i32" }, "loads f32 as i32"],
@@ -60,7 +60,7 @@ Deno.test("verifyKernel() finds what is wrong with each kind of node", () => {
   }
 });
 
-Deno.test("verifyKernel() finds what is wrong with stores and reductions", () => {
+Deno.test("verifyKernel() finds the faults of stores and reductions", () => {
   const wrong: [Partial<Kernel>, string][] = [
     [{ inputs: [0, 0] }, "listed twice"],
     [{ stores: [{ node: 6, output: 4 }] }, "which is bool"],

@@ -8,8 +8,8 @@ import { verifyKernel } from "./verify_kernel.ts";
 
 /**
  * Checks a plan by running its steps on a model of memory that knows the value in each byte: every value that is read
- * is still intact, nothing is written where it must not be, and at the end every result is in its place. `program` is
- * the program that the plan was made from: it tells which values are views.
+ * is still intact, nothing is written to a forbidden place, and at the end every result is in its place. `program` is
+ * the program that the plan was made from; it determines which values are views.
  */
 export function verifyPlan(plan: Plan, target: Target, program: Program): void {
   new Checker(plan, target, program).run();
@@ -230,7 +230,7 @@ class Memory {
   readonly #ranges: { readonly start: number; readonly end: number; readonly value: ValueId | undefined }[] =
     [];
 
-  /** Records that a range now holds a value; every range it overlaps is gone. */
+  /** Records the value that is now in a range; every range that it overlaps is removed. */
   write(start: number, end: number, value: ValueId | undefined): void {
     if (start === end) return;
     let from = this.#firstFrom(start);

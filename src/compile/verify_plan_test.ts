@@ -31,7 +31,7 @@ const program: Program = (() => {
 })();
 const plan = compile(program, target);
 
-/** The plan with some of it replaced must be found unsound, for this reason. */
+/** Asserts that the plan with some of it replaced is refused, for this reason. */
 function refused(change: Partial<Plan>, why: string): void {
   assertThrows(() => verifyPlan({ ...plan, ...change }, target, program), Error, why);
 }
@@ -49,7 +49,7 @@ function replaceKernel(change: Partial<Kernel>): Partial<Plan> {
   return replaceStep(kernelAt, { ...step, kernel: { ...step.kernel, ...change } });
 }
 
-Deno.test("verifyPlan() accepts a plan as it was made", () => {
+Deno.test("verifyPlan() accepts an unchanged plan", () => {
   verifyPlan(plan, target, program);
 });
 
@@ -61,7 +61,7 @@ Deno.test("verifyPlan() finds steps that are missing, repeated or in the wrong o
   refused({ steps: plan.steps.toReversed() }, "its memory holds");
 });
 
-Deno.test("verifyPlan() finds every value put where it cannot be", () => {
+Deno.test("verifyPlan() finds every value with an invalid location", () => {
   const elsewhere = (value: number, location: Location) => ({
     locations: plan.locations.with(value, location),
   });
@@ -78,7 +78,7 @@ Deno.test("verifyPlan() finds every value put where it cannot be", () => {
   assert(moved >= 3);
 });
 
-Deno.test("verifyPlan() finds values that are live in the same place", () => {
+Deno.test("verifyPlan() finds live values that overlap", () => {
   const arena = plan.locations.flatMap((location, value) => location?.kind === "arena" ? [value] : []);
   let found = 0;
   for (const a of arena) {
@@ -107,7 +107,7 @@ Deno.test("verifyPlan() finds memory beyond its limits", () => {
   refused(replaceStep(opAt, { ...op, workspace: { offset: location.offset, bytes: 64 } }), "share memory");
 });
 
-Deno.test("verifyPlan() finds results that are not in their place, and donors that were not given", () => {
+Deno.test("verifyPlan() finds results in the wrong place, and donors that were not donated", () => {
   refused({ donors: [-1, 1] }, "");
   refused({ donors: [0, -1] }, "");
   refused({ outputs: plan.outputs.toReversed() }, "is written to the memory of");
@@ -128,7 +128,7 @@ Deno.test("verifyPlan() finds kernels that are not well formed", () => {
   refused(replaceKernel({ nodes: typed }), "loads f32 as i32");
 });
 
-Deno.test("verifyPlan() finds writes over what the same kernel reads elsewhere", () => {
+Deno.test("verifyPlan() finds writes over elements that the same kernel reads at other points", () => {
   const b = new ProgramBuilder();
   const p = b.input({ shape: [4, 4], dtype: "f32" }, "p", "parameters", true);
   const turned = b.emit("transpose", [p], { permutation: [1, 0] });

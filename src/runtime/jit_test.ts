@@ -272,7 +272,7 @@ Deno.test("a run that fails frees its memory and leaves its arguments as they we
   made.forEach((array) => array.dispose());
 });
 
-Deno.test("functions compute what NumPy does", async () => {
+Deno.test("functions agree with NumPy", async () => {
   await using device = await open("reference");
   const f = jit((x: Tensor) => ({
     one: oneHot(x.cast("i32"), 3),

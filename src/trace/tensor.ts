@@ -8,7 +8,7 @@ import type { ValueId } from "./program.ts";
 import { type Axes, axesOf, axisOf, broadcastShape, expectNumbers, inferExtent } from "./shape_arguments.ts";
 import type { Trace } from "./trace.ts";
 
-/** An operand of arithmetic. A number takes on the dtype and shape of the tensor beside it. */
+/** An operand of arithmetic. A number takes the dtype and shape of the other operand. */
 export type Operand = Tensor | number;
 
 /**
@@ -274,7 +274,7 @@ export class Tensor implements Aval {
   broadcastTo(shape: Shape): Tensor {
     requireShape(shape, "broadcast");
     if (sameShape(shape, this.shape)) return this;
-    // The op's own rule would complain of the rank, which NumPy's broadcasting extends by itself.
+    // The op's own rule would complain of the rank, which NumPy's broadcasting extends automatically.
     if (shape.length < this.rank) {
       this.trace.fail(`broadcastTo: ${formatAval(this)} does not broadcast to [${shape.join(",")}]`);
     }

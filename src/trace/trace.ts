@@ -123,7 +123,9 @@ export function scope<T>(name: string, body: () => T): T {
 // Frames under src/ are the library's own, wherever it was imported from.
 const libraryRoot = import.meta.url.replace(/src\/trace\/trace\.ts.*$/, "src/");
 
-/** The innermost stack frame outside the library, as `file:line:column`, if any. Tests beside sources count as users. */
+/**
+ * The innermost stack frame outside the library, as `file:line:column`, if any. Tests next to sources count as users.
+ */
 function userLine(): string | undefined {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 50;

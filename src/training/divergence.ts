@@ -5,7 +5,7 @@ import type { LocalModule } from "../local/setup.ts";
 import type { Initial } from "../nn/initial.ts";
 import { treeFlatten } from "../trace/tree.ts";
 
-/** The error of a run that diverged; `what` says where. */
+/** The error of a run that diverged; `what` names the place. */
 export function diverged(what: string, learningRate: number): LocalgradError {
   return new LocalgradError(
     `fit: ${what}; lower the learning rate (${learningRate}), or find the op with checkNumerics`,

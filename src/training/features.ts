@@ -55,7 +55,7 @@ export async function extractFeatures(
   try {
     const values = new Float32Array(part.count * width);
     const requests = Array.from({ length: Math.ceil(part.count / size) }, (_, n) => ({
-      // The last batch is filled up with images whose features are left out.
+      // The last batch is padded with images whose features are dropped.
       indices: Uint32Array.from({ length: size }, (_, i) => Math.min(n * size + i, part.count - 1)),
     }));
     let from = 0;

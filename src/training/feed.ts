@@ -106,7 +106,7 @@ function streamedFeed(dataset: ImageDataset<ImagePart>, part: StreamedImages): F
       const requested: Requested[] = [];
       for (const request of requests) {
         const pixels = reader.read(request.indices, request.key);
-        pixels.catch(() => {}); // thrown when its turn comes, which may be never
+        pixels.catch(() => {}); // thrown when the batch is supplied, if it ever is
         requested.push({ request, pixels });
         const ahead = Math.max(2, Math.ceil((reader.ahead ?? 0) / request.indices.length));
         const next = requested.length > ahead ? requested.shift() : undefined;

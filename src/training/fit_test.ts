@@ -109,7 +109,7 @@ Deno.test("fit() keeps a run in a folder and resumes it", async () => {
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("fit() and trainer() refuse options and data that do not suit", async () => {
+Deno.test("fit() and trainer() refuse unsuitable options and data", async () => {
   await using device = await open("reference");
   using t = await make({ device, model: tinyModel(2) });
   const data = tinyDataset(4, 4);

@@ -42,9 +42,9 @@ export interface Probe {
 }
 
 /**
- * Trains a linear classifier on the output of each module of a frozen network, which tells how linearly separable the
- * classes are there (Alain and Bengio, 2016, arXiv 1610.01644). The network uses its running statistics and images that
- * are not augmented; an output is averaged over space and scaled to mean 0 and deviation 1 per channel over the
+ * Trains a linear classifier on the output of each module of a frozen network, which measures how linearly separable
+ * the classes are there (Alain and Bengio, 2016, arXiv 1610.01644). The network uses its running statistics and images
+ * that are not augmented; an output is averaged over space and scaled to mean 0 and deviation 1 per channel over the
  * training images. A network trained end to end is a single module: `modules` says where to probe within it.
  *
  * @throws {LocalgradError} if an option or the data set does not suit.

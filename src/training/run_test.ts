@@ -18,7 +18,7 @@ async function whole(device: Device): Promise<unknown> {
   return bits(await t.snapshot());
 }
 
-Deno.test("fit(), stopped before its first step, resumes as if it had not been stopped", async () => {
+Deno.test("fit(), stopped before its first step, resumes like an uninterrupted run", async () => {
   await using device = await open("cpu");
   const checkpoint = await Deno.makeTempDir();
   const options = { epochs: 2, observers: [], checkpoint };

@@ -57,7 +57,7 @@ import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
  * ```
  */
 export function trainer(options: TrainerOptions): Promise<Trainer> {
-  // A promise, so that a device may come to wait for its memory without a change for users.
+  // A promise, so that a device may later wait for its memory without a change for users.
   return Promise.resolve().then(() => new Trainer(options));
 }
 
@@ -133,7 +133,7 @@ export class Trainer implements Disposable {
   get variables(): TrainState<DeviceArray> {
     return this.#train;
   }
-  /** The planned memory of a training step beside the end-to-end one, without the data set. */
+  /** The planned memory of a training step and of the end-to-end one, without the data set. */
   get memory(): MemoryComparison {
     const { target } = this.device.backend;
     const { recompute } = this.#compiling;

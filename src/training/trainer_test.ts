@@ -87,7 +87,7 @@ for (const name of ["reference", "cpu", "webgpu"] as const) {
   );
 }
 
-Deno.test("a seed decides everything: the same gives the same bits, another does not", async () => {
+Deno.test("the seed determines everything: equal seeds give equal bits, different seeds do not", async () => {
   await using device = await open("reference");
   const data = tinyDataset(20, 4);
   const snapshots: Snapshot[] = [];

@@ -18,7 +18,7 @@ import {
   WORD,
 } from "./tile.ts";
 
-/** A band's source rows should fit the first-level cache beside a panel of the filter. */
+/** A band's source rows should fit the first-level cache together with a panel of the filter. */
 const BAND_BYTES = 28 * 1024;
 /** Enough tasks for a few dozen threads; if there are fewer bands, tasks divide the target's channels too. */
 const ENOUGH_TASKS = 16;

@@ -25,7 +25,7 @@ export function regionBytes({ channels, rows, columns }: Region): number {
 }
 
 /**
- * Copies a region whose first row is `firstRow` (signed; may lie outside the image) to `buffer`, with zeros outside the
+ * Copies a region whose first row is `firstRow` (signed; may be outside the image) to `buffer`, with zeros outside the
  * image. `image` is the address of the region's first channel.
  */
 export function copyRegion(

@@ -86,14 +86,14 @@ export interface Tiling {
 const MOST_TILES = 64;
 /** With fewer tiles than this, register tiles are not full. */
 const LEAST_TILES = 16;
-/** Transformed tiles should fit the second-level cache beside the filter's panels. */
+/** Transformed tiles should fit the second-level cache together with the filter's panels. */
 const UNIT_BYTES = 384 * 1024;
 /** Enough units for a few dozen threads. */
 const ENOUGH_UNITS = 16;
 
 /**
- * Tests whether minimal filtering is faster for a correlation and its filter gradient. It requires 3 × 3 contiguous taps,
- * channels that fill panels, tiles that lie mostly within the target, and enough tiles to amortise the filter's
+ * Tests whether minimal filtering is faster for a correlation and its filter gradient. It requires 3 × 3 contiguous
+ * taps, channels that fill panels, tiles that are mostly within the target, and enough tiles to amortise the filter's
  * transform. Taps that only meet padding are left to the direct method, which gives them a gradient of exactly zero.
  */
 export function winogradPays({ images, groups, source, target, phases }: Correlation): boolean {

@@ -28,7 +28,7 @@ function geometry([n, h, w, c, k]: Extents, attrs: ConvAttrs = plain): Geometry 
   return { image, filter, y: shapeRules.conv([f32(...image), f32(...filter)], attrs).shape, attrs };
 }
 
-/** Whether minimal filtering is used: by the forward convolution and the filter gradient; by the input gradient. */
+/** True if minimal filtering is used: by the forward convolution and the filter gradient; by the input gradient. */
 function filtered({ image, filter, y, attrs }: Geometry): [boolean, boolean] {
   return [
     winogradPays(forwardCorrelation(image, filter, y, attrs)),

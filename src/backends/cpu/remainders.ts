@@ -19,14 +19,15 @@ export const LEAST_EXPONENT = 127 + 13;
 export interface Turns {
   /** Whole quarter turns, modulo 4. */
   readonly quarters: I32;
-  /** The rest, in radians from −π/4 to π/4. */
+  /** The remainder, in radians from −π/4 to π/4. */
   readonly rest: Local<"f64">;
 }
 
 /**
- * Reduces an angle of at least 2¹³ to quarter turns and a rest. `bits` are the bits of its f32 without the sign,
+ * Reduces an angle of at least 2¹³ to quarter turns and a remainder. `bits` are the bits of its f32 without the sign,
  * `exponent` its biased exponent. The angle is m·2ᵉ with an integer m < 2²⁴. Bits of 2/π whose product with 2ᵉ is a
- * multiple of 4 do not matter; the next 96 give the rest to 2⁻⁶⁰ (M. Payne and R. Hanek, SIGNUM Newsletter 18(1), 1983).
+ * multiple of 4 do not matter; the next 96 give the remainder to 2⁻⁶⁰ (M. Payne and R. Hanek, SIGNUM Newsletter 18(1),
+ * 1983).
  */
 export function quarterTurns(f: FunctionBuilder, bits: Local<"i32">, exponent: Local<"i32">): Turns {
   const mantissa = f.local("i64", i64.fromI32(i32.or(i32.and(bits, 0x007fffff), 0x00800000)));
