@@ -21,7 +21,7 @@ export interface OpenOptions {
   /** Threads of the CPU backend, including the calling one; default: the number of cores. Results do not depend on it. */
   threads?: number;
   /**
-   * What computes convolutions and matrix products on the CPU: WebAssembly, or oneDNN where that is faster. Default:
+   * The engine for convolutions and matrix products on the CPU: WebAssembly, or oneDNN where that is faster. Default:
    * the environment variable `LOCALGRAD_CPU` if reading it is allowed, else `wasm`.
    */
   engine?: "wasm" | "onednn";
@@ -152,7 +152,7 @@ function known(name: string): BackendName {
   throw new LocalgradError(`there is no device ${shown(name)}; choose auto, ${names.join(", ")}`);
 }
 
-/** What computes convolutions and products on the CPU. */
+/** The engine for convolutions and products on the CPU. */
 type CpuEngine = NonNullable<OpenOptions["engine"]>;
 
 const engines: readonly CpuEngine[] = ["wasm", "onednn"];

@@ -81,7 +81,7 @@ Deno.test("cpu-onednn: the bits of a result do not depend on the number of threa
   assertSameBits(three, one);
 });
 
-/** What computes the steps of cases: each routine's name, one line a case. */
+/** The routines that compute the steps of cases, by name, one line per case. */
 async function computedBy(cases: (random: Random) => ReturnType<typeof convolutions>): Promise<string[]> {
   const names: string[] = [];
   await withBackend(() => open(), (backend) => {

@@ -10,14 +10,14 @@ import { type OnednnDevice, openOnednnDevice } from "./onednn/device.ts";
 import { cpuTarget, targetOf } from "./target.ts";
 import { ThreadPool } from "./threads.ts";
 
-/** What computes convolutions and products: WebAssembly, like everything else, or oneDNN, where that is faster. */
+/** The engine for convolutions and products: WebAssembly, like everything else, or oneDNN, where that is faster. */
 export type CpuEngine = "wasm" | "onednn";
 
 /** Options of {@link openCpu}. */
 export interface CpuOptions {
   /** Threads, including the calling one. Default: one per logical processor. Results do not depend on it. */
   readonly threads?: number;
-  /** What computes convolutions and products; default: `wasm`. Results depend on it in their last bits. */
+  /** The engine for convolutions and products; default: `wasm`. Results depend on it in their last bits. */
   readonly engine?: CpuEngine;
   /** The memory for all arrays and plans, for tests. Default: that of a closed device, or a new one. */
   readonly memory?: LinearMemory;

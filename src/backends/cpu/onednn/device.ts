@@ -34,7 +34,7 @@ export class OnednnDevice {
   readonly launches = (instruction: StructuredInstruction, values: readonly Aval[]): Launches | undefined =>
     onednnLaunches(this.#engine, instruction, values);
 
-  /** What a thread needs to execute primitives on this memory, which does not move when it grows. */
+  /** The data that a thread needs to execute primitives on this memory, which does not move when it grows. */
   setup(memory: WebAssembly.Memory): PrimitivesSetup {
     const { path, openmp } = this.#opened;
     const shared = new Uint8Array(memory.buffer) as Uint8Array<ArrayBuffer>; // FFI takes shared memory too

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a thread needs to execute primitives; plain data, since it is sent to other threads. */
+/** The data that a thread needs to execute primitives, plain because it is sent to other threads. */
 export interface PrimitivesSetup {
   /** The library's file. */
   readonly path: string;
