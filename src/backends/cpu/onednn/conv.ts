@@ -7,8 +7,13 @@ import { WORD } from "../tile.ts";
 import { i32 } from "../wasm/scalars.ts";
 import type { Convolution, Layout, Made, MadeConvolution, OnednnEngine } from "./engine.ts";
 
-/** Multiplications and additions that a task has at least: some 100 µs, against which a call's 3 µs do not count. */
-const TASK_OPERATIONS = 2e7;
+/**
+ * Multiplications and additions of a task: some 50 µs, against which the 1 µs of a call does not count. Slices of 1, 4
+ * and 32 images are equally fast (3 × 3, 64 → 64 at 8²: 130, 132 and 133 GFLOP/s of one thread beside other programs).
+ */
+const TASK_OPERATIONS = 1e7;
+/** The same for a filter's gradient, whose partial gradients take memory and are added. */
+const PARTIAL_OPERATIONS = 2e7;
 /** The most slices of a batch. */
 const MOST_SLICES = 64;
 /** Bytes of workspace for partial gradients of a filter. Where not even two fit, WebAssembly divides the channels. */
@@ -176,8 +181,8 @@ export function filterGrad(
 ): Launches | undefined {
   const images = shapes.image[0] ?? 1;
   const fitting = Math.floor(PARTIAL_BYTES / (product(shapes.filter) * WORD));
-  const wanted = Math.min(fitting, MOST_SLICES, Math.ceil(operations(shapes) / TASK_OPERATIONS));
-  if (wanted < 2 && operations(shapes) > 2 * TASK_OPERATIONS) return undefined;
+  const wanted = Math.min(fitting, MOST_SLICES, Math.ceil(operations(shapes) / PARTIAL_OPERATIONS));
+  if (wanted < 2 && operations(shapes) > 2 * PARTIAL_OPERATIONS) return undefined;
   const slices = slicesOf(images, wanted);
   const made = madeFor(engine, "filterGrad", slices, shapes, attrs);
   if (made === undefined) return undefined;
