@@ -1,132 +1,33 @@
 /**
  * The benchmarks: ours and the peers', each in a separate process, on the same machine in the same run:
  *
- *     deno task bench [--quick] [--only resnet8,man,compile] [--systems localgrad,pytorch,…]
+ *     deno task bench [--quick] [--only resnet8,man,…] [--systems localgrad,pytorch,…] [--rounds 5]
+ *     deno task bench --profile [--only resnet8,man,…] [--device cpu|cpu-onednn|webgpu|reference]
  *
- * `--quick` skips the systems that take minutes (jax-js on wasm, tfjs on cpu) and takes fewer steps. Prints one table
- * per benchmark and writes `results/<time>.json`, with a description of the machine. PyTorch is measured if `python3`
- * has it (`PYTHONPATH` is passed on). Missing systems are listed as such.
+ * Systems take turns, round by round. `--quick` skips the systems that take minutes (jax-js on wasm, tfjs on cpu) and
+ * takes fewer steps. Prints one table per benchmark and writes `results/<time>.json`, with a description of the machine.
+ * PyTorch is measured if `python3` has it (`PYTHONPATH` is passed on). Missing systems are listed as such.
+ *
+ * `--profile` instead times each launch of localgrad's step alone, and writes `results/profile-<time>.json`.
  */
 
 import { parseArgs } from "@std/cli/parse-args";
 import { devices } from "../mod.ts";
-import type { Timing } from "./peers/common.ts";
+import { benchmarks, denoOn, entries, type Entry, here } from "./benchmarks.ts";
+import { grouped, type Profile } from "./profile/profile.ts";
+import { profileTable } from "./profile/table.ts";
+import { inRounds, type Outcome } from "./rounds.ts";
 
-interface Entry {
-  readonly benchmark: string;
-  readonly system: string;
-  readonly command: readonly string[];
-  readonly warmup: number;
-  readonly steps: number;
-  /** Takes minutes. */
-  readonly slow?: boolean;
-}
+type Result = Entry & Outcome;
 
-type Result = Entry & ({ readonly timing: Timing } | { readonly missing: string });
-
-const titles: { readonly [benchmark: string]: string } = {
-  resnet8: "ResNet-8 training step, batch 32, 32×32×3, SGD with momentum",
-  man: "MAN step: man+dgl, ResNet-32, K = 16, batch 32",
-  compile: "trace, plan and kernel text: man+dgl, ResNet-110, K = 55, batch 1024",
-};
-
-const deno = (script: string, ...args: string[]) => denoWith([], script, ...args);
-const denoWith = (flags: readonly string[], script: string, ...args: string[]) => {
-  const allowed = ["--allow-read", "--allow-env", "--allow-sys", ...flags];
-  return [Deno.execPath(), "run", ...allowed, "--quiet", here(script), ...args];
-};
-const python = (...args: string[]) => ["python3", here("peers/pytorch.py"), ...args];
-
-const entries: readonly Entry[] = [
-  ours("resnet8", "cpu", 3, 20),
-  ours("resnet8", "cpu-onednn", 3, 20),
-  ours("resnet8", "webgpu", 2, 10),
-  pytorch("resnet8", "channels_last", 3, 20),
-  pytorch("resnet8", "nchw", 3, 20),
-  {
-    benchmark: "resnet8",
-    system: "jax-js 0.1.25, webgpu",
-    command: deno("peers/jax.ts", "webgpu"),
-    warmup: 1,
-    steps: 4,
-  },
-  {
-    benchmark: "resnet8",
-    system: "tfjs 4.22.0, webgpu",
-    command: deno("peers/tfjs.ts", "webgpu"),
-    warmup: 1,
-    steps: 3,
-  },
-  {
-    benchmark: "resnet8",
-    system: "jax-js 0.1.25, wasm",
-    command: deno("peers/jax.ts", "wasm"),
-    warmup: 1,
-    steps: 2,
-    slow: true,
-  },
-  {
-    benchmark: "resnet8",
-    system: "tfjs 4.22.0, cpu",
-    command: deno("peers/tfjs.ts", "cpu"),
-    warmup: 0,
-    steps: 1,
-    slow: true,
-  },
-  ours("man", "cpu", 1, 5),
-  ours("man", "cpu-onednn", 1, 5),
-  ours("man", "webgpu", 1, 3),
-  pytorch("man", "channels_last", 1, 5),
-  pytorch("man", "nchw", 1, 5),
-  ours("compile", "cpu", 0, 3),
-  ours("compile", "webgpu", 0, 3),
-];
-
-function ours(benchmark: string, device: string, warmup: number, steps: number): Entry {
-  return {
-    benchmark,
-    system: `localgrad, ${device}`,
-    command: denoWith(device === "cpu-onednn" ? ["--allow-ffi"] : [], "ours.ts", benchmark, device),
-    warmup,
-    steps,
-  };
-}
-
-function pytorch(benchmark: string, layout: string, warmup: number, steps: number): Entry {
-  return { benchmark, system: `pytorch, cpu, ${layout}`, command: python(benchmark, layout), warmup, steps };
-}
-
-function here(path: string): string {
-  return new URL(path, import.meta.url).pathname;
-}
-
-async function measure(entry: Entry, quick: boolean): Promise<Result> {
-  const batch = entry.benchmark === "compile" ? 1024 : 32;
-  const steps = quick ? Math.ceil(entry.steps / 3) : entry.steps;
-  const [program, ...args] = entry.command;
-  try {
-    const { stdout, stderr } = await new Deno.Command(program!, {
-      args: [...args, `${batch}`, `${entry.warmup}`, `${steps}`],
-      stdout: "piped",
-      stderr: "piped",
-    }).output();
-    const line = new TextDecoder().decode(stdout).trim().split("\n").at(-1)!;
-    if (line.startsWith("{")) return { ...entry, timing: JSON.parse(line) };
-    return { ...entry, missing: reason(new TextDecoder().decode(stderr)) };
-  } catch (error) {
-    return { ...entry, missing: error instanceof Error ? error.message : `${error}` };
-  }
-}
-
-/** The most informative line of a failed process's output. */
-function reason(stderr: string): string {
-  // deno-lint-ignore no-control-regex -- colours
-  const lines = stderr.replace(/\x1b\[[0-9;]*m/g, "").split("\n").filter((line) => /error/i.test(line));
-  return lines.filter((line) => !line.includes("XDG_RUNTIME_DIR")).at(-1)?.trim() ?? "no output";
+/** Fastest and median of a system's steps in all rounds. */
+function summary({ turns }: Extract<Outcome, { turns: unknown }>) {
+  const sorted = turns.flatMap(({ milliseconds }) => milliseconds).sort((a, b) => a - b);
+  return { fastest: sorted[0]!, median: sorted[Math.floor(sorted.length / 2)]! };
 }
 
 function print(benchmark: string, results: readonly Result[]): void {
-  console.log(`\n${titles[benchmark]}`);
+  console.log(`\n${benchmarks[benchmark]!.title}`);
   console.log(
     `${"".padEnd(36)}${"fastest".padStart(12)}${"median".padStart(12)}${"first".padStart(12)}   ms a step`,
   );
@@ -135,14 +36,31 @@ function print(benchmark: string, results: readonly Result[]): void {
       console.log(`${result.system.padEnd(36)}   not measured: ${result.missing}`);
       continue;
     }
-    const { milliseconds, first, system } = result.timing;
-    const sorted = milliseconds.toSorted((a, b) => a - b);
-    const columns = [sorted[0]!, sorted[Math.floor(sorted.length / 2)]!, first];
+    const { system, first } = result.turns[0]!;
+    const { fastest, median } = summary(result);
+    const columns = [fastest, median, first];
     console.log(system.padEnd(36) + columns.map((ms) => ms.toFixed(ms < 100 ? 1 : 0).padStart(12)).join(""));
+  }
+  compare(results);
+}
+
+/** Ours as multiples of PyTorch's best, by fastest and by median. */
+function compare(results: readonly Result[]): void {
+  const measured = results.flatMap((result) =>
+    "turns" in result ? [{ system: result.system, ...summary(result) }] : []
+  );
+  const peers = measured.filter(({ system }) => system.startsWith("pytorch"));
+  if (peers.length === 0) return;
+  const best = (of: "fastest" | "median") => Math.min(...peers.map((peer) => peer[of]));
+  for (const { system, fastest, median } of measured.filter(({ system }) => system.startsWith("localgrad"))) {
+    const [a, b] = [fastest / best("fastest"), median / best("median")];
+    console.log(
+      `${system}: ${a.toFixed(2)} × PyTorch's best by the fastest step, ${b.toFixed(2)} × by the median`,
+    );
   }
 }
 
-/** A description of the machine. */
+/** What the figures were measured on. */
 async function machine(): Promise<{ readonly [fact: string]: unknown }> {
   const webgpu = await devices.probe("webgpu");
   // /proc/cpuinfo itself may be read only with every permission.
@@ -159,52 +77,88 @@ async function machine(): Promise<{ readonly [fact: string]: unknown }> {
   };
 }
 
-const usage = `deno task bench [--quick] [--only ${
-  Object.keys(titles).join()
-}] [--systems localgrad,pytorch,…]`;
+/** Measures a benchmark's systems in rounds; gives what the file keeps of each. */
+async function measure(benchmark: string): Promise<unknown[]> {
+  const systems = entries.filter((entry) =>
+    entry.benchmark === benchmark && !(flags.quick && entry.slow) &&
+    (wanted === undefined || wanted.some((name) => entry.system.startsWith(name)))
+  ).map((entry) => ({ ...entry, steps: flags.quick ? Math.ceil(entry.steps / 3) : entry.steps }));
+  const outcomes = await inRounds(systems, rounds);
+  const results = systems.map((entry, i): Result => ({ ...entry, ...outcomes[i]! }));
+  print(benchmark, results);
+  return results.map(({ system, ...rest }) => {
+    if ("missing" in rest) return { benchmark, system, missing: rest.missing };
+    const { turns } = rest;
+    return {
+      benchmark,
+      ...{ system: turns[0]!.system, first: turns[0]!.first },
+      losses: [turns[0]!.losses[0], turns.at(-1)!.losses[1]],
+      rounds: turns.map(({ milliseconds }) => milliseconds),
+      ...summary(rest),
+    };
+  });
+}
 
-/** Reports a fault of the command line and ends the process. */
+/** Profiles localgrad's step of a benchmark; gives what the file keeps of it. */
+async function profile(benchmark: string): Promise<unknown[]> {
+  const { title, workload, batch } = benchmarks[benchmark]!;
+  const [program, ...args] = denoOn(
+    flags.device,
+    "profile/main.ts",
+    workload,
+    flags.device,
+    `${batch}`,
+    "10",
+  );
+  const { code, stdout } = await new Deno.Command(program, { args, stderr: "inherit" }).output();
+  if (code !== 0) Deno.exit(code);
+  const line = new TextDecoder().decode(stdout).trim().split("\n").at(-1)!;
+  const { device, profiles } = JSON.parse(line) as { device: string; profiles: Profile[] };
+  console.log(`\n${title}; ${device}`);
+  for (const each of profiles) console.log(`\n${profileTable(each)}`);
+  return profiles.map((each) => ({ benchmark, device, groups: grouped(each.steps), ...each }));
+}
+
+const usage = `deno task bench [--quick] [--only ${Object.keys(benchmarks).join()}]
+                [--systems localgrad,pytorch,…] [--rounds 5]
+deno task bench --profile [--only …] [--device cpu|cpu-onednn|webgpu|reference]`;
+
+/** Prints what is wrong with the command line, and exits. */
 function refuse(what: string): never {
   console.error(`error: ${what}\n${usage}`);
   Deno.exit(2);
 }
 
 const flags = parseArgs(Deno.args, {
-  string: ["only", "systems"],
-  boolean: ["quick", "help"],
+  string: ["only", "systems", "rounds", "device"],
+  boolean: ["quick", "help", "profile"],
+  default: { device: "cpu", rounds: "5" },
   unknown: (argument: string) => refuse(`${argument} is not known`),
 });
 if (flags.help) {
   console.log(usage);
   Deno.exit();
 }
-const only: string[] = flags.only?.split(",") ?? Object.keys(titles);
-const strange = only.find((name) => !(name in titles));
+const all = Object.keys(benchmarks).filter((name) => !flags.profile || name !== "compile");
+const only: string[] = flags.only?.split(",") ?? all;
+const strange = only.find((name) => !all.includes(name));
 if (strange !== undefined) refuse(`there is no benchmark ${JSON.stringify(strange)}`);
-const wanted = flags.systems?.split(",");
+if (!["cpu", "cpu-onednn", "webgpu", "reference"].includes(flags.device)) {
+  refuse(`there is no profile of ${JSON.stringify(flags.device)}; for CUDA, use bench/gpu.sh`);
+}
+const rounds = Number(flags.rounds);
+if (!Number.isSafeInteger(rounds) || rounds < 1) refuse(`--rounds must be at least 1, not "${flags.rounds}"`);
+const wanted: string[] | undefined = flags.systems?.split(",");
+
 const described = await machine();
 console.log(Object.entries(described).map(([fact, value]) => `${fact}: ${value}`).join("\n"));
-
-const results: Result[] = [];
-for (const benchmark of only) {
-  for (const entry of entries.filter((entry) => entry.benchmark === benchmark)) {
-    if (flags.quick && entry.slow) continue;
-    if (wanted !== undefined && !wanted.some((name: string) => entry.system.startsWith(name))) continue;
-    results.push(await measure(entry, flags.quick));
-  }
-  print(benchmark, results.filter((result) => result.benchmark === benchmark));
-}
+const results: unknown[] = [];
+for (const benchmark of only) results.push(...await (flags.profile ? profile : measure)(benchmark));
 
 const folder = here("results");
 await Deno.mkdir(folder, { recursive: true });
-const path = `${folder}/${String(described["time"]).replace(/[:.]/g, "-")}.json`;
-const records = results.map(({ benchmark, system, ...rest }) => ({
-  benchmark,
-  system,
-  ...("timing" in rest ? rest.timing : { missing: rest.missing }),
-}));
-await Deno.writeTextFile(
-  path,
-  JSON.stringify({ machine: described, arguments: Deno.args, results: records }, null, 1) + "\n",
-);
+const stamp = String(described["time"]).replace(/[:.]/g, "-");
+const path = `${folder}/${flags.profile ? "profile-" : ""}${stamp}.json`;
+const record = { machine: { ...described, loadAfter: Deno.loadavg() }, arguments: Deno.args, results };
+await Deno.writeTextFile(path, JSON.stringify(record, null, 1) + "\n");
 console.log(`\nwritten: ${path}`);

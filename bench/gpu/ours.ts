@@ -2,13 +2,10 @@
 import { local, models, optim } from "../../mod.ts";
 import { type CudaBackend, openCuda } from "../../src/backends/cuda/backend.ts";
 import { Device, type DeviceArray } from "../../src/runtime/arrays.ts";
-import { HostArray } from "../../src/trace/host_array.ts";
-import { hash, startingValues, units } from "../../tests/fixtures/formula.ts";
+import { hash, units } from "../../tests/fixtures/formula.ts";
+import { LEARNING_RATE, startFromFormula } from "../workloads.ts";
 import { peaksOf, rooflineOf } from "./roofline.ts";
 import type { Measurement, Row } from "./row.ts";
-
-/** Low, so that the losses of large networks, which start with large weights, stay comparable. */
-const LEARNING_RATE = 0.001;
 
 async function opened(profile: boolean): Promise<CudaBackend> {
   const result = await openCuda({ profile });
@@ -28,14 +25,7 @@ async function prepared(row: Row, device: Device) {
     precision,
     batch,
   });
-  const snapshot = await t.snapshot();
-  const named = [...snapshot.tensors].filter(([name]) => /^(?!optimizer).*(weight|bias)$/.test(name));
-  const values = startingValues(new Map(named.map(([name, { shape }]) => [name, shape])));
-  const tensors = new Map(snapshot.tensors);
-  for (const [name, { shape }] of named) {
-    tensors.set(name, new HostArray(values.get(tracked(t.setup, name))!, shape));
-  }
-  t.restore({ ...snapshot, tensors });
+  await startFromFormula(t);
   const pixels = units("bench.images", batch * size * size * 3, 2);
   const arrays = {
     x: device.array(pixels, [batch, size, size, 3]),
@@ -53,11 +43,6 @@ async function prepared(row: Row, device: Device) {
   const stepper = t.stepper(feed);
   const indices = new Uint32Array(1);
   return { t, step: () => stepper.step(indices, LEARNING_RATE) };
-}
-
-/** The name that a parameter's starting value is computed from: its own, or for an average the tracked block's. */
-function tracked({ modules }: local.Setup, name: string): string {
-  return name.replace(/^local\.(\d+)\.ema/, (_, boundary) => modules[Number(boundary) + 1].blocks[0].name);
 }
 
 /** Milliseconds of a step, round by round. */

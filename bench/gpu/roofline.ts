@@ -1,8 +1,7 @@
 /** The least time a plan could take on a card: each step bound by its memory traffic or by its arithmetic. */
 import type { CardFacts } from "../../src/backends/cuda/card.ts";
-import { classOf } from "../../src/backends/cuda/profiler.ts";
 import type { Plan } from "../../src/compile/plan.ts";
-import { workOf } from "../../src/compile/work.ts";
+import { classOf, workOf } from "../../src/compile/work.ts";
 import type { Roofline, Row } from "./row.ts";
 
 /**

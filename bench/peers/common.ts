@@ -52,36 +52,53 @@ export function resnet8Batch(
   };
 }
 
-/** The result of a timed script, printed as one line of JSON. */
+/** The result of a turn of a timed script, printed as one line of JSON. */
 export interface Timing {
   readonly system: string;
-  /** Milliseconds of each timed step. */
+  /** Milliseconds of each timed step of the turn. */
   readonly milliseconds: readonly number[];
-  /** The loss after the first and after the last step, to show that it trains. */
+  /** The loss after the first step of all and after the last of the turn, to show that it trains. */
   readonly losses: readonly [number, number];
-  /** Milliseconds of the first step, with tracing and compiling. */
+  /** Milliseconds of the first step of all, with tracing and compiling. */
   readonly first: number;
 }
 
-/** Runs `step`, which resolves to its loss once it is done, and prints a {@linkcode Timing}. */
+/**
+ * Takes turns at `step`, which resolves to its loss once it is done, and prints a {@linkcode Timing} after each. A turn
+ * is a number of steps that are not timed and a number that are. If `turn` holds them, that is the only one; otherwise
+ * each line of standard input, `<warmup> <steps>`, is one.
+ */
 export async function report(
   system: string,
-  warmup: number,
-  steps: number,
+  turn: readonly number[],
   step: () => Promise<number>,
 ): Promise<void> {
-  const milliseconds: number[] = [];
-  const losses: number[] = [];
-  for (let i = 0; i < warmup + steps; i++) {
-    const start = performance.now();
-    losses.push(await step());
-    milliseconds.push(performance.now() - start);
+  let first: readonly [loss: number, milliseconds: number] | undefined;
+  for await (const [warmup, steps] of turn.length > 0 ? [turn] : turns()) {
+    const milliseconds: number[] = [];
+    let loss = NaN;
+    for (let i = 0; i < warmup! + steps!; i++) {
+      const start = performance.now();
+      loss = await step();
+      milliseconds.push(performance.now() - start);
+      first ??= [loss, milliseconds[0]!];
+    }
+    const timing: Timing = {
+      system,
+      milliseconds: milliseconds.slice(warmup),
+      losses: [first![0], loss],
+      first: first![1],
+    };
+    console.log(JSON.stringify(timing));
   }
-  const timing: Timing = {
-    system,
-    milliseconds: milliseconds.slice(warmup),
-    losses: [losses[0]!, losses.at(-1)!],
-    first: milliseconds[0]!,
-  };
-  console.log(JSON.stringify(timing));
+}
+
+/** The numbers on each line of standard input. */
+async function* turns(): AsyncGenerator<number[]> {
+  let text = "";
+  for await (const chunk of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
+    const lines = (text + chunk).split("\n");
+    text = lines.pop()!;
+    yield* lines.map((line) => line.split(" ").map(Number));
+  }
 }

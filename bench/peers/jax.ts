@@ -1,6 +1,6 @@
 /**
- * The ResNet-8 step in jax-js: `jax.ts <wasm|webgpu> <batch> <warmup> <steps>` prints one line of JSON. The whole step
- * is under `jit`; an array passed to a function is consumed, `.ref` keeps it.
+ * The ResNet-8 step in jax-js: `jax.ts <wasm|webgpu> <batch> [<warmup> <steps>]`, timed as `report` says.
+ * The whole step is under `jit`; an array passed to a function is consumed, `.ref` keeps it.
  */
 
 import {
@@ -18,7 +18,7 @@ import {
 import { report, resnet8Batch, resnet8Parameters } from "./common.ts";
 
 const device = Deno.args[0] as "wasm" | "webgpu";
-const [batch, warmup, steps] = Deno.args.slice(1).map(Number) as [number, number, number];
+const [batch, ...turn] = Deno.args.slice(1).map(Number) as [number, ...number[]];
 
 type Params = { [name: string]: JaxArray };
 
@@ -79,7 +79,7 @@ const { images, labels } = resnet8Batch(batch);
 const x = np.transpose(np.array(images).reshape([batch, 32, 32, 3]), [0, 3, 1, 2]);
 const oneHot = nn.oneHot(np.array(labels), 10);
 
-await report(`jax-js 0.1.25, ${device}`, warmup, steps, async () => {
+await report(`jax-js 0.1.25, ${device}`, turn, async () => {
   let loss: JaxArray;
   [p, v, loss] = step(p, v, x.ref, oneHot.ref);
   await blockUntilReady(p);

@@ -1,9 +1,10 @@
-"""PyTorch on the CPU: pytorch.py <resnet8|man> <layout> <batch> <warmup> <steps> prints one line of JSON.
+"""PyTorch on the CPU: pytorch.py <workload> <mode> <batch> [<warmup> <steps>], timed as report() in common.ts says.
 
-`resnet8` is the ResNet-8 step; `man` a step of MAN around dgl on ResNet-32, K = 16, as tests/fixtures computes it.
-`layout` is nchw or channels_last.
+The workloads are those of bench/workloads.ts, with the same values. `mode` is nchw, channels_last, or compile:
+torch.compile in channels_last.
 """
 
+import contextlib
 import json
 import math
 import pathlib
@@ -14,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests" / "fixtures"))
-from network import Block, Man, load_batch, sgd  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "pytorch"))
+import nets  # noqa: E402
+from network import Block  # noqa: E402
 
 
 class ResNet8(nn.Module):
@@ -47,20 +49,25 @@ def starting_value(index, name, p):
     return torch.full(p.shape, 0.0 if name.endswith("bias") else 1.0)
 
 
-def resnet8_step(layout, batch):
+def laid_out(tensor_or_model, mode):
+    layout = torch.contiguous_format if mode == "nchw" else torch.channels_last
+    return tensor_or_model.to(memory_format=layout)
+
+
+def resnet8(mode, batch):
     i = torch.arange(batch * 32 * 32 * 3, dtype=torch.float64)
     images = 1.5 * torch.sin(i * 0.7 + 3 * torch.cos(i * 1e-3))
-    x = images.float().reshape(batch, 32, 32, 3).permute(0, 3, 1, 2)
+    x = laid_out(images.float().reshape(batch, 32, 32, 3).permute(0, 3, 1, 2), mode)
     labels = torch.arange(batch) % 10
-    model = ResNet8()
-    if layout == "channels_last":
-        model = model.to(memory_format=torch.channels_last)
-    x = x.contiguous(memory_format=torch.channels_last if layout == "channels_last" else torch.contiguous_format)
+    model = laid_out(ResNet8(), mode)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    loss_of = lambda x, labels: F.cross_entropy(model(x), labels)  # noqa: E731
+    if mode == "compile":
+        loss_of = torch.compile(loss_of)
 
     def step():
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), labels)
+        loss = loss_of(x, labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -68,32 +75,65 @@ def resnet8_step(layout, batch):
     return step
 
 
-def man_step(layout, batch):
-    model = Man("dgl")
-    model.start()
-    x, labels, images = load_batch(0, batch, torch.float32)
-    if layout == "channels_last":
-        model = model.to(memory_format=torch.channels_last)
-        x = x.contiguous(memory_format=torch.channels_last)
-    optimizer = sgd(model)
-    return lambda: model.step(optimizer, x, labels, images)[-1]
+def training(network, size, classes, man=False):
+    def prepare(mode, batch):
+        names = nets.ResNet(network, classes).block_names()
+        model = laid_out(nets.Step(network, classes, [[name] for name in names] if man else [names]), mode)
+        x, labels = nets.batch(batch, size, classes)
+        x = laid_out(x, mode)
+        if mode == "compile":
+            torch._dynamo.config.cache_size_limit = 4 * len(names) + 64
+        model.prepare(torch.compile if mode == "compile" else lambda f: f)
+        return lambda: model.step(x, labels, contextlib.nullcontext)[-1].item()
+
+    return prepare
+
+
+def inference(mode, batch):
+    model = nets.Step("resnet18", 1000, [nets.ResNet("resnet18", 1000).block_names()]).net
+    model = laid_out(model, mode).eval()
+    x = laid_out(nets.batch(batch, 224, 1000)[0], mode)
+    if mode == "compile":
+        from torch._inductor import config
+
+        config.freezing = True  # parameters become constants of the code: its best
+        model = torch.compile(model)
+
+    def step():
+        with torch.no_grad():
+            return model(x)[0, 0].item()
+
+    return step
+
+
+WORKLOADS = {
+    "resnet8": resnet8,
+    "man": training("resnet32", 32, 10, man=True),
+    "resnet50": training("resnet50", 64, 1000),
+    "resnet18": training("resnet18", 224, 1000),
+    "inference": inference,
+}
 
 
 def main():
-    what, layout = sys.argv[1:3]
-    batch, warmup, steps = map(int, sys.argv[3:])
-    step = {"resnet8": resnet8_step, "man": man_step}[what](layout, batch)
-    milliseconds, losses = [], []
-    for _ in range(warmup + steps):
-        start = time.perf_counter()
-        losses.append(step())
-        milliseconds.append((time.perf_counter() - start) * 1000)
-    print(json.dumps({
-        "system": f"PyTorch {torch.__version__.split('+')[0]}, CPU, {layout}",
-        "milliseconds": milliseconds[warmup:],
-        "losses": [losses[0], losses[-1]],
-        "first": milliseconds[0],
-    }))
+    what, mode, batch, *turn = sys.argv[1:]
+    step = WORKLOADS[what](mode, int(batch))
+    first = None
+    for line in [" ".join(turn)] if turn else sys.stdin:
+        warmup, steps = map(int, line.split())
+        milliseconds = []
+        for _ in range(warmup + steps):
+            start = time.perf_counter()
+            loss = step()
+            milliseconds.append((time.perf_counter() - start) * 1000)
+            first = first or (loss, milliseconds[0])
+        timing = {
+            "system": f"PyTorch {torch.__version__.split('+')[0]}, CPU, {mode}",
+            "milliseconds": milliseconds[warmup:],
+            "losses": [first[0], loss],
+            "first": first[1],
+        }
+        print(json.dumps(timing), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-/** The ResNet-8 step in TensorFlow.js: `tfjs.ts <webgpu|cpu> <batch> <warmup> <steps>` prints one line of JSON. */
+/** The ResNet-8 step in TensorFlow.js: `tfjs.ts <webgpu|cpu> <batch> [<warmup> <steps>]`, timed as `report` says. */
 
 import * as tf from "@tensorflow/tfjs";
 import "@tensorflow/tfjs-backend-webgpu";
 import { report, resnet8Batch, resnet8Parameters } from "./common.ts";
 
 const device = Deno.args[0]!;
-const [batch, warmup, steps] = Deno.args.slice(1).map(Number) as [number, number, number];
+const [batch, ...turn] = Deno.args.slice(1).map(Number) as [number, ...number[]];
 
 if (!await tf.setBackend(device)) throw new Error(`TensorFlow.js has no ${device} here`);
 await tf.ready();
@@ -54,5 +54,5 @@ const { images, labels } = resnet8Batch(batch);
 const x = tf.tensor(images, [batch, 32, 32, 3]);
 const y = tf.oneHot(tf.tensor(labels, [batch], "int32"), 10);
 
-await report(`tfjs 4.22.0, ${device}`, warmup, steps, async () => Number(await model.trainOnBatch(x, y)));
+await report(`tfjs 4.22.0, ${device}`, turn, async () => Number(await model.trainOnBatch(x, y)));
 Deno.exit(0);

@@ -17,7 +17,7 @@ from formula import hashes, units  # noqa: E402
 from network import Block, MlpSr, fill  # noqa: E402
 
 MOMENTUM = 0.995  # of MAN's average
-LEARNING_RATE = 0.001  # as in bench/gpu/ours.ts
+LEARNING_RATE = 0.001  # as in bench/workloads.ts
 
 
 class Bottleneck(nn.Module):
@@ -39,7 +39,12 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
-IMAGENET = {"resnet50": [3, 4, 6, 3], "resnet101": [3, 4, 23, 3]}
+# Block, channels of its output as a multiple of its width, blocks of each stage.
+IMAGENET = {
+    "resnet18": (Block, 1, [2, 2, 2, 2]),
+    "resnet50": (Bottleneck, 4, [3, 4, 6, 3]),
+    "resnet101": (Bottleneck, 4, [3, 4, 23, 3]),
+}
 
 
 class ResNet(nn.Module):
@@ -49,7 +54,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.large = name in IMAGENET
         if self.large:
-            counts, widths, make, expansion = IMAGENET[name], [64, 128, 256, 512], Bottleneck, 4
+            (make, expansion, counts), widths = IMAGENET[name], [64, 128, 256, 512]
             self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         else:
             each = (int(name.removeprefix("resnet")) - 2) // 6
@@ -75,6 +80,16 @@ class ResNet(nn.Module):
 
     def classify(self, h):
         return self.fc(h.mean((2, 3)))
+
+    def block_names(self):
+        stages = [name for name, _ in self.named_children() if name.startswith("layer")]
+        return [f"{stage}.{i}" for stage in stages for i in range(len(self.get_submodule(stage)))]
+
+    def forward(self, x):
+        h = self.stem(x)
+        for name in self.block_names():
+            h = self.block(name)(h)
+        return self.classify(h)
 
 
 def channels_of(block):

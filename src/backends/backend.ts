@@ -1,4 +1,4 @@
-import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
+import type { Plan, ProductPrecision, Step, Target } from "../compile/plan.ts";
 import type { DType } from "../trace/dtype.ts";
 
 /**
@@ -77,8 +77,27 @@ export interface Executable {
    * which is written into the donor's buffer.
    */
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void;
+  /**
+   * The launches of a run on these buffers, in order, for a profile: issuing all of them does what {@link run} does. They
+   * are valid after a run of the plan, and until the next one of any plan. Absent where a backend has a profiler of its
+   * own.
+   */
+  launches?(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly (DeviceBuffer | undefined)[],
+  ): readonly PlanLaunch[];
   /** Frees what belongs to this plan alone: constants and pipelines. */
   dispose(): void;
+}
+
+/** One launch of a plan by itself. A step takes one or several; none if it computes nothing. */
+export interface PlanLaunch {
+  /** The step it belongs to. */
+  readonly step: Step;
+  /** The backend's name of its code. The first word tells the way of computing: `winograd 32,32,3 …`. */
+  readonly code: string;
+  /** Issues it; {@link Backend.finish} waits for it. */
+  issue(): void;
 }
 
 /** The result of opening a backend: the backend, or the reason why there is none and a remedy. */

@@ -2,7 +2,34 @@ import { at } from "../base/at.ts";
 import { bytesOf, type Shape, sizeOf } from "../trace/dtype.ts";
 import type { StructuredInstruction, ValueId } from "../trace/program.ts";
 import type { Kernel, Node } from "./kernel.ts";
-import type { Plan, Work } from "./plan.ts";
+import type { Plan, Step, Work } from "./plan.ts";
+
+/** The classes of work that profiles distinguish, on every backend. */
+export type WorkClass =
+  | "convolution"
+  | "convolution, input gradient"
+  | "convolution, filter gradient"
+  | "product"
+  | "element-wise"
+  | "reduction"
+  | "other";
+
+/** The class of a step. */
+export function classOf(step: Step): WorkClass {
+  if (step.kind === "kernel") return step.kernel.reduce === undefined ? "element-wise" : "reduction";
+  switch (step.instruction.op) {
+    case "conv":
+      return "convolution";
+    case "convInputGrad":
+      return "convolution, input gradient";
+    case "convFilterGrad":
+      return "convolution, filter gradient";
+    case "matmul":
+      return "product";
+    default:
+      return "other";
+  }
+}
 
 /** Counts the operations of a plan and the bytes it moves, from shapes alone. */
 export function workOf({ steps, values }: Pick<Plan, "steps" | "values">): Work {

@@ -1,7 +1,7 @@
 import type { Location, Plan, Step } from "../../compile/plan.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
-import type { DeviceBuffer, Executable } from "../backend.ts";
+import type { DeviceBuffer, Executable, PlanLaunch } from "../backend.ts";
 import type { Lowering } from "./lower.ts";
 import type { LinearMemory } from "./memory.ts";
 import type { Operand, Routine } from "./routine.ts";
@@ -35,6 +35,7 @@ interface Place {
 }
 
 interface ResolvedLaunch {
+  readonly step: Step;
   readonly routine: Routine;
   readonly operands: readonly Place[];
 }
@@ -84,7 +85,7 @@ function lowerPlan(
     }
     for (const { routine, operands } of lowered) {
       if (routine.tasks === 0) continue;
-      launches.push({ routine, operands: operands.map((operand) => resolve(step, operand)) });
+      launches.push({ step, routine, operands: operands.map((operand) => resolve(step, operand)) });
     }
   }
   return { launches, constantOffsets, constantBytes };
@@ -117,8 +118,7 @@ export class CpuExecutable implements Executable {
   readonly #constants: number;
   /** Bytes of its literal arrays. */
   readonly constantBytes: number;
-  readonly #launchCount: number;
-  readonly #firstTasks: number;
+  readonly #launches: readonly ResolvedLaunch[];
   readonly #alone: boolean;
   #disposed = false;
 
@@ -126,8 +126,7 @@ export class CpuExecutable implements Executable {
     this.#plan = plan;
     this.#host = host;
     const { launches, constantOffsets, constantBytes } = lowerPlan(plan, host.lowering);
-    this.#launchCount = launches.length;
-    this.#firstTasks = launches[0]?.routine.tasks ?? 0;
+    this.#launches = launches;
     this.#alone = launches.every(({ routine }) => routine.tasks === 1);
     this.constantBytes = constantBytes;
     const { memory, pool } = host;
@@ -185,13 +184,34 @@ export class CpuExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
+    const records = this.#bind(inputs, outputs);
+    const [first] = this.#launches;
+    if (this.#module === undefined || first === undefined) return;
+    this.#host.pool.run(this.#module, records, this.#launches.length, first.routine.tasks, this.#alone);
+  }
+
+  launches(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly (DeviceBuffer | undefined)[],
+  ): readonly PlanLaunch[] {
+    const records = this.#bind(inputs, outputs);
+    const module = this.#module;
+    if (module === undefined) return [];
+    return this.#launches.map(({ step, routine: { key, tasks } }, index) => ({
+      step,
+      code: key,
+      issue: () => this.#host.pool.run(module, records + index * 4, 1, tasks, tasks === 1),
+    }));
+  }
+
+  /** Puts the addresses of these buffers into their slots; returns that of the pointers to the launch records. */
+  #bind(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): number {
     const plan = this.#plan;
     if (this.#disposed) throw new Error(`${plan.name} has been disposed`);
     if (inputs.length !== plan.inputs.length || outputs.length !== plan.outputs.length) {
       throw new Error(`${plan.name} takes ${plan.inputs.length} inputs and ${plan.outputs.length} outputs`);
     }
-    if (this.#module === undefined) return;
-    const { memory, pool } = this.#host;
+    const { memory } = this.#host;
     const slots = this.#block / 4;
     const { words } = memory;
     const put = (slot: number, buffer: DeviceBuffer, aval: Aval) => {
@@ -210,8 +230,7 @@ export class CpuExecutable implements Executable {
         put(FIRST_INPUT_SLOT + inputs.length + i, buffer, plan.values[plan.outputs[i].value]);
       } else if (plan.donors[i] < 0) throw new Error(`${plan.name}: result ${i} has no buffer`);
     }
-    const steps = this.#block + (FIRST_INPUT_SLOT + inputs.length + outputs.length) * 4;
-    pool.run(this.#module, steps, this.#launchCount, this.#firstTasks, this.#alone);
+    return this.#block + (FIRST_INPUT_SLOT + inputs.length + outputs.length) * 4;
   }
 
   dispose(): void {

@@ -1,37 +1,11 @@
 import { type Driver, driverFlag } from "../../../ffi/driver.ts";
-import type { Plan, Step } from "../../compile/plan.ts";
+import type { Plan } from "../../compile/plan.ts";
+import { classOf, type WorkClass } from "../../compile/work.ts";
 import { Out } from "../../../ffi/memory.ts";
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Card } from "./card.ts";
 import type { Launch } from "./launch.ts";
-
-/** The classes of work that a profile distinguishes. */
-export type WorkClass =
-  | "convolution"
-  | "convolution, input gradient"
-  | "convolution, filter gradient"
-  | "product"
-  | "element-wise"
-  | "reduction"
-  | "other";
-
-/** The class of a step. */
-export function classOf(step: Step): WorkClass {
-  if (step.kind === "kernel") return step.kernel.reduce === undefined ? "element-wise" : "reduction";
-  switch (step.instruction.op) {
-    case "conv":
-      return "convolution";
-    case "convInputGrad":
-      return "convolution, input gradient";
-    case "convFilterGrad":
-      return "convolution, filter gradient";
-    case "matmul":
-      return "product";
-    default:
-      return "other";
-  }
-}
 
 /** The time of one class, over all runs. */
 export interface ClassTime {

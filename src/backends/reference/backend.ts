@@ -4,7 +4,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import { type DType, hostArrays, sizeOf } from "../../trace/dtype.ts";
 import { fromBf16, toBf16 } from "../../trace/bf16.ts";
 import type { ValueId } from "../../trace/program.ts";
-import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import type { Backend, DeviceBuffer, Executable, Opened, PlanLaunch } from "../backend.ts";
 import { runKernel } from "./kernel.ts";
 import { applyOp, type OpRules, opRules } from "./ops.ts";
 import { referenceTarget } from "./target.ts";
@@ -106,14 +106,16 @@ export class ReferenceBackend implements Backend {
       this.#buffers.add(buffer);
       return buffer;
     });
+    const launches: NonNullable<Executable["launches"]> = (inputs, outputs) =>
+      this.#launches(
+        plan,
+        constants,
+        inputs.map((buffer) => this.#own(buffer)),
+        outputs.map((buffer, i) => this.#own(buffer ?? at(inputs, at(plan.donors, i)))),
+      );
     return {
-      run: (inputs, outputs) =>
-        this.#run(
-          plan,
-          constants,
-          inputs.map((buffer) => this.#own(buffer)),
-          outputs.map((buffer, i) => this.#own(buffer ?? at(inputs, at(plan.donors, i)))),
-        ),
+      run: (inputs, outputs) => launches(inputs, outputs).forEach(({ issue }) => issue()),
+      launches,
       dispose: () => constants.forEach((buffer) => this.#buffers.delete(buffer)),
     };
   }
@@ -128,12 +130,12 @@ export class ReferenceBackend implements Backend {
     return Promise.resolve();
   }
 
-  #run(
+  #launches(
     plan: Plan,
     constants: readonly ReferenceBuffer[],
     inputs: readonly ReferenceBuffer[],
     outputs: readonly ReferenceBuffer[],
-  ): void {
+  ): PlanLaunch[] {
     this.#arena.fill(NaN); // exposes a plan that reads elements it has not written
     const memory = (value: ValueId): Float64Array => {
       const location = plan.locations[value];
@@ -150,16 +152,16 @@ export class ReferenceBackend implements Backend {
           return this.#arena.subarray(location.offset / SLOT, location.offset / SLOT + size);
       }
     };
-    for (const step of plan.steps) {
-      if (step.kind === "kernel") {
-        runKernel(step.kernel, memory);
-      } else {
-        const { op, inputs, output, attrs } = step.instruction;
-        const value = (id: ValueId) => ({ ...at(plan.values, id), data: memory(id) });
-        applyOp(op, value(output), inputs.map(value), attrs, this.#rules);
-      }
-    }
     outputs.forEach((buffer, i) => buffer.dtype = at(plan.values, at(plan.outputs, i).value).dtype);
+    return plan.steps.map((step) => {
+      if (step.kind === "kernel") {
+        return { step, code: "kernel", issue: () => runKernel(step.kernel, memory) };
+      }
+      const { op, inputs, output, attrs } = step.instruction;
+      const value = (id: ValueId) => ({ ...at(plan.values, id), data: memory(id) });
+      const issue = () => applyOp(op, value(output), inputs.map(value), attrs, this.#rules);
+      return { step, code: op, issue };
+    });
   }
 
   #own(buffer: DeviceBuffer): ReferenceBuffer {

@@ -1,7 +1,7 @@
 import type { Plan } from "../../compile/plan.ts";
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import type { DeviceBuffer, Executable } from "../backend.ts";
+import type { DeviceBuffer, Executable, PlanLaunch } from "../backend.ts";
 import { BufferUsage } from "./flags.ts";
 import type { Arena } from "./arena.ts";
 import { own, type WebGpuBuffer } from "./buffer.ts";
@@ -61,10 +61,7 @@ export class WebGpuExecutable implements Executable {
         );
       }
     }
-    const operands = inputs.map(own);
-    const results = outputs.map((buffer, i) =>
-      buffer === undefined ? at(operands, at(plan.donors, i)) : own(buffer)
-    );
+    const { operands, results } = this.#own(inputs, outputs);
     readbacks.flush();
     gpu.check();
     const pending = [...this.#pending(), ...operands.flatMap((buffer) => buffer.pending)];
@@ -74,10 +71,10 @@ export class WebGpuExecutable implements Executable {
       pending.push({ validation, error: () => outOfMemory(plan, validation) });
     }
     const open = pending.filter(({ validation }) => !validation.settled);
-    if (open.length === 0) this.#submit(operands, results);
+    if (open.length === 0) this.#submit(operands, results, this.#entries);
     else {
       // If a kernel or memory is refused, so is all work that uses it; those errors add nothing.
-      const { validation } = validated(gpu.device, () => this.#submit(operands, results));
+      const { validation } = validated(gpu.device, () => this.#submit(operands, results, this.#entries));
       const all = Promise.all([validation.done, ...open.map(({ validation }) => validation.done)]);
       all.then(() => {
         if (validation.fault !== undefined && open.every(({ validation }) => validation.passed)) {
@@ -88,7 +85,31 @@ export class WebGpuExecutable implements Executable {
     for (const buffer of results) buffer.pending = open;
   }
 
-  #submit(inputs: readonly WebGpuBuffer[], outputs: readonly WebGpuBuffer[]): void {
+  launches(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly (DeviceBuffer | undefined)[],
+  ): readonly PlanLaunch[] {
+    const { operands, results } = this.#own(inputs, outputs);
+    return this.#entries.map((entry) => ({
+      step: entry.dispatch.step,
+      code: entry.dispatch.label,
+      issue: () => this.#submit(operands, results, [entry]),
+    }));
+  }
+
+  #own(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]) {
+    const operands = inputs.map(own);
+    const results = outputs.map((buffer, i) =>
+      buffer === undefined ? at(operands, at(this.#parts.plan.donors, i)) : own(buffer)
+    );
+    return { operands, results };
+  }
+
+  #submit(
+    inputs: readonly WebGpuBuffer[],
+    outputs: readonly WebGpuBuffer[],
+    entries: readonly Entry[],
+  ): void {
     const { gpu, arena, constants, plan } = this.#parts;
     const bindingOf = ({ kind, index, offset: start, bytes: size }: Range): Required<GPUBufferBinding> => {
       switch (kind) {
@@ -110,7 +131,7 @@ export class WebGpuExecutable implements Executable {
     const encoder = gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     let current: Pipeline | undefined;
-    for (const entry of this.#entries) {
+    for (const entry of entries) {
       const { dispatch, compiled } = entry;
       if (compiled !== current) pass.setPipeline(compiled.pipeline);
       current = compiled;

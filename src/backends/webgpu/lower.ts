@@ -25,6 +25,8 @@ export interface Range {
 
 /** One dispatch, complete except for its device objects. */
 export interface Dispatch {
+  /** The step it belongs to. */
+  readonly step: Step;
   readonly label: string;
   /** The whole shader, in WGSL. */
   readonly code: string;
@@ -103,7 +105,7 @@ function dispatch(plan: Plan, step: Step, given: Call): Dispatch {
       `webgpu: ${plan.name}: ${call.label} loops ${iterations} times, more than every adapter allows`,
     );
   }
-  return { label: call.label, code, access, ranges, groups: [columns, rows], iterations };
+  return { step, label: call.label, code, access, ranges, groups: [columns, rows], iterations };
 }
 
 /**

@@ -1,0 +1,106 @@
+/** The benchmarks, and the systems that take part in each. */
+
+/** One system in a benchmark: a program that takes turns, see `report` in peers/common.ts. */
+export interface Entry {
+  readonly benchmark: string;
+  readonly system: string;
+  readonly command: readonly [program: string, ...args: string[]];
+  /** Steps that are not timed in the first turn; a later turn has one if the first has any. */
+  readonly warmup: number;
+  /** Timed steps of all turns together. */
+  readonly steps: number;
+  /** Takes minutes. */
+  readonly slow?: boolean;
+}
+
+/** A benchmark: a workload of workloads.ts and peers/pytorch.py with a batch. */
+export interface Benchmark {
+  readonly title: string;
+  readonly workload: string;
+  readonly batch: number;
+}
+
+/** The benchmarks by name. */
+export const benchmarks: { readonly [name: string]: Benchmark } = {
+  resnet8: {
+    title: "ResNet-8 training step, batch 32, 32×32×3, SGD with momentum",
+    workload: "resnet8",
+    batch: 32,
+  },
+  man: { title: "MAN step: man+dgl, ResNet-32, K = 16, batch 32", workload: "man", batch: 32 },
+  man128: { title: "MAN step: man+dgl, ResNet-32, K = 16, batch 128", workload: "man", batch: 128 },
+  resnet50: { title: "ResNet-50 training step, batch 8, 64×64×3", workload: "resnet50", batch: 8 },
+  resnet18: { title: "ResNet-18 training step, batch 8, 224×224×3", workload: "resnet18", batch: 8 },
+  inference1: { title: "ResNet-18 inference, batch 1, 224×224×3", workload: "inference", batch: 1 },
+  inference32: { title: "ResNet-18 inference, batch 32, 224×224×3", workload: "inference", batch: 32 },
+  compile: {
+    title: "trace, plan and kernel text: man+dgl, ResNet-110, K = 55, batch 1024",
+    workload: "compile",
+    batch: 1024,
+  },
+};
+
+/** The CPU backend with WebAssembly alone, and with oneDNN. */
+const CPU = ["cpu", "cpu-onednn"];
+
+/** Every system of every benchmark. */
+export const entries: readonly Entry[] = [
+  ...ours("resnet8", CPU, 3, 20),
+  ...ours("resnet8", ["webgpu"], 2, 10),
+  ...pytorch("resnet8", 3, 20),
+  peer("jax-js 0.1.25, webgpu", "jax.ts", 1, 4),
+  peer("tfjs 4.22.0, webgpu", "tfjs.ts", 1, 3),
+  { ...peer("jax-js 0.1.25, wasm", "jax.ts", 1, 2), slow: true },
+  { ...peer("tfjs 4.22.0, cpu", "tfjs.ts", 0, 1), slow: true },
+  ...ours("man", CPU, 1, 10),
+  ...ours("man", ["webgpu"], 1, 5),
+  ...pytorch("man", 1, 10),
+  ...ours("man128", CPU, 1, 5),
+  ...pytorch("man128", 1, 5),
+  ...ours("resnet50", CPU, 1, 10),
+  ...pytorch("resnet50", 1, 10),
+  ...ours("resnet18", CPU, 1, 5),
+  ...pytorch("resnet18", 1, 5),
+  ...ours("inference1", CPU, 3, 20),
+  ...pytorch("inference1", 3, 20),
+  ...ours("inference32", CPU, 1, 5),
+  ...pytorch("inference32", 1, 5),
+  ...ours("compile", ["cpu", "webgpu"], 0, 5),
+];
+
+function ours(benchmark: string, devices: readonly string[], warmup: number, steps: number): Entry[] {
+  const { workload, batch } = benchmarks[benchmark]!;
+  return devices.map((device) => {
+    const command = denoOn(device, "ours.ts", workload, device, `${batch}`);
+    return { benchmark, system: `localgrad, ${device}`, command, warmup, steps };
+  });
+}
+
+function pytorch(benchmark: string, warmup: number, steps: number): Entry[] {
+  const { workload, batch } = benchmarks[benchmark]!;
+  return ["channels_last", "nchw", "compile"].map((mode) => ({
+    benchmark,
+    system: `pytorch, cpu, ${mode}`,
+    command: ["python3", here("peers/pytorch.py"), workload, mode, `${batch}`],
+    warmup,
+    steps,
+  }));
+}
+
+function peer(system: string, script: string, warmup: number, steps: number): Entry {
+  const device = system.split(", ")[1]!;
+  const command = denoOn(device, `peers/${script}`, device, `${benchmarks["resnet8"]!.batch}`);
+  return { benchmark: "resnet8", system, command, warmup, steps };
+}
+
+/** A command that runs a script of this folder, with what the device needs. */
+export function denoOn(device: string, script: string, ...args: string[]): Entry["command"] {
+  const allowed = ["--allow-read", "--allow-env", "--allow-sys"];
+  if (device === "cpu-onednn") allowed.push("--allow-ffi");
+  return [Deno.execPath(), "run", ...allowed, "--quiet", here(script), ...args];
+}
+
+/** A path in this folder. */
+export function here(path: string): string {
+  return new URL(path, import.meta.url).pathname;
+}
