@@ -104,7 +104,9 @@ class Process {
   async reason(): Promise<string> {
     // deno-lint-ignore no-control-regex -- colours
     const lines = (await this.#errors).replace(/\x1b\[[0-9;]*m/g, "").split("\n");
-    const telling = lines.filter((line) => /error/i.test(line) && !line.includes("XDG_RUNTIME_DIR"));
+    const telling = lines.filter((line) =>
+      /(^error|Error): /.test(line) && !line.includes("XDG_RUNTIME_DIR")
+    );
     return telling.at(-1)?.trim() ?? "no output";
   }
 
