@@ -7,7 +7,7 @@ import { type Group, grouped, type Profile } from "./profile.ts";
 const LISTED = 20;
 
 /** A profile's classes, and the shapes that take the most time. */
-export function profileTable({ plan, whole, idle, passes, steps }: Profile): string {
+export function profileTable({ plan, whole, idle, repeats, passes, steps }: Profile): string {
   const apart = steps.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const name = (group: Group) =>
     group.way === "" || group.way === group.class ? group.class : `${group.class}: ${group.way}`;
@@ -26,7 +26,12 @@ export function profileTable({ plan, whole, idle, passes, steps }: Profile): str
     );
   return [
     `${plan}: ${steps.length} steps; each launch alone adds up to ${ms(apart)} ms, the plan as usual takes ` +
-    `${ms(whole)} ms; fastest of ${passes} passes; waiting for an idle device takes ${ms(idle)} ms`,
+    `${ms(whole)} ms; fastest of ${passes} passes`,
+    ...(repeats === 1 ? [] : [
+      `each launch is issued ${repeats} times in a row; up to ${
+        ms(idle / repeats)
+      } ms of its time is waiting`,
+    ]),
     "",
     table("class: way", grouped(steps), name),
     "",
