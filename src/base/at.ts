@@ -6,8 +6,11 @@
  */
 export function at<T>(values: ArrayLike<T>, index: number): T {
   const value = values[index];
-  if (value === undefined && !(index in values)) {
-    throw new RangeError(`no value at index ${index} of ${values.length}`);
-  }
+  if (value === undefined) refuseOutside(values, index);
   return value as T; // T may itself include undefined
+}
+
+/** Apart from {@link at}, which is inlined as long as it is small. */
+function refuseOutside(values: ArrayLike<unknown>, index: number): void {
+  if (!(index in values)) throw new RangeError(`no value at index ${index} of ${values.length}`);
 }

@@ -174,9 +174,9 @@ export class StepSequence {
     at(this.#live, position).during += more;
     for (const { from, to, bytes } of changes) {
       if (to - from > MAX_RANGE) continue;
-      for (let t = from; t < to; t++) {
-        at(this.#live, t).after += bytes;
-        if (t + 1 < to) at(this.#live, t + 1).during += bytes;
+      for (const [i, live] of this.#live.slice(from, to).entries()) {
+        if (i > 0) live.during += bytes;
+        live.after += bytes;
       }
     }
   }
@@ -228,7 +228,7 @@ export class StepSequence {
   }
 
   #measure(): void {
-    const { values, views, steps } = this.draft;
+    const { steps } = this.draft;
     /** The change of live bytes after each step. */
     const changes = steps.map(() => ({ bytes: 0 }));
     for (const use of this.#uses) {
@@ -239,19 +239,24 @@ export class StepSequence {
     }
     let bytes = 0;
     for (const [position, step] of steps.entries()) {
-      const outputs = writesOf(step).filter((value) => this.arenaBytes(value) > 0);
-      const dying = new Set(
-        readsOf(step, views).filter((value) =>
-          this.arenaBytes(value) > 0 && this.readers(value).at(-1) === position
-        ),
-      );
-      let made = 0;
-      for (const value of outputs) made += this.arenaBytes(value);
-      for (const value of inPlace(step, dying, outputs, values).keys()) made -= this.arenaBytes(value);
       const live = at(this.#live, position);
-      live.during = bytes + made;
+      live.during = bytes + this.#allocated(step, position);
       bytes += at(changes, position).bytes;
       live.after = bytes;
     }
+  }
+
+  /** Returns the bytes that a step allocates: those of its outputs that are not written over an input's. */
+  #allocated(step: DraftStep, position: number): number {
+    const { values, views } = this.draft;
+    let bytes = 0;
+    for (const value of writesOf(step)) bytes += this.arenaBytes(value);
+    if (bytes === 0 || step.kind === "op") return bytes;
+    const outputs = writesOf(step).filter((value) => this.arenaBytes(value) > 0);
+    const dying = readsOf(step, views).filter((value) =>
+      this.arenaBytes(value) > 0 && this.readers(value).at(-1) === position
+    );
+    for (const value of inPlace(step, dying, outputs, values).keys()) bytes -= this.arenaBytes(value);
+    return bytes;
   }
 }
