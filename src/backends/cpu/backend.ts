@@ -181,10 +181,15 @@ export function openCpu(options: CpuOptions = {}): Opened {
       remedy: "use Deno 2.9 or newer",
     };
   }
-  const library = options.engine === "onednn" ? openOnednnDevice() : undefined;
-  if (library !== undefined && "reason" in library) return library;
+  if (options.engine !== "onednn") return start(threads, options);
+  const library = openOnednnDevice();
+  return "reason" in library ? library : start(threads, options, library);
+}
+
+/** Starts the threads; closes `library` if there is no memory for them. */
+function start(threads: number, { memory }: CpuOptions, library?: OnednnDevice): Opened {
   try {
-    return { backend: new CpuBackend(threads, options.memory ?? new LinearMemory(), library) };
+    return { backend: new CpuBackend(threads, memory ?? new LinearMemory(), library) };
   } catch (error) {
     library?.close();
     if (!(error instanceof RangeError)) throw error;
