@@ -1,5 +1,5 @@
 import type { ValueId } from "../../trace/program.ts";
-import type { Made } from "./onednn/engine.ts";
+import type { Made } from "./onednn/maker.ts";
 import type { I32 } from "./wasm/expressions.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 

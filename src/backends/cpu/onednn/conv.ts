@@ -5,7 +5,9 @@ import type { Launch, Launches, Operand, Routine } from "../routine.ts";
 import { sumChunks } from "../sum_chunks.ts";
 import { WORD } from "../tile.ts";
 import { i32 } from "../wasm/scalars.ts";
-import type { Convolution, Layout, Made, MadeConvolution, OnednnEngine } from "./engine.ts";
+import type { Convolution, MadeConvolution } from "./convolution.ts";
+import type { OnednnEngine } from "./engine.ts";
+import type { Layout, Made } from "./maker.ts";
 
 /**
  * Multiplications and additions of a task: some 50 µs, against which the 1 µs of a call does not count. Slices of 1, 4

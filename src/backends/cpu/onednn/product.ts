@@ -3,7 +3,8 @@ import type { OpAttrs } from "../../../trace/ops.ts";
 import type { Launches, Operand, Routine } from "../routine.ts";
 import { WORD } from "../tile.ts";
 import { i32 } from "../wasm/scalars.ts";
-import type { Layout, OnednnEngine } from "./engine.ts";
+import type { OnednnEngine } from "./engine.ts";
+import type { Layout } from "./maker.ts";
 
 /** Multiplications and additions below which a product is not worth the calls. */
 const LEAST_OPERATIONS = 2e6;

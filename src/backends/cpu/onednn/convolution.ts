@@ -1,0 +1,131 @@
+/**
+ * oneDNN's primitives for convolutions and their gradients.
+ *
+ * @module
+ */
+import { dnnlArgument, dnnlKind, dnnlQuery } from "../../../../ffi/onednn_constants.ts";
+import { dimensions, type Dims, type Layout, type Made, type Maker } from "./maker.ts";
+
+/** A convolution of some images, or one of its gradients. */
+export interface Convolution {
+  readonly kind: "forward" | "inputGrad" | "filterGrad";
+  readonly image: Layout;
+  /** `[O, I, H, W]`, or `[groups, O, I, H, W]`. */
+  readonly filter: Layout;
+  readonly y: Layout;
+  /** Of height and width. */
+  readonly strides: readonly number[];
+  /** Rows and columns between taps: 0 for an ordinary convolution. */
+  readonly dilates: readonly number[];
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+}
+
+/** A convolution's primitive, and the format that oneDNN chose for the filter or its gradient. */
+export interface MadeConvolution {
+  readonly primitive: Made;
+  readonly filterFormat: bigint;
+  readonly filterBytes: number;
+}
+
+/** Implementations that WebAssembly outdoes: plain loops, and convolutions by im2col. */
+export const SLOW = /^ref|simple|^(x64:)?gemm/;
+
+/** A convolution; undefined where oneDNN has none, or none that is fast. `format` demands one of the filter. */
+export function makeConvolution(
+  maker: Maker,
+  described: Convolution,
+  format?: bigint,
+): MadeConvolution | undefined {
+  const { dnnl, engine, attributes } = maker;
+  const image = maker.dense(described.image), y = maker.dense(described.y);
+  const filter = format ?? maker.any(described.filter.sizes);
+  const { strides, dilates, before, after } = described;
+  const geometry = [strides, dilates, before, after].map(dimensions) as [Dims, Dims, Dims, Dims];
+  const { dnnl_forward_training: training, dnnl_convolution_direct: direct } = dnnlKind;
+  const hint = (filter: bigint) =>
+    maker.describe((out) =>
+      dnnl.dnnl_convolution_forward_primitive_desc_create(
+        out,
+        engine,
+        training,
+        direct,
+        image,
+        filter,
+        0n,
+        y,
+        ...geometry,
+        attributes,
+      )
+    );
+  const forward = hint(described.kind === "forward" ? filter : maker.any(described.filter.sizes));
+  if (forward === undefined) return undefined;
+  const { DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_WEIGHTS } = dnnlArgument;
+  const { DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS } = dnnlArgument;
+  const { dnnl_query_weights_md, dnnl_query_diff_weights_md } = dnnlQuery;
+  const finish = (
+    description: bigint | undefined,
+    query: number,
+    [a, b, c]: readonly [[number, bigint], [number, bigint], [number, bigint]],
+    filterAt: 1 | 2,
+  ): MadeConvolution | undefined => {
+    if (description === undefined) return undefined;
+    const chosen = dnnl.dnnl_primitive_desc_query_md(description, query, 0);
+    const parts = [a, b, c].map(([argument, format], at) =>
+      [argument, at === filterAt ? chosen : format] as const
+    );
+    const primitive = maker.primitive(description, parts);
+    if (SLOW.test(primitive.implementation)) return undefined;
+    const filterBytes = Number(dnnl.dnnl_memory_desc_get_size(chosen));
+    return { primitive, filterFormat: chosen, filterBytes };
+  };
+  switch (described.kind) {
+    case "forward":
+      return finish(forward, dnnl_query_weights_md, [
+        [DNNL_ARG_SRC, image],
+        [DNNL_ARG_WEIGHTS, filter],
+        [DNNL_ARG_DST, y],
+      ], 1);
+    case "inputGrad": {
+      const description = maker.describe((out) =>
+        dnnl.dnnl_convolution_backward_data_primitive_desc_create(
+          out,
+          engine,
+          direct,
+          image,
+          filter,
+          y,
+          ...geometry,
+          forward,
+          attributes,
+        )
+      );
+      return finish(description, dnnl_query_weights_md, [
+        [DNNL_ARG_DIFF_DST, y],
+        [DNNL_ARG_WEIGHTS, filter],
+        [DNNL_ARG_DIFF_SRC, image],
+      ], 1);
+    }
+    case "filterGrad": {
+      const description = maker.describe((out) =>
+        dnnl.dnnl_convolution_backward_weights_primitive_desc_create(
+          out,
+          engine,
+          direct,
+          image,
+          filter,
+          0n,
+          y,
+          ...geometry,
+          forward,
+          attributes,
+        )
+      );
+      return finish(description, dnnl_query_diff_weights_md, [
+        [DNNL_ARG_SRC, image],
+        [DNNL_ARG_DIFF_DST, y],
+        [DNNL_ARG_DIFF_WEIGHTS, filter],
+      ], 2);
+    }
+  }
+}
