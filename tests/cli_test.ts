@@ -382,7 +382,15 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
       [/no checkpoint c\/best\.safetensors/, "export", "--run", "c", "--out", "c.safetensors"],
       [/export needs a file to write/, "export", "--run", "a"],
       [/ a is a folder, not a file/, "eval", "--weights", "a", "--model", "resnet8"],
-      [/none\/b cannot be written: the folder .* does not exist/, "export", "--run", "a", "--out", "none/b"],
+      [
+        /none\/b\.safetensors cannot be written: the folder .* does not exist/,
+        ...["export", "--run", "a", "--out", "none/b.safetensors"] as const,
+      ],
+      [/export writes \.safetensors, which a\.onnx does not/, "export", "--run", "a", "--out", "a.onnx"],
+      [
+        /format safetensors must end in \.safetensors, not a\.pt$/m,
+        ...["export", "--run", "a", "--out", "a.pt", "--format", "safetensors"] as const,
+      ],
     ];
     for (const [message, command, ...args] of cases) await refused(dir, message, command, ...args);
   }));

@@ -66,7 +66,7 @@ async function logitsOf(device: Device, name: string, path: string): Promise<Flo
     { device, name: `${name} evaluated` },
   );
   using logits = evaluate(trainer.variables as never, images as never);
-  const values = await logits.read() as Float32Array;
+  const values = await logits.read("f32");
   evaluate.dispose();
   return values;
 }
@@ -200,7 +200,7 @@ Deno.test("valuesOf() reports tensors that do not fit the network, in the file's
 
 Deno.test("loadWeights() takes only the network from a checkpoint, and refuses pickles and missing files", () =>
   inFolder(async (dir) => {
-    const path = `${dir}/f`;
+    const path = `${dir}/f.safetensors`;
     const one = new HostArray(Float32Array.of(1), [1]);
     const tensors = new Map([["fc.bias", one], ["local.0.fc.bias", one], [
       "optimizer.momentum.fc.bias",
@@ -222,6 +222,11 @@ Deno.test("loadWeights() takes only the network from a checkpoint, and refuses p
       () => saveWeights(path, { tensors: new Map(), step: 0 }),
       LocalgradError,
       "no tensor",
+    );
+    await assertRejects(
+      () => saveWeights(`${dir}/f.pth`, { tensors, step: 3 }),
+      LocalgradError,
+      "must end in .safetensors, not",
     );
     for (const head of [[0x50, 0x4b, 0x03, 0x04, 20], [0x80, 0x02, 0x8a, 0x0a, 0x6c]]) {
       await Deno.writeFile(path, Uint8Array.from(head));

@@ -32,6 +32,8 @@ const COUNTER = "num_batches_tracked";
  * Writes the network of a snapshot as a safetensors file that PyTorch opens: `state_dict` names, filters OIHW, f32, and
  * for each batch norm its `num_batches_tracked`. Auxiliary networks and the optimizer's slots are left out.
  *
+ * The name must end in `.safetensors`, so that no file seems to be of another format.
+ *
  * In PyTorch: `model.load_state_dict(safetensors.torch.load_file(path), strict=True)`.
  *
  * @example
@@ -63,6 +65,12 @@ export async function saveWeights(
 ): Promise<void> {
   expectObject("saveWeights: the snapshot", snapshot, { tensors: "object", step: "number" });
   expectTensors("saveWeights", snapshot.tensors);
+  expectKind("saveWeights: the path", path, "string");
+  if (!path.endsWith(".safetensors")) {
+    throw new LocalgradError(
+      `saveWeights writes a safetensors file, whose name must end in .safetensors, not ${brief(path)}`,
+    );
+  }
   const tensors = new Map<string, HostArray>();
   const types = new Map<string, string>();
   for (const [name, array] of snapshot.tensors) {

@@ -6,6 +6,7 @@ import {
   bytesOf,
   type DType,
   formatAval,
+  type HostArrays,
   hostArrays,
   type HostData,
   requireDtype,
@@ -80,16 +81,24 @@ export class DeviceArray implements Aval {
   /**
    * Copies its elements to the host. Sees all work issued before the call.
    *
+   * @param dtype The dtype that the caller expects, checked when it runs: `await loss.read("f32")` is a Float32Array,
+   * in its type too. Without it the type is that of any typed array.
    * @returns Elements, row-major, in the typed array of its dtype: a Float32Array for f32, see {@link HostArrays}.
-   * @throws {LocalgradError} if the array is gone, or the host has no memory for it.
+   * @throws {LocalgradError} if the array is gone or of another dtype, or the host has no memory for it.
    */
-  async read(): Promise<HostData> {
+  async read<D extends DType = DType>(dtype?: D): Promise<HostArrays[D]> {
     const { buffer } = this;
+    if (dtype !== undefined && dtype !== this.dtype) {
+      requireDtype(dtype, "read");
+      throw new LocalgradError(
+        `read: this array is ${formatAval(this)}, not ${dtype}; read it as ${this.dtype}`,
+      );
+    }
     try {
       // Issued at once: before the caller does anything else with this memory.
       const reading = this.device.backend.read(buffer, bytesOf(this));
       const [bytes] = await Promise.all([reading, this.#guard]);
-      return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size);
+      return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size) as HostArrays[D];
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       const message = `the host has no memory for ${formatAval(this)}, ${bytesOf(this)} bytes; ` +
@@ -97,9 +106,9 @@ export class DeviceArray implements Aval {
       throw new LocalgradError(message, { cause: error });
     }
   }
-  /** Copies it to the host, with its shape and dtype. Throws as {@link read} does. */
-  async toHost(): Promise<HostArray> {
-    return new HostArray(await this.read(), this.shape, this.dtype);
+  /** Copies it to the host, with its shape and dtype. Takes an expected dtype, and throws, as {@link read} does. */
+  async toHost<D extends DType = DType>(dtype?: D): Promise<HostArray<D>> {
+    return new HostArray(await this.read(dtype), this.shape, this.dtype as D);
   }
 
   /**

@@ -82,3 +82,20 @@ Deno.test("values that cannot become an array are refused by a LocalgradError", 
   for (const [f, says] of refused) assertThrows(f, LocalgradError, says);
   assertEquals(device.liveArrays, 1);
 });
+
+Deno.test("read(dtype) has the typed array of the dtype as its type, and refuses another dtype", async () => {
+  await using device = await open("reference");
+  using x = device.array([1, 2, 3], [3]);
+  const floats: Float32Array = await x.read("f32");
+  assertEquals(floats.map((value) => 2 * value), Float32Array.of(2, 4, 6));
+  using n = device.array([4, 5], [2], "i32");
+  const { data, shape }: { data: Int32Array; shape: readonly number[] } = await n.toHost("i32");
+  assertEquals([data, shape], [Int32Array.of(4, 5), [2]]);
+  await assertRejects(
+    () => n.read("f32"),
+    LocalgradError,
+    "read: this array is i32[2], not f32; read it as i32",
+  );
+  // @ts-expect-error -- not a dtype
+  await assertRejects(() => n.toHost("float32"), LocalgradError, '"float32" is not a dtype; choose f32');
+});

@@ -169,6 +169,7 @@ Deno.test("HostArray refuses elements that do not fill its shape, or are of anot
   assertThrows(() => new HostArray(new Float32Array(3), [2, 2]), LocalgradError, "does not fill [2,2]");
   assertThrows(() => new HostArray(new Float32Array(4), [-2, -2]), LocalgradError, "[-2,-2] is not a shape");
   const ones = new Float32Array(4);
+  // @ts-expect-error -- not the typed array of i32
   assertThrows(() => new HostArray(ones, [4], "i32"), LocalgradError, "Float32Array does not contain i32");
   assertThrows(
     () => new HostArray(new Float64Array(4) as never),

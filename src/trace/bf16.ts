@@ -45,7 +45,7 @@ export function roundBf16(x: number): number {
  * await using device = await devices.open("reference"); // or "cuda"; cpu and webgpu have no bf16
  * using x = device.array(toBf16([1, 0.1, -3]));
  * using y = jit((x: Tensor) => x.mul(2))(x);
- * assertEquals([y.dtype, ...fromBf16(await y.read() as Uint16Array)], ["bf16", 2, 0.2001953125, -6]);
+ * assertEquals([y.dtype, ...fromBf16(await y.read("bf16"))], ["bf16", 2, 0.2001953125, -6]);
  * ```
  */
 export function toBf16(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {

@@ -5,6 +5,7 @@ import { toBf16 } from "./bf16.ts";
 import {
   type Aval,
   type DType,
+  type HostArrays,
   hostArrays,
   type HostData,
   requireDtype,
@@ -15,7 +16,7 @@ import {
 import { notAnElement } from "./elements.ts";
 
 /**
- * An array on the host, such as an initial value or a tensor of a checkpoint.
+ * An array on the host, such as an initial value or a tensor of a checkpoint. `D` is its dtype, if known as a type.
  *
  * @example
  * ```ts
@@ -26,13 +27,13 @@ import { notAnElement } from "./elements.ts";
  * assertEquals(x.dtype, "f32");
  * ```
  */
-export class HostArray implements Aval {
+export class HostArray<D extends DType = DType> implements Aval {
   /** Elements, row-major. */
-  readonly data: HostData;
+  readonly data: HostArrays[D];
   /** Extent of each axis, in elements. */
   readonly shape: Shape;
   /** Element type. */
-  readonly dtype: DType;
+  readonly dtype: D;
 
   /**
    * Wraps a typed array without copying it.
@@ -42,7 +43,7 @@ export class HostArray implements Aval {
    * @param dtype Default: the dtype of the typed array, which is u32 for a Uint32Array and bf16 for a Uint16Array.
    * @throws {LocalgradError} if the elements do not fill the shape, or the typed array is not one of `dtype`.
    */
-  constructor(data: HostData, shape?: Shape, dtype: DType = dtypeOf(data)) {
+  constructor(data: HostArrays[D], shape?: Shape, dtype: D = dtypeOf(data) as D) {
     requireDtype(dtype, "an array");
     if (!(data instanceof hostArrays[dtype])) {
       throw new LocalgradError(
@@ -82,13 +83,12 @@ function dtypeOf(data: HostData): DType {
  *
  * @throws {LocalgradError} if a number does not fit the dtype.
  */
-export function fromList(values: readonly number[], shape: Shape, dtype: DType): HostArray {
+export function fromList<D extends DType>(values: readonly number[], shape: Shape, dtype: D): HostArray<D> {
   requireDtype(dtype, "array");
   requireShape(shape, "array");
-  if (dtype === "bf16") return new HostArray(toBf16(values), shape);
-  expectElements(values, dtype);
+  if (dtype !== "bf16") expectElements(values, dtype);
   const data = new hostArrays[dtype](values.length);
-  data.set(values);
+  data.set(dtype === "bf16" ? toBf16(values) : values);
   return new HostArray(data, shape, dtype);
 }
 

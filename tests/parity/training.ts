@@ -101,7 +101,7 @@ export async function assertRecorded(
   assertEquals(Object.keys(arrays).sort(), Object.keys(records).sort());
   const failures: string[] = [];
   for (const [name, array] of Object.entries(arrays)) {
-    const error = distance(await array.read() as Float32Array, records[name]!);
+    const error = distance(await array.read("f32"), records[name]!);
     const limit = allowed(records[name]!);
     if (!(error <= limit)) {
       failures.push(`${name} by ${error.toExponential(1)}, not ${limit.toExponential(1)}`);
