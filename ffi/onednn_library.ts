@@ -26,6 +26,8 @@ const MAJOR = 3;
 export interface OnednnReport extends Omit<LibraryReport, "name"> {
   /** The widest instruction set that it uses on this machine, such as `avx512_core_bf16`. */
   readonly instructions?: string;
+  /** Whether that set multiplies bf16: AVX-512 BF16 and its successors. Others convert first, which is slower than f32. */
+  readonly bf16?: boolean;
   /** The threads that OpenMP would use: `OMP_NUM_THREADS`, or the number of cores. */
   readonly threads?: number;
 }
@@ -102,6 +104,7 @@ export function openOnednn(host: Host = thisHost()): OnednnLibrary {
         version,
         tried,
         instructions: instructionsOf(onednn),
+        bf16: multipliesBf16(onednn),
         threads: openmp?.omp_get_max_threads() ?? 1,
       };
       return { opened: { path, onednn, ...(openmp === undefined ? {} : { openmp }) }, report, close };
@@ -183,4 +186,10 @@ function instructionsOf(onednn: Onednn): string {
   const isa = onednn.dnnl_get_effective_cpu_isa();
   const name = Object.entries(dnnlIsa).find(([, value]) => value === isa)?.[0];
   return name?.replace("dnnl_cpu_isa_", "") ?? `instruction set ${isa}`;
+}
+
+/** Tests for instructions that multiply bf16: those of AVX-512 BF16, which every wider set has. */
+function multipliesBf16(onednn: Onednn): boolean {
+  const { dnnl_cpu_isa_avx512_core_bf16: needed } = dnnlIsa;
+  return (onednn.dnnl_get_effective_cpu_isa() & needed) === needed;
 }

@@ -101,6 +101,8 @@ export interface Target {
   readonly name: string;
   /** The precisions it supports, its default first. */
   readonly precisions: readonly Precision[];
+  /** A way to have bf16 on such a device where it lacks it, for messages: "use …". */
+  readonly bf16Remedy?: string;
   /** Every arena offset is a multiple of this. */
   readonly alignment: number;
   /** The largest single value it can hold. */

@@ -3,7 +3,7 @@ import { at } from "../base/at.ts";
 import { type Aval, bytesOf, formatAval, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { type DraftPlan, writesOf } from "./draft_plan.ts";
-import type { MemoryReport, Step, Target } from "./plan.ts";
+import type { MemoryReport, Precision, Step, Target } from "./plan.ts";
 import { scopeOf } from "./report.ts";
 
 /** @throws {LocalgradError} if a value is larger than the target allows. */
@@ -50,6 +50,12 @@ export function refuseManyPoints(name: string, steps: readonly Step[]): void {
   }
 }
 
+/** A way to have a precision that a target lacks, as the end of a message. */
+export function precisionRemedy({ bf16Remedy }: Target, precision: Precision): string {
+  const card = "a CUDA device of sm_80 or newer";
+  return precision === "bf16" && bf16Remedy !== undefined ? `${bf16Remedy}, or ${card}` : `use ${card}`;
+}
+
 /** @throws {LocalgradError} if the program has a dtype that the target does not support. */
 export function refuseDtypes({ name, values }: Program, target: Target): void {
   if (target.precisions.includes("bf16")) return;
@@ -58,7 +64,7 @@ export function refuseDtypes({ name, values }: Program, target: Target): void {
     throw new LocalgradError(
       `${name} has values in bf16, such as ${formatAval(value)}, and ${target.name} computes in ${
         target.precisions.join(" or ")
-      }; use precision f32, or a CUDA device of sm_80 or newer`,
+      }; use precision f32, or ${precisionRemedy(target, "bf16")}`,
     );
   }
 }

@@ -1,16 +1,16 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { precisionRemedy } from "../compile/refuse.ts";
 import type { Precision, ProductPrecision, Target } from "../compile/plan.ts";
 
 /** Returns the precision a device computes in: the requested one, or its own choice; refuses one that it lacks. */
-export function precisionOn({ name, precisions }: Target, wanted?: Precision): Precision {
+export function precisionOn(target: Target, wanted?: Precision): Precision {
+  const { name, precisions } = target;
   if (wanted === undefined) return at(precisions, 0);
   if (precisions.includes(wanted)) return wanted;
   throw new LocalgradError(
-    `device ${name} computes in ${
-      precisions.join(" or ")
-    }, not in ${wanted}: leave precision out, or use a CUDA ` +
-      `device of sm_80 or newer`,
+    `device ${name} computes in ${precisions.join(" or ")}, not in ${wanted}: leave precision out, or ` +
+      precisionRemedy(target, wanted),
   );
 }
 

@@ -47,12 +47,12 @@ function narrowed(op: Instruction["op"], attrs: Instruction["attrs"]): Instructi
   return makes && "dtype" in attrs && attrs.dtype === "f32" ? { ...attrs, dtype: "bf16" } : attrs;
 }
 
-/** Registers the op suite in bf16, compiled; of each group about `most` cases, evenly chosen. */
+/** Registers the op suite in bf16, compiled; of each group about `most` cases, evenly chosen. Returns whether it is skipped. */
 export async function bf16Suite(
   open: () => Opened | Promise<Opened>,
   device: string,
   most: number = Infinity,
-): Promise<void> {
+): Promise<boolean> {
   const ignore = await skips(device, open);
   for (const [group, cases] of Object.entries({ ...groups, ...programs })) {
     Deno.test(
@@ -67,4 +67,5 @@ export async function bf16Suite(
         }),
     );
   }
+  return ignore;
 }

@@ -43,7 +43,7 @@ class CpuBackend implements Backend {
     this.#pool = ThreadPool.start(memory, threads, onednn?.setup(memory.memory));
     this.#onednn = onednn;
     this.#lowering = onednn === undefined ? webAssembly : new Lowering(onednn.launches);
-    this.target = onednn === undefined ? cpuTarget : targetOf(this.#lowering);
+    this.target = onednn === undefined ? cpuTarget : targetOf(this.#lowering, onednn);
   }
 
   get description(): string {

@@ -2,23 +2,40 @@ import type { I32, Int, V128 } from "./wasm/expressions.ts";
 import { i32 } from "./wasm/scalars.ts";
 import { v128 } from "./wasm/vectors.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
-import { LANES, TILE_COLUMNS, WORD } from "./tile.ts";
+import { HALF, LANES, TILE_COLUMNS, WORD } from "./tile.ts";
 
 /** Copies `count` words, vectors first. */
 export function copyWords(f: FunctionBuilder, source: I32, target: I32, count: I32): void {
+  copy(f, source, target, count, WORD, i32);
+}
+
+/** Copies `count` halves of words, vectors first. */
+export function copyHalves(f: FunctionBuilder, source: I32, target: I32, count: I32): void {
+  copy(f, source, target, count, HALF, { load: i32.load16u, store: i32.store16 });
+}
+
+/** Copies `count` elements of `size` bytes. */
+function copy(
+  f: FunctionBuilder,
+  source: I32,
+  target: I32,
+  count: I32,
+  size: number,
+  element: Pick<typeof i32, "load" | "store">,
+): void {
   const from = f.int(source);
   const to = f.int(target);
-  const end = f.int(i32.add(to, i32.mul(count, WORD)));
-  const last = f.int(i32.add(to, i32.mul(i32.and(count, -LANES), WORD)));
+  const end = f.int(i32.add(to, i32.mul(count, size)));
+  const last = f.int(i32.add(to, i32.and(i32.mul(count, size), -16)));
   f.while(i32.ltU(to, last), () => {
     f.do(v128.store(to, v128.load(from)));
     f.increment(from, 16);
     f.increment(to, 16);
   });
   f.while(i32.ltU(to, end), () => {
-    f.do(i32.store(to, i32.load(from)));
-    f.increment(from, WORD);
-    f.increment(to, WORD);
+    f.do(element.store(to, element.load(from)));
+    f.increment(from, size);
+    f.increment(to, size);
   });
 }
 

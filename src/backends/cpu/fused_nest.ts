@@ -1,5 +1,5 @@
 import type { Kernel, Node, View } from "../../compile/kernel.ts";
-import { type Aval, type DType, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import { type Aval, type DType, hostArrays, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ReduceFn } from "../../trace/ops.ts";
 import type { Operand } from "./routine.ts";
 
@@ -36,6 +36,9 @@ export interface Nest {
   readonly epilogue: readonly Node[];
   readonly epilogueStores: readonly NestStore[];
 }
+
+/** Bytes of an element in memory. */
+export const elementSize = (dtype: DType): number => hostArrays[dtype].BYTES_PER_ELEMENT;
 
 /** Tests whether a node has a view. */
 export function hasView(node: Node): node is Extract<Node, { readonly view: View }> {
@@ -75,9 +78,9 @@ function viewsOf(nest: Nest): View[] {
 export function nestOf(kernel: Kernel, values: readonly Aval[]): Nest {
   const { space, inputs, nodes, stores, reduce } = kernel;
   const operands: Operand[] = inputs.map((value) => ({ value }));
-  const elementBytes = inputs.map((value) => values[value].dtype === "u8" ? 1 : 4);
+  const elementBytes = inputs.map((value) => elementSize(values[value].dtype));
   const target = (value: number, strides: readonly number[]) => {
-    elementBytes.push(4);
+    elementBytes.push(elementSize(values[value].dtype));
     return { operand: operands.push({ value }) - 1, view: { offset: 0, strides } };
   };
   const reduced = space.map((_, axis) => reduce?.axes.includes(axis) ?? false);

@@ -1,8 +1,10 @@
 import type { Node } from "../../compile/kernel.ts";
+import { roundBf16 } from "../../trace/bf16.ts";
+import { isFloat } from "../../trace/dtype.ts";
 import type { V128 } from "./wasm/expressions.ts";
 import { f32x4, v128 } from "./wasm/vectors.ts";
 import type { Local } from "./wasm/function.ts";
-import { binary, boundedBy, cast, compare, unary } from "./fused_ops.ts";
+import { binary, boundedBy, cast, compare, isRounded, unary } from "./fused_ops.ts";
 import { hasView, type Nest } from "./fused_nest.ts";
 import { decode, indexVector, readVector, type Streams } from "./fused_streams.ts";
 import { VectorMath } from "./math.ts";
@@ -70,13 +72,16 @@ export class NodeWriter {
   #evaluate(node: Node, vector: number, lanes: number, reduced: readonly Lanes[]): Lanes {
     if (node.kind === "constant") return constant(this.#math, node.value, node.dtype);
     if (node.kind === "reduced") return reduced[node.index];
-    return this.#math.keep(this.#expression(node, vector, lanes));
+    const value = this.#expression(node, vector, lanes);
+    const from = "args" in node ? this.nodes[node.args[0]].dtype : undefined;
+    return this.#math.keep(isRounded(node, from) ? this.#math.roundBf16(value) : value);
   }
 
   /** The value of a node that is a constant other than NaN. */
   #number(index: number): number | undefined {
     const node = this.nodes[index];
-    return node.kind === "constant" && !Number.isNaN(node.value) ? node.value : undefined;
+    if (node.kind !== "constant" || Number.isNaN(node.value)) return undefined;
+    return node.dtype === "bf16" ? roundBf16(node.value) : node.value;
   }
 
   #expression(node: Exclude<Node, { kind: "constant" | "reduced" }>, vector: number, lanes: number): V128 {
@@ -86,12 +91,7 @@ export class NodeWriter {
     switch (node.kind) {
       case "load": {
         const stream = streams.of(node.input, node.view);
-        return decode(
-          f,
-          readVector(f, stream, vector, lanes),
-          node.dtype,
-          nest.elementBytes[node.input] === 1,
-        );
+        return decode(f, readVector(f, stream, vector, lanes), node.dtype, nest.elementBytes[node.input]);
       }
       case "iota": {
         const index = indexVector(f, streams.indices(node.view), vector);
@@ -106,7 +106,7 @@ export class NodeWriter {
         return unary(math, node.fn, this.nodes[node.args[0]].dtype, this.value(node.args[0]));
       case "binary": {
         const [a, b] = node.args;
-        if ((node.fn === "max" || node.fn === "min") && node.dtype === "f32") {
+        if ((node.fn === "max" || node.fn === "min") && isFloat(node.dtype)) {
           const [first, second] = [this.#number(a), this.#number(b)];
           if (second !== undefined) return boundedBy(math, node.fn, this.value(a), second);
           if (first !== undefined) return boundedBy(math, node.fn, this.value(b), first);
@@ -129,6 +129,7 @@ export class NodeWriter {
 
 function constant(math: VectorMath, value: number, dtype: Node["dtype"]): Lanes {
   if (dtype === "f32") return math.float(value);
+  if (dtype === "bf16") return math.float(roundBf16(value));
   if (dtype === "bool") return math.integer(value !== 0 ? -1 : 0);
   return math.integer(value | 0);
 }
@@ -145,6 +146,10 @@ function levelOfView({ space, reduced }: Nest, strides: readonly number[]): Leve
 
 /** The approximate number of instructions that one vector of a node takes. */
 export function costOf(node: Node): number {
+  return costInF32(node) + (isRounded(node, undefined) ? 7 : 0);
+}
+
+function costInF32(node: Node): number {
   switch (node.kind) {
     case "constant":
     case "reduced":

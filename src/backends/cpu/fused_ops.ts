@@ -1,4 +1,5 @@
-import type { DType } from "../../trace/dtype.ts";
+import { type DType, isFloat } from "../../trace/dtype.ts";
+import type { Node } from "../../compile/kernel.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "../../trace/ops.ts";
 import type { BinaryFnOf, UnaryFnOf } from "../../trace/op_dtypes.ts";
 import type { I32, V128 } from "./wasm/expressions.ts";
@@ -50,7 +51,7 @@ function ruleOf<F extends string, R>(rules: { readonly [G in F]?: R }, fn: F, dt
 
 /** A unary function of `dtype`. */
 export function unary(m: VectorMath, fn: UnaryFn, dtype: DType, x: Lanes): V128 {
-  const rules: { readonly [F in UnaryFn]?: Unary } = dtype === "f32" ? floatUnary : integerUnary;
+  const rules: { readonly [F in UnaryFn]?: Unary } = isFloat(dtype) ? floatUnary : integerUnary;
   return ruleOf(rules, fn, dtype)(m, x);
 }
 
@@ -137,7 +138,7 @@ export function boundedBy(m: VectorMath, fn: "max" | "min", x: Lanes, bound: num
 
 /** A binary function of two operands of `dtype`. */
 export function binary(m: VectorMath, fn: BinaryFn, dtype: DType, a: Lanes, b: Lanes): V128 {
-  const rules: { readonly [F in BinaryFn]?: Binary } = dtype === "f32"
+  const rules: { readonly [F in BinaryFn]?: Binary } = isFloat(dtype)
     ? floatBinary
     : dtype === "i32"
     ? signedBinary
@@ -158,18 +159,29 @@ const comparisons: {
 
 /** A comparison of two operands of `dtype`; the result is a mask. */
 export function compare(m: VectorMath, fn: CompareFn, dtype: DType, a: Lanes, b: Lanes): V128 {
-  if (dtype === "f32" || dtype === "i32") return comparisons[fn][dtype](m, a, b);
+  if (isFloat(dtype)) return comparisons[fn].f32(m, a, b);
+  if (dtype === "i32") return comparisons[fn].i32(m, a, b);
   return comparisons[fn].u32(m, a, b); // the mask for true is also the larger unsigned number
 }
 
-/** A conversion. */
+/** A conversion; to bf16 without the rounding. */
 export function cast(m: VectorMath, from: DType, to: DType, x: Lanes): V128 {
-  if (from === to) return x;
-  if (to === "bool") return from === "f32" ? f32x4.ne(x, m.float(0)) : i32x4.ne(x, m.integer(0));
-  if (from === "bool") return v128.and(x, to === "f32" ? m.float(1) : m.integer(1));
-  if (to === "f32") return from === "i32" ? f32x4.fromI32(x) : f32x4.fromU32(x);
-  if (from === "f32") return to === "i32" ? i32x4.truncS(x) : i32x4.truncU(x);
+  if (from === to || (isFloat(from) && isFloat(to))) return x;
+  if (to === "bool") return isFloat(from) ? f32x4.ne(x, m.float(0)) : i32x4.ne(x, m.integer(0));
+  if (from === "bool") return v128.and(x, isFloat(to) ? m.float(1) : m.integer(1));
+  if (isFloat(to)) return from === "i32" ? f32x4.fromI32(x) : f32x4.fromU32(x);
+  if (isFloat(from)) return to === "i32" ? i32x4.truncS(x) : i32x4.truncU(x);
   return x;
+}
+
+/** Functions of bf16 whose result is a bf16 in any case. */
+const exact: ReadonlySet<UnaryFn | BinaryFn> = new Set(["neg", "abs", "sign", "floor", "max", "min", "rem"]);
+
+/** Tests whether the result of a node has to be rounded to bf16; `from` is the dtype of its first operand. */
+export function isRounded(node: Node, from: DType | undefined): boolean {
+  if (node.dtype !== "bf16") return false;
+  if (node.kind === "unary" || node.kind === "binary") return !exact.has(node.fn);
+  return node.kind === "cast" && from !== "bool";
 }
 
 /** The identity element of a reduction. */

@@ -1,11 +1,11 @@
 import type { View } from "../../compile/kernel.ts";
-import type { DType } from "../../trace/dtype.ts";
+import { type DType, isFloat } from "../../trace/dtype.ts";
 import type { I32, V128 } from "./wasm/expressions.ts";
 import { i32, int } from "./wasm/scalars.ts";
 import { f32x4, i32x4, v128 } from "./wasm/vectors.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
 import type { Nest } from "./fused_nest.ts";
-import { LANES, WORD } from "./tile.ts";
+import { HALF, LANES, WORD } from "./tile.ts";
 
 /** A view as the loops traverse it: the address of the current element or, for indices, the index itself. */
 export class Stream {
@@ -81,20 +81,27 @@ function place(at: I32, offset: number): [I32, number] {
   return offset >= 0 ? [at, offset] : [i32.add(at, offset), 0];
 }
 
-/** Reads the first `lanes` elements of vector `vector`; the contents of the other lanes are undefined. */
+/**
+ * Reads the first `lanes` elements of vector `vector`, one in each lane, without sign; the contents of the other lanes are
+ * undefined.
+ */
 export function readVector(f: FunctionBuilder, stream: Stream, vector: number, lanes: number): V128 {
   const step = stream.step(-1);
   const word = stream.unit === WORD;
+  const load = stream.unit === HALF ? i32.load16u : i32.load8u;
   const start = vector * LANES * step;
-  if (step === 0) return word ? v128.load32Splat(stream.at) : i32x4.splat(i32.load8u(stream.at));
+  if (step === 0) return word ? v128.load32Splat(stream.at) : i32x4.splat(load(stream.at));
   if (step === stream.unit) {
-    return word ? v128.load(stream.at, start) : i32x4.fromBytesU(v128.load32Zero(stream.at, start));
+    if (word) return v128.load(stream.at, start);
+    return step === HALF
+      ? v128.load16x4U(stream.at, start)
+      : i32x4.fromBytesU(v128.load32Zero(stream.at, start));
   }
   const result = f.local("v128");
   for (let lane = 0; lane < lanes; lane++) {
     const [address, offset] = place(stream.at, start + lane * step);
     if (!word) {
-      const value = i32.load8u(address, offset);
+      const value = load(address, offset);
       f.set(result, lane === 0 ? i32x4.splat(value) : i32x4.withLane(result, lane, value));
     } else {
       f.set(
@@ -113,10 +120,14 @@ export function indexVector(f: FunctionBuilder, stream: Stream, vector: number):
   return step === 0 ? first : i32x4.add(first, f.constant(i32x4.constant(0, step, 2 * step, 3 * step)));
 }
 
-/** Converts elements from memory to the form used in computation: bytes to numbers of `dtype`, bools to masks. */
-export function decode(f: FunctionBuilder, value: V128, dtype: DType, bytes: boolean): V128 {
+/**
+ * Converts elements of `bytes` bytes from memory to the form used in computation: bytes to numbers of `dtype`, bf16 to the
+ * f32 of the same value, bools to masks.
+ */
+export function decode(f: FunctionBuilder, value: V128, dtype: DType, bytes: number): V128 {
   if (dtype === "bool") return i32x4.ne(value, f.constant(i32x4.constant(0)));
-  return bytes && dtype === "f32" ? f32x4.fromI32(value) : value;
+  if (bytes === HALF) return i32x4.shl(value, 16);
+  return bytes === 1 && isFloat(dtype) ? f32x4.fromI32(value) : value;
 }
 
 /** Writes the first `lanes` lanes to vector `vector`. */
@@ -128,6 +139,7 @@ export function writeVector(
   value: V128,
   dtype: DType,
 ): void {
+  if (stream.unit === HALF) return writeHalves(f, stream, vector, lanes, value);
   const stored = f.local("v128", dtype === "bool" ? v128.and(value, f.constant(i32x4.constant(1))) : value);
   const step = stream.step(-1);
   if (step !== WORD && step !== 0) { // a padded value, with gaps between its elements
@@ -140,4 +152,21 @@ export function writeVector(
   if (lanes === LANES) return f.do(v128.store(stream.at, stored, offset));
   if (lanes >= 2) f.do(v128.store64Lane(stream.at, stored, 0, offset));
   if (lanes % 2 === 1) f.do(v128.store32Lane(stream.at, stored, lanes - 1, offset + (lanes - 1) * WORD));
+}
+
+/** The same for bf16: the upper halves of rounded values. */
+function writeHalves(f: FunctionBuilder, stream: Stream, vector: number, lanes: number, value: V128): void {
+  const upper = f.local("v128", i32x4.shrU(value, 16));
+  const stored = f.local("v128", i32x4.narrowU(upper, upper));
+  const step = stream.step(-1);
+  if (step !== HALF && step !== 0) {
+    for (let lane = 0; lane < lanes; lane++) {
+      f.do(v128.store16Lane(stream.at, stored, lane, (vector * LANES + lane) * step));
+    }
+    return;
+  }
+  const offset = vector * LANES * HALF;
+  if (lanes === LANES) return f.do(v128.store64Lane(stream.at, stored, 0, offset));
+  if (lanes >= 2) f.do(v128.store32Lane(stream.at, stored, 0, offset));
+  if (lanes % 2 === 1) f.do(v128.store16Lane(stream.at, stored, lanes - 1, offset + (lanes - 1) * HALF));
 }

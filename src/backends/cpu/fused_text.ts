@@ -7,7 +7,9 @@ import { hasView, type Nest, type NestStore } from "./fused_nest.ts";
  */
 export function nestText(nest: Nest): string {
   const axes = nest.space.map((extent, axis) => nest.reduced[axis] ? `(${extent})` : `${extent}`);
-  const bytes = nest.elementBytes.flatMap((size, index) => size === 1 ? [` #${index} holds bytes`] : []);
+  const bytes = nest.elementBytes.flatMap((size, index) =>
+    size === 4 ? [] : [` #${index} holds ${size === 1 ? "bytes" : "bf16"}`]
+  );
   const lines = [
     `over ${axes.join(" × ")}${bytes.join()}`,
     ...nest.nodes.map((node, i) => `  v${i} = ${nodeText(node, "v")}`),

@@ -2,9 +2,9 @@ import { type Aval, sizeOf } from "../../trace/dtype.ts";
 import type { I32 } from "./wasm/expressions.ts";
 import { f32, i32, int } from "./wasm/scalars.ts";
 import type { FunctionBuilder, Local } from "./wasm/function.ts";
-import { copyWords } from "./blocks.ts";
+import { copyHalves, copyWords } from "./blocks.ts";
 import type { Launch, Operand } from "./routine.ts";
-import { WORD } from "./tile.ts";
+import { HALF, WORD } from "./tile.ts";
 
 /** The approximate number of elements that a task moves. */
 const TASK_ELEMENTS = 16384;
@@ -24,11 +24,12 @@ export function gather(operand: Aval, indices: Aval, from: Operand, at: Operand,
   const width = sizeOf(operand.shape.slice(1));
   const positions = sizeOf(indices.shape);
   const bytes = operand.dtype === "u8";
+  const [size, copy] = operand.dtype === "bf16" ? [HALF, copyHalves] as const : [WORD, copyWords] as const;
   const taskPositions = Math.max(1, Math.floor(TASK_ELEMENTS / Math.max(1, width)));
   return {
     operands: [from, at, to],
     routine: {
-      key: `gather ${[rows, width, positions, bytes, indices.dtype].join()}`,
+      key: `gather ${[rows, width, positions, operand.dtype, indices.dtype].join()}`,
       tasks: width === 0 ? 0 : Math.ceil(positions / taskPositions),
       operands: 3,
       scratch: 0,
@@ -37,8 +38,8 @@ export function gather(operand: Aval, indices: Aval, from: Operand, at: Operand,
         const end = f.int(i32.min(i32.add(position, taskPositions), positions));
         f.while(i32.ltU(position, end), () => {
           const row = rowOf(f, indices, i32.add(index, i32.mul(position, WORD)), rows);
-          const out = f.int(i32.add(target, i32.mul(position, width * WORD)));
-          if (!bytes) copyWords(f, i32.add(source, i32.mul(row, width * WORD)), out, int(width));
+          const out = f.int(i32.add(target, i32.mul(position, width * size)));
+          if (!bytes) copy(f, i32.add(source, i32.mul(row, width * size)), out, int(width));
           else {
             const p = f.int(i32.add(source, i32.mul(row, width)));
             const last = f.int(i32.add(p, width));

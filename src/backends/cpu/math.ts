@@ -50,6 +50,14 @@ export class VectorMath {
     return i32x4.shl(i32x4.add(n, this.integer(127)), 23);
   }
 
+  /** Rounds to bf16: an f32 whose lower half is zero. Ties go to even; a NaN becomes the one of all ones. */
+  roundBf16(x: V128): V128 {
+    const bits = this.keep(x);
+    const odd = v128.and(i32x4.shrU(bits, 16), this.integer(1));
+    const nearest = i32x4.add(i32x4.add(bits, this.integer(0x7fff)), odd);
+    return v128.and(v128.or(nearest, f32x4.ne(bits, bits)), this.integer(~0xffff));
+  }
+
   exp(x: Lanes): V128 {
     // x = n·ln 2 + r, |r| ≤ ln 2 / 2.
     const clamped = this.keep(f32x4.pmax(f32x4.pmin(x, this.float(89)), this.float(-104)));

@@ -1,22 +1,25 @@
 import type { Node, View } from "../../compile/kernel.ts";
-import { type Aval, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import { type Aval, type DType, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { OpAttrs } from "../../trace/ops.ts";
 import { launchOf } from "./fused.ts";
-import { merge, type Nest } from "./fused_nest.ts";
+import { elementSize, merge, type Nest } from "./fused_nest.ts";
 import type { Launch, Launches, Operand } from "./routine.ts";
 
 // Ops that are loops like those of fused kernels, but write where those cannot.
 
 const elementwise = { reductions: [], epilogue: [], epilogueStores: [] };
 
-/** Writes `node` at every point of a space. */
+/** The dtype as which an element is moved: that with its number of bytes. */
+const bits = (dtype: DType): "bf16" | "u32" => dtype === "bf16" ? "bf16" : "u32";
+
+/** Writes `node`, of the dtype of all operands, at every point of a space. */
 function write(space: Shape, node: Node, from: readonly Operand[], to: Operand, view: View): Launch {
   const nest: Nest = {
     ...elementwise,
     space,
     reduced: space.map(() => false),
     operands: [...from, to],
-    elementBytes: [...from, to].map(() => 4),
+    elementBytes: [...from, to].map(() => elementSize(node.dtype)),
     nodes: [node],
     stores: [{ node: 0, operand: from.length, view }],
   };
@@ -26,8 +29,8 @@ function write(space: Shape, node: Node, from: readonly Operand[], to: Operand, 
 /** Copies `value` to the elements of `to` at `view`. */
 function copyTo(value: Aval, from: Operand, to: Operand, view: View): Launch {
   const whole = { offset: 0, strides: stridesOf(value.shape) };
-  // Moves the bits of an element, whatever its dtype.
-  return write(value.shape, { kind: "load", input: 0, view: whole, dtype: "u32" }, [from], to, view);
+  const load: Node = { kind: "load", input: 0, view: whole, dtype: bits(value.dtype) };
+  return write(value.shape, load, [from], to, view);
 }
 
 /** `concat(operands)`. */
@@ -61,10 +64,8 @@ export function pad(
     offset: low.reduce((sum, count, axis) => sum + count * strides[axis], 0),
     strides: strides.map((stride, axis) => stride * (interior[axis] + 1)),
   };
-  const zeros = write([sizeOf(result.shape)], { kind: "constant", value: 0, dtype: "u32" }, [], to, {
-    offset: 0,
-    strides: [1],
-  });
+  const zero: Node = { kind: "constant", value: 0, dtype: bits(result.dtype) };
+  const zeros = write([sizeOf(result.shape)], zero, [], to, { offset: 0, strides: [1] });
   const copy = copyTo(operand, from, to, view);
   return { launches: sizeOf(operand.shape) === 0 ? [zeros] : [zeros, copy], workspace: 0 };
 }

@@ -10,14 +10,9 @@ import { concat, pad } from "./move.ts";
 import { avgPool, maxPool, maxPoolPick } from "./pool.ts";
 import { avgPoolGrad, maxPoolGrad } from "./pool_grad.ts";
 import { resize, resizeGrad } from "./resize.ts";
-import type { Launch, Launches, Operand } from "./routine.ts";
+import type { Launch, Launches } from "./routine.ts";
+import { inF32, type Port } from "./in_f32.ts";
 import { scatterAdd } from "./scatter.ts";
-
-/** An operand or result of an instruction. */
-interface Port extends Aval {
-  /** Its location. */
-  readonly place: Operand;
-}
 
 type Lowering<N extends StructuredOp> = (
   inputs: OpOperands<Port>[N],
@@ -84,14 +79,19 @@ const lowerings: { readonly [N in StructuredOp]: Lowering<N> } = {
   },
 };
 
+/** Ops that move elements of any size. The others compute with f32. */
+const moves: ReadonlySet<StructuredOp> = new Set(["gather", "pad", "concat"]);
+
 /** The launches of a structured op. */
 export function structured<N extends StructuredOp>(
   { op, attrs, inputs, output }: InstructionOf<N>,
   values: readonly Aval[],
 ): Launches {
   const port = (value: ValueId): Port => ({ ...at(values, value), place: { value } });
-  const operands = inputs.map(port) as unknown as OpOperands<Port>[N]; // as many as the instruction has
-  return lowerings[op](operands, port(output), attrs);
+  const lower = (inputs: readonly Port[], output: Port): Launches =>
+    lowerings[op](inputs as unknown as OpOperands<Port>[N], output, attrs); // as many as the instruction has
+  const operands = inputs.map(port);
+  return moves.has(op) ? lower(operands, port(output)) : inF32(operands, port(output), lower);
 }
 
 const alone = (launch: Launch): Launches => ({ launches: [launch], workspace: 0 });

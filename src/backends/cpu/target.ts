@@ -3,10 +3,19 @@ import type { Aval } from "../../trace/dtype.ts";
 import { type Lowering, webAssembly } from "./lower.ts";
 import { ALIGNMENT, CAPACITY } from "./memory.ts";
 
-/** The properties of the CPU backend that the compiler plans for; workspace depends on how steps are lowered. */
-export const targetOf = (lowering: Lowering): Target => ({
+/** What a CPU computes bf16 with. */
+const BF16 = "a processor with AVX-512 BF16 or AMX";
+
+/**
+ * The properties of the CPU backend that the compiler plans for. Workspace depends on how steps are lowered, and
+ * precisions on the instruction set that oneDNN uses: WebAssembly, which has no arithmetic on bf16, would only lose speed.
+ */
+export const targetOf = (lowering: Lowering, library?: { bf16: boolean; instructions: string }): Target => ({
   name: "cpu",
-  precisions: ["f32"],
+  precisions: library?.bf16 === true ? ["f32", "bf16"] : ["f32"],
+  bf16Remedy: library === undefined
+    ? `use the engine onednn (LOCALGRAD_CPU=onednn) on ${BF16}`
+    : `use ${BF16} (oneDNN uses ${library.instructions} here)`,
   alignment: ALIGNMENT,
   // Sizes and offsets within a value are signed 32-bit integers in the kernels.
   maxValueBytes: 2 ** 31 - ALIGNMENT,

@@ -7,6 +7,8 @@ import type { FunctionBuilder, Local } from "./wasm/function.ts";
 export const LANES = 4;
 /** Bytes of an f32. */
 export const WORD = 4;
+/** Bytes of a bf16. */
+export const HALF = 2;
 
 /**
  * Rows of the register tile of every product: `rows` × `vectors` accumulators of four lanes. There are sixteen vector

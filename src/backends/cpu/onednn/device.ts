@@ -17,13 +17,19 @@ import type { PrimitivesSetup } from "./primitives.ts";
 export class OnednnDevice {
   /** The library with its version and instruction set. */
   readonly description: string;
+  /** The widest instruction set that it uses. */
+  readonly instructions: string;
+  /** Whether that set multiplies bf16. */
+  readonly bf16: boolean;
   readonly #opened: NonNullable<OnednnLibrary["opened"]>;
   readonly #engine: OnednnEngine;
   readonly #closeLibrary: () => void;
 
   /** Starts an engine of an open library, which it closes in the end. */
   constructor(opened: NonNullable<OnednnLibrary["opened"]>, { report, close }: OnednnLibrary) {
-    const { version, instructions } = report;
+    const { version, instructions = "an unknown instruction set", bf16 = false } = report;
+    this.instructions = instructions;
+    this.bf16 = bf16;
     this.#closeLibrary = close;
     this.description = `oneDNN ${version} (${instructions})`;
     this.#opened = opened;

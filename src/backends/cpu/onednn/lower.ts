@@ -15,6 +15,7 @@ export function onednnLaunches(
 ): Launches | undefined {
   const { op, attrs, inputs, output } = instruction;
   const [a, b, result] = [...inputs.slice(0, 2), output].map((value) => ({ value }));
+  if ([...inputs, output].some((value) => at(values, value).dtype === "bf16")) return undefined;
   if (a === undefined || b === undefined || result === undefined) return undefined;
   const [left, right, made] = [a, b, result].map(({ value }): Shape => at(values, value).shape);
   if (left === undefined || right === undefined || made === undefined) return undefined;

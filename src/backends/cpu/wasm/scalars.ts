@@ -72,9 +72,12 @@ export const i32 = {
   min: (a: Int, b: Int): I32 => i32.select(a, b, i32.ltS(a, b)),
   max: (a: Int, b: Int): I32 => i32.select(a, b, i32.gtS(a, b)),
   load: (address: I32, offset: number = 0): I32 => memory("i32", scalar(0x28), [address], offset),
+  load16u: (address: I32, offset: number = 0): I32 => memory("i32", scalar(0x2f), [address], offset),
   load8u: (address: I32, offset: number = 0): I32 => memory("i32", scalar(0x2d), [address], offset),
   store: (address: I32, value: Int, offset: number = 0): Statement =>
     asStatement(memory("i32", scalar(0x36), [address, int(value)], offset)),
+  store16: (address: I32, value: Int, offset: number = 0): Statement =>
+    asStatement(memory("i32", scalar(0x3b), [address, int(value)], offset)),
   /** The bits of a float. */
   ofF32: (a: F32): I32 => apply("i32", scalar(0xbc), [a]),
   /** Low half of an i64. */

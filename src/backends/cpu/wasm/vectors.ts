@@ -14,6 +14,8 @@ import { int } from "./scalars.ts";
 /** 128 bits without a lane type. */
 export const v128 = {
   load: (address: I32, offset: number = 0): V128 => memory("v128", simd(0), [address], offset),
+  /** Four 16-bit integers, each extended by zeros to a lane. */
+  load16x4U: (address: I32, offset: number = 0): V128 => memory("v128", simd(4), [address], offset),
   /** One word in all four lanes. */
   load32Splat: (address: I32, offset: number = 0): V128 => memory("v128", simd(9), [address], offset),
   /** One word in lane 0, zeros elsewhere. */
@@ -23,6 +25,9 @@ export const v128 = {
     memory("v128", simd(86), [address, vector], offset, 0, lane),
   store: (address: I32, value: V128, offset: number = 0): Statement =>
     asStatement(memory("v128", simd(11), [address, value], offset)),
+  /** Stores one of eight 16-bit lanes. */
+  store16Lane: (address: I32, value: V128, lane: number, offset: number = 0): Statement =>
+    asStatement(memory("v128", simd(89), [address, value], offset, 0, lane)),
   store32Lane: (address: I32, value: V128, lane: number, offset: number = 0): Statement =>
     asStatement(memory("v128", simd(90), [address, value], offset, 0, lane)),
   store64Lane: (address: I32, value: V128, lane: number, offset: number = 0): Statement =>
@@ -85,6 +90,8 @@ export const i32x4 = {
   maxU: binary(185),
   /** The four low bytes as unsigned integers. */
   fromBytesU: (a: V128): V128 => apply("v128", simd(169), [apply("v128", simd(137), [a])]),
+  /** The low halves of integers below 2¹⁶: those of `a`, then those of `b`. */
+  narrowU: (a: V128, b: V128): V128 => apply("v128", simd(134), [a, b]),
   /** Truncates toward zero and saturates; NaN gives 0. */
   truncS: unary(248),
   truncU: unary(249),
