@@ -42,7 +42,7 @@ export function roundBf16(x: number): number {
  * import { devices, fromBf16, jit, type Tensor, toBf16 } from "@localgrad/localgrad";
  * import { assertEquals } from "@std/assert";
  *
- * await using device = await devices.open("reference"); // or "cuda"; cpu and webgpu have no bf16
+ * await using device = await devices.open("reference"); // or "cuda", or "cpu" with oneDNN on AVX-512 BF16
  * using x = device.array(toBf16([1, 0.1, -3]));
  * using y = jit((x: Tensor) => x.mul(2))(x);
  * assertEquals([y.dtype, ...fromBf16(await y.read("bf16"))], ["bf16", 2, 0.2001953125, -6]);

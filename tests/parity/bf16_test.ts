@@ -26,7 +26,7 @@ interface Fixture extends Run {
   readonly block: Records;
 }
 
-const backends = ["reference", "cuda-simulated", "cuda"];
+const backends = ["reference", "cpu-bf16", "cuda-simulated", "cuda"];
 
 /** Inputs of the block by their names in the formula. */
 const named = (name: string, ...shape: number[]) => new HostArray(units(name, sizeOf(shape)), shape);

@@ -7,6 +7,7 @@ import { openWebgpu } from "../../src/backends/webgpu/backend.ts";
 import { Device } from "../../src/runtime/arrays.ts";
 import { units } from "../fixtures/formula.ts";
 import { skips } from "../gate.ts";
+import { openBf16 } from "../onednn/bf16.ts";
 
 /** A tensor as the fixtures record it; see ../fixtures/README.md. */
 export interface Recorded {
@@ -31,6 +32,7 @@ const openers: { readonly [name: string]: () => Promise<Opened> } = {
   reference: () => Promise.resolve(openReference()),
   cpu: () => Promise.resolve(openCpu()),
   "cpu-onednn": () => Promise.resolve(openCpu({ engine: "onednn" })),
+  "cpu-bf16": () => openBf16(),
   webgpu: () => openWebgpu(),
   // Single precision, like PyTorch's fixtures; tests of a card's other precisions have their own tolerances.
   cuda: () => openCuda({ precision: "f32" }),
