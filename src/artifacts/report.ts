@@ -38,6 +38,7 @@ const CLASSES: readonly MemoryClass[] = [
   "state",
   "activations",
   "workspace",
+  "scratch",
   "constants",
   "results",
   "inputs",

@@ -15,7 +15,7 @@ export interface Backend {
   readonly target: Target;
   /** True if the device emulates a GPU on the CPU, as llvmpipe does; `auto` passes over such a device. */
   readonly software?: boolean;
-  /** The number of buffers allocated and not yet freed: data, constants and arena. Zero after {@link close}. */
+  /** The number of buffers allocated and not yet freed: data, constants, arena (with scratch memory). Zero after {@link close}. */
   readonly liveBuffers: number;
   /** The bytes of the live buffers. */
   readonly liveBytes: number;

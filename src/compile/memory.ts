@@ -17,6 +17,8 @@ export interface MemoryPlan {
   readonly blocks: readonly Block[];
   /** Size of the arena. */
   readonly arenaBytes: number;
+  /** Size of the scratch memory that all steps share. */
+  readonly scratchBytes: number;
 }
 
 /** A block of the arena that is live over some steps. */
@@ -66,6 +68,7 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
   const blocks: (Block & { end: number })[] = [];
   const blockOf = new Map<ValueId, Block & { end: number }>();
   const workspaces = new Map<Step, Block>();
+  let scratchBytes = 0;
   for (const [s, step] of draft.steps.entries()) {
     const outputs = writesOf(step).filter((output) => locations[output] === undefined);
     const dying = readsOf(step, views).filter((value) => lastRead.get(value) === s && blockOf.has(value));
@@ -80,6 +83,7 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
       blockOf.set(output, block);
     }
     const finished = at(steps, s);
+    scratchBytes = Math.max(scratchBytes, target.scratch?.(finished, values) ?? 0);
     const bytes = target.workspace(finished, values);
     if (bytes <= 0) continue;
     const workspace = { bytes, start: s, end: s };
@@ -100,7 +104,7 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
       ? step
       : { ...step, workspace: { offset, bytes: block.bytes } };
   });
-  return { steps: placed, locations, donors, blocks, arenaBytes };
+  return { steps: placed, locations, donors, blocks, arenaBytes, scratchBytes };
 }
 
 function offsetIn(offsets: ReadonlyMap<Block, number>, block: Block | undefined): number | undefined {

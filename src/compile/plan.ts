@@ -33,11 +33,11 @@ export type Location =
   | { readonly kind: "constant"; readonly index: number };
 
 /** The use of memory at the peak: inputs by category, then what the program makes. */
-export type MemoryClass = Category | "activations" | "workspace" | "results" | "constants";
+export type MemoryClass = Category | "activations" | "workspace" | "scratch" | "results" | "constants";
 
 /** The memory of a program, planned before anything runs; exactly this much is allocated. */
 export interface MemoryReport {
-  /** Inputs, results that take no input's memory, constants, and the arena. */
+  /** Inputs, results that take no input's memory, constants, the arena, and the threads' scratch memory. */
   readonly peakBytes: number;
   /** The arena alone: temporaries and workspace. */
   readonly arenaBytes: number;
@@ -111,8 +111,13 @@ export interface Target {
   readonly segmentBytes: number;
   /** The most bytes of the arena and everything else together. */
   readonly maxTotalBytes: number;
-  /** Returns the scratch bytes that a step needs, from shapes alone. */
+  /** Returns the bytes of the arena that a step needs for itself, from shapes alone. */
   workspace(step: Step, values: readonly Aval[]): number;
+  /**
+   * Returns the bytes outside the arena that a step needs while it runs: the scratch memory of all threads, which all
+   * steps share. Absent where there is none.
+   */
+  scratch?(step: Step, values: readonly Aval[]): number;
   /** The most distinct buffers of a fused kernel, inputs and outputs together. */
   readonly maxKernelBuffers: number;
 }

@@ -10,7 +10,7 @@ const NAMED = 20;
 /** Reports the peak of a memory plan, and what takes it up. */
 export function reportMemory(draft: DraftPlan, plan: MemoryPlan): MemoryReport {
   const { program, values, outputs, literals } = draft;
-  const { steps, blocks, arenaBytes, donors } = plan;
+  const { steps, blocks, arenaBytes, scratchBytes, donors } = plan;
   const live = liveBytes(blocks, steps.length);
   const peak = live.reduce((best, bytes, s) => bytes > at(live, best) ? s : best, 0);
   const atPeak = blocks.filter(({ start, end }) => start <= peak && peak <= end);
@@ -26,6 +26,7 @@ export function reportMemory(draft: DraftPlan, plan: MemoryPlan): MemoryReport {
   for (const value of literals.keys()) add("constants", bytesOf(at(values, value)));
   const workspace = sum(atPeak.filter(({ value }) => value === undefined).map(({ bytes }) => bytes));
   add("workspace", workspace);
+  add("scratch", scratchBytes);
   add("activations", arenaBytes - workspace); // including alignment and gaps between values
 
   return {

@@ -51,7 +51,7 @@ const backends: {
       const chosen = engine === undefined ? await cpuEngine() : knownEngine(engine);
       return openCpu({ ...(threads === undefined ? {} : { threads }), engine: chosen });
     },
-    target: async () => (await import("../backends/cpu/target.ts")).cpuTarget,
+    target: async () => (await import("../backends/cpu/target.ts")).cpuTarget(),
   },
   reference: {
     open: async () => (await import("../backends/reference/backend.ts")).openReference(),

@@ -7,7 +7,8 @@ import { kernelText } from "./kernel_text.ts";
 import { Lowering, webAssembly } from "./lower.ts";
 import { LinearMemory } from "./memory.ts";
 import { type OnednnDevice, openOnednnDevice } from "./onednn/device.ts";
-import { cpuTarget, targetOf } from "./target.ts";
+import { targetOf } from "./target.ts";
+import { defaultThreads, MOST_THREADS } from "./thread_count.ts";
 import { ThreadPool } from "./threads.ts";
 
 /** The engine for convolutions and products: WebAssembly, like everything else, or oneDNN, where that is faster. */
@@ -43,7 +44,7 @@ class CpuBackend implements Backend {
     this.#pool = ThreadPool.start(memory, threads, onednn?.setup(memory.memory));
     this.#onednn = onednn;
     this.#lowering = onednn === undefined ? webAssembly : new Lowering(onednn.launches);
-    this.target = onednn === undefined ? cpuTarget : targetOf(this.#lowering, onednn);
+    this.target = targetOf(this.#lowering, threads, onednn);
   }
 
   get description(): string {
@@ -53,12 +54,12 @@ class CpuBackend implements Backend {
   }
 
   get liveBuffers(): number {
-    return this.#buffers.size + (this.#arenaBytes > 0 ? 1 : 0) +
+    return this.#buffers.size + (this.#arenaBytes + this.#pool.scratchBytes > 0 ? 1 : 0) +
       [...this.#executables].filter((executable) => executable.constantBytes > 0).length;
   }
 
   get liveBytes(): number {
-    let bytes = this.#bufferBytes + this.#arenaBytes;
+    let bytes = this.#bufferBytes + this.#arenaBytes + this.#pool.scratchBytes;
     for (const executable of this.#executables) bytes += executable.constantBytes;
     return bytes;
   }
@@ -168,12 +169,9 @@ function supported(): boolean {
   );
 }
 
-/** The most threads: each has its own JavaScript engine, of some megabytes. */
-const MOST_THREADS = 1024;
-
 /** Opens the CPU backend. Its threads are running when this returns. */
 export function openCpu(options: CpuOptions = {}): Opened {
-  const threads = options.threads ?? Math.min(navigator.hardwareConcurrency, MOST_THREADS);
+  const threads = options.threads ?? defaultThreads();
   expectWhole("threads", threads, 1, MOST_THREADS);
   if (!supported()) {
     return {

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import type { LinearMemory } from "./memory.ts";
 import { openPrimitives, type Primitives, type PrimitivesSetup } from "./onednn/primitives.ts";
+import { threadScratch } from "./thread_count.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
 /**
@@ -182,14 +183,18 @@ export class ThreadPool {
     if (this.#workers.length > 0) this.#broadcast(commands.unload, module.id);
   }
 
+  /** Bytes of scratch memory of all threads. */
+  get scratchBytes(): number {
+    return this.#scratchBytes * this.threads;
+  }
+
   /** Ensures that each thread has at least `bytes` of scratch memory. */
   reserveScratch(bytes: number): void {
     if (bytes <= this.#scratchBytes) return;
-    const size = Math.ceil(bytes / 4096) * 4096 + 64; // so that the threads' buffers do not collide in the caches
+    const size = threadScratch(bytes);
     const { threads } = this;
     const what = "the threads' scratch memory";
-    const held = this.#scratchBytes * threads;
-    this.#scratch = this.#memory.exchange(this.#scratch, held, size * threads, what);
+    this.#scratch = this.#memory.exchange(this.#scratch, this.scratchBytes, size * threads, what);
     this.#scratchBytes = size;
     this.#control[words.scratch] = this.#scratch;
     this.#control[words.scratchBytes] = size;
@@ -224,7 +229,7 @@ export class ThreadPool {
     for (const worker of this.#workers) worker.ref();
     await Promise.all(this.#exits);
     this.#primitives?.close();
-    if (this.#scratchBytes > 0) this.#memory.free(this.#scratch, this.#scratchBytes * this.threads);
+    if (this.#scratchBytes > 0) this.#memory.free(this.#scratch, this.scratchBytes);
     this.#scratchBytes = 0;
   }
 }
