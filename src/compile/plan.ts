@@ -99,6 +99,8 @@ export type ProductPrecision = Exclude<Precision, "bf16">;
 export interface Target {
   /** The backend's name. */
   readonly name: string;
+  /** Where a backend has several: the one that computes convolutions and products. Plans for one do not fit another. */
+  readonly engine?: string;
   /** The precisions it supports, its default first. */
   readonly precisions: readonly Precision[];
   /** A way to have bf16 on such a device where it lacks it, for messages: "use …". */

@@ -255,7 +255,15 @@ function peaksKnownOf(options: BalanceOptions): Map<string, number> {
   known.set(model, ofModel);
   const ofMethod = ofModel.get(method) ?? new Map<string, Map<string, number>>();
   ofModel.set(method, ofMethod);
-  const key = JSON.stringify([optimizer.name, optimizer.options, batch, target.name, precision, recompute]);
+  const key = JSON.stringify([
+    optimizer.name,
+    optimizer.options,
+    batch,
+    target.name,
+    target.engine,
+    precision,
+    recompute,
+  ]);
   const peaks = ofMethod.get(key) ?? new Map<string, number>();
   ofMethod.set(key, peaks);
   return peaks;

@@ -15,9 +15,10 @@ const BF16 = "a processor with AVX-512 BF16 or AMX";
 export const targetOf = (
   lowering: Lowering,
   threads: number,
-  library?: { bf16: boolean; instructions: string },
+  library?: { bf16: boolean; instructions: string; description: string },
 ): Target => ({
-  name: library === undefined ? "cpu" : "cpu-onednn",
+  name: "cpu",
+  engine: library === undefined ? "WebAssembly" : library.description,
   precisions: library?.bf16 === true ? ["f32", "bf16"] : ["f32"],
   bf16Remedy: library === undefined
     ? `use the engine onednn (LOCALGRAD_CPU=onednn) on ${BF16}`
