@@ -3,6 +3,7 @@ import type { Aval } from "../../trace/dtype.ts";
 import { cutNest } from "./fused_cut.ts";
 import { NestWriter } from "./fused_loops.ts";
 import { type Nest, nestOf } from "./fused_nest.ts";
+import { rowsInside } from "./fused_rows.ts";
 import { splitReduction } from "./fused_split.ts";
 import { nestText } from "./fused_text.ts";
 import type { Launch, Launches } from "./routine.ts";
@@ -17,7 +18,8 @@ export function fused(kernel: Kernel, values: readonly Aval[]): Launches {
 }
 
 /** The routine of one nest. */
-export function launchOf(nest: Nest): Launch {
+export function launchOf(given: Nest): Launch {
+  const nest = rowsInside(given);
   const plan = cutNest(nest);
   return {
     operands: nest.operands,

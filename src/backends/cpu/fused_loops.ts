@@ -48,9 +48,8 @@ export class NestWriter {
     this.#nodes.write(0);
     f.while(i32.ltU(row, end), () => {
       this.#nodes.write(1);
-      if (this.nest.reductions.length === 0) this.#elementwise(firstElement);
-      else if (this.nest.reduced[this.#last]) this.#foldRows();
-      else this.#foldColumns(firstElement);
+      if (this.nest.reduced[this.#last]) this.#foldRows();
+      else this.#overColumns(firstElement);
       f.increment(row, 1);
       if (taskRows > 1) advance();
     });
@@ -160,32 +159,24 @@ export class NestWriter {
   #store(stores: readonly NestStore[], nodes: NodeWriter, vector: number, lanes: number): void {
     for (const { node, operand, view } of stores) {
       const stream = this.#streams.of(operand, view);
-      writeVector(this.#f, stream, vector, lanes, nodes.value(node), nodes.nodes[node].dtype);
+      writeVector(this.#f, stream, vector, lanes, nodes.value(node, vector), nodes.nodes[node].dtype);
     }
   }
 
-  #elementwise(firstElement: Local<"i32">): void {
-    this.#overLast(firstElement, (vectors, lanes) => {
-      for (let vector = 0; vector < vectors; vector++) {
-        this.#nodes.write(3, vector, lanes);
-        this.#store(this.nest.stores, this.#nodes, vector, lanes);
-      }
-    });
-  }
-
-  /** The last axis is kept: each vector of it is a column of accumulators. */
-  #foldColumns(firstElement: Local<"i32">): void {
+  /** The last axis is kept: each vector of it is a column of accumulators, where there are reductions. */
+  #overColumns(firstElement: Local<"i32">): void {
     const { reductions, stores, epilogueStores, space } = this.nest;
     const cascade = cascadeOf(reductions, this.#axes(true).map((axis) => space[axis]));
     this.#overLast(firstElement, (vectors, lanes) => {
       const sums = new Accumulators(this.#f, this.#math, reductions, vectors, cascade);
+      for (let vector = 0; vector < vectors; vector++) this.#nodes.write(3, vector, lanes);
       this.#overReduced(
         () => {
           this.#nodes.write(2);
           for (let vector = 0; vector < vectors; vector++) {
-            this.#nodes.write(3, vector, lanes);
+            this.#nodes.write(4, vector, lanes);
             this.#store(stores, this.#nodes, vector, lanes);
-            sums.add(vector, ({ node }) => this.#nodes.value(node));
+            sums.add(vector, ({ node }) => this.#nodes.value(node, vector));
           }
         },
         cascade,
@@ -214,9 +205,10 @@ export class NestWriter {
         this.#overLast(f.int(0), (vectors, lanes) => {
           for (let vector = 0; vector < vectors; vector++) {
             this.#nodes.write(3, vector, lanes);
+            this.#nodes.write(4, vector, lanes);
             this.#store(stores, this.#nodes, vector, lanes);
             sums.add(vector, ({ fn, dtype, node }) => {
-              const term = this.#nodes.value(node);
+              const term = this.#nodes.value(node, vector);
               if (lanes === LANES) return term;
               const neutral = identity(this.#math, fn, dtype);
               return this.#math.keep(v128.bitselect(term, neutral, f.constant(laneMask(lanes))));

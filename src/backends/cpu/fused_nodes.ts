@@ -12,23 +12,23 @@ import { LANES } from "./tile.ts";
 
 type Lanes = Local<"v128">;
 
-/** The loop in which a node's value changes: 0 none, 1 over kept points, 2 over reduced rows, 3 over vectors. */
-export type Level = 0 | 1 | 2 | 3;
+/**
+ * The loops in which a node's value changes: 0 none, 1 over kept rows, 2 also over inner rows, 3 over vectors but not
+ * over inner rows, 4 over all of them.
+ */
+export type Level = 0 | 1 | 2 | 3 | 4;
 
 /** Writes the nodes of one expression list. */
 export class NodeWriter {
   readonly #math: VectorMath;
-  readonly #values: (Lanes | undefined)[];
-  readonly #levels: Level[] = [];
+  /** For each node the values of its vectors, or one value for all. */
+  readonly #values: readonly Lanes[][];
+  readonly #levels: readonly Level[];
 
   constructor(readonly streams: Streams, readonly nodes: readonly Node[]) {
     this.#math = new VectorMath(streams.f);
-    this.#values = nodes.map(() => undefined);
-    for (const node of nodes) {
-      this.#levels.push(
-        hasView(node) ? levelOfView(streams.nest, node.view.strides) : this.#levelOfArgs(node),
-      );
-    }
+    this.#values = nodes.map(() => []);
+    this.#levels = levelsOf(streams.nest, nodes);
     // Streams must exist before the loops, which advance them.
     for (const node of nodes) {
       if (node.kind === "load") streams.of(node.input, node.view);
@@ -36,36 +36,32 @@ export class NodeWriter {
     }
   }
 
-  #levelOfArgs(node: Node): Level {
-    if (node.kind === "reduced") return 3;
-    if (!("args" in node)) return 0;
-    return Math.max(...node.args.map((arg) => this.#levels[arg])) as Level;
-  }
-
-  /** The value of a node. */
-  value(index: number): Lanes {
-    const value = this.#values[index];
+  /** The value of a node, in one vector of those that a loop body computes. */
+  value(index: number, vector: number): Lanes {
+    const values = this.#values[index];
+    const value = values[this.#levels[index] < 3 ? 0 : vector];
     if (value === undefined) throw new Error(`node ${index} is used before it is written`);
     return value;
   }
 
-  /** True if a node's value changes with every vector. */
-  varies(index: number): boolean {
-    return this.#levels[index] === 3;
-  }
-
   /** Evaluates the nodes that change at `level`, for one vector of which the first `lanes` lanes are needed. */
-  write(level: Level, vector = 0, lanes: number = LANES, reduced: readonly Lanes[] = []): void {
+  write(level: Level, vector = 0, lanes: number = LANES): void {
     for (const [index, node] of this.nodes.entries()) {
-      if (this.#levels[index] !== level) continue;
-      this.#values[index] = this.#evaluate(node, vector, lanes, reduced);
+      if (this.#levels[index] === level) {
+        this.#values[index][vector] = this.#evaluate(node, vector, lanes, []);
+      }
     }
   }
 
   /** Evaluates all nodes for one vector. */
   writeAll(vector: number, lanes: number, reduced: readonly Lanes[]): void {
     for (const [index, node] of this.nodes.entries()) {
-      this.#values[index] = this.#evaluate(node, vector, lanes, reduced);
+      this.#values[index][this.#levels[index] < 3 ? 0 : vector] = this.#evaluate(
+        node,
+        vector,
+        lanes,
+        reduced,
+      );
     }
   }
 
@@ -88,6 +84,7 @@ export class NodeWriter {
     const { streams } = this;
     const { f, nest } = streams;
     const math = this.#math;
+    const value = (index: number) => this.value(index, vector);
     switch (node.kind) {
       case "load": {
         const stream = streams.of(node.input, node.view);
@@ -103,26 +100,26 @@ export class NodeWriter {
         return math.threefry(v128.load32Splat(key), v128.load32Splat(key, 4), index);
       }
       case "unary":
-        return unary(math, node.fn, this.nodes[node.args[0]].dtype, this.value(node.args[0]));
+        return unary(math, node.fn, this.nodes[node.args[0]].dtype, value(node.args[0]));
       case "binary": {
         const [a, b] = node.args;
         if ((node.fn === "max" || node.fn === "min") && isFloat(node.dtype)) {
           const [first, second] = [this.#number(a), this.#number(b)];
-          if (second !== undefined) return boundedBy(math, node.fn, this.value(a), second);
-          if (first !== undefined) return boundedBy(math, node.fn, this.value(b), first);
+          if (second !== undefined) return boundedBy(math, node.fn, value(a), second);
+          if (first !== undefined) return boundedBy(math, node.fn, value(b), first);
         }
-        return binary(math, node.fn, node.dtype, this.value(a), this.value(b));
+        return binary(math, node.fn, node.dtype, value(a), value(b));
       }
       case "compare": {
         const [a, b] = node.args;
-        return compare(math, node.fn, this.nodes[a].dtype, this.value(a), this.value(b));
+        return compare(math, node.fn, this.nodes[a].dtype, value(a), value(b));
       }
       case "select": {
         const [condition, a, b] = node.args;
-        return math.select(this.value(condition), this.value(a), this.value(b));
+        return math.select(value(condition), value(a), value(b));
       }
       case "cast":
-        return cast(math, this.nodes[node.args[0]].dtype, node.dtype, this.value(node.args[0]));
+        return cast(math, this.nodes[node.args[0]].dtype, node.dtype, value(node.args[0]));
     }
   }
 }
@@ -134,14 +131,30 @@ function constant(math: VectorMath, value: number, dtype: Node["dtype"]): Lanes 
   return math.integer(value | 0);
 }
 
+/** The level of each node of a list. */
+export function levelsOf(nest: Nest, nodes: readonly Node[]): readonly Level[] {
+  const levels: Level[] = [];
+  for (const node of nodes) {
+    if (hasView(node)) levels.push(levelOfView(nest, node.view.strides));
+    else if (node.kind === "reduced") levels.push(4);
+    else levels.push("args" in node ? node.args.map((arg) => levels[arg]).reduce(joined) : 0);
+  }
+  return levels;
+}
+
+/** The level of a value that changes at two levels. */
+function joined(a: Level, b: Level): Level {
+  const most = Math.max(a, b) as Level;
+  return most === 3 && Math.min(a, b) === 2 ? 4 : most;
+}
+
 function levelOfView({ space, reduced }: Nest, strides: readonly number[]): Level {
   const last = space.length - 1;
-  if (strides[last] !== 0) return 3;
-  let level: Level = 0;
-  for (let axis = 0; axis < last; axis++) {
-    if (strides[axis] !== 0) level = Math.max(level, reduced[axis] ? 2 : 1) as Level;
-  }
-  return level;
+  return strides.map((stride, axis): Level => {
+    if (stride === 0) return 0;
+    if (axis === last) return 3;
+    return reduced[axis] ? 2 : 1;
+  }).reduce(joined, 0);
 }
 
 /** The approximate number of instructions that one vector of a node takes. */
