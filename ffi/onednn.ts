@@ -63,7 +63,15 @@ export const onednnSymbols = {
     parameters: [/* attr */ "u64", /* mode */ "i32"],
     result: "i32",
   },
+  dnnl_primitive_attr_set_post_ops: { parameters: [/* attr */ "u64", /* post_ops */ "u64"], result: "i32" },
   dnnl_primitive_attr_destroy: { parameters: [/* attr */ "u64"], result: "i32" },
+
+  dnnl_post_ops_create: { parameters: [/* post_ops */ "buffer"], result: "i32" },
+  dnnl_post_ops_append_sum: {
+    parameters: [/* post_ops */ "u64", /* scale */ "f32", /* zero_point */ "i32", /* data_type */ "i32"],
+    result: "i32",
+  },
+  dnnl_post_ops_destroy: { parameters: [/* post_ops */ "u64"], result: "i32" },
 
   dnnl_convolution_forward_primitive_desc_create: {
     parameters: [

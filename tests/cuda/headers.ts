@@ -33,6 +33,7 @@ const base: Readonly<Record<string, Kind>> = {
   "unsigned long long": "u64",
   "long long": "i64",
   "size_t": "usize",
+  "int32_t": "i32",
   "uint64_t": "u64",
   "int64_t": "i64",
   "cuuint64_t": "u64",

@@ -48,8 +48,16 @@ function product(
   return opCase("matmul", [a, b], { transposeA, transposeB }, [random.elements(a), random.elements(b)]);
 }
 
+/** Minimal filtering: even and odd extents, uneven padding, a smaller last unit, several groups of channels, one image. */
+const filtered = (random: Random) => [
+  ...convolutions(random, [33, 9, 9, 16], [40, 3, 3, 16]),
+  ...convolutions(random, [2, 23, 26, 16], [72, 3, 3, 16], { padding: [[0, 1], [2, 1]] }),
+  ...convolutions(random, [1, 32, 32, 16], [128, 3, 3, 16]),
+];
+
 /** Work for several slices, the last of them smaller. */
 const sliced = (random: Random) => [
+  ...filtered(random),
   ...convolutions(random, [5, 48, 48, 16], [16, 3, 3, 16]),
   ...convolutions(random, [7, 40, 40, 16], [32, 3, 3, 16], { strides: [2, 2] }),
   product(random, [301, 300, 300], false, false),
@@ -109,6 +117,22 @@ Deno.test(
     for (const kernels of text) assert(!/oneDNN \w+ (ref|gemm)/.test(kernels), kernels);
   },
 );
+
+Deno.test(
+  "cpu-onednn: wide 3 × 3 convolutions are oneDNN's products of transformed tiles",
+  { ignore },
+  async () => {
+    for (const kernels of await computedBy(filtered)) assertMatch(kernels, /oneDNN winograd/);
+  },
+);
+
+Deno.test("cpu-onednn: input gradients with few channels are WebAssembly's", { ignore }, async () => {
+  const text = await computedBy((random) => [
+    ...convolutions(random, [4, 16, 16, 3], [16, 3, 3, 3]),
+    ...convolutions(random, [4, 16, 16, 16], [32, 1, 1, 16], { strides: [2, 2], padding: [[0, 0], [0, 0]] }),
+  ]);
+  assertEquals(text.map((kernels) => kernels.includes("oneDNN")), [true, false, true, true, false, true]);
+});
 
 Deno.test("cpu-onednn: what oneDNN pads or cannot divide stays with WebAssembly", { ignore }, async () => {
   const [, , depthwise, , , large] = await computedBy((random) => [

@@ -109,11 +109,14 @@ export function winogradPays({ images, groups, source, target, phases }: Correla
   return plain && whole && met && tiles >= LEAST_TILES && 4 * tiles <= 1.5 * pixels;
 }
 
-/** Cuts a correlation into units. */
-export function cutTiles({ images, source, phases: [{ row, column }] }: Correlation): Tiling {
+/** Cuts a correlation into units of at most `mostTiles` tiles. */
+export function cutTiles(
+  { images, source, phases: [{ row, column }] }: Correlation,
+  mostTiles: number = MOST_TILES,
+): Tiling {
   const [rows, columns] = [Math.ceil(row.count / 2), Math.ceil(column.count / 2)];
   const affordable = Math.floor(UNIT_BYTES / (POSITIONS * source[2] * WORD));
-  const most = Math.max(LEAST_TILES, Math.min(MOST_TILES, affordable));
+  const most = Math.max(LEAST_TILES, Math.min(mostTiles, affordable));
   const bands = Math.ceil(rows / Math.max(1, Math.floor(most / columns)));
   const bandRows = Math.ceil(rows / bands);
   const bandTiles = bandRows * columns;
@@ -168,6 +171,37 @@ export function placeUnit(
 /** Bytes from a position's `[tiles][channels]` to the next: not a power of two, which would map all to one cache set. */
 export function positionBytes(tiles: number, channels: number): number {
   return Math.ceil(tiles * channels * WORD / 64) * 64 + 64;
+}
+
+/**
+ * The layout of transformed filters and gradients: `[group][position][channels][width]` of a group of as many target
+ * channels.
+ */
+export class Panels {
+  /** Bytes from a source channel to the next, from a position to the next, and from a group to the next. */
+  readonly channel: number;
+  readonly position: number;
+  readonly group: number;
+  /** Bytes of all groups. */
+  readonly bytes: number;
+
+  /** The layout for a correlation with groups of `width` target channels, a multiple of eight. */
+  constructor({ source, target }: Correlation, readonly width: number = TILE_COLUMNS) {
+    this.channel = width * WORD;
+    this.position = source[2] * this.channel;
+    this.group = POSITIONS * this.position;
+    this.bytes = target[2] / width * this.group;
+  }
+
+  /** The offset of a block of eight target channels. */
+  block(block: I32): I32 {
+    const side = this.width / TILE_COLUMNS;
+    if (side === 1) return i32.mul(block, this.group);
+    return i32.add(
+      i32.mul(i32.divU(block, side), this.group),
+      i32.mul(i32.remU(block, side), TILE_COLUMNS * WORD),
+    );
+  }
 }
 
 /** Tiles of one image, and their transform. */

@@ -11,6 +11,7 @@ import {
   cutTiles,
   filterTransform,
   loadGrid,
+  Panels,
   placeUnit,
   positionBytes,
   POSITIONS,
@@ -37,36 +38,38 @@ export function winogradCorrelate(
   target: Operand,
 ): Launches {
   const transformed: Operand = { workspace: 0 };
-  const blocks = correlation.target[2] / TILE_COLUMNS;
+  const panels = new Panels(correlation);
   return {
     launches: [
-      { routine: transformFilter(correlation, pack), operands: [filter, transformed] },
+      { routine: transformFilter(correlation, pack, panels), operands: [filter, transformed] },
       { routine: correlateTiles(correlation), operands: [source, transformed, target] },
     ],
-    workspace: blocks * POSITIONS * panelBytes(correlation),
+    workspace: panels.bytes,
   };
 }
 
 /** Packs a filter in scratch memory, one block of eight target channels per task, and transforms the panel. */
-function transformFilter(correlation: Correlation, pack: Routine): Routine {
+export function transformFilter(correlation: Correlation, pack: Routine, panels: Panels): Routine {
   const packed = packedBytes(correlation) / pack.tasks;
   const step = panelBytes(correlation);
   return {
-    key: `winograd ${pack.key}`,
+    key: `winograd ${pack.key}, ${panels.width} wide`,
     tasks: pack.tasks,
     operands: 2,
     scratch: packed,
     build({ f, operands: [filter, transformed], task, scratch, execute }) {
-      const panels = f.int(i32.sub(scratch, i32.mul(task, packed)));
-      pack.build({ f, operands: [filter, panels], task, scratch, execute });
+      const own = f.int(i32.sub(scratch, i32.mul(task, packed)));
+      pack.build({ f, operands: [filter, own], task, scratch, execute });
       const from = f.int(scratch);
-      const to = f.int(i32.add(transformed, i32.mul(task, POSITIONS * step)));
+      const to = f.int(i32.add(transformed, panels.block(task)));
       const end = f.int(i32.add(from, step));
       f.while(i32.ltU(from, end), () => {
-        transformGrid(f, loadGrid(from, 3, 3 * step, step), filterTransform).flat()
-          .forEach((x, p) => f.do(v128.store(to, x, p * step)));
-        f.increment(from, 16);
-        f.increment(to, 16);
+        for (let v = 0; v < TILE_VECTORS; v++) {
+          transformGrid(f, loadGrid(from, 3, 3 * step, step), filterTransform).flat()
+            .forEach((x, p) => f.do(v128.store(to, x, p * panels.position + v * 16)));
+          f.increment(from, 16);
+        }
+        f.increment(to, panels.channel);
       });
     },
   };
@@ -127,7 +130,7 @@ function correlateTiles(correlation: Correlation): Routine {
         const out = f.int(i32.add(targetAddress, i32.mul(block, TILE_COLUMNS * WORD)));
         const at = f.int(sums);
         f.for(image, 0, place.images, 1, () => {
-          writeTiles(f, { correlation, plan, position: targetPosition }, place, at, out);
+          writeTiles(f, { correlation, plan, blocks: 1, position: targetPosition }, place, at, out);
           f.increment(out, target[0] * target[1] * target[2] * WORD);
         });
         f.increment(block, 1);
@@ -186,17 +189,19 @@ function multiplyPositions(
 interface Area {
   readonly correlation: Correlation;
   readonly plan: Tiling;
+  /** Blocks of eight channels of a tile's sums. */
+  readonly blocks: number;
   /** Bytes from a position's sums to the next. */
   readonly position: number;
 }
 
 /**
  * Transforms the sums at `at`, which is advanced past them, to one image's pixels of a unit. `out` is the image's first
- * pixel at the block's channels. If an extent is odd, the last tile has pixels beyond it, which are not written.
+ * pixel at the blocks' channels. If an extent is odd, the last tile has pixels beyond it, which are not written.
  */
-function writeTiles(
+export function writeTiles(
   f: FunctionBuilder,
-  { correlation: { target: [height, width, channels] }, plan, position }: Area,
+  { correlation: { target: [height, width, channels] }, plan, blocks, position }: Area,
   { firstRow, rows }: UnitPlace,
   at: Local<"i32">,
   out: Local<"i32">,
@@ -206,7 +211,13 @@ function writeTiles(
   const endRow = f.int(i32.add(firstRow, rows));
   const column = f.int(0);
   const to = f.int(i32.add(out, i32.mul(firstRow, 2 * width * pixel)));
+  const block = f.int(0);
   const tile = (across: number) => {
+    if (blocks === 1) blockOfTile(across);
+    else f.for(block, 0, blocks, 1, () => blockOfTile(across));
+    f.increment(to, across * pixel - blocks * TILE_COLUMNS * WORD);
+  };
+  const blockOfTile = (across: number) => {
     for (let v = 0; v < TILE_VECTORS; v++) {
       const lines = transformGrid(f, loadGrid(at, 4, 4 * position, position), targetTransform)
         .map((line) => line.slice(0, across).map((x) => f.local("v128", x)));
@@ -216,7 +227,7 @@ function writeTiles(
       f.if(height % 2 === 0 ? int(1) : i32.ltU(row, plan.rows - 1), () => store(1));
       f.increment(at, 16);
     }
-    f.increment(to, across * pixel);
+    f.increment(to, TILE_COLUMNS * WORD);
   };
   f.for(row, firstRow, endRow, 1, () => {
     f.for(column, 0, Math.floor(width / 2), 1, () => tile(2));

@@ -101,8 +101,8 @@ function writeRoutine(module: ModuleBuilder, routine: Routine): FunctionHandle {
       const pair = record.operands + index * record.operandBytes;
       operands.push(f.int(i32.add(i32.load(i32.load(launch, pair)), i32.load(launch, pair + 4))));
     }
-    const execute: RoutineContext["execute"] = ({ id }, a, b, c = zero) =>
-      f.call({ index: 0 }, int(id), a, b, c, scratch);
+    const execute: RoutineContext["execute"] = ({ id }, a, b, c = zero, own = scratch) =>
+      f.call({ index: 0 }, int(id), a, b, c, own);
     routine.build({ f, operands, task, scratch, execute });
   });
 }

@@ -13,8 +13,11 @@ export interface RoutineContext {
   readonly task: Local<"i32">;
   /** Address of this thread's scratch memory. */
   readonly scratch: Local<"i32">;
-  /** Writes a call of one of the routine's primitives on two or three addresses. */
-  execute(primitive: Made, a: I32, b: I32, c?: I32): void;
+  /**
+   * Writes a call of one of the routine's primitives on two or three addresses. Its scratch memory is the thread's, or at
+   * `scratch`.
+   */
+  execute(primitive: Made, a: I32, b: I32, c?: I32, scratch?: I32): void;
 }
 
 /**

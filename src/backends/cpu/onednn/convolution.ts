@@ -29,7 +29,7 @@ export interface MadeConvolution {
 }
 
 /** Implementations that WebAssembly outdoes: plain loops, and convolutions by im2col. */
-export const SLOW = /^ref|simple|^(x64:)?gemm/;
+export const SLOW = /^ref|simple|^x64:gemm|^gemm:(jit|ref)$/;
 
 /** A convolution; undefined where oneDNN has none, or none that is fast. `format` demands one of the filter. */
 export function makeConvolution(

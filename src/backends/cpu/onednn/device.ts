@@ -9,6 +9,7 @@ import { type OnednnLibrary, openOnednn } from "../../../../ffi/onednn_library.t
 import type { Aval } from "../../../trace/dtype.ts";
 import type { StructuredInstruction } from "../../../trace/program.ts";
 import type { Launches } from "../routine.ts";
+import type { wayOf } from "./choice.ts";
 import { OnednnEngine } from "./engine.ts";
 import { onednnLaunches } from "./lower.ts";
 import type { PrimitivesSetup } from "./primitives.ts";
@@ -36,9 +37,15 @@ export class OnednnDevice {
     this.#engine = new OnednnEngine(opened);
   }
 
-  /** The launches of an op by oneDNN; undefined for those that stay with WebAssembly. */
-  readonly launches = (instruction: StructuredInstruction, values: readonly Aval[]): Launches | undefined =>
-    onednnLaunches(this.#engine, instruction, values);
+  /**
+   * The launches of an op by oneDNN; undefined for those that stay with WebAssembly. `choose` replaces the choice, to
+   * measure one.
+   */
+  readonly launches = (
+    instruction: StructuredInstruction,
+    values: readonly Aval[],
+    choose?: typeof wayOf,
+  ): Launches | undefined => onednnLaunches(this.#engine, instruction, values, choose);
 
   /** The data that a thread needs to execute primitives on this memory, which does not move when it grows. */
   setup(memory: WebAssembly.Memory): PrimitivesSetup {

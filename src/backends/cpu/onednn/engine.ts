@@ -36,13 +36,13 @@ export class OnednnEngine {
     );
   }
 
-  /** `c = a · b` of matrices; undefined where oneDNN has none that is fast. */
-  product(a: Layout, b: Layout, c: Layout): Made | undefined {
-    return this.#once(JSON.stringify(["product", a, b, c]), () => {
-      const { dnnl, engine, attributes } = this.#maker;
+  /** `c = a · b` of matrices, or `c += a · b`; undefined where oneDNN has none that is fast. */
+  product(a: Layout, b: Layout, c: Layout, add = false): Made | undefined {
+    return this.#once(JSON.stringify(["product", a, b, c, add]), () => {
+      const { dnnl, engine, attributes, adding } = this.#maker;
       const [from, by, to] = [a, b, c].map((layout) => this.#maker.dense(layout)) as [bigint, bigint, bigint];
       const description = this.#maker.describe((out) =>
-        dnnl.dnnl_matmul_primitive_desc_create(out, engine, from, by, 0n, to, attributes)
+        dnnl.dnnl_matmul_primitive_desc_create(out, engine, from, by, 0n, to, add ? adding : attributes)
       );
       if (description === undefined) return undefined;
       const { DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST } = dnnlArgument;

@@ -1,17 +1,28 @@
 import { at } from "../../../base/at.ts";
 import type { Aval, Shape } from "../../../trace/dtype.ts";
 import { sizeOf } from "../../../trace/dtype.ts";
+import type { ConvAttrs } from "../../../trace/ops.ts";
 import type { StructuredInstruction } from "../../../trace/program.ts";
-import type { Launches } from "../routine.ts";
-import * as conv from "./conv.ts";
+import type { ConvShapes } from "../conv.ts";
+import { forwardCorrelation, inputGradCorrelation } from "../conv_geometry.ts";
+import { packForward, packInputGrad } from "../conv_pack_filter.ts";
+import type { Launches, Operand } from "../routine.ts";
+import { type Conv, wayOf } from "./choice.ts";
+import { correlation, filterGrad } from "./conv.ts";
 import type { OnednnEngine } from "./engine.ts";
 import { product } from "./product.ts";
+import { winogradCorrelation } from "./winograd.ts";
+import { winogradFilterGrad } from "./winograd_filter_grad.ts";
 
-/** The launches of an op by oneDNN; undefined for those that stay with WebAssembly. */
+/**
+ * The launches of an op by oneDNN; undefined for those that stay with WebAssembly. `choose` replaces the choice between
+ * them, to measure one.
+ */
 export function onednnLaunches(
   engine: OnednnEngine,
   instruction: StructuredInstruction,
   values: readonly Aval[],
+  choose: typeof wayOf = wayOf,
 ): Launches | undefined {
   const { op, attrs, inputs, output } = instruction;
   const [a, b, result] = [...inputs.slice(0, 2), output].map((value) => ({ value }));
@@ -20,32 +31,43 @@ export function onednnLaunches(
   const [left, right, made] = [a, b, result].map(({ value }): Shape => at(values, value).shape);
   if (left === undefined || right === undefined || made === undefined) return undefined;
   if (sizeOf(left) === 0 || sizeOf(right) === 0 || sizeOf(made) === 0) return undefined;
+  const convolution = (kind: Conv["kind"], shapes: ConvShapes, attrs: ConvAttrs) =>
+    launchesOf(engine, { kind, shapes, attrs }, choose, [a, b, result]);
   switch (op) {
     case "conv":
-      return conv.correlation(
-        engine,
-        "forward",
-        { image: left, filter: right, y: made },
-        attrs,
-        a,
-        b,
-        result,
-      );
+      return convolution("forward", { image: left, filter: right, y: made }, attrs);
     case "convInputGrad":
-      return conv.correlation(
-        engine,
-        "inputGrad",
-        { image: made, filter: right, y: left },
-        attrs,
-        a,
-        b,
-        result,
-      );
+      return convolution("inputGrad", { image: made, filter: right, y: left }, attrs);
     case "convFilterGrad":
-      return conv.filterGrad(engine, { image: left, filter: made, y: right }, attrs, a, b, result);
+      return convolution("filterGrad", { image: left, filter: made, y: right }, attrs);
     case "matmul":
       return product(engine, left, right, made, attrs, a, b, result);
     default:
       return undefined;
+  }
+}
+
+function launchesOf(
+  engine: OnednnEngine,
+  { kind, shapes, attrs }: Omit<Conv, "correlation">,
+  choose: typeof wayOf,
+  [a, b, result]: readonly [Operand, Operand, Operand],
+): Launches | undefined {
+  const { image, filter, y } = shapes;
+  const geometry = kind === "inputGrad"
+    ? inputGradCorrelation(y, filter, image, attrs)
+    : forwardCorrelation(image, filter, y, attrs);
+  switch (choose({ kind, shapes, attrs, correlation: geometry })) {
+    case "wasm":
+      return undefined;
+    case "direct":
+      return kind === "filterGrad"
+        ? filterGrad(engine, shapes, attrs, a, b, result)
+        : correlation(engine, kind, shapes, attrs, a, b, result);
+    case "winograd": {
+      if (kind === "filterGrad") return winogradFilterGrad(engine, geometry, a, b, result);
+      const pack = kind === "forward" ? packForward(geometry) : packInputGrad(geometry, filter[1], filter[2]);
+      return winogradCorrelation(engine, geometry, pack, a, b, result);
+    }
   }
 }

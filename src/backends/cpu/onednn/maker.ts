@@ -38,8 +38,10 @@ export class Maker {
   readonly dnnl: Onednn;
   /** The engine's handle. */
   readonly engine: bigint;
-  /** The attributes of all primitives: their callers provide scratchpads. */
+  /** The attributes of a primitive. */
   readonly attributes: bigint;
+  /** Those of one that adds its result to what is there. */
+  readonly adding: bigint;
   readonly #close: (() => void)[] = [];
   #primitives = 0;
 
@@ -52,15 +54,26 @@ export class Maker {
     checkOnednn(onednn, onednn.dnnl_engine_create(made.buffer, dnnl_cpu, 0n), "starting its engine");
     this.engine = made.value;
     this.#close.push(() => onednn.dnnl_engine_destroy(this.engine));
-    checkOnednn(onednn, onednn.dnnl_primitive_attr_create(made.buffer), "describing primitives");
-    this.attributes = made.value;
-    this.#close.push(() => onednn.dnnl_primitive_attr_destroy(this.attributes));
+    this.attributes = this.#makeAttributes();
+    this.adding = this.#makeAttributes();
+    checkOnednn(onednn, onednn.dnnl_post_ops_create(made.buffer), "describing primitives");
+    const sum = made.value;
+    this.#close.push(() => onednn.dnnl_post_ops_destroy(sum));
+    checkOnednn(onednn, onednn.dnnl_post_ops_append_sum(sum, 1, 0, 0), "describing primitives");
+    const status = onednn.dnnl_primitive_attr_set_post_ops(this.adding, sum);
+    checkOnednn(onednn, status, "describing primitives");
+  }
+
+  /** Attributes of primitives whose callers provide scratchpads. */
+  #makeAttributes(): bigint {
+    const made = outU64();
+    checkOnednn(this.dnnl, this.dnnl.dnnl_primitive_attr_create(made.buffer), "describing primitives");
+    const attributes = made.value;
+    this.#close.push(() => this.dnnl.dnnl_primitive_attr_destroy(attributes));
     const mode = dnnlScratchpad.dnnl_scratchpad_mode_user;
-    checkOnednn(
-      onednn,
-      onednn.dnnl_primitive_attr_set_scratchpad_mode(this.attributes, mode),
-      "describing primitives",
-    );
+    const status = this.dnnl.dnnl_primitive_attr_set_scratchpad_mode(attributes, mode);
+    checkOnednn(this.dnnl, status, "describing primitives");
+    return attributes;
   }
 
   /** Frees everything. No thread may execute a primitive any more. */
