@@ -40,4 +40,5 @@ export * as models from "./src/models.ts";
 export * as optim from "./src/optim.ts";
 export * as local from "./src/local.ts";
 export * as data from "./src/data.ts";
+export * as predict from "./src/predict.ts";
 export * as train from "./src/train.ts";

@@ -22,6 +22,7 @@ export const LAYERS: readonly string[] = [
   "src/data",
   "src/local",
   "src/artifacts",
+  "src/predict",
   "src/training",
   "src/*.ts",
   "mod.ts",

@@ -17,6 +17,7 @@ export {
   type StreamedImages,
 } from "./data/images.ts";
 export type { PublishedOptions } from "./data/publication.ts";
+export type { Signature } from "./data/signature.ts";
 export { shapes, type ShapesOptions } from "./data/shapes.ts";
 export { stl10, type Stl10Options } from "./data/stl10.ts";
 export { svhn, type SvhnOptions } from "./data/svhn.ts";

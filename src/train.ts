@@ -10,4 +10,4 @@ export { progress, type ProgressOutput } from "./artifacts/progress.ts";
 export { report, type RunReport } from "./artifacts/report.ts";
 export { type CheckpointKind, readRun, RunFolder, runFolder } from "./artifacts/run_folder.ts";
 export { decodeSafetensors, encodeSafetensors, type TensorFile } from "./artifacts/safetensors.ts";
-export { loadWeights, saveWeights, type Weights } from "./artifacts/weights.ts";
+export { loadWeights, type NetworkFacts, saveWeights, type Weights } from "./artifacts/weights.ts";

@@ -25,6 +25,7 @@ export function start(
     memory: [],
     doctor: ["-P=doctor"],
     eval: ["-P=eval"],
+    predict: ["-P=eval"],
     export: ["-P=files"],
   };
   const permissions = own[command as keyof typeof own] ?? ["-P=train"];

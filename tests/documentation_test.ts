@@ -7,6 +7,7 @@ import { evaluateFlags } from "../src/cli/evaluate.ts";
 import { exportFlags } from "../src/cli/export.ts";
 import { type Flags, parseFlags } from "../src/cli/flags.ts";
 import { memoryFlags } from "../src/cli/memory.ts";
+import { predictFlags } from "../src/cli/predict.ts";
 import { probeFlags } from "../src/cli/probe.ts";
 import { reproduceFlags } from "../src/cli/reproduce.ts";
 import { trainFlags } from "../src/cli/train.ts";
@@ -51,6 +52,7 @@ const notRun: { readonly [file: string]: string } = {
   "src/data/cifar10.ts": "reads the data set's files; src/data/cifar10_test.ts writes some",
   "src/data/stl10.ts": "reads the data set's files; src/data/stl10_test.ts writes some",
   "src/data/svhn.ts": "reads the data set's files; src/data/svhn_test.ts writes some",
+  "src/data/folder/pictures.ts": "predicts a picture; tests/predict_cli_test.ts decodes some",
   "src/data/folder/folder.ts": "reads a folder of images; src/data/folder/folder_test.ts writes one",
 };
 
@@ -97,6 +99,7 @@ const commands: { readonly [name: string]: Flags } = {
   eval: evaluateFlags,
   export: exportFlags,
   memory: memoryFlags,
+  predict: predictFlags,
   probe: probeFlags,
   reproduce: reproduceFlags,
   train: trainFlags,
@@ -113,7 +116,9 @@ Deno.test("the commands that the documentation gives have the flags they are giv
     const args = [...words.replace(/\)?$/, "").matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) =>
       quoted ?? word
     );
-    if (args[0]?.startsWith("--")) parseFlags(name, commands[name], args);
+    if (args[0]?.startsWith("--")) {
+      parseFlags(name, commands[name], args, name === "predict" ? [] : undefined);
+    }
   }
 });
 

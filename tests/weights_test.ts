@@ -8,6 +8,7 @@ import * as local from "../src/local.ts";
 import * as models from "../src/models.ts";
 import { type Model, network } from "../src/models/model.ts";
 import { sgd } from "../src/optim/sgd.ts";
+import type { NetworkVariables } from "../src/predict.ts";
 import type { Device } from "../src/runtime/arrays.ts";
 import { jit } from "../src/runtime/jit.ts";
 import { sizeOf } from "../src/trace/dtype.ts";
@@ -61,11 +62,10 @@ async function logitsOf(device: Device, name: string, path: string): Promise<Flo
   const images = new HostArray(units("weights.images", sizeOf(shape)), shape);
   const net = network(model);
   const evaluate = jit(
-    ({ params, state }: typeof trainer.variables, x: Tensor) =>
-      net.apply(params as never, state as never, x, "evaluate").y.reshape(-1),
+    ({ params, state }: NetworkVariables<Tensor>, x: Tensor) => net.apply(params, state, x, "evaluate").y,
     { device, name: `${name} evaluated` },
   );
-  using logits = evaluate(trainer.variables as never, images as never);
+  using logits = evaluate(trainer.network(), images);
   const values = await logits.read("f32");
   evaluate.dispose();
   return values;

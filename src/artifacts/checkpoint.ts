@@ -1,8 +1,19 @@
 import { createHash } from "node:crypto";
-import { decodeJson, json, number, object, optional, Place, record, whole } from "../base/decode.ts";
+import {
+  decodeJson,
+  json,
+  number,
+  object,
+  optional,
+  Place,
+  record,
+  type Source,
+  whole,
+} from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
 import { readIfThere, writeWhole } from "../base/files.ts";
+import { type Signature, signatureFields } from "../data/signature.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { toOhwi, toOihw } from "./layout.ts";
 import type { Snapshot } from "./observer.ts";
@@ -32,6 +43,8 @@ interface Header {
   readonly bestError?: number;
   readonly configuration: Snapshot["configuration"];
   readonly settings: Settings;
+  /** Not in checkpoints of earlier versions. */
+  readonly signature?: Signature;
 }
 
 const VERSION = 1;
@@ -42,6 +55,7 @@ const headerFields = object<Header>({
   bestError: optional(number),
   configuration: record(json),
   settings: record(json),
+  signature: optional(signatureFields),
 });
 
 /**
@@ -67,6 +81,7 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
       ...(snapshot.bestError === undefined ? {} : { bestError: snapshot.bestError }),
       configuration: snapshot.configuration,
       settings,
+      ...(snapshot.signature === undefined ? {} : { signature: snapshot.signature }),
     } satisfies Header,
   );
   const metadata = { format: "pt", localgrad: header, sha256: digest(header, tensors) };
@@ -89,20 +104,26 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new LocalgradError(`${path} was not written by localgrad: it has no header of a run`);
   }
   const source = { file: path, remedy: "use another checkpoint" };
-  const { version } = decodeJson(localgrad, source, object({ version: whole() }));
-  if (version !== VERSION) {
-    throw new LocalgradError(`${path} has format ${version}; this localgrad reads format ${VERSION}`);
-  }
-  const { step, bestError, configuration, settings } = decodeJson(localgrad, source, headerFields);
+  const { step, bestError, configuration, settings, signature } = decodeHeader(localgrad, source);
   return {
     snapshot: {
       step,
       ...(bestError === undefined ? {} : { bestError }),
       tensors: new Map([...file.tensors].map(([name, array]) => [name, toOhwi(array)])),
       configuration,
+      ...(signature === undefined ? {} : { signature }),
     },
     settings,
   };
+}
+
+/** Decodes the header of a checkpoint; refuses a format of a later version. */
+export function decodeHeader(header: string, source: Source): Header {
+  const { version } = decodeJson(header, source, object({ version: whole() }));
+  if (version !== VERSION) {
+    throw new LocalgradError(`${source.file} has format ${version}; this localgrad reads format ${VERSION}`);
+  }
+  return decodeJson(header, source, headerFields);
 }
 
 /**

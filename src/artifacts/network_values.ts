@@ -1,6 +1,7 @@
 import { at } from "../base/at.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
+import type { Signature } from "../data/signature.ts";
 import { type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Named } from "../nn/named.ts";
@@ -17,6 +18,8 @@ export interface NetworkValues {
   readonly tensors: ReadonlyMap<string, HostArray>;
   /** Types of the tensors in the file that localgrad does not read, by name. */
   readonly skipped?: ReadonlyMap<string, string>;
+  /** Class names and preprocessing of the network, if known. */
+  readonly signature?: Signature;
 }
 
 /** Options of `Trainer.load`. */

@@ -1,4 +1,5 @@
 import type { DriverMemory } from "../backends/backend.ts";
+import type { Signature } from "../data/signature.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { HostArray } from "../trace/host_array.ts";
 
@@ -18,6 +19,8 @@ export interface Snapshot {
   readonly tensors: ReadonlyMap<string, HostArray>;
   /** Configuration of the run. */
   readonly configuration: Configuration;
+  /** Class names and preprocessing of the network; undefined if it was never trained on a data set. */
+  readonly signature?: Signature;
 }
 
 /** Facts known at the start of a run. */

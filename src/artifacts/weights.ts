@@ -1,10 +1,12 @@
-import { brief, decodeJson, object, record, text } from "../base/decode.ts";
+import { brief, decodeJson, object, optional, record, text, whole } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject } from "../base/expect.ts";
 import { readIfThere, writeWhole } from "../base/files.ts";
+import { type Signature, signatureFields } from "../data/signature.ts";
 import { HostArray } from "../trace/host_array.ts";
-import { headerOf } from "./checkpoint.ts";
+import { type Checkpoint, decodeHeader, headerOf } from "./checkpoint.ts";
 import { toOhwi, toOihw } from "./layout.ts";
+import type { Configuration } from "./observer.ts";
 import {
   decodeSafetensors,
   encodeSafetensors,
@@ -14,6 +16,14 @@ import {
 } from "./safetensors.ts";
 import { ofNetwork } from "./tensor_names.ts";
 
+/** The network that weights are of. */
+export interface NetworkFacts {
+  /** Its name, such as `resnet32`. */
+  readonly model: string;
+  /** Number of its classes. */
+  readonly classes: number;
+}
+
 /** A network's parameters and running statistics, read from a file. */
 export interface Weights {
   /** Name in error messages: the file's path. */
@@ -22,6 +32,10 @@ export interface Weights {
   readonly tensors: ReadonlyMap<string, HostArray>;
   /** Types of the tensors in the file that localgrad does not read, by name. */
   readonly skipped?: ReadonlyMap<string, string>;
+  /** The network that the file says it is of; unknown for files of other libraries and earlier versions. */
+  readonly network?: NetworkFacts;
+  /** Class names and preprocessing of the network, if the file has them. */
+  readonly signature?: Signature;
   /** Changes made in reading, such as a conversion to f32, for people. */
   readonly notes: readonly string[];
 }
@@ -61,9 +75,18 @@ export async function saveWeights(
     readonly tensors: ReadonlyMap<string, HostArray>;
     /** Training steps done, which batch norms count. */
     readonly step: number;
+    /** Configuration of the run, of which the network's name and number of classes are kept. */
+    readonly configuration?: Configuration;
+    /** Class names and preprocessing of the network, which are kept too. */
+    readonly signature?: Signature;
   },
 ): Promise<void> {
-  expectObject("saveWeights: the snapshot", snapshot, { tensors: "object", step: "number" });
+  expectObject("saveWeights: the snapshot", snapshot, {
+    tensors: "object",
+    step: "number",
+    configuration: "object?",
+    signature: "object?",
+  });
   expectTensors("saveWeights", snapshot.tensors);
   expectKind("saveWeights: the path", path, "string");
   if (!path.endsWith(".safetensors")) {
@@ -82,7 +105,36 @@ export async function saveWeights(
     types.set(counter, "I64");
   }
   if (tensors.size === 0) throw new LocalgradError(`saveWeights: the snapshot has no tensors of a network`);
-  await writeWhole(path, encodeSafetensors({ tensors, metadata: { format: "pt" }, types }));
+  const metadata = { format: "pt", [METADATA]: JSON.stringify(factsOf(snapshot)) };
+  await writeWhole(path, encodeSafetensors({ tensors, metadata, types }));
+}
+
+/** The entry of the metadata for what is known of a network. */
+const METADATA = "localgrad.network";
+
+/** What is known of a network apart from its tensors. */
+type Facts = Pick<Weights, "network" | "signature">;
+
+const facts = object<Facts>({
+  network: optional(object<NetworkFacts>({ model: text, classes: whole(1) })),
+  signature: optional(signatureFields),
+});
+
+/** What a run knows of its network. */
+function factsOf(run: { readonly configuration?: Configuration; readonly signature?: Signature }): Facts {
+  const { model, classes } = run.configuration ?? {};
+  const known = typeof model === "string" && typeof classes === "number";
+  return {
+    ...(known ? { network: { model, classes } } : {}),
+    ...(run.signature === undefined ? {} : { signature: run.signature }),
+  };
+}
+
+/** The network of a checkpoint, to load or to predict with. */
+export function weightsOf(checkpoint: Checkpoint, name: string): Weights {
+  const { snapshot } = checkpoint;
+  const tensors = new Map([...snapshot.tensors].filter(([name]) => ofNetwork(name)));
+  return { name, tensors, ...factsOf(snapshot), notes: [] };
 }
 
 /**
@@ -100,8 +152,10 @@ export async function loadWeights(path: string): Promise<Weights> {
   const { tensors, types = new Map<string, string>(), skipped, metadata } = path.endsWith(".json")
     ? await readShards(path)
     : await readFile(path);
-  const checkpoint =
-    headerOf({ tensors, metadata, ...(skipped === undefined ? {} : { skipped }) }, path) !== undefined;
+  const header = headerOf({ tensors, metadata, ...(skipped === undefined ? {} : { skipped }) }, path);
+  const checkpoint = header !== undefined;
+  const known = metadata[METADATA];
+  const source = { file: path, remedy: "use another file" };
   const kept = [...tensors].filter(([name]) =>
     !name.endsWith(`.${COUNTER}`) && (!checkpoint || ofNetwork(name))
   );
@@ -114,6 +168,8 @@ export async function loadWeights(path: string): Promise<Weights> {
     ...(skipped === undefined
       ? {}
       : { skipped: new Map([...skipped].map(([name, type]) => [plain(name), type])) }),
+    ...(header !== undefined ? factsOf(decodeHeader(header, source)) : {}),
+    ...(known !== undefined ? decodeJson(known, source, facts) : {}),
     notes: [
       ...[...converted].map((type) =>
         `${path}: tensors of type ${type} were converted to ${type === "I64" ? "i32" : "f32"}`

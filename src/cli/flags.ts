@@ -21,9 +21,15 @@ export type Given<F extends Flags> = {
 /**
  * Parses the flags of a command.
  *
+ * @param operands Receives arguments that are not flags, such as files; without it there may be none.
  * @throws {LocalgradError} on an unknown flag, a flag given twice or without its value, or any other argument.
  */
-export function parseFlags<F extends Flags>(command: string, flags: F, args: readonly string[]): Given<F> {
+export function parseFlags<F extends Flags>(
+  command: string,
+  flags: F,
+  args: readonly string[],
+  operands?: string[],
+): Given<F> {
   const names = Object.keys(flags);
   const withValue = Object.entries(flags).flatMap(([name, { value }]) =>
     value === undefined ? [] : [[name, value] as const]
@@ -36,6 +42,10 @@ export function parseFlags<F extends Flags>(command: string, flags: F, args: rea
     collect: named,
     unknown(word: string) {
       const listed = names.length === 0 ? "none" : names.map((name) => `--${name}`).join(", ");
+      if (operands !== undefined && word !== "" && !word.startsWith("-")) {
+        operands.push(word);
+        return;
+      }
       if (word === "") throw new LocalgradError(`${command} does not take an empty argument`);
       if (/^-[0-9.]/.test(word)) {
         throw new LocalgradError(`no flag of ${command} takes a negative number (${word})`);
@@ -65,8 +75,8 @@ export function parseFlags<F extends Flags>(command: string, flags: F, args: rea
 
 const LONG = 44;
 
-/** The help text of a command. */
-export function usage(command: string, summary: string, flags: Flags): string {
+/** The help text of a command; `operands` are its arguments other than flags. */
+export function usage(command: string, summary: string, flags: Flags, operands?: string): string {
   const entries = Object.entries(flags).map(([name, { value, help }]) => ({
     head: `--${name}${value ? ` ${value}` : ""}`,
     help,
@@ -76,7 +86,8 @@ export function usage(command: string, summary: string, flags: Flags): string {
   const lines = entries.map(({ head, help }) =>
     `  ${head.length > LONG ? `${head}\n  ${"".padEnd(width)}` : head.padEnd(width)}  ${help}`
   );
-  return [`deno task ${command}: ${summary}`, "", ...lines].join("\n");
+  const head = operands === undefined ? command : `${command} ${operands}`;
+  return [`deno task ${head}: ${summary}`, "", ...lines].join("\n");
 }
 
 /** Parses a flag's value as a whole number of at least `least`. */

@@ -1,5 +1,5 @@
 /**
- * The command line: `deno task demo | train | eval | export | reproduce | probe | memory | doctor`.
+ * The command line: `deno task demo | train | eval | predict | export | reproduce | probe | memory | doctor`.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { evaluate, evaluateFlags } from "./evaluate.ts";
 import { exportFlags, exportWeights } from "./export.ts";
 import { type Flags, usage } from "./flags.ts";
 import { memory, memoryFlags } from "./memory.ts";
+import { predict, predictFlags, predictOperands } from "./predict.ts";
 import { probeFlags, probeRuns } from "./probe.ts";
 import { reproduce, reproduceFlags } from "./reproduce.ts";
 import { note, print } from "./terminal.ts";
@@ -20,6 +21,8 @@ import { train, trainFlags } from "./train.ts";
 interface Command {
   readonly summary: string;
   readonly flags: Flags;
+  /** Its other arguments in the help, if it takes any. */
+  readonly operands?: string;
   /** Returns the exit code if it is not 0. */
   readonly run: (args: readonly string[]) => Promise<number | void>;
 }
@@ -31,6 +34,12 @@ const commands: { readonly [name: string]: Command } = {
     summary: "evaluates the network of a run, or of a file, on test images",
     flags: evaluateFlags,
     run: evaluate,
+  },
+  predict: {
+    summary: "predicts the classes of pictures with the network of a run",
+    flags: predictFlags,
+    operands: predictOperands,
+    run: predict,
   },
   export: { summary: "writes the network of a run for PyTorch", flags: exportFlags, run: exportWeights },
   reproduce: { summary: "runs rows of a published table", flags: reproduceFlags, run: reproduce },
@@ -63,8 +72,8 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     if (command === undefined) {
       throw new LocalgradError(`there is no command "${name}"; choose ${Object.keys(commands).join(", ")}`);
     }
-    const { summary, flags, run } = command;
-    if (args.includes("--help") || args.includes("-h")) print(usage(name, summary, flags));
+    const { summary, flags, operands, run } = command;
+    if (args.includes("--help") || args.includes("-h")) print(usage(name, summary, flags, operands));
     else {
       const code = await run(args);
       if (typeof code === "number") return code;

@@ -7,6 +7,13 @@ import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts
 import { interleave } from "./planes.ts";
 import { checkMd5, fileOf, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
+import type { Preprocessing } from "./signature.ts";
+
+/** Statistics of its pixels. */
+const preprocessing: Preprocessing = {
+  mean: [125.3 / 255, 123.0 / 255, 113.9 / 255],
+  std: [63.0 / 255, 62.1 / 255, 66.7 / 255],
+};
 
 /** Source of {@link cifar10} and progress of its download; the archive is `cifar-10-binary.tar.gz`. */
 export type Cifar10Options = PublishedOptions;
@@ -84,8 +91,7 @@ export async function loadCifar10(options: Cifar10Options, layout: Cifar10Layout
     height: SIZE,
     width: SIZE,
     channels: 3,
-    mean: [125.3 / 255, 123.0 / 255, 113.9 / 255],
-    std: [63.0 / 255, 62.1 / 255, 66.7 / 255],
+    ...preprocessing,
     augmentation: CIFAR_AUGMENTATION,
     train: decode(TRAIN_FILES.map((name) => fileOf(files, name))),
     test: decode([fileOf(files, TEST_FILE)]),
@@ -145,7 +151,9 @@ function decode(files: readonly Uint8Array[]): LabelledImages {
 /** CIFAR-10 for the command line. */
 export const entry: DatasetEntry = {
   classes: 10,
+  names: CLASSES,
   size: SIZE,
+  preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   load: async ({ limits = {}, ...options }) => limitImages(await cifar10(options), limits),
 };

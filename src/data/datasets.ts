@@ -21,6 +21,7 @@ export type {
   LabelledImages,
   StreamedImages,
 } from "./images.ts";
+export type { Signature } from "./signature.ts";
 export type { Key } from "../base/random.ts";
 
 /** The name of a data set. */

@@ -1,4 +1,5 @@
 import type { ImageDataset, ImagePart } from "./images.ts";
+import type { Preprocessing } from "./signature.ts";
 
 /**
  * The recipe of the papers for a data set: SGD with Nesterov momentum 0.9, weight decay 1e-4 and a cosine schedule by
@@ -37,6 +38,10 @@ export interface DatasetEntry {
   readonly classes?: number;
   /** Rows and columns of an image; undefined if they can be chosen. */
   readonly size?: number;
+  /** The names of the classes; undefined if its folders define them. */
+  readonly names?: readonly string[];
+  /** Its preprocessing. */
+  readonly preprocessing: Preprocessing;
   /** The published recipe. */
   readonly recipe: Recipe;
   /**

@@ -1,5 +1,6 @@
 import { expectObject, expectWhole, type Kinds } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
+import { type Signature, SIGNATURE_KINDS } from "./signature.ts";
 
 /** Labelled images of one size, in memory on the host. */
 export interface LabelledImages {
@@ -48,21 +49,9 @@ export interface Augmentation {
 }
 
 /** A data set for image classification on the host: training and test images of one size. */
-export interface ImageDataset<Part extends ImagePart = LabelledImages> {
+export interface ImageDataset<Part extends ImagePart = LabelledImages> extends Signature {
   /** Its name in messages and reports. */
   readonly name: string;
-  /** The name of each class; its length is the number of classes. */
-  readonly classes: readonly string[];
-  /** Rows of an image. */
-  readonly height: number;
-  /** Columns of an image. */
-  readonly width: number;
-  /** Values per pixel. */
-  readonly channels: number;
-  /** Mean of each channel, on a scale where byte 255 is 1. */
-  readonly mean: readonly number[];
-  /** Standard deviation of each channel, on the same scale. */
-  readonly std: readonly number[];
   /** Augmentation of training images; by default that of CIFAR-10. Streamed images are augmented by their reader. */
   readonly augmentation?: Augmentation;
   /** Training images. */
@@ -73,13 +62,8 @@ export interface ImageDataset<Part extends ImagePart = LabelledImages> {
 
 /** The properties of a data set, to check one from a user. */
 export const SET_KINDS = {
+  ...SIGNATURE_KINDS,
   name: "string",
-  classes: "array",
-  height: "number",
-  width: "number",
-  channels: "number",
-  mean: "array",
-  std: "array",
   augmentation: "object?",
   train: "object",
   test: "object",

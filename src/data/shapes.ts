@@ -4,6 +4,13 @@ import { expectOptions, expectWhole } from "../base/expect.ts";
 import { foldIn, type Key, key, threefry2x32, uniform } from "../base/random.ts";
 import type { DatasetEntry } from "./entry.ts";
 import type { ImageDataset, LabelledImages } from "./images.ts";
+import type { Preprocessing } from "./signature.ts";
+
+/** Statistics of its pixels. */
+const preprocessing: Preprocessing = {
+  mean: [0.36, 0.36, 0.36],
+  std: [0.235, 0.235, 0.235],
+};
 
 /** Options of {@link shapes}. */
 export interface ShapesOptions {
@@ -221,8 +228,7 @@ export function shapes(options: ShapesOptions = {}): ImageDataset {
     height: SIZE,
     width: SIZE,
     channels: 3,
-    mean: [0.36, 0.36, 0.36],
-    std: [0.235, 0.235, 0.235],
+    ...preprocessing,
     train: draw(foldIn(key(seed), 0), train),
     test: draw(foldIn(key(seed), 1), test),
   };
@@ -231,7 +237,9 @@ export function shapes(options: ShapesOptions = {}): ImageDataset {
 /** Shapes for the command line, with the recipe of CIFAR-10. */
 export const entry: DatasetEntry = {
   classes: SHAPES.length,
+  names: SHAPES.map(([name]) => name),
   size: SIZE,
+  preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   // deno-lint-ignore require-await -- errors must reject, not throw
   async load({ path, limits = {} }) {

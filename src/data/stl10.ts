@@ -5,6 +5,13 @@ import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts
 import { interleave } from "./planes.ts";
 import { checkMd5, fileOf, type Files, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
+import type { Preprocessing } from "./signature.ts";
+
+/** Statistics of its pixels. */
+const preprocessing: Preprocessing = {
+  mean: [0.5, 0.5, 0.5],
+  std: [0.5, 0.5, 0.5],
+};
 
 /** Source of {@link stl10} and progress of its download; the archive is `stl10_binary.tar.gz`. */
 export type Stl10Options = PublishedOptions;
@@ -96,8 +103,7 @@ export async function loadStl10(
     height: SIZE,
     width: SIZE,
     channels: 3,
-    mean: [0.5, 0.5, 0.5],
-    std: [0.5, 0.5, 0.5],
+    ...preprocessing,
     augmentation: { border: 4, fill: "zero", flip: true },
     train: decode(files, "train", options.path ?? set.folder),
     test: decode(files, "test", options.path ?? set.folder),
@@ -139,7 +145,9 @@ function decode(files: Files, part: "train" | "test", where: string): LabelledIm
 /** STL-10 for the command line. */
 export const entry: DatasetEntry = {
   classes: 10,
+  names: CLASSES,
   size: SIZE,
+  preprocessing,
   recipe: { epochs: 400, batch: 128, lr: 0.1, warmup: 10 },
   load: async ({ limits = {}, ...options }) => limitImages(await stl10(options), limits),
 };

@@ -5,6 +5,13 @@ import { type MatArray, readMat } from "./mat.ts";
 import { interleave } from "./planes.ts";
 import { checkMd5, fileOf, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
+import type { Preprocessing } from "./signature.ts";
+
+/** Statistics of its pixels. */
+const preprocessing: Preprocessing = {
+  mean: [0.5, 0.5, 0.5],
+  std: [0.5, 0.5, 0.5],
+};
 
 /** Source of {@link svhn} and progress of its download. */
 export type SvhnOptions = PublishedOptions;
@@ -99,8 +106,7 @@ export async function loadSvhn(
     height: SIZE,
     width: SIZE,
     channels: 3,
-    mean: [0.5, 0.5, 0.5],
-    std: [0.5, 0.5, 0.5],
+    ...preprocessing,
     augmentation: { border: 2, fill: "zero", flip: false },
     train: fileOf(parts, TRAIN_FILE),
     test: fileOf(parts, TEST_FILE),
@@ -159,7 +165,9 @@ function expectBytes(pixels: MatArray["data"], where: string): void {
 /** SVHN for the command line. */
 export const entry: DatasetEntry = {
   classes: 10,
+  names: CLASSES,
   size: SIZE,
+  preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   load: async ({ limits = {}, ...options }) => limitImages(await svhn(options), limits),
 };

@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
 import { type ImageDataset, type ImagePart, SET_KINDS } from "../data/images.ts";
+import { checkSignature } from "../data/signature.ts";
 import type { Model } from "../models/model.ts";
 
 /**
@@ -15,33 +16,8 @@ export function checkDataset(
   parts: readonly ("train" | "test")[],
 ): void {
   expectObject(`${who}: the data set`, dataset, SET_KINDS);
-  const { name, classes } = dataset;
-  const { height, width, channels } = model.input;
-  if (dataset.height !== height || dataset.width !== width || dataset.channels !== channels) {
-    throw new LocalgradError(
-      `${who}: ${model.name} takes images of ${height}×${width}×${channels}, but those of ${name} are ` +
-        `${dataset.height}×${dataset.width}×${dataset.channels}`,
-    );
-  }
-  if (classes.length > model.classes) {
-    throw new LocalgradError(
-      `${who}: ${name} has ${classes.length} classes, ${model.name} was made for ${model.classes}; ` +
-        `make it with { classes: ${classes.length} }`,
-    );
-  }
-  for (const statistic of ["mean", "std"] as const) {
-    const { [statistic]: values } = dataset;
-    if (values.length !== channels) {
-      throw new LocalgradError(
-        `${who}: ${name} has ${statistic} of ${values.length} channels, its images ${channels}`,
-      );
-    }
-    const wrong = values.find((value) => !Number.isFinite(value) || (statistic === "std" && value <= 0));
-    if (wrong === undefined) continue;
-    throw new LocalgradError(
-      `${who}: ${name} has ${wrong} in its ${statistic}, which cannot normalise images`,
-    );
-  }
+  const { name, classes, height, width, channels } = dataset;
+  checkSignature(who, name, dataset, model);
   for (const part of parts) {
     const fault = faultOf(dataset[part], height * width * channels, classes.length);
     if (fault !== undefined) throw new LocalgradError(`${who}: the ${part} part of ${name} ${fault}`);

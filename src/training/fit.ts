@@ -5,6 +5,7 @@ import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
+import { signatureOf } from "../data/signature.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import { treeLeaves } from "../trace/tree.ts";
@@ -80,6 +81,7 @@ export async function fit(
     ...(options.observers ?? [progress()]),
     ...await keeper(trainer, options, dataset.classes),
   ];
+  position.signature = signatureOf(dataset);
   await using training = openFeed(device, dataset, dataset.train);
   await using testing = openFeed(device, dataset, dataset.test);
   using stepper = trainer.stepper(training);

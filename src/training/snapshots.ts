@@ -22,6 +22,7 @@ export function restoreTensors(train: TrainState<DeviceArray>, snapshot: Snapsho
     bestError: "number?",
     tensors: "object",
     configuration: "object",
+    signature: "object?",
   });
   const { tensors, step } = snapshot;
   if (!(tensors instanceof Map)) throw new LocalgradError("restore: the tensors must be a Map");
@@ -57,7 +58,12 @@ export function loadValues(
   values: NetworkValues,
   options: LoadOptions,
 ): void {
-  expectObject("load: the values", values, { name: "string", tensors: "object", skipped: "object?" });
+  expectObject("load: the values", values, {
+    name: "string",
+    tensors: "object",
+    skipped: "object?",
+    signature: "object?",
+  });
   expectOptions("load", options, { newHead: "boolean?" });
   const taken = valuesOf(model, values, options);
   for (const part of ["params", "state"] as const) {

@@ -1,5 +1,6 @@
 import type { Configuration, Snapshot } from "../artifacts/observer.ts";
 import type { Key } from "../base/random.ts";
+import type { Signature } from "../data/signature.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import type { Schedule } from "../optim/schedules.ts";
@@ -31,7 +32,7 @@ export interface Trainable {
   restore(snapshot: Snapshot): void;
 }
 
-/** A trainer's position in its run. A trainer advances `step`; `fit` lowers `bestError`. */
+/** A trainer's position in its run. A trainer advances `step`; `fit` lowers `bestError` and sets `signature`. */
 export interface Position {
   /** The key that all random keys of the run are folded from. */
   readonly seed: Key;
@@ -41,4 +42,6 @@ export interface Position {
   bestError: number | undefined;
   /** True once it was restored from a snapshot. */
   restored: boolean;
+  /** Class names and preprocessing of the images that it was last trained on, or that its weights came with. */
+  signature: Signature | undefined;
 }

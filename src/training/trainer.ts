@@ -5,16 +5,27 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
+import type { Signature } from "../data/signature.ts";
 import { withCut } from "../local/balance.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
 import type { Partition } from "../local/partition.ts";
 import { precisionOn, productsIn } from "../local/precision.ts";
 import { type Setup, setup, type TrainState } from "../local/setup.ts";
 import { trainStep } from "../local/step.ts";
+import { network } from "../models/model.ts";
 import { initialize } from "../nn/initial.ts";
-import type { Named } from "../nn/named.ts";
+import { type Named, select } from "../nn/named.ts";
+import type { Layer } from "../nn/layer.ts";
 import type { Scalars } from "../optim/optimizer.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
+import type { Prediction } from "../predict/prediction.ts";
+import {
+  type NetworkVariables,
+  type Picture,
+  type Pictures,
+  type PredictOptions,
+  Predictor,
+} from "../predict/predictor.ts";
 import { type Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import type { JitOptions } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -78,6 +89,8 @@ export class Trainer implements Disposable {
   #train: TrainState<DeviceArray>;
   #memory: MemoryComparison | undefined;
   #given: CompiledStep<[batch: GivenBatch, scalars: Scalars<Tensor>]> | undefined;
+  readonly #net: Layer;
+  #predictor: Predictor | undefined;
   #fitting = false;
 
   /** See {@link trainer}. */
@@ -91,7 +104,13 @@ export class Trainer implements Disposable {
     this.setup = setup(withCut({ ...rest, precision: precisionOn(target, wanted), target }));
     this.batch = batch;
     this.schedule = schedule;
-    this.#position = { seed: key(seed), step: 0, bestError: undefined, restored: false };
+    this.#position = {
+      seed: key(seed),
+      step: 0,
+      bestError: undefined,
+      restored: false,
+      signature: undefined,
+    };
     const { model, method, optimizer, modules, precision } = this.setup;
     this.configuration = {
       model: model.name,
@@ -106,6 +125,7 @@ export class Trainer implements Disposable {
     this.#compiling = { device, recompute, checkNumerics, ...productsIn(precision) };
     const draw = foldIn(this.#position.seed, 0);
     const { params, state, optimizer: slots } = this.setup.initial;
+    this.#net = network(model);
     this.#train = device.put({
       params: initialize(params, draw),
       state: initialize(state, draw),
@@ -128,6 +148,13 @@ export class Trainer implements Disposable {
   /** The lowest test error of the run, as a fraction; undefined before the first evaluation. */
   get bestError(): number | undefined {
     return this.#position.bestError;
+  }
+  /**
+   * Class names and preprocessing of the images that it was last trained on, or that its weights came with; undefined if
+   * neither is known. Checkpoints and exported files keep them.
+   */
+  get signature(): Signature | undefined {
+    return this.#position.signature;
   }
   /** The current parameters, state and optimizer slots. Every step replaces them. */
   get variables(): TrainState<DeviceArray> {
@@ -189,6 +216,73 @@ export class Trainer implements Disposable {
     return await evaluator.evaluate(this.#train);
   }
 
+  /**
+   * Predicts an image with the network as it is now, without its auxiliary networks: bytes
+   * `[height, width, channels]`, which are normalised as those of its data set. Calls may run at once, and during `fit`.
+   */
+  predict(image: Picture, options?: PredictOptions): Promise<Prediction>;
+  /**
+   * Predicts images, in order: a list, `[images, height, width, channels]` of u8, or of f32 if they are normalised, or a
+   * part of a data set.
+   *
+   * @throws {LocalgradError} if an image does not suit the network, or bytes are given before it was trained on a data
+   * set or got weights with a signature. Files of pictures take a `predict.load` with a decoder.
+   *
+   * @example
+   * ```ts
+   * import { data, devices, local, models, optim } from "@localgrad/localgrad";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using device = await devices.open("cpu");
+   * const options = { device, model: models.resnet8(), method: local.endToEnd(), optimizer: optim.sgd(), batch: 16 };
+   * using trainer = await local.trainer(options);
+   * const images = data.shapes({ train: 32, test: 8 });
+   * await trainer.fit(images, { epochs: 1, observers: [] });
+   * const predictions = await trainer.predict(images.test);
+   * const wrong = predictions.filter(({ best }, i) => best.index !== images.test.labels[i]);
+   * assertEquals(wrong.length / 8, (await trainer.evaluate(images)).error);
+   * ```
+   */
+  predict(images: Pictures, options?: PredictOptions): Promise<Prediction[]>;
+  predict(images: Picture | Pictures, options: PredictOptions = {}): Promise<Prediction | Prediction[]> {
+    if (this.#predictor?.signature !== this.signature) this.#freePredictor();
+    const predictor = this.#predictor ??= new Predictor({
+      device: this.device,
+      model: this.setup.model,
+      precision: this.setup.precision ?? precisionOn(this.device.backend.target),
+      variables: () => this.network(),
+      signature: this.signature,
+      batch: this.batch,
+    });
+    return predictor.predict(images, options);
+  }
+
+  /**
+   * The network's current parameters and running statistics on the device, for those who write their own step or loop:
+   * without auxiliary networks and the optimizer's slots. `models.network` applies them. Every step replaces the arrays.
+   *
+   * @example
+   * ```ts
+   * import { devices, HostArray, jit, local, models, optim, type predict, type Tensor } from "@localgrad/localgrad";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using device = await devices.open("cpu");
+   * const model = models.resnet8({ classes: 4 });
+   * const options = { device, model, modules: 3, method: local.dgl(), optimizer: optim.sgd(), batch: 2 };
+   * using trainer = await local.trainer(options);
+   * const net = models.network(model);
+   * const logits = jit(({ params, state }: predict.NetworkVariables<Tensor>, x: Tensor) =>
+   *   net.apply(params, state, x, "evaluate").y
+   * );
+   * using y = logits(trainer.network(), new HostArray(new Float32Array(2 * 32 * 32 * 3), [2, 32, 32, 3]));
+   * assertEquals(y.shape, [2, 4]);
+   * ```
+   */
+  network(): NetworkVariables<DeviceArray> {
+    const { params, state } = this.#net;
+    return { params: select(this.#train.params, params), state: select(this.#train.state, state) };
+  }
+
   /** Compiled training steps on the images of a feed. */
   stepper(feed: Feed): Stepper {
     const step = compileStep(
@@ -210,20 +304,21 @@ export class Trainer implements Disposable {
 
   /** Copies the complete training state to the host, for {@link restore}. */
   async snapshot(): Promise<Snapshot> {
-    const { step, bestError } = this.#position;
+    const { step, bestError, signature } = this.#position;
     return {
       step,
       ...(bestError === undefined ? {} : { bestError }),
       tensors: await copyTensors(this.#train),
       configuration: this.configuration,
+      ...(signature === undefined ? {} : { signature }),
     };
   }
 
   /** Returns to a snapshot; refuses one of another network or method. */
   restore(snapshot: Snapshot): void {
     restoreTensors(this.#train, snapshot);
-    const { step, bestError } = snapshot;
-    Object.assign(this.#position, { step, bestError, restored: true });
+    const { step, bestError, signature = this.signature } = snapshot;
+    Object.assign(this.#position, { step, bestError, restored: true, signature });
   }
 
   /**
@@ -235,12 +330,19 @@ export class Trainer implements Disposable {
    */
   load(values: NetworkValues, options: LoadOptions = {}): void {
     loadValues(this.setup, this.#train, values, options);
+    if (values.signature !== undefined && !options.newHead) this.#position.signature = values.signature;
   }
 
   /** Frees its arrays and compiled steps. */
   [Symbol.dispose](): void {
     disposeTree(this.#train);
     this.#given?.dispose();
+    this.#freePredictor();
+  }
+
+  #freePredictor(): void {
+    void this.#predictor?.[Symbol.asyncDispose](); // at once: only a decoder would take time
+    this.#predictor = undefined;
   }
 
   /** Runs a step and returns its metrics. */

@@ -3,12 +3,16 @@ import { LocalgradError } from "../../base/errors.ts";
 import { shown } from "../regular.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
-/** A job: decode an image to `size` × `size` RGB pixels. */
+/** A job: decode an image to RGB pixels. */
 export interface DecodeJob {
-  /** Its file. */
+  /** Its file, or its name in messages if `bytes` are given. */
   readonly path: string;
-  /** Rows and columns. */
-  readonly size: number;
+  /** The content of the file. */
+  readonly bytes?: Uint8Array;
+  /** Rows and columns, one number if they are equal. */
+  readonly size: number | readonly [height: number, width: number];
+  /** The share of a picture that a centre crop shows; default 224 / 256. */
+  readonly crop?: number;
   /** {@link DRAWS} random numbers in [0, 1) for a random resized crop and a flip; without them, a centre crop. */
   readonly draws?: Float32Array;
 }
@@ -216,7 +220,7 @@ export class Decoders implements AsyncDisposable {
     return { images: this.#images, milliseconds: this.#milliseconds / this.#threads.length };
   }
 
-  /** Decodes an image: bytes `[size, size, 3]`. */
+  /** Decodes an image: bytes `[height, width, 3]`. */
   async decode(job: DecodeJob): Promise<Uint8Array> {
     const pixels = await this.#send(job);
     if (pixels === undefined) throw new Error("a decoding thread sent no pixels");

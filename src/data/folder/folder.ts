@@ -11,6 +11,7 @@ import { expectWhole } from "../../base/expect.ts";
 import { foldIn, type Key, uniform } from "../../base/random.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
+import type { Preprocessing } from "../signature.ts";
 import { Decoders, DRAWS } from "./decoders.ts";
 import { listImages, type Listing } from "./listing.ts";
 
@@ -23,6 +24,7 @@ export type {
   LabelledImages,
   StreamedImages,
 } from "../images.ts";
+export type { Signature } from "../signature.ts";
 export type { Key } from "../../base/random.ts";
 
 /** Options of {@link imageFolder}. */
@@ -48,6 +50,13 @@ export interface ImageFolderOptions {
 
 /** Up to this many files are decoded before training, to find damaged ones; of more, only both ends are checked. */
 const CHECKED = 5000;
+/** That of ImageNet; the crop of an image of 224 is one of 256 at the centre. */
+const preprocessing: Preprocessing = {
+  mean: [0.485, 0.456, 0.406],
+  std: [0.229, 0.224, 0.225],
+  crop: 224 / 256,
+};
+
 /** Images requested ahead of use, per thread. */
 const AHEAD = 4;
 
@@ -83,8 +92,7 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
     height: size,
     width: size,
     channels: 3,
-    mean: [0.485, 0.456, 0.406],
-    std: [0.229, 0.224, 0.225],
+    ...preprocessing,
     train: streamed(parts.train, size, pool),
     test: streamed(parts.test, size, pool),
   }, options);
@@ -196,6 +204,7 @@ async function checkFiles(
 
 /** Folders of images for the command line, with the recipe for ImageNet on one card. */
 export const entry: DatasetEntry = {
+  preprocessing,
   recipe: { epochs: 90, batch: 128, lr: 0.05, warmup: 0 },
   // deno-lint-ignore require-await -- errors must reject, not throw
   async load({ path, size, limits = {}, onCheck, onLeftOut }) {

@@ -22,6 +22,8 @@ const LAYOUT = "a folder of images contains train/CLASS/*.jpg and val/CLASS/*.jp
 const TEST_FOLDERS = ["val", "validation", "valid", "test"];
 const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
 
+const ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff";
+
 const refusal = (message: string) => new LocalgradError(shown(message));
 
 type Kind = "folder" | "linked folder" | "file" | "other";
@@ -175,6 +177,28 @@ export async function listImages(root: string, counted = COUNTED): Promise<Folde
   return { classes, train, test, leftOut: leftOut.toString() || undefined };
 }
 
+/**
+ * Lists the images in a folder and in the folders within it, by name; files of other types and linked folders are left
+ * out.
+ *
+ * @throws {LocalgradError} if it is not a folder, or has no image.
+ */
+export async function listPictures(folder: string): Promise<string[]> {
+  if (!await isFolder(folder)) throw refusal(`${folder} is not a folder`);
+  const found = await picturesIn(folder);
+  if (found.length === 0) throw refusal(`${folder} has no ${ENDINGS} file`);
+  return found;
+}
+
+async function picturesIn(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const { name, path, kind } of await entries(folder)) {
+    if (kind === "folder") found.push(...await picturesIn(path));
+    else if (kind === "file" && IMAGE.test(name)) found.push(path);
+  }
+  return found;
+}
+
 /** Lists the images of each class; undefined stands for a class that the part does not have. */
 async function listPart(
   folder: string,
@@ -209,5 +233,5 @@ async function listClass(folder: string, leftOut: LeftOut): Promise<string[]> {
     else throw refusal(`${path} is not a regular file; remove it`);
   }
   if (images.length > 0) return images;
-  throw refusal(`${folder} has no .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff file`);
+  throw refusal(`${folder} has no ${ENDINGS} file`);
 }

@@ -44,7 +44,7 @@ const LARGE = /instance is disposed|memory|limit|exceeds|exhausted/i;
 
 function reason(error) {
   if (error instanceof Unreadable) return error.message;
-  if (error instanceof Deno.errors.NotFound) return "no longer exists";
+  if (error instanceof Deno.errors.NotFound) return "does not exist";
   if (error instanceof Deno.errors.NotCapable) return "may not be read; allow it with --allow-read";
   if (error instanceof Deno.errors.PermissionDenied) return "cannot be read: the system does not permit it";
   const text = plain(String(error?.message ?? error));
@@ -63,11 +63,15 @@ function plain(message) {
 function open(path) {
   const { isFile, size } = Deno.statSync(path); // opening a named pipe would wait for a writer
   if (!isFile) throw new Unreadable("is not a regular file");
+  expectLength(size);
+  return Deno.openSync(path);
+}
+
+function expectLength(size) {
   if (size === 0) throw new Unreadable("is empty");
   if (size > limits.memory) {
     throw new Unreadable(`has ${size} bytes, but the limit is ${limits.memory}; make it smaller`);
   }
-  return Deno.openSync(path);
 }
 
 function read(path) {
@@ -82,12 +86,17 @@ function read(path) {
   }
 }
 
-/** Decodes an image to bytes of `size` × `size` pixels: a random crop if there are random numbers, else the centre. */
-function load({ path, size, draws }) {
-  return withImage(read(path), (image) => {
-    if (draws === undefined) centre(image, size);
+/** The crop of ImageNet's test images. */
+const CROP = 224 / 256;
+
+/** Decodes an image to bytes of `size` pixels: a random crop if there are random numbers, else the centre. */
+function load({ path, bytes, size, crop = CROP, draws }) {
+  if (bytes !== undefined) expectLength(bytes.length);
+  const [height, width] = typeof size === "number" ? [size, size] : size;
+  return withImage(bytes ?? read(path), (image) => {
+    if (draws === undefined) centre(image, height, width, crop);
     else randomResizedCrop(image, size, draws);
-    return image.getPixels((pixels) => pixels.toByteArray(0, 0, size, size, "RGB"));
+    return image.getPixels((pixels) => pixels.toByteArray(0, 0, width, height, "RGB"));
   });
 }
 
@@ -219,15 +228,14 @@ function round(value) {
   return value - down === 0.5 ? down + down % 2 : Math.round(value);
 }
 
-/** Resizes the shorter side to size × 256 / 224 and crops the centre. */
-function centre(image, size) {
-  const { width, height } = image;
-  const side = round(size * 256 / 224);
-  const [toWidth, toHeight] = width < height
-    ? [side, Math.trunc(side * height / width)]
-    : [Math.trunc(side * width / height), side];
+/** Resizes until `height / share` × `width / share` pixels just fit into the image, and crops its centre. */
+function centre(image, height, width, share) {
+  const [boxHeight, boxWidth] = [round(height / share), round(width / share)];
+  const [toWidth, toHeight] = image.width * boxHeight < image.height * boxWidth
+    ? [boxWidth, Math.trunc(boxWidth * image.height / image.width)]
+    : [Math.trunc(boxHeight * image.width / image.height), boxHeight];
   resize(image, toWidth, toHeight);
-  crop(image, round((toWidth - size) / 2), round((toHeight - size) / 2), size, size);
+  crop(image, round((toWidth - width) / 2), round((toHeight - height) / 2), width, height);
 }
 
 /**

@@ -1,0 +1,130 @@
+import { formatPercent } from "../artifacts/format.ts";
+import type { Weights } from "../artifacts/weights.ts";
+import { readCheckpoint } from "../artifacts/checkpoint.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { DATASETS } from "../data/datasets.ts";
+import { pictures } from "../data/folder/pictures.ts";
+import type { Signature } from "../data/signature.ts";
+import { predictorOf, readNetwork } from "../predict/load.ts";
+import type { FilePrediction, Predictor } from "../predict/predictor.ts";
+import { openDevice } from "./build.ts";
+import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
+import { placeFlags, precisionFrom } from "./settings.ts";
+import { storedSettings } from "./stored_settings.ts";
+import { note, print, textTable } from "./terminal.ts";
+
+const { device, precision, "no-graph": noGraph, json } = placeFlags;
+
+/** Flags of `predict`. */
+export const predictFlags = {
+  run: { value: "DIR|FILE", help: "folder of the run, or the file of an exported network" },
+  checkpoint: { value: "best|last", help: "checkpoint of the run; default best" },
+  top: { value: "N", help: "number of classes to show; default 5" },
+  batch: { value: "N", help: "most pictures that are computed at once; default 32" },
+  device,
+  precision,
+  "no-graph": noGraph,
+  json: { help: `${json.help}: one line for each picture` },
+} as const satisfies Flags;
+
+/** Arguments of `predict` other than flags. */
+export const predictOperands = "FILE…|DIR";
+
+/** `predict`: predicts the classes of pictures with the network of a run. Returns the exit code. */
+export async function predict(args: readonly string[]): Promise<number> {
+  const paths: string[] = [];
+  const given = parseFlags("predict", predictFlags, args, paths);
+  if (given.run === undefined) {
+    throw new LocalgradError("predict needs the folder of a run, or an exported file: --run DIR");
+  }
+  if (paths.length === 0) throw new LocalgradError("predict needs pictures: give files, or a folder of them");
+  const top = wholeNumber("top", given.top ?? "5", 1);
+  const batch = wholeNumber("batch", given.batch ?? "32", 1);
+  const checkpoint = given.checkpoint === undefined ? {} : {
+    checkpoint: oneOf("checkpoint", given.checkpoint, ["best", "last"]),
+  };
+  const weights = await readNetwork(given.run, { ...checkpoint, onNote: note });
+  const signature = weights.signature ?? await earlierSignature(given.run, weights);
+  const decoder = pictures();
+  const files =
+    (await Promise.all(paths.map(async (path) => await isFolder(path) ? decoder.list(path) : [path]))).flat();
+  await using device = await openDevice(given, precisionFrom(given));
+  note(`device ${device.choice}`);
+  await using predictor = predictorOf(weights, {
+    device,
+    decoder,
+    batch,
+    ...precisionFrom(given),
+    ...(signature === undefined ? {} : { signature }),
+    onNote: note,
+  });
+  return await printAll(predictor, files, top, batch, given.json === true);
+}
+
+/** Predicts files batch by batch and prints them. One that cannot be decoded is reported, and the others go on. */
+async function printAll(
+  predictor: Predictor,
+  files: readonly string[],
+  top: number,
+  batch: number,
+  json: boolean,
+): Promise<number> {
+  const rows: string[][] = [];
+  let failed = 0;
+  for (let first = 0; first < files.length; first += batch) {
+    const results = await Promise.allSettled(
+      files.slice(first, first + batch).map(async (file) => ({
+        file,
+        ...await predictor.predict(file, { top }),
+      })),
+    );
+    for (const result of results) {
+      if (result.status === "fulfilled" && json) print(lineOf(result.value));
+      else if (result.status === "fulfilled") rows.push(rowOf(result.value));
+      else if (result.reason instanceof LocalgradError) {
+        note(`error: ${result.reason.message}`);
+        failed++;
+      } else throw result.reason;
+    }
+  }
+  if (rows.length > 0) {
+    const places = Math.min(top, predictor.model.classes);
+    const heads = Array.from({ length: places }, (_, i) => i === 0 ? "most probable" : ordinal(i + 1));
+    print(textTable(["picture", ...heads], rows));
+  }
+  return failed === 0 ? 0 : 2;
+}
+
+const ordinal = (n: number) => `${n}${["th", "st", "nd", "rd"][n] ?? "th"}`;
+
+function rowOf({ file, top }: FilePrediction): string[] {
+  return [file, ...top.map(({ name, probability }) => `${name} ${formatPercent(probability)}`)];
+}
+
+function lineOf({ file, top }: FilePrediction): string {
+  return JSON.stringify({ file, top });
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
+}
+
+/**
+ * The signature of a run that an earlier version made with `train`: its data set says how images are normalised, and
+ * names the classes, unless they are those of a folder, which are numbered.
+ */
+async function earlierSignature(run: string, { network }: Weights): Promise<Signature | undefined> {
+  if (network === undefined || run.endsWith(".safetensors") || run.endsWith(".json")) return undefined;
+  const { settings } = await readCheckpoint(`${run}/last.safetensors`);
+  if (!Object.hasOwn(settings, "dataset")) return undefined;
+  const { dataset, imageSize, classNames } = storedSettings(settings, run);
+  const { names, size = imageSize ?? 224, preprocessing } = DATASETS[dataset];
+  const classes = classNames ?? names;
+  note(
+    `${run} was made by an earlier version, which did not keep class names and preprocessing: those of --dataset ` +
+      `${dataset} are used${
+        classes === undefined ? ", and classes are numbered; train again to have their names" : ""
+      }`,
+  );
+  return { classes: classes ?? [], height: size, width: size, channels: 3, ...preprocessing };
+}
