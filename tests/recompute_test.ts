@@ -5,9 +5,11 @@ import { openReference } from "../src/backends/reference/backend.ts";
 import { referenceTarget } from "../src/backends/reference/target.ts";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { compile, placeInMemory, sequenceSteps } from "../src/compile/compile.ts";
+import { draftPlan } from "../src/compile/draft_plan.ts";
 import type { Plan, Target } from "../src/compile/plan.ts";
 import { recompute } from "../src/compile/recompute.ts";
 import { simplify } from "../src/compile/simplify.ts";
+import type { StepSequence } from "../src/compile/step_sequence.ts";
 import { verifyPlan } from "../src/compile/verify_plan.ts";
 import { verifyProgram } from "../src/compile/verify_program.ts";
 import { dgl } from "../src/local/methods/dgl.ts";
@@ -87,12 +89,16 @@ function thereAndBack(seed: number, layers: number): Program {
   return simplify(b.finish("forward and backward", [...outputs, { value: g, name: "g" }]));
 }
 
+function sequenced(program: Program, { maxKernelBuffers }: Target): StepSequence {
+  return sequenceSteps(draftPlan(program, maxKernelBuffers), maxKernelBuffers);
+}
+
 /** A plan with every possible recomputation, whether or not that lowers its peak. */
 function recomputed(program: Program, target: Target): Plan | undefined {
-  const again = recompute(sequenceSteps(simplify(program), target.maxKernelBuffers), "cheap");
+  const again = recompute(sequenced(simplify(program), target), "cheap");
   if (again === undefined) return undefined;
   verifyProgram(again);
-  const plan = placeInMemory(sequenceSteps(again, target.maxKernelBuffers).draft, target);
+  const plan = placeInMemory(sequenced(again, target).draft, target);
   verifyPlan(plan, target, again);
   return plan;
 }

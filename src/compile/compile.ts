@@ -23,10 +23,16 @@ const WORTHWHILE = 1 / 200;
  * Chooses the sequence on which recomputation is decided, given the fused sequence and the steps before fusion: in
  * program order, where more can be fused; ordered, which keeps less live; or fused, which shows best what is live.
  */
-type Basis = (fused: StepSequence, unfused: () => StepSequence) => StepSequence;
-const asTraced: Basis = (_, unfused) => unfused();
-const ordered: Basis = (_, unfused) => order(unfused());
-const asFused: Basis = (fused) => fused;
+type Basis = (candidate: Candidate) => StepSequence;
+const asTraced: Basis = ({ draft }) => new StepSequence(draft);
+const ordered: Basis = ({ draft }) => order(new StepSequence(draft));
+const asFused: Basis = ({ sequence }) => sequence;
+
+/** A program in steps: as drafted, and then fused and ordered. */
+interface Candidate {
+  readonly draft: DraftPlan;
+  readonly sequence: StepSequence;
+}
 
 /** Options of {@link compile}. */
 interface CompileOptions {
@@ -47,25 +53,23 @@ interface CompileOptions {
 export function compile(program: Program, target: Target, options: CompileOptions = {}): Plan {
   const { verify = false, recompute: canRecompute = false } = options;
   const { maxKernelBuffers } = target;
-  const sequenced = (program: Program): StepSequence => {
+  const sequenced = (program: Program): Candidate => {
     if (verify) verifyProgram(program);
-    return sequenceSteps(program, maxKernelBuffers);
+    const draft = draftPlan(program, maxKernelBuffers);
+    return { draft, sequence: sequenceSteps(draft, maxKernelBuffers) };
   };
-  const placed = ({ draft }: StepSequence): Plan => {
+  const placed = ({ sequence: { draft } }: Candidate): Plan => {
     const plan = placeInMemory(draft, target);
     if (verify) verifyPlan(plan, target, draft.program);
     return plan;
   };
-  /** The sequence of lowest peak that recomputing on each basis gives; an earlier one where a later one gains little. */
-  const leanest = (start: StepSequence, effort: Effort, bases: readonly Basis[]): StepSequence => {
-    let steps: StepSequence | undefined;
-    const unfused = () => steps ??= new StepSequence(draftPlan(start.draft.program, maxKernelBuffers));
-    return bases.reduce((best, basis) => {
-      const rewritten = recompute(basis(start, unfused), effort);
+  /** The candidate of lowest peak that recomputing on each basis gives; an earlier one where a later one gains little. */
+  const leanest = (start: Candidate, effort: Effort, bases: readonly Basis[]): Candidate =>
+    bases.reduce((best, basis) => {
+      const rewritten = recompute(basis(start), effort);
       const candidate = rewritten === undefined ? best : sequenced(rewritten);
-      return candidate.peak < best.peak * (1 - WORTHWHILE) ? candidate : best;
+      return candidate.sequence.peak < best.sequence.peak * (1 - WORTHWHILE) ? candidate : best;
     }, start);
-  };
   refuseDtypes(program, target);
   if (verify) verifyProgram(program);
   const plain = leanest(sequenced(simplify(program)), "free", [ordered]);
@@ -90,14 +94,13 @@ function withCost(plain: Plan, recomputed: Plan): Plan {
   return { ...recomputed, memory: { ...recomputed.memory, recompute }, without: plain.memory };
 }
 
-/** Turns a program into steps, fused and ordered. */
-export function sequenceSteps(program: Program, maxKernelBuffers: number): StepSequence {
-  const unfused = () => new StepSequence(draftPlan(program, maxKernelBuffers));
-  const start = unfused();
+/** Fuses and orders the steps of a draft plan, which stays as it is. */
+export function sequenceSteps(draft: DraftPlan, maxKernelBuffers: number): StepSequence {
+  const start = new StepSequence(draft);
   const { peak } = start;
   const fused = fuse(start, maxKernelBuffers);
   // Fusion keeps the peak, except for in-place writes that a merged kernel cannot do, which are rare.
-  return order(fused.peak <= peak ? fused : unfused());
+  return order(fused.peak <= peak ? fused : new StepSequence(draft));
 }
 
 /** Gives every value of a draft plan its place in memory: the last pass. */
@@ -105,7 +108,9 @@ export function placeInMemory(draft: DraftPlan, target: Target): Plan {
   const { program, values, outputs, literals } = draft;
   refuseLargeValues(draft, target);
   const steps = draft.steps.map((step): Step =>
-    step.kind === "op" ? step : { kind: "kernel", kernel: mergeAxes(step.kernel.finish()), scope: step.scope }
+    step.kind === "op"
+      ? { kind: "op", instruction: step.instruction }
+      : { kind: "kernel", kernel: mergeAxes(step.kernel.finish()), scope: step.scope }
   );
   refuseManyPoints(program.name, steps);
   const memory = planMemory(draft, steps, target);

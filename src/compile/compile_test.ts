@@ -73,8 +73,18 @@ Deno.test("sequenceSteps() never raises the peak of the steps it starts from", (
     const simple = simplify(program);
     const buffers = 5 + seed % 20;
     const before = new StepSequence(draftPlan(simple, buffers)).peak;
-    const after = sequenceSteps(simple, buffers).peak;
+    const after = sequenceSteps(draftPlan(simple, buffers), buffers).peak;
     assert(after <= before, `${after} over ${before}`);
+  });
+});
+
+Deno.test("sequenceSteps() leaves the draft plan as it is", () => {
+  onRandomPrograms(100, ({ program }, seed) => {
+    const simple = simplify(program);
+    const buffers = 5 + seed % 20;
+    const draft = draftPlan(simple, buffers);
+    sequenceSteps(draft, buffers);
+    assertEquals(draft, draftPlan(simple, buffers));
   });
 });
 

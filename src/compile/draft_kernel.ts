@@ -98,6 +98,18 @@ export class DraftKernel {
     });
   }
 
+  /** Returns a kernel of its own in the same state. */
+  copy(): DraftKernel {
+    const kernel = new DraftKernel(this.space, [...this.inputs], this.list.copy());
+    kernel.stores = this.stores;
+    kernel.outputs = this.outputs;
+    if (this.reduce !== undefined) {
+      const { axes, reductions, list, stores } = this.reduce;
+      kernel.reduce = { axes, reductions: [...reductions], list: list.copy(), stores: [...stores] };
+    }
+    return kernel;
+  }
+
   /** Absorbs a later kernel; of two equal nodes or reductions, one is left. */
   absorb(later: DraftKernel, fit: Fit): void {
     if (fit === "epilogue" && this.reduce !== undefined) {

@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { type Aval, type Shape, sizeOf } from "../trace/dtype.ts";
+import { type Aval, bytesOf, type Shape, sizeOf } from "../trace/dtype.ts";
 import { isFusable } from "../trace/ops.ts";
 import {
   type Instruction,
@@ -20,19 +20,23 @@ import { Storage } from "./storage.ts";
 
 /** A step without a place in memory, whose kernel can still absorb others. */
 export type DraftStep =
-  | { readonly kind: "op"; readonly instruction: StructuredInstruction }
+  | {
+    readonly kind: "op";
+    readonly instruction: StructuredInstruction;
+    /** The values whose memory it reads: its operands, or those they are views of. */
+    readonly inputs: readonly ValueId[];
+    readonly outputs: readonly [ValueId];
+  }
   | { readonly kind: "kernel"; readonly kernel: DraftKernel; readonly scope: string };
 
 /** Returns the values whose memory a step reads. */
-export function readsOf(step: DraftStep, views: readonly ValueId[]): readonly ValueId[] {
-  return step.kind === "kernel"
-    ? step.kernel.inputs
-    : step.instruction.inputs.map((input) => at(views, input));
+export function readsOf(step: DraftStep): readonly ValueId[] {
+  return step.kind === "kernel" ? step.kernel.inputs : step.inputs;
 }
 
 /** Returns the values a step writes. */
 export function writesOf(step: DraftStep): readonly ValueId[] {
-  return step.kind === "kernel" ? step.kernel.outputs : [step.instruction.output];
+  return step.kind === "kernel" ? step.kernel.outputs : step.outputs;
 }
 
 /** A plan before memory is placed. Values without memory are already part of kernels. */
@@ -41,6 +45,8 @@ export interface DraftPlan {
   readonly program: Program;
   /** Shape and dtype of every value: the program's values, then copies. */
   readonly values: readonly Aval[];
+  /** The size of every value. */
+  readonly bytes: readonly number[];
   /** The program's results; each has its own buffer, or is a donated input that is returned. */
   readonly outputs: readonly ProgramOutput[];
   /** The steps, in order. */
@@ -67,15 +73,15 @@ class Drafting {
   readonly #storage: Storage;
   readonly #maxBuffers: number;
   readonly #makers: Makers;
-  /** The step that makes each value. */
-  readonly #steps: (DraftStep | undefined)[];
+  /** The kernel, or the structured op, that makes each value. */
+  readonly #makes: (DraftKernel | StructuredInstruction | undefined)[];
 
   constructor(program: Program, maxKernelBuffers: number) {
     this.#program = program;
     this.#maxBuffers = maxKernelBuffers;
     this.#storage = new Storage(program, maxKernelBuffers - 1);
     this.#makers = new Makers(program);
-    this.#steps = new Array(program.values.length);
+    this.#makes = new Array(program.values.length);
     for (const instruction of program.instructions) this.#addStep(instruction);
   }
 
@@ -83,31 +89,37 @@ class Drafting {
     const { values, instructions } = this.#program;
     const literals = new Map<ValueId, InstructionOf<"constant">["attrs"]>();
     const steps: DraftStep[] = [];
-    for (const { op, attrs, output } of instructions) {
+    const views = values.map((_, value) => this.#storage.base(value));
+    for (const { op, attrs, output, scope } of instructions) {
       if (op === "constant" && attrs.values.length > 1) literals.set(output, attrs);
-      const step = this.#steps[output];
-      if (step !== undefined) steps.push(step);
+      const made = this.#makes[output];
+      if (made instanceof DraftKernel) steps.push({ kind: "kernel", kernel: made, scope });
+      else if (made !== undefined) {
+        const inputs = made.inputs.map((input) => at(views, input));
+        steps.push({ kind: "op", instruction: made, inputs, outputs: [output] });
+      }
     }
     return withCopies({
       program: this.#program,
       values,
+      bytes: values.map(bytesOf),
       outputs: this.#program.outputs,
       steps,
-      views: values.map((_, value) => this.#storage.base(value)),
+      views,
       literals,
     });
   }
 
   /** Adds the step of an instruction whose value needs one. */
   #addStep(instruction: Instruction): void {
-    const { op, attrs, output, scope } = instruction;
+    const { op, attrs, output } = instruction;
     const isLiteral = op === "constant" && attrs.values.length > 1;
-    if (!this.#storage.has(output) || isLiteral || this.#steps[output] !== undefined) return;
+    if (!this.#storage.has(output) || isLiteral || this.#makes[output] !== undefined) return;
     if (sizeOf(at(this.#program.values, output).shape) === 0) return;
     if (op === "reduce" || (isFusable(op) && this.#storage.base(output) === output)) {
-      this.#steps[output] = { kind: "kernel", kernel: this.#kernel(instruction), scope };
+      this.#makes[output] = this.#kernel(instruction);
     } else if (isStructuredInstruction(instruction)) {
-      this.#steps[output] = { kind: "op", instruction };
+      this.#makes[output] = instruction;
     }
   }
 
@@ -184,6 +196,7 @@ function withCopies(draft: DraftPlan): DraftPlan {
   const inputs = new Map(program.inputs.map(({ value }, index) => [value, index]));
   const taken = new Set<ValueId>();
   const values = [...draft.values];
+  const bytes = [...draft.bytes];
   const views = [...draft.views];
   const [before, after]: [DraftStep[], DraftStep[]] = [[], []];
   const outputs = program.outputs.map((output) => {
@@ -201,12 +214,13 @@ function withCopies(draft: DraftPlan): DraftPlan {
       );
     }
     const copy = values.push(aval) - 1;
+    bytes.push(bytesOf(aval));
     views.push(copy);
     const step: DraftStep = { kind: "kernel", kernel: copyOf(aval, base, copy), scope: "" };
     if (sizeOf(aval.shape) > 0) (input === undefined ? after : before).push(step);
     return { ...output, value: copy };
   });
-  return { ...draft, values, views, outputs, steps: [...before, ...draft.steps, ...after] };
+  return { ...draft, values, bytes, views, outputs, steps: [...before, ...draft.steps, ...after] };
 }
 
 function copyOf({ shape, dtype }: Aval, from: ValueId, to: ValueId): DraftKernel {

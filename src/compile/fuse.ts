@@ -11,11 +11,13 @@ const SMALL = 1 << 14;
 /** The number of latest kernels that read a value which are tried as partners. */
 const RECENT = 3;
 
+const NONE: readonly number[] = [];
+
 /**
  * Merges kernels. Those over one space that read each other's results or the same values become one pass over it, and
  * small arithmetic on reductions becomes their epilogue. A later kernel is hoisted to an earlier one, or else the earlier
  * is delayed to the later; neither if the peak would rise or a donated input could no longer be overwritten. The
- * sequence and its kernels are changed, and must not be used afterwards.
+ * sequence is changed, and must not be used afterwards; its draft plan stays as it is.
  */
 export function fuse(sequence: StepSequence, maxKernelBuffers: number): StepSequence {
   return new Fusion(sequence, maxKernelBuffers).run();
@@ -159,9 +161,10 @@ class Fusion {
     if (position === a) sequence.move(b, a, later.outputs, later.inputs);
     else sequence.move(a, b, written, earlier.inputs);
     for (const value of later.inputs) if (written.includes(value)) sequence.forget(value, position);
-    earlier.absorb(later, fit);
-    for (const value of written) if (!sequence.isReadBeyond(value, position)) earlier.drop(value);
-    sequence.replace([a, b], position, earlier);
+    const merged = earlier.copy();
+    merged.absorb(later, fit);
+    for (const value of written) if (!sequence.isReadBeyond(value, position)) merged.drop(value);
+    sequence.replace([a, b], position, merged);
     sequence.change(changes, position, more);
   }
 }
@@ -213,14 +216,14 @@ class Partners {
 
   /** Returns the positions of a kernel's partners, the latest first. */
   before(position: number, kernel: DraftKernel): readonly number[] {
-    const found = new Set<number>();
-    if (this.#bond === "launch" && sizeOf(kernel.space) > SMALL) return [];
-    if (this.#bond === "values") {
-      for (const input of kernel.inputs) found.add(this.#sequence.writer(input));
-    }
-    for (const key of this.#keys(kernel)) for (const other of this.#recent.get(key) ?? []) found.add(other);
-    return [...found].filter((other) => other < position && this.#sequence.kernel(other) !== undefined)
-      .sort((a, b) => b - a);
+    if (this.#bond === "launch" && sizeOf(kernel.space) > SMALL) return NONE;
+    const found: number[] = [];
+    const add = (other: number): void => {
+      if (other < position && this.#sequence.kernel(other) !== undefined) found.push(other);
+    };
+    if (this.#bond === "values") { for (const input of kernel.inputs) add(this.#sequence.writer(input)); }
+    for (const key of this.#keys(kernel)) this.#recent.get(key)?.forEach(add);
+    return found.length > 1 ? [...new Set(found)].sort((a, b) => b - a) : found;
   }
 
   /** Keys that partners share with a kernel: a value of about the size of its space, or a small space. */

@@ -1,5 +1,5 @@
 import { at } from "../base/at.ts";
-import { type Aval, bytesOf, sameShape } from "../trace/dtype.ts";
+import { sameShape } from "../trace/dtype.ts";
 import type { ValueId } from "../trace/program.ts";
 import { type Interval, packArena } from "./arena.ts";
 import { type DraftPlan, type DraftStep, readsOf, writesOf } from "./draft_plan.ts";
@@ -27,41 +27,41 @@ export interface Block extends Interval {
   readonly value?: ValueId;
 }
 
+const NONE: ReadonlyMap<ValueId, ValueId> = new Map();
+
 /**
- * Returns the outputs of a step that can be written over one of its `dying` inputs, which nothing needs afterwards; each
- * input is taken once.
+ * Returns the outputs of a step that can be written over an input that nothing needs afterwards; each input is taken
+ * once. `bytes` are the sizes of all values.
  */
 export function inPlace(
   step: DraftStep,
-  dying: Iterable<ValueId>,
+  isDying: (input: ValueId) => boolean,
   outputs: readonly ValueId[],
-  values: readonly Aval[],
-): Map<ValueId, ValueId> {
-  const pairs = new Map<ValueId, ValueId>();
-  if (step.kind === "op" || outputs.length === 0) return pairs;
-  const free = new Set(dying);
+  bytes: readonly number[],
+): ReadonlyMap<ValueId, ValueId> {
+  if (step.kind === "op") return NONE;
+  const { kernel } = step;
+  let pairs: Map<ValueId, ValueId> | undefined;
   for (const output of outputs) {
-    const bytes = bytesOf(at(values, output));
-    for (const input of free) {
-      if (bytesOf(at(values, input)) !== bytes || !step.kernel.mayOverwrite(input, output)) continue;
-      pairs.set(output, input);
-      free.delete(input);
-      break;
-    }
+    const input = kernel.inputs.find((input) =>
+      bytes[input] === bytes[output] && isDying(input) && kernel.mayOverwrite(input, output) &&
+      !(pairs !== undefined && [...pairs.values()].includes(input))
+    );
+    if (input !== undefined) pairs = (pairs ?? new Map()).set(output, input);
   }
-  return pairs;
+  return pairs ?? NONE;
 }
 
 /** Gives every value of a draft plan a place; `steps` are its steps, finished. */
 export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Target): MemoryPlan {
-  const { program, values, views, outputs, literals } = draft;
+  const { program, values, bytes: sizes, views, outputs, literals } = draft;
   const locations = new Array<Location | undefined>(values.length);
   program.inputs.forEach(({ value }, index) => locations[value] = { kind: "input", index });
   outputs.forEach(({ value }, index) => locations[at(views, value)] ??= { kind: "output", index });
   [...literals.keys()].forEach((value, index) => locations[value] = { kind: "constant", index });
 
   const lastRead = new Map<ValueId, number>();
-  draft.steps.forEach((step, s) => readsOf(step, views).forEach((value) => lastRead.set(value, s)));
+  draft.steps.forEach((step, s) => readsOf(step).forEach((value) => lastRead.set(value, s)));
   const donors = chooseDonors(draft, lastRead);
 
   // A block holds a value, and then those written over it in turn.
@@ -69,34 +69,34 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
   const blockOf = new Map<ValueId, Block & { end: number }>();
   const workspaces = new Map<Step, Block>();
   let scratchBytes = 0;
-  for (const [s, step] of draft.steps.entries()) {
+  draft.steps.forEach((step, s) => {
     const outputs = writesOf(step).filter((output) => locations[output] === undefined);
-    const dying = readsOf(step, views).filter((value) => lastRead.get(value) === s && blockOf.has(value));
-    const overwritten = inPlace(step, dying, outputs, values);
+    const isDying = (value: ValueId) => lastRead.get(value) === s && blockOf.has(value);
+    const overwritten = inPlace(step, isDying, outputs, sizes);
     for (const output of outputs) {
       const end = Math.max(s, lastRead.get(output) ?? -1);
       const input = overwritten.get(output);
       const taken = input === undefined ? undefined : blockOf.get(input);
       if (taken !== undefined) taken.end = end;
-      const block = taken ?? { bytes: bytesOf(at(values, output)), start: s, end, value: output };
+      const block = taken ?? { bytes: at(sizes, output), start: s, end, value: output };
       if (taken === undefined) blocks.push(block);
       blockOf.set(output, block);
     }
     const finished = at(steps, s);
     scratchBytes = Math.max(scratchBytes, target.scratch?.(finished, values) ?? 0);
     const bytes = target.workspace(finished, values);
-    if (bytes <= 0) continue;
+    if (bytes <= 0) return;
     const workspace = { bytes, start: s, end: s };
     blocks.push(workspace);
     workspaces.set(finished, workspace);
-  }
+  });
 
   const { offsets, arenaBytes } = packArena(blocks, target);
   const offsetOf = new Map(blocks.map((block, i): [Block, number] => [block, at(offsets, i)]));
-  for (const [value, view] of views.entries()) {
+  views.forEach((view, value) => {
     const offset = offsetIn(offsetOf, blockOf.get(view));
     locations[value] = offset === undefined ? locations[view] : { kind: "arena", offset };
-  }
+  });
   const placed = steps.map((step): Step => {
     const block = workspaces.get(step);
     const offset = offsetIn(offsetOf, block);
@@ -113,7 +113,7 @@ function offsetIn(offsets: ReadonlyMap<Block, number>, block: Block | undefined)
 
 /** Chooses the donors that results overwrite: none is read after its result is written, and at that step only in place. */
 function chooseDonors(draft: DraftPlan, lastRead: ReadonlyMap<ValueId, number>): number[] {
-  const { program, values, views, steps, outputs } = draft;
+  const { program, values, bytes, views, steps, outputs } = draft;
   const writers = new Map<ValueId, number>();
   steps.forEach((step, s) => writesOf(step).forEach((value) => writers.set(value, s)));
   const taken = new Set<number>();
@@ -126,7 +126,7 @@ function chooseDonors(draft: DraftPlan, lastRead: ReadonlyMap<ValueId, number>):
     if (old.dtype !== dtype || !sameShape(old.shape, at(values, result).shape)) return false;
     const last = lastRead.get(input) ?? -1;
     return last < writer ||
-      (last === writer && inPlace(at(steps, writer), [input], [base], values).size > 0);
+      (last === writer && inPlace(at(steps, writer), (value) => value === input, [base], bytes).size > 0);
   };
   return outputs.map(({ value, donor }) => {
     if (donor === undefined || taken.has(donor)) return -1;

@@ -6,7 +6,17 @@ export const MAX_NODES = 256;
 /** A list of distinct nodes: adding a node that is already in the list returns that one. */
 export class NodeList {
   /** The nodes. */
-  readonly nodes: Node[] = [];
+  readonly nodes: Node[];
+
+  /** Starts from distinct nodes. */
+  constructor(nodes: Node[] = []) {
+    this.nodes = nodes;
+  }
+
+  /** Returns a list of its own of the same nodes. */
+  copy(): NodeList {
+    return new NodeList([...this.nodes]);
+  }
 
   /** Returns the index of a node, which is added if it is new. */
   add(node: Node): number {

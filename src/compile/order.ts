@@ -21,29 +21,29 @@ function hoist(sequence: StepSequence): StepSequence {
   const least = sequence.peak * WORTH_MOVING;
   /** The step that each step now follows: itself if it stays. */
   const anchors = [...draft.steps.keys()];
+  /** The last step that `others` follow, step `s` aside. */
+  const lastOf = (others: readonly number[], s: number): number => {
+    let last = -1;
+    for (const other of others) if (other !== s) last = Math.max(last, anchors[other] ?? -1);
+    return last;
+  };
   /** The steps to run at each position, in order. */
-  const groups: DraftStep[][] = draft.steps.map(() => []);
-  for (const [s, step] of draft.steps.entries()) {
+  const groups: DraftStep[][] = draft.steps.map((step) => [step]);
+  draft.steps.forEach((step, s) => {
     let anchor = -1;
-    /** The last step that `others` follow, this one aside. */
-    const lastOf = (others: readonly number[]) =>
-      others.reduce(
-        (last, other) => other < 0 || other === s ? last : Math.max(last, at(anchors, other)),
-        -1,
-      );
     /** The bytes that the step frees if it runs after the last of the value's other readers. */
     const frees: { readonly after: number; readonly bytes: number }[] = [];
-    for (const value of readsOf(step, draft.views)) {
-      anchor = Math.max(anchor, lastOf([sequence.writer(value)]));
+    for (const value of readsOf(step)) {
+      anchor = Math.max(anchor, anchors[sequence.writer(value)] ?? -1);
       const readers = sequence.readers(value);
       if (sequence.arenaBytes(value) === 0 || readers.at(-1) !== s) continue;
-      frees.push({ after: lastOf(readers), bytes: sequence.arenaBytes(value) });
+      frees.push({ after: lastOf(readers, s), bytes: sequence.arenaBytes(value) });
     }
     let freed = 0;
     for (const value of writesOf(step)) {
       freed -= sequence.arenaBytes(value);
       const overwritten = sequence.predecessor(value);
-      if (overwritten !== undefined) anchor = Math.max(anchor, lastOf(sequence.readers(overwritten)));
+      if (overwritten !== undefined) anchor = Math.max(anchor, lastOf(sequence.readers(overwritten), s));
     }
     // The earliest place at which it frees enough; what another step still reads there, that step frees.
     for (const { after, bytes } of frees.sort((a, b) => a.after - b.after)) {
@@ -51,10 +51,11 @@ function hoist(sequence: StepSequence): StepSequence {
       anchor = Math.max(anchor, after);
       freed += bytes;
     }
-    const isStuck = freed <= least || anchor < 0;
-    if (!isStuck) anchors[s] = anchor;
-    at(groups, isStuck ? s : anchor).push(step);
-  }
+    if (freed <= least || anchor < 0) return;
+    at(groups, s).shift();
+    anchors[s] = anchor;
+    at(groups, anchor).push(step);
+  });
   return reordered(sequence, groups.flat());
 }
 
@@ -66,15 +67,16 @@ function sink(sequence: StepSequence): StepSequence {
   const anchors = [...draft.steps.keys()];
   /** The steps to run at each position, in reverse order. */
   const groups: DraftStep[][] = draft.steps.map((step) => [step]);
-  for (const [s, step] of [...draft.steps.entries()].reverse()) {
+  for (let s = draft.steps.length - 1; s >= 0; s--) {
+    const step = at(draft.steps, s);
     let made = 0;
     let anchor = Infinity;
     for (const value of writesOf(step)) {
       made += sequence.arenaBytes(value);
       if (sequence.arenaBytes(value) === 0) anchor = -1; // a result
-      for (const reader of sequence.readers(value)) anchor = Math.min(anchor, at(anchors, reader));
+      for (const reader of sequence.readers(value)) anchor = Math.min(anchor, anchors[reader] ?? Infinity);
     }
-    for (const value of readsOf(step, draft.views)) {
+    for (const value of readsOf(step)) {
       if (sequence.readers(value).at(-1) === s) made -= sequence.arenaBytes(value);
       const successor = sequence.successor(value);
       if (successor !== undefined) anchor = Math.min(anchor, at(anchors, sequence.writer(successor)));

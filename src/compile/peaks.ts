@@ -1,26 +1,18 @@
-import { at } from "../base/at.ts";
-
-/** A node of the tree. */
-interface Node {
-  /** Bytes added to all of its range. */
-  added: number;
-  /** The most bytes within its range, including what was added to all of it. */
-  most: number;
-}
-
 /** Live bytes over time. Adds to a range, and finds the peak, in logarithmic time: a segment tree. */
 export class Peaks {
   readonly #leaves: number;
-  /** Node n covers the ranges of nodes 2n and 2n + 1; node 1 is the root. */
-  readonly #nodes: readonly Node[];
+  // Node n covers the ranges of nodes 2n and 2n + 1; node 1 is the root.
+  /** Bytes added to all of a node's range. */
+  readonly #added: Float64Array;
+  /** The most bytes within a node's range, including what was added to all of it. */
+  readonly #most: Float64Array;
 
   /** Starts from the bytes that are live at each step. */
-  constructor(live: readonly number[]) {
+  constructor(live: ArrayLike<number>) {
     this.#leaves = 2 ** Math.ceil(Math.log2(Math.max(1, live.length)));
-    this.#nodes = Array.from({ length: 2 * this.#leaves }, (_, node) => ({
-      added: 0,
-      most: live[node - this.#leaves] ?? -Infinity,
-    }));
+    this.#added = new Float64Array(2 * this.#leaves);
+    this.#most = new Float64Array(2 * this.#leaves).fill(-Infinity);
+    this.#most.set(live, this.#leaves);
     for (let node = this.#leaves - 1; node > 0; node--) this.#update(node);
   }
 
@@ -40,19 +32,25 @@ export class Peaks {
   peak(): number {
     let node = 1;
     while (node < this.#leaves) {
-      node = at(this.#nodes, 2 * node).most >= at(this.#nodes, 2 * node + 1).most ? 2 * node : 2 * node + 1;
+      node = this.#mostIn(2 * node) >= this.#mostIn(2 * node + 1) ? 2 * node : 2 * node + 1;
     }
     return node - this.#leaves;
   }
 
-  #raise(index: number, bytes: number): void {
-    const node = at(this.#nodes, index);
-    node.added += bytes;
-    node.most += bytes;
+  #mostIn(node: number): number {
+    return this.#most[node] ?? -Infinity;
   }
 
-  #update(index: number): void {
-    const node = at(this.#nodes, index);
-    node.most = Math.max(at(this.#nodes, 2 * index).most, at(this.#nodes, 2 * index + 1).most) + node.added;
+  #addedTo(node: number): number {
+    return this.#added[node] ?? 0;
+  }
+
+  #raise(node: number, bytes: number): void {
+    this.#added[node] = this.#addedTo(node) + bytes;
+    this.#most[node] = this.#mostIn(node) + bytes;
+  }
+
+  #update(node: number): void {
+    this.#most[node] = Math.max(this.#mostIn(2 * node), this.#mostIn(2 * node + 1)) + this.#addedTo(node);
   }
 }

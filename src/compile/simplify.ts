@@ -15,7 +15,7 @@ import type { Simplified } from "./simplified.ts";
  */
 export function simplify(program: Program): Program {
   const simplifier = new Simplifier(program);
-  for (const [position, instruction] of program.instructions.entries()) simplifier.add(instruction, position);
+  program.instructions.forEach((instruction, position) => simplifier.add(instruction, position));
   return simplifier.finish();
 }
 
@@ -106,7 +106,7 @@ class Simplifier implements Simplified {
       if (isLive[output] === 1) { for (const input of inputs) isLive[input] = 1; }
     }
     const kept = this.#values.filter((_, value) => isLive[value] === 1);
-    for (const [number, value] of kept.entries()) value.number = number;
+    kept.forEach((value, number) => value.number = number);
     const number = (value: ValueId): ValueId => at(this.#values, value).number;
     return {
       name,

@@ -16,6 +16,8 @@ const MAX_USERS = 4;
 /** Memory below this fraction of a value's own does not matter. */
 const SLIGHT = 1 / 8;
 
+const NONE: readonly number[] = [];
+
 /** The properties of a value while storage is decided. */
 interface ValueState {
   readonly bytes: number;
@@ -65,7 +67,7 @@ export class Storage {
       base: value,
       lastRead: -1,
       overwritten: end,
-      leaves: [],
+      leaves: NONE,
       nodes: 0,
     }));
     program.instructions.forEach(({ output }, i) => this.#state(output).maker = i);
@@ -123,7 +125,7 @@ export class Storage {
       if (donor !== undefined && maker >= 0) this.#state(at(inputs, donor).value).overwritten = maker;
     }
     let made = 0;
-    for (const [i, { op, attrs, inputs, output }] of instructions.entries()) {
+    instructions.forEach(({ op, attrs, inputs, output }, i) => {
       if (this.has(output)) {
         this.store(output);
         const state = this.#state(output);
@@ -136,7 +138,7 @@ export class Storage {
         }
       }
       this.#made.push(made);
-    }
+    });
     for (const { value } of outputs) this.#state(this.base(value)).lastRead = instructions.length;
   }
 
@@ -145,10 +147,10 @@ export class Storage {
     const inputs: readonly ValueId[] = instruction.inputs;
     if (!isFusable(op) && op !== "reduce") return;
     if (op === "reshape" && this.has(instruction.inputs[0])) return this.store(output);
-    this.#limit(inputs);
+    const leaves = this.#limit(inputs);
     if (this.has(output)) return;
     const state = this.#state(output);
-    state.leaves = this.#union(inputs);
+    state.leaves = leaves;
     state.nodes = inputs.reduce((sum, input) => sum + this.#state(input).nodes, 1);
 
     const last = users.at(-1) ?? state.maker;
@@ -165,15 +167,16 @@ export class Storage {
     }
   }
 
-  /** Stores operands until what remains to be computed fits into one kernel. */
-  #limit(inputs: readonly ValueId[]): void {
+  /** Stores operands until what remains to be computed fits into one kernel; returns the leaves that it then reads. */
+  #limit(inputs: readonly ValueId[]): readonly ValueId[] {
     for (;;) {
       const nodes = inputs.reduce((sum, input) => sum + this.#state(input).nodes, 0);
-      if (nodes <= MAX_NODES && this.#union(inputs).length <= this.#maxLeaves) return;
+      const leaves = this.#union(inputs);
+      if (nodes <= MAX_NODES && leaves.length <= this.#maxLeaves) return leaves;
       const [largest] = inputs.filter((input) => !this.has(input)).sort((a, b) =>
         this.leafCount(b) - this.leafCount(a) || this.#state(b).nodes - this.#state(a).nodes
       );
-      if (largest === undefined) return;
+      if (largest === undefined) return leaves;
       this.store(largest);
     }
   }
@@ -183,10 +186,14 @@ export class Storage {
     const first = values[0];
     if (first === undefined) return [];
     const { leaves } = this.#state(first);
-    if (values.length === 1) return leaves;
-    const all = new Set(leaves);
-    for (const value of values) for (const leaf of this.#state(value).leaves) all.add(leaf);
-    return all.size === leaves.length ? leaves : [...all];
+    const others: ValueId[] = [];
+    for (const value of values) {
+      if (value === first) continue;
+      for (const leaf of this.#state(value).leaves) {
+        if (!leaves.includes(leaf) && !others.includes(leaf)) others.push(leaf);
+      }
+    }
+    return others.length === 0 ? leaves : [...leaves, ...others];
   }
 
   /** Bytes of the leaves that would otherwise be free before instruction `last`, if that matters since `from`. */
@@ -245,18 +252,21 @@ function kernelsUsing(
   { values, instructions }: Program,
   required: Uint8Array,
 ): readonly (readonly number[])[] {
-  const users = new Array<readonly number[]>(values.length).fill([]);
+  const users = new Array<readonly number[]>(values.length).fill(NONE);
   for (let i = instructions.length - 1; i >= 0; i--) {
     const { inputs, output } = at(instructions, i);
     const own = required[output] === 1 ? [i] : at(users, output);
     for (const input of inputs) {
       const known = at(users, input);
-      if (known.length === 0) users[input] = own;
-      else if (own.some((user) => !known.includes(user))) {
-        const all = [...new Set([...known, ...own])].sort((a, b) => a - b);
-        users[input] = all.length > MAX_USERS ? [...all.slice(0, MAX_USERS - 1), ...all.slice(-1)] : all;
-      }
+      users[input] = known.length === 0 ? own : joined(known, own);
     }
   }
   return users;
+}
+
+function joined(known: readonly number[], own: readonly number[]): readonly number[] {
+  const others = own.filter((user) => !known.includes(user));
+  if (others.length === 0) return known;
+  const all = [...known, ...others].sort((a, b) => a - b);
+  return all.length > MAX_USERS ? [...all.slice(0, MAX_USERS - 1), ...all.slice(-1)] : all;
 }
