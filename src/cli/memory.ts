@@ -1,16 +1,23 @@
 import { formatBytes, formatPercent } from "../artifacts/format.ts";
+import { defaultThreads, MOST_THREADS } from "../backends/cpu/thread_count.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import type { MemoryReport } from "../compile/plan.ts";
 import * as local from "../local.ts";
-import { target } from "../runtime/devices.ts";
-import { type Flags, oneOf, parseFlags } from "./flags.ts";
+import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable } from "./memory_tables.ts";
+import {
+  describeDevice,
+  plannable,
+  type PlannedDevice,
+  plannedDevices,
+  targetFor,
+} from "./planned_device.ts";
 import { setupOf } from "./build.ts";
 import { networkFlags, placeFlags, settingsFrom } from "./settings.ts";
-import { markdownTable, print, textTable } from "./terminal.ts";
+import { markdownTable, note, print, textTable } from "./terminal.ts";
 
 const tableNames = keysOf(memoryTables);
 
@@ -18,7 +25,12 @@ const tableNames = keysOf(memoryTables);
 export const memoryFlags = {
   ...networkFlags,
   precision: placeFlags.precision,
-  device: { value: "cuda|webgpu|cpu", help: "device to plan for; default cpu. It need not be present" },
+  device: {
+    value: plannedDevices.join("|"),
+    help: "device to plan for; default cpu. It need not be present, but cpu-onednn asks oneDNN: " +
+      "deno task memory:onednn",
+  },
+  threads: { value: "N", help: "threads of cpu, each with scratch memory; default those of this machine" },
   table: {
     value: tableNames.join("|"),
     help: "plan the rows of the papers instead, next to the published figures",
@@ -35,7 +47,11 @@ export async function memory(args: readonly string[]): Promise<void> {
   if (given.json && given.markdown) {
     throw new LocalgradError("--json and --markdown both choose the format; give one");
   }
-  const backend = oneOf("device", given.device ?? "cpu", ["cuda", "webgpu", "cpu"]);
+  const { device, instead } = await plannable(deviceFrom(given));
+  if (instead !== undefined) note(instead);
+  using target = await targetFor(device);
+  const threads = device.threads ?? defaultThreads();
+  const described = describeDevice(target, threads);
   const table: Table = given.markdown ? markdownTable : textTable;
   const settings = settingsFrom(given);
   if (given.table !== undefined) {
@@ -43,12 +59,12 @@ export async function memory(args: readonly string[]): Promise<void> {
     if (other !== undefined) {
       throw new LocalgradError(`--table has its own networks and methods; omit --${other}`);
     }
-    const rows = await planTable(oneOf("table", given.table, tableNames), backend, settings.precision);
-    print(given.json ? JSON.stringify(rows) : tablesOf(rows, backend, table));
+    const rows = await planTable(oneOf("table", given.table, tableNames), device, settings.precision);
+    print(given.json ? JSON.stringify(rows) : tablesOf(rows, described, table));
     return;
   }
   const { model, batch, recompute = false } = settings;
-  const setup = { ...setupOf(settings), batch, target: await target(backend), recompute };
+  const setup = { ...setupOf(settings), batch, target, recompute };
   const planned = local.memory(setup);
   const checkpointed =
     local.memory({ ...setup, modules: 1, method: local.endToEnd({ checkpoint: true }) }).method;
@@ -66,7 +82,9 @@ export async function memory(args: readonly string[]): Promise<void> {
       breakdown,
       recompute,
     });
+    const { name, engine } = target;
     print(JSON.stringify({
+      device: engine === undefined ? { name } : { name, engine, threads },
       endToEnd: entry(planned.endToEnd),
       checkpointed: entry(checkpointed),
       method: { name: setup.method.name, ...entry(planned.method), modules: each },
@@ -74,12 +92,24 @@ export async function memory(args: readonly string[]): Promise<void> {
     return;
   }
   print(`${model} with ${setup.method.name}: ${partition.description}`);
-  print(`batch ${batch}, planned for ${backend}, without the data set\n`);
+  print(`batch ${batch}, planned for ${described}, without the data set\n`);
   print(comparison(reports, table));
   if (each.length > 1) {
     const rows = each.map(({ name, peakBytes }, i) => [`${i + 1}: ${name}`, formatBytes(peakBytes)]);
     print(`\n${table(["module", "temporaries"], rows)}`);
   }
+}
+
+/** The device that the flags name. */
+function deviceFrom(given: Given<typeof memoryFlags>): PlannedDevice {
+  const name = oneOf("device", given.device ?? "cpu", plannedDevices);
+  if (given.threads === undefined) return { name };
+  if (!name.startsWith("cpu")) throw new LocalgradError(`--threads is for cpu; omit it for ${name}`);
+  const threads = wholeNumber("threads", given.threads, 1);
+  if (threads > MOST_THREADS) {
+    throw new LocalgradError(`--threads must be at most ${MOST_THREADS}, not ${threads}`);
+  }
+  return { name, threads };
 }
 
 /** Memory by category for each way to train. */
@@ -105,7 +135,7 @@ function comparison(reports: readonly [string, MemoryReport][], table: Table): s
 }
 
 /** A table of a paper: peaks next to published figures, then peaks by category. */
-function tablesOf(rows: readonly PlannedRow[], backend: string, table: Table): string {
+function tablesOf(rows: readonly PlannedRow[], device: string, table: Table): string {
   const networks = [...new Set(rows.map(({ network }) => network))];
   return networks.map((network) => {
     const own = rows.filter((row) => row.network === network);
@@ -126,14 +156,14 @@ function tablesOf(rows: readonly PlannedRow[], backend: string, table: Table): s
       own.map((row) => {
         const { breakdown, modules, after } = recomputed ? row.recomputed : row.plain;
         const { parameters = 0, optimizer = 0, auxiliary = 0, activations = 0, workspace = 0 } = breakdown;
-        const { state = 0, inputs = 0, results = 0, constants = 0 } = breakdown;
+        const { state = 0, inputs = 0, results = 0, constants = 0, scratch = 0 } = breakdown;
         const sizes = [
           parameters,
           optimizer,
           auxiliary,
           state + inputs + results + constants,
           activations,
-          workspace,
+          workspace + scratch,
         ];
         const each = modules.length > 8 ? [] : modules;
         return [
@@ -155,7 +185,7 @@ function tablesOf(rows: readonly PlannedRow[], backend: string, table: Table): s
       "cut after",
     ];
     return [
-      `${network}, batch ${at(own, 0).batch}, planned for ${backend}`,
+      `${network}, batch ${at(own, 0).batch}, planned for ${device}`,
       table(
         ["", "peak", "saved", "recomputing", "saved", "memory traffic", "published", "saved", "source"],
         peaks,

@@ -5,7 +5,7 @@ import { moduleIn } from "../local/places.ts";
 import * as models from "../models.ts";
 import * as optim from "../optim.ts";
 import { publishedSgd } from "../optim/published.ts";
-import { type BackendName, target } from "../runtime/devices.ts";
+import { type PlannedDevice, targetFor } from "./planned_device.ts";
 
 /** A way to train a network, to plan its memory: plain data, which can be sent to a thread. */
 export interface Split {
@@ -14,7 +14,7 @@ export interface Split {
   readonly batch: number;
   readonly method: local.MethodName;
   readonly modules: local.Modules;
-  readonly backend: BackendName;
+  readonly device: PlannedDevice;
   readonly precision?: Precision;
 }
 
@@ -42,7 +42,7 @@ export type Answer = { readonly plans: SplitPlans } | { readonly error: string }
 /** Plans a split without and with recomputation. Allocates nothing. */
 export async function planSplit(split: Split): Promise<SplitPlans> {
   const { batch } = split;
-  const machine = await target(split.backend);
+  using machine = await targetFor(split.device);
   const options = {
     ...split,
     model: models.modelNamed(split.model, { classes: split.classes }),

@@ -8,7 +8,7 @@ const end: Split = {
   batch: 32,
   method: "endToEnd",
   modules: 1,
-  backend: "cuda",
+  device: { name: "cuda" },
 };
 const local: Split = { ...end, method: "dgl", modules: { balanced: 2 } };
 

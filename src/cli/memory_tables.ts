@@ -2,7 +2,7 @@ import { at } from "../base/at.ts";
 import type { Precision } from "../compile/plan.ts";
 import type * as local from "../local.ts";
 import type * as models from "../models.ts";
-import type { BackendName } from "../runtime/devices.ts";
+import type { PlannedDevice } from "./planned_device.ts";
 import { type PlannedSplit, planSplits } from "./memory_splits.ts";
 
 /** A published figure: gigabytes of GPU memory, the fraction saved, and the kind of source (docs/memory.md). */
@@ -127,7 +127,7 @@ export interface PlannedRow {
 /** Plans every row of a table, without and with recomputation. Allocates nothing. */
 export async function planTable(
   name: TableName,
-  backend: BackendName,
+  device: PlannedDevice,
   precision?: Precision,
 ): Promise<PlannedRow[]> {
   const rows = memoryTables[name].flatMap(({ rows, ...network }: Network) =>
@@ -139,7 +139,7 @@ export async function planTable(
     batch,
     method,
     modules,
-    backend,
+    device,
     ...(precision === undefined ? {} : { precision }),
   })));
   let endToEnd = at(plans, 0);

@@ -6,7 +6,7 @@
 
 import type { Opened } from "../backends/backend.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, shown } from "../base/expect.ts";
+import { expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
 import { Device } from "./arrays.ts";
 
@@ -29,11 +29,22 @@ export interface OpenOptions {
   graphs?: boolean;
 }
 
+/** Options of {@link target}. */
+export interface TargetOptions {
+  /** Threads of the CPU backend, each of which has scratch memory; default: as many as {@link open} takes. */
+  threads?: number;
+  /**
+   * The engine for convolutions and matrix products on the CPU. Default: `wasm`. `onednn` loads the library, which alone
+   * knows the sizes of its formats and scratch memory, so it has to be there, and needs `--allow-ffi`.
+   */
+  engine?: "wasm" | "onednn";
+}
+
 /** Opens and describes each backend. A backend is loaded only when it is used. */
 const backends: {
   readonly [B in BackendName]: {
     readonly open: (options: OpenOptions) => Promise<Opened>;
-    readonly target: () => Promise<Target>;
+    readonly target: (options: TargetOptions) => Promise<Target | Target & Disposable | Missing>;
   };
 } = {
   cuda: {
@@ -51,7 +62,14 @@ const backends: {
       const chosen = engine === undefined ? await cpuEngine() : knownEngine(engine);
       return openCpu({ ...(threads === undefined ? {} : { threads }), engine: chosen });
     },
-    target: async () => (await import("../backends/cpu/target.ts")).cpuTarget(),
+    target: async ({ threads, engine = "wasm" }) => {
+      const { cpuTarget } = await import("../backends/cpu/target.ts");
+      const { defaultThreads, MOST_THREADS } = await import("../backends/cpu/thread_count.ts");
+      const count = threads ?? defaultThreads();
+      expectWhole("threads", count, 1, MOST_THREADS);
+      if (knownEngine(engine) === "wasm") return cpuTarget(count);
+      return (await import("../backends/cpu/onednn/target.ts")).openOnednnTarget(count);
+    },
   },
   reference: {
     open: async () => (await import("../backends/reference/backend.ts")).openReference(),
@@ -130,15 +148,31 @@ export async function probe(
 
 /**
  * The properties of a backend on which plans depend, without opening it. For WebGPU they are the minimum limits of its
- * specification.
+ * specification. With oneDNN the library stays open until the target is disposed of; other targets hold nothing.
  *
- * @throws {LocalgradError} if there is no backend of this name.
+ * @throws {LocalgradError} if there is no backend of this name, or oneDNN is asked for and cannot be used.
+ *
+ * @example
+ * ```ts
+ * import { devices, local, models, optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const run = { model: models.resnet8({ classes: 10 }), method: local.endToEnd(), optimizer: optim.sgd(), batch: 8 };
+ * const scratch = async (threads: number) => {
+ *   using target = await devices.target("cpu", { threads });
+ *   return local.memory({ ...run, target }).method.breakdown.scratch ?? 0;
+ * };
+ * assertEquals(await scratch(4), 4 * await scratch(1)); // that of each thread
+ * ```
  */
-export function target(name: BackendName): Promise<Target> {
-  return backends[known(name)].target();
+export async function target(name: BackendName, options: TargetOptions = {}): Promise<Target & Disposable> {
+  expectOptions("devices.target", options, { threads: "number?", engine: "string?" });
+  const found = await backends[known(name)].target(options);
+  if ("reason" in found) refuse(name, found);
+  return { [Symbol.dispose]() {}, ...found };
 }
 
-function refuse(name: string, { reason, remedy }: { reason: string; remedy: string }): never {
+function refuse(name: string, { reason, remedy }: Missing): never {
   throw new LocalgradError(`no ${name} device: ${reason}; ${remedy}`);
 }
 
@@ -151,6 +185,9 @@ function known(name: string): BackendName {
   if (found !== undefined) return found;
   throw new LocalgradError(`there is no device ${shown(name)}; choose auto, ${names.join(", ")}`);
 }
+
+/** The reason why a device cannot be had, and what would help. */
+type Missing = Exclude<Opened, { readonly backend: unknown }>;
 
 /** The engine for convolutions and products on the CPU. */
 type CpuEngine = NonNullable<OpenOptions["engine"]>;
