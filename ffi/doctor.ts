@@ -130,8 +130,7 @@ function formatBytes(bytes: number): string {
 
 /** Describes oneDNN in lines of text. */
 export function describeOnednn(report: OnednnReport): string[] {
-  const { instructions, threads } = report;
-  return describeLibrary(report, `, ${instructions}, ${threads} thread${threads === 1 ? "" : "s"}`);
+  return describeLibrary(report, `, ${report.instructions}`);
 }
 
 /** Describes a library: its file and version, then `more`; or its fault, the remedy, and the places searched. */

@@ -174,7 +174,6 @@ export type Onednn = Deno.DynamicLibrary<typeof onednnSymbols>["symbols"];
 
 /** The functions of the OpenMP runtime that libdnnl is linked to, found through libdnnl's own handle. */
 export const openmpSymbols = {
-  omp_get_max_threads: { parameters: [], result: "i32" },
   omp_set_num_threads: { parameters: [/* num_threads */ "i32"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 

@@ -1,5 +1,5 @@
 /**
- * Finds and opens oneDNN, and reports on it: its file, version, instruction set and threads, or what to install.
+ * Finds and opens oneDNN, and reports on it: its file, version and instruction set, or what to install.
  *
  * @module
  */
@@ -28,8 +28,6 @@ export interface OnednnReport extends Omit<LibraryReport, "name"> {
   readonly instructions?: string;
   /** Whether that set multiplies bf16: AVX-512 BF16 and its successors. Others convert first, which is slower than f32. */
   readonly bf16?: boolean;
-  /** The threads that OpenMP would use: `OMP_NUM_THREADS`, or the number of cores. */
-  readonly threads?: number;
 }
 
 /** oneDNN, if it could be opened, and a report on it. */
@@ -105,7 +103,6 @@ export function openOnednn(host: Host = thisHost()): OnednnLibrary {
         tried,
         instructions: instructionsOf(onednn),
         bf16: multipliesBf16(onednn),
-        threads: openmp?.omp_get_max_threads() ?? 1,
       };
       return { opened: { path, onednn, ...(openmp === undefined ? {} : { openmp }) }, report, close };
     } catch (error) {

@@ -1,9 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import v8 from "node:v8";
 import vm from "node:vm";
-import { openCpu } from "../src/backends/cpu/backend.ts";
 import { liveWorkerCount } from "../src/backends/cpu/threads.ts";
-import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { LocalgradError } from "../src/base/errors.ts";
 import { dgl, greedy, man, type Method, type Trainer, trainer } from "../src/local.ts";
 import { constant, sgd } from "../src/optim.ts";
@@ -12,10 +10,8 @@ import { open } from "../src/runtime/devices.ts";
 import { jit } from "../src/runtime/jit.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
 import { openFeed } from "../src/training/feed.ts";
-import { skips } from "./gate.ts";
+import { openRow, rows } from "./rows.ts";
 import { tinyDataset, tinyModel } from "./tiny.ts";
-
-const withoutWebgpu = await skips("leaks on webgpu", openWebgpu);
 
 const images = tinyDataset(20, 10); // not a multiple of the batch: two programs
 const make = (device: Device, method: Method, rate = 0.01) =>
@@ -35,16 +31,8 @@ const collect = (() => {
   return vm.runInNewContext("gc") as () => void;
 })();
 
-const kinds = [
-  { name: "cpu", ignore: false, openOne: () => open("cpu", { threads: 2 }) },
-  {
-    name: "cpu-onednn",
-    ignore: await skips("cpu-onednn", () => openCpu({ engine: "onednn" })),
-    openOne: () => open("cpu", { threads: 2, engine: "onednn" }),
-  },
-  { name: "webgpu", ignore: withoutWebgpu, openOne: () => open("webgpu") },
-] as const;
-for (const { name, ignore, openOne } of kinds) {
+for (const { row: name, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
+  const openOne = () => openRow(name, { threads: 2 });
   Deno.test(`training leaves no array, buffer or worker behind on ${name}`, { ignore }, async () => {
     const device = await openOne();
     const observers = [{}];

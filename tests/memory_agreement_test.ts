@@ -1,6 +1,7 @@
 import { assert } from "@std/assert";
 import type { Opened } from "../src/backends/backend.ts";
-import { type CpuEngine, openCpu } from "../src/backends/cpu/backend.ts";
+import { openCpu } from "../src/backends/cpu/backend.ts";
+import type { CpuEngine } from "../src/backends/cpu/engine_name.ts";
 import { LinearMemory } from "../src/backends/cpu/memory.ts";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import type { Method } from "../src/local/method.ts";

@@ -1,16 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { shapes } from "../src/data/shapes.ts";
 import { type Method, methodNamed, methodNames, type Trainer, trainer } from "../src/local.ts";
 import { resnet20 } from "../src/models.ts";
 import { sgd } from "../src/optim.ts";
 import { publishedSgd } from "../src/optim/published.ts";
 import type { Device } from "../src/runtime/arrays.ts";
-import { open } from "../src/runtime/devices.ts";
 import { HostArray } from "../src/trace/host_array.ts";
-import { skips } from "./gate.ts";
+import { openRow, rows } from "./rows.ts";
 
-const withoutWebgpu = await skips("methods on webgpu", openWebgpu);
 const BATCH = 8, STEPS = 6;
 
 const make = (device: Device, method: Method): Promise<Trainer> =>
@@ -39,10 +36,9 @@ function batch() {
 // Those of the paper; the others are compositions of the same parts.
 const names = methodNames.filter((name) => !/man\+(greedy|augLocal)|manPlusPlus\+[^di]/.test(name));
 
-for (const backend of ["cpu", "webgpu"] as const) {
-  const ignore = backend === "webgpu" && withoutWebgpu;
-  Deno.test(`every method trains ResNet-20 on shapes on ${backend}`, { ignore }, async (t) => {
-    await using device = await open(backend);
+for (const { row, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
+  const everyMethod = async (t: Deno.TestContext) => {
+    await using device = await openRow(row);
     const images = batch();
     for (const name of names) {
       await t.step(name, async () => {
@@ -61,13 +57,17 @@ for (const backend of ["cpu", "webgpu"] as const) {
       });
     }
     assertEquals(device.liveArrays, 0);
-  });
+  };
+  // With oneDNN, parity/training_test.ts trains by methods of each kind.
+  if (row !== "cpu-onednn") {
+    Deno.test(`every method trains ResNet-20 on shapes on ${row}`, { ignore }, everyMethod);
+  }
 
   Deno.test(
-    `endToEnd with checkpointing equals endToEnd, bit for bit, on ${backend}`,
+    `endToEnd with checkpointing equals endToEnd, bit for bit, on ${row}`,
     { ignore },
     async () => {
-      await using device = await open(backend);
+      await using device = await openRow(row);
       const images = batch();
       const runs = [];
       for (const name of ["endToEnd", "endToEnd+checkpoint"] as const) {

@@ -11,6 +11,11 @@ export interface Backend {
   readonly name: string;
   /** A description for people: "2 threads of WebAssembly SIMD", "llvmpipe (LLVM 15) through WebGPU". */
   readonly description: string;
+  /**
+   * What the last bits of its results depend on, for a run that is resumed: "cpu, WebAssembly". Default: its name and
+   * description.
+   */
+  readonly arithmetic?: string;
   /** The properties that planning depends on. */
   readonly target: Target;
   /** True if the device emulates a GPU on the CPU, as llvmpipe does; `auto` passes over such a device. */
@@ -100,5 +105,16 @@ export interface PlanLaunch {
   issue(): void;
 }
 
-/** The result of opening a backend: the backend, or the reason why there is none and a remedy. */
-export type Opened = { readonly backend: Backend } | { readonly reason: string; readonly remedy: string };
+/** The reason why something is not available, and a remedy. */
+export interface Missing {
+  /** The reason. */
+  readonly reason: string;
+  /** The remedy. */
+  readonly remedy: string;
+}
+
+/**
+ * The result of opening a backend: the backend, with the faster library that it has to do without, if any; or the reason
+ * why there is none.
+ */
+export type Opened = { readonly backend: Backend; readonly without?: Missing } | Missing;

@@ -90,5 +90,11 @@ export function shown(value: unknown): string {
   }
   const { name } = value.constructor ?? {};
   if (Array.isArray(value)) return "a list";
-  return typeof name !== "string" || name === "Object" || name === "" ? "an object" : `a ${name}`;
+  return typeof name !== "string" || name === "Object" || name === "" ? "an object" : withArticle(name);
+}
+
+/** A type's name with its article, by its sound: an AbortController, a Uint8Array, an HTMLElement, a URL. */
+export function withArticle(name: string): string {
+  const vowel = /^(?:[AEIOaeio]|[Uu](?!int|RL|se|ni)|[FHLMNRSX][A-Z0-9])/.test(name);
+  return `${vowel ? "an" : "a"} ${name}`;
 }

@@ -3,6 +3,7 @@ import { openOnednn } from "../../ffi/onednn_library.ts";
 import * as local from "../local.ts";
 import { resnet32 } from "../models/resnet.ts";
 import { sgd } from "../optim/sgd.ts";
+import { defaultThreads } from "../backends/cpu/thread_count.ts";
 import * as devices from "../runtime/devices.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { print } from "./terminal.ts";
@@ -37,12 +38,19 @@ export async function doctor(args: readonly string[]): Promise<void> {
   const cuda = cudaReport(undefined, await exampleNeed());
   const { report: onednn } = openOnednn();
   const { os, arch } = Deno.build;
-  const system = { deno: Deno.version.deno, os, arch, cores: navigator.hardwareConcurrency };
+  const { threads, from } = defaultThreads();
+  const cores = navigator.hardwareConcurrency;
+  const system = { deno: Deno.version.deno, os, arch, cores, threads };
   if (given.json) {
     print(JSON.stringify({ ...system, backends, onednn, cuda, auto }));
     return;
   }
-  print(`Deno ${system.deno} on ${os} ${arch}, ${system.cores} cores\n`);
+  const set = from === undefined ? "" : `, as ${from} says`;
+  print(
+    `Deno ${system.deno} on ${os} ${arch}, ${cores} cores; the CPU backend takes ${threads} ${
+      threads === 1 ? "thread" : "threads"
+    }${set}\n`,
+  );
   for (const backend of backends) {
     const name = backend.name.padEnd(10);
     if ("reason" in backend) {

@@ -15,6 +15,7 @@ import { memory, memoryFlags } from "./memory.ts";
 import { predict, predictFlags, predictOperands } from "./predict.ts";
 import { probeFlags, probeRuns } from "./probe.ts";
 import { reproduce, reproduceFlags } from "./reproduce.ts";
+import { deviceNames } from "./settings.ts";
 import { note, print } from "./terminal.ts";
 import { train, trainFlags } from "./train.ts";
 
@@ -56,6 +57,12 @@ const EXIT_CODES =
   "exit codes: 0 done; 1 a bug in localgrad; 2 an error, reported in one line; 3 reproduce finished, but some runs\n" +
   "failed; 130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP (training so far is saved)";
 
+const VARIABLES = `environment variables:
+  LOCALGRAD_DEVICE    ${deviceNames.join(", ")}: the device, if no --device is given
+  LOCALGRAD_CPU       auto, wasm, onednn: what computes convolutions on the CPU; auto is oneDNN where there is one
+  LOCALGRAD_THREADS   threads on the CPU; default one for each core, but no more than OMP_NUM_THREADS
+  LOCALGRAD_LIBDNNL   oneDNN's file or folder; see docs/onednn.md, and docs/cuda.md for CUDA's libraries`;
+
 /** Runs a command and returns the exit code. A mistake of the user is reported in one line, with exit code 2. */
 async function main([name, ...args]: readonly string[]): Promise<number> {
   try {
@@ -64,7 +71,8 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
         `  deno task ${name.padEnd(9)} ${summary}`
       );
       print(
-        ["localgrad trains neural networks block by block.", "", ...lines, "", EXIT_CODES].join("\n"),
+        ["localgrad trains neural networks block by block.", "", ...lines, "", VARIABLES, "", EXIT_CODES]
+          .join("\n"),
       );
       return 0;
     }
@@ -73,8 +81,10 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
       throw new LocalgradError(`there is no command "${name}"; choose ${Object.keys(commands).join(", ")}`);
     }
     const { summary, flags, operands, run } = command;
-    if (args.includes("--help") || args.includes("-h")) print(usage(name, summary, flags, operands));
-    else {
+    if (args.includes("--help") || args.includes("-h")) {
+      print(usage(name, summary, flags, operands));
+      if ("device" in flags || name === "doctor") print(`\n${VARIABLES}`);
+    } else {
       const code = await run(args);
       if (typeof code === "number") return code;
     }

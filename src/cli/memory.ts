@@ -50,7 +50,7 @@ export async function memory(args: readonly string[]): Promise<void> {
   const { device, instead } = await plannable(deviceFrom(given));
   if (instead !== undefined) note(instead);
   using target = await targetFor(device);
-  const threads = device.threads ?? defaultThreads();
+  const threads = device.threads ?? defaultThreads().threads;
   const described = describeDevice(target, threads);
   const table: Table = given.markdown ? markdownTable : textTable;
   const settings = settingsFrom(given);

@@ -88,7 +88,10 @@ export const networkFlags = {
 /** Flags for the device, the data and the format of results. */
 export const placeFlags = {
   data: { value: "DIR", help: "folder or archive of the data set; by default it is downloaded once" },
-  device: { value: deviceNames.join("|"), help: "device to compute on; default auto" },
+  device: {
+    value: deviceNames.join("|"),
+    help: "device to compute on; default auto",
+  },
   precision: {
     value: precisions.join("|"),
     help: "precision of the computation; CUDA has all three; default tf32 if the card has it, else f32",

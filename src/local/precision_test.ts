@@ -30,7 +30,7 @@ const make = (device: Device, precision?: Precision) =>
   });
 
 Deno.test("a precision that the device lacks is refused, and the error lists those it has", async () => {
-  await using cpu = await open("cpu", { threads: 1 });
+  await using cpu = await open("cpu", { threads: 1, engine: "wasm" });
   for (const precision of ["bf16", "tf32"] as const) {
     const refusal = `device cpu computes in f32, not in ${precision}`;
     await assertRejects(() => make(cpu, precision), LocalgradError, refusal);

@@ -4,7 +4,9 @@
  * @module
  */
 
-import type { Opened } from "../backends/backend.ts";
+import type { Missing, Opened } from "../backends/backend.ts";
+import { cpuEngine } from "../backends/cpu/engine_name.ts";
+import { variable } from "../base/environment.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
@@ -18,13 +20,17 @@ export type DeviceName = BackendName | "auto";
 
 /** Options of {@link open}. */
 export interface OpenOptions {
-  /** Threads of the CPU backend, including the calling one; default: the number of cores. Results do not depend on it. */
+  /**
+   * Threads of the CPU backend, including the calling one: 1 to 1024. Default: the environment variable
+   * `LOCALGRAD_THREADS`, else the number of cores, but at most `OMP_NUM_THREADS`. Results do not depend on it.
+   */
   threads?: number;
   /**
-   * The engine for convolutions and matrix products on the CPU: WebAssembly, or oneDNN where that is faster. Default:
-   * the environment variable `LOCALGRAD_CPU` if reading it is allowed, else `wasm`.
+   * The engine for convolutions and matrix products on the CPU: WebAssembly, oneDNN, or `auto`: oneDNN where libraries may
+   * be opened (`--allow-ffi`) and a usable one is found, else WebAssembly. Default: the environment variable
+   * `LOCALGRAD_CPU`, else `auto`. {@link Device.choice} says which it is and why. Results depend on it in their last bits.
    */
-  engine?: "wasm" | "onednn";
+  engine?: "auto" | "wasm" | "onednn";
   /** Lets CUDA capture a program as a graph and launch it as one; default true. Set `false` for debugging. */
   graphs?: boolean;
 }
@@ -59,15 +65,14 @@ const backends: {
   cpu: {
     open: async ({ threads, engine }) => {
       const { openCpu } = await import("../backends/cpu/backend.ts");
-      const chosen = engine === undefined ? await cpuEngine() : knownEngine(engine);
-      return openCpu({ ...(threads === undefined ? {} : { threads }), engine: chosen });
+      return openCpu({ ...(threads === undefined ? {} : { threads }), engine: cpuEngine(engine) });
     },
     target: async ({ threads, engine = "wasm" }) => {
       const { cpuTarget } = await import("../backends/cpu/target.ts");
       const { defaultThreads, MOST_THREADS } = await import("../backends/cpu/thread_count.ts");
-      const count = threads ?? defaultThreads();
+      const count = threads ?? defaultThreads().threads;
       expectWhole("threads", count, 1, MOST_THREADS);
-      if (knownEngine(engine) === "wasm") return cpuTarget(count);
+      if (cpuEngine(engine) !== "onednn") return cpuTarget(count);
       return (await import("../backends/cpu/onednn/target.ts")).openOnednnTarget(count);
     },
   },
@@ -99,25 +104,24 @@ export const names: readonly BackendName[] = ["cuda", "webgpu", "cpu", "referenc
  */
 export async function open(name?: DeviceName, options: OpenOptions = {}): Promise<Device> {
   expectOptions("devices.open", options, { threads: "number?", engine: "string?", graphs: "boolean?" });
-  const wanted = name === undefined ? await fromEnvironment() ?? "auto" : name;
+  const wanted = name === undefined ? variable("LOCALGRAD_DEVICE") ?? "auto" : name;
   if (wanted !== "auto") {
     const opened = await backends[known(wanted)].open(options);
     if ("reason" in opened) refuse(wanted, opened);
-    return new Device(opened.backend, `${wanted} (asked for): ${opened.backend.description}`);
+    return new Device(opened.backend, `${wanted} (asked for): ${described(opened)}`);
   }
   const passed: string[] = [];
   for (const candidate of names) {
     const opened = await backends[candidate].open(options);
     if ("reason" in opened) {
       // The slow reference must not take the place of an engine that was demanded.
-      if (candidate === "cpu" && (options.engine ?? await cpuEngine()) !== "wasm") refuse(candidate, opened);
+      if (candidate === "cpu" && cpuEngine(options.engine) === "onednn") refuse(candidate, opened);
       passed.push(`${candidate}: ${opened.reason}`);
     } else if (isSoftware(opened)) {
       passed.push(`${candidate}: only a software adapter, slower than the CPU backend`);
       await opened.backend.close();
     } else {
-      const why = passed.length > 0 ? ` (not ${passed.join("; not ")})` : "";
-      return new Device(opened.backend, `${candidate}: ${opened.backend.description}${why}`);
+      return new Device(opened.backend, `${candidate}: ${described(opened, passed)}`);
     }
   }
   throw new LocalgradError(`no device is available: ${passed.join("; ")}`);
@@ -140,7 +144,7 @@ export async function probe(
 > {
   const opened = await backends[known(name)].open({});
   if ("reason" in opened) return { available: false, ...opened };
-  const { description } = opened.backend;
+  const description = described(opened);
   const software = isSoftware(opened);
   await opened.backend.close();
   return { available: true, description, software };
@@ -172,6 +176,12 @@ export async function target(name: BackendName, options: TargetOptions = {}): Pr
   return { [Symbol.dispose]() {}, ...found };
 }
 
+/** A device for people, with what was passed over for it. */
+function described({ backend, without }: Exclude<Opened, Missing>, passed: readonly string[] = []): string {
+  const all = without === undefined ? passed : [...passed, `${without.reason}; ${without.remedy}`];
+  return all.length === 0 ? backend.description : `${backend.description} (not ${all.join("; not ")})`;
+}
+
 function refuse(name: string, { reason, remedy }: Missing): never {
   throw new LocalgradError(`no ${name} device: ${reason}; ${remedy}`);
 }
@@ -184,35 +194,4 @@ function known(name: string): BackendName {
   const found = names.find((each) => each === name);
   if (found !== undefined) return found;
   throw new LocalgradError(`there is no device ${shown(name)}; choose auto, ${names.join(", ")}`);
-}
-
-/** The reason why a device cannot be had, and what would help. */
-type Missing = Exclude<Opened, { readonly backend: unknown }>;
-
-/** The engine for convolutions and products on the CPU. */
-type CpuEngine = NonNullable<OpenOptions["engine"]>;
-
-const engines: readonly CpuEngine[] = ["wasm", "onednn"];
-
-function knownEngine(name: string): CpuEngine {
-  const found = engines.find((each) => each === name);
-  if (found !== undefined) return found;
-  throw new LocalgradError(`the CPU backend has no engine ${shown(name)}; choose ${engines.join(" or ")}`);
-}
-
-async function fromEnvironment(): Promise<DeviceName | undefined> {
-  const value = await variable("LOCALGRAD_DEVICE");
-  if (value === undefined) return undefined;
-  return value === "auto" ? "auto" : known(value);
-}
-
-async function cpuEngine(): Promise<CpuEngine> {
-  const value = await variable("LOCALGRAD_CPU");
-  return value === undefined ? "wasm" : knownEngine(value);
-}
-
-/** The value of an environment variable, if it is set and may be read. */
-async function variable(name: string): Promise<string | undefined> {
-  const { state } = await Deno.permissions.query({ name: "env", variable: name });
-  return state === "granted" ? Deno.env.get(name) || undefined : undefined;
 }

@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { shown } from "../base/expect.ts";
+import { shown, withArticle } from "../base/expect.ts";
 import { toBf16 } from "./bf16.ts";
 import {
   type Aval,
@@ -47,7 +47,9 @@ export class HostArray<D extends DType = DType> implements Aval {
     requireDtype(dtype, "an array");
     if (!(data instanceof hostArrays[dtype])) {
       throw new LocalgradError(
-        `${shown(data)} does not contain ${dtype}; pass a ${hostArrays[dtype].name}, or a list of numbers`,
+        `${shown(data)} does not contain ${dtype}; pass ${
+          withArticle(hostArrays[dtype].name)
+        }, or a list of numbers`,
       );
     }
     shape ??= [data.length];

@@ -6,13 +6,12 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { skips } from "../../tests/gate.ts";
+import { openRow, rows } from "../../tests/rows.ts";
 import { host, integers, noise, run } from "../../tests/run.ts";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
 import { bits, make, recorder, stopBefore } from "../../tests/tiny_trainer.ts";
 import type { Snapshot, StepRecord } from "../artifacts/observer.ts";
 import { ReferenceBackend } from "../backends/reference/backend.ts";
-import { openWebgpu } from "../backends/webgpu/backend.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { dgl } from "../local/methods/dgl.ts";
 import { endToEnd } from "../local/methods/end_to_end.ts";
@@ -24,13 +23,9 @@ import type { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { openFeed } from "./feed.ts";
 
-const noWebgpu = await skips("webgpu", openWebgpu);
-
-for (const name of ["reference", "cpu", "webgpu"] as const) {
-  const ignore = name === "webgpu" && noWebgpu;
-
+for (const { row: name, ignore } of await rows("reference", "cpu", "cpu-onednn", "webgpu")) {
   Deno.test(`fit() on ${name} lowers the losses and the error of a simple problem`, { ignore }, async () => {
-    await using device = await open(name);
+    await using device = await openRow(name);
     {
       using t = await make({ device });
       const { observer, steps, epochs, events } = recorder();
@@ -62,7 +57,7 @@ for (const name of ["reference", "cpu", "webgpu"] as const) {
     `fit() on ${name}, stopped and resumed, equals the uninterrupted run bit for bit`,
     { ignore },
     async () => {
-      await using device = await open(name);
+      await using device = await openRow(name);
       const data = tinyDataset(40, 10); // 3 steps per epoch, the last of 8 images
       const options = { device, seed: 5 };
       using whole = await make(options);

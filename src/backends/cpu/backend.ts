@@ -6,13 +6,11 @@ import { type CpuBuffer, CpuExecutable } from "./executable.ts";
 import { kernelText } from "./kernel_text.ts";
 import { Lowering, webAssembly } from "./lower.ts";
 import { LinearMemory } from "./memory.ts";
-import { type OnednnDevice, openOnednnDevice } from "./onednn/device.ts";
+import { type OnednnDevice, openOnednnDevice, unusable } from "./onednn/device.ts";
+import type { CpuEngine } from "./engine_name.ts";
 import { targetOf } from "./target.ts";
 import { defaultThreads, MOST_THREADS } from "./thread_count.ts";
-import { ThreadPool } from "./threads.ts";
-
-/** The engine for convolutions and products: WebAssembly, like everything else, or oneDNN, where that is faster. */
-export type CpuEngine = "wasm" | "onednn";
+import { StartFailure, ThreadPool } from "./threads.ts";
 
 /** Options of {@link openCpu}. */
 export interface CpuOptions {
@@ -51,6 +49,10 @@ class CpuBackend implements Backend {
     const { threads } = this.#pool;
     const library = this.#onednn === undefined ? "" : ` and ${this.#onednn.description}`;
     return `${threads} thread${threads === 1 ? "" : "s"} of WebAssembly SIMD${library}`;
+  }
+
+  get arithmetic(): string {
+    return `cpu, ${this.#onednn === undefined ? "WebAssembly" : this.#onednn.arithmetic}`;
   }
 
   get liveBuffers(): number {
@@ -171,7 +173,7 @@ function supported(): boolean {
 
 /** Opens the CPU backend. Its threads are running when this returns. */
 export function openCpu(options: CpuOptions = {}): Opened {
-  const threads = options.threads ?? defaultThreads();
+  const threads = options.threads ?? defaultThreads().threads;
   expectWhole("threads", threads, 1, MOST_THREADS);
   if (!supported()) {
     return {
@@ -179,16 +181,25 @@ export function openCpu(options: CpuOptions = {}): Opened {
       remedy: "use Deno 2.9 or newer",
     };
   }
-  if (options.engine !== "onednn") return start(threads, options);
+  const { engine = "wasm" } = options;
+  if (engine === "wasm") return start(threads, options);
   const library = openOnednnDevice();
-  return "reason" in library ? library : start(threads, options, library);
+  const opened = "reason" in library ? library : start(threads, options, library);
+  if (!("reason" in opened)) return opened;
+  if (engine === "onednn") return { ...opened, remedy: `${opened.remedy}, or take the engine "wasm"` };
+  const { reason, remedy } = opened;
+  return { without: { reason, remedy }, ...start(threads, options) };
 }
 
-/** Starts the threads; closes `library` if there is no memory for them. */
+/** Starts the threads; closes `library` if they do not start. */
 function start(threads: number, { memory }: CpuOptions, library?: OnednnDevice): Opened {
   try {
     return { backend: new CpuBackend(threads, memory ?? new LinearMemory(), library) };
   } catch (error) {
+    if (library !== undefined && error instanceof StartFailure) {
+      error.ended.then(() => library.close());
+      return unusable(library.path, error.message);
+    }
     library?.close();
     if (!(error instanceof RangeError)) throw error;
     return {

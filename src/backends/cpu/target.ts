@@ -38,6 +38,6 @@ export const targetOf = (
 });
 
 /** The properties of the CPU backend with WebAssembly alone; `threads` by default as many as a device takes. */
-export function cpuTarget(threads: number = defaultThreads()): Target {
+export function cpuTarget(threads: number = defaultThreads().threads): Target {
   return targetOf(webAssembly, threads);
 }

@@ -26,10 +26,18 @@ export const words = {
   codeBytes: 135,
   primitives: 136,
   primitivesBytes: 137,
+  failureBytes: 138,
+  failure: 139,
 } as const;
+
+/** The words of the control block. */
+const CONTROL_WORDS = 256;
 
 /** The commands to the workers. */
 const commands = { run: 1, load: 2, unload: 3, exit: 4 } as const;
+
+/** Values of the word `failed`: a thread that fails first writes why. */
+const states = { sound: 0, failed: 1, failing: 2 } as const;
 
 /** Milliseconds that an idle worker spins before it sleeps. */
 const SPIN_MILLISECONDS = 1;
@@ -42,6 +50,14 @@ let liveWorkers = 0;
 /** The number of running worker threads in this process. Deno's test sanitizers do not see them. */
 export function liveWorkerCount(): number {
   return liveWorkers;
+}
+
+/** Thrown if the threads of a device cannot use oneDNN. */
+export class StartFailure extends Error {
+  /** `ended` resolves when no thread uses the library or the memory any more. */
+  constructor(message: string, readonly ended: Promise<void>) {
+    super(message);
+  }
 }
 
 /** A plan's module, instantiated in the main thread. */
@@ -65,20 +81,27 @@ export class ThreadPool {
   #scratch = 0;
   #scratchBytes = 0;
 
-  private constructor(memory: LinearMemory, threads: number, onednn: PrimitivesSetup | undefined) {
+  private constructor(
+    memory: LinearMemory,
+    threads: number,
+    onednn: PrimitivesSetup | undefined,
+    primitives: Primitives | undefined,
+  ) {
     this.#memory = memory;
-    this.#control = new Int32Array(memory.memory.buffer, 0, 256);
+    this.#primitives = primitives;
+    this.#control = new Int32Array(memory.memory.buffer, 0, CONTROL_WORDS);
     // A data: URL needs no permission, and starts even while the main thread blocks.
     const source = `${openPrimitives}\n${workerSource}`;
     const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
     const workerData = {
       memory: memory.memory,
       words,
+      controlWords: CONTROL_WORDS,
       commands,
+      states,
       spinMilliseconds: SPIN_MILLISECONDS,
       onednn,
     };
-    this.#primitives = onednn === undefined ? undefined : openPrimitives(onednn);
     this.#workers = Array.from(
       { length: threads - 1 },
       // An empty environment: by default the parent's is read, for which Deno asks for permission.
@@ -99,11 +122,20 @@ export class ThreadPool {
 
   /**
    * Starts `threads` − 1 workers and waits until all of them run. With `onednn` they execute its primitives.
+   *
+   * @throws {StartFailure} if a thread cannot use oneDNN.
    */
   static start(memory: LinearMemory, threads: number, onednn?: PrimitivesSetup): ThreadPool {
-    const pool = new ThreadPool(memory, threads, onednn);
+    let primitives: Primitives | undefined;
+    try {
+      if (onednn !== undefined) primitives = openPrimitives(onednn);
+    } catch (error) {
+      throw new StartFailure(error instanceof Error ? error.message : String(error), Promise.resolve());
+    }
+    const pool = new ThreadPool(memory, threads, onednn, primitives);
     pool.#await(words.acknowledged, (arrived) => arrived === threads - 1);
-    pool.#checkFailure();
+    const failure = pool.#failure();
+    if (failure !== undefined) throw new StartFailure(`in a worker thread, ${failure}`, pool.close());
     return pool;
   }
 
@@ -130,7 +162,7 @@ export class ThreadPool {
     try {
       main();
     } catch (error) {
-      Atomics.store(this.#control, words.failed, 1);
+      Atomics.store(this.#control, words.failed, states.failed);
       throw error;
     } finally {
       Atomics.add(this.#control, words.gate, 1);
@@ -217,10 +249,21 @@ export class ThreadPool {
     this.#checkFailure();
   }
 
+  /** What the first thread that failed said; undefined if none has. */
+  #failure(): string | undefined {
+    if (Atomics.load(this.#control, words.failed) === states.sound) return undefined;
+    this.#await(words.failed, (state) => state !== states.failing);
+    const from = words.failure * 4;
+    return new TextDecoder().decode(
+      this.#memory.bytes.slice(from, from + this.#control[words.failureBytes]),
+    );
+  }
+
   #checkFailure(): void {
-    if (Atomics.load(this.#control, words.failed) !== 0) {
-      throw new Error("a thread of the CPU backend failed; its results are not valid");
-    }
+    const failure = this.#failure();
+    if (failure === undefined) return;
+    const why = failure === "" ? "" : ` (${failure})`;
+    throw new Error(`a thread of the CPU backend failed${why}; its results are not valid`);
   }
 
   /** Ends the workers. When this resolves, none of them uses the memory any more. */

@@ -3,15 +3,25 @@
 // shared memory. Word numbers and commands are those of threads.ts.
 import { workerData } from "node:worker_threads";
 
-const { memory, thread, words, commands, spinMilliseconds, onednn } = workerData;
-const control = new Int32Array(memory.buffer, 0, 256);
+const { memory, thread, words, controlWords, commands, states, spinMilliseconds, onednn } = workerData;
+const control = new Int32Array(memory.buffer, 0, controlWords);
 const instances = new Map();
 let primitives;
 try {
   // openPrimitives is that of onednn/primitives.ts, which threads.ts puts before this.
   if (onednn !== undefined) primitives = openPrimitives(onednn);
-} catch {
-  Atomics.store(control, words.failed, 1);
+} catch (error) {
+  fail(error);
+}
+
+// The first thread that fails says why; the main thread waits for it.
+function fail(error) {
+  if (Atomics.compareExchange(control, words.failed, states.sound, states.failing) !== states.sound) return;
+  const room = (controlWords - words.failure) * 4;
+  const text = new TextEncoder().encode(String(error?.message ?? error)).subarray(0, room);
+  new Uint8Array(memory.buffer).set(text, words.failure * 4);
+  control[words.failureBytes] = text.length;
+  Atomics.store(control, words.failed, states.failed);
 }
 
 const bytesAt = (address, bytes) =>
@@ -55,8 +65,8 @@ while (command !== commands.exit) {
     command = control[words.command];
     try {
       execute(command, control[words.module]);
-    } catch {
-      Atomics.store(control, words.failed, 1);
+    } catch (error) {
+      fail(error);
     }
     Atomics.add(control, words.acknowledged, 1);
   }

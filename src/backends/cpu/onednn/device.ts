@@ -5,9 +5,12 @@
  */
 import { addressOf } from "../../../../ffi/memory.ts";
 import { onednnSymbols, openmpSymbols } from "../../../../ffi/onednn.ts";
-import { type OnednnLibrary, openOnednn } from "../../../../ffi/onednn_library.ts";
+import { ONEDNN_INSTALL, type OnednnLibrary, openOnednn } from "../../../../ffi/onednn_library.ts";
+import { LibraryError } from "../../../../ffi/status.ts";
+import { LocalgradError } from "../../../base/errors.ts";
 import type { Aval } from "../../../trace/dtype.ts";
 import type { StructuredInstruction } from "../../../trace/program.ts";
+import type { Missing } from "../../backend.ts";
 import type { Launches } from "../routine.ts";
 import type { wayOf } from "./choice.ts";
 import { OnednnEngine } from "./engine.ts";
@@ -16,12 +19,14 @@ import type { PrimitivesSetup } from "./primitives.ts";
 
 /** The library, opened for one device. */
 export class OnednnDevice {
-  /** The library with its version and instruction set. */
+  /** The library with its version, instruction set and file. */
   readonly description: string;
   /** The widest instruction set that it uses. */
   readonly instructions: string;
   /** Whether that set multiplies bf16. */
   readonly bf16: boolean;
+  /** What the bits of its results depend on. */
+  readonly arithmetic: string;
   readonly #opened: NonNullable<OnednnLibrary["opened"]>;
   readonly #engine: OnednnEngine;
   readonly #closeLibrary: () => void;
@@ -32,9 +37,15 @@ export class OnednnDevice {
     this.instructions = instructions;
     this.bf16 = bf16;
     this.#closeLibrary = close;
-    this.description = `oneDNN ${version} (${instructions})`;
+    this.description = `oneDNN ${version} (${instructions}, ${opened.path})`;
+    this.arithmetic = `oneDNN ${version} (${instructions})`;
     this.#opened = opened;
     this.#engine = new OnednnEngine(opened);
+  }
+
+  /** The library's file. */
+  get path(): string {
+    return this.#opened.path;
   }
 
   /**
@@ -45,7 +56,32 @@ export class OnednnDevice {
     instruction: StructuredInstruction,
     values: readonly Aval[],
     choose?: typeof wayOf,
-  ): Launches | undefined => onednnLaunches(this.#engine, instruction, values, choose);
+  ): Launches | undefined => {
+    try {
+      return onednnLaunches(this.#engine, instruction, values, choose);
+    } catch (error) {
+      const revoked = error instanceof Deno.errors.NotCapable;
+      if (!revoked && !(error instanceof LibraryError)) throw error;
+      const what = revoked ? "oneDNN: the permission to use it was revoked" : error.message;
+      // WebAssembly instead would change the bits of a run without a word.
+      throw new LocalgradError(`${what}; take the engine "wasm" (LOCALGRAD_CPU=wasm)`, { cause: error });
+    }
+  };
+
+  /** Tests whether it has a fast convolution here; throws where it cannot generate code, as if memory may not be executed. */
+  get convolves(): boolean {
+    const sizes = [1, 16, 8, 8], strides = [1024, 1, 128, 16];
+    return this.#engine.convolution({
+      kind: "forward",
+      image: { sizes, strides },
+      filter: { sizes: [16, 16, 3, 3], strides: [144, 1, 48, 16] },
+      y: { sizes, strides },
+      strides: [1, 1],
+      dilates: [0, 0],
+      before: [1, 1],
+      after: [1, 1],
+    }) !== undefined;
+  }
 
   /** The data that a thread needs to execute primitives on this memory, which does not move when it grows. */
   setup(memory: WebAssembly.Memory): PrimitivesSetup {
@@ -66,11 +102,28 @@ export class OnednnDevice {
   }
 }
 
+/** The reason why a library that was found cannot be used. */
+export function unusable(path: string, why: string): Missing {
+  return { reason: `oneDNN: ${path} cannot be used: ${why}`, remedy: ONEDNN_INSTALL };
+}
+
 /** oneDNN for a device, or the reason why it cannot be used. */
-export function openOnednnDevice(): OnednnDevice | { readonly reason: string; readonly remedy: string } {
+export function openOnednnDevice(): OnednnDevice | Missing {
   const library = openOnednn();
-  const { opened, report, close } = library;
-  if (opened !== undefined) return new OnednnDevice(opened, library);
-  close();
-  return { reason: `oneDNN: ${report.problem}`, remedy: `${report.remedy}, or take the engine "wasm"` };
+  const { opened, report: { problem, remedy }, close } = library;
+  if (opened === undefined) {
+    close();
+    return { reason: `oneDNN: ${problem}`, remedy: remedy ?? ONEDNN_INSTALL };
+  }
+  let device: OnednnDevice | undefined;
+  try {
+    device = new OnednnDevice(opened, library);
+    if (device.convolves) return device;
+    device.close();
+    return unusable(opened.path, "it has no fast convolution for this processor");
+  } catch (error) {
+    device === undefined ? close() : device.close();
+    if (error instanceof LibraryError) return unusable(opened.path, error.message);
+    throw error;
+  }
 }
