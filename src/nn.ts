@@ -22,5 +22,5 @@ export * from "./nn/conv.ts";
 export * from "./nn/batch_norm.ts";
 export * from "./nn/pooling.ts";
 export * from "./nn/activation.ts";
-export * from "./nn/flatten.ts";
+export { flatten, type FlattenOptions } from "./nn/flatten.ts";
 export * from "./nn/residual.ts";

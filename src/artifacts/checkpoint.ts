@@ -14,7 +14,9 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
 import { readIfThere, writeWhole } from "../base/files.ts";
 import { type Signature, signatureFields } from "../data/signature.ts";
+import { flattensChannelsFirst } from "../nn/flatten.ts";
 import type { HostArray } from "../trace/host_array.ts";
+import type { Program } from "../trace/program.ts";
 import { toOhwi, toOihw } from "./layout.ts";
 import type { Snapshot } from "./observer.ts";
 import {
@@ -38,18 +40,20 @@ export interface Checkpoint {
 
 /** The contents of a checkpoint other than tensors. */
 interface Header {
-  readonly version: number;
   readonly step: number;
   readonly bestError?: number;
   readonly configuration: Snapshot["configuration"];
   readonly settings: Settings;
   /** Not in checkpoints of earlier versions. */
   readonly signature?: Signature;
+  /** If it is not the current one. */
+  readonly format?: number;
 }
 
-const VERSION = 1;
+/** Format 2: `nn.flatten` orders the elements of images as PyTorch does, on which the columns of a linear layer depend. */
+const VERSION = 2;
 
-const headerFields = object<Header>({
+const headerFields = object<Omit<Header, "format"> & { readonly version: number }>({
   version: whole(),
   step: whole(),
   bestError: optional(number),
@@ -76,13 +80,13 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
   const tensors = new Map([...snapshot.tensors].map(([name, array]) => [name, toOihw(array)]));
   const header = JSON.stringify(
     {
-      version: VERSION,
+      version: snapshot.format ?? VERSION,
       step: snapshot.step,
       ...(snapshot.bestError === undefined ? {} : { bestError: snapshot.bestError }),
       configuration: snapshot.configuration,
       settings,
       ...(snapshot.signature === undefined ? {} : { signature: snapshot.signature }),
-    } satisfies Header,
+    } satisfies Header & { version: number },
   );
   const metadata = { format: "pt", localgrad: header, sha256: digest(header, tensors) };
   await writeWhole(path, encodeSafetensors({ tensors, metadata }));
@@ -104,7 +108,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new LocalgradError(`${path} was not written by localgrad: it has no header of a run`);
   }
   const source = { file: path, remedy: "use another checkpoint" };
-  const { step, bestError, configuration, settings, signature } = decodeHeader(localgrad, source);
+  const { step, bestError, configuration, settings, signature, format } = decodeHeader(localgrad, source);
   return {
     snapshot: {
       step,
@@ -112,6 +116,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
       tensors: new Map([...file.tensors].map(([name, array]) => [name, toOhwi(array)])),
       configuration,
       ...(signature === undefined ? {} : { signature }),
+      ...(format === undefined ? {} : { format }),
     },
     settings,
   };
@@ -120,10 +125,22 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 /** Decodes the header of a checkpoint; refuses a format of a later version. */
 export function decodeHeader(header: string, source: Source): Header {
   const { version } = decodeJson(header, source, object({ version: whole() }));
-  if (version !== VERSION) {
-    throw new LocalgradError(`${source.file} has format ${version}; this localgrad reads format ${VERSION}`);
+  if (version < 1 || version > VERSION) {
+    throw new LocalgradError(
+      `${source.file} has format ${version}; this localgrad reads formats up to ${VERSION}`,
+    );
   }
-  return decodeJson(header, source, headerFields);
+  const { version: format, ...fields } = decodeJson(header, source, headerFields);
+  return format === VERSION ? fields : { ...fields, format };
+}
+
+/** Refuses values of a checkpoint of format 1 for a program that flattens images, which that did in another order. */
+export function refuseOldOrder(name: string, format: number | undefined, program: () => Program): void {
+  if (format !== 1 || !flattensChannelsFirst(program())) return;
+  throw new LocalgradError(
+    `${name} is of an earlier version, in which nn.flatten() put the channels last, and the columns of the linear layer ` +
+      `after it are in that order; make the network with nn.flatten({ order: "channelsLast" })`,
+  );
 }
 
 /**

@@ -4,10 +4,12 @@ import { LocalgradError } from "../base/errors.ts";
 import type { Signature } from "../data/signature.ts";
 import { type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
+import { programOf } from "../nn/layer.ts";
 import type { Named } from "../nn/named.ts";
 import { formatAval, sameShape } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { treeFlatten } from "../trace/tree.ts";
+import { refuseOldOrder } from "./checkpoint.ts";
 import { isFilter } from "./layout.ts";
 
 /** Values of a network: tensors by PyTorch's names, in localgrad's layouts. `train.loadWeights` reads them. */
@@ -20,6 +22,8 @@ export interface NetworkValues {
   readonly skipped?: ReadonlyMap<string, string>;
   /** Class names and preprocessing of the network, if known. */
   readonly signature?: Signature;
+  /** Format of the checkpoint that they are of, if that is an older one. */
+  readonly format?: number;
 }
 
 /** Options of `Trainer.load`. */
@@ -37,7 +41,10 @@ export function valuesOf(
   values: NetworkValues,
   { newHead = false }: LoadOptions = {},
 ): ReadonlyMap<string, HostArray> {
-  const all = places(model);
+  const net = network(model);
+  const { height, width, channels } = model.input;
+  refuseOldOrder(values.name, values.format, () => programOf(net, [height, width, channels]));
+  const all = [net.params, net.state].flatMap((tree) => namedLeaves<Initial>(tree));
   const isHead = (name: string) => Object.keys(model.head).some((part) => name.startsWith(`${part}.`));
   const wanted = newHead ? all.filter(([name]) => !isHead(name)) : all;
   const taken = new Map<string, HostArray>();
@@ -83,12 +90,6 @@ export function valuesOf(
     );
   }
   return taken;
-}
-
-/** Every parameter and statistic of a network, by name. */
-function places(model: Model): [name: string, initial: Initial][] {
-  const { params, state } = network(model);
-  return [params, state].flatMap((tree) => namedLeaves<Initial>(tree));
 }
 
 /** The leaves of a tree, each with its path, such as `layer1.0.conv1.weight`. */

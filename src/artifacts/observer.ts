@@ -21,6 +21,8 @@ export interface Snapshot {
   readonly configuration: Configuration;
   /** Class names and preprocessing of the network; undefined if it was never trained on a data set. */
   readonly signature?: Signature;
+  /** Format of the checkpoint that it was read from, if that is an older one. */
+  readonly format?: number;
 }
 
 /** Facts known at the start of a run. */

@@ -36,6 +36,8 @@ export interface Weights {
   readonly network?: NetworkFacts;
   /** Class names and preprocessing of the network, if the file has them. */
   readonly signature?: Signature;
+  /** Format of the checkpoint that they are of, if that is an older one. */
+  readonly format?: number;
   /** Changes made in reading, such as a conversion to f32, for people. */
   readonly notes: readonly string[];
 }
@@ -79,6 +81,8 @@ export async function saveWeights(
     readonly configuration?: Configuration;
     /** Class names and preprocessing of the network, which are kept too. */
     readonly signature?: Signature;
+    /** Format of the checkpoint that it was read from, if that is an older one. */
+    readonly format?: number;
   },
 ): Promise<void> {
   expectObject("saveWeights: the snapshot", snapshot, {
@@ -86,6 +90,7 @@ export async function saveWeights(
     step: "number",
     configuration: "object?",
     signature: "object?",
+    format: "number?",
   });
   expectTensors("saveWeights", snapshot.tensors);
   expectKind("saveWeights: the path", path, "string");
@@ -113,20 +118,28 @@ export async function saveWeights(
 const METADATA = "localgrad.network";
 
 /** What is known of a network apart from its tensors. */
-type Facts = Pick<Weights, "network" | "signature">;
+type Facts = Pick<Weights, "network" | "signature" | "format">;
 
 const facts = object<Facts>({
   network: optional(object<NetworkFacts>({ model: text, classes: whole(1) })),
   signature: optional(signatureFields),
+  format: optional(whole(1)),
 });
 
 /** What a run knows of its network. */
-function factsOf(run: { readonly configuration?: Configuration; readonly signature?: Signature }): Facts {
+function factsOf(
+  run: {
+    readonly configuration?: Configuration;
+    readonly signature?: Signature;
+    readonly format?: number;
+  },
+): Facts {
   const { model, classes } = run.configuration ?? {};
   const known = typeof model === "string" && typeof classes === "number";
   return {
     ...(known ? { network: { model, classes } } : {}),
     ...(run.signature === undefined ? {} : { signature: run.signature }),
+    ...(run.format === undefined ? {} : { format: run.format }),
   };
 }
 

@@ -1,7 +1,7 @@
 import { expectKind, expectWhole } from "../base/expect.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
 import { jit } from "../runtime/jit.ts";
-import type { Category } from "../trace/program.ts";
+import type { Category, Program } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { withCut } from "./balance.ts";
 import type { Batch } from "./method.ts";
@@ -47,7 +47,18 @@ export function stepPlan(
   expectSetup("stepPlan", setup);
   expectWhole("stepPlan: the batch", batch);
   expectKind("stepPlan: the target", target, "object");
-  const step = jit(
+  // A plan too large for the device is still worth knowing; only running it is refused.
+  const unlimited = { ...target, maxTotalBytes: Infinity };
+  return tracedStep(setup, recompute).plan(unlimited, ...stepAvals(setup, batch));
+}
+
+/** The program of a training step. */
+export function stepProgram(setup: Setup, batch: number): Program {
+  return tracedStep(setup, false).program(...stepAvals(setup, batch));
+}
+
+function tracedStep(setup: Setup, recompute: boolean) {
+  return jit(
     (
       train: TrainState<Tensor>,
       _data: Record<never, never>,
@@ -56,15 +67,11 @@ export function stepPlan(
     ) => trainStep(setup, train, batch, scalars),
     { name: `${setup.method.name} step`, donate: [0], categorize, recompute },
   );
-  // A plan too large for the device is still worth knowing; only running it is refused.
-  const unlimited = { ...target, maxTotalBytes: Infinity };
-  return step.plan(
-    unlimited,
-    setup.initial,
-    {},
-    batchAvals(setup.model, batch),
-    scalarAvals(setup.optimizer),
-  );
+}
+
+/** The arguments of a traced step. */
+function stepAvals(setup: Setup, batch: number) {
+  return [setup.initial, {}, batchAvals(setup.model, batch), scalarAvals(setup.optimizer)] as const;
 }
 
 /** Plans the memory of a training step for a kind of device, without the data set. Allocates nothing. */

@@ -2,6 +2,7 @@ import { expectKind, expectObject } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
 import { requireShape, type Shape } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
+import type { Program } from "../trace/program.ts";
 import { Tensor } from "../trace/tensor.ts";
 import { scope, Trace, withTrace } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
@@ -130,13 +131,23 @@ export function sequential(layers: Layers): Layer {
 export function shapeAfter(layer: Layer, shape: Shape): Shape {
   expectLayer("shapeAfter: the layer", layer);
   requireShape(shape, "shapeAfter");
+  return evaluated(layer, shape).shape;
+}
+
+/** The program of a layer in evaluation, for one image of this shape. */
+export function programOf(layer: Layer, shape: Shape): Program {
+  return evaluated(layer, shape).program;
+}
+
+function evaluated(layer: Layer, shape: Shape): { readonly shape: Shape; readonly program: Program } {
   const trace = new Trace();
   const input = (aval: { shape: Shape; dtype: Initial["dtype"] }) =>
     new Tensor(trace, trace.builder.input(aval, ""));
   const inputs = (tree: Named<Initial>) => treeMap(input, tree);
   return withTrace(trace, () => {
     const x = input({ shape: [1, ...shape], dtype: "f32" });
-    return layer.apply(inputs(layer.params), inputs(layer.state), x, "evaluate").y.shape.slice(1);
+    const { y } = layer.apply(inputs(layer.params), inputs(layer.state), x, "evaluate");
+    return { shape: y.shape.slice(1), program: trace.builder.finish("", [{ value: y.id, name: "" }]) };
   });
 }
 

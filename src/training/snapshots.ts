@@ -1,8 +1,10 @@
+import { refuseOldOrder } from "../artifacts/checkpoint.ts";
 import { type LoadOptions, namedLeaves, type NetworkValues, valuesOf } from "../artifacts/network_values.ts";
 import type { Snapshot } from "../artifacts/observer.ts";
 import { tensorName } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole } from "../base/expect.ts";
+import { stepProgram } from "../local/memory.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
@@ -16,17 +18,19 @@ export async function copyTensors(train: TrainState<DeviceArray>): Promise<Map<s
 }
 
 /** Writes a snapshot's tensors into a trainer's arrays; refuses a snapshot of another network or method. */
-export function restoreTensors(train: TrainState<DeviceArray>, snapshot: Snapshot): void {
+export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, snapshot: Snapshot): void {
   expectObject("restore: the snapshot", snapshot, {
     step: "number",
     bestError: "number?",
     tensors: "object",
     configuration: "object",
     signature: "object?",
+    format: "number?",
   });
   const { tensors, step } = snapshot;
   if (!(tensors instanceof Map)) throw new LocalgradError("restore: the tensors must be a Map");
   expectWhole("restore: the step", step, 0);
+  refuseOldOrder("restore: the snapshot", snapshot.format, () => stepProgram(setup, 2)); // heads may flatten too
   const arrays = arraysOf(train);
   const values = arrays.map(([name, array]): [DeviceArray, HostArray] => {
     const value = tensors.get(name);
@@ -63,6 +67,7 @@ export function loadValues(
     tensors: "object",
     skipped: "object?",
     signature: "object?",
+    format: "number?",
   });
   expectOptions("load", options, { newHead: "boolean?" });
   const taken = valuesOf(model, values, options);

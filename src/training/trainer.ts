@@ -316,7 +316,7 @@ export class Trainer implements Disposable {
 
   /** Returns to a snapshot; refuses one of another network or method. */
   restore(snapshot: Snapshot): void {
-    restoreTensors(this.#train, snapshot);
+    restoreTensors(this.setup, this.#train, snapshot);
     const { step, bestError, signature = this.signature } = snapshot;
     Object.assign(this.#position, { step, bestError, restored: true, signature });
   }

@@ -40,7 +40,7 @@ export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
   const [height, width, channels] = imageExtents("dglHead", shape);
   const features = 4 * channels;
   const quarter = adaptiveAveragePooling(Math.ceil(height / 4), Math.ceil(width / 4));
-  const ending = { pool2: adaptiveAveragePooling(2, 2), flatten: flatten() };
+  const ending = { pool2: adaptiveAveragePooling(2, 2), flatten: flatten({ order: "channelsLast" }) };
   const hidden = () => repeated(3, () => linearUnit(features, features));
   const fc = linear({ in: features, out: classes });
   switch (name) {

@@ -69,7 +69,7 @@ function predictor([height, width, channels]: ImageExtents, classes: number, inp
   }
   return sequential({
     pool: adaptiveAveragePooling(rows, columns),
-    flatten: flatten(),
+    flatten: flatten({ order: "channelsLast" }),
     fc: layer({
       params: {
         weight: constantInitial(0, [classes, rows * columns * channels]),
