@@ -1,4 +1,6 @@
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { epochLine } from "../src/artifacts/metrics.ts";
+import { measured } from "../src/cli/results.ts";
 import type { Opened } from "../src/backends/backend.ts";
 import { openCpu } from "../src/backends/cpu/backend.ts";
 import type { CpuEngine } from "../src/backends/cpu/engine_name.ts";
@@ -13,10 +15,12 @@ import { type Model, resnet20, resnet8 } from "../src/models.ts";
 import { sgd } from "../src/optim.ts";
 import { publishedSgd } from "../src/optim/published.ts";
 import { Device } from "../src/runtime/arrays.ts";
+import { open } from "../src/runtime/devices.ts";
 import { trainer } from "../src/training/trainer.ts";
 import { openSimulated } from "./cuda/simulated.ts";
 import { skips } from "./gate.ts";
-import { tinyModel } from "./tiny.ts";
+import { tinyDataset, tinyModel } from "./tiny.ts";
+import { make, recorder } from "./tiny_trainer.ts";
 
 /** The tolerance of allocated memory relative to the plan. */
 const TOLERANCE = 0.02;
@@ -81,3 +85,17 @@ await suite("cpu-onednn", () => cpu("onednn"), [
 ]);
 await suite("webgpu", () => openWebgpu(), some(small));
 await suite("cuda-simulated", () => openSimulated({ precision: "f32" }), some(tinyModel()));
+
+Deno.test("a run on the CPU records the resident memory of its process, and its result the most of it", async () => {
+  for (const [name, isCpu] of [["cpu", true], ["reference", false]] as const) {
+    await using device = await open(name);
+    const { observer, epochs } = recorder();
+    using run = await make({ device });
+    await run.fit(tinyDataset(16, 16), { epochs: 2, observers: [observer] });
+    const resident = epochs.flatMap(({ held }) => held.residentBytes ?? []);
+    assertEquals(resident.length, isCpu ? 2 : 0);
+    for (const [i, bytes] of resident.entries()) assert(bytes > (epochs[i]?.held.bytes ?? Infinity));
+    const result = measured(epochs.map(epochLine));
+    assertEquals(result?.residentBytes, isCpu ? Math.max(...resident) : undefined);
+  }
+});

@@ -71,6 +71,7 @@ const epochFields = object<EpochLine>({
     bytes: number,
     dataBytes: number,
     driver: optional(object<DriverMemory>({ usedBytes: number, takenBytes: number })),
+    residentBytes: optional(number),
   })),
   loading: optional(object<Loading>({ imagesPerSecond: number, waiting: number })),
 });

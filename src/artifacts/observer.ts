@@ -77,6 +77,11 @@ export interface HeldMemory {
   readonly dataBytes: number;
   /** The driver's count, on devices that have one. */
   readonly driver?: DriverMemory;
+  /**
+   * Bytes of the whole process that are resident in memory, on the CPU: all of the above, JavaScript's heap, compiled
+   * code, decoded images, and what oneDNN allocates for itself.
+   */
+  readonly residentBytes?: number;
 }
 
 /** Record of an epoch after which the network was evaluated. */

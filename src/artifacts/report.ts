@@ -159,15 +159,22 @@ function loadingFacts(loading: Loading | undefined): [name: string, value: strin
 /** The measured memory of a device, for people: localgrad's count, and the driver's if there is one. */
 export function heldMemory(held: HeldMemory | undefined): [name: string, value: string][] {
   if (held === undefined) return [];
-  const { bytes, dataBytes, driver } = held;
+  const { bytes, dataBytes, driver, residentBytes } = held;
   const own: [string, string] = [
     "allocated",
     `${formatBytes(bytes - dataBytes)}, plus ${formatBytes(dataBytes)} of data`,
   ];
-  if (driver === undefined) return [own];
+  const whole: [string, string][] = residentBytes === undefined
+    ? []
+    : [["whole process", `${formatBytes(residentBytes)} resident`]];
+  if (driver === undefined) return [own, ...whole];
   const { usedBytes, takenBytes } = driver;
   const rest = formatBytes(Math.max(0, usedBytes - takenBytes));
-  return [own, ["driver count", `${formatBytes(takenBytes)}, plus ${rest} of context and other programs`]];
+  return [
+    own,
+    ["driver count", `${formatBytes(takenBytes)}, plus ${rest} of context and other programs`],
+    ...whole,
+  ];
 }
 
 function lossChart(run: RunReport): string {

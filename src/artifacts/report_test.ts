@@ -29,6 +29,7 @@ function run(name: string, steps: number, modules: number): RunReport {
           bytes: 7 * 2 ** 20,
           dataBytes: 2 ** 20,
           driver: { usedBytes: 512 * 2 ** 20, takenBytes: 8 * 2 ** 20 },
+          residentBytes: 600 * 2 ** 20,
         },
         loading: { imagesPerSecond: 812.4, waiting: 0.0312 },
       });
@@ -91,6 +92,7 @@ Deno.test("report() shows curves per module, errors, memory and the configuratio
       "optimizer.momentum",
       "6 MiB, plus 1 MiB of data",
       "8 MiB, plus 504 MiB of context and other programs",
+      "600 MiB resident",
       "812",
       "3.1 %",
     ]

@@ -26,6 +26,8 @@ export interface Backend {
   readonly liveBytes: number;
   /** The driver's own count of the device's memory, on devices whose driver keeps one. */
   driverMemory?(): DriverMemory;
+  /** Bytes of the process that are resident in memory, for devices whose memory is the process's own. */
+  residentMemory?(): number;
 
   /**
    * Allocates zeroed memory for elements of `dtype`. Only `reference`, which stores every element as a float64, needs

@@ -23,6 +23,8 @@ export interface Finished {
   readonly heldBytes: number;
   /** The most device memory in use by all programs, if the driver reports it. */
   readonly driverBytes?: number;
+  /** The most memory of the whole process that was resident after any epoch, on the CPU. */
+  readonly residentBytes?: number;
   /** Number of gradient-isolated modules. */
   readonly modules: number;
   readonly parameters: ParameterSplit;
@@ -44,6 +46,7 @@ const finished = object<Finished>({
   endToEndPeakBytes: number,
   heldBytes: number,
   driverBytes: optional(number),
+  residentBytes: optional(number),
   modules: whole(1),
   parameters: object<ParameterSplit>({ backbone: whole(), bias: whole(), ema: whole(), heads: whole() }),
 });
@@ -63,6 +66,7 @@ export function measured(lines: readonly MetricsLine[]) {
   const speeds = epochs.map(({ imagesPerSecond }) => imagesPerSecond).sort((a, b) => a - b);
   const held = epochs.map(({ held }) => held?.bytes ?? 0);
   const driver = epochs.flatMap(({ held }) => held?.driver?.usedBytes ?? []);
+  const resident = epochs.flatMap(({ held }) => held?.residentBytes ?? []);
   const topFive = last.topFiveError === undefined || best.topFiveError === undefined
     ? {}
     : { topFive: { final: last.topFiveError, best: best.topFiveError } };
@@ -74,5 +78,6 @@ export function measured(lines: readonly MetricsLine[]) {
     imagesPerSecond: at(speeds, speeds.length >> 1),
     heldBytes: Math.max(...held),
     ...(driver.length === 0 ? {} : { driverBytes: Math.max(...driver) }),
+    ...(resident.length === 0 ? {} : { residentBytes: Math.max(...resident) }),
   };
 }

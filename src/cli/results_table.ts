@@ -79,7 +79,11 @@ function errors(done: readonly Finished[], which: "final" | "best"): string {
 function describeHeld(done: readonly Finished[]): string {
   const held = formatBytes(Math.max(...done.map(({ heldBytes }) => heldBytes)));
   const driver = done.flatMap(({ driverBytes }) => driverBytes ?? []);
-  return driver.length === 0 ? held : `${held} (driver ${formatBytes(Math.max(...driver))})`;
+  const resident = done.flatMap(({ residentBytes }) => residentBytes ?? []);
+  const most = (name: string, bytes: readonly number[]): string[] =>
+    bytes.length === 0 ? [] : [`${name} ${formatBytes(Math.max(...bytes))}`];
+  const others = [...most("driver", driver), ...most("process", resident)];
+  return others.length === 0 ? held : `${held} (${others.join(", ")})`;
 }
 
 /** Formats a published figure with its source and mark. */

@@ -239,7 +239,13 @@ export class Run {
     const { trainer, dataBytes } = this.#parts;
     const { backend } = trainer.device;
     const driver = backend.driverMemory?.();
-    return { bytes: backend.liveBytes, dataBytes, ...(driver === undefined ? {} : { driver }) };
+    const residentBytes = backend.residentMemory?.();
+    return {
+      bytes: backend.liveBytes,
+      dataBytes,
+      ...(driver === undefined ? {} : { driver }),
+      ...(residentBytes === undefined ? {} : { residentBytes }),
+    };
   }
 
   /** True if a save within the epoch is due. */

@@ -66,6 +66,10 @@ class CpuBackend implements Backend {
     return bytes;
   }
 
+  residentMemory(): number {
+    return Deno.memoryUsage().rss;
+  }
+
   #expectOpen(): void {
     if (this.#closed) throw new LocalgradError("the CPU device is closed; open another");
   }

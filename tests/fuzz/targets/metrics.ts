@@ -13,7 +13,7 @@ const epoch = (n: number) => ({
   testLoss: 2,
   imagesPerSecond: 100,
   plannedPeakBytes: 3000,
-  held: { bytes: 4000, dataBytes: 1000, driver: { usedBytes: 5000, takenBytes: 4096 } },
+  held: { bytes: 4000, dataBytes: 1000, driver: { usedBytes: 5000, takenBytes: 4096 }, residentBytes: 6000 },
   loading: { imagesPerSecond: 50, waiting: 0.1 },
 });
 const lines = [step(1), step(2), epoch(1), step(3), step(4), epoch(2)];

@@ -15,6 +15,7 @@ const finished = {
   endToEndPeakBytes: 6000,
   heldBytes: 4000,
   driverBytes: 5000,
+  residentBytes: 6000,
   modules: 3,
   parameters: { backbone: 1000, bias: 10, ema: 20, heads: 30 },
 };
