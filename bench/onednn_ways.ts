@@ -4,7 +4,7 @@
  *     deno run --allow-read --allow-env --allow-sys --allow-ffi bench/onednn_ways.ts [--batch 8,32] [--only 64→64]
  *
  * Prints GFLOP/s by the definition's multiplications and additions, of the fastest of some runs: WebAssembly, oneDNN's
- * primitive, Winograd with oneDNN's products. It warns where a way's result differs from WebAssembly's.
+ * primitive, and a product (1 × 1) or Winograd with oneDNN's products (3 × 3). It warns where a way's result differs from WebAssembly's.
  */
 
 import { parseArgs } from "@std/cli/parse-args";
@@ -108,7 +108,9 @@ function measure(program: Program, way: Way): { ms: number; result: Float32Array
   return { ms, result };
 }
 
-console.log("batch, convolution: WebAssembly, direct, Winograd: forward | input gradient | filter gradient");
+console.log(
+  "batch, convolution: WebAssembly, direct, product or Winograd: forward | input gradient | filter gradient",
+);
 for (const batch of flags.batch.split(",").map(Number)) {
   for (const row of rows.filter((row) => nameOf(row).includes(flags.only))) {
     const { size, from, to, taps, stride = 1, groups = 1, dilation = 1 } = row;
@@ -127,11 +129,14 @@ for (const batch of flags.batch.split(",").map(Number)) {
       opCase("convInputGrad", [dy, w], { ...attrs, inputShape: x.shape }, []),
       opCase("convFilterGrad", [x, dy], { ...attrs, filterShape: w.shape }, []),
     ].map(({ program }) => {
-      const plain = taps === 3 && stride === 1 && dilation === 1 && groups === 1 && from % 8 === 0;
-      const [wasm, ...others] = (["wasm", "direct", ...(plain ? ["winograd" as const] : [])] as const)
-        .map((way) => measure(program, way));
+      const others: Way[] = ["direct"];
+      if (stride === 1 && dilation === 1 && groups === 1) {
+        if (taps === 1) others.push("product");
+        if (taps === 3 && from % 8 === 0) others.push("winograd");
+      }
+      const [wasm, ...rest] = (["wasm", ...others] as const).map((way) => measure(program, way));
       const most = wasm!.result.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-      return [wasm, ...others].map((each) => {
+      return [wasm, ...rest].map((each) => {
         if (each === undefined) return "none";
         const close = each.result.every((value, i) => Math.abs(value - wasm!.result[i]!) <= 1e-5 * most);
         return `${(operations / each.ms / 1e6).toFixed(0)}${close ? "" : " (differs)"}`;

@@ -48,6 +48,15 @@ export const onednnSymbols = {
     ],
     result: "i32",
   },
+  dnnl_memory_desc_create_submemory: {
+    parameters: [
+      /* memory_desc */ "buffer",
+      /* parent_memory_desc */ "u64",
+      /* dims */ "buffer",
+      /* offsets */ "buffer",
+    ],
+    result: "i32",
+  },
   dnnl_memory_desc_destroy: { parameters: [/* memory_desc */ "u64"], result: "i32" },
   dnnl_memory_desc_equal: { parameters: [/* lhs */ "u64", /* rhs */ "u64"], result: "i32" },
   dnnl_memory_desc_get_size: { parameters: [/* memory_desc */ "u64"], result: "usize" },

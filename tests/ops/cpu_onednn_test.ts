@@ -55,8 +55,14 @@ const filtered = (random: Random) => [
   ...convolutions(random, [1, 32, 32, 16], [128, 3, 3, 16]),
 ];
 
+/** 1 × 1 convolutions, which are products. */
+const pointwise = (random: Random) =>
+  convolutions(random, [3, 7, 9, 96], [160, 1, 1, 96], { padding: [[0, 0], [0, 0]] });
+
 /** Work for several slices, the last of them smaller. */
 const sliced = (random: Random) => [
+  ...pointwise(random),
+  ...convolutions(random, [2, 4, 4, 256], [256, 3, 3, 256], { strides: [2, 2] }),
   ...filtered(random),
   ...convolutions(random, [5, 48, 48, 16], [16, 3, 3, 16]),
   ...convolutions(random, [7, 40, 40, 16], [32, 3, 3, 16], { strides: [2, 2] }),
@@ -126,6 +132,17 @@ Deno.test(
   },
 );
 
+Deno.test("cpu-onednn: 1 × 1 convolutions are oneDNN's products", { ignore }, async () => {
+  for (const kernels of await computedBy(pointwise)) assertMatch(kernels, /oneDNN product/);
+});
+
+Deno.test("cpu-onednn: large filters are reordered in parts", { ignore }, async () => {
+  const text = await computedBy((random) =>
+    convolutions(random, [2, 4, 4, 256], [256, 3, 3, 256], { strides: [2, 2] })
+  );
+  for (const kernels of text) assertMatch(kernels, /oneDNN reorder [^,\n]*,/);
+});
+
 Deno.test("cpu-onednn: input gradients with few channels are WebAssembly's", { ignore }, async () => {
   const text = await computedBy((random) => [
     ...convolutions(random, [4, 16, 16, 3], [16, 3, 3, 3]),
@@ -137,7 +154,7 @@ Deno.test("cpu-onednn: input gradients with few channels are WebAssembly's", { i
 Deno.test("cpu-onednn: what oneDNN pads or cannot divide stays with WebAssembly", { ignore }, async () => {
   const [, , depthwise, , , large] = await computedBy((random) => [
     ...convolutions(random, [2, 14, 14, 96], [96, 7, 7, 1], { groups: 96, padding: [[3, 3], [3, 3]] }),
-    ...convolutions(random, [2, 7, 7, 512], [512, 3, 3, 512]),
+    ...convolutions(random, [8, 8, 8, 512], [512, 3, 3, 512], { strides: [2, 2] }),
   ]);
   assertEquals([depthwise, large].map((kernels) => kernels?.includes("oneDNN")), [false, false]);
 });

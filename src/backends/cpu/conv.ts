@@ -12,7 +12,7 @@ import { winogradCorrelate } from "./conv_winograd_correlate.ts";
 import { winogradFilterGrad } from "./conv_winograd_filter_grad.ts";
 
 /** Tests whether a convolution is a product of matrices: a 1 × 1 filter, stride 1, no padding, one group. */
-function isPointwise(filter: Shape, { strides, padding, groups }: ConvAttrs): boolean {
+export function isPointwise(filter: Shape, { strides, padding, groups }: ConvAttrs): boolean {
   return filter[1] === 1 && filter[2] === 1 && groups === 1 && strides[0] === 1 && strides[1] === 1 &&
     padding.flat().every((pixels) => pixels === 0);
 }

@@ -5,16 +5,17 @@
  *
  * @module
  */
+import type { Shape } from "../../../trace/dtype.ts";
 import type { ConvAttrs } from "../../../trace/ops.ts";
-import type { ConvShapes } from "../conv.ts";
+import { type ConvShapes, isPointwise } from "../conv.ts";
 import type { Correlation } from "../conv_geometry.ts";
 import { winogradPays } from "../conv_winograd.ts";
 
 /**
- * Ways to compute a convolution or a gradient of one: WebAssembly; oneDNN's primitive on slices of the batch; Winograd's
- * minimal filtering by WebAssembly with oneDNN's products.
+ * Ways to compute a convolution or a gradient of one: WebAssembly; oneDNN's primitive on slices of the batch; a 1 × 1
+ * convolution as oneDNN's product of matrices; Winograd's minimal filtering by WebAssembly with oneDNN's products.
  */
-export type Way = "wasm" | "direct" | "winograd";
+export type Way = "wasm" | "direct" | "product" | "winograd";
 
 /** A convolution, or a gradient of one. */
 export interface Conv {
@@ -27,9 +28,9 @@ export interface Conv {
 
 /** The fastest way to compute a convolution where oneDNN has a fast primitive for it. */
 export function wayOf(conv: Conv): Way {
+  if (isPointwise(conv.shapes.filter, conv.attrs)) return pointwiseWay(conv);
   if (winogradWins(conv)) return "winograd";
-  if (conv.kind === "inputGrad" && gradientIsSlow(conv)) return "wasm";
-  return "direct";
+  return primitiveLoses(conv) ? "wasm" : "direct";
 }
 
 /**
@@ -51,6 +52,8 @@ export function wayOf(conv: Conv): Way {
  * | 8, 8², 64 → 64         | 128   | 152, 202, 157                   | 110, 149, 225   |
  * | 1, 56², 64 → 64        | 784   | 171, 118, 246                   | 136, 115, 265   |
  * | 1, 28², 128 → 128      | 196   | 137, 119, 94                    | 116, 114, 208   |
+ * | 8, 4², 256 → 256       | 32    | 119, 259, 78                    | 97, 129, 157    |
+ * | 1, 16², 32 → 32        | 64    | 88, 112, 42                     | 114, 112, 98    |
  *
  * Few tiles do not amortise the transform of the filter.
  */
@@ -60,15 +63,47 @@ function winogradWins({ kind, correlation }: Conv): boolean {
   const [phase] = phases;
   if (phase === undefined) return false;
   const tiles = images * Math.ceil(phase.row.count / 2) * Math.ceil(phase.column.count / 2);
-  return kind === "filterGrad" ? tiles >= 128 : tiles >= 256 && source[2] * target[2] < 512 ** 2;
+  const channels = source[2] * target[2];
+  if (kind === "filterGrad") return tiles >= (channels < 128 ** 2 ? 128 : 32);
+  return tiles >= 256 && channels < 512 ** 2;
 }
 
 /**
- * Input gradients that WebAssembly, direct: few image channels (3 → 16 at 32²: 43, 31; 6 → 16, 5 × 5: 31, 29; 3 → 64,
- * 7 × 7, stride 2: 40, 41), and strided 1 × 1 with few channels (16 → 32: 64, 31; 32 → 64: 78, 49; but 64 → 128: 80, 192).
+ * Tests whether WebAssembly is faster than oneDNN's primitive (WebAssembly, direct): for input gradients with few image
+ * channels (3 → 16 at 32²: 43, 31; 6 → 16, 5 × 5: 31, 29; 3 → 64, 7 × 7, stride 2: 40, 41), or with few channels and
+ * strided 1 × 1 taps (16 → 32: 64, 31; 32 → 64: 78, 49; but 64 → 128: 80, 192); and for strided 1 × 1 convolutions whose
+ * filter, which has to be reordered, meets few pixels (1,024 → 2,048 to 32 pixels: 55, 36; 512 → 1,024 to 128: 86, 141).
  */
-function gradientIsSlow({ shapes: { image, filter }, attrs: { strides, groups } }: Conv): boolean {
-  const [, r = 1, s = 1] = filter, channels = image[3] ?? 1;
-  if (groups > 1) return false;
-  return channels < 8 || r * s === 1 && strides.some((stride) => stride > 1) && channels < 64;
+function primitiveLoses({ kind, shapes: { image, filter, y }, attrs: { strides, groups } }: Conv): boolean {
+  const [, r = 1, s = 1] = filter, [, , , channels = 1] = image;
+  const single = r * s === 1 && strides.some((stride) => stride > 1);
+  if (groups > 1 || kind === "filterGrad") return false;
+  if (kind === "inputGrad") return channels < 8 || single && channels < 64;
+  return single && pixelsOf(y) < 64;
+}
+
+/**
+ * A 1 × 1 convolution with stride 1 is a product of matrices, for which oneDNN takes the filter as it lies. Its
+ * convolution has the filter reordered first, which is what most of the time goes to where a filter meets few pixels.
+ *
+ * | batch, image, channels | wasm, direct, product: forward | input gradient | filter gradient |
+ * | ---------------------- | ------------------------------ | -------------- | --------------- |
+ * | 8, 16², 64 → 256       | 84, 217, 221                   | 90, 223, 231   | 86, 224, 209    |
+ * | 8, 16², 256 → 64       | 90, 223, 227                   | 84, 218, 226   | 88, 222, 220    |
+ * | 8, 4², 256 → 1,024     | 89, 179, 198                   | 90, 193, 229   | 87, 167, 201    |
+ * | 8, 2², 512 → 2,048     | 85, 67, 174                    | 82, 145, 179   | 73, 92, 200     |
+ * | 8, 2², 2,048 → 512     | 84, 40, 168                    | 76, 137, 178   | 61, 71, 210     |
+ */
+function pointwiseWay({ kind, shapes: { y } }: Conv): Way {
+  return kind === "filterGrad" && pixelsOf(y) > MOST_TERMS ? "direct" : "product";
+}
+
+const pixelsOf = ([images = 1, rows = 1, columns = 1]: Shape): number => images * rows * columns;
+
+/** The most pixels that a product adds one after the other: slices of the batch add fewer, and round less. */
+const MOST_TERMS = 4096;
+
+/** Tests whether a product of matrices is large enough for oneDNN's calls: 32 × 64 × 64 takes 5 µs. */
+export function productWins(operations: number): boolean {
+  return operations >= 2e6;
 }

@@ -18,10 +18,20 @@ const TASK_OPERATIONS = 1e7;
 const PARTIAL_OPERATIONS = 2e7;
 /** The most slices of a batch. */
 const MOST_SLICES = 64;
-/** Bytes of workspace for partial gradients of a filter. Where not even two fit, WebAssembly divides the channels. */
-const PARTIAL_BYTES = 8 * 2 ** 20;
+/** Bytes of workspace for partial gradients of a filter. */
+const PARTIAL_BYTES = 10 * 2 ** 20;
+/**
+ * Operations beyond which WebAssembly, which divides the channels, is left a gradient that does not fit twice. 512 → 512
+ * at 2², batch 8 (1.5e8): 118 GFLOP/s by one thread, 50 by two of WebAssembly.
+ */
+const MOST_UNDIVIDED = 2e8;
 /** The padding of a filter's format that is put up with: a depthwise 7 × 7 filter's gradient has 256 times its size. */
 const MOST_PADDING = 8;
+
+/** Elements of a filter whose reorder is cut: that of 512 × 512 × 3 × 3 takes 1.5 ms of one thread. */
+const PARTS_ELEMENTS = 2 ** 17;
+/** Parts that it is cut into, if formats can be cut so. */
+const PARTS = 4;
 
 /** Images cut into equal slices, and one for the rest. */
 interface Slices {
@@ -122,17 +132,27 @@ function sliced(
 }
 
 /** A filter, or its gradient, turned from one format into another. */
-function reordered(reorder: Made, from: Operand, to: Operand): Launch {
+function reordered(
+  engine: OnednnEngine,
+  { filter }: ConvShapes,
+  groups: number,
+  format: bigint,
+  to: "plain" | "format",
+  [from, target]: readonly [Operand, Operand],
+): Launch {
+  const parts = groups === 1 && product(filter) >= PARTS_ELEMENTS ? PARTS : 1;
+  const reorders = engine.reorder(filterLayout(filter, groups), format, to, parts);
   return {
-    operands: [from, to],
+    operands: [from, target],
     routine: {
-      key: `oneDNN reorder ${reorder.implementation} #${reorder.id}`,
-      tasks: 1,
+      key: `oneDNN reorder ${reorders.map(({ implementation, id }) => `${implementation} #${id}`).join()}`,
+      tasks: reorders.length,
       operands: 2,
-      scratch: reorder.scratch,
-      primitives: [reorder],
-      build({ operands: [a, b], execute }) {
-        if (a !== undefined && b !== undefined) execute(reorder, a, b);
+      scratch: Math.max(...reorders.map(({ scratch }) => scratch)),
+      primitives: reorders,
+      build({ f, operands: [a, b], task, execute }) {
+        if (a === undefined || b === undefined) throw new Error("a reorder takes two operands");
+        reorders.forEach((reorder, part) => f.if(i32.eq(task, part), () => execute(reorder, a, b)));
       },
     },
   };
@@ -156,13 +176,12 @@ export function correlation(
   const made = madeFor(engine, kind, slices, shapes, attrs);
   if (made === undefined) return undefined;
   const { whole: { primitive, filterFormat, filterBytes }, rest } = made;
-  const reorder = engine.reorder(filterLayout(shapes.filter, attrs.groups), filterFormat);
   const packed: Operand = { workspace: 0 };
   const [from, to] = kind === "forward" ? [image, y] : [y, image];
   const bytes = [bytesOfSlice(slices, from), 0, bytesOfSlice(slices, to)];
   return {
     launches: [
-      reordered(reorder, filter, packed),
+      reordered(engine, shapes, attrs.groups, filterFormat, "format", [filter, packed]),
       { routine: sliced(kind, slices, primitive, rest, bytes), operands: [source, packed, target] },
     ],
     workspace: filterBytes,
@@ -184,12 +203,13 @@ export function filterGrad(
   const images = shapes.image[0] ?? 1;
   const fitting = Math.floor(PARTIAL_BYTES / (product(shapes.filter) * WORD));
   const wanted = Math.min(fitting, MOST_SLICES, Math.ceil(operations(shapes) / PARTIAL_OPERATIONS));
-  if (wanted < 2 && operations(shapes) > 2 * PARTIAL_OPERATIONS) return undefined;
+  if (wanted < 2 && operations(shapes) > MOST_UNDIVIDED) return undefined;
   const slices = slicesOf(images, wanted);
   const made = madeFor(engine, "filterGrad", slices, shapes, attrs);
   if (made === undefined) return undefined;
   const { whole: { primitive, filterFormat, filterBytes }, rest } = made;
-  const reorder = engine.reorder(filterFormat, filterLayout(shapes.filter, attrs.groups));
+  const toPlain = (from: Operand) =>
+    reordered(engine, shapes, attrs.groups, filterFormat, "plain", [from, dw]);
   const stride = Math.ceil(filterBytes / WORD) * WORD;
   const partial: Operand = { workspace: 0 };
   const bytes = [bytesOfSlice(slices, shapes.image), bytesOfSlice(slices, shapes.y), stride];
@@ -198,14 +218,14 @@ export function filterGrad(
     operands: [image, dy, partial],
   };
   if (slices.count === 1) {
-    return { launches: [gradients, reordered(reorder, partial, dw)], workspace: stride };
+    return { launches: [gradients, toPlain(partial)], workspace: stride };
   }
   const total: Operand = { workspace: slices.count * stride };
   return {
     launches: [
       gradients,
       sumChunks(slices.count, stride / WORD, partial, total),
-      reordered(reorder, total, dw),
+      toPlain(total),
     ],
     workspace: (slices.count + 1) * stride,
   };

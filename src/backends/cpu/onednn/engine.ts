@@ -8,6 +8,9 @@ import type { OnednnLibrary } from "../../../../ffi/onednn_library.ts";
 import { type Convolution, type MadeConvolution, makeConvolution, SLOW } from "./convolution.ts";
 import { type Layout, type Made, Maker } from "./maker.ts";
 
+/** Channels of a part of a filter: a multiple of every block of a format. */
+const LEAST_CHANNELS = 64;
+
 /** An engine, and what was made with it. */
 export class OnednnEngine {
   readonly #maker: Maker;
@@ -52,33 +55,52 @@ export class OnednnEngine {
     });
   }
 
-  /** A copy of a tensor from one format to another; `layout` is the one that is not a handle. */
-  reorder(from: Layout | bigint, to: Layout | bigint): Made {
-    const key = JSON.stringify(
-      ["reorder", from, to],
-      (_, value) => typeof value === "bigint" ? `${value}` : value,
-    );
-    return this.#once(key, () => {
-      const { dnnl, engine, attributes } = this.#maker;
-      const [source, target] = [from, to].map((format) =>
-        typeof format === "bigint" ? format : this.#maker.dense(format)
-      ) as [bigint, bigint];
-      const description = this.#maker.describe((out) =>
-        dnnl.dnnl_reorder_primitive_desc_create(
-          out,
-          source,
-          engine,
-          target,
-          engine,
-          attributes,
-        )
-      );
-      if (description === undefined) throw new Error("oneDNN cannot turn a filter into its own format");
-      return this.#maker.primitive(description, [
-        [dnnlArgument.DNNL_ARG_SRC, source],
-        [dnnlArgument.DNNL_ARG_DST, target],
-      ]);
+  /**
+   * Copies of `parts` equal parts of a filter from one format to another, cut along its output or its input channels, or
+   * one copy of the whole where the formats cannot be cut so. `plain` is the layout that is not a handle.
+   */
+  reorder(plain: Layout, format: bigint, to: "plain" | "format", parts: number): readonly Made[] {
+    return this.#once(JSON.stringify(["reorder", plain, `${format}`, to, parts]), () => {
+      const layout = this.#maker.dense(plain);
+      const [source, target] = to === "format" ? [layout, format] : [format, layout];
+      const made = parts === 1 ? undefined : [0, 1].flatMap((axis) => {
+        const cut = this.#reorderParts(plain.sizes, source, target, axis, parts);
+        return cut === undefined ? [] : [cut];
+      })[0];
+      return made ?? [this.#reorder(source, target)];
     });
+  }
+
+  #reorderParts(
+    sizes: readonly number[],
+    source: bigint,
+    target: bigint,
+    axis: number,
+    parts: number,
+  ): readonly Made[] | undefined {
+    const size = (sizes[axis] ?? 0) / parts;
+    if (size % LEAST_CHANNELS !== 0) return undefined;
+    const made: Made[] = [];
+    for (let part = 0; part < parts; part++) {
+      const [from, to] = [source, target].map((each) =>
+        this.#maker.slice(each, sizes, axis, part * size, size)
+      );
+      if (from === undefined || to === undefined) return undefined;
+      made.push(this.#reorder(from, to));
+    }
+    return made;
+  }
+
+  #reorder(source: bigint, target: bigint): Made {
+    const { dnnl, engine, attributes } = this.#maker;
+    const description = this.#maker.describe((out) =>
+      dnnl.dnnl_reorder_primitive_desc_create(out, source, engine, target, engine, attributes)
+    );
+    if (description === undefined) throw new Error("oneDNN cannot turn a filter into its own format");
+    return this.#maker.primitive(description, [
+      [dnnlArgument.DNNL_ARG_SRC, source],
+      [dnnlArgument.DNNL_ARG_DST, target],
+    ]);
   }
 
   #once<T>(key: string, make: () => T): T {

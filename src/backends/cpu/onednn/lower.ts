@@ -10,7 +10,7 @@ import type { Launches, Operand } from "../routine.ts";
 import { type Conv, wayOf } from "./choice.ts";
 import { correlation, filterGrad } from "./conv.ts";
 import type { OnednnEngine } from "./engine.ts";
-import { product } from "./product.ts";
+import { pointwise, product } from "./product.ts";
 import { winogradCorrelation } from "./winograd.ts";
 import { winogradFilterGrad } from "./winograd_filter_grad.ts";
 
@@ -64,6 +64,8 @@ function launchesOf(
       return kind === "filterGrad"
         ? filterGrad(engine, shapes, attrs, a, b, result)
         : correlation(engine, kind, shapes, attrs, a, b, result);
+    case "product":
+      return pointwise(engine, kind, shapes, a, b, result);
     case "winograd": {
       if (kind === "filterGrad") return winogradFilterGrad(engine, geometry, a, b, result);
       const pack = kind === "forward" ? packForward(geometry) : packInputGrad(geometry, filter[1], filter[2]);

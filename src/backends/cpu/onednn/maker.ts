@@ -141,6 +141,27 @@ export class Maker {
     );
   }
 
+  /** The descriptor of `size` indices from `first` of one axis; undefined where its format cannot be cut there. */
+  slice(
+    descriptor: bigint,
+    sizes: readonly number[],
+    axis: number,
+    first: number,
+    size: number,
+  ): bigint | undefined {
+    const made = new BigUint64Array(1);
+    const extents = dimensions(sizes.with(axis, size));
+    const offsets = dimensions(sizes.map((_, each) => each === axis ? first : 0));
+    const status = this.dnnl.dnnl_memory_desc_create_submemory(made, descriptor, extents, offsets);
+    if (status === dnnlStatus.dnnl_unimplemented || status === dnnlStatus.dnnl_invalid_arguments) {
+      return undefined;
+    }
+    checkOnednn(this.dnnl, status, "describing a part of a tensor");
+    const [part = 0n] = made;
+    this.#close.push(() => this.dnnl.dnnl_memory_desc_destroy(part));
+    return part;
+  }
+
   #descriptor(create: (out: BigUint64Array<ArrayBuffer>) => number): bigint {
     const made = new BigUint64Array(1);
     checkOnednn(this.dnnl, create(made), "describing a tensor");
