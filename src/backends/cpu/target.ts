@@ -15,10 +15,10 @@ const BF16 = "a processor with AVX-512 BF16 or AMX";
 export const targetOf = (
   lowering: Lowering,
   threads: number,
-  library?: { bf16: boolean; instructions: string; description: string },
+  library?: { bf16: boolean; instructions: string; arithmetic: string },
 ): Target => ({
   name: "cpu",
-  engine: library === undefined ? "WebAssembly" : library.description,
+  engine: library === undefined ? "WebAssembly" : library.arithmetic,
   precisions: library?.bf16 === true ? ["f32", "bf16"] : ["f32"],
   bf16Remedy: library === undefined
     ? `use the engine onednn (LOCALGRAD_CPU=onednn) on ${BF16}`
