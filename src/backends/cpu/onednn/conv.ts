@@ -10,12 +10,14 @@ import type { OnednnEngine } from "./engine.ts";
 import type { Layout, Made } from "./maker.ts";
 
 /**
- * Multiplications and additions of a task: some 50 µs, against which the 1 µs of a call does not count. Slices of 1, 4
+ * Multiplications and additions of a task: some 20 µs, against which the 1 µs of a call does not count. Slices of 1, 4
  * and 32 images are equally fast (3 × 3, 64 → 64 at 8²: 130, 132 and 133 GFLOP/s of one thread beside other programs).
  */
-const TASK_OPERATIONS = 1e7;
-/** The same for a filter's gradient, whose partial gradients take memory and are added. */
-const PARTIAL_OPERATIONS = 2e7;
+const TASK_OPERATIONS = 2.5e6;
+/** The same for a filter's gradient, */
+const PARTIAL_OPERATIONS = 4e6;
+/** and pixels of a slice, against which writing and adding its partial gradient does not count. */
+const PARTIAL_PIXELS = 256;
 /** The most slices of a batch. */
 const MOST_SLICES = 64;
 /** Bytes of workspace for partial gradients of a filter. */
@@ -202,8 +204,12 @@ export function filterGrad(
 ): Launches | undefined {
   const images = shapes.image[0] ?? 1;
   const fitting = Math.floor(PARTIAL_BYTES / (product(shapes.filter) * WORD));
-  const wanted = Math.min(fitting, MOST_SLICES, Math.ceil(operations(shapes) / PARTIAL_OPERATIONS));
-  if (wanted < 2 && operations(shapes) > MOST_UNDIVIDED) return undefined;
+  const worthwhile = Math.min(
+    Math.ceil(operations(shapes) / PARTIAL_OPERATIONS),
+    Math.ceil(product(shapes.y.slice(0, 3)) / PARTIAL_PIXELS),
+  );
+  const wanted = Math.min(fitting, MOST_SLICES, worthwhile);
+  if (fitting < 2 && operations(shapes) > MOST_UNDIVIDED) return undefined;
   const slices = slicesOf(images, wanted);
   const made = madeFor(engine, "filterGrad", slices, shapes, attrs);
   if (made === undefined) return undefined;

@@ -9,7 +9,7 @@ import type { OnednnEngine } from "./engine.ts";
 import type { Layout } from "./maker.ts";
 
 /** Multiplications and additions that a task has at least. */
-const TASK_OPERATIONS = 2e7;
+const TASK_OPERATIONS = 2e6;
 /** The least rows of a task: 8 × 2,048 × 512 runs at 65 GFLOP/s, 16 rows at 83, 32 at 96. */
 const LEAST_ROWS = 16;
 /** The most slices of a product's rows. */
