@@ -5,7 +5,7 @@ import { LANES } from "./tile.ts";
 /** The most rows of a block. */
 const BLOCK_ROWS = 64;
 /** The least rows for which values of columns are worth keeping. */
-const LEAST_ROWS = 8;
+const LEAST_ROWS = 4;
 /** The most vectors of a row that is one loop body, and the most instructions of such a body. */
 const ROW_VECTORS = 16;
 const BODY_COST = 512;
