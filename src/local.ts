@@ -29,12 +29,14 @@ export {
 } from "./local/setup.ts";
 export * from "./local/step.ts";
 export * from "./local/memory.ts";
+export { stepScalars, type WeightAverage } from "./local/average.ts";
 export { balanced, type BalanceOptions, withCut } from "./local/balance.ts";
 export * from "./local/parameters.ts";
 export * from "./training/probe.ts";
 export * from "./training/trainer.ts";
 export * from "./artifacts/observer.ts";
 export type { BatchRequest, Feed, SuppliedBatch } from "./training/feed.ts";
+export type { EarlyStopping } from "./training/early_stopping.ts";
 export type { FitOptions, FitResult } from "./training/fit.ts";
 export type { HostBatch, StepReport } from "./training/host_batch.ts";
 export type { SaveEvery } from "./training/run.ts";

@@ -18,7 +18,7 @@ import { flattensChannelsFirst } from "../nn/flatten.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import type { Program } from "../trace/program.ts";
 import { toOhwi, toOihw } from "./layout.ts";
-import type { Snapshot } from "./observer.ts";
+import type { Patience, Snapshot } from "./observer.ts";
 import {
   decodeSafetensors,
   encodeSafetensors,
@@ -42,6 +42,7 @@ export interface Checkpoint {
 interface Header {
   readonly step: number;
   readonly bestError?: number;
+  readonly patience?: Patience;
   readonly configuration: Snapshot["configuration"];
   readonly settings: Settings;
   /** Not in checkpoints of earlier versions. */
@@ -57,6 +58,7 @@ const headerFields = object<Omit<Header, "format"> & { readonly version: number 
   version: whole(),
   step: whole(),
   bestError: optional(number),
+  patience: optional(object<Patience>({ best: number, waited: whole() })),
   configuration: record(json),
   settings: record(json),
   signature: optional(signatureFields),
@@ -83,6 +85,7 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
       version: snapshot.format ?? VERSION,
       step: snapshot.step,
       ...(snapshot.bestError === undefined ? {} : { bestError: snapshot.bestError }),
+      ...(snapshot.patience === undefined ? {} : { patience: snapshot.patience }),
       configuration: snapshot.configuration,
       settings,
       ...(snapshot.signature === undefined ? {} : { signature: snapshot.signature }),
@@ -108,11 +111,15 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new LocalgradError(`${path} was not written by localgrad: it has no header of a run`);
   }
   const source = { file: path, remedy: "use another checkpoint" };
-  const { step, bestError, configuration, settings, signature, format } = decodeHeader(localgrad, source);
+  const { step, bestError, patience, configuration, settings, signature, format } = decodeHeader(
+    localgrad,
+    source,
+  );
   return {
     snapshot: {
       step,
       ...(bestError === undefined ? {} : { bestError }),
+      ...(patience === undefined ? {} : { patience }),
       tensors: new Map([...file.tensors].map(([name, array]) => [name, toOhwi(array)])),
       configuration,
       ...(signature === undefined ? {} : { signature }),

@@ -25,6 +25,8 @@ export interface StepLine {
   readonly losses: readonly number[];
   /** Fraction of the batch classified correctly. */
   readonly accuracy: number;
+  /** The norm of each module's gradients before clipping, if they are clipped by norm. */
+  readonly gradientNorms?: readonly number[];
   /** The learning rate. */
   readonly learningRate: number;
 }
@@ -41,8 +43,9 @@ export interface EpochLine extends Omit<EpochRecord, "best" | "held"> {
 export type MetricsLine = StepLine | EpochLine;
 
 /** The line of a step. */
-export function stepLine({ step, losses, accuracy, learningRate }: StepRecord): StepLine {
-  return { kind: "step", step, losses, accuracy, learningRate };
+export function stepLine({ step, losses, accuracy, gradientNorms, learningRate }: StepRecord): StepLine {
+  const norms = gradientNorms === undefined ? {} : { gradientNorms };
+  return { kind: "step", step, losses, accuracy, ...norms, learningRate };
 }
 
 /** The line of an epoch. */
@@ -56,6 +59,7 @@ const stepFields = object<StepLine>({
   step: whole(1),
   losses: list(numberOrNone), // the step whose loss is NaN, which ends the run, is written too
   accuracy: numberOrNone,
+  gradientNorms: optional(list(numberOrNone)),
   learningRate: number,
 });
 

@@ -6,12 +6,22 @@ import type { HostArray } from "../trace/host_array.ts";
 /** Configuration of a run as JSON: enough to tell whether a snapshot belongs to it. */
 export type Configuration = { readonly [name: string]: unknown };
 
+/** The state of early stopping: the best evaluation, and how many have passed since. */
+export interface Patience {
+  /** The lowest value of the metric. */
+  readonly best: number;
+  /** Evaluations since then. */
+  readonly waited: number;
+}
+
 /** Everything needed to resume a run. */
 export interface Snapshot {
   /** Training steps done. With the seed in the configuration it gives epoch, permutation and random keys. */
   readonly step: number;
   /** The lowest test error so far, as a fraction; undefined before the first evaluation. */
   readonly bestError?: number;
+  /** The state of early stopping; undefined without it, or before the first evaluation. */
+  readonly patience?: Patience;
   /**
    * Parameters, state and optimizer slots in localgrad's layouts (filters KRSC): `layer1.0.conv1.weight`,
    * `local.0.ema.conv1.weight`, `optimizer.momentum.layer1.0.conv1.weight`.
@@ -55,6 +65,8 @@ export interface StepRecord {
   readonly losses: readonly number[];
   /** Fraction of the batch that the network's own head classified correctly. */
   readonly accuracy: number;
+  /** The norm of each module's gradients before they were clipped, if the optimizer clips by norm. */
+  readonly gradientNorms?: readonly number[];
   /** The learning rate. */
   readonly learningRate: number;
   /** Images in the batch. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { AVERAGED } from "../local/average.ts";
 import { auxiliaryPart } from "../local/places.ts";
 
 /** Returns the name in a snapshot of the tensor at a path of a `TrainState`. */
@@ -15,6 +16,12 @@ export function tensorName(path: string): string {
 /** True for a tensor of the network itself, false for one of an auxiliary network or the optimizer. */
 export function ofNetwork(name: string): boolean {
   return auxiliaryPart(name) === undefined && variableOf(name) === name;
+}
+
+/** The tensors of the network itself, by name; where the run averages weights, the averages, which are evaluated. */
+export function networkTensors<T>(tensors: ReadonlyMap<string, T>): Map<string, T> {
+  const own = [...tensors].filter(([name]) => ofNetwork(name));
+  return new Map(own.map(([name, last]) => [name, tensors.get(`optimizer.${AVERAGED}.${name}`) ?? last]));
 }
 
 /** Returns the parameter that a slot of the optimizer belongs to; any other tensor belongs to itself. */

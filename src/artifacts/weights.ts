@@ -14,7 +14,7 @@ import {
   FILE_LIMIT,
   type TensorFile,
 } from "./safetensors.ts";
-import { ofNetwork } from "./tensor_names.ts";
+import { networkTensors } from "./tensor_names.ts";
 
 /** The network that weights are of. */
 export interface NetworkFacts {
@@ -47,6 +47,7 @@ const COUNTER = "num_batches_tracked";
 /**
  * Writes the network of a snapshot as a safetensors file that PyTorch opens: `state_dict` names, filters OIHW, f32, and
  * for each batch norm its `num_batches_tracked`. Auxiliary networks and the optimizer's slots are left out.
+ * Of a run that averages weights, the averages are written.
  *
  * The name must end in `.safetensors`, so that no file seems to be of another format.
  *
@@ -101,8 +102,7 @@ export async function saveWeights(
   }
   const tensors = new Map<string, HostArray>();
   const types = new Map<string, string>();
-  for (const [name, array] of snapshot.tensors) {
-    if (!ofNetwork(name)) continue;
+  for (const [name, array] of networkTensors(snapshot.tensors)) {
     tensors.set(name, toOihw(array));
     if (!name.endsWith(".running_var")) continue;
     const counter = name.replace(/running_var$/, COUNTER);
@@ -146,8 +146,7 @@ function factsOf(
 /** The network of a checkpoint, to load or to predict with. */
 export function weightsOf(checkpoint: Checkpoint, name: string): Weights {
   const { snapshot } = checkpoint;
-  const tensors = new Map([...snapshot.tensors].filter(([name]) => ofNetwork(name)));
-  return { name, tensors, ...factsOf(snapshot), notes: [] };
+  return { name, tensors: networkTensors(snapshot.tensors), ...factsOf(snapshot), notes: [] };
 }
 
 /**
@@ -169,8 +168,8 @@ export async function loadWeights(path: string): Promise<Weights> {
   const checkpoint = header !== undefined;
   const known = metadata[METADATA];
   const source = { file: path, remedy: "use another file" };
-  const kept = [...tensors].filter(([name]) =>
-    !name.endsWith(`.${COUNTER}`) && (!checkpoint || ofNetwork(name))
+  const kept = [...(checkpoint ? networkTensors(tensors) : tensors)].filter(([name]) =>
+    !name.endsWith(`.${COUNTER}`)
   );
   const converted = new Set(kept.flatMap(([name]) => types.get(name) ?? []));
   const prefix = prefixOf(kept.map(([name]) => name));

@@ -11,12 +11,13 @@ import * as local from "../local.ts";
 import { precisionOn } from "../local/precision.ts";
 import * as models from "../models.ts";
 import * as optim from "../optim.ts";
-import { publishedSgd } from "../optim/published.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { modulesOf } from "./cut.ts";
 import { type Given, oneOf } from "./flags.ts";
 import { methodOf } from "./method_flags.ts";
+import { optimizerOf } from "./optimizer_flags.ts";
+import { scheduleNamed } from "./rate_flags.ts";
 import { deviceNames, type placeFlags, type Settings } from "./settings.ts";
 import { note, showCheck, showDownload } from "./terminal.ts";
 
@@ -61,20 +62,32 @@ const IMAGE_SIZE = 224;
 /** The settings that determine the network, the cut, the method and the optimizer. */
 export type Network = Pick<
   Settings,
-  "dataset" | "model" | "modules" | "method" | "methodOptions" | "precision" | "classes" | "imageSize"
+  | "dataset"
+  | "model"
+  | "modules"
+  | "method"
+  | "methodOptions"
+  | "optimizer"
+  | "precision"
+  | "classes"
+  | "imageSize"
 >;
 
 /** Makes the network, the cut, the method and the optimizer of a run. */
 export function setupOf(
-  { dataset, model, modules, method, methodOptions = {}, precision, classes, imageSize }: Network,
+  { dataset, model, modules, method, methodOptions = {}, optimizer = {}, precision, classes, imageSize }:
+    Network,
 ) {
   const set = DATASETS[dataset];
+  const { average, accumulate } = optimizer;
   const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
   return {
     model: models.modelNamed(model, images),
     modules: modulesOf(modules),
     method: methodOf(method, methodOptions, dataset),
-    optimizer: optim.sgd(publishedSgd),
+    optimizer: optimizerOf(optimizer),
+    ...(average === undefined ? {} : { average }),
+    ...(accumulate === undefined ? {} : { accumulate }),
     ...(precision === undefined ? {} : { precision }),
   };
 }
@@ -88,15 +101,21 @@ export function warmupOf({ dataset, epochs, scheduleEpochs = epochs }: Settings)
   return scheduleEpochs >= LONG ? warmup : Math.min(warmup, Math.floor(scheduleEpochs / 8));
 }
 
-/** The learning rate by epoch: the published cosine with warm-up, then its last rate above 0. */
+/** The learning rate of a run. */
 export function scheduleOf(settings: Settings): optim.Schedule {
+  const { lr, rates: { schedule, warmup } = {} } = settings;
+  const length = settings.scheduleEpochs ?? settings.epochs;
+  const named = schedule === undefined || schedule === "published"
+    ? publishedSchedule(settings, warmup === undefined ? warmupOf(settings) : 0)
+    : scheduleNamed(schedule, lr, length);
+  return warmup === undefined ? named : optim.warmup(named, warmup);
+}
+
+/** The learning rate by epoch: the published cosine with warm-up, then its last rate above 0. */
+function publishedSchedule(settings: Settings, warmup: number): optim.Curve {
   const length = settings.scheduleEpochs ?? settings.epochs;
   const long = length >= LONG;
-  const cosine = optim.warmupCosine({
-    base: settings.lr,
-    epochs: long ? length : length + 1,
-    warmup: warmupOf(settings),
-  });
+  const cosine = optim.warmupCosine({ base: settings.lr, epochs: long ? length : length + 1, warmup });
   return (epoch) => cosine(epoch < length ? epoch : length - (long ? 2 : 1));
 }
 

@@ -50,6 +50,11 @@ export function parseFlags<F extends Flags>(
       if (/^-[0-9.]/.test(word)) {
         throw new LocalgradError(`no flag of ${command} takes a negative number (${word})`);
       }
+      const flag = word.replace(/^-+/, "").replace(/=.*/, "");
+      const renamed = RENAMED.find(({ old, now }) => old === flag && names.includes(now));
+      if (renamed !== undefined) {
+        throw new LocalgradError(`--${flag} is now --${renamed.now} (${renamed.of}); ${renamed.other}`);
+      }
       throw new LocalgradError(
         word.startsWith("-")
           ? `${command} has no flag ${word.replace(/=.*/, "")}; its flags: ${listed}${meant(word, names)}`
@@ -72,6 +77,22 @@ export function parseFlags<F extends Flags>(
   }
   return given as Given<F>;
 }
+
+/** Flags of 0.1 that have another name. */
+const RENAMED = [
+  {
+    old: "momentum",
+    now: "average-decay",
+    of: "the share of MAN's average that a step keeps",
+    other: "the optimizer's momentum is --sgd-momentum",
+  },
+  {
+    old: "schedule",
+    now: "weight-schedule",
+    of: "the loss weights of InfoPro over modules",
+    other: "the learning rate's schedule is --lr-schedule",
+  },
+] as const;
 
 const LONG = 44;
 
@@ -104,6 +125,15 @@ export function positiveNumber(name: string, text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value) || value <= 0) {
     throw new LocalgradError(`--${name} must be a number above 0, not "${text}"`);
+  }
+  return value;
+}
+
+/** Parses a flag's value as a share: a number of at least 0 and below 1. */
+export function share(name: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0 && value < 1)) {
+    throw new LocalgradError(`--${name} must be at least 0 and below 1, not "${text}"`);
   }
   return value;
 }

@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import * as local from "../local.ts";
-import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, oneOf, share, wholeNumber } from "./flags.ts";
 
 /** The choices of methods' options that are names. */
 export const choices = {
@@ -18,7 +18,7 @@ export const choices = {
 
 /** Flags for the options of methods; each applies to the methods that have the option. */
 export const methodFlags = {
-  momentum: {
+  "average-decay": {
     value: "SHARE",
     help: "man, manPlusPlus: share of the average that a step keeps; default 0.995",
   },
@@ -52,7 +52,7 @@ export const methodFlags = {
     value: choices.anchors.join("|"),
     help: "infopro: images that the contrastive loss averages over; default all, as published",
   },
-  schedule: {
+  "weight-schedule": {
     value: choices.schedule.join("|"),
     help:
       "infopro: schedule of the loss weights over modules; default index; stage follows MAN's published code",
@@ -64,17 +64,21 @@ export const methodFlags = {
 } as const satisfies Flags;
 
 /** Options of a method that flags can set: JSON. */
-export type GivenOptions = Pick<local.MethodOptions, keyof typeof methodFlags>;
+export type GivenOptions = Pick<local.MethodOptions, keyof typeof choices | "momentum" | "depth">;
+
+/** Flags whose name is not that of the option: there, it would read as the optimizer's. */
+const FLAGS = { momentum: "average-decay", schedule: "weight-schedule" } as const;
 
 /** Reads options from flags. */
 export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
-  const { momentum, depth } = given;
+  const { [FLAGS.momentum]: momentum, depth } = given;
   const chosen = keysOf(choices).flatMap((name) => {
-    const text = given[name];
-    return text === undefined ? [] : [[name, oneOf<string>(name, text, choices[name])]];
+    const flag = name === "schedule" ? FLAGS.schedule : name;
+    const text = given[flag];
+    return text === undefined ? [] : [[name, oneOf<string>(flag, text, choices[name])]];
   });
   return {
-    ...(momentum === undefined ? {} : { momentum: share("momentum", momentum) }),
+    ...(momentum === undefined ? {} : { momentum: share(FLAGS.momentum, momentum) }),
     ...Object.fromEntries(chosen),
     ...(depth === undefined ? {} : { depth: wholeNumber("depth", depth, 1) }),
   };
@@ -83,13 +87,17 @@ export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
 /** Makes a method by name and options; InfoPro uses the weights published for the data set, if any. */
 export function methodOf(name: local.MethodName, options: GivenOptions, dataset: string): local.Method {
   const svhn = dataset === "svhn" && name.endsWith("infopro") && options.schedule !== "stage";
-  return local.methodNamed(name, { ...options, ...(svhn ? { weights: "svhn" } : {}) });
+  try {
+    return local.methodNamed(name, { ...options, ...(svhn ? { weights: "svhn" } : {}) });
+  } catch (error) {
+    if (!(error instanceof LocalgradError)) throw error;
+    throw new LocalgradError(inFlags(error.message));
+  }
 }
 
-function share(name: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value < 1)) {
-    throw new LocalgradError(`--${name} must be at least 0 and below 1, not "${text}"`);
-  }
-  return value;
+/** A message about the options of a method, with the names of the flags. */
+function inFlags(message: string): string {
+  return /has no option/.test(message)
+    ? message.replace(/\b(momentum|schedule)\b/g, (name) => FLAGS[name as keyof typeof FLAGS])
+    : message;
 }

@@ -9,6 +9,8 @@ import type { DeviceName } from "../runtime/devices.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
 import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
+import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./optimizer_flags.ts";
+import { rateFlags, type RateSettings, ratesFrom, stoppingFrom } from "./rate_flags.ts";
 
 /** The name of a network on the command line. */
 export type ModelName = models.ModelName;
@@ -45,6 +47,8 @@ export interface Settings {
   readonly method: MethodName;
   /** Options of the method from flags, if any. */
   readonly methodOptions?: GivenOptions;
+  /** The optimizer and what goes around it, as far as it is not the published SGD alone. */
+  readonly optimizer?: OptimizerSettings;
   readonly batch: number;
   readonly epochs: number;
   /** Epochs between evaluations; undefined for 1. */
@@ -54,6 +58,10 @@ export interface Settings {
   /** Epochs over which the learning rate decays; undefined for all. */
   readonly scheduleEpochs?: number;
   readonly lr: number;
+  /** The learning rate over time, if it is not the published one. */
+  readonly rates?: RateSettings;
+  /** When to stop early, if at all. */
+  readonly earlyStopping?: local.EarlyStopping;
   readonly seed: number;
   /** Precision of the computation; undefined for the default of the device. */
   readonly precision?: Precision;
@@ -78,6 +86,7 @@ export const networkFlags = {
       "manPlusPlus+NAME; default man+dgl",
   },
   ...methodFlags,
+  ...optimizerFlags,
   batch: { value: "N", help: "images per step; default 128" },
   recompute: {
     help:
@@ -133,7 +142,12 @@ export const trainingFlags = {
   },
   "train-limit": { value: "N", help: "use the first N training images" },
   "test-limit": { value: "N", help: "use the first N test images" },
-  lr: { value: "RATE", help: "peak learning rate; default the published one, scaled with the batch" },
+  lr: {
+    value: "RATE",
+    help: "peak learning rate; default for sgd the published one, scaled with the batch; " +
+      "adamw 0.001, lamb 0.005, lion 0.0001, muon 0.001",
+  },
+  ...rateFlags,
   seed: { value: "N", help: "seed of all random numbers; default 0" },
 } as const satisfies Flags;
 
@@ -142,8 +156,17 @@ export function settingsFrom(
   given: Given<typeof trainingFlags & Pick<typeof placeFlags, "data" | "precision">>,
   before?: Settings,
 ): Settings {
-  const number = (name: Exclude<keyof typeof trainingFlags, "recompute" | "save-every">, least: number) =>
-    given[name] === undefined ? undefined : wholeNumber(name, given[name], least);
+  const number = (
+    name:
+      | "batch"
+      | "epochs"
+      | "seed"
+      | "image-size"
+      | `${string}-limit` & keyof typeof trainingFlags
+      | "eval-every"
+      | "schedule-epochs",
+    least: number,
+  ) => given[name] === undefined ? undefined : wholeNumber(name, given[name], least);
   const batch = number("batch", 1) ?? before?.batch ?? 128;
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
@@ -160,6 +183,9 @@ export function settingsFrom(
   const { size, recipe } = DATASETS[dataset];
   const imageSize = number("image-size", 1) ?? before?.imageSize;
   const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
+  const optimizer = { ...before?.optimizer, ...optimizerFrom(given) };
+  const rates = { ...before?.rates, ...ratesFrom(given) };
+  const earlyStopping = stoppingFrom(given, before?.earlyStopping);
   if (size !== undefined && imageSize !== undefined) {
     throw new LocalgradError(
       `--image-size applies to folders of images; images of ${dataset} are ${size}×${size}`,
@@ -175,11 +201,14 @@ export function settingsFrom(
       ? before?.method ?? "man+dgl"
       : oneOf("method", given.method, local.methodNames),
     ...(Object.keys(methodOptions).length === 0 ? {} : { methodOptions }),
+    ...(Object.keys(optimizer).length === 0 ? {} : { optimizer }),
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
     lr: given.lr === undefined
-      ? before?.lr ?? recipe.lr * batch / recipe.batch
+      ? before?.lr ?? defaultRate(optimizer) ?? recipe.lr * batch / recipe.batch
       : positiveNumber("lr", given.lr),
+    ...(Object.keys(rates).length === 0 ? {} : { rates }),
+    ...(earlyStopping === undefined ? {} : { earlyStopping }),
     seed: number("seed", 0) ?? before?.seed ?? 0,
     ...(evalEvery === undefined ? {} : { evalEvery }),
     ...(saveEvery === undefined ? {} : { saveEvery }),

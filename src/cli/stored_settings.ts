@@ -18,6 +18,8 @@ import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { Cut } from "./cut.ts";
 import { choices, type GivenOptions } from "./method_flags.ts";
+import { optimizerDecoder } from "./optimizer_flags.ts";
+import { ratesDecoder, stoppingDecoder } from "./rate_flags.ts";
 import { loadImages } from "./build.ts";
 import { datasetNames, precisions, type Settings } from "./settings.ts";
 
@@ -68,12 +70,15 @@ const settings = object<Settings>({
   recompute: optional(boolean),
   method: oneOf(local.methodNames),
   methodOptions: optional(methodOptions),
+  optimizer: optional(optimizerDecoder),
   batch: whole(1),
   epochs: whole(1),
   evalEvery: optional(whole(1)),
   saveEvery: optional(saveEvery),
   scheduleEpochs: optional(whole(1)),
   lr: positive,
+  rates: optional(ratesDecoder),
+  earlyStopping: optional(stoppingDecoder),
   seed: whole(),
   precision: optional(oneOf(precisions)),
   trainLimit: optional(whole(1)),

@@ -1,12 +1,30 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
 import { shapes } from "../data.ts";
+import { publishedSgd } from "../optim/published.ts";
+import { setupOf } from "./build.ts";
 import { settingsFrom } from "./settings.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
 
 Deno.test("storedSettings() returns every setting, and names an invalid one", () => {
   const given = {
-    ...{ dataset: "folder", model: "resnet20", modules: "3", method: "man+dgl", momentum: "0.9", depth: "2" },
+    ...{
+      dataset: "folder",
+      model: "resnet20",
+      modules: "3",
+      method: "man+dgl",
+      "average-decay": "0.9",
+      depth: "2",
+    },
+    ...{ optimizer: "sgd", "sgd-momentum": "0.8", "weight-decay": "0", decay: "matrices", clip: "value:2" },
+    ...{
+      freeze: "conv1,bn1",
+      "weight-average": "0.99",
+      accumulate: "2",
+      "lr-schedule": "restarts",
+      warmup: "9s",
+    },
+    ...{ patience: "3", "patience-metric": "loss", "min-delta": "0.01" },
     ...{
       batch: "16",
       epochs: "3",
@@ -40,12 +58,32 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
     ["settings.modules.published is 3, not one of man", { modules: { published: 3, modules: 2 } }],
     ['settings.methodOptions.fusion is "all", not one of sum', { methodOptions: { fusion: "all" } }],
     ["settings.lr is 0, not a number above 0", { lr: 0 }],
+    ['settings.optimizer.name is "adam", not one of sgd', { optimizer: { name: "adam" } }],
+    ["settings.rates.schedule is 1, not one of published", { rates: { schedule: 1 } }],
     ["settings.classNames[1] is missing", { classNames: ["a", undefined] }],
   ];
   for (const [message, change] of cases) {
     assertThrows(() => storedSettings({ ...before, ...change }, "runs/a"), LocalgradError, message);
   }
   assertThrows(() => storedSettings({ step: 3 }, "runs/a"), LocalgradError, "was not made by train");
+});
+
+Deno.test("settings of 0.1, with the options of --momentum and --schedule, make the same run", () => {
+  // As `train --method man+infopro --momentum 0.99 --schedule stage` of 0.1 stored them.
+  const stored = {
+    ...{ dataset: "shapes", model: "resnet32", modules: 16, method: "man+infopro" },
+    methodOptions: { momentum: 0.99, schedule: "stage" },
+    ...{ batch: 64, epochs: 3, lr: 0.05, seed: 1 },
+  };
+  const before = storedSettings(stored, "runs/a");
+  assertEquals(settingsFrom({}, before), before); // --resume without flags
+  const again = settingsFrom({ "average-decay": "0.99", "weight-schedule": "stage" }, before);
+  assertEquals(again.methodOptions, before.methodOptions);
+  const { method, optimizer } = setupOf(again);
+  assertEquals(method.options["momentum"], 0.99);
+  assertEquals((method.options["inner"] as { schedule: string }).schedule, "stage");
+  // The configuration of the trainer, which `fit` compares with the checkpoint's.
+  assertEquals([optimizer.name, optimizer.options], ["sgd", { ...publishedSgd, dampening: 0 }]);
 });
 
 Deno.test("withClasses() rejects classes other than the run's by name", () => {

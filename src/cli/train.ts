@@ -85,6 +85,7 @@ export async function train(args: readonly string[]): Promise<number> {
     epochs: settings.epochs,
     evaluateEvery: settings.evalEvery ?? 1,
     ...(settings.saveEvery === undefined ? {} : { saveEvery: settings.saveEvery }),
+    ...(settings.earlyStopping === undefined ? {} : { earlyStopping: settings.earlyStopping }),
     observers: [progress(), folder],
     signal: interrupt.signal,
   });
@@ -117,6 +118,7 @@ const CHANGEABLE: readonly (keyof Settings)[] = [
   "evalEvery",
   "saveEvery",
   "scheduleEpochs",
+  "earlyStopping",
   "data",
 ];
 
@@ -124,7 +126,8 @@ const CHANGEABLE: readonly (keyof Settings)[] = [
 function noteSchedule(before: Settings, now: Settings, epoch: number): void {
   const [then, since] = [before, now].map(({ epochs, scheduleEpochs }) => scheduleEpochs ?? epochs);
   if (then === since || epoch >= now.epochs) return;
-  const rate = (settings: Settings, epoch: number) => Number(scheduleOf(settings)(epoch).toPrecision(3));
+  const rate = (settings: Settings, epoch: number) =>
+    Number(scheduleOf(settings)(epoch, { step: epoch, stepsPerEpoch: 1 }).toPrecision(3));
   note(
     `the learning rate now decays over ${since} epochs instead of ${then}: it is ${
       rate(now, epoch)
@@ -166,13 +169,14 @@ function heldAtEnd({ lines }: RunFolder): HeldMemory | undefined {
 }
 
 function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
-  const { last, bestError, stopped, folder, memory: { method, endToEnd }, seconds } = outcome;
+  const { last, bestError, stopped, stoppedEarly, folder, memory: { method, endToEnd }, seconds } = outcome;
   if (json) {
     print(JSON.stringify({
       run: folder.path,
       method: settings.method,
       epochs: settings.epochs,
       stopped,
+      stoppedEarly,
       testError: last?.error,
       testLoss: last?.loss,
       bestError,
@@ -184,7 +188,12 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
     return;
   }
   if (stopped) note(`stopped and saved; resume with: deno task train --run ${folder.path} --resume`);
-  if (!stopped && last === undefined) {
+  if (stoppedEarly) {
+    note(
+      `stopped early: ${settings.earlyStopping?.patience} evaluations without an improvement; resume with a larger --patience`,
+    );
+  }
+  if (!stopped && !stoppedEarly && last === undefined) {
     note(`the run has finished its ${settings.epochs} epochs; add more with --epochs`);
   }
   if (last !== undefined) print(`test error        ${formatPercent(last.error)}`);

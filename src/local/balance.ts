@@ -2,17 +2,21 @@ import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
-import type { Block, Model } from "../models/model.ts";
+import { type Block, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { sequential, shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
 import { jit } from "../runtime/jit.ts";
 import { type Aval, bytesOf, type Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeLeaves } from "../trace/tree.ts";
+import { slotsOf } from "./average.ts";
 import { bestCut } from "./cut_search.ts";
 import type { Batch, Boundary, Method } from "./method.ts";
+import { microBatches, parts } from "./micro_batches.ts";
 import { checkModel, moduleOf } from "./partition.ts";
+import { placeOf } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import { equipModule, lastModule, type LocalModule, type SetupOptions } from "./setup.ts";
 import { SETUP_KINDS } from "./setup.ts";
@@ -116,7 +120,10 @@ class Stretches {
       return input;
     });
     this.#features = [...before, shape];
-    this.#shapes = blocks.map((block, i) => `${before[i]} ${shapesOf(block)}`);
+    this.#shapes = blocks.map((block, i) => {
+      const kinds = kindsOf(options.optimizer, nest(block.name, block.layer.params));
+      return `${before[i]} ${shapesOf(block)} ${kinds}`;
+    });
   }
 
   kind(index: number, end: number): string {
@@ -124,7 +131,10 @@ class Stretches {
     let kind = this.#kinds.get(key);
     if (kind === undefined) {
       const { auxiliary } = this.#module(index, [end - 1]);
-      const shapes = auxiliary === undefined ? "head" : formatShapes(auxiliary.params, auxiliary.state);
+      const kinds = kindsOf(this.#options.optimizer, nest(placeOf(index), auxiliary?.params ?? {}));
+      const shapes = auxiliary === undefined
+        ? "head"
+        : `${formatShapes(auxiliary.params, auxiliary.state)} ${kinds}`;
       kind = `${this.#features[end]} ${shapes} ${this.#shapes[end] ?? ""}`;
       this.#kinds.set(key, kind);
     }
@@ -135,7 +145,8 @@ class Stretches {
     const { auxiliary } = this.#module(index, [end - 1]);
     if (auxiliary === undefined) return 0;
     const { params, state } = auxiliary;
-    const avals = treeLeaves<Aval>([params, state, this.#options.optimizer.slots(params)]);
+    const { optimizer } = this.#options;
+    const avals = treeLeaves<Aval>([params, state, optimizer.slots(nest(placeOf(index), params))]);
     return avals.reduce((sum, aval) => sum + bytesOf(aval), 0);
   }
 
@@ -203,7 +214,7 @@ class Stretches {
 
   /** Plans the training of a module; returns its peak, input and output included, also without recomputation. */
   #plan(index: number, blocks: readonly number[]): { readonly peak: number; readonly without: number } {
-    const { model, optimizer, batch, target, precision, recompute = false } = this.#options;
+    const { model, batch, target, precision, accumulate, recompute = false } = this.#options;
     const [start, end] = [at(blocks, 0), endOf(blocks)];
     const module = this.#module(index, blocks);
     const following = model.blocks[end];
@@ -211,15 +222,17 @@ class Stretches {
     const dtype = activationsIn(precision);
     const step = jit(
       (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
-        const { after, loss, h: output } = trainModule(
+        const batches = microBatches(batch, accumulate);
+        const inputs = parts(h.cast(dtype), accumulate);
+        const { after, loss, features } = trainModule(
           module,
-          optimizer,
+          this.#options,
           train,
-          h.cast(dtype),
-          batch,
+          inputs,
+          batches,
           scalars,
         );
-        return { after, loss, ...(isLast ? {} : { h: output }) };
+        return { after, loss, ...(isLast ? {} : { features }) };
       },
       { name: module.name, donate: [0], recompute },
     );
@@ -231,14 +244,14 @@ class Stretches {
     const train = {
       params: merge(module.params, next("params")),
       state: merge(module.state, next("state")),
-      optimizer: optimizer.slots(module.params) as Named<Initial>,
+      optimizer: slotsOf(this.#options, module.params, [module]),
     };
     const plan = step.plan(
       { ...target, maxTotalBytes: Infinity },
       train,
       start === 0 ? avals.x : input,
       avals,
-      scalarAvals(optimizer),
+      scalarAvals(this.#options),
     );
     const apart = (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
     const { memory, without = memory } = plan;
@@ -250,19 +263,15 @@ class Stretches {
 const known = new WeakMap<Model, WeakMap<Method, Map<string, Map<string, number>>>>();
 
 function peaksKnownOf(options: BalanceOptions): Map<string, number> {
-  const { model, method, optimizer, batch, target, precision, recompute = false } = options;
+  const { model, method, optimizer, average, accumulate, batch, target, precision, recompute = false } =
+    options;
   const ofModel = known.get(model) ?? new WeakMap<Method, Map<string, Map<string, number>>>();
   known.set(model, ofModel);
   const ofMethod = ofModel.get(method) ?? new Map<string, Map<string, number>>();
   ofModel.set(method, ofMethod);
   const key = JSON.stringify([
-    optimizer.name,
-    optimizer.options,
-    batch,
-    target.name,
-    target.engine,
-    precision,
-    recompute,
+    ...[optimizer.name, optimizer.options, kindsOf(optimizer, network(model).params)],
+    ...[average, accumulate, batch, target.name, target.engine, precision, recompute],
   ]);
   const peaks = ofMethod.get(key) ?? new Map<string, number>();
   ofMethod.set(key, peaks);
@@ -278,6 +287,13 @@ function endOf(blocks: readonly number[]): number {
 function shapesOf({ name, layer }: Block): string {
   const shapes = formatShapes(layer.params, layer.state);
   return shapes === "" ? name : shapes;
+}
+
+/** Returns how an optimizer treats each parameter, as text: modules of the same shapes may differ in that. */
+function kindsOf(optimizer: Optimizer, params: Named<Initial>): string {
+  if (optimizer.kindOf === undefined) return "";
+  const { leaves, paths } = treeFlatten<Initial>(params);
+  return leaves.map(({ shape }, i) => optimizer.kindOf?.({ path: at(paths, i), shape })).join();
 }
 
 function formatShapes(...trees: readonly Named<Initial>[]): string {

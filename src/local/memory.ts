@@ -71,7 +71,7 @@ function tracedStep(setup: Setup, recompute: boolean) {
 
 /** The arguments of a traced step. */
 function stepAvals(setup: Setup, batch: number) {
-  return [setup.initial, {}, batchAvals(setup.model, batch), scalarAvals(setup.optimizer)] as const;
+  return [setup.initial, {}, batchAvals(setup.model, batch), scalarAvals(setup)] as const;
 }
 
 /** Plans the memory of a training step for a kind of device, without the data set. Allocates nothing. */
@@ -93,11 +93,11 @@ export function compareMemory(
 ): MemoryComparison {
   const method = stepMemory(local, batch, target, options);
   if (local.method.name === endToEnd().name) return { method, endToEnd: method };
-  const { model, optimizer, precision } = local;
+  const { modules: _cut, partition: _partition, initial: _initial, method: _method, ...same } = local;
   return {
     method,
     endToEnd: stepMemory(
-      setup({ model, optimizer, method: endToEnd(), ...(precision === undefined ? {} : { precision }) }),
+      setup({ ...same, method: endToEnd() }),
       batch,
       target,
       options,

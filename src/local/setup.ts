@@ -1,16 +1,18 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectObject, type Kinds } from "../base/expect.ts";
+import { expectObject, expectWhole, type Kinds, shown } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
+import { expectOptimizer, type Optimizer } from "../optim/optimizer.ts";
+import { checkAverage, slotsOf, type WeightAverage } from "./average.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
 import { auxiliaryAt, expectMethod } from "./method.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
-import { placeOf } from "./places.ts";
+import { treePaths } from "../trace/tree.ts";
+import { AUXILIARIES, placeOf } from "./places.ts";
 
 /** Everything that training changes, as trees with PyTorch's names; auxiliary network i is under `local.i`. */
 export type TrainState<T> = {
@@ -42,6 +44,10 @@ export interface Setup {
   readonly method: Method;
   /** The optimizer of its parameters. */
   readonly optimizer: Optimizer;
+  /** The average of weights that is evaluated, if any. */
+  readonly average?: WeightAverage;
+  /** The number of micro-batches that a step's batch is divided into; default 1. */
+  readonly accumulate?: number;
   /** The precision; default the device's own choice. */
   readonly precision?: Precision;
   /** The cut into modules. */
@@ -62,6 +68,16 @@ export interface SetupOptions {
   method: Method;
   /** The optimizer of the parameters. */
   optimizer: Optimizer;
+  /** Keeps an average of the network's weights and running statistics, which is evaluated; default none. */
+  average?: WeightAverage;
+  /**
+   * Micro-batches that each step's batch is divided into. A module runs forward and backward for one after the other,
+   * sums their gradients and is updated once, so its activations need the memory of one micro-batch; only the features
+   * at its boundaries are kept for the whole batch. Without batch norm the gradient is that of the whole batch but for
+   * rounding; batch norms see one micro-batch at a time. A micro-batch has at least two images, so a smaller batch is
+   * divided into fewer. Default 1.
+   */
+  accumulate?: number;
   /**
    * The precision: `f32`, `tf32` (products of operands rounded to 10 mantissa bits), or `bf16` (activations, and weights
    * where they meet activations, in bfloat16; parameters, statistics, averages, losses and sums in f32). Default: the
@@ -91,30 +107,45 @@ export interface SetupOptions {
  */
 export function setup(options: SetupOptions): Setup {
   expectObject("setup", options, SETUP_KINDS);
-  const { model, modules = 1, method, optimizer, precision } = options;
+  const { model, modules = 1, method, optimizer, average, accumulate, precision } = options;
   expectMethod("setup", method);
-  expectObject("setup: the optimizer", optimizer, {
-    name: "string",
-    options: "object",
-    slots: "function",
-    scalars: "function",
-    update: "function",
-  });
+  expectOptimizer("setup", optimizer);
+  if (average !== undefined) checkAverage(average);
+  if (accumulate !== undefined) expectWhole("setup: accumulate", accumulate);
   const cut = partition(model, modules);
   const own = method.auxiliary === undefined ? whole(model) : cut;
   const partitioned = method.recut?.(model, own) ?? own;
   const equipped = equip(model, partitioned, method);
   const params = merge(...equipped.map((module) => module.params));
   const state = merge(...equipped.map((module) => module.state));
+  expectNames(model, optimizer, params);
   return {
     model,
     method,
     optimizer,
+    ...(average === undefined ? {} : { average }),
+    ...(accumulate === undefined ? {} : { accumulate }),
     ...(precision === undefined ? {} : { precision }),
     partition: partitioned,
     modules: equipped,
-    initial: { params, state, optimizer: optimizer.slots(params) as Named<Initial> },
+    initial: { params, state, optimizer: slotsOf({ optimizer, average }, params, equipped) },
   };
+}
+
+/** Refuses an optimizer whose rules name parameters that there are not; auxiliary networks come and go with the cut. */
+function expectNames(model: Model, { name, names = [] }: Optimizer, params: Named<Initial>): void {
+  const paths = treePaths<Initial>(params);
+  const begins = (start: string) => paths.some((path) => path === start || path.startsWith(`${start}.`));
+  const unknown = names.find((start) => !start.startsWith(AUXILIARIES) && !begins(start));
+  if (unknown === undefined) return;
+  const parts = new Set(
+    paths.filter((path) => !path.startsWith(AUXILIARIES)).map((path) => path.split(".")[0]),
+  );
+  throw new LocalgradError(
+    `${name}: ${model.name} has no parameter that begins with ${shown(unknown)}; its parts are ${
+      [...parts].join(", ")
+    }`,
+  );
 }
 
 function equip(model: Model, { requested, modules }: Partition, method: Method): LocalModule[] {
@@ -161,6 +192,8 @@ export function expectSetup(who: string, setup: Setup): void {
     model: "object",
     method: "object",
     optimizer: "object",
+    average: "object?",
+    accumulate: "number?",
     precision: "string?",
     partition: "object",
     modules: "array",
@@ -174,5 +207,7 @@ export const SETUP_KINDS = {
   modules: "any?",
   method: "object",
   optimizer: "object",
+  average: "object?",
+  accumulate: "number?",
   precision: "string?",
 } as const satisfies Kinds<SetupOptions>;

@@ -1,12 +1,16 @@
 import { vjp } from "../autograd/grad.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { descend, merge, type Named, nest, select } from "../nn/named.ts";
-import type { Optimizer, Scalars } from "../optim/optimizer.ts";
+import type { Scalars } from "../optim/optimizer.ts";
 import { full, stack } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
+import { treeMap } from "../trace/tree.ts";
+import { averageAfter, AVERAGED } from "./average.ts";
 import { correctCount, crossEntropy } from "./losses.ts";
 import type { Batch, Variables } from "./method.ts";
+import { microBatches } from "./micro_batches.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
@@ -19,36 +23,43 @@ export interface StepResult {
   readonly losses: Tensor;
   /** The number of images that the network's own head classified correctly: f32 scalar. */
   readonly correct: Tensor;
+  /** The norm of each module's gradients before they were clipped, if the optimizer clips by norm: f32 `[modules]`. */
+  readonly norms?: Tensor;
 }
 
 /**
  * Traces one training step. For each module in turn: the forward pass to the local loss, the backward pass, the method's
  * `follow` (averages) and the update; then the next module's forward pass, from features through which no gradient
  * flows. In this order a module's activations are dead before the next module allocates its own. The method's
- * `afterStep` comes last.
+ * `afterStep` comes last. With `accumulate`, a module passes forward and backward for each micro-batch in turn.
  *
  * @param setup The network, its modules and its optimizer.
  * @param train Parameters, state and optimizer slots.
  * @param batch Images and labels.
- * @param scalars The optimizer's scalars of this step.
+ * @param scalars The optimizer's scalars of this step; with an average of weights, those of {@link stepScalars}.
  */
 export function trainStep(
-  { modules, optimizer, precision }: Setup,
+  setup: Setup,
   train: TrainState<Tensor>,
   batch: Batch,
   scalars: Scalars<Operand>,
 ): StepResult {
+  const { modules, precision, accumulate } = setup;
   const losses: Tensor[] = [];
+  const norms: Tensor[] = [];
   const after: TrainState<Tensor>[] = [];
-  let h = batch.x.cast(activationsIn(precision));
+  const batches = microBatches(batch, accumulate);
+  let features: readonly Tensor[] = batches.map(({ x }) => x.cast(activationsIn(precision)));
   let correct: Tensor | undefined;
   for (const module of modules) {
     scope(moduleScope(module.index), () => {
-      const trained = trainModule(module, optimizer, train, h, batch, scalars);
+      const trained = trainModule(module, setup, train, features, batches, scalars);
       after.push(trained.after);
       losses.push(trained.loss);
-      h = trained.h.stopGradient();
-      if (module.auxiliary === undefined) correct = correctCount(trained.h, batch.labels);
+      if (trained.norm !== undefined) norms.push(trained.norm);
+      features = trained.features.map((h) => h.stopGradient());
+      if (module.auxiliary !== undefined) return;
+      correct = features.map((h, i) => correctCount(h, at(batches, i).labels)).reduce((a, b) => a.add(b));
     });
   }
   if (correct === undefined) {
@@ -61,26 +72,56 @@ export function trainStep(
     train: scope("after step", () => afterStep(modules, stepped)),
     losses: stack(losses),
     correct,
+    ...(norms.length === modules.length ? { norms: stack(norms) } : {}),
   };
 }
 
-/** Trains one module on features `input`; returns its output `h`, its loss and the values that it changed. */
+/** The result of training one module. */
+export interface TrainedModule {
+  /** The values that it changed. */
+  readonly after: TrainState<Tensor>;
+  /** Its loss. */
+  readonly loss: Tensor;
+  /** The output for each micro-batch. */
+  readonly features: readonly Tensor[];
+  /** The norm of its gradients, if the optimizer clips by norm. */
+  readonly norm?: Tensor | undefined;
+}
+
+/** Trains one module on the features of each micro-batch. */
 export function trainModule(
   module: LocalModule,
-  optimizer: Optimizer,
+  setup: Pick<Setup, "optimizer" | "average">,
   train: TrainState<Tensor>,
-  input: Tensor,
-  batch: Batch,
+  inputs: readonly Tensor[],
+  batches: readonly Batch[],
   scalars: Scalars<Operand>,
-): { after: TrainState<Tensor>; loss: Tensor; h: Tensor } {
+): TrainedModule {
   const params = select(train.params, module.params);
-  const state = select(train.state, module.state);
   const next = nextOf(module, train);
-  const run = forward(module, { params, state }, input, batch, next);
-  const [gradients] = scope("backward", () => run.pullback(full([], 1)));
-  const kept = scope("follow", () => follow(module, run.state, next));
-  const after = scope("update", () => update(optimizer, module, train, params, gradients, kept, scalars));
-  return { after, loss: run.loss, h: run.h };
+  const images = inputs.reduce((sum, { shape }) => sum + at(shape, 0), 0);
+  const features: Tensor[] = [];
+  let state = select(train.state, module.state);
+  let loss: Tensor | undefined;
+  let gradients: Named<Tensor> | undefined;
+  for (const [i, input] of inputs.entries()) {
+    const run = forward(module, { params, state }, input, at(batches, i), next);
+    const share = at(input.shape, 0) / images;
+    const [own] = scope("backward", () => run.pullback(full([], share)));
+    const sum = (a: Tensor, b: Tensor) => a.add(b);
+    gradients = gradients === undefined ? own : treeMap(sum, gradients, own) as Named<Tensor>;
+    const part = share === 1 ? run.loss : run.loss.mul(share);
+    loss = loss === undefined ? part : loss.add(part);
+    state = run.state;
+    features.push(run.h);
+  }
+  if (loss === undefined || gradients === undefined) {
+    throw new LocalgradError("trainModule: there is no batch");
+  }
+  const [sum, last] = [gradients, state];
+  const kept = scope("follow", () => follow(module, last, next));
+  const updated = scope("update", () => update(setup, module, train, params, sum, kept, scalars));
+  return { ...updated, loss, features };
 }
 
 /** Runs a module's forward pass to its loss; also returns the pullback of the loss. */
@@ -137,20 +178,20 @@ function afterStep(modules: readonly LocalModule[], stepped: TrainState<Tensor>)
 }
 
 function update(
-  optimizer: Optimizer,
+  { optimizer, average }: Pick<Setup, "optimizer" | "average">,
   module: LocalModule,
   train: TrainState<Tensor>,
   params: Named<Tensor>,
   gradients: Named<Tensor>,
   state: Named<Tensor>,
   scalars: Scalars<Operand>,
-): TrainState<Tensor> {
-  const slots = Object.fromEntries(
-    Object.keys(train.optimizer).map((slot) => [
-      slot,
-      select(descend(train.optimizer, slot), module.params),
-    ]),
-  );
-  const moved = optimizer.update(params, gradients, slots, scalars);
-  return { params: moved.params, state, optimizer: moved.slots as Named<Tensor> };
+): { after: TrainState<Tensor>; norm: Tensor | undefined } {
+  const own = optimizer.slots(module.params) as Named<unknown>;
+  const moved = optimizer.update(params, gradients, select(train.optimizer, own), scalars);
+  const slots = moved.slots as Named<Tensor>;
+  const before = descend(train.optimizer, AVERAGED);
+  const averages = average === undefined
+    ? slots
+    : { ...slots, [AVERAGED]: averageAfter(module, before, moved.params, state, scalars) };
+  return { after: { params: moved.params, state, optimizer: averages }, norm: moved.norm };
 }

@@ -1,6 +1,6 @@
 import type { Model } from "../models/model.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
 import type { Aval } from "../trace/dtype.ts";
+import { stepScalars } from "./average.ts";
 import type { Batch } from "./method.ts";
 
 /** Shapes and dtypes of a batch of `size` images, as the training step takes it. */
@@ -9,8 +9,8 @@ export function batchAvals({ input: { height, width, channels } }: Model, size: 
   return { x: image, labels: { shape: [size], dtype: "i32" }, images: image };
 }
 
-/** Shapes and dtypes of an optimizer's scalars. */
-export function scalarAvals(optimizer: Optimizer): { [name: string]: Aval } {
-  const names = Object.keys(optimizer.scalars(0, 0));
+/** Shapes and dtypes of a step's scalars. */
+export function scalarAvals(setup: Parameters<typeof stepScalars>[0]): { [name: string]: Aval } {
+  const names = Object.keys(stepScalars(setup, 0, 0));
   return Object.fromEntries(names.map((name): [string, Aval] => [name, { shape: [], dtype: "f32" }]));
 }

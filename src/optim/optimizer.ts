@@ -1,6 +1,6 @@
-import { expectKind } from "../base/expect.ts";
+import { expectKind, expectObject } from "../base/expect.ts";
 import { Initial } from "../nn/initial.ts";
-import { type Aval, hostArrays, requireAval, sizeOf } from "../trace/dtype.ts";
+import { type Aval, hostArrays, requireAval, type Shape, sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
@@ -11,13 +11,27 @@ export type Slots<T> = { readonly [slot: string]: Tree<T> };
 /** The numbers that change from step to step, such as the learning rate: f32 scalar inputs of the traced step. */
 export type Scalars<T> = { readonly [name: string]: T };
 
-/** A rule that updates parameters from their gradients: pure functions of trees, which may be parts of a network's. */
+/** A parameter, as rules by parameter see it. */
+export interface Parameter {
+  /** Its path in the tree, such as `layer1.0.conv1.weight`. */
+  readonly path: string;
+  /** Its shape: `[out, height, width, in]` for filters, `[out, in]` for linear layers, `[channels]` for the rest. */
+  readonly shape: Shape;
+}
+
+/**
+ * A rule that updates parameters from their gradients: pure functions of trees, which may be parts of a network's. The
+ * paths in a part are those in the whole network.
+ */
 export interface Optimizer {
   /** Its name, such as `sgd`. */
   readonly name: string;
   /** The options it was made with, defaults included. */
-  readonly options: { readonly [name: string]: number | boolean };
-  /** Returns the slots for parameters of these shapes, all starting at zero. */
+  readonly options: { readonly [name: string]: unknown };
+  /**
+   * Returns the slots for parameters of these shapes, all starting at zero. A slot is a tree like the parameters; it may
+   * leave some of them out.
+   */
   slots(params: Tree<Aval>): Slots<Initial>;
   /** Computes the scalars of step `step` (from 0) for {@link update}, on the host in double precision. */
   scalars(step: number, learningRate: number): Scalars<number>;
@@ -27,7 +41,52 @@ export interface Optimizer {
     gradients: P,
     slots: Slots<Tensor>,
     scalars: Scalars<Operand>,
-  ): { params: P; slots: Slots<Tensor> };
+  ): Updated<P>;
+  /** Returns a text that differs where parameters are treated differently; default: all are treated alike. */
+  kindOf?(parameter: Parameter): string;
+  /** Beginnings of paths that its rules name; `setup` refuses those that no parameter has. Default: none. */
+  readonly names?: readonly string[];
+}
+
+/** Parameters and slots after a step. */
+export interface Updated<P> {
+  /** The parameters. */
+  params: P;
+  /** The slots. */
+  slots: Slots<Tensor>;
+  /** The norm of the gradients before they were clipped: f32 scalar; only where they are clipped by norm. */
+  norm?: Tensor;
+}
+
+/** Returns an optimizer that does what `inner` does, but for `changes`: the base of those that wrap another one. */
+export function around(inner: Optimizer, changes: Pick<Optimizer, "name"> & Partial<Optimizer>): Optimizer {
+  return {
+    options: { inner: described(inner) },
+    slots: (params) => inner.slots(params),
+    scalars: (step, learningRate) => inner.scalars(step, learningRate),
+    update: (params, gradients, slots, scalars) => inner.update(params, gradients, slots, scalars),
+    kindOf: (parameter) => inner.kindOf?.(parameter) ?? "",
+    names: inner.names ?? [],
+    ...changes,
+  };
+}
+
+/** An optimizer's name and options, as JSON. */
+export function described({ name, options }: Optimizer): { readonly [name: string]: unknown } {
+  return { name, ...options };
+}
+
+/** Refuses a value that is not an optimizer; `who` begins the message. */
+export function expectOptimizer(who: string, optimizer: Optimizer): void {
+  expectObject(`${who}: the optimizer`, optimizer, {
+    name: "string",
+    options: "object",
+    slots: "function",
+    scalars: "function",
+    update: "function",
+    kindOf: "function?",
+    names: "array?",
+  });
 }
 
 /**

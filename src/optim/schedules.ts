@@ -1,10 +1,24 @@
 import { expectBetween, expectOptions, expectWhole } from "../base/expect.ts";
 
-/** Returns the learning rate of an epoch, counted from 0. */
-export type Schedule = (epoch: number) => number;
+/** The place of a step in a run. */
+export interface StepPosition {
+  /** The step's number in the run, from 0. */
+  readonly step: number;
+  /** Steps per epoch; infinite outside of a run, as in `Trainer.step`. */
+  readonly stepsPerEpoch: number;
+}
 
-/** The same rate in every epoch. */
-export function constant(rate: number): Schedule {
+/** Returns the learning rate of a step; it is asked before each one. `epoch` counts from 0. */
+export type Schedule = (epoch: number, position: StepPosition) => number;
+
+/**
+ * A rate over time, which is defined at every time from 0 on. As a {@link Schedule} it counts epochs and changes between
+ * them; {@link everyStep} and {@link inSteps} make it change with every step.
+ */
+export type Curve = (time: number) => number;
+
+/** The same rate throughout. */
+export function constant(rate: number): Curve {
   expectBetween("constant: the learning rate", rate, 0);
   return () => rate;
 }
@@ -31,7 +45,7 @@ export interface StepsOptions {
  * assertAlmostEquals(schedule(100), 0.01, 1e-12);
  * ```
  */
-export function steps(options: StepsOptions): Schedule {
+export function steps(options: StepsOptions): Curve {
   expectOptions("steps", options, { base: "number", at: "array", factor: "number?" });
   const { base, at, factor = 0.1 } = options;
   expectBetween("steps: the base rate", base, 0);
@@ -65,7 +79,7 @@ export interface WarmupCosineOptions {
  * assertEquals([schedule(0), schedule(399)], [0.01, 0]);
  * ```
  */
-export function warmupCosine(options: WarmupCosineOptions): Schedule {
+export function warmupCosine(options: WarmupCosineOptions): Curve {
   expectOptions("warmupCosine", options, {
     base: "number",
     warmup: "number?",

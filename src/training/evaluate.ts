@@ -2,7 +2,7 @@ import { at } from "../base/at.ts";
 import { correct, crossEntropies } from "../local/losses.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
-import type { Setup, TrainState } from "../local/setup.ts";
+import type { Setup } from "../local/setup.ts";
 import { network } from "../models/model.ts";
 import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
@@ -11,6 +11,7 @@ import { jit } from "../runtime/jit.ts";
 import { iota, oneHot, stack, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { BatchRequest, Feed } from "./feed.ts";
+import type { NetworkVariables } from "../predict/predictor.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {
@@ -80,10 +81,10 @@ export class Evaluator implements Disposable {
   }
 
   /** Evaluates these parameters and statistics. */
-  async evaluate(train: TrainState<DeviceArray>): Promise<Evaluation> {
+  async evaluate({ params, state }: NetworkVariables<DeviceArray>): Promise<Evaluation> {
     const variables = {
-      params: select(train.params, this.#net.params),
-      state: select(train.state, this.#net.state),
+      params: select(params, this.#net.params),
+      state: select(state, this.#net.state),
     };
     const { count } = this.#feed;
     const sums: DeviceArray[] = [];

@@ -10,6 +10,7 @@ import type { DeviceArray } from "../runtime/arrays.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import { treeLeaves } from "../trace/tree.ts";
 import { checkDataset } from "./dataset.ts";
+import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed } from "./feed.ts";
 import { Run, type SaveEvery } from "./run.ts";
@@ -33,6 +34,11 @@ export interface FitOptions {
    * each epoch and when the run is stopped.
    */
   saveEvery?: SaveEvery;
+  /**
+   * Stops the run when its evaluations no longer improve; default never. What it has waited for is saved with the run and
+   * resumed. `best.safetensors` holds the state of the lowest test error.
+   */
+  earlyStopping?: EarlyStopping;
   /** Stops the run after the current step; the state is saved. */
   signal?: AbortSignal;
 }
@@ -41,6 +47,8 @@ export interface FitOptions {
 export interface FitResult {
   /** True if the signal stopped the run. */
   readonly stopped: boolean;
+  /** True if early stopping ended the run. */
+  readonly stoppedEarly: boolean;
   /** The last evaluation; undefined if there was none. */
   readonly last?: Evaluation;
   /** The lowest test error of the run, as a fraction. */
@@ -61,13 +69,15 @@ export async function fit(
     checkpoint: "string?",
     resume: "boolean?",
     saveEvery: "object?",
+    earlyStopping: "object?",
     signal: "object?",
   });
   for (const observer of options.observers ?? []) expectKind("fit: an observer", observer, "object");
-  const { epochs, evaluateEvery = 1, saveEvery, signal } = options;
+  const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, signal } = options;
   expectWhole("fit: epochs", epochs);
   expectWhole("fit: evaluateEvery", evaluateEvery);
   if (saveEvery !== undefined) checkSaveEvery(saveEvery);
+  if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping);
   expectSignal("fit", signal);
   checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
   const { device, batch } = trainer;
@@ -97,6 +107,7 @@ export async function fit(
     epochs,
     evaluateEvery,
     saveEvery,
+    earlyStopping,
     signal,
     dataBytes: bytesIn(training) + bytesIn(testing),
   });
@@ -107,6 +118,7 @@ export async function fit(
     const { last } = run, { bestError } = position;
     return {
       stopped: !done,
+      stoppedEarly: run.stoppedEarly,
       ...(last === undefined ? {} : { last }),
       ...(bestError === undefined ? {} : { bestError }),
     };

@@ -21,6 +21,8 @@ export interface StepReport {
   readonly losses: readonly number[];
   /** Fraction of the batch that the network's own head classified correctly. */
   readonly accuracy: number;
+  /** The norm of each module's gradients before they were clipped, if the optimizer clips by norm. */
+  readonly gradientNorms?: readonly number[];
 }
 
 /** A {@link HostBatch} within a traced step. */

@@ -88,7 +88,8 @@ export async function probe(
   expectWhole("probe: batch", batch);
   expectBetween("probe: learningRate", learningRate, 0);
   expectSignal("probe", signal);
-  const { device, setup: { model, precision }, variables } = trainer;
+  const { device, setup: { model, precision } } = trainer;
+  const variables = trainer.network();
   checkDataset("probe", model, dataset, ["train", "test"]);
   const { modules } = options.modules === undefined ? trainer.partition : partition(model, options.modules);
   const probed = stagesOf(model, modules);

@@ -5,6 +5,7 @@ import { Audience } from "./audience.ts";
 import { readMetrics } from "./compiled_step.ts";
 import { diverged, refuseDiverged } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
+import { type EarlyStopping, patienceAfter } from "./early_stopping.ts";
 import { augmentationKey, type BatchRequest, type Feed, permutationKey } from "./feed.ts";
 import { Throughput } from "./throughput.ts";
 import type { Position, Stepper, Trainable } from "./trainable.ts";
@@ -25,6 +26,7 @@ export interface RunParts {
   readonly epochs: number;
   readonly evaluateEvery: number;
   readonly saveEvery?: SaveEvery | undefined;
+  readonly earlyStopping?: EarlyStopping | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Bytes of the data set on the device. */
   readonly dataBytes: number;
@@ -54,7 +56,7 @@ export class Run {
   #breathed = performance.now();
   #saved = performance.now();
   #savedStep: number | undefined;
-  /** Of this epoch; undefined before the first step. */
+  /** Of the last step; undefined before the first. */
   #learningRate: number | undefined;
   #last: Evaluation | undefined;
 
@@ -70,15 +72,22 @@ export class Run {
     return this.#last;
   }
 
-  /** Trains to the end and returns true, or false if the signal stopped it. The state is saved either way. */
+  /** True if the evaluations have not improved for as long as the patience lasts. */
+  get stoppedEarly(): boolean {
+    const { earlyStopping, position: { patience } } = this.#parts;
+    return earlyStopping !== undefined && patience !== undefined &&
+      patience.waited >= earlyStopping.patience;
+  }
+
+  /** Trains to the end, or until it is stopped early, and returns true, or false if the signal stopped it. The state is saved either way. */
   async train(): Promise<boolean> {
     const { position, starts, epochs, evaluateEvery } = this.#parts;
     await this.#start();
     for (let epoch = Math.floor(position.step / starts.length); epoch < epochs; epoch++) {
-      const learningRate = this.#parts.trainer.schedule(epoch);
-      const whole = await this.#epoch(epoch, learningRate);
+      if (this.stoppedEarly) break;
+      const whole = await this.#epoch(epoch);
       if (whole && ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs)) {
-        await this.#evaluate(epoch, learningRate);
+        await this.#evaluate(epoch);
       } else await this.#save();
       this.#audience.raise();
       if (!whole) return false;
@@ -130,16 +139,15 @@ export class Run {
   }
 
   /** Trains for the rest of an epoch; false if the signal, or an observer that threw, stopped it. */
-  async #epoch(epoch: number, learningRate: number): Promise<boolean> {
+  async #epoch(epoch: number): Promise<boolean> {
     const { position, starts, signal } = this.#parts;
-    this.#learningRate = learningRate;
     this.#throughput.reset();
     for (let left = starts.length - position.step % starts.length; left > 0; left--) {
       if (signal?.aborted || this.#audience.failed) {
         await this.#drain();
         return false;
       }
-      await this.#issue(epoch, learningRate);
+      await this.#issue(epoch);
       // The state after the last step is saved after the evaluation, which a run resumed from it would skip.
       if (left > 1 && this.#due()) {
         await this.#drain();
@@ -150,8 +158,10 @@ export class Run {
     return true;
   }
 
-  async #issue(epoch: number, learningRate: number): Promise<void> {
-    const { trainer, position, stepper } = this.#parts;
+  async #issue(epoch: number): Promise<void> {
+    const { trainer, position, stepper, starts } = this.#parts;
+    const learningRate = trainer.schedule(epoch, { step: position.step, stepsPerEpoch: starts.length });
+    this.#learningRate = learningRate;
     const before = performance.now();
     const { value: batch } = await this.#supply.next();
     if (batch === undefined) throw new Error("the feed supplied fewer batches than the run has steps");
@@ -178,8 +188,9 @@ export class Run {
   async #drain(): Promise<void> {
     const before = performance.now();
     const records = await Promise.all(this.#pending.map(async ({ metrics, record }): Promise<StepRecord> => {
-      const { losses, correct } = await readMetrics(metrics);
-      return { ...record, losses, accuracy: correct / record.images };
+      const { modules } = this.#parts.trainer.setup;
+      const { correct, ...rest } = await readMetrics(metrics, modules.length);
+      return { ...record, ...rest, accuracy: correct / record.images };
     }));
     this.#throughput.count(0, performance.now() - before);
     this.#free();
@@ -191,30 +202,36 @@ export class Run {
     this.#drained = this.#breathed = performance.now();
   }
 
-  #refuseDiverged({ losses, step, learningRate }: StepRecord): void {
+  #refuseDiverged({ losses, gradientNorms, step, learningRate }: StepRecord): void {
     const { modules } = this.#parts.trainer.setup;
-    for (const { index, name } of modules) {
-      const loss = losses[index];
-      if (Number.isFinite(loss)) continue;
-      throw diverged(
-        `the loss of module ${index + 1} (${name}) became ${loss} in step ${step}`,
-        learningRate,
-      );
+    for (const [what, values] of [["the loss", losses], ["the gradient norm", gradientNorms]] as const) {
+      for (const { index, name } of values === undefined ? [] : modules) {
+        const value = values?.[index];
+        if (Number.isFinite(value)) continue;
+        throw diverged(
+          `${what} of module ${index + 1} (${name}) became ${value} in step ${step}`,
+          learningRate,
+        );
+      }
     }
   }
 
   /** Evaluates, saves, and notifies the observers. */
-  async #evaluate(epoch: number, learningRate: number): Promise<void> {
-    const { trainer, position, evaluator } = this.#parts;
-    const { error, topFiveError, loss } = this.#last = await evaluator.evaluate(trainer.variables);
+  async #evaluate(epoch: number): Promise<void> {
+    const { trainer, position, evaluator, earlyStopping } = this.#parts;
+    const evaluation = this.#last = await evaluator.evaluate(trainer.network());
+    const { error, topFiveError, loss } = evaluation;
     const best = position.bestError === undefined || error < position.bestError;
     if (best && Number.isFinite(loss)) position.bestError = error;
+    if (earlyStopping !== undefined) {
+      position.patience = patienceAfter(earlyStopping, evaluation, position.patience);
+    }
     // The tensor that diverged says more than the loss that it spoils, so it is looked for first.
     const snapshot = this.#audience.keeps || !Number.isFinite(loss) ? await this.#snapshot() : undefined;
     if (!Number.isFinite(loss)) {
       throw diverged(
         `the test loss became ${loss} after step ${position.step}, epoch ${epoch + 1}`,
-        learningRate,
+        this.#learningRate ?? 0,
       );
     }
     if (this.#audience.empty) return;

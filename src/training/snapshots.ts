@@ -22,6 +22,7 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
   expectObject("restore: the snapshot", snapshot, {
     step: "number",
     bestError: "number?",
+    patience: "object?",
     tensors: "object",
     configuration: "object",
     signature: "object?",
@@ -71,10 +72,14 @@ export function loadValues(
   });
   expectOptions("load", options, { newHead: "boolean?" });
   const taken = valuesOf(model, values, options);
-  for (const part of ["params", "state"] as const) {
+  for (const part of ["params", "state", "optimizer"] as const) {
     const arrays = new Map(namedLeaves<DeviceArray>(train[part]));
-    for (const [path, { drawnAs = path }] of namedLeaves<Initial>(initial[part])) {
-      const value = taken.get(drawnAs);
+    for (
+      const [path, { drawnAs = part === "optimizer" ? undefined : path }] of namedLeaves<Initial>(
+        initial[part],
+      )
+    ) {
+      const value = drawnAs === undefined ? undefined : taken.get(drawnAs);
       if (value !== undefined) arrays.get(path)?.write(value);
     }
   }

@@ -1,9 +1,10 @@
-import type { Configuration, Snapshot } from "../artifacts/observer.ts";
+import type { Configuration, Patience, Snapshot } from "../artifacts/observer.ts";
 import type { Key } from "../base/random.ts";
 import type { Signature } from "../data/signature.ts";
 import type { MemoryComparison } from "../local/memory.ts";
-import type { Setup, TrainState } from "../local/setup.ts";
+import type { Setup } from "../local/setup.ts";
 import type { Schedule } from "../optim/schedules.ts";
+import type { NetworkVariables } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import type { Feed, SuppliedBatch } from "./feed.ts";
 
@@ -25,7 +26,7 @@ export interface Trainable {
   readonly schedule: Schedule;
   readonly configuration: Configuration;
   readonly resumed: boolean;
-  readonly variables: TrainState<DeviceArray>;
+  network(): NetworkVariables<DeviceArray>;
   readonly memory: MemoryComparison;
   stepper(feed: Feed): Stepper;
   snapshot(): Promise<Snapshot>;
@@ -40,6 +41,8 @@ export interface Position {
   step: number;
   /** The lowest test error so far, as a fraction; undefined before the first evaluation. */
   bestError: number | undefined;
+  /** The state of early stopping; undefined without it, or before the first evaluation. */
+  patience: Patience | undefined;
   /** True once it was restored from a snapshot. */
   restored: boolean;
   /** Class names and preprocessing of the images that it was last trained on, or that its weights came with. */

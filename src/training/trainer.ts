@@ -6,6 +6,7 @@ import { expectBetween, expectOptions } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
+import { evaluated, stepScalars } from "../local/average.ts";
 import { withCut } from "../local/balance.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
 import type { Partition } from "../local/partition.ts";
@@ -16,7 +17,7 @@ import { network } from "../models/model.ts";
 import { initialize } from "../nn/initial.ts";
 import { type Named, select } from "../nn/named.ts";
 import type { Layer } from "../nn/layer.ts";
-import type { Scalars } from "../optim/optimizer.ts";
+import { described, type Scalars } from "../optim/optimizer.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
 import type { Prediction } from "../predict/prediction.ts";
 import {
@@ -80,7 +81,7 @@ export class Trainer implements Disposable {
   readonly setup: Setup;
   /** Images per step. */
   readonly batch: number;
-  /** The learning rate of each epoch, from 0. */
+  /** The learning rate by epoch and step, from 0. */
   readonly schedule: Schedule;
   /** The run's configuration, as JSON. */
   readonly configuration: Configuration;
@@ -105,19 +106,18 @@ export class Trainer implements Disposable {
     this.batch = batch;
     this.schedule = schedule;
     this.#position = {
-      seed: key(seed),
-      step: 0,
-      bestError: undefined,
-      restored: false,
-      signature: undefined,
+      ...{ seed: key(seed), step: 0, restored: false, signature: undefined },
+      ...{ bestError: undefined, patience: undefined },
     };
-    const { model, method, optimizer, modules, precision } = this.setup;
+    const { model, method, optimizer, average, accumulate, modules, precision } = this.setup;
     this.configuration = {
       model: model.name,
       classes: model.classes,
       modules: modules.map((module) => module.name),
       method: { name: method.name, ...method.options },
-      optimizer: { name: optimizer.name, ...optimizer.options },
+      optimizer: described(optimizer),
+      ...(average === undefined ? {} : { average }),
+      ...(accumulate === undefined ? {} : { accumulate }),
       precision,
       batch,
       seed,
@@ -178,10 +178,11 @@ export class Trainer implements Disposable {
       (train, batch, scalars) => trainStep(this.setup, train, methodBatch(batch), scalars),
       { ...this.#compiling, name: "step" },
     );
-    const { learningRate = this.schedule(0) } = options;
+    const position = { step: this.#position.step, stepsPerEpoch: Infinity };
+    const { learningRate = this.schedule(0, position) } = options;
     using metrics = this.#advance(learningRate, (train, scalars) => step(train, batch, scalars));
-    const { losses, correct } = await readMetrics(metrics);
-    return { losses, accuracy: correct / at(batch.x.shape, 0) };
+    const { correct, ...rest } = await readMetrics(metrics, this.setup.modules.length);
+    return { ...rest, accuracy: correct / at(batch.x.shape, 0) };
   }
 
   /**
@@ -213,7 +214,7 @@ export class Trainer implements Disposable {
     checkDataset("evaluate", this.setup.model, dataset, ["test"]);
     await using feed = openFeed(this.device, dataset, dataset.test);
     using evaluator = new Evaluator(this.setup, feed, this.batch);
-    return await evaluator.evaluate(this.#train);
+    return await evaluator.evaluate(this.network());
   }
 
   /**
@@ -259,7 +260,8 @@ export class Trainer implements Disposable {
 
   /**
    * The network's current parameters and running statistics on the device, for those who write their own step or loop:
-   * without auxiliary networks and the optimizer's slots. `models.network` applies them. Every step replaces the arrays.
+   * without auxiliary networks and the optimizer's slots. If the trainer averages weights, these are the averages, which
+   * are evaluated. `models.network` applies them. Every step replaces the arrays.
    *
    * @example
    * ```ts
@@ -280,7 +282,8 @@ export class Trainer implements Disposable {
    */
   network(): NetworkVariables<DeviceArray> {
     const { params, state } = this.#net;
-    return { params: select(this.#train.params, params), state: select(this.#train.state, state) };
+    const current = evaluated(this.#train);
+    return { params: select(current.params, params), state: select(current.state, state) };
   }
 
   /** Compiled training steps on the images of a feed. */
@@ -304,10 +307,11 @@ export class Trainer implements Disposable {
 
   /** Copies the complete training state to the host, for {@link restore}. */
   async snapshot(): Promise<Snapshot> {
-    const { step, bestError, signature } = this.#position;
+    const { step, bestError, patience, signature } = this.#position;
     return {
       step,
       ...(bestError === undefined ? {} : { bestError }),
+      ...(patience === undefined ? {} : { patience }),
       tensors: await copyTensors(this.#train),
       configuration: this.configuration,
       ...(signature === undefined ? {} : { signature }),
@@ -317,8 +321,8 @@ export class Trainer implements Disposable {
   /** Returns to a snapshot; refuses one of another network or method. */
   restore(snapshot: Snapshot): void {
     restoreTensors(this.setup, this.#train, snapshot);
-    const { step, bestError, signature = this.signature } = snapshot;
-    Object.assign(this.#position, { step, bestError, restored: true, signature });
+    const { step, bestError, patience, signature = this.signature } = snapshot;
+    Object.assign(this.#position, { step, bestError, patience, restored: true, signature });
   }
 
   /**
@@ -351,7 +355,7 @@ export class Trainer implements Disposable {
     run: (train: TrainState<DeviceArray>, scalars: Scalars<number>) => Stepped<DeviceArray>,
   ): DeviceArray {
     expectBetween("the learning rate", learningRate, 0);
-    const scalars = this.setup.optimizer.scalars(this.#position.step, learningRate);
+    const scalars = stepScalars(this.setup, this.#position.step, learningRate);
     const { train, metrics } = run(this.#train, scalars);
     this.#train = train;
     this.#position.step++;

@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
+import type { WeightAverage } from "../local/average.ts";
 import type { Method } from "../local/method.ts";
 import type { Modules } from "../local/partition.ts";
 import { SETUP_KINDS } from "../local/setup.ts";
@@ -21,7 +22,11 @@ export interface TrainerOptions {
   method: Method;
   /** The rule that updates the parameters. */
   optimizer: Optimizer;
-  /** The learning rate of each epoch; default 0.1 throughout. */
+  /** Keeps an average of the network's weights, which is evaluated, see {@link SetupOptions.average}; default none. */
+  average?: WeightAverage;
+  /** Micro-batches that each step's batch is divided into, see {@link SetupOptions.accumulate}; default 1. */
+  accumulate?: number;
+  /** The learning rate by epoch or by step; default 0.1 throughout. */
   schedule?: Schedule;
   /** Precision of the arithmetic, see {@link SetupOptions.precision}; checkpoints are f32 whatever it is. */
   precision?: Precision;

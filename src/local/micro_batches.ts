@@ -1,0 +1,32 @@
+import { at } from "../base/at.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import type { Batch } from "./method.ts";
+
+/** Batch norm needs two images. */
+const FEWEST = 2;
+
+/** Divides a batch into at most `count` micro-batches of at least two images, whose sizes differ by one at most. */
+export function microBatches(batch: Batch, count = 1): readonly Batch[] {
+  const xs = parts(batch.x, count);
+  if (xs.length === 1) return [batch];
+  const labels = parts(batch.labels, count);
+  return xs.map((x, i) => ({
+    x,
+    labels: at(labels, i),
+    get images(): Tensor { // read only by methods that reconstruct images; others may have none
+      return at(parts(batch.images, count), i);
+    },
+  }));
+}
+
+/** Divides a tensor along its first axis as {@link microBatches} divides a batch. */
+export function parts(x: Tensor, count = 1): readonly Tensor[] {
+  const [images = 0, ...rest] = x.shape;
+  const number = Math.max(1, Math.min(count, Math.floor(images / FEWEST)));
+  if (number === 1) return [x];
+  const start = (i: number) => Math.floor(i * images / number);
+  return Array.from(
+    { length: number },
+    (_, i) => x.slice([start(i), ...rest.map(() => 0)], [start(i + 1), ...rest]),
+  );
+}

@@ -1,0 +1,51 @@
+import type { Patience } from "../artifacts/observer.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectBetween, expectOptions, expectWhole, shown } from "../base/expect.ts";
+import type { Evaluation } from "./evaluate.ts";
+
+/** Stops a run whose evaluations no longer improve. */
+export interface EarlyStopping {
+  /** Evaluations without an improvement after which the run stops. */
+  readonly patience: number;
+  /** The value that should fall: a field of an evaluation; default `error`. */
+  readonly metric?: "error" | "topFiveError" | "loss";
+  /** The smallest decrease that counts as an improvement; default 0, where any decrease counts. */
+  readonly minDelta?: number;
+}
+
+/** The fields of an evaluation that early stopping can follow. */
+export const METRICS = ["error", "topFiveError", "loss"] as const;
+
+/** Refuses impossible settings. */
+export function checkEarlyStopping(options: EarlyStopping): void {
+  expectOptions("fit: earlyStopping", options, {
+    patience: "number",
+    metric: "string?",
+    minDelta: "number?",
+  });
+  const { patience, metric = "error", minDelta = 0 } = options;
+  expectWhole("fit: earlyStopping.patience", patience);
+  expectBetween("fit: earlyStopping.minDelta", minDelta, 0);
+  if (!METRICS.includes(metric)) {
+    throw new LocalgradError(
+      `fit: earlyStopping.metric must be one of ${METRICS.join(", ")}, not ${shown(metric)}`,
+    );
+  }
+}
+
+/** The state of early stopping after an evaluation. */
+export function patienceAfter(
+  { metric = "error", minDelta = 0 }: EarlyStopping,
+  evaluation: Evaluation,
+  before: Patience | undefined,
+): Patience {
+  const value = evaluation[metric];
+  if (value === undefined) {
+    throw new LocalgradError(
+      `fit: earlyStopping follows ${metric}, which evaluations of few classes do not have`,
+    );
+  }
+  return before === undefined || value < before.best - minDelta
+    ? { best: value, waited: 0 }
+    : { ...before, waited: before.waited + 1 };
+}
