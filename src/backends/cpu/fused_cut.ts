@@ -9,11 +9,12 @@ const TASK_COST = 16384;
 const MANY_TASKS = 64;
 /** Instructions in an unrolled loop body. */
 const BODY_COST = 64;
-/** Bytes that exceed the second caches of two cores. */
-const LARGE_TRAFFIC = 4_000_000;
-/** The vectors of a body that sums large rows, and the most columns of such rows. */
+/** Rows read and written by a nest whose data exceed the caches for certain. */
+const MANY_ROWS = 20_000;
+/** The vectors of a body that sums many rows, the most columns of such rows, and the most instructions of a vector. */
 const ROW_VECTORS = 16;
 const WIDEST_ROW = 128;
+const ROW_COST = 32;
 
 /** The division of a nest into tasks: blocks of kept rows or, if rows are long, pieces of one row. */
 export interface Cut {
@@ -50,22 +51,24 @@ export function cutNest(nest: Nest): Cut {
 }
 
 /**
- * The most vectors of a loop body. Rows that were turned into inner loops (fused_rows.ts) are one body, and so are the rows
- * of large sums: sums of a few columns at a time stay in registers, but skip the others in memory. (The gradient of batch
- * norm, 25,088 rows of 64 columns: 1.14 ms with four vectors, 0.58 with sixteen; 2,048 rows: 39 µs and 42.)
+ * The most vectors of a loop body. Rows that were turned into inner loops (fused_rows.ts) are one body, and so are rows
+ * where many are summed: a few columns at a time stay in registers, but skip the other columns in memory. (The gradient of
+ * batch norm of 25,088 rows of 64 columns takes 1.1 ms with four vectors and 0.5 ms with sixteen; of 2,048 rows, 39 and 42
+ * µs.)
  */
 function bodyVectors(nest: Nest, cost: number): number {
   const { space, reduced, reductions } = nest;
   const last = space.length - 1;
   const overRows = reduced.includes(true) && !reduced[last];
   if (overRows && reductions.length === 0) return Infinity;
-  if (overRows && space[last] <= WIDEST_ROW && trafficOf(nest) >= LARGE_TRAFFIC) return ROW_VECTORS;
-  return Math.min(4, Math.floor((overRows ? 2 * BODY_COST : BODY_COST) / cost));
+  const short = space[last] <= WIDEST_ROW && cost <= ROW_COST;
+  if (overRows && short && rowsMoved(nest) >= MANY_ROWS) return ROW_VECTORS;
+  return Math.min(4, Math.floor(BODY_COST / cost));
 }
 
-/** About the bytes that a nest reads and writes at every point. */
-function trafficOf({ space, nodes, stores }: Nest): number {
-  const row = space.length - 2; // a value per column has no stride along the rows
-  const read = nodes.filter((node) => hasView(node) && node.view.strides[row] !== 0);
-  return 4 * sizeOf(space) * (read.length + stores.length);
+/** The rows that a nest reads and writes, of all operands together. */
+function rowsMoved({ space, nodes, stores }: Nest): number {
+  const last = space.length - 1; // a value per column has no stride along the rows
+  const read = nodes.filter((node) => hasView(node) && node.view.strides[last - 1] !== 0);
+  return sizeOf(space.slice(0, last)) * (read.length + stores.length);
 }
