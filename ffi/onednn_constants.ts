@@ -11,7 +11,7 @@ export const dnnlStatus = { dnnl_success: 0, dnnl_invalid_arguments: 2, dnnl_uni
 export const dnnlEngine = { dnnl_cpu: 1, dnnl_stream_default_flags: 1 } as const;
 
 /** `dnnl_data_type_t` values in use. */
-export const dnnlType = { dnnl_f32: 3 } as const;
+export const dnnlType = { dnnl_bf16: 2, dnnl_f32: 3 } as const;
 
 /** `dnnl_format_tag_t` values in use: the library chooses the format. */
 export const dnnlTag = { dnnl_format_tag_any: 1 } as const;

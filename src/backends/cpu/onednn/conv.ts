@@ -1,13 +1,14 @@
 import type { Shape } from "../../../trace/dtype.ts";
 import type { ConvAttrs } from "../../../trace/ops.ts";
 import type { ConvShapes } from "../conv.ts";
+import { elementSize } from "../fused_nest.ts";
 import type { Launch, Launches, Operand, Routine } from "../routine.ts";
 import { sumChunks } from "../sum_chunks.ts";
 import { WORD } from "../tile.ts";
 import { i32 } from "../wasm/scalars.ts";
 import type { Convolution, MadeConvolution } from "./convolution.ts";
 import type { OnednnEngine } from "./engine.ts";
-import type { Layout, Made } from "./maker.ts";
+import type { Floats, Layout, Made } from "./maker.ts";
 
 /**
  * Multiplications and additions of a task: some 20 µs, against which the 1 µs of a call does not count. Slices of 1, 4
@@ -35,6 +36,11 @@ const PARTS_ELEMENTS = 2 ** 17;
 /** Parts that it is cut into, if formats can be cut so. */
 const PARTS = 4;
 
+/** Shapes of a convolution, and the dtype of its operands and result. */
+export interface TypedShapes extends ConvShapes {
+  readonly dtype: Floats;
+}
+
 /** Images cut into equal slices, and one for the rest. */
 interface Slices {
   readonly images: number;
@@ -55,28 +61,29 @@ function operations({ filter, y }: ConvShapes): number {
 const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
 
 /** An NHWC image as oneDNN orders axes: N, C, H, W. */
-function imageLayout(images: number, [, h = 1, w = 1, c = 1]: Shape): Layout {
-  return { sizes: [images, c, h, w], strides: [h * w * c, 1, w * c, c] };
+function imageLayout(dtype: Floats, images: number, [, h = 1, w = 1, c = 1]: Shape): Layout {
+  return { dtype, sizes: [images, c, h, w], strides: [h * w * c, 1, w * c, c] };
 }
 
 /** A KRSC filter: [groups,] O, I, H, W. */
-function filterLayout([k = 1, r = 1, s = 1, c = 1]: Shape, groups: number): Layout {
+function filterLayout(dtype: Floats, [k = 1, r = 1, s = 1, c = 1]: Shape, groups: number): Layout {
   const sizes = [k / groups, c, r, s], strides = [r * s * c, 1, s * c, c];
-  if (groups === 1) return { sizes, strides };
-  return { sizes: [groups, ...sizes], strides: [k / groups * r * s * c, ...strides] };
+  if (groups === 1) return { dtype, sizes, strides };
+  return { dtype, sizes: [groups, ...sizes], strides: [k / groups * r * s * c, ...strides] };
 }
 
 function described(
   kind: Convolution["kind"],
   images: number,
-  { image, filter, y }: ConvShapes,
+  { dtype, image, filter, y }: TypedShapes,
   { strides, padding, dilation, groups }: ConvAttrs,
 ): Convolution {
   return {
     kind,
-    image: imageLayout(images, image),
-    filter: filterLayout(filter, groups),
-    y: imageLayout(images, y),
+    image: imageLayout(dtype, images, image),
+    // Partial gradients stay f32 until they are added.
+    filter: filterLayout(kind === "filterGrad" ? "f32" : dtype, filter, groups),
+    y: imageLayout(dtype, images, y),
     strides,
     dilates: dilation.map((distance) => distance - 1),
     before: padding.map(([first]) => first),
@@ -89,7 +96,7 @@ function madeFor(
   engine: OnednnEngine,
   kind: Convolution["kind"],
   slices: Slices,
-  shapes: ConvShapes,
+  shapes: TypedShapes,
   attrs: ConvAttrs,
 ): { whole: MadeConvolution; rest: Made | undefined } | undefined {
   const whole = engine.convolution(described(kind, slices.images, shapes, attrs));
@@ -136,14 +143,14 @@ function sliced(
 /** A filter, or its gradient, turned from one format into another. */
 function reordered(
   engine: OnednnEngine,
-  { filter }: ConvShapes,
+  { dtype, filter }: TypedShapes,
   groups: number,
   format: bigint,
   to: "plain" | "format",
   [from, target]: readonly [Operand, Operand],
 ): Launch {
   const parts = groups === 1 && product(filter) >= PARTS_ELEMENTS ? PARTS : 1;
-  const reorders = engine.reorder(filterLayout(filter, groups), format, to, parts);
+  const reorders = engine.reorder(filterLayout(dtype, filter, groups), format, to, parts);
   return {
     operands: [from, target],
     routine: {
@@ -160,19 +167,20 @@ function reordered(
   };
 }
 
-const bytesOfSlice = ({ images }: Slices, shape: Shape): number => images * product(shape.slice(1)) * WORD;
+const bytesOfSlice = ({ images }: Slices, shape: Shape, dtype: Floats): number =>
+  images * product(shape.slice(1)) * elementSize(dtype);
 
 /** `conv(image, filter)` or `convInputGrad(dy, filter)`; undefined where it stays with WebAssembly. */
 export function correlation(
   engine: OnednnEngine,
   kind: "forward" | "inputGrad",
-  shapes: ConvShapes,
+  shapes: TypedShapes,
   attrs: ConvAttrs,
   source: Operand,
   filter: Operand,
   target: Operand,
 ): Launches | undefined {
-  const { image, y } = shapes;
+  const { dtype, image, y } = shapes;
   const wanted = Math.min(MOST_SLICES, Math.ceil(operations(shapes) / TASK_OPERATIONS));
   const slices = slicesOf(image[0] ?? 1, wanted);
   const made = madeFor(engine, kind, slices, shapes, attrs);
@@ -180,7 +188,7 @@ export function correlation(
   const { whole: { primitive, filterFormat, filterBytes }, rest } = made;
   const packed: Operand = { workspace: 0 };
   const [from, to] = kind === "forward" ? [image, y] : [y, image];
-  const bytes = [bytesOfSlice(slices, from), 0, bytesOfSlice(slices, to)];
+  const bytes = [bytesOfSlice(slices, from, dtype), 0, bytesOfSlice(slices, to, dtype)];
   return {
     launches: [
       reordered(engine, shapes, attrs.groups, filterFormat, "format", [filter, packed]),
@@ -196,7 +204,7 @@ export function correlation(
  */
 export function filterGrad(
   engine: OnednnEngine,
-  shapes: ConvShapes,
+  shapes: TypedShapes,
   attrs: ConvAttrs,
   image: Operand,
   dy: Operand,
@@ -218,9 +226,9 @@ export function filterGrad(
     reordered(engine, shapes, attrs.groups, filterFormat, "plain", [from, dw]);
   const stride = Math.ceil(filterBytes / WORD) * WORD;
   const partial: Operand = { workspace: 0 };
-  const bytes = [bytesOfSlice(slices, shapes.image), bytesOfSlice(slices, shapes.y), stride];
+  const bytes = [shapes.image, shapes.y].map((shape) => bytesOfSlice(slices, shape, shapes.dtype));
   const gradients = {
-    routine: sliced("filterGrad", slices, primitive, rest, bytes),
+    routine: sliced("filterGrad", slices, primitive, rest, [...bytes, stride]),
     operands: [image, dy, partial],
   };
   if (slices.count === 1) {

@@ -39,7 +39,7 @@ export function makeConvolution(
 ): MadeConvolution | undefined {
   const { dnnl, engine, attributes } = maker;
   const image = maker.dense(described.image), y = maker.dense(described.y);
-  const filter = format ?? maker.any(described.filter.sizes);
+  const filter = format ?? maker.any(described.filter);
   const { strides, dilates, before, after } = described;
   const geometry = [strides, dilates, before, after].map(dimensions) as [Dims, Dims, Dims, Dims];
   const { dnnl_forward_training: training, dnnl_convolution_direct: direct } = dnnlKind;
@@ -58,7 +58,8 @@ export function makeConvolution(
         attributes,
       )
     );
-  const forward = hint(described.kind === "forward" ? filter : maker.any(described.filter.sizes));
+  const { dtype } = described.image; // a filter's gradient may be f32 where images are bf16
+  const forward = hint(described.kind === "forward" ? filter : maker.any({ ...described.filter, dtype }));
   if (forward === undefined) return undefined;
   const { DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_WEIGHTS } = dnnlArgument;
   const { DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS } = dnnlArgument;

@@ -26,13 +26,13 @@ export function onednnLaunches(
 ): Launches | undefined {
   const { op, attrs, inputs, output } = instruction;
   const [a, b, result] = [...inputs.slice(0, 2), output].map((value) => ({ value }));
-  if ([...inputs, output].some((value) => at(values, value).dtype === "bf16")) return undefined;
   if (a === undefined || b === undefined || result === undefined) return undefined;
   const [left, right, made] = [a, b, result].map(({ value }): Shape => at(values, value).shape);
   if (left === undefined || right === undefined || made === undefined) return undefined;
   if (sizeOf(left) === 0 || sizeOf(right) === 0 || sizeOf(made) === 0) return undefined;
+  const dtype = at(values, output).dtype === "bf16" ? "bf16" : "f32"; // of all operands
   const convolution = (kind: Conv["kind"], shapes: ConvShapes, attrs: ConvAttrs) =>
-    launchesOf(engine, { kind, shapes, attrs }, choose, [a, b, result]);
+    launchesOf(engine, { kind, dtype, shapes, attrs }, choose, [a, b, result]);
   switch (op) {
     case "conv":
       return convolution("forward", { image: left, filter: right, y: made }, attrs);
@@ -41,7 +41,7 @@ export function onednnLaunches(
     case "convFilterGrad":
       return convolution("filterGrad", { image: left, filter: made, y: right }, attrs);
     case "matmul":
-      return product(engine, left, right, made, attrs, a, b, result);
+      return product(engine, left, right, made, dtype, attrs, a, b, result);
     default:
       return undefined;
   }
@@ -49,7 +49,7 @@ export function onednnLaunches(
 
 function launchesOf(
   engine: OnednnEngine,
-  { kind, shapes, attrs }: Omit<Conv, "correlation">,
+  { kind, dtype, shapes, attrs }: Omit<Conv, "correlation">,
   choose: typeof wayOf,
   [a, b, result]: readonly [Operand, Operand, Operand],
 ): Launches | undefined {
@@ -57,15 +57,15 @@ function launchesOf(
   const geometry = kind === "inputGrad"
     ? inputGradCorrelation(y, filter, image, attrs)
     : forwardCorrelation(image, filter, y, attrs);
-  switch (choose({ kind, shapes, attrs, correlation: geometry })) {
+  switch (choose({ kind, dtype, shapes, attrs, correlation: geometry })) {
     case "wasm":
       return undefined;
     case "direct":
       return kind === "filterGrad"
-        ? filterGrad(engine, shapes, attrs, a, b, result)
-        : correlation(engine, kind, shapes, attrs, a, b, result);
+        ? filterGrad(engine, { dtype, ...shapes }, attrs, a, b, result)
+        : correlation(engine, kind, { dtype, ...shapes }, attrs, a, b, result);
     case "product":
-      return pointwise(engine, kind, shapes, a, b, result);
+      return pointwise(engine, kind, { dtype, ...shapes }, a, b, result);
     case "winograd": {
       if (kind === "filterGrad") return winogradFilterGrad(engine, geometry, a, b, result);
       const pack = kind === "forward" ? packForward(geometry) : packInputGrad(geometry, filter[1], filter[2]);

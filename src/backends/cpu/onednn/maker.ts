@@ -26,8 +26,12 @@ export interface Made extends Primitive {
   readonly scratch: number;
 }
 
-/** A tensor: its sizes, and the distance between elements of each axis. */
+/** The dtypes of what oneDNN computes with. */
+export type Floats = "f32" | "bf16";
+
+/** A tensor: its dtype, its sizes, and the distance between elements of each axis. */
 export interface Layout {
+  readonly dtype: Floats;
   readonly sizes: readonly number[];
   readonly strides: readonly number[];
 }
@@ -116,26 +120,26 @@ export class Maker {
   }
 
   /** The descriptor of a tensor whose elements lie where a layout says. */
-  dense({ sizes, strides }: Layout): bigint {
+  dense({ dtype, sizes, strides }: Layout): bigint {
     return this.#descriptor((out) =>
       this.dnnl.dnnl_memory_desc_create_with_strides(
         out,
         sizes.length,
         dimensions(sizes),
-        dnnlType.dnnl_f32,
+        dnnlType[`dnnl_${dtype}`],
         dimensions(strides),
       )
     );
   }
 
   /** The descriptor of a tensor whose format oneDNN chooses. */
-  any(sizes: readonly number[]): bigint {
+  any({ dtype, sizes }: Pick<Layout, "dtype" | "sizes">): bigint {
     return this.#descriptor((out) =>
       this.dnnl.dnnl_memory_desc_create_with_tag(
         out,
         sizes.length,
         dimensions(sizes),
-        dnnlType.dnnl_f32,
+        dnnlType[`dnnl_${dtype}`],
         dnnlTag.dnnl_format_tag_any,
       )
     );

@@ -1,12 +1,12 @@
 import { type Shape, sizeOf } from "../../../trace/dtype.ts";
 import type { OpAttrs } from "../../../trace/ops.ts";
 import type { Launches, Operand, Routine } from "../routine.ts";
-import { WORD } from "../tile.ts";
+import { elementSize } from "../fused_nest.ts";
 import { i32 } from "../wasm/scalars.ts";
-import type { ConvShapes } from "../conv.ts";
 import { type Conv, productWins } from "./choice.ts";
+import type { TypedShapes } from "./conv.ts";
 import type { OnednnEngine } from "./engine.ts";
-import type { Layout } from "./maker.ts";
+import type { Floats, Layout } from "./maker.ts";
 
 /** Multiplications and additions that a task has at least. */
 const TASK_OPERATIONS = 2e6;
@@ -21,6 +21,7 @@ export function product(
   aShape: Shape,
   bShape: Shape,
   cShape: Shape,
+  dtype: Floats,
   { transposeA, transposeB }: OpAttrs["matmul"],
   a: Operand,
   b: Operand,
@@ -33,13 +34,14 @@ export function product(
   const most = Math.max(1, Math.floor(m / LEAST_ROWS));
   const wanted = Math.min(MOST_SLICES, most, Math.ceil(operations / TASK_OPERATIONS));
   const each = Math.ceil(m / wanted), count = Math.ceil(m / each), last = m - (count - 1) * each;
-  const by: Layout = { sizes: [k, n], strides: transposeB ? [1, k] : [n, 1] };
+  const by: Layout = { dtype, sizes: [k, n], strides: transposeB ? [1, k] : [n, 1] };
   const of = (rows: number) =>
     engine.product(
-      { sizes: [rows, k], strides: transposeA ? [1, m] : [k, 1] },
+      { dtype, sizes: [rows, k], strides: transposeA ? [1, m] : [k, 1] },
       by,
-      { sizes: [rows, n], strides: [n, 1] },
+      { dtype, sizes: [rows, n], strides: [n, 1] },
     );
+  const bytes = elementSize(dtype);
   const whole = of(each), rest = last === each ? whole : of(last);
   if (whole === undefined || rest === undefined) return undefined;
   const primitives = [...new Set([whole, rest])];
@@ -56,9 +58,9 @@ export function product(
       }
       const matrix = f.int(i32.divU(task, count)), slice = f.int(i32.remU(task, count));
       const row = f.int(i32.mul(slice, each));
-      f.increment(a, i32.mul(i32.add(i32.mul(matrix, m * k), i32.mul(row, transposeA ? 1 : k)), WORD));
-      f.increment(b, i32.mul(matrix, k * n * WORD));
-      f.increment(c, i32.mul(i32.add(i32.mul(matrix, m * n), i32.mul(row, n)), WORD));
+      f.increment(a, i32.mul(i32.add(i32.mul(matrix, m * k), i32.mul(row, transposeA ? 1 : k)), bytes));
+      f.increment(b, i32.mul(matrix, k * n * bytes));
+      f.increment(c, i32.mul(i32.add(i32.mul(matrix, m * n), i32.mul(row, n)), bytes));
       if (whole === rest) execute(whole, a, b, c);
       else {
         f.if(i32.eq(slice, count - 1), () => execute(rest, a, b, c), () => execute(whole, a, b, c));
@@ -72,7 +74,7 @@ export function product(
 export function pointwise(
   engine: OnednnEngine,
   kind: Conv["kind"],
-  { image, filter: [k = 1, , , c = 1], y }: ConvShapes,
+  { dtype, image, filter: [k = 1, , , c = 1], y }: TypedShapes,
   a: Operand,
   b: Operand,
   result: Operand,
@@ -81,10 +83,10 @@ export function pointwise(
   const plain = { transposeA: false, transposeB: false };
   switch (kind) {
     case "forward":
-      return product(engine, images, filter, maps, { ...plain, transposeB: true }, a, b, result);
+      return product(engine, images, filter, maps, dtype, { ...plain, transposeB: true }, a, b, result);
     case "inputGrad":
-      return product(engine, maps, filter, images, plain, a, b, result);
+      return product(engine, maps, filter, images, dtype, plain, a, b, result);
     case "filterGrad":
-      return product(engine, maps, images, filter, { ...plain, transposeA: true }, b, a, result);
+      return product(engine, maps, images, filter, dtype, { ...plain, transposeA: true }, b, a, result);
   }
 }

@@ -31,7 +31,7 @@ const LEAST_COLUMNS = 32;
 
 /** Dense matrices of all positions. */
 export function matrices(rows: number, columns: number): Layout {
-  return { sizes: [POSITIONS, rows, columns], strides: [rows * columns, columns, 1] };
+  return { dtype: "f32", sizes: [POSITIONS, rows, columns], strides: [rows * columns, columns, 1] };
 }
 
 /**

@@ -93,7 +93,11 @@ export function winogradFilterGrad(
   const plan = cut(correlation);
   const { chunks, chunkUnits, columns, rows } = plan;
   const { source: [, , channels], target: [, , targets] } = correlation;
-  const tiles: Layout = { sizes: [POSITIONS, channels, rows], strides: [rows * channels, 1, channels] };
+  const tiles: Layout = {
+    dtype: "f32",
+    sizes: [POSITIONS, channels, rows],
+    strides: [rows * channels, 1, channels],
+  };
   const product = engine.product(tiles, matrices(rows, columns), matrices(channels, columns), chunkUnits > 1);
   if (product === undefined) return undefined;
   const partial: Operand = { workspace: 0 };
