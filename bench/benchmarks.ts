@@ -43,22 +43,27 @@ export const benchmarks: { readonly [name: string]: Benchmark } = {
 /** The CPU backend with WebAssembly alone, and with oneDNN. */
 const CPU = ["cpu", "cpu-onednn"];
 
+/** PyTorch's layouts, and `torch.compile` in the faster one. */
+const MODES = ["channels_last", "nchw", "compile"];
+/** The same in bf16, by autocast: systems whose names end so are compared with each other. */
+const BF16_MODES = ["bf16", "compile_bf16"];
+
 /** Every system of every benchmark. */
 export const entries: readonly Entry[] = [
-  ...ours("resnet8", CPU, 3, 20),
+  ...ours("resnet8", [...CPU, "cpu-bf16"], 3, 20),
   ...ours("resnet8", ["webgpu"], 2, 10),
-  ...pytorch("resnet8", 3, 20),
+  ...pytorch("resnet8", 3, 20, [...MODES, ...BF16_MODES]),
   peer("jax-js 0.1.25, webgpu", "jax.ts", 1, 4),
   peer("tfjs 4.22.0, webgpu", "tfjs.ts", 1, 3),
   { ...peer("jax-js 0.1.25, wasm", "jax.ts", 1, 2), slow: true },
   { ...peer("tfjs 4.22.0, cpu", "tfjs.ts", 0, 1), slow: true },
-  ...ours("man", CPU, 1, 10),
+  ...ours("man", [...CPU, "cpu-bf16"], 1, 10),
   ...ours("man", ["webgpu"], 1, 5),
-  ...pytorch("man", 1, 10),
+  ...pytorch("man", 1, 10, [...MODES, ...BF16_MODES]),
   ...ours("man128", CPU, 1, 5),
   ...pytorch("man128", 1, 5),
-  ...ours("resnet50", CPU, 1, 10),
-  ...pytorch("resnet50", 1, 10),
+  ...ours("resnet50", [...CPU, "cpu-bf16"], 1, 10),
+  ...pytorch("resnet50", 1, 10, [...MODES, "bf16"]),
   ...ours("resnet18", CPU, 1, 5),
   ...pytorch("resnet18", 1, 5),
   ...ours("inference1", CPU, 3, 20),
@@ -76,9 +81,9 @@ function ours(benchmark: string, devices: readonly string[], warmup: number, ste
   });
 }
 
-function pytorch(benchmark: string, warmup: number, steps: number): Entry[] {
+function pytorch(benchmark: string, warmup: number, steps: number, modes = MODES): Entry[] {
   const { workload, batch } = benchmarks[benchmark]!;
-  return ["channels_last", "nchw", "compile"].map((mode) => ({
+  return modes.map((mode) => ({
     benchmark,
     system: `pytorch, cpu, ${mode}`,
     command: ["python3", here("peers/pytorch.py"), workload, mode, `${batch}`],
@@ -96,7 +101,7 @@ function peer(system: string, script: string, warmup: number, steps: number): En
 /** A command that runs a script of this folder, with what the device needs. */
 export function denoOn(device: string, script: string, ...args: string[]): Entry["command"] {
   const allowed = ["--allow-read", "--allow-env", "--allow-sys"];
-  if (device === "cpu-onednn") allowed.push("--allow-ffi");
+  if (device === "cpu-onednn" || device === "cpu-bf16") allowed.push("--allow-ffi");
   return [Deno.execPath(), "run", ...allowed, "--quiet", here(script), ...args];
 }
 

@@ -2,7 +2,7 @@
  * The benchmarks: ours and the peers', each in a separate process, on the same machine in the same run:
  *
  *     deno task bench [--quick] [--only resnet8,man,…] [--systems localgrad,pytorch,…] [--rounds 5]
- *     deno task bench --profile [--only resnet8,man,…] [--device cpu|cpu-onednn|webgpu|reference]
+ *     deno task bench --profile [--only resnet8,man,…] [--device cpu|cpu-onednn|cpu-bf16|webgpu|reference]
  *
  * Systems take turns, round by round. `--quick` skips the systems that take minutes (jax-js on wasm, tfjs on cpu) and
  * takes fewer steps. Prints one table per benchmark and writes `results/<time>.json`, with a description of the machine.
@@ -44,18 +44,23 @@ function print(benchmark: string, results: readonly Result[]): void {
   compare(results);
 }
 
-/** Ours as multiples of PyTorch's best, by fastest and by median. */
+/** Ours as multiples of PyTorch's best in the same precision, by fastest and by median. */
 function compare(results: readonly Result[]): void {
   const measured = results.flatMap((result) =>
     "turns" in result ? [{ system: result.system, ...summary(result) }] : []
   );
-  const peers = measured.filter(({ system }) => system.startsWith("pytorch"));
-  if (peers.length === 0) return;
-  const best = (of: "fastest" | "median") => Math.min(...peers.map((peer) => peer[of]));
+  const narrow = (system: string) => system.endsWith("bf16");
   for (const { system, fastest, median } of measured.filter(({ system }) => system.startsWith("localgrad"))) {
+    const peers = measured.filter((peer) =>
+      peer.system.startsWith("pytorch") && narrow(peer.system) === narrow(system)
+    );
+    if (peers.length === 0) continue;
+    const best = (of: "fastest" | "median") => Math.min(...peers.map((peer) => peer[of]));
     const [a, b] = [fastest / best("fastest"), median / best("median")];
     console.log(
-      `${system}: ${a.toFixed(2)} × PyTorch's best by the fastest step, ${b.toFixed(2)} × by the median`,
+      `${system}: ${a.toFixed(2)} × PyTorch's best in that precision by the fastest step, ${
+        b.toFixed(2)
+      } × by the median`,
     );
   }
 }
@@ -121,7 +126,7 @@ async function profile(benchmark: string): Promise<unknown[]> {
 
 const usage = `deno task bench [--quick] [--only ${Object.keys(benchmarks).join()}]
                 [--systems localgrad,pytorch,…] [--rounds 5]
-deno task bench --profile [--only …] [--device cpu|cpu-onednn|webgpu|reference]`;
+deno task bench --profile [--only …] [--device cpu|cpu-onednn|cpu-bf16|webgpu|reference]`;
 
 /** Prints what is wrong with the command line, and exits. */
 function refuse(what: string): never {
@@ -143,7 +148,7 @@ const all = Object.keys(benchmarks).filter((name) => !flags.profile || name !== 
 const only: string[] = flags.only?.split(",") ?? all;
 const strange = only.find((name) => !all.includes(name));
 if (strange !== undefined) refuse(`there is no benchmark ${JSON.stringify(strange)}`);
-if (!["cpu", "cpu-onednn", "webgpu", "reference"].includes(flags.device)) {
+if (!["cpu", "cpu-onednn", "cpu-bf16", "webgpu", "reference"].includes(flags.device)) {
   refuse(`there is no profile of ${JSON.stringify(flags.device)}; for CUDA, use bench/gpu.sh`);
 }
 const rounds = Number(flags.rounds);

@@ -7,12 +7,17 @@ import { type Device, devices, HostArray, jit, local, models, optim, type Tensor
 import { hash, startingValues, units } from "../tests/fixtures/formula.ts";
 import { resnet8Batch, resnet8Parameters } from "./peers/common.ts";
 
-/** The named device; `cpu-onednn` is the CPU with oneDNN, and `cpu` without. */
+/** The named device; `cpu-onednn` is the CPU with oneDNN, as is `cpu-bf16`, and `cpu` without. */
 export function openDevice(name: string): Promise<Device> {
-  return name === "cpu-onednn"
+  return name === "cpu-onednn" || name === "cpu-bf16"
     ? devices.open("cpu", { engine: "onednn" })
     : devices.open(name as devices.BackendName, { engine: "wasm" });
 }
+
+/** The precision of a step on the named device, as an option of a trainer. */
+export const precisionOf = (name: string): Precise => name === "cpu-bf16" ? { precision: "bf16" } : {};
+
+type Precise = Pick<local.TrainerOptions, "precision">;
 
 /** A step of a prepared workload. */
 export type WorkloadStep = () => Promise<number>;
@@ -20,19 +25,22 @@ export type WorkloadStep = () => Promise<number>;
 /** Low, so that the losses of large networks, which start with large weights, stay comparable. */
 export const LEARNING_RATE = 0.001;
 
-/** The workloads by name, each for a device and a batch. The device owns what they allocate. */
+/** The workloads by name, each for a device, a batch and, in training, a precision. The device owns what they allocate. */
 export const workloads: {
-  readonly [name: string]: (device: Device, batch: number) => Promise<WorkloadStep>;
+  readonly [name: string]: (device: Device, batch: number, precision: Precise) => Promise<WorkloadStep>;
 } = {
   resnet8,
-  man: (device, batch) => training(device, batch, { network: "resnet32", method: "man+dgl", modules: 16 }),
-  resnet50: (device, batch) => training(device, batch, { network: "resnet50", size: 64 }),
-  resnet18: (device, batch) => training(device, batch, { network: "resnet18", size: 224 }),
+  man: (device, batch, precision) =>
+    training(device, batch, { network: "resnet32", method: "man+dgl", modules: 16, ...precision }),
+  resnet50: (device, batch, precision) =>
+    training(device, batch, { network: "resnet50", size: 64, ...precision }),
+  resnet18: (device, batch, precision) =>
+    training(device, batch, { network: "resnet18", size: 224, ...precision }),
   inference: (device, batch) => inference(device, batch, { network: "resnet18", size: 224 }),
   compile,
 };
 
-interface Spec {
+interface Spec extends Precise {
   readonly network: string;
   /** Height and width of the images, where they are not 32×32 in ten classes but large, in a thousand. */
   readonly size?: number;
@@ -44,7 +52,7 @@ interface Spec {
 async function prepared(
   device: Device,
   batch: number,
-  { network, size, method = "endToEnd", modules = 1 }: Spec,
+  { network, size, method = "endToEnd", modules = 1, ...precision }: Spec,
 ) {
   const classes = size === undefined ? 10 : 1000;
   const t = await local.trainer({
@@ -54,6 +62,7 @@ async function prepared(
     method: local.methodNamed(method),
     optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
     batch,
+    ...precision,
   });
   await startFromFormula(t);
   const edge = size ?? 32;
@@ -110,13 +119,14 @@ async function inference(device: Device, batch: number, spec: Spec): Promise<Wor
 }
 
 /** The ResNet-8 step, SGD with momentum, with values that the peers in JavaScript have too. */
-async function resnet8(device: Device, batch: number): Promise<WorkloadStep> {
+async function resnet8(device: Device, batch: number, precision: Precise): Promise<WorkloadStep> {
   const t = await local.trainer({
     device,
     model: models.resnet8({ classes: 10 }),
     method: local.endToEnd(),
     optimizer: optim.sgd({ momentum: 0.9 }),
     batch,
+    ...precision,
   });
   await start(t, new Map(resnet8Parameters().map(({ name, oihw, values }) => [name, toKrsc(values, oihw)])));
   const { images, labels } = resnet8Batch(batch);

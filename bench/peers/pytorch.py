@@ -1,7 +1,7 @@
 """PyTorch on the CPU: pytorch.py <workload> <mode> <batch> [<warmup> <steps>], timed as report() in common.ts says.
 
 The workloads are those of bench/workloads.ts, with the same values. `mode` is nchw, channels_last, or compile:
-torch.compile in channels_last.
+torch.compile in channels_last; bf16 and compile_bf16 are channels_last and compile with autocast to bfloat16.
 """
 
 import contextlib
@@ -49,6 +49,15 @@ def starting_value(index, name, p):
     return torch.full(p.shape, 0.0 if name.endswith("bias") else 1.0)
 
 
+def cast(mode):
+    """The context in which a step's products are computed."""
+    return torch.autocast("cpu", torch.bfloat16) if mode.endswith("bf16") else contextlib.nullcontext()
+
+
+def compiled(mode):
+    return mode.startswith("compile")
+
+
 def laid_out(tensor_or_model, mode):
     layout = torch.contiguous_format if mode == "nchw" else torch.channels_last
     return tensor_or_model.to(memory_format=layout)
@@ -62,12 +71,13 @@ def resnet8(mode, batch):
     model = laid_out(ResNet8(), mode)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     loss_of = lambda x, labels: F.cross_entropy(model(x), labels)  # noqa: E731
-    if mode == "compile":
+    if compiled(mode):
         loss_of = torch.compile(loss_of)
 
     def step():
         optimizer.zero_grad()
-        loss = loss_of(x, labels)
+        with cast(mode):
+            loss = loss_of(x, labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -81,10 +91,10 @@ def training(network, size, classes, man=False):
         model = laid_out(nets.Step(network, classes, [[name] for name in names] if man else [names]), mode)
         x, labels = nets.batch(batch, size, classes)
         x = laid_out(x, mode)
-        if mode == "compile":
+        if compiled(mode):
             torch._dynamo.config.cache_size_limit = 4 * len(names) + 64
-        model.prepare(torch.compile if mode == "compile" else lambda f: f)
-        return lambda: model.step(x, labels, contextlib.nullcontext)[-1].item()
+        model.prepare(torch.compile if compiled(mode) else lambda f: f)
+        return lambda: model.step(x, labels, lambda: cast(mode))[-1].item()
 
     return prepare
 

@@ -3,7 +3,7 @@
  * profile.ts. The workloads are those of bench/workloads.ts.
  */
 
-import { openDevice, workloads } from "../workloads.ts";
+import { openDevice, precisionOf, workloads } from "../workloads.ts";
 import { type Profile, profileOf } from "./profile.ts";
 import { Recorder } from "./recorder.ts";
 
@@ -11,7 +11,7 @@ const [name, deviceName] = Deno.args as [string, string];
 const [batch, seconds] = Deno.args.slice(2).map(Number) as [number, number];
 await using device = await openDevice(deviceName);
 const recorder = new Recorder(device.backend);
-const step = await workloads[name]!(device, batch);
+const step = await workloads[name]!(device, batch, precisionOf(deviceName));
 await step();
 const runs = await recorder.record(step);
 const profiles: Profile[] = [];
