@@ -3,6 +3,7 @@
 import { vjp } from "../../src/autograd/grad.ts";
 import { key } from "../../src/base/random.ts";
 import { dgl } from "../../src/local/methods/dgl.ts";
+import { endToEnd } from "../../src/local/methods/end_to_end.ts";
 import { man } from "../../src/local/methods/man.ts";
 import { resnet8 } from "../../src/models/resnet.ts";
 import { initialize } from "../../src/nn/initial.ts";
@@ -24,6 +25,13 @@ import { assertChanges, assertLosses, assertRecorded, type Records, type Run, st
 interface Fixture extends Run {
   readonly learningRate: number;
   readonly block: Records;
+  readonly ten: { readonly [method in "man+dgl" | "endToEnd"]: LongRun };
+}
+
+interface LongRun {
+  readonly losses: Run["losses"];
+  /** For each step, PyTorch's largest relative distance from its float64 run until then. */
+  readonly noise: readonly number[];
 }
 
 const backends = ["reference", "cpu-bf16", "cuda-simulated", "cuda"];
@@ -100,3 +108,27 @@ await testOn(
     await assertChanges(t, before, fixture.changes, ({ noise }: Recorded) => 5e-3 + 2 * noise!);
   },
 );
+
+for (const [name, modules, method] of [["man+dgl", 3, man(dgl())], ["endToEnd", 1, endToEnd()]] as const) {
+  await testOn(
+    ["cpu-bf16", "cuda"],
+    (backend) => `ten steps of ${name} in bf16, ResNet-8, on ${backend} equal PyTorch's`,
+    async (device) => {
+      const { batch, learningRate, changes, ten } = load<Fixture>("bf16");
+      using t = await trainer({
+        device,
+        model: resnet8({ classes: 10 }),
+        modules,
+        method,
+        optimizer: sgd(publishedSgd),
+        batch,
+        precision: "bf16",
+      });
+      disposeTree(await start(t));
+      const { losses, noise } = ten[name];
+      // Two runs that round alike, but add in another order, part as fast as each does from float64.
+      const run = { batch, losses, changes };
+      await assertLosses(t, run, learningRate, (step) => 1e-4 + 2 * (noise[step] ?? 0));
+    },
+  );
+}
