@@ -1,10 +1,15 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { openCpu } from "../../src/backends/cpu/backend.ts";
 import { compile } from "../../src/compile/compile.ts";
+import type { HostData } from "../../src/trace/dtype.ts";
 import { fromBf16, toBf16 } from "../../src/trace/bf16.ts";
 import { openBf16 } from "../onednn/bf16.ts";
-import { bf16Suite } from "./bf16.ts";
-import { opCase, runAll } from "./check.ts";
+import { bf16Suite, inBf16 } from "./bf16.ts";
+import { convolutions, product } from "./cases/contractions.ts";
+import { assertSameBits, checkCases, opCase, runAll } from "./check.ts";
+import { Random } from "./random.ts";
 import { withBackend } from "./suite.ts";
+import { unfusedPlan } from "./unfused.ts";
 
 const ignore = await bf16Suite(openBf16, "cpu-bf16", 24);
 
@@ -45,5 +50,62 @@ Deno.test(
       assertEquals(wrong(same), []);
       const values = fromBf16(narrow);
       assertEquals(wrong((i) => Object.is(widened[i], values[i])), []);
+    }),
+);
+
+/** Work for several slices, the last of them smaller. */
+const cases = (random = new Random(1)) =>
+  [
+    ...convolutions(random, [7, 40, 40, 16], [32, 3, 3, 16], { strides: [2, 2] }),
+    product(random, [301, 300, 300], false, true),
+  ].map(inBf16);
+
+Deno.test(
+  "cpu-bf16: batches and rows in unequal slices as the reference rounds them",
+  { ignore },
+  () => withBackend(openBf16, (backend) => checkCases(backend, cases(), unfusedPlan)),
+);
+
+Deno.test("cpu-bf16: the bits of a result do not depend on the number of threads", { ignore }, async () => {
+  const results: (HostData[] | Error)[][] = [];
+  for (const threads of [1, 2]) {
+    await withBackend(() => openCpu({ engine: "onednn", threads }), async (backend) => {
+      const plans = cases().map(({ program, inputs }) => () => ({
+        plan: compile(program, backend.target),
+        inputs,
+      }));
+      results.push(await runAll(backend, plans));
+    });
+  }
+  const [one, two] = results;
+  assert(one !== undefined && two !== undefined);
+  assertSameBits(two, one);
+});
+
+Deno.test(
+  "cpu-bf16: oneDNN computes on bf16 itself; what it pads is widened",
+  { ignore },
+  () =>
+    withBackend(openBf16, (backend) => {
+      const random = new Random(1);
+      const textOf = ({ program }: ReturnType<typeof product>) =>
+        backend.kernelText?.(compile(program, backend.target)) ?? "";
+      const fast = [
+        ...convolutions(random, [4, 16, 16, 16], [16, 3, 3, 16]),
+        ...convolutions(random, [4, 16, 16, 16], [32, 3, 3, 16], { strides: [2, 2] }),
+        ...convolutions(random, [4, 16, 16, 32], [32, 3, 3, 1], { groups: 32 }),
+        product(random, [301, 300, 300], false, true),
+      ];
+      for (const text of fast.map(inBf16).map(textOf)) {
+        assertMatch(text, /oneDNN (forward|inputGrad|filterGrad|product) \S*bf16/);
+        assert(!text.includes(" cast "), text);
+      }
+      const padded = { groups: 96, padding: [[3, 3], [3, 3]] } as const;
+      const [, , depthwise] = convolutions(random, [2, 14, 14, 96], [96, 7, 7, 1], padded).map(inBf16).map(
+        textOf,
+      );
+      assert(depthwise !== undefined && !depthwise.includes("oneDNN"));
+      assertEquals(depthwise.match(/ cast /g)?.length, 3);
+      return Promise.resolve();
     }),
 );

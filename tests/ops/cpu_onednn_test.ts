@@ -1,12 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { openCpu } from "../../src/backends/cpu/backend.ts";
 import { compile } from "../../src/compile/compile.ts";
-import type { HostData, Shape } from "../../src/trace/dtype.ts";
-import type { ConvAttrs } from "../../src/trace/ops.ts";
-import { shapeRules } from "../../src/trace/shape_rules.ts";
+import type { HostData } from "../../src/trace/dtype.ts";
 import { skips } from "../gate.ts";
-import { assertSameBits, checkCases, opCase, runAll } from "./check.ts";
-import { f32, Random } from "./random.ts";
+import { convolutions, product } from "./cases/contractions.ts";
+import { assertSameBits, checkCases, runAll } from "./check.ts";
+import { Random } from "./random.ts";
 import { opSuite, withBackend } from "./suite.ts";
 import { sumSuite } from "./sums.ts";
 import { unfusedPlan } from "./unfused.ts";
@@ -18,35 +17,6 @@ await opSuite(() => open(), "cpu-onednn");
 await sumSuite(() => open(), "cpu-onednn", { byLibrary: true });
 
 const ignore = await skips("onednn", () => open());
-
-/** A convolution with its gradients. */
-function convolutions(random: Random, image: Shape, filter: Shape, attrs: Partial<ConvAttrs> = {}) {
-  const whole: ConvAttrs = {
-    strides: [1, 1],
-    padding: [[1, 1], [1, 1]],
-    dilation: [1, 1],
-    groups: 1,
-    ...attrs,
-  };
-  const [x, w] = [f32(...image), f32(...filter)];
-  const dy = shapeRules.conv([x, w], whole);
-  const [a, b, c] = [x, w, dy].map((aval) => random.elements(aval));
-  return [
-    opCase("conv", [x, w], whole, [a, b]),
-    opCase("convInputGrad", [dy, w], { ...whole, inputShape: image }, [c, b]),
-    opCase("convFilterGrad", [x, dy], { ...whole, filterShape: filter }, [a, c]),
-  ];
-}
-
-function product(
-  random: Random,
-  [m, k, n]: [number, number, number],
-  transposeA: boolean,
-  transposeB: boolean,
-) {
-  const a = f32(...(transposeA ? [k, m] : [m, k])), b = f32(...(transposeB ? [n, k] : [k, n]));
-  return opCase("matmul", [a, b], { transposeA, transposeB }, [random.elements(a), random.elements(b)]);
-}
 
 /** Minimal filtering: even and odd extents, uneven padding, a smaller last unit, several groups of channels, one image. */
 const filtered = (random: Random) => [
