@@ -17,8 +17,10 @@ import { publishedSgd } from "../src/optim/published.ts";
 import { Device } from "../src/runtime/arrays.ts";
 import { open } from "../src/runtime/devices.ts";
 import { trainer } from "../src/training/trainer.ts";
+import type { TrainerOptions } from "../src/training/trainer_options.ts";
 import { openSimulated } from "./cuda/simulated.ts";
 import { skips } from "./gate.ts";
+import { openBf16 } from "./onednn/bf16.ts";
 import { tinyDataset, tinyModel } from "./tiny.ts";
 import { make, recorder } from "./tiny_trainer.ts";
 
@@ -41,6 +43,7 @@ async function suite(
   name: string,
   open: () => Measured | Promise<Measured>,
   ways: readonly Way[],
+  precise: Pick<TrainerOptions, "precision"> = {},
 ): Promise<void> {
   const ignore = await skips(name, open);
   const batch = 16;
@@ -52,7 +55,16 @@ async function suite(
         if (!("backend" in opened)) throw new Error(opened.reason);
         await using device = new Device(opened.backend);
         const optimizer = sgd(publishedSgd);
-        using run = await trainer({ device, model, modules, method, optimizer, batch, recompute });
+        using run = await trainer({
+          device,
+          model,
+          modules,
+          method,
+          optimizer,
+          batch,
+          recompute,
+          ...precise,
+        });
         const { height, width, channels } = model.input;
         using x = device.zeros([batch, height, width, channels]);
         using images = device.zeros([batch, height, width, channels]);
@@ -83,6 +95,7 @@ await suite("cpu-onednn", () => cpu("onednn"), [
   [deeper, man(dgl()), 3],
   [deeper, checkpointed, 1],
 ]);
+await suite("cpu-bf16", () => openBf16(), [[small, man(dgl()), 3]], { precision: "bf16" });
 await suite("webgpu", () => openWebgpu(), some(small));
 await suite("cuda-simulated", () => openSimulated({ precision: "f32" }), some(tinyModel()));
 

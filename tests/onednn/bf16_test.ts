@@ -15,8 +15,8 @@ const messageOf = (run: () => unknown): string => {
 Deno.test("without oneDNN bf16 on the CPU is refused, and the engine and the processor are named", () => {
   assertEquals(
     messageOf(() => precisionOn(cpuTarget(), "bf16")),
-    "device cpu computes in f32, not in bf16: leave precision out, or use the engine onednn " +
-      "(LOCALGRAD_CPU=onednn) on a processor with AVX-512 BF16 or AMX, or a CUDA device of sm_80 or newer",
+    "device cpu computes in f32, not in bf16: leave precision out, or use oneDNN " +
+      "(--allow-ffi, and what doctor says is missing) on a processor with AVX-512 BF16 or AMX, or a CUDA device of sm_80 or newer",
   );
 });
 

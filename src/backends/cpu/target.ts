@@ -21,7 +21,7 @@ export const targetOf = (
   engine: library === undefined ? "WebAssembly" : library.arithmetic,
   precisions: library?.bf16 === true ? ["f32", "bf16"] : ["f32"],
   bf16Remedy: library === undefined
-    ? `use the engine onednn (LOCALGRAD_CPU=onednn) on ${BF16}`
+    ? `use oneDNN (--allow-ffi, and what doctor says is missing) on ${BF16}`
     : `use ${BF16} (oneDNN uses ${library.instructions} here)`,
   alignment: ALIGNMENT,
   // Sizes and offsets within a value are signed 32-bit integers in the kernels.

@@ -70,12 +70,12 @@ export class OnednnDevice {
 
   /** Tests whether it has a fast convolution here; throws where it cannot generate code, as if memory may not be executed. */
   get convolves(): boolean {
-    const sizes = [1, 16, 8, 8], strides = [1024, 1, 128, 16];
+    const dtype = "f32", sizes = [1, 16, 8, 8], strides = [1024, 1, 128, 16];
     return this.#engine.convolution({
       kind: "forward",
-      image: { sizes, strides },
-      filter: { sizes: [16, 16, 3, 3], strides: [144, 1, 48, 16] },
-      y: { sizes, strides },
+      image: { dtype, sizes, strides },
+      filter: { dtype, sizes: [16, 16, 3, 3], strides: [144, 1, 48, 16] },
+      y: { dtype, sizes, strides },
       strides: [1, 1],
       dilates: [0, 0],
       before: [1, 1],
