@@ -2,14 +2,16 @@ import { at } from "../../../base/at.ts";
 import type { Aval, Shape } from "../../../trace/dtype.ts";
 import { sizeOf } from "../../../trace/dtype.ts";
 import type { ConvAttrs } from "../../../trace/ops.ts";
-import type { StructuredInstruction } from "../../../trace/program.ts";
+import type { StructuredInstruction, ValueId } from "../../../trace/program.ts";
 import type { ConvShapes } from "../conv.ts";
 import { forwardCorrelation, inputGradCorrelation } from "../conv_geometry.ts";
 import { packForward, packInputGrad } from "../conv_pack_filter.ts";
+import { inF32 } from "../in_f32.ts";
 import type { Launches, Operand } from "../routine.ts";
 import { type Conv, wayOf } from "./choice.ts";
 import { correlation, filterGrad } from "./conv.ts";
 import type { OnednnEngine } from "./engine.ts";
+import type { Floats } from "./maker.ts";
 import { pointwise, product } from "./product.ts";
 import { winogradCorrelation } from "./winograd.ts";
 import { winogradFilterGrad } from "./winograd_filter_grad.ts";
@@ -31,8 +33,18 @@ export function onednnLaunches(
   if (left === undefined || right === undefined || made === undefined) return undefined;
   if (sizeOf(left) === 0 || sizeOf(right) === 0 || sizeOf(made) === 0) return undefined;
   const dtype = at(values, output).dtype === "bf16" ? "bf16" : "f32"; // of all operands
-  const convolution = (kind: Conv["kind"], shapes: ConvShapes, attrs: ConvAttrs) =>
-    launchesOf(engine, { kind, dtype, shapes, attrs }, choose, [a, b, result]);
+  const convolution = (kind: Conv["kind"], shapes: ConvShapes, attrs: ConvAttrs): Launches | undefined => {
+    const lower = (dtype: Floats, ...places: readonly [Operand, Operand, Operand]) =>
+      launchesOf(engine, { kind, dtype, shapes, attrs }, choose, places);
+    const launches = lower(dtype, a, b, result);
+    if (launches !== undefined || dtype === "f32") return launches;
+    // There is no fast primitive, or no room for partial gradients.
+    const wide = lower("f32", a, b, result);
+    const port = (place: { readonly value: ValueId }) => ({ ...at(values, place.value), place });
+    return wide && inF32([port(a), port(b)], port(result), ([x, y], z) => {
+      return (x && y && lower("f32", x.place, y.place, z.place)) ?? wide;
+    });
+  };
   switch (op) {
     case "conv":
       return convolution("forward", { image: left, filter: right, y: made }, attrs);
