@@ -35,6 +35,7 @@ export * from "./local/parameters.ts";
 export * from "./training/probe.ts";
 export * from "./training/trainer.ts";
 export * from "./artifacts/observer.ts";
+export type { RunDevice } from "./artifacts/run_devices.ts";
 export type { BatchRequest, Feed, SuppliedBatch } from "./training/feed.ts";
 export type { EarlyStopping } from "./training/early_stopping.ts";
 export type { FitOptions, FitResult } from "./training/fit.ts";

@@ -2,12 +2,14 @@ import { createHash } from "node:crypto";
 import {
   decodeJson,
   json,
+  list,
   number,
   object,
   optional,
   Place,
   record,
   type Source,
+  text,
   whole,
 } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
@@ -19,6 +21,7 @@ import type { HostArray } from "../trace/host_array.ts";
 import type { Program } from "../trace/program.ts";
 import { toOhwi, toOihw } from "./layout.ts";
 import type { Patience, Snapshot } from "./observer.ts";
+import type { RunDevice } from "./run_devices.ts";
 import {
   decodeSafetensors,
   encodeSafetensors,
@@ -47,6 +50,8 @@ interface Header {
   readonly settings: Settings;
   /** Not in checkpoints of earlier versions. */
   readonly signature?: Signature;
+  /** The devices that computed it; not in checkpoints of earlier versions either. */
+  readonly devices?: readonly RunDevice[];
   /** If it is not the current one. */
   readonly format?: number;
 }
@@ -62,6 +67,7 @@ const headerFields = object<Omit<Header, "format"> & { readonly version: number 
   configuration: record(json),
   settings: record(json),
   signature: optional(signatureFields),
+  devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
 });
 
 /**
@@ -89,6 +95,7 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
       configuration: snapshot.configuration,
       settings,
       ...(snapshot.signature === undefined ? {} : { signature: snapshot.signature }),
+      ...(snapshot.devices === undefined ? {} : { devices: snapshot.devices }),
     } satisfies Header & { version: number },
   );
   const metadata = { format: "pt", localgrad: header, sha256: digest(header, tensors) };
@@ -111,7 +118,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new LocalgradError(`${path} was not written by localgrad: it has no header of a run`);
   }
   const source = { file: path, remedy: "use another checkpoint" };
-  const { step, bestError, patience, configuration, settings, signature, format } = decodeHeader(
+  const { step, bestError, patience, configuration, settings, signature, devices, format } = decodeHeader(
     localgrad,
     source,
   );
@@ -123,6 +130,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
       tensors: new Map([...file.tensors].map(([name, array]) => [name, toOhwi(array)])),
       configuration,
       ...(signature === undefined ? {} : { signature }),
+      ...(devices === undefined ? {} : { devices }),
       ...(format === undefined ? {} : { format }),
     },
     settings,

@@ -18,6 +18,7 @@ const snapshot: Snapshot = {
     ["local.0.steps", new HostArray(Int32Array.of(7), [])],
   ]),
   configuration: { model: "resnet8", seed: 3 },
+  devices: [{ arithmetic: "cpu, WebAssembly", firstStep: 0 }],
 };
 const settings = { dataset: "shapes" };
 
@@ -27,7 +28,7 @@ Deno.test("readCheckpoint() returns what was written, bit for bit", () =>
     await writeCheckpoint(path, { snapshot, settings });
     assertEquals(await readCheckpoint(path), { snapshot, settings });
     assertEquals([...Deno.readDirSync(dir)].length, 1);
-    const { bestError: _, ...fresh } = snapshot;
+    const { bestError: _, devices: __, ...fresh } = snapshot; // as an earlier version wrote it
     await writeCheckpoint(path, { snapshot: fresh, settings: {} });
     assertEquals(await readCheckpoint(path), { snapshot: fresh, settings: {} });
   }));

@@ -2,6 +2,7 @@ import type { DriverMemory } from "../backends/backend.ts";
 import type { Signature } from "../data/signature.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { HostArray } from "../trace/host_array.ts";
+import type { RunDevice } from "./run_devices.ts";
 
 /** Configuration of a run as JSON: enough to tell whether a snapshot belongs to it. */
 export type Configuration = { readonly [name: string]: unknown };
@@ -31,6 +32,8 @@ export interface Snapshot {
   readonly configuration: Configuration;
   /** Class names and preprocessing of the network; undefined if it was never trained on a data set. */
   readonly signature?: Signature;
+  /** The devices that computed it, in order; absent in those of earlier versions. */
+  readonly devices?: readonly RunDevice[];
   /** Format of the checkpoint that it was read from, if that is an older one. */
   readonly format?: number;
 }
@@ -53,6 +56,11 @@ export interface RunInfo {
   readonly modules: readonly string[];
   /** Planned memory of a step, by the method and end to end. */
   readonly memory: MemoryComparison;
+  /**
+   * The devices of the run in order, this one last; more than one if it was resumed on another, whose last bits differ.
+   * The first is missing if an earlier version began the run.
+   */
+  readonly devices?: readonly RunDevice[];
 }
 
 /** Record of a training step. */

@@ -1,5 +1,6 @@
 import { formatPercent, formatTime } from "./format.ts";
 import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
+import { changeOfDevice } from "./run_devices.ts";
 import { columns, drawsOver } from "./terminal.ts";
 
 /** Output of {@link progress}; by default the process's standard error. */
@@ -36,7 +37,8 @@ const BAR = 20;
 /**
  * An observer that shows the progress of a run on standard error: a bar with the loss of each module, accuracy, images
  * per second and time left, redrawn in place on a terminal and written as a line every 15 s elsewhere; and a line for
- * each evaluation. It warns at the start if there are fewer training images than a batch has.
+ * each evaluation. It warns at the start if there are fewer training images than a batch has, or the run is resumed on
+ * another device, engine of the CPU or version of oneDNN, with which its last bits differ.
  */
 export function progress(output: ProgressOutput = standardError): Observer {
   return new Progress(output);
@@ -65,7 +67,9 @@ class Progress implements Observer {
   start(info: RunInfo): void {
     this.#info = info;
     this.#shown = this.#output.now();
-    const { configuration: { batch }, imagesPerEpoch } = info;
+    const { configuration: { batch }, imagesPerEpoch, devices = [], firstStep } = info;
+    const change = changeOfDevice(devices, firstStep);
+    if (change !== undefined) this.#line(change);
     if (Number(batch) <= imagesPerEpoch) return;
     this.#line(
       `there are ${imagesPerEpoch} training images and the batch is ${batch}: each step takes ${imagesPerEpoch}, ` +

@@ -9,6 +9,7 @@ import { formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
+import { describeDevices } from "./run_devices.ts";
 
 /** A run as a report shows it. */
 export interface RunReport {
@@ -291,7 +292,15 @@ function configuration({ info, settings }: RunReport): string {
       for (const [key, inner] of Object.entries(value)) add(`${name}.${key}`, inner);
     } else if (value !== undefined) rows.push([name, String(value)]);
   };
-  const all = { ...settings, ...info.configuration, epochs: info.epochs, stepsPerEpoch: info.stepsPerEpoch };
+  const { devices = [] } = info;
+  const device = devices.length === 0 ? {} : { device: describeDevices(devices) };
+  const all = {
+    ...settings,
+    ...info.configuration,
+    ...device,
+    epochs: info.epochs,
+    stepsPerEpoch: info.stepsPerEpoch,
+  };
   for (const [name, value] of Object.entries(all)) add(name, value);
   return htmlTable(["setting", "value"], rows);
 }

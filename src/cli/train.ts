@@ -180,6 +180,7 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
       testError: last?.error,
       testLoss: last?.loss,
       bestError,
+      devices: folder.info?.devices,
       plannedPeakBytes: method.peakBytes,
       endToEndPeakBytes: endToEnd.peakBytes,
       held: heldAtEnd(folder),

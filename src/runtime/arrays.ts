@@ -179,6 +179,13 @@ export class Device {
   get name(): string {
     return this.backend.name;
   }
+  /**
+   * What the last bits of its results depend on, such as "cpu, oneDNN 3.2.0 (avx512_core_bf16)" or "cpu, WebAssembly". The
+   * number of threads is not part of it.
+   */
+  get arithmetic(): string {
+    return this.backend.arithmetic ?? `${this.name}, ${this.backend.description}`;
+  }
   /** The number of arrays that were neither disposed of nor donated. */
   get liveArrays(): number {
     return this.#arrays.size;

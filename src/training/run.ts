@@ -120,6 +120,7 @@ export class Run {
       resumed: trainer.resumed,
       modules: trainer.setup.partition.modules.map((module) => module.name),
       memory: trainer.memory,
+      devices: position.devices,
     });
     // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
     // training. A resumed run may use another folder or other settings, which its checkpoint has to record.

@@ -26,6 +26,7 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
     tensors: "object",
     configuration: "object",
     signature: "object?",
+    devices: "array?",
     format: "number?",
   });
   const { tensors, step } = snapshot;

@@ -1,4 +1,5 @@
 import type { Configuration, Patience, Snapshot } from "../artifacts/observer.ts";
+import type { RunDevice } from "../artifacts/run_devices.ts";
 import type { Key } from "../base/random.ts";
 import type { Signature } from "../data/signature.ts";
 import type { MemoryComparison } from "../local/memory.ts";
@@ -47,4 +48,6 @@ export interface Position {
   restored: boolean;
   /** Class names and preprocessing of the images that it was last trained on, or that its weights came with. */
   signature: Signature | undefined;
+  /** The devices of the run, in order. */
+  devices: readonly RunDevice[];
 }

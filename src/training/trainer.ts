@@ -1,5 +1,6 @@
 import type { LoadOptions, NetworkValues } from "../artifacts/network_values.ts";
 import type { Configuration, Snapshot } from "../artifacts/observer.ts";
+import { resumedOn, type RunDevice } from "../artifacts/run_devices.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions } from "../base/expect.ts";
@@ -108,6 +109,7 @@ export class Trainer implements Disposable {
     this.#position = {
       ...{ seed: key(seed), step: 0, restored: false, signature: undefined },
       ...{ bestError: undefined, patience: undefined },
+      devices: resumedOn([], { arithmetic: device.arithmetic, firstStep: 0 }),
     };
     const { model, method, optimizer, average, accumulate, modules, precision } = this.setup;
     this.configuration = {
@@ -144,6 +146,13 @@ export class Trainer implements Disposable {
   /** True if it continues a run: it has done steps, or was restored from a snapshot. */
   get resumed(): boolean {
     return this.#position.restored || this.#position.step > 0;
+  }
+  /**
+   * The devices of the run in order, this one last. More than one if it was restored from a snapshot of another: another
+   * backend, engine of the CPU, or version or instruction set of oneDNN.
+   */
+  get devices(): readonly RunDevice[] {
+    return this.#position.devices;
   }
   /** The lowest test error of the run, as a fraction; undefined before the first evaluation. */
   get bestError(): number | undefined {
@@ -307,7 +316,7 @@ export class Trainer implements Disposable {
 
   /** Copies the complete training state to the host, for {@link restore}. */
   async snapshot(): Promise<Snapshot> {
-    const { step, bestError, patience, signature } = this.#position;
+    const { step, bestError, patience, signature, devices } = this.#position;
     return {
       step,
       ...(bestError === undefined ? {} : { bestError }),
@@ -315,14 +324,22 @@ export class Trainer implements Disposable {
       tensors: await copyTensors(this.#train),
       configuration: this.configuration,
       ...(signature === undefined ? {} : { signature }),
+      devices,
     };
   }
 
-  /** Returns to a snapshot; refuses one of another network or method. */
+  /**
+   * Returns to a snapshot; refuses one of another network or method. One of another device is taken, but the last bits of
+   * what follows will differ from those of an uninterrupted run; {@link devices} tells.
+   */
   restore(snapshot: Snapshot): void {
     restoreTensors(this.setup, this.#train, snapshot);
     const { step, bestError, patience, signature = this.signature } = snapshot;
-    Object.assign(this.#position, { step, bestError, patience, restored: true, signature });
+    const devices = resumedOn(snapshot.devices ?? [], {
+      arithmetic: this.device.arithmetic,
+      firstStep: step,
+    });
+    Object.assign(this.#position, { step, bestError, patience, restored: true, signature, devices });
   }
 
   /**
