@@ -103,7 +103,8 @@ export const placeFlags = {
   },
   precision: {
     value: precisions.join("|"),
-    help: "precision of the computation; CUDA has all three; default tf32 if the card has it, else f32",
+    help:
+      "precision of the computation; CUDA has all three, the CPU f32 and, with oneDNN on AVX-512 BF16, bf16; default tf32 if the card has it, else f32",
   },
   "no-graph": { help: "CUDA: launch every kernel separately, for debugging" },
   json: { help: "print the result as JSON" },
