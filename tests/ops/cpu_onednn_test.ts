@@ -29,9 +29,18 @@ const filtered = (random: Random) => [
 const pointwise = (random: Random) =>
   convolutions(random, [3, 7, 9, 96], [160, 1, 1, 96], { padding: [[0, 0], [0, 0]] });
 
+/** One or two images, whose rows are cut: padding above, below, on both sides, and a last band that is smaller. */
+const banded = (random: Random) =>
+  [
+    ...convolutions(random, [1, 57, 43, 16], [48, 3, 3, 16], { strides: [2, 2] }),
+    ...convolutions(random, [2, 30, 24, 16], [32, 5, 5, 8], { padding: [[0, 3], [1, 2]], groups: 2 }),
+    ...convolutions(random, [1, 26, 26, 24], [32, 3, 3, 24], { dilation: [2, 2], padding: [[2, 2], [2, 2]] }),
+  ].filter((_, index) => index % 3 === 0); // forward
+
 /** Work for several slices, the last of them smaller. */
 const sliced = (random: Random) => [
   ...pointwise(random),
+  ...banded(random),
   ...convolutions(random, [2, 4, 4, 256], [256, 3, 3, 256], { strides: [2, 2] }),
   ...filtered(random),
   ...convolutions(random, [5, 48, 48, 16], [16, 3, 3, 16]),
@@ -104,6 +113,10 @@ Deno.test(
 
 Deno.test("cpu-onednn: 1 × 1 convolutions are oneDNN's products", { ignore }, async () => {
   for (const kernels of await computedBy(pointwise)) assertMatch(kernels, /oneDNN product/);
+});
+
+Deno.test("cpu-onednn: convolutions of few images are cut into bands of rows", { ignore }, async () => {
+  for (const kernels of await computedBy(banded)) assertMatch(kernels, /oneDNN forward in bands/);
 });
 
 Deno.test("cpu-onednn: large filters are reordered in parts", { ignore }, async () => {

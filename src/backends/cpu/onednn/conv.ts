@@ -6,9 +6,17 @@ import type { Launch, Launches, Operand, Routine } from "../routine.ts";
 import { sumChunks } from "../sum_chunks.ts";
 import { WORD } from "../tile.ts";
 import { i32 } from "../wasm/scalars.ts";
-import type { Convolution, MadeConvolution } from "./convolution.ts";
+import { banded } from "./bands.ts";
+import {
+  type Convolution,
+  described,
+  filterLayout,
+  type MadeConvolution,
+  product,
+  type TypedShapes,
+} from "./convolution.ts";
 import type { OnednnEngine } from "./engine.ts";
-import type { Floats, Layout, Made } from "./maker.ts";
+import type { Floats, Made } from "./maker.ts";
 
 /**
  * Multiplications and additions of a task: some 20 µs, against which the 1 µs of a call does not count. Slices of 1, 4
@@ -21,6 +29,8 @@ const PARTIAL_OPERATIONS = 4e6;
 const PARTIAL_PIXELS = 256;
 /** The most slices of a batch. */
 const MOST_SLICES = 64;
+/** Slices of the batch below which a convolution is cut into bands of rows instead. */
+const FEW_SLICES = 4;
 /** Bytes of workspace for partial gradients of a filter. */
 const PARTIAL_BYTES = 10 * 2 ** 20;
 /**
@@ -35,11 +45,6 @@ const MOST_PADDING = 8;
 const PARTS_ELEMENTS = 2 ** 17;
 /** Parts that it is cut into, if formats can be cut so. */
 const PARTS = 4;
-
-/** Shapes of a convolution, and the dtype of its operands and result. */
-export interface TypedShapes extends ConvShapes {
-  readonly dtype: Floats;
-}
 
 /** Images cut into equal slices, and one for the rest. */
 interface Slices {
@@ -56,39 +61,6 @@ function slicesOf(images: number, wanted: number): Slices {
 
 function operations({ filter, y }: ConvShapes): number {
   return 2 * product(y) * product(filter.slice(1));
-}
-
-const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
-
-/** An NHWC image as oneDNN orders axes: N, C, H, W. */
-function imageLayout(dtype: Floats, images: number, [, h = 1, w = 1, c = 1]: Shape): Layout {
-  return { dtype, sizes: [images, c, h, w], strides: [h * w * c, 1, w * c, c] };
-}
-
-/** A KRSC filter: [groups,] O, I, H, W. */
-function filterLayout(dtype: Floats, [k = 1, r = 1, s = 1, c = 1]: Shape, groups: number): Layout {
-  const sizes = [k / groups, c, r, s], strides = [r * s * c, 1, s * c, c];
-  if (groups === 1) return { dtype, sizes, strides };
-  return { dtype, sizes: [groups, ...sizes], strides: [k / groups * r * s * c, ...strides] };
-}
-
-function described(
-  kind: Convolution["kind"],
-  images: number,
-  { dtype, image, filter, y }: TypedShapes,
-  { strides, padding, dilation, groups }: ConvAttrs,
-): Convolution {
-  return {
-    kind,
-    image: imageLayout(dtype, images, image),
-    // Partial gradients stay f32 until they are added.
-    filter: filterLayout(kind === "filterGrad" ? "f32" : dtype, filter, groups),
-    y: imageLayout(dtype, images, y),
-    strides,
-    dilates: dilation.map((distance) => distance - 1),
-    before: padding.map(([first]) => first),
-    after: padding.map(([, last]) => last),
-  };
 }
 
 /** The primitives of all slices, with one format of the filter; undefined where oneDNN has none that is fast. */
@@ -183,10 +155,22 @@ export function correlation(
   const { dtype, image, y } = shapes;
   const wanted = Math.min(MOST_SLICES, Math.ceil(operations(shapes) / TASK_OPERATIONS));
   const slices = slicesOf(image[0] ?? 1, wanted);
+  const packed: Operand = { workspace: 0 };
+  const bands = kind === "forward" && slices.count < FEW_SLICES
+    ? banded(engine, shapes, attrs, TASK_OPERATIONS)
+    : undefined;
+  if (bands !== undefined) {
+    return {
+      launches: [
+        reordered(engine, shapes, attrs.groups, bands.filterFormat, "format", [filter, packed]),
+        { routine: bands.routine, operands: [source, packed, target] },
+      ],
+      workspace: bands.filterBytes,
+    };
+  }
   const made = madeFor(engine, kind, slices, shapes, attrs);
   if (made === undefined) return undefined;
   const { whole: { primitive, filterFormat, filterBytes }, rest } = made;
-  const packed: Operand = { workspace: 0 };
   const [from, to] = kind === "forward" ? [image, y] : [y, image];
   const bytes = [bytesOfSlice(slices, from, dtype), 0, bytesOfSlice(slices, to, dtype)];
   return {

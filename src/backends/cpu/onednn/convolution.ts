@@ -4,7 +4,10 @@
  * @module
  */
 import { dnnlArgument, dnnlKind, dnnlQuery } from "../../../../ffi/onednn_constants.ts";
-import { dimensions, type Dims, type Layout, type Made, type Maker } from "./maker.ts";
+import type { Shape } from "../../../trace/dtype.ts";
+import type { ConvAttrs } from "../../../trace/ops.ts";
+import type { ConvShapes } from "../conv.ts";
+import { dimensions, type Dims, type Floats, type Layout, type Made, type Maker } from "./maker.ts";
 
 /** A convolution of some images, or one of its gradients. */
 export interface Convolution {
@@ -26,6 +29,46 @@ export interface MadeConvolution {
   readonly primitive: Made;
   readonly filterFormat: bigint;
   readonly filterBytes: number;
+}
+
+/** Shapes of a convolution, and the dtype of its operands and result. */
+export interface TypedShapes extends ConvShapes {
+  readonly dtype: Floats;
+}
+
+/** The number of elements of a shape. */
+export const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
+
+/** An NHWC image as oneDNN orders axes: N, C, H, W. */
+function imageLayout(dtype: Floats, images: number, [, h = 1, w = 1, c = 1]: Shape): Layout {
+  return { dtype, sizes: [images, c, h, w], strides: [h * w * c, 1, w * c, c] };
+}
+
+/** A KRSC filter: [groups,] O, I, H, W. */
+export function filterLayout(dtype: Floats, [k = 1, r = 1, s = 1, c = 1]: Shape, groups: number): Layout {
+  const sizes = [k / groups, c, r, s], strides = [r * s * c, 1, s * c, c];
+  if (groups === 1) return { dtype, sizes, strides };
+  return { dtype, sizes: [groups, ...sizes], strides: [k / groups * r * s * c, ...strides] };
+}
+
+/** The convolution of some images, as oneDNN describes it. */
+export function described(
+  kind: Convolution["kind"],
+  images: number,
+  { dtype, image, filter, y }: TypedShapes,
+  { strides, padding, dilation, groups }: ConvAttrs,
+): Convolution {
+  return {
+    kind,
+    image: imageLayout(dtype, images, image),
+    // Partial gradients stay f32 until they are added.
+    filter: filterLayout(kind === "filterGrad" ? "f32" : dtype, filter, groups),
+    y: imageLayout(dtype, images, y),
+    strides,
+    dilates: dilation.map((distance) => distance - 1),
+    before: padding.map(([first]) => first),
+    after: padding.map(([, last]) => last),
+  };
 }
 
 /** Implementations that WebAssembly outdoes: plain loops, and convolutions by im2col. */

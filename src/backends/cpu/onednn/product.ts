@@ -4,7 +4,7 @@ import type { Launches, Operand, Routine } from "../routine.ts";
 import { elementSize } from "../fused_nest.ts";
 import { i32 } from "../wasm/scalars.ts";
 import { type Conv, productWins } from "./choice.ts";
-import type { TypedShapes } from "./conv.ts";
+import type { TypedShapes } from "./convolution.ts";
 import type { OnednnEngine } from "./engine.ts";
 import type { Floats, Layout } from "./maker.ts";
 
