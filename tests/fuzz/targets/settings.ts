@@ -1,5 +1,5 @@
 import { decodeJson, json, record } from "../../../src/base/decode.ts";
-import { setupOf, warmupOf } from "../../../src/cli/build.ts";
+import { scheduleOf, setupOf } from "../../../src/cli/build.ts";
 import { storedSettings } from "../../../src/cli/stored_settings.ts";
 import { partition } from "../../../src/local.ts";
 import type { MakeTarget } from "../harness.ts";
@@ -23,14 +23,24 @@ const folder = {
   ...{ seed: 0, saveEvery: { minutes: 10 }, evalEvery: 2, recompute: true, testLimit: 9, data: "/data" },
 };
 
+const tuned = {
+  ...settings,
+  optimizer: {
+    ...{ name: "muon", weightDecay: 0.1, decay: "matrices", clip: { norm: 1 }, freeze: ["conv1"] },
+    ...{ average: { decay: 0.9, from: 3, every: 2 }, accumulate: 2 },
+  },
+  rates: { schedule: "one-cycle", warmup: { steps: 5 } },
+  earlyStopping: { patience: 3, metric: "loss", minDelta: 0.1 },
+};
+
 /** The settings in a checkpoint, up to the setup of the network, the method and the cut. */
 export const target: MakeTarget = () => ({
-  input: (random) => damagedJson(random, [settings, folder, { ...settings, modules: ["layer1.0"] }]),
+  input: (random) => damagedJson(random, [settings, folder, tuned, { ...settings, modules: ["layer1.0"] }]),
   read(input) {
     const stored = decodeJson(input, { file: "x", remedy: "use another" }, record(json));
     const accepted = storedSettings(stored, "x");
     const { model, modules } = setupOf(accepted);
     partition(model, modules);
-    warmupOf(accepted);
+    scheduleOf(accepted)(0, { step: 0, stepsPerEpoch: 3 });
   },
 });
