@@ -48,6 +48,7 @@ function* filesIn(folder: string): Generator<string> {
 /** Examples that do not run as tests, with the reason. */
 const notRun: { readonly [file: string]: string } = {
   "README.md": "is fetched from a server: see the test below",
+  "docs/first-hour.md": "is a project, step by step; tests/first_hour_test.ts runs it",
   "docs/data.md": "reads a folder of images; tests/datasets_test.ts has one",
   "src/data/cifar10.ts": "reads the data set's files; src/data/cifar10_test.ts writes some",
   "src/data/stl10.ts": "reads the data set's files; src/data/stl10_test.ts writes some",

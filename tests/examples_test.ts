@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import { readMetrics } from "../src/train.ts";
+import { loadWeights, readMetrics } from "../src/train.ts";
 import { skips } from "./gate.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
@@ -68,3 +68,37 @@ for (const flags of [[], ["--man"]]) {
     assert(second.every((loss, module) => loss < first[module]), epochs.join("\n"));
   });
 }
+
+Deno.test("examples/own_network.ts trains, exports and predicts with a network of one's own", async () => {
+  const cwd = await Deno.makeTempDir();
+  try {
+    const printed = await example(
+      "own_network.ts",
+      ["--device", "cpu", "--images", "64", "--epochs", "1"],
+      cwd,
+    );
+    assertMatch(printed, /^test error \d+\.\d %; the first test image: [a-z]+$/m);
+    const { network, tensors } = await loadWeights(`${cwd}/own.safetensors`);
+    assertEquals(network, { model: "own", classes: 10 });
+    assertEquals(tensors.get("features.1.scale.weight")?.shape, [32]);
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+});
+
+Deno.test("examples/memory_limit.ts lists what fits, as planned", async () => {
+  const printed = await example("memory_limit.ts", ["--model", "resnet8", "--batch", "64", "--limit", "40"]);
+  const rows = [...printed.matchAll(/^(.+?) +(\d+) MiB {2}(fits|too large)$/gm)];
+  assertEquals(rows.map(([, name]) => name), [
+    "end to end",
+    "end to end, checkpointed",
+    "MAN in 2 modules",
+    "MAN in 3 modules",
+  ]);
+  for (const [, , mebibytes, fits] of rows) {
+    assertEquals(fits, Number(mebibytes) <= 40 ? "fits" : "too large");
+  }
+  const first = rows.find(([, , , fits]) => fits === "fits")?.[1];
+  assert(first !== undefined && first !== "end to end", printed);
+  assertMatch(printed, new RegExp(`^the first that fits into 40 MiB: ${first}`, "m"));
+});

@@ -104,6 +104,7 @@ class Thread {
     const answer: Answer = Promise.withResolvers();
     this.#jobs.set(id, { job, answer });
     this.#worker.postMessage({ id, ...job });
+    this.#hold();
     if (this.#ready && this.#jobs.size === 1) this.#watch();
     return answer.promise;
   }
@@ -112,6 +113,12 @@ class Thread {
     this.#fail("decoding was stopped");
     this.#worker.terminate();
     await Promise.all(this.#ended);
+  }
+
+  /** Lets the process end while there is nothing to do, as a service does when it is stopped. */
+  #hold(): void {
+    if (this.#jobs.size > 0) this.#worker.ref();
+    else this.#worker.unref();
   }
 
   #start(): Worker {
@@ -147,6 +154,7 @@ class Thread {
         answer?.resolve(reply.pixels);
       }
     }
+    this.#hold();
     this.#watch();
   }
 
@@ -186,6 +194,7 @@ class Thread {
     this.#worker = this.#start(); // before the old one's exit is reported
     old.terminate();
     for (const [id, { job }] of this.#jobs) this.#worker.postMessage({ id, ...job });
+    this.#hold();
   }
 
   #fail(message: string): void {
