@@ -105,7 +105,7 @@ Deno.test("readCheckpoint() names the wrong field of a header whose checksum is 
     const cases: [string, string][] = [
       ["null", "x.safetensors is null, not an object; use another checkpoint"],
       ["{", "x.safetensors is damaged: it is not JSON"],
-      ['{"version":2}', "has format 2; this localgrad reads format 1"],
+      ['{"version":3}', "has format 3; this localgrad reads formats up to 2"],
       ['{"version":1}', "step is missing; it must be a whole number of at least 0"],
       ['{"version":1,"step":-1}', "step is -1, not a whole number"],
       ['{"version":1,"step":1,"configuration":[],"settings":{}}', "configuration is a list, not an object"],
