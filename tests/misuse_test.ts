@@ -153,11 +153,11 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
   const x = noise("x", [3, 8, 8, 3]);
   const labels = integers([0, 1, 2]);
   const cases: [RegExp, () => unknown][] = [
-    [/fit: the data set must be an object with name, .*, not null/, () => t.fit(null!, { epochs: 1 })],
+    [/fit: the data set must be an object with .*name, .*, not null/, () => t.fit(null!, { epochs: 1 })],
     [/fit must be an object with epochs, .*, not null/, () => t.fit(data, null!)],
     [/fit: epochs must be a number, not undefined/, () => t.fit(data, {} as Any)],
     [/fit: epochs must be a number, not "3"/, () => t.fit(data, { epochs: "3" } as Any)],
-    [/fit has no option "epoch"; it has epochs/, () => t.fit(data, { epochs: 1, epoch: 2 } as Any)],
+    [/fit has no option "epoch"; did you mean "epochs"?/, () => t.fit(data, { epochs: 1, epoch: 2 } as Any)],
     [/fit: observers must be a list/, () => t.fit(data, { epochs: 1, observers: {} } as Any)],
     [
       /fit: an observer must be an object, not null/,

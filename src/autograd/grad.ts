@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind } from "../base/expect.ts";
+import { expectKind, expectOptions } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { constantLike, Tensor } from "../trace/tensor.ts";
 import { type TensorTree, tensorTree } from "../trace/tensor_tree.ts";
@@ -42,7 +42,7 @@ export function valueAndGrad<P, A extends unknown[], X>(
   options: { aux?: boolean } = {},
 ): (params: P, ...rest: A) => [Tensor | readonly [Tensor, X], P] {
   expectKind("valueAndGrad: the function", f, "function");
-  expectKind("valueAndGrad: the options", options, "object");
+  expectOptions("valueAndGrad", options, { aux: "boolean?" });
   return (params, ...rest) => {
     const trace = currentTrace("valueAndGrad");
     const { leaves, rebuild } = renamed("valueAndGrad", params);

@@ -1,4 +1,5 @@
 import { LocalgradError } from "./errors.ts";
+import { knownInstead } from "./option_names.ts";
 
 /** Tests for a whole number from `least` to `most`. */
 export function isWhole(value: number, least: number = -Infinity, most: number = Infinity): boolean {
@@ -29,36 +30,60 @@ export type Kinds<T> = {
 
 /** Refuses an object whose properties are not of their kinds; it may have others. `who` begins the message. */
 export function expectObject<T extends object>(who: string, value: T, kinds: Kinds<T>): void {
-  if (typeof value !== "object" || value === null) {
+  if (!isKind(value, "object")) {
     throw new LocalgradError(
-      `${who} must be an object with ${Object.keys(kinds).join(", ")}, not ${shown(value)}`,
+      `${who} must be an object with ${Object.keys(kinds).join(", ")}, not ${shown(value)}${uncalled(value)}`,
     );
   }
   for (const [name, kind] of Object.entries<`${Kind}?` | Kind>(kinds)) {
     const property = (value as { readonly [name: string]: unknown })[name];
     if (property === undefined && kind.endsWith("?")) continue;
-    if (isKind(property, kind.replace("?", "") as Kind)) continue;
-    const should = kind === "any"
-      ? "be given"
-      : `be ${ARTICLES[kind.replace("?", "") as keyof typeof ARTICLES]}`;
-    throw new LocalgradError(`${who}: ${name} must ${should}, not ${shown(property)}`);
+    const plain = kind.replace("?", "") as Kind;
+    if (isKind(property, plain)) continue;
+    const should = plain === "any" ? "be given" : `be ${ARTICLES[plain]}`;
+    const call = plain === "object" ? uncalled(property) : "";
+    throw new LocalgradError(`${who}: ${name} must ${should}, not ${shown(property)}${call}`);
   }
 }
 
-/** Refuses options that are not of their kinds, and unknown ones: a misspelt option would be ignored. */
+/** Refuses unknown options, because a misspelt one would be ignored, and options that are not of their kinds. */
 export function expectOptions<T extends object>(who: string, options: T, kinds: Kinds<T>): void {
+  if (isKind(options, "object")) {
+    const known = Object.keys(kinds);
+    const takers = takenOf(options);
+    if (takers === undefined) refuseForeign(who, options, known);
+    else for (const name of known) takers.add(name);
+  }
   expectObject(who, options, kinds);
-  const foreign = Object.keys(options).find((name) => !Object.hasOwn(kinds, name));
+}
+
+const TAKEN = Symbol("options of several functions");
+
+/** Options from which several functions take their own; {@link expectTaken} then refuses those that none has taken. */
+export function shared<T extends object>(options: T): T {
+  return takenOf(options) === undefined ? { ...options, [TAKEN]: new Set<string>() } : options;
+}
+
+/** Refuses shared options that no function has taken. */
+export function expectTaken(who: string, options: object): void {
+  refuseForeign(who, options, [...takenOf(options) ?? []]);
+}
+
+function takenOf(options: object): Set<string> | undefined {
+  return (options as { readonly [TAKEN]?: Set<string> })[TAKEN];
+}
+
+function refuseForeign(who: string, options: object, known: readonly string[]): void {
+  const foreign = Object.keys(options).find((name) => !known.includes(name));
   if (foreign === undefined) return;
-  throw new LocalgradError(
-    `${who} has no option ${JSON.stringify(foreign)}; it has ${Object.keys(kinds).join(", ")}`,
-  );
+  throw new LocalgradError(`${who} has no option ${JSON.stringify(foreign)}${knownInstead(foreign, known)}`);
 }
 
 /** Refuses an argument that is not of a kind; `what` begins the message. */
 export function expectKind(what: string, value: unknown, kind: Exclude<Kind, "any">): void {
   if (!isKind(value, kind)) {
-    throw new LocalgradError(`${what} must be ${ARTICLES[kind]}, not ${shown(value)}`);
+    const call = kind === "object" ? uncalled(value) : "";
+    throw new LocalgradError(`${what} must be ${ARTICLES[kind]}, not ${shown(value)}${call}`);
   }
 }
 
@@ -84,13 +109,28 @@ function isKind(value: unknown, kind: Kind): boolean {
 /** Formats any value for a message, in few words. */
 export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  if (typeof value === "function") return "a function";
+  if (typeof value === "function") {
+    const { name } = value;
+    if (typeof name !== "string" || name === "") return "a function";
+    return isClass(value) ? `the class ${name}` : `the function ${name}`;
+  }
   if (typeof value !== "object" || value === null) {
     return typeof value === "bigint" ? `${value}n` : String(value);
   }
   const { name } = value.constructor ?? {};
   if (Array.isArray(value)) return "a list";
   return typeof name !== "string" || name === "Object" || name === "" ? "an object" : withArticle(name);
+}
+
+/** The remedy where a function was given in place of the object that it makes; empty for any other value. */
+export function uncalled(value: unknown): string {
+  if (typeof value !== "function") return "";
+  const name = typeof value.name === "string" && value.name !== "" ? value.name : "it";
+  return isClass(value) ? `; make one of it` : `; call it: ${name}()`;
+}
+
+function isClass(value: { toString(): string }): boolean {
+  return Function.prototype.toString.call(value).startsWith("class");
 }
 
 /** A type's name with its article, by its sound: an AbortController, a Uint8Array, an HTMLElement, a URL. */

@@ -44,7 +44,9 @@ export async function planSplit(split: Split): Promise<SplitPlans> {
   const { batch } = split;
   using machine = await targetFor(split.device);
   const options = {
-    ...split,
+    modules: split.modules,
+    batch: split.batch,
+    ...(split.precision === undefined ? {} : { precision: split.precision }),
     model: models.modelNamed(split.model, { classes: split.classes }),
     method: local.methodNamed(split.method),
     optimizer: optim.sgd(publishedSgd),

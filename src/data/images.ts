@@ -1,4 +1,4 @@
-import { expectObject, expectWhole, type Kinds } from "../base/expect.ts";
+import { expectObject, expectOptions, expectWhole, type Kinds } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
 import { type Signature, SIGNATURE_KINDS } from "./signature.ts";
 
@@ -85,7 +85,7 @@ export function limitImages<Part extends ImagePart>(
   limits: { train?: number; test?: number },
 ): ImageDataset<Part> {
   expectObject("a data set", set, SET_KINDS);
-  expectObject("limitImages: the limits", limits, { train: "number?", test: "number?" });
+  expectOptions("limitImages", limits, { train: "number?", test: "number?" });
   return {
     ...set,
     train: first(set.train, limits.train, "training"),

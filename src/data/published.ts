@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind } from "../base/expect.ts";
+import { expectOptions } from "../base/expect.ts";
 import { makeFolder } from "../base/files.ts";
 import { refusal } from "../base/system.ts";
 import { cacheDirectory } from "./cache.ts";
@@ -22,7 +22,11 @@ import { stat } from "./regular.ts";
  * @throws {LocalgradError} if files are missing, truncated, damaged or not of this set, or cannot be downloaded.
  */
 export function readPublished(set: Publication, options: PublishedOptions): Promise<Files> {
-  expectKind(`the options of ${set.name}`, options, "object");
+  expectOptions(`the loader of ${set.name}`, options, {
+    path: "string?",
+    cache: "string?",
+    onProgress: "function?",
+  });
   return options.path === undefined ? readCached(set, options) : readPath(set, options.path);
 }
 

@@ -1,4 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
+import { shared } from "../base/expect.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
 import { type MatArray, readMat } from "./mat.ts";
@@ -169,5 +170,5 @@ export const entry: DatasetEntry = {
   size: SIZE,
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
-  load: async ({ limits = {}, ...options }) => limitImages(await svhn(options), limits),
+  load: async ({ limits = {}, ...options }) => limitImages(await svhn(shared(options)), limits),
 };

@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectObject } from "../base/expect.ts";
+import { expectOptions, type Kinds, shared } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
 import { type Block, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -63,13 +63,7 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
  * ```
  */
 export function balanced(options: BalanceOptions): { after: string[] } {
-  expectObject("balanced", options, {
-    ...SETUP_KINDS,
-    modules: "number",
-    batch: "number",
-    target: "object",
-    recompute: "boolean?",
-  });
+  expectOptions("balanced", options, { ...CUT_KINDS, modules: "number" });
   const { model, modules, method } = options;
   checkModel(model);
   const { blocks } = model;
@@ -84,13 +78,25 @@ export function balanced(options: BalanceOptions): { after: string[] } {
   return { after: ends.slice(0, -1).map((end) => at(blocks, end - 1).name) };
 }
 
+/** Options that define a cut, whatever it is given as. */
+type CutOptions = SetupOptions & Omit<BalanceOptions, "modules">;
+
+/** The kinds of those options. */
+export const CUT_KINDS = {
+  ...SETUP_KINDS,
+  batch: "number",
+  target: "object",
+  recompute: "boolean?",
+} as const satisfies Kinds<CutOptions>;
+
 /** Returns options in which a request for balanced boundaries is replaced by the boundaries. */
 export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">>(options: O): O {
-  expectKind("the options", options, "object");
+  expectOptions<CutOptions>("withCut", options, CUT_KINDS);
   const { modules } = options;
+  const own = shared(options); // `setup` takes its own
   return typeof modules === "object" && modules !== null && "balanced" in modules
-    ? { ...options, modules: balanced({ ...options, modules: modules.balanced }) }
-    : options;
+    ? { ...own, modules: balanced({ ...own, modules: modules.balanced }) }
+    : own;
 }
 
 /** Plans runs of consecutive blocks as modules. */

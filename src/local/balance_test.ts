@@ -23,9 +23,10 @@ Deno.test("balanced() finds the same cut as planning every possible one", () => 
   const model = { ...resnet, blocks };
   const cases = [[dgl(), 3, false], [man(dgl()), 2, false], [infopro(), 2, true]] as const;
   for (const [method, modules, recompute] of cases) {
-    const options = { model, method, optimizer, batch: 64, target, recompute };
+    const run = { model, method, optimizer };
+    const options = { ...run, batch: 64, target, recompute };
     const peak = (cut: { after: readonly string[] }) =>
-      stepMemory(setup({ ...options, modules: cut }), 64, target, { recompute }).peakBytes;
+      stepMemory(setup({ ...run, modules: cut }), 64, target, { recompute }).peakBytes;
     const names = blocks.map(({ name }) => name);
     const peaks = allCuts(names.length, modules).map((ends) =>
       peak({ after: ends.slice(0, -1).map((end) => names[end - 1]) })

@@ -1,9 +1,9 @@
-import { expectKind, expectWhole } from "../base/expect.ts";
+import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
 import { jit } from "../runtime/jit.ts";
 import type { Category, Program } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { withCut } from "./balance.ts";
+import { CUT_KINDS, withCut } from "./balance.ts";
 import type { Batch } from "./method.ts";
 import { endToEnd } from "./methods/end_to_end.ts";
 import { auxiliaryPart, EMA } from "./places.ts";
@@ -37,13 +37,19 @@ export interface PlanOptions {
   recompute?: boolean;
 }
 
+function expectPlanOptions(who: string, options: PlanOptions): void {
+  expectOptions(who, options, { recompute: "boolean?" });
+}
+
 /** Plans a training step for a kind of device, without the data set. Allocates nothing. */
 export function stepPlan(
   setup: Setup,
   batch: number,
   target: Target,
-  { recompute = false }: PlanOptions = {},
+  options: PlanOptions = {},
 ): Plan {
+  expectPlanOptions("stepPlan", options);
+  const { recompute = false } = options;
   expectSetup("stepPlan", setup);
   expectWhole("stepPlan: the batch", batch);
   expectKind("stepPlan: the target", target, "object");
@@ -54,6 +60,8 @@ export function stepPlan(
 
 /** The program of a training step. */
 export function stepProgram(setup: Setup, batch: number): Program {
+  expectSetup("stepProgram", setup);
+  expectWhole("stepProgram: the batch", batch);
   return tracedStep(setup, false).program(...stepAvals(setup, batch));
 }
 
@@ -81,6 +89,7 @@ export function stepMemory(
   target: Target,
   options: PlanOptions = {},
 ): MemoryReport {
+  expectPlanOptions("stepMemory", options);
   return stepPlan(setup, batch, target, options).memory;
 }
 
@@ -91,6 +100,7 @@ export function compareMemory(
   target: Target,
   options: PlanOptions = {},
 ): MemoryComparison {
+  expectPlanOptions("compareMemory", options);
   const method = stepMemory(local, batch, target, options);
   if (local.method.name === endToEnd().name) return { method, endToEnd: method };
   const { modules: _cut, partition: _partition, initial: _initial, method: _method, ...same } = local;
@@ -127,5 +137,7 @@ export function compareMemory(
 export function memory(
   options: SetupOptions & PlanOptions & { batch: number; target: Target },
 ): MemoryComparison {
-  return compareMemory(setup(withCut(options)), options.batch, options.target, options);
+  expectOptions("memory", options, CUT_KINDS);
+  const { batch, target, recompute = false } = options;
+  return compareMemory(setup(withCut(options)), batch, target, { recompute });
 }

@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectObject, expectWhole, type Kinds, shown } from "../base/expect.ts";
+import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -106,7 +106,7 @@ export interface SetupOptions {
  * ```
  */
 export function setup(options: SetupOptions): Setup {
-  expectObject("setup", options, SETUP_KINDS);
+  expectOptions("setup", options, SETUP_KINDS);
   const { model, modules = 1, method, optimizer, average, accumulate, precision } = options;
   expectMethod("setup", method);
   expectOptimizer("setup", optimizer);

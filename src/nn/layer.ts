@@ -1,4 +1,4 @@
-import { expectKind, expectObject } from "../base/expect.ts";
+import { expectKind, expectObject, expectOptions } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
 import { requireShape, type Shape } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
@@ -65,7 +65,7 @@ export function layer<P extends Named<Initial> = Named<Initial>, S extends Named
     apply: (params: Valued<P>, state: Valued<S>, x: Tensor, mode: Mode) => Applied;
   },
 ): Layer {
-  expectObject("layer", spec, { params: "object?", state: "object?", apply: "function" });
+  expectOptions("layer", spec, { params: "object?", state: "object?", apply: "function" });
   const { params = {}, state = {}, apply } = spec;
   return {
     params,

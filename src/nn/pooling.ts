@@ -1,16 +1,19 @@
 import { expectWhole } from "../base/expect.ts";
-import { avgPool, concat, maxPool, type PoolOptions } from "../trace/functions.ts";
+import { avgPool, concat, maxPool } from "../trace/functions.ts";
+import { expectPoolOptions, type PoolOptions } from "../trace/pool_options.ts";
 import { expectTensor, type Tensor } from "../trace/tensor.ts";
 import { imageExtents } from "./image.ts";
 import { type Layer, stateless } from "./layer.ts";
 
 /** Takes the maximum of each window; see `maxPool` in the tensor functions. */
 export function maxPooling(options: PoolOptions): Layer {
+  expectPoolOptions("maxPooling", options);
   return stateless((x) => maxPool(x, options));
 }
 
 /** Takes the mean of each window; padding counts as zeros. */
 export function averagePooling(options: PoolOptions): Layer {
+  expectPoolOptions("averagePooling", options);
   return stateless((x) => avgPool(x, options));
 }
 

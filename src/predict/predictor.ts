@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, expectWhole, shown } from "../base/expect.ts";
+import { expectKind, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
 import { readImages } from "../data/augment.ts";
 import type { PictureDecoder } from "../data/decoder.ts";
@@ -91,6 +91,7 @@ export class Predictor implements AsyncDisposable {
 
   /** See `predict.load`. */
   constructor(parts: PredictorParts) {
+    expectKind("Predictor: the parts", parts, "object");
     const { model, signature, batch, precision, device } = parts;
     expectWhole("predict: batch", batch);
     this.model = model;

@@ -2,15 +2,12 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions } from "../base/expect.ts";
 import { type DType, requireShape, type Shape, sizeOf } from "./dtype.ts";
 import type { Pair } from "./ops.ts";
+import { type Both, expectPoolOptions, type Padding, type PoolOptions } from "./pool_options.ts";
 import { broadcastShape } from "./shape_arguments.ts";
 import { constantLike, expectTensor, type Operand, type Tensor } from "./tensor.ts";
 import { currentTrace } from "./trace.ts";
 
-/** Padding of an image, in pixels: one number for every side, or `[[top, bottom], [left, right]]`. */
-export type Padding = number | readonly [Pair, Pair];
-
-/** One number for both axes, or `[height, width]`. */
-export type Both = number | Pair;
+export type { Both, Padding, PoolOptions } from "./pool_options.ts";
 
 /** Options of {@link conv2d}. */
 export interface Conv2dOptions {
@@ -22,16 +19,6 @@ export interface Conv2dOptions {
   dilation?: Both;
   /** Channel groups; default 1. */
   groups?: number;
-}
-
-/** Options of {@link maxPool} and {@link avgPool}. */
-export interface PoolOptions {
-  /** Size of the window, in pixels. */
-  window: Both;
-  /** Step of the window, in pixels; default: its size. */
-  strides?: Both;
-  /** Padding; default 0. */
-  padding?: Padding;
 }
 
 function both(value: Both): Pair {
@@ -59,8 +46,8 @@ export function conv2d(image: Tensor, filter: Tensor, options: Conv2dOptions = {
   return image.trace.emit("conv", [image, filter], attrs);
 }
 
-function poolAttrs(options: PoolOptions) {
-  expectOptions("a pooling", options, { window: "any", strides: "any?", padding: "any?" });
+function poolAttrs(who: string, options: PoolOptions) {
+  expectPoolOptions(who, options);
   const { window, strides = window, padding = 0 } = options;
   return { window: both(window), strides: both(strides), padding: sides(padding) };
 }
@@ -70,13 +57,13 @@ function poolAttrs(options: PoolOptions) {
  */
 export function maxPool(image: Tensor, options: PoolOptions): Tensor {
   expectTensor("maxPool", image);
-  return image.trace.emit("maxPool", [image], poolAttrs(options));
+  return image.trace.emit("maxPool", [image], poolAttrs("maxPool", options));
 }
 
 /** Mean of each window of an NHWC image, f32 or bf16. Padding counts as zeros. */
 export function avgPool(image: Tensor, options: PoolOptions): Tensor {
   expectTensor("avgPool", image);
-  return image.trace.emit("avgPool", [image], poolAttrs(options));
+  return image.trace.emit("avgPool", [image], poolAttrs("avgPool", options));
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Configuration, Snapshot } from "../artifacts/observer.ts";
 import { resumedOn, type RunDevice } from "../artifacts/run_devices.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectBetween, expectOptions } from "../base/expect.ts";
+import { expectBetween, expectOptions, shared } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
@@ -103,7 +103,7 @@ export class Trainer implements Disposable {
     this.device = device;
     const { target } = device.backend;
     const { precision: wanted, ...rest } = options;
-    this.setup = setup(withCut({ ...rest, precision: precisionOn(target, wanted), target }));
+    this.setup = setup(withCut(shared({ ...rest, precision: precisionOn(target, wanted), target })));
     this.batch = batch;
     this.schedule = schedule;
     this.#position = {

@@ -7,7 +7,7 @@
 
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { expectWhole } from "../../base/expect.ts";
+import { expectOptions, expectWhole } from "../../base/expect.ts";
 import { foldIn, type Key, uniform } from "../../base/random.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
@@ -79,7 +79,18 @@ const AHEAD = 4;
  * an image or beyond those limits.
  */
 export async function imageFolder(options: ImageFolderOptions): Promise<ImageDataset<StreamedImages>> {
-  const { path, size = 224, threads = navigator.hardwareConcurrency, onLeftOut = console.warn } = options;
+  expectOptions("imageFolder", options, {
+    path: "string",
+    size: "number?",
+    train: "number?",
+    test: "number?",
+    threads: "number?",
+    onCheck: "function?",
+    onLeftOut: "function?",
+  });
+  const { path, size = 224, threads = navigator.hardwareConcurrency, onLeftOut = console.warn, ...rest } =
+    options;
+  const { onCheck, ...limits } = rest;
   for (const [name, value] of Object.entries({ size, threads })) {
     expectWhole(`imageFolder: ${name}`, value);
   }
@@ -95,12 +106,12 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
     ...preprocessing,
     train: streamed(parts.train, size, pool),
     test: streamed(parts.test, size, pool),
-  }, options);
+  }, limits);
   const used = [
     ...parts.train.paths.slice(0, dataset.train.count),
     ...parts.test.paths.slice(0, dataset.test.count),
   ];
-  await checkFiles(used, pool, options.onCheck);
+  await checkFiles(used, pool, onCheck);
   return dataset;
 }
 

@@ -1,6 +1,6 @@
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject, expectWhole } from "../../base/expect.ts";
+import { expectOptions, expectWhole } from "../../base/expect.ts";
 import type { Block } from "../../models/model.ts";
 import { batchNorm } from "../../nn/batch_norm.ts";
 import { type Layer, type Layers, sequential, shapeAfter } from "../../nn/layer.ts";
@@ -42,7 +42,7 @@ export interface AugLocalOptions {
  * ```
  */
 export function augLocal(options: AugLocalOptions = {}): Method {
-  expectObject("augLocal", options, { depth: "number?", tau: "number?", stem: "boolean?" });
+  expectOptions("augLocal", options, { depth: "number?", tau: "number?", stem: "boolean?" });
   const { depth, tau = 0.5, stem } = options;
   if (depth !== undefined) expectWhole("augLocal: depth", depth);
   if (!(tau >= 0 && tau <= 1)) {

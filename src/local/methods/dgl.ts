@@ -1,4 +1,4 @@
-import { expectObject } from "../../base/expect.ts";
+import { expectOptions } from "../../base/expect.ts";
 import { type DglHead, dglHead } from "../heads/heads.ts";
 import { classified, type Method } from "../method.ts";
 
@@ -20,7 +20,7 @@ export interface DglOptions {
  * ```
  */
 export function dgl(options: DglOptions = {}): Method {
-  expectObject("dgl", options, { head: "string?" });
+  expectOptions("dgl", options, { head: "string?" });
   const { head = "mlp-sr" } = options;
   return {
     name: "dgl",

@@ -1,6 +1,6 @@
 import { checkpoint } from "../../autograd/grad.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject } from "../../base/expect.ts";
+import { expectOptions } from "../../base/expect.ts";
 import { layersOf, type Model, network } from "../../models/model.ts";
 import { type Layer, layer, sequential } from "../../nn/layer.ts";
 import { merge, type Named, select } from "../../nn/named.ts";
@@ -34,7 +34,7 @@ export interface EndToEndOptions {
  * ```
  */
 export function endToEnd(options: EndToEndOptions = {}): Method {
-  expectObject("endToEnd", options, { checkpoint: "any?" });
+  expectOptions("endToEnd", options, { checkpoint: "any?" });
   const { checkpoint = false } = options;
   if (checkpoint === false) return { name: "endToEnd", options: {} };
   if (checkpoint !== true && !(Number.isInteger(checkpoint) && checkpoint >= 1)) {

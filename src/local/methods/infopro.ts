@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject } from "../../base/expect.ts";
+import { expectOptions } from "../../base/expect.ts";
 import type { Layer } from "../../nn/layer.ts";
 import { descend, type Named } from "../../nn/named.ts";
 import type { Tensor } from "../../trace/tensor.ts";
@@ -53,7 +53,7 @@ const CONTRASTIVE_FEATURES = 128;
  * ```
  */
 export function infopro(options: InfoProOptions = {}): Method {
-  expectObject("infopro", options, {
+  expectOptions("infopro", options, {
     task: "string?",
     anchors: "string?",
     classifier: "string?",

@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject } from "../../base/expect.ts";
+import { expectOptions } from "../../base/expect.ts";
 import type { Method } from "../method.ts";
 import { expectMethod } from "../method.ts";
 import {
@@ -34,7 +34,7 @@ export interface ManOptions extends AverageOptions {
  */
 export function man(method: Method, options: ManOptions = {}): Method {
   expectMethod("man", method);
-  expectObject("man", options, { ...AVERAGE_KINDS, fusion: "string?" });
+  expectOptions("man", options, { ...AVERAGE_KINDS, fusion: "string?" });
   const { fusion = "sum" } = options;
   const average = averageOptions("man", options);
   if (method.auxiliary === undefined) {

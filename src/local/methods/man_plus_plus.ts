@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject } from "../../base/expect.ts";
+import { expectOptions } from "../../base/expect.ts";
 import { constantInitial } from "../../nn/initial.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { isLarge } from "../heads/heads.ts";
@@ -40,7 +40,7 @@ export interface ManPlusPlusOptions extends AverageOptions {
  */
 export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): Method {
   expectMethod("manPlusPlus", method);
-  expectObject("manPlusPlus", options, { ...AVERAGE_KINDS, stem: "boolean?" });
+  expectOptions("manPlusPlus", options, { ...AVERAGE_KINDS, stem: "boolean?" });
   const { stem } = options;
   const average = averageOptions("manPlusPlus", options);
   if (method.auxiliary === undefined) {

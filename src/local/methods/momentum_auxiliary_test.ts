@@ -165,7 +165,7 @@ Deno.test("a trained average takes the local loss's gradient step, then a step t
   // It starts at random and has weight decay, like trained parameters; a frozen one has no slots.
   const slots = (options: ManOptions) => {
     const { initial } = setup({
-      ...made,
+      model: made.model,
       modules: 3,
       method: man(greedy(), options),
       optimizer: sgd({ momentum: 0.9 }),

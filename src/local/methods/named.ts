@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../base/errors.ts";
-import { expectKind, shown } from "../../base/expect.ts";
+import { expectKind, expectTaken, shared, shown } from "../../base/expect.ts";
 import type { Method } from "../method.ts";
 import type { AugLocalOptions } from "./aug_local.ts";
 import type { DglOptions } from "./dgl.ts";
@@ -30,7 +30,12 @@ export function methodsByName(
   const wrapped = Object.entries(wrappers).flatMap(([front, wrap]) =>
     local.map(([name, make]): [string, MethodMaker] => [
       `${front}+${name}`,
-      (options) => wrap(make(options), options),
+      (options = {}) => {
+        const own = shared(options);
+        const method = wrap(make(own), own);
+        expectTaken(method.name, own);
+        return method;
+      },
     ])
   );
   return new Map([
@@ -73,20 +78,8 @@ export function methodNamed(name: MethodName, options: MethodOptions = {}): Meth
       `there is no method ${shown(name)}; choose one of ${methodNames.join(", ")}`,
     );
   }
-  const method = make(options);
-  const taken = optionNames(method.options);
-  const foreign = Object.keys(options).find((option) => !taken.includes(option));
-  if (foreign !== undefined) {
-    throw new LocalgradError(
-      `${name} has no option ${JSON.stringify(foreign)}; it has ${taken.join(", ") || "none"}`,
-    );
-  }
+  const own = shared(options);
+  const method = make(own);
+  expectTaken(name, own);
   return method;
-}
-
-/** Returns the names of a method's options, those of the method it wraps included. */
-function optionNames(options: Method["options"]): string[] {
-  return Object.entries(options).flatMap(([name, value]) =>
-    name === "inner" ? optionNames(value as Method["options"]).filter((inner) => inner !== "name") : [name]
-  );
 }

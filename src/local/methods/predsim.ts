@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject, expectWhole } from "../../base/expect.ts";
+import { expectOptions, expectWhole } from "../../base/expect.ts";
 import { constantInitial } from "../../nn/initial.ts";
 import { type ImageExtents, imageExtents } from "../../nn/image.ts";
 import { type Layer, layer, sequential } from "../../nn/layer.ts";
@@ -32,7 +32,7 @@ export interface PredSimOptions {
  * ```
  */
 export function predsim(options: PredSimOptions = {}): Method {
-  expectObject("predsim", options, { beta: "number?", inputs: "number?" });
+  expectOptions("predsim", options, { beta: "number?", inputs: "number?" });
   const { beta = 0.99, inputs = 4096 } = options;
   if (!(beta >= 0 && beta <= 1)) {
     throw new LocalgradError(`predsim: beta must be between 0 and 1, not ${beta}`);
