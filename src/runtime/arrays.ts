@@ -1,6 +1,7 @@
 import type { Backend, DeviceBuffer } from "../backends/backend.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
+import { noOperator, printsAsText } from "../base/inspect.ts";
 import {
   type Aval,
   bytesOf,
@@ -17,6 +18,7 @@ import {
 } from "../trace/dtype.ts";
 import { fromList, HostArray, padded } from "../trace/host_array.ts";
 import { type Mapped, type Tree, treeLeaves, treeMap } from "../trace/tree.ts";
+import { aliveText } from "./alive.ts";
 
 /**
  * An array on a device: a parameter, a state, a batch, a result. Its owner frees it with `using` or `dispose()`, or
@@ -56,6 +58,21 @@ export class DeviceArray implements Aval {
     this.#buffer = buffer;
     this.#guard = guard;
     device.adopt(this);
+  }
+
+  /** Its dtype and shape, its device, and whether it is gone: `DeviceArray f32[8,3] on cpu`. */
+  toString(): string {
+    const gone = this.disposed ? `, ${this.#gone}` : "";
+    return `DeviceArray ${formatAval(this)} on ${this.device.name}${gone}`;
+  }
+  /**
+   * Gives the text of a template; refuses operators, which would compute with that text.
+   *
+   * @throws {LocalgradError} in `a + b`, `a < b`, `-a` and the like.
+   */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === "string") return this.toString();
+    throw new LocalgradError(`${noOperator(this.toString(), hint)}; tensors have them, within jit(…)`);
   }
 
   /** Number of elements. */
@@ -155,6 +172,8 @@ export class DeviceArray implements Aval {
   }
 }
 
+printsAsText(DeviceArray);
+
 /**
  * An open device and the arrays on it. Open one with {@link devices.open}; close it with `await using` or `close()`.
  *
@@ -165,7 +184,9 @@ export class Device {
   readonly backend: Backend;
   /** A description of the device and why it was chosen, for display. */
   readonly choice: string;
-  readonly #arrays = new Set<DeviceArray>();
+  /** The arrays that are alive, oldest first, each with its number among all that were made. */
+  readonly #arrays = new Map<DeviceArray, number>();
+  #made = 0;
   readonly #closing = new Set<() => void>();
   #closed = false;
 
@@ -175,6 +196,10 @@ export class Device {
     this.choice = choice;
   }
 
+  /** Its name and description. */
+  toString(): string {
+    return `Device ${this.choice}`;
+  }
   /** The name of the backend: `cuda`, `webgpu`, `cpu` or `reference`. */
   get name(): string {
     return this.backend.name;
@@ -226,7 +251,7 @@ export class Device {
           );
         }
         const bytes = bytesOf(host);
-        const array = new DeviceArray(this, host, this.use().allocate(bytes, host.dtype));
+        const array = new DeviceArray(this, host, this.allocate(bytes, host.dtype));
         made.push(array);
         this.backend.write(array.buffer, padded(host.data, bytes));
         return array;
@@ -241,7 +266,30 @@ export class Device {
     const aval = { shape, dtype };
     requireShape(shape, "zeros");
     requireDtype(dtype, "zeros");
-    return new DeviceArray(this, aval, this.use().allocate(bytesOf(aval), dtype));
+    return new DeviceArray(this, aval, this.allocate(bytesOf(aval), dtype));
+  }
+
+  /**
+   * Allocates memory, for arrays and traced functions.
+   *
+   * @throws {LocalgradError} if memory does not suffice; the message says which arrays are alive.
+   */
+  allocate(bytes: number, dtype: DType): DeviceBuffer {
+    return this.explaining(() => this.use().allocate(bytes, dtype));
+  }
+  /** Runs `body`. If it fails for want of memory, the error says how many arrays are alive and which are the oldest. */
+  explaining<T>(body: () => T): T {
+    try {
+      return body();
+    } catch (error) {
+      if (!(error instanceof LocalgradError) || error.code !== "tooLarge" || this.#arrays.size === 0) {
+        throw error;
+      }
+      throw new LocalgradError(`${error.message}; ${aliveText(this.#arrays, this.#made)}`, {
+        cause: error,
+        code: error.code,
+      });
+    }
   }
 
   /** Waits until all issued work is done. */
@@ -252,7 +300,7 @@ export class Device {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const array of [...this.#arrays]) array.dispose("freed when its device was closed");
+    for (const array of [...this.#arrays.keys()]) array.dispose("freed when its device was closed");
     for (const release of [...this.#closing]) release();
     await this.backend.close();
   }
@@ -263,7 +311,7 @@ export class Device {
 
   /** Registers an array; called by its constructor. */
   adopt(array: DeviceArray): void {
-    this.#arrays.add(array);
+    this.#arrays.set(array, ++this.#made);
   }
   /** Removes an array whose memory is freed or given away. */
   forget(array: DeviceArray): void {
@@ -286,6 +334,8 @@ export class Device {
     return this.backend;
   }
 }
+
+printsAsText(Device);
 
 /**
  * Frees every array of a tree.

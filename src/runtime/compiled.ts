@@ -50,7 +50,7 @@ export class Compiled {
     const outputs: (DeviceBuffer | undefined)[] = [];
     try {
       for (const { aval, donor } of results) {
-        outputs.push(donor < 0 ? backend.allocate(bytesOf(aval), aval.dtype) : undefined);
+        outputs.push(donor < 0 ? this.#device.allocate(bytesOf(aval), aval.dtype) : undefined);
       }
       this.#executable.run(inputs, outputs);
     } catch (error) {
@@ -85,7 +85,7 @@ export class Compiled {
     const bytes = bytesOf(host);
     let buffer = this.#staging.get(index);
     if (buffer === undefined) {
-      buffer = backend.allocate(bytes, host.dtype);
+      buffer = this.#device.allocate(bytes, host.dtype);
       this.#staging.set(index, buffer);
     }
     backend.write(buffer, padded(host.data, bytes));

@@ -8,7 +8,7 @@ import { type Aval, formatAval, type HostData, requireAval } from "../trace/dtyp
 import { expectHostData, HostArray } from "../trace/host_array.ts";
 import { NumericsCheck } from "../trace/numerics.ts";
 import type { Category, Program } from "../trace/program.ts";
-import { Tensor } from "../trace/tensor.ts";
+import { arrayText, Tensor } from "../trace/tensor.ts";
 import { Trace, withTrace } from "../trace/trace.ts";
 import { type Tree, treeFlatten, treeUnflatten } from "../trace/tree.ts";
 import { Device, DeviceArray } from "./arrays.ts";
@@ -160,7 +160,7 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
       for (const index of options.donate ?? []) expectWhole(`${name}: donate`, index, 0, args.length - 1);
       const traced = trace(f, name, options, flat.structure, inputsOf(leaves, flat.paths));
       const plan = compile(traced.program, backend.target, planning);
-      compiled = new Compiled(traced, device, plan, executable(backend, plan));
+      compiled = new Compiled(traced, device, plan, device.explaining(() => executable(backend, plan)));
       programs.add(device, key, compiled);
     }
     return compiled.run(leaves);
@@ -228,8 +228,11 @@ function trace(
       const path = at(paths, i);
       if (leaf instanceof Tensor && leaf.trace === trace) return { path, tensor: leaf };
       const where = path === "" ? "its result" : `its result at "${path}"`;
+      const array = arrayText(leaf);
       throw new LocalgradError(
-        `${name}: ${where} is not a tensor of this function; return tensors, in trees`,
+        array === undefined
+          ? `${name}: ${where} is not a tensor of this function; return tensors, in trees`
+          : `${name}: ${where} is ${array}, from outside; pass it as an argument, and return that`,
       );
     });
     const outputs = matchDonors(named, inputs);

@@ -104,6 +104,11 @@ export class ProgramBuilder {
     return value;
   }
 
+  /** The name of a value that is an input; undefined for any other. */
+  inputName(value: ValueId): string | undefined {
+    return this.#inputs.find((input) => input.value === value)?.name;
+  }
+
   /**
    * Adds an instruction and returns its result.
    *

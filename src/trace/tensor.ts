@@ -1,11 +1,13 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, shown } from "../base/expect.ts";
+import { noOperator, printsAsText } from "../base/inspect.ts";
 import { type Aval, type DType, formatAval, requireShape, sameShape, type Shape, sizeOf } from "./dtype.ts";
 import { notAnElement } from "./elements.ts";
 import type { BinaryFn, CompareFn, ReduceFn, UnaryFn } from "./ops.ts";
 import type { ValueId } from "./program.ts";
 import { type Axes, axesOf, axisOf, broadcastShape, expectNumbers, inferExtent } from "./shape_arguments.ts";
+import { atUserLine, tracing } from "./site.ts";
 import type { Trace } from "./trace.ts";
 
 /** An operand of arithmetic. A number takes the dtype and shape of the other operand. */
@@ -57,6 +59,20 @@ export class Tensor implements Aval {
   /** Number of elements. */
   get size(): number {
     return sizeOf(this.shape);
+  }
+
+  /** Its name, if it is an argument, with dtype and shape, such as `Tensor "0.weight" f32[8,3]`. */
+  toString(): string {
+    const name = this.trace.builder.inputName(this.id) ?? "";
+    return `Tensor ${name === "" ? "" : `"${name}" `}${formatAval(this)}`;
+  }
+  /**
+   * Gives the text of a template; refuses operators, which would compute with that text.
+   *
+   * @throws {LocalgradError} in `a + b`, `a < b`, `-a` and the like.
+   */
+  [Symbol.toPrimitive](hint: string): string {
+    return hint === "string" ? this.toString() : this.trace.fail(noOperator(this.toString(), hint));
   }
 
   /** Element-wise sum. */
@@ -327,6 +343,8 @@ export class Tensor implements Aval {
   }
 }
 
+printsAsText(Tensor);
+
 /** A tensor filled with `value`, of the shape and dtype of `like`. */
 export function constantLike(value: number, like: Tensor): Tensor {
   return like.trace.emit("constant", [], { shape: like.shape, dtype: like.dtype, values: [value] });
@@ -350,10 +368,30 @@ export function expectTensor(who: string, ...values: readonly unknown[]): void {
   expectTensors(who, values);
 }
 
+/** The text of an array with elements; undefined for any other value. */
+export function arrayText(value: unknown): string | undefined {
+  if (ArrayBuffer.isView(value)) return shown(value);
+  if (typeof value !== "object" || value === null || !("shape" in value) || !("dtype" in value)) {
+    return undefined;
+  }
+  const name = value.constructor?.name;
+  return name === "DeviceArray" || name === "HostArray"
+    ? `the ${name} ${formatAval(value as Aval)}`
+    : undefined;
+}
+
 /** Refuses a list with anything but tensors; `who` begins the message. */
 export function expectTensors(who: string, values: readonly unknown[]): asserts values is readonly Tensor[] {
   for (const value of values) {
     if (value instanceof Tensor) continue;
-    throw new LocalgradError(`${who} takes tensors of a traced function, not ${shown(value)}`);
+    const array = arrayText(value);
+    if (array === undefined) {
+      throw new LocalgradError(`${who} takes tensors of a traced function, not ${shown(value)}`);
+    }
+    throw new LocalgradError(
+      tracing()
+        ? `${who}: the traced function reads ${array} from outside; pass it as an argument${atUserLine()}`
+        : `${who} takes tensors of a traced function, not ${array}; call it within jit(…)${atUserLine()}`,
+    );
   }
 }

@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import type { OpAttrs, OpName } from "./ops.ts";
 import { ProgramBuilder, type ValueId } from "./program.ts";
+import { atUserLine, duringTracing, userLine } from "./site.ts";
 import { Tensor } from "./tensor.ts";
 
 /** The recording of a function being traced, to which its tensors belong. */
@@ -97,7 +98,7 @@ export function currentTrace(what: string): Trace {
 export function withTrace<T>(trace: Trace, body: () => T): T {
   active.push(trace);
   try {
-    return body();
+    return duringTracing(body);
   } finally {
     active.pop();
   }
@@ -118,28 +119,4 @@ export function scope<T>(name: string, body: () => T): T {
   } finally {
     builder.scope = outer;
   }
-}
-
-// Frames under src/ are the library's own, wherever it was imported from.
-const libraryRoot = import.meta.url.replace(/src\/trace\/trace\.ts.*$/, "src/");
-
-/**
- * The innermost stack frame outside the library, as `file:line:column`, if any. Tests next to sources count as users.
- */
-function userLine(): string | undefined {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 50;
-  const stack = new Error().stack ?? "";
-  Error.stackTraceLimit = limit;
-  for (const line of stack.split("\n").slice(1)) {
-    const place = line.match(/((?:file|https?|data|blob):[^\s()]+:\d+:\d+)/)?.[1];
-    if (place === undefined) continue;
-    if (!place.startsWith(libraryRoot) || /_test\.ts:/.test(place)) return place;
-  }
-  return undefined;
-}
-
-function atUserLine(): string {
-  const line = userLine();
-  return line === undefined ? "" : ` (at ${line})`;
 }
