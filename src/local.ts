@@ -11,6 +11,7 @@ export {
   type Boundary,
   classified,
   type Method,
+  type TrainingBatch,
   type Variables,
 } from "./local/method.ts";
 export * from "./local/methods/methods.ts";
@@ -18,6 +19,13 @@ export * from "./local/methods/named.ts";
 export * from "./local/heads/heads.ts";
 export * from "./local/heads/imagenet_heads.ts";
 export * from "./local/losses.ts";
+export {
+  crossEntropyLoss,
+  type CrossEntropyOptions,
+  type Loss,
+  type LossFunction,
+  squaredErrorLoss,
+} from "./local/loss.ts";
 export {
   equipModule,
   lastModule,

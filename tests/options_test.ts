@@ -91,6 +91,7 @@ function calls(
     "local.compareMemory": (given) => local.compareMemory(setup, 4, target, given),
     "local.endToEnd": local.endToEnd,
     "local.dgl": local.dgl,
+    "local.crossEntropyLoss": local.crossEntropyLoss,
     "local.predsim": local.predsim,
     "local.infopro": local.infopro,
     "local.augLocal": local.augLocal,

@@ -112,7 +112,7 @@ export interface EpochRecord {
   readonly testError: number;
   /** Fraction whose class is not among the five most likely; only for networks of more than ten classes. */
   readonly topFiveError?: number;
-  /** Mean cross-entropy over the test images. */
+  /** Mean loss over the test images, by the trainer's `loss`: by default cross-entropy. */
   readonly testLoss: number;
   /** Training images per second, without evaluation. */
   readonly imagesPerSecond: number;

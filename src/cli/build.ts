@@ -15,6 +15,7 @@ import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { modulesOf } from "./cut.ts";
 import { type Given, oneOf } from "./flags.ts";
+import { lossOf } from "./loss_flags.ts";
 import { methodOf } from "./method_flags.ts";
 import { optimizerOf } from "./optimizer_flags.ts";
 import { scheduleNamed } from "./rate_flags.ts";
@@ -68,6 +69,7 @@ export type Network = Pick<
   | "method"
   | "methodOptions"
   | "optimizer"
+  | "loss"
   | "precision"
   | "classes"
   | "imageSize"
@@ -75,8 +77,18 @@ export type Network = Pick<
 
 /** Makes the network, the cut, the method and the optimizer of a run. */
 export function setupOf(
-  { dataset, model, modules, method, methodOptions = {}, optimizer = {}, precision, classes, imageSize }:
-    Network,
+  {
+    dataset,
+    model,
+    modules,
+    method,
+    methodOptions = {},
+    optimizer = {},
+    loss,
+    precision,
+    classes,
+    imageSize,
+  }: Network,
 ) {
   const set = DATASETS[dataset];
   const { average, accumulate } = optimizer;
@@ -86,6 +98,7 @@ export function setupOf(
     modules: modulesOf(modules),
     method: methodOf(method, methodOptions, dataset),
     optimizer: optimizerOf(optimizer),
+    ...(loss === undefined ? {} : { loss: lossOf(loss) }),
     ...(average === undefined ? {} : { average }),
     ...(accumulate === undefined ? {} : { accumulate }),
     ...(precision === undefined ? {} : { precision }),

@@ -8,6 +8,7 @@ import * as models from "../models.ts";
 import type { DeviceName } from "../runtime/devices.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
 import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
+import { lossFlags, type LossSettings, lossSettingsFrom } from "./loss_flags.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
 import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./optimizer_flags.ts";
 import { rateFlags, type RateSettings, ratesFrom, stoppingFrom } from "./rate_flags.ts";
@@ -49,6 +50,8 @@ export interface Settings {
   readonly methodOptions?: GivenOptions;
   /** The optimizer and what goes around it, as far as it is not the published SGD alone. */
   readonly optimizer?: OptimizerSettings;
+  /** The loss, if it is not plain cross-entropy. */
+  readonly loss?: LossSettings;
   readonly batch: number;
   readonly epochs: number;
   /** Epochs between evaluations; undefined for 1. */
@@ -87,6 +90,7 @@ export const networkFlags = {
   },
   ...methodFlags,
   ...optimizerFlags,
+  ...lossFlags,
   batch: { value: "N", help: "images per step; default 128" },
   recompute: {
     help:
@@ -185,6 +189,7 @@ export function settingsFrom(
   const imageSize = number("image-size", 1) ?? before?.imageSize;
   const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
   const optimizer = { ...before?.optimizer, ...optimizerFrom(given) };
+  const loss = { ...before?.loss, ...lossSettingsFrom(given) };
   const rates = { ...before?.rates, ...ratesFrom(given) };
   const earlyStopping = stoppingFrom(given, before?.earlyStopping);
   if (size !== undefined && imageSize !== undefined) {
@@ -203,6 +208,7 @@ export function settingsFrom(
       : oneOf("method", given.method, local.methodNames),
     ...(Object.keys(methodOptions).length === 0 ? {} : { methodOptions }),
     ...(Object.keys(optimizer).length === 0 ? {} : { optimizer }),
+    ...(Object.keys(loss).length === 0 ? {} : { loss }),
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
     lr: given.lr === undefined

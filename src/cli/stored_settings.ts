@@ -17,6 +17,7 @@ import { DATASETS } from "../data/datasets.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { Cut } from "./cut.ts";
+import { lossDecoder } from "./loss_flags.ts";
 import { choices, type GivenOptions } from "./method_flags.ts";
 import { optimizerDecoder } from "./optimizer_flags.ts";
 import { ratesDecoder, stoppingDecoder } from "./rate_flags.ts";
@@ -71,6 +72,7 @@ const settings = object<Settings>({
   method: oneOf(local.methodNames),
   methodOptions: optional(methodOptions),
   optimizer: optional(optimizerDecoder),
+  loss: optional(lossDecoder),
   batch: whole(1),
   epochs: whole(1),
   evalEvery: optional(whole(1)),

@@ -13,6 +13,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeLeaves } from "../trace/tree.ts";
 import { slotsOf } from "./average.ts";
 import { bestCut } from "./cut_search.ts";
+import { withLoss } from "./loss.ts";
 import type { Batch, Boundary, Method } from "./method.ts";
 import { microBatches, parts } from "./micro_batches.ts";
 import { checkModel, moduleOf } from "./partition.ts";
@@ -228,7 +229,8 @@ class Stretches {
     const dtype = activationsIn(precision);
     const step = jit(
       (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
-        const batches = microBatches(batch, accumulate);
+        // Any loss of logits is small next to features, so that cuts are planned with the plain one.
+        const batches = microBatches(batch, accumulate).map((each) => withLoss(each));
         const inputs = parts(h.cast(dtype), accumulate);
         const { after, loss, features } = trainModule(
           module,

@@ -7,7 +7,6 @@ import { expectLayer } from "../nn/layer.ts";
 import { descend, type Named } from "../nn/named.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { crossEntropy } from "./losses.ts";
 import type { Module, Partition } from "./partition.ts";
 
 /** A batch, as the training step takes it. */
@@ -18,6 +17,12 @@ export interface Batch<T = Tensor> {
   readonly labels: T;
   /** The same images, augmented but not normalised, in [0, 1]: the target of a decoder. */
   readonly images: T;
+}
+
+/** A batch with the loss that its logits are trained by. */
+export interface TrainingBatch extends Batch {
+  /** The loss of logits `[batch, classes]` of the whole batch, by the setup's `loss`: a scalar. */
+  lossOf(logits: Tensor): Tensor;
 }
 
 /** The boundary between two modules, at which a local loss is computed. */
@@ -61,13 +66,14 @@ export interface Auxiliary {
   readonly state: Named<Initial>;
   /**
    * Computes the loss, a scalar, of features `h` `[batch, …features]`, and the new state. Gradients flow to `params` and
-   * `h`. `next` holds the next block's variables as they were at the start of the step.
+   * `h`. `next` holds the next block's variables as they were at the start of the step. A classifier's loss is
+   * `batch.lossOf(logits)`, the setup's `loss`.
    */
   loss(
     params: Named<Tensor>,
     state: Named<Tensor>,
     h: Tensor,
-    batch: Batch,
+    batch: TrainingBatch,
     next: Variables,
   ): { loss: Tensor; state: Named<Tensor> };
   /**
@@ -81,7 +87,7 @@ export interface Auxiliary {
 
 /**
  * A way to train a network: the auxiliary network and loss at each boundary between its modules. The last module is
- * trained by the network's own head and cross-entropy.
+ * trained by the network's own head and the setup's `loss`.
  *
  * @example
  * ```ts
@@ -114,7 +120,10 @@ export interface Method {
   readonly recut?: (model: Model, cut: Partition) => Partition;
 }
 
-/** An auxiliary network of a head that gives logits, with cross-entropy as its loss; its parameters are under `classifier`. */
+/**
+ * An auxiliary network of a head that gives logits, with the setup's `loss`, by default cross-entropy; its parameters
+ * are under `classifier`.
+ */
 export function classified(head: Layer): Auxiliary {
   expectLayer("classified: the head", head);
   return {
@@ -127,7 +136,7 @@ export function classified(head: Layer): Auxiliary {
         h,
         "train",
       );
-      return { loss: crossEntropy(y, batch.labels), state: { classifier: next } };
+      return { loss: batch.lossOf(y), state: { classifier: next } };
     },
   };
 }

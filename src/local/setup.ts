@@ -8,6 +8,7 @@ import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
 import { expectOptimizer, type Optimizer } from "../optim/optimizer.ts";
 import { checkAverage, slotsOf, type WeightAverage } from "./average.ts";
+import { type Loss, lossFrom, type LossFunction } from "./loss.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
 import { auxiliaryAt, expectMethod } from "./method.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
@@ -44,6 +45,8 @@ export interface Setup {
   readonly method: Method;
   /** The optimizer of its parameters. */
   readonly optimizer: Optimizer;
+  /** The loss of the network's head and of local classifiers; default softmax cross-entropy. */
+  readonly loss?: Loss;
   /** The average of weights that is evaluated, if any. */
   readonly average?: WeightAverage;
   /** The number of micro-batches that a step's batch is divided into; default 1. */
@@ -68,6 +71,11 @@ export interface SetupOptions {
   method: Method;
   /** The optimizer of the parameters. */
   optimizer: Optimizer;
+  /**
+   * The loss of the network's own head, and of the classifiers in local losses: `crossEntropyLoss`, `squaredErrorLoss`,
+   * or a function of logits and labels that returns the loss of each image, `[batch]`. Default softmax cross-entropy.
+   */
+  loss?: Loss | LossFunction;
   /** Keeps an average of the network's weights and running statistics, which is evaluated; default none. */
   average?: WeightAverage;
   /**
@@ -107,7 +115,7 @@ export interface SetupOptions {
  */
 export function setup(options: SetupOptions): Setup {
   expectOptions("setup", options, SETUP_KINDS);
-  const { model, modules = 1, method, optimizer, average, accumulate, precision } = options;
+  const { model, modules = 1, method, optimizer, loss, average, accumulate, precision } = options;
   expectMethod("setup", method);
   expectOptimizer("setup", optimizer);
   if (average !== undefined) checkAverage(average);
@@ -123,6 +131,7 @@ export function setup(options: SetupOptions): Setup {
     model,
     method,
     optimizer,
+    ...(loss === undefined ? {} : { loss: lossFrom("setup", loss, model.classes) }),
     ...(average === undefined ? {} : { average }),
     ...(accumulate === undefined ? {} : { accumulate }),
     ...(precision === undefined ? {} : { precision }),
@@ -192,6 +201,7 @@ export function expectSetup(who: string, setup: Setup): void {
     model: "object",
     method: "object",
     optimizer: "object",
+    loss: "object?",
     average: "object?",
     accumulate: "number?",
     precision: "string?",
@@ -207,6 +217,7 @@ export const SETUP_KINDS = {
   modules: "any?",
   method: "object",
   optimizer: "object",
+  loss: "any?",
   average: "object?",
   accumulate: "number?",
   precision: "string?",

@@ -8,8 +8,9 @@ import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
 import { averageAfter, AVERAGED } from "./average.ts";
-import { correctCount, crossEntropy } from "./losses.ts";
-import type { Batch, Variables } from "./method.ts";
+import { withLoss } from "./loss.ts";
+import { correctCount } from "./losses.ts";
+import type { Batch, TrainingBatch, Variables } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
@@ -44,11 +45,11 @@ export function trainStep(
   batch: Batch,
   scalars: Scalars<Operand>,
 ): StepResult {
-  const { modules, precision, accumulate } = setup;
+  const { modules, precision, accumulate, loss } = setup;
   const losses: Tensor[] = [];
   const norms: Tensor[] = [];
   const after: TrainState<Tensor>[] = [];
-  const batches = microBatches(batch, accumulate);
+  const batches = microBatches(batch, accumulate).map((each) => withLoss(each, loss));
   let features: readonly Tensor[] = batches.map(({ x }) => x.cast(activationsIn(precision)));
   let correct: Tensor | undefined;
   for (const module of modules) {
@@ -94,7 +95,7 @@ export function trainModule(
   setup: Pick<Setup, "optimizer" | "average">,
   train: TrainState<Tensor>,
   inputs: readonly Tensor[],
-  batches: readonly Batch[],
+  batches: readonly TrainingBatch[],
   scalars: Scalars<Operand>,
 ): TrainedModule {
   const params = select(train.params, module.params);
@@ -129,7 +130,7 @@ function forward(
   { layer, auxiliary, index }: LocalModule,
   { params, state }: Variables,
   input: Tensor,
-  batch: Batch,
+  batch: TrainingBatch,
   next: Variables,
 ) {
   const place = placeOf(index);
@@ -141,7 +142,7 @@ function forward(
       h = own.y;
       if (auxiliary === undefined) {
         after = own.state;
-        return crossEntropy(h, batch.labels);
+        return batch.lossOf(h);
       }
       const local = scope("auxiliary", () =>
         auxiliary.loss(descend(params, place), descend(state, place), h, batch, next));

@@ -1,5 +1,6 @@
 import { at } from "../base/at.ts";
-import { correct, crossEntropies } from "../local/losses.ts";
+import { type Loss, lossOfEach, plainLoss } from "../local/loss.ts";
+import { correct } from "../local/losses.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
 import type { Setup } from "../local/setup.ts";
@@ -8,7 +9,7 @@ import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { jit } from "../runtime/jit.ts";
-import { iota, oneHot, stack, where } from "../trace/functions.ts";
+import { full, iota, oneHot, stack, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { BatchRequest, Feed } from "./feed.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
@@ -19,17 +20,17 @@ export interface Evaluation {
   readonly error: number;
   /** Fraction whose class is not among the five most likely; only for networks of more than ten classes. */
   readonly topFiveError?: number;
-  /** Mean cross-entropy. */
+  /** Mean loss, by the setup's `loss` and its weights: by default cross-entropy. */
   readonly loss: number;
   /** Number of images evaluated. */
   readonly images: number;
 }
 
 /**
- * Evaluates the first `count` images of a batch: sums of their cross-entropies, correct predictions and, for many
+ * Evaluates the first `count` images of a batch: sums of their losses, weights, correct predictions and, for many
  * classes, correct predictions among five. The network runs as after training: running statistics, no auxiliary networks.
  */
-function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
+function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss) {
   return (
     { params, state }: { params: Named<Tensor>; state: Named<Tensor> },
     data: Named<Tensor>,
@@ -40,7 +41,8 @@ function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16") {
     const logits = net.apply(params, state, x.cast(dtype), "evaluate").y;
     // Images beyond `count` are padding.
     const real = iota(indices.shape, 0, "f32").lt(count);
-    const sums = [crossEntropies(logits, labels), correct(logits, labels)];
+    const weights = loss.weights?.(labels) ?? full(labels.shape, 1);
+    const sums = [lossOfEach(loss, logits, labels), weights, correct(logits, labels)];
     if (classesOf(logits) > FEW_CLASSES) sums.push(amongFive(logits.cast("f32"), labels));
     return stack(sums.map((each) => where(real, each, 0).sum()));
   };
@@ -71,12 +73,16 @@ export class Evaluator implements Disposable {
   readonly #run;
 
   /** Prepares to evaluate in batches of `batch` images, in the precision of training. */
-  constructor({ model, precision }: Pick<Setup, "model" | "precision">, feed: Feed, batch: number) {
+  constructor(
+    { model, precision, loss = plainLoss }: Pick<Setup, "model" | "precision" | "loss">,
+    feed: Feed,
+    batch: number,
+  ) {
     this.#net = network(model);
     this.#feed = feed;
     this.#batch = Math.min(batch, feed.count);
     this.#classes = model.classes;
-    const traced = evaluation(this.#net, feed, activationsIn(precision));
+    const traced = evaluation(this.#net, feed, activationsIn(precision), loss);
     this.#run = jit(traced, { name: "evaluation", categorize, ...productsIn(precision) });
   }
 
@@ -89,14 +95,15 @@ export class Evaluator implements Disposable {
     const { count } = this.#feed;
     const sums: DeviceArray[] = [];
     try {
-      let loss = 0, right = 0, five = 0, from = 0;
+      let loss = 0, weight = 0, right = 0, five = 0, from = 0;
       for await (const { indices, data } of this.#feed.supply(this.#requests())) {
         const images = Math.min(this.#batch, count - from);
         sums.push(this.#run(variables, data, indices, images));
         from += images;
         if (sums.length < READ_EVERY && from < count) continue;
-        for (const [l = NaN, r = NaN, f = 0] of await Promise.all(sums.map((sum) => sum.read()))) {
+        for (const [l = NaN, w = NaN, r = NaN, f = 0] of await Promise.all(sums.map((sum) => sum.read()))) {
           loss += l;
+          weight += w;
           right += r;
           five += f;
         }
@@ -104,7 +111,12 @@ export class Evaluator implements Disposable {
         await breathe();
       }
       const topFive = this.#classes > FEW_CLASSES ? { topFiveError: (count - five) / count } : {};
-      return { error: (count - right) / count, ...topFive, loss: loss / count, images: count };
+      return {
+        error: (count - right) / count,
+        ...topFive,
+        loss: weight === 0 ? 0 : loss / weight,
+        images: count,
+      };
     } finally {
       disposeTree(sums);
     }

@@ -127,6 +127,9 @@ export async function fit(
   }
 }
 
+/** Parts of a configuration that it has only if they are asked for: a run may not be resumed without them. */
+const OPTIONAL = ["loss", "average", "accumulate"] as const;
+
 /** The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. */
 async function keeper(
   trainer: Trainable,
@@ -146,9 +149,10 @@ async function keeper(
   }
   const { snapshot, settings: { classNames: namesBefore = classNames } } = await readRun(checkpoint, "last");
   const before: Configuration = { ...snapshot.configuration, classNames: namesBefore };
-  for (const [name, value] of Object.entries({ ...trainer.configuration, classNames })) {
+  const current: Configuration = { ...trainer.configuration, classNames };
+  for (const name of new Set([...Object.keys(current), ...OPTIONAL])) {
     const then = JSON.stringify(before[name]) ?? "left out"; // undefined has no JSON
-    const now = JSON.stringify(value) ?? "left out";
+    const now = JSON.stringify(current[name]) ?? "left out";
     if (then === now) continue;
     throw new LocalgradError(
       `fit: the run in ${checkpoint} has ${name} ${abridged(then)}, not ${abridged(now)}; ` +

@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { inFolder } from "../../tests/in_folder.ts";
 import { integers, noise } from "../../tests/run.ts";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
 import { bits, make, recorder, stopBefore } from "../../tests/tiny_trainer.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset } from "../data/images.ts";
+import { squaredErrorLoss } from "../local/loss.ts";
 import { dgl } from "../local/methods/dgl.ts";
 import { endToEnd } from "../local/methods/end_to_end.ts";
 import { constant } from "../optim/schedules.ts";
@@ -175,3 +177,18 @@ Deno.test("fit(), evaluate() and probe() refuse a data set that contradicts itse
   }
   await t.evaluate({ ...data, train: { ...data.train, count: 0 } }); // reads the test images only
 });
+
+Deno.test("a run is not resumed without its loss", () =>
+  inFolder(async (folder) => {
+    await using device = await open("cpu");
+    const images = tinyDataset(16, 8);
+    const options = { epochs: 1, observers: [], checkpoint: folder, resume: true };
+    using trainer = await make({ device, loss: squaredErrorLoss() });
+    await trainer.fit(images, options);
+    using another = await make({ device });
+    await assertRejects(
+      () => another.fit(images, { ...options, epochs: 2 }),
+      LocalgradError,
+      'has loss {"name":"squaredError"}, not left out',
+    );
+  }));

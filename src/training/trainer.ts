@@ -111,13 +111,14 @@ export class Trainer implements Disposable {
       ...{ bestError: undefined, patience: undefined },
       devices: resumedOn([], { arithmetic: device.arithmetic, firstStep: 0 }),
     };
-    const { model, method, optimizer, average, accumulate, modules, precision } = this.setup;
+    const { model, method, optimizer, loss, average, accumulate, modules, precision } = this.setup;
     this.configuration = {
       model: model.name,
       classes: model.classes,
       modules: modules.map((module) => module.name),
       method: { name: method.name, ...method.options },
       optimizer: described(optimizer),
+      ...(loss === undefined ? {} : { loss: { name: loss.name, ...loss.options } }),
       ...(average === undefined ? {} : { average }),
       ...(accumulate === undefined ? {} : { accumulate }),
       precision,

@@ -2,6 +2,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { WeightAverage } from "../local/average.ts";
+import type { Loss, LossFunction } from "../local/loss.ts";
 import type { Method } from "../local/method.ts";
 import type { Modules } from "../local/partition.ts";
 import { SETUP_KINDS } from "../local/setup.ts";
@@ -22,6 +23,8 @@ export interface TrainerOptions {
   method: Method;
   /** The rule that updates the parameters. */
   optimizer: Optimizer;
+  /** The loss of the head and of local classifiers, see {@link SetupOptions.loss}; default softmax cross-entropy. */
+  loss?: Loss | LossFunction;
   /** Keeps an average of the network's weights, which is evaluated, see {@link SetupOptions.average}; default none. */
   average?: WeightAverage;
   /** Micro-batches that each step's batch is divided into, see {@link SetupOptions.accumulate}; default 1. */

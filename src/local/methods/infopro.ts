@@ -4,14 +4,14 @@ import type { Layer } from "../../nn/layer.ts";
 import { descend, type Named } from "../../nn/named.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { classifier as classifierOf, type ClassifierName, decoder, isLarge } from "../heads/heads.ts";
-import { binaryCrossEntropy, crossEntropy, supervisedContrastive } from "../losses.ts";
-import type { Auxiliary, Batch, Boundary, Method } from "../method.ts";
+import { binaryCrossEntropy, supervisedContrastive } from "../losses.ts";
+import type { Auxiliary, Boundary, Method, TrainingBatch } from "../method.ts";
 import { type TermWeights, weightsAt, type WeightSchedule, type WeightsName } from "./infopro_weights.ts";
 import { type LossTerm, sumOfLosses } from "./sum_of_losses.ts";
 
 /** Options of {@link infopro}. */
 export interface InfoProOptions {
-  /** The task term: softmax cross-entropy, or the supervised contrastive loss on 128 features; default `crossEntropy`. */
+  /** The task term: the setup's `loss`, by default softmax cross-entropy, or the supervised contrastive loss on 128 features; default `crossEntropy`. */
   task?: "crossEntropy" | "contrastive";
   /**
    * The images of a batch over which the contrastive loss is averaged: `all`, the default, as in the published code,
@@ -93,7 +93,7 @@ export function infopro(options: InfoProOptions = {}): Method {
 interface Term {
   readonly name: "decoder" | "classifier";
   readonly layer: Layer;
-  loss(y: Tensor, batch: Batch): Tensor;
+  loss(y: Tensor, batch: TrainingBatch): Tensor;
 }
 
 function auxiliary(boundary: Boundary, options: InfoProOptions): Auxiliary {
@@ -130,8 +130,8 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
   if (task !== 0) {
     const contrastive = options.task === "contrastive";
     const name = options.classifier ?? (isLarge(model.input) ? "imagenet" : fused ? "2c2f" : "1c2f");
-    const taskLoss = (y: Tensor, { labels }: Batch) =>
-      contrastive ? supervisedContrastive(y, labels, undefined, options.anchors) : crossEntropy(y, labels);
+    const taskLoss = (y: Tensor, batch: TrainingBatch) =>
+      contrastive ? supervisedContrastive(y, batch.labels, undefined, options.anchors) : batch.lossOf(y);
     terms.push({
       name: "classifier",
       layer: classifierOf(name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes),
