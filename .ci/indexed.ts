@@ -22,6 +22,7 @@ const FOLDERS: readonly string[] = [
   "src/nn",
   "src/optim",
   "src/artifacts",
+  "src/onnx",
   "src/training",
 ];
 

@@ -23,6 +23,7 @@ export const LAYERS: readonly string[] = [
   "src/local",
   "src/artifacts",
   "src/predict",
+  "src/onnx",
   "src/training",
   "src/*.ts",
   "mod.ts",

@@ -1,6 +1,15 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
+import { modelNamed } from "../src/models/named.ts";
+import { exportOnnx } from "../src/onnx/onnx.ts";
 import { claimFolder } from "../src/cli/run_place.ts";
-import { decodeSafetensors, encodeSafetensors, readMetrics, readRun, writeCheckpoint } from "../src/train.ts";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  loadWeights,
+  readMetrics,
+  readRun,
+  writeCheckpoint,
+} from "../src/train.ts";
 import { cli, contents, finish, refused, start } from "./command_line.ts";
 import { inFolder } from "./in_folder.ts";
 
@@ -312,6 +321,16 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
     assertEquals(types!.get("bn1.num_batches_tracked"), "I64");
     assert([...tensors.keys()].every((name) => !/^(local|optimizer)/.test(name)));
 
+    assertEquals((await cli(dir, "export", "--run", "a", "--out", "a.onnx")).code, 0);
+    const weights = await loadWeights(`${dir}/a.safetensors`);
+    assertEquals(
+      await Deno.readFile(`${dir}/a.onnx`),
+      exportOnnx(modelNamed("resnet8", { classes: weights.network!.classes }), weights),
+    );
+    const kept = ["--format", "onnx", "--keep-batch-norm", "--layout", "nhwc"];
+    assertEquals((await cli(dir, "export", "--run", "a", "--out", "kept.onnx", ...kept)).code, 0);
+    assert((await Deno.readFile(`${dir}/kept.onnx`)).length > 300_000);
+
     const file = ["--weights", "a.safetensors", "--model", "resnet8", "--test-limit", "32"];
     const evaluated = JSON.parse((await cli(dir, "eval", ...file, "--json")).stdout);
     const { testError, testLoss } = JSON.parse(trained.stdout);
@@ -404,7 +423,19 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
         /none\/b\.safetensors cannot be written: the folder .* does not exist/,
         ...["export", "--run", "a", "--out", "none/b.safetensors"] as const,
       ],
-      [/export writes \.safetensors, which a\.onnx does not/, "export", "--run", "a", "--out", "a.onnx"],
+      [
+        /export writes \.safetensors and \.onnx, which a\.pth does not/,
+        "export",
+        "--run",
+        "a",
+        "--out",
+        "a.pth",
+      ],
+      [/a\.onnx already exists/, "export", "--run", "a", "--out", "a.onnx"],
+      [
+        /--keep-batch-norm is for onnx/,
+        ...["export", "--run", "a", "--out", "b.safetensors", "--keep-batch-norm"] as const,
+      ],
       [
         /format safetensors must end in \.safetensors, not a\.pt$/m,
         ...["export", "--run", "a", "--out", "a.pt", "--format", "safetensors"] as const,

@@ -22,13 +22,19 @@ export async function skips(name: string, open: () => Opened | Promise<Opened>):
     await opened.backend.close();
     return false;
   }
-  console.error(`SKIPPED: tests of ${name}: ${opened.reason}. ${opened.remedy}`);
+  skip(name, opened);
+  return true;
+}
+
+/** Says that the tests that need something missing are skipped, as {@link skips} does. */
+export function skip(name: string, missing: { readonly reason: string; readonly remedy: string }): void {
+  const text = `${missing.reason}. ${missing.remedy}`;
+  console.error(`SKIPPED: tests of ${name}: ${text}`);
   Deno.test(
     `${name} is available, as LOCALGRAD_REQUIRE demands`,
     { ignore: !isRequired(name) },
     () => {
-      throw new Error(`${opened.reason}. ${opened.remedy}`);
+      throw new Error(text);
     },
   );
-  return true;
 }

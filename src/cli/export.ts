@@ -1,22 +1,27 @@
 import type { Checkpoint } from "../artifacts/checkpoint.ts";
+import { weightsOf } from "../artifacts/weights.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { exists, refuseLink } from "../base/files.ts";
+import { exists, refuseLink, writeWhole } from "../base/files.ts";
 import { keysOf } from "../base/keys.ts";
+import type { OnnxOptions } from "../onnx/onnx.ts";
+import { modelOf } from "../predict/load.ts";
 import { readRun, saveWeights } from "../train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
+import { earlierSignature } from "./predict.ts";
 import { print } from "./terminal.ts";
 
 /** A format that networks are exported in. */
 interface Format {
   /** How the names of its files end. */
   readonly ending: string;
-  /** Writes the network of a checkpoint to a file. */
-  readonly write: (path: string, checkpoint: Checkpoint) => Promise<void>;
+  /** Writes the network of a checkpoint of a run to a file. */
+  readonly write: (path: string, checkpoint: Checkpoint, run: string, options: OnnxOptions) => Promise<void>;
 }
 
 /** Every format by its name; another one is a line here. */
 const formats = {
   safetensors: { ending: ".safetensors", write: (path, { snapshot }) => saveWeights(path, snapshot) },
+  onnx: { ending: ".onnx", write: writeOnnx },
 } as const satisfies { readonly [name: string]: Format };
 
 const formatNames = keysOf(formats);
@@ -26,24 +31,45 @@ export const exportFlags = {
   run: { value: "DIR", help: "folder of the run" },
   checkpoint: { value: "best|last", help: "checkpoint of the run; default best" },
   format: { value: formatNames.join("|"), help: "format of the file; default by the end of its name" },
-  out: { value: "FILE", help: "file to write, such as model.safetensors" },
+  out: { value: "FILE", help: "file to write: model.safetensors for PyTorch, model.onnx for ONNX Runtime" },
+  "keep-batch-norm": { help: "onnx: keep batch norms apart from the convolutions before them" },
+  layout: { value: "nchw|nhwc", help: "onnx: order of an image's axes; default nchw" },
 } as const satisfies Flags;
 
-/** `export`: writes the network of a run to a file, for PyTorch with its names and shapes of tensors. */
+/** The flags that only `onnx` has. */
+const ONNX_FLAGS = ["keep-batch-norm", "layout"] as const;
+
+/** `export`: writes the network of a run to a file, for PyTorch or ONNX Runtime. */
 export async function exportWeights(args: readonly string[]): Promise<void> {
   const given = parseFlags("export", exportFlags, args);
   const { run, out } = given;
   if (run === undefined) throw new LocalgradError("export needs the folder of a run: --run DIR");
   if (out === undefined) throw new LocalgradError("export needs a file to write: --out FILE");
   const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
-  const { write } = formatOf(out, given.format);
+  const format = formatOf(out, given.format);
+  const foreign = ONNX_FLAGS.find((flag) => given[flag] !== undefined);
+  if (foreign !== undefined && format !== formats.onnx) {
+    throw new LocalgradError(
+      `--${foreign} is for onnx; a ${format.ending} file has the network as it was trained`,
+    );
+  }
+  const layout = oneOf("layout", given.layout ?? "nchw", ["nchw", "nhwc"]) === "nchw" ? "NCHW" : "NHWC";
   await refuseLink(out);
   if (await exists(out)) {
     throw new LocalgradError(`${out} already exists; remove it or choose another name`);
   }
   const checkpoint = await readRun(run, kind);
-  await write(out, checkpoint);
+  await format.write(out, checkpoint, run, { layout, foldBatchNorm: given["keep-batch-norm"] !== true });
   print(`${out}: the network of ${run} (${kind} checkpoint, step ${checkpoint.snapshot.step})`);
+}
+
+/** Writes an ONNX file. The module is loaded only here, because it needs a package. */
+async function writeOnnx(path: string, checkpoint: Checkpoint, run: string, options: OnnxOptions) {
+  const weights = weightsOf(checkpoint, run);
+  const signature = weights.signature ?? await earlierSignature(run, weights);
+  const { exportOnnx } = await import("../onnx/onnx.ts");
+  const known = signature === undefined ? options : { ...options, signature };
+  await writeWhole(path, exportOnnx(modelOf(weights, signature), weights, known));
 }
 
 /** The format of a file, by name or else by the end of its path; refuses a file with the name of another format. */

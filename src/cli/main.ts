@@ -42,7 +42,11 @@ const commands: { readonly [name: string]: Command } = {
     operands: predictOperands,
     run: predict,
   },
-  export: { summary: "writes the network of a run for PyTorch", flags: exportFlags, run: exportWeights },
+  export: {
+    summary: "writes the network of a run for PyTorch or ONNX Runtime",
+    flags: exportFlags,
+    run: exportWeights,
+  },
   reproduce: { summary: "runs rows of a published table", flags: reproduceFlags, run: reproduce },
   probe: {
     summary: "trains a linear classifier on the output of each module",

@@ -113,7 +113,7 @@ async function isFolder(path: string): Promise<boolean> {
  * The signature of a run that an earlier version made with `train`: its data set says how images are normalised, and
  * names the classes, unless they are those of a folder, which are numbered.
  */
-async function earlierSignature(run: string, { network }: Weights): Promise<Signature | undefined> {
+export async function earlierSignature(run: string, { network }: Weights): Promise<Signature | undefined> {
   if (network === undefined || run.endsWith(".safetensors") || run.endsWith(".json")) return undefined;
   const { settings } = await readCheckpoint(`${run}/last.safetensors`);
   if (!Object.hasOwn(settings, "dataset")) return undefined;

@@ -135,7 +135,7 @@ function checkOptions(options: PredictorOptions): void {
 }
 
 /** The library's network that a file names. */
-function modelOf({ name, network }: Weights, signature: Signature | undefined): Model {
+export function modelOf({ name, network }: Weights, signature: Signature | undefined): Model {
   if (network === undefined) {
     throw new LocalgradError(`${name} does not say which network it is of; pass it as model`);
   }

@@ -146,7 +146,7 @@ function bytesFor(data: HostData, size: number): Uint8Array {
 }
 
 /** Describes the faults of `got`; undefined if every element is within its bounds. */
-export function difference(data: HostData, want: Bounded): string | undefined {
+export function difference(data: HostData | Float64Array, want: Bounded): string | undefined {
   const got = data instanceof Uint16Array ? fromBf16(data) : data;
   const wrong: number[] = [];
   want.data.forEach((x, i) => {
