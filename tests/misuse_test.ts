@@ -227,3 +227,104 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
   await t.step({ x: new HostArray(x.data, x.shape), labels });
   assertEquals(host([1], [1]).shape, [1]);
 });
+
+Deno.test("a maker that was not called is named, with its call", async () => {
+  const { local, models, nn, optim } = localgrad;
+  await using device = await open("cpu");
+  const cases: [string, () => unknown][] = [
+    ["the function dgl; call it: dgl()", () => make({ device, method: local.dgl as Any })],
+    ["the function dgl; call it: dgl()", () => local.man(local.dgl as Any)],
+    ["the function sgd; call it: sgd()", () => make({ device, optimizer: optim.sgd as Any })],
+    ["the function resnet8; call it: resnet8()", () => make({ device, model: models.resnet8 as Any })],
+    ["the function relu; call it: relu()", () => nn.sequential({ relu: nn.relu as Any })],
+    ["the function open; call it: open()", () => make({ device: open as Any })],
+    ["cosine makes a schedule; call it: cosine(…)", () => make({ device, schedule: optim.cosine as Any })],
+    [
+      "constant makes a schedule; call it: constant(…)",
+      () => make({ device, schedule: optim.constant as Any }),
+    ],
+  ];
+  for (const [message, call] of cases) await assertRejects(async () => await call(), LocalgradError, message);
+});
+
+Deno.test("array() names the element that is none, and says how to pass a nested list", async () => {
+  await using device = await open("reference");
+  const cases: [string, unknown][] = [
+    ["element 0 is a list; pass a flat list and the shape: array(values.flat(Infinity), [2, 3])", [
+      [1, 2, 3],
+      [4, 5, 6],
+    ]],
+    ["array(values.flat(Infinity), [1, 2, 1])", [[[1], [2]]]],
+    // deno-lint-ignore no-sparse-arrays -- the point
+    ["element 1 is undefined; elements are numbers", [1, , 3]],
+    ["element 2 is null; elements are numbers", [1, 2, null]],
+    ['element 0 is "1"; elements are numbers', ["1"]],
+    ["element 0 is true; pass 0 and 1, with the dtype bool", [true, false]],
+    ["element 0 is 1n; elements are numbers", [1n]],
+    ["an ArrayBuffer is not a list of elements; pass a view of it", new ArrayBuffer(8)],
+    ["a HostArray is not a list of elements; use put() for it", host([1], [1])],
+    ["a Float64Array has no dtype here", new Float64Array(2)],
+  ];
+  for (const [message, data] of cases) assertThrows(() => device.array(data as Any), LocalgradError, message);
+  assertEquals(device.liveArrays, 0);
+});
+
+Deno.test("images in [0, 1] in place of bytes are refused, and images that are NCHW", async () => {
+  await using device = await open("cpu");
+  using t = await make({ device });
+  const data = tinyDataset(4, 4);
+  const images = Float32Array.from(data.train.images, (byte) => byte / 255);
+  const given = (images: unknown) =>
+    t.fit({ ...data, train: { ...data.train, images: images as Any } }, { epochs: 1 });
+  await assertRejects(
+    () => given(images),
+    LocalgradError,
+    "pixels as a Float32Array; they are bytes from 0 to 255",
+  );
+  await assertRejects(() => given(Uint8Array.from(images)), LocalgradError, "multiply them by 255 first");
+  const labels = Int32Array.of(0, 1);
+  const step = (shape: number[], data: Any = new Float32Array(2 * 8 * 8 * 3)) =>
+    t.step({ x: new HostArray(data, shape), labels });
+  await assertRejects(
+    () => step([2, 3, 8, 8]),
+    LocalgradError,
+    "x is f32[2,3,8,8], which is NCHW; images are [2,8,8,3] (NHWC), normalised f32: use x.transpose(0, 2, 3, 1)",
+  );
+  await assertRejects(
+    () => step([2, 8, 8, 3], new Uint8Array(2 * 8 * 8 * 3)),
+    LocalgradError,
+    "divide by the standard",
+  );
+  const layer = localgrad.nn.conv({ in: 3, out: 8 });
+  const nchw = "looks like NCHW, but images are NHWC: use x.transpose(0, 2, 3, 1)";
+  assertThrows(() => localgrad.nn.shapeAfter(layer, [3, 32, 32]), LocalgradError, nchw);
+  const shard = jit((bytes: Tensor) =>
+    localgrad.data.readImages([{ first: 0, bytes }], localgrad.iota([1]), { mean: [0], std: [1] }).x
+  );
+  const avals = { shape: [1, 2, 2, 1], dtype: "f32" } as const;
+  assertThrows(
+    () => shard.program(avals),
+    LocalgradError,
+    "a shard is f32[1,2,2,1]; shards are bytes from 0 to 255",
+  );
+});
+
+Deno.test("too few arguments of a traced function are refused, in types and when it runs", async () => {
+  await using device = await open("reference");
+  using one = device.array([1]);
+  const typed = jit((x: Tensor, y: Tensor) => x.add(y), { device, name: "typed" });
+  // @ts-expect-error -- y is missing
+  assertThrows(() => typed(one), LocalgradError, "typed: takes 2 arguments, but got 1: add takes tensors");
+  const inferred = jit((x, y) => x.add(y), { device, name: "inferred" });
+  // @ts-expect-error -- y is missing
+  assertThrows(() => inferred(one), LocalgradError, "inferred: takes 2 arguments, but got 1");
+  // @ts-expect-error -- there is no third argument
+  inferred(one, one, one).dispose();
+  const optional = jit((x: Tensor, y?: Tensor) => y === undefined ? x.neg() : x.add(y), { device });
+  optional(one).dispose();
+  optional(one, one).dispose();
+  const donating = jit((x: Tensor) => x.neg(), { device, name: "donating", donate: [3] });
+  const message = "donating: donate has 3, but its one argument has position 0";
+  assertThrows(() => donating(one), LocalgradError, message);
+  assertThrows(() => donating.program(one), LocalgradError, message);
+});

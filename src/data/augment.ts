@@ -1,7 +1,7 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
-import type { Shape } from "../trace/dtype.ts";
+import { formatAval, type Shape } from "../trace/dtype.ts";
 import { iota, literal, where } from "../trace/functions.ts";
 import { bits, integers, split } from "../trace/random.ts";
 import { expectTensor, type Tensor } from "../trace/tensor.ts";
@@ -50,6 +50,14 @@ export function readImages(
   expectTensor("readImages", ...shards.map(({ bytes }) => bytes), indices);
   const [first] = shards;
   if (first === undefined) throw new LocalgradError("readImages: needs at least one shard");
+  const other = shards.find(({ bytes }) => bytes.dtype !== "u8" || bytes.rank !== 4);
+  if (other !== undefined) {
+    throw new LocalgradError(
+      `readImages: a shard is ${
+        formatAval(other.bytes)
+      }; shards are bytes from 0 to 255, u8[images,height,width,channels]`,
+    );
+  }
   const { height, width } = extentsOf(first);
   const positions = key === undefined
     ? iota([1, height * width], 1).reshape(1, height, width)

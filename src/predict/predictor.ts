@@ -190,7 +190,9 @@ export class Predictor implements AsyncDisposable {
       throw new LocalgradError(
         `predict: ${this.model.name} takes [images,${height},${width},${channels}] of u8, or of f32 if normalised, ` +
           `not ${dtype}[${shape}]${
-            image.join() === `${channels},${height},${width}` ? ", which is NCHW" : ""
+            image.join() === `${channels},${height},${width}`
+              ? ", which is NCHW; put the channels last, such as by x.transpose(0, 2, 3, 1) in a traced function"
+              : ""
           }`,
       );
     }

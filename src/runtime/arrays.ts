@@ -16,7 +16,7 @@ import {
   type Shape,
   sizeOf,
 } from "../trace/dtype.ts";
-import { fromList, HostArray, padded } from "../trace/host_array.ts";
+import { fromList, HostArray, numbersOf, padded } from "../trace/host_array.ts";
 import { type Mapped, type Tree, treeLeaves, treeMap } from "../trace/tree.ts";
 import { aliveText } from "./alive.ts";
 
@@ -226,13 +226,8 @@ export class Device {
    */
   array(data: HostData | readonly number[] | number, shape?: Shape, dtype?: DType): DeviceArray {
     if (ArrayBuffer.isView(data)) return this.put(new HostArray(data, shape, dtype));
-    const values = typeof data === "number" ? [data] : data;
-    if (!Array.isArray(values) || values.some((value) => typeof value !== "number")) {
-      throw new LocalgradError(
-        "array: pass a number, a flat list of numbers or a typed array; the shape is the second argument",
-      );
-    }
-    const natural = typeof data === "number" ? [] : [data.length];
+    const values = numbersOf(data);
+    const natural = typeof data === "number" ? [] : [values.length];
     return this.put(fromList(values, shape ?? natural, dtype ?? "f32"));
   }
   /**

@@ -64,7 +64,7 @@ Deno.test("values that cannot become an array are refused by a LocalgradError", 
   await using device = await open("reference");
   using x = device.array([1, 2]);
   const refused: readonly (readonly [() => unknown, string])[] = [
-    [() => device.array([[1, 2], [3, 4]] as never), "a flat list of numbers"],
+    [() => device.array([[1, 2], [3, 4]] as never), "pass a flat list and the shape"],
     [() => device.array("12" as never), "a flat list of numbers"],
     [() => device.array(null as never), "a flat list of numbers"],
     [

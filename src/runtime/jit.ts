@@ -1,7 +1,7 @@
 import type { Backend, Executable } from "../backends/backend.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectObject, expectOptions, expectWhole, shown } from "../base/expect.ts";
+import { expectObject, expectOptions, expectWhole, isWhole, shown } from "../base/expect.ts";
 import { compile } from "../compile/compile.ts";
 import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
 import { type Aval, formatAval, type HostData, requireAval } from "../trace/dtype.ts";
@@ -112,10 +112,10 @@ const MOST_PROGRAMS = 64;
  * y.a.dispose();
  * ```
  */
-export function jit<R extends Tree<Tensor>>(
-  f: (...args: Tensor[]) => R,
+export function jit<A extends readonly Tensor[], R extends Tree<Tensor>>(
+  f: (...args: A) => R,
   options?: JitOptions,
-): Jitted<Tensor[], R>;
+): Jitted<A, R>;
 /** For a function whose arguments are trees: annotate their types. */
 export function jit<A extends readonly unknown[], R>(
   f: (...args: A) => R,
@@ -157,7 +157,7 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
     let compiled = programs.get(device, key);
     if (compiled === undefined) {
       const backend = device.use();
-      for (const index of options.donate ?? []) expectWhole(`${name}: donate`, index, 0, args.length - 1);
+      expectDonated(name, options, args.length);
       const traced = trace(f, name, options, flat.structure, inputsOf(leaves, flat.paths));
       const plan = compile(traced.program, backend.target, planning);
       compiled = new Compiled(traced, device, plan, device.explaining(() => executable(backend, plan)));
@@ -177,6 +177,7 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
   }
 
   function program(...args: unknown[]): Program {
+    expectDonated(name, options, args.length);
     const { structure, paths, leaves } = treeFlatten<unknown>(args, isAval);
     const avals = leaves.map((aval, i) => {
       requireAval(aval, `${name}: argument ${paths[i]}`);
@@ -241,15 +242,25 @@ function trace(
   });
 }
 
+/** Refuses to donate arguments that are not there. */
+function expectDonated(name: string, { donate = [] }: JitOptions, count: number): void {
+  const wrong = donate.find((index) => !isWhole(index, 0, count - 1));
+  if (wrong === undefined) return;
+  const positions = count === 1
+    ? "its one argument has position 0"
+    : `its ${count} arguments have positions from 0`;
+  throw new LocalgradError(`${name}: donate has ${shown(wrong)}, but ${positions}`);
+}
+
 /** Calls `f`. If it fails on fewer arguments than it takes, the error says so. */
 function withArguments(f: UntypedFunction, args: readonly unknown[], name: string): unknown {
   try {
     return f(...args);
   } catch (error) {
-    if (!(error instanceof TypeError) || args.length >= f.length) throw error;
-    throw new LocalgradError(`${name}: takes ${f.length} arguments, but got ${args.length}`, {
-      cause: error,
-    });
+    const told = error instanceof LocalgradError;
+    if (!(told || error instanceof TypeError) || args.length >= f.length) throw error;
+    const count = `${name}: takes ${f.length} arguments, but got ${args.length}`;
+    throw new LocalgradError(told ? `${count}: ${error.message}` : count, { cause: error });
   }
 }
 

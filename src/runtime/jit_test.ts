@@ -136,7 +136,7 @@ Deno.test("jit() refuses invalid calls, and names the argument or result", async
   assertThrows(
     () => jit((x: Tensor) => x.neg(), { device, name: "f", donate: [1] })(x),
     LocalgradError,
-    "f: donate must be a whole number from 0 to 0, not 1",
+    "f: donate has 1, but its one argument has position 0",
   );
   const gone = device.array([1]);
   gone.dispose();

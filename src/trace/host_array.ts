@@ -94,6 +94,40 @@ export function fromList<D extends DType>(values: readonly number[], shape: Shap
   return new HostArray(data, shape, dtype);
 }
 
+/** The elements of an array that is given as a number or a flat list of numbers; refuses anything else. */
+export function numbersOf(data: unknown): readonly number[] {
+  if (typeof data === "number") return [data];
+  if (!Array.isArray(data)) {
+    const remedy = data instanceof HostArray
+      ? "use put() for it"
+      : data instanceof ArrayBuffer
+      ? "pass a view of it, such as new Float32Array(buffer)"
+      : "pass a number, a flat list of numbers or a typed array";
+    throw new LocalgradError(`array: ${shown(data)} is not a list of elements; ${remedy}`);
+  }
+  for (let i = 0; i < data.length; i++) { // `find` would skip the holes of a sparse list
+    const value: unknown = data[i];
+    if (typeof value === "number") continue;
+    const isNested = Array.isArray(value) || ArrayBuffer.isView(value);
+    const remedy = isNested
+      ? `pass a flat list and the shape: array(values.flat(Infinity), [${nestedShape(data).join(", ")}])`
+      : typeof value === "boolean"
+      ? "pass 0 and 1, with the dtype bool"
+      : "elements are numbers";
+    throw new LocalgradError(`array: element ${i} is ${shown(value)}; ${remedy}`);
+  }
+  return data;
+}
+
+/** The extents of a nested list, by the first elements. */
+function nestedShape(list: unknown): number[] {
+  const shape: number[] = [];
+  for (let level: unknown = list; Array.isArray(level) && shape.length < 8; level = level[0]) {
+    shape.push(level.length);
+  }
+  return shape;
+}
+
 /** Refuses numbers that do not fit a dtype. */
 function expectElements(values: ArrayLike<number>, dtype: DType): void {
   for (let i = 0; i < values.length; i++) {

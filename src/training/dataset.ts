@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectObject } from "../base/expect.ts";
+import { expectObject, shown } from "../base/expect.ts";
 import { type ImageDataset, type ImagePart, SET_KINDS } from "../data/images.ts";
 import { checkSignature } from "../data/signature.ts";
 import type { Model } from "../models/model.ts";
@@ -28,6 +28,10 @@ export function checkDataset(
 function faultOf(part: ImagePart, size: number, classes: number): string | undefined {
   const { count, labels } = part;
   if (typeof labels?.findIndex !== "function") return "has no list of labels";
+  if ("images" in part && !(part.images instanceof Uint8Array) && ArrayBuffer.isView(part.images)) {
+    return `has pixels as ${shown(part.images)}; they are bytes from 0 to 255: for values in [0, 1], ` +
+      "Uint8Array.from(images, (value) => Math.round(255 * value))";
+  }
   if (!("images" in part ? part.images instanceof Uint8Array : typeof part.open === "function")) {
     return "has neither pixels (`images`, a Uint8Array) nor a reader (`open`)";
   }
@@ -35,6 +39,10 @@ function faultOf(part: ImagePart, size: number, classes: number): string | undef
   if (labels.length !== count) return `has ${count} images and ${labels.length} labels`;
   if ("images" in part && part.images.length !== count * size) {
     return `has ${part.images.length} bytes of pixels; ${count} images of ${size} are ${count * size}`;
+  }
+  if ("images" in part && part.images.every((byte) => byte <= 1)) {
+    return "has no byte above 1: pixels are bytes from 0 to 255, and values in [0, 1] were made bytes; multiply them " +
+      "by 255 first";
   }
   const wrong = labels.findIndex((label) => !(label >= 0 && label < classes));
   if (wrong < 0) return undefined;

@@ -1,7 +1,9 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import type { Batch } from "../local/method.ts";
+import type { Model } from "../models/model.ts";
 import { DeviceArray } from "../runtime/arrays.ts";
+import { type Aval, formatAval } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 
@@ -29,13 +31,34 @@ export interface StepReport {
 export type GivenBatch = Pick<Batch, "x" | "labels"> & { readonly images?: Tensor };
 
 /** Refuses a batch that is not one, or has labels outside of the classes. Labels on a device are read. */
-export async function checkBatch(batch: HostBatch, classes: number): Promise<void> {
+export async function checkBatch(batch: HostBatch, { input, classes }: Model): Promise<void> {
   expectOptions("step: the batch", batch, { x: "object", labels: "any", images: "object?" });
   for (const array of [batch.x, batch.images ?? batch.x]) {
     if (array instanceof DeviceArray || array instanceof HostArray) continue;
     throw new LocalgradError(`step: images are a HostArray or DeviceArray, not ${shown(array)}`);
   }
+  checkImages(batch.x, input);
   await checkLabels(batch.labels, classes);
+}
+
+/** Refuses images as other libraries order them, and bytes. */
+function checkImages(x: Aval, { height, width, channels }: Model["input"]): void {
+  const [batch, ...image] = x.shape;
+  const usual = `images are [${batch},${height},${width},${channels}] (NHWC), normalised f32`;
+  if (image.join() === `${channels},${height},${width}` && channels !== width) {
+    throw new LocalgradError(
+      `step: x is ${
+        formatAval(x)
+      }, which is NCHW; ${usual}: use x.transpose(0, 2, 3, 1) in a traced function`,
+    );
+  }
+  if (x.dtype === "u8") {
+    throw new LocalgradError(
+      `step: x is ${
+        formatAval(x)
+      }; ${usual}: subtract the mean of x / 255 and divide by the standard deviation`,
+    );
+  }
 }
 
 /** `oneHot` would turn a label outside of the classes into a row without a target. */

@@ -183,7 +183,7 @@ export class Trainer implements Disposable {
    */
   async step(batch: HostBatch, options: { learningRate?: number } = {}): Promise<StepReport> {
     expectOptions("step", options, { learningRate: "number?" });
-    await checkBatch(batch, this.setup.model.classes);
+    await checkBatch(batch, this.setup.model);
     const step = this.#given ??= compileStep(
       (train, batch, scalars) => trainStep(this.setup, train, methodBatch(batch), scalars),
       { ...this.#compiling, name: "step" },

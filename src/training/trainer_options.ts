@@ -8,7 +8,8 @@ import type { Modules } from "../local/partition.ts";
 import { SETUP_KINDS } from "../local/setup.ts";
 import type { Model } from "../models/model.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import type { Schedule } from "../optim/schedules.ts";
+import * as cycles from "../optim/cycles.ts";
+import * as schedules from "../optim/schedules.ts";
 import { Device } from "../runtime/arrays.ts";
 
 /** Options of `trainer`. */
@@ -30,7 +31,7 @@ export interface TrainerOptions {
   /** Micro-batches that each step's batch is divided into, see {@link SetupOptions.accumulate}; default 1. */
   accumulate?: number;
   /** The learning rate by epoch or by step; default 0.1 throughout. */
-  schedule?: Schedule;
+  schedule?: schedules.Schedule;
   /** Precision of the arithmetic, see {@link SetupOptions.precision}; checkpoints are f32 whatever it is. */
   precision?: Precision;
   /** Images per step. */
@@ -59,6 +60,12 @@ export function checkTrainerOptions(options: TrainerOptions): void {
   });
   if (!(options.device instanceof Device)) {
     throw new LocalgradError(`trainer: the device must be of devices.open(), not ${shown(options.device)}`);
+  }
+  const maker = Object.entries<unknown>({ ...schedules, ...cycles }).find(([, make]) =>
+    make === options.schedule
+  );
+  if (maker !== undefined) {
+    throw new LocalgradError(`trainer: the function ${maker[0]} makes a schedule; call it: ${maker[0]}(…)`);
   }
   expectWhole("trainer: batch", options.batch);
 }

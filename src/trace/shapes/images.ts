@@ -62,11 +62,14 @@ function convShape(
   for (const pair of padding) expectPixels(op, inputs, "padding", pair, 0);
   if (!isWhole(groups, 1)) fail(op, `groups must be a whole number, 1 or more, not ${groups}`, inputs);
   if (filter[3] * groups !== image[3] || filter[0] % groups !== 0) {
+    const nchw = image[1] === filter[3] * groups
+      ? "; the image looks like NCHW, but images are NHWC: use x.transpose(0, 2, 3, 1)"
+      : "";
     fail(
       op,
       `image channels ${image[3]} must be filter channels ${
         filter[3]
-      } × groups ${groups}, which must divide ${filter[0]}`,
+      } × groups ${groups}, which must divide ${filter[0]}${nchw}`,
       inputs,
     );
   }
