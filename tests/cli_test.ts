@@ -146,6 +146,7 @@ Deno.test("train, eval and resume use the folder of a run and reject damage and 
       "last.safetensors",
       "metrics.jsonl",
       "report.html",
+      "run.json",
     ]);
     const evaluated = JSON.parse(
       (await cli(dir, "eval", "--run", "a", "--checkpoint", "last", "--json")).stdout,

@@ -27,6 +27,8 @@ export function start(
     eval: ["-P=eval"],
     predict: ["-P=eval"],
     export: ["-P=files"],
+    compare: ["-P=files"],
+    report: ["-P=files"],
   };
   const permissions = own[command as keyof typeof own] ?? ["-P=train"];
   const [program, ...before] = shell === undefined

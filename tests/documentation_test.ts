@@ -1,6 +1,7 @@
 /** README and the other documentation: examples prove what they claim, and the commands work. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { compareFlags } from "../src/cli/compare.ts";
 import { demoFlags } from "../src/cli/demo.ts";
 import { doctorFlags } from "../src/cli/doctor.ts";
 import { evaluateFlags } from "../src/cli/evaluate.ts";
@@ -9,6 +10,7 @@ import { type Flags, parseFlags } from "../src/cli/flags.ts";
 import { memoryFlags } from "../src/cli/memory.ts";
 import { predictFlags } from "../src/cli/predict.ts";
 import { probeFlags } from "../src/cli/probe.ts";
+import { reportFlags } from "../src/cli/report.ts";
 import { reproduceFlags } from "../src/cli/reproduce.ts";
 import { trainFlags } from "../src/cli/train.ts";
 import { root } from "./serve.ts";
@@ -95,6 +97,7 @@ Deno.test("every file that the documentation names exists", () => {
 });
 
 const commands: { readonly [name: string]: Flags } = {
+  compare: compareFlags,
   demo: demoFlags,
   doctor: doctorFlags,
   eval: evaluateFlags,
@@ -102,6 +105,7 @@ const commands: { readonly [name: string]: Flags } = {
   memory: memoryFlags,
   predict: predictFlags,
   probe: probeFlags,
+  report: reportFlags,
   reproduce: reproduceFlags,
   train: trainFlags,
 };
@@ -118,7 +122,12 @@ Deno.test("the commands that the documentation gives have the flags they are giv
       quoted ?? word
     );
     if (args[0]?.startsWith("--")) {
-      parseFlags(name, commands[name], args, name === "predict" ? [] : undefined);
+      parseFlags(
+        name,
+        commands[name],
+        args,
+        ["compare", "predict", "report"].includes(name) ? [] : undefined,
+      );
     }
   }
 });

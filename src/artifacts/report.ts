@@ -1,4 +1,3 @@
-import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, type Kinds } from "../base/expect.ts";
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
@@ -9,7 +8,8 @@ import { formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
-import { describeDevices } from "./run_devices.ts";
+import { colour } from "./palette.ts";
+import { settingsOf } from "./run_settings.ts";
 
 /** A run as a report shows it. */
 export interface RunReport {
@@ -46,30 +46,11 @@ const CLASSES: readonly MemoryClass[] = [
   "data",
 ];
 
-const PALETTE = [
-  "#4e79a7",
-  "#f28e2b",
-  "#59a14f",
-  "#b07aa1",
-  "#e15759",
-  "#76b7b2",
-  "#9c755f",
-  "#edc948",
-  "#ff9da7",
-  "#8c9199",
-] as const;
-
-/** The colour of one of `count` things: from the palette, or of many, hues in order. */
-function colour(index: number, count: number): string {
-  const fixed = count <= PALETTE.length ? PALETTE[index] : undefined;
-  return fixed ?? `hsl(${Math.round(212 + 300 * index / count) % 360} 60% 54%)`;
-}
-
 const steps = (run: RunReport) => run.lines.filter((line): line is StepLine => line.kind === "step");
 const epochs = (run: RunReport) => run.lines.filter((line): line is EpochLine => line.kind === "epoch");
 
 /** The name of a run's method. */
-function methodOf(run: RunReport): string {
+export function methodOf(run: RunReport): string {
   const { method } = run.info.configuration;
   const named = typeof method === "object" && method !== null && "name" in method;
   return named ? String(method.name) : "?";
@@ -284,23 +265,6 @@ function peaks(points: readonly (readonly [number, number])[]): (readonly [numbe
   return result;
 }
 
-function configuration({ info, settings }: RunReport): string {
-  const rows: string[][] = [];
-  const add = (name: string, value: unknown) => {
-    if (Array.isArray(value)) rows.push([name, abridged(value.join(", "))]);
-    else if (typeof value === "object" && value !== null) {
-      for (const [key, inner] of Object.entries(value)) add(`${name}.${key}`, inner);
-    } else if (value !== undefined) rows.push([name, String(value)]);
-  };
-  const { devices = [] } = info;
-  const device = devices.length === 0 ? {} : { device: describeDevices(devices) };
-  const all = {
-    ...settings,
-    ...info.configuration,
-    ...device,
-    epochs: info.epochs,
-    stepsPerEpoch: info.stepsPerEpoch,
-  };
-  for (const [name, value] of Object.entries(all)) add(name, value);
-  return htmlTable(["setting", "value"], rows);
+function configuration(run: RunReport): string {
+  return htmlTable(["setting", "value"], settingsOf(run));
 }

@@ -13,6 +13,7 @@ import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from 
 import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "./observer.ts";
 import { report } from "./report.ts";
+import { recordPath, writeRecord } from "./run_record.ts";
 
 /** Checkpoint of a run: its last state, or the state of its lowest test error. */
 export type CheckpointKind = "last" | "best";
@@ -55,8 +56,9 @@ export async function readRun(folder: string, kind: CheckpointKind): Promise<Che
 }
 
 /**
- * An observer that keeps a run in a folder: `metrics.jsonl`, a line for each step and epoch; `last.safetensors` and
- * `best.safetensors`, each written atomically; and `report.html`, a self-contained page. To resume a run, first restore
+ * An observer that keeps a run in a folder: `run.json`, its settings and planned memory; `metrics.jsonl`, a line for
+ * each step and epoch; `last.safetensors` and `best.safetensors`, each written atomically; and `report.html`, a
+ * self-contained page. To resume a run, first restore
  * the trainer from the folder's last checkpoint; a new run is refused if the folder holds one already.
  *
  * @example
@@ -97,6 +99,8 @@ export class RunFolder implements Observer {
   #lines: MetricsLine[] = [];
   /** True if the folder was created for this run. */
   #created = false;
+  /** True once `run.json` says what this attempt does. */
+  #recorded = false;
   /** True if this is the beginning of the run in the folder. */
   #begun = false;
 
@@ -139,6 +143,7 @@ export class RunFolder implements Observer {
     const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
     this.#writer = writer;
     this.#lines = lines;
+    this.#recorded = false;
     this.#begun = !info.resumed || !await holdsRun(this.path);
     await removeParts(this.path);
   }
@@ -157,6 +162,8 @@ export class RunFolder implements Observer {
   async save(snapshot: Snapshot, kinds: readonly CheckpointKind[]): Promise<void> {
     const { writer, info } = this.#started;
     await writer.sync(); // so that the metrics never lack steps of a checkpoint
+    if (!this.#recorded) await writeRecord(this.path, info, this.#settings);
+    this.#recorded = true;
     for (const kind of kinds) {
       await writeCheckpoint(checkpointPath(this.path, kind), { snapshot, settings: this.#settings });
     }
@@ -178,6 +185,7 @@ export class RunFolder implements Observer {
     for (const name of ["last.safetensors", "report.html", "metrics.jsonl"]) {
       await removeIfThere(`${this.path}/${name}`);
     }
+    await removeIfThere(recordPath(this.path));
     if (this.#created) await Deno.remove(this.path).catch(() => {}); // it may hold files of others
   }
 

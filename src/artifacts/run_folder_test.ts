@@ -85,7 +85,7 @@ Deno.test("runFolder() writes metrics in the documented form, checkpoints and a 
     assertEquals([snapshot.step, settings], [4, { dataset: "shapes" }]);
     const html = await Deno.readTextFile(`${dir}/new/run/report.html`);
     assertStringIncludes(html, "dgl: resnet8 on shapes");
-    assertEquals([...Deno.readDirSync(`${dir}/new/run`)].length, 3);
+    assertEquals([...Deno.readDirSync(`${dir}/new/run`)].length, 4);
   }));
 
 Deno.test("runFolder() resumes from a checkpoint and drops the steps after it", () =>
@@ -166,10 +166,10 @@ Deno.test("runFolder() accepts a folder whose run was killed before its first sa
     }
     await run(dir, 0, 2);
     const names = [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
-    assertEquals(names, ["last.safetensors", "metrics.jsonl", "notes.part", "report.html"]);
+    assertEquals(names, ["last.safetensors", "metrics.jsonl", "notes.part", "report.html", "run.json"]);
     await Deno.writeTextFile(`${dir}/${halves[0]}`, "half");
     await run(dir, 2, 4);
-    assertEquals([...Deno.readDirSync(dir)].length, 4);
+    assertEquals([...Deno.readDirSync(dir)].length, 5);
   }));
 
 Deno.test("runFolder() refuses records before the start and after the end of a run", () =>
@@ -244,7 +244,9 @@ Deno.test({
       await Deno.rename(mine, metrics);
       // A checkpoint is renamed into its place: a link there is replaced, and its target stays.
       await Deno.writeTextFile(mine, "a note");
-      for (const name of ["best.safetensors", "report.html", `last.safetensors.${Deno.pid}.part`]) {
+      for (
+        const name of ["best.safetensors", "report.html", "run.json", `last.safetensors.${Deno.pid}.part`]
+      ) {
         await Deno.remove(`${dir}/run/${name}`).catch(() => {});
         await Deno.symlink("../mine.txt", `${dir}/run/${name}`);
       }
@@ -257,6 +259,7 @@ Deno.test({
         "last.safetensors",
         "metrics.jsonl",
         "report.html",
+        "run.json",
       ]);
     }),
 });

@@ -1,11 +1,12 @@
 /**
- * The command line: `deno task demo | train | eval | predict | export | reproduce | probe | memory | doctor`.
+ * The command line: `deno task demo | train | eval | predict | export | compare | report | reproduce | probe | memory | doctor`.
  *
  * @module
  */
 
 import { LocalgradError } from "../base/errors.ts";
 import { systemReason } from "../base/system.ts";
+import { compareFlags, compareOperands, compareRuns } from "./compare.ts";
 import { demo, demoFlags } from "./demo.ts";
 import { doctor, doctorFlags } from "./doctor.ts";
 import { evaluate, evaluateFlags } from "./evaluate.ts";
@@ -14,6 +15,7 @@ import { type Flags, usage } from "./flags.ts";
 import { memory, memoryFlags } from "./memory.ts";
 import { predict, predictFlags, predictOperands } from "./predict.ts";
 import { probeFlags, probeRuns } from "./probe.ts";
+import { reportFlags, reportOperands, writeReport } from "./report.ts";
 import { reproduce, reproduceFlags } from "./reproduce.ts";
 import { deviceNames } from "./settings.ts";
 import { note, print } from "./terminal.ts";
@@ -46,6 +48,18 @@ const commands: { readonly [name: string]: Command } = {
     summary: "writes the network of a run for PyTorch or ONNX Runtime",
     flags: exportFlags,
     run: exportWeights,
+  },
+  compare: {
+    summary: "compares runs: settings that differ, results, curves",
+    flags: compareFlags,
+    operands: compareOperands,
+    run: compareRuns,
+  },
+  report: {
+    summary: "writes the report of a run again, from its folder",
+    flags: reportFlags,
+    operands: reportOperands,
+    run: writeReport,
   },
   reproduce: { summary: "runs rows of a published table", flags: reproduceFlags, run: reproduce },
   probe: {

@@ -1,0 +1,122 @@
+import { barChart, lineChart } from "./chart.ts";
+import type { Comparison, EpochSummary, RunSummary } from "./comparison.ts";
+import { formatBytes, formatPercent, formatTime } from "./format.ts";
+import { htmlTable, page } from "./page.ts";
+import { colour } from "./palette.ts";
+
+type Measure = Exclude<keyof EpochSummary, "epoch">;
+
+const CHARTS: readonly { readonly measure: Measure; readonly title: string; readonly percent?: true }[] = [
+  { measure: "testError", title: "Test error", percent: true },
+  { measure: "trainError", title: "Training error", percent: true },
+  { measure: "testLoss", title: "Test loss" },
+  { measure: "trainLoss", title: "Training loss of the network's own head" },
+];
+
+const MARKED = 60; // points of a curve up to which each is marked
+
+/** A number for people; a dash for what was not measured. */
+const optional = (value: number | undefined, format: (value: number) => string) =>
+  value === undefined ? "–" : Number.isFinite(value) ? format(value) : "not finite";
+
+const loss = (value: number) => value.toFixed(4);
+
+/** The results of runs as a table of text: a row for each. */
+export function resultsTable({ runs }: Comparison): { heads: string[]; rows: string[][] } {
+  const heads = [
+    "run",
+    "epochs",
+    "test error",
+    "best",
+    "in epoch",
+    "test loss",
+    "train error",
+    "train loss",
+    "planned",
+    "of end-to-end",
+    "allocated",
+    "images/s",
+    "time",
+  ];
+  const rows = runs.map((run) => [
+    run.run,
+    `${run.epochsDone} of ${run.epochs}`,
+    optional(run.last.testError, formatPercent),
+    optional(run.bestError, formatPercent),
+    optional(run.bestEpoch, String),
+    optional(run.last.testLoss, loss),
+    optional(run.last.trainError, formatPercent),
+    optional(run.last.trainLoss, loss),
+    formatBytes(run.plannedPeakBytes),
+    formatPercent(run.plannedPeakBytes / run.endToEndPeakBytes, 1),
+    optional(run.held?.bytes, formatBytes),
+    optional(run.imagesPerSecond, (value) => String(Math.round(value))),
+    optional(run.seconds, formatTime),
+  ]);
+  return withoutEmpty({ heads, rows });
+}
+
+/** Leaves out the columns in which nothing was measured, such as the time of runs of earlier versions. */
+function withoutEmpty({ heads, rows }: { heads: string[]; rows: string[][] }) {
+  const kept = heads.map((_, column) => rows.some((row) => row[column] !== "–"));
+  const only = (row: readonly string[]) => row.filter((_, column) => kept[column]);
+  return { heads: only(heads), rows: rows.map(only) };
+}
+
+/** The settings in which runs differ as a table of text: a row for each run; undefined if they do not differ. */
+export function differencesTable(
+  { differences, runs }: Comparison,
+): { heads: string[]; rows: string[][] } | undefined {
+  const names = Object.keys(differences);
+  if (names.length === 0) return undefined;
+  const rows = runs.map(({ run }, i) => [run, ...names.map((name) => differences[name]?.[i] ?? "–")]);
+  return { heads: ["run", ...names], rows };
+}
+
+/** A comparison as a self-contained HTML page, in the style of the reports of runs. */
+export function comparisonPage(comparison: Comparison): string {
+  const { runs } = comparison;
+  const title = runs.length === 1 ? runs.map(({ run }) => run).join() : `${runs.length} runs compared`;
+  const settings = differencesTable(comparison);
+  const results = resultsTable(comparison);
+  const same = runs.length === 1 ? "" : "<p>All settings are the same.</p>";
+  return page(
+    title,
+    `${scrolling(htmlTable(results.heads, results.rows))}
+<section class="grid-2">${CHARTS.map((chart) => chartOf(runs, chart)).join("")}</section>
+<h2>Settings that differ</h2>${settings ? scrolling(htmlTable(settings.heads, settings.rows)) : same}
+<h2>Memory</h2>${memory(runs)}`,
+  );
+}
+
+/** A table wider than the window is scrolled by itself; the page is not. */
+const scrolling = (table: string) => `<div class="wide">${table}</div>`;
+
+function chartOf(runs: readonly RunSummary[], { measure, title, percent }: typeof CHARTS[0]): string {
+  const series = runs.map(({ run, curve }, i) => {
+    const points = curve.flatMap((epoch): [number, number][] => {
+      const value = epoch[measure];
+      return value === undefined ? [] : [[epoch.epoch, value]];
+    });
+    return { name: run, points, colour: colour(i, runs.length), marked: points.length <= MARKED };
+  });
+  const format = percent ? (value: number) => formatPercent(value) : (value: number) => String(value);
+  return lineChart(series, { title, x: "epoch", whole: true, format });
+}
+
+function memory(runs: readonly RunSummary[]): string {
+  const bars = runs.flatMap(({ run, plannedPeakBytes, held }) => [
+    {
+      name: `${run}, planned`,
+      parts: [{ name: "planned step", value: plannedPeakBytes, colour: colour(0, 3) }],
+    },
+    ...held === undefined ? [] : [{
+      name: `${run}, allocated`,
+      parts: [
+        { name: "allocated", value: held.bytes - held.dataBytes, colour: colour(1, 3) },
+        { name: "data set", value: held.dataBytes, colour: colour(2, 3) },
+      ],
+    }],
+  ]);
+  return barChart("Planned and allocated memory", bars, formatBytes);
+}
