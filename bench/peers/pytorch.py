@@ -103,14 +103,14 @@ def inference(mode, batch):
     model = nets.Step("resnet18", 1000, [nets.ResNet("resnet18", 1000).block_names()]).net
     model = laid_out(model, mode).eval()
     x = laid_out(nets.batch(batch, 224, 1000)[0], mode)
-    if mode == "compile":
+    if compiled(mode):
         from torch._inductor import config
 
         config.freezing = True  # parameters become constants of the code: its best
         model = torch.compile(model)
 
     def step():
-        with torch.no_grad():
+        with torch.no_grad(), cast(mode):
             return model(x)[0, 0].item()
 
     return step
