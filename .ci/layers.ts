@@ -25,6 +25,7 @@ export const LAYERS: readonly string[] = [
   "src/predict",
   "src/onnx",
   "src/training",
+  "src/lint",
   "src/*.ts",
   "mod.ts",
   "src/cli",

@@ -1,3 +1,4 @@
+import { expectObject } from "../base/expect.ts";
 import { barChart, lineChart } from "./chart.ts";
 import type { Comparison, EpochSummary, RunSummary } from "./comparison.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
@@ -75,6 +76,7 @@ export function differencesTable(
 
 /** A comparison as a self-contained HTML page, in the style of the reports of runs. */
 export function comparisonPage(comparison: Comparison): string {
+  expectObject("comparisonPage: the comparison", comparison, { differences: "object", runs: "array" });
   const { runs } = comparison;
   const title = runs.length === 1 ? runs.map(({ run }) => run).join() : `${runs.length} runs compared`;
   const settings = differencesTable(comparison);

@@ -83,6 +83,8 @@ export async function removeParts(folder: string): Promise<void> {
  * @throws {LocalgradError} if it does.
  */
 export async function refuseFile(folder: string): Promise<void> {
+  expectKind("the path of a folder", folder, "string");
+  if (folder === "") throw new LocalgradError("the path of a folder is empty; give one, such as .");
   const free = await Deno.stat(folder).then(({ isDirectory }) => isDirectory, (error) => {
     if (error instanceof Deno.errors.NotFound) return true;
     if (error instanceof Deno.errors.NotADirectory) return false;

@@ -84,7 +84,8 @@ export function resizeBilinear(
 }
 
 /**
- * Element-wise `condition ? a : b`, with broadcasting.
+ * Element-wise `condition ? a : b`, with broadcasting. A condition of JavaScript cannot do this: a tensor is always true.
+ * The plugin `@localgrad/localgrad/lint` for `deno lint` finds those.
  *
  * @param condition bool.
  * @param a A tensor, or a number of the dtype of `b`.
