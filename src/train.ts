@@ -13,4 +13,5 @@ export { report, type RunReport } from "./artifacts/report.ts";
 export { type CheckpointKind, readRun, RunFolder, runFolder } from "./artifacts/run_folder.ts";
 export { readReport } from "./artifacts/run_record.ts";
 export { decodeSafetensors, encodeSafetensors, type TensorFile } from "./artifacts/safetensors.ts";
+export { tensorBoard } from "./artifacts/tensorboard.ts";
 export { loadWeights, type NetworkFacts, saveWeights, type Weights } from "./artifacts/weights.ts";

@@ -1,12 +1,13 @@
 import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { heldMemory } from "../artifacts/report.ts";
+import { holdsEvents } from "../artifacts/tensorboard.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { type FitResult, type HeldMemory, setup, type Trainer } from "../local.ts";
-import { type Checkpoint, loadWeights, progress, readRun, RunFolder } from "../train.ts";
+import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
 import { batchStarts } from "../training/fit.ts";
 import { unplanned } from "./cut.ts";
 import { type Flags, parseFlags } from "./flags.ts";
@@ -23,6 +24,7 @@ export const trainFlags = {
   ...placeFlags,
   run: { value: "DIR", help: "folder for metrics, checkpoints and report; default runs/METHOD-TIME" },
   resume: { help: "resume the run in --run DIR, bit for bit" },
+  tensorboard: { help: "also write event files for TensorBoard; a resumed run goes on with them" },
   init: {
     value: "FILE",
     help: "initial weights: a safetensors file, such as from PyTorch, or the index of several",
@@ -79,6 +81,7 @@ export async function train(args: readonly string[]): Promise<number> {
       Math.floor(trainer.stepsDone / batchStarts(images.train.count, trainer.batch).length),
     );
   }
+  const events = given.tensorboard || given.resume && await holdsEvents(path);
   using interrupt = interruption();
   const started = performance.now();
   const result = await trainer.fit(images, {
@@ -86,7 +89,7 @@ export async function train(args: readonly string[]): Promise<number> {
     evaluateEvery: settings.evalEvery ?? 1,
     ...(settings.saveEvery === undefined ? {} : { saveEvery: settings.saveEvery }),
     ...(settings.earlyStopping === undefined ? {} : { earlyStopping: settings.earlyStopping }),
-    observers: [progress(), folder],
+    observers: [progress(), folder, ...events ? [tensorBoard(path)] : []],
     signal: interrupt.signal,
   });
   const outcome = {
