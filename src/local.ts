@@ -52,6 +52,13 @@ export type { SaveEvery } from "./training/run.ts";
 export type { Stepper } from "./training/trainable.ts";
 export type { TrainerOptions } from "./training/trainer_options.ts";
 export type { Evaluation } from "./training/evaluate.ts";
+export {
+  type ClassScore,
+  type EvaluateOptions,
+  type Metric,
+  type MetricName,
+  metricNames,
+} from "./training/metric.ts";
 export type { LoadOptions, NetworkValues } from "./artifacts/network_values.ts";
 export type { TermWeights, WeightSchedule, WeightsName } from "./local/methods/infopro_weights.ts";
 export { type SplitName, splitNames } from "./local/published.ts";

@@ -149,8 +149,22 @@ Deno.test("train, eval and resume use the folder of a run and reject damage and 
       "run.json",
     ]);
     const evaluated = JSON.parse(
-      (await cli(dir, "eval", "--run", "a", "--checkpoint", "last", "--json")).stdout,
+      (await cli(
+        dir,
+        "eval",
+        "--run",
+        "a",
+        "--checkpoint",
+        "last",
+        "--metrics",
+        "confusion,perClass",
+        "--json",
+      ))
+        .stdout,
     );
+    const epoch = (await readMetrics(`${dir}/a/metrics.jsonl`)).at(-1);
+    assertEquals(epoch?.kind === "epoch" ? epoch.confusion : undefined, evaluated.confusion); // by default
+    assertEquals(evaluated.perClass.length, evaluated.classNames.length);
     assertEquals([evaluated.testError, evaluated.testLoss], [result.testError, result.testLoss]);
 
     const again = ["--run", "a", ...SMALL] as const;

@@ -101,6 +101,7 @@ function calls(
     "local.trainer": (given) => local.trainer(given),
     "local.probe": (given) => local.probe(trainer, dataset, given),
     "local.Trainer.step": (given) => trainer.step({ x: image, labels: new Int32Array(1) }, given),
+    "local.Trainer.evaluate": (given) => trainer.evaluate(dataset, given),
     "local.Trainer.fit": (given) => trainer.fit(dataset, given),
     "local.Trainer.predict": (given) => trainer.predict([], given),
     "local.Trainer.load": (given) => trainer.load({ name: "none", tensors: new Map() } as Any, given),

@@ -8,6 +8,8 @@ import {
   object,
   oneOf,
   optional,
+  record,
+  text,
   whole,
 } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
@@ -37,6 +39,8 @@ export interface EpochLine extends Omit<EpochRecord, "best" | "held"> {
   readonly kind: "epoch";
   /** Measured memory of the device after the epoch; undefined in runs of older versions. */
   readonly held?: HeldMemory;
+  /** When it was written, in UTC: `2026-01-31T12:00:00.000Z`; undefined in runs of older versions. */
+  readonly time?: string;
 }
 
 /** A line of `metrics.jsonl`. */
@@ -51,7 +55,7 @@ export function stepLine({ step, losses, accuracy, gradientNorms, learningRate }
 /** The line of an epoch. */
 export function epochLine(record: EpochRecord): EpochLine {
   const { best: _, ...kept } = record;
-  return { kind: "epoch", ...kept };
+  return { kind: "epoch", ...kept, time: new Date().toISOString() };
 }
 
 const stepFields = object<StepLine>({
@@ -69,6 +73,13 @@ const epochFields = object<EpochLine>({
   testError: numberOrNone,
   topFiveError: optional(numberOrNone),
   testLoss: numberOrNone,
+  perClass: optional(list(object<NonNullable<EpochRecord["perClass"]>[number]>({
+    images: whole(),
+    recall: optional(number),
+    precision: optional(number),
+  }))),
+  confusion: optional(list(list(whole()))),
+  metrics: optional(record(numberOrNone)),
   imagesPerSecond: number,
   plannedPeakBytes: number,
   held: optional(object<HeldMemory>({
@@ -78,6 +89,7 @@ const epochFields = object<EpochLine>({
     residentBytes: optional(number),
   })),
   loading: optional(object<Loading>({ imagesPerSecond: number, waiting: number })),
+  time: optional(text),
 });
 
 const kindOf = object({ kind: oneOf(["step", "epoch"]) });

@@ -61,6 +61,8 @@ export interface RunInfo {
    * The first is missing if an earlier version began the run.
    */
   readonly devices?: readonly RunDevice[];
+  /** The names of the classes, by label. */
+  readonly classNames?: readonly string[];
 }
 
 /** Record of a training step. */
@@ -110,10 +112,20 @@ export interface EpochRecord {
   readonly epoch: number;
   /** Fraction of the test images classified wrongly. */
   readonly testError: number;
-  /** Fraction whose class is not among the five most likely; only for networks of more than ten classes. */
+  /** Fraction whose class is not among the five most likely, for many classes or if asked for. */
   readonly topFiveError?: number;
   /** Mean loss over the test images, by the trainer's `loss`: by default cross-entropy. */
   readonly testLoss: number;
+  /** The score of each class, by label, if asked for. */
+  readonly perClass?: readonly {
+    readonly images: number;
+    readonly recall?: number;
+    readonly precision?: number;
+  }[];
+  /** Test images of each class (rows) by the class they were taken for (columns), if asked for. */
+  readonly confusion?: readonly (readonly number[])[];
+  /** Metrics of one's own, by name. */
+  readonly metrics?: { readonly [name: string]: number };
   /** Training images per second, without evaluation. */
   readonly imagesPerSecond: number;
   /** Planned peak memory of a training step, in bytes. */

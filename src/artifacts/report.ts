@@ -4,6 +4,7 @@ import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
 import { moduleIn } from "../local/places.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
+import { confusionTable } from "./confusion.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
@@ -79,8 +80,17 @@ export function report(runs: readonly RunReport[]): string {
 
 function single(run: RunReport): string {
   return `${facts(run)}<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>
-<h2>Planned memory of a training step</h2>${memorySection([run])}
+${confusionSection(run)}<h2>Planned memory of a training step</h2>${memorySection([run])}
 <h2>Configuration</h2>${configuration(run)}`;
+}
+
+/** The confusion matrix of the last evaluation that has one. */
+function confusionSection(run: RunReport): string {
+  const last = epochs(run).findLast(({ confusion }) => confusion !== undefined);
+  if (last?.confusion === undefined) return "";
+  return `<h2>Confusion after epoch ${last.epoch}</h2>${
+    confusionTable(last.confusion, run.info.classNames)
+  }\n`;
 }
 
 function comparison(runs: readonly RunReport[]): string {
@@ -101,7 +111,9 @@ function comparison(runs: readonly RunReport[]): string {
   const heads = ["method", "modules", "test error", "best", "planned peak", "of end-to-end", "time"];
   const each = runs.map((run) =>
     `<details><summary>${escapeHtml(methodOf(run))}</summary>
-<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>${configuration(run)}</details>`
+<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>${confusionSection(run)}${
+      configuration(run)
+    }</details>`
   );
   return `${htmlTable(heads, rows)}<section class="grid-2">${errorChart(runs)}${memoryBars(runs)}</section>
 <h2>Memory through a training step</h2>${timelines(runs)}
@@ -121,6 +133,10 @@ function facts(run: RunReport): string {
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
     ...heldMemory(epochs(run).at(-1)?.held),
     ...loadingFacts(epochs(run).at(-1)?.loading),
+    ...Object.entries(epochs(run).at(-1)?.metrics ?? {}).map(([name, value]): [string, string] => [
+      name,
+      String(Number(value.toPrecision(4))),
+    ]),
     ["images/s", rate === undefined ? "–" : String(Math.round(rate))],
   ];
   const cards = all.map(([name, value]) =>

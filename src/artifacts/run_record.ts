@@ -56,6 +56,7 @@ const recordFields = object<RunRecord>({
     resumed: boolean,
     modules: list(text),
     devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
+    classNames: optional(list(text)),
   }),
   memory: object<RunRecord["memory"]>({ method: optional(memoryReport), endToEnd: memoryReport }),
   settings: record(json),

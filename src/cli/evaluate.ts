@@ -7,8 +7,17 @@ import { loadWeights, readRun } from "../train.ts";
 import { nonFinite } from "../training/divergence.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
 import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
-import { placeFlags, precisionFrom, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
+import {
+  metricsFlag,
+  metricsFrom,
+  placeFlags,
+  precisionFrom,
+  type Settings,
+  settingsFrom,
+  trainingFlags,
+} from "./settings.ts";
 import { knowingClasses, storedSettings, withClasses } from "./stored_settings.ts";
+import { classTable, confusionTable } from "./metric_tables.ts";
 import { note, print } from "./terminal.ts";
 
 const { dataset, "image-size": imageSize, model, batch, "test-limit": testLimit } = trainingFlags;
@@ -27,6 +36,7 @@ export const evaluateFlags = {
   model: { ...model, help: "with --weights: the network" },
   batch: { ...batch, help: "with --weights: images per batch; default 128" },
   "test-limit": { ...testLimit, help: "with --weights: use the first N test images" },
+  metrics: { ...metricsFlag, help: metricsFlag.help.replace(/; default.*/, "; default none") },
   ...placeFlags,
 } as const satisfies Flags;
 
@@ -55,18 +65,26 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   note(`device ${device.choice}`);
   using trainer = await trainerOf(settings, device);
   fill(trainer);
-  const { error, topFiveError, loss, images: count } = await trainer.evaluate(images);
+  const metrics = metricsFrom(given.metrics ?? "none");
+  const { error, loss, images: count, ...others } = await trainer.evaluate(images, { metrics });
   if (!Number.isFinite(loss)) {
     const wrong = nonFinite((await trainer.snapshot()).tensors);
     const why = wrong === undefined ? "" : `, because ${wrong.name} contains ${wrong.value}`;
     throw new LocalgradError(`the test loss is ${loss} (${what})${why}; evaluate other weights`);
   }
   if (given.json) {
-    print(JSON.stringify({ ...facts, testError: error, topFiveError, testLoss: loss, images: count }));
+    const classes = metrics.length === 0 ? {} : { classNames: images.classes };
+    print(
+      JSON.stringify({ ...facts, testError: error, testLoss: loss, images: count, ...others, ...classes }),
+    );
   } else {
     print(`test error  ${formatPercent(error)} of ${count} images (${what})`);
+    const { topFiveError, perClass, confusion } = others;
     if (topFiveError !== undefined) print(`top-5 error ${formatPercent(topFiveError)}`);
     print(`test loss   ${loss.toFixed(4)}`);
+    const { classes } = images;
+    if (perClass !== undefined) print(`\n${classTable(perClass, classes)}`);
+    if (confusion !== undefined) print(`\n${confusionTable(confusion, classes)}`);
   }
 }
 
@@ -113,7 +131,7 @@ async function fromFile(path: string, given: Given<typeof evaluateFlags>): Promi
   if (given.model === undefined) {
     throw new LocalgradError("--weights needs the network: --model NAME");
   }
-  const { run: _run, checkpoint: _checkpoint, weights: _weights, ...flags } = given;
+  const { run: _run, checkpoint: _checkpoint, weights: _weights, metrics: _metrics, ...flags } = given;
   const asked = settingsFrom({ ...flags, method: "endToEnd", modules: "1" });
   const { settings, loaded } = await knowingClasses(asked, given.data);
   const weights = await loadWeights(path);

@@ -56,6 +56,8 @@ export interface Settings {
   readonly epochs: number;
   /** Epochs between evaluations; undefined for 1. */
   readonly evalEvery?: number;
+  /** Metrics beside the error and the loss; undefined for the default. */
+  readonly metrics?: readonly local.MetricName[];
   /** Interval of checkpoints within an epoch, if any. */
   readonly saveEvery?: local.SaveEvery;
   /** Epochs over which the learning rate decays; undefined for all. */
@@ -132,6 +134,26 @@ export function saveEveryFrom(text: string): local.SaveEvery {
   );
 }
 
+/** The flag for metrics beside the error and the loss. */
+export const metricsFlag = {
+  value: "NAME,…",
+  help: `also report ${local.metricNames.join(", ")}, or none; default confusion, up to 20 classes`,
+} as const satisfies Flag;
+
+/** Parses `--metrics`: `topFive,perClass`, or `none`. */
+export function metricsFrom(text: string): local.MetricName[] {
+  if (text === "none") return [];
+  return text.split(",").map((name) => oneOf("metrics", name.trim(), local.metricNames));
+}
+
+/** Up to this many classes a run's evaluations have a confusion matrix by default. */
+const FEW = 20;
+
+/** The metrics of a run of this many classes. */
+export function metricsOf({ metrics }: Settings, classes: number): readonly local.MetricName[] {
+  return metrics ?? (classes <= FEW ? ["confusion"] : []);
+}
+
 /** Flags that define training. */
 export const trainingFlags = {
   ...networkFlags,
@@ -140,6 +162,7 @@ export const trainingFlags = {
     value: "N",
     help: "evaluate on the test images after every N epochs and the last; default 1",
   },
+  metrics: metricsFlag,
   "save-every": saveEveryFlag,
   "schedule-epochs": {
     value: "N",
@@ -177,6 +200,7 @@ export function settingsFrom(
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
   const evalEvery = number("eval-every", 1) ?? before?.evalEvery;
   const scheduleEpochs = number("schedule-epochs", 1) ?? before?.scheduleEpochs;
+  const metrics = given.metrics === undefined ? before?.metrics : metricsFrom(given.metrics);
   const saveEvery = given["save-every"] === undefined
     ? before?.saveEvery
     : saveEveryFrom(given["save-every"]);
@@ -218,6 +242,7 @@ export function settingsFrom(
     ...(earlyStopping === undefined ? {} : { earlyStopping }),
     seed: number("seed", 0) ?? before?.seed ?? 0,
     ...(evalEvery === undefined ? {} : { evalEvery }),
+    ...(metrics === undefined ? {} : { metrics }),
     ...(saveEvery === undefined ? {} : { saveEvery }),
     ...(scheduleEpochs === undefined ? {} : { scheduleEpochs }),
     ...(trainLimit === undefined ? {} : { trainLimit }),

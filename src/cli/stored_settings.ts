@@ -76,6 +76,7 @@ const settings = object<Settings>({
   batch: whole(1),
   epochs: whole(1),
   evalEvery: optional(whole(1)),
+  metrics: optional(list(oneOf(local.metricNames))),
   saveEvery: optional(saveEvery),
   scheduleEpochs: optional(whole(1)),
   lr: positive,

@@ -13,7 +13,7 @@ import { unplanned } from "./cut.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.ts";
-import { placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
+import { metricsOf, placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
 import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note, print } from "./terminal.ts";
@@ -87,6 +87,7 @@ export async function train(args: readonly string[]): Promise<number> {
   const result = await trainer.fit(images, {
     epochs: settings.epochs,
     evaluateEvery: settings.evalEvery ?? 1,
+    metrics: metricsOf(settings, model.classes),
     ...(settings.saveEvery === undefined ? {} : { saveEvery: settings.saveEvery }),
     ...(settings.earlyStopping === undefined ? {} : { earlyStopping: settings.earlyStopping }),
     observers: [progress(), folder, ...events ? [tensorBoard(path)] : []],
@@ -119,6 +120,7 @@ function startOf(checkpoint: Checkpoint | undefined): { init?: unknown; newHead?
 const CHANGEABLE: readonly (keyof Settings)[] = [
   "epochs",
   "evalEvery",
+  "metrics",
   "saveEvery",
   "scheduleEpochs",
   "earlyStopping",

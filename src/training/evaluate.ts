@@ -9,28 +9,48 @@ import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { jit } from "../runtime/jit.ts";
-import { full, iota, oneHot, stack, where } from "../trace/functions.ts";
+import { concat, full, iota, oneHot, stack, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { BatchRequest, Feed } from "./feed.ts";
+import {
+  type ClassScore,
+  confusions,
+  type EvaluateOptions,
+  type Metric,
+  scores,
+  valuesOf,
+} from "./metric.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {
   /** Fraction classified wrongly. */
   readonly error: number;
-  /** Fraction whose class is not among the five most likely; only for networks of more than ten classes. */
+  /**
+   * Fraction whose class is not among the five most likely; for networks of more than ten classes, or if `topFive` was
+   * asked for.
+   */
   readonly topFiveError?: number;
   /** Mean loss, by the setup's `loss` and its weights: by default cross-entropy. */
   readonly loss: number;
   /** Number of images evaluated. */
   readonly images: number;
+  /** The score of each class, by label, if `perClass` was asked for. */
+  readonly perClass?: readonly ClassScore[];
+  /**
+   * The number of images of each class (rows) by the class they were taken for (columns), if `confusion` was asked for.
+   * Images whose logits hold a NaN were taken for none.
+   */
+  readonly confusion?: readonly (readonly number[])[];
+  /** The mean of each metric of one's own, by name. */
+  readonly metrics?: { readonly [name: string]: number };
 }
 
 /**
- * Evaluates the first `count` images of a batch: sums of their losses, weights, correct predictions and, for many
- * classes, correct predictions among five. The network runs as after training: running statistics, no auxiliary networks.
+ * Evaluates the first `count` images of a batch: sums of their losses, weights and correct predictions, then what else is
+ * wanted. The network runs as after training: running statistics, no auxiliary networks.
  */
-function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss) {
+function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss, wanted: Wanted) {
   return (
     { params, state }: { params: Named<Tensor>; state: Named<Tensor> },
     data: Named<Tensor>,
@@ -43,9 +63,21 @@ function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss) {
     const real = iota(indices.shape, 0, "f32").lt(count);
     const weights = loss.weights?.(labels) ?? full(labels.shape, 1);
     const sums = [lossOfEach(loss, logits, labels), weights, correct(logits, labels)];
-    if (classesOf(logits) > FEW_CLASSES) sums.push(amongFive(logits.cast("f32"), labels));
-    return stack(sums.map((each) => where(real, each, 0).sum()));
+    if (wanted.five) sums.push(amongFive(logits.cast("f32"), labels));
+    for (const metric of wanted.own) sums.push(valuesOf(metric, logits, labels));
+    const totals = stack(sums.map((each) => where(real, each, 0).sum()));
+    if (!wanted.confusion && !wanted.perClass) return totals;
+    const confusion = confusions(logits.cast("f32"), labels, real);
+    return concat([totals, confusion.reshape(confusion.size)]);
   };
+}
+
+/** What an evaluation reports beside the error and the loss. */
+interface Wanted {
+  readonly five: boolean;
+  readonly perClass: boolean;
+  readonly confusion: boolean;
+  readonly own: readonly Metric[];
 }
 
 /** 1 if fewer than five other logits are as high as the label's, else 0; NaN logits count as wrong. */
@@ -70,6 +102,7 @@ export class Evaluator implements Disposable {
   readonly #feed: Feed;
   readonly #batch: number;
   readonly #classes: number;
+  readonly #wanted: Wanted;
   readonly #run;
 
   /** Prepares to evaluate in batches of `batch` images, in the precision of training. */
@@ -77,12 +110,19 @@ export class Evaluator implements Disposable {
     { model, precision, loss = plainLoss }: Pick<Setup, "model" | "precision" | "loss">,
     feed: Feed,
     batch: number,
+    { metrics = [] }: EvaluateOptions = {},
   ) {
     this.#net = network(model);
     this.#feed = feed;
     this.#batch = Math.min(batch, feed.count);
     this.#classes = model.classes;
-    const traced = evaluation(this.#net, feed, activationsIn(precision), loss);
+    const wanted = this.#wanted = {
+      five: metrics.includes("topFive") || model.classes > FEW_CLASSES,
+      perClass: metrics.includes("perClass"),
+      confusion: metrics.includes("confusion"),
+      own: metrics.filter((metric) => typeof metric !== "string"),
+    };
+    const traced = evaluation(this.#net, feed, activationsIn(precision), loss, wanted);
     this.#run = jit(traced, { name: "evaluation", categorize, ...productsIn(precision) });
   }
 
@@ -95,31 +135,46 @@ export class Evaluator implements Disposable {
     const { count } = this.#feed;
     const sums: DeviceArray[] = [];
     try {
-      let loss = 0, weight = 0, right = 0, five = 0, from = 0;
+      const totals: number[] = [];
+      let from = 0;
       for await (const { indices, data } of this.#feed.supply(this.#requests())) {
         const images = Math.min(this.#batch, count - from);
         sums.push(this.#run(variables, data, indices, images));
         from += images;
         if (sums.length < READ_EVERY && from < count) continue;
-        for (const [l = NaN, w = NaN, r = NaN, f = 0] of await Promise.all(sums.map((sum) => sum.read()))) {
-          loss += l;
-          weight += w;
-          right += r;
-          five += f;
+        for (const values of await Promise.all(sums.map((sum) => sum.read()))) {
+          values.forEach((value, i) => totals[i] = (totals[i] ?? 0) + value);
         }
         disposeTree(sums.splice(0));
         await breathe();
       }
-      const topFive = this.#classes > FEW_CLASSES ? { topFiveError: (count - five) / count } : {};
-      return {
-        error: (count - right) / count,
-        ...topFive,
-        loss: weight === 0 ? 0 : loss / weight,
-        images: count,
-      };
+      return this.#result(totals, count);
     } finally {
       disposeTree(sums);
     }
+  }
+
+  /** The result, from the sums over all images. */
+  #result(totals: readonly number[], images: number): Evaluation {
+    const { five, perClass, confusion, own } = this.#wanted;
+    const rest = totals.slice();
+    const next = () => rest.shift() ?? NaN;
+    const [loss, weight, right] = [next(), next(), next()];
+    const topFive = five ? { topFiveError: (images - next()) / images } : {};
+    const metrics = Object.fromEntries(own.map(({ name }) => [name, next() / images]));
+    const rows = Array.from(
+      { length: perClass || confusion ? this.#classes : 0 },
+      (_, label) => rest.slice(label * this.#classes, (label + 1) * this.#classes),
+    );
+    return {
+      error: (images - right) / images,
+      ...topFive,
+      loss: weight === 0 ? 0 : loss / weight,
+      images,
+      ...(perClass ? { perClass: scores(rows) } : {}),
+      ...(confusion ? { confusion: rows } : {}),
+      ...(own.length === 0 ? {} : { metrics }),
+    };
   }
 
   /** All images in batches; the last batch is padded with image 0. */

@@ -13,6 +13,7 @@ import { checkDataset } from "./dataset.ts";
 import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed } from "./feed.ts";
+import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { Run, type SaveEvery } from "./run.ts";
 import { expectSignal } from "./signal.ts";
 import type { Position, Trainable } from "./trainable.ts";
@@ -39,6 +40,8 @@ export interface FitOptions {
    * resumed. `best.safetensors` holds the state of the lowest test error.
    */
   earlyStopping?: EarlyStopping;
+  /** Metrics of each evaluation beside the error and the loss, see {@link EvaluateOptions.metrics}; default none. */
+  metrics?: EvaluateOptions["metrics"];
   /** Stops the run after the current step; the state is saved. */
   signal?: AbortSignal;
 }
@@ -70,16 +73,18 @@ export async function fit(
     resume: "boolean?",
     saveEvery: "object?",
     earlyStopping: "object?",
+    metrics: "array?",
     signal: "object?",
   });
   for (const observer of options.observers ?? []) expectKind("fit: an observer", observer, "object");
-  const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, signal } = options;
+  const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, metrics = [], signal } = options;
   expectWhole("fit: epochs", epochs);
   expectWhole("fit: evaluateEvery", evaluateEvery);
   if (saveEvery !== undefined) checkSaveEvery(saveEvery);
   if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping);
   expectSignal("fit", signal);
   checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
+  checkMetrics("fit", metrics, trainer.setup.model.classes);
   const { device, batch } = trainer;
   const starts = batchStarts(dataset.train.count, batch);
   if (starts.length === 0) {
@@ -95,7 +100,7 @@ export async function fit(
   await using training = openFeed(device, dataset, dataset.train);
   await using testing = openFeed(device, dataset, dataset.test);
   using stepper = trainer.stepper(training);
-  using evaluator = new Evaluator(trainer.setup, testing, batch);
+  using evaluator = new Evaluator(trainer.setup, testing, batch, { metrics });
   const run = new Run({
     trainer,
     position,
@@ -109,6 +114,7 @@ export async function fit(
     saveEvery,
     earlyStopping,
     signal,
+    classNames: dataset.classes,
     dataBytes: bytesIn(training) + bytesIn(testing),
   });
   try {

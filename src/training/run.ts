@@ -28,6 +28,8 @@ export interface RunParts {
   readonly saveEvery?: SaveEvery | undefined;
   readonly earlyStopping?: EarlyStopping | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** The names of the classes, by label. */
+  readonly classNames: readonly string[];
   /** Bytes of the data set on the device. */
   readonly dataBytes: number;
 }
@@ -110,7 +112,7 @@ export class Run {
 
   async #start(): Promise<void> {
     if (this.#audience.empty) return;
-    const { trainer, position, starts, feed, epochs } = this.#parts;
+    const { trainer, position, starts, feed, epochs, classNames } = this.#parts;
     await this.#audience.start({
       configuration: trainer.configuration,
       epochs,
@@ -121,6 +123,7 @@ export class Run {
       modules: trainer.setup.partition.modules.map((module) => module.name),
       memory: trainer.memory,
       devices: position.devices,
+      classNames,
     });
     // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
     // training. A resumed run may use another folder or other settings, which its checkpoint has to record.
@@ -221,7 +224,7 @@ export class Run {
   async #evaluate(epoch: number): Promise<void> {
     const { trainer, position, evaluator, earlyStopping } = this.#parts;
     const evaluation = this.#last = await evaluator.evaluate(trainer.network());
-    const { error, topFiveError, loss } = evaluation;
+    const { error, loss, images: _, ...others } = evaluation;
     const best = position.bestError === undefined || error < position.bestError;
     if (best && Number.isFinite(loss)) position.bestError = error;
     if (earlyStopping !== undefined) {
@@ -240,8 +243,8 @@ export class Run {
     const record: EpochRecord = {
       epoch: epoch + 1,
       testError: error,
-      ...(topFiveError === undefined ? {} : { topFiveError }),
       testLoss: loss,
+      ...others,
       imagesPerSecond: this.#throughput.imagesPerSecond,
       plannedPeakBytes: trainer.memory.method.peakBytes,
       held: this.#held(),

@@ -37,6 +37,7 @@ import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { augmentationKey, type Feed, openFeed } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
 import { checkBatch, type GivenBatch, type HostBatch, methodBatch, type StepReport } from "./host_batch.ts";
+import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { copyTensors, loadValues, restoreTensors } from "./snapshots.ts";
 import type { Position, Stepper } from "./trainable.ts";
 import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
@@ -218,12 +219,30 @@ export class Trainer implements Disposable {
   /**
    * Evaluates the network, without its auxiliary networks, on the test images of a data set.
    *
-   * @throws {LocalgradError} if they do not suit the network.
+   * @throws {LocalgradError} if they do not suit the network, or there is no such metric.
+   *
+   * @example
+   * ```ts
+   * import { data, devices, local, models, optim } from "@localgrad/localgrad";
+   * import { assertAlmostEquals, assertEquals } from "@std/assert";
+   *
+   * await using device = await devices.open("cpu");
+   * const options = { device, model: models.resnet8(), method: local.endToEnd(), optimizer: optim.sgd(), batch: 8 };
+   * using trainer = await local.trainer(options);
+   * const surprise = { name: "surprise", each: local.crossEntropies };
+   * const metrics = ["perClass", "confusion", surprise] as const;
+   * const found = await trainer.evaluate(data.shapes({ train: 8, test: 20 }), { metrics });
+   * assertEquals(found.confusion!.flat().reduce((a, b) => a + b), 20); // row: class; column: taken for
+   * assertEquals(found.perClass![3].images, found.confusion![3].reduce((a, b) => a + b));
+   * assertAlmostEquals(found.metrics!["surprise"]!, found.loss, 1e-6);
+   * ```
    */
-  async evaluate(dataset: ImageDataset<ImagePart>): Promise<Evaluation> {
+  async evaluate(dataset: ImageDataset<ImagePart>, options: EvaluateOptions = {}): Promise<Evaluation> {
+    expectOptions("evaluate", options, { metrics: "array?" });
+    checkMetrics("evaluate", options.metrics, this.setup.model.classes);
     checkDataset("evaluate", this.setup.model, dataset, ["test"]);
     await using feed = openFeed(this.device, dataset, dataset.test);
-    using evaluator = new Evaluator(this.setup, feed, this.batch);
+    using evaluator = new Evaluator(this.setup, feed, this.batch, options);
     return await evaluator.evaluate(this.network());
   }
 

@@ -1,0 +1,97 @@
+import { at } from "../base/at.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectOptions, shown } from "../base/expect.ts";
+import { formatAval } from "../trace/dtype.ts";
+import { oneHot, where } from "../trace/functions.ts";
+import { Tensor } from "../trace/tensor.ts";
+
+/** A metric of one's own: its mean over the images is reported. */
+export interface Metric {
+  /** Its name in results. */
+  readonly name: string;
+  /** The value of each image, f32 `[batch]`, from logits `[batch, classes]` and labels i32 `[batch]`. */
+  readonly each: (logits: Tensor, labels: Tensor) => Tensor;
+}
+
+/** The metrics that can be asked for beside the error and the loss. */
+export const metricNames = ["topFive", "perClass", "confusion"] as const;
+
+/** The name of such a metric. */
+export type MetricName = typeof metricNames[number];
+
+/** What a class's images were taken for. */
+export interface ClassScore {
+  /** Its images. */
+  readonly images: number;
+  /** The fraction of its images that were recognised; undefined if there are none. */
+  readonly recall?: number;
+  /** The fraction of the images taken for it that are of it; undefined if there are none. */
+  readonly precision?: number;
+}
+
+/** Options of `Trainer.evaluate`. */
+export interface EvaluateOptions {
+  /**
+   * Metrics beside the error and the loss: `topFive` (of networks of more than five classes; those of more than ten
+   * always have it), `perClass`, `confusion`, or one's own. Default none.
+   */
+  metrics?: readonly (MetricName | Metric)[];
+}
+
+/** Refuses metrics that there are not, or that say nothing of so many classes; `who` begins the message. */
+export function checkMetrics(who: string, metrics: EvaluateOptions["metrics"] = [], classes: number): void {
+  expectKind(`${who}: metrics`, metrics, "array");
+  const names = new Set<string>();
+  for (const metric of metrics) {
+    const named = typeof metric === "string";
+    if (named && !metricNames.includes(metric)) {
+      throw new LocalgradError(
+        `${who}: there is no metric ${shown(metric)}; choose ${
+          metricNames.join(", ")
+        }, or give { name, each }`,
+      );
+    }
+    if (!named) expectOptions(`${who}: a metric`, metric, { name: "string", each: "function" });
+    if (metric === "topFive" && classes <= 5) {
+      throw new LocalgradError(`${who}: with ${classes} classes every class is among the five most likely`);
+    }
+    const name = named ? metric : metric.name;
+    if (names.has(name)) throw new LocalgradError(`${who}: the metric ${shown(name)} is given twice`);
+    names.add(name);
+  }
+}
+
+/** The values of a metric for a batch; refuses what a user's function returns if it is not that. */
+export function valuesOf({ name, each }: Metric, logits: Tensor, labels: Tensor): Tensor {
+  const values: unknown = each(logits, labels);
+  if (values instanceof Tensor && values.rank === 1 && values.shape[0] === labels.shape[0]) {
+    return values.cast("f32");
+  }
+  throw new LocalgradError(
+    `the metric ${name} must return one value for each image, [${labels.shape[0]}], not ${
+      values instanceof Tensor ? formatAval(values) : shown(values)
+    }`,
+  );
+}
+
+/** The images of each class (rows) by the class they are taken for (columns): f32 `[classes, classes]`. */
+export function confusions(logits: Tensor, labels: Tensor, real: Tensor): Tensor {
+  const classes = at(logits.shape, 1);
+  const counted = real.and(logits.max(1).isFinite()).reshape(-1, 1); // logits with NaN are for no class
+  const truth = where(counted, oneHot(labels, classes), 0);
+  return truth.matmul(oneHot(logits.argmax(1), classes), { transposeA: true });
+}
+
+/** The score of each class. */
+export function scores(confusion: readonly (readonly number[])[]): ClassScore[] {
+  return confusion.map((row, label) => {
+    const images = row.reduce((a, b) => a + b, 0);
+    const taken = confusion.reduce((sum, other) => sum + (other[label] ?? 0), 0);
+    const right = row[label] ?? 0;
+    return {
+      images,
+      ...(images === 0 ? {} : { recall: right / images }),
+      ...(taken === 0 ? {} : { precision: right / taken }),
+    };
+  });
+}
