@@ -1,11 +1,14 @@
 /** Plans for a CPU with oneDNN, without a device: the target, and `deno task memory`. */
-import { assertEquals, assertMatch, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { LocalgradError } from "../../src/base/errors.ts";
+import { compile } from "../../src/compile/compile.ts";
 import { printPlan } from "../../src/compile/print.ts";
 import { balanced, dgl, endToEnd, setup, stepPlan } from "../../src/local.ts";
 import { resnet8 } from "../../src/models.ts";
 import { sgd } from "../../src/optim.ts";
 import { open, target } from "../../src/runtime/devices.ts";
+import { opCase } from "../ops/check.ts";
+import { f32 } from "../ops/random.ts";
 import { library, skipped } from "./library.ts";
 
 const model = resnet8({ classes: 10 });
@@ -24,6 +27,24 @@ Deno.test("a target of oneDNN plans what a device with it plans", { ignore: skip
     );
   }
 });
+
+Deno.test(
+  "partial gradients of filters that oneDNN pads are within 12 MiB",
+  { ignore: skipped },
+  async () => {
+    using planned = await target("cpu", { engine: "onednn" });
+    const attrs = { strides: [1, 1], padding: [[3, 3], [3, 3]], dilation: [1, 1], groups: 1 } as const;
+    const filterShape = [2, 7, 7, 256]; // two channels become sixteen
+    const { program } = opCase(
+      "convFilterGrad",
+      [f32(64, 32, 32, 256), f32(64, 32, 32, 2)],
+      { ...attrs, filterShape },
+      [],
+    );
+    const { arenaBytes } = compile(program, planned);
+    assert(arenaBytes > 2 ** 20 && arenaBytes < 12 * 2 ** 20, `${arenaBytes} bytes`);
+  },
+);
 
 Deno.test("a target of oneDNN that was disposed of refuses to plan", { ignore: skipped }, async () => {
   const planned = await target("cpu", { engine: "onednn" });

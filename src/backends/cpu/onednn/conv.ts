@@ -194,17 +194,24 @@ export function filterGrad(
   dy: Operand,
   dw: Operand,
 ): Launches | undefined {
-  const images = shapes.image[0] ?? 1;
-  const fitting = Math.floor(PARTIAL_BYTES / (product(shapes.filter) * WORD));
   const worthwhile = Math.min(
     Math.ceil(operations(shapes) / PARTIAL_OPERATIONS),
     Math.ceil(product(shapes.y.slice(0, 3)) / PARTIAL_PIXELS),
   );
-  const wanted = Math.min(fitting, MOST_SLICES, worthwhile);
-  if (fitting < 2 && operations(shapes) > MOST_UNDIVIDED) return undefined;
-  const slices = slicesOf(images, wanted);
-  const made = madeFor(engine, "filterGrad", slices, shapes, attrs);
+  /** The slices for partial gradients of `bytes` each, and their primitives. */
+  const cut = (bytes: number) => {
+    const fitting = Math.floor(PARTIAL_BYTES / bytes);
+    if (fitting < 2 && operations(shapes) > MOST_UNDIVIDED) return undefined;
+    const slices = slicesOf(shapes.image[0] ?? 1, Math.min(fitting, MOST_SLICES, worthwhile));
+    const made = madeFor(engine, "filterGrad", slices, shapes, attrs);
+    return made && { ...made, slices };
+  };
+  const plain = cut(product(shapes.filter) * WORD);
+  // Where oneDNN pads the format, fewer may fit.
+  const paddedBytes = plain?.whole.filterBytes ?? 0;
+  const made = plain && plain.slices.count * paddedBytes > PARTIAL_BYTES ? cut(paddedBytes) : plain;
   if (made === undefined) return undefined;
+  const { slices } = made;
   const { whole: { primitive, filterFormat, filterBytes }, rest } = made;
   const toPlain = (from: Operand) =>
     reordered(engine, shapes, attrs.groups, filterFormat, "plain", [from, dw]);
