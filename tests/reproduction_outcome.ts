@@ -4,13 +4,18 @@ import { assert } from "@std/assert";
 import { createHash } from "node:crypto";
 import { contents } from "./command_line.ts";
 
-/** The parts that do not depend on the clock: results without speeds, checkpoints, and the metrics of steps. */
+/**
+ * The parts that do not depend on the clock or on the process: results without speeds and resident memory, checkpoints, and
+ * the metrics of steps.
+ */
 export function outcome(dir: string): Map<string, unknown> {
   const kept = new Map<string, unknown>();
   for (const [name, bytes] of contents(dir)) {
     const text = () => new TextDecoder().decode(bytes);
     if (name.endsWith("result.json")) {
-      const { seconds: _seconds, imagesPerSecond: _speed, ...facts } = JSON.parse(text());
+      const { seconds: _seconds, imagesPerSecond: _speed, residentBytes: _resident, ...facts } = JSON.parse(
+        text(),
+      );
       kept.set(name, facts);
     } else if (name.endsWith(".safetensors") || name === "reproduction.json") {
       kept.set(name, createHash("sha256").update(bytes).digest("hex"));

@@ -14,12 +14,12 @@ import { bits } from "./tiny_trainer.ts";
 
 const images = shapes({ train: 16, test: 8 });
 
-/** A trainer of ResNet-8 in three modules, whose convolutions are oneDNN's where it is in use. */
+/** A trainer of ResNet-8 in two modules, whose convolutions are oneDNN's where it is in use. */
 const make = (device: Device) =>
   trainer({
     device,
     model: resnet8({ classes: 10 }),
-    modules: 3,
+    modules: 2,
     method: man(dgl()),
     optimizer: sgd(publishedSgd),
     batch: 8,
