@@ -92,5 +92,9 @@ function withNorm(graph: Graph, producer: GraphNode, node: GraphNode): boolean {
 /** Multiplies each slice of a tensor along an axis by a factor. */
 function scaled({ shape, data }: Initializer, axis: number, factors: Float64Array): Float32Array {
   const inner = sizeOf(shape.slice(axis + 1));
-  return Float32Array.from(data, (x, i) => x * at(factors, Math.floor(i / inner) % factors.length));
+  const result = new Float32Array(data.length);
+  for (let i = 0; i < result.length; i++) {
+    result[i] = at(data, i) * at(factors, Math.floor(i / inner) % factors.length);
+  }
+  return result;
 }
