@@ -158,6 +158,10 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
     [/fit: epochs must be a number, not undefined/, () => t.fit(data, {} as Any)],
     [/fit: epochs must be a number, not "3"/, () => t.fit(data, { epochs: "3" } as Any)],
     [/fit has no option "epoch"; did you mean "epochs"?/, () => t.fit(data, { epochs: 1, epoch: 2 } as Any)],
+    [
+      /fit: saveEvery has no option "step"; did you mean "steps"\?/,
+      () => t.fit(data, { epochs: 1, saveEvery: { step: 5 } } as Any),
+    ],
     [/fit: observers must be a list/, () => t.fit(data, { epochs: 1, observers: {} } as Any)],
     [
       /fit: an observer must be an object, not null/,

@@ -1,3 +1,5 @@
+/// <reference lib="deno.unstable" />
+
 import * as functions from "../trace/functions.ts";
 import { Tensor } from "../trace/tensor.ts";
 

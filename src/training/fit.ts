@@ -171,6 +171,8 @@ async function keeper(
 
 /** Refuses an interval that is not a whole number of steps, or a number of minutes. */
 function checkSaveEvery(saveEvery: SaveEvery): void {
+  const given: { steps?: number; minutes?: number } = saveEvery;
+  expectOptions("fit: saveEvery", given, { steps: "number?", minutes: "number?" });
   if ("steps" in saveEvery) expectWhole("fit: saveEvery.steps", saveEvery.steps);
   else expectBetween("fit: saveEvery.minutes", saveEvery.minutes, 0);
 }
