@@ -47,7 +47,7 @@ Deno.test("runToEnd() resumes a run that was stopped before its first step", () 
       });
     const facts = (result: RunResult | undefined) => {
       if (result === undefined || "failed" in result) throw new Error(JSON.stringify(result));
-      const { seconds: _seconds, imagesPerSecond: _speed, ...facts } = result;
+      const { seconds: _seconds, imagesPerSecond: _speed, residentBytes: _resident, ...facts } = result;
       return facts;
     };
     assertEquals(await run("a", AbortSignal.abort()), undefined);
