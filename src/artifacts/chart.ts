@@ -40,9 +40,10 @@ export interface Part {
   readonly colour: string;
 }
 
-const WIDTH = 640;
-const HEIGHT = 300;
-const MARGIN = { left: 58, right: 14, top: 14, bottom: 40 };
+const WIDTH = 480;
+const HEIGHT = 270;
+const MARGIN = { left: 80, right: 16, top: 14, bottom: 46 }; // room for text of 16 px, see report.css
+const NAMES = 10; // more names of sections than this would touch each other
 
 /** Escapes text for HTML and its attributes. */
 export function escapeHtml(text: string): string {
@@ -100,11 +101,13 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
     ? ticks(left, right, 6).filter((x) => x >= left && x <= right && !(options.whole && x % 1)).map((x) =>
       `<text class="tick middle" x="${place(X(x))}" y="${floor + 17}">${Number(x.toPrecision(6))}</text>`
     )
-    : options.stretches.map(({ from, to, name }) =>
+    : options.stretches.map(({ from, to, name }, i, all) =>
       `<line class="grid" x1="${place(X(to))}" x2="${place(X(to))}" y1="${MARGIN.top}" y2="${floor}"/>` +
-      `<text class="tick middle" x="${place((X(from) + X(to)) / 2)}" y="${floor + 17}">${
-        escapeHtml(name)
-      }</text>`
+      (i % Math.ceil(all.length / NAMES) > 0
+        ? ""
+        : `<text class="tick middle" x="${place((X(from) + X(to)) / 2)}" y="${floor + 17}">${
+          escapeHtml(name)
+        }</text>`)
     );
   const curves = series.map(({ name, points: given, colour, marked, filled }) => {
     const points = given.filter(([, y]) => Number.isFinite(y))

@@ -84,15 +84,12 @@ export function comparisonPage(comparison: Comparison): string {
   const same = runs.length === 1 ? "" : "<p>All settings are the same.</p>";
   return page(
     title,
-    `${scrolling(htmlTable(results.heads, results.rows))}
+    `${htmlTable(results.heads, results.rows)}
 <section class="grid-2">${CHARTS.map((chart) => chartOf(runs, chart)).join("")}</section>
-<h2>Settings that differ</h2>${settings ? scrolling(htmlTable(settings.heads, settings.rows)) : same}
+<h2>Settings that differ</h2>${settings ? htmlTable(settings.heads, settings.rows) : same}
 <h2>Memory</h2>${memory(runs)}`,
   );
 }
-
-/** A table wider than the window is scrolled by itself; the page is not. */
-const scrolling = (table: string) => `<div class="wide">${table}</div>`;
 
 function chartOf(runs: readonly RunSummary[], { measure, title, percent }: typeof CHARTS[0]): string {
   const series = runs.map(({ run, curve }, i) => {

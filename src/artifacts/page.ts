@@ -18,11 +18,11 @@ ${body}
 `;
 }
 
-/** An HTML table of text cells. */
+/** An HTML table of text cells, which is scrolled where it is wider than the page. */
 export function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
-  return `<table><thead>${row(heads, "th")}</thead><tbody>${
+  return `<div class="wide" tabindex="0"><table><thead>${row(heads, "th")}</thead><tbody>${
     rows.map((cells) => row(cells, "td")).join("")
-  }</tbody></table>`;
+  }</tbody></table></div>`;
 }

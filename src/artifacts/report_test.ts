@@ -3,6 +3,7 @@ import type { MemoryReport } from "../compile/plan.ts";
 import { lineChart, thin, ticks } from "./chart.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { MetricsLine } from "./metrics.ts";
+import style from "./report.css" with { type: "text" };
 import { report, type RunReport } from "./report.ts";
 
 function run(name: string, steps: number, modules: number): RunReport {
@@ -150,4 +151,30 @@ Deno.test("formatBytes(), formatPercent() and formatTime() round for people", ()
     "56 %",
   ]);
   assertEquals([9.44, 59.96, 185, 7620].map(formatTime), ["9.4 s", "1 min 00 s", "3 min 05 s", "2 h 07 min"]);
+});
+
+Deno.test("labels of charts fit where text is drawn at its largest", () => {
+  const [, size] = style.match(/@container[^]*?font-size: (\d+)px/) ?? [];
+  const points = Array.from({ length: 20 }, (_, i) => [i, 1000 * 2 ** 20] as const);
+  const stretches = points.map(([i]) => ({ from: i, to: i + 1, name: `${i + 1}` }));
+  const html = lineChart([{ name: "a", points, colour: "red" }], {
+    title: "t",
+    x: "x",
+    format: formatBytes,
+    unit: 2 ** 20,
+    stretches,
+  });
+  const labels = [...html.matchAll(/class="tick (end|middle)" x="([\d.]+)"[^>]*>([^<]+)</g)]
+    .map(([, kind, x, text]) => ({ kind, x: Number(x), width: text!.length * 0.56 * Number(size) }));
+  const left = labels.filter(({ kind }) => kind === "end");
+  assert(left.length > 3 && left.every(({ x, width }) => width <= x), JSON.stringify(left));
+  const below = labels.filter(({ kind }) => kind === "middle").slice(0, -1); // the last is the axis's
+  assertEquals(below.length, 10);
+  below.slice(1).forEach(({ x, width }, i) => assert(x - width / 2 > below[i]!.x + below[i]!.width / 2));
+});
+
+Deno.test("tables of a report are scrolled, and break no words", () => {
+  const html = report([run("dgl", 10, 2), run("greedy", 10, 2)]);
+  assertEquals(html.match(/<table>/g)?.length, html.match(/<div class="wide" tabindex="0"><table>/g)?.length);
+  assert(!/overflow-wrap: anywhere|word-break/.test(style));
 });

@@ -162,7 +162,7 @@ export function html({ table, settings, deviations }: Heading, rows: readonly Ro
   const paragraphs = LEGEND.map((text) => `<p>${text}</p>`).join("\n");
   return page(
     table.title,
-    `<div class="wide">${htmlTable(HEADS, rows.map(cells))}</div>
+    `${htmlTable(HEADS, rows.map(cells))}
 ${list("Not directly comparable with the published figures", deviations)}
 ${list("Failed", failures(rows))}
 ${list("Options of methods", particulars(rows))}

@@ -1,0 +1,87 @@
+/** `deno task docs`: the pages are there, and every link leads somewhere. */
+
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import library from "../deno.json" with { type: "json" };
+import { build } from "../docs/site/build.ts";
+import { deadLinks } from "../docs/site/links.ts";
+import { markdown } from "../docs/site/markdown.ts";
+import { inFolder } from "./in_folder.ts";
+import { root } from "./serve.ts";
+
+Deno.test("the site has guides, examples and the reference, and no dead link", () =>
+  inFolder(async (out) => {
+    await build(root, out);
+    assertEquals(await deadLinks(out), []);
+    const read = (page: string) => Deno.readTextFile(`${out}/${page}`);
+
+    const start = await read("index.html");
+    for (const page of ["docs/first-hour.html", "docs/how-it-works.html", "gallery.html", "reference.html"]) {
+      assertStringIncludes(start, `href="${page}"`);
+    }
+    assertStringIncludes(start, `href="source/examples/own_data.ts.html"`);
+    assertStringIncludes(await read("docs/results.html"), `<img src="../docs/probe.svg"`);
+    assertStringIncludes(await read("gallery.html"), "own_network.ts");
+
+    const reference = await read("reference.html");
+    for (const subpath of Object.keys(library.exports)) {
+      assertStringIncludes(reference, `<code>${library.name}${subpath.slice(1)}</code>`);
+    }
+    const trainer = await read("api/local/~/trainer.html");
+    assertStringIncludes(trainer, `href="../../../source/src/training/trainer.ts.html"`);
+    assertStringIncludes(trainer, `from &quot;@localgrad/localgrad/local&quot;`);
+    assertStringIncludes(trainer, `href="../../../gallery.html"`);
+  }));
+
+Deno.test("deadLinks() names missing pages, files and sections, and links out of the site", () =>
+  inFolder(async (site) => {
+    await Deno.mkdir(`${site}/docs`);
+    await Deno.writeTextFile(
+      `${site}/index.html`,
+      `<h2 id="a">A</h2><a href="docs/b.html#b">b</a> <a href="#a">a</a>`,
+    );
+    await Deno.writeTextFile(
+      `${site}/docs/b.html`,
+      `<a href="../index.html#c"></a><a class="x" href="gone.html"></a><img src="gone.svg"><link rel="stylesheet" href="gone.css">` +
+        `<a href="file:///tmp"></a><a href="https://deno.com"></a><a href="../docs/"></a>`,
+    );
+    assertEquals((await deadLinks(site)).sort(), [
+      "docs/b.html: ../docs/",
+      "docs/b.html: ../index.html#c",
+      "docs/b.html: file:///tmp",
+      "docs/b.html: gone.css",
+      "docs/b.html: gone.html",
+      "docs/b.html: gone.svg",
+      "index.html: docs/b.html#b",
+    ]);
+  }));
+
+Deno.test("a guide that links to a file that is not there is refused, with both names", () =>
+  inFolder(async (repository) => {
+    await Deno.mkdir(`${repository}/docs`);
+    await Deno.mkdir(`${repository}/findings`);
+    for (const file of ["CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md", "docs/a.md"]) {
+      await Deno.writeTextFile(`${repository}/${file}`, "# Title\n");
+    }
+    await Deno.writeTextFile(`${repository}/README.md`, "[a](docs/a.md) [b](docs/b.md)");
+    await Deno.writeTextFile(`${repository}/mod.ts`, "/** One. */\nexport const one = 1;\n");
+    await Deno.writeTextFile(`${repository}/deno.json`, `{ "name": "@a/b", "exports": { ".": "./mod.ts" } }`);
+    await assertRejects(
+      () => build(repository, `${repository}/site`),
+      Error,
+      "README.md links to docs/b.md, which is no file",
+    );
+  }));
+
+Deno.test("markdown() writes GitHub's tables and anchors, and marks the parts of code", () => {
+  const html = markdown(
+    '## A `b` & c\n\n| a | b |\n| --- | --: |\n| [x](y.md) | 1 |\n\n```ts ignore\nconst a = "<";\n```\n\n```\n<a>\n```\n',
+    (href) => `to/${href}`,
+  );
+  assertStringIncludes(html, `<h2 id="a-b--c">A <code>b</code> &amp; c`);
+  assertStringIncludes(html, `<td><a href="to/y.md">x</a></td>\n<td align="right">1</td>`);
+  assertStringIncludes(
+    html,
+    `<span class="hljs-keyword">const</span> a = <span class="hljs-string">&quot;&lt;&quot;</span>`,
+  );
+  assertStringIncludes(html, `<pre tabindex="0"><code>&lt;a&gt;</code></pre>`);
+});
