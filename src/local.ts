@@ -46,7 +46,7 @@ export * from "./artifacts/observer.ts";
 export type { RunDevice } from "./artifacts/run_devices.ts";
 export type { BatchRequest, Feed, SuppliedBatch } from "./training/feed.ts";
 export type { EarlyStopping } from "./training/early_stopping.ts";
-export type { FitOptions, FitResult } from "./training/fit.ts";
+export type { FitOptions, FitResult, TrainingData } from "./training/fit.ts";
 export type { HostBatch, StepReport } from "./training/host_batch.ts";
 export type { SaveEvery } from "./training/run.ts";
 export type { Stepper } from "./training/trainable.ts";

@@ -24,3 +24,10 @@ export function formatTime(seconds: number): string {
   const minutes = Math.round(whole / 60);
   return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
 }
+
+/** The images that the errors of a run are of. */
+export function evaluatedOn(
+  { validationImages }: { readonly validationImages?: number },
+): "test" | "validation" {
+  return validationImages === undefined ? "test" : "validation";
+}

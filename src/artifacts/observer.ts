@@ -63,6 +63,8 @@ export interface RunInfo {
   readonly devices?: readonly RunDevice[];
   /** The names of the classes, by label. */
   readonly classNames?: readonly string[];
+  /** The number of training images set aside: those that the errors of the run are of, in place of test images. */
+  readonly validationImages?: number;
 }
 
 /** Record of a training step. */

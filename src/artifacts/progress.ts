@@ -1,4 +1,4 @@
-import { formatPercent, formatTime } from "./format.ts";
+import { evaluatedOn, formatPercent, formatTime } from "./format.ts";
 import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
 import { changeOfDevice } from "./run_devices.ts";
 import { columns, drawsOver } from "./terminal.ts";
@@ -106,7 +106,7 @@ class Progress implements Observer {
     const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +
-        `test error ${formatPercent(testError)}${mark}${speed}` +
+        `${evaluatedOn(this.#info)} error ${formatPercent(testError)}${mark}${speed}` +
         (loading === undefined ? "" : `, ${loadingText(loading)}`),
     );
   }

@@ -5,7 +5,7 @@ import { moduleIn } from "../local/places.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { confusionTable } from "./confusion.ts";
-import { formatBytes, formatPercent, formatTime } from "./format.ts";
+import { evaluatedOn, formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
@@ -126,8 +126,8 @@ function facts(run: RunReport): string {
   const rate = epochs(run).at(-1)?.imagesPerSecond;
   const done = Math.floor((steps(run).at(-1)?.step ?? 0) / run.info.stepsPerEpoch);
   const all: [string, string][] = [
-    ["test error", last],
-    ["lowest test error", best],
+    [`${evaluatedOn(run.info)} error`, last],
+    [`lowest ${evaluatedOn(run.info)} error`, best],
     ["epochs", `${done} of ${run.info.epochs}`],
     ["planned peak", formatBytes(method.peakBytes)],
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
@@ -194,7 +194,7 @@ function lossChart(run: RunReport): string {
 function errorChart(runs: readonly RunReport[]): string {
   const series = runs.flatMap((run, i): Series[] => {
     const test: Series = {
-      name: runs.length === 1 ? "test" : methodOf(run),
+      name: runs.length === 1 ? evaluatedOn(run.info) : methodOf(run),
       points: epochs(run).map(({ epoch, testError }) => [epoch, testError] as const),
       colour: colour(i, runs.length),
       marked: epochs(run).length <= 60,

@@ -57,6 +57,7 @@ const recordFields = object<RunRecord>({
     modules: list(text),
     devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
     classNames: optional(list(text)),
+    validationImages: optional(whole(1)),
   }),
   memory: object<RunRecord["memory"]>({ method: optional(memoryReport), endToEnd: memoryReport }),
   settings: record(json),

@@ -7,7 +7,7 @@ import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { DeviceName } from "../runtime/devices.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
-import { type Flag, type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
+import { type Flag, type Flags, type Given, oneOf, positiveNumber, share, wholeNumber } from "./flags.ts";
 import { lossFlags, type LossSettings, lossSettingsFrom } from "./loss_flags.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
 import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./optimizer_flags.ts";
@@ -56,6 +56,8 @@ export interface Settings {
   readonly epochs: number;
   /** Epochs between evaluations; undefined for 1. */
   readonly evalEvery?: number;
+  /** The share of training images set aside, if any. */
+  readonly validation?: number;
   /** Metrics beside the error and the loss; undefined for the default. */
   readonly metrics?: readonly local.MetricName[];
   /** Interval of checkpoints within an epoch, if any. */
@@ -162,6 +164,10 @@ export const trainingFlags = {
     value: "N",
     help: "evaluate on the test images after every N epochs and the last; default 1",
   },
+  validation: {
+    value: "SHARE",
+    help: "set this share of the training images aside, and evaluate on those until the end; default none",
+  },
   metrics: metricsFlag,
   "save-every": saveEveryFlag,
   "schedule-epochs": {
@@ -200,6 +206,9 @@ export function settingsFrom(
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
   const evalEvery = number("eval-every", 1) ?? before?.evalEvery;
   const scheduleEpochs = number("schedule-epochs", 1) ?? before?.scheduleEpochs;
+  const validation = given.validation === undefined
+    ? before?.validation
+    : share("validation", given.validation);
   const metrics = given.metrics === undefined ? before?.metrics : metricsFrom(given.metrics);
   const saveEvery = given["save-every"] === undefined
     ? before?.saveEvery
@@ -242,6 +251,7 @@ export function settingsFrom(
     ...(earlyStopping === undefined ? {} : { earlyStopping }),
     seed: number("seed", 0) ?? before?.seed ?? 0,
     ...(evalEvery === undefined ? {} : { evalEvery }),
+    ...(validation === undefined ? {} : { validation }),
     ...(metrics === undefined ? {} : { metrics }),
     ...(saveEvery === undefined ? {} : { saveEvery }),
     ...(scheduleEpochs === undefined ? {} : { scheduleEpochs }),

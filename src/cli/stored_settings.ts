@@ -76,6 +76,7 @@ const settings = object<Settings>({
   batch: whole(1),
   epochs: whole(1),
   evalEvery: optional(whole(1)),
+  validation: optional(number),
   metrics: optional(list(oneOf(local.metricNames))),
   saveEvery: optional(saveEvery),
   scheduleEpochs: optional(whole(1)),

@@ -75,10 +75,12 @@ export async function train(args: readonly string[]): Promise<number> {
   }
   describe(settings, images, trainer.partition.description);
   if (before !== undefined) {
+    const { train: { count } } = images;
+    const trainedOn = count - Math.round(count * (settings.validation ?? 0));
     noteSchedule(
       before,
       settings,
-      Math.floor(trainer.stepsDone / batchStarts(images.train.count, trainer.batch).length),
+      Math.floor(trainer.stepsDone / batchStarts(trainedOn, trainer.batch).length),
     );
   }
   const events = given.tensorboard || given.resume && await holdsEvents(path);
@@ -88,6 +90,7 @@ export async function train(args: readonly string[]): Promise<number> {
     epochs: settings.epochs,
     evaluateEvery: settings.evalEvery ?? 1,
     metrics: metricsOf(settings, model.classes),
+    ...(settings.validation === undefined ? {} : { validation: settings.validation }),
     ...(settings.saveEvery === undefined ? {} : { saveEvery: settings.saveEvery }),
     ...(settings.earlyStopping === undefined ? {} : { earlyStopping: settings.earlyStopping }),
     observers: [progress(), folder, ...events ? [tensorBoard(path)] : []],
@@ -175,6 +178,7 @@ function heldAtEnd({ lines }: RunFolder): HeldMemory | undefined {
 
 function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   const { last, bestError, stopped, stoppedEarly, folder, memory: { method, endToEnd }, seconds } = outcome;
+  const on = settings.validation === undefined ? "test" : "validation";
   if (json) {
     print(JSON.stringify({
       run: folder.path,
@@ -182,8 +186,8 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
       epochs: settings.epochs,
       stopped,
       stoppedEarly,
-      testError: last?.error,
-      testLoss: last?.loss,
+      [`${on}Error`]: last?.error,
+      [`${on}Loss`]: last?.loss,
       bestError,
       devices: folder.info?.devices,
       plannedPeakBytes: method.peakBytes,
@@ -194,6 +198,9 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
     return;
   }
   if (stopped) note(`stopped and saved; resume with: deno task train --run ${folder.path} --resume`);
+  if (on === "validation" && last !== undefined) {
+    note(`the test images are unseen; evaluate on them with: deno task eval --run ${folder.path}`);
+  }
   if (stoppedEarly) {
     note(
       `stopped early: ${settings.earlyStopping?.patience} evaluations without an improvement; resume with a larger --patience`,
@@ -202,7 +209,7 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   if (!stopped && !stoppedEarly && last === undefined) {
     note(`the run has finished its ${settings.epochs} epochs; add more with --epochs`);
   }
-  if (last !== undefined) print(`test error        ${formatPercent(last.error)}`);
+  if (last !== undefined) print(`${`${on} error`.padEnd(18)}${formatPercent(last.error)}`);
   if (bestError !== undefined) print(`lowest            ${formatPercent(bestError)}`);
   print(
     `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,

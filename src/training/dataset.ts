@@ -12,14 +12,19 @@ import type { Model } from "../models/model.ts";
 export function checkDataset(
   who: string,
   model: Model,
-  dataset: ImageDataset<ImagePart>,
+  dataset: Omit<ImageDataset<ImagePart>, "test"> & { readonly test?: ImagePart },
   parts: readonly ("train" | "test")[],
 ): void {
-  expectObject(`${who}: the data set`, dataset, SET_KINDS);
+  expectObject(`${who}: the data set`, dataset, { ...SET_KINDS, test: "object?" });
+  if (parts.includes("test") && dataset.test === undefined) {
+    throw new LocalgradError(`${who}: ${dataset.name} has no test part`);
+  }
   const { name, classes, height, width, channels } = dataset;
   checkSignature(who, name, dataset, model);
   for (const part of parts) {
-    const fault = faultOf(dataset[part], height * width * channels, classes.length);
+    const images = dataset[part];
+    if (images === undefined) continue; // refused above
+    const fault = faultOf(images, height * width * channels, classes.length);
     if (fault !== undefined) throw new LocalgradError(`${who}: the ${part} part of ${name} ${fault}`);
   }
 }

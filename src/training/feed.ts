@@ -39,11 +39,14 @@ export interface Feed extends AsyncDisposable {
   /** Supplies these batches in order; streamed images are prepared ahead. */
   supply(requests: Iterable<BatchRequest>): AsyncGenerator<SuppliedBatch, undefined, void>;
   /** Streamed images made so far, see {@link ImageReader.done}. */
-  readonly made?: ImageReader["done"];
+  readonly made?: ImageReader["done"] | undefined;
 }
 
+/** What a feed knows of a data set: all but its parts. */
+type Pictured = Omit<ImageDataset<ImagePart>, "train" | "test">;
+
 /** Opens a feed of a part: resident in device memory if it is in memory, else streamed. */
-export function openFeed(device: Device, dataset: ImageDataset<ImagePart>, part: ImagePart): Feed {
+export function openFeed(device: Device, dataset: Pictured, part: ImagePart): Feed {
   return "images" in part ? residentFeed(device, dataset, part) : streamedFeed(dataset, part);
 }
 
@@ -51,7 +54,7 @@ export function openFeed(device: Device, dataset: ImageDataset<ImagePart>, part:
  * Images resident on the device: bytes, in shards no larger than the device allows a value to be. Batches are cropped
  * and mirrored at random if a key is given, see `readImages`.
  */
-function residentFeed(device: Device, dataset: ImageDataset<ImagePart>, part: LabelledImages): Feed {
+function residentFeed(device: Device, dataset: Pictured, part: LabelledImages): Feed {
   const { height, width, channels, augmentation } = dataset;
   const size = height * width * channels;
   const rows = Math.max(1, Math.min(part.count, Math.floor(device.backend.target.maxValueBytes / size)));
@@ -91,7 +94,7 @@ interface Requested {
 }
 
 /** Images made and augmented by a reader, which always works a few batches ahead. */
-function streamedFeed(dataset: ImageDataset<ImagePart>, part: StreamedImages): Feed {
+function streamedFeed(dataset: Pictured, part: StreamedImages): Feed {
   const { height, width, channels } = dataset;
   const reader = part.open();
   return {

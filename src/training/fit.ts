@@ -3,7 +3,7 @@ import { progress } from "../artifacts/progress.ts";
 import { holdsRun, readRun, runFolder } from "../artifacts/run_folder.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectBetween, expectKind, expectOptions, expectWhole } from "../base/expect.ts";
+import { expectBetween, expectKind, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { signatureOf } from "../data/signature.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
@@ -15,6 +15,7 @@ import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { type Feed, openFeed } from "./feed.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { Run, type SaveEvery } from "./run.ts";
+import { splitOf, subset } from "./split.ts";
 import { expectSignal } from "./signal.ts";
 import type { Position, Trainable } from "./trainable.ts";
 
@@ -42,9 +43,19 @@ export interface FitOptions {
   earlyStopping?: EarlyStopping;
   /** Metrics of each evaluation beside the error and the loss, see {@link EvaluateOptions.metrics}; default none. */
   metrics?: EvaluateOptions["metrics"];
+  /**
+   * The fraction of the training images that is set aside, above 0 and below 1: evaluations are then of these, and the
+   * test images, if there are any, stay unseen. They are drawn by the trainer's seed, so that a resumed run has the
+   * same, and never augmented. In what `fit` returns and records, test error and loss are those of these images.
+   * Default none.
+   */
+  validation?: number;
   /** Stops the run after the current step; the state is saved. */
   signal?: AbortSignal;
 }
+
+/** What `fit` trains on: a data set, which may be without a test part. */
+export type TrainingData = Omit<ImageDataset<ImagePart>, "test"> & { readonly test?: ImagePart };
 
 /** Result of `Trainer.fit`. */
 export interface FitResult {
@@ -62,7 +73,7 @@ export interface FitResult {
 export async function fit(
   trainer: Trainable,
   position: Position,
-  dataset: ImageDataset<ImagePart>,
+  dataset: TrainingData,
   options: FitOptions,
 ): Promise<FitResult> {
   expectOptions("fit", options, {
@@ -74,19 +85,37 @@ export async function fit(
     saveEvery: "object?",
     earlyStopping: "object?",
     metrics: "array?",
+    validation: "number?",
     signal: "object?",
   });
   for (const observer of options.observers ?? []) expectKind("fit: an observer", observer, "object");
   const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, metrics = [], signal } = options;
   expectWhole("fit: epochs", epochs);
   expectWhole("fit: evaluateEvery", evaluateEvery);
+  const { validation } = options;
   if (saveEvery !== undefined) checkSaveEvery(saveEvery);
   if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping);
   expectSignal("fit", signal);
-  checkDataset("fit", trainer.setup.model, dataset, ["train", "test"]);
+  checkDataset(
+    "fit",
+    trainer.setup.model,
+    dataset,
+    dataset?.test === undefined ? ["train"] : ["train", "test"],
+  );
+  if (validation !== undefined && !(validation > 0 && validation < 1)) {
+    throw new LocalgradError(`fit: validation must be above 0 and below 1, not ${shown(validation)}`);
+  }
+  const evaluates = validation !== undefined || dataset.test !== undefined;
+  if (!evaluates && earlyStopping !== undefined) {
+    throw new LocalgradError(
+      `fit: earlyStopping needs evaluations, but ${dataset.name} has no test part; give validation: 0.1`,
+    );
+  }
   checkMetrics("fit", metrics, trainer.setup.model.classes);
   const { device, batch } = trainer;
-  const starts = batchStarts(dataset.train.count, batch);
+  const { seed } = position;
+  const split = validation === undefined ? undefined : splitOf(seed, dataset.train.count, validation);
+  const starts = batchStarts(split?.training.length ?? dataset.train.count, batch);
   if (starts.length === 0) {
     throw new LocalgradError(
       `fit: ${dataset.name} has one training image; batch norm needs at least two`,
@@ -97,10 +126,17 @@ export async function fit(
     ...await keeper(trainer, options, dataset.classes),
   ];
   position.signature = signatureOf(dataset);
-  await using training = openFeed(device, dataset, dataset.train);
-  await using testing = openFeed(device, dataset, dataset.test);
+  await using all = openFeed(device, dataset, dataset.train);
+  const training = split === undefined ? all : subset(all, split.training);
+  await using testing = split !== undefined
+    ? subset(all, split.validation)
+    : dataset.test === undefined
+    ? undefined
+    : openFeed(device, dataset, dataset.test);
   using stepper = trainer.stepper(training);
-  using evaluator = new Evaluator(trainer.setup, testing, batch, { metrics });
+  using evaluator = testing === undefined
+    ? undefined
+    : new Evaluator(trainer.setup, testing, batch, { metrics });
   const run = new Run({
     trainer,
     position,
@@ -115,7 +151,8 @@ export async function fit(
     earlyStopping,
     signal,
     classNames: dataset.classes,
-    dataBytes: bytesIn(training) + bytesIn(testing),
+    validationImages: split?.validation.length,
+    dataBytes: bytesIn(all) + (testing === undefined || split !== undefined ? 0 : bytesIn(testing)),
   });
   try {
     const done = await run.train();
@@ -139,7 +176,7 @@ const OPTIONAL = ["loss", "average", "accumulate"] as const;
 /** The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. */
 async function keeper(
   trainer: Trainable,
-  { checkpoint, resume = false }: FitOptions,
+  { checkpoint, resume = false, validation }: FitOptions,
   classNames: readonly string[],
 ): Promise<Observer[]> {
   if (checkpoint === undefined) {
@@ -148,14 +185,14 @@ async function keeper(
     }
     return [];
   }
-  const folder = runFolder(checkpoint, { classNames });
+  const folder = runFolder(checkpoint, { classNames, ...(validation === undefined ? {} : { validation }) });
   if (!resume || !await holdsRun(checkpoint)) {
     await folder.refuseUsed();
     return [folder];
   }
-  const { snapshot, settings: { classNames: namesBefore = classNames } } = await readRun(checkpoint, "last");
-  const before: Configuration = { ...snapshot.configuration, classNames: namesBefore };
-  const current: Configuration = { ...trainer.configuration, classNames };
+  const { snapshot, settings } = await readRun(checkpoint, "last");
+  const before: Configuration = { ...snapshot.configuration, classNames, ...settings };
+  const current: Configuration = { ...trainer.configuration, classNames, validation };
   for (const name of new Set([...Object.keys(current), ...OPTIONAL])) {
     const then = JSON.stringify(before[name]) ?? "left out"; // undefined has no JSON
     const now = JSON.stringify(current[name]) ?? "left out";

@@ -18,7 +18,8 @@ export interface RunParts {
   readonly trainer: Trainable;
   readonly position: Position;
   readonly stepper: Stepper;
-  readonly evaluator: Evaluator;
+  /** Undefined if there is nothing to evaluate on. */
+  readonly evaluator: Evaluator | undefined;
   readonly observers: readonly Observer[];
   /** The index of the first image of each batch of an epoch. */
   readonly starts: readonly number[];
@@ -30,6 +31,8 @@ export interface RunParts {
   readonly signal?: AbortSignal | undefined;
   /** The names of the classes, by label. */
   readonly classNames: readonly string[];
+  /** The number of training images set aside to evaluate on, if any are. */
+  readonly validationImages?: number | undefined;
   /** Bytes of the data set on the device. */
   readonly dataBytes: number;
 }
@@ -83,13 +86,13 @@ export class Run {
 
   /** Trains to the end, or until it is stopped early, and returns true, or false if the signal stopped it. The state is saved either way. */
   async train(): Promise<boolean> {
-    const { position, starts, epochs, evaluateEvery } = this.#parts;
+    const { position, starts, epochs, evaluateEvery, evaluator } = this.#parts;
     await this.#start();
     for (let epoch = Math.floor(position.step / starts.length); epoch < epochs; epoch++) {
       if (this.stoppedEarly) break;
       const whole = await this.#epoch(epoch);
-      if (whole && ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs)) {
-        await this.#evaluate(epoch);
+      if (evaluator !== undefined && whole && ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs)) {
+        await this.#evaluate(epoch, evaluator);
       } else await this.#save();
       this.#audience.raise();
       if (!whole) return false;
@@ -112,7 +115,7 @@ export class Run {
 
   async #start(): Promise<void> {
     if (this.#audience.empty) return;
-    const { trainer, position, starts, feed, epochs, classNames } = this.#parts;
+    const { trainer, position, starts, feed, epochs, classNames, validationImages } = this.#parts;
     await this.#audience.start({
       configuration: trainer.configuration,
       epochs,
@@ -124,6 +127,7 @@ export class Run {
       memory: trainer.memory,
       devices: position.devices,
       classNames,
+      ...(validationImages === undefined ? {} : { validationImages }),
     });
     // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
     // training. A resumed run may use another folder or other settings, which its checkpoint has to record.
@@ -221,8 +225,8 @@ export class Run {
   }
 
   /** Evaluates, saves, and notifies the observers. */
-  async #evaluate(epoch: number): Promise<void> {
-    const { trainer, position, evaluator, earlyStopping } = this.#parts;
+  async #evaluate(epoch: number, evaluator: Evaluator): Promise<void> {
+    const { trainer, position, earlyStopping } = this.#parts;
     const evaluation = this.#last = await evaluator.evaluate(trainer.network());
     const { error, loss, images: _, ...others } = evaluation;
     const best = position.bestError === undefined || error < position.bestError;

@@ -35,7 +35,7 @@ import { type CompiledStep, compileStep, readMetrics, type Stepped } from "./com
 import { checkDataset } from "./dataset.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import { augmentationKey, type Feed, openFeed } from "./feed.ts";
-import { fit, type FitOptions, type FitResult } from "./fit.ts";
+import { fit, type FitOptions, type FitResult, type TrainingData } from "./fit.ts";
 import { checkBatch, type GivenBatch, type HostBatch, methodBatch, type StepReport } from "./host_batch.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { copyTensors, loadValues, restoreTensors } from "./snapshots.ts";
@@ -200,13 +200,14 @@ export class Trainer implements Disposable {
    * Trains on a data set for a number of epochs and evaluates on its test images after every epoch or every few. An
    * epoch takes the training images in a fresh order, drawn from the seed and the epoch's number. A smaller last batch
    * is trained on too, unless it has a single image: batch norm needs at least two. A trainer that was restored from a
-   * snapshot resumes where that was taken.
+   * snapshot resumes where that was taken. A data set without a test part is trained on without evaluations, unless
+   * `validation` sets images aside.
    *
    * @throws {LocalgradError} if the data set does not suit the network or contradicts itself, or `checkpoint` is of
    * another run; with code `diverged` if a loss, in training or on the test images, or anything to be saved holds a NaN
    * or an infinity (the last good checkpoint stays); the error an observer threw, once the state is saved.
    */
-  async fit(dataset: ImageDataset<ImagePart>, options: FitOptions): Promise<FitResult> {
+  async fit(dataset: TrainingData, options: FitOptions): Promise<FitResult> {
     if (this.#fitting) throw new LocalgradError("fit: already running; await the previous `fit()`");
     this.#fitting = true;
     try {
