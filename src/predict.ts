@@ -4,15 +4,8 @@
  * @module
  */
 
-export type { PictureDecoder } from "./data/decoder.ts";
+// deno doc lists in a namespace only what `export *` exports: see docs/site/api.ts.
+export * from "./data/decoder.ts";
 export { load, type PredictorOptions } from "./predict/load.ts";
-export type { Prediction, Ranked } from "./predict/prediction.ts";
-export {
-  type FilePrediction,
-  type NetworkVariables,
-  type Picture,
-  type Pictures,
-  type PredictOptions,
-  Predictor,
-  type PredictorParts,
-} from "./predict/predictor.ts";
+export * from "./predict/prediction.ts";
+export * from "./predict/predictor.ts";

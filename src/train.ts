@@ -5,10 +5,11 @@
  */
 
 export { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./artifacts/checkpoint.ts";
-export { compare, type Comparison, type EpochSummary, type RunSummary } from "./artifacts/comparison.ts";
+// deno doc lists in a namespace only what `export *` exports: see docs/site/api.ts.
+export * from "./artifacts/comparison.ts";
 export { comparisonPage } from "./artifacts/comparison_page.ts";
 export { type EpochLine, type MetricsLine, readMetrics, type StepLine } from "./artifacts/metrics.ts";
-export { progress, type ProgressOutput } from "./artifacts/progress.ts";
+export * from "./artifacts/progress.ts";
 export { report, type RunReport } from "./artifacts/report.ts";
 export { type CheckpointKind, readRun, RunFolder, runFolder } from "./artifacts/run_folder.ts";
 export { readReport } from "./artifacts/run_record.ts";

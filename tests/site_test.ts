@@ -30,6 +30,13 @@ Deno.test("the site has guides, examples and the reference, and no dead link", (
     assertStringIncludes(trainer, `href="../../../source/src/training/trainer.ts.html"`);
     assertStringIncludes(trainer, `from &quot;@localgrad/localgrad/local&quot;`);
     assertStringIncludes(trainer, `href="../../../gallery.html"`);
+    for (const name of ["data", "train"]) {
+      assertStringIncludes(
+        await read(`api/~/${name}.html`),
+        `All names: <a href="../../api/${name}/index.html">`,
+      );
+    }
+    assertStringIncludes(await read("api/data/index.html"), `title="cifar10"`);
   }));
 
 Deno.test("deadLinks() names missing pages, files and sections, and links out of the site", () =>

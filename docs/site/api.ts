@@ -102,12 +102,20 @@ function mend(html: string, page: string, { entries, root, pages, linked }: Cont
     const inNamespace = [...pages].find((page) => page.startsWith("api/~/") && page.endsWith(end));
     return inNamespace === undefined ? whole : `href="${linkTo(page, inNamespace)}"`;
   });
+  // deno doc 2.9.6 leaves out of the page of a namespace what its module exports by `export { name } from`.
+  const namespace = entries.find(({ name }) => name !== "" && page === `api/~/${name}.html`);
+  const whole = namespace === undefined
+    ? ""
+    : `<p class="all-names">All names: <a href="${linkTo(page, `api/${namespace.name}/index.html`)}">${
+      escape(namespace.specifier)
+    }</a></p>`;
   const usage = links.replaceAll(/ from &quot;([^&\n]*)&quot;/g, (whole, name: string) => {
     const entry = entries.find((entry) => entry.name === (name === "." ? "" : name));
     return entry === undefined ? whole : ` from &quot;${entry.specifier}&quot;`;
   });
   return usage
     .replace("</head>", `<link rel="stylesheet" href="${linkTo(page, "bar.css")}"></head>`)
+    .replace(/<main[^>]*>/, (main) => main + whole)
     .replace(/<body[^>]*>/, (body) => `${body}\n${bar(page)}`);
 }
 

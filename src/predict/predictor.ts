@@ -15,7 +15,8 @@ import { iota } from "../trace/functions.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { Batches, type Pixels } from "./batches.ts";
-import { type Prediction, ranked } from "./prediction.ts";
+import type { Prediction } from "./prediction.ts";
+import { ranked } from "./ranked.ts";
 import { inOrder } from "./in_order.ts";
 
 /**

@@ -9,7 +9,8 @@ import { network } from "../models/model.ts";
 import { open } from "../runtime/devices.ts";
 import { HostArray } from "../trace/host_array.ts";
 import { load } from "./load.ts";
-import { type Prediction, ranked } from "./prediction.ts";
+import type { Prediction } from "./prediction.ts";
+import { ranked } from "./ranked.ts";
 
 const DATA = tinyDataset(48, 11);
 const image = (i: number) => DATA.test.images.subarray(i * 192, (i + 1) * 192);
