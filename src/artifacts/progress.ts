@@ -1,19 +1,11 @@
 import { evaluatedOn, formatPercent, formatTime } from "./format.ts";
 import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
+import { kernel, notebookOutput } from "./notebook.ts";
+import type { ProgressOutput } from "./progress_output.ts";
 import { changeOfDevice } from "./run_devices.ts";
 import { columns, drawsOver } from "./terminal.ts";
 
-/** Output of {@link progress}; by default the process's standard error. */
-export interface ProgressOutput {
-  /** True if lines can be redrawn in place. */
-  readonly terminal: boolean;
-  /** Width of the terminal in columns. */
-  columns(): number;
-  /** Writes text. */
-  write(text: string): void;
-  /** A monotonic clock in milliseconds. */
-  now(): number;
-}
+export type { ProgressOutput };
 
 const standardError: ProgressOutput = {
   terminal: drawsOver(),
@@ -37,10 +29,10 @@ const BAR = 20;
 /**
  * An observer that shows the progress of a run on standard error: a bar with the loss of each module, accuracy, images
  * per second and time left, redrawn in place on a terminal and written as a line every 15 s elsewhere; and a line for
- * each evaluation. It warns at the start if there are fewer training images than a batch has, or the run is resumed on
+ * each evaluation. In a Jupyter notebook it is shown in the cell. It warns at the start if there are fewer training images than a batch has, or the run is resumed on
  * another device, engine of the CPU or version of oneDNN, with which its last bits differ.
  */
-export function progress(output: ProgressOutput = standardError): Observer {
+export function progress(output: ProgressOutput = notebookOutput(kernel()) ?? standardError): Observer {
   return new Progress(output);
 }
 

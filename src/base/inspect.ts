@@ -12,6 +12,21 @@ export function printsAsText(type: { readonly prototype: { toString(): string } 
   }
 }
 
+/** What Deno's Jupyter kernel calls for the result of a cell (docs.deno.com/runtime/reference/cli/jupyter). */
+const DISPLAY = Symbol.for("Jupyter.display");
+
+/** Makes instances of a class show as text in a notebook. */
+export function showsInNotebooks<T>(
+  type: { readonly prototype: T },
+  text: (instance: T) => Promise<string>,
+): void {
+  Object.defineProperty(type.prototype, DISPLAY, {
+    async value(this: T) {
+      return { "text/plain": await text(this) };
+    },
+  });
+}
+
 /** The operators that a conversion to a primitive value may come from, with the methods to call instead. */
 const INSTEAD: { readonly [hint: string]: string } = {
   default: "a.add(b) for a + b, a.eq(b) for a == b",

@@ -1,7 +1,7 @@
 import type { Backend, DeviceBuffer } from "../backends/backend.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
-import { noOperator, printsAsText } from "../base/inspect.ts";
+import { noOperator, printsAsText, showsInNotebooks } from "../base/inspect.ts";
 import {
   type Aval,
   bytesOf,
@@ -16,9 +16,13 @@ import {
   type Shape,
   sizeOf,
 } from "../trace/dtype.ts";
+import { fromBf16 } from "../trace/bf16.ts";
 import { fromList, HostArray, numbersOf, padded } from "../trace/host_array.ts";
 import { type Mapped, type Tree, treeLeaves, treeMap } from "../trace/tree.ts";
 import { aliveText } from "./alive.ts";
+
+/** Number of values that a notebook shows. */
+const SHOWN = 12;
 
 /**
  * An array on a device: a parameter, a state, a batch, a result. Its owner frees it with `using` or `dispose()`, or
@@ -73,6 +77,21 @@ export class DeviceArray implements Aval {
   [Symbol.toPrimitive](hint: string): string {
     if (hint === "string") return this.toString();
     throw new LocalgradError(`${noOperator(this.toString(), hint)}; tensors have them, within jit(…)`);
+  }
+
+  static {
+    showsInNotebooks(DeviceArray, (array) => array.#shown());
+  }
+  /** Its text with its first values, for a notebook. */
+  async #shown(): Promise<string> {
+    if (this.disposed) return this.toString();
+    const count = Math.min(this.size, SHOWN);
+    const reading = this.device.backend.read(this.buffer, bytesOf({ shape: [count], dtype: this.dtype }));
+    const [bytes] = await Promise.all([reading, this.#guard]);
+    const stored = new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, count);
+    const values = this.dtype === "bf16" ? fromBf16(Uint16Array.from(stored)) : stored;
+    const texts = Array.from(values, (value) => String(Number(value.toPrecision(6))));
+    return `${this}\n${[...texts, ...this.size > count ? ["…"] : []].join(", ")}`;
   }
 
   /** Number of elements. */
