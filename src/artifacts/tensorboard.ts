@@ -36,7 +36,7 @@ export async function holdsEvents(folder: string): Promise<boolean> {
  * `tensorboard --logdir runs`. Per step: `step/loss` (of several modules `step/loss/module_1` …), `step/error`,
  * `step/learning_rate`, and `step/gradient_norm` if gradients are clipped by norm. Per evaluation: `epoch/test_error`,
  * `epoch/test_loss`, `epoch/top_five_error`, `epoch/images_per_second`, `epoch/allocated_bytes` and
- * `epoch/resident_bytes`. Both count training steps, so that their curves have one axis.
+ * `epoch/resident_bytes`, and `epoch/metrics/NAME` for metrics of one's own. Both count training steps, so that their curves have one axis.
  *
  * Each attempt of a run writes a file. When a run is resumed, the steps that it will do again are cut off from the
  * files of earlier attempts; reload TensorBoard if it is open. A new run needs a folder without event files of another.
@@ -98,7 +98,7 @@ class TensorBoard implements Observer {
   }
 
   async epoch(record: EpochRecord): Promise<void> {
-    const { epoch, testError, testLoss, topFiveError, imagesPerSecond, held } = record;
+    const { epoch, testError, testLoss, topFiveError, imagesPerSecond, held, metrics = {} } = record;
     const measured: [string, number | undefined][] = [
       ["epoch/test_error", testError],
       ["epoch/test_loss", testLoss],
@@ -106,6 +106,7 @@ class TensorBoard implements Observer {
       ["epoch/images_per_second", imagesPerSecond],
       ["epoch/allocated_bytes", held.bytes],
       ["epoch/resident_bytes", held.residentBytes],
+      ...Object.entries(metrics).map(([name, value]): [string, number] => [`epoch/metrics/${name}`, value]),
     ];
     const scalars = measured.flatMap(([tag, value]): [string, number][] =>
       value === undefined ? [] : [[tag, value]]

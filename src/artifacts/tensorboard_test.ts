@@ -93,6 +93,7 @@ const epoch = (n: number): EpochRecord => ({
   imagesPerSecond: 100,
   plannedPeakBytes: 1,
   held: { bytes: 4096, dataBytes: 0 },
+  metrics: { recall: 0.75 },
   best: true,
 });
 
@@ -145,6 +146,7 @@ Deno.test("tensorBoard() writes steps and epochs under tags of their own", () =>
         "epoch/test_loss": 2,
         "epoch/images_per_second": 100,
         "epoch/allocated_bytes": 4096,
+        "epoch/metrics/recall": 0.75,
       }],
     ]);
   }));
