@@ -16,8 +16,9 @@ const predictor = await predict.load("flowers.safetensors", { device, decoder: p
 export default {
   async fetch(request: Request): Promise<Response> {
     if (request.method !== "POST") return new Response("POST a picture", { status: 405 });
-    const length = Number(request.headers.get("content-length") ?? Infinity);
-    if (length > LIMIT) return new Response(`at most ${LIMIT} bytes`, { status: 413 });
+    const length = request.headers.get("content-length");
+    if (length === null) return new Response("the request needs a Content-Length", { status: 411 });
+    if (Number(length) > LIMIT) return new Response(`at most ${LIMIT} bytes`, { status: 413 });
     try {
       // Requests that come at the same time share a batch.
       const { top } = await predictor.predict(await request.blob(), { top: 3 });

@@ -20,7 +20,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
     const cases: [RegExp, ...string[]][] = [
       [/no command "trian"; choose demo, train/, "trian"],
       [
-        /train has no flag --epoch; its flags: --dataset.*; did you mean --epochs\?$/m,
+        /train has no flag --epoch; did you mean --epochs\?; its flags: --dataset/,
         "train",
         "--epoch",
         "3",
@@ -58,6 +58,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--clip must be a norm, such as 1, or .* value:0.5, not "all"/, "train", "--clip", "all"],
       [/--warmup must be a number of epochs, such as 5, or of steps/, "train", "--warmup", "5%"],
       [/--min-delta needs --patience/, "train", "--min-delta", "0.1"],
+      [/--weight-decay must be a number of at least 0, not "x"/, "train", "--weight-decay", "x"],
       [/freeze: resnet8 has no parameter that begins with "layer9"/, "train", "--freeze", "layer9"],
       [/--fusion must be one of sum, emaOnly, biasOnly, not "both"/, "train", "--fusion", "both"],
       [/--moves must be one of afterBackward, .*not "late"/, "train", "--moves", "late"],

@@ -95,6 +95,8 @@ Deno.test("the first hour: own pictures are trained on, saved, predicted, export
       const wrong = await post("not a picture");
       assertEquals(wrong.status, 400);
       assertStringIncludes(wrong.text, "the picture is not a JPEG");
+      const streamed = await post(new Blob([bodies[0]]).stream()); // without its length
+      assertEquals([streamed.status, streamed.text], [411, "the request needs a Content-Length"]);
     } finally {
       server.kill();
       const late = setTimeout(() => server.kill("SIGKILL"), 30_000);

@@ -57,7 +57,7 @@ export function parseFlags<F extends Flags>(
       }
       throw new LocalgradError(
         word.startsWith("-")
-          ? `${command} has no flag ${word.replace(/=.*/, "")}; its flags: ${listed}${meant(word, names)}`
+          ? `${command} has no flag ${word.replace(/=.*/, "")}${meant(word, names)}; its flags: ${listed}`
           : `${command} does not take the argument "${word}"; its flags: ${listed}`,
       );
     },
@@ -125,6 +125,15 @@ export function positiveNumber(name: string, text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value) || value <= 0) {
     throw new LocalgradError(`--${name} must be a number above 0, not "${text}"`);
+  }
+  return value;
+}
+
+/** Parses a flag's value as a number of at least 0. */
+export function numberFromZero(name: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value) || value < 0) {
+    throw new LocalgradError(`--${name} must be a number of at least 0, not "${text}"`);
   }
   return value;
 }

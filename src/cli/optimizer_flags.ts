@@ -13,7 +13,7 @@ import { keysOf } from "../base/keys.ts";
 import type { WeightAverage } from "../local.ts";
 import * as optim from "../optim.ts";
 import { publishedSgd } from "../optim/published.ts";
-import { type Flags, type Given, oneOf, positiveNumber, share, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, numberFromZero, oneOf, share, wholeNumber } from "./flags.ts";
 
 /** Makes each optimizer by name; the options left out are the library's, or the published ones for SGD. */
 const makers = {
@@ -114,7 +114,7 @@ export function optimizerFrom(given: Given<typeof optimizerFlags>): OptimizerSet
   return {
     ...(optimizer === undefined ? {} : { name: oneOf("optimizer", optimizer, optimizerNames) }),
     ...(momentum === undefined ? {} : { momentum: share("sgd-momentum", momentum) }),
-    ...(weightDecay === undefined ? {} : { weightDecay: decayFrom(weightDecay) }),
+    ...(weightDecay === undefined ? {} : { weightDecay: numberFromZero("weight-decay", weightDecay) }),
     ...(decay === undefined ? {} : { decay: oneOf("decay", decay, decays) }),
     ...(clip === undefined ? {} : { clip: clipFrom(clip) }),
     ...(freeze === undefined ? {} : { freeze: freeze.split(",").map((name) => name.trim()) }),
@@ -123,10 +123,6 @@ export function optimizerFrom(given: Given<typeof optimizerFlags>): OptimizerSet
     }),
     ...(accumulate === undefined ? {} : { accumulate: wholeNumber("accumulate", accumulate, 1) }),
   };
-}
-
-function decayFrom(text: string): number {
-  return text.trim() !== "" && Number(text) === 0 ? 0 : positiveNumber("weight-decay", text);
 }
 
 /** Parses `--clip`: `1` (a norm) or `value:0.5`. */

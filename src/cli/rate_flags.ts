@@ -3,7 +3,7 @@ import { type Decoder, number, object, oneOf as choice, optional } from "../base
 import type { EarlyStopping } from "../local.ts";
 import * as optim from "../optim.ts";
 import { METRICS } from "../training/early_stopping.ts";
-import { type Flags, type Given, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, numberFromZero, oneOf, wholeNumber } from "./flags.ts";
 
 const schedules = ["published", "cosine", "one-cycle", "restarts", "steps", "constant"] as const;
 
@@ -71,7 +71,7 @@ export function stoppingFrom(
     ...before,
     patience: patience === undefined ? before?.patience ?? 1 : wholeNumber("patience", patience, 1),
     ...(metric === undefined ? {} : { metric: oneOf("patience-metric", metric, METRICS) }),
-    ...(minDelta === undefined ? {} : { minDelta: positiveNumber("min-delta", minDelta) }),
+    ...(minDelta === undefined ? {} : { minDelta: numberFromZero("min-delta", minDelta) }),
   };
 }
 

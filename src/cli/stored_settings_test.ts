@@ -24,7 +24,7 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       "lr-schedule": "restarts",
       warmup: "9s",
     },
-    ...{ patience: "3", "patience-metric": "loss", "min-delta": "0.01" },
+    ...{ patience: "3", "patience-metric": "loss", "min-delta": "0" },
     ...{
       batch: "16",
       epochs: "3",
