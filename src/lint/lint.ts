@@ -1,5 +1,3 @@
-/// <reference lib="deno.unstable" />
-
 /**
  * A plugin for `deno lint` that finds what types and the running program cannot: a tensor in a condition, which is always
  * true, because it has no value until the traced function runs; and an operator on a tensor, before it runs. In

@@ -1,5 +1,3 @@
-/// <reference lib="deno.unstable" />
-
 import * as functions from "../trace/functions.ts";
 import { Tensor } from "../trace/tensor.ts";
 
