@@ -16,16 +16,13 @@ import { type Region, regionBytes } from "./conv_region.ts";
 import { addTile, divideRow, TILE_COLUMNS, TILE_VECTORS, WORD } from "./tile.ts";
 import {
   cutTiles,
-  gradientTransform,
-  placeUnit,
   positionBytes,
   POSITIONS,
-  sourceTransform,
   tapTransform,
   type Tiling,
   transformGrid,
-  transformTiles,
 } from "./conv_winograd.ts";
+import { transformUnit } from "./conv_winograd_unit.ts";
 
 /** The least tiles of a chunk, which amortise writing and reading its 16 sums. */
 const CHUNK_TILES = 64;
@@ -96,9 +93,9 @@ export function winogradFilterGrad(
 const partialBytes = ({ blocks, panelBytes }: Cut): number => blocks * POSITIONS * panelBytes;
 
 function partialSums(correlation: Correlation, plan: Cut): Routine {
-  const { images, source: [, , channels], phases: [{ row }] } = correlation;
+  const { source: [, , channels] } = correlation;
   const { tiling, chunks, chunkUnits, blocks, taskBlocks, panelBytes, gradientRegion } = plan;
-  const { units, tiles, columns, region, bands } = tiling;
+  const { units, tiles, region, bands } = tiling;
   const divisions = blocks / taskBlocks;
   const columnsOfTask = gradientRegion.channels;
   const sourcePosition = positionBytes(tiles, channels);
@@ -109,7 +106,7 @@ function partialSums(correlation: Correlation, plan: Cut): Routine {
     tasks: chunks * divisions,
     operands: 3,
     scratch: bufferBytes + POSITIONS * (sourcePosition + gradientPosition),
-    build({ f, operands: [imageAddress, dyAddress, partial], task, scratch }) {
+    build({ f, operands: [image, dy, partial], task, scratch }) {
       const chunk = f.int(i32.divU(task, divisions));
       const division = f.int(i32.remU(task, divisions));
       const unit = f.int(i32.mul(chunk, chunkUnits));
@@ -120,7 +117,7 @@ function partialSums(correlation: Correlation, plan: Cut): Routine {
       f.increment(partial, i32.mul(division, taskBytes));
       const at = f.int(0);
       const eachVector = (body: () => void) => f.for(at, partial, i32.add(partial, taskBytes), 16, body);
-      f.increment(dyAddress, i32.mul(division, columnsOfTask * WORD));
+      f.increment(dy, i32.mul(division, columnsOfTask * WORD));
       if (chunkUnits > 1) {
         eachVector(() => {
           for (let p = 0; p < partials; p++) f.do(v128.store(at, f32x4.constant(0), p * partialBytes(plan)));
@@ -128,29 +125,19 @@ function partialSums(correlation: Correlation, plan: Cut): Routine {
       }
       const sources = f.int(i32.add(scratch, bufferBytes));
       const gradients = f.int(i32.add(sources, POSITIONS * sourcePosition));
-      const [image, endImage, toSource, toGradient] = [0, 0, 0, 0].map((value) => f.int(value));
+      const operands = {
+        tiling,
+        gradientRegion,
+        image,
+        dy,
+        buffer: scratch,
+        sources,
+        sourcePosition,
+        gradients,
+        gradientPosition,
+      };
       f.while(i32.ltU(unit, endUnit), () => {
-        const { firstImage, images: count, firstRow, rows } = placeUnit(f, tiling, images, unit);
-        const firstPixel = f.int(i32.mul(firstRow, 2));
-        const firstSource = f.int(i32.add(firstPixel, row.sourceStart));
-        f.set(toSource, sources);
-        f.set(toGradient, gradients);
-        f.set(endImage, i32.add(firstImage, count));
-        const area = { buffer: scratch, rows, columns };
-        const sourceArea = { ...area, region, size: 4, transform: sourceTransform, position: sourcePosition };
-        const gradientArea = {
-          ...area,
-          region: gradientRegion,
-          size: 2,
-          transform: gradientTransform,
-          position: gradientPosition,
-        };
-        const imageAt = (values: Local<"i32">, { image: [height, width, channels] }: Region) =>
-          i32.add(values, i32.mul(image, height * width * channels * WORD));
-        f.for(image, firstImage, endImage, 1, () => {
-          transformTiles(f, sourceArea, imageAt(imageAddress, region), firstSource, toSource);
-          transformTiles(f, gradientArea, imageAt(dyAddress, gradientRegion), firstPixel, toGradient);
-        });
+        const { count, rows } = transformUnit(f, correlation, operands, unit);
         addProducts(f, plan, { channels, columns: columnsOfTask, sourcePosition, gradientPosition }, {
           runs: bands > 1 ? rows : count,
           sources,

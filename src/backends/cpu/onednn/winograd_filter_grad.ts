@@ -8,18 +8,8 @@ import {
   WORKSPACE_BYTES,
 } from "../conv_partial_gradients.ts";
 import { type Region, regionBytes } from "../conv_region.ts";
-import {
-  cutTiles,
-  gradientTransform,
-  loadGrid,
-  placeUnit,
-  POSITIONS,
-  sourceTransform,
-  tapTransform,
-  type Tiling,
-  transformGrid,
-  transformTiles,
-} from "../conv_winograd.ts";
+import { cutTiles, loadGrid, POSITIONS, tapTransform, type Tiling, transformGrid } from "../conv_winograd.ts";
+import { transformUnit } from "../conv_winograd_unit.ts";
 import type { Launches, Operand, Routine } from "../routine.ts";
 import { TILE_COLUMNS, TILE_VECTORS, WORD } from "../tile.ts";
 import type { FunctionBuilder, Local } from "../wasm/function.ts";
@@ -120,11 +110,10 @@ export function winogradFilterGrad(
 
 /** One chunk's partial gradient `[block][tap][channels][8]`, or some blocks of it, per task. */
 function partialGradients(correlation: Correlation, plan: Cut, product: Made): Routine {
-  const { images, source: [, , channels], target: [, , targets], phases: [phase] } = correlation;
+  const { source: [, , channels], target: [, , targets] } = correlation;
   const { tiling, chunks, chunkUnits, rows, gradientRegion } = plan;
-  const { units, columns, region } = tiling;
+  const { units, region } = tiling;
   const divisions = targets / plan.columns;
-  const sourceStart = phase?.row.sourceStart ?? 0;
   const bufferBytes = Math.ceil(Math.max(regionBytes(region), regionBytes(gradientRegion)) / 64) * 64;
   const sourcePosition = rows * channels * WORD, gradientPosition = rows * plan.columns * WORD;
   const sumBytes = POSITIONS * channels * plan.columns * WORD;
@@ -137,8 +126,8 @@ function partialGradients(correlation: Correlation, plan: Cut, product: Made): R
     operands: 3,
     scratch: ownBytes + product.scratch,
     primitives: [product],
-    build({ f, operands: [x, dy, partial], task, scratch, execute }) {
-      if (x === undefined || dy === undefined || partial === undefined) {
+    build({ f, operands: [image, dy, partial], task, scratch, execute }) {
+      if (image === undefined || dy === undefined || partial === undefined) {
         throw new Error("a gradient takes three operands");
       }
       const chunk = f.int(i32.divU(task, divisions)), division = f.int(i32.remU(task, divisions));
@@ -156,31 +145,21 @@ function partialGradients(correlation: Correlation, plan: Cut, product: Made): R
           for (let p = 0; p < partials; p++) f.do(v128.store(at, f32x4.constant(0), p * sumBytes));
         });
       }
-      const [image, endImage, toSource, toGradient] = [f.int(0), f.int(0), f.int(0), f.int(0)];
+      const operands = {
+        tiling,
+        gradientRegion,
+        image,
+        dy,
+        buffer: scratch,
+        sources,
+        sourcePosition,
+        gradients,
+        gradientPosition,
+      };
       f.while(i32.ltU(unit, endUnit), () => {
-        const { firstImage, images: count, firstRow, rows: tileRows } = placeUnit(f, tiling, images, unit);
-        const firstPixel = f.int(i32.mul(firstRow, 2));
-        const firstSource = f.int(i32.add(firstPixel, sourceStart));
-        f.set(toSource, sources);
-        f.set(toGradient, gradients);
-        f.set(endImage, i32.add(firstImage, count));
-        const area = { buffer: scratch, rows: tileRows, columns };
-        const sourceArea = { ...area, region, size: 4, transform: sourceTransform, position: sourcePosition };
-        const gradientArea = {
-          ...area,
-          region: gradientRegion,
-          size: 2,
-          transform: gradientTransform,
-          position: gradientPosition,
-        };
-        const imageAt = (values: Local<"i32">, { image: [height, width, channels] }: Region) =>
-          i32.add(values, i32.mul(image, height * width * channels * WORD));
-        f.for(image, firstImage, endImage, 1, () => {
-          transformTiles(f, sourceArea, imageAt(x, region), firstSource, toSource);
-          transformTiles(f, gradientArea, imageAt(dy, gradientRegion), firstPixel, toGradient);
-        });
-        clearRest(f, toSource, sources, sourcePosition);
-        clearRest(f, toGradient, gradients, gradientPosition);
+        const { sourceEnd, gradientEnd } = transformUnit(f, correlation, operands, unit);
+        clearRest(f, sourceEnd, sources, sourcePosition);
+        clearRest(f, gradientEnd, gradients, gradientPosition);
         execute(product, sources, gradients, sums, i32.add(scratch, ownBytes));
         f.increment(unit, 1);
         if (partials === 1) return;
