@@ -7,7 +7,7 @@ const INITIAL_PAGES = 16;
 /** Every block starts on a cache line, so that threads share none. */
 export const ALIGNMENT = 64;
 /** Bytes at the start for the control block of the threads. */
-export const RESERVED = 1024;
+export const RESERVED = 2048;
 /**
  * Bytes at the very end that are never allocated: vector code may read up to 12 bytes past a block, and loops compare
  * addresses that may be just after one.

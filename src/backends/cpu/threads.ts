@@ -6,10 +6,10 @@ import workerSource from "./worker.js" with { type: "text" };
 
 /**
  * Words of the control block at the start of the memory (as i32 indices). Each word that several threads write has its
- * own cache line. The ticket takes two words: the tasks left in the low one, the step in the high one.
+ * own cache line. A ticket takes two words: the tasks left of a part of a step in the low one, the step in the high one.
  */
 export const words = {
-  ticket: 16,
+  parts: 16,
   done: 32,
   sleepers: 48,
   gate: 64,
@@ -28,10 +28,15 @@ export const words = {
   primitivesBytes: 137,
   failureBytes: 138,
   failure: 139,
+  tickets: 256,
 } as const;
 
+/** The most parts of a step: with more threads, several share a part. */
+const MOST_PARTS = 16;
+/** Words from a ticket to the next: a cache line. */
+const TICKET_WORDS = 16;
 /** The words of the control block. */
-const CONTROL_WORDS = 256;
+const CONTROL_WORDS = words.tickets + MOST_PARTS * TICKET_WORDS;
 
 /** The commands to the workers. */
 const commands = { run: 1, load: 2, unload: 3, exit: 4 } as const;
@@ -43,7 +48,7 @@ const states = { sound: 0, failed: 1, failing: 2 } as const;
 const SPIN_MILLISECONDS = 1;
 
 /** The entry of a plan's module: runs tasks until the plan is finished; see plan_module.ts. */
-export type Work = (steps: number, stepCount: number, scratch: number) => void;
+export type Work = (steps: number, stepCount: number, scratch: number, thread: number) => void;
 
 let liveWorkers = 0;
 
@@ -90,6 +95,7 @@ export class ThreadPool {
     this.#memory = memory;
     this.#primitives = primitives;
     this.#control = new Int32Array(memory.memory.buffer, 0, CONTROL_WORDS);
+    this.#control[words.parts] = Math.min(threads, MOST_PARTS);
     // A data: URL needs no permission, and starts even while the main thread blocks.
     const source = `${openPrimitives}\n${workerSource}`;
     const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
@@ -241,9 +247,14 @@ export class ThreadPool {
     this.#control[words.steps] = steps;
     this.#control[words.stepCount] = stepCount;
     this.#control[words.done] = 0;
-    Atomics.store(this.#control, words.ticket, 0x80000000 - firstTasks);
-    Atomics.store(this.#control, words.ticket + 1, 0);
-    const main = () => module.work(steps, stepCount, this.#scratch);
+    const parts = this.#control[words.parts];
+    const firstOf = (part: number) => Math.ceil(part * firstTasks / parts);
+    for (let part = 0; part < parts; part++) {
+      const ticket = words.tickets + part * TICKET_WORDS;
+      Atomics.store(this.#control, ticket, 0x80000000 - (firstOf(part + 1) - firstOf(part)));
+      Atomics.store(this.#control, ticket + 1, 0);
+    }
+    const main = () => module.work(steps, stepCount, this.#scratch, 0);
     if (alone || this.#workers.length === 0) main();
     else this.#command(commands.run, module.id, main);
     this.#checkFailure();

@@ -17,7 +17,7 @@ try {
 // The first thread that fails says why; the main thread waits for it.
 function fail(error) {
   if (Atomics.compareExchange(control, words.failed, states.sound, states.failing) !== states.sound) return;
-  const room = (controlWords - words.failure) * 4;
+  const room = (words.tickets - words.failure) * 4;
   const text = new TextEncoder().encode(String(error?.message ?? error)).subarray(0, room);
   new Uint8Array(memory.buffer).set(text, words.failure * 4);
   control[words.failureBytes] = text.length;
@@ -38,7 +38,7 @@ function load(id) {
 function execute(command, id) {
   if (command === commands.run) {
     const scratch = control[words.scratch] + thread * control[words.scratchBytes];
-    instances.get(id)(control[words.steps], control[words.stepCount], scratch);
+    instances.get(id)(control[words.steps], control[words.stepCount], scratch, thread);
   } else if (command === commands.load) load(id);
   else if (command === commands.unload) instances.delete(id);
 }
