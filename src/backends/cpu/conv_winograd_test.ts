@@ -3,12 +3,12 @@ import { evaluateBounded } from "../../../tests/ops/bounds.ts";
 import { assertSameBits, type Case, checkCases, opCase, runAll } from "../../../tests/ops/check.ts";
 import { f32, Random } from "../../../tests/ops/random.ts";
 import { unfusedPlan } from "../../../tests/ops/unfused.ts";
+import { withCpu } from "../../../tests/ops/with_cpu.ts";
 import type { HostData, Shape } from "../../trace/dtype.ts";
 import type { ConvAttrs } from "../../trace/ops.ts";
 import { shapeRules } from "../../trace/shape_rules.ts";
 import type { Backend } from "../backend.ts";
 import { forwardCorrelation, inputGradCorrelation } from "./conv_geometry.ts";
-import { openCpu } from "./backend.ts";
 import { winogradPays } from "./conv_winograd.ts";
 
 const plain: ConvAttrs = { strides: [1, 1], padding: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 };
@@ -67,16 +67,6 @@ function geometries(random: Random): Geometry[] {
     if (filtered(candidate).every((pays) => pays)) found.push(candidate);
   }
   return found;
-}
-
-async function withCpu<T>(threads: number, use: (backend: Backend) => Promise<T>): Promise<T> {
-  const opened = openCpu({ threads });
-  if (!("backend" in opened)) throw new Error(opened.reason);
-  try {
-    return await use(opened.backend);
-  } finally {
-    await opened.backend.close();
-  }
 }
 
 function resultsOf(backend: Backend, cases: readonly Case[]): Promise<(HostData[] | Error)[]> {

@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { assertSameBits, type Case, checkCases, runAll } from "../../../tests/ops/check.ts";
 import { f32, Random } from "../../../tests/ops/random.ts";
+import { withCpu } from "../../../tests/ops/with_cpu.ts";
 import { compile } from "../../compile/compile.ts";
 import { jit } from "../../runtime/jit.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import type { Backend } from "../backend.ts";
-import { openCpu } from "./backend.ts";
 
 const extents = (list: readonly number[]) => list.join("×");
 
@@ -20,16 +20,6 @@ function normalisation(random: Random, shape: readonly [number, number, number])
     ...(avals as [typeof avals[0], typeof avals[0], typeof avals[0], typeof avals[0], typeof avals[0]]),
   );
   return { label: extents(shape), program, inputs: avals.map((aval) => random.elements(aval)) };
-}
-
-async function withCpu<T>(threads: number, use: (backend: Backend) => Promise<T>): Promise<T> {
-  const opened = openCpu({ threads });
-  if (!("backend" in opened)) throw new Error(opened.reason);
-  try {
-    return await use(opened.backend);
-  } finally {
-    await opened.backend.close();
-  }
 }
 
 Deno.test("element-wise kernels with values per column agree with the definition on rows of any number and length", async () => {

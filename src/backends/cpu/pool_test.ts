@@ -2,11 +2,11 @@ import { assertEquals } from "@std/assert";
 import { assertSameBits, type Case, checkCases, opCase, runAll } from "../../../tests/ops/check.ts";
 import { f32, Random } from "../../../tests/ops/random.ts";
 import { unfusedPlan } from "../../../tests/ops/unfused.ts";
+import { withCpu } from "../../../tests/ops/with_cpu.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import type { Pair, PoolAttrs } from "../../trace/ops.ts";
 import { shapeRules } from "../../trace/shape_rules.ts";
 import type { Backend } from "../backend.ts";
-import { openCpu } from "./backend.ts";
 import { isTiled } from "./pool_tiles.ts";
 
 function attrsOf(window: Pair, strides: Pair, pad: number): PoolAttrs {
@@ -35,16 +35,6 @@ function casesOf(random: Random, [shape, attrs]: typeof geometries[number]): Cas
     opCase("avgPool", [image], attrs, [random.elements(image)]),
     opCase("avgPoolGrad", [dy], { ...attrs, inputShape: shape }, [random.elements(dy)]),
   ];
-}
-
-async function withCpu<T>(threads: number, use: (backend: Backend) => Promise<T>): Promise<T> {
-  const opened = openCpu({ threads });
-  if (!("backend" in opened)) throw new Error(opened.reason);
-  try {
-    return await use(opened.backend);
-  } finally {
-    await opened.backend.close();
-  }
 }
 
 Deno.test("pooling by bands, tiles and unrolled windows agrees with the definition, on any number of threads", async () => {
