@@ -1,0 +1,31 @@
+import type { DType } from "../trace/dtype.ts";
+
+/** A transfer under way. Its memory must stay as it is, and where it is, until the transfer is done. */
+export interface Pending {
+  /** Tests whether the transfer is done, and lets it progress. Never waits. */
+  done(): boolean;
+  /** Waits until the transfer is done. Returns at once if it already is. */
+  wait(): void;
+}
+
+/**
+ * A group of processes that exchange data: MPI's communicator. All calls return at once. Every process of the group makes
+ * the same calls of `allReduce` and `broadcast` in the same order.
+ */
+export interface Communicator {
+  /** The number of this process within the group, from 0. */
+  readonly rank: number;
+  /** The number of processes. */
+  readonly size: number;
+  /** Replaces `data` on every process by the elements' sum, maximum or minimum over all processes. */
+  allReduce(data: Uint8Array, dtype: DType, fn: "sum" | "max" | "min"): Pending;
+  /** Replaces `data` on every process by that of the process `root`. */
+  broadcast(data: Uint8Array, root: number): Pending;
+  /** Sends `data` to the process `to`. Messages of one tag between two processes arrive in the order sent. */
+  send(data: Uint8Array, to: number, tag: number): Pending;
+  /** Receives into `data` a message of the same length from the process `from`. */
+  receive(data: Uint8Array, from: number, tag: number): Pending;
+}
+
+/** The groups that a process belongs to, by name: `{ data, modules, world }`. */
+export type Communicators = { readonly [group: string]: Communicator };
