@@ -3,9 +3,10 @@
  * and all names. The functions and their options are those of `deno doc`.
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import * as localgrad from "../mod.ts";
 import { LocalgradError } from "../src/base/errors.ts";
+import { DATASETS } from "../src/data/datasets.ts";
 import { imageFolder } from "../src/data/folder/folder.ts";
 import { pictures } from "../src/data/folder/pictures.ts";
 import { Tensor } from "../src/trace/tensor.ts";
@@ -249,5 +250,18 @@ Deno.test("names that options have elsewhere are understood", async () => {
   ];
   for (const [message, call] of cases) {
     await assertRejects(async () => await call(), LocalgradError, message);
+  }
+});
+
+Deno.test("every data set of the index refuses an option of its loader that does not exist", async () => {
+  for (const [name, { load }] of Object.entries(DATASETS)) {
+    const wrong = (options: Any) => assertRejects(() => load(options), LocalgradError);
+    const { message } = await wrong({ paht: "none" });
+    assertEquals(
+      message.startsWith(`load of ${name} has no option "paht"; did you mean "path"?`),
+      true,
+      message,
+    );
+    assertMatch((await wrong({ limits: { training: 3 } })).message, /: limits has no option "training"/);
   }
 });

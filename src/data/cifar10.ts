@@ -1,6 +1,6 @@
+import { checkedLoad } from "./checked_load.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { shared } from "../base/expect.ts";
 import { CIFAR_AUGMENTATION } from "./augment.ts";
 import type { Download } from "./download.ts";
 import type { DatasetEntry } from "./entry.ts";
@@ -156,5 +156,14 @@ export const entry: DatasetEntry = {
   size: SIZE,
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
-  load: async ({ limits = {}, ...options }) => limitImages(await cifar10(shared(options)), limits),
+  load: checkedLoad(
+    "cifar10",
+    async ({ limits = {}, path, onProgress }) => {
+      const options = {
+        ...path === undefined ? {} : { path },
+        ...onProgress === undefined ? {} : { onProgress },
+      };
+      return limitImages(await cifar10(options), limits);
+    },
+  ),
 };

@@ -1,3 +1,4 @@
+import { checkedLoad } from "./checked_load.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole } from "../base/expect.ts";
@@ -241,11 +242,10 @@ export const entry: DatasetEntry = {
   size: SIZE,
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
-  // deno-lint-ignore require-await -- errors must reject, not throw
-  async load({ path, limits = {} }) {
+  load: checkedLoad("shapes", ({ path, limits = {} }) => {
     if (path !== undefined) {
       throw new LocalgradError("shapes are drawn, not loaded; omit --data");
     }
-    return shapes(limits);
-  },
+    return Promise.resolve(shapes(limits));
+  }),
 };

@@ -1,5 +1,5 @@
+import { checkedLoad } from "./checked_load.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { shared } from "../base/expect.ts";
 import type { Download } from "./download.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
@@ -150,5 +150,14 @@ export const entry: DatasetEntry = {
   size: SIZE,
   preprocessing,
   recipe: { epochs: 400, batch: 128, lr: 0.1, warmup: 10 },
-  load: async ({ limits = {}, ...options }) => limitImages(await stl10(shared(options)), limits),
+  load: checkedLoad(
+    "stl10",
+    async ({ limits = {}, path, onProgress }) => {
+      const options = {
+        ...path === undefined ? {} : { path },
+        ...onProgress === undefined ? {} : { onProgress },
+      };
+      return limitImages(await stl10(options), limits);
+    },
+  ),
 };

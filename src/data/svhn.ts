@@ -1,5 +1,5 @@
+import { checkedLoad } from "./checked_load.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { shared } from "../base/expect.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
 import { type MatArray, readMat } from "./mat.ts";
@@ -170,5 +170,14 @@ export const entry: DatasetEntry = {
   size: SIZE,
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
-  load: async ({ limits = {}, ...options }) => limitImages(await svhn(shared(options)), limits),
+  load: checkedLoad(
+    "svhn",
+    async ({ limits = {}, path, onProgress }) => {
+      const options = {
+        ...path === undefined ? {} : { path },
+        ...onProgress === undefined ? {} : { onProgress },
+      };
+      return limitImages(await svhn(options), limits);
+    },
+  ),
 };

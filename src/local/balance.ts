@@ -95,9 +95,9 @@ export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">
   expectOptions<CutOptions>("withCut", options, CUT_KINDS);
   const { modules } = options;
   const own = shared(options); // `setup` takes its own
-  return typeof modules === "object" && modules !== null && "balanced" in modules
-    ? { ...own, modules: balanced({ ...own, modules: modules.balanced }) }
-    : own;
+  if (typeof modules !== "object" || modules === null || !("balanced" in modules)) return own;
+  expectOptions("partition: modules", modules, { balanced: "number" });
+  return { ...own, modules: balanced({ ...own, modules: modules.balanced }) };
 }
 
 /** Plans runs of consecutive blocks as modules. */

@@ -1,6 +1,6 @@
 import { brief } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectWhole } from "../base/expect.ts";
+import { expectOptions, expectWhole } from "../base/expect.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
 import { expectModel } from "../models/model.ts";
 import { type Layer, sequential } from "../nn/layer.ts";
@@ -63,8 +63,14 @@ export function partition(model: Model, modules: Modules): Partition {
   checkModel(model);
   if (typeof modules === "number") return byCount(model, modules);
   if (typeof modules === "object" && modules !== null) {
-    if ("published" in modules) return asPublished(model, modules.published, modules.modules);
-    if ("after" in modules && Array.isArray(modules.after)) return byBoundaries(model, modules.after);
+    if ("published" in modules) {
+      expectOptions("partition: modules", modules, { published: "string", modules: "number" });
+      return asPublished(model, modules.published, modules.modules);
+    }
+    if ("after" in modules && Array.isArray(modules.after)) {
+      expectOptions("partition: modules", modules, { after: "array" });
+      return byBoundaries(model, modules.after);
+    }
     if ("balanced" in modules) {
       throw new LocalgradError(
         "partition: balanced boundaries depend on method, batch and device; pass the result of local.balanced()",

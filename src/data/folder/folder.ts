@@ -10,6 +10,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole } from "../../base/expect.ts";
 import { foldIn, type Key, uniform } from "../../base/random.ts";
 import type { DatasetEntry } from "../entry.ts";
+import { checkedLoad } from "../checked_load.ts";
 import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
 import type { Preprocessing } from "../signature.ts";
 import { Decoders, DRAWS } from "./decoders.ts";
@@ -217,8 +218,7 @@ async function checkFiles(
 export const entry: DatasetEntry = {
   preprocessing,
   recipe: { epochs: 90, batch: 128, lr: 0.05, warmup: 0 },
-  // deno-lint-ignore require-await -- errors must reject, not throw
-  async load({ path, size, limits = {}, onCheck, onLeftOut }) {
+  load: checkedLoad("folder", ({ path, size, limits = {}, onCheck, onLeftOut }) => {
     if (path === undefined) throw new LocalgradError("give the folder of images: --data DIR");
     return imageFolder({
       path,
@@ -227,5 +227,5 @@ export const entry: DatasetEntry = {
       ...(onCheck === undefined ? {} : { onCheck }),
       ...(onLeftOut === undefined ? {} : { onLeftOut }),
     });
-  },
+  }),
 };
