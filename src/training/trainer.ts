@@ -1,24 +1,21 @@
 import type { LoadOptions, NetworkValues } from "../artifacts/network_values.ts";
 import type { Configuration, Snapshot } from "../artifacts/observer.ts";
 import { resumedOn, type RunDevice } from "../artifacts/run_devices.ts";
-import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectBetween, expectOptions, shared } from "../base/expect.ts";
+import { expectOptions, shared } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
-import { evaluated, stepScalars } from "../local/average.ts";
+import { evaluated } from "../local/average.ts";
 import { withCut } from "../local/balance.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
 import type { Partition } from "../local/partition.ts";
 import { precisionOn, productsIn } from "../local/precision.ts";
 import { type Setup, setup, type TrainState } from "../local/setup.ts";
-import { trainStep } from "../local/step.ts";
 import { network } from "../models/model.ts";
 import { initialize } from "../nn/initial.ts";
-import { type Named, select } from "../nn/named.ts";
+import { select } from "../nn/named.ts";
 import type { Layer } from "../nn/layer.ts";
-import { described, type Scalars } from "../optim/optimizer.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
 import type { Prediction } from "../predict/prediction.ts";
 import {
@@ -28,17 +25,16 @@ import {
   type PredictOptions,
   Predictor,
 } from "../predict/predictor.ts";
-import { type Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
-import type { JitOptions } from "../runtime/jit.ts";
-import type { Tensor } from "../trace/tensor.ts";
-import { type CompiledStep, compileStep, readMetrics, type Stepped } from "./compiled_step.ts";
+import type { Device, DeviceArray } from "../runtime/arrays.ts";
+import { configurationOf } from "./configuration.ts";
 import { checkDataset } from "./dataset.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
-import { augmentationKey, type Feed, openFeed } from "./feed.ts";
+import { type Feed, openFeed } from "./feed.ts";
 import { fit, type FitOptions, type FitResult, type TrainingData } from "./fit.ts";
-import { checkBatch, type GivenBatch, type HostBatch, methodBatch, type StepReport } from "./host_batch.ts";
+import { checkBatch, type HostBatch, type StepReport } from "./host_batch.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { copyTensors, loadValues, restoreTensors } from "./snapshots.ts";
+import { Steps } from "./steps.ts";
 import type { Position, Stepper } from "./trainable.ts";
 import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
 
@@ -87,12 +83,11 @@ export class Trainer implements Disposable {
   readonly schedule: Schedule;
   /** The run's configuration, as JSON. */
   readonly configuration: Configuration;
-  readonly #compiling: JitOptions & { readonly recompute: boolean };
+  readonly #recompute: boolean;
   readonly #position: Position;
-  #train: TrainState<DeviceArray>;
-  #memory: MemoryComparison | undefined;
-  #given: CompiledStep<[batch: GivenBatch, scalars: Scalars<Tensor>]> | undefined;
+  readonly #steps: Steps;
   readonly #net: Layer;
+  #memory: MemoryComparison | undefined;
   #predictor: Predictor | undefined;
   #fitting = false;
 
@@ -112,29 +107,18 @@ export class Trainer implements Disposable {
       ...{ bestError: undefined, patience: undefined },
       devices: resumedOn([], { arithmetic: device.arithmetic, firstStep: 0 }),
     };
-    const { model, method, optimizer, loss, average, accumulate, modules, precision } = this.setup;
-    this.configuration = {
-      model: model.name,
-      classes: model.classes,
-      modules: modules.map((module) => module.name),
-      method: { name: method.name, ...method.options },
-      optimizer: described(optimizer),
-      ...(loss === undefined ? {} : { loss: { name: loss.name, ...loss.options } }),
-      ...(average === undefined ? {} : { average }),
-      ...(accumulate === undefined ? {} : { accumulate }),
-      precision,
-      batch,
-      seed,
-    };
-    this.#compiling = { device, recompute, checkNumerics, ...productsIn(precision) };
+    this.configuration = configurationOf(this.setup, batch, seed);
+    this.#recompute = recompute;
     const draw = foldIn(this.#position.seed, 0);
     const { params, state, optimizer: slots } = this.setup.initial;
-    this.#net = network(model);
-    this.#train = device.put({
+    const train = device.put({
       params: initialize(params, draw),
       state: initialize(state, draw),
       optimizer: initialize(slots, draw),
     });
+    const compiling = { device, recompute, checkNumerics, ...productsIn(this.setup.precision) };
+    this.#steps = new Steps(this.setup, this.#position, train, compiling);
+    this.#net = network(this.setup.model);
   }
 
   /** The cut of the network. */
@@ -169,13 +153,12 @@ export class Trainer implements Disposable {
   }
   /** The current parameters, state and optimizer slots. Every step replaces them. */
   get variables(): TrainState<DeviceArray> {
-    return this.#train;
+    return this.#steps.train;
   }
   /** The planned memory of a training step and of the end-to-end one, without the data set. */
   get memory(): MemoryComparison {
     const { target } = this.device.backend;
-    const { recompute } = this.#compiling;
-    return this.#memory ??= compareMemory(this.setup, this.batch, target, { recompute });
+    return this.#memory ??= compareMemory(this.setup, this.batch, target, { recompute: this.#recompute });
   }
 
   /**
@@ -185,15 +168,9 @@ export class Trainer implements Disposable {
   async step(batch: HostBatch, options: { learningRate?: number } = {}): Promise<StepReport> {
     expectOptions("step", options, { learningRate: "number?" });
     await checkBatch(batch, this.setup.model);
-    const step = this.#given ??= compileStep(
-      (train, batch, scalars) => trainStep(this.setup, train, methodBatch(batch), scalars),
-      { ...this.#compiling, name: "step" },
-    );
     const position = { step: this.#position.step, stepsPerEpoch: Infinity };
     const { learningRate = this.schedule(0, position) } = options;
-    using metrics = this.#advance(learningRate, (train, scalars) => step(train, batch, scalars));
-    const { correct, ...rest } = await readMetrics(metrics, this.setup.modules.length);
-    return { ...rest, accuracy: correct / at(batch.x.shape, 0) };
+    return await this.#steps.given(batch, learningRate);
   }
 
   /**
@@ -312,27 +289,13 @@ export class Trainer implements Disposable {
    */
   network(): NetworkVariables<DeviceArray> {
     const { params, state } = this.#net;
-    const current = evaluated(this.#train);
+    const current = evaluated(this.variables);
     return { params: select(current.params, params), state: select(current.state, state) };
   }
 
   /** Compiled training steps on the images of a feed. */
   stepper(feed: Feed): Stepper {
-    const step = compileStep(
-      (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) =>
-        trainStep(this.setup, train, feed.batch(data, indices, augment), scalars),
-      { ...this.#compiling, name: `${this.setup.method.name} step` },
-    );
-    return {
-      step: (indices, learningRate, data = feed.arrays) => {
-        const augment = augmentationKey(this.#position.seed, this.#position.step);
-        return this.#advance(
-          learningRate,
-          (train, scalars) => step(train, data, indices, augment, scalars),
-        );
-      },
-      [Symbol.dispose]: () => step.dispose(),
-    };
+    return this.#steps.on(feed);
   }
 
   /** Copies the complete training state to the host, for {@link restore}. */
@@ -342,7 +305,7 @@ export class Trainer implements Disposable {
       step,
       ...(bestError === undefined ? {} : { bestError }),
       ...(patience === undefined ? {} : { patience }),
-      tensors: await copyTensors(this.#train),
+      tensors: await copyTensors(this.variables),
       configuration: this.configuration,
       ...(signature === undefined ? {} : { signature }),
       devices,
@@ -354,7 +317,7 @@ export class Trainer implements Disposable {
    * what follows will differ from those of an uninterrupted run; {@link devices} tells.
    */
   restore(snapshot: Snapshot): void {
-    restoreTensors(this.setup, this.#train, snapshot);
+    restoreTensors(this.setup, this.variables, snapshot);
     const { step, bestError, patience, signature = this.signature } = snapshot;
     const devices = resumedOn(snapshot.devices ?? [], {
       arithmetic: this.device.arithmetic,
@@ -371,32 +334,18 @@ export class Trainer implements Disposable {
    * @throws {LocalgradError} if the values are not those of this network.
    */
   load(values: NetworkValues, options: LoadOptions = {}): void {
-    loadValues(this.setup, this.#train, values, options);
+    loadValues(this.setup, this.variables, values, options);
     if (values.signature !== undefined && !options.newHead) this.#position.signature = values.signature;
   }
 
   /** Frees its arrays and compiled steps. */
   [Symbol.dispose](): void {
-    disposeTree(this.#train);
-    this.#given?.dispose();
+    this.#steps[Symbol.dispose]();
     this.#freePredictor();
   }
 
   #freePredictor(): void {
     void this.#predictor?.[Symbol.asyncDispose](); // at once: only a decoder would take time
     this.#predictor = undefined;
-  }
-
-  /** Runs a step and returns its metrics. */
-  #advance(
-    learningRate: number,
-    run: (train: TrainState<DeviceArray>, scalars: Scalars<number>) => Stepped<DeviceArray>,
-  ): DeviceArray {
-    expectBetween("the learning rate", learningRate, 0);
-    const scalars = stepScalars(this.setup, this.#position.step, learningRate);
-    const { train, metrics } = run(this.#train, scalars);
-    this.#train = train;
-    this.#position.step++;
-    return metrics;
   }
 }

@@ -1,0 +1,85 @@
+import { at } from "../base/at.ts";
+import { expectBetween } from "../base/expect.ts";
+import { stepScalars } from "../local/average.ts";
+import type { Setup, TrainState } from "../local/setup.ts";
+import { trainStep } from "../local/step.ts";
+import type { Named } from "../nn/named.ts";
+import type { Scalars } from "../optim/optimizer.ts";
+import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
+import type { JitOptions } from "../runtime/jit.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { type CompiledStep, compileStep, readMetrics, type Stepped } from "./compiled_step.ts";
+import { augmentationKey, type Feed } from "./feed.ts";
+import { type GivenBatch, type HostBatch, methodBatch, type StepReport } from "./host_batch.ts";
+import type { Position, Stepper } from "./trainable.ts";
+
+/** The training state on a device, and the compiled steps that replace it. */
+export class Steps implements Disposable {
+  readonly #setup: Setup;
+  readonly #position: Position;
+  readonly #compiling: JitOptions;
+  #train: TrainState<DeviceArray>;
+  #given: CompiledStep<[batch: GivenBatch, scalars: Scalars<Tensor>]> | undefined;
+
+  /** Takes over `train`; each step advances `position`. */
+  constructor(setup: Setup, position: Position, train: TrainState<DeviceArray>, compiling: JitOptions) {
+    this.#setup = setup;
+    this.#position = position;
+    this.#train = train;
+    this.#compiling = compiling;
+  }
+
+  /** The current parameters, state and optimizer slots. */
+  get train(): TrainState<DeviceArray> {
+    return this.#train;
+  }
+
+  /** Trains one step on a batch given by the caller. */
+  async given(batch: HostBatch, learningRate: number): Promise<StepReport> {
+    const step = this.#given ??= compileStep(
+      (train, batch, scalars) => trainStep(this.#setup, train, methodBatch(batch), scalars),
+      { ...this.#compiling, name: "step" },
+    );
+    using metrics = this.#advance(learningRate, (train, scalars) => step(train, batch, scalars));
+    const { correct, ...rest } = await readMetrics(metrics, this.#setup.modules.length);
+    return { ...rest, accuracy: correct / at(batch.x.shape, 0) };
+  }
+
+  /** Compiled training steps on the images of a feed. */
+  on(feed: Feed): Stepper {
+    const step = compileStep(
+      (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) =>
+        trainStep(this.#setup, train, feed.batch(data, indices, augment), scalars),
+      { ...this.#compiling, name: `${this.#setup.method.name} step` },
+    );
+    return {
+      step: (indices, learningRate, data = feed.arrays) => {
+        const augment = augmentationKey(this.#position.seed, this.#position.step);
+        return this.#advance(
+          learningRate,
+          (train, scalars) => step(train, data, indices, augment, scalars),
+        );
+      },
+      [Symbol.dispose]: () => step.dispose(),
+    };
+  }
+
+  /** Frees the state and the compiled steps, but not those on a feed. */
+  [Symbol.dispose](): void {
+    disposeTree(this.#train);
+    this.#given?.dispose();
+  }
+
+  /** Runs a step and returns its metrics. */
+  #advance(
+    learningRate: number,
+    run: (train: TrainState<DeviceArray>, scalars: Scalars<number>) => Stepped<DeviceArray>,
+  ): DeviceArray {
+    expectBetween("the learning rate", learningRate, 0);
+    const scalars = stepScalars(this.#setup, this.#position.step, learningRate);
+    const { train, metrics } = run(this.#train, scalars);
+    this.#train = train;
+    this.#position.step++;
+    return metrics;
+  }
+}
