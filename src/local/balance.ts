@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, type Kinds, shared } from "../base/expect.ts";
+import { expectOptions, type Kinds, shared, shown } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
 import { type Block, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -24,6 +24,7 @@ import { SETUP_KINDS } from "./setup.ts";
 import type { TrainState } from "./setup.ts";
 import { trainModule } from "./step.ts";
 import { batchAvals, scalarAvals } from "./step_inputs.ts";
+import { type Speeds, stepTime, totalTime, TYPICAL } from "./step_time.ts";
 
 /** Recomputing keeps every fourth block's result, so each further group of this many blocks adds the same. */
 const PERIOD = 4;
@@ -38,12 +39,20 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
   target: Target;
   /** Plans with recomputation; default false. */
   recompute?: boolean;
+  /**
+   * What the highest of all modules is to be lowest of: the planned peak (default), or the predicted time, for modules
+   * that are trained on a process each.
+   */
+  by?: "memory" | "time";
+  /** The device's speeds, to predict times; only their ratio matters. Default {@link TYPICAL}. */
+  speeds?: Speeds;
 }
 
 /**
- * Finds the boundaries with the lowest planned peak for a number of modules. Each module that the search considers is
- * planned separately, with its auxiliary network; modules of the same shapes are planned once. Allocates nothing. A
- * method that changes the cut, such as one that makes the stem a module, does so afterwards.
+ * Finds the boundaries with the lowest planned peak for a number of modules, or with the lowest time of the slowest. Each
+ * module that the search considers is planned separately, with its auxiliary network; modules of the same shapes are
+ * planned once. Allocates nothing. A method that changes the cut, such as one that makes the stem a module, does so
+ * afterwards.
  *
  * @throws {LocalgradError} if the network has fewer blocks than modules.
  *
@@ -64,8 +73,11 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
  * ```
  */
 export function balanced(options: BalanceOptions): { after: string[] } {
-  expectOptions("balanced", options, { ...CUT_KINDS, modules: "number" });
-  const { model, modules, method } = options;
+  expectOptions("balanced", options, { ...CUT_KINDS, modules: "number", by: "string?", speeds: "object?" });
+  const { model, modules, method, by = "memory" } = options;
+  if (by !== "memory" && by !== "time") {
+    throw new LocalgradError(`balanced: by must be "memory" or "time", not ${shown(by)}`);
+  }
   checkModel(model);
   const { blocks } = model;
   if (!Number.isInteger(modules) || modules < 1 || modules > blocks.length) {
@@ -80,7 +92,7 @@ export function balanced(options: BalanceOptions): { after: string[] } {
 }
 
 /** Options that define a cut, whatever it is given as. */
-type CutOptions = SetupOptions & Omit<BalanceOptions, "modules">;
+export type CutOptions = SetupOptions & Omit<BalanceOptions, "modules" | "by" | "speeds">;
 
 /** The kinds of those options. */
 export const CUT_KINDS = {
@@ -91,13 +103,14 @@ export const CUT_KINDS = {
 } as const satisfies Kinds<CutOptions>;
 
 /** Returns options in which a request for balanced boundaries is replaced by the boundaries. */
-export function withCut<O extends SetupOptions & Omit<BalanceOptions, "modules">>(options: O): O {
+export function withCut<O extends CutOptions>(options: O): O {
   expectOptions<CutOptions>("withCut", options, CUT_KINDS);
   const { modules } = options;
   const own = shared(options); // `setup` takes its own
   if (typeof modules !== "object" || modules === null || !("balanced" in modules)) return own;
-  expectOptions("partition: modules", modules, { balanced: "number" });
-  return { ...own, modules: balanced({ ...own, modules: modules.balanced }) };
+  const { balanced: count, by = "memory" } = modules;
+  expectOptions("partition: modules", modules, { balanced: "number", by: "string?" });
+  return { ...own, modules: balanced({ ...own, modules: count, by }) };
 }
 
 /** Plans runs of consecutive blocks as modules. */
@@ -109,7 +122,7 @@ class Stretches {
   readonly #features: readonly Shape[];
   readonly #shapes: readonly string[];
   readonly #kinds = new Map<string, string>();
-  /** Peaks planned so far, and those of the same runs without recomputation, which their plans also report. */
+  /** Costs planned so far, and those of the same runs without recomputation, which their plans also report. */
   readonly #peaks: Map<string, number>;
   readonly #without: Map<string, number>;
 
@@ -149,6 +162,7 @@ class Stretches {
   }
 
   weight(index: number, end: number): number {
+    if (this.#options.by === "time") return 0;
     const { auxiliary } = this.#module(index, [end - 1]);
     if (auxiliary === undefined) return 0;
     const { params, state } = auxiliary;
@@ -157,6 +171,7 @@ class Stretches {
     return avals.reduce((sum, aval) => sum + bytesOf(aval), 0);
   }
 
+  /** The peak in bytes, or the time in nanoseconds. */
   peak(index: number, start: number, end: number): number {
     return this.#peak(index, Array.from({ length: end - start }, (_, i) => start + i));
   }
@@ -219,9 +234,12 @@ class Stretches {
     return equipModule(method, boundary);
   }
 
-  /** Plans the training of a module; returns its peak, input and output included, also without recomputation. */
+  /**
+   * Plans the training of a module; returns its peak, input and output included, also without recomputation; or its time
+   * as both.
+   */
   #plan(index: number, blocks: readonly number[]): { readonly peak: number; readonly without: number } {
-    const { model, batch, target, precision, accumulate, recompute = false } = this.#options;
+    const { model, batch, target, precision, accumulate, recompute = false, by, speeds } = this.#options;
     const [start, end] = [at(blocks, 0), endOf(blocks)];
     const module = this.#module(index, blocks);
     const following = model.blocks[end];
@@ -261,6 +279,10 @@ class Stretches {
       avals,
       scalarAvals(this.#options),
     );
+    if (by === "time") {
+      const time = 1e9 * totalTime(stepTime(plan, 0, speeds ?? TYPICAL));
+      return { peak: time, without: time };
+    }
     const apart = (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
     const { memory, without = memory } = plan;
     return { peak: memory.arenaBytes + apart, without: without.arenaBytes + apart };
@@ -273,13 +295,14 @@ const known = new WeakMap<Model, WeakMap<Method, Map<string, Map<string, number>
 function peaksKnownOf(options: BalanceOptions): Map<string, number> {
   const { model, method, optimizer, average, accumulate, batch, target, precision, recompute = false } =
     options;
+  const { by = "memory", speeds } = options;
   const ofModel = known.get(model) ?? new WeakMap<Method, Map<string, Map<string, number>>>();
   known.set(model, ofModel);
   const ofMethod = ofModel.get(method) ?? new Map<string, Map<string, number>>();
   ofModel.set(method, ofMethod);
   const key = JSON.stringify([
     ...[optimizer.name, optimizer.options, kindsOf(optimizer, network(model).params)],
-    ...[average, accumulate, batch, target.name, target.engine, precision, recompute],
+    ...[average, accumulate, batch, target.name, target.engine, precision, recompute, by, speeds],
   ]);
   const peaks = ofMethod.get(key) ?? new Map<string, number>();
   ofMethod.set(key, peaks);

@@ -9,14 +9,15 @@ import { publishedSplit, type SplitName, splitNames, unpublished } from "./publi
 
 /**
  * The cut of a network, given as a number of modules; as a published split, by publication and K; by the blocks to cut
- * after; or as a number of balanced modules, whose boundaries have the lowest planned peak. Balanced boundaries depend on
- * method, batch and device; `trainer`, `memory` and {@link balanced} find them.
+ * after; or as a number of balanced modules, whose boundaries have the lowest planned peak or, for a process each, the
+ * lowest time of the slowest. Balanced boundaries depend on method, batch and device; `trainer`, `memory` and
+ * {@link balanced} find them.
  */
 export type Modules =
   | number
   | { readonly published: SplitName; readonly modules: number }
   | { readonly after: readonly string[] }
-  | { readonly balanced: number };
+  | { readonly balanced: number; readonly by?: "memory" | "time" };
 
 /** A part of the network that is trained by its own loss. */
 export interface Module {
