@@ -21,30 +21,37 @@ export interface Search {
   readonly tried: readonly string[];
 }
 
-/** A search for one file: what was found, and the places looked at. */
+/** A search for a file, or for one of several: what was found, and the places looked at. */
 export class Places implements Search {
   /** Candidates, preferred first. */
   readonly candidates: Candidate[] = [];
   /** The places searched, each with the result. */
   readonly tried: string[] = [];
   readonly #host: Host;
-  readonly #file: string;
+  readonly #files: readonly string[];
+  readonly #looked = new Set<string>();
 
-  /** A search for a file of this name on a machine. */
-  constructor(host: Host, file: string) {
+  /** A search for a file of this name on a machine, or of one of these names, preferred first. */
+  constructor(host: Host, ...files: readonly string[]) {
     this.#host = host;
-    this.#file = file;
+    this.#files = files;
   }
 
-  /** Looks in a folder. */
+  /** Looks in a folder, once. */
   look(folder: string, via: string): void {
-    const path = `${folder}/${this.#file}`;
-    if (!this.#host.list(folder).includes(this.#file)) this.tried.push(`${path}: not found`);
-    else if (!isLibrary(this.#host.magic(path))) {
-      this.tried.push(`${path}: not a shared library (a linker script?)`);
-    } else {
-      this.tried.push(`${path}: found`);
-      this.candidates.push({ path, via });
+    if (this.#looked.has(folder)) return;
+    this.#looked.add(folder);
+    const names = this.#host.list(folder);
+    const present = this.#files.filter((file) => names.includes(file));
+    if (present.length === 0) this.tried.push(`${folder}/${oneOf(this.#files)}: not found`);
+    for (const file of present) {
+      const path = `${folder}/${file}`;
+      if (!isLibrary(this.#host.magic(path))) {
+        this.tried.push(`${path}: not a shared library (a linker script?)`);
+      } else {
+        this.tried.push(`${path}: found`);
+        this.candidates.push({ path, via });
+      }
     }
   }
 
@@ -66,21 +73,28 @@ export class Places implements Search {
 
   /** Looks in LD_LIBRARY_PATH, then leaves the rest to the system's loader. */
   loader(): void {
-    const host = this.#host, file = this.#file;
+    const host = this.#host;
     const folders = entries(host, "LD_LIBRARY_PATH");
     for (const folder of folders.filter(isAbsolute)) this.look(folder, "LD_LIBRARY_PATH");
-    // The loader takes an empty entry for the current folder.
-    const shadow = folders.find((entry) => !isAbsolute(entry) && host.list(entry || ".").includes(file));
-    if (shadow === undefined) {
-      this.tried.push(`${file}: left to the system's loader`);
-      this.candidates.push({ path: file, via: "the system's loader" });
-    } else {
-      this.tried.push(
-        `${file}: not left to the system's loader, which would take it from "${shadow}", a relative entry of ` +
-          "LD_LIBRARY_PATH",
-      );
+    for (const file of this.#files) {
+      // The loader takes an empty entry for the current folder.
+      const shadow = folders.find((entry) => !isAbsolute(entry) && host.list(entry || ".").includes(file));
+      if (shadow === undefined) {
+        this.tried.push(`${file}: left to the system's loader`);
+        this.candidates.push({ path: file, via: "the system's loader" });
+      } else {
+        this.tried.push(
+          `${file}: not left to the system's loader, which would take it from "${shadow}", a relative entry of ` +
+            "LD_LIBRARY_PATH",
+        );
+      }
     }
   }
+}
+
+/** Names as a shell would write them: `a`, `{a,b}`. */
+function oneOf(names: readonly string[]): string {
+  return names.length === 1 ? names.join() : `{${names.join()}}`;
 }
 
 /** Debian's folder of the machine's libraries. */

@@ -1,0 +1,42 @@
+import { LocalgradError } from "../../base/errors.ts";
+
+/** How long to wait, and how. */
+export interface Patience {
+  /** Whether the processes of this machine have more threads than it has cores, so that spinning takes time from others. */
+  readonly crowded: boolean;
+  /** Seconds after which to give up; undefined waits for ever. */
+  readonly limit?: number | undefined;
+}
+
+/** Milliseconds of testing without a pause, where there is a core for each thread. */
+const SPIN = 1;
+
+/** Milliseconds of the first and the longest pause. */
+const SHORTEST = 0.02, LONGEST = 0.5;
+
+/** A word that nobody writes: waiting for its change is a sleep. */
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Tests until `done` is true: without a pause at first, then with growing pauses. MPI itself spins for as long as it
+ * waits, and makes progress only while it is called.
+ *
+ * @throws {LocalgradError} after the time limit, with what `describe` says it waited for.
+ */
+export function waitUntil(done: () => boolean, { crowded, limit }: Patience, describe: () => string): void {
+  if (done()) return;
+  const start = performance.now();
+  const spin = crowded ? 0 : SPIN;
+  let pause = SHORTEST;
+  while (!done()) {
+    const waited = performance.now() - start;
+    if (limit !== undefined && waited > limit * 1000) {
+      throw new LocalgradError(
+        `${describe()} took more than ${limit} s: another process has not made the matching call, or has stopped`,
+      );
+    }
+    if (waited < spin) continue;
+    Atomics.wait(never, 0, 0, pause);
+    pause = Math.min(pause * 2, LONGEST);
+  }
+}
