@@ -32,13 +32,24 @@ export type * from "./src/compile/kernel.ts";
 export type * from "./src/compile/plan.ts";
 export { printKernel, printPlan, printProgram } from "./src/compile/print.ts";
 export type * from "./src/backends/backend.ts";
+// Namespaces. Of those that are sub-paths too, deno doc 2.9.6 lists here only what their modules export by `export *`.
+/** Devices: opening one, and the targets of plans. */
 export * as devices from "./src/runtime/devices.ts";
+/** Random tensors inside traced functions, from keys. */
 export * as random from "./src/trace/random.ts";
+/** Keys of random numbers, and random values on the host. */
 export * as keys from "./src/base/random.ts";
+/** Layers. All names: `deno doc src/nn.ts`. */
 export * as nn from "./src/nn.ts";
+/** Networks that can be cut. All names: `deno doc src/models.ts`. */
 export * as models from "./src/models.ts";
+/** Optimizers, functions around them, and schedules. All names: `deno doc src/optim.ts`. */
 export * as optim from "./src/optim.ts";
+/** Local learning and its trainer. All names: `deno doc src/local.ts`. */
 export * as local from "./src/local.ts";
+/** Data sets, and reading batches of them. All names: `deno doc src/data.ts`. */
 export * as data from "./src/data.ts";
+/** Predictions of trained networks. All names: `deno doc src/predict.ts`. */
 export * as predict from "./src/predict.ts";
+/** What a run leaves: its folder, checkpoints, reports and weights. All names: `deno doc src/train.ts`. */
 export * as train from "./src/train.ts";

@@ -6,7 +6,7 @@
 
 export { readImages, type Shard, type Statistics } from "./data/augment.ts";
 export { cifar10, type Cifar10Options } from "./data/cifar10.ts";
-export * from "./data/entry.ts"; // deno doc lists in a namespace only what `export *` exports: see docs/site/api.ts
+export * from "./data/entry.ts";
 export {
   type Augmentation,
   type ImageDataset,

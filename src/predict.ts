@@ -4,7 +4,6 @@
  * @module
  */
 
-// deno doc lists in a namespace only what `export *` exports: see docs/site/api.ts.
 export * from "./data/decoder.ts";
 export { load, type PredictorOptions } from "./predict/load.ts";
 export * from "./predict/prediction.ts";

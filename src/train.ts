@@ -5,7 +5,6 @@
  */
 
 export { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./artifacts/checkpoint.ts";
-// deno doc lists in a namespace only what `export *` exports: see docs/site/api.ts.
 export * from "./artifacts/comparison.ts";
 export { comparisonPage } from "./artifacts/comparison_page.ts";
 export { type EpochLine, type MetricsLine, readMetrics, type StepLine } from "./artifacts/metrics.ts";

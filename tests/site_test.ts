@@ -30,13 +30,17 @@ Deno.test("the site has guides, examples and the reference, and no dead link", (
     assertStringIncludes(trainer, `href="../../../source/src/training/trainer.ts.html"`);
     assertStringIncludes(trainer, `from &quot;@localgrad/localgrad/local&quot;`);
     assertStringIncludes(trainer, `href="../../../gallery.html"`);
-    for (const name of ["data", "train"]) {
-      assertStringIncludes(
-        await read(`api/~/${name}.html`),
-        `All names: <a href="../../api/${name}/index.html">`,
-      );
+    const names = {
+      data: ["cifar10", "ImageDataset"],
+      nn: ["conv", "flatten", "Layer"],
+      train: ["readReport"],
+    };
+    for (const [entry, shown] of Object.entries(names)) {
+      const page = await read(`api/${entry}/index.html`);
+      for (const name of shown) assertStringIncludes(page, `title="${name}"`);
     }
-    assertStringIncludes(await read("api/data/index.html"), `title="cifar10"`);
+    assertStringIncludes(await read("api/search_index.js"), `"name":"flatten","file":"nn"`);
+    assertEquals([...Deno.readDirSync(`${out}/api/~`)].filter(({ name }) => name.startsWith("nn.")), []);
   }));
 
 Deno.test("deadLinks() names missing pages, files and sections, and links out of the site", () =>

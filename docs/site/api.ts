@@ -51,16 +51,21 @@ export async function writeApi(
   root: string,
   out: string,
 ): Promise<Set<string>> {
+  const copy = `${out}/package`;
+  copyPackage(root, copy);
+  const whole = Deno.readTextFileSync(`${copy}/mod.ts`);
+  Deno.writeTextFileSync(`${copy}/mod.ts`, withoutNamespaces(whole, entries));
   const { success, stderr } = await new Deno.Command("deno", {
     args: ["doc", "--html", "--name=localgrad", `--output=${out}/api`, ...entries.map(({ file }) => file)],
-    cwd: root,
+    cwd: copy,
     env: { NO_COLOR: "1" },
     stdout: "null",
     stderr: "piped",
   }).output();
+  Deno.removeSync(copy, { recursive: true });
   if (!success) throw new Error(`deno doc failed:\n${new TextDecoder().decode(stderr)}`);
   const pages = [...filesUnder(out, "api")].filter((file) => file.endsWith(".html"));
-  const context = { entries, root: `file://${root}/`, pages: new Set(pages), linked: new Set<string>() };
+  const context = { entries, root: `file://${copy}/`, pages: new Set(pages), linked: new Set<string>() };
   for (const page of pages) {
     const html = await Deno.readTextFile(`${out}/${page}`);
     await Deno.writeTextFile(`${out}/${page}`, mend(html, page, context));
@@ -68,10 +73,34 @@ export async function writeApi(
   return context.linked;
 }
 
+/** Copies what `deno doc` reads of the repository in `root`. */
+function copyPackage(root: string, to: string): void {
+  for (const name of ["deno.json", "deno.lock", "mod.ts", "src", "ffi", "kernels"]) {
+    if (![...Deno.readDirSync(root)].some((entry) => entry.name === name)) continue;
+    const files = Deno.statSync(`${root}/${name}`).isFile ? [name] : filesUnder(root, name);
+    for (const file of files) {
+      Deno.mkdirSync(`${to}/${file}`.replace(/\/[^/]*$/, ""), { recursive: true });
+      Deno.copyFileSync(`${root}/${file}`, `${to}/${file}`);
+    }
+  }
+}
+
+/**
+ * The source of `mod.ts` without the namespaces that are entry points too: `deno doc` 2.9.6 shows of a namespace only
+ * what its module declares or exports by `export *`, not `export { name } from`. The pages of an entry point show all of
+ * its names, and so each is documented once.
+ */
+export function withoutNamespaces(text: string, entries: readonly EntryPoint[]): string {
+  return text.split("\n").filter((line) => {
+    const file = line.match(/^export \* as \w+ from "\.\/(.*)";$/)?.[1];
+    return !entries.some((entry) => entry.file === file);
+  }).join("\n");
+}
+
 /** What {@link mend} knows of the reference. */
 interface Context {
   readonly entries: readonly EntryPoint[];
-  /** The URL of the repository. */
+  /** The URL of the package. */
   readonly root: string;
   /** The pages of the reference. */
   readonly pages: ReadonlySet<string>;
@@ -97,25 +126,17 @@ function mend(html: string, page: string, { entries, root, pages, linked }: Cont
       return `href="${linkTo(page, index === "api/index.html" ? "reference.html" : index)}"`;
     }
     if (!target.endsWith(".html") || pages.has(decodeURIComponent(target))) return whole;
-    // deno doc 2.9.6 links a name that only a namespace exports as if the package exported it too.
-    const end = `.${target.split("/").at(-1)}`;
-    const inNamespace = [...pages].find((page) => page.startsWith("api/~/") && page.endsWith(end));
-    return inNamespace === undefined ? whole : `href="${linkTo(page, inNamespace)}"`;
+    // deno doc 2.9.6 links a name that another entry point or a namespace exports as if the package exported it.
+    const [, name = ""] = target.match(/\/~\/([^/]*)$/) ?? [];
+    const there = [...pages].find((page) => page.endsWith(`/~/${name}`) || page.endsWith(`.${name}`));
+    return name === "" || there === undefined ? whole : `href="${linkTo(page, there)}"`;
   });
-  // deno doc 2.9.6 leaves out of the page of a namespace what its module exports by `export { name } from`.
-  const namespace = entries.find(({ name }) => name !== "" && page === `api/~/${name}.html`);
-  const whole = namespace === undefined
-    ? ""
-    : `<p class="all-names">All names: <a href="${linkTo(page, `api/${namespace.name}/index.html`)}">${
-      escape(namespace.specifier)
-    }</a></p>`;
   const usage = links.replaceAll(/ from &quot;([^&\n]*)&quot;/g, (whole, name: string) => {
     const entry = entries.find((entry) => entry.name === (name === "." ? "" : name));
     return entry === undefined ? whole : ` from &quot;${entry.specifier}&quot;`;
   });
   return usage
     .replace("</head>", `<link rel="stylesheet" href="${linkTo(page, "bar.css")}"></head>`)
-    .replace(/<main[^>]*>/, (main) => main + whole)
     .replace(/<body[^>]*>/, (body) => `${body}\n${bar(page)}`);
 }
 
