@@ -6,6 +6,7 @@
  */
 
 import { metrics } from "npm:@opentelemetry/api@1.9.0";
+import { evaluatedOn } from "./artifacts/format.ts";
 import type { EpochRecord, Observer, RunInfo, StepRecord } from "./artifacts/observer.ts";
 import { expectOptions } from "./base/expect.ts";
 
@@ -70,7 +71,8 @@ const GAUGES = {
 /**
  * An observer that records a run as OpenTelemetry metrics: counters `localgrad.train.steps` and
  * `localgrad.train.images`, and gauges `localgrad.train.loss` (one for each module), `.error`, `.learning_rate`,
- * `.gradient_norm` and `.speed`, `localgrad.epoch`, `localgrad.test.error`, `.top_five_error` and `.loss`, and
+ * `.gradient_norm` and `.speed`, `localgrad.epoch`, `localgrad.test.error`, `.top_five_error` and `.loss` (of a run with
+ * a validation split, `localgrad.validation.error` …), and
  * `localgrad.memory.planned`, `.allocated` and `.resident`, in bytes. Attributes: `localgrad.model`,
  * `localgrad.method`, and `localgrad.module` where there are several. Values that are not finite are left out.
  *
@@ -162,7 +164,10 @@ class Telemetry implements Observer {
 
   #record(which: keyof typeof GAUGES, value: number | undefined, more: Attributes = {}): void {
     if (value === undefined || !Number.isFinite(value)) return;
-    const [name, unit, description] = GAUGES[which];
+    const [test, unit, text] = GAUGES[which];
+    const kind = evaluatedOn(this.#info);
+    const name = test.replace("localgrad.test.", `localgrad.${kind}.`);
+    const description = text.replace("test images", `${kind} images`);
     const gauge = this.#gauges.get(name) ?? this.#meter.createGauge(name, { unit, description });
     this.#gauges.set(name, gauge);
     gauge.record(value, { ...this.#attributes, ...more });

@@ -38,6 +38,34 @@ interface Metric {
   readonly gauge?: { readonly dataPoints: readonly Point[] };
 }
 
+Deno.test("openTelemetry() calls errors on a validation split so", async () => {
+  const names: string[] = [];
+  const make = (name: string) => {
+    names.push(name);
+    return { add() {}, record() {} };
+  };
+  const observer = openTelemetry({ meter: { createCounter: make, createGauge: make } });
+  const memory = { peakBytes: 1, arenaBytes: 1, breakdown: {}, heldAtPeak: [], timeline: [] };
+  await observer.start?.({
+    configuration: {},
+    epochs: 1,
+    stepsPerEpoch: 1,
+    imagesPerEpoch: 1,
+    firstStep: 0,
+    resumed: false,
+    modules: ["a"],
+    memory: { method: memory, endToEnd: memory },
+    validationImages: 3,
+  });
+  const held = { bytes: 1, dataBytes: 0 };
+  const rest = { imagesPerSecond: 1, plannedPeakBytes: 1, held, best: true };
+  await observer.epoch?.({ epoch: 1, testError: 0.5, testLoss: 1, ...rest });
+  assertEquals(names.filter((name) => /test|validation/.test(name)), [
+    "localgrad.validation.error",
+    "localgrad.validation.loss",
+  ]);
+});
+
 Deno.test("openTelemetry() records counters and gauges, which Deno exports without a permission", async () => {
   const received = new Map<string, string>();
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {

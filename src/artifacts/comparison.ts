@@ -1,5 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
+import { evaluatedOn } from "./format.ts";
 import type { HeldMemory } from "./observer.ts";
 import type { RunReport } from "./report.ts";
 import { settingsOf } from "./run_settings.ts";
@@ -26,6 +27,8 @@ export interface RunSummary {
   readonly epochsDone: number;
   /** Epochs that it was started for. */
   readonly epochs: number;
+  /** The images that its errors are of: `test`, or `validation` if some of the training images were set aside. */
+  readonly evaluatedOn: "test" | "validation";
   /** The lowest test error, as a fraction. */
   readonly bestError?: number;
   /** The epoch of the lowest test error, from 1. */
@@ -118,6 +121,7 @@ function summary(name: string, run: RunReport): RunSummary {
     run: name,
     epochsDone: Math.floor(step / run.info.stepsPerEpoch),
     epochs: run.info.epochs,
+    evaluatedOn: evaluatedOn(run.info),
     bestError: best?.testError,
     bestEpoch: best?.epoch,
     last,

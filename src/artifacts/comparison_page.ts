@@ -1,16 +1,16 @@
 import { expectObject } from "../base/expect.ts";
 import { barChart, lineChart } from "./chart.ts";
 import type { Comparison, EpochSummary, RunSummary } from "./comparison.ts";
-import { formatBytes, formatPercent, formatTime } from "./format.ts";
+import { evaluatedAlike, formatBytes, formatPercent, formatTime, headingOf } from "./format.ts";
 import { htmlTable, page } from "./page.ts";
 import { colour } from "./palette.ts";
 
 type Measure = Exclude<keyof EpochSummary, "epoch">;
 
 const CHARTS: readonly { readonly measure: Measure; readonly title: string; readonly percent?: true }[] = [
-  { measure: "testError", title: "Test error", percent: true },
+  { measure: "testError", title: "error", percent: true },
   { measure: "trainError", title: "Training error", percent: true },
-  { measure: "testLoss", title: "Test loss" },
+  { measure: "testLoss", title: "loss" },
   { measure: "trainLoss", title: "Training loss of the network's own head" },
 ];
 
@@ -24,13 +24,15 @@ const loss = (value: number) => value.toFixed(4);
 
 /** The results of runs as a table of text: a row for each. */
 export function resultsTable({ runs }: Comparison): { heads: string[]; rows: string[][] } {
+  const kind = kindOf(runs);
   const heads = [
     "run",
     "epochs",
-    "test error",
+    "evaluated on",
+    headingOf(kind, "error"),
     "best",
     "in epoch",
-    "test loss",
+    headingOf(kind, "loss"),
     "train error",
     "train loss",
     "planned",
@@ -42,6 +44,7 @@ export function resultsTable({ runs }: Comparison): { heads: string[]; rows: str
   const rows = runs.map((run) => [
     run.run,
     `${run.epochsDone} of ${run.epochs}`,
+    kind === undefined ? run.evaluatedOn : "–",
     optional(run.last.testError, formatPercent),
     optional(run.bestError, formatPercent),
     optional(run.bestEpoch, String),
@@ -91,7 +94,11 @@ export function comparisonPage(comparison: Comparison): string {
   );
 }
 
+/** The images that the runs were evaluated on; undefined if not all on the same. */
+const kindOf = (runs: readonly RunSummary[]) => evaluatedAlike(runs.map(({ evaluatedOn }) => evaluatedOn));
+
 function chartOf(runs: readonly RunSummary[], { measure, title, percent }: typeof CHARTS[0]): string {
+  const heading = measure.startsWith("test") ? capitalized(headingOf(kindOf(runs), title)) : title;
   const series = runs.map(({ run, curve }, i) => {
     const points = curve.flatMap((epoch): [number, number][] => {
       const value = epoch[measure];
@@ -100,8 +107,10 @@ function chartOf(runs: readonly RunSummary[], { measure, title, percent }: typeo
     return { name: run, points, colour: colour(i, runs.length), marked: points.length <= MARKED };
   });
   const format = percent ? (value: number) => formatPercent(value) : (value: number) => String(value);
-  return lineChart(series, { title, x: "epoch", whole: true, format });
+  return lineChart(series, { title: heading, x: "epoch", whole: true, format });
 }
+
+const capitalized = (text: string) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 function memory(runs: readonly RunSummary[]): string {
   const bars = runs.flatMap(({ run, plannedPeakBytes, held }) => [

@@ -78,8 +78,10 @@ Deno.test("compare() has means of epochs, the best one, and the settings that di
     );
     await running.end();
     assertEquals(comparison.differences, { "method.name": ["dgl", "endToEnd"] });
-    const [a, b] = comparison.runs;
+    const [{ seconds, ...a }, b] = comparison.runs;
+    assert(seconds !== undefined && seconds > 0 && seconds < 600, String(seconds));
     assertEquals(a, {
+      evaluatedOn: "test",
       run: "a",
       epochsDone: 2,
       epochs: 3,
@@ -99,7 +101,7 @@ Deno.test("compare() has means of epochs, the best one, and the settings that di
     assertEquals([b.bestError, b.bestEpoch, b.plannedPeakBytes / b.endToEndPeakBytes], [0.75, 1, 1]);
 
     const { heads, rows } = resultsTable(comparison);
-    assertEquals(heads.includes("time"), false); // in no run
+    assertEquals(heads.slice(2, 4).concat(heads.at(-1) ?? ""), ["test error", "best", "time"]);
     assertEquals(rows[0].slice(0, 5), ["a", "2 of 3", "50 %", "25 %", "1"]);
     assert(rows[0].includes("not finite") && rows[0].includes("25 %"));
     assertEquals(differencesTable(comparison)?.rows, [["a", "dgl"], ["b", "endToEnd"]]);
@@ -121,6 +123,58 @@ Deno.test("compare() needs runs; one alone differs in nothing, and names are esc
     const html = comparisonPage(comparison);
     assertMatch(html, /&lt;b&gt;/);
     assertEquals(html.includes("<b>"), false);
+  }));
+
+Deno.test("the time of a run is that of all its attempts; runs of earlier versions have none", () =>
+  inFolder(async (dir) => {
+    await (await run(`${dir}/a`, "dgl", [0.25])).end("stopped");
+    const path = `${dir}/a/metrics.jsonl`;
+    const lines = (await Deno.readTextFile(path)).split("\n");
+    const rewritten = (seconds: number | undefined) =>
+      lines.map((line) =>
+        line === ""
+          ? ""
+          : JSON.stringify({ ...JSON.parse(line), ...(line.includes('"epoch"') ? { seconds } : {}) })
+      )
+        .join("\n");
+    await Deno.writeTextFile(path, rewritten(undefined));
+    const earlier = await readReport(`${dir}/a`);
+    assertEquals(earlier.seconds, undefined);
+    assertEquals(resultsTable(compare(new Map([["a", earlier]]))).heads.includes("time"), false);
+    await Deno.writeTextFile(path, rewritten(3600));
+    const resumed = runFolder(`${dir}/a`);
+    await resumed.start({ ...info("dgl"), resumed: true, firstStep: 2 });
+    await resumed.epoch(evaluation(2, 0.5));
+    await resumed.save({ step: 4, tensors: new Map(), configuration: {} }, ["last"]);
+    await resumed.end("done");
+    const { seconds = 0 } = await readReport(`${dir}/a`);
+    assert(seconds > 3600 && seconds < 4200, String(seconds));
+    assertStringIncludes(await Deno.readTextFile(`${dir}/a/report.html`), "<dt>time</dt><dd>1 h 0");
+  }));
+
+Deno.test("errors on a validation split are called so, and runs on both are told apart", () =>
+  inFolder(async (dir) => {
+    await (await run(`${dir}/a`, "dgl", [0.25])).end();
+    const a = await readReport(`${dir}/a`);
+    const b = { ...a, info: { ...a.info, validationImages: 8 } };
+    const split = compare(new Map([["b", b]]));
+    assertEquals(resultsTable(split).heads.slice(2, 6), [
+      "validation error",
+      "best",
+      "in epoch",
+      "validation loss",
+    ]);
+    assertStringIncludes(comparisonPage(split), "Validation error");
+    assertEquals(/test (error|loss)/i.test(comparisonPage(split) + report([b, b])), false);
+    const both = compare(new Map([["a", a], ["b", b]]));
+    const { heads, rows } = resultsTable(both);
+    assertEquals([heads[2], heads[3], rows[0][2], rows[1][2]], [
+      "evaluated on",
+      "error",
+      "test",
+      "validation",
+    ]);
+    assertEquals(/(test|validation) error/i.test(comparisonPage(both)), false);
   }));
 
 Deno.test("readReport() gives the page that the run wrote last, byte for byte", () =>

@@ -25,6 +25,18 @@ export function formatTime(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
 }
 
+/** The images that the errors of runs are of; undefined if not all are of the same. */
+export function evaluatedAlike(
+  kinds: readonly ("test" | "validation")[],
+): "test" | "validation" | undefined {
+  return kinds.every((kind) => kind === kinds[0]) ? kinds[0] : undefined;
+}
+
+/** A heading for errors or losses of those images: `test error`, or `error` if they differ. */
+export function headingOf(kind: "test" | "validation" | undefined, what: string): string {
+  return kind === undefined ? what : `${kind} ${what}`;
+}
+
 /** The images that the errors of a run are of. */
 export function evaluatedOn(
   { validationImages }: { readonly validationImages?: number },

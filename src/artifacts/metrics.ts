@@ -41,6 +41,11 @@ export interface EpochLine extends Omit<EpochRecord, "best" | "held"> {
   readonly held?: HeldMemory;
   /** When it was written, in UTC: `2026-01-31T12:00:00.000Z`; undefined in runs of older versions. */
   readonly time?: string;
+  /**
+   * Seconds that the run took until then, in all its attempts: from the start of each, without what a resumed run does
+   * again; undefined in runs of older versions.
+   */
+  readonly seconds?: number;
 }
 
 /** A line of `metrics.jsonl`. */
@@ -52,10 +57,16 @@ export function stepLine({ step, losses, accuracy, gradientNorms, learningRate }
   return { kind: "step", step, losses, accuracy, ...norms, learningRate };
 }
 
-/** The line of an epoch. */
-export function epochLine(record: EpochRecord): EpochLine {
+/** The line of an epoch, `seconds` into the run. */
+export function epochLine(record: EpochRecord, seconds: number): EpochLine {
   const { best: _, ...kept } = record;
-  return { kind: "epoch", ...kept, time: new Date().toISOString() };
+  return { kind: "epoch", ...kept, time: new Date().toISOString(), seconds };
+}
+
+/** The seconds that a run took until its last evaluation; undefined before the first, and in runs of older versions. */
+export function secondsOf(lines: readonly MetricsLine[]): number | undefined {
+  const last = lines.findLast((line) => line.kind === "epoch");
+  return last?.kind === "epoch" ? last.seconds : undefined;
 }
 
 const stepFields = object<StepLine>({
@@ -90,6 +101,7 @@ const epochFields = object<EpochLine>({
   })),
   loading: optional(object<Loading>({ imagesPerSecond: number, waiting: number })),
   time: optional(text),
+  seconds: optional(number),
 });
 
 const kindOf = object({ kind: oneOf(["step", "epoch"]) });

@@ -5,7 +5,7 @@ import { moduleIn } from "../local/places.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { confusionTable } from "./confusion.ts";
-import { evaluatedOn, formatBytes, formatPercent, formatTime } from "./format.ts";
+import { evaluatedAlike, evaluatedOn, formatBytes, formatPercent, formatTime, headingOf } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
@@ -56,6 +56,9 @@ export function methodOf(run: RunReport): string {
   const named = typeof method === "object" && method !== null && "name" in method;
   return named ? String(method.name) : "?";
 }
+
+/** The images that the runs were evaluated on; undefined if not all on the same. */
+const kindOf = (runs: readonly RunReport[]) => evaluatedAlike(runs.map(({ info }) => evaluatedOn(info)));
 
 /** The lowest and the last test error of a run, for people. */
 function errors(run: RunReport): { best: string; last: string } {
@@ -108,7 +111,15 @@ function comparison(runs: readonly RunReport[]): string {
       time,
     ];
   });
-  const heads = ["method", "modules", "test error", "best", "planned peak", "of end-to-end", "time"];
+  const heads = [
+    "method",
+    "modules",
+    headingOf(kindOf(runs), "error"),
+    "best",
+    "planned peak",
+    "of end-to-end",
+    "time",
+  ];
   const each = runs.map((run) =>
     `<details><summary>${escapeHtml(methodOf(run))}</summary>
 <section class="grid-2">${lossChart(run)}${errorChart([run])}</section>${confusionSection(run)}${
@@ -138,6 +149,7 @@ function facts(run: RunReport): string {
       String(Number(value.toPrecision(4))),
     ]),
     ["images/s", rate === undefined ? "–" : String(Math.round(rate))],
+    ...(run.seconds === undefined ? [] : [["time", formatTime(run.seconds)] satisfies [string, string]]),
   ];
   const cards = all.map(([name, value]) =>
     `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`
@@ -205,7 +217,12 @@ function errorChart(runs: readonly RunReport[]): string {
     );
     return [{ name: "training batches", points: thin(points, POINTS), colour: "var(--faint)" }, test];
   });
-  const title = runs.length === 1 ? "Error" : "Test error";
+  const kind = kindOf(runs);
+  const title = runs.length === 1 || kind === undefined
+    ? "Error"
+    : kind === "test"
+    ? "Test error"
+    : "Validation error";
   return lineChart(series, { title, x: "epoch", whole: true, format: (value) => formatPercent(value) });
 }
 

@@ -10,10 +10,10 @@ import {
   writeWhole,
 } from "../base/files.ts";
 import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
-import { epochLine, type MetricsLine, MetricsWriter, stepLine } from "./metrics.ts";
+import { epochLine, type MetricsLine, MetricsWriter, secondsOf, stepLine } from "./metrics.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "./observer.ts";
 import { report } from "./report.ts";
-import { recordPath, writeRecord } from "./run_record.ts";
+import { recordPath, runReport, writeRecord } from "./run_record.ts";
 
 /** Checkpoint of a run: its last state, or the state of its lowest test error. */
 export type CheckpointKind = "last" | "best";
@@ -97,6 +97,8 @@ export class RunFolder implements Observer {
   #info: RunInfo | undefined;
   #writer: MetricsWriter | undefined;
   #lines: MetricsLine[] = [];
+  /** When the run would have begun, by `performance.now()`, had it never been interrupted. */
+  #began = 0;
   /** True if the folder was created for this run. */
   #created = false;
   /** True once `run.json` says what this attempt does. */
@@ -143,6 +145,7 @@ export class RunFolder implements Observer {
     const { writer, lines } = await MetricsWriter.open(metrics, info.firstStep, info.stepsPerEpoch);
     this.#writer = writer;
     this.#lines = lines;
+    this.#began = performance.now() - 1000 * (secondsOf(lines) ?? 0);
     this.#recorded = false;
     this.#begun = !info.resumed || !await holdsRun(this.path);
     await removeParts(this.path);
@@ -155,7 +158,7 @@ export class RunFolder implements Observer {
 
   /** Writes an epoch's line. */
   epoch(record: EpochRecord): Promise<void> {
-    return this.#write(epochLine(record));
+    return this.#write(epochLine(record, (performance.now() - this.#began) / 1000));
   }
 
   /** Writes the checkpoints and the report. */
@@ -196,7 +199,7 @@ export class RunFolder implements Observer {
   }
 
   async #report(info: RunInfo): Promise<void> {
-    const run = { info, lines: this.#lines, settings: this.#settings };
+    const run = runReport(info, this.#lines, this.#settings);
     await writeWhole(`${this.path}/report.html`, report([run]));
   }
 

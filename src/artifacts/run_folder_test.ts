@@ -67,11 +67,11 @@ async function run(folder: string, from: number, to: number, crash = false): Pro
   return readMetrics(`${folder}/metrics.jsonl`);
 }
 
-/** Lines of metrics without the time at which they were written. */
+/** Lines of metrics without what depends on the clock. */
 const timeless = (lines: readonly MetricsLine[]) =>
   lines.map((line) => {
     if (line.kind === "step") return line;
-    const { time: _, ...rest } = line;
+    const { time: _time, seconds: _seconds, ...rest } = line;
     return rest;
   });
 

@@ -17,7 +17,7 @@ import { readIfThere, refuseFile, writeWhole } from "../base/files.ts";
 import type { MemoryReport, Work } from "../compile/plan.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { Settings } from "./checkpoint.ts";
-import { readMetrics } from "./metrics.ts";
+import { type MetricsLine, readMetrics, secondsOf } from "./metrics.ts";
 import type { RunInfo } from "./observer.ts";
 import type { RunReport } from "./report.ts";
 import type { RunDevice } from "./run_devices.ts";
@@ -68,6 +68,12 @@ export function recordPath(folder: string): string {
   return `${folder}/${NAME}`;
 }
 
+/** What a report says of a run: its duration is that until its last evaluation. */
+export function runReport(info: RunInfo, lines: readonly MetricsLine[], settings: Settings): RunReport {
+  const seconds = secondsOf(lines);
+  return { info, lines, settings, ...(seconds === undefined ? {} : { seconds }) };
+}
+
 /** Writes `run.json` into the folder of a run, atomically. */
 export async function writeRecord(folder: string, info: RunInfo, settings: Settings): Promise<void> {
   const { memory: { method, endToEnd }, ...others } = info;
@@ -103,5 +109,5 @@ export async function readReport(folder: string): Promise<RunReport> {
   }
   const { info, memory: { method, endToEnd }, settings } = decodeJson(bytes, source, recordFields);
   const memory: MemoryComparison = { method: method ?? endToEnd, endToEnd };
-  return { info: { ...info, memory }, lines: await readMetrics(`${folder}/metrics.jsonl`), settings };
+  return runReport({ ...info, memory }, await readMetrics(`${folder}/metrics.jsonl`), settings);
 }

@@ -3,6 +3,7 @@ import { expectKind } from "../base/expect.ts";
 import { makeFolder, openAlone, readIfThere, refuseFile, writeAll } from "../base/files.ts";
 import { refusal } from "../base/system.ts";
 import { recordsUpTo, type ScalarEvent, scalarRecord, versionRecord } from "./event_file.ts";
+import { evaluatedOn } from "./format.ts";
 import type { EpochRecord, Observer, RunInfo, StepRecord } from "./observer.ts";
 
 const FILE_LIMIT = 2 ** 30;
@@ -35,8 +36,9 @@ export async function holdsEvents(folder: string): Promise<boolean> {
  * An observer that writes event files for TensorBoard into a folder, such as that of the run:
  * `tensorboard --logdir runs`. Per step: `step/loss` (of several modules `step/loss/module_1` …), `step/error`,
  * `step/learning_rate`, and `step/gradient_norm` if gradients are clipped by norm. Per evaluation: `epoch/test_error`,
- * `epoch/test_loss`, `epoch/top_five_error`, `epoch/images_per_second`, `epoch/allocated_bytes` and
- * `epoch/resident_bytes`, and `epoch/metrics/NAME` for metrics of one's own. Both count training steps, so that their curves have one axis.
+ * `epoch/test_loss` (or `epoch/validation_error` and `_loss`), `epoch/top_five_error`, `epoch/images_per_second`,
+ * `epoch/allocated_bytes` and `epoch/resident_bytes`, and `epoch/metrics/NAME` for metrics of one's own. Both count
+ * training steps, so that their curves have one axis.
  *
  * Each attempt of a run writes a file. When a run is resumed, the steps that it will do again are cut off from the
  * files of earlier attempts; reload TensorBoard if it is open. A new run needs a folder without event files of another.
@@ -99,9 +101,10 @@ class TensorBoard implements Observer {
 
   async epoch(record: EpochRecord): Promise<void> {
     const { epoch, testError, testLoss, topFiveError, imagesPerSecond, held, metrics = {} } = record;
+    const kind = evaluatedOn(this.#info);
     const measured: [string, number | undefined][] = [
-      ["epoch/test_error", testError],
-      ["epoch/test_loss", testLoss],
+      [`epoch/${kind}_error`, testError],
+      [`epoch/${kind}_loss`, testLoss],
       ["epoch/top_five_error", topFiveError],
       ["epoch/images_per_second", imagesPerSecond],
       ["epoch/allocated_bytes", held.bytes],

@@ -151,6 +151,17 @@ Deno.test("tensorBoard() writes steps and epochs under tags of their own", () =>
     ]);
   }));
 
+Deno.test("tensorBoard() calls errors on a validation split so", () =>
+  inFolder(async (dir) => {
+    await run(dir, { ...info(0), validationImages: 3 }, 2);
+    const [path = ""] = files(dir);
+    const tags = parse(await Deno.readFile(path)).flatMap(([, values]) => Object.keys(values));
+    assertEquals(tags.filter((tag) => /test|validation/.test(tag)), [
+      "epoch/validation_error",
+      "epoch/validation_loss",
+    ]);
+  }));
+
 Deno.test("tensorBoard() begins a file with each attempt, and its steps rise over all files", () =>
   inFolder(async (dir) => {
     await run(dir, info(0), 5); // killed after step 5; the last checkpoint is that of step 2
