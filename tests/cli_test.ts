@@ -55,7 +55,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
         /--sgd-momentum is for --optimizer sgd/,
         ...["train", "--optimizer", "lion", "--sgd-momentum", "0.9"] as const,
       ],
-      [/--clip must be a norm, such as 1, or .* value:0.5, not "all"/, "train", "--clip", "all"],
+      [/--clip must be a norm, such as norm:1, or .* value:0.5, not "all"/, "train", "--clip", "all"],
       [/--warmup must be a number of epochs, such as 5, or of steps/, "train", "--warmup", "5%"],
       [/--min-delta needs --patience/, "train", "--min-delta", "0.1"],
       [/--weight-decay must be a number of at least 0, not "x"/, "train", "--weight-decay", "x"],

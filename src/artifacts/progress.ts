@@ -63,9 +63,10 @@ class Progress implements Observer {
     const change = changeOfDevice(devices, firstStep);
     if (change !== undefined) this.#line(change);
     if (Number(batch) <= imagesPerEpoch) return;
+    const smaller = Math.max(2, 2 ** Math.floor(Math.log2(imagesPerEpoch / 4)));
     this.#line(
-      `there are ${imagesPerEpoch} training images and the batch is ${batch}: each step takes ${imagesPerEpoch}, ` +
-        `although memory is planned for ${batch}; a learning rate scaled to the batch is too high`,
+      `the batch of ${batch} is more than the ${imagesPerEpoch} training images, so each epoch is a single step of ` +
+        `${imagesPerEpoch}; with a smaller batch, such as ${smaller}, the network is updated more often`,
     );
   }
 

@@ -63,8 +63,9 @@ export const optimizerFlags = {
     help: "parameters with weight decay: all, or filters and weights but no norms and biases; default all",
   },
   clip: {
-    value: "NORM|value:X",
-    help: "clip the gradients of each module to this norm, or each element to ±X; default neither",
+    value: "norm:X|value:X",
+    help:
+      "clip the gradients of each module to the norm X (X alone is the same), or each element to ±X; default neither",
   },
   freeze: {
     value: "NAME,…",
@@ -130,7 +131,7 @@ function clipFrom(text: string): optim.ClipOptions {
   const [, kind, limit = ""] = /^(value:|norm:)?([^:]*)$/.exec(text) ?? [];
   if (!(limit.trim() !== "" && Number(limit) > 0 && Number(limit) < Infinity)) {
     throw new LocalgradError(
-      `--clip must be a norm, such as 1, or a limit of each element, such as value:0.5, not "${text}"`,
+      `--clip must be a norm, such as norm:1, or a limit of each element, such as value:0.5, not "${text}"`,
     );
   }
   return kind === "value:" ? { value: Number(limit) } : { norm: Number(limit) };

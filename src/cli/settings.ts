@@ -84,7 +84,11 @@ const alone = local.methodNames.filter((name) => !/^man(PlusPlus)?\+/.test(name)
 /** Flags that define the network and the method; of `train` and `memory`. */
 export const networkFlags = {
   dataset: { value: datasetNames.join("|"), help: "data set; default shapes, which needs no download" },
-  "image-size": { value: "N", help: "folder: rows and columns of an image; default 224" },
+  "image-size": {
+    value: "N",
+    help:
+      "folder: images are resized and cropped to N×N, at random in training, else at the centre; default 224",
+  },
   model: { value: models.modelNames.join("|"), help: "network; default resnet8" },
   ...cutFlags,
   method: {

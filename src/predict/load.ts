@@ -134,14 +134,18 @@ function checkOptions(options: PredictorOptions): void {
   }
 }
 
+const REMEDY =
+  "use it in a script, which can make the network: pass that as model, as in predict.load(path, { device, model }), " +
+  "or to exportOnnx";
+
 /** The library's network that a file names. */
 export function modelOf({ name, network }: Weights, signature: Signature | undefined): Model {
   if (network === undefined) {
-    throw new LocalgradError(`${name} does not say which network it is of; pass it as model`);
+    throw new LocalgradError(`${name} does not say which network it is of; ${REMEDY}`);
   }
   const { model, classes } = network;
   if (!modelNames.some((known) => known === model)) {
-    throw new LocalgradError(`${name} is of ${model}, which is not a network of localgrad; pass it as model`);
+    throw new LocalgradError(`${name} is of ${model}, which is not a network of localgrad; ${REMEDY}`);
   }
   return modelNamed(model, {
     classes,

@@ -20,10 +20,10 @@ import { ranked } from "./ranked.ts";
 import { inOrder } from "./in_order.ts";
 
 /**
- * An image to predict: its pixels as bytes `[height, width, channels]`; or, with a decoder, the path of a picture's file
- * or its content as a `Blob`, such as a request's or a `File`.
+ * An image to predict: its pixels `[height, width, channels]` as bytes, or as f32 if they are normalised already; or, with
+ * a decoder, the path of a picture's file or its content as a `Blob`, such as a request's or a `File`.
  */
-export type Picture = Uint8Array | string | Blob;
+export type Picture = Uint8Array | Float32Array | string | Blob;
 
 /**
  * Images to predict at once: a list of them; `[images, height, width, channels]` as u8, or as f32 if they are normalised
@@ -151,17 +151,17 @@ export class Predictor implements AsyncDisposable {
     await this.#parts.decoder?.[Symbol.asyncDispose]();
   }
 
-  #all(images: Iterable<Picture | Float32Array> | AsyncIterable<Picture | Float32Array>, top: number) {
+  #all(images: Iterable<Picture> | AsyncIterable<Picture>, top: number) {
     return inOrder(images, (image) => this.#one(image, top), 2 * this.#parts.batch);
   }
 
-  async #one(image: Picture | Float32Array, top: number): Promise<Prediction> {
+  async #one(image: Picture, top: number): Promise<Prediction> {
     const pixels = await this.#pixelsOf(image);
     return ranked(await this.#batches.add(pixels), this.signature?.classes ?? [], top);
   }
 
   /** The images of a list, an array or a part of a data set, one by one. */
-  async *#each(images: Pictures): AsyncGenerator<Picture | Float32Array> {
+  async *#each(images: Pictures): AsyncGenerator<Picture> {
     if (images instanceof HostArray) yield* this.#rows(images);
     else if (isList(images)) yield* images;
     else if ("images" in images) {
@@ -201,19 +201,29 @@ export class Predictor implements AsyncDisposable {
     for (let i = 0; i < count; i++) yield pixels.subarray(i * size, (i + 1) * size);
   }
 
-  async #pixelsOf(image: Picture | Float32Array): Promise<Pixels> {
-    if (image instanceof Float32Array) return image;
-    const signature = this.#known();
+  async #pixelsOf(image: Picture): Promise<Pixels> {
     const { height, width, channels } = this.model.input;
-    if (image instanceof Uint8Array) {
-      if (image.length === height * width * channels) return image;
+    const size = height * width * channels;
+    const takes = `${this.model.name} takes ${height}×${width}×${channels}`;
+    if (image instanceof Float32Array) {
+      if (image.length === size) return image;
       throw new LocalgradError(
-        `predict: an image has ${image.length} bytes; ${this.model.name} takes ${height}×${width}×${channels}; pass ` +
-          `the content of a picture's file as a Blob, with a decoder`,
+        `predict: an image has ${image.length} elements of f32; ${takes}; pass several images as a list, or as an array ` +
+          `[images, height, width, channels]`,
+      );
+    }
+    const signature = this.#known();
+    if (image instanceof Uint8Array) {
+      if (image.length === size) return image;
+      throw new LocalgradError(
+        `predict: an image has ${image.length} bytes; ${takes}; pass the content of a picture's file as a Blob, with a ` +
+          `decoder`,
       );
     }
     if (typeof image !== "string" && !(image instanceof Blob)) {
-      throw new LocalgradError(`predict: an image is bytes, a path or a Blob, not ${shown(image)}`);
+      throw new LocalgradError(
+        `predict: an image is bytes, normalised f32, a path or a Blob, not ${shown(image)}`,
+      );
     }
     const what = typeof image === "string" ? image : "a Blob";
     return inChannels(await this.#decoder(what).decode(image, signature), channels, this.model.name);
@@ -263,7 +273,8 @@ function normalised(bytes: Tensor, signature: Signature): Tensor {
 }
 
 function isPicture(images: Picture | Pictures): images is Picture {
-  return typeof images === "string" || images instanceof Blob || images instanceof Uint8Array;
+  return typeof images === "string" || images instanceof Blob || images instanceof Uint8Array ||
+    images instanceof Float32Array;
 }
 
 function isList(images: readonly Picture[] | ImagePart): images is readonly Picture[] {

@@ -65,6 +65,10 @@ Deno.test("a trainer predicts images one by one, as lists, arrays, parts and str
     ]);
     for (const each of [list, bytes, single]) assertEquals(shape(each), shape(all));
     assertEquals(shape(floats), shape(all.slice(0, 1)));
+    const normalised = Float32Array.from(x.data, Number);
+    assertEquals(shape([await trainer.predict(normalised)]), shape(all.slice(0, 1)));
+    const mixed = [normalised, image(1), normalised, image(3)]; // each kind in batches of its own
+    assertEquals(shape(await trainer.predict(mixed)), shape([0, 1, 0, 3].flatMap((i) => all[i] ?? [])));
     assertEquals((await trainer.predict(image(0), { top: 1 })).top.length, 1);
 
     // The values of the network as it is now, also after more training.
@@ -97,7 +101,9 @@ Deno.test("predict() refuses what is no image for the network", async () => {
     [new HostArray(new Uint8Array(192), [1, 3, 8, 8]), "not u8[1,3,8,8], which is NCHW"],
     [new HostArray(new Int32Array(192), [1, 8, 8, 3]), "not i32[1,8,8,3]"],
     ["rose.jpg", "rose.jpg has to be decoded; pass { decoder: pictures() }"],
-    [[3], "an image is bytes, a path or a Blob, not 3"],
+    [[3], "an image is bytes, normalised f32, a path or a Blob, not 3"],
+    [[new Float32Array(2 * 192)], "has 384 elements of f32; tiny takes 8×8×3; pass several images as a list"],
+    [new Float32Array(191), "has 191 elements of f32"],
     [new HostArray(new Float32Array(192).fill(NaN), [1, 8, 8, 3]), "output is NaN"],
   ];
   for (const [images, message] of cases) {
@@ -127,7 +133,7 @@ Deno.test("predict.load() takes class names and preprocessing from a run, a chec
     await assertRejects(
       () => load(`${dir}/run`, { device }),
       LocalgradError,
-      "is of tiny, which is not a network of localgrad; pass it as model",
+      "is of tiny, which is not a network of localgrad; use it in a script, which can make the network: pass that as model",
     );
 
     // As earlier versions and PyTorch write them: one line says what is missing.
