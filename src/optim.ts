@@ -23,3 +23,4 @@ export * from "./optim/selection.ts";
 export * from "./optim/transforms.ts";
 export * from "./optim/schedules.ts";
 export * from "./optim/cycles.ts";
+export type { Warmup } from "./optim/warmups.ts";

@@ -19,7 +19,7 @@ Deno.test("--precision is refused where the device lacks it, kept in a run, and 
       const { code, stderr } = await cli(dir, "train", ...RUN, "--precision", "f32", "--run", "a");
       assertEquals(code, 0, stderr);
       const resume = ["--run", "a", "--resume", "--precision", "bf16"];
-      await refused(dir, /the run was started with precision "f32", not "bf16"/, "train", ...resume);
+      await refused(dir, /the run was started with --precision f32, not bf16/, "train", ...resume);
       await refused(dir, lacks, "eval", "--run", "a", "--precision", "tf32");
       assertEquals((await cli(dir, "train", "--run", "a", "--resume")).code, 0);
 

@@ -40,13 +40,26 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--model must be one of .*resnet110.*, not "vgg"/, "train", "--model", "vgg"],
       [/--method must be one of .*man\+dgl.*, not "bp"/, "train", "--method", "bp"],
       [
-        /dgl has no option "average-decay"; it has head/,
+        /--average-decay is for --method man\+NAME or manPlusPlus\+NAME, not for dgl/,
         "train",
         "--method",
         "dgl",
         "--average-decay",
         "0.9",
       ],
+      [
+        /--depth is for --method augLocal, not for endToEnd/,
+        "memory",
+        "--method",
+        "endToEnd",
+        "--depth",
+        "2",
+      ],
+      [
+        /choose --task contrastive or leave --anchors out/,
+        ...["memory", "--method", "infopro", "--anchors", "all"] as const,
+      ],
+      [/--validation must be above 0 and below 1/, "train", "--validation", "0"],
       [/--average-decay must be at least 0 and below 1, not "1"/, "train", "--average-decay", "1"],
       [/--momentum is now --average-decay \(.*; .* --sgd-momentum/, "train", "--momentum", "0.9"],
       [/--schedule is now --weight-schedule \(.*; .* --lr-schedule/, "memory", "--schedule=stage"],
@@ -59,7 +72,12 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--warmup must be a number of epochs, such as 5, or of steps/, "train", "--warmup", "5%"],
       [/--min-delta needs --patience/, "train", "--min-delta", "0.1"],
       [/--weight-decay must be a number of at least 0, not "x"/, "train", "--weight-decay", "x"],
-      [/freeze: resnet8 has no parameter that begins with "layer9"/, "train", "--freeze", "layer9"],
+      [
+        /freeze: resnet8 has no parameter that begins with "layer9"; did you mean "layer1"\?/,
+        "train",
+        "--freeze",
+        "layer9",
+      ],
       [/--fusion must be one of sum, emaOnly, biasOnly, not "both"/, "train", "--fusion", "both"],
       [/--moves must be one of afterBackward, .*not "late"/, "train", "--moves", "late"],
       [
@@ -75,7 +93,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
         ] as const,
       ],
       [
-        /man: with fusion "biasOnly".* statistics/,
+        /man: with fusion "biasOnly".* leave --statistics out/,
         ...["memory", "--fusion", "biasOnly", "--statistics", "copy"] as const,
       ],
       [/--device must be one of auto, cuda, webgpu, cpu, reference, not "tpu"/, "train", "--device", "tpu"],
@@ -96,7 +114,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       ],
       [/--split must be one of man, man\+\+, .*not "us"/, "train", "--modules", "2", "--split", "us"],
       [/--split .*give --modules too/, "train", "--split", "man"],
-      [/shapes are drawn, not loaded/, "train", "--data", "."],
+      [/shapes are drawn, so leave it out/, "train", "--data", "."],
       [/--resume .* --run DIR/, "train", "--resume"],
       [/eval needs a run or a file: give either --run DIR or --weights FILE/, "eval"],
       [/at most 54/, "memory", "--model", "resnet110", "--modules", "60"],
@@ -172,7 +190,7 @@ Deno.test("train, eval and resume use the folder of a run and reject damage and 
     await refused(dir, /a holds a run already; resume it or choose/, "train", ...again);
     await refused(
       dir,
-      /started with method "greedy", not "dgl"/,
+      /started with --method greedy, not dgl/,
       "train",
       "--run",
       "a",

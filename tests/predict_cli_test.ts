@@ -78,6 +78,12 @@ Deno.test("predict prints the most probable classes of files and folders, and go
       decoder: pictures({ threads: 1 }),
       checkpoint: "last",
     });
+    const missing = await assertRejects(
+      async () => await predictor.predict(`${dir}/none.jpg`),
+      LocalgradError,
+      "none.jpg does not exist",
+    );
+    assertStringIncludes(missing.stack ?? "", "predict_cli_test.ts"); // the caller, not the thread's message
     for (const { file, top } of lines) {
       const { best } = await predictor.predict(`${dir}/${file}`);
       assertEquals([top.length, top[0].name, top[0].probability.toFixed(4)], [

@@ -65,6 +65,8 @@ export interface RunInfo {
   readonly classNames?: readonly string[];
   /** The number of training images set aside: those that the errors of the run are of, in place of test images. */
   readonly validationImages?: number;
+  /** Remarks on settings that were probably not meant, such as a warm-up longer than the run. */
+  readonly remarks?: readonly string[];
 }
 
 /** Record of a training step. */

@@ -29,7 +29,8 @@ const BAR = 20;
 /**
  * An observer that shows the progress of a run on standard error: a bar with the loss of each module, accuracy, images
  * per second and time left, redrawn in place on a terminal and written as a line every 15 s elsewhere; and a line for
- * each evaluation. In a Jupyter notebook it is shown in the cell. It warns at the start if there are fewer training images than a batch has, or the run is resumed on
+ * each evaluation. In a Jupyter notebook it is shown in the cell. It warns at the start if there are fewer training
+ * images than a batch has, if the warm-up of the learning rate is longer than the run, or if the run is resumed on
  * another device, engine of the CPU or version of oneDNN, with which its last bits differ.
  */
 export function progress(output: ProgressOutput = notebookOutput(kernel()) ?? standardError): Observer {
@@ -59,9 +60,10 @@ class Progress implements Observer {
   start(info: RunInfo): void {
     this.#info = info;
     this.#shown = this.#output.now();
-    const { configuration: { batch }, imagesPerEpoch, devices = [], firstStep } = info;
+    const { configuration: { batch }, imagesPerEpoch, devices = [], firstStep, remarks = [] } = info;
     const change = changeOfDevice(devices, firstStep);
     if (change !== undefined) this.#line(change);
+    for (const remark of remarks) this.#line(remark);
     if (Number(batch) <= imagesPerEpoch) return;
     const smaller = Math.max(2, 2 ** Math.floor(Math.log2(imagesPerEpoch / 4)));
     this.#line(

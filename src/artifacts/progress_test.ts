@@ -41,6 +41,18 @@ function show(terminal: boolean, columns: number, modules: number): string[] {
   return written;
 }
 
+Deno.test("progress() prints the remarks on a run", () => {
+  const written: string[] = [];
+  const output = {
+    terminal: false,
+    columns: () => 80,
+    write: (text: string) => written.push(text),
+    now: () => 0,
+  };
+  progress(output).start!({ ...info, remarks: ["the warm-up is long"] });
+  assertEquals(written, ["the warm-up is long\n"]);
+});
+
 Deno.test("progress() redraws one line on a terminal, within its columns", () => {
   const written = show(true, 100, 3);
   const drawn = written.filter((text) => text.startsWith("\r\x1b[2K") && text.length > 6);

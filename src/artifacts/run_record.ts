@@ -58,6 +58,7 @@ const recordFields = object<RunRecord>({
     devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
     classNames: optional(list(text)),
     validationImages: optional(whole(1)),
+    remarks: optional(list(text)),
   }),
   memory: object<RunRecord["memory"]>({ method: optional(memoryReport), endToEnd: memoryReport }),
   settings: record(json),

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { LocalgradError } from "../base/errors.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { DATASETS } from "../data/datasets.ts";
@@ -39,11 +40,17 @@ export async function openDevice(
 }
 
 /** Loads the images of a run, from `path` if they have moved since it was started. */
-export function loadImages(
+export async function loadImages(
   { dataset, trainLimit, testLimit, imageSize, data }: Settings,
   path: string | undefined = data,
 ): Promise<ImageDataset<ImagePart>> {
-  return DATASETS[dataset].load({
+  if (dataset === "folder" && path === undefined) {
+    throw new LocalgradError("--dataset folder needs the folder of images: --data DIR");
+  }
+  if (dataset === "shapes" && path !== undefined) {
+    throw new LocalgradError("--data is for data sets in files; shapes are drawn, so leave it out");
+  }
+  return await DATASETS[dataset].load({
     ...(path === undefined ? {} : { path }),
     ...(imageSize === undefined ? {} : { size: imageSize }),
     limits: {

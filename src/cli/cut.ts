@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { type Modules, type SplitName, splitNames } from "../local.ts";
-import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, givenAs, oneOf, wholeNumber } from "./flags.ts";
 
 /** Flags for the cut of a network. */
 export const cutFlags = {
@@ -36,6 +36,20 @@ export function cutFrom({ modules, after, split }: Given<typeof cutFlags>): Cut 
   }
   const published = oneOf<SplitName | "balanced">("split", split, [...splitNames, "balanced"]);
   return published === "balanced" ? { balanced: count } : { published, modules: count };
+}
+
+/** The flags that say what a cut says: the inverse of {@link cutFrom}. */
+export function cutGiven(cut: Cut): Given<typeof cutFlags> {
+  const flags = { modules: undefined, after: undefined, split: undefined };
+  if (typeof cut === "number") return givenAs<typeof cutFlags>({ ...flags, modules: cut });
+  if ("balanced" in cut) {
+    return givenAs<typeof cutFlags>({ ...flags, modules: cut.balanced, split: "balanced" });
+  }
+  return givenAs<typeof cutFlags>(
+    "published" in cut
+      ? { ...flags, modules: cut.modules, split: cut.published }
+      : { ...flags, after: cut.join() },
+  );
 }
 
 /** Converts a cut to the library's type. */

@@ -7,7 +7,7 @@ import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { trainerOf } from "./build.ts";
 import type { MethodName, Settings } from "./settings.ts";
-import { note, print, textTable } from "./terminal.ts";
+import { note, noteDevice, print, textTable } from "./terminal.ts";
 import { claimFolder, timestamp } from "./run_place.ts";
 
 /** Flags of `demo`: none. */
@@ -33,7 +33,7 @@ export async function demo(args: readonly string[]): Promise<number> {
   await using place = await claimFolder(`runs/demo-${timestamp()}`);
   const { path } = place;
   await using device = await open();
-  note(`device ${device.choice}`);
+  noteDevice(device);
   const images = data.shapes({ train: SETTINGS.trainLimit, test: SETTINGS.testLimit });
   using interrupt = interruption();
   const runs: RunReport[] = [];

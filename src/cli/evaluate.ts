@@ -18,7 +18,7 @@ import {
 } from "./settings.ts";
 import { knowingClasses, storedSettings, withClasses } from "./stored_settings.ts";
 import { classTable, confusionTable } from "./metric_tables.ts";
-import { note, print } from "./terminal.ts";
+import { note, noteDevice, print } from "./terminal.ts";
 
 const { dataset, "image-size": imageSize, model, batch, "test-limit": testLimit } = trainingFlags;
 const WITH_WEIGHTS = ["dataset", "image-size", "model", "batch", "test-limit"] as const;
@@ -56,16 +56,16 @@ interface Candidate {
 /** `eval`: evaluates the network of a run, or of a file, on test images. */
 export async function evaluate(args: readonly string[]): Promise<void> {
   const given = parseFlags("eval", evaluateFlags, args);
+  const metrics = metricsFrom(given.metrics ?? "none");
   const { settings, loaded, what, facts, fill } = await candidate(given);
   const images = loaded ?? await loadImages(settings, given.data).catch((error) => {
     throw isDownload(error) ? notHere(settings) : error;
   });
   withClasses(settings, images); // rejects classes other than the run's
   await using device = await openDevice(given, settings);
-  note(`device ${device.choice}`);
+  noteDevice(device);
   using trainer = await trainerOf(settings, device);
   fill(trainer);
-  const metrics = metricsFrom(given.metrics ?? "none");
   const { error, loss, images: count, ...others } = await trainer.evaluate(images, { metrics });
   if (!Number.isFinite(loss)) {
     const wrong = nonFinite((await trainer.snapshot()).tensors);

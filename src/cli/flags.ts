@@ -1,6 +1,6 @@
 import { parseArgs } from "npm:deno-std@1.4.0/cli/parse_args.js";
-import { levenshteinDistance } from "npm:deno-std@1.4.0/text/levenshtein_distance.js";
 import { LocalgradError } from "../base/errors.ts";
+import { nearest } from "../base/option_names.ts";
 
 /** A flag of the command line. */
 export interface Flag {
@@ -22,7 +22,8 @@ export type Given<F extends Flags> = {
  * Parses the flags of a command.
  *
  * @param operands Receives arguments that are not flags, such as files; without it there may be none.
- * @throws {LocalgradError} on an unknown flag, a flag given twice or without its value, or any other argument.
+ * @throws {LocalgradError} on an unknown flag, a flag given twice or without its value, a switch with a value, or any
+ * other argument.
  */
 export function parseFlags<F extends Flags>(
   command: string,
@@ -36,6 +37,8 @@ export function parseFlags<F extends Flags>(
   );
   const named = withValue.map(([name]) => name);
   const switches = names.filter((name) => !named.includes(name));
+  const valued = switches.find((name) => args.some((arg) => arg.startsWith(`--${name}=`)));
+  if (valued !== undefined) throw new LocalgradError(`--${valued} takes no value; leave "=…" out`);
   const parsed = parseArgs([...args], {
     string: named,
     boolean: switches,
@@ -111,6 +114,16 @@ export function usage(command: string, summary: string, flags: Flags, operands?:
   return [`deno task ${head}: ${summary}`, "", ...lines].join("\n");
 }
 
+/** The flags of a command with these values; those that are undefined or false are absent. */
+export function givenAs<F extends Flags>(
+  values: { readonly [N in keyof F]: string | number | boolean | undefined },
+): Given<F> {
+  const present = Object.entries(values).flatMap(([name, value]) =>
+    value === undefined || value === false ? [] : [[name, value === true ? true : String(value)]]
+  );
+  return Object.fromEntries(present) as Given<F>;
+}
+
 /** Parses a flag's value as a whole number of at least `least`. */
 export function wholeNumber(name: string, text: string, least: number): number {
   const value = Number(text);
@@ -147,6 +160,15 @@ export function share(name: string, text: string): number {
   return value;
 }
 
+/** Parses a flag's value as a part of a whole: a number above 0 and below 1. */
+export function partOf(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value < 1)) {
+    throw new LocalgradError(`--${name} must be above 0 and below 1, not "${text}"`);
+  }
+  return value;
+}
+
 /** Parses a flag's value as one of `choices`. */
 export function oneOf<T extends string>(name: string, text: string, choices: readonly T[]): T {
   const found = choices.find((choice) => choice === text);
@@ -156,11 +178,9 @@ export function oneOf<T extends string>(name: string, text: string, choices: rea
   return found;
 }
 
-/** Suggests the flag that was probably meant, if one differs by a letter or two. */
+/** Suggests the flag that was probably meant, if there is one like it. */
 function meant(word: string, names: readonly string[]): string {
   const given = word.replace(/^-+/, "").replace(/=.*/, "");
-  const distance = (name: string) => levenshteinDistance(given, name);
-  const [nearest] = names.toSorted((a, b) => distance(a) - distance(b));
-  if (nearest === undefined || distance(nearest) > Math.min(2, given.length / 2)) return "";
-  return `; did you mean --${nearest}?`;
+  const flag = nearest(given, names);
+  return flag === undefined ? "" : `; did you mean --${flag}?`;
 }

@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { type Decoder, list, number, object, oneOf as choice, optional } from "../base/decode.ts";
 import * as local from "../local.ts";
-import { type Flags, type Given, oneOf, share } from "./flags.ts";
+import { type Flags, type Given, givenAs, oneOf, share } from "./flags.ts";
 
 const losses = ["cross-entropy", "squared-error"] as const;
 
@@ -43,6 +43,15 @@ export function lossSettingsFrom(given: Given<typeof lossFlags>): LossSettings {
     ...(smoothing === undefined ? {} : { labelSmoothing: share("label-smoothing", smoothing) }),
     ...(weights === undefined ? {} : { classWeights: weightsFrom(weights) }),
   };
+}
+
+/** The flags that say what the settings say: the inverse of {@link lossSettingsFrom}. */
+export function lossGiven({ name, labelSmoothing, classWeights }: LossSettings): Given<typeof lossFlags> {
+  return givenAs<typeof lossFlags>({
+    loss: name,
+    "label-smoothing": labelSmoothing,
+    "class-weights": classWeights?.join(),
+  });
 }
 
 function weightsFrom(text: string): number[] {

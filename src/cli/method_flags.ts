@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import * as local from "../local.ts";
-import { type Flags, type Given, oneOf, share, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, givenAs, oneOf, share, wholeNumber } from "./flags.ts";
 
 /** The choices of methods' options that are names. */
 export const choices = {
@@ -15,6 +15,24 @@ export const choices = {
   anchors: ["all", "paired"],
   schedule: ["index", "stage"],
 } as const;
+
+/** The methods that take each flag. */
+const TAKERS = {
+  "average-decay": ["man", "manPlusPlus"],
+  fusion: ["man"],
+  start: ["man", "manPlusPlus"],
+  average: ["man", "manPlusPlus"],
+  moves: ["man", "manPlusPlus"],
+  statistics: ["man", "manPlusPlus"],
+  head: ["dgl"],
+  task: ["infopro"],
+  anchors: ["infopro"],
+  "weight-schedule": ["infopro"],
+  depth: ["augLocal"],
+} as const;
+
+/** Methods that wrap another one. */
+const WRAPPERS = /^man(PlusPlus)?$/;
 
 /** Flags for the options of methods; each applies to the methods that have the option. */
 export const methodFlags = {
@@ -69,11 +87,16 @@ export type GivenOptions = Pick<local.MethodOptions, keyof typeof choices | "mom
 /** Flags whose name is not that of the option: there, it would read as the optimizer's. */
 const FLAGS = { momentum: "average-decay", schedule: "weight-schedule" } as const;
 
+/** The flag of a method's option. */
+function flagOf(name: keyof GivenOptions): keyof typeof methodFlags {
+  return name === "momentum" || name === "schedule" ? FLAGS[name] : name;
+}
+
 /** Reads options from flags. */
 export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
   const { [FLAGS.momentum]: momentum, depth } = given;
   const chosen = keysOf(choices).flatMap((name) => {
-    const flag = name === "schedule" ? FLAGS.schedule : name;
+    const flag = flagOf(name);
     const text = given[flag];
     return text === undefined ? [] : [[name, oneOf<string>(flag, text, choices[name])]];
   });
@@ -84,20 +107,41 @@ export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
   };
 }
 
-/** Makes a method by name and options; InfoPro uses the weights published for the data set, if any. */
-export function methodOf(name: local.MethodName, options: GivenOptions, dataset: string): local.Method {
-  const svhn = dataset === "svhn" && name.endsWith("infopro") && options.schedule !== "stage";
-  try {
-    return local.methodNamed(name, { ...options, ...(svhn ? { weights: "svhn" } : {}) });
-  } catch (error) {
-    if (!(error instanceof LocalgradError)) throw error;
-    throw new LocalgradError(inFlags(error.message));
-  }
+/** The flags that say what the options say: the inverse of {@link optionsFrom}. */
+export function optionsGiven(
+  { momentum, schedule, depth, ...chosen }: GivenOptions,
+): Given<typeof methodFlags> {
+  const { fusion, start, average, moves, statistics, head, task, anchors } = chosen;
+  return givenAs<typeof methodFlags>({
+    ...{ fusion, start, average, moves, statistics, head, task, anchors, depth },
+    [FLAGS.momentum]: momentum,
+    [FLAGS.schedule]: typeof schedule === "function" ? undefined : schedule,
+  });
 }
 
-/** A message about the options of a method, with the names of the flags. */
-function inFlags(message: string): string {
-  return /has no option/.test(message)
-    ? message.replace(/\b(momentum|schedule)\b/g, (name) => FLAGS[name as keyof typeof FLAGS])
-    : message;
+/**
+ * Makes a method by name and options; InfoPro uses the weights published for the data set, if any.
+ *
+ * @throws {LocalgradError} if a flag is for other methods; the message says for which.
+ */
+export function methodOf(name: local.MethodName, options: GivenOptions, dataset: string): local.Method {
+  const parts = name.split("+");
+  for (const option of keysOf(options)) {
+    const flag = flagOf(option);
+    const takers: readonly string[] = TAKERS[flag];
+    if (takers.some((taker) => parts.includes(taker))) continue;
+    const those = takers.map((taker) => WRAPPERS.test(taker) ? `${taker}+NAME` : taker);
+    throw new LocalgradError(`--${flag} is for --method ${those.join(" or ")}, not for ${name}`);
+  }
+  const svhn = dataset === "svhn" && name.endsWith("infopro") && options.schedule !== "stage";
+  return local.methodNamed(name, { ...options, ...(svhn ? { weights: "svhn" } : {}) });
+}
+
+/** A message of the library about options, which names those that have flags by their flags. */
+export function inFlags(message: string): string {
+  const names = [...keysOf(choices), "momentum", "depth"] as const;
+  return names.reduce<string>((text, name) =>
+    text
+      .replaceAll(new RegExp(`\\b${name}: "(\\w+)"`, "g"), `--${flagOf(name)} $1`)
+      .replaceAll(`leave ${name} out`, `leave --${flagOf(name)} out`), message);
 }

@@ -17,5 +17,5 @@ Deno.test("metrics and splits that cannot be are refused", () => {
   const refused = (given: Parameters<typeof settingsFrom>[0], message: string) =>
     assertThrows(() => settingsFrom(given), LocalgradError, message);
   refused({ metrics: "accuracy" }, "--metrics must be one of topFive, perClass, confusion");
-  refused({ validation: "1" }, "--validation must be at least 0 and below 1");
+  refused({ validation: "1" }, "--validation must be above 0 and below 1");
 });

@@ -13,7 +13,7 @@ import { keysOf } from "../base/keys.ts";
 import type { WeightAverage } from "../local.ts";
 import * as optim from "../optim.ts";
 import { publishedSgd } from "../optim/published.ts";
-import { type Flags, type Given, numberFromZero, oneOf, share, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, givenAs, numberFromZero, oneOf, share, wholeNumber } from "./flags.ts";
 
 /** Makes each optimizer by name; the options left out are the library's, or the published ones for SGD. */
 const makers = {
@@ -124,6 +124,21 @@ export function optimizerFrom(given: Given<typeof optimizerFlags>): OptimizerSet
     }),
     ...(accumulate === undefined ? {} : { accumulate: wholeNumber("accumulate", accumulate, 1) }),
   };
+}
+
+/** The flags that say what the settings say: the inverse of {@link optimizerFrom}. */
+export function optimizerGiven(settings: OptimizerSettings): Given<typeof optimizerFlags> {
+  const { name, momentum, weightDecay, decay, clip, freeze, average, accumulate } = settings;
+  return givenAs<typeof optimizerFlags>({
+    optimizer: name,
+    "sgd-momentum": momentum,
+    "weight-decay": weightDecay,
+    decay,
+    clip: clip?.value === undefined ? clip?.norm : `value:${clip.value}`,
+    freeze: freeze?.join(),
+    "weight-average": average === undefined ? undefined : average.decay ?? "equal",
+    accumulate,
+  });
 }
 
 /** Parses `--clip`: `1` (a norm) or `value:0.5`. */

@@ -11,7 +11,7 @@ import { openDevice } from "./build.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { placeFlags, precisionFrom } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";
-import { note, print, textTable } from "./terminal.ts";
+import { note, noteDevice, print, textTable } from "./terminal.ts";
 
 const { device, precision, "no-graph": noGraph, json } = placeFlags;
 
@@ -49,7 +49,7 @@ export async function predict(args: readonly string[]): Promise<number> {
   const files =
     (await Promise.all(paths.map(async (path) => await isFolder(path) ? decoder.list(path) : [path]))).flat();
   await using device = await openDevice(given, precisionFrom(given));
-  note(`device ${device.choice}`);
+  noteDevice(device);
   await using predictor = predictorOf(weights, {
     device,
     decoder,

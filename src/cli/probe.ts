@@ -13,7 +13,7 @@ import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
 import { placeFlags, precisionFrom, type Settings, trainingFlags } from "./settings.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
-import { note, print, textTable } from "./terminal.ts";
+import { note, noteDevice, print, textTable } from "./terminal.ts";
 
 const { "train-limit": trainLimit, "test-limit": testLimit } = trainingFlags;
 
@@ -78,7 +78,7 @@ export async function probeRuns(args: readonly string[]): Promise<number> {
   const out = given.out ?? first.run;
   await refuseFile(out);
   await using device = await openDevice(given, precisionFrom(given));
-  note(`device ${device.choice}`);
+  noteDevice(device);
   using interrupt = interruption("stopping …");
   const results: Probed[] = [];
   for (const { run, snapshot, settings } of runs) {

@@ -3,7 +3,7 @@ import { type Decoder, number, object, oneOf as choice, optional } from "../base
 import type { EarlyStopping } from "../local.ts";
 import * as optim from "../optim.ts";
 import { METRICS } from "../training/early_stopping.ts";
-import { type Flags, type Given, numberFromZero, oneOf, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, givenAs, numberFromZero, oneOf, wholeNumber } from "./flags.ts";
 
 const schedules = ["published", "cosine", "one-cycle", "restarts", "steps", "constant"] as const;
 
@@ -75,10 +75,24 @@ export function stoppingFrom(
   };
 }
 
+/** The flags that say what the settings say: the inverse of {@link ratesFrom} and {@link stoppingFrom}. */
+export function ratesGiven(
+  { schedule, warmup }: RateSettings,
+  stopping: EarlyStopping | undefined,
+): Given<typeof rateFlags> {
+  return givenAs<typeof rateFlags>({
+    "lr-schedule": schedule,
+    warmup: warmup === undefined ? undefined : "steps" in warmup ? `${warmup.steps}s` : warmup.epochs,
+    patience: stopping?.patience,
+    "patience-metric": stopping?.metric,
+    "min-delta": stopping?.minDelta,
+  });
+}
+
 /** Parses `--warmup`: `5` (epochs) or `500s` (steps). */
 function warmupFrom(text: string): optim.Warmup {
   const [, count, unit] = /^([0-9]+)(s?)$/.exec(text) ?? [];
-  if (count === undefined) {
+  if (count === undefined || !Number.isSafeInteger(Number(count))) {
     throw new LocalgradError(
       `--warmup must be a number of epochs, such as 5, or of steps, such as 500s, not "${text}"`,
     );

@@ -7,7 +7,7 @@ import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { DeviceName } from "../runtime/devices.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
-import { type Flag, type Flags, type Given, oneOf, positiveNumber, share, wholeNumber } from "./flags.ts";
+import { type Flag, type Flags, type Given, oneOf, partOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { lossFlags, type LossSettings, lossSettingsFrom } from "./loss_flags.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
 import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./optimizer_flags.ts";
@@ -212,7 +212,7 @@ export function settingsFrom(
   const scheduleEpochs = number("schedule-epochs", 1) ?? before?.scheduleEpochs;
   const validation = given.validation === undefined
     ? before?.validation
-    : share("validation", given.validation);
+    : partOf("validation", given.validation);
   const metrics = given.metrics === undefined ? before?.metrics : metricsFrom(given.metrics);
   const saveEvery = given["save-every"] === undefined
     ? before?.saveEvery

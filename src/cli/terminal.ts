@@ -2,6 +2,7 @@ import { formatBytes } from "../artifacts/format.ts";
 import { drawsOver } from "../artifacts/terminal.ts";
 import { at } from "../base/at.ts";
 import { refusal } from "../base/system.ts";
+import type { Device } from "../runtime/arrays.ts";
 
 /** Time of the last progress line. */
 let shownAt = -Infinity;
@@ -31,6 +32,12 @@ export function note(text: string): void {
   } catch { // a message that cannot be printed must not end a run
   }
   open = false;
+}
+
+/** Prints what a run computes on. What was passed over for it, with the remedies, takes the doctor more than a line. */
+export function noteDevice({ name, choice, backend: { description } }: Device): void {
+  const hint = choice.endsWith(description) ? "" : "; deno task doctor says what would be faster";
+  note(`device ${name}: ${description}${hint}`);
 }
 
 /** Shows progress: a line that is overwritten on a terminal, else a line now and then. */

@@ -2,9 +2,7 @@ import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { heldMemory } from "../artifacts/report.ts";
 import { holdsEvents } from "../artifacts/tensorboard.ts";
-import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { keysOf } from "../base/keys.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { type FitResult, type HeldMemory, setup, type Trainer } from "../local.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
@@ -14,9 +12,10 @@ import { type Flags, parseFlags } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.ts";
 import { metricsOf, placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
+import { refuseChange } from "./resume.ts";
 import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
-import { note, print } from "./terminal.ts";
+import { note, noteDevice, print } from "./terminal.ts";
 
 /** Flags of `train`. */
 export const trainFlags = {
@@ -66,7 +65,7 @@ export async function train(args: readonly string[]): Promise<number> {
   if (checkpoint === undefined) await folder.refuseUsed();
   const images = loaded ?? await loadImages(settings, given.data);
   await using device = await openDevice(given, settings);
-  note(`device ${device.choice}`);
+  noteDevice(device);
   using trainer = await trainerOf(settings, device);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
   if (weights !== undefined) {
@@ -119,17 +118,6 @@ function startOf(checkpoint: Checkpoint | undefined): { init?: unknown; newHead?
   return init === undefined ? {} : { init, newHead };
 }
 
-/** Settings that may change when a run is resumed: its length, how often it is evaluated and saved, the data path. */
-const CHANGEABLE: readonly (keyof Settings)[] = [
-  "epochs",
-  "evalEvery",
-  "metrics",
-  "saveEvery",
-  "scheduleEpochs",
-  "earlyStopping",
-  "data",
-];
-
 /** Prints a note if the learning rates of a resumed run differ from its schedule before, from `epoch` (from 0) on. */
 function noteSchedule(before: Settings, now: Settings, epoch: number): void {
   const [then, since] = [before, now].map(({ epochs, scheduleEpochs }) => scheduleEpochs ?? epochs);
@@ -143,20 +131,6 @@ function noteSchedule(before: Settings, now: Settings, epoch: number): void {
       (epoch === 0 ? "" : `, after ${rate(before, epoch - 1)} in epoch ${epoch}`) +
       `; --schedule-epochs ${then} keeps the old schedule`,
   );
-}
-
-/** Rejects settings that may not change when a run is resumed. */
-function refuseChange(before: Settings, now: Settings): void {
-  for (const name of keysOf(now)) {
-    if (CHANGEABLE.includes(name)) continue;
-    if (JSON.stringify(before[name]) !== JSON.stringify(now[name])) {
-      throw new LocalgradError(
-        `the run was started with ${name} ${abridged(JSON.stringify(before[name]) ?? "left out")}, not ${
-          JSON.stringify(now[name])
-        }; omit the flag to resume the run, or start another`,
-      );
-    }
-  }
 }
 
 function describe(

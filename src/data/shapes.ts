@@ -244,7 +244,7 @@ export const entry: DatasetEntry = {
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   load: checkedLoad("shapes", ({ path, limits = {} }) => {
     if (path !== undefined) {
-      throw new LocalgradError("shapes are drawn, not loaded; omit --data");
+      throw new LocalgradError("shapes: they are drawn, not loaded; leave path out");
     }
     return Promise.resolve(shapes(limits));
   }),

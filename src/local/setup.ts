@@ -1,6 +1,7 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../base/expect.ts";
+import { nearest } from "../base/option_names.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { Model } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -147,12 +148,13 @@ function expectNames(model: Model, { name, names = [] }: Optimizer, params: Name
   const begins = (start: string) => paths.some((path) => path === start || path.startsWith(`${start}.`));
   const unknown = names.find((start) => !start.startsWith(AUXILIARIES) && !begins(start));
   if (unknown === undefined) return;
-  const parts = new Set(
-    paths.filter((path) => !path.startsWith(AUXILIARIES)).map((path) => path.split(".")[0]),
-  );
+  const own = paths.filter((path) => !path.startsWith(AUXILIARIES)).map((path) => path.split("."));
+  const beginnings = new Set(own.flatMap((names) => names.map((_, i) => names.slice(0, i + 1).join("."))));
+  const meant = nearest(unknown, [...beginnings].toSorted((a, b) => a.length - b.length));
+  const parts = [...new Set(own.map(([part]) => part))].join(", ");
   throw new LocalgradError(
-    `${name}: ${model.name} has no parameter that begins with ${shown(unknown)}; its parts are ${
-      [...parts].join(", ")
+    `${name}: ${model.name} has no parameter that begins with ${shown(unknown)}; ${
+      meant === undefined ? `its parts are ${parts}` : `did you mean ${shown(meant)}? Its parts are ${parts}`
     }`,
   );
 }

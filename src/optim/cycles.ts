@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectOptions, shown } from "../base/expect.ts";
 import type { Curve, Schedule, StepPosition } from "./schedules.ts";
+import { type Warmup, warmups } from "./warmups.ts";
 
 /**
  * Follows a curve over epochs with every step: step s of an epoch of n is at time epoch + s / n.
@@ -36,9 +37,6 @@ export function inSteps(curve: Curve): Schedule {
   return (_epoch, { step }) => curve(step);
 }
 
-/** The length of a warm-up, in epochs or in steps. */
-export type Warmup = { readonly epochs: number } | { readonly steps: number };
-
 /**
  * Begins a schedule with a warm-up: with every step the rate rises linearly from `start` times the schedule's to the
  * schedule's own.
@@ -63,11 +61,13 @@ export function warmup(schedule: Schedule, length: Warmup, start: number = 0.01)
     throw new LocalgradError(`warmup: give the length in epochs or in steps, not ${shown(length)}`);
   }
   expectBetween("warmup: the length", total, 0);
-  return (epoch, position) => {
+  const warmed: Schedule = (epoch, position) => {
     const time = unit === "steps" ? position.step : epochsAt(epoch, position);
     const rate = schedule(epoch, position);
     return time >= total ? rate : rate * (start + (1 - start) * time / total);
   };
+  warmups.set(warmed, length);
+  return warmed;
 }
 
 /** Options of {@link cosine}. */

@@ -1,3 +1,4 @@
+import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions, expectWhole } from "../base/expect.ts";
 
 /** The place of a step in a run. */
@@ -70,6 +71,8 @@ export interface WarmupCosineOptions {
  * in the published CIFAR runs of InfoPro and MAN. With e counted from 1 and c(e) = base·(1 + cos(πe/epochs))/2, the rate
  * is c(e)·(e − 1)/warmup + start·(warmup + 1 − e)/warmup up to e = warmup and c(e) afterwards.
  *
+ * @throws {LocalgradError} if a rate is negative, or the warm-up is longer than `epochs`.
+ *
  * @example
  * ```ts
  * import { optim } from "@localgrad/localgrad";
@@ -91,6 +94,14 @@ export function warmupCosine(options: WarmupCosineOptions): Curve {
   expectBetween("warmupCosine: the starting rate", start, 0);
   expectWhole("warmupCosine: warmup", warmup, 0);
   expectWhole("warmupCosine: epochs", epochs);
+  if (warmup > epochs) {
+    throw new LocalgradError(
+      `warmupCosine: the warm-up of ${warmup} epochs${
+        options.warmup === undefined ? ", the default," : ""
+      } is longer ` +
+        `than the ${epochs} of the schedule, which would never reach its base rate; give a shorter one as warmup`,
+    );
+  }
   return (epoch) => {
     const e = epoch + 1;
     const cosine = e >= epochs ? 0 : base * (1 + Math.cos(Math.PI * e / epochs)) / 2;

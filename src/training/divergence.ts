@@ -8,7 +8,7 @@ import { treeFlatten } from "../trace/tree.ts";
 /** The error of a run that diverged; `what` names the place. */
 export function diverged(what: string, learningRate: number): LocalgradError {
   return new LocalgradError(
-    `fit: ${what}; lower the learning rate (${learningRate}), or find the op with checkNumerics`,
+    `fit: ${what}; lower the learning rate (${learningRate}), or find the op by the trainer's checkNumerics`,
     { code: "diverged" },
   );
 }

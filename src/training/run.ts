@@ -7,6 +7,7 @@ import { diverged, refuseDiverged } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
 import { type EarlyStopping, patienceAfter } from "./early_stopping.ts";
 import { augmentationKey, type BatchRequest, type Feed, permutationKey } from "./feed.ts";
+import { remarksOn } from "./remarks.ts";
 import { Throughput } from "./throughput.ts";
 import type { Position, Stepper, Trainable } from "./trainable.ts";
 
@@ -128,6 +129,7 @@ export class Run {
       devices: position.devices,
       classNames,
       ...(validationImages === undefined ? {} : { validationImages }),
+      ...remarksOn(trainer.schedule, epochs, starts.length),
     });
     // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
     // training. A resumed run may use another folder or other settings, which its checkpoint has to record.

@@ -265,7 +265,7 @@ export function openCuda(options: CudaOptions = {}): Promise<Opened> {
     const none = error instanceof LibraryError && error.status === driverStatus.CUDA_ERROR_NO_DEVICE;
     return Promise.resolve({
       reason: none ? "the driver finds no card" : error.message,
-      remedy: none ? NO_CARD : "see `localgrad doctor`, or use --device webgpu or cpu",
+      remedy: none ? NO_CARD : "see `localgrad doctor`, or use the device webgpu or cpu",
     });
   }
 }

@@ -43,7 +43,10 @@ export interface DecodeLimits {
 /** The limits of a folder's pictures. */
 export const LIMITS: DecodeLimits = { side: 32_768, area: 100_000_000, memory: 2 ** 30, seconds: 10 };
 
-type Answer = PromiseWithResolvers<Uint8Array | undefined>;
+/** The pixels of a picture, if they were asked for, or the reason why it cannot be decoded. */
+type Outcome = { readonly pixels?: Uint8Array | undefined } | { readonly refusal: string };
+
+type Answer = PromiseWithResolvers<Outcome>;
 
 type Reply =
   | { readonly ready: true }
@@ -85,7 +88,7 @@ class Thread {
   #worker: Worker;
   #ready = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #fault: LocalgradError | undefined;
+  #fault: { readonly refusal: string } | undefined;
   readonly #ended: Promise<void>[] = [];
 
   constructor(limits: DecodeLimits, decoded: (milliseconds: number) => void) {
@@ -99,8 +102,8 @@ class Thread {
     return this.#jobs.size;
   }
 
-  send(id: number, job: DecodeJob | CheckJob): Promise<Uint8Array | undefined> {
-    if (this.#fault !== undefined) return Promise.reject(this.#fault);
+  send(id: number, job: DecodeJob | CheckJob): Promise<Outcome> {
+    if (this.#fault !== undefined) return Promise.resolve(this.#fault);
     const answer: Answer = Promise.withResolvers();
     this.#jobs.set(id, { job, answer });
     this.#worker.postMessage({ id, ...job });
@@ -147,11 +150,11 @@ class Thread {
       const answer = this.#jobs.get(reply.id)?.answer;
       this.#jobs.delete(reply.id);
       if ("error" in reply) {
-        answer?.reject(new LocalgradError(shown(reply.error)));
+        answer?.resolve({ refusal: shown(reply.error) });
         if (reply.broken) return this.#replace();
       } else {
         if (reply.pixels !== undefined) this.#decoded(reply.milliseconds);
-        answer?.resolve(reply.pixels);
+        answer?.resolve({ pixels: reply.pixels });
       }
     }
     this.#hold();
@@ -178,11 +181,9 @@ class Thread {
     if (current === undefined) return;
     const [id, { job, answer }] = current;
     this.#jobs.delete(id);
-    answer.reject(
-      new LocalgradError(
-        `${shown(job.path)} takes more than ${this.#limits.seconds} s to decode; make it smaller`,
-      ),
-    );
+    answer.resolve({
+      refusal: `${shown(job.path)} takes more than ${this.#limits.seconds} s to decode; make it smaller`,
+    });
     this.#replace();
   }
 
@@ -197,10 +198,10 @@ class Thread {
     this.#hold();
   }
 
-  #fail(message: string): void {
+  #fail(refusal: string): void {
     clearTimeout(this.#timer);
-    this.#fault ??= new LocalgradError(message);
-    for (const { answer } of this.#jobs.values()) answer.reject(this.#fault);
+    this.#fault ??= { refusal };
+    for (const { answer } of this.#jobs.values()) answer.resolve(this.#fault);
     this.#jobs.clear();
   }
 }
@@ -246,8 +247,11 @@ export class Decoders implements AsyncDisposable {
     await Promise.all(this.#threads.map((thread) => thread.end()));
   }
 
-  #send(job: DecodeJob | CheckJob): Promise<Uint8Array | undefined> {
+  async #send(job: DecodeJob | CheckJob): Promise<Uint8Array | undefined> {
     const thread = this.#threads.reduce((least, each) => each.load < least.load ? each : least);
-    return thread.send(this.#number++, job);
+    const outcome = await thread.send(this.#number++, job);
+    // Thrown here, not where the thread's message arrives, so that the stack names the caller.
+    if ("refusal" in outcome) throw new LocalgradError(outcome.refusal);
+    return outcome.pixels;
   }
 }

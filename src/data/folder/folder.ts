@@ -219,7 +219,7 @@ export const entry: DatasetEntry = {
   preprocessing,
   recipe: { epochs: 90, batch: 128, lr: 0.05, warmup: 0 },
   load: checkedLoad("folder", ({ path, size, limits = {}, onCheck, onLeftOut }) => {
-    if (path === undefined) throw new LocalgradError("give the folder of images: --data DIR");
+    if (path === undefined) throw new LocalgradError("folder: the path of the folder of images is missing");
     return imageFolder({
       path,
       ...(size === undefined ? {} : { size }),
