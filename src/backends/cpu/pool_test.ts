@@ -50,6 +50,22 @@ Deno.test("pooling by bands, tiles and unrolled windows agrees with the definiti
   for (const threads of [2, 3]) assertSameBits(await withCpu(threads, run), one);
 });
 
+Deno.test("a maximum's gradient goes to the first NaN, or to the first of equal maxima, infinite ones too", async () => {
+  const random = new Random(42);
+  const odd = [NaN, Infinity, -Infinity, -0, 0];
+  const cases = geometries.flatMap(([shape, attrs]) => {
+    const image = f32(...shape), dy = shapeRules.maxPool([image], attrs);
+    return [0.02, 0.3].map((share) => {
+      const values = Float32Array.from(
+        random.ints(shape.reduce((a, b) => a * b, 1), 0, 1000),
+        (i) => i < 1000 * share ? odd[i % odd.length]! : i % 7 - 3,
+      );
+      return opCase("maxPoolGrad", [image, dy], attrs, [values, random.elements(dy)]);
+    });
+  });
+  await withCpu(2, (backend) => checkCases(backend, cases, unfusedPlan));
+});
+
 Deno.test("windows tile an image if each pixel is in exactly one", () => {
   const tiled = (image: Shape, attrs: PoolAttrs) =>
     isTiled({ image, y: shapeRules.maxPool([f32(...image)], attrs).shape }, attrs);

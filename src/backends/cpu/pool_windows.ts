@@ -29,7 +29,7 @@ export interface Taps {
 }
 
 /** The most taps that are written one by one. */
-const UNROLLED = 16;
+export const UNROLLED = 16;
 
 /** Writes the loops that the pooling routines share: over pixels, channels and windows. */
 export class PoolWriter {
