@@ -157,6 +157,7 @@ async function train(
     endToEndPeakBytes: endToEnd.peakBytes,
     modules: trainer.partition.modules.length,
     parameters: parameterSplit(trainer.setup),
+    devices: trainer.devices,
   };
 }
 

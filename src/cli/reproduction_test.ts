@@ -72,6 +72,22 @@ Deno.test("runToEnd() resumes a run that was stopped before its first step", () 
     }
   }));
 
+Deno.test("a result lists the devices that computed the run", () =>
+  inFolder(async (dir) => {
+    const images = shapes({ train: 32, test: 8 }), { signal } = new AbortController();
+    const run = async (epochs: number, arithmetic: string) => {
+      const result = await runToEnd({
+        ...{ folder: `${dir}/seed0`, settings: { ...settings, epochs }, images, signal },
+        open: async () => Object.defineProperty(await open("cpu"), "arithmetic", { value: arithmetic }),
+      });
+      assertEquals((await resultsIn(dir)).get(0), result);
+      return result !== undefined && "devices" in result ? result.devices : undefined;
+    };
+    const first = { arithmetic: "cpu, WebAssembly", firstStep: 0 };
+    assertEquals(await run(1, "cpu, WebAssembly"), [first]);
+    assertEquals(await run(2, "cpu, oneDNN"), [first, { arithmetic: "cpu, oneDNN", firstStep: 2 }]);
+  }));
+
 Deno.test({
   name: "openReproduction() locks a folder until it is disposed of",
   ignore: Deno.build.os === "windows", // where a lock would keep readers out too

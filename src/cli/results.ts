@@ -1,5 +1,6 @@
 import { at } from "../base/at.ts";
-import { type Decoder, number, object, optional, text, whole } from "../base/decode.ts";
+import { type Decoder, list, number, object, optional, text, whole } from "../base/decode.ts";
+import type { RunDevice } from "../local.ts";
 import type { ParameterSplit } from "../local/parameters.ts";
 import type { EpochLine, MetricsLine } from "../train.ts";
 
@@ -28,6 +29,8 @@ export interface Finished {
   /** Number of gradient-isolated modules. */
   readonly modules: number;
   readonly parameters: ParameterSplit;
+  /** The devices that computed the run, in order; absent in results of earlier versions. */
+  readonly devices?: readonly RunDevice[];
 }
 
 /** The result of a run: figures, or the reason why it failed. */
@@ -49,6 +52,7 @@ const finished = object<Finished>({
   residentBytes: optional(number),
   modules: whole(1),
   parameters: object<ParameterSplit>({ backbone: whole(), bias: whole(), ema: whole(), heads: whole() }),
+  devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
 });
 
 const failure = object({ failed: text });

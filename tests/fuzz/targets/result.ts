@@ -18,6 +18,7 @@ const finished = {
   residentBytes: 6000,
   modules: 3,
   parameters: { backbone: 1000, bias: 10, ema: 20, heads: 30 },
+  devices: [{ arithmetic: "cpu, WebAssembly", firstStep: 0 }],
 };
 
 /** A reproduction's `result.json`, from which tables are written. */
