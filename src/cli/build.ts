@@ -7,7 +7,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
-import { DATASETS } from "../data/datasets.ts";
 import * as local from "../local.ts";
 import { precisionOn } from "../local/precision.ts";
 import * as models from "../models.ts";
@@ -15,6 +14,7 @@ import * as optim from "../optim.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { modulesOf } from "./cut.ts";
+import { DATASETS } from "./datasets.ts";
 import { type Given, oneOf } from "./flags.ts";
 import { lossOf } from "./loss_flags.ts";
 import { methodOf } from "./method_flags.ts";

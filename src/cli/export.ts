@@ -7,6 +7,7 @@ import type { OnnxOptions } from "../onnx/onnx.ts";
 import { modelOf } from "../predict/load.ts";
 import { readRun, saveWeights } from "../train.ts";
 import { type Flags, oneOf, parseFlags } from "./flags.ts";
+import { onnx } from "./on_demand.ts";
 import { earlierSignature } from "./predict.ts";
 import { print } from "./terminal.ts";
 
@@ -67,7 +68,7 @@ export async function exportWeights(args: readonly string[]): Promise<void> {
 async function writeOnnx(path: string, checkpoint: Checkpoint, run: string, options: OnnxOptions) {
   const weights = weightsOf(checkpoint, run);
   const signature = weights.signature ?? await earlierSignature(run, weights);
-  const { exportOnnx } = await import("../onnx/onnx.ts");
+  const { exportOnnx } = await onnx();
   const known = signature === undefined ? options : { ...options, signature };
   await writeWhole(path, exportOnnx(modelOf(weights, signature), weights, known));
 }

@@ -2,13 +2,13 @@ import { formatPercent } from "../artifacts/format.ts";
 import type { Weights } from "../artifacts/weights.ts";
 import { readCheckpoint } from "../artifacts/checkpoint.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { DATASETS } from "../data/datasets.ts";
-import { pictures } from "../data/folder/pictures.ts";
 import type { Signature } from "../data/signature.ts";
 import { predictorOf, readNetwork } from "../predict/load.ts";
 import type { FilePrediction, Predictor } from "../predict/predictor.ts";
 import { openDevice } from "./build.ts";
+import { DATASETS } from "./datasets.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
+import { decoding } from "./on_demand.ts";
 import { placeFlags, precisionFrom } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";
@@ -45,7 +45,7 @@ export async function predict(args: readonly string[]): Promise<number> {
   };
   const weights = await readNetwork(given.run, { ...checkpoint, onNote: note });
   const signature = weights.signature ?? await earlierSignature(given.run, weights);
-  const decoder = pictures();
+  const decoder = (await decoding()).pictures();
   const files =
     (await Promise.all(paths.map(async (path) => await isFolder(path) ? decoder.list(path) : [path]))).flat();
   await using device = await openDevice(given, precisionFrom(given));

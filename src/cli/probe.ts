@@ -11,6 +11,7 @@ import { cutFlags, cutFrom, modulesOf } from "./cut.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
+import { plots } from "./on_demand.ts";
 import { placeFlags, precisionFrom, type Settings, trainingFlags } from "./settings.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";
@@ -117,7 +118,7 @@ async function write(
   results: readonly Probed[],
   { dataset }: Settings,
 ): Promise<void> {
-  const { fractionsChart } = await import("./plot.ts");
+  const { fractionsChart } = await plots();
   const svg = await fractionsChart(
     results.map(({ run, model, method, probes }) => ({
       name: `${method}, ${model} (${run})`,

@@ -13,10 +13,10 @@ import {
 } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
-import { DATASETS } from "../data/datasets.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { Cut } from "./cut.ts";
+import { DATASETS } from "./datasets.ts";
 import { lossDecoder } from "./loss_flags.ts";
 import { choices, type GivenOptions } from "./method_flags.ts";
 import { optimizerDecoder } from "./optimizer_flags.ts";

@@ -5,12 +5,9 @@
  * @module
  */
 
-import { entry as cifar10 } from "./cifar10.ts";
+import { BUILT_IN } from "./built_in.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { entry as folder } from "./folder/folder.ts";
-import { entry as shapes } from "./shapes.ts";
-import { entry as stl10 } from "./stl10.ts";
-import { entry as svhn } from "./svhn.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "./entry.ts";
 export type {
@@ -28,4 +25,4 @@ export type { Key } from "../base/random.ts";
 export type DatasetName = "shapes" | "cifar10" | "svhn" | "stl10" | "folder";
 
 /** Every data set by its name. */
-export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = { shapes, cifar10, svhn, stl10, folder };
+export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = { ...BUILT_IN, folder };

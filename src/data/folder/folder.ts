@@ -12,8 +12,8 @@ import { foldIn, type Key, uniform } from "../../base/random.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { checkedLoad } from "../checked_load.ts";
 import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
-import type { Preprocessing } from "../signature.ts";
 import { Decoders, DRAWS } from "./decoders.ts";
+import { description, preprocessing } from "./description.ts";
 import { listImages, type Listing } from "./listing.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "../entry.ts";
@@ -51,12 +51,6 @@ export interface ImageFolderOptions {
 
 /** Up to this many files are decoded before training, to find damaged ones; of more, only both ends are checked. */
 const CHECKED = 5000;
-/** That of ImageNet; the crop of an image of 224 is one of 256 at the centre. */
-const preprocessing: Preprocessing = {
-  mean: [0.485, 0.456, 0.406],
-  std: [0.229, 0.224, 0.225],
-  crop: 224 / 256,
-};
 
 /** Images requested ahead of use, per thread. */
 const AHEAD = 4;
@@ -214,10 +208,9 @@ async function checkFiles(
   }
 }
 
-/** Folders of images for the command line, with the recipe for ImageNet on one card. */
+/** Folders of images for the command line. */
 export const entry: DatasetEntry = {
-  preprocessing,
-  recipe: { epochs: 90, batch: 128, lr: 0.05, warmup: 0 },
+  ...description,
   load: checkedLoad("folder", ({ path, size, limits = {}, onCheck, onLeftOut }) => {
     if (path === undefined) throw new LocalgradError("folder: the path of the folder of images is missing");
     return imageFolder({
