@@ -17,6 +17,11 @@ const SHORTEST = 0.02, LONGEST = 0.5;
 /** A word that nobody writes: waiting for its change is a sleep. */
 const never = new Int32Array(new SharedArrayBuffer(4));
 
+/** Sleeps, for milliseconds. */
+export function pause(milliseconds: number): void {
+  Atomics.wait(never, 0, 0, milliseconds);
+}
+
 /**
  * Tests until `done` is true: without a pause at first, then with growing pauses. MPI itself spins for as long as it
  * waits, and makes progress only while it is called.
@@ -27,7 +32,7 @@ export function waitUntil(done: () => boolean, { crowded, limit }: Patience, des
   if (done()) return;
   const start = performance.now();
   const spin = crowded ? 0 : SPIN;
-  let pause = SHORTEST;
+  let next = SHORTEST;
   while (!done()) {
     const waited = performance.now() - start;
     if (limit !== undefined && waited > limit * 1000) {
@@ -36,7 +41,7 @@ export function waitUntil(done: () => boolean, { crowded, limit }: Patience, des
       );
     }
     if (waited < spin) continue;
-    Atomics.wait(never, 0, 0, pause);
-    pause = Math.min(pause * 2, LONGEST);
+    pause(next);
+    next = Math.min(next * 2, LONGEST);
   }
 }

@@ -12,7 +12,7 @@ import { expectBetween, expectOptions, expectWhole } from "../../base/expect.ts"
 import { MpiCommunicator } from "./communicator.ts";
 import { checkMpi, type Library } from "./library.ts";
 import type { UnderWay } from "./transfer.ts";
-import type { Patience } from "./waiting.ts";
+import { type Patience, pause } from "./waiting.ts";
 
 /** Options of {@link joinWorld}. */
 export interface WorldOptions {
@@ -23,6 +23,9 @@ export interface WorldOptions {
   /** The largest count of one transfer, which tests lower; default: MPI's. */
   readonly maxCount?: number;
 }
+
+/** Milliseconds in which a launcher passes on what a process printed: after an abort, MPICH's may print nothing more. */
+const TO_PASS_ON = 100;
 
 /** All processes of a launch. One exists in a process, from {@link joinWorld} to {@link World.leave}. */
 export class World {
@@ -124,6 +127,7 @@ export class World {
     globalThis.removeEventListener("unload", this.#abort);
     const { functions, abi, who } = this.#library;
     if (Deno.exitCode === 0) console.error(`error: ${who} ended without leaving the others, which ends all`);
+    pause(TO_PASS_ON);
     functions.MPI_Abort(abi.world, Deno.exitCode || 1);
   }
 
