@@ -1,11 +1,12 @@
 /**
- * The reports of `doctor`: on CUDA, its libraries and the cards with their free memory, and on oneDNN.
+ * The reports of `doctor`: on CUDA, its libraries and the cards with their free memory, on oneDNN, and on MPI.
  *
  * @module
  */
 import { deviceAttribute, type Driver, driverError, driverStatus, OLDEST_ARCHITECTURE } from "./driver.ts";
 import { type CudaLibraries, type LibraryReport, openLibraries } from "./library.ts";
 import { outI32, outU64, textOf } from "./memory.ts";
+import type { MpiReport } from "./mpi_library.ts";
 import type { OnednnReport } from "./onednn_library.ts";
 import { LibraryError } from "./status.ts";
 
@@ -131,6 +132,15 @@ function formatBytes(bytes: number): string {
 /** Describes oneDNN in lines of text. */
 export function describeOnednn(report: OnednnReport): string[] {
   return describeLibrary(report, `, ${report.instructions}`);
+}
+
+/** Describes MPI in lines of text. */
+export function describeMpi(report: MpiReport): string[] {
+  const started = report.mpirun === undefined ? "no mpirun beside it" : `started by ${report.mpirun}`;
+  return describeLibrary(
+    { ...report, version: `${report.implementation} ${report.version}` },
+    `, ${report.abi}, ${started}`,
+  );
 }
 
 /** Describes a library: its file and version, then `more`; or its fault, the remedy, and the places searched. */

@@ -513,7 +513,7 @@ Deno.test("doctor lists every backend, and what to do about one that is missing"
   inFolder(async (dir) => {
     const { code, stdout } = await cli(dir, "doctor", "--json");
     assertEquals(code, 0);
-    const { backends, onednn, auto } = JSON.parse(stdout);
+    const { backends, onednn, mpi, auto } = JSON.parse(stdout);
     assertEquals(backends.map(({ name }: { name: string }) => name).sort(), [
       "cpu",
       "cuda",
@@ -528,6 +528,10 @@ Deno.test("doctor lists every backend, and what to do about one that is missing"
       ? [onednn.version, onednn.path, onednn.instructions]
       : [onednn.problem, onednn.remedy];
     for (const text of said) assert(text.length > 3, JSON.stringify(onednn));
+    const found = mpi.problem === undefined
+      ? [mpi.implementation, mpi.version, mpi.abi, mpi.path]
+      : [mpi.problem, mpi.remedy];
+    for (const text of found) assert(text.length > 2, JSON.stringify(mpi));
     assert(
       backends.some(({ name, available }: { name: string; available: boolean }) =>
         available && name === auto.name

@@ -1,4 +1,5 @@
-import { cudaReport, describeCuda, describeOnednn, type MemoryNeed } from "../../ffi/doctor.ts";
+import { cudaReport, describeCuda, describeMpi, describeOnednn, type MemoryNeed } from "../../ffi/doctor.ts";
+import { openMpiLibrary } from "../../ffi/mpi_library.ts";
 import { openOnednn } from "../../ffi/onednn_library.ts";
 import * as local from "../local.ts";
 import { resnet32 } from "../models/resnet.ts";
@@ -37,12 +38,13 @@ export async function doctor(args: readonly string[]): Promise<void> {
   await device.close();
   const cuda = cudaReport(undefined, await exampleNeed());
   const { report: onednn } = openOnednn();
+  const { report: mpi } = openMpiLibrary();
   const { os, arch } = Deno.build;
   const { threads, from } = defaultThreads();
   const cores = navigator.hardwareConcurrency;
   const system = { deno: Deno.version.deno, os, arch, cores, threads };
   if (given.json) {
-    print(JSON.stringify({ ...system, backends, onednn, cuda, auto }));
+    print(JSON.stringify({ ...system, backends, onednn, cuda, mpi, auto }));
     return;
   }
   const set = from === undefined ? "" : `, as ${from} says`;
@@ -61,5 +63,6 @@ export async function doctor(args: readonly string[]): Promise<void> {
   }
   print(`\nCPU libraries\n${describeOnednn(onednn).join("\n")}`);
   print(`\nCUDA\n${describeCuda(cuda).join("\n")}`);
+  print(`\nSeveral processes\n${describeMpi(mpi).join("\n")}`);
   print(`\nauto picks ${auto.why}`);
 }
