@@ -137,7 +137,7 @@ export function openLibraries(options: OpenLibrariesOptions = {}): CudaLibraries
   const handles: { close(): void }[] = [];
   const close = () => handles.splice(0).forEach((handle) => handle.close());
   const none = (problem: string, remedy: string): CudaLibraries => ({
-    reports: libraryNames.map((name) => ({ ...described(name), tried: [], problem, remedy })),
+    reports: libraryNames.map((name): LibraryReport => ({ ...described(name), tried: [], problem, remedy })),
     close,
   });
   if (!host.mayOpen) {

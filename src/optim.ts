@@ -5,12 +5,12 @@
  */
 
 export {
+  initialZeros,
   type Optimizer,
   type Parameter,
   type Scalars,
   type Slots,
   type Updated,
-  zerosLike,
   zeroSlots,
 } from "./optim/optimizer.ts";
 export * from "./optim/sgd.ts";

@@ -116,9 +116,9 @@ Deno.test("projects that have the library by path, by name or by URL pass their 
       },
     },
     {
-      what: "by path, without strict checks",
+      what: "by path, without checks of null",
       specifier: (_, file) => `../localgrad/${file}`,
-      configuration: { compilerOptions: { strict: false } },
+      configuration: { compilerOptions: { strictNullChecks: false } },
       checkOnly: true,
     },
     {

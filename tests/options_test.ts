@@ -4,11 +4,15 @@
  */
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+import library from "../deno.json" with { type: "json" };
 import * as localgrad from "../mod.ts";
 import { LocalgradError } from "../src/base/errors.ts";
 import { DATASETS } from "../src/data/datasets.ts";
 import { imageFolder } from "../src/data/folder/folder.ts";
 import { pictures } from "../src/data/folder/pictures.ts";
+import { exportOnnx } from "../src/onnx/onnx.ts";
+import { openTelemetry } from "../src/opentelemetry.ts";
 import { Tensor } from "../src/trace/tensor.ts";
 import { Trace, withTrace } from "../src/trace/trace.ts";
 import { tinyDataset } from "./tiny.ts";
@@ -69,6 +73,9 @@ function calls(
     "data.limitImages": (given) => data.limitImages(dataset, given),
     imageFolder,
     pictures,
+    openTelemetry,
+    exportOnnx: (given) =>
+      exportOnnx(setup.model, { name: "none", tensors: new Map(), notes: [] } as Any, given),
     "predict.load": (given) => predict.load("none", given),
     "predict.Predictor.predict": (given) => predictor.predict([], given),
     "predict.Predictor.stream": (given) => predictor.stream([], given).next(),
@@ -81,6 +88,7 @@ function calls(
     "optim.lion": optim.lion,
     "optim.muon": optim.muon,
     "optim.clipped": (given) => optim.clipped(optim.sgd(), given),
+    "optim.warmup": (given) => optim.warmup(optim.constant(1), given),
     "optim.cosine": optim.cosine,
     "optim.cosineRestarts": optim.cosineRestarts,
     "optim.oneCycle": optim.oneCycle,
@@ -135,21 +143,20 @@ interface Symbols {
   }[];
 }
 
-/** The entry points of the library, and the namespace of `mod.ts` that each is. */
-const ENTRIES: { readonly [path: string]: string } = {
-  "mod.ts": "",
-  "src/nn.ts": "nn.",
-  "src/models.ts": "models.",
-  "src/optim.ts": "optim.",
-  "src/local.ts": "local.",
-  "src/data.ts": "data.",
-  "src/predict.ts": "predict.",
-  "src/train.ts": "train.",
-  "src/runtime/devices.ts": "devices.",
-  "src/data/datasets.ts": "",
-  "src/data/folder/folder.ts": "",
-  "src/data/folder/pictures.ts": "",
-};
+/** The entry points of the library, and the namespace of `mod.ts` that each is: none for those with names of their own. */
+async function entries(): Promise<[path: string, prefix: string][]> {
+  const text = await Deno.readTextFile(new URL("../mod.ts", import.meta.url));
+  const namespaces = new Map(
+    Array.from(
+      text.matchAll(/^export \* as (\w+) from "(.+)";$/gm),
+      ([, name = "", path = ""]) => [path, name],
+    ),
+  );
+  return Object.values(library.exports).map((path) => {
+    const name = namespaces.get(path);
+    return [path.slice(2), name === undefined ? "" : `${name}.`];
+  });
+}
 
 /** The names of all public functions that take options. */
 async function takers(): Promise<Set<string>> {
@@ -159,13 +166,15 @@ async function takers(): Promise<Set<string>> {
       const { name = "", tsType } = param.left ?? param;
       if (tsType === undefined) return false;
       return tsType.kind === "typeRef"
-        ? /(Options|Spec)$/.test(tsType.repr ?? "")
+        ? /(Options|Spec)$|^Warmup$/.test(tsType.repr ?? "")
         : /^(options|spec|limits)$/.test(name);
     });
-  const { stdout } = await new Deno.Command("deno", { args: ["doc", "--json", ...Object.keys(ENTRIES)] })
-    .output();
+  const all = await entries();
+  const root = fromFileUrl(new URL("..", import.meta.url));
+  const args = ["doc", "--json", ...all.map(([path]) => path)];
+  const { stdout } = await new Deno.Command("deno", { args, cwd: root }).output();
   const { nodes } = JSON.parse(new TextDecoder().decode(stdout));
-  for (const [path, prefix] of Object.entries(ENTRIES)) {
+  for (const [path, prefix] of all) {
     const { symbols }: { symbols: readonly Symbols[] } = nodes[new URL(`../${path}`, import.meta.url).href];
     for (const { name, declarations } of symbols) {
       for (const { kind, def: { params = [], methods = [] } } of declarations) {

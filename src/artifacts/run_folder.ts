@@ -126,7 +126,7 @@ export class RunFolder implements Observer {
   async refuseUsed(): Promise<void> {
     await refuseFile(this.path);
     const metrics = `${this.path}/metrics.jsonl`;
-    const size = await Deno.stat(metrics).then(({ size }) => size, () => undefined);
+    const size = await Deno.stat(metrics).then(({ size }) => size, (): undefined => undefined);
     if (size !== undefined) (await openAlone(metrics)).close(); // refuses a run in progress, which must not be removed
     if (await exists(checkpointPath(this.path, "last"))) {
       throw new LocalgradError(`${this.path} holds ${HOLDS_RUN}`);

@@ -171,7 +171,7 @@ export async function loadWeights(path: string): Promise<Weights> {
   const kept = [...(checkpoint ? networkTensors(tensors) : tensors)].filter(([name]) =>
     !name.endsWith(`.${COUNTER}`)
   );
-  const converted = new Set(kept.flatMap(([name]) => types.get(name) ?? []));
+  const converted = new Set(kept.flatMap(([name]): string | string[] => types.get(name) ?? []));
   const prefix = prefixOf(kept.map(([name]) => name));
   const plain = (name: string) => name.startsWith(prefix) ? name.slice(prefix.length) : name;
   return {

@@ -24,7 +24,7 @@ interface RuleContext<N extends OpName> {
  */
 export type Rule<N extends OpName> = (context: RuleContext<N>) => readonly (Tensor | undefined)[];
 
-const nothing = () => [];
+const nothing = (): [] => [];
 
 /** dL/dx of an element-wise function y(x) from dL/dy, computed from y if possible, so that x need not stay in memory. */
 const unaryRules: { readonly [F in UnaryFn]: (ct: Tensor, x: Tensor, y: Tensor) => Tensor | undefined } = {

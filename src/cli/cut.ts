@@ -40,16 +40,14 @@ export function cutFrom({ modules, after, split }: Given<typeof cutFlags>): Cut 
 
 /** The flags that say what a cut says: the inverse of {@link cutFrom}. */
 export function cutGiven(cut: Cut): Given<typeof cutFlags> {
-  const flags = { modules: undefined, after: undefined, split: undefined };
-  if (typeof cut === "number") return givenAs<typeof cutFlags>({ ...flags, modules: cut });
-  if ("balanced" in cut) {
-    return givenAs<typeof cutFlags>({ ...flags, modules: cut.balanced, split: "balanced" });
-  }
-  return givenAs<typeof cutFlags>(
-    "published" in cut
-      ? { ...flags, modules: cut.modules, split: cut.published }
-      : { ...flags, after: cut.join() },
-  );
+  const [modules, split, after] = typeof cut === "number"
+    ? [cut]
+    : "balanced" in cut
+    ? [cut.balanced, "balanced"]
+    : "published" in cut
+    ? [cut.modules, cut.published]
+    : [undefined, undefined, cut.join()];
+  return givenAs<typeof cutFlags>({ modules, split, after });
 }
 
 /** Converts a cut to the library's type. */

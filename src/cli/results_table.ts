@@ -71,15 +71,15 @@ function cells({ row, seeds, results }: RowResults): string[] {
 }
 
 function errors(done: readonly Finished[], which: "final" | "best"): string {
-  const topFive = done.flatMap((result) => result.topFive?.[which] ?? []);
+  const topFive = done.flatMap((result): number | number[] => result.topFive?.[which] ?? []);
   const error = spread(done.map((result) => result[`${which}Error`]));
   return topFive.length < done.length ? error : `${error} (top-5 ${spread(topFive)})`;
 }
 
 function describeHeld(done: readonly Finished[]): string {
   const held = formatBytes(Math.max(...done.map(({ heldBytes }) => heldBytes)));
-  const driver = done.flatMap(({ driverBytes }) => driverBytes ?? []);
-  const resident = done.flatMap(({ residentBytes }) => residentBytes ?? []);
+  const driver = done.flatMap(({ driverBytes }): number | number[] => driverBytes ?? []);
+  const resident = done.flatMap(({ residentBytes }): number | number[] => residentBytes ?? []);
   const most = (name: string, bytes: readonly number[]): string[] =>
     bytes.length === 0 ? [] : [`${name} ${formatBytes(Math.max(...bytes))}`];
   const others = [...most("driver", driver), ...most("process", resident)];

@@ -89,7 +89,7 @@ function printNodes(
   kernel: Kernel,
 ): string[] {
   const uses = new Map<number, number>();
-  for (const arg of nodes.flatMap((node) => "args" in node ? node.args : [])) {
+  for (const arg of nodes.flatMap((node): readonly number[] => "args" in node ? node.args : [])) {
     uses.set(arg, (uses.get(arg) ?? 0) + 1);
   }
   const reduced = prefix === "n" ? kernel.reduce?.reductions.map(({ node }) => node) ?? [] : [];

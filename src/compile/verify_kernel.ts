@@ -48,7 +48,7 @@ function checkNodes(nodes: readonly Node[], space: Shape, kernel: Kernel, values
   const valueOf = (input: number) => values[kernel.inputs[input] ?? -1];
   nodes.forEach((node, index) => {
     const where = `node ${index} (${node.kind})`;
-    const args = "args" in node ? node.args : [];
+    const args: readonly number[] = "args" in node ? node.args : [];
     for (const arg of args) if (!(arg >= 0 && arg < index)) fail(`${where} reads node ${arg}`);
     const dtypes = args.map((arg) => at(nodes, arg).dtype);
     switch (node.kind) {

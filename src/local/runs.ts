@@ -48,7 +48,7 @@ export function runsOf({ times, bytes = () => 0, limit = Infinity }: RunCosts, c
   // The best division of the first `end` modules into so many runs, for each end, one more run at a time.
   let best: (Division | undefined)[] = Array.from(
     { length: modules + 1 },
-    (_, end) => end === 0 ? { slowest: 0, runs: [] } : undefined,
+    (_, end): Division | undefined => end === 0 ? { slowest: 0, runs: [] } : undefined,
   );
   for (let runs = 1; runs <= count; runs++) {
     const before = best;

@@ -2,7 +2,7 @@ import { expectBetween, expectOptions } from "../base/expect.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 import { entry } from "./entry.ts";
-import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
+import { initialZeros, type Optimizer, type Scalars, type Slots } from "./optimizer.ts";
 
 /** Options of {@link adamw}. */
 export interface AdamWOptions {
@@ -38,7 +38,7 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
   return {
     name: "adamw",
     options: { beta1, beta2, epsilon, weightDecay },
-    slots: (params) => ({ mean: zerosLike(params), square: zerosLike(params) }),
+    slots: (params) => ({ mean: initialZeros(params), square: initialZeros(params) }),
     scalars: (step, learningRate) => ({
       keep: 1 - learningRate * weightDecay,
       stepSize: learningRate / (1 - beta1 ** (step + 1)),

@@ -93,7 +93,7 @@ export function grouped<G extends string>(
           ownScalars(name, scalars),
         )
       );
-      const norms = updated.flatMap(({ norm }) => norm ?? []);
+      const norms = updated.flatMap(({ norm }): Tensor | Tensor[] => norm ?? []);
       return {
         params: rebuilt(tree, leavesByPath(updated.map(({ params }) => params))) as P,
         slots: joined(tree, updated.map(({ slots }) => slots)),

@@ -4,7 +4,7 @@ import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 import { entry } from "./entry.ts";
 import { normOf } from "./norm.ts";
-import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
+import { initialZeros, type Optimizer, type Scalars, type Slots } from "./optimizer.ts";
 
 /** Options of {@link lamb}. */
 export interface LambOptions {
@@ -41,7 +41,7 @@ export function lamb(options: LambOptions = {}): Optimizer {
   return {
     name: "lamb",
     options: { beta1, beta2, epsilon, weightDecay },
-    slots: (params) => ({ mean: zerosLike(params), square: zerosLike(params) }),
+    slots: (params) => ({ mean: initialZeros(params), square: initialZeros(params) }),
     scalars: (step, learningRate) => ({
       learningRate,
       correction: 1 - beta1 ** (step + 1),

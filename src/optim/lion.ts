@@ -2,7 +2,7 @@ import { expectBetween, expectOptions } from "../base/expect.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 import { entry } from "./entry.ts";
-import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
+import { initialZeros, type Optimizer, type Scalars, type Slots } from "./optimizer.ts";
 
 /** Options of {@link lion}. */
 export interface LionOptions {
@@ -36,7 +36,7 @@ export function lion(options: LionOptions = {}): Optimizer {
   return {
     name: "lion",
     options: { beta1, beta2, weightDecay },
-    slots: (params) => ({ mean: zerosLike(params) }),
+    slots: (params) => ({ mean: initialZeros(params) }),
     scalars: (_step, learningRate) => ({ learningRate, keep: 1 - learningRate * weightDecay }),
     update<P>(params: P, gradients: P, slots: Slots<Tensor>, scalars: Scalars<Operand>) {
       const [learningRate, keep] = [entry("lion", scalars, "learningRate"), entry("lion", scalars, "keep")];

@@ -9,11 +9,11 @@ import { grouped } from "./grouped.ts";
 import { normOf } from "./norm.ts";
 import {
   described,
+  initialZeros,
   type Optimizer,
   type Parameter,
   type Scalars,
   type Slots,
-  zerosLike,
 } from "./optimizer.ts";
 
 /** Options of {@link muon}. */
@@ -126,7 +126,7 @@ function ofMatrices(options: Omit<MuonOptions, "matrices" | "others">): Optimize
   return {
     name: "muon",
     options: { momentum, nesterov, weightDecay, scale, iterations },
-    slots: (params) => ({ momentum: zerosLike(params) }),
+    slots: (params) => ({ momentum: initialZeros(params) }),
     scalars: (_step, learningRate) => ({ learningRate, keep: 1 - learningRate * weightDecay }),
     update<P>(params: P, gradients: P, slots: Slots<Tensor>, scalars: Scalars<Operand>) {
       const [learningRate, keep] = [entry("muon", scalars, "learningRate"), entry("muon", scalars, "keep")];

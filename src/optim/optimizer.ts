@@ -119,11 +119,22 @@ export function zeroSlots(optimizer: Optimizer, params: Tree<Aval>): Slots<HostA
   );
 }
 
-/** Starting values of zero with the shape and dtype of each leaf. */
-export function zerosLike(params: Tree<Aval>): Tree<Initial> {
+/**
+ * Starting values of zero with the shape and dtype of each leaf: a slot of an optimizer of one's own.
+ *
+ * @example
+ * ```ts
+ * import { HostArray, optim, treeLeaves } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const slot = optim.initialZeros({ weight: new HostArray(new Float32Array(8), [4, 2]) });
+ * assertEquals(treeLeaves(slot).map(({ shape }) => shape), [[4, 2]]);
+ * ```
+ */
+export function initialZeros(params: Tree<Aval>): Tree<Initial> {
   return treeMap(
     (aval: Aval) => {
-      requireAval(aval, "zerosLike");
+      requireAval(aval, "initialZeros");
       const { shape, dtype } = aval;
       return new Initial(shape, () => new hostArrays[dtype](sizeOf(shape)), dtype);
     },

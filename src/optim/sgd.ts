@@ -4,7 +4,7 @@ import type { Initial } from "../nn/initial.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { type Tree, treeMap } from "../trace/tree.ts";
 import { entry } from "./entry.ts";
-import { type Optimizer, type Scalars, type Slots, zerosLike } from "./optimizer.ts";
+import { initialZeros, type Optimizer, type Scalars, type Slots } from "./optimizer.ts";
 
 /** Options of {@link sgd}. */
 export interface SgdOptions {
@@ -48,7 +48,7 @@ export function sgd(options: SgdOptions = {}): Optimizer {
   return {
     name: "sgd",
     options: { momentum, nesterov, weightDecay, dampening },
-    slots: (params): Slots<Initial> => momentum === 0 ? {} : { momentum: zerosLike(params) },
+    slots: (params): Slots<Initial> => momentum === 0 ? {} : { momentum: initialZeros(params) },
     scalars: (step, learningRate) => ({
       learningRate,
       ...(dampening === 0 ? {} : { entering: step === 0 ? 1 : 1 - dampening }),

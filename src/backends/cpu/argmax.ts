@@ -13,7 +13,7 @@ export function argmax(operand: Aval, axis: number, from: Operand, to: Operand):
   const keptView: View = { offset: 0, strides: stridesOf(kept).toSpliced(axis, 0, 0) };
   const load: Node = { kind: "load", input: 0, view: { offset: 0, strides: stridesOf(shape) }, dtype };
   const maximum: Operand = { workspace: 0 };
-  const shared = { space: shape, reduced, stores: [] };
+  const shared = { space: shape, reduced, stores: [] as const };
   const first: Nest = {
     ...shared,
     operands: [from, maximum],

@@ -27,7 +27,7 @@ export class NodeWriter {
 
   constructor(readonly streams: Streams, readonly nodes: readonly Node[]) {
     this.#math = new VectorMath(streams.f);
-    this.#values = nodes.map(() => []);
+    this.#values = nodes.map((): Lanes[] => []);
     this.#levels = levelsOf(streams.nest, nodes);
     // Streams must exist before the loops, which advance them.
     for (const node of nodes) {

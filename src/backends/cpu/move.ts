@@ -7,7 +7,7 @@ import type { Launch, Launches, Operand } from "./routine.ts";
 
 // Ops that are loops like those of fused kernels, but write where those cannot.
 
-const elementwise = { reductions: [], epilogue: [], epilogueStores: [] };
+const elementwise = { reductions: [], epilogue: [], epilogueStores: [] } as const;
 
 /** The dtype as which an element is moved: that with its number of bytes. */
 const bits = (dtype: DType): "bf16" | "u32" => dtype === "bf16" ? "bf16" : "u32";

@@ -75,7 +75,7 @@ export class CudaExecutable implements Executable {
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#donated = new Set(parts.plan.donors.filter((donor) => donor >= 0));
-    this.#outputSlots = parts.plan.donors.map(() => undefined);
+    this.#outputSlots = parts.plan.donors.map((): undefined => undefined);
   }
 
   /** The number of launches and copies in the graph; undefined before it is captured. */

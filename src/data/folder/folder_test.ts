@@ -240,7 +240,7 @@ Deno.test("imageFolder() names a file or folder that is missing, empty, truncate
       "must be a whole number",
     );
   }
-  await assertRejects(() => entry.load({}), LocalgradError, "--data DIR");
+  await assertRejects(() => entry.load({}), LocalgradError, "the path of the folder of images is missing");
 });
 
 Deno.test("a file that disappears or is damaged after loading is named when it is read", () =>

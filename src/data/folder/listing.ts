@@ -90,7 +90,7 @@ async function entries(folder: string): Promise<Entry[]> {
 
 /** The target of a link. */
 async function target(link: string): Promise<Deno.FileInfo> {
-  const info = await stat(link).catch((error) => {
+  const info = await stat(link).catch((error): undefined => {
     if (error instanceof Deno.errors.NotCapable) throw error;
     return undefined; // circular
   });
