@@ -5,10 +5,15 @@
  *
  * Prints GFLOP/s by the definition's multiplications and additions, of the fastest of some runs: WebAssembly, oneDNN's
  * primitive, and a product (1 × 1) or Winograd with oneDNN's products (3 × 3). It warns where a way's result differs from WebAssembly's.
+ *
+ * `--post-op sum` or `relu` gives oneDNN's convolutions that post-op, which makes the results differ, and prints what the
+ * same work takes in a kernel of its own.
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { openOnednn } from "../ffi/onednn_library.ts";
+import { checkOnednn, type Onednn } from "../ffi/onednn.ts";
+import { dnnlScratchpad } from "../ffi/onednn_constants.ts";
+import { type OnednnLibrary, openOnednn } from "../ffi/onednn_library.ts";
 import { CpuExecutable } from "../src/backends/cpu/executable.ts";
 import { Lowering } from "../src/backends/cpu/lower.ts";
 import { LinearMemory } from "../src/backends/cpu/memory.ts";
@@ -25,15 +30,65 @@ import { opCase } from "../tests/ops/check.ts";
 import { f32 } from "../tests/ops/random.ts";
 
 const flags = parseArgs(Deno.args, {
-  string: ["batch", "only", "threads", "milliseconds"],
+  string: ["batch", "only", "threads", "milliseconds", "post-op"],
   default: { batch: "8,32", only: "", threads: `${navigator.hardwareConcurrency}`, milliseconds: "50" },
 });
 
+type Opened = NonNullable<OnednnLibrary["opened"]>;
+
 const library = openOnednn();
 if (library.opened === undefined) throw new Error(library.report.problem ?? "oneDNN is not there");
-const device = new OnednnDevice(library.opened, library);
+const postOp = flags["post-op"];
+if (postOp !== undefined && postOp !== "sum" && postOp !== "relu") {
+  throw new Error(`--post-op is "sum" or "relu", not ${JSON.stringify(postOp)}`);
+}
+const device = new OnednnDevice(
+  postOp === undefined ? library.opened : { ...library.opened, onednn: withPostOp(library.opened, postOp) },
+  library,
+);
 const memory = new LinearMemory();
 const pool = ThreadPool.start(memory, Number(flags.threads), device.setup(memory.memory));
+
+/** oneDNN whose convolutions and input gradients are asked for with a post-op. Nothing frees it. */
+function withPostOp({ onednn, path }: Opened, postOp: string): Onednn {
+  const { symbols: more } = Deno.dlopen(path, {
+    dnnl_post_ops_append_eltwise: { parameters: ["u64", "i32", "f32", "f32"], result: "i32" },
+  });
+  const made = new BigUint64Array(1);
+  const check = (status: number) => checkOnednn(onednn, status, "describing a post-op");
+  check(onednn.dnnl_primitive_attr_create(made));
+  const [attributes = 0n] = made;
+  check(onednn.dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnlScratchpad.dnnl_scratchpad_mode_user));
+  check(onednn.dnnl_post_ops_create(made));
+  const [list = 0n] = made;
+  const dnnl_eltwise_relu = 32;
+  check(
+    postOp === "sum"
+      ? onednn.dnnl_post_ops_append_sum(list, 1, 0, 0)
+      : more.dnnl_post_ops_append_eltwise(list, dnnl_eltwise_relu, 0, 0),
+  );
+  check(onednn.dnnl_primitive_attr_set_post_ops(attributes, list));
+  return {
+    ...onednn,
+    dnnl_convolution_forward_primitive_desc_create: (...[a, b, c, d, e, f, g, h, i, j, k, l]) =>
+      onednn.dnnl_convolution_forward_primitive_desc_create(a, b, c, d, e, f, g, h, i, j, k, l, attributes),
+    dnnl_convolution_backward_data_primitive_desc_create: (...[a, b, c, d, e, f, g, h, i, j, k]) =>
+      onednn.dnnl_convolution_backward_data_primitive_desc_create(
+        a,
+        b,
+        c,
+        d,
+        e,
+        f,
+        g,
+        h,
+        i,
+        j,
+        k,
+        attributes,
+      ),
+  };
+}
 
 /** A convolution: image height and width, channels, filter extent, and what is not 1 or "same". */
 interface Row {
@@ -139,9 +194,17 @@ for (const batch of flags.batch.split(",").map(Number)) {
       return [wasm, ...rest].map((each) => {
         if (each === undefined) return "none";
         const close = each.result.every((value, i) => Math.abs(value - wasm!.result[i]!) <= 1e-5 * most);
-        return `${(operations / each.ms / 1e6).toFixed(0)}${close ? "" : " (differs)"}`;
+        const doubt = close || postOp !== undefined ? "" : " (differs)";
+        return `${(operations / each.ms / 1e6).toFixed(0)}${doubt}`;
       }).join(", ");
     });
+    if (postOp !== undefined) {
+      // ReLU as the maximum of two values: it moves as many bytes as the sum.
+      const { program } = postOp === "sum"
+        ? opCase("binary", [dy, dy], { fn: "add" }, [])
+        : opCase("binary", [dy, dy], { fn: "max" }, []);
+      cells.push(`${postOp} by itself ${measure(program, "wasm")!.ms.toFixed(3)} ms`);
+    }
     console.log(`${batch}, ${nameOf(row)}: ${cells.join(" | ")}`);
   }
 }
