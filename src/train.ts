@@ -11,6 +11,7 @@ export { type EpochLine, type MetricsLine, readMetrics, type StepLine } from "./
 export * from "./artifacts/progress.ts";
 export { report, type RunReport } from "./artifacts/report.ts";
 export { type CheckpointKind, readRun, RunFolder, runFolder } from "./artifacts/run_folder.ts";
+export type { Sample, Samples } from "./artifacts/samples.ts";
 export { readReport } from "./artifacts/run_record.ts";
 export { decodeSafetensors, encodeSafetensors, type TensorFile } from "./artifacts/safetensors.ts";
 export { tensorBoard } from "./artifacts/tensorboard.ts";

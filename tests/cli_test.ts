@@ -166,6 +166,7 @@ Deno.test("train, eval and resume use the folder of a run and reject damage and 
       "metrics.jsonl",
       "report.html",
       "run.json",
+      "samples.json",
     ]);
     const evaluated = JSON.parse(
       (await cli(

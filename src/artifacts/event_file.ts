@@ -5,6 +5,8 @@
  * @module
  */
 
+import { crc32c } from "../base/crc32.ts";
+
 /** Scalars of one step. */
 export interface ScalarEvent {
   /** The step. */
@@ -13,20 +15,6 @@ export interface ScalarEvent {
   readonly wallTime: number;
   /** Values by tag; stored as f32. */
   readonly scalars: readonly (readonly [tag: string, value: number])[];
-}
-
-/** CRC-32C of each byte: the Castagnoli polynomial, bits reversed (RFC 3720, appendix B.4). */
-const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  return crc;
-});
-
-/** CRC-32C of bytes. */
-export function crc32c(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = (crc >>> 8) ^ (TABLE[(crc ^ byte) & 255] ?? 0);
-  return (crc ^ 0xffffffff) >>> 0;
 }
 
 /** The checksum as it is stored: rotated and shifted, so that checksums of checksums are none of each other. */

@@ -3,6 +3,7 @@ import type { Signature } from "../data/signature.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import type { RunDevice } from "./run_devices.ts";
+import type { Samples } from "./samples.ts";
 
 /** Configuration of a run as JSON: enough to tell whether a snapshot belongs to it. */
 export type Configuration = { readonly [name: string]: unknown };
@@ -160,6 +161,8 @@ export interface Observer {
    * never holds a NaN or an infinity.
    */
   save?(snapshot: Snapshot, kinds: readonly ("last" | "best")[]): void | Promise<void>;
+  /** Called after the last epoch of a run, if `samples` of `fit` asks for them. */
+  samples?(samples: Samples): void | Promise<void>;
   /** Called when the run ends, also after an error. */
   end?(reason: "done" | "stopped" | "failed"): void | Promise<void>;
 }

@@ -10,6 +10,7 @@ import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
 import { colour } from "./palette.ts";
+import { type Samples, samplesSection } from "./samples.ts";
 import { settingsOf } from "./run_settings.ts";
 
 /** A run as a report shows it. */
@@ -22,6 +23,8 @@ export interface RunReport {
   readonly settings: Settings;
   /** Its duration in seconds, if known. */
   readonly seconds?: number;
+  /** What the finished network takes some images for, if known. */
+  readonly samples?: Samples;
 }
 
 const RUN_KINDS = {
@@ -29,6 +32,7 @@ const RUN_KINDS = {
   lines: "array",
   settings: "object",
   seconds: "number?",
+  samples: "object?",
 } as const satisfies Kinds<RunReport>;
 
 const POINTS = 240; // more are indistinguishable at the size of a chart
@@ -83,9 +87,12 @@ export function report(runs: readonly RunReport[]): string {
 
 function single(run: RunReport): string {
   return `${facts(run)}<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>
-${confusionSection(run)}<h2>Planned memory of a training step</h2>${memorySection([run])}
+${confusionSection(run)}${samplesOf(run)}<h2>Planned memory of a training step</h2>${memorySection([run])}
 <h2>Configuration</h2>${configuration(run)}`;
 }
+
+const samplesOf = ({ samples, info }: RunReport) =>
+  samples === undefined ? "" : samplesSection(samples, info.classNames);
 
 /** The confusion matrix of the last evaluation that has one. */
 function confusionSection(run: RunReport): string {
@@ -123,8 +130,8 @@ function comparison(runs: readonly RunReport[]): string {
   const each = runs.map((run) =>
     `<details><summary>${escapeHtml(methodOf(run))}</summary>
 <section class="grid-2">${lossChart(run)}${errorChart([run])}</section>${confusionSection(run)}${
-      configuration(run)
-    }</details>`
+      samplesOf(run)
+    }${configuration(run)}</details>`
   );
   return `${htmlTable(heads, rows)}<section class="grid-2">${errorChart(runs)}${memoryBars(runs)}</section>
 <h2>Memory through a training step</h2>${timelines(runs)}

@@ -13,6 +13,7 @@ import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from 
 import { epochLine, type MetricsLine, MetricsWriter, secondsOf, stepLine } from "./metrics.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "./observer.ts";
 import { report } from "./report.ts";
+import { type Samples, samplesPath, writeSamples } from "./samples.ts";
 import { recordPath, runReport, writeRecord } from "./run_record.ts";
 
 /** Checkpoint of a run: its last state, or the state of its lowest test error. */
@@ -57,9 +58,8 @@ export async function readRun(folder: string, kind: CheckpointKind): Promise<Che
 
 /**
  * An observer that keeps a run in a folder: `run.json`, its settings and planned memory; `metrics.jsonl`, a line for
- * each step and epoch; `last.safetensors` and `best.safetensors`, each written atomically; and `report.html`, a
- * self-contained page. To resume a run, first restore
- * the trainer from the folder's last checkpoint; a new run is refused if the folder holds one already.
+ * each step and epoch; `last.safetensors` and `best.safetensors`, each written atomically; `report.html`, a self-contained
+ * page; and `samples.json`, its pictures, if `fit` is asked for samples. To resume a run, first restore the trainer from the folder's last checkpoint; a new run is refused if the folder holds one already.
  *
  * @example
  * ```ts
@@ -99,6 +99,8 @@ export class RunFolder implements Observer {
   #lines: MetricsLine[] = [];
   /** When the run would have begun, by `performance.now()`, had it never been interrupted. */
   #began = 0;
+  /** What the finished network takes some images for; undefined before. */
+  #samples: Samples | undefined;
   /** True if the folder was created for this run. */
   #created = false;
   /** True once `run.json` says what this attempt does. */
@@ -149,6 +151,7 @@ export class RunFolder implements Observer {
     this.#recorded = false;
     this.#begun = !info.resumed || !await holdsRun(this.path);
     await removeParts(this.path);
+    await removeIfThere(samplesPath(this.path)); // of the network before more training
   }
 
   /** Writes a step's line. */
@@ -170,6 +173,14 @@ export class RunFolder implements Observer {
     for (const kind of kinds) {
       await writeCheckpoint(checkpointPath(this.path, kind), { snapshot, settings: this.#settings });
     }
+    await this.#report(info);
+  }
+
+  /** Keeps the samples for the report. */
+  async samples(samples: Samples): Promise<void> {
+    const { info } = this.#started;
+    await writeSamples(this.path, samples);
+    this.#samples = samples;
     await this.#report(info);
   }
 
@@ -199,7 +210,7 @@ export class RunFolder implements Observer {
   }
 
   async #report(info: RunInfo): Promise<void> {
-    const run = runReport(info, this.#lines, this.#settings);
+    const run = runReport(info, this.#lines, this.#settings, this.#samples);
     await writeWhole(`${this.path}/report.html`, report([run]));
   }
 

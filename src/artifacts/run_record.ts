@@ -20,6 +20,7 @@ import type { Settings } from "./checkpoint.ts";
 import { type MetricsLine, readMetrics, secondsOf } from "./metrics.ts";
 import type { RunInfo } from "./observer.ts";
 import type { RunReport } from "./report.ts";
+import { readSamples, type Samples } from "./samples.ts";
 import type { RunDevice } from "./run_devices.ts";
 
 const FORMAT = 1;
@@ -70,9 +71,20 @@ export function recordPath(folder: string): string {
 }
 
 /** What a report says of a run: its duration is that until its last evaluation. */
-export function runReport(info: RunInfo, lines: readonly MetricsLine[], settings: Settings): RunReport {
+export function runReport(
+  info: RunInfo,
+  lines: readonly MetricsLine[],
+  settings: Settings,
+  samples?: Samples,
+): RunReport {
   const seconds = secondsOf(lines);
-  return { info, lines, settings, ...(seconds === undefined ? {} : { seconds }) };
+  return {
+    info,
+    lines,
+    settings,
+    ...(seconds === undefined ? {} : { seconds }),
+    ...(samples === undefined ? {} : { samples }),
+  };
 }
 
 /** Writes `run.json` into the folder of a run, atomically. */
@@ -110,5 +122,6 @@ export async function readReport(folder: string): Promise<RunReport> {
   }
   const { info, memory: { method, endToEnd }, settings } = decodeJson(bytes, source, recordFields);
   const memory: MemoryComparison = { method: method ?? endToEnd, endToEnd };
-  return runReport({ ...info, memory }, await readMetrics(`${folder}/metrics.jsonl`), settings);
+  const lines = await readMetrics(`${folder}/metrics.jsonl`);
+  return runReport({ ...info, memory }, lines, settings, await readSamples(folder));
 }

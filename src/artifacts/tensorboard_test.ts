@@ -1,7 +1,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { inFolder } from "../../tests/in_folder.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { crc32c, scalarRecord } from "./event_file.ts";
+import { crc32c } from "../base/crc32.ts";
+import { scalarRecord } from "./event_file.ts";
 import type { EpochRecord, RunInfo } from "./observer.ts";
 import { tensorBoard } from "./tensorboard.ts";
 

@@ -8,7 +8,7 @@ import { type FitResult, type HeldMemory, setup, type Trainer } from "../local.t
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
 import { batchStarts } from "../training/fit.ts";
 import { unplanned } from "./cut.ts";
-import { type Flags, parseFlags } from "./flags.ts";
+import { type Flags, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.ts";
 import { metricsOf, placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
@@ -17,6 +17,8 @@ import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print } from "./terminal.ts";
 
+const SAMPLES = 24;
+
 /** Flags of `train`. */
 export const trainFlags = {
   ...trainingFlags,
@@ -24,6 +26,10 @@ export const trainFlags = {
   run: { value: "DIR", help: "folder for metrics, checkpoints and report; default runs/METHOD-TIME" },
   resume: { help: "resume the run in --run DIR, bit for bit" },
   tensorboard: { help: "also write event files for TensorBoard; a resumed run goes on with them" },
+  samples: {
+    value: "N",
+    help: "test images to show in the report with what they are taken for, half of them errors; default 24",
+  },
   init: {
     value: "FILE",
     help: "initial weights: a safetensors file, such as from PyTorch, or the index of several",
@@ -92,6 +98,7 @@ export async function train(args: readonly string[]): Promise<number> {
     ...(settings.validation === undefined ? {} : { validation: settings.validation }),
     ...(settings.saveEvery === undefined ? {} : { saveEvery: settings.saveEvery }),
     ...(settings.earlyStopping === undefined ? {} : { earlyStopping: settings.earlyStopping }),
+    samples: given.samples === undefined ? SAMPLES : wholeNumber("samples", given.samples, 0),
     observers: [progress(), folder, ...events ? [tensorBoard(path)] : []],
     signal: interrupt.signal,
   });

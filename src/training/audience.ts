@@ -1,4 +1,5 @@
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../artifacts/observer.ts";
+import type { Samples } from "../artifacts/samples.ts";
 
 type Kinds = readonly ("last" | "best")[];
 
@@ -59,6 +60,11 @@ export class Audience {
   /** Saves a state. */
   async save(snapshot: Snapshot, kinds: Kinds): Promise<void> {
     await this.#notify(this.#keepers, (observer) => observer.save?.(snapshot, kinds));
+  }
+
+  /** Notifies of samples. */
+  async samples(samples: Samples): Promise<void> {
+    await this.#notify(this.#all, (observer) => observer.samples?.(samples));
   }
 
   /** Notifies of the end, once. */

@@ -16,6 +16,7 @@ import { type Feed, openFeed } from "./feed.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { Run, type SaveEvery } from "./run.ts";
 import { splitOf, subset } from "./split.ts";
+import { drawable, sample } from "./samples.ts";
 import { expectSignal } from "./signal.ts";
 import type { Position, Trainable } from "./trainable.ts";
 
@@ -50,6 +51,11 @@ export interface FitOptions {
    * Default none.
    */
   validation?: number;
+  /**
+   * The number of test images, or of those set aside, to show in the report of a finished run with what the network takes
+   * them for: half of them the most confident errors among the first 1,000, the others recognised ones. Default none.
+   */
+  samples?: number;
   /** Stops the run after the current step; the state is saved. */
   signal?: AbortSignal;
 }
@@ -86,13 +92,15 @@ export async function fit(
     earlyStopping: "object?",
     metrics: "array?",
     validation: "number?",
+    samples: "number?",
     signal: "object?",
   });
   for (const observer of options.observers ?? []) expectKind("fit: an observer", observer, "object");
   const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, metrics = [], signal } = options;
   expectWhole("fit: epochs", epochs);
   expectWhole("fit: evaluateEvery", evaluateEvery);
-  const { validation } = options;
+  const { validation, samples = 0 } = options;
+  expectWhole("fit: samples", samples, 0);
   if (saveEvery !== undefined) checkSaveEvery(saveEvery);
   if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping);
   expectSignal("fit", signal);
@@ -104,6 +112,11 @@ export async function fit(
   );
   if (validation !== undefined && !(validation > 0 && validation < 1)) {
     throw new LocalgradError(`fit: validation must be above 0 and below 1, not ${shown(validation)}`);
+  }
+  if (samples > 0 && !drawable(dataset.channels)) {
+    throw new LocalgradError(
+      `fit: samples shows images of 1 or 3 channels; those of ${dataset.name} have ${dataset.channels}; leave it out`,
+    );
   }
   const evaluates = validation !== undefined || dataset.test !== undefined;
   if (!evaluates && earlyStopping !== undefined) {
@@ -156,6 +169,12 @@ export async function fit(
   });
   try {
     const done = await run.train();
+    if (done && samples > 0 && testing !== undefined) {
+      const of = split === undefined ? "test" : "validation";
+      const { setup } = trainer;
+      const request = { setup, feed: testing, batch, signature: dataset, of, count: samples } as const;
+      await run.show(() => sample(request, trainer.network()));
+    }
     await run.end(done ? "done" : "stopped");
     run.raise();
     const { last } = run, { bestError } = position;

@@ -1,4 +1,5 @@
 import type { EpochRecord, HeldMemory, Observer, Snapshot, StepRecord } from "../artifacts/observer.ts";
+import type { Samples } from "../artifacts/samples.ts";
 import { permutation } from "../base/random.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { Audience } from "./audience.ts";
@@ -100,6 +101,11 @@ export class Run {
     }
     if (!this.#audience.keeps) await this.#snapshot(); // refuses a diverged state
     return true;
+  }
+
+  /** Shows samples to the observers, if there are any. */
+  async show(samples: () => Promise<Samples>): Promise<void> {
+    if (!this.#audience.empty) await this.#audience.samples(await samples());
   }
 
   /** Cancels the steps in flight and notifies the observers of the end. */
