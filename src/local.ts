@@ -41,6 +41,7 @@ export { stepScalars, type WeightAverage } from "./local/average.ts";
 export { balanced, type BalanceOptions, type CutOptions, withCut } from "./local/balance.ts";
 export * from "./local/parameters.ts";
 export { ALONE, type Layout, layoutOf, type Parallel, type Place, placeOfRank } from "./local/layout.ts";
+export { type Share, shareOf } from "./local/shares.ts";
 export { type Speeds, type StepTime, stepTime, totalTime, TYPICAL } from "./local/step_time.ts";
 export { type ModuleRun, type RunCosts, runsOf } from "./local/runs.ts";
 export * from "./training/probe.ts";

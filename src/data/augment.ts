@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind } from "../base/expect.ts";
+import { expectKind, expectWhole } from "../base/expect.ts";
 import { formatAval, type Shape } from "../trace/dtype.ts";
 import { iota, literal, where } from "../trace/functions.ts";
 import { bits, integers, split } from "../trace/random.ts";
@@ -36,6 +36,8 @@ export const CIFAR_AUGMENTATION: Augmentation = { border: 4, fill: "reflect", fl
  * @param statistics Mean and standard deviation of each channel.
  * @param key Random key, u32 `[2]`; without one, images are not augmented.
  * @param augmentation Padding and mirroring; by default those of CIFAR-10.
+ * @param rows The images of the batch to read, from one to before another; default all. Each is augmented as in the whole
+ * batch.
  * @returns `images` in [0, 1] and `x` normalised, both f32 `[batch, height, width, channels]`.
  */
 export function readImages(
@@ -44,6 +46,7 @@ export function readImages(
   statistics: Statistics,
   key?: Tensor,
   augmentation: Augmentation = CIFAR_AUGMENTATION,
+  rows?: { readonly from: number; readonly to: number },
 ): { x: Tensor; images: Tensor } {
   expectKind("readImages: the shards", shards, "array");
   for (const shard of shards) expectKind("readImages: a shard", shard, "object");
@@ -59,10 +62,15 @@ export function readImages(
     );
   }
   const { height, width } = extentsOf(first);
+  const batch = at(indices.shape, 0);
+  const { from, to } = rows ?? { from: 0, to: batch };
+  expectWhole("readImages: rows.from", from, 0, batch - 1);
+  expectWhole("readImages: rows.to", to, from + 1, batch);
+  // Random numbers are drawn for the whole batch, so that they do not depend on how it is divided.
   const positions = key === undefined
     ? iota([1, height * width], 1).reshape(1, height, width)
-    : cropPositions(key, at(indices.shape, 0), height, width, augmentation);
-  const pixels = gatherPixels(shards, indices.cast("i32"), positions);
+    : cropPositions(key, batch, height, width, augmentation).slice([from, 0, 0], [to, height, width]);
+  const pixels = gatherPixels(shards, indices.slice([from], [to]).cast("i32"), positions);
   const black = key !== undefined && augmentation.fill === "zero" && augmentation.border > 0;
   const shown = black ? where(positions.ge(0).reshape(...positions.shape, 1), pixels, 0) : pixels;
   const images = shown.mul(1 / 255);

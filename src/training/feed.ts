@@ -5,6 +5,7 @@ import { foldIn, type Key } from "../base/random.ts";
 import { readImages } from "../data/augment.ts";
 import type { ImageDataset, ImagePart, ImageReader, LabelledImages, StreamedImages } from "../data/images.ts";
 import type { Batch } from "../local/method.ts";
+import { type Share, shareOf } from "../local/shares.ts";
 import { descend, type Named } from "../nn/named.ts";
 import { type Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { iota } from "../trace/functions.ts";
@@ -33,9 +34,10 @@ export interface Feed extends AsyncDisposable {
   readonly arrays: Named<DeviceArray>;
   /**
    * Within a traced function: the images at `indices` (u32 `[batch]`), normalised, with their labels; augmented by `key`
-   * (u32[2]) if one is given. `data` is the {@link SuppliedBatch.data} of the batch.
+   * (u32[2]) if one is given. `data` is the {@link SuppliedBatch.data} of the batch. Of a batch that processes share, only
+   * the images of `share`, each augmented as in the whole batch.
    */
-  batch(data: Named<Tensor>, indices: Tensor, key?: Tensor): Batch;
+  batch(data: Named<Tensor>, indices: Tensor, key?: Tensor, share?: Share): Batch;
   /** Supplies these batches in order; streamed images are prepared ahead. */
   supply(requests: Iterable<BatchRequest>): AsyncGenerator<SuppliedBatch, undefined, void>;
   /** Streamed images made so far, see {@link ImageReader.done}. */
@@ -68,13 +70,14 @@ function residentFeed(device: Device, dataset: Pictured, part: LabelledImages): 
   return {
     count: part.count,
     arrays,
-    batch(data, indices, key) {
+    batch(data, indices, key, share = all(indices)) {
       const shards = namedLeaves(descend(data, "shards")).map(([first, bytes]) => ({
         first: Number(first),
         bytes,
       }));
-      const images = readImages(shards, indices, dataset, key, augmentation);
-      return { ...images, labels: tensorIn(data, "labels").gather(indices) };
+      const images = readImages(shards, indices, dataset, key, augmentation, share);
+      const own = indices.slice([share.from], [share.to]);
+      return { ...images, labels: tensorIn(data, "labels").gather(own) };
     },
     async *supply(requests) {
       for (const request of requests) yield { ...request, data: arrays };
@@ -100,10 +103,11 @@ function streamedFeed(dataset: Pictured, part: StreamedImages): Feed {
   return {
     count: part.count,
     arrays: {},
-    batch(data, indices) {
+    batch(data, indices, _key, share = all(indices)) {
       const shard = { first: 0, bytes: tensorIn(data, "bytes") };
-      const images = readImages([shard], iota(indices.shape, 0, "u32"), dataset);
-      return { ...images, labels: tensorIn(data, "labels") };
+      const order = iota(indices.shape, 0, "u32");
+      const images = readImages([shard], order, dataset, undefined, undefined, share);
+      return { ...images, labels: tensorIn(data, "labels").slice([share.from], [share.to]) };
     },
     async *supply(requests) {
       const requested: Requested[] = [];
@@ -129,6 +133,11 @@ function streamedFeed(dataset: Pictured, part: StreamedImages): Feed {
     },
     [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
   };
+}
+
+/** The share of a process that has the whole batch. */
+function all({ shape }: Tensor): Share {
+  return shareOf(at(shape, 0), 1, 0);
 }
 
 /** A tensor of a batch's data. */

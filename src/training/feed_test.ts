@@ -1,16 +1,22 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { skips } from "../../tests/gate.ts";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
 import type { EpochRecord, Snapshot, StepRecord } from "../artifacts/observer.ts";
 import { openWebgpu } from "../backends/webgpu/backend.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { type Key, key } from "../base/random.ts";
 import type { ImageDataset, ImagePart, LabelledImages, StreamedImages } from "../data/images.ts";
 import { dgl } from "../local/methods/dgl.ts";
 import { man } from "../local/methods/man.ts";
+import { type Share, shareOf } from "../local/shares.ts";
+import type { Named } from "../nn/named.ts";
 import { constant } from "../optim/schedules.ts";
 import { sgd } from "../optim/sgd.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
+import { jit } from "../runtime/jit.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { openFeed, type SuppliedBatch } from "./feed.ts";
 import { trainer } from "./trainer.ts";
 
 /** Calls to a reader of {@link streamed}. */
@@ -171,4 +177,38 @@ Deno.test("an image that cannot be read ends the run with its error, and the rea
   };
   await assertRejects(() => run(device, faulty), LocalgradError, "photo.jpg is damaged");
   assertEquals([log.opened, log.closed, device.liveArrays], [2, 2, 0]);
+});
+
+Deno.test("the images of a share are those of the whole batch, augmented alike", async () => {
+  await using device = await open("reference");
+  const data = tinyDataset(8, 1);
+  const log: Log = { keys: [], opened: 0, closed: 0, waiting: 0, mostWaiting: 0 };
+  for (const train of [data.train, streamed(data.train, log)]) {
+    await using feed = openFeed(device, data, train);
+    const made = (share?: Share) =>
+      jit((data: Named<Tensor>, indices: Tensor, augment: Tensor) => {
+        const { x, images, labels } = feed.batch(data, indices, augment, share);
+        return { x, images, labels };
+      }, { device });
+    const indices = Uint32Array.of(7, 0, 3, 5, 2, 6, 1);
+    const [augment, supplied] = [key(4), []] as [Key, SuppliedBatch[]];
+    for await (const batch of feed.supply([{ indices, key: augment }])) supplied.push(batch);
+    const read = async (share?: Share) => {
+      const found = made(share)(supplied[0].data, indices, augment);
+      const arrays = [found.x, found.images, found.labels];
+      const values = await Promise.all(arrays.map(async (array) => [...await array.read()]));
+      for (const array of arrays) array.dispose();
+      return values;
+    };
+    const whole = await read();
+    const shares = [0, 1, 2].map((i) => shareOf(7, 3, i));
+    assertEquals(shares.map(({ from, to }) => to - from), [2, 2, 3]);
+    const parts = await Promise.all(shares.map(read));
+    whole.forEach((values, i) => assertEquals(parts.flatMap((part) => part[i]), values));
+    const plain = Array.from(
+      data.train.images.subarray(7 * 192, 7 * 192 + 192),
+      (byte) => Math.fround(byte / 255),
+    );
+    if ("images" in train) assertNotEquals(whole[1].slice(0, 192), plain, "augmented");
+  }
 });
