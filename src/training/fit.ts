@@ -172,7 +172,15 @@ export async function fit(
     if (done && samples > 0 && testing !== undefined) {
       const of = split === undefined ? "test" : "validation";
       const { setup } = trainer;
-      const request = { setup, feed: testing, batch, signature: dataset, of, count: samples } as const;
+      const request = {
+        device,
+        setup,
+        feed: testing,
+        batch,
+        signature: dataset,
+        of,
+        count: samples,
+      } as const;
       await run.show(() => sample(request, trainer.network()));
     }
     await run.end(done ? "done" : "stopped");

@@ -8,7 +8,7 @@ import type { Setup } from "../local/setup.ts";
 import { network } from "../models/model.ts";
 import { type Named, select } from "../nn/named.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
-import type { DeviceArray } from "../runtime/arrays.ts";
+import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import { jit } from "../runtime/jit.ts";
 import { full, stack } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -26,6 +26,8 @@ interface Predicted extends Omit<Sample, "png"> {
 
 /** What {@link sample} is told. */
 export interface SampleRequest {
+  /** The device to predict on. */
+  readonly device: Device;
   /** The network and the precision of training. */
   readonly setup: Pick<Setup, "model" | "precision">;
   /** The images, which may be more than are looked at. */
@@ -45,7 +47,7 @@ export async function sample(
   request: SampleRequest,
   { params, state }: NetworkVariables<DeviceArray>,
 ): Promise<Samples> {
-  const { setup: { model, precision }, feed, signature, of, count } = request;
+  const { device, setup: { model, precision }, feed, signature, of, count } = request;
   const net = network(model);
   const among = Math.min(AMONG, feed.count);
   const batch = Math.min(request.batch, feed.count);
@@ -64,7 +66,7 @@ export async function sample(
       const others = logits.sub(logits.max(1, { keepDims: true })).exp().sum(1); // of the softmax, whose own is 1
       return stack([labels.cast("f32"), logits.argmax(1).cast("f32"), full(others.shape, 1).div(others)]);
     },
-    { name: "samples", categorize, ...products },
+    { device, name: "samples", categorize, ...products },
   );
   const variables = { params: select(params, net.params), state: select(state, net.state) };
   using _predict = disposing(predict);
@@ -82,7 +84,7 @@ export async function sample(
   }
   const { wrong, right } = choose(predicted, count);
   const chosen = [...wrong, ...right];
-  const pngs = await picturesOf(feed, chosen.map(({ index }) => index), batch, signature);
+  const pngs = await picturesOf(device, feed, chosen.map(({ index }) => index), batch, signature);
   const samples = chosen.map(({ index: _, ...rest }, i): Sample => ({ ...rest, png: pngs[i] ?? "" }));
   return { of, among, wrong: samples.slice(0, wrong.length), right: samples.slice(wrong.length) };
 }
@@ -113,6 +115,7 @@ export function drawable(channels: number): channels is 1 | 3 {
 
 /** Images of a feed as PNGs in base64. */
 async function picturesOf(
+  device: Device,
   feed: Feed,
   indices: readonly number[],
   batch: number,
@@ -121,7 +124,7 @@ async function picturesOf(
   if (!drawable(channels)) throw new Error(`images of ${channels} channels have no PNG`);
   const read = jit(
     (data: Named<Tensor>, indices: Tensor) => feed.batch(data, indices).images.cast("f32"),
-    { name: "sample images", categorize },
+    { device, name: "sample images", categorize },
   );
   using _read = disposing(read);
   const size = height * width * channels;

@@ -7,6 +7,7 @@ import { make } from "../../tests/tiny_trainer.ts";
 import { encodePng } from "../artifacts/png.ts";
 import { report } from "../artifacts/report.ts";
 import { readReport } from "../artifacts/run_record.ts";
+import type { Samples } from "../artifacts/samples.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { open } from "../runtime/devices.ts";
 import { choose } from "./samples.ts";
@@ -65,6 +66,31 @@ Deno.test("a run's report shows samples with what the network takes them for, al
 
       await trainer.fit(data, { epochs: 2, observers: [], checkpoint: dir, resume: true });
       assertEquals((await readReport(dir)).samples, undefined); // those of the network before are gone
+      // Images that are read on demand, as those of a folder.
+      const { images, ...rest } = data.test;
+      const read = (indices: Uint32Array) =>
+        Uint8Array.from([...indices].flatMap((i) => [...images.subarray(i * 192, (i + 1) * 192)]));
+      const open = () => ({
+        read: (indices: Uint32Array) => Promise.resolve(read(indices)),
+        done: { images: 0, milliseconds: 0 },
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      });
+      const shown: Samples[] = [];
+      const observers = [{ samples: (samples: Samples) => void shown.push(samples) }];
+      await trainer.fit({ ...data, test: { ...rest, open } }, { epochs: 3, observers, samples: 4 });
+      assertEquals(shown.map(({ among, wrong, right }) => [among, wrong.length + right.length > 0]), [[
+        11,
+        true,
+      ]]);
+      for (const { label, png } of shown.flatMap(({ wrong, right }) => [...wrong, ...right])) {
+        const pngs = await Promise.all(
+          Array.from(
+            rest.labels,
+            async (_, i) => (await encodePng(read(Uint32Array.of(i)), 8, 8, 3)).toBase64(),
+          ),
+        );
+        assertEquals(rest.labels[pngs.indexOf(png)], label);
+      }
       await assertRejects(
         () => trainer.fit(data, { epochs: 3, samples: 0.5 }),
         LocalgradError,
