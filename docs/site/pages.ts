@@ -18,7 +18,7 @@ export interface Group {
 const CHOSEN: readonly { readonly name: string; readonly files: RegExp }[] = [
   { name: "Start", files: /^(README|docs\/first-hour)\.md$/ },
   { name: "Guides", files: /^$/ },
-  { name: "Devices", files: /^docs\/(cuda|onednn|numerics)\.md$/ },
+  { name: "Devices", files: /^docs\/(cuda|onednn|parallel|numerics)\.md$/ },
   { name: "Extending", files: /^docs\/adding-.*\.md$/ },
   { name: "Figures", files: /^docs\/(results|measurements)\.md$/ },
   { name: "Project", files: /^(CONTRIBUTING|CHANGELOG|findings\/README)\.md$/ },

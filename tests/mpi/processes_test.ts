@@ -18,7 +18,7 @@ function assertSuccess({ code, stdout, stderr }: Outcome): void {
   assertEquals(code, 0, `${stdout}${stderr}`);
 }
 
-for (const processes of [2, 4]) {
+for (const processes of [2, 3, 4]) {
   each(`every operation and dtype between ${processes} processes, and in groups of them`, async (mpi) => {
     const outcome = await start(mpi, { processes, script: operations });
     assertSuccess(outcome);

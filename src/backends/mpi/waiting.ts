@@ -11,8 +11,8 @@ export interface Patience {
 /** Milliseconds of testing without a pause, where there is a core for each thread. */
 const SPIN = 1;
 
-/** Milliseconds of the first and the longest pause. */
-const SHORTEST = 0.02, LONGEST = 0.5;
+/** Milliseconds of the shortest and the longest pause; between them a pause is this share of the time waited so far. */
+const SHORTEST = 0.02, LONGEST = 0.5, SHARE = 1 / 20;
 
 /** A word that nobody writes: waiting for its change is a sleep. */
 const never = new Int32Array(new SharedArrayBuffer(4));
@@ -23,8 +23,8 @@ export function pause(milliseconds: number): void {
 }
 
 /**
- * Tests until `done` is true: without a pause at first, then with growing pauses. MPI itself spins for as long as it
- * waits, and makes progress only while it is called.
+ * Tests until `done` is true: without a pause at first, then with pauses. MPI itself spins for as long as it waits,
+ * and makes progress only while it is called; a collective call takes several rounds, each of which may cost a pause.
  *
  * @throws {LocalgradError} after the time limit, with what `describe` says it waited for.
  */
@@ -32,7 +32,6 @@ export function waitUntil(done: () => boolean, { crowded, limit }: Patience, des
   if (done()) return;
   const start = performance.now();
   const spin = crowded ? 0 : SPIN;
-  let next = SHORTEST;
   while (!done()) {
     const waited = performance.now() - start;
     if (limit !== undefined && waited > limit * 1000) {
@@ -41,7 +40,6 @@ export function waitUntil(done: () => boolean, { crowded, limit }: Patience, des
       );
     }
     if (waited < spin) continue;
-    pause(next);
-    next = Math.min(next * 2, LONGEST);
+    pause(Math.min(Math.max(SHORTEST, waited * SHARE), LONGEST));
   }
 }

@@ -70,6 +70,15 @@ const rounded = hold("bf16", [rank === 0 ? 256 : 1], "own");
 communicator.allReduce(bytes(rounded), "bf16", "sum").wait();
 assertEquals(rounded[0], bf16Bits(255 + size));
 
+// Sums that depend on the order have the same bits on all processes, short or long.
+for (const length of [5, 30_000]) {
+  const data = Float32Array.from({ length }, (_, i) => Math.sin(i * size + rank) / (rank + 0.7));
+  communicator.allReduce(bytes(data), "f32", "sum").wait();
+  const first = data.slice();
+  communicator.broadcast(bytes(first), 0).wait();
+  assertEquals(data, first);
+}
+
 // Several transfers under way, none awaited in the order in which they were started.
 const features = Float32Array.from({ length: 1000 }, (_, i) => rank * 1000 + i);
 const gradient = new Float32Array(shared, 4096, 5000).fill(rank + 1);
