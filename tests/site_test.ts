@@ -5,6 +5,7 @@ import library from "../deno.json" with { type: "json" };
 import { build } from "../docs/site/build.ts";
 import { deadLinks } from "../docs/site/links.ts";
 import { markdown } from "../docs/site/markdown.ts";
+import { bars, rowsOf } from "../docs/site/pictures.ts";
 import { inFolder } from "./in_folder.ts";
 import { root } from "./serve.ts";
 
@@ -21,6 +22,7 @@ Deno.test("the site has guides, examples and the reference, and no dead link", (
     assertStringIncludes(start, `href="source/examples/own_data.ts.html"`);
     assertStringIncludes(await read("docs/results.html"), `<img src="../docs/probe.svg"`);
     assertStringIncludes(await read("gallery.html"), "own_network.ts");
+    assertStringIncludes(await read("gallery.html"), `<img src="examples/memory_limit.svg"`);
 
     const reference = await read("reference.html");
     for (const subpath of Object.keys(library.exports)) {
@@ -82,6 +84,14 @@ Deno.test("a guide that links to a file that is not there is refused, with both 
       "README.md links to docs/b.md, which is no file",
     );
   }));
+
+Deno.test("the picture of memory_limit.ts has a bar for each row that it prints", () => {
+  const rows = rowsOf(
+    "end to end      900 MiB  too large\nMAN in 2 modules  300 MiB  fits\nthe first that fits …\n",
+  );
+  assertEquals(rows.map(({ mebibytes, fits }) => [mebibytes, fits]), [[900, false], [300, true]]);
+  assertEquals(bars(rows, 400).match(/height="18"/g)?.length, 2);
+});
 
 Deno.test("markdown() writes GitHub's tables and anchors, and marks the parts of code", () => {
   const html = markdown(
