@@ -9,7 +9,7 @@ export * from "./artifacts/comparison.ts";
 export { comparisonPage } from "./artifacts/comparison_page.ts";
 export { type EpochLine, type MetricsLine, readMetrics, type StepLine } from "./artifacts/metrics.ts";
 export * from "./artifacts/progress.ts";
-export { report, type RunReport } from "./artifacts/report.ts";
+export { report, type ReportOptions, type RunReport } from "./artifacts/report.ts";
 export { type CheckpointKind, readRun, RunFolder, runFolder } from "./artifacts/run_folder.ts";
 export type { Sample, Samples } from "./artifacts/samples.ts";
 export { readReport } from "./artifacts/run_record.ts";

@@ -118,7 +118,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--resume .* --run DIR/, "train", "--resume"],
       [/eval needs a run or a file: give either --run DIR or --weights FILE/, "eval"],
       [/at most 54/, "memory", "--model", "resnet110", "--modules", "60"],
-      [/demo has no flag --epochs; its flags: none/, "demo", "--epochs", "1"],
+      [/demo has no flag --epochs; its flags: --seeds/, "demo", "--epochs", "1"],
       [/doctor has no flag --all/, "doctor", "--all"],
       [/--split must be one of man, .*not "balanced"/, "probe", "--run", "a", "--split", "balanced"],
     ];

@@ -203,6 +203,11 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
     [/trainer: the device must be of devices\.open/, () => make({ device: {} as Any })],
     [/trainer has no option "epochs"/, () => make({ device, epochs: 3 } as Any)],
     [/setup: the method: name must be a string/, () => make({ device, method: {} as Any })],
+    [
+      /trainer: give an optimizer, such as optim\.sgd\(\)/,
+      () => make({ device, optimizer: undefined } as Any),
+    ],
+    [/accumulate, the micro-batches of a batch of .* from 1 to/, () => make({ device, accumulate: 1e4 })],
     [/setup: the optimizer: name must be/, () => make({ device, optimizer: {} as Any })],
     [/a model: name must be a string/, () => make({ device, model: {} as Any })],
     [/trainer: schedule must be a function, not 0\.1/, () => make({ device, schedule: 0.1 as Any })],

@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectObject, type Kinds } from "../base/expect.ts";
+import { expectKind, expectObject, expectOptions, type Kinds } from "../base/expect.ts";
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
 import { moduleIn } from "../local/places.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
@@ -72,9 +72,17 @@ function errors(run: RunReport): { best: string; last: string } {
   return { best: formatPercent(Math.min(...all)), last: formatPercent(last) };
 }
 
+/** Options of {@link report}. */
+export interface ReportOptions {
+  /** Paragraphs above everything else: what the runs show; default none. */
+  readonly notes?: readonly string[];
+}
+
 /** One run, or several side by side, as a self-contained HTML page. */
-export function report(runs: readonly RunReport[]): string {
+export function report(runs: readonly RunReport[], options: ReportOptions = {}): string {
   expectKind("report: the runs", runs, "array");
+  expectOptions("report", options, { notes: "array?" });
+  const { notes = [] } = options;
   for (const run of runs) expectObject("report: a run", run, RUN_KINDS);
   const [first, ...others] = runs;
   if (first === undefined) throw new LocalgradError("report: needs at least one run");
@@ -82,7 +90,8 @@ export function report(runs: readonly RunReport[]): string {
   const { dataset } = first.settings;
   const on = dataset === undefined ? "" : ` on ${dataset}`;
   const title = `${runs.map(methodOf).join(", ")}: ${model}${on}`;
-  return page(title, others.length === 0 ? single(first) : comparison(runs));
+  const above = notes.map((note) => `<p>${escapeHtml(note)}</p>\n`).join("");
+  return page(title, above + (others.length === 0 ? single(first) : comparison(runs)));
 }
 
 function single(run: RunReport): string {

@@ -23,7 +23,11 @@ export interface Command {
 
 /** The commands by name. */
 export const commands: { readonly [name: string]: Command } = {
-  demo: { summary: "trains three methods side by side on drawn images", flags: demoFlags, run: demo },
+  demo: {
+    summary: "trains end to end and in local modules side by side, on drawn images",
+    flags: demoFlags,
+    run: demo,
+  },
   train: { summary: "trains a network, in local modules or end to end", flags: trainFlags, run: train },
   eval: {
     summary: "evaluates the network of a run, or of a file, on test images",

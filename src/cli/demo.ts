@@ -1,63 +1,93 @@
-import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
 import { writeWhole } from "../base/files.ts";
 import * as data from "../data.ts";
+import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { progress, report, RunFolder, type RunReport } from "../train.ts";
-import { type Flags, parseFlags } from "./flags.ts";
-import { interruption } from "./interruption.ts";
 import { trainerOf } from "./build.ts";
-import type { MethodName, Settings } from "./settings.ts";
-import { note, noteDevice, print, textTable } from "./terminal.ts";
+import {
+  type DemoResult,
+  type DemoRow,
+  demoTable,
+  meaning,
+  MISLABELLED,
+  ROWS,
+  settingsOf,
+  SHARED,
+} from "./demo_table.ts";
+import { type Flags, parseFlags, wholeNumber } from "./flags.ts";
+import { interruption } from "./interruption.ts";
 import { claimFolder, timestamp } from "./run_place.ts";
+import { note, noteDevice, print, textTable } from "./terminal.ts";
 
-/** Flags of `demo`: none. */
-export const demoFlags = {} as const satisfies Flags;
+/** Flags of `demo`. */
+export const demoFlags = {
+  seeds: { value: "N", help: "train every row with the seeds 0 to N - 1, and print the means; default 1" },
+} as const satisfies Flags;
 
-const SETTINGS = {
-  dataset: "shapes",
-  model: "resnet8",
-  modules: 3,
-  batch: 32,
-  epochs: 8,
-  lr: 0.05,
-  seed: 0,
-  trainLimit: 4000,
-  testLimit: 1000,
-} as const;
-
-const METHODS: readonly MethodName[] = ["endToEnd", "greedy", "man+dgl"];
-
-/** `demo`: trains three methods side by side on drawn images and compares them. Returns the exit code. */
+/** `demo`: trains end to end and in local modules side by side, on drawn images. Returns the exit code. */
 export async function demo(args: readonly string[]): Promise<number> {
-  parseFlags("demo", demoFlags, args);
+  const given = parseFlags("demo", demoFlags, args);
+  const seeds = wholeNumber("seeds", given.seeds ?? "1", 1);
   await using place = await claimFolder(`runs/demo-${timestamp()}`);
   const { path } = place;
   await using device = await open();
   noteDevice(device);
-  const images = data.shapes({ train: SETTINGS.trainLimit, test: SETTINGS.testLimit });
+  const images = data.shapes({ train: SHARED.trainLimit, test: SHARED.testLimit, mislabelled: MISLABELLED });
   using interrupt = interruption();
+  const { signal } = interrupt;
+  const results: DemoResult[] = [];
   const runs: RunReport[] = [];
-  const rows: string[][] = [];
-  for (const method of METHODS) {
-    const settings: Settings = { ...SETTINGS, method };
-    note(`\n${method}`);
-    using trainer = await trainerOf(settings, device);
-    const folder = new RunFolder(`${path}/${method}`, { ...settings });
-    const started = performance.now();
-    const { last, stopped } = await trainer.fit(images, {
-      epochs: settings.epochs,
-      observers: [progress(), folder],
-      signal: interrupt.signal,
-    });
-    const seconds = (performance.now() - started) / 1000;
-    const { info, lines } = folder;
-    if (info !== undefined) runs.push({ info, lines, settings: { ...settings }, seconds });
-    const error = last === undefined ? "–" : formatPercent(last.error);
-    rows.push([method, error, formatBytes(trainer.memory.method.peakBytes), formatTime(seconds)]);
-    if (stopped) break;
+  for (let seed = 0; seed < seeds; seed++) {
+    for (const row of ROWS) {
+      if (signal.aborted || seed > 0 && row.sameAs !== undefined) continue;
+      note(`\n${row.name}, seed ${seed}`);
+      const folder = `${path}/${row.name.replace(/[^a-z+]+/g, "-")}/seed${seed}`;
+      const { result, run } = await trainRow(device, images, row, { seed, folder, signal });
+      if (result !== undefined) results.push(result);
+      if (run !== undefined && seed === 0 && row.sameAs === undefined) runs.push(run);
+    }
   }
-  await writeWhole(`${path}/report.html`, report(runs));
-  print(`\n${textTable(["method", "test error", "planned peak", "time"], rows)}`);
+  const { heads, rows } = demoTable(results);
+  const lines = meaning(results);
+  await writeWhole(`${path}/results.json`, `${JSON.stringify({ results }, undefined, 2)}\n`);
+  if (runs.length > 0) await writeWhole(`${path}/report.html`, report(runs, { notes: lines }));
+  print(`\n${textTable(heads, rows)}\n\n${lines.join("\n")}`);
   print(`\nreport: ${path}/report.html`);
   return interrupt.exitCode;
+}
+
+/** Trains a row with a seed; the result is undefined if it was stopped before. */
+async function trainRow(
+  device: Device,
+  images: data.ImageDataset,
+  row: DemoRow,
+  { seed, folder, signal }: { readonly seed: number; readonly folder: string; readonly signal: AbortSignal },
+): Promise<{ result?: DemoResult; run?: RunReport }> {
+  const settings = settingsOf(row, seed);
+  using trainer = await trainerOf(settings, device);
+  const record = new RunFolder(folder, { ...settings });
+  const started = performance.now();
+  const { last, stopped } = await trainer.fit(images, {
+    epochs: settings.epochs,
+    evaluateEvery: SHARED.epochs / 4,
+    observers: [progress(), record],
+    signal,
+  });
+  const seconds = (performance.now() - started) / 1000;
+  const { info, lines } = record;
+  const run = info === undefined ? {} : { run: { info, lines, settings: { ...settings }, seconds } };
+  if (stopped || last === undefined) return run;
+  const { method, endToEnd } = trainer.memory;
+  return {
+    ...run,
+    result: {
+      name: row.name,
+      seed,
+      modules: trainer.setup.modules.length,
+      ...(row.sameAs === undefined ? { error: last.error } : {}),
+      peakBytes: method.peakBytes,
+      endToEndBytes: endToEnd.peakBytes,
+      seconds: seconds * SHARED.epochs / settings.epochs,
+    },
+  };
 }

@@ -38,28 +38,29 @@ const WRAPPERS = /^man(PlusPlus)?$/;
 export const methodFlags = {
   "average-decay": {
     value: "SHARE",
-    help: "man, manPlusPlus: share of the average that a step keeps; default 0.995",
+    help: "man, manPlusPlus: share of the tracked block that a step keeps; default 0.995",
   },
   fusion: {
     value: choices.fusion.join("|"),
-    help: "man: blocks in front of the heads; default sum",
+    help:
+      "man: blocks in front of the heads; default sum, of a trained one and of the tracked block, a moving average of the next module's",
   },
   start: {
     value: choices.start.join("|"),
-    help: "man, manPlusPlus: initial values of the average; default copy",
+    help: "man, manPlusPlus: initial values of the tracked block; default copy",
   },
   average: {
     value: choices.average.join("|"),
-    help: "man, manPlusPlus: take a gradient step before each average? default frozen; " +
+    help: "man, manPlusPlus: does the local loss train the tracked block too? default frozen; " +
       "trained follows MAN's paper",
   },
   moves: {
     value: choices.moves.join("|"),
-    help: "man, manPlusPlus: when the average is updated; default afterBackward, or afterStep if trained",
+    help: "man, manPlusPlus: when the tracked block moves; default afterBackward, or afterStep if trained",
   },
   statistics: {
     value: choices.statistics.join("|"),
-    help: "man, manPlusPlus: statistics of the average's batch norms; default batch",
+    help: "man, manPlusPlus: statistics of the tracked block's batch norms; default batch",
   },
   head: { value: choices.head.join("|"), help: "dgl: the auxiliary network; default mlp-sr" },
   task: {
@@ -68,7 +69,7 @@ export const methodFlags = {
   },
   anchors: {
     value: choices.anchors.join("|"),
-    help: "infopro: images that the contrastive loss averages over; default all, as published",
+    help: "infopro: images that the contrastive loss is the mean of; default all, as published",
   },
   "weight-schedule": {
     value: choices.schedule.join("|"),

@@ -48,6 +48,18 @@ Deno.test("shapes() cannot be told apart by the mean colour of each class", () =
   assert(right < 125, `${right} of 500 found by colour alone`);
 });
 
+Deno.test("shapes() gives the share of wrong labels that is asked for, to the same images", () => {
+  const right = shapes({ train: 2000, test: 10 });
+  const wrong = shapes({ train: 2000, test: 10, mislabelled: 0.1 });
+  assertEquals(wrong.train.images, right.train.images);
+  const others = wrong.train.labels.filter((label, i) => label !== right.train.labels[i]).length;
+  assert(Math.abs(others - 200) < 40, `${others}`); // three standard deviations
+  assert(wrong.train.labels.every((label) => label >= 0 && label < 10));
+  for (const bad of [-0.1, 1, NaN]) {
+    assertThrows(() => shapes({ mislabelled: bad }), LocalgradError, "shapes: mislabelled must be");
+  }
+});
+
 Deno.test("shapes() and limitImages() refuse counts that are not whole and positive", () => {
   for (const bad of [0, -1, 1.5, NaN]) {
     assertThrows(() => shapes({ train: bad }), LocalgradError, "train must be a whole number");

@@ -6,6 +6,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import { CUT_KINDS, withCut } from "./balance.ts";
 import type { Batch } from "./method.ts";
 import { endToEnd } from "./methods/end_to_end.ts";
+import { expectMicroBatches } from "./micro_batches.ts";
 import { auxiliaryPart, EMA } from "./places.ts";
 import { type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
 import { expectSetup } from "./setup.ts";
@@ -52,6 +53,7 @@ export function stepPlan(
   const { recompute = false } = options;
   expectSetup("stepPlan", setup);
   expectWhole("stepPlan: the batch", batch);
+  expectMicroBatches("stepPlan", setup.accumulate, batch);
   expectKind("stepPlan: the target", target, "object");
   // A plan too large for the device is still worth knowing; only running it is refused.
   const unlimited = { ...target, maxTotalBytes: Infinity };

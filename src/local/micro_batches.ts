@@ -1,9 +1,22 @@
 import { at } from "../base/at.ts";
+import { expectWhole } from "../base/expect.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import type { Batch } from "./method.ts";
 
 /** Batch norm needs two images. */
 const FEWEST = 2;
+
+/** Refuses more micro-batches than a full batch can be divided into; the last batch of an epoch may have fewer. */
+export function expectMicroBatches(who: string, accumulate: number | undefined, batch: number): void {
+  if (accumulate === undefined || accumulate === 1) return;
+  const most = Math.max(1, Math.floor(batch / FEWEST));
+  expectWhole(
+    `${who}: accumulate, the micro-batches of a batch of ${batch}, at least ${FEWEST} images each,`,
+    accumulate,
+    1,
+    most,
+  );
+}
 
 /** Divides a batch into at most `count` micro-batches of at least two images, whose sizes differ by one at most. */
 export function microBatches(batch: Batch, count = 1): readonly Batch[] {

@@ -4,6 +4,7 @@ import type { Precision } from "../compile/plan.ts";
 import type { WeightAverage } from "../local/average.ts";
 import type { Loss, LossFunction } from "../local/loss.ts";
 import type { Method } from "../local/method.ts";
+import { expectMicroBatches } from "../local/micro_batches.ts";
 import type { Modules } from "../local/partition.ts";
 import { SETUP_KINDS } from "../local/setup.ts";
 import type { Model } from "../models/model.ts";
@@ -49,6 +50,9 @@ export interface TrainerOptions {
 
 /** Refuses options of the wrong kind; `setup` checks its own more closely. */
 export function checkTrainerOptions(options: TrainerOptions): void {
+  if (typeof options === "object" && options !== null && options.optimizer === undefined) {
+    throw new LocalgradError("trainer: give an optimizer, such as optim.sgd()");
+  }
   expectOptions("trainer", options, {
     ...SETUP_KINDS,
     device: "object",
@@ -68,4 +72,5 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     throw new LocalgradError(`trainer: the function ${maker[0]} makes a schedule; call it: ${maker[0]}(…)`);
   }
   expectWhole("trainer: batch", options.batch);
+  expectMicroBatches("trainer", options.accumulate, options.batch);
 }

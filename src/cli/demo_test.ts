@@ -1,0 +1,83 @@
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { memory } from "../local.ts";
+import { devices } from "../../mod.ts";
+import { setupOf } from "./build.ts";
+import { demoTable, errorOf, meaning, MEASURED, PLAN, ROWS, settingsOf, SHARED } from "./demo_table.ts";
+import { parseFlags } from "./flags.ts";
+import { memoryFlags } from "./memory.ts";
+
+const [END, CHECKPOINTED, LOCAL] = ROWS.map(({ name }) => name);
+const target = await devices.target("cpu", { threads: 2 });
+const planned = (settings: Parameters<typeof setupOf>[0]) =>
+  memory({ ...setupOf(settings), batch: SHARED.batch, target });
+
+Deno.test("the demo's local row plans at most half of end to end's peak; the stored figures are the plan's", () => {
+  const shares = ROWS.map((row) => {
+    const { method, endToEnd } = planned(settingsOf(row, 0));
+    const stored = MEASURED.filter(({ name }) => name === row.name);
+    for (const { peakBytes, endToEndBytes } of stored) {
+      assertEquals([peakBytes, endToEndBytes], [method.peakBytes, endToEnd.peakBytes], row.name);
+    }
+    return method.peakBytes / endToEnd.peakBytes;
+  });
+  const [end = 0, checkpointed = 0, local = 1] = shares;
+  assertEquals(end, 1);
+  assert(local <= 0.5, `${local}`);
+  assert(local < checkpointed && checkpointed < end, `${shares}`);
+});
+
+Deno.test("the demo's local row is within three points of end to end, the mean of three seeds", () => {
+  const of = (name = "") => MEASURED.filter((each) => each.name === name);
+  assertEquals(of(END).map(({ seed }) => seed), [0, 1, 2]);
+  assertEquals(of(LOCAL).map(({ seed }) => seed), [0, 1, 2]);
+  const [end, local] = [END, LOCAL].map((name = "") => errorOf(name, MEASURED)?.mean ?? NaN);
+  assert(end !== undefined && local !== undefined);
+  assert(end >= 0.05, `${end}`);
+  assert(local - end <= 0.03, `${local} and ${end}`);
+  const steps = (row: typeof ROWS[number]) => settingsOf(row, 0).scheduleEpochs;
+  assertEquals(new Set(ROWS.map(steps)).size, 1); // equal steps
+});
+
+Deno.test("the demo's table has a row for each method, and its lines say when which pays", () => {
+  const { heads, rows } = demoTable(MEASURED);
+  assertEquals(rows.map(([name]) => name), [END, CHECKPOINTED, LOCAL]);
+  assert(rows.every((row) => row.length === heads.length && !row.join().includes("NaN")));
+  assertEquals(rows[1]?.slice(2, 4), rows[0]?.slice(2, 4)); // the same bits
+  assertEquals(demoTable([]).rows, []);
+  assertEquals(meaning([]), []);
+
+  const [local = "", checkpointed = "", pays = "", man = "", plan = ""] = meaning(MEASURED);
+  assertEquals(local.includes(`${rows[2]?.[5]} of end to end's peak`), true, local);
+  assertEquals(checkpointed.includes(`${rows[1]?.[5]} and computes the same bits`), true, checkpointed);
+  assert(pays.includes("deep networks, large batches"), pays);
+  assert(plan.endsWith(PLAN), plan);
+  const manIn = (model: "resnet8" | "resnet20") => {
+    const { method, endToEnd } = planned({
+      ...{ dataset: "shapes", model, method: "man+dgl", modules: { balanced: 3 } },
+      optimizer: SHARED.optimizer,
+    });
+    return `${(100 * method.peakBytes / endToEnd.peakBytes).toFixed(0)} %`;
+  };
+  assert(man.includes(`${manIn("resnet8")} of end to end's peak for ResNet-8`), `${man} ${manIn("resnet8")}`);
+  assert(man.includes(`${manIn("resnet20")} for ResNet-20`), `${man} ${manIn("resnet20")}`);
+});
+
+Deno.test("the command that the demo prints plans its local row", () => {
+  const given = parseFlags("memory", memoryFlags, PLAN.split(" ").slice(3));
+  const { modules, split, batch, method, model, optimizer } = given;
+  assertEquals(
+    { modules: { [split ?? ""]: Number(modules) }, batch: Number(batch), method, model, optimizer },
+    {
+      ...{ modules: { balanced: 3 }, batch: SHARED.batch, method: "dgl", model: SHARED.model },
+      optimizer: SHARED.optimizer.name,
+    },
+  );
+});
+
+Deno.test("the spread of the demo's errors is that of a sample", () => {
+  const result = { name: END ?? "", modules: 1, peakBytes: 1, endToEndBytes: 1, seconds: 1 };
+  const errors = [0.05, 0.06, 0.08].map((error, seed) => ({ ...result, seed, error }));
+  const { mean, deviation } = errorOf(CHECKPOINTED ?? "", errors) ?? { mean: NaN, deviation: NaN };
+  assertAlmostEquals(mean, 0.19 / 3, 1e-12);
+  assertAlmostEquals(deviation, 0.015275252316519468, 1e-12);
+});
