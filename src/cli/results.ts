@@ -69,8 +69,8 @@ export function measured(lines: readonly MetricsLine[]) {
   const best = epochs.reduce((a, b) => b.testError < a.testError ? b : a);
   const speeds = epochs.map(({ imagesPerSecond }) => imagesPerSecond).sort((a, b) => a - b);
   const held = epochs.map(({ held }) => held?.bytes ?? 0);
-  const driver = epochs.flatMap(({ held }) => held?.driver?.usedBytes ?? []);
-  const resident = epochs.flatMap(({ held }) => held?.residentBytes ?? []);
+  const driver = epochs.flatMap(({ held }): number | number[] => held?.driver?.usedBytes ?? []);
+  const resident = epochs.flatMap(({ held }): number | number[] => held?.residentBytes ?? []);
   const topFive = last.topFiveError === undefined || best.topFiveError === undefined
     ? {}
     : { topFive: { final: last.topFiveError, best: best.topFiveError } };
