@@ -25,7 +25,7 @@ export const implementations: readonly Implementation[] = [
     prefix: Deno.env.get("LOCALGRAD_OPENMPI") ?? "",
     flags: ["--allow-run-as-root", "--oversubscribe"],
     // Otherwise it waits a second for the network, which processes on one machine do not need.
-    env: { OMPI_MCA_pml: "ob1", OMPI_MCA_btl: "self,sm" },
+    env: { OMPI_MCA_pml: "ob1", OMPI_MCA_btl: "^tcp" },
   },
 ];
 
