@@ -50,11 +50,9 @@ export interface TrainerOptions {
 
 /** Refuses options of the wrong kind; `setup` checks its own more closely. */
 export function checkTrainerOptions(options: TrainerOptions): void {
-  if (typeof options === "object" && options !== null && options.optimizer === undefined) {
-    throw new LocalgradError("trainer: give an optimizer, such as optim.sgd()");
-  }
-  expectOptions("trainer", options, {
+  expectOptions<Omit<TrainerOptions, "optimizer"> & { optimizer?: Optimizer }>("trainer", options, {
     ...SETUP_KINDS,
+    optimizer: "object?",
     device: "object",
     schedule: "function?",
     batch: "number",
@@ -62,6 +60,9 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     recompute: "boolean?",
     checkNumerics: "boolean?",
   });
+  if (options.optimizer === undefined) {
+    throw new LocalgradError("trainer: give an optimizer, such as optim.sgd()");
+  }
   if (!(options.device instanceof Device)) {
     throw new LocalgradError(`trainer: the device must be of devices.open(), not ${shown(options.device)}`);
   }
