@@ -5,6 +5,13 @@
  */
 
 export { readImages, type Shard, type Statistics } from "./data/augment.ts";
+export {
+  type ArrayDataset,
+  type ArrayInputs,
+  arrays,
+  type ArraysOptions,
+  type LabelledArrays,
+} from "./data/arrays.ts";
 export { cifar10, type Cifar10Options } from "./data/cifar10.ts";
 export * from "./data/entry.ts";
 export {
@@ -20,4 +27,11 @@ export type { PublishedOptions } from "./data/publication.ts";
 export type { Signature } from "./data/signature.ts";
 export { shapes, type ShapesOptions } from "./data/shapes.ts";
 export { stl10, type Stl10Options } from "./data/stl10.ts";
+export {
+  type Batches,
+  stream,
+  type StreamBatch,
+  type StreamDataset,
+  type StreamOptions,
+} from "./data/stream.ts";
 export { svhn, type SvhnOptions } from "./data/svhn.ts";

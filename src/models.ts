@@ -4,7 +4,16 @@
  * @module
  */
 
-export { type Block, layersOf, type Model, network } from "./models/model.ts";
+export {
+  type Block,
+  type ImageInput,
+  layersOf,
+  type Model,
+  network,
+  type Task,
+  type VectorInput,
+} from "./models/model.ts";
+export * from "./models/mlp.ts";
 export * from "./models/options.ts";
 export * from "./models/networks.ts";
 export * from "./models/named.ts";

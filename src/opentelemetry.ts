@@ -56,11 +56,14 @@ export interface OpenTelemetryOptions {
 const GAUGES = {
   loss: ["localgrad.train.loss", "1", "Training loss of a module in the last step"],
   error: ["localgrad.train.error", "1", "Fraction of the last batch classified wrongly"],
+  squaredError: ["localgrad.train.mean_squared_error", "1", "Mean squared error of the last batch"],
   rate: ["localgrad.train.learning_rate", "1", "Learning rate"],
   norm: ["localgrad.train.gradient_norm", "1", "Norm of a module's gradients before clipping"],
   speed: ["localgrad.train.speed", "{image}/s", "Training images per second, without evaluation"],
   epoch: ["localgrad.epoch", "{epoch}", "The last epoch that was evaluated, from 1"],
   testError: ["localgrad.test.error", "1", "Fraction of the test images classified wrongly"],
+  testSquaredError: ["localgrad.test.mean_squared_error", "1", "Mean squared error over the test inputs"],
+  testAbsoluteError: ["localgrad.test.mean_absolute_error", "1", "Mean absolute error over the test inputs"],
   topFiveError: ["localgrad.test.top_five_error", "1", "The same of the five most likely classes"],
   testLoss: ["localgrad.test.loss", "1", "Mean loss over the test images"],
   planned: ["localgrad.memory.planned", "By", "Planned peak memory of a training step"],
@@ -73,7 +76,8 @@ const GAUGES = {
  * `localgrad.train.images`, and gauges `localgrad.train.loss` (one for each module), `.error`, `.learning_rate`,
  * `.gradient_norm` and `.speed`, `localgrad.epoch`, `localgrad.test.error`, `.top_five_error` and `.loss` (of a run with
  * a validation split, `localgrad.validation.error` …), and
- * `localgrad.memory.planned`, `.allocated` and `.resident`, in bytes. Attributes: `localgrad.model`,
+ * `localgrad.memory.planned`, `.allocated` and `.resident`, in bytes. A regression has `.mean_squared_error` in place of
+ * `.error`, and `localgrad.test.mean_absolute_error`. Attributes: `localgrad.model`,
  * `localgrad.method`, and `localgrad.module` where there are several. Values that are not finite are left out.
  *
  * Deno exports them every minute and at the end, by OTLP to `OTEL_EXPORTER_OTLP_ENDPOINT`, without a permission:
@@ -137,18 +141,24 @@ class Telemetry implements Observer {
     this.#record("planned", info.memory.method.peakBytes);
   }
 
-  step({ losses, accuracy, gradientNorms = [], learningRate, images }: StepRecord): void {
+  step(record: StepRecord): void {
+    const { losses, accuracy, meanSquaredError, gradientNorms = [], learningRate, images } = record;
     this.#steps.add(1, this.#attributes);
     this.#images.add(images, this.#attributes);
     losses.forEach((loss, i) => this.#record("loss", loss, this.#module(i)));
     gradientNorms.forEach((norm, i) => this.#record("norm", norm, this.#module(i)));
-    this.#record("error", 1 - accuracy);
+    this.#record("error", accuracy === undefined ? undefined : 1 - accuracy);
+    this.#record("squaredError", meanSquaredError);
     this.#record("rate", learningRate);
   }
 
-  epoch({ epoch, testError, topFiveError, testLoss, imagesPerSecond, held }: EpochRecord): void {
+  epoch(record: EpochRecord): void {
+    const { epoch, testError, topFiveError, testLoss, imagesPerSecond, held } = record;
+    const { meanSquaredError, meanAbsoluteError } = record;
     this.#record("epoch", epoch);
-    this.#record("testError", testError);
+    this.#record("testError", meanSquaredError === undefined ? testError : undefined);
+    this.#record("testSquaredError", meanSquaredError);
+    this.#record("testAbsoluteError", meanAbsoluteError);
     this.#record("topFiveError", topFiveError);
     this.#record("testLoss", testLoss);
     this.#record("speed", imagesPerSecond);

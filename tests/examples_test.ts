@@ -86,6 +86,13 @@ Deno.test("examples/own_network.ts trains, exports and predicts with a network o
   }
 });
 
+Deno.test("examples/regression.ts learns from arrays and from a stream", async () => {
+  const printed = await example("regression.ts", ["--device", "cpu", "--epochs", "8"]);
+  const errors = numbers(printed);
+  assertEquals(errors.length, 2, printed);
+  assert(errors.every((error) => error < 0.2), printed);
+});
+
 Deno.test("examples/memory_limit.ts lists what fits, as planned", async () => {
   const printed = await example("memory_limit.ts", ["--model", "resnet8", "--batch", "64", "--limit", "40"]);
   const rows = [...printed.matchAll(/^(.+?) +(\d+) MiB {2}(fits|too large)$/gm)];

@@ -9,7 +9,7 @@ import type { Device } from "../src/runtime/arrays.ts";
 import { open } from "../src/runtime/devices.ts";
 import { jit } from "../src/runtime/jit.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
-import { openFeed } from "../src/training/feed.ts";
+import { imageFeed } from "../src/training/image_feed.ts";
 import { openRow, rows } from "./rows.ts";
 import { tinyDataset, tinyModel } from "./tiny.ts";
 
@@ -67,7 +67,7 @@ for (const { row: name, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
   Deno.test(`a thousand training steps leave memory flat on ${name}`, { ignore }, async () => {
     await using device = await openOne();
     using trainer = await make(device, man(greedy()));
-    await using feed = openFeed(device, images, images.train);
+    await using feed = imageFeed(device, images, images.train);
     using stepper = trainer.stepper(feed);
     const train = async (steps: number) => {
       for (let i = 0; i < steps; i++) {

@@ -1,3 +1,4 @@
+import { imageInput } from "../src/models/model.ts";
 import { assert, assertEquals } from "@std/assert";
 import { epochLine } from "../src/artifacts/metrics.ts";
 import { measured } from "../src/cli/results.ts";
@@ -65,7 +66,7 @@ async function suite(
           recompute,
           ...precise,
         });
-        const { height, width, channels } = model.input;
+        const { height, width, channels } = imageInput("the test", model);
         using x = device.zeros([batch, height, width, channels]);
         using images = device.zeros([batch, height, width, channels]);
         await run.step({ x, images, labels: new Int32Array(batch) });

@@ -1,3 +1,4 @@
+import { imageInput } from "../src/models/model.ts";
 import { assert, assertEquals } from "@std/assert";
 import type { Backend, Opened } from "../src/backends/backend.ts";
 import { openCpu } from "../src/backends/cpu/backend.ts";
@@ -157,7 +158,7 @@ async function suite(name: string, open: () => Opened | Promise<Opened>): Promis
     if (!("backend" in opened)) throw new Error(opened.reason);
     await using device = new Device(opened.backend, name);
     const [model, batch] = name === "reference" ? [tinyModel(8), 4] : [resnet8(), 8];
-    const { height, width, channels } = model.input;
+    const { height, width, channels } = imageInput("the test", model);
     const random = generatorOf(1);
     const pixels = Array.from({ length: batch * height * width * channels }, () => random() - 0.5);
     using x = device.array(pixels, [batch, height, width, channels]);

@@ -2,7 +2,7 @@ import { categorize } from "../src/local/memory.ts";
 import type { Method } from "../src/local/method.ts";
 import { setup, type TrainState } from "../src/local/setup.ts";
 import { trainStep } from "../src/local/step.ts";
-import type { Model } from "../src/models/model.ts";
+import { imageInput, type Model } from "../src/models/model.ts";
 import { sgd } from "../src/optim.ts";
 import { publishedSgd } from "../src/optim/published.ts";
 import { jit } from "../src/runtime/jit.ts";
@@ -14,7 +14,7 @@ import type { Tensor } from "../src/trace/tensor.ts";
 export function stepProgram(model: Model, modules: number, method: Method, batch: number): Program {
   const optimizer = sgd(publishedSgd);
   const built = setup({ model, modules, method, optimizer });
-  const { height, width, channels } = model.input;
+  const { height, width, channels } = imageInput("the test", model);
   const image: Aval = { shape: [batch, height, width, channels], dtype: "f32" };
   const step = jit(
     (train: TrainState<Tensor>, x: Tensor, labels: Tensor, images: Tensor, learningRate: Tensor) =>

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
-import { evaluatedOn } from "./format.ts";
+import { evaluatedOn, isRegression } from "./format.ts";
 import type { HeldMemory } from "./observer.ts";
 import type { RunReport } from "./report.ts";
 import { settingsOf } from "./run_settings.ts";
@@ -9,11 +9,11 @@ import { settingsOf } from "./run_settings.ts";
 export interface EpochSummary {
   /** Number of the epoch, from 1. */
   readonly epoch: number;
-  /** Fraction of the training images classified wrongly while the epoch went on. */
+  /** Fraction of the training images classified wrongly while the epoch went on; of a regression, the mean squared error. */
   readonly trainError?: number;
   /** Mean training loss of the last module, which has the network's own head. */
   readonly trainLoss?: number;
-  /** Fraction of the test images classified wrongly. */
+  /** Fraction of the test images classified wrongly; of a regression, the mean squared error. */
   readonly testError?: number;
   /** Mean loss over the test images. */
   readonly testLoss?: number;
@@ -23,13 +23,15 @@ export interface EpochSummary {
 export interface RunSummary {
   /** Its name. */
   readonly run: string;
+  /** `regression`, whose errors are mean squared errors; default classification, whose errors are fractions. */
+  readonly task?: "regression";
   /** Epochs that were completed. */
   readonly epochsDone: number;
   /** Epochs that it was started for. */
   readonly epochs: number;
   /** The images that its errors are of: `test`, or `validation` if some of the training images were set aside. */
   readonly evaluatedOn: "test" | "validation";
-  /** The lowest test error, as a fraction. */
+  /** The lowest test error. */
   readonly bestError?: number;
   /** The epoch of the lowest test error, from 1. */
   readonly bestEpoch?: number;
@@ -58,7 +60,8 @@ export interface Comparison {
 }
 
 /**
- * Compares runs: the settings in which they differ, and their results. Errors are fractions, memory is in bytes.
+ * Compares runs: the settings in which they differ, and their results. Errors are fractions, or mean squared
+ * errors of regressions; memory is in bytes.
  *
  * @param runs The runs by name, in the order to show them; one or more, finished or in progress.
  * @throws {LocalgradError} if there is none.
@@ -119,6 +122,7 @@ function summary(name: string, run: RunReport): RunSummary {
   const step = run.lines.findLast((line) => line.kind === "step")?.step ?? 0;
   return defined({
     run: name,
+    task: isRegression(run.info.configuration) ? "regression" : undefined,
     epochsDone: Math.floor(step / run.info.stepsPerEpoch),
     epochs: run.info.epochs,
     evaluatedOn: evaluatedOn(run.info),
@@ -147,7 +151,7 @@ function epochsOf({ info, lines }: RunReport): EpochSummary[] {
     const { steps, error, loss } = sums.get(epoch) ?? { steps: 0, error: 0, loss: 0 };
     sums.set(epoch, {
       steps: steps + 1,
-      error: error + 1 - line.accuracy,
+      error: error + (line.accuracy === undefined ? line.meanSquaredError ?? NaN : 1 - line.accuracy),
       loss: loss + (line.losses.at(-1) ?? NaN),
     });
   }

@@ -1,7 +1,7 @@
 import { expectObject } from "../base/expect.ts";
 import { barChart, lineChart } from "./chart.ts";
 import type { Comparison, EpochSummary, RunSummary } from "./comparison.ts";
-import { evaluatedAlike, formatBytes, formatPercent, formatTime, headingOf } from "./format.ts";
+import { evaluatedAlike, formatBytes, formatPercent, formatTime, formatValue, headingOf } from "./format.ts";
 import { htmlTable, page } from "./page.ts";
 import { colour } from "./palette.ts";
 
@@ -19,6 +19,10 @@ const MARKED = 60; // points of a curve up to which each is marked
 /** A number for people; a dash for what was not measured. */
 const optional = (value: number | undefined, format: (value: number) => string) =>
   value === undefined ? "–" : Number.isFinite(value) ? format(value) : "not finite";
+
+/** The form of a run's errors. */
+const errorFormat = ({ task }: RunSummary) => (value: number) =>
+  task === "regression" ? formatValue(value) : formatPercent(value);
 
 const loss = (value: number) => value.toFixed(4);
 
@@ -45,11 +49,11 @@ export function resultsTable({ runs }: Comparison): { heads: string[]; rows: str
     run.run,
     `${run.epochsDone} of ${run.epochs}`,
     kind === undefined ? run.evaluatedOn : "–",
-    optional(run.last.testError, formatPercent),
-    optional(run.bestError, formatPercent),
+    optional(run.last.testError, errorFormat(run)),
+    optional(run.bestError, errorFormat(run)),
     optional(run.bestEpoch, String),
     optional(run.last.testLoss, loss),
-    optional(run.last.trainError, formatPercent),
+    optional(run.last.trainError, errorFormat(run)),
     optional(run.last.trainLoss, loss),
     formatBytes(run.plannedPeakBytes),
     formatPercent(run.plannedPeakBytes / run.endToEndPeakBytes, 1),
@@ -106,7 +110,8 @@ function chartOf(runs: readonly RunSummary[], { measure, title, percent }: typeo
     });
     return { name: run, points, colour: colour(i, runs.length), marked: points.length <= MARKED };
   });
-  const format = percent ? (value: number) => formatPercent(value) : (value: number) => String(value);
+  const fractions = percent && runs.every(({ task }) => task === undefined);
+  const format = fractions ? (value: number) => formatPercent(value) : (value: number) => String(value);
   return lineChart(series, { title: heading, x: "epoch", whole: true, format });
 }
 

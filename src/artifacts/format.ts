@@ -43,3 +43,28 @@ export function evaluatedOn(
 ): "test" | "validation" {
   return validationImages === undefined ? "test" : "validation";
 }
+
+/** The error of a run for people: what it is called, and how a value is written. */
+export interface ErrorFormat {
+  /** `error`, or `mean squared error` of a regression. */
+  readonly name: string;
+  /** A fraction as a percentage, or the value of a regression with four digits. */
+  readonly format: (value: number) => string;
+}
+
+/** The error of a run, by its configuration. */
+export function errorOf(configuration: { readonly [name: string]: unknown }): ErrorFormat {
+  return isRegression(configuration)
+    ? { name: "mean squared error", format: formatValue }
+    : { name: "error", format: (value) => formatPercent(value) };
+}
+
+/** True if a run trains a regression. */
+export function isRegression(configuration: { readonly [name: string]: unknown }): boolean {
+  return configuration["task"] === "regression";
+}
+
+/** Formats a value with four digits. */
+export function formatValue(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}

@@ -25,8 +25,10 @@ export interface StepLine {
   readonly step: number;
   /** The loss of each module. */
   readonly losses: readonly number[];
-  /** Fraction of the batch classified correctly. */
-  readonly accuracy: number;
+  /** Fraction of the batch classified correctly; undefined for a regression. */
+  readonly accuracy?: number;
+  /** Mean squared error of the batch, of a regression. */
+  readonly meanSquaredError?: number;
   /** The norm of each module's gradients before clipping, if they are clipped by norm. */
   readonly gradientNorms?: readonly number[];
   /** The learning rate. */
@@ -52,9 +54,10 @@ export interface EpochLine extends Omit<EpochRecord, "best" | "held"> {
 export type MetricsLine = StepLine | EpochLine;
 
 /** The line of a step. */
-export function stepLine({ step, losses, accuracy, gradientNorms, learningRate }: StepRecord): StepLine {
-  const norms = gradientNorms === undefined ? {} : { gradientNorms };
-  return { kind: "step", step, losses, accuracy, ...norms, learningRate };
+export function stepLine(
+  { epoch: _, images: __, step, losses, learningRate, ...rest }: StepRecord,
+): StepLine {
+  return { kind: "step", step, losses, ...rest, learningRate };
 }
 
 /** The line of an epoch, `seconds` into the run. */
@@ -69,19 +72,28 @@ export function secondsOf(lines: readonly MetricsLine[]): number | undefined {
   return last?.kind === "epoch" ? last.seconds : undefined;
 }
 
+/** A line as it is written: of a regression, the test error has only its own name, `meanSquaredError`. */
+function written(line: MetricsLine): object {
+  if (line.kind === "step" || line.meanSquaredError === undefined) return line;
+  const { testError: _, ...named } = line;
+  return named;
+}
+
 const stepFields = object<StepLine>({
   kind: oneOf(["step"]),
   step: whole(1),
   losses: list(numberOrNone), // the step whose loss is NaN, which ends the run, is written too
-  accuracy: numberOrNone,
+  accuracy: optional(numberOrNone),
+  meanSquaredError: optional(numberOrNone),
   gradientNorms: optional(list(numberOrNone)),
   learningRate: number,
 });
 
-const epochFields = object<EpochLine>({
-  kind: oneOf(["epoch"]),
+const epochFields = {
+  kind: oneOf<"epoch">(["epoch"]),
   epoch: whole(1),
-  testError: numberOrNone,
+  meanSquaredError: optional(numberOrNone),
+  meanAbsoluteError: optional(numberOrNone),
   topFiveError: optional(numberOrNone),
   testLoss: numberOrNone,
   perClass: optional(list(object<NonNullable<EpochRecord["perClass"]>[number]>({
@@ -102,13 +114,24 @@ const epochFields = object<EpochLine>({
   loading: optional(object<Loading>({ imagesPerSecond: number, waiting: number })),
   time: optional(text),
   seconds: optional(number),
-});
+};
+
+const classifierEpoch = object<EpochLine>({ testError: numberOrNone, ...epochFields });
+const regressionEpoch = object<Omit<EpochLine, "testError">>(epochFields);
+const named = object<Pick<EpochLine, "meanSquaredError">>({ meanSquaredError: optional(numberOrNone) });
+
+/** The line of an epoch; that of a regression names its error, see {@link written}. */
+const epochDecoder: Decoder<EpochLine> = (value, at) => {
+  const { meanSquaredError } = named(value, at);
+  if (meanSquaredError === undefined) return classifierEpoch(value, at);
+  return { ...regressionEpoch(value, at), testError: meanSquaredError };
+};
 
 const kindOf = object({ kind: oneOf(["step", "epoch"]) });
 
 /** A line of either kind. */
 const metricsLine: Decoder<MetricsLine> = (value, at) =>
-  (kindOf(value, at).kind === "step" ? stepFields : epochFields)(value, at);
+  (kindOf(value, at).kind === "step" ? stepFields : epochDecoder)(value, at);
 
 const FILE_LIMIT = 2 ** 30;
 const LINE_LIMIT = 2 ** 20;
@@ -192,7 +215,7 @@ export class MetricsWriter implements Disposable {
 
   /** Appends a line. */
   async write(line: MetricsLine): Promise<void> {
-    await this.#written(writeAll(this.#file, new TextEncoder().encode(JSON.stringify(line) + "\n")));
+    await this.#written(writeAll(this.#file, new TextEncoder().encode(JSON.stringify(written(line)) + "\n")));
   }
 
   /** Flushes all lines to the disk. */

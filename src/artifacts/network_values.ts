@@ -2,7 +2,7 @@ import { at } from "../base/at.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Signature } from "../data/signature.ts";
-import { type Model, network } from "../models/model.ts";
+import { inputShape, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { programOf } from "../nn/layer.ts";
 import type { Named } from "../nn/named.ts";
@@ -42,8 +42,7 @@ export function valuesOf(
   { newHead = false }: LoadOptions = {},
 ): ReadonlyMap<string, HostArray> {
   const net = network(model);
-  const { height, width, channels } = model.input;
-  refuseOldOrder(values.name, values.format, () => programOf(net, [height, width, channels]));
+  refuseOldOrder(values.name, values.format, () => programOf(net, inputShape(model)));
   const all = [net.params, net.state].flatMap((tree) => namedLeaves<Initial>(tree));
   const isHead = (name: string) => Object.keys(model.head).some((part) => name.startsWith(`${part}.`));
   const wanted = newHead ? all.filter(([name]) => !isHead(name)) : all;

@@ -78,8 +78,10 @@ export interface StepRecord {
   readonly epoch: number;
   /** The loss of each module. */
   readonly losses: readonly number[];
-  /** Fraction of the batch that the network's own head classified correctly. */
-  readonly accuracy: number;
+  /** Fraction of the batch that the network's own head classified correctly; undefined for a regression. */
+  readonly accuracy?: number;
+  /** Mean squared error of the batch, of a regression. */
+  readonly meanSquaredError?: number;
   /** The norm of each module's gradients before they were clipped, if the optimizer clips by norm. */
   readonly gradientNorms?: readonly number[];
   /** The learning rate. */
@@ -115,8 +117,12 @@ export interface HeldMemory {
 export interface EpochRecord {
   /** Number of the epoch, from 1. */
   readonly epoch: number;
-  /** Fraction of the test images classified wrongly. */
+  /** Fraction of the test images classified wrongly; of a regression, the mean squared error. */
   readonly testError: number;
+  /** Mean squared error over test inputs and outputs, of a regression. */
+  readonly meanSquaredError?: number;
+  /** Mean absolute error over test inputs and outputs, of a regression. */
+  readonly meanAbsoluteError?: number;
   /** Fraction whose class is not among the five most likely, for many classes or if asked for. */
   readonly topFiveError?: number;
   /** Mean loss over the test images, by the trainer's `loss`: by default cross-entropy. */

@@ -1,4 +1,4 @@
-import { evaluatedOn, formatPercent, formatTime } from "./format.ts";
+import { errorOf, evaluatedOn, formatPercent, formatTime, formatValue, isRegression } from "./format.ts";
 import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
 import { kernel, notebookOutput } from "./notebook.ts";
 import type { ProgressOutput } from "./progress_output.ts";
@@ -27,7 +27,8 @@ const LINE_MS = 15_000;
 const BAR = 20;
 
 /**
- * An observer that shows the progress of a run on standard error: a bar with the loss of each module, accuracy, images
+ * An observer that shows the progress of a run on standard error: a bar with the loss of each module, accuracy (of a
+ * regression the mean squared error), images
  * per second and time left, redrawn in place on a terminal and written as a line every 15 s elsewhere; and a line for
  * each evaluation. In a Jupyter notebook it is shown in the cell. It warns at the start if there are fewer training
  * images than a batch has, if the warm-up of the learning rate is longer than the run, or if the run is resumed on
@@ -43,10 +44,10 @@ class Progress implements Observer {
   #shown = -Infinity;
   #drawn = false;
   #epoch = 0;
-  /** Steps, images and correctly classified images of this epoch. */
+  /** Steps and images of this epoch, and the correctly classified ones, or the sum of squared errors of a regression. */
   #steps = 0;
   #images = 0;
-  #right = 0;
+  #score = 0;
   /** Running means, because the loss varies from batch to batch. */
   #losses: readonly number[] = [];
   /** Steps and images after the run's first step, whose time is mostly compilation. */
@@ -74,11 +75,11 @@ class Progress implements Observer {
 
   step(record: StepRecord): void {
     const now = this.#output.now();
-    if (record.epoch !== this.#epoch) this.#steps = this.#images = this.#right = 0;
+    if (record.epoch !== this.#epoch) this.#steps = this.#images = this.#score = 0;
     this.#epoch = record.epoch;
     this.#steps++;
     this.#images += record.images;
-    this.#right += record.accuracy * record.images;
+    this.#score += (record.accuracy ?? record.meanSquaredError ?? 0) * record.images;
     const weight = 1 / Math.min(this.#steps, 20);
     this.#losses = record.losses.map((loss, i) => {
       const mean = this.#steps === 1 ? undefined : this.#losses[i];
@@ -96,12 +97,13 @@ class Progress implements Observer {
 
   epoch({ epoch, testError, best, imagesPerSecond, loading }: EpochRecord): void {
     const mark = best ? ", the best so far" : "";
-    const accuracy = this.#images > 0 ? `accuracy ${formatPercent(this.#right / this.#images)}  ` : "";
+    const score = this.#images > 0 ? `${this.#scoreText()}  ` : "";
+    const error = errorOf(this.#info.configuration);
     // The speed is 0 if the only step was the one that compiles.
     const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
     this.#line(
-      `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${accuracy}` +
-        `${evaluatedOn(this.#info)} error ${formatPercent(testError)}${mark}${speed}` +
+      `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${score}` +
+        `${evaluatedOn(this.#info)} ${error.name} ${error.format(testError)}${mark}${speed}` +
         (loading === undefined ? "" : `, ${loadingText(loading)}`),
     );
   }
@@ -121,10 +123,18 @@ class Progress implements Observer {
     const bar = "█".repeat(filled) + "░".repeat(BAR - filled);
     const text =
       `epoch ${epoch}/${epochs} ${bar} ${at}/${stepsPerEpoch}  loss ${lossesText(this.#losses)}  ` +
-      `accuracy ${formatPercent(this.#right / this.#images)}${speed}`;
+      `${this.#scoreText()}${speed}`;
     if (!this.#output.terminal) return this.#line(text);
     this.#output.write(`\r\x1b[2K${text.slice(0, Math.max(0, this.#output.columns() - 1))}`);
     this.#drawn = true;
+  }
+
+  /** The accuracy of this epoch, or the mean squared error of a regression. */
+  #scoreText(): string {
+    const mean = this.#score / this.#images;
+    return isRegression(this.#info.configuration)
+      ? `mean squared error ${formatValue(mean)}`
+      : `accuracy ${formatPercent(mean)}`;
   }
 
   #line(text: string): void {

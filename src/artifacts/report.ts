@@ -5,7 +5,16 @@ import { moduleIn } from "../local/places.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { confusionTable } from "./confusion.ts";
-import { evaluatedAlike, evaluatedOn, formatBytes, formatPercent, formatTime, headingOf } from "./format.ts";
+import {
+  errorOf,
+  evaluatedAlike,
+  evaluatedOn,
+  formatBytes,
+  formatPercent,
+  formatTime,
+  formatValue,
+  headingOf,
+} from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
 import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
@@ -69,7 +78,8 @@ function errors(run: RunReport): { best: string; last: string } {
   const all = epochs(run).map(({ testError }) => testError);
   const last = all.at(-1);
   if (last === undefined) return { best: "–", last: "–" };
-  return { best: formatPercent(Math.min(...all)), last: formatPercent(last) };
+  const { format } = errorOf(run.info.configuration);
+  return { best: format(Math.min(...all)), last: format(last) };
 }
 
 /** Options of {@link report}. */
@@ -130,7 +140,7 @@ function comparison(runs: readonly RunReport[]): string {
   const heads = [
     "method",
     "modules",
-    headingOf(kindOf(runs), "error"),
+    headingOf(kindOf(runs), errorOf(runs[0]?.info.configuration ?? {}).name),
     "best",
     "planned peak",
     "of end-to-end",
@@ -150,11 +160,15 @@ function comparison(runs: readonly RunReport[]): string {
 function facts(run: RunReport): string {
   const { best, last } = errors(run);
   const { method, endToEnd } = run.info.memory;
-  const rate = epochs(run).at(-1)?.imagesPerSecond;
+  const { name } = errorOf(run.info.configuration);
+  const { imagesPerSecond: rate, meanAbsoluteError: absolute } = epochs(run).at(-1) ?? {};
   const done = Math.floor((steps(run).at(-1)?.step ?? 0) / run.info.stepsPerEpoch);
   const all: [string, string][] = [
-    [`${evaluatedOn(run.info)} error`, last],
-    [`lowest ${evaluatedOn(run.info)} error`, best],
+    [`${evaluatedOn(run.info)} ${name}`, last],
+    [`lowest ${evaluatedOn(run.info)} ${name}`, best],
+    ...(absolute === undefined
+      ? []
+      : [[`${evaluatedOn(run.info)} mean absolute error`, formatValue(absolute)] as [string, string]]),
     ["epochs", `${done} of ${run.info.epochs}`],
     ["planned peak", formatBytes(method.peakBytes)],
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
@@ -228,18 +242,19 @@ function errorChart(runs: readonly RunReport[]): string {
       marked: epochs(run).length <= 60,
     };
     if (runs.length > 1) return [test];
-    const points = steps(run).map(({ step, accuracy }) =>
-      [step / run.info.stepsPerEpoch, 1 - accuracy] as const
+    const points = steps(run).map(({ step, accuracy, meanSquaredError }) =>
+      [
+        step / run.info.stepsPerEpoch,
+        accuracy === undefined ? meanSquaredError ?? NaN : 1 - accuracy,
+      ] as const
     );
     return [{ name: "training batches", points: thin(points, POINTS), colour: "var(--faint)" }, test];
   });
   const kind = kindOf(runs);
-  const title = runs.length === 1 || kind === undefined
-    ? "Error"
-    : kind === "test"
-    ? "Test error"
-    : "Validation error";
-  return lineChart(series, { title, x: "epoch", whole: true, format: (value) => formatPercent(value) });
+  const { name, format } = errorOf(runs[0]?.info.configuration ?? {});
+  const text = runs.length === 1 || kind === undefined ? name : `${kind} ${name}`;
+  const title = text.slice(0, 1).toUpperCase() + text.slice(1);
+  return lineChart(series, { title, x: "epoch", whole: true, format });
 }
 
 /** Planned memory end to end, then of each method. */

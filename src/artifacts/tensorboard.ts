@@ -90,10 +90,11 @@ class TensorBoard implements Observer {
     this.#path = `${this.#folder}/events.out.tfevents.${String(seconds).padStart(10, "0")}.localgrad`;
   }
 
-  async step({ step, losses, accuracy, learningRate, gradientNorms }: StepRecord): Promise<void> {
+  async step(record: StepRecord): Promise<void> {
+    const { step, losses, accuracy, meanSquaredError = NaN, learningRate, gradientNorms } = record;
     await this.#write(step, [
       ...perModule("step/loss", losses),
-      ["step/error", 1 - accuracy],
+      accuracy === undefined ? ["step/mean_squared_error", meanSquaredError] : ["step/error", 1 - accuracy],
       ["step/learning_rate", learningRate],
       ...perModule("step/gradient_norm", gradientNorms ?? []),
     ]);
@@ -101,9 +102,12 @@ class TensorBoard implements Observer {
 
   async epoch(record: EpochRecord): Promise<void> {
     const { epoch, testError, testLoss, topFiveError, imagesPerSecond, held, metrics = {} } = record;
+    const { meanSquaredError, meanAbsoluteError } = record;
     const kind = evaluatedOn(this.#info);
     const measured: [string, number | undefined][] = [
-      [`epoch/${kind}_error`, testError],
+      [`epoch/${kind}_error`, meanSquaredError === undefined ? testError : undefined],
+      [`epoch/${kind}_mean_squared_error`, meanSquaredError],
+      [`epoch/${kind}_mean_absolute_error`, meanAbsoluteError],
       [`epoch/${kind}_loss`, testLoss],
       ["epoch/top_five_error", topFiveError],
       ["epoch/images_per_second", imagesPerSecond],

@@ -6,7 +6,7 @@ import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { type FitResult, type HeldMemory, setup, type Trainer } from "../local.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
-import { batchStarts } from "../training/fit.ts";
+import { batchStarts } from "../training/training_feed.ts";
 import { unplanned } from "./cut.ts";
 import { type Flags, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";

@@ -61,7 +61,24 @@ export function readImages(
       }; shards are bytes from 0 to 255, u8[images,height,width,channels]`,
     );
   }
-  const { height, width } = extentsOf(first);
+  const images = readPixels(shards, indices, key, augmentation, rows).mul(1 / 255);
+  return { x: normalize(images, statistics), images };
+}
+
+/**
+ * Reads a batch of images from shards, as {@link readImages} does, without a change of their values.
+ *
+ * @param shards Consecutive parts of the set, u8 or f32 `[images, height, width, channels]` each.
+ * @returns f32 `[batch, height, width, channels]`.
+ */
+export function readPixels(
+  shards: readonly Shard[],
+  indices: Tensor,
+  key: Tensor | undefined,
+  augmentation: Augmentation,
+  rows?: { readonly from: number; readonly to: number },
+): Tensor {
+  const { height, width } = extentsOf(at(shards, 0));
   const batch = at(indices.shape, 0);
   const { from, to } = rows ?? { from: 0, to: batch };
   expectWhole("readImages: rows.from", from, 0, batch - 1);
@@ -72,9 +89,7 @@ export function readImages(
     : cropPositions(key, batch, height, width, augmentation).slice([from, 0, 0], [to, height, width]);
   const pixels = gatherPixels(shards, indices.slice([from], [to]).cast("i32"), positions);
   const black = key !== undefined && augmentation.fill === "zero" && augmentation.border > 0;
-  const shown = black ? where(positions.ge(0).reshape(...positions.shape, 1), pixels, 0) : pixels;
-  const images = shown.mul(1 / 255);
-  return { x: normalize(images, statistics), images };
+  return black ? where(positions.ge(0).reshape(...positions.shape, 1), pixels, 0) : pixels;
 }
 
 /** The extents of a shard's pixels. */
@@ -119,7 +134,7 @@ function reflect(place: Tensor, extent: number): Tensor {
   return place.abs().sub(last).abs().neg().add(last);
 }
 
-/** Gathers pixels as f32 from 0 to 255: `[batch, height, width, channels]`. */
+/** Gathers pixels, of bytes from 0 to 255: `[batch, height, width, channels]`. */
 function gatherPixels(shards: readonly Shard[], indices: Tensor, positions: Tensor): Tensor {
   const batch = at(indices.shape, 0);
   return shards.map((shard) => {

@@ -1,7 +1,7 @@
 import { list, number, object, optional, text, whole } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, type Kinds } from "../base/expect.ts";
-import type { Model } from "../models/model.ts";
+import { imageInput, type Model } from "../models/model.ts";
 
 /** The way from a picture to an image that a network takes, apart from its size. */
 export interface Preprocessing {
@@ -67,7 +67,7 @@ export function signatureOf({ classes, height, width, channels, mean, std, crop 
 export function checkSignature(who: string, name: string, signature: Signature, model: Model): void {
   expectObject(`${who}: ${name}`, signature, SIGNATURE_KINDS);
   const { classes, crop = 1 } = signature;
-  const { height, width, channels } = model.input;
+  const { height, width, channels } = imageInput(`${who}: ${name} has images`, model);
   if (signature.height !== height || signature.width !== width || signature.channels !== channels) {
     throw new LocalgradError(
       `${who}: ${model.name} takes images of ${height}×${width}×${channels}, but those of ${name} are ` +

@@ -2,7 +2,7 @@ import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, type Kinds, shared, shown } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
-import { type Block, type Model, network } from "../models/model.ts";
+import { type Block, inputShape, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { sequential, shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
@@ -13,7 +13,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeLeaves } from "../trace/tree.ts";
 import { slotsOf } from "./average.ts";
 import { bestCut } from "./cut_search.ts";
-import { withLoss } from "./loss.ts";
+import { plainLossOf, withLoss } from "./loss.ts";
 import type { Batch, Boundary, Method } from "./method.ts";
 import { microBatches, parts } from "./micro_batches.ts";
 import { checkModel, moduleOf } from "./partition.ts";
@@ -133,7 +133,7 @@ class Stretches {
     this.#options = options;
     this.blocks = blocks.length;
     this.modules = modules;
-    let shape = shapeAfter(sequential(stem), [input.height, input.width, input.channels]);
+    let shape = shapeAfter(sequential(stem), inputShape({ input }));
     const before = blocks.map(({ layer }) => {
       const input = shape;
       shape = shapeAfter(layer, shape);
@@ -248,7 +248,7 @@ class Stretches {
     const step = jit(
       (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
         // Any loss of logits is small next to features, so that cuts are planned with the plain one.
-        const batches = microBatches(batch, accumulate).map((each) => withLoss(each));
+        const batches = microBatches(batch, accumulate).map((each) => withLoss(each, plainLossOf(model)));
         const inputs = parts(h.cast(dtype), accumulate);
         const { after, loss, features } = trainModule(
           module,

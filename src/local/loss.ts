@@ -1,12 +1,16 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectObject, expectOptions, shown } from "../base/expect.ts";
+import { type Model, regresses } from "../models/model.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { concat, literal, oneHot } from "../trace/functions.ts";
 import { Tensor } from "../trace/tensor.ts";
-import { crossEntropies } from "./losses.ts";
+import { crossEntropies, squaredErrors } from "./losses.ts";
 import type { Batch, TrainingBatch } from "./method.ts";
 
-/** A loss of each image: from logits `[batch, classes]` and labels i32 or u32 `[batch]` to f32 `[batch]`. */
+/**
+ * A loss of each image: from logits `[batch, classes]` and labels i32 or u32 `[batch]` to f32 `[batch]`. Of a regression:
+ * from the predicted values `[batch, outputs]` and the labels, f32 `[batch, outputs]`.
+ */
 export type LossFunction = (logits: Tensor, labels: Tensor) => Tensor;
 
 /** The loss that a network's head and the classifiers of local losses are trained by. */
@@ -116,7 +120,8 @@ function row(weights: readonly number[]): Tensor {
 }
 
 /**
- * Mean squared error between the outputs and the one-hot label, over images and classes, as PyTorch's `mse_loss`.
+ * Mean squared error between the outputs and the labels, over images and outputs, as PyTorch's `mse_loss`. Labels are f32
+ * `[batch, outputs]`, of a regression, or classes, which stand for their one-hot row.
  *
  * @example
  * ```ts
@@ -136,15 +141,27 @@ export function squaredErrorLoss(): Loss {
   return {
     name: "squaredError",
     options: {},
-    each: (logits, labels) => logits.cast("f32").sub(oneHot(labels, logits.shape[1] ?? 1)).square().mean(1),
+    each(outputs, labels) {
+      const target = labels.dtype === "f32" ? labels : oneHot(labels, outputs.shape[1] ?? 1);
+      return squaredErrors(outputs, target);
+    },
   };
 }
 
 /** The loss of a setup without another: softmax cross-entropy. */
 export const plainLoss: Loss = crossEntropyLoss();
 
+/** The loss of a network without another: softmax cross-entropy, or the squared error of a regression. */
+export function plainLossOf(model: Pick<Model, "task">): Loss {
+  return regresses(model) ? squaredErrorLoss() : plainLoss;
+}
+
 /** Returns a loss, also from a function of the user's; refuses anything else, or one for another number of classes. */
-export function lossFrom(who: string, given: Loss | LossFunction, classes: number): Loss {
+export function lossFrom(
+  who: string,
+  given: Loss | LossFunction,
+  model: Pick<Model, "name" | "classes" | "task">,
+): Loss {
   if (typeof given === "function") return { name: given.name || "own", options: {}, each: given };
   expectKind(`${who}: the loss`, given, "object");
   expectObject(`${who}: the loss`, given, {
@@ -154,6 +171,12 @@ export function lossFrom(who: string, given: Loss | LossFunction, classes: numbe
     weights: "function?",
     classes: "number?",
   });
+  if (regresses(model) && given.name === plainLoss.name) {
+    throw new LocalgradError(
+      `${who}: ${model.name} is a regression, and ${given.name} is a loss of classes; take squaredErrorLoss()`,
+    );
+  }
+  const { classes } = model;
   if (given.classes === undefined || given.classes === classes) return given;
   throw new LocalgradError(`${who}: ${given.classes} class weights for a network of ${classes} classes`);
 }

@@ -145,13 +145,14 @@ Deno.test("losses that cannot be are refused", async () => {
   const misspelt = { smoothing: 0.1 } as object;
   assertThrows(() => crossEntropyLoss(misspelt), LocalgradError, 'no option "smoothing"');
   const weights = crossEntropyLoss({ classWeights: [1, 2] });
+  const three = { name: "three", classes: 3 };
   assertThrows(
-    () => lossFrom("setup", weights, 3),
+    () => lossFrom("setup", weights, three),
     LocalgradError,
     "2 class weights for a network of 3 classes",
   );
   const named = "crossEntropy" as unknown as Loss;
-  assertThrows(() => lossFrom("setup", named, 3), LocalgradError, "the loss must be an object");
+  assertThrows(() => lossFrom("setup", named, three), LocalgradError, "the loss must be an object");
 
   await using device = await open("cpu");
   const model = tinyModel();

@@ -69,6 +69,37 @@ export function correctCount(logits: Tensor, labels: Tensor): Tensor {
 }
 
 /**
+ * The mean squared error of each row of a regression, over its outputs.
+ *
+ * @param outputs `[batch, outputs]`.
+ * @param labels f32 `[batch, outputs]`, or `[batch]` of one output.
+ * @returns f32 `[batch]`.
+ * @throws {LocalgradError} if the shapes differ.
+ */
+export function squaredErrors(outputs: Tensor, labels: Tensor): Tensor {
+  return differences("squaredErrors", outputs, labels).square().mean(1);
+}
+
+/** The mean absolute error of each row of a regression, over its outputs; see {@link squaredErrors}. */
+export function absoluteErrors(outputs: Tensor, labels: Tensor): Tensor {
+  return differences("absoluteErrors", outputs, labels).abs().mean(1);
+}
+
+/** Outputs minus labels, f32 `[batch, outputs]`; shapes that would broadcast are refused. */
+function differences(who: string, outputs: Tensor, labels: Tensor): Tensor {
+  expectTensor(who, outputs, labels);
+  const column = labels.rank === 1 ? labels.reshape(-1, 1) : labels;
+  if (outputs.rank !== 2 || String(column.shape) !== String(outputs.shape)) {
+    throw new LocalgradError(
+      `${who}: needs outputs and labels [batch, outputs], got ${formatAval(outputs)} and ${
+        formatAval(labels)
+      }`,
+    );
+  }
+  return outputs.cast("f32").sub(column.cast("f32"));
+}
+
+/**
  * Mean binary cross-entropy between sigmoid(logits) and targets, over all elements: max(z, 0) − z·t + log(1 + e^−|z|),
  * which unlike the logarithm of a sigmoid cannot overflow. No gradient flows to the targets.
  *

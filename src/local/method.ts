@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
-import type { Block, Model } from "../models/model.ts";
+import { type Block, type Model, regresses } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Layer } from "../nn/layer.ts";
 import { expectLayer } from "../nn/layer.ts";
@@ -11,9 +11,9 @@ import type { Module, Partition } from "./partition.ts";
 
 /** A batch, as the training step takes it. */
 export interface Batch<T = Tensor> {
-  /** Normalised images `[batch, height, width, channels]`, f32: the network's input. */
+  /** The network's input, f32: normalised images `[batch, height, width, channels]`, or vectors `[batch, features]`. */
   readonly x: T;
-  /** The class of each image: i32 or u32 `[batch]`. */
+  /** The class of each image: i32 or u32 `[batch]`; of a regression its values: f32 `[batch, outputs]`. */
   readonly labels: T;
   /** The same images, augmented but not normalised, in [0, 1]: the target of a decoder. */
   readonly images: T;
@@ -41,7 +41,7 @@ export interface Boundary {
   readonly next: Block;
   /** All blocks after the boundary, beginning with `next`. */
   readonly behind: readonly Block[];
-  /** The shape of the features that the loss is computed from: `[height, width, channels]`. */
+  /** The shape of the features that the loss is computed from: `[height, width, channels]`, or `[features]`. */
   readonly features: Shape;
   /**
    * True if the features are the output of MAN's blocks rather than the module's own, because the method is wrapped in
@@ -147,6 +147,14 @@ export function auxiliaryAt(method: Method, boundary: Boundary): Auxiliary {
     throw new LocalgradError(`${method.name} has no local loss: it trains the network as one module`);
   }
   return method.auxiliary(boundary);
+}
+
+/** Refuses a regression where a loss compares classes; `what` begins the message. */
+export function refuseRegression(what: string, model: Model): void {
+  if (!regresses(model)) return;
+  throw new LocalgradError(
+    `${what} compares classes, which the regression ${model.name} has not; choose dgl() or greedy()`,
+  );
 }
 
 /** Refuses a value that is not a method; `who` begins the message. */

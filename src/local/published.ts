@@ -92,7 +92,8 @@ export const splitNames: readonly SplitName[] = keysOf(published);
 
 function splitsOf({ name, input }: Model, by: SplitName): Splits {
   const networks: { readonly [model: string]: Splits | undefined } = published[by];
-  return { ...networks[name], ...networks[`${name}@${input.height}`] };
+  const sized = "features" in input ? {} : networks[`${name}@${input.height}`];
+  return { ...networks[name], ...sized };
 }
 
 /** Returns the blocks after which a publication, or the first that has it, cut `model` for K = `modules`; else undefined. */

@@ -3,13 +3,13 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../base/expect.ts";
 import { nearest } from "../base/option_names.ts";
 import type { Precision } from "../compile/plan.ts";
-import type { Model } from "../models/model.ts";
+import { inputShape, type Model, regresses } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
 import { expectOptimizer, type Optimizer } from "../optim/optimizer.ts";
 import { checkAverage, slotsOf, type WeightAverage } from "./average.ts";
-import { type Loss, lossFrom, type LossFunction } from "./loss.ts";
+import { type Loss, lossFrom, type LossFunction, plainLossOf } from "./loss.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
 import { auxiliaryAt, expectMethod } from "./method.ts";
 import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
@@ -74,7 +74,8 @@ export interface SetupOptions {
   optimizer: Optimizer;
   /**
    * The loss of the network's own head, and of the classifiers in local losses: `crossEntropyLoss`, `squaredErrorLoss`,
-   * or a function of logits and labels that returns the loss of each image, `[batch]`. Default softmax cross-entropy.
+   * or a function of logits and labels that returns the loss of each image, `[batch]`. Default softmax cross-entropy;
+   * for a regression `squaredErrorLoss()`, and a function gets the values `[batch, outputs]` and labels like them.
    */
   loss?: Loss | LossFunction;
   /** Keeps an average of the network's weights and running statistics, which is evaluated; default none. */
@@ -132,7 +133,7 @@ export function setup(options: SetupOptions): Setup {
     model,
     method,
     optimizer,
-    ...(loss === undefined ? {} : { loss: lossFrom("setup", loss, model.classes) }),
+    ...lossOf(model, loss),
     ...(average === undefined ? {} : { average }),
     ...(accumulate === undefined ? {} : { accumulate }),
     ...(precision === undefined ? {} : { precision }),
@@ -140,6 +141,12 @@ export function setup(options: SetupOptions): Setup {
     modules: equipped,
     initial: { params, state, optimizer: slotsOf({ optimizer, average }, params, equipped) },
   };
+}
+
+/** The loss of a network; a regression has squared error by default. */
+function lossOf(model: Model, given: SetupOptions["loss"]): { loss?: Loss } {
+  const loss = given ?? (regresses(model) ? plainLossOf(model) : undefined);
+  return loss === undefined ? {} : { loss: lossFrom("setup", loss, model) };
 }
 
 /** Refuses an optimizer whose rules name parameters that there are not; auxiliary networks come and go with the cut. */
@@ -160,7 +167,7 @@ function expectNames(model: Model, { name, names = [] }: Optimizer, params: Name
 }
 
 function equip(model: Model, { requested, modules }: Partition, method: Method): LocalModule[] {
-  let features: readonly number[] = [model.input.height, model.input.width, model.input.channels];
+  let features = inputShape(model);
   return modules.map((module, index): LocalModule => {
     features = shapeAfter(module.layer, features);
     if (index < modules.length - 1) {
@@ -171,7 +178,9 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
     }
     if (features.length !== 1 || features[0] !== model.classes) {
       throw new LocalgradError(
-        `${model.name}: its head gives [${features.join(",")}] for each image, not ${model.classes} logits`,
+        `${model.name}: its head gives [${features.join(",")}] for each image, not ${model.classes} ${
+          regresses(model) ? "values" : "logits"
+        }`,
       );
     }
     return lastModule(module);

@@ -9,7 +9,7 @@ import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
 import { averageAfter, AVERAGED } from "./average.ts";
 import { withLoss } from "./loss.ts";
-import { correctCount } from "./losses.ts";
+import { correctCount, squaredErrors } from "./losses.ts";
 import type { Batch, TrainingBatch, Variables } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
@@ -22,8 +22,11 @@ export interface StepResult {
   readonly train: TrainState<Tensor>;
   /** The loss of each module: f32 `[modules]`. */
   readonly losses: Tensor;
-  /** The number of images that the network's own head classified correctly: f32 scalar. */
-  readonly correct: Tensor;
+  /**
+   * The number of images that the network's own head classified correctly; of a regression, the sum of their
+   * squared errors: f32 scalar.
+   */
+  readonly score: Tensor;
   /** The norm of each module's gradients before they were clipped, if the optimizer clips by norm: f32 `[modules]`. */
   readonly norms?: Tensor;
 }
@@ -51,7 +54,7 @@ export function trainStep(
   const after: TrainState<Tensor>[] = [];
   const batches = microBatches(batch, accumulate).map((each) => withLoss(each, loss));
   let features: readonly Tensor[] = batches.map(({ x }) => x.cast(activationsIn(precision)));
-  let correct: Tensor | undefined;
+  let score: Tensor | undefined;
   for (const module of modules) {
     scope(moduleScope(module.index), () => {
       const trained = trainModule(module, setup, train, features, batches, scalars);
@@ -60,10 +63,10 @@ export function trainStep(
       if (trained.norm !== undefined) norms.push(trained.norm);
       features = trained.features.map((h) => h.stopGradient());
       if (module.auxiliary !== undefined) return;
-      correct = features.map((h, i) => correctCount(h, at(batches, i).labels)).reduce((a, b) => a.add(b));
+      score = features.map((h, i) => scoreOf(h, at(batches, i).labels)).reduce((a, b) => a.add(b));
     });
   }
-  if (correct === undefined) {
+  if (score === undefined) {
     throw new LocalgradError("trainStep: the last module must have no auxiliary network; use setup()");
   }
   const joined = (part: keyof TrainState<Tensor>) =>
@@ -72,9 +75,14 @@ export function trainStep(
   return {
     train: scope("after step", () => afterStep(modules, stepped)),
     losses: stack(losses),
-    correct,
+    score,
     ...(norms.length === modules.length ? { norms: stack(norms) } : {}),
   };
+}
+
+/** The score of outputs: the number that are correct; of a regression, the sum of their squared errors. */
+function scoreOf(outputs: Tensor, labels: Tensor): Tensor {
+  return labels.dtype === "f32" ? squaredErrors(outputs, labels).sum() : correctCount(outputs, labels);
 }
 
 /** The result of training one module. */

@@ -1,12 +1,15 @@
-import type { Model } from "../models/model.ts";
+import { inputShape, type Model, regresses } from "../models/model.ts";
 import type { Aval } from "../trace/dtype.ts";
 import { stepScalars } from "./average.ts";
 import type { Batch } from "./method.ts";
 
 /** Shapes and dtypes of a batch of `size` images, as the training step takes it. */
-export function batchAvals({ input: { height, width, channels } }: Model, size: number): Batch<Aval> {
-  const image: Aval = { shape: [size, height, width, channels], dtype: "f32" };
-  return { x: image, labels: { shape: [size], dtype: "i32" }, images: image };
+export function batchAvals(model: Model, size: number): Batch<Aval> {
+  const x: Aval = { shape: [size, ...inputShape(model)], dtype: "f32" };
+  const labels: Aval = regresses(model)
+    ? { shape: [size, model.classes], dtype: "f32" }
+    : { shape: [size], dtype: "i32" };
+  return { x, labels, images: x };
 }
 
 /** Shapes and dtypes of a step's scalars. */

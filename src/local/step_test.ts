@@ -112,7 +112,7 @@ for (const [method, modules, name = method.name] of methods) {
     const before = start(made);
     const after = step(made, before);
     const names = Object.keys(run((t: unknown) => ({ train: t }), before));
-    assertEquals(Object.keys(after), [...names, "losses", "correct"]);
+    assertEquals(Object.keys(after), [...names, "losses", "score"]);
     assertEquals(after["losses"].shape, [made.modules.length]);
     for (const path of names.filter((path) => path.startsWith("train.params."))) {
       assertNotEquals([...after[path].data], [...at({ train: before }, path).data], path);

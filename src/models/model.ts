@@ -1,5 +1,7 @@
-import { expectKind, expectObject } from "../base/expect.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectKind, expectObject, shown } from "../base/expect.ts";
 import { expectLayer, type Layer, type Layers, sequential } from "../nn/layer.ts";
+import type { Shape } from "../trace/dtype.ts";
 
 /** A part of a network that is never cut, such as a residual block. */
 export interface Block {
@@ -16,19 +18,43 @@ export interface Block {
   readonly from?: (channels: number) => Layer;
 }
 
-/** An image classifier as data: a stem, a list of blocks between which it can be cut, and a head that gives logits. */
+/** The shape of the images that a network takes. */
+export interface ImageInput {
+  /** Rows. */
+  readonly height: number;
+  /** Columns. */
+  readonly width: number;
+  /** Values per pixel. */
+  readonly channels: number;
+}
+
+/** The shape of the vectors that a network takes, such as rows of a table. */
+export interface VectorInput {
+  /** Values per vector. */
+  readonly features: number;
+}
+
+/** The meaning of a network's outputs: logits of classes, or values. */
+export type Task = "classification" | "regression";
+
+/**
+ * A network as data: a stem, a list of blocks between which it can be cut, and a head that gives logits, or the values of
+ * a regression.
+ */
 export interface Model {
   /** Its name, such as `resnet32`. */
   readonly name: string;
-  /** The shape of its images. */
-  readonly input: { readonly height: number; readonly width: number; readonly channels: number };
-  /** The number of classes. */
+  /** The shape of its images or vectors. */
+  readonly input: ImageInput | VectorInput;
+  /** The number of outputs: of classes, or of the values of a regression. */
   readonly classes: number;
+  /** The meaning of its outputs; default `classification`. */
+  readonly task?: Task;
   /** The layers before the blocks; they belong to the first module. */
   readonly stem: Layers;
   /** The blocks, in order. */
   readonly blocks: readonly Block[];
-  /** The layers that turn the last block's output into logits `[batch, classes]`; they belong to the last module. */
+  /** The layers that turn the last block's output into outputs `[batch, classes]`; they belong to the last module. */
   readonly head: Layers;
 }
 
@@ -49,6 +75,22 @@ export function network(model: Model): Layer {
   return sequential({ ...model.stem, ...layersOf(model.blocks), ...model.head });
 }
 
+/** The shape of one input of a network: `[height, width, channels]` or `[features]`. */
+export function inputShape({ input }: Pick<Model, "input">): Shape {
+  return "features" in input ? [input.features] : [input.height, input.width, input.channels];
+}
+
+/** The shape of the images of a network; refuses one that takes vectors. `who` begins the message. */
+export function imageInput(who: string, { name, input }: Pick<Model, "name" | "input">): ImageInput {
+  if (!("features" in input)) return input;
+  throw new LocalgradError(`${who}: ${name} takes vectors of ${input.features} values, not images`);
+}
+
+/** True if the outputs of a network are the values of a regression. */
+export function regresses({ task }: Pick<Model, "task">): boolean {
+  return task === "regression";
+}
+
 /** Returns blocks by name, for `sequential`. */
 export function layersOf(blocks: readonly Block[]): Layers {
   expectKind("a model's blocks", blocks, "array");
@@ -62,11 +104,17 @@ export function expectModel(model: Model): void {
     name: "string",
     input: "object",
     classes: "number",
+    task: "string?",
     stem: "object",
     blocks: "array",
     head: "object",
   });
-  expectObject("a model's input", model.input, { height: "number", width: "number", channels: "number" });
+  const { input, task } = model;
+  if ("features" in input) expectObject("a model's input", input, { features: "number" });
+  else expectObject("a model's input", input, { height: "number", width: "number", channels: "number" });
+  if (task !== undefined && task !== "classification" && task !== "regression") {
+    throw new LocalgradError(`a model's task is "classification" or "regression", not ${shown(task)}`);
+  }
   for (const block of model.blocks) {
     expectKind("a block", block, "object");
     const { layer, name } = block;

@@ -1,6 +1,6 @@
 import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import type { Both } from "../trace/functions.ts";
-import type { Model } from "./model.ts";
+import type { ImageInput, Model } from "./model.ts";
 
 /** Options of every network of the index. */
 export interface ModelOptions {
@@ -15,7 +15,7 @@ export function described(
   name: string,
   options: ModelOptions,
   defaults: { readonly classes: number; readonly size: number },
-): Pick<Model, "name" | "classes" | "input"> {
+): Pick<Model, "name" | "classes"> & { readonly input: ImageInput } {
   expectKind("a network's name", name, "string");
   expectOptions(name, options, { classes: "number?", size: "any?" });
   const { classes = defaults.classes, size = defaults.size } = options;

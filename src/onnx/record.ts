@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { type Model, network } from "../models/model.ts";
+import { inputShape, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Named } from "../nn/named.ts";
 import type { Aval, DType } from "../trace/dtype.ts";
@@ -64,7 +64,6 @@ export function record(model: Model, batch: number | undefined): Recording {
 }
 
 function programOf(model: Model, batch: number): Program {
-  const { height, width, channels } = model.input;
   const net = network(model);
   const trace = new Trace();
   const input = (aval: Aval, name: string) => new Tensor(trace, trace.builder.input(aval, name));
@@ -74,7 +73,7 @@ function programOf(model: Model, batch: number): Program {
     return treeUnflatten(structure, tensors) as Named<Tensor>;
   };
   return withTrace(trace, () => {
-    const x = input({ shape: [batch, height, width, channels], dtype: "f32" }, IMAGES);
+    const x = input({ shape: [batch, ...inputShape(model)], dtype: "f32" }, IMAGES);
     const y = net.apply(inputs(net.params), inputs(net.state), x, "evaluate").y.cast("f32");
     return trace.builder.finish(model.name, [{ value: y.id, name: LOGITS }]);
   });

@@ -98,7 +98,7 @@ export function predictorOf(weights: Weights, options: PredictorOptions): Predic
   }
   const values = valuesOf(model, weights);
   for (const text of weights.notes) onNote(text);
-  if (signature === undefined) {
+  if (signature === undefined && !("features" in model.input)) {
     onNote(
       `${weights.name} has neither class names nor preprocessing, like files of earlier versions and of PyTorch: ` +
         `classes are numbered, and only normalised f32 images can be predicted; pass signature, such as a data set`,

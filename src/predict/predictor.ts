@@ -1,35 +1,30 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
-import { readImages } from "../data/augment.ts";
 import type { PictureDecoder } from "../data/decoder.ts";
-import type { ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
-import { type Model, network } from "../models/model.ts";
+import { imageInput, inputShape, type Model, network, regresses } from "../models/model.ts";
 import type { Named } from "../nn/named.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import { jit, type Jitted } from "../runtime/jit.ts";
-import { iota } from "../trace/functions.ts";
+import { sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { Batches, type Pixels } from "./batches.ts";
 import type { Prediction } from "./prediction.ts";
+import {
+  eachOf,
+  expectInput,
+  inChannels,
+  isPicture,
+  normalised,
+  type Picture,
+  type Pictures,
+} from "./inputs.ts";
 import { ranked } from "./ranked.ts";
 import { inOrder } from "./in_order.ts";
-
-/**
- * An image to predict: its pixels `[height, width, channels]` as bytes, or as f32 if they are normalised already; or, with
- * a decoder, the path of a picture's file or its content as a `Blob`, such as a request's or a `File`.
- */
-export type Picture = Uint8Array | Float32Array | string | Blob;
-
-/**
- * Images to predict at once: a list of them; `[images, height, width, channels]` as u8, or as f32 if they are normalised
- * already; or a part of a data set, such as `images.test`.
- */
-export type Pictures = readonly Picture[] | HostArray | ImagePart;
 
 /** Options of a prediction. */
 export interface PredictOptions {
@@ -63,6 +58,8 @@ export interface PredictorParts {
   readonly variables: () => NetworkVariables<DeviceArray>;
   /** Class names and preprocessing, if known. */
   readonly signature: Signature | undefined;
+  /** Class names of a network without a signature; default their numbers. */
+  readonly classNames?: readonly string[] | undefined;
   /** Most images of a batch. */
   readonly batch: number;
   /** Decodes pictures; the predictor disposes of it. */
@@ -86,6 +83,8 @@ export class Predictor implements AsyncDisposable {
   readonly model: Model;
   /** Class names and preprocessing; undefined if they are not known. */
   readonly signature: Signature | undefined;
+  /** Class names of a network without a signature. */
+  readonly classNames: readonly string[] | undefined;
   readonly #parts: PredictorParts;
   readonly #compiled: Compiled;
   readonly #batches: Batches;
@@ -97,6 +96,7 @@ export class Predictor implements AsyncDisposable {
     expectWhole("predict: batch", batch);
     this.model = model;
     this.signature = signature;
+    this.classNames = parts.classNames;
     this.#parts = parts;
     const net = network(model);
     this.#compiled = jit(({ params, state }: NetworkVariables<Tensor>, images: Tensor) => {
@@ -120,7 +120,23 @@ export class Predictor implements AsyncDisposable {
     const count = this.#topOf(options);
     return isPicture(images)
       ? this.#one(images, count)
-      : Array.fromAsync(this.#all(this.#each(images), count));
+      : Array.fromAsync(this.#all(eachOf(this.model, images, this.#parts.batch), count));
+  }
+
+  /**
+   * The outputs of the network for inputs, in order, `[inputs, outputs]`: the values of a regression, or logits.
+   *
+   * @throws {LocalgradError} if an input does not suit the network, or cannot be decoded.
+   */
+  async outputs(inputs: Pictures): Promise<HostArray<"f32">> {
+    const { batch } = this.#parts;
+    const rows = await Array.fromAsync(
+      inOrder(eachOf(this.model, inputs, batch), (input) => this.#outputOf(input), 2 * batch),
+    );
+    const { classes } = this.model;
+    const data = new Float32Array(rows.length * classes);
+    rows.forEach((row, i) => data.set(row, i * classes));
+    return new HostArray(data, [rows.length, classes]);
   }
 
   /**
@@ -156,83 +172,32 @@ export class Predictor implements AsyncDisposable {
   }
 
   async #one(image: Picture, top: number): Promise<Prediction> {
-    const pixels = await this.#pixelsOf(image);
-    return ranked(await this.#batches.add(pixels), this.signature?.classes ?? [], top);
+    return ranked(await this.#outputOf(image), this.signature?.classes ?? this.classNames ?? [], top);
   }
 
-  /** The images of a list, an array or a part of a data set, one by one. */
-  async *#each(images: Pictures): AsyncGenerator<Picture> {
-    if (images instanceof HostArray) yield* this.#rows(images);
-    else if (isList(images)) yield* images;
-    else if ("images" in images) {
-      const { height, width, channels } = this.model.input;
-      yield* this.#rows(new HostArray(images.images, [images.count, height, width, channels]));
-    } else {
-      await using reader = images.open();
-      const { batch } = this.#parts;
-      for (let first = 0; first < images.count; first += batch) {
-        const indices = Uint32Array.from(
-          { length: Math.min(batch, images.count - first) },
-          (_, i) => first + i,
-        );
-        const pixels = await reader.read(indices);
-        const size = pixels.length / indices.length;
-        for (let at = 0; at < pixels.length; at += size) yield pixels.subarray(at, at + size);
-      }
-    }
-  }
-
-  /** The images of an array, which share its memory. */
-  *#rows({ data, shape, dtype }: HostArray): Generator<Pixels> {
-    const { height, width, channels } = this.model.input;
-    const [count = 0, ...image] = shape;
-    const pixels = data instanceof Uint8Array || data instanceof Float32Array ? data : undefined;
-    if (image.join() !== `${height},${width},${channels}` || pixels === undefined) {
-      throw new LocalgradError(
-        `predict: ${this.model.name} takes [images,${height},${width},${channels}] of u8, or of f32 if normalised, ` +
-          `not ${dtype}[${shape}]${
-            image.join() === `${channels},${height},${width}`
-              ? ", which is NCHW; put the channels last, such as by x.transpose(0, 2, 3, 1) in a traced function"
-              : ""
-          }`,
-      );
-    }
-    const size = height * width * channels;
-    for (let i = 0; i < count; i++) yield pixels.subarray(i * size, (i + 1) * size);
+  async #outputOf(image: Picture): Promise<Float32Array> {
+    return await this.#batches.add(await this.#pixelsOf(image));
   }
 
   async #pixelsOf(image: Picture): Promise<Pixels> {
-    const { height, width, channels } = this.model.input;
-    const size = height * width * channels;
-    const takes = `${this.model.name} takes ${height}×${width}×${channels}`;
-    if (image instanceof Float32Array) {
-      if (image.length === size) return image;
-      throw new LocalgradError(
-        `predict: an image has ${image.length} elements of f32; ${takes}; pass several images as a list, or as an array ` +
-          `[images, height, width, channels]`,
-      );
-    }
+    const isBytes = image instanceof Uint8Array;
+    if (isBytes || image instanceof Float32Array) expectInput(this.model, image);
+    if (image instanceof Float32Array) return image;
     const signature = this.#known();
-    if (image instanceof Uint8Array) {
-      if (image.length === size) return image;
-      throw new LocalgradError(
-        `predict: an image has ${image.length} bytes; ${takes}; pass the content of a picture's file as a Blob, with a ` +
-          `decoder`,
-      );
-    }
+    if (isBytes) return image;
     if (typeof image !== "string" && !(image instanceof Blob)) {
       throw new LocalgradError(
         `predict: an image is bytes, normalised f32, a path or a Blob, not ${shown(image)}`,
       );
     }
     const what = typeof image === "string" ? image : "a Blob";
+    const { channels } = imageInput(`predict: ${what} is a picture`, this.model);
     return inChannels(await this.#decoder(what).decode(image, signature), channels, this.model.name);
   }
 
   async #run(images: readonly Pixels[], size: number): Promise<Float32Array> {
-    const { height, width, channels } = this.model.input;
-    const shape = [size, height, width, channels];
-    const each = height * width * channels;
+    const shape = [size, ...inputShape(this.model)];
+    const each = sizeOf(shape) / size;
     const data = images[0] instanceof Uint8Array
       ? new Uint8Array(size * each)
       : new Float32Array(size * each);
@@ -243,6 +208,11 @@ export class Predictor implements AsyncDisposable {
 
   #topOf(options: PredictOptions): number {
     expectOptions("predict", options, { top: "number?" });
+    if (regresses(this.model)) {
+      throw new LocalgradError(
+        `predict: ${this.model.name} is a regression, which has no classes to rank; outputs() gives its values`,
+      );
+    }
     const { top = 5 } = options;
     expectWhole("predict: top", top);
     return Math.min(top, this.model.classes);
@@ -264,35 +234,4 @@ export class Predictor implements AsyncDisposable {
       `predict: ${what} has to be decoded; pass { decoder: pictures() } of "@localgrad/localgrad/pictures"`,
     );
   }
-}
-
-/** Normalises bytes as in evaluation. */
-function normalised(bytes: Tensor, signature: Signature): Tensor {
-  const indices = iota(bytes.shape.slice(0, 1), 0, "u32");
-  return readImages([{ first: 0, bytes }], indices, signature).x;
-}
-
-function isPicture(images: Picture | Pictures): images is Picture {
-  return typeof images === "string" || images instanceof Blob || images instanceof Uint8Array ||
-    images instanceof Float32Array;
-}
-
-function isList(images: readonly Picture[] | ImagePart): images is readonly Picture[] {
-  return Array.isArray(images);
-}
-
-/** RGB pixels for a network of 3 channels, or their brightness for one of 1 (ITU-R 601-2, as Pillow's "L"). */
-function inChannels(rgb: Uint8Array, channels: number, model: string): Uint8Array {
-  if (channels === 3) return rgb;
-  if (channels !== 1) {
-    throw new LocalgradError(
-      `predict: ${model} takes ${channels} channels, which pictures do not have; pass bytes`,
-    );
-  }
-  const grey = new Uint8Array(rgb.length / 3);
-  for (let i = 0; i < grey.length; i++) {
-    const [red = 0, green = 0, blue = 0] = rgb.subarray(3 * i, 3 * i + 3);
-    grey[i] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
-  }
-  return grey;
 }

@@ -1,6 +1,8 @@
+import type { StepRecord } from "../artifacts/observer.ts";
 import { categorize } from "../local/memory.ts";
-import type { TrainState } from "../local/setup.ts";
+import type { Setup, TrainState } from "../local/setup.ts";
 import type { StepResult } from "../local/step.ts";
+import { regresses } from "../models/model.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
 import { jit, type JitOptions, type Jitted } from "../runtime/jit.ts";
 import { concat } from "../trace/functions.ts";
@@ -10,8 +12,8 @@ import type { Tensor } from "../trace/tensor.ts";
 export interface Stepped<T> {
   readonly train: TrainState<T>;
   /**
-   * The loss of each module, then the number of images classified correctly, then the norm of each module's gradients if
-   * they are clipped by norm: f32 `[modules + 1]` or `[2 * modules + 1]`.
+   * The loss of each module, then the step's score, see {@link StepResult.score}, then the norm of each module's gradients
+   * if they are clipped by norm: f32 `[modules + 1]` or `[2 * modules + 1]`.
    */
   readonly metrics: T;
 }
@@ -29,23 +31,25 @@ export function compileStep<A extends readonly unknown[]>(
 ): CompiledStep<A> {
   return jit(
     (train: TrainState<Tensor>, ...rest: A) => {
-      const { train: after, losses, correct, norms } = f(train, ...rest);
-      return { train: after, metrics: concat([losses, correct.reshape(1), ...(norms ? [norms] : [])]) };
+      const { train: after, losses, score, norms } = f(train, ...rest);
+      return { train: after, metrics: concat([losses, score.reshape(1), ...(norms ? [norms] : [])]) };
     },
     { ...options, donate: [0], categorize },
   );
 }
 
-/** What a step measured. */
-export interface StepMetrics {
-  readonly losses: readonly number[];
-  readonly correct: number;
-  readonly gradientNorms?: readonly number[];
-}
-
-/** Reads a step's {@link Stepped.metrics}. */
-export async function readMetrics(metrics: DeviceArray, modules: number): Promise<StepMetrics> {
+/** Reads what a step of `images` images measured, see {@link Stepped.metrics}. */
+export async function readMetrics(
+  metrics: DeviceArray,
+  { modules: { length }, model }: Setup,
+  images: number,
+): Promise<Pick<StepRecord, "losses" | "accuracy" | "meanSquaredError" | "gradientNorms">> {
   const values = [...await metrics.read()];
-  const [losses, norms] = [values.slice(0, modules), values.slice(modules + 1)];
-  return { losses, correct: values[modules] ?? NaN, ...(norms.length === 0 ? {} : { gradientNorms: norms }) };
+  const [losses, norms] = [values.slice(0, length), values.slice(length + 1)];
+  const mean = (values[length] ?? NaN) / images;
+  return {
+    losses,
+    ...(regresses(model) ? { meanSquaredError: mean } : { accuracy: mean }),
+    ...(norms.length === 0 ? {} : { gradientNorms: norms }),
+  };
 }

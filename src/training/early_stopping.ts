@@ -1,34 +1,42 @@
 import type { Patience } from "../artifacts/observer.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions, expectWhole, shown } from "../base/expect.ts";
+import { type Model, regresses } from "../models/model.ts";
 import type { Evaluation } from "./evaluate.ts";
 
 /** Stops a run whose evaluations no longer improve. */
 export interface EarlyStopping {
   /** Evaluations without an improvement after which the run stops. */
   readonly patience: number;
-  /** The value that should fall: a field of an evaluation; default `error`. */
-  readonly metric?: "error" | "topFiveError" | "loss";
+  /**
+   * The value that should fall: a field of an evaluation; default `error`, of a regression `meanSquaredError`, which is
+   * the same.
+   */
+  readonly metric?: "error" | "topFiveError" | "loss" | "meanSquaredError" | "meanAbsoluteError";
   /** The smallest decrease that counts as an improvement; default 0, where any decrease counts. */
   readonly minDelta?: number;
 }
 
-/** The fields of an evaluation that early stopping can follow. */
+/** The fields of an evaluation that early stopping can follow, of a classifier. */
 export const METRICS = ["error", "topFiveError", "loss"] as const;
 
+/** The same of a regression. */
+const VALUE_METRICS = ["meanSquaredError", "meanAbsoluteError", "loss"] as const;
+
 /** Refuses impossible settings. */
-export function checkEarlyStopping(options: EarlyStopping): void {
+export function checkEarlyStopping(options: EarlyStopping, model: Pick<Model, "task">): void {
   expectOptions("fit: earlyStopping", options, {
     patience: "number",
     metric: "string?",
     minDelta: "number?",
   });
+  const known: readonly string[] = regresses(model) ? VALUE_METRICS : METRICS;
   const { patience, metric = "error", minDelta = 0 } = options;
   expectWhole("fit: earlyStopping.patience", patience);
   expectBetween("fit: earlyStopping.minDelta", minDelta, 0);
-  if (!METRICS.includes(metric)) {
+  if (options.metric !== undefined && !known.includes(metric)) {
     throw new LocalgradError(
-      `fit: earlyStopping.metric must be one of ${METRICS.join(", ")}, not ${shown(metric)}`,
+      `fit: earlyStopping.metric must be one of ${known.join(", ")}, not ${shown(metric)}`,
     );
   }
 }

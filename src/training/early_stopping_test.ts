@@ -28,7 +28,7 @@ Deno.test("patience counts evaluations since the last improvement", () => {
       [{ patience: 1, metric: "accuracy" as "error" }, "must be one of error, topFiveError, loss"],
       [{ patience: 1, delta: 1 } as EarlyStopping, 'no option "delta"'],
     ] satisfies [EarlyStopping, string][]
-  ) assertThrows(() => checkEarlyStopping(options), LocalgradError, message);
+  ) assertThrows(() => checkEarlyStopping(options, {}), LocalgradError, message);
 });
 
 Deno.test("fit() stops early; a resumed run goes on counting where the saved one was", async () => {

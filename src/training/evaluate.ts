@@ -1,10 +1,10 @@
 import { at } from "../base/at.ts";
-import { type Loss, lossOfEach, plainLoss } from "../local/loss.ts";
-import { correct } from "../local/losses.ts";
+import { type Loss, lossOfEach, plainLossOf } from "../local/loss.ts";
+import { absoluteErrors, correct, squaredErrors } from "../local/losses.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
 import type { Setup } from "../local/setup.ts";
-import { network } from "../models/model.ts";
+import { network, regresses } from "../models/model.ts";
 import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
@@ -24,8 +24,12 @@ import type { NetworkVariables } from "../predict/predictor.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {
-  /** Fraction classified wrongly. */
+  /** Fraction classified wrongly; of a regression, the mean squared error. */
   readonly error: number;
+  /** Mean squared error over inputs and outputs, of a regression. */
+  readonly meanSquaredError?: number;
+  /** Mean absolute error over inputs and outputs, of a regression. */
+  readonly meanAbsoluteError?: number;
   /**
    * Fraction whose class is not among the five most likely; for networks of more than ten classes, or if `topFive` was
    * asked for.
@@ -61,8 +65,10 @@ function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss, w
     const logits = net.apply(params, state, x.cast(dtype), "evaluate").y;
     // Images beyond `count` are padding.
     const real = iota(indices.shape, 0, "f32").lt(count);
-    const weights = loss.weights?.(labels) ?? full(labels.shape, 1);
-    const sums = [lossOfEach(loss, logits, labels), weights, correct(logits, labels)];
+    const weights = loss.weights?.(labels) ?? full(indices.shape, 1);
+    const sums = [lossOfEach(loss, logits, labels), weights];
+    if (wanted.regression) sums.push(squaredErrors(logits, labels), absoluteErrors(logits, labels));
+    else sums.push(correct(logits, labels));
     if (wanted.five) sums.push(amongFive(logits.cast("f32"), labels));
     for (const metric of wanted.own) sums.push(valuesOf(metric, logits, labels));
     const totals = stack(sums.map((each) => where(real, each, 0).sum()));
@@ -74,6 +80,7 @@ function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss, w
 
 /** What an evaluation reports beside the error and the loss. */
 interface Wanted {
+  readonly regression: boolean;
   readonly five: boolean;
   readonly perClass: boolean;
   readonly confusion: boolean;
@@ -107,7 +114,7 @@ export class Evaluator implements Disposable {
 
   /** Prepares to evaluate in batches of `batch` images, in the precision of training. */
   constructor(
-    { model, precision, loss = plainLoss }: Pick<Setup, "model" | "precision" | "loss">,
+    { model, precision, loss = plainLossOf(model) }: Pick<Setup, "model" | "precision" | "loss">,
     feed: Feed,
     batch: number,
     { metrics = [] }: EvaluateOptions = {},
@@ -116,8 +123,10 @@ export class Evaluator implements Disposable {
     this.#feed = feed;
     this.#batch = Math.min(batch, feed.count);
     this.#classes = model.classes;
+    const regression = regresses(model);
     const wanted = this.#wanted = {
-      five: metrics.includes("topFive") || model.classes > FEW_CLASSES,
+      regression,
+      five: metrics.includes("topFive") || (!regression && model.classes > FEW_CLASSES),
       perClass: metrics.includes("perClass"),
       confusion: metrics.includes("confusion"),
       own: metrics.filter((metric) => typeof metric !== "string"),
@@ -156,10 +165,13 @@ export class Evaluator implements Disposable {
 
   /** The result, from the sums over all images. */
   #result(totals: readonly number[], images: number): Evaluation {
-    const { five, perClass, confusion, own } = this.#wanted;
+    const { regression, five, perClass, confusion, own } = this.#wanted;
     const rest = totals.slice();
     const next = () => rest.shift() ?? NaN;
-    const [loss, weight, right] = [next(), next(), next()];
+    const [loss, weight, score] = [next(), next(), next()];
+    const errors = regression
+      ? { error: score / images, meanSquaredError: score / images, meanAbsoluteError: next() / images }
+      : { error: (images - score) / images };
     const topFive = five ? { topFiveError: (images - next()) / images } : {};
     const metrics = Object.fromEntries(own.map(({ name }) => [name, next() / images]));
     const rows = Array.from(
@@ -167,7 +179,7 @@ export class Evaluator implements Disposable {
       (_, label) => rest.slice(label * this.#classes, (label + 1) * this.#classes),
     );
     return {
-      error: (images - right) / images,
+      ...errors,
       ...topFive,
       loss: weight === 0 ? 0 : loss / weight,
       images,

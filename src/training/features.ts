@@ -9,7 +9,7 @@ import { jit } from "../runtime/jit.ts";
 import { concat } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { breathe } from "./evaluate.ts";
-import { openFeed } from "./feed.ts";
+import { imageFeed } from "./image_feed.ts";
 
 /** Features of images, with their classes. */
 export interface Features {
@@ -40,7 +40,7 @@ export async function extractFeatures(
   width: number,
   signal: AbortSignal | undefined,
 ): Promise<Features> {
-  await using feed = openFeed(device, dataset, part);
+  await using feed = imageFeed(device, dataset, part);
   const size = Math.min(batch, part.count);
   const run = jit((variables: Variables, data: Named<Tensor>, indices: Tensor) => {
     let x = feed.batch(data, indices).x.cast(activationsIn(precision));

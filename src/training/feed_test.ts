@@ -16,7 +16,8 @@ import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { jit } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { openFeed, type SuppliedBatch } from "./feed.ts";
+import type { SuppliedBatch } from "./feed.ts";
+import { imageFeed } from "./image_feed.ts";
 import { trainer } from "./trainer.ts";
 
 /** Calls to a reader of {@link streamed}. */
@@ -184,7 +185,7 @@ Deno.test("the images of a share are those of the whole batch, augmented alike",
   const data = tinyDataset(8, 1);
   const log: Log = { keys: [], opened: 0, closed: 0, waiting: 0, mostWaiting: 0 };
   for (const train of [data.train, streamed(data.train, log)]) {
-    await using feed = openFeed(device, data, train);
+    await using feed = imageFeed(device, data, train);
     const made = (share?: Share) =>
       jit((data: Named<Tensor>, indices: Tensor, augment: Tensor) => {
         const { x, images, labels } = feed.batch(data, indices, augment, share);

@@ -4,25 +4,26 @@ import { holdsRun, readRun, runFolder } from "../artifacts/run_folder.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectOptions, expectWhole, shown } from "../base/expect.ts";
-import type { ImageDataset, ImagePart } from "../data/images.ts";
-import { signatureOf } from "../data/signature.ts";
+import type { Key } from "../base/random.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import { treeLeaves } from "../trace/tree.ts";
-import { checkDataset } from "./dataset.ts";
+import { checkData, isImages, isStream, openPart, signatureIn, type TrainingData } from "./data_kinds.ts";
 import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
-import { type Feed, openFeed } from "./feed.ts";
+import type { BatchMaker, Feed } from "./feed.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { Run, type SaveEvery } from "./run.ts";
-import { splitOf, subset } from "./split.ts";
 import { drawable, sample } from "./samples.ts";
+import { type Split, splitOf, subset } from "./split.ts";
 import { expectSignal } from "./signal.ts";
+import { streamFeed } from "./stream_feed.ts";
 import type { Position, Trainable } from "./trainable.ts";
+import { shuffled, type TrainingFeed } from "./training_feed.ts";
 
 /** Options of `Trainer.fit`. */
 export interface FitOptions {
-  /** Passes over the training images, including those done before. */
+  /** Passes over the training images, or `stepsPerEpoch` batches of a stream, including those done before. */
   epochs: number;
   /** Epochs between evaluations on the test images; the last epoch is always followed by one. Default 1. */
   evaluateEvery?: number;
@@ -60,9 +61,6 @@ export interface FitOptions {
   signal?: AbortSignal;
 }
 
-/** What `fit` trains on: a data set, which may be without a test part. */
-export type TrainingData = Omit<ImageDataset<ImagePart>, "test"> & { readonly test?: ImagePart };
-
 /** Result of `Trainer.fit`. */
 export interface FitResult {
   /** True if the signal stopped the run. */
@@ -71,7 +69,7 @@ export interface FitResult {
   readonly stoppedEarly: boolean;
   /** The last evaluation; undefined if there was none. */
   readonly last?: Evaluation;
-  /** The lowest test error of the run, as a fraction. */
+  /** The lowest test error of the run, see {@link Evaluation.error}. */
   readonly bestError?: number;
 }
 
@@ -102,20 +100,18 @@ export async function fit(
   const { validation, samples = 0 } = options;
   expectWhole("fit: samples", samples, 0);
   if (saveEvery !== undefined) checkSaveEvery(saveEvery);
-  if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping);
+  const { device, batch, setup: { model } } = trainer;
+  if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping, model);
   expectSignal("fit", signal);
-  checkDataset(
-    "fit",
-    trainer.setup.model,
-    dataset,
-    dataset?.test === undefined ? ["train"] : ["train", "test"],
-  );
+  checkData("fit", model, dataset, dataset?.test === undefined ? ["train"] : ["train", "test"]);
   if (validation !== undefined && !(validation > 0 && validation < 1)) {
     throw new LocalgradError(`fit: validation must be above 0 and below 1, not ${shown(validation)}`);
   }
-  if (samples > 0 && !drawable(dataset.channels)) {
+  const pictures = isImages(dataset) ? dataset : undefined;
+  if (samples > 0 && (pictures === undefined || !drawable(pictures.channels))) {
+    const has = pictures === undefined ? "none in bytes" : `those of ${pictures.channels} channels`;
     throw new LocalgradError(
-      `fit: samples shows images of 1 or 3 channels; those of ${dataset.name} have ${dataset.channels}; leave it out`,
+      `fit: samples shows images of 1 or 3 channels; ${dataset.name} has ${has}; leave it out`,
     );
   }
   const evaluates = validation !== undefined || dataset.test !== undefined;
@@ -124,39 +120,31 @@ export async function fit(
       `fit: earlyStopping needs evaluations, but ${dataset.name} has no test part; give validation: 0.1`,
     );
   }
-  checkMetrics("fit", metrics, trainer.setup.model.classes);
-  const { device, batch } = trainer;
+  checkMetrics("fit", metrics, model);
   const { seed } = position;
-  const split = validation === undefined ? undefined : splitOf(seed, dataset.train.count, validation);
-  const starts = batchStarts(split?.training.length ?? dataset.train.count, batch);
-  if (starts.length === 0) {
-    throw new LocalgradError(
-      `fit: ${dataset.name} has one training image; batch norm needs at least two`,
-    );
-  }
+  const split = splitIn(seed, dataset, validation);
+  refuseOneImage(dataset, split, batch);
   const observers = [
     ...(options.observers ?? [progress()]),
     ...await keeper(trainer, options, dataset.classes),
   ];
-  position.signature = signatureOf(dataset);
-  await using all = openFeed(device, dataset, dataset.train);
-  const training = split === undefined ? all : subset(all, split.training);
-  await using testing = split !== undefined
-    ? subset(all, split.validation)
-    : dataset.test === undefined
+  refuseLostStream(dataset, position);
+  position.signature = signatureIn(model, dataset);
+  position.classNames = dataset.classes;
+  await using opened = openTraining(trainer, seed, dataset, split, signal);
+  const { training } = opened;
+  await using testing = split !== undefined || dataset.test === undefined
     ? undefined
-    : openFeed(device, dataset, dataset.test);
+    : openPart(device, model, dataset, "test");
   using stepper = trainer.stepper(training);
-  using evaluator = testing === undefined
-    ? undefined
-    : new Evaluator(trainer.setup, testing, batch, { metrics });
+  const evaluated = opened.validation ?? testing;
+  using evaluator = evaluated && new Evaluator(trainer.setup, evaluated, batch, { metrics });
   const run = new Run({
     trainer,
     position,
     stepper,
     evaluator,
     observers,
-    starts,
     feed: training,
     epochs,
     evaluateEvery,
@@ -165,19 +153,19 @@ export async function fit(
     signal,
     classNames: dataset.classes,
     validationImages: split?.validation.length,
-    dataBytes: bytesIn(all) + (testing === undefined || split !== undefined ? 0 : bytesIn(testing)),
+    dataBytes: bytesIn(training) + bytesIn(testing),
   });
   try {
     const done = await run.train();
-    if (done && samples > 0 && testing !== undefined) {
+    if (done && samples > 0 && evaluated !== undefined && pictures !== undefined) {
       const of = split === undefined ? "test" : "validation";
       const { setup } = trainer;
       const request = {
         device,
         setup,
-        feed: testing,
+        feed: evaluated,
         batch,
-        signature: dataset,
+        signature: pictures,
         of,
         count: samples,
       } as const;
@@ -197,14 +185,56 @@ export async function fit(
   }
 }
 
+/** Opens what a run trains on, with the images set aside. */
+function openTraining(
+  { device, batch, setup: { model } }: Trainable,
+  seed: Key,
+  dataset: TrainingData,
+  split: Split | undefined,
+  signal: AbortSignal | undefined,
+): AsyncDisposable & { readonly training: TrainingFeed; readonly validation?: Feed } {
+  if (isStream(dataset)) {
+    const nothing = { [Symbol.asyncDispose]: () => Promise.resolve() };
+    return { training: streamFeed(dataset, model, batch, signal), ...nothing };
+  }
+  const all = openPart(device, model, dataset, "train");
+  const own = { [Symbol.asyncDispose]: () => all[Symbol.asyncDispose]() };
+  if (split === undefined) return { training: shuffled(all, seed, batch), ...own };
+  const training = shuffled(subset(all, split.training), seed, batch);
+  return { training, validation: subset(all, split.validation), ...own };
+}
+
+/** The images set aside, if any are; a stream has none that could be. */
+function splitIn(seed: Key, dataset: TrainingData, validation: number | undefined): Split | undefined {
+  if (validation === undefined) return undefined;
+  if (!isStream(dataset)) return splitOf(seed, dataset.train.count, validation);
+  throw new LocalgradError(
+    `fit: validation sets training images aside, which the stream ${dataset.name} does not have; give it a test part`,
+  );
+}
+
+function refuseOneImage(dataset: TrainingData, split: Split | undefined, batch: number): void {
+  if (isStream(dataset) || batch === 1 || (split?.training.length ?? dataset.train.count) > 1) return;
+  throw new LocalgradError(`fit: ${dataset.name} has one training image; batch norm needs at least two`);
+}
+
+/** Refuses to resume a stream that cannot be asked for a batch again. */
+function refuseLostStream(dataset: TrainingData, { restored, step }: Position): void {
+  if (!isStream(dataset) || typeof dataset.batches === "function" || !restored || step === 0) return;
+  throw new LocalgradError(
+    `fit: ${dataset.name} is one stream, which cannot be asked for step ${step} again; to resume, give batches as a ` +
+      "function of the epoch",
+  );
+}
+
 /** Parts of a configuration that it has only if they are asked for: a run may not be resumed without them. */
-const OPTIONAL = ["loss", "average", "accumulate"] as const;
+const OPTIONAL = ["task", "loss", "average", "accumulate"] as const;
 
 /** The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. */
 async function keeper(
   trainer: Trainable,
   { checkpoint, resume = false, validation }: FitOptions,
-  classNames: readonly string[],
+  classNames: readonly string[] | undefined,
 ): Promise<Observer[]> {
   if (checkpoint === undefined) {
     if (resume) {
@@ -212,7 +242,10 @@ async function keeper(
     }
     return [];
   }
-  const folder = runFolder(checkpoint, { classNames, ...(validation === undefined ? {} : { validation }) });
+  const folder = runFolder(checkpoint, {
+    ...(classNames === undefined ? {} : { classNames }),
+    ...(validation === undefined ? {} : { validation }),
+  });
   if (!resume || !await holdsRun(checkpoint)) {
     await folder.refuseUsed();
     return [folder];
@@ -242,15 +275,6 @@ function checkSaveEvery(saveEvery: SaveEvery): void {
 }
 
 /** Bytes of a feed on the device. */
-function bytesIn({ arrays }: Feed): number {
-  return treeLeaves<DeviceArray>(arrays).reduce((sum, array) => sum + bytesOf(array), 0);
-}
-
-/** The first image of each batch of an epoch, without a last batch of one image: batch norm needs at least two. */
-export function batchStarts(count: number, batch: number): number[] {
-  const starts: number[] = [];
-  for (let from = 0; from < count; from += batch) {
-    if (count - from > 1 || batch === 1) starts.push(from);
-  }
-  return starts;
+function bytesIn(feed: BatchMaker | undefined): number {
+  return treeLeaves<DeviceArray>(feed?.arrays ?? {}).reduce((sum, array) => sum + bytesOf(array), 0);
 }

@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import type { Batch } from "../local/method.ts";
-import type { Model } from "../models/model.ts";
+import { type ImageInput, type Model, regresses } from "../models/model.ts";
 import { DeviceArray } from "../runtime/arrays.ts";
 import { type Aval, formatAval } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
@@ -9,10 +9,10 @@ import type { Tensor } from "../trace/tensor.ts";
 
 /** The caller's own batch, for `Trainer.step`. */
 export interface HostBatch {
-  /** Normalised images `[batch, height, width, channels]`, f32. */
+  /** The network's input, f32: normalised images `[batch, height, width, channels]`, or vectors `[batch, features]`. */
   x: HostArray | DeviceArray;
-  /** Class of each image: i32 or u32 `[batch]`. */
-  labels: HostArray | DeviceArray | Int32Array | Uint32Array;
+  /** Class of each image: i32 or u32 `[batch]`; of a regression its values: f32 `[batch]` or `[batch, outputs]`. */
+  labels: HostArray | DeviceArray | Int32Array | Uint32Array | Float32Array;
   /** The same images in [0, 1]; required by methods that reconstruct them. */
   images?: HostArray | DeviceArray;
 }
@@ -21,8 +21,10 @@ export interface HostBatch {
 export interface StepReport {
   /** The loss of each module. */
   readonly losses: readonly number[];
-  /** Fraction of the batch that the network's own head classified correctly. */
-  readonly accuracy: number;
+  /** Fraction of the batch that the network's own head classified correctly; undefined for a regression. */
+  readonly accuracy?: number;
+  /** Mean squared error of the batch, of a regression. */
+  readonly meanSquaredError?: number;
   /** The norm of each module's gradients before they were clipped, if the optimizer clips by norm. */
   readonly gradientNorms?: readonly number[];
 }
@@ -31,18 +33,26 @@ export interface StepReport {
 export type GivenBatch = Pick<Batch, "x" | "labels"> & { readonly images?: Tensor };
 
 /** Refuses a batch that is not one, or has labels outside of the classes. Labels on a device are read. */
-export async function checkBatch(batch: HostBatch, { input, classes }: Model): Promise<void> {
+export async function checkBatch(batch: HostBatch, model: Model): Promise<void> {
   expectOptions("step: the batch", batch, { x: "object", labels: "any", images: "object?" });
   for (const array of [batch.x, batch.images ?? batch.x]) {
     if (array instanceof DeviceArray || array instanceof HostArray) continue;
     throw new LocalgradError(`step: images are a HostArray or DeviceArray, not ${shown(array)}`);
   }
-  checkImages(batch.x, input);
-  await checkLabels(batch.labels, classes);
+  checkInputs(batch.x, model);
+  await checkLabels(batch.labels, batch.x.shape[0] ?? 0, model);
+}
+
+/** Refuses inputs of another shape than the network's, and bytes. */
+function checkInputs(x: Aval, model: Model): void {
+  const { input, name } = model;
+  if (!("features" in input)) return checkImages(x, input);
+  if (x.dtype === "f32" && x.shape.length === 2 && x.shape[1] === input.features) return;
+  throw new LocalgradError(`step: x is ${formatAval(x)}; ${name} takes f32[batch,${input.features}]`);
 }
 
 /** Refuses images as other libraries order them, and bytes. */
-function checkImages(x: Aval, { height, width, channels }: Model["input"]): void {
+function checkImages(x: Aval, { height, width, channels }: ImageInput): void {
   const [batch, ...image] = x.shape;
   const usual = `images are [${batch},${height},${width},${channels}] (NHWC), normalised f32`;
   if (image.join() === `${channels},${height},${width}` && channels !== width) {
@@ -62,13 +72,33 @@ function checkImages(x: Aval, { height, width, channels }: Model["input"]): void
 }
 
 /** `oneHot` would turn a label outside of the classes into a row without a target. */
-async function checkLabels(labels: HostBatch["labels"], classes: number): Promise<void> {
+async function checkLabels(labels: HostBatch["labels"], count: number, model: Model): Promise<void> {
   const values = labels instanceof DeviceArray
     ? await labels.read()
     : labels instanceof HostArray
     ? labels.data
     : labels;
   expectKind("step: the labels", values, "array");
+  const { classes, name } = model;
+  if (regresses(model)) {
+    if (!(values instanceof Float32Array) || values.length !== count * classes) {
+      throw new LocalgradError(
+        `step: the labels of the regression ${name} are f32[${count},${classes}], not ${values.length} values as ` +
+          shown(values),
+      );
+    }
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad < 0) return;
+    throw new LocalgradError(
+      `step: input ${Math.floor(bad / classes)} of the batch has label ${values[bad]}`,
+    );
+  }
+  if (values instanceof Float32Array) {
+    throw new LocalgradError(
+      `step: the labels are f32, the values of a regression, but ${name} is a classifier; make it with ` +
+        'task: "regression", or pass classes as an Int32Array',
+    );
+  }
   const wrong = values.findIndex((label) => !(label >= 0 && label < classes));
   if (wrong < 0) return;
   throw new LocalgradError(
@@ -79,7 +109,8 @@ async function checkLabels(labels: HostBatch["labels"], classes: number): Promis
 }
 
 /** The batch that a method sees. Without `images`, a method that reads them raises an error. */
-export function methodBatch({ x, labels, images }: GivenBatch): Batch {
+export function methodBatch({ x, labels: given, images }: GivenBatch): Batch {
+  const labels = given.dtype === "f32" ? given.reshape(x.shape[0] ?? 0, -1) : given;
   if (images !== undefined) return { x, labels, images };
   return {
     x,

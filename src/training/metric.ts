@@ -1,6 +1,7 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
+import { type Model, regresses } from "../models/model.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { oneHot, where } from "../trace/functions.ts";
 import { Tensor } from "../trace/tensor.ts";
@@ -9,7 +10,10 @@ import { Tensor } from "../trace/tensor.ts";
 export interface Metric {
   /** Its name in results. */
   readonly name: string;
-  /** The value of each image, f32 `[batch]`, from logits `[batch, classes]` and labels i32 `[batch]`. */
+  /**
+   * The value of each image, f32 `[batch]`, from logits `[batch, classes]` and labels i32 `[batch]`; of a regression from
+   * values and labels, both f32 `[batch, outputs]`.
+   */
   readonly each: (logits: Tensor, labels: Tensor) => Tensor;
 }
 
@@ -39,7 +43,11 @@ export interface EvaluateOptions {
 }
 
 /** Refuses metrics that there are not, or that say nothing of so many classes; `who` begins the message. */
-export function checkMetrics(who: string, metrics: EvaluateOptions["metrics"] = [], classes: number): void {
+export function checkMetrics(
+  who: string,
+  metrics: EvaluateOptions["metrics"] = [],
+  model: Pick<Model, "name" | "classes" | "task">,
+): void {
   expectKind(`${who}: metrics`, metrics, "array");
   const names = new Set<string>();
   for (const metric of metrics) {
@@ -52,8 +60,15 @@ export function checkMetrics(who: string, metrics: EvaluateOptions["metrics"] = 
       );
     }
     if (!named) expectOptions(`${who}: a metric`, metric, { name: "string", each: "function" });
-    if (metric === "topFive" && classes <= 5) {
-      throw new LocalgradError(`${who}: with ${classes} classes every class is among the five most likely`);
+    if (named && regresses(model)) {
+      throw new LocalgradError(
+        `${who}: the metric ${metric} counts classes, which the regression ${model.name} has not; give { name, each }`,
+      );
+    }
+    if (metric === "topFive" && model.classes <= 5) {
+      throw new LocalgradError(
+        `${who}: with ${model.classes} classes every class is among the five most likely`,
+      );
     }
     const name = named ? metric : metric.name;
     if (names.has(name)) throw new LocalgradError(`${who}: the metric ${shown(name)} is given twice`);

@@ -1,7 +1,7 @@
 import { expectBetween, expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { type Module, type Modules, partition } from "../local/partition.ts";
-import { layersOf, type Model } from "../models/model.ts";
+import { inputShape, layersOf, type Model } from "../models/model.ts";
 import { type Layer, sequential, shapeAfter } from "../nn/layer.ts";
 import { checkDataset } from "./dataset.ts";
 import { columns, extractFeatures, standardise } from "./features.ts";
@@ -132,7 +132,7 @@ interface Stage {
 }
 
 function stagesOf({ input, stem }: Model, modules: readonly Module[]): Stage[] {
-  let shape: readonly number[] = [input.height, input.width, input.channels];
+  let shape = inputShape({ input });
   return modules.map((module): Stage => {
     const stage = sequential({ ...(module.index === 0 ? stem : {}), ...layersOf(module.blocks) });
     shape = shapeAfter(stage, shape);

@@ -1,16 +1,15 @@
 import type { EpochRecord, HeldMemory, Observer, Snapshot, StepRecord } from "../artifacts/observer.ts";
 import type { Samples } from "../artifacts/samples.ts";
-import { permutation } from "../base/random.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { Audience } from "./audience.ts";
 import { readMetrics } from "./compiled_step.ts";
 import { diverged, refuseDiverged } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
 import { type EarlyStopping, patienceAfter } from "./early_stopping.ts";
-import { augmentationKey, type BatchRequest, type Feed, permutationKey } from "./feed.ts";
 import { remarksOn } from "./remarks.ts";
 import { Throughput } from "./throughput.ts";
 import type { Position, Stepper, Trainable } from "./trainable.ts";
+import type { TrainingFeed } from "./training_feed.ts";
 
 /** Interval of saving within an epoch. */
 export type SaveEvery = { readonly steps: number } | { readonly minutes: number };
@@ -23,16 +22,14 @@ export interface RunParts {
   /** Undefined if there is nothing to evaluate on. */
   readonly evaluator: Evaluator | undefined;
   readonly observers: readonly Observer[];
-  /** The index of the first image of each batch of an epoch. */
-  readonly starts: readonly number[];
-  readonly feed: Feed;
+  readonly feed: TrainingFeed;
   readonly epochs: number;
   readonly evaluateEvery: number;
   readonly saveEvery?: SaveEvery | undefined;
   readonly earlyStopping?: EarlyStopping | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** The names of the classes, by label. */
-  readonly classNames: readonly string[];
+  /** The names of the classes, by label; undefined for a regression. */
+  readonly classNames: readonly string[] | undefined;
   /** The number of training images set aside to evaluate on, if any are. */
   readonly validationImages?: number | undefined;
   /** Bytes of the data set on the device. */
@@ -42,7 +39,7 @@ export interface RunParts {
 /** An issued step whose losses have not been read. */
 interface Pending {
   readonly metrics: DeviceArray;
-  readonly record: Omit<StepRecord, "losses" | "accuracy">;
+  readonly record: Omit<StepRecord, "losses" | "accuracy" | "meanSquaredError">;
 }
 
 const DRAIN_STEPS = 20;
@@ -54,7 +51,7 @@ export class Run {
   readonly #parts: RunParts;
   readonly #audience: Audience;
   /** The batches of all epochs in order, so that the first images of the next epoch are ready in time. */
-  readonly #supply: ReturnType<Feed["supply"]>;
+  readonly #supply: ReturnType<TrainingFeed["batches"]>;
   readonly #throughput: Throughput;
   readonly #pending: Pending[] = [];
   /** Batch sizes whose step is compiled. */
@@ -70,8 +67,9 @@ export class Run {
   constructor(parts: RunParts) {
     this.#parts = parts;
     this.#audience = new Audience(parts.observers);
-    this.#supply = parts.feed.supply(this.#requests());
-    this.#throughput = new Throughput(parts.feed.made);
+    const { feed, position, epochs } = parts;
+    this.#supply = feed.batches(position.step, epochs * feed.stepsPerEpoch);
+    this.#throughput = new Throughput(feed.made);
   }
 
   /** The last evaluation; undefined if there was none. */
@@ -88,9 +86,9 @@ export class Run {
 
   /** Trains to the end, or until it is stopped early, and returns true, or false if the signal stopped it. The state is saved either way. */
   async train(): Promise<boolean> {
-    const { position, starts, epochs, evaluateEvery, evaluator } = this.#parts;
+    const { position, feed: { stepsPerEpoch }, epochs, evaluateEvery, evaluator } = this.#parts;
     await this.#start();
-    for (let epoch = Math.floor(position.step / starts.length); epoch < epochs; epoch++) {
+    for (let epoch = Math.floor(position.step / stepsPerEpoch); epoch < epochs; epoch++) {
       if (this.stoppedEarly) break;
       const whole = await this.#epoch(epoch);
       if (evaluator !== undefined && whole && ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs)) {
@@ -122,20 +120,20 @@ export class Run {
 
   async #start(): Promise<void> {
     if (this.#audience.empty) return;
-    const { trainer, position, starts, feed, epochs, classNames, validationImages } = this.#parts;
+    const { trainer, position, feed, epochs, classNames, validationImages } = this.#parts;
     await this.#audience.start({
       configuration: trainer.configuration,
       epochs,
-      stepsPerEpoch: starts.length,
-      imagesPerEpoch: feed.count,
+      stepsPerEpoch: feed.stepsPerEpoch,
+      imagesPerEpoch: feed.imagesPerEpoch,
       firstStep: position.step,
       resumed: trainer.resumed,
       modules: trainer.setup.partition.modules.map((module) => module.name),
       memory: trainer.memory,
       devices: position.devices,
-      classNames,
+      ...(classNames === undefined ? {} : { classNames }),
       ...(validationImages === undefined ? {} : { validationImages }),
-      ...remarksOn(trainer.schedule, epochs, starts.length),
+      ...remarksOn(trainer.schedule, epochs, feed.stepsPerEpoch),
     });
     // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
     // training. A resumed run may use another folder or other settings, which its checkpoint has to record.
@@ -143,27 +141,15 @@ export class Run {
     this.#audience.raise();
   }
 
-  /** The remaining batches of the run, epoch by epoch. */
-  *#requests(): Generator<BatchRequest> {
-    const { trainer, position: { seed, step: first }, starts, feed, epochs } = this.#parts;
-    for (let step = first; step < epochs * starts.length;) {
-      const order = permutation(permutationKey(seed, Math.floor(step / starts.length)), feed.count);
-      for (const from of starts.slice(step % starts.length)) {
-        yield { indices: order.slice(from, from + trainer.batch), key: augmentationKey(seed, step++) };
-      }
-    }
-  }
-
   /** Trains for the rest of an epoch; false if the signal, or an observer that threw, stopped it. */
   async #epoch(epoch: number): Promise<boolean> {
-    const { position, starts, signal } = this.#parts;
+    const { position, feed: { stepsPerEpoch }, signal } = this.#parts;
     this.#throughput.reset();
-    for (let left = starts.length - position.step % starts.length; left > 0; left--) {
-      if (signal?.aborted || this.#audience.failed) {
+    for (let left = stepsPerEpoch - position.step % stepsPerEpoch; left > 0; left--) {
+      if (signal?.aborted || this.#audience.failed || !await this.#issue(epoch)) {
         await this.#drain();
         return false;
       }
-      await this.#issue(epoch);
       // The state after the last step is saved after the evaluation, which a run resumed from it would skip.
       if (left > 1 && this.#due()) {
         await this.#drain();
@@ -174,13 +160,17 @@ export class Run {
     return true;
   }
 
-  async #issue(epoch: number): Promise<void> {
-    const { trainer, position, stepper, starts } = this.#parts;
-    const learningRate = trainer.schedule(epoch, { step: position.step, stepsPerEpoch: starts.length });
+  /** Issues a step; false if the signal came while it waited for its batch. */
+  async #issue(epoch: number): Promise<boolean> {
+    const { trainer, position, stepper, feed: { stepsPerEpoch }, signal } = this.#parts;
+    const learningRate = trainer.schedule(epoch, { step: position.step, stepsPerEpoch });
     this.#learningRate = learningRate;
     const before = performance.now();
     const { value: batch } = await this.#supply.next();
-    if (batch === undefined) throw new Error("the feed supplied fewer batches than the run has steps");
+    if (batch === undefined) {
+      if (signal?.aborted) return false;
+      throw new Error("the feed supplied fewer batches than the run has steps");
+    }
     const waited = performance.now() - before;
     const images = batch.indices.length;
     const fresh = !this.#compiled.has(images);
@@ -198,15 +188,14 @@ export class Run {
       await breathe();
       this.#breathed = performance.now();
     }
+    return true;
   }
 
   /** Reads the pending losses and passes them on; throws at the first that is NaN or infinite. */
   async #drain(): Promise<void> {
     const before = performance.now();
     const records = await Promise.all(this.#pending.map(async ({ metrics, record }): Promise<StepRecord> => {
-      const { modules } = this.#parts.trainer.setup;
-      const { correct, ...rest } = await readMetrics(metrics, modules.length);
-      return { ...record, ...rest, accuracy: correct / record.images };
+      return { ...record, ...await readMetrics(metrics, this.#parts.trainer.setup, record.images) };
     }));
     this.#throughput.count(0, performance.now() - before);
     this.#free();

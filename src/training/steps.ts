@@ -9,7 +9,7 @@ import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import type { JitOptions } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { type CompiledStep, compileStep, readMetrics, type Stepped } from "./compiled_step.ts";
-import { augmentationKey, type Feed } from "./feed.ts";
+import { augmentationKey, type BatchMaker } from "./feed.ts";
 import { type GivenBatch, type HostBatch, methodBatch, type StepReport } from "./host_batch.ts";
 import type { Position, Stepper } from "./trainable.ts";
 
@@ -41,12 +41,11 @@ export class Steps implements Disposable {
       { ...this.#compiling, name: "step" },
     );
     using metrics = this.#advance(learningRate, (train, scalars) => step(train, batch, scalars));
-    const { correct, ...rest } = await readMetrics(metrics, this.#setup.modules.length);
-    return { ...rest, accuracy: correct / at(batch.x.shape, 0) };
+    return await readMetrics(metrics, this.#setup, at(batch.x.shape, 0));
   }
 
   /** Compiled training steps on the images of a feed. */
-  on(feed: Feed): Stepper {
+  on(feed: BatchMaker): Stepper {
     const step = compileStep(
       (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) =>
         trainStep(this.#setup, train, feed.batch(data, indices, augment), scalars),

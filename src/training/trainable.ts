@@ -7,13 +7,13 @@ import type { Setup } from "../local/setup.ts";
 import type { Schedule } from "../optim/schedules.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
-import type { Feed, SuppliedBatch } from "./feed.ts";
+import type { BatchMaker, SuppliedBatch } from "./feed.ts";
 
 /** Issues training steps on a feed. */
 export interface Stepper extends Disposable {
   /**
    * Trains on the images at `indices` (u32 `[batch]`) and returns the loss of each module followed by the number of
-   * images classified correctly, f32 `[modules + 1]`. `data` is what the feed supplied for them, if images are
+   * images classified correctly, or the sum of squared errors of a regression, f32 `[modules + 1]`. `data` is what the feed supplied for them, if images are
    * streamed.
    */
   step(indices: Uint32Array, learningRate: number, data?: SuppliedBatch["data"]): DeviceArray;
@@ -29,7 +29,7 @@ export interface Trainable {
   readonly resumed: boolean;
   network(): NetworkVariables<DeviceArray>;
   readonly memory: MemoryComparison;
-  stepper(feed: Feed): Stepper;
+  stepper(feed: BatchMaker): Stepper;
   snapshot(): Promise<Snapshot>;
   restore(snapshot: Snapshot): void;
 }
@@ -48,6 +48,8 @@ export interface Position {
   restored: boolean;
   /** Class names and preprocessing of the images that it was last trained on, or that its weights came with. */
   signature: Signature | undefined;
+  /** The names of the classes that it was last trained on, also of data that have no signature. */
+  classNames: readonly string[] | undefined;
   /** The devices of the run, in order. */
   devices: readonly RunDevice[];
 }

@@ -4,8 +4,10 @@ import { resumedOn, type RunDevice } from "../artifacts/run_devices.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, shared } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
+import type { ArrayDataset } from "../data/arrays.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
+import type { StreamDataset } from "../data/stream.ts";
 import { evaluated } from "../local/average.ts";
 import { withCut } from "../local/balance.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
@@ -18,19 +20,15 @@ import { select } from "../nn/named.ts";
 import type { Layer } from "../nn/layer.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
 import type { Prediction } from "../predict/prediction.ts";
-import {
-  type NetworkVariables,
-  type Picture,
-  type Pictures,
-  type PredictOptions,
-  Predictor,
-} from "../predict/predictor.ts";
+import type { Picture, Pictures } from "../predict/inputs.ts";
+import { type NetworkVariables, type PredictOptions, Predictor } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
+import type { HostArray } from "../trace/host_array.ts";
 import { configurationOf } from "./configuration.ts";
-import { checkDataset } from "./dataset.ts";
+import { checkData, openPart, type TrainingData } from "./data_kinds.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
-import { type Feed, openFeed } from "./feed.ts";
-import { fit, type FitOptions, type FitResult, type TrainingData } from "./fit.ts";
+import type { BatchMaker } from "./feed.ts";
+import { fit, type FitOptions, type FitResult } from "./fit.ts";
 import { checkBatch, type HostBatch, type StepReport } from "./host_batch.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { copyTensors, loadValues, restoreTensors } from "./snapshots.ts";
@@ -103,7 +101,7 @@ export class Trainer implements Disposable {
     this.batch = batch;
     this.schedule = schedule;
     this.#position = {
-      ...{ seed: key(seed), step: 0, restored: false, signature: undefined },
+      ...{ seed: key(seed), step: 0, restored: false, signature: undefined, classNames: undefined },
       ...{ bestError: undefined, patience: undefined },
       devices: resumedOn([], { arithmetic: device.arithmetic, firstStep: 0 }),
     };
@@ -140,7 +138,7 @@ export class Trainer implements Disposable {
   get devices(): readonly RunDevice[] {
     return this.#position.devices;
   }
-  /** The lowest test error of the run, as a fraction; undefined before the first evaluation. */
+  /** The lowest test error of the run, see {@link Evaluation.error}; undefined before the first evaluation. */
   get bestError(): number | undefined {
     return this.#position.bestError;
   }
@@ -178,7 +176,7 @@ export class Trainer implements Disposable {
    * epoch takes the training images in a fresh order, drawn from the seed and the epoch's number. A smaller last batch
    * is trained on too, unless it has a single image: batch norm needs at least two. A trainer that was restored from a
    * snapshot resumes where that was taken. A data set without a test part is trained on without evaluations, unless
-   * `validation` sets images aside.
+   * `validation` sets images aside. A stream is taken in its own order, see `data.stream`.
    *
    * @throws {LocalgradError} if the data set does not suit the network or contradicts itself, or `checkpoint` is of
    * another run; with code `diverged` if a loss, in training or on the test images, or anything to be saved holds a NaN
@@ -215,11 +213,15 @@ export class Trainer implements Disposable {
    * assertAlmostEquals(found.metrics!["surprise"]!, found.loss, 1e-6);
    * ```
    */
-  async evaluate(dataset: ImageDataset<ImagePart>, options: EvaluateOptions = {}): Promise<Evaluation> {
+  async evaluate(
+    dataset: ImageDataset<ImagePart> | ArrayDataset | StreamDataset,
+    options: EvaluateOptions = {},
+  ): Promise<Evaluation> {
+    const { model } = this.setup;
     expectOptions("evaluate", options, { metrics: "array?" });
-    checkMetrics("evaluate", options.metrics, this.setup.model.classes);
-    checkDataset("evaluate", this.setup.model, dataset, ["test"]);
-    await using feed = openFeed(this.device, dataset, dataset.test);
+    checkMetrics("evaluate", options.metrics, model);
+    checkData("evaluate", model, dataset, ["test"]);
+    await using feed = openPart(this.device, model, dataset, "test");
     using evaluator = new Evaluator(this.setup, feed, this.batch, options);
     return await evaluator.evaluate(this.network());
   }
@@ -230,8 +232,8 @@ export class Trainer implements Disposable {
    */
   predict(image: Picture, options?: PredictOptions): Promise<Prediction>;
   /**
-   * Predicts images, in order: a list, `[images, height, width, channels]` of u8, or of f32 if they are normalised, or a
-   * part of a data set.
+   * Predicts images or vectors, in order: a list, `[images, height, width, channels]` of u8, or of f32 if they are
+   * normalised, `[vectors, features]`, or a part of a data set.
    *
    * @throws {LocalgradError} if an image does not suit the network, or bytes are given before it was trained on a data
    * set or got weights with a signature. Files of pictures take a `predict.load` with a decoder.
@@ -253,16 +255,49 @@ export class Trainer implements Disposable {
    */
   predict(images: Pictures, options?: PredictOptions): Promise<Prediction[]>;
   predict(images: Picture | Pictures, options: PredictOptions = {}): Promise<Prediction | Prediction[]> {
-    if (this.#predictor?.signature !== this.signature) this.#freePredictor();
-    const predictor = this.#predictor ??= new Predictor({
+    return this.#current().predict(images, options);
+  }
+
+  /**
+   * The outputs of the network as it is now for inputs, in order, `[inputs, outputs]`: the values of a regression, or
+   * logits.
+   *
+   * @throws {LocalgradError} if an input does not suit the network.
+   *
+   * @example
+   * ```ts
+   * import { data, devices, HostArray, local, models, optim } from "@localgrad/localgrad";
+   * import { assertAlmostEquals } from "@std/assert";
+   *
+   * const x = new HostArray(Float32Array.from({ length: 64 }, (_, i) => Math.cos(i)), [32, 2]);
+   * const sums = data.arrays({ x, labels: Float32Array.from({ length: 32 }, (_, i) => x.data[2 * i] + x.data[2 * i + 1]) });
+   * await using device = await devices.open("cpu");
+   * const model = models.mlp({ features: 2, hidden: [16], outputs: 1 });
+   * const options = { device, model, method: local.endToEnd(), optimizer: optim.adamw(), batch: 16 };
+   * using trainer = await local.trainer({ ...options, schedule: optim.constant(0.02) });
+   * await trainer.fit(sums, { epochs: 100, observers: [] });
+   * const { data: [value] } = await trainer.outputs(new HostArray(Float32Array.of(0.5, 0.25), [1, 2]));
+   * assertAlmostEquals(value, 0.75, 0.1);
+   * ```
+   */
+  outputs(inputs: Pictures): Promise<HostArray<"f32">> {
+    return this.#current().outputs(inputs);
+  }
+
+  /** The predictor of the network as it is now. */
+  #current(): Predictor {
+    const { signature, classNames } = this.#position;
+    const before = this.#predictor;
+    if (before?.signature !== signature || before?.classNames !== classNames) this.#freePredictor();
+    return this.#predictor ??= new Predictor({
       device: this.device,
       model: this.setup.model,
       precision: this.setup.precision ?? precisionOn(this.device.backend.target),
       variables: () => this.network(),
-      signature: this.signature,
+      signature,
+      classNames,
       batch: this.batch,
     });
-    return predictor.predict(images, options);
   }
 
   /**
@@ -294,7 +329,7 @@ export class Trainer implements Disposable {
   }
 
   /** Compiled training steps on the images of a feed. */
-  stepper(feed: Feed): Stepper {
+  stepper(feed: BatchMaker): Stepper {
     return this.#steps.on(feed);
   }
 

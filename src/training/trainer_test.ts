@@ -21,7 +21,7 @@ import { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { openFeed } from "./feed.ts";
+import { imageFeed } from "./image_feed.ts";
 
 for (const { row: name, ignore } of await rows("reference", "cpu", "cpu-onednn", "webgpu")) {
   Deno.test(`fit() on ${name} lowers the losses and the error of a simple problem`, { ignore }, async () => {
@@ -203,13 +203,13 @@ Deno.test("a run with averages of another kind resumes bit for bit, and only wit
   }
 });
 
-Deno.test("openFeed() reads across shards of the largest size of a value", async () => {
+Deno.test("imageFeed() reads across shards of the largest size of a value", async () => {
   const backend = new ReferenceBackend();
   const small = { ...backend.target, maxValueBytes: 3 * 8 * 8 * 3 + 5 };
   Object.defineProperty(backend, "target", { value: small });
   await using device = new Device(backend);
   const data = tinyDataset(8, 1);
-  await using feed = openFeed(device, data, data.train);
+  await using feed = imageFeed(device, data, data.train);
   const shards = feed.arrays["shards"] as unknown as Record<
     string,
     { shape: number[]; toHost(): Promise<HostArray> }

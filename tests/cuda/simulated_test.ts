@@ -1,6 +1,7 @@
 /**
  * The CUDA backend on the simulated device: graphs, memory counts, and injected failures.
  */
+import { imageInput } from "../../src/models/model.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { LocalgradError } from "../../src/base/errors.ts";
 import { dgl, infopro, man, type Method, trainer } from "../../src/local.ts";
@@ -156,7 +157,7 @@ test("a step allocates what its plan says, and the driver counts no less", async
     optimizer: sgd({ momentum: 0.9 }),
     batch: 64,
   });
-  const { height, width, channels } = t.setup.model.input;
+  const { height, width, channels } = imageInput("the test", t.setup.model);
   using x = device.zeros([64, height, width, channels]);
   using labels = device.array(new Int32Array(64));
   for (let i = 0; i < 3; i++) await t.step({ x, labels });

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { namedLeaves } from "../../src/artifacts/network_values.ts";
 import type { Signature } from "../../src/data/signature.ts";
 import * as models from "../../src/models.ts";
-import { type Model, network } from "../../src/models/model.ts";
+import { imageInput, type Model, network } from "../../src/models/model.ts";
 import * as nn from "../../src/nn.ts";
 import { exportOnnx, type OnnxOptions } from "../../src/onnx/onnx.ts";
 import { open } from "../../src/runtime/devices.ts";
@@ -123,7 +123,7 @@ function toNchw(data: Float32Array, [images, height, width, channels]: readonly 
 /** The largest difference of the logits from ours in batches of 1 and 5, relative to the largest of ours. */
 async function compare(name: string, options: OnnxOptions[]): Promise<Report[]> {
   const model = networks[name];
-  const { height, width, channels } = model.input;
+  const { height, width, channels } = imageInput("the test", model);
   const tensors = valuesOf(model);
   const { params, state } = network(model);
   const leaf = (tree: nn.Named<nn.Initial>) => {
@@ -185,7 +185,7 @@ for (const name of Object.keys(networks)) {
         { foldBatchNorm: false },
         ...(small ? [{ layout: "NHWC" } as const, { batch: 5 }] : []),
       ]);
-      const { height, width, channels } = networks[name].input;
+      const { height, width, channels } = imageInput("the test", networks[name]);
       assertEquals(folded.inputs, [["batch", channels, height, width]]);
       const layers = namedLeaves(network(networks[name]).state).filter(([path]) =>
         path.endsWith("running_var")

@@ -1,11 +1,14 @@
 /**
- * Auxiliary networks that compute local losses of a module's features. All take features `[batch, H, W, C]`.
+ * Auxiliary networks that compute local losses of a module's features `[batch, H, W, C]`; classifiers also take vectors
+ * `[batch, features]`.
  *
  * @module
  */
 
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject, shown } from "../../base/expect.ts";
+import { expectKind, expectObject, shown } from "../../base/expect.ts";
+import type { VectorInput } from "../../models/model.ts";
 import { batchNorm } from "../../nn/batch_norm.ts";
 import { imageExtents } from "../../nn/image.ts";
 import { type Layer, sequential, stateless } from "../../nn/layer.ts";
@@ -14,7 +17,7 @@ import { linear } from "../../nn/linear.ts";
 import { relu } from "../../nn/activation.ts";
 import { flatten } from "../../nn/flatten.ts";
 import { adaptiveAveragePooling, globalAveragePooling } from "../../nn/pooling.ts";
-import type { Shape } from "../../trace/dtype.ts";
+import { requireShape, type Shape } from "../../trace/dtype.ts";
 import { resizeBilinear } from "../../trace/functions.ts";
 import { imagenetClassifier, imagenetDecoder } from "./imagenet_heads.ts";
 import { convUnit, linearUnit, repeated } from "./units.ts";
@@ -33,10 +36,15 @@ export type DglHead = "mlp-sr" | "mlp-sr-large" | "mlp" | "cnn";
  * with the same width for all features and about 0.64 M parameters: pool to 8×8, three 1×1 convolutions to 128 and global
  * average pooling, then three fully connected layers of 512, each with batch norm and ReLU, linear.
  *
- * @param shape The features of one image: `[height, width, channels]`.
+ * Vectors have nothing to pool or convolve: `mlp` and `mlp-sr` are then the three fully connected layers, `mlp-sr-large`
+ * those of 512, and `cnn` is refused.
+ *
+ * @param shape The features of one image: `[height, width, channels]`, or of one vector: `[features]`.
  * @param classes The number of logits.
  */
 export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
+  requireShape(shape, "dglHead");
+  if (shape.length === 1) return vectorHead(name, at(shape, 0), classes);
   const [height, width, channels] = imageExtents("dglHead", shape);
   const features = 4 * channels;
   const quarter = adaptiveAveragePooling(Math.ceil(height / 4), Math.ceil(width / 4));
@@ -71,11 +79,27 @@ export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
         fc,
       });
     default:
-      throw new LocalgradError(
-        `dgl: there is no head ${JSON.stringify(name)}; choose "mlp-sr", "mlp-sr-large", "mlp" or ` +
-          `"cnn"`,
-      );
+      throw unknownHead(name);
   }
+}
+
+/** The fully connected layers of a head, for vectors. */
+function vectorHead(name: DglHead, features: number, classes: number): Layer {
+  if (name === "cnn") {
+    throw new LocalgradError('dgl: the head "cnn" is for images, not for vectors; choose "mlp"');
+  }
+  if (!["mlp", "mlp-sr", "mlp-sr-large"].includes(name)) throw unknownHead(name);
+  const width = name === "mlp-sr-large" ? 512 : features;
+  return sequential({
+    hidden: repeated(3, (i) => linearUnit(i === 0 ? features : width, width)),
+    fc: linear({ in: width, out: classes }),
+  });
+}
+
+function unknownHead(name: string): LocalgradError {
+  return new LocalgradError(
+    `dgl: there is no head ${JSON.stringify(name)}; choose "mlp-sr", "mlp-sr-large", "mlp" or "cnn"`,
+  );
 }
 
 /** The name of a classifier of InfoPro: A convolutions and B fully connected layers, such as `1c2f`; or `imagenet`. */
@@ -85,13 +109,20 @@ export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f` | "imagenet";
  * Makes a classifier of InfoPro (Wang et al., 2021, arXiv 2101.10832), named `AcBf`: A 3×3 convolutions with batch norm
  * and ReLU, of which the first doubles the width and halves the size for features of fewer than 64 channels; global
  * average pooling; B − 1 fully connected layers of 128 with ReLU; linear to `outputs`. `0c1f` is pooling and a linear
- * layer. For `imagenet`, see {@link imagenetClassifier}.
+ * layer. For `imagenet`, see {@link imagenetClassifier}. Vectors take those without convolutions, and are not pooled.
  *
- * @param features The features of one image: `[height, width, channels]`.
+ * @param features The features of one image: `[height, width, channels]`, or of one vector: `[features]`.
  * @param outputs The number of logits or features.
  */
 export function classifier(name: ClassifierName, features: Shape, outputs: number): Layer {
-  const [, , channels] = imageExtents("classifier", features);
+  requireShape(features, "classifier");
+  const isVector = features.length === 1;
+  if (isVector && !/^0c/.test(name)) {
+    throw new LocalgradError(
+      `the classifier ${shown(name)} is for images, not for vectors; choose "0c1f", "0c2f" or "0c3f"`,
+    );
+  }
+  const channels = isVector ? at(features, 0) : at(imageExtents("classifier", features), 2);
   if (name === "imagenet") return imagenetClassifier(features, outputs);
   const parsed = /^([0-2])c([1-3])f$/.exec(name);
   if (parsed === null) {
@@ -115,17 +146,18 @@ export function classifier(name: ClassifierName, features: Shape, outputs: numbe
     sequential({ linear: linear({ in: i === 0 ? pooled : HIDDEN, out: HIDDEN }), relu: relu() });
   return sequential({
     ...(convs === 0 ? {} : { convs: repeated(convs, unit) }),
-    pool: globalAveragePooling(),
+    ...(isVector ? {} : { pool: globalAveragePooling() }),
     ...(linears === 1 ? {} : { hidden: repeated(linears - 1, hidden) }),
     fc: last,
   });
 }
 
-/** Tests whether images are large enough for the heads made for ImageNet: higher than STL-10's 96 pixels. */
-export function isLarge(image: { readonly height: number }): boolean {
+/** Tests whether inputs are large enough for the heads made for ImageNet: images higher than STL-10's 96 pixels. */
+export function isLarge(image: { readonly height: number } | VectorInput): boolean {
+  expectKind("an image", image, "object");
+  if ("features" in image) return false;
   expectObject("an image", image, { height: "number" });
-  const { height } = image;
-  return height > 96;
+  return image.height > 96;
 }
 
 /**

@@ -57,7 +57,7 @@ Deno.test("heads refuse features that are not of an image, and name the head", (
   const image = { height: 32, width: 32, channels: 3 };
   const large = { height: 224, width: 224, channels: 3 };
   const refused: [string, () => unknown][] = [
-    ["dglHead", () => dglHead("mlp", [64], 10)],
+    ["dglHead", () => dglHead("mlp", [8, 64], 10)],
     ["classifier", () => classifier("1c2f", [8, 64], 10)],
     ["decoder", () => decoder([1, 8, 8, 64], image)],
     ["imagenetDecoder", () => decoder([64], large)],
@@ -65,6 +65,17 @@ Deno.test("heads refuse features that are not of an image, and name the head", (
   for (const [who, make] of refused) {
     assertThrows(make, LocalgradError, `${who}: needs features [height, width, channels], not [`);
   }
+});
+
+Deno.test("heads for vectors are fully connected, and those of images are refused", () => {
+  for (const name of ["mlp", "mlp-sr", "mlp-sr-large"] as const) {
+    assertEquals(shapeAfter(dglHead(name, [64], 10), [64]), [10]);
+  }
+  for (const name of ["0c1f", "0c2f"] as const) {
+    assertEquals(shapeAfter(classifier(name, [64], 3), [64]), [3]);
+  }
+  assertThrows(() => dglHead("cnn", [64], 10), LocalgradError, 'head "cnn" is for images, not for vectors');
+  assertThrows(() => classifier("1c2f", [64], 10), LocalgradError, 'choose "0c1f", "0c2f" or "0c3f"');
 });
 
 Deno.test("the larger head of MAN++ has the same width for all features", () => {

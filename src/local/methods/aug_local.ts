@@ -8,7 +8,7 @@ import { linear } from "../../nn/linear.ts";
 import { globalAveragePooling } from "../../nn/pooling.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { isLarge } from "../heads/heads.ts";
-import { convUnit } from "../heads/units.ts";
+import { convUnit, linearUnit } from "../heads/units.ts";
 import { type Boundary, classified, type Method } from "../method.ts";
 import { withoutLast, withStem } from "../partition.ts";
 
@@ -82,14 +82,14 @@ function network({ features, behind, model }: Boundary, depth: number): Layer {
   const usual = channelsBefore(behind, features);
   const before = model.blocks.length - behind.length;
   for (const [i, index] of chosen(before, behind.length, depth).entries()) {
-    const layer = adapted(at(behind, index), at(usual, index), channelsOf(shape));
+    const layer = adapted(at(behind, index), at(usual, index), shape);
     layers[`blocks.${i}`] = layer;
     shape = shapeAfter(layer, shape);
   }
   const channels = channelsOf(shape);
   return sequential({
     ...layers,
-    pool: globalAveragePooling(),
+    ...(shape.length === 1 ? {} : { pool: globalAveragePooling() }),
     ...(depth <= 1 ? { bn: batchNorm({ channels }) } : {}),
     fc: linear({ in: channels, out: model.classes }),
   });
@@ -121,13 +121,18 @@ function channelsOf(features: Shape): number {
   return at(features, features.length - 1);
 }
 
-/** Makes a block like this one for another number of channels: by the block's own `from`, else after a convolution. */
-function adapted({ layer, from }: Block, usual: number, channels: number): Layer {
+/**
+ * Makes a block like this one for another number of channels: by the block's own `from`, else after a
+ * convolution, or a linear layer for vectors.
+ */
+function adapted({ layer, from }: Block, usual: number, features: Shape): Layer {
+  const channels = channelsOf(features);
   if (channels === usual) return layer;
-  return from?.(channels) ?? sequential({
-    adapt: convUnit({ in: channels, out: usual, window: 1, strides: 2 }),
-    block: layer,
-  });
+  const adapt = () =>
+    features.length === 1
+      ? linearUnit(channels, usual)
+      : convUnit({ in: channels, out: usual, window: 1, strides: 2 });
+  return from?.(channels) ?? sequential({ adapt: adapt(), block: layer });
 }
 
 /** Rounds to the nearest integer, halves to even, as Python's `round` in the published code. */

@@ -1,11 +1,19 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions } from "../../base/expect.ts";
+import { type ImageInput, imageInput, type Model } from "../../models/model.ts";
 import type { Layer } from "../../nn/layer.ts";
 import { descend, type Named } from "../../nn/named.ts";
+import type { Shape } from "../../trace/dtype.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { classifier as classifierOf, type ClassifierName, decoder, isLarge } from "../heads/heads.ts";
 import { binaryCrossEntropy, supervisedContrastive } from "../losses.ts";
-import type { Auxiliary, Boundary, Method, TrainingBatch } from "../method.ts";
+import {
+  type Auxiliary,
+  type Boundary,
+  type Method,
+  refuseRegression,
+  type TrainingBatch,
+} from "../method.ts";
 import { type TermWeights, weightsAt, type WeightSchedule, type WeightsName } from "./infopro_weights.ts";
 import { type LossTerm, sumOfLosses } from "./sum_of_losses.ts";
 
@@ -116,6 +124,20 @@ function auxiliary(boundary: Boundary, options: InfoProOptions): Auxiliary {
   };
 }
 
+/** The images to reconstruct; vectors cannot be, because they are not in [0, 1]. */
+function decoded(model: Model): ImageInput {
+  return imageInput(
+    "infopro: reconstructs images; choose weights: { reconstruction: [0, 0], … } or dgl()",
+    model,
+  );
+}
+
+/** The network of the task term where none was chosen. */
+function usual(features: Shape, { input }: Model, fused: boolean): ClassifierName {
+  if (features.length === 1) return "0c2f";
+  return isLarge(input) ? "imagenet" : fused ? "2c2f" : "1c2f";
+}
+
 function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
   const { features, model, fused = false } = boundary;
   const { reconstruction, task } = weightsAt(boundary, options);
@@ -123,13 +145,14 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
   if (reconstruction !== 0) {
     terms.push({
       name: "decoder",
-      layer: decoder(features, model.input),
+      layer: decoder(features, decoded(model)),
       loss: (y, { images }) => binaryCrossEntropy(y, images).mul(reconstruction),
     });
   }
   if (task !== 0) {
     const contrastive = options.task === "contrastive";
-    const name = options.classifier ?? (isLarge(model.input) ? "imagenet" : fused ? "2c2f" : "1c2f");
+    if (contrastive) refuseRegression("infopro: the contrastive task term", model);
+    const name = options.classifier ?? usual(features, model, fused);
     const taskLoss = (y: Tensor, batch: TrainingBatch) =>
       contrastive ? supervisedContrastive(y, batch.labels, undefined, options.anchors) : batch.lossOf(y);
     terms.push({

@@ -73,7 +73,8 @@ const published: { readonly [name in WeightsName]: Table } = {
 const manWeights = { small: weights([5, 0.5], [0, 0]), imagenet: weights([5, 0.75]) };
 
 /** Returns the data set whose weights a network uses by default: the one with images of its size. */
-function usual({ input: { height } }: Model): WeightsName {
+function usual({ input }: Model): WeightsName {
+  const height = "features" in input ? 0 : input.height;
   return height <= 32 ? "cifar10" : height <= 96 ? "stl10" : "imagenet";
 }
 

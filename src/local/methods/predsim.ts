@@ -8,7 +8,7 @@ import { conv } from "../../nn/conv.ts";
 import { flatten } from "../../nn/flatten.ts";
 import { adaptiveAveragePooling } from "../../nn/pooling.ts";
 import { similarityMatching } from "../losses.ts";
-import { classified, type Method } from "../method.ts";
+import { classified, type Method, refuseRegression } from "../method.ts";
 
 /** Options of {@link predsim}. */
 export interface PredSimOptions {
@@ -41,7 +41,14 @@ export function predsim(options: PredSimOptions = {}): Method {
   return {
     name: "predsim",
     options: { beta, inputs },
-    auxiliary({ features, model: { classes } }) {
+    auxiliary({ features, model }) {
+      const { classes } = model;
+      refuseRegression("predsim: similarity matching", model);
+      if (features.length === 1) {
+        throw new LocalgradError(
+          "predsim: compares features of images, not of vectors; choose dgl() or greedy()",
+        );
+      }
       const extents = imageExtents("predsim", features);
       const [, , channels] = extents;
       const prediction = classified(predictor(extents, classes, inputs));

@@ -1,0 +1,148 @@
+/**
+ * The kinds of data that a trainer takes, which are told apart only here: images in bytes, typed arrays, and streams.
+ *
+ * @module
+ */
+
+import { LocalgradError } from "../base/errors.ts";
+import { type ArrayDataset, checkArrays, labelsFault, partFault } from "../data/arrays.ts";
+import type { ImageDataset, ImagePart } from "../data/images.ts";
+import { checkSignature, type Signature, signatureOf } from "../data/signature.ts";
+import { checkStream, type StreamDataset } from "../data/stream.ts";
+import { inputShape, type Model, regresses } from "../models/model.ts";
+import type { Device } from "../runtime/arrays.ts";
+import { sizeOf } from "../trace/dtype.ts";
+import { arrayFeed } from "./array_feed.ts";
+import { checkDataset } from "./dataset.ts";
+import type { Feed } from "./feed.ts";
+import { imageFeed } from "./image_feed.ts";
+
+/** Images that a trainer trains on; they may be without a test part. */
+export type TrainingImages = Omit<ImageDataset<ImagePart>, "test"> & { readonly test?: ImagePart };
+
+/** What `fit` trains on: images, typed arrays (`data.arrays`), or a stream (`data.stream`). */
+export type TrainingData = TrainingImages | ArrayDataset | StreamDataset;
+
+/** True for a stream of batches. */
+export function isStream(data: TrainingData): data is StreamDataset {
+  return "batches" in data;
+}
+
+/** True for images in bytes. */
+export function isImages(data: TrainingData): data is TrainingImages {
+  return !isStream(data) && !isArrays(data);
+}
+
+function isArrays(data: TrainingData): data is ArrayDataset {
+  return "shape" in data;
+}
+
+/** Refuses data that a network cannot be trained or evaluated on, or that contradict themselves. */
+export function checkData(
+  who: string,
+  model: Model,
+  data: TrainingData,
+  parts: readonly ("train" | "test")[],
+): void {
+  const isObject = typeof data === "object" && data !== null;
+  if (!isObject || isImages(data)) {
+    if (isObject) refuseTask(who, model, data);
+    return checkDataset(who, model, data, parts);
+  }
+  const { name, test } = data;
+  if (isStream(data)) {
+    checkStream(who, data);
+    const signature = streamSignature(model, data);
+    if (signature !== undefined) checkSignature(who, name, signature, model);
+  } else {
+    checkArrays(who, data, parts.filter((part) => part === "train" || test !== undefined));
+    if (String(data.shape) !== String(inputShape(model))) {
+      throw new LocalgradError(
+        `${who}: ${model.name} takes inputs of [${
+          inputShape(model)
+        }], but those of ${name} are [${data.shape}]`,
+      );
+    }
+  }
+  refuseTask(who, model, data);
+  if (parts.includes("test") && test === undefined) {
+    throw new LocalgradError(`${who}: ${name} has no test part`);
+  }
+  for (const part of parts) {
+    const given = part === "test" ? test : isStream(data) ? undefined : data.train;
+    if (given === undefined) continue;
+    const fault =
+      (isStream(data) ? partFault(given, sizeOf(inputShape(model)), data.classes?.length) : undefined) ??
+        outputsFault(model, given.labels.length / given.count);
+    if (fault !== undefined) throw new LocalgradError(`${who}: the ${part} part of ${name} ${fault}`);
+  }
+}
+
+/** The fault of labels of a regression that are not as many for each input as the network has outputs. */
+function outputsFault(model: Model, outputs: number): string | undefined {
+  if (!regresses(model) || outputs === model.classes) return undefined;
+  return `has ${outputs} values as the label of an input; ${model.name} gives ${model.classes}`;
+}
+
+/** Refuses classes for a regression, values for a classifier, and more classes than it has. */
+function refuseTask(
+  who: string,
+  model: Model,
+  { name, classes }: { readonly name: string; readonly classes?: readonly string[] },
+): void {
+  if (regresses(model)) {
+    if (classes === undefined) return;
+    throw new LocalgradError(
+      `${who}: ${name} has classes, but ${model.name} is a regression; make it without task: "regression"`,
+    );
+  }
+  if (classes === undefined) {
+    throw new LocalgradError(
+      `${who}: ${name} has values as labels and no classes, but ${model.name} is a classifier; make it with ` +
+        `task: "regression", or name the classes`,
+    );
+  }
+  if (classes.length > model.classes) {
+    throw new LocalgradError(
+      `${who}: ${name} has ${classes.length} classes, ${model.name} was made for ${model.classes}; ` +
+        `make it with { classes: ${classes.length} }`,
+    );
+  }
+}
+
+/** The fault of a stream's labels of `count` inputs for a network. */
+export function labelsFaultFor(
+  model: Model,
+  { classes }: StreamDataset,
+  labels: Int32Array | Float32Array,
+  count: number,
+): string | undefined {
+  return labelsFault(labels, count, classes?.length) ?? outputsFault(model, labels.length / count);
+}
+
+/** Class names and preprocessing of data, if they have any. */
+export function signatureIn(model: Model, data: TrainingData): Signature | undefined {
+  if (isStream(data)) return streamSignature(model, data);
+  return isArrays(data) ? undefined : signatureOf(data);
+}
+
+function streamSignature({ input }: Model, { classes, mean, std }: StreamDataset): Signature | undefined {
+  if (classes === undefined || mean === undefined || std === undefined || "features" in input) {
+    return undefined;
+  }
+  return signatureOf({ ...input, classes, mean, std });
+}
+
+/** Opens a feed of a part; a stream has only a test part to open. */
+export function openPart(device: Device, model: Model, data: TrainingData, part: "train" | "test"): Feed {
+  if (isStream(data)) {
+    return arrayFeed(device, { name: data.name, shape: inputShape(model) }, present(data.test, data, part));
+  }
+  if (isArrays(data)) return arrayFeed(device, data, present(data[part], data, part));
+  return imageFeed(device, data, present<ImagePart>(data[part], data, part));
+}
+
+function present<T>(value: T | undefined, { name }: TrainingData, part: string): T {
+  if (value !== undefined) return value;
+  throw new LocalgradError(`${name} has no ${part} part`);
+}

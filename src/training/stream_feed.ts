@@ -1,0 +1,198 @@
+import { LocalgradError } from "../base/errors.ts";
+import { shown } from "../base/expect.ts";
+import { readImages } from "../data/augment.ts";
+import { isAsyncIterable, type StreamBatch, type StreamDataset } from "../data/stream.ts";
+import { inputShape, type Model, regresses } from "../models/model.ts";
+import { formatAval, sizeOf } from "../trace/dtype.ts";
+import { iota } from "../trace/functions.ts";
+import { HostArray } from "../trace/host_array.ts";
+import { labelsFaultFor } from "./data_kinds.ts";
+import { type SuppliedBatch, tensorIn, withoutImages } from "./feed.ts";
+import type { TrainingFeed } from "./training_feed.ts";
+
+/**
+ * The batches of a stream, in its order. One batch is awaited ahead. The signal ends the wait for a batch that does not
+ * come.
+ */
+export function streamFeed(
+  dataset: StreamDataset,
+  model: Model,
+  batch: number,
+  signal: AbortSignal | undefined,
+): TrainingFeed {
+  const { stepsPerEpoch, mean = [], std = [] } = dataset;
+  const done = { images: 0, milliseconds: 0 };
+  return {
+    arrays: {},
+    stepsPerEpoch,
+    imagesPerEpoch: stepsPerEpoch * batch,
+    get made() {
+      return { ...done };
+    },
+    batch(data, indices) {
+      const [x, labels] = [tensorIn(data, "x"), tensorIn(data, "labels")];
+      if (x.dtype !== "u8") {
+        return withoutImages(
+          { x, labels },
+          `${dataset.name} has f32 inputs of any range; stream images in bytes`,
+        );
+      }
+      return {
+        ...readImages([{ first: 0, bytes: x }], iota(indices.shape, 0, "u32"), { mean, std }),
+        labels,
+      };
+    },
+    async *batches(first, end) {
+      const reader = new Reader(dataset);
+      const aborted = abortion(signal);
+      const read = async (step: number) => {
+        const before = performance.now();
+        const { value, where } = await reader.read(step);
+        const supplied = checked(value, where, dataset, model, batch);
+        done.images += supplied.indices.length;
+        done.milliseconds += performance.now() - before;
+        return supplied;
+      };
+      try {
+        let next = read(first);
+        for (let step = first; step < end; step++) {
+          const supplied = await Promise.race([next, aborted.promise]);
+          if (supplied === undefined) return;
+          if (step + 1 < end) {
+            next = read(step + 1);
+            next.catch(() => {}); // thrown when the batch is due, if it ever is
+          }
+          yield supplied;
+        }
+      } finally {
+        aborted.forget();
+        await reader.close();
+      }
+      return undefined;
+    },
+  };
+}
+
+/** A promise that resolves when the signal aborts. */
+function abortion(signal: AbortSignal | undefined): { promise: Promise<undefined>; forget: () => void } {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const abort = () => resolve(undefined);
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort);
+  return { promise, forget: () => signal?.removeEventListener("abort", abort) };
+}
+
+/** Takes batches from a stream, and asks for that of each epoch if it is a function. */
+class Reader {
+  readonly #dataset: StreamDataset;
+  #iterator: AsyncIterator<StreamBatch> | undefined;
+  #epoch: number | undefined;
+  /** Batches taken from the iterator. */
+  #taken = 0;
+  #busy = false;
+
+  constructor(dataset: StreamDataset) {
+    this.#dataset = dataset;
+  }
+
+  /** The batch of a step, with its place for messages. */
+  async read(step: number): Promise<{ value: StreamBatch; where: string }> {
+    const { stepsPerEpoch, batches, name } = this.#dataset;
+    const epoch = Math.floor(step / stepsPerEpoch), number = step % stepsPerEpoch;
+    const where = `batch ${number + 1} of epoch ${epoch + 1} of ${name}`;
+    if (typeof batches !== "function") this.#iterator ??= batches[Symbol.asyncIterator]();
+    else if (epoch !== this.#epoch) {
+      await this.close();
+      const stream: unknown = batches(epoch);
+      if (!isAsyncIterable(stream)) {
+        throw new LocalgradError(
+          `fit: the batches of epoch ${epoch} of ${name} must be an AsyncIterable, not ${shown(stream)}`,
+        );
+      }
+      this.#iterator = stream[Symbol.asyncIterator]() as AsyncIterator<StreamBatch>;
+      [this.#epoch, this.#taken] = [epoch, 0];
+      while (this.#taken < number) await this.#next(where); // those that the run has seen
+    }
+    return { value: await this.#next(where), where };
+  }
+
+  async #next(where: string): Promise<StreamBatch> {
+    this.#busy = true;
+    const result = await this.#iterator?.next();
+    this.#busy = false;
+    if (result === undefined || result.done) {
+      const { stepsPerEpoch } = this.#dataset;
+      throw new LocalgradError(
+        `fit: there is no ${where}: the stream ended after ${this.#taken} batches, and stepsPerEpoch is ` +
+          stepsPerEpoch,
+      );
+    }
+    this.#taken++;
+    return result.value;
+  }
+
+  /** Closes the stream. One that is still working on a batch closes when it has made it, which may be never. */
+  async close(): Promise<void> {
+    const iterator = this.#iterator;
+    this.#iterator = undefined;
+    const closed = Promise.resolve(iterator?.return?.());
+    if (!this.#busy) await closed;
+    else closed.catch(() => {});
+  }
+}
+
+/** A stream's batch as a step takes it; refuses one that does not suit. */
+function checked(
+  value: StreamBatch,
+  where: string,
+  dataset: StreamDataset,
+  model: Model,
+  most: number,
+): SuppliedBatch {
+  const refuse = (fault: string): never => {
+    throw new LocalgradError(`fit: ${where} ${fault}`);
+  };
+  if (typeof value !== "object" || value === null) {
+    return refuse(`is ${shown(value)}; it must be { x, labels }`);
+  }
+  const foreign = Object.keys(value).find((key) => key !== "x" && key !== "labels");
+  if (foreign !== undefined) refuse(`has ${shown(foreign)}; it must be { x, labels }`);
+  const { x, labels } = value;
+  const own = labels instanceof HostArray ? labels.data : labels;
+  const isValues = own instanceof Float32Array;
+  if (!isValues && !(own instanceof Int32Array || own instanceof Uint32Array || own instanceof Uint8Array)) {
+    return refuse(`has labels as ${kindOf(labels)}; they are integers, or f32 for a regression`);
+  }
+  const pixels = x instanceof HostArray ? x.data : x;
+  if (!(pixels instanceof Float32Array || pixels instanceof Uint8Array)) {
+    return refuse(`has x as ${kindOf(x)}; inputs are f32, or bytes`);
+  }
+  if (pixels instanceof Uint8Array && dataset.mean === undefined) {
+    refuse("has x in bytes; give the stream mean and std, or x as f32");
+  }
+  const shape = inputShape(model);
+  const count = x instanceof HostArray ? x.shape[0] ?? 0 : pixels.length / sizeOf(shape);
+  const expected = [count, ...shape];
+  if (!Number.isInteger(count) || (x instanceof HostArray && String(x.shape) !== String(expected))) {
+    const found = x instanceof HostArray ? formatAval(x) : `${pixels.length} values`;
+    refuse(`has x as ${found}; ${model.name} takes [batch,${shape}]`);
+  }
+  if (count < 1) refuse("is empty");
+  if (count > most) refuse(`has ${count} inputs; the trainer was made for batches of ${most}`);
+  const bad = pixels instanceof Float32Array ? pixels.findIndex((value) => !Number.isFinite(value)) : -1;
+  if (bad >= 0) refuse(`has ${pixels[bad]} in input ${Math.floor(bad / sizeOf(shape))}; inputs are finite`);
+  const target = isValues || own instanceof Int32Array ? own : Int32Array.from(own);
+  const fault = labelsFaultFor(model, dataset, target, count);
+  if (fault !== undefined) refuse(fault);
+  return {
+    indices: Uint32Array.from({ length: count }, (_, i) => i),
+    data: {
+      x: new HostArray(pixels, expected),
+      labels: new HostArray(target, regresses(model) ? [count, model.classes] : [count]),
+    },
+  };
+}
+
+function kindOf(value: unknown): string {
+  return value instanceof HostArray ? formatAval(value) : shown(value);
+}
