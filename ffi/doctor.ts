@@ -1,5 +1,5 @@
 /**
- * The reports of `doctor`: on CUDA, its libraries and the cards with their free memory, on oneDNN, and on MPI.
+ * The reports of `doctor`: on CUDA, its libraries and the cards with their free memory, on oneDNN, MPI, and NCCL.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import { deviceAttribute, type Driver, driverError, driverStatus, OLDEST_ARCHITE
 import { type CudaLibraries, type LibraryReport, openLibraries } from "./library.ts";
 import { outI32, outU64, textOf } from "./memory.ts";
 import type { MpiReport } from "./mpi_library.ts";
+import type { NcclLibrary } from "./nccl_library.ts";
 import type { OnednnReport } from "./onednn_library.ts";
 import { LibraryError } from "./status.ts";
 
@@ -141,6 +142,11 @@ export function describeMpi(report: MpiReport): string[] {
     { ...report, version: `${report.implementation} ${report.version}` },
     `, ${report.abi}, ${started}`,
   );
+}
+
+/** Describes NCCL in lines of text. */
+export function describeNccl(report: NcclLibrary["report"]): string[] {
+  return describeLibrary(report);
 }
 
 /** Describes a library: its file and version, then `more`; or its fault, the remedy, and the places searched. */

@@ -103,7 +103,13 @@ export function pythonFolders(host: Host): string[] {
 
 /** Searches for a library for a major version of CUDA. */
 export function search(name: LibraryName, major: number, host: Host): Search {
-  const { override, soname, wheels } = libraries[name];
+  return searchFor(libraries[name], major, host);
+}
+
+/** Searches for a library that is described as those of CUDA are. */
+export function searchFor(description: Description, major: number, host: Host): Search {
+  const { override, soname, wheels } = description;
+  const isDriver = description === libraries.driver;
   const file = soname(major);
   const places = new Places(host, file);
   const { tried } = places;
@@ -128,10 +134,10 @@ export function search(name: LibraryName, major: number, host: Host): Search {
     }
   }
   const conda = folderNamed(host, "CONDA_PREFIX");
-  if (conda !== undefined && name !== "driver") look(`${conda}/lib`, "CONDA_PREFIX");
+  if (conda !== undefined && !isDriver) look(`${conda}/lib`, "CONDA_PREFIX");
   places.loader();
   const target = host.arch === "aarch64" ? "sbsa-linux" : "x86_64-linux";
-  if (name === "driver") {
+  if (isDriver) {
     for (const folder of ["/usr/lib/wsl/lib", multiarch(host), "/usr/lib64"]) {
       look(folder, "system folder");
     }

@@ -4,7 +4,7 @@ import { LocalgradError } from "../src/base/errors.ts";
 export class LibraryError extends LocalgradError {
   /** Makes an error whose message names the library, the operation and the status. */
   constructor(
-    /** The library: `CUDA`, `NVRTC`, `cuBLASLt`, `cuDNN` or `oneDNN`. */
+    /** The library: `CUDA`, `NVRTC`, `cuBLASLt`, `cuDNN`, `NCCL` or `oneDNN`. */
     readonly library: string,
     /** The status that the function returned. */
     readonly status: number,

@@ -1,5 +1,13 @@
-import { cudaReport, describeCuda, describeMpi, describeOnednn, type MemoryNeed } from "../../ffi/doctor.ts";
+import {
+  cudaReport,
+  describeCuda,
+  describeMpi,
+  describeNccl,
+  describeOnednn,
+  type MemoryNeed,
+} from "../../ffi/doctor.ts";
 import { openMpiLibrary } from "../../ffi/mpi_library.ts";
+import { openNccl } from "../../ffi/nccl_library.ts";
 import { openOnednn } from "../../ffi/onednn_library.ts";
 import * as local from "../local.ts";
 import { resnet32 } from "../models/resnet.ts";
@@ -39,12 +47,13 @@ export async function doctor(args: readonly string[]): Promise<void> {
   const cuda = cudaReport(undefined, await exampleNeed());
   const { report: onednn } = openOnednn();
   const { report: mpi } = openMpiLibrary();
+  const { report: nccl } = openNccl();
   const { os, arch } = Deno.build;
   const { threads, from } = defaultThreads();
   const cores = navigator.hardwareConcurrency;
   const system = { deno: Deno.version.deno, os, arch, cores, threads };
   if (given.json) {
-    print(JSON.stringify({ ...system, backends, onednn, cuda, mpi, auto }));
+    print(JSON.stringify({ ...system, backends, onednn, cuda, mpi, nccl, auto }));
     return;
   }
   const set = from === undefined ? "" : `, as ${from} says`;
@@ -63,6 +72,6 @@ export async function doctor(args: readonly string[]): Promise<void> {
   }
   print(`\nCPU libraries\n${describeOnednn(onednn).join("\n")}`);
   print(`\nCUDA\n${describeCuda(cuda).join("\n")}`);
-  print(`\nSeveral processes\n${describeMpi(mpi).join("\n")}`);
+  print(`\nSeveral processes\n${[...describeMpi(mpi), ...describeNccl(nccl)].join("\n")}`);
   print(`\nauto picks ${auto.why}`);
 }
