@@ -11,6 +11,7 @@ export * from "./src/trace/dtype.ts";
 export type { Axes } from "./src/trace/shape_arguments.ts";
 export { type Operand, Tensor } from "./src/trace/tensor.ts";
 export * from "./src/trace/functions.ts";
+export * from "./src/trace/collectives.ts";
 export { type Region, scope, Trace } from "./src/trace/trace.ts";
 export * from "./src/trace/tree.ts";
 export { Device, DeviceArray, disposeTree } from "./src/runtime/arrays.ts";
@@ -32,6 +33,7 @@ export type * from "./src/compile/kernel.ts";
 export type * from "./src/compile/plan.ts";
 export { printKernel, printPlan, printProgram } from "./src/compile/print.ts";
 export type * from "./src/backends/backend.ts";
+export { alone, type Communicator, type Communicators, type Pending } from "./src/backends/communicator.ts";
 // Namespaces. Of those that are sub-paths too, deno doc 2.9.6 lists here only what their modules export by `export *`.
 /** Devices: opening one, and the targets of plans. */
 export * as devices from "./src/runtime/devices.ts";

@@ -144,7 +144,7 @@ function measure(program: Program, way: Way): { ms: number; result: Float32Array
   const inputs = plan.inputs.map(({ value }) => buffer(plan.values[value]!));
   const outputs = plan.outputs.map(({ value }) => buffer(plan.values[value]!));
   const host = {
-    ...{ memory, pool, lowering, arena: () => arena, disposed: () => {} },
+    ...{ memory, pool, lowering, communicators: {}, arena: () => arena, disposed: () => {} },
     addressOf: (of: object) => [...inputs, ...outputs].find((each) => each === of)!.address,
   };
   const executable = new CpuExecutable(plan, host);

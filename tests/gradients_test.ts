@@ -18,6 +18,7 @@ import {
   where,
 } from "../src/trace/functions.ts";
 import type { BinaryFn, ConvAttrs, OpName, ReduceFn, UnaryFn } from "../src/trace/ops.ts";
+import { allReduce, broadcastFrom, send } from "../src/trace/collectives.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
 import { checkGradient, derivative, type Differentiable, point, record } from "./gradients.ts";
 import { Random } from "./ops/random.ts";
@@ -135,8 +136,15 @@ const matmulUses = [[false, false], [true, false], [false, true], [true, true]].
 /** Row indices of type i32, some repeated, some out of range. */
 const rows = (x: Tensor) => (void x, literal([2, 0, 2, 9, -1], [5], "i32"));
 
-/** Uses of every op. Ops without a gradient are combined with ops that have one. */
-const uses: { readonly [N in OpName]: readonly Use[] } = {
+const group = "alone";
+
+type UsedOp = Exclude<OpName, "receive">;
+
+/**
+ * Uses of every op. Ops without a gradient are combined with ops that have one. Collective ops are those of a group of one
+ * process, which receives nothing.
+ */
+const uses: { readonly [N in UsedOp]: readonly Use[] } = {
   unary: unaryUses,
   binary: binaryUses,
   compare: [use((x, y) => x.lt(y).cast("f32").mul(x).add(y), [[9], [9]])],
@@ -191,6 +199,11 @@ const uses: { readonly [N in OpName]: readonly Use[] } = {
   scatterAdd: [use((x) => scatterAdd(x, rows(x), 4), [[5, 3]])],
   stopGradient: [use((x) => x.stopGradient().mul(0).add(x), [[3]])],
   barrier: [use((x) => x.trace.emit("barrier", [x], {}).mul(x), [[3]])],
+  allReduce: (["sum", "max"] as const).map((fn) => use((x) => allReduce(x, { group, fn }).mul(x), [[3]])),
+  broadcastFrom: [
+    use((x) => broadcastFrom(x.stopGradient(), { group, root: 0 }).mul(0).add(x).mul(x), [[3]]),
+  ],
+  send: [use((x) => (send(x, { group, to: 0 }), x.mul(x)), [[3]])],
 };
 
 function check({ f, shapes, range = [-2, 2] }: Use, random: Random, order: number): void {
@@ -324,8 +337,9 @@ Deno.test("stopGradient() gives a gradient of exactly zero, whatever follows it"
 });
 
 /** The ops whose rules give some operand a gradient. */
-const differentiable = (Object.keys(uses) as OpName[]).filter((op) =>
-  !["compare", "cast", "constant", "iota", "randomBits", "argmax", "stopGradient"].includes(op)
+const differentiable = (Object.keys(uses) as UsedOp[]).filter((op) =>
+  !["compare", "cast", "constant", "iota", "randomBits", "argmax", "stopGradient", "broadcastFrom", "send"]
+    .includes(op)
 );
 
 Deno.test("the checks detect an error of a thousandth in each rule, for each operand", () => {

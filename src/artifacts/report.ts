@@ -54,6 +54,7 @@ const CLASSES: readonly MemoryClass[] = [
   "activations",
   "workspace",
   "scratch",
+  "messages",
   "constants",
   "results",
   "inputs",

@@ -14,7 +14,7 @@ import {
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
 import { readIfThere, refuseFile, writeWhole } from "../base/files.ts";
-import type { MemoryReport, Work } from "../compile/plan.ts";
+import type { MemoryReport, Traffic, Work } from "../compile/plan.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { Settings } from "./checkpoint.ts";
 import { type MetricsLine, readMetrics, secondsOf } from "./metrics.ts";
@@ -43,6 +43,7 @@ const memoryReport: Decoder<MemoryReport> = object<MemoryReport>({
   breakdown: record(number),
   heldAtPeak: list(object({ what: text, scope: text, bytes: number })),
   timeline: list(object({ scope: text, liveBytes: number })),
+  traffic: optional(record(object<Traffic>({ operations: number, bytes: number }))),
   recompute: optional(object<Work & { readonly of: Work }>({ ...work, of: object<Work>(work) })),
 });
 

@@ -1,4 +1,5 @@
 import { at } from "../base/at.ts";
+import { allReduce } from "../trace/collectives.ts";
 import { isFloat } from "../trace/dtype.ts";
 import { where } from "../trace/functions.ts";
 import type { OpAttrs, OpName, OpOperands, UnaryFn } from "../trace/ops.ts";
@@ -205,6 +206,17 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
   scatterAdd: ({ ct, inputs: [, indices] }) => [ct.gather(indices)],
   stopGradient: nothing,
   barrier: ({ ct }) => [ct],
+  // The result is on every process, and what is differentiated is the sum of their losses: so are the cotangents added.
+  allReduce({ ct, inputs: [x], output, attrs: { group, fn } }) {
+    const spread = allReduce(ct, { group });
+    if (fn === "sum") return [spread];
+    const chosen = x.eq(output).cast("f32");
+    return [spread.mul(chosen).div(allReduce(chosen, { group }))];
+  },
+  broadcastFrom: ({ ct }) =>
+    ct.trace.fail("broadcastFrom has no gradient; pass its operand through stopGradient"),
+  send: nothing,
+  receive: nothing,
 };
 
 /** Adds the cotangents that reach one value from several consumers. */

@@ -1,3 +1,4 @@
+import { LocalgradError } from "../base/errors.ts";
 import type { DType } from "../trace/dtype.ts";
 
 /** A transfer under way. Its memory must stay as it is, and where it is, until the transfer is done. */
@@ -29,3 +30,24 @@ export interface Communicator {
 
 /** The groups that a process belongs to, by name: `{ data, modules, world }`. */
 export type Communicators = { readonly [group: string]: Communicator };
+
+const DONE: Pending = { done: () => true, wait() {} };
+
+function nobody(): never {
+  throw new LocalgradError("a process alone has nobody to exchange messages with");
+}
+
+/** The group of one process. Opening a device with it needs nothing: programs that exchange data in it run as they are. */
+export const alone: Communicator = {
+  rank: 0,
+  size: 1,
+  allReduce: () => DONE,
+  broadcast: () => DONE,
+  send: nobody,
+  receive: nobody,
+};
+
+/** The number of processes of each group, as the compiler knows them. */
+export function groupSizes(communicators: Communicators): { readonly [group: string]: number } {
+  return Object.fromEntries(Object.entries(communicators).map(([group, { size }]) => [group, size]));
+}

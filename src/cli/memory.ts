@@ -156,14 +156,14 @@ function tablesOf(rows: readonly PlannedRow[], device: string, table: Table): st
       own.map((row) => {
         const { breakdown, modules, after } = recomputed ? row.recomputed : row.plain;
         const { parameters = 0, optimizer = 0, auxiliary = 0, activations = 0, workspace = 0 } = breakdown;
-        const { state = 0, inputs = 0, results = 0, constants = 0, scratch = 0 } = breakdown;
+        const { state = 0, inputs = 0, results = 0, constants = 0, scratch = 0, messages = 0 } = breakdown;
         const sizes = [
           parameters,
           optimizer,
           auxiliary,
           state + inputs + results + constants,
           activations,
-          workspace + scratch,
+          workspace + scratch + messages,
         ];
         const each = modules.length > 8 ? [] : modules;
         return [

@@ -2,6 +2,7 @@ import { toBf16 } from "../trace/bf16.ts";
 import { type DType, hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
 import type { Program } from "../trace/program.ts";
 import { mergeAxes } from "./axes.ts";
+import { groupsAlone, refuseExchanges } from "./collectives.ts";
 import { type DraftPlan, draftPlan } from "./draft_plan.ts";
 import { fuse } from "./fuse.ts";
 import { planMemory } from "./memory.ts";
@@ -13,7 +14,7 @@ import { reportMemory } from "./report.ts";
 import { simplify } from "./simplify.ts";
 import { StepSequence } from "./step_sequence.ts";
 import { verifyPlan } from "./verify_plan.ts";
-import { verifyProgram } from "./verify_program.ts";
+import { verifyExchanges, verifyProgram } from "./verify_program.ts";
 import { workOf } from "./work.ts";
 
 /** Recomputing more must lower the peak by this fraction. */
@@ -50,11 +51,15 @@ interface CompileOptions {
  *
  * @throws {LocalgradError} if a value or the total is too large for the target, or has a dtype it does not support.
  */
-export function compile(program: Program, target: Target, options: CompileOptions = {}): Plan {
+export function compile(traced: Program, target: Target, options: CompileOptions = {}): Plan {
   const { verify = false, recompute: canRecompute = false } = options;
   const { maxKernelBuffers } = target;
+  const alone = groupsAlone(target);
   const sequenced = (program: Program): Candidate => {
-    if (verify) verifyProgram(program);
+    if (verify) {
+      verifyProgram(program);
+      verifyExchanges(program, traced, alone);
+    }
     const draft = draftPlan(program, maxKernelBuffers);
     return { draft, sequence: sequenceSteps(draft, maxKernelBuffers) };
   };
@@ -70,15 +75,16 @@ export function compile(program: Program, target: Target, options: CompileOption
       const candidate = rewritten === undefined ? best : sequenced(rewritten);
       return candidate.sequence.peak < best.sequence.peak * (1 - WORTHWHILE) ? candidate : best;
     }, start);
-  refuseDtypes(program, target);
-  if (verify) verifyProgram(program);
-  const plain = leanest(sequenced(simplify(program)), "free", [ordered]);
+  refuseDtypes(traced, target);
+  refuseExchanges(traced, target);
+  if (verify) verifyProgram(traced);
+  const plain = leanest(sequenced(simplify(traced, alone)), "free", [ordered]);
   const plan = placed(plain);
   const lean = canRecompute
     ? leanest(leanest(plain, "cheap", [asTraced, ordered]), "cheap", [asFused])
     : plain;
   const chosen = lean === plain ? plan : withCost(plan, placed(lean));
-  refuseLargeTotal(program, chosen.memory, target);
+  refuseLargeTotal(traced, chosen.memory, target);
   return chosen;
 }
 
@@ -114,7 +120,7 @@ export function placeInMemory(draft: DraftPlan, target: Target): Plan {
   );
   refuseManyPoints(program.name, steps);
   const memory = planMemory(draft, steps, target);
-  const report = reportMemory(draft, memory);
+  const report = reportMemory(draft, memory, target);
   return {
     name: program.name,
     values,

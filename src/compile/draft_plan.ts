@@ -3,8 +3,10 @@ import { LocalgradError } from "../base/errors.ts";
 import { type Aval, bytesOf, type Shape, sizeOf } from "../trace/dtype.ts";
 import { isFusable } from "../trace/ops.ts";
 import {
+  type CollectiveInstruction,
   type Instruction,
   type InstructionOf,
+  isCollectiveInstruction,
   isStructuredInstruction,
   type Program,
   type ProgramOutput,
@@ -22,7 +24,7 @@ import { Storage } from "./storage.ts";
 export type DraftStep =
   | {
     readonly kind: "op";
-    readonly instruction: StructuredInstruction;
+    readonly instruction: StructuredInstruction | CollectiveInstruction;
     /** The values whose memory it reads: its operands, or those they are views of. */
     readonly inputs: readonly ValueId[];
     readonly outputs: readonly [ValueId];
@@ -32,6 +34,11 @@ export type DraftStep =
 /** Returns the values whose memory a step reads. */
 export function readsOf(step: DraftStep): readonly ValueId[] {
   return step.kind === "kernel" ? step.kernel.inputs : step.inputs;
+}
+
+/** Tests whether a step exchanges data with other processes. All such steps of a plan stay in program order. */
+export function isCollectiveStep(step: DraftStep): boolean {
+  return step.kind === "op" && isCollectiveInstruction(step.instruction);
 }
 
 /** Returns the values a step writes. */
@@ -73,8 +80,8 @@ class Drafting {
   readonly #storage: Storage;
   readonly #maxBuffers: number;
   readonly #makers: Makers;
-  /** The kernel, or the structured op, that makes each value. */
-  readonly #makes: (DraftKernel | StructuredInstruction | undefined)[];
+  /** The kernel, or the op, that makes each value. */
+  readonly #makes: (DraftKernel | StructuredInstruction | CollectiveInstruction | undefined)[];
 
   constructor(program: Program, maxKernelBuffers: number) {
     this.#program = program;
@@ -114,6 +121,10 @@ class Drafting {
   #addStep(instruction: Instruction): void {
     const { op, attrs, output } = instruction;
     const isLiteral = op === "constant" && attrs.values.length > 1;
+    if (isCollectiveInstruction(instruction)) {
+      this.#makes[output] = instruction; // although nothing may read its result
+      return;
+    }
     if (!this.#storage.has(output) || isLiteral || this.#makes[output] !== undefined) return;
     if (sizeOf(at(this.#program.values, output).shape) === 0) return;
     if (op === "reduce" || (isFusable(op) && this.#storage.base(output) === output)) {

@@ -1,5 +1,6 @@
 import { at } from "../base/at.ts";
 import { sameShape } from "../trace/dtype.ts";
+import type { OpName } from "../trace/ops.ts";
 import type { ValueId } from "../trace/program.ts";
 import { type Interval, packArena } from "./arena.ts";
 import { type DraftPlan, type DraftStep, readsOf, writesOf } from "./draft_plan.ts";
@@ -39,7 +40,12 @@ export function inPlace(
   outputs: readonly ValueId[],
   bytes: readonly number[],
 ): ReadonlyMap<ValueId, ValueId> {
-  if (step.kind === "op") return NONE;
+  if (step.kind === "op") {
+    const [input, output] = [step.inputs[0], outputs[0]];
+    if (input === undefined || output === undefined) return NONE;
+    const may = overwritesOperand(step.instruction.op) && bytes[input] === bytes[output] && isDying(input);
+    return may ? new Map([[output, input]]) : NONE;
+  }
   const { kernel } = step;
   let pairs: Map<ValueId, ValueId> | undefined;
   for (const output of outputs) {
@@ -50,6 +56,11 @@ export function inPlace(
     if (input !== undefined) pairs = (pairs ?? new Map()).set(output, input);
   }
   return pairs ?? NONE;
+}
+
+/** Tests whether an op may write its result over its operand: each element is exchanged in its place. */
+export function overwritesOperand(op: OpName): boolean {
+  return op === "allReduce" || op === "broadcastFrom";
 }
 
 /** Gives every value of a draft plan a place; `steps` are its steps, finished. */

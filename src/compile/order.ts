@@ -1,5 +1,5 @@
 import { at } from "../base/at.ts";
-import { type DraftStep, readsOf, writesOf } from "./draft_plan.ts";
+import { type DraftStep, isCollectiveStep, readsOf, writesOf } from "./draft_plan.ts";
 import { StepSequence } from "./step_sequence.ts";
 
 /** Steps that make or free less than this fraction of the peak stay in program order. */
@@ -8,7 +8,8 @@ const WORTH_MOVING = 1 / 1024;
 /**
  * Moves steps within program order so that less memory is live between them. A step that frees more than it makes runs
  * as early as it can (an update as soon as its gradient exists); one that makes more than it frees waits until its
- * result is needed. Both only if the planned peak does not rise.
+ * result is needed. Both only if the planned peak does not rise. Steps that exchange data with other processes stay where
+ * they are, so that all processes have them in the same order.
  */
 export function order(sequence: StepSequence): StepSequence {
   const moved = sink(hoist(sequence));
@@ -30,6 +31,7 @@ function hoist(sequence: StepSequence): StepSequence {
   /** The steps to run at each position, in order. */
   const groups: DraftStep[][] = draft.steps.map((step) => [step]);
   draft.steps.forEach((step, s) => {
+    if (isCollectiveStep(step)) return;
     let anchor = -1;
     /** The bytes that the step frees if it runs after the last of the value's other readers. */
     const frees: { readonly after: number; readonly bytes: number }[] = [];
@@ -69,6 +71,7 @@ function sink(sequence: StepSequence): StepSequence {
   const groups: DraftStep[][] = draft.steps.map((step) => [step]);
   for (let s = draft.steps.length - 1; s >= 0; s--) {
     const step = at(draft.steps, s);
+    if (isCollectiveStep(step)) continue;
     let made = 0;
     let anchor = Infinity;
     for (const value of writesOf(step)) {

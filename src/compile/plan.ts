@@ -1,5 +1,11 @@
 import type { Aval, HostData } from "../trace/dtype.ts";
-import type { Category, ProgramInput, ProgramOutput, StructuredInstruction } from "../trace/program.ts";
+import type {
+  Category,
+  CollectiveInstruction,
+  ProgramInput,
+  ProgramOutput,
+  StructuredInstruction,
+} from "../trace/program.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** Bytes of the arena used by one step only. */
@@ -10,11 +16,11 @@ export interface Workspace {
   readonly bytes: number;
 }
 
-/** One step of a backend: a structured op (convolution, product, pooling …) or a fused kernel. */
+/** One step of a backend: a structured op (convolution, product, pooling …), a collective op, or a fused kernel. */
 export type Step =
   | {
     readonly kind: "op";
-    readonly instruction: StructuredInstruction;
+    readonly instruction: StructuredInstruction | CollectiveInstruction;
     readonly workspace?: Workspace;
   }
   | {
@@ -33,11 +39,21 @@ export type Location =
   | { readonly kind: "constant"; readonly index: number };
 
 /** The use of memory at the peak: inputs by category, then what the program makes. */
-export type MemoryClass = Category | "activations" | "workspace" | "scratch" | "results" | "constants";
+export type MemoryClass =
+  | Category
+  | "activations"
+  | "workspace"
+  | "scratch"
+  | "results"
+  | "constants"
+  | "messages";
 
 /** The memory of a program, planned before anything runs; exactly this much is allocated. */
 export interface MemoryReport {
-  /** Inputs, results that take no input's memory, constants, the arena, and the threads' scratch memory. */
+  /**
+   * Inputs, results that take no input's memory, constants, the arena, the threads' scratch memory, and the slots of
+   * messages on their way to other processes.
+   */
   readonly peakBytes: number;
   /** The arena alone: temporaries and workspace. */
   readonly arenaBytes: number;
@@ -49,6 +65,19 @@ export interface MemoryReport {
   readonly timeline: readonly { readonly scope: string; readonly liveBytes: number }[];
   /** The cost of recomputation in a plan that does it: the work beyond that `of` the same plan without it. */
   readonly recompute?: Work & { readonly of: Work };
+  /** In a program that exchanges data with other processes: what a run sends, by group. */
+  readonly traffic?: { readonly [group: string]: Traffic };
+}
+
+/** What one process sends in one run of a plan. */
+export interface Traffic {
+  /** The number of collective ops. */
+  readonly operations: number;
+  /**
+   * Bytes that the process sends at least: all of a message; of each broadcast (n − 1)/n, and of each reduction over n
+   * processes 2(n − 1)/n (Patarasuk and Yuan, J. Parallel Distrib. Comput. 69, 2009).
+   */
+  readonly bytes: number;
 }
 
 /** The work of running a plan once. */
@@ -120,6 +149,11 @@ export interface Target {
    * steps share. Absent where there is none.
    */
   scratch?(step: Step, values: readonly Aval[]): number;
+  /**
+   * The number of processes of each group that a device exchanges data with, by the group's name. Absent on backends
+   * without collective ops.
+   */
+  readonly groups?: { readonly [group: string]: number };
   /** The most distinct buffers of a fused kernel, inputs and outputs together. */
   readonly maxKernelBuffers: number;
 }

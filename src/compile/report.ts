@@ -1,14 +1,15 @@
 import { at } from "../base/at.ts";
 import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
+import { slotBytes, trafficOf } from "./collectives.ts";
 import type { DraftPlan, DraftStep } from "./draft_plan.ts";
 import type { Block, MemoryPlan } from "./memory.ts";
-import type { MemoryClass, MemoryReport, Step } from "./plan.ts";
+import type { MemoryClass, MemoryReport, Step, Target } from "./plan.ts";
 
 /** The number of temporaries, largest first, that the report names. */
 const NAMED = 20;
 
 /** Reports the peak of a memory plan, and what takes it up. */
-export function reportMemory(draft: DraftPlan, plan: MemoryPlan): MemoryReport {
+export function reportMemory(draft: DraftPlan, plan: MemoryPlan, target: Target): MemoryReport {
   const { program, values, outputs, literals } = draft;
   const { steps, blocks, arenaBytes, scratchBytes, donors } = plan;
   const live = liveBytes(blocks, steps.length);
@@ -27,8 +28,10 @@ export function reportMemory(draft: DraftPlan, plan: MemoryPlan): MemoryReport {
   const workspace = sum(atPeak.filter(({ value }) => value === undefined).map(({ bytes }) => bytes));
   add("workspace", workspace);
   add("scratch", scratchBytes);
+  add("messages", slotBytes(steps, values, target));
   add("activations", arenaBytes - workspace); // including alignment and gaps between values
 
+  const traffic = trafficOf(steps, values, target);
   return {
     peakBytes: sum(Object.values(breakdown)),
     arenaBytes,
@@ -38,6 +41,7 @@ export function reportMemory(draft: DraftPlan, plan: MemoryPlan): MemoryReport {
       bytes: block.bytes,
     })),
     timeline: steps.map((step, s) => ({ scope: scopeOf(step), liveBytes: at(live, s) })),
+    ...(traffic === undefined ? {} : { traffic }),
   };
 }
 

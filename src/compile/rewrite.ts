@@ -1,7 +1,7 @@
 import { at } from "../base/at.ts";
 import { type Aval, sameShape, type Shape, sizeOf } from "../trace/dtype.ts";
 import { binary, cast, compareFns, unary, wrap } from "../trace/elementwise.ts";
-import type { OpAttrs, OpName, OpOperands } from "../trace/ops.ts";
+import { isCollective, type OpAttrs, type OpName, type OpOperands } from "../trace/ops.ts";
 import type { ValueId } from "../trace/program.ts";
 import { applyIdentity } from "./identities.ts";
 import { foldLiterals, made, resplat, type Simplified, splat, splatOf } from "./simplified.ts";
@@ -25,7 +25,7 @@ export function rewrite<N extends OpName>(
   attrs: OpAttrs[N],
   result: Aval,
 ): ValueId | undefined {
-  if (op === "constant" || op === "barrier") return undefined;
+  if (op === "constant" || op === "barrier" || isCollective(op)) return undefined;
   const isEmpty = sizeOf(result.shape) === 0 ||
     (zeroIfEmpty.has(op) && inputs.some((input) => sizeOf(s.aval(input).shape) === 0));
   if (isEmpty) return splat(s, 0, result);

@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import type { Aval } from "../trace/dtype.ts";
-import { isFusable, isView, type OpAttrs, type OpName } from "../trace/ops.ts";
+import { isCollective, isFusable, isView, type OpAttrs, type OpName } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { shapeRules } from "../trace/shape_rules.ts";
 import { rewrite } from "./rewrite.ts";
@@ -11,10 +11,11 @@ import type { Simplified } from "./simplified.ts";
  * subexpressions computed once and dead code removed. It contains no `stopGradient`. Program order is kept.
  *
  * Element-wise work is always shared: fusion decides whether its result is kept or recomputed. A structured op is shared
- * only while its first result is needed anyway, so that sharing never keeps memory live longer.
+ * only while its first result is needed anyway, so that sharing never keeps memory live longer. Collective ops stay as they
+ * are, but for those in a group of one process, which `alone` names: there a reduction is its operand.
  */
-export function simplify(program: Program): Program {
-  const simplifier = new Simplifier(program);
+export function simplify(program: Program, alone: ReadonlySet<string> = new Set()): Program {
+  const simplifier = new Simplifier(program, alone);
   program.instructions.forEach((instruction, position) => simplifier.add(instruction, position));
   return simplifier.finish();
 }
@@ -35,6 +36,7 @@ interface NewValue {
 
 class Simplifier implements Simplified {
   readonly #program: Program;
+  readonly #alone: ReadonlySet<string>;
   readonly #values: NewValue[] = [];
   readonly #instructions: Instruction[] = [];
   /** The new value of each old one. */
@@ -45,8 +47,9 @@ class Simplifier implements Simplified {
   #origin: Origin = { scope: "" };
   #position = 0;
 
-  constructor(program: Program) {
+  constructor(program: Program, alone: ReadonlySet<string>) {
     this.#program = program;
+    this.#alone = alone;
     this.#lastReads = lastReads(program);
     this.#renamed = new Array(program.values.length);
     const lastRead = program.instructions.length;
@@ -69,9 +72,13 @@ class Simplifier implements Simplified {
   /** Returns the value of an op on `inputs`: an existing value if it is the same, a simpler one if there is one. */
   emit<N extends OpName>(op: N, inputs: readonly ValueId[], attrs: OpAttrs[N]): ValueId {
     const aval = shapeRules[op](inputs.map((input) => this.aval(input)), attrs);
+    const [operand] = inputs;
+    if ("group" in attrs && operand !== undefined && op !== "send" && this.#alone.has(attrs.group)) {
+      return operand;
+    }
     const simpler = rewrite(this, op, inputs, attrs, aval);
     if (simpler !== undefined) return simpler;
-    const key = op === "barrier" ? "" : `${op} ${inputs.join()} ${keyOf(attrs)}`;
+    const key = op === "barrier" || isCollective(op) ? "" : `${op} ${inputs.join()} ${keyOf(attrs)}`;
     const known = this.#known.get(key);
     if (known !== undefined && (isFusable(op) || at(this.#values, known).lastRead >= this.#position)) {
       return known;
@@ -101,6 +108,7 @@ class Simplifier implements Simplified {
     const { name, inputs, outputs } = this.#program;
     const isLive = new Uint8Array(this.#values.length);
     for (const { value } of [...outputs, ...inputs]) isLive[at(this.#renamed, value)] = 1;
+    for (const { op, output } of this.#instructions) if (isCollective(op)) isLive[output] = 1;
     for (let i = this.#instructions.length - 1; i >= 0; i--) {
       const { inputs, output } = at(this.#instructions, i);
       if (isLive[output] === 1) { for (const input of inputs) isLive[input] = 1; }

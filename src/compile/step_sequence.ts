@@ -238,7 +238,7 @@ export class StepSequence {
   #allocated(step: DraftStep, position: number): number {
     let bytes = 0;
     for (const value of writesOf(step)) bytes += this.arenaBytes(value);
-    if (bytes === 0 || step.kind === "op") return bytes;
+    if (bytes === 0) return bytes;
     const isDying = (value: ValueId) => this.arenaBytes(value) > 0 && this.readers(value).at(-1) === position;
     const outputs = writesOf(step).filter((value) => this.arenaBytes(value) > 0);
     for (const value of inPlace(step, isDying, outputs, this.draft.bytes).keys()) {

@@ -1,8 +1,9 @@
 import { at } from "../base/at.ts";
 import { type Aval, bytesOf, formatAval, type Shape, sizeOf, stridesOf } from "../trace/dtype.ts";
 import { isView } from "../trace/ops.ts";
-import type { Program, ValueId } from "../trace/program.ts";
+import { isCollectiveInstruction, type Program, type ValueId } from "../trace/program.ts";
 import type { Node } from "./kernel.ts";
+import { overwritesOperand } from "./memory.ts";
 import type { Location, Plan, Step, Target } from "./plan.ts";
 import { verifyKernel } from "./verify_kernel.ts";
 
@@ -18,6 +19,7 @@ export function verifyPlan(plan: Plan, target: Target, program: Program): void {
 class Checker {
   readonly #plan: Plan;
   readonly #target: Target;
+  readonly #program: Program;
   /** The value whose memory each view shares. */
   readonly #bases = new Map<ValueId, ValueId>();
   readonly #memories = new Map<string, Memory>();
@@ -26,6 +28,7 @@ class Checker {
   constructor(plan: Plan, target: Target, program: Program) {
     this.#plan = plan;
     this.#target = target;
+    this.#program = program;
     for (const { op, inputs, output } of program.instructions) {
       const [operand] = inputs;
       const shares = operand !== undefined && isView(op) && plan.locations[output] !== undefined &&
@@ -45,6 +48,7 @@ class Checker {
       this.#memory(location).write(...this.#range(value), value);
     });
     this.#plan.steps.forEach((step, s) => this.#step(step, `step ${s}`));
+    this.#exchanges();
     outputs.forEach(({ value, name }, i) => {
       const location = this.#location(value);
       const isInPlace = location.kind === "input" && location.index === donors[i];
@@ -105,6 +109,17 @@ class Checker {
     }
   }
 
+  /** Checks that every exchange with other processes is there once, in program order. */
+  #exchanges(): void {
+    const expected = this.#program.instructions.filter(isCollectiveInstruction);
+    const found = this.#plan.steps.flatMap((step) =>
+      step.kind === "op" && isCollectiveInstruction(step.instruction) ? [step.instruction] : []
+    );
+    const wrong = expected.findIndex((instruction, i) => found[i]?.output !== instruction.output);
+    if (wrong >= 0) this.#fail(`${at(expected, wrong).op} ${wrong} is not where the program has it`);
+    if (found.length > expected.length) this.#fail(`${at(found, expected.length).op} is there twice`);
+  }
+
   #read(value: ValueId, where: string): void {
     const [start, end] = this.#range(value);
     if (start === end) return; // no elements, nothing to read
@@ -145,10 +160,10 @@ class Checker {
 
   /** Tests whether a step computes each element of `output` from that element of `input`, which it reads nowhere else. */
   #inPlace(step: Step, input: ValueId, output: ValueId): boolean {
-    if (step.kind !== "kernel") return false;
     const [a, b] = [this.#range(input), this.#range(output)];
-    const { kernel } = step;
     if (a[0] !== b[0] || a[1] !== b[1]) return false;
+    if (step.kind === "op") return overwritesOperand(step.instruction.op);
+    const { kernel } = step;
     const index = kernel.inputs.indexOf(input);
     const { axes = [], epilogue = [] } = kernel.reduce ?? {};
     const outer = kernel.space.filter((_, axis) => !axes.includes(axis));

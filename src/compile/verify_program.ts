@@ -1,4 +1,5 @@
 import { at } from "../base/at.ts";
+import { effectsOf, hashOf } from "./collectives.ts";
 import { formatAval, sameShape } from "../trace/dtype.ts";
 import type { OpName } from "../trace/ops.ts";
 import type { InstructionOf, Program, ValueId } from "../trace/program.ts";
@@ -33,4 +34,11 @@ export function verifyProgram(program: Program): void {
       fail(`result ${output.name} is to take the memory of input ${output.donor}, which is not donated`);
     }
   }
+}
+
+/** Checks that a pass has kept every exchange with other processes in its order, but for those in groups of one. */
+export function verifyExchanges(program: Program, traced: Program, alone: ReadonlySet<string>): void {
+  const effects = effectsOf(traced).filter(({ group }) => !alone.has(group));
+  if (hashOf(effectsOf(program)) === hashOf(effects)) return;
+  throw new Error(`${program.name}: a pass has changed the exchanges with other processes, or their order`);
 }

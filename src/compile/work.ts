@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { bytesOf, type Shape, sizeOf } from "../trace/dtype.ts";
-import type { StructuredInstruction, ValueId } from "../trace/program.ts";
+import type { CollectiveInstruction, StructuredInstruction, ValueId } from "../trace/program.ts";
 import type { Kernel, Node } from "./kernel.ts";
 import type { Plan, Step, Work } from "./plan.ts";
 
@@ -64,9 +64,11 @@ function functionsIn(nodes: readonly Node[]): number {
   return nodes.filter((node) => "args" in node).length;
 }
 
-/** Counts a product as a multiplication and an addition per term; an op that moves or picks as one per element. */
+/**
+ * Counts a product as a multiplication and an addition per term; an op that moves, picks or exchanges as one per element.
+ */
 function structuredOperations(
-  { op, attrs, inputs, output }: StructuredInstruction,
+  { op, attrs, inputs, output }: StructuredInstruction | CollectiveInstruction,
   shapeOf: (value: ValueId) => Shape,
 ): number {
   const result = shapeOf(output);

@@ -4,7 +4,7 @@ import { applyOp } from "../backends/reference/ops.ts";
 import { fromBf16 } from "../trace/bf16.ts";
 import { type Shape, sizeOf } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
-import type { OpName } from "../trace/ops.ts";
+import type { CollectiveOp, OpName } from "../trace/ops.ts";
 import { type BatchNorm, batchNormsOf } from "./batch_norm.ts";
 import { fixed } from "./dim.ts";
 import { elementwiseRules, together } from "./elementwise.ts";
@@ -24,8 +24,24 @@ import type { Recorded, Recording, SymbolicAval } from "./record.ts";
 import { rowRules } from "./rows.ts";
 import { computed, converted, isKnown, type Lowering, node, type Rule, type Rules } from "./rule.ts";
 
+const ALONE = { refused: "it exchanges data with other processes, and a model in a file runs alone" };
+
+/** No op by which processes exchange data can be exported. */
+const collectiveRules: Rules<CollectiveOp> = {
+  allReduce: ALONE,
+  broadcastFrom: ALONE,
+  send: ALONE,
+  receive: ALONE,
+};
+
 /** The rule of every op. */
-const rules: Rules<OpName> = { ...elementwiseRules, ...movementRules, ...imageRules, ...rowRules };
+const rules: Rules<OpName> = {
+  ...elementwiseRules,
+  ...movementRules,
+  ...imageRules,
+  ...rowRules,
+  ...collectiveRules,
+};
 
 /** An input of a graph. */
 export interface GraphInput {

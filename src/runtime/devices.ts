@@ -5,10 +5,11 @@
  */
 
 import type { Missing, Opened } from "../backends/backend.ts";
+import type { Communicator, Communicators } from "../backends/communicator.ts";
 import { cpuEngine } from "../backends/cpu/engine_name.ts";
 import { variable } from "../base/environment.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, expectWhole, shown } from "../base/expect.ts";
+import { expectObject, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Target } from "../compile/plan.ts";
 import { Device } from "./arrays.ts";
 
@@ -33,6 +34,11 @@ export interface OpenOptions {
   engine?: "auto" | "wasm" | "onednn";
   /** Lets CUDA capture a program as a graph and launch it as one; default true. Set `false` for debugging. */
   graphs?: boolean;
+  /**
+   * The groups of processes that programs on the device exchange data with, by name; default none. So far `cpu` and
+   * `reference` take them.
+   */
+  communicators?: Communicators;
 }
 
 /** Options of {@link target}. */
@@ -44,28 +50,39 @@ export interface TargetOptions {
    * knows the sizes of its formats and scratch memory, so it has to be there, and needs `--allow-ffi`.
    */
   engine?: "wasm" | "onednn";
+  /** The number of processes of each group that programs exchange data with, by name; default none. */
+  groups?: { readonly [group: string]: number };
 }
 
 /** Opens and describes each backend. A backend is loaded only when it is used. */
 const backends: {
   readonly [B in BackendName]: {
+    /** True if its programs can exchange data with other processes. */
+    readonly exchanges: boolean;
     readonly open: (options: OpenOptions) => Promise<Opened>;
     readonly target: (options: TargetOptions) => Promise<Target | Target & Disposable | Missing>;
   };
 } = {
   cuda: {
+    exchanges: false,
     open: async ({ graphs }) =>
       (await import("../backends/cuda/backend.ts")).openCuda(graphs === undefined ? {} : { graphs }),
     target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
   },
   webgpu: {
+    exchanges: false,
     open: async () => (await import("../backends/webgpu/backend.ts")).openWebgpu(),
     target: async () => (await import("../backends/webgpu/target.ts")).webgpuTarget,
   },
   cpu: {
-    open: async ({ threads, engine }) => {
+    exchanges: true,
+    open: async ({ threads, engine, communicators = {} }) => {
       const { openCpu } = await import("../backends/cpu/backend.ts");
-      return openCpu({ ...(threads === undefined ? {} : { threads }), engine: cpuEngine(engine) });
+      return openCpu({
+        ...(threads === undefined ? {} : { threads }),
+        engine: cpuEngine(engine),
+        communicators,
+      });
     },
     target: async ({ threads, engine = "wasm" }) => {
       const { cpuTarget } = await import("../backends/cpu/target.ts");
@@ -77,9 +94,17 @@ const backends: {
     },
   },
   reference: {
-    open: async () => (await import("../backends/reference/backend.ts")).openReference(),
+    exchanges: true,
+    open: async ({ communicators }) =>
+      (await import("../backends/reference/backend.ts")).openReference(communicators),
     target: async () => (await import("../backends/reference/target.ts")).referenceTarget,
   },
+};
+
+/** The reason why a backend cannot run programs in several processes. */
+const NO_EXCHANGES: Missing = {
+  reason: "it has no collective ops yet",
+  remedy: "open the device cpu, or leave communicators out",
 };
 
 /** The names of the backends, in the order in which `auto` tries them. */
@@ -103,15 +128,29 @@ export const names: readonly BackendName[] = ["cuda", "webgpu", "cpu", "referenc
  * ```
  */
 export async function open(name?: DeviceName, options: OpenOptions = {}): Promise<Device> {
-  expectOptions("devices.open", options, { threads: "number?", engine: "string?", graphs: "boolean?" });
+  expectOptions("devices.open", options, {
+    threads: "number?",
+    engine: "string?",
+    graphs: "boolean?",
+    communicators: "object?",
+  });
+  const { communicators = {} } = options;
+  for (const [group, communicator] of Object.entries(communicators)) expectCommunicator(group, communicator);
+  const exchanges = Object.keys(communicators).length > 0;
   const wanted = name === undefined ? variable("LOCALGRAD_DEVICE") ?? "auto" : name;
   if (wanted !== "auto") {
-    const opened = await backends[known(wanted)].open(options);
+    const backend = backends[known(wanted)];
+    if (exchanges && !backend.exchanges) refuse(wanted, NO_EXCHANGES);
+    const opened = await backend.open(options);
     if ("reason" in opened) refuse(wanted, opened);
     return new Device(opened.backend, `${wanted} (asked for): ${described(opened)}`);
   }
   const passed: string[] = [];
   for (const candidate of names) {
+    if (exchanges && !backends[candidate].exchanges) {
+      passed.push(`${candidate}: ${NO_EXCHANGES.reason}`);
+      continue;
+    }
     const opened = await backends[candidate].open(options);
     if ("reason" in opened) {
       // The slow reference must not take the place of an engine that was demanded.
@@ -170,10 +209,14 @@ export async function probe(
  * ```
  */
 export async function target(name: BackendName, options: TargetOptions = {}): Promise<Target & Disposable> {
-  expectOptions("devices.target", options, { threads: "number?", engine: "string?" });
+  expectOptions("devices.target", options, { threads: "number?", engine: "string?", groups: "object?" });
+  const { groups } = options;
+  for (const [group, size] of Object.entries(groups ?? {})) {
+    expectWhole(`devices.target: group ${group}`, size);
+  }
   const found = await backends[known(name)].target(options);
   if ("reason" in found) refuse(name, found);
-  return { [Symbol.dispose]() {}, ...found };
+  return { [Symbol.dispose]() {}, ...found, ...(groups === undefined ? {} : { groups }) };
 }
 
 /** A device for people, with what was passed over for it. */
@@ -184,6 +227,20 @@ function described({ backend, without }: Exclude<Opened, Missing>, passed: reado
 
 function refuse(name: string, { reason, remedy }: Missing): never {
   throw new LocalgradError(`no ${name} device: ${reason}; ${remedy}`);
+}
+
+function expectCommunicator(group: string, communicator: Communicator): void {
+  const who = `devices.open: the communicator "${group}"`;
+  expectObject(who, communicator, {
+    rank: "number",
+    size: "number",
+    allReduce: "function",
+    broadcast: "function",
+    send: "function",
+    receive: "function",
+  });
+  expectWhole(`${who}: size`, communicator.size);
+  expectWhole(`${who}: rank`, communicator.rank, 0, communicator.size - 1);
 }
 
 function isSoftware(opened: Opened): boolean {

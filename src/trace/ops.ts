@@ -43,6 +43,9 @@ export type CompareFn = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
 /** Associative reductions. `max` and `min` are NaN where any element is. */
 export type ReduceFn = "sum" | "max" | "min";
 
+/** Reductions over the processes of a group; the result of `max` and `min` is unspecified where an element is NaN. */
+export type AllReduceFn = ReduceFn;
+
 /** `[before, after]` along one axis. */
 export type Pair = readonly [number, number];
 
@@ -135,6 +138,23 @@ export interface OpAttrs {
   stopGradient: Record<never, never>;
   /** Identity that no pass merges or looks through: it keeps a recomputation apart from the original. A view. */
   barrier: Record<never, never>;
+  /** Each element's sum, maximum or minimum over all processes of `group`, on every one of them. */
+  allReduce: { readonly group: string; readonly fn: AllReduceFn };
+  /** The operand of the process `root` of `group`, on every process of it. */
+  broadcastFrom: { readonly group: string; readonly root: number };
+  /**
+   * Sends the operand to the process `to` of `group`; the result is empty. The value is copied to one of `depth` slots, so
+   * that the sender goes on; it waits only while all of them are still on their way.
+   */
+  send: { readonly group: string; readonly to: number; readonly tag: number; readonly depth: number };
+  /** A value of `shape` and `dtype` from the process `from` of `group`. */
+  receive: {
+    readonly shape: Shape;
+    readonly dtype: DType;
+    readonly group: string;
+    readonly from: number;
+    readonly tag: number;
+  };
 }
 
 /** The operands of each op, each a `T`; `concat` takes any number. */
@@ -170,6 +190,10 @@ export type OpOperands<T> = {
   scatterAdd: readonly [T, T];
   stopGradient: readonly [T];
   barrier: readonly [T];
+  allReduce: readonly [T];
+  broadcastFrom: readonly [T];
+  send: readonly [T];
+  receive: readonly [];
 };
 
 /** The name of a primitive op. */
@@ -193,8 +217,14 @@ export type FusableOp =
 /** Ops whose result can be their operand's memory under another name. */
 export type ViewOp = "reshape" | "stopGradient" | "barrier";
 
+/**
+ * Ops by which processes exchange data: effects in a fixed order. They are never removed, merged, repeated or exchanged
+ * with each other, because the other processes wait for each.
+ */
+export type CollectiveOp = "allReduce" | "broadcastFrom" | "send" | "receive";
+
 /** Ops that are a step of their own in a plan: every backend implements each. */
-export type StructuredOp = Exclude<OpName, FusableOp | ViewOp | "reduce">;
+export type StructuredOp = Exclude<OpName, FusableOp | ViewOp | CollectiveOp | "reduce">;
 
 /**
  * The compiler's way to compute an op:
@@ -204,11 +234,13 @@ export type StructuredOp = Exclude<OpName, FusableOp | ViewOp | "reduce">;
  * - `pointwise view`: either, depending on the kernel around it.
  * - `reduction`: at the end of a fused kernel.
  * - `structured`: as a step of its own.
+ * - `collective`: as a step of its own, together with other processes.
  */
 type OpKind<N extends OpName> = N extends FusableOp & ViewOp ? "pointwise view"
   : N extends FusableOp ? "pointwise"
   : N extends ViewOp ? "view"
   : N extends StructuredOp ? "structured"
+  : N extends CollectiveOp ? "collective"
   : "reduction";
 
 /** The kind of each op. */
@@ -244,6 +276,10 @@ const kinds: { readonly [N in OpName]: OpKind<N> } = {
   scatterAdd: "structured",
   stopGradient: "view",
   barrier: "view",
+  allReduce: "collective",
+  broadcastFrom: "collective",
+  send: "collective",
+  receive: "collective",
 };
 
 /** Tests whether a fused kernel evaluates an op point by point. */
@@ -259,4 +295,9 @@ export function isView(op: OpName): op is ViewOp {
 /** Tests whether an op is a step of its own in a plan. */
 export function isStructured(op: OpName): op is StructuredOp {
   return kinds[op] === "structured";
+}
+
+/** Tests whether an op exchanges data with other processes. */
+export function isCollective(op: OpName): op is CollectiveOp {
+  return kinds[op] === "collective";
 }

@@ -1,6 +1,14 @@
 import { at } from "../base/at.ts";
 import { type Aval, requireShape } from "./dtype.ts";
-import { isStructured, type OpAttrs, type OpName, type OpOperands, type StructuredOp } from "./ops.ts";
+import {
+  type CollectiveOp,
+  isCollective,
+  isStructured,
+  type OpAttrs,
+  type OpName,
+  type OpOperands,
+  type StructuredOp,
+} from "./ops.ts";
 import { shapeRules } from "./shape_rules.ts";
 
 /** A value of a program: an index into {@link Program.values}. */
@@ -25,12 +33,20 @@ export interface InstructionOf<N extends OpName> {
 /** One op of a program, whichever it is. */
 export type Instruction = { [N in OpName]: InstructionOf<N> }[OpName];
 
-/** A structured op of a program: a step of its own in a plan. */
+/** A structured op of a program, which a backend computes as a step of its own. */
 export type StructuredInstruction = { [N in StructuredOp]: InstructionOf<N> }[StructuredOp];
 
-/** Tests whether an instruction is a step of its own in a plan. */
+/** A collective op of a program: a step of its own, and an effect. */
+export type CollectiveInstruction = { [N in CollectiveOp]: InstructionOf<N> }[CollectiveOp];
+
+/** Tests for a structured op. */
 export function isStructuredInstruction(instruction: Instruction): instruction is StructuredInstruction {
   return isStructured(instruction.op);
+}
+
+/** Tests for a collective op. */
+export function isCollectiveInstruction(instruction: Instruction): instruction is CollectiveInstruction {
+  return isCollective(instruction.op);
 }
 
 /** The purpose of an input's memory, by which the memory report adds up. */

@@ -1,4 +1,5 @@
 import type { OpName } from "./ops.ts";
+import { collectiveShapes } from "./shapes/collectives.ts";
 import { contractionShapes } from "./shapes/contraction.ts";
 import { creationShapes } from "./shapes/creation.ts";
 import { elementwiseShapes } from "./shapes/elementwise.ts";
@@ -18,4 +19,5 @@ export const shapeRules: ShapeRules<OpName> = {
   ...indexingShapes,
   ...contractionShapes,
   ...imageShapes,
+  ...collectiveShapes,
 };

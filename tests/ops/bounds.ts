@@ -67,6 +67,10 @@ const dependence: { readonly [N in OpName]: Dependence } = {
   scatterAdd: "sums",
   stopGradient: "moves",
   barrier: "moves",
+  allReduce: "moves", // as in a group of one process
+  broadcastFrom: "moves",
+  send: "exact",
+  receive: "exact",
 };
 
 /** Relative error, in units of 2⁻²⁴, that an element-wise function may add; WGSL 15.7.4 allows at least this. */

@@ -2,6 +2,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import { expectWhole } from "../../base/expect.ts";
 import type { Plan, Target } from "../../compile/plan.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { type Communicators, groupSizes } from "../communicator.ts";
 import { type CpuBuffer, CpuExecutable } from "./executable.ts";
 import { kernelText } from "./kernel_text.ts";
 import { Lowering, webAssembly } from "./lower.ts";
@@ -18,6 +19,8 @@ export interface CpuOptions {
   readonly threads?: number;
   /** The engine for convolutions and products; default: `wasm`. Results depend on it in their last bits. */
   readonly engine?: CpuEngine;
+  /** The groups of processes that programs exchange data with; default none. */
+  readonly communicators?: Communicators;
   /** The memory for all arrays and plans, for tests. Default: that of a closed device, or a new one. */
   readonly memory?: LinearMemory;
 }
@@ -30,6 +33,7 @@ class CpuBackend implements Backend {
   readonly #pool: ThreadPool;
   readonly #lowering: Lowering;
   readonly #onednn: OnednnDevice | undefined;
+  readonly #communicators: Communicators;
   readonly #buffers = new Set<DeviceBuffer>();
   readonly #executables = new Set<CpuExecutable>();
   #bufferBytes = 0;
@@ -37,12 +41,18 @@ class CpuBackend implements Backend {
   #arenaBytes = 0;
   #closed = false;
 
-  constructor(threads: number, memory: LinearMemory, onednn: OnednnDevice | undefined) {
+  constructor(
+    threads: number,
+    memory: LinearMemory,
+    communicators: Communicators,
+    onednn: OnednnDevice | undefined,
+  ) {
     this.#memory = memory;
+    this.#communicators = communicators;
     this.#pool = ThreadPool.start(memory, threads, onednn?.setup(memory.memory));
     this.#onednn = onednn;
     this.#lowering = onednn === undefined ? webAssembly : new Lowering(onednn.launches);
-    this.target = targetOf(this.#lowering, threads, onednn);
+    this.target = { ...targetOf(this.#lowering, threads, onednn), groups: groupSizes(communicators) };
   }
 
   get description(): string {
@@ -57,12 +67,12 @@ class CpuBackend implements Backend {
 
   get liveBuffers(): number {
     return this.#buffers.size + (this.#arenaBytes + this.#pool.scratchBytes > 0 ? 1 : 0) +
-      [...this.#executables].filter((executable) => executable.constantBytes > 0).length;
+      [...this.#executables].filter((executable) => executable.heldBytes > 0).length;
   }
 
   get liveBytes(): number {
     let bytes = this.#bufferBytes + this.#arenaBytes + this.#pool.scratchBytes;
-    for (const executable of this.#executables) bytes += executable.constantBytes;
+    for (const executable of this.#executables) bytes += executable.heldBytes;
     return bytes;
   }
 
@@ -116,6 +126,7 @@ class CpuBackend implements Backend {
       memory: this.#memory,
       pool: this.#pool,
       lowering: this.#lowering,
+      communicators: this.#communicators,
       arena: () => this.#arena,
       addressOf: (buffer) => this.#own(buffer).address,
       disposed: (disposed) => this.#executables.delete(disposed),
@@ -196,9 +207,13 @@ export function openCpu(options: CpuOptions = {}): Opened {
 }
 
 /** Starts the threads; closes `library` if they do not start. */
-function start(threads: number, { memory }: CpuOptions, library?: OnednnDevice): Opened {
+function start(
+  threads: number,
+  { memory, communicators = {} }: CpuOptions,
+  library?: OnednnDevice,
+): Opened {
   try {
-    return { backend: new CpuBackend(threads, memory ?? new LinearMemory(), library) };
+    return { backend: new CpuBackend(threads, memory ?? new LinearMemory(), communicators, library) };
   } catch (error) {
     if (library !== undefined && error instanceof StartFailure) {
       error.ended.then(() => library.close());

@@ -2,6 +2,8 @@ import type { Location, Plan, Step } from "../../compile/plan.ts";
 import { type Aval, bytesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import type { DeviceBuffer, Executable, PlanLaunch } from "../backend.ts";
+import type { Communicators } from "../communicator.ts";
+import { Exchanges, type HostMemory, type Slot } from "../exchanges.ts";
 import type { Lowering } from "./lower.ts";
 import type { LinearMemory } from "./memory.ts";
 import type { Operand, Routine } from "./routine.ts";
@@ -20,6 +22,7 @@ export interface Host {
   readonly memory: LinearMemory;
   readonly pool: ThreadPool;
   readonly lowering: Lowering;
+  readonly communicators: Communicators;
   /** Address of the arena that all plans share; it moves when a plan needs a larger one. */
   arena(): number;
   /** The address of a live buffer; throws for any other. */
@@ -36,6 +39,8 @@ interface Place {
 
 interface ResolvedLaunch {
   readonly step: Step;
+  /** The step's position in the plan. */
+  readonly position: number;
   readonly routine: Routine;
   readonly operands: readonly Place[];
 }
@@ -45,11 +50,22 @@ const ARENA_SLOT = 0;
 const CONSTANT_SLOT = 1;
 const FIRST_INPUT_SLOT = 2;
 
+/** Bytes that the address of a message's slot is a multiple of, as the plan has it. */
+const SLOT_ALIGNMENT = 64;
+
+/** Launches between two calls that let transfers under way progress. */
+const LAUNCHES_PER_POLL = 8;
+
+/** A plan's launches, and where its values are. */
+interface LoweredPlan {
+  readonly launches: readonly ResolvedLaunch[];
+  readonly constantOffsets: readonly number[];
+  readonly constantBytes: number;
+  placeOf(value: ValueId): Place;
+}
+
 /** The launches of a plan, in order, with the place of every operand. */
-function lowerPlan(
-  plan: Plan,
-  lowering: Lowering,
-): { launches: ResolvedLaunch[]; constantOffsets: number[]; constantBytes: number } {
+function lowerPlan(plan: Plan, lowering: Lowering): LoweredPlan {
   const constantOffsets: number[] = [];
   let constantBytes = 0;
   for (const { aval } of plan.constants) {
@@ -57,7 +73,8 @@ function lowerPlan(
     constantBytes += Math.ceil(bytesOf(aval) / 64) * 64;
   }
   const firstOutput = FIRST_INPUT_SLOT + plan.inputs.length;
-  const placeOf = (location: Location): Place => {
+  const placeOf = (value: ValueId): Place => {
+    const location = locationOf(plan, value);
     switch (location.kind) {
       case "arena":
         return { slot: ARENA_SLOT, offset: location.offset };
@@ -75,20 +92,20 @@ function lowerPlan(
     if ("workspace" in operand) {
       return { slot: ARENA_SLOT, offset: (step.workspace?.offset ?? 0) + operand.workspace };
     }
-    return placeOf(locationOf(plan, operand.value));
+    return placeOf(operand.value);
   };
   const launches: ResolvedLaunch[] = [];
-  for (const step of plan.steps) {
+  for (const [position, step] of plan.steps.entries()) {
     const { launches: lowered, workspace } = lowering.launches(step, plan.values);
     if (workspace > (step.workspace?.bytes ?? 0)) {
       throw new Error(`a step of ${plan.name} was planned without its ${workspace} bytes of workspace`);
     }
     for (const { routine, operands } of lowered) {
       if (routine.tasks === 0) continue;
-      launches.push({ step, routine, operands: operands.map((operand) => resolve(step, operand)) });
+      launches.push({ step, position, routine, operands: operands.map((operand) => resolve(step, operand)) });
     }
   }
-  return { launches, constantOffsets, constantBytes };
+  return { launches, constantOffsets, constantBytes, placeOf };
 }
 
 function loadRoutines(pool: ThreadPool, routines: readonly Routine[]): LoadedModule {
@@ -116,8 +133,12 @@ export class CpuExecutable implements Executable {
   /** The address of one block: slots, then a pointer to each launch record, then the records. */
   readonly #block: number;
   readonly #constants: number;
-  /** Bytes of its literal arrays. */
-  readonly constantBytes: number;
+  readonly #placeOf: (value: ValueId) => Place;
+  readonly #exchanges: Exchanges;
+  /** Steps before which there is something to exchange, by the launch that comes next. */
+  readonly #stops: ReadonlyMap<number, readonly number[]>;
+  /** Bytes of its literal arrays, and of the slots of its messages. */
+  readonly heldBytes: number;
   readonly #launches: readonly ResolvedLaunch[];
   readonly #alone: boolean;
   #disposed = false;
@@ -125,11 +146,12 @@ export class CpuExecutable implements Executable {
   constructor(plan: Plan, host: Host) {
     this.#plan = plan;
     this.#host = host;
-    const { launches, constantOffsets, constantBytes } = lowerPlan(plan, host.lowering);
+    const { launches, constantOffsets, constantBytes, placeOf } = lowerPlan(plan, host.lowering);
     this.#launches = launches;
+    this.#placeOf = placeOf;
     this.#alone = launches.every(({ routine }) => routine.tasks === 1);
-    this.constantBytes = constantBytes;
     const { memory, pool } = host;
+    let slotBytes = 0;
     const known = new Map<string, number>();
     const routines: Routine[] = [];
     /** The table entry of each launch. */
@@ -147,11 +169,21 @@ export class CpuExecutable implements Executable {
       this.#constants = this.#allocate(constantBytes, "constants");
       this.#block = this.#allocate(blockBytes, "steps");
       pool.reserveScratch(routines.reduce((most, { scratch }) => Math.max(most, scratch), 0));
+      this.#exchanges = new Exchanges(plan, host.communicators, (bytes) => {
+        const size = Math.ceil(bytes / SLOT_ALIGNMENT) * SLOT_ALIGNMENT;
+        slotBytes += size;
+        return this.#slot(this.#allocate(size, "messages"), size);
+      });
       this.#module = launches.length > 0 ? loadRoutines(pool, routines) : undefined;
     } catch (error) {
       this.#free();
       throw error;
     }
+    this.heldBytes = constantBytes + slotBytes;
+    this.#stops = Map.groupBy(this.#exchanges.stops, (position) => {
+      const next = launches.findIndex((launch) => launch.position >= position);
+      return next < 0 ? launches.length : next;
+    });
     for (const [index, { data }] of plan.constants.entries()) {
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       memory.bytes.set(bytes, this.#constants + constantOffsets[index]);
@@ -183,11 +215,52 @@ export class CpuExecutable implements Executable {
     for (const { address, bytes } of this.#blocks.splice(0)) this.#host.memory.free(address, bytes);
   }
 
+  #slot(address: number, bytes: number): Slot {
+    return () => this.#host.memory.bytes.subarray(address, address + bytes);
+  }
+
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
     const records = this.#bind(inputs, outputs);
-    const [first] = this.#launches;
-    if (this.#module === undefined || first === undefined) return;
-    this.#host.pool.run(this.#module, records, this.#launches.length, first.routine.tasks, this.#alone);
+    const end = this.#launches.length;
+    let from = 0;
+    for (const [launch, positions] of this.#stops) {
+      this.#issue(records, from, launch);
+      this.#exchange(positions);
+      from = launch;
+    }
+    this.#issue(records, from, end);
+    this.#exchanges.finishRun();
+  }
+
+  /** Runs the launches from `from` to `to`, all at once if no transfer is under way. */
+  #issue(records: number, from: number, to: number): void {
+    while (from < to) {
+      const { busy } = this.#exchanges;
+      const next = busy ? Math.min(to, from + LAUNCHES_PER_POLL) : to;
+      this.#launch(records, from, next);
+      if (busy) this.#exchanges.poll();
+      from = next;
+    }
+  }
+
+  /** Runs the launches from `from` to `to`. */
+  #launch(records: number, from: number, to: number): void {
+    const [module, first] = [this.#module, this.#launches[from]];
+    if (module === undefined || first === undefined) return;
+    this.#host.pool.run(module, records + from * 4, to - from, first.routine.tasks, this.#alone);
+  }
+
+  /** Exchanges what there is to exchange before the steps at `positions`. */
+  #exchange(positions: readonly number[] = []): void {
+    const memory: HostMemory = {
+      bytes: (value) => {
+        const { slot, offset } = this.#placeOf(value);
+        const { words, bytes } = this.#host.memory;
+        const address = words[this.#block / 4 + slot] + offset;
+        return bytes.subarray(address, address + bytesOf(this.#plan.values[value]));
+      },
+    };
+    for (const position of positions) this.#exchanges.stop(position, memory);
   }
 
   launches(
@@ -195,12 +268,20 @@ export class CpuExecutable implements Executable {
     outputs: readonly (DeviceBuffer | undefined)[],
   ): readonly PlanLaunch[] {
     const records = this.#bind(inputs, outputs);
-    const module = this.#module;
-    if (module === undefined) return [];
+    const end = this.#launches.length;
     return this.#launches.map(({ step, routine: { key, tasks } }, index) => ({
       step,
       code: key,
-      issue: () => this.#host.pool.run(module, records + index * 4, 1, tasks, tasks === 1),
+      issue: () => {
+        this.#exchange(this.#stops.get(index));
+        const module = this.#module;
+        if (module !== undefined) {
+          this.#host.pool.run(module, records + index * 4, 1, tasks, tasks === 1);
+        }
+        if (index < end - 1) return;
+        this.#exchange(this.#stops.get(end));
+        this.#exchanges.finishRun();
+      },
     }));
   }
 
@@ -236,6 +317,7 @@ export class CpuExecutable implements Executable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#exchanges.dispose();
     if (this.#module !== undefined) this.#host.pool.unload(this.#module);
     this.#host.disposed(this);
     this.#free();

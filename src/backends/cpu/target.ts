@@ -29,6 +29,7 @@ export const targetOf = (
   segmentBytes: Infinity,
   maxTotalBytes: CAPACITY,
   maxKernelBuffers: Infinity,
+  groups: {},
   workspace: (step: Step, values: readonly Aval[]): number => lowering.launches(step, values).workspace,
   scratch: (step: Step, values: readonly Aval[]): number => {
     const { launches } = lowering.launches(step, values);

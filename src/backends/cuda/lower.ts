@@ -1,3 +1,4 @@
+import { structuredOnly } from "../structured_only.ts";
 import { at } from "../../base/at.ts";
 import type { Plan, Workspace } from "../../compile/plan.ts";
 import { placeKey, placeOf } from "../place.ts";
@@ -26,7 +27,9 @@ export function lowerPlan(plan: Plan, fuses: Fuses = () => false): Launch[] {
 /** The launches of one step of a plan, and of the next step where a library applies it as an epilogue. */
 function lowerStep(plan: Plan, index: number, spare: Workspace, fuses: Fuses): Launch[] {
   const step = at(plan.steps, index);
-  if (step.kind === "op") return structured(step.instruction, { plan, step, index, spare, fuses });
+  if (step.kind === "op") {
+    return structured(structuredOnly(step.instruction), { plan, step, index, spare, fuses });
+  }
   return kernelLaunches(
     fused(step.kernel, plan.values, (value) => placeKey(placeOf(plan, step, value))),
     step,

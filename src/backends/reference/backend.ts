@@ -1,10 +1,12 @@
-import type { Plan, Target } from "../../compile/plan.ts";
+import type { Plan, Step, Target } from "../../compile/plan.ts";
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { type DType, hostArrays, sizeOf } from "../../trace/dtype.ts";
 import { fromBf16, toBf16 } from "../../trace/bf16.ts";
-import type { ValueId } from "../../trace/program.ts";
+import { isCollectiveInstruction, type ValueId } from "../../trace/program.ts";
 import type { Backend, DeviceBuffer, Executable, Opened, PlanLaunch } from "../backend.ts";
+import { type Communicators, groupSizes } from "../communicator.ts";
+import { Exchanges, type HostMemory } from "../exchanges.ts";
 import { runKernel } from "./kernel.ts";
 import { applyOp, type OpRules, opRules } from "./ops.ts";
 import { referenceTarget } from "./target.ts";
@@ -19,6 +21,19 @@ class ReferenceBuffer implements DeviceBuffer {
   constructor(readonly bytes: number, public dtype: DType) {
     this.data = allocate(bytes / hostArrays[dtype].BYTES_PER_ELEMENT);
   }
+}
+
+/** Elements as another backend holds them. */
+function bytesOfElements(elements: Float64Array, dtype: DType): Uint8Array<ArrayBuffer> {
+  const array = new hostArrays[dtype](elements.length);
+  array.set(dtype === "bf16" ? toBf16(elements) : elements);
+  return new Uint8Array(array.buffer as ArrayBuffer);
+}
+
+/** The elements that another backend holds so. */
+function elementsOfBytes(data: Uint8Array, dtype: DType): ArrayLike<number> {
+  const host = new hostArrays[dtype](data.slice().buffer); // aligned
+  return host instanceof Uint16Array ? fromBf16(host) : host;
 }
 
 function allocate(elements: number): Float64Array<ArrayBuffer> {
@@ -41,14 +56,17 @@ function allocate(elements: number): Float64Array<ArrayBuffer> {
 export class ReferenceBackend implements Backend {
   readonly name = "reference";
   readonly description = "plain loops in float64, one thread";
-  readonly target: Target = referenceTarget;
+  readonly target: Target;
+  readonly #communicators: Communicators;
   readonly #buffers = new Set<ReferenceBuffer>();
   readonly #rules: OpRules;
   #arena = new Float64Array(0);
 
   /** `rules` are for tests that need a faulty backend. */
-  constructor(rules: OpRules = opRules) {
+  constructor(rules: OpRules = opRules, communicators: Communicators = {}) {
     this.#rules = rules;
+    this.#communicators = communicators;
+    this.target = { ...referenceTarget, groups: groupSizes(communicators) };
   }
 
   get liveBuffers(): number {
@@ -73,17 +91,13 @@ export class ReferenceBackend implements Backend {
 
   write(buffer: DeviceBuffer, data: Uint8Array): void {
     const { dtype, data: elements } = this.#own(buffer);
-    const bytes = data.slice(); // aligned
-    const host = new hostArrays[dtype](bytes.buffer);
-    elements.set(host instanceof Uint16Array ? fromBf16(host) : host);
+    elements.set(elementsOfBytes(data, dtype));
   }
 
   read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const { dtype, data } = this.#own(buffer);
     const elements = data.subarray(0, bytes / hostArrays[dtype].BYTES_PER_ELEMENT);
-    const array = new hostArrays[dtype](elements.length);
-    array.set(dtype === "bf16" ? toBf16(elements) : elements);
-    return Promise.resolve(new Uint8Array(array.buffer as ArrayBuffer));
+    return Promise.resolve(bytesOfElements(elements, dtype));
   }
 
   /** Sets a buffer's elements without rounding f32 to 32 bits, for comparisons in float64. */
@@ -106,17 +120,25 @@ export class ReferenceBackend implements Backend {
       this.#buffers.add(buffer);
       return buffer;
     });
+    const exchanges = new Exchanges(plan, this.#communicators, (bytes) => {
+      const slot = new Uint8Array(bytes);
+      return () => slot;
+    });
     const launches: NonNullable<Executable["launches"]> = (inputs, outputs) =>
       this.#launches(
         plan,
         constants,
+        exchanges,
         inputs.map((buffer) => this.#own(buffer)),
         outputs.map((buffer, i) => this.#own(buffer ?? at(inputs, at(plan.donors, i)))),
       );
     return {
       run: (inputs, outputs) => launches(inputs, outputs).forEach(({ issue }) => issue()),
       launches,
-      dispose: () => constants.forEach((buffer) => this.#buffers.delete(buffer)),
+      dispose: () => {
+        exchanges.dispose();
+        constants.forEach((buffer) => this.#buffers.delete(buffer));
+      },
     };
   }
 
@@ -133,6 +155,7 @@ export class ReferenceBackend implements Backend {
   #launches(
     plan: Plan,
     constants: readonly ReferenceBuffer[],
+    exchanges: Exchanges,
     inputs: readonly ReferenceBuffer[],
     outputs: readonly ReferenceBuffer[],
   ): PlanLaunch[] {
@@ -153,15 +176,28 @@ export class ReferenceBackend implements Backend {
       }
     };
     outputs.forEach((buffer, i) => buffer.dtype = at(plan.values, at(plan.outputs, i).value).dtype);
-    return plan.steps.map((step) => {
-      if (step.kind === "kernel") {
-        return { step, code: "kernel", issue: () => runKernel(step.kernel, memory) };
-      }
-      const { op, inputs, output, attrs } = step.instruction;
-      const value = (id: ValueId) => ({ ...at(plan.values, id), data: memory(id) });
-      const issue = () => applyOp(op, value(output), inputs.map(value), attrs, this.#rules);
-      return { step, code: op, issue };
+    const exchanged: HostMemory = {
+      bytes: (value) => bytesOfElements(memory(value), at(plan.values, value).dtype),
+      changed: (value, bytes) => memory(value).set(elementsOfBytes(bytes, at(plan.values, value).dtype)),
+    };
+    const last = plan.steps.length - 1;
+    return plan.steps.map((step, position) => {
+      const compute = this.#compute(plan, step, memory);
+      const issue = () => {
+        exchanges.stop(position, exchanged);
+        compute();
+        if (position === last) exchanges.finishRun();
+      };
+      return { step, code: step.kind === "kernel" ? "kernel" : step.instruction.op, issue };
     });
+  }
+
+  #compute(plan: Plan, step: Step, memory: (value: ValueId) => Float64Array): () => void {
+    if (step.kind === "kernel") return () => runKernel(step.kernel, memory);
+    if (isCollectiveInstruction(step.instruction)) return () => {};
+    const { op, inputs, output, attrs } = step.instruction;
+    const value = (id: ValueId) => ({ ...at(plan.values, id), data: memory(id) });
+    return () => applyOp(op, value(output), inputs.map(value), attrs, this.#rules);
   }
 
   #own(buffer: DeviceBuffer): ReferenceBuffer {
@@ -171,6 +207,6 @@ export class ReferenceBackend implements Backend {
 }
 
 /** Opens the reference backend, which is always available. */
-export function openReference(): Promise<Opened> {
-  return Promise.resolve({ backend: new ReferenceBackend() });
+export function openReference(communicators?: Communicators): Promise<Opened> {
+  return Promise.resolve({ backend: new ReferenceBackend(opRules, communicators) });
 }

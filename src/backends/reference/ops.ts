@@ -255,6 +255,14 @@ export const opRules: OpRules = {
   },
   stopGradient: identity,
   barrier: identity,
+
+  // In a group of one process; the backend runs them where there are more.
+  allReduce: identity,
+  broadcastFrom: identity,
+  send: () => {},
+  receive() {
+    throw new Error("a process receives nothing from itself");
+  },
 };
 
 /** The first element along `axis`, for each point of the other axes. */

@@ -10,4 +10,5 @@ export const referenceTarget: Target = {
   maxTotalBytes: Infinity,
   workspace: () => 0,
   maxKernelBuffers: Infinity,
+  groups: {},
 };

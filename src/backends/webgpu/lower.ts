@@ -1,3 +1,4 @@
+import { structuredOnly } from "../structured_only.ts";
 import { at } from "../../base/at.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
@@ -48,7 +49,7 @@ export function lowerPlan(plan: Plan, variant: Variant): Dispatch[] {
 function lowerStep(plan: Plan, step: Step, variant: Variant): Dispatch[] {
   const calls = step.kind === "kernel"
     ? fused(step.kernel, plan.values, variant, (value) => placeKey(rangeOf(plan, step, value)))
-    : structured(step.instruction, plan.values, variant);
+    : structured(structuredOnly(step.instruction), plan.values, variant);
   return calls.filter(({ count }) => count > 0).map((call) => dispatch(plan, step, call));
 }
 

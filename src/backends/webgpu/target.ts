@@ -1,5 +1,6 @@
 import type { Step, Target } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
+import { isCollectiveInstruction } from "../../trace/program.ts";
 import { fusedWorkspace } from "./fused_split.ts";
 import { structuredWorkspace } from "./structured.ts";
 import { type Variant, variants } from "./variant.ts";
@@ -34,7 +35,7 @@ export const webgpuTarget: Target = targetOf(
 
 /** Bytes of workspace of a step. */
 export function workspaceOf(step: Step, values: readonly Aval[], variant: Variant): number {
-  return step.kind === "kernel"
-    ? fusedWorkspace(step.kernel, variant)
-    : structuredWorkspace(step.instruction, values, variant);
+  if (step.kind === "kernel") return fusedWorkspace(step.kernel, variant);
+  const { instruction } = step;
+  return isCollectiveInstruction(instruction) ? 0 : structuredWorkspace(instruction, values, variant);
 }
