@@ -2,7 +2,17 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { memory } from "../local.ts";
 import { devices } from "../../mod.ts";
 import { setupOf } from "./build.ts";
-import { demoTable, errorOf, meaning, MEASURED, PLAN, ROWS, settingsOf, SHARED } from "./demo_table.ts";
+import {
+  demoTable,
+  errorOf,
+  meaning,
+  MEASURED,
+  MISLABELLED,
+  PLAN,
+  ROWS,
+  settingsOf,
+  SHARED,
+} from "./demo_table.ts";
 import { parseFlags } from "./flags.ts";
 import { memoryFlags } from "./memory.ts";
 
@@ -46,8 +56,13 @@ Deno.test("the demo's table has a row for each method, and its lines say when wh
   assertEquals(demoTable([]).rows, []);
   assertEquals(meaning([]), []);
 
-  const [local = "", checkpointed = "", pays = "", man = "", plan = ""] = meaning(MEASURED);
+  const [local = "", labels = "", checkpointed = "", pays = "", man = "", plan = ""] = meaning(MEASURED);
   assertEquals(local.includes(`${rows[2]?.[5]} of end to end's peak`), true, local);
+  assert(
+    labels.startsWith(`Of the labels, ${(100 * MISLABELLED).toFixed(1)} % are wrong on purpose`),
+    labels,
+  );
+  assert(labels.includes("With SGD"), labels);
   assertEquals(checkpointed.includes(`${rows[1]?.[5]} and computes the same bits`), true, checkpointed);
   assert(pays.includes("deep networks, large batches"), pays);
   assert(plan.endsWith(PLAN), plan);
