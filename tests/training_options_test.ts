@@ -191,7 +191,7 @@ Deno.test("rules that name parameters which are not there are refused", () => {
     assertThrows(
       named(wrong),
       LocalgradError,
-      'tiny has no parameter that begins with "layer9"; its parts are conv1, bn1',
+      'tiny has no parameter that begins with "layer9"; did you mean "layer1"? Its parts are conv1, bn1',
     );
   }
   named(optim.freeze(sgd, ["layer1", "conv1.weight", "local.0"]))();

@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
+import { isCollective } from "../trace/ops.ts";
 import { constantLike, Tensor } from "../trace/tensor.ts";
 import { type TensorTree, tensorTree } from "../trace/tensor_tree.ts";
 import { currentTrace, type Trace } from "../trace/trace.ts";
@@ -153,6 +154,13 @@ export function checkpoint<A extends readonly unknown[], R>(
     const start = trace.builder.instructions.length;
     const result = f(...args);
     const end = trace.builder.instructions.length;
+    const exchange = trace.builder.instructions.slice(start, end).find(({ op }) => isCollective(op));
+    if (exchange !== undefined) {
+      trace.fail(
+        `checkpoint: the function exchanges data with other processes (${exchange.op}), which ` +
+          "recomputing it would repeat; do so outside of it",
+      );
+    }
     const { leaves, rebuild } = tensorTree("checkpoint", args);
     const outside = externals(trace, start, end).filter((t) => !leaves.some((leaf) => leaf.id === t.id));
     // An argument that is returned as it was is not a result of the region: its cotangent needs no rule.

@@ -72,9 +72,9 @@ export function errorOf(
   results: readonly DemoResult[],
 ): { mean: number; deviation: number } | undefined {
   const row = ROWS.find((each) => each.name === name);
-  const errors = results.filter((each) => each.name === (row?.sameAs ?? name)).flatMap(({ error }) =>
-    error ?? []
-  );
+  const errors = results.filter((each) => each.name === (row?.sameAs ?? name)).flatMap((
+    { error },
+  ): number[] => error === null || error === undefined ? [] : [error]);
   if (errors.length === 0) return undefined;
   const mean = errors.reduce((sum, each) => sum + each) / errors.length;
   const squares = errors.reduce((sum, each) => sum + (each - mean) ** 2, 0);

@@ -47,7 +47,7 @@ export function checkData(
   const isObject = typeof data === "object" && data !== null;
   if (!isObject || isImages(data)) {
     if (isObject) refuseTask(who, model, data);
-    return checkDataset(who, model, data, parts);
+    return checkDataset(who, model, data as TrainingImages, parts);
   }
   const { name, test } = data;
   if (isStream(data)) {

@@ -51,7 +51,7 @@ const kills: readonly Kill[] = [
   {
     name: "a card that is new enough",
     env: { LOCALGRAD_SIM_ARCHITECTURE: "61" },
-    says: ["sm_61", "sm_75 is needed", "--device webgpu or cpu"],
+    says: ["sm_61", "sm_75 is needed", "the device webgpu or cpu"],
   },
 ];
 

@@ -256,7 +256,7 @@ export class CpuExecutable implements Executable {
       bytes: (value) => {
         const { slot, offset } = this.#placeOf(value);
         const { words, bytes } = this.#host.memory;
-        const address = words[this.#block / 4 + slot] + offset;
+        const address = (words[this.#block / 4 + slot] >>> 0) + offset; // addresses from 2 GiB up are negative words
         return bytes.subarray(address, address + bytesOf(this.#plan.values[value]));
       },
     };
