@@ -44,7 +44,7 @@ using trainer = await local.trainer({
   method: local.man(local.infopro(), { momentum: 0.995 }),
   optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
   // 0.8 is for 1024 images a step; smaller batches take proportionally smaller steps.
-  schedule: optim.warmupCosine({ base: 0.8 * batch / 1024, warmup: Math.min(10, epochs - 1), epochs }),
+  schedule: optim.warmupCosine({ base: 0.8 * batch / 1024, warmup: 10, epochs: Math.max(epochs, 10) }),
   batch,
 });
 console.log(trainer.partition.description);
