@@ -4,7 +4,7 @@ import { applyOp } from "../backends/reference/ops.ts";
 import { fromBf16 } from "../trace/bf16.ts";
 import { type Shape, sizeOf } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
-import type { CollectiveOp, OpName } from "../trace/ops.ts";
+import { type CollectiveOp, isCollective, type OpName } from "../trace/ops.ts";
 import { type BatchNorm, batchNormsOf } from "./batch_norm.ts";
 import { fixed } from "./dim.ts";
 import { elementwiseRules, together } from "./elementwise.ts";
@@ -130,7 +130,7 @@ function apply(
 ): Operand {
   const { op, attrs, scope } = instruction;
   const constants = operands.filter((operand) => operand.kind === "constant");
-  if (constants.length === operands.length && !VIEWS.includes(op)) {
+  if (constants.length === operands.length && !VIEWS.includes(op) && !isCollective(op)) {
     const pointwise = POINTWISE.includes(op);
     const extents = pointwise ? together(operands) : out.shape;
     const known = constants.every(({ shape }) => pointwise || isKnown(shape)) && isKnown(extents);
@@ -165,14 +165,17 @@ function rounded({ graph }: Lowering, operands: readonly Operand[], result: Oper
   return { ...result, name: converted(graph, converted(graph, result.name, "BFLOAT16"), "FLOAT") };
 }
 
-/** The instructions that the results need; a batch norm needs its operands, and not the arithmetic between. */
+/**
+ * The instructions that the results need, and all exchanges with other processes, which are refused. A batch norm needs
+ * its operands, and not the arithmetic between.
+ */
 function neededBy(
   { instructions, outputs }: Recording,
   norms: ReadonlyMap<number, BatchNorm>,
 ): readonly Recorded[] {
   const needed = new Set(outputs.map(({ value }) => value));
-  return instructions.toReversed().filter(({ inputs, output }) => {
-    if (!needed.has(output)) return false;
+  return instructions.toReversed().filter(({ op, inputs, output }) => {
+    if (!needed.has(output) && !isCollective(op)) return false;
     for (const value of Object.values(norms.get(output)?.operands ?? inputs)) needed.add(value);
     return true;
   }).toReversed();

@@ -6,9 +6,11 @@ import { key } from "../base/random.ts";
 import { type Model, network } from "../models/model.ts";
 import { constantInitial } from "../nn/initial.ts";
 import { layer, stateless } from "../nn/layer.ts";
+import { allReduce, broadcastFrom, receive, send } from "../trace/collectives.ts";
 import { HostArray } from "../trace/host_array.ts";
+import type { CollectiveOp } from "../trace/ops.ts";
 import { uniform } from "../trace/random.ts";
-import type { Tensor } from "../trace/tensor.ts";
+import { constantLike, type Tensor } from "../trace/tensor.ts";
 import { fixed, symbolic } from "./dim.ts";
 import { exportOnnx, type OnnxOptions } from "./onnx.ts";
 
@@ -84,6 +86,31 @@ Deno.test("exportOnnx() refuses impossible options, and networks that ONNX canno
   for (const f of [(x: Tensor) => x.mean(0), (x: Tensor) => x.shape[0] === 2 ? x : x.neg()]) {
     assert(exportOnnx(own(f), { tensors: new Map() }, { batch: 3 }).length > 0);
   }
+});
+
+Deno.test("exportOnnx() refuses every exchange with other processes, whether or not its result is read", () => {
+  const group = "pair";
+  const exchanges: { readonly [N in CollectiveOp]: (x: Tensor) => unknown } = {
+    allReduce: (x) => allReduce(x, { group }),
+    broadcastFrom: (x) => broadcastFrom(x, { group, root: 0 }),
+    send: (x) => send(x, { group, to: 1 }),
+    receive: () => receive({ shape: [3], dtype: "f32" }, { group, from: 1 }),
+  };
+  for (const [op, exchange] of Object.entries(exchanges)) {
+    const model = own((x) => (exchange(x), x));
+    assertThrows(
+      () => exportOnnx(model, { tensors: new Map() }),
+      LocalgradError,
+      `${op} in own cannot be exported: it exchanges data with other processes`,
+    );
+  }
+  // Nor is one of constants computed while the file is made.
+  const read = own((x) => x.add(allReduce(constantLike(1, x), { group })));
+  assertThrows(
+    () => exportOnnx(read, { tensors: new Map() }),
+    LocalgradError,
+    "allReduce in own cannot be exported",
+  );
 });
 
 Deno.test("exportOnnx() refuses more than a protocol buffer can contain", () => {
