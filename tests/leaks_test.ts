@@ -3,7 +3,10 @@ import v8 from "node:v8";
 import vm from "node:vm";
 import { liveWorkerCount } from "../src/backends/cpu/threads.ts";
 import { LocalgradError } from "../src/base/errors.ts";
+import { arrays } from "../src/data/arrays.ts";
+import { stream, type StreamBatch } from "../src/data/stream.ts";
 import { dgl, greedy, man, type Method, type Trainer, trainer } from "../src/local.ts";
+import { mlp } from "../src/models/mlp.ts";
 import { constant, sgd } from "../src/optim.ts";
 import type { Device } from "../src/runtime/arrays.ts";
 import { open } from "../src/runtime/devices.ts";
@@ -87,6 +90,53 @@ for (const { row: name, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
     const [heap, rss] = [after.heap - before.heap, after.rss - before.rss];
     assert(heap < 2 ** 19, `the heap grew by ${heap} bytes, ${heap / 1000} a step`);
     assert(rss < 8 * 2 ** 20, `the process grew by ${rss} bytes, ${rss / 1000} a step`);
+  });
+}
+
+/** Batches of eight vectors with values. */
+function vectors(count: number) {
+  const x = Float32Array.from({ length: 3 * count }, (_, i) => Math.sin(i));
+  return { x, labels: Float32Array.from({ length: count }, (_, i) => x[3 * i]!) };
+}
+
+async function* endless(): AsyncGenerator<StreamBatch> {
+  for (;;) {
+    await Promise.resolve();
+    yield vectors(8);
+  }
+}
+
+for (
+  const [name, set] of Object.entries({
+    arrays: arrays({ ...vectors(800), test: vectors(8) }),
+    "a stream": stream({ batches: endless, stepsPerEpoch: 100, test: vectors(8) }),
+  })
+) {
+  Deno.test(`fit() for a thousand steps on ${name} leaves memory flat`, async () => {
+    await using device = await open("cpu", { threads: 2 });
+    using t = await trainer({
+      device,
+      model: mlp({ features: 3, hidden: [8, 8], outputs: 1 }),
+      modules: 2,
+      method: man(greedy()),
+      optimizer: sgd({ momentum: 0.9 }),
+      batch: 8,
+    });
+    const measured: { readonly heap: number; readonly counts: number[] }[] = [];
+    const measure = () => {
+      collect();
+      const { heapUsed, external } = Deno.memoryUsage();
+      const { liveBuffers, liveBytes } = device.backend;
+      measured.push({ heap: heapUsed + external, counts: [device.liveArrays, liveBuffers, liveBytes] });
+    };
+    const before = device.liveArrays;
+    const { signal } = new AbortController(); // waited for beside each batch
+    await t.fit(set, { epochs: 12, observers: [{ epoch: measure }], signal });
+    assertEquals([t.stepsDone, measured.length, device.liveArrays], [1200, 12, before]);
+    const [from, to] = [measured[1]!, measured[11]!];
+    assertEquals(to.counts, from.counts);
+    const grown = to.heap - from.heap;
+    assert(grown < 2 ** 18, `the heap grew by ${grown} bytes, ${grown / 1000} a step`);
   });
 }
 

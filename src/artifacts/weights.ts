@@ -4,7 +4,7 @@ import { expectKind, expectObject } from "../base/expect.ts";
 import { readIfThere, writeWhole } from "../base/files.ts";
 import { type Signature, signatureFields } from "../data/signature.ts";
 import { HostArray } from "../trace/host_array.ts";
-import { type Checkpoint, decodeHeader, headerOf } from "./checkpoint.ts";
+import { type Checkpoint, decodeHeader, headerOf, type Settings } from "./checkpoint.ts";
 import { toOhwi, toOihw } from "./layout.ts";
 import type { Configuration } from "./observer.ts";
 import {
@@ -36,6 +36,8 @@ export interface Weights {
   readonly network?: NetworkFacts;
   /** Class names and preprocessing of the network, if the file has them. */
   readonly signature?: Signature;
+  /** Class names of a network without preprocessing, such as one of vectors, if its run named them. */
+  readonly classNames?: readonly string[];
   /** Format of the checkpoint that they are of, if that is an older one. */
   readonly format?: number;
   /** Changes made in reading, such as a conversion to f32, for people. */
@@ -143,10 +145,18 @@ function factsOf(
   };
 }
 
+/** The class names in the settings of a run, as `fit` keeps them. */
+function namesIn({ classNames: names }: Settings): Pick<Weights, "classNames"> {
+  if (!Array.isArray(names)) return {};
+  const classNames = names.filter((name) => typeof name === "string");
+  return classNames.length === names.length ? { classNames } : {};
+}
+
 /** The network of a checkpoint, to load or to predict with. */
 export function weightsOf(checkpoint: Checkpoint, name: string): Weights {
-  const { snapshot } = checkpoint;
-  return { name, tensors: networkTensors(snapshot.tensors), ...factsOf(snapshot), notes: [] };
+  const { snapshot, settings } = checkpoint;
+  const known = { ...factsOf(snapshot), ...namesIn(settings) };
+  return { name, tensors: networkTensors(snapshot.tensors), ...known, notes: [] };
 }
 
 /**
@@ -168,6 +178,7 @@ export async function loadWeights(path: string): Promise<Weights> {
   const checkpoint = header !== undefined;
   const known = metadata[METADATA];
   const source = { file: path, remedy: "use another file" };
+  const run = header === undefined ? undefined : decodeHeader(header, source);
   const kept = [...(checkpoint ? networkTensors(tensors) : tensors)].filter(([name]) =>
     !name.endsWith(`.${COUNTER}`)
   );
@@ -180,7 +191,7 @@ export async function loadWeights(path: string): Promise<Weights> {
     ...(skipped === undefined
       ? {}
       : { skipped: new Map([...skipped].map(([name, type]) => [plain(name), type])) }),
-    ...(header !== undefined ? factsOf(decodeHeader(header, source)) : {}),
+    ...(run === undefined ? {} : { ...factsOf(run), ...namesIn(run.settings) }),
     ...(known !== undefined ? decodeJson(known, source, facts) : {}),
     notes: [
       ...[...converted].map((type) =>

@@ -2,6 +2,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, shown } from "../base/expect.ts";
 import { formatAval, type Shape, sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
+import { checkAugmentation } from "./augment.ts";
 import type { Augmentation } from "./images.ts";
 
 /** Inputs with labels in memory on the host, which are used as they are. */
@@ -172,8 +173,12 @@ export function checkArrays(who: string, dataset: ArrayDataset, parts: readonly 
       `${who}: ${name} has inputs of [${shape}]; they are vectors [features] or images [height, width, channels]`,
     );
   }
-  if (augmentation !== undefined && shape.length === 1) {
-    throw new LocalgradError(`${who}: ${name} has vectors, which cannot be cropped and mirrored`);
+  if (augmentation !== undefined) {
+    const [height = 0, width] = shape;
+    if (width === undefined) {
+      throw new LocalgradError(`${who}: ${name} has vectors, which cannot be cropped and mirrored`);
+    }
+    checkAugmentation(`${who}: the augmentation of ${name}`, augmentation, { height, width });
   }
   for (const part of parts) {
     const fault = partFault(dataset[part], sizeOf(shape), classes?.length);

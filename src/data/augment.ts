@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectWhole } from "../base/expect.ts";
+import { expectKind, expectObject, expectWhole, shown } from "../base/expect.ts";
 import { formatAval, type Shape } from "../trace/dtype.ts";
 import { iota, literal, where } from "../trace/functions.ts";
 import { bits, integers, split } from "../trace/random.ts";
@@ -25,6 +25,25 @@ export interface Statistics {
 
 /** Augmentation of CIFAR-10 in InfoPro, MAN and related papers. */
 export const CIFAR_AUGMENTATION: Augmentation = { border: 4, fill: "reflect", flip: true };
+
+/** Refuses an augmentation that images of a size cannot have. `what`, such as `fit: the augmentation`, begins the message. */
+export function checkAugmentation(
+  what: string,
+  augmentation: Augmentation,
+  { height, width }: { readonly height: number; readonly width: number },
+): void {
+  expectObject(what, augmentation, { border: "number", fill: "string", flip: "boolean" });
+  const { border, fill } = augmentation;
+  expectWhole(`${what}: border`, border, 0);
+  if (fill !== "reflect" && fill !== "zero") {
+    throw new LocalgradError(`${what}: fill must be "reflect" or "zero", not ${shown(fill)}`);
+  }
+  if (border === 0 || fill === "zero" || border < Math.min(height, width)) return;
+  throw new LocalgradError(
+    `${what}: images of ${height}×${width} have no ${border} pixels to reflect beside an edge; choose a smaller border, ` +
+      'or fill: "zero"',
+  );
+}
 
 /**
  * Reads a batch of images from shards of bytes, in a traced function. With a key the images are augmented: padded (by
@@ -79,6 +98,7 @@ export function readPixels(
   rows?: { readonly from: number; readonly to: number },
 ): Tensor {
   const { height, width } = extentsOf(at(shards, 0));
+  if (key !== undefined) checkAugmentation("readImages: the augmentation", augmentation, { height, width });
   const batch = at(indices.shape, 0);
   const { from, to } = rows ?? { from: 0, to: batch };
   expectWhole("readImages: rows.from", from, 0, batch - 1);

@@ -80,8 +80,20 @@ export function checkSignature(who: string, name: string, signature: Signature, 
         `make it with { classes: ${classes.length} }`,
     );
   }
+  checkStatistics(who, name, signature, channels);
+  if (crop > 0 && crop <= 1) return;
+  throw new LocalgradError(`${who}: ${name} has the crop ${crop}; it must be above 0 and at most 1`);
+}
+
+/** Refuses a mean or standard deviation that cannot normalise images of so many channels; see {@link checkSignature}. */
+export function checkStatistics(
+  who: string,
+  name: string,
+  statistics: Pick<Preprocessing, "mean" | "std">,
+  channels: number,
+): void {
   for (const statistic of ["mean", "std"] as const) {
-    const { [statistic]: values } = signature;
+    const { [statistic]: values } = statistics;
     if (values.length !== channels) {
       throw new LocalgradError(
         `${who}: ${name} has ${statistic} of ${values.length} channels, its images ${channels}`,
@@ -93,6 +105,4 @@ export function checkSignature(who: string, name: string, signature: Signature, 
       `${who}: ${name} has ${wrong} in its ${statistic}, which cannot normalise images`,
     );
   }
-  if (crop > 0 && crop <= 1) return;
-  throw new LocalgradError(`${who}: ${name} has the crop ${crop}; it must be above 0 and at most 1`);
 }

@@ -3,7 +3,10 @@ import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../
 import type { HostArray } from "../trace/host_array.ts";
 import { type ArrayInputs, labelled, type LabelledArrays } from "./arrays.ts";
 
-/** A batch of a stream. The last of an epoch may be smaller than the others, and no batch larger than the trainer's. */
+/**
+ * A batch of a stream. The last of an epoch may be smaller than the others, and no batch larger than the trainer's. It is
+ * copied as it comes, so that a stream may reuse its arrays.
+ */
 export interface StreamBatch {
   /**
    * The inputs, `[batch, features]` or `[batch, height, width, channels]`, or all values row by row: f32, used as they
@@ -67,8 +70,8 @@ const STREAM_KINDS = {
 } as const satisfies Kinds<StreamOptions>;
 
 /**
- * Makes a data set of a stream of batches, such as a generator that reads a file or a queue. Each batch is uploaded as it
- * comes; the next one is awaited while a step runs.
+ * Makes a data set of a stream of batches, such as a generator that reads a file or a queue. Each batch is copied as it
+ * comes; the next one is awaited while a step runs. The stream is closed when the run ends or stops.
  *
  * A stream is taken in the order in which it comes, and is never augmented. An epoch is `stepsPerEpoch` batches, so that
  * an endless stream has epochs too, and schedules and progress know where they are. A run that is resumed asks for the

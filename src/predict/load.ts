@@ -98,7 +98,8 @@ export function predictorOf(weights: Weights, options: PredictorOptions): Predic
   }
   const values = valuesOf(model, weights);
   for (const text of weights.notes) onNote(text);
-  if (signature === undefined && !("features" in model.input)) {
+  const { classNames } = weights;
+  if (signature === undefined && classNames === undefined && !("features" in model.input)) {
     onNote(
       `${weights.name} has neither class names nor preprocessing, like files of earlier versions and of PyTorch: ` +
         `classes are numbered, and only normalised f32 images can be predicted; pass signature, such as a data set`,
@@ -112,6 +113,7 @@ export function predictorOf(weights: Weights, options: PredictorOptions): Predic
     precision: precisionOn(device.backend.target, precision),
     variables: () => variables,
     signature,
+    classNames,
     batch,
     decoder,
     free: () => disposeTree(variables),
@@ -145,7 +147,9 @@ export function modelOf({ name, network }: Weights, signature: Signature | undef
   }
   const { model, classes } = network;
   if (!modelNames.some((known) => known === model)) {
-    throw new LocalgradError(`${name} is of ${model}, which is not a network of localgrad; ${REMEDY}`);
+    throw new LocalgradError(
+      `${name} is of ${model}, which is not a network that localgrad makes by its name; ${REMEDY}`,
+    );
   }
   return modelNamed(model, {
     classes,

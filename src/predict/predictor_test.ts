@@ -133,7 +133,7 @@ Deno.test("predict.load() takes class names and preprocessing from a run, a chec
     await assertRejects(
       () => load(`${dir}/run`, { device }),
       LocalgradError,
-      "is of tiny, which is not a network of localgrad; use it in a script, which can make the network: pass that as model",
+      "is of tiny, which is not a network that localgrad makes by its name; use it in a script, which can make the network: pass that as model",
     );
 
     // As earlier versions and PyTorch write them: one line says what is missing.

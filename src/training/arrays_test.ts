@@ -6,10 +6,21 @@ import { readMetrics } from "../artifacts/metrics.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { arrays } from "../data/arrays.ts";
 import { stream, type StreamBatch } from "../data/stream.ts";
-import { dgl, endToEnd, greedy, man, type Method, trainer, type TrainerOptions } from "../local.ts";
+import {
+  augLocal,
+  dgl,
+  endToEnd,
+  greedy,
+  man,
+  manPlusPlus,
+  type Method,
+  trainer,
+  type TrainerOptions,
+} from "../local.ts";
 import { mlp } from "../models.ts";
 import { adamw, constant } from "../optim.ts";
 import type { Device } from "../runtime/arrays.ts";
+import { load } from "../predict.ts";
 import { open } from "../runtime/devices.ts";
 import { HostArray } from "../trace/host_array.ts";
 
@@ -37,7 +48,7 @@ const make = (device: Device, method: Method = endToEnd(), options: Partial<Trai
     ...options,
   });
 
-for (const method of [endToEnd(), greedy(), dgl(), man(dgl())]) {
+for (const method of [endToEnd(), greedy(), dgl(), man(dgl()), augLocal(), manPlusPlus(dgl())]) {
   Deno.test(`an MLP learns a regression by ${method.name}`, async () => {
     await using device = await open("cpu");
     using t = await make(device, method);
@@ -78,6 +89,36 @@ Deno.test("an MLP classifies vectors, and predicts them with the names of their 
     Math.round(64 * error),
   );
 });
+
+Deno.test("a network of vectors is loaded from its run to predict, with the model and the names of its classes", () =>
+  inFolder(async (folder) => {
+    await using device = await open("cpu");
+    const { x } = rows(40, "train");
+    const labels = Int32Array.from({ length: 40 }, (_, i) => x.data[3 * i] > 0 ? 1 : 0);
+    const classifier = mlp({ features: 3, hidden: [32, 32, 32], classes: 2 });
+    const cases = [
+      { model: classifier, set: arrays({ name: "signs", x, labels, classes: ["below", "above"] }) },
+      { model: mlp({ features: 3, hidden: [32, 32, 32], outputs: 2 }), set: sums() },
+    ];
+    for (const { model, set } of cases) {
+      const checkpoint = `${folder}/${set.name}`;
+      using t = await make(device, dgl(), { model });
+      await t.fit(set, { epochs: 1, observers: [], checkpoint });
+      const onNote = (note: string) => assert(note.includes("has no best checkpoint"), note);
+      await assertRejects(
+        () => load(checkpoint, { device, onNote }),
+        LocalgradError,
+        "is of mlp, which is not a network that localgrad makes by its name; use it in a script, which can make the " +
+          "network: pass that as model",
+      );
+      await using predictor = await load(checkpoint, { device, model, onNote });
+      assertEquals(await predictor.outputs(x), await t.outputs(x));
+      if (model !== classifier) continue;
+      const predicted = await predictor.predict(x);
+      assertEquals(predicted, await t.predict(x));
+      assertEquals([...new Set(predicted[0].top.map(({ name }) => name))].sort(), ["above", "below"]);
+    }
+  }));
 
 /** The training rows in batches of 32, the last of an epoch smaller, each epoch in another order. */
 async function* batchesOf(epoch: number): AsyncGenerator<StreamBatch> {

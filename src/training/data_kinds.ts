@@ -7,9 +7,9 @@
 import { LocalgradError } from "../base/errors.ts";
 import { type ArrayDataset, checkArrays, labelsFault, partFault } from "../data/arrays.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
-import { checkSignature, type Signature, signatureOf } from "../data/signature.ts";
+import { checkStatistics, type Signature, signatureOf } from "../data/signature.ts";
 import { checkStream, type StreamDataset } from "../data/stream.ts";
-import { inputShape, type Model, regresses } from "../models/model.ts";
+import { imageInput, inputShape, type Model, regresses } from "../models/model.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { arrayFeed } from "./array_feed.ts";
@@ -52,8 +52,14 @@ export function checkData(
   const { name, test } = data;
   if (isStream(data)) {
     checkStream(who, data);
-    const signature = streamSignature(model, data);
-    if (signature !== undefined) checkSignature(who, name, signature, model);
+    const { mean, std } = data;
+    if (mean !== undefined && std !== undefined) {
+      const { channels } = imageInput(
+        `${who}: ${name} has mean and std, which are for images in bytes`,
+        model,
+      );
+      checkStatistics(who, name, { mean, std }, channels);
+    }
   } else {
     checkArrays(who, data, parts.filter((part) => part === "train" || test !== undefined));
     if (String(data.shape) !== String(inputShape(model))) {

@@ -1,5 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, shown } from "../base/expect.ts";
+import { checkAugmentation, CIFAR_AUGMENTATION } from "../data/augment.ts";
 import { type ImageDataset, type ImagePart, SET_KINDS } from "../data/images.ts";
 import { checkSignature } from "../data/signature.ts";
 import type { Model } from "../models/model.ts";
@@ -19,8 +20,12 @@ export function checkDataset(
   if (parts.includes("test") && dataset.test === undefined) {
     throw new LocalgradError(`${who}: ${dataset.name} has no test part`);
   }
-  const { name, classes, height, width, channels } = dataset;
+  const { name, classes, height, width, channels, augmentation = CIFAR_AUGMENTATION } = dataset;
   checkSignature(who, name, dataset, model);
+  // Images that are read on demand are augmented by their reader.
+  if (parts.includes("train") && "images" in dataset.train) {
+    checkAugmentation(`${who}: the augmentation of ${name}`, augmentation, dataset);
+  }
   for (const part of parts) {
     const images = dataset[part];
     if (images === undefined) continue; // refused above

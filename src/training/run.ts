@@ -109,7 +109,8 @@ export class Run {
   /** Cancels the steps in flight and notifies the observers of the end. */
   async end(reason: "done" | "stopped" | "failed"): Promise<void> {
     this.#free();
-    await this.#supply.return(undefined);
+    const closed = this.#supply.return(undefined);
+    await (reason === "failed" ? closed.catch(() => {}) : closed); // the error that ended the run says more
     await this.#audience.end(reason);
   }
 

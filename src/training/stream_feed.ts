@@ -44,7 +44,7 @@ export function streamFeed(
     },
     async *batches(first, end) {
       const reader = new Reader(dataset);
-      const aborted = abortion(signal);
+      const wait = new Waiting(signal);
       const read = async (step: number) => {
         const before = performance.now();
         const { value, where } = await reader.read(step);
@@ -56,7 +56,7 @@ export function streamFeed(
       try {
         let next = read(first);
         for (let step = first; step < end; step++) {
-          const supplied = await Promise.race([next, aborted.promise]);
+          const supplied = await wait.for(next);
           if (supplied === undefined) return;
           if (step + 1 < end) {
             next = read(step + 1);
@@ -64,8 +64,11 @@ export function streamFeed(
           }
           yield supplied;
         }
+      } catch (error) {
+        await reader.close().catch(() => {}); // the first error says more
+        throw error;
       } finally {
-        aborted.forget();
+        wait.end();
         await reader.close();
       }
       return undefined;
@@ -73,13 +76,38 @@ export function streamFeed(
   };
 }
 
-/** A promise that resolves when the signal aborts. */
-function abortion(signal: AbortSignal | undefined): { promise: Promise<undefined>; forget: () => void } {
-  const { promise, resolve } = Promise.withResolvers<undefined>();
-  const abort = () => resolve(undefined);
-  if (signal?.aborted) abort();
-  signal?.addEventListener("abort", abort);
-  return { promise, forget: () => signal?.removeEventListener("abort", abort) };
+/**
+ * Waits that a signal ends. Each is a promise of its own: a race against one promise for the whole run would keep every
+ * batch, because a promise keeps what waits for it.
+ */
+class Waiting {
+  readonly #signal: AbortSignal | undefined;
+  #aborted: boolean;
+  #leave: (() => void) | undefined;
+  readonly #abort = () => {
+    this.#aborted = true;
+    this.#leave?.();
+  };
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
+    this.#aborted = signal?.aborted ?? false;
+    signal?.addEventListener("abort", this.#abort);
+  }
+
+  /** The value of a promise; undefined if the signal aborts before there is one. */
+  for<T>(promise: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#leave = () => resolve(undefined);
+      if (this.#aborted) this.#leave();
+      promise.then(resolve, reject);
+    });
+  }
+
+  /** Stops listening to the signal. */
+  end(): void {
+    this.#signal?.removeEventListener("abort", this.#abort);
+  }
 }
 
 /** Takes batches from a stream, and asks for that of each epoch if it is a function. */
@@ -90,6 +118,7 @@ class Reader {
   /** Batches taken from the iterator. */
   #taken = 0;
   #busy = false;
+  #closed = false;
 
   constructor(dataset: StreamDataset) {
     this.#dataset = dataset;
@@ -102,7 +131,8 @@ class Reader {
     const where = `batch ${number + 1} of epoch ${epoch + 1} of ${name}`;
     if (typeof batches !== "function") this.#iterator ??= batches[Symbol.asyncIterator]();
     else if (epoch !== this.#epoch) {
-      await this.close();
+      await this.#leave();
+      if (this.#closed) throw new Error(`${where} came too late`); // nobody waits for it, nor would close its stream
       const stream: unknown = batches(epoch);
       if (!isAsyncIterable(stream)) {
         throw new LocalgradError(
@@ -117,9 +147,7 @@ class Reader {
   }
 
   async #next(where: string): Promise<StreamBatch> {
-    this.#busy = true;
-    const result = await this.#iterator?.next();
-    this.#busy = false;
+    const result = await this.#step();
     if (result === undefined || result.done) {
       const { stepsPerEpoch } = this.#dataset;
       throw new LocalgradError(
@@ -131,8 +159,22 @@ class Reader {
     return result.value;
   }
 
+  async #step(): Promise<IteratorResult<StreamBatch> | undefined> {
+    this.#busy = true;
+    try {
+      return await this.#iterator?.next();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
   /** Closes the stream. One that is still working on a batch closes when it has made it, which may be never. */
   async close(): Promise<void> {
+    this.#closed = true;
+    await this.#leave();
+  }
+
+  async #leave(): Promise<void> {
     const iterator = this.#iterator;
     this.#iterator = undefined;
     const closed = Promise.resolve(iterator?.return?.());
@@ -167,10 +209,13 @@ function checked(
   if (!(pixels instanceof Float32Array || pixels instanceof Uint8Array)) {
     return refuse(`has x as ${kindOf(x)}; inputs are f32, or bytes`);
   }
-  if (pixels instanceof Uint8Array && dataset.mean === undefined) {
-    refuse("has x in bytes; give the stream mean and std, or x as f32");
-  }
   const shape = inputShape(model);
+  if (pixels instanceof Uint8Array && dataset.mean === undefined) {
+    const remedy = shape.length === 1
+      ? `${model.name} takes vectors in f32`
+      : "give the stream mean and std, or x as f32";
+    refuse(`has x in bytes; ${remedy}`);
+  }
   const count = x instanceof HostArray ? x.shape[0] ?? 0 : pixels.length / sizeOf(shape);
   const expected = [count, ...shape];
   if (!Number.isInteger(count) || (x instanceof HostArray && String(x.shape) !== String(expected))) {
@@ -187,8 +232,9 @@ function checked(
   return {
     indices: Uint32Array.from({ length: count }, (_, i) => i),
     data: {
-      x: new HostArray(pixels, expected),
-      labels: new HostArray(target, regresses(model) ? [count, model.classes] : [count]),
+      // Copies, because the stream may reuse its arrays for the next batch, which is awaited while this one is used.
+      x: new HostArray(pixels.slice(), expected),
+      labels: new HostArray(target.slice(), regresses(model) ? [count, model.classes] : [count]),
     },
   };
 }

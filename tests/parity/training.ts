@@ -10,6 +10,7 @@ import { jit } from "../../src/runtime/jit.ts";
 import { HostArray } from "../../src/trace/host_array.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
 import { treeFlatten } from "../../src/trace/tree.ts";
+import type { HostBatch } from "../../src/training/host_batch.ts";
 import { type Trainer, trainer } from "../../src/training/trainer.ts";
 import { batch, normalise, startingValues } from "../fixtures/formula.ts";
 import { distance, type Recorded } from "./fixture.ts";
@@ -135,15 +136,19 @@ export async function assertChanges(
   subtract.dispose();
 }
 
-/** Runs the steps of a record; the loss of each module must agree within that step's `tolerance`. */
+/**
+ * Runs the steps of a record, by default on the formula's images; the loss of each module must agree within that step's
+ * `tolerance`.
+ */
 export async function assertLosses(
   t: Trainer,
   run: Run,
   learningRate: number,
   tolerance: (step: number) => number,
+  batch: (step: number, count: number) => HostBatch = hostBatch,
 ) {
   for (const [step, expected] of run.losses.entries()) {
-    const { losses } = await t.step(hostBatch(step, run.batch), { learningRate });
+    const { losses } = await t.step(batch(step, run.batch), { learningRate });
     assertEquals(losses.length, expected.length);
     expected.forEach((loss, module) => {
       const error = Math.abs(losses[module]! - loss) / loss;
