@@ -1,7 +1,15 @@
 import { expectObject } from "../base/expect.ts";
 import { barChart, lineChart } from "./chart.ts";
 import type { Comparison, EpochSummary, RunSummary } from "./comparison.ts";
-import { evaluatedAlike, formatBytes, formatPercent, formatTime, formatValue, headingOf } from "./format.ts";
+import {
+  evaluatedAlike,
+  formatBytes,
+  formatError,
+  formatPercent,
+  formatTime,
+  formatValue,
+  headingOf,
+} from "./format.ts";
 import { htmlTable, page } from "./page.ts";
 import { colour } from "./palette.ts";
 
@@ -22,7 +30,7 @@ const optional = (value: number | undefined, format: (value: number) => string) 
 
 /** The form of a run's errors. */
 const errorFormat = ({ task }: RunSummary) => (value: number) =>
-  task === "regression" ? formatValue(value) : formatPercent(value);
+  task === "regression" ? formatValue(value) : formatError(value);
 
 const loss = (value: number) => value.toFixed(4);
 

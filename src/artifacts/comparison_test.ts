@@ -102,8 +102,8 @@ Deno.test("compare() has means of epochs, the best one, and the settings that di
 
     const { heads, rows } = resultsTable(comparison);
     assertEquals(heads.slice(2, 4).concat(heads.at(-1) ?? ""), ["test error", "best", "time"]);
-    assertEquals(rows[0].slice(0, 5), ["a", "2 of 3", "50 %", "25 %", "1"]);
-    assert(rows[0].includes("not finite") && rows[0].includes("25 %"));
+    assertEquals(rows[0].slice(0, 5), ["a", "2 of 3", "50.00 %", "25.00 %", "1"]);
+    assert(rows[0].includes("not finite") && rows[0].includes("25.00 %"));
     assertEquals(differencesTable(comparison)?.rows, [["a", "dgl"], ["b", "endToEnd"]]);
     const html = comparisonPage(comparison);
     for (const text of ["2 runs compared", "Test error", "Training error", "Test loss", "method.name"]) {

@@ -15,6 +15,11 @@ export function formatPercent(fraction: number, digits = 2): string {
   return `${Number((fraction * 100).toFixed(digits))} %`;
 }
 
+/** Formats an error of classification with two decimals, so that errors line up: `7.20 %`. */
+export function formatError(fraction: number): string {
+  return `${(100 * fraction).toFixed(2)} %`;
+}
+
 /** Formats a duration: `9.4 s`, `3 min 05 s`, `2 h 07 min`. */
 export function formatTime(seconds: number): string {
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
@@ -48,15 +53,17 @@ export function evaluatedOn(
 export interface ErrorFormat {
   /** `error`, or `mean squared error` of a regression. */
   readonly name: string;
-  /** A fraction as a percentage, or the value of a regression with four digits. */
+  /** A fraction as a percentage with two decimals, or the value of a regression with four digits. */
   readonly format: (value: number) => string;
+  /** The same for an axis: as short as can be. */
+  readonly tick: (value: number) => string;
 }
 
 /** The error of a run, by its configuration. */
 export function errorOf(configuration: { readonly [name: string]: unknown }): ErrorFormat {
   return isRegression(configuration)
-    ? { name: "mean squared error", format: formatValue }
-    : { name: "error", format: (value) => formatPercent(value) };
+    ? { name: "mean squared error", format: formatValue, tick: formatValue }
+    : { name: "error", format: formatError, tick: (value) => formatPercent(value) };
 }
 
 /** True if a run trains a regression. */

@@ -71,7 +71,7 @@ Deno.test("progress() writes plain lines where there is no terminal", () => {
   assertEquals(written.filter((text) => /^epoch \d\/2 {2}loss/.test(text)).length, 2);
   assertMatch(
     written.at(-1)!,
-    /^epoch 2\/2 {2}loss 1\.000 2\.000 3\.000 {2}accuracy 25 % {2}test error 30 % {2}640 images\/s\n$/,
+    /^epoch 2\/2 {2}loss 1\.000 2\.000 3\.000 {2}accuracy 25 % {2}test error 30.00 % {2}640 images\/s\n$/,
   );
 });
 
@@ -109,7 +109,7 @@ Deno.test("progress() shows the accuracy of an epoch, also after epochs without 
   const held = { bytes: 0, dataBytes: 0 };
   const measures = { testError: 0.3, testLoss: 1, imagesPerSecond: 0, plannedPeakBytes: 1, held };
   observer.epoch!({ epoch: 2, ...measures, best: false });
-  assertEquals(written, ["epoch 2/2  loss 2.000  accuracy 75 %  test error 30 %\n"]);
+  assertEquals(written, ["epoch 2/2  loss 2.000  accuracy 75 %  test error 30.00 %\n"]);
 });
 
 Deno.test("progress() warns once of a batch larger than the training images", () => {

@@ -252,10 +252,10 @@ function errorChart(runs: readonly RunReport[]): string {
     return [{ name: "training batches", points: thin(points, POINTS), colour: "var(--faint)" }, test];
   });
   const kind = kindOf(runs);
-  const { name, format } = errorOf(runs[0]?.info.configuration ?? {});
+  const { name, tick } = errorOf(runs[0]?.info.configuration ?? {});
   const text = runs.length === 1 || kind === undefined ? name : `${kind} ${name}`;
   const title = text.slice(0, 1).toUpperCase() + text.slice(1);
-  return lineChart(series, { title, x: "epoch", whole: true, format });
+  return lineChart(series, { title, x: "epoch", whole: true, format: tick });
 }
 
 /** Planned memory end to end, then of each method. */

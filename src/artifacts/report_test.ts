@@ -113,7 +113,10 @@ Deno.test("report() is self-contained and escapes all text", () => {
 Deno.test("report() compares several runs in a table", () => {
   const html = report([run("endToEnd", 20, 1), run("greedy", 20, 3)]);
   assertBalanced(html);
-  assertMatch(html, /<td>greedy<\/td><td>3<\/td><td>12\.5 %<\/td><td>12\.5 %<\/td><td>5 MiB<\/td><td>50 %</);
+  assertMatch(
+    html,
+    /<td>greedy<\/td><td>3<\/td><td>12\.50 %<\/td><td>12\.50 %<\/td><td>5 MiB<\/td><td>50 %</,
+  );
   assertStringIncludes(html, "1 min 15 s");
 });
 

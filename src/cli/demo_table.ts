@@ -1,4 +1,4 @@
-import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
+import { formatBytes, formatError, formatPercent, formatTime } from "../artifacts/format.ts";
 import stored from "./demo_results.json" with { type: "json" };
 import type { Settings } from "./settings.ts";
 
@@ -83,9 +83,7 @@ export function errorOf(
 
 const spread = (name: string) => {
   const error = errorOf(name, MEASURED);
-  return error === undefined
-    ? "–"
-    : `${(100 * error.mean).toFixed(1)} ± ${(100 * error.deviation).toFixed(1)} %`;
+  return error === undefined ? "–" : `${(100 * error.mean).toFixed(2)} ± ${formatError(error.deviation)}`;
 };
 
 /** Head and rows of the table. Times are those of the first seed: not every row is trained with the others. */
@@ -98,7 +96,7 @@ export function demoTable(results: readonly DemoResult[]): { heads: string[]; ro
     return [[
       row.name,
       String(first.modules),
-      error === undefined ? "–" : formatPercent(error.mean, 1),
+      error === undefined ? "–" : formatError(error.mean),
       spread(row.name),
       formatBytes(first.peakBytes),
       formatPercent(first.peakBytes / first.endToEndBytes, 1),
@@ -124,7 +122,7 @@ export function meaning(results: readonly DemoResult[]): string[] {
   const longer = formatPercent(checkpointed.seconds / end.seconds - 1, 0);
   return [
     `Local modules plan ${share(local)} of end to end's peak; over three seeds the error is ${
-      more.toFixed(1)
+      more.toFixed(2)
     } points higher.`,
     `Of the labels, ${
       formatPercent(MISLABELLED, 1)

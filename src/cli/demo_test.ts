@@ -1,4 +1,5 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
+import { errorOf as errorFormat } from "../artifacts/format.ts";
 import { memory } from "../local.ts";
 import { devices } from "../../mod.ts";
 import { setupOf } from "./build.ts";
@@ -17,6 +18,7 @@ import { parseFlags } from "./flags.ts";
 import { memoryFlags } from "./memory.ts";
 
 const [END, CHECKPOINTED, LOCAL] = ROWS.map(({ name }) => name);
+const README = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
 const target = await devices.target("cpu", { threads: 2 });
 const planned = (settings: Parameters<typeof setupOf>[0]) =>
   memory({ ...setupOf(settings), batch: SHARED.batch, target });
@@ -75,6 +77,19 @@ Deno.test("the demo's table has a row for each method, and its lines say when wh
   };
   assert(man.includes(`${manIn("resnet8")} of end to end's peak for ResNet-8`), `${man} ${manIn("resnet8")}`);
   assert(man.includes(`${manIn("resnet20")} for ResNet-20`), `${man} ${manIn("resnet20")}`);
+});
+
+Deno.test("the demo's errors have two decimals everywhere: in its table, its lines, the README and the report", () => {
+  const { rows } = demoTable(MEASURED);
+  for (const [name, , mean = "", spread = "", peak, share] of rows) {
+    assertMatch(mean, /^\d+\.\d\d %$/);
+    assertEquals(spread.split(" ± ")[0], mean.slice(0, -2), name);
+    const inReadme = README.split("\n").find((line) => line.startsWith(`| ${name} `))?.split("|")
+      .map((cell) => cell.trim());
+    assertEquals(inReadme?.slice(2, 5), [name === CHECKPOINTED ? "the same" : spread, peak, share], name);
+  }
+  assertMatch(meaning(MEASURED)[0] ?? "", /the error is \d+\.\d\d points higher/);
+  assertEquals(errorFormat({}).format(0.072), "7.20 %"); // the report's
 });
 
 Deno.test("the command that the demo prints plans its local row", () => {

@@ -1,4 +1,4 @@
-import { formatPercent } from "../artifacts/format.ts";
+import { formatError } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
@@ -78,9 +78,9 @@ export async function evaluate(args: readonly string[]): Promise<void> {
       JSON.stringify({ ...facts, testError: error, testLoss: loss, images: count, ...others, ...classes }),
     );
   } else {
-    print(`test error  ${formatPercent(error)} of ${count} images (${what})`);
+    print(`test error  ${formatError(error)} of ${count} images (${what})`);
     const { topFiveError, perClass, confusion } = others;
-    if (topFiveError !== undefined) print(`top-5 error ${formatPercent(topFiveError)}`);
+    if (topFiveError !== undefined) print(`top-5 error ${formatError(topFiveError)}`);
     print(`test loss   ${loss.toFixed(4)}`);
     const { classes } = images;
     if (perClass !== undefined) print(`\n${classTable(perClass, classes)}`);

@@ -1,4 +1,4 @@
-import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
+import { formatBytes, formatError, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { heldMemory } from "../artifacts/report.ts";
 import { holdsEvents } from "../artifacts/tensorboard.ts";
@@ -190,8 +190,8 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   if (!stopped && !stoppedEarly && last === undefined) {
     note(`the run has finished its ${settings.epochs} epochs; add more with --epochs`);
   }
-  if (last !== undefined) print(`${`${on} error`.padEnd(18)}${formatPercent(last.error)}`);
-  if (bestError !== undefined) print(`lowest            ${formatPercent(bestError)}`);
+  if (last !== undefined) print(`${`${on} error`.padEnd(18)}${formatError(last.error)}`);
+  if (bestError !== undefined) print(`lowest            ${formatError(bestError)}`);
   print(
     `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,
   );
