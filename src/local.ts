@@ -41,6 +41,7 @@ export { stepScalars, type WeightAverage } from "./local/average.ts";
 export { balanced, type BalanceOptions, type CutOptions, withCut } from "./local/balance.ts";
 export * from "./local/parameters.ts";
 export { type Layout, layoutOf, type Parallel } from "./local/layout.ts";
+export type { Part } from "./local/exchange.ts";
 export type { Share } from "./local/shares.ts";
 export { type Speeds, type StepTime, stepTime, TYPICAL } from "./local/step_time.ts";
 export * from "./training/probe.ts";

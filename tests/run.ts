@@ -31,6 +31,12 @@ function evaluateTraced(
   f: (...args: never[]) => unknown,
   args: readonly unknown[],
 ): Record<string, Values> {
+  const { program, inputs, record } = traced(f, args);
+  return record(evaluate(program, inputs));
+}
+
+/** The program of a function, the elements of its arguments, and a record of results from path to elements. */
+export function traced(f: (...args: never[]) => unknown, args: readonly unknown[]) {
   const given = treeFlatten<HostArray | number>(args as Tree<HostArray | number>);
   const trace = new Trace();
   const inputs = given.leaves.map((leaf) => leaf instanceof HostArray ? leaf : host(leaf));
@@ -40,8 +46,12 @@ function evaluateTraced(
   const result = withTrace(trace, () => f(...treeUnflatten(given.structure, tensors) as never[]));
   const { leaves, paths } = treeFlatten<Tensor>(result as Tree<Tensor>);
   const program = trace.builder.finish("test", leaves.map(({ id }, i) => ({ value: id, name: paths[i] })));
-  const values = evaluate(program, inputs.map(({ data }) => data));
-  return Object.fromEntries(leaves.map(({ shape }, i) => [paths[i], { shape, data: values[i] }]));
+  return {
+    program,
+    inputs: inputs.map(({ data }) => data),
+    record: (values: readonly Float64Array[]): Record<string, Values> =>
+      Object.fromEntries(leaves.map(({ shape }, i) => [paths[i], { shape, data: values[i] }])),
+  };
 }
 
 function evaluateRounded(program: Program, inputs: readonly ArrayLike<number>[]): Float64Array[] {

@@ -9,6 +9,7 @@ import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
 import { expectOptimizer, type Optimizer } from "../optim/optimizer.ts";
 import { checkAverage, slotsOf, type WeightAverage } from "./average.ts";
+import type { Part } from "./exchange.ts";
 import { type Loss, lossFrom, type LossFunction, plainLossOf } from "./loss.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
 import { auxiliaryAt, expectMethod } from "./method.ts";
@@ -60,6 +61,8 @@ export interface Setup {
   readonly modules: readonly LocalModule[];
   /** The starting values. */
   readonly initial: TrainState<Initial>;
+  /** For one of several processes: what its steps exchange with others. `modules` and `initial` are then its own. */
+  readonly part?: Part;
 }
 
 /** Options of {@link setup}. */
@@ -219,6 +222,7 @@ export function expectSetup(who: string, setup: Setup): void {
     partition: "object",
     modules: "array",
     initial: "object",
+    part: "object?",
   });
 }
 

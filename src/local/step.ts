@@ -8,6 +8,14 @@ import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
 import { averageAfter, AVERAGED } from "./average.ts";
+import {
+  nextBlock,
+  overShares,
+  receiveFeatures,
+  sendBlock,
+  sendFeatures,
+  sumOverShares,
+} from "./exchange.ts";
 import { withLoss } from "./loss.ts";
 import { correctCount, squaredErrors } from "./losses.ts";
 import type { Batch, TrainingBatch, Variables } from "./method.ts";
@@ -15,6 +23,7 @@ import { microBatches } from "./micro_batches.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
+import { type Share, weightOf } from "./shares.ts";
 
 /** The result of a training step. */
 export interface StepResult {
@@ -37,45 +46,72 @@ export interface StepResult {
  * flows. In this order a module's activations are dead before the next module allocates its own. The method's
  * `afterStep` comes last. With `accumulate`, a module passes forward and backward for each micro-batch in turn.
  *
+ * A setup of `partOf` is one process's of several. It receives features and passes its last on before that module's
+ * backward pass. Where processes share a batch, a module's gradients are summed over them while the next module passes
+ * forward and backward, and its update follows that.
+ *
  * @param setup The network, its modules and its optimizer.
  * @param train Parameters, state and optimizer slots.
- * @param batch Images and labels.
+ * @param batch Images and labels; of a batch that is shared, this process's.
  * @param scalars The optimizer's scalars of this step; with an average of weights, those of {@link stepScalars}.
+ * @param share Which images of the whole batch those are; default all.
  */
 export function trainStep(
   setup: Setup,
   train: TrainState<Tensor>,
   batch: Batch,
   scalars: Scalars<Operand>,
+  share?: Share,
 ): StepResult {
-  const { modules, precision, accumulate, loss } = setup;
+  const { modules, precision, accumulate, loss, part } = setup;
   const losses: Tensor[] = [];
   const norms: Tensor[] = [];
   const after: TrainState<Tensor>[] = [];
   const batches = microBatches(batch, accumulate).map((each) => withLoss(each, loss));
-  let features: readonly Tensor[] = batches.map(({ x }) => x.cast(activationsIn(precision)));
+  const dtype = activationsIn(precision);
+  let features: readonly Tensor[] = part?.input === undefined
+    ? batches.map(({ x }) => x.cast(dtype))
+    : receiveFeatures(part, batches.map(({ labels }) => at(labels.shape, 0)), dtype);
   let score: Tensor | undefined;
+  let unfinished: (() => void) | undefined;
   for (const module of modules) {
-    scope(moduleScope(module.index), () => {
-      const trained = trainModule(module, setup, train, features, batches, scalars);
-      after.push(trained.after);
-      losses.push(trained.loss);
-      if (trained.norm !== undefined) norms.push(trained.norm);
-      features = trained.features.map((h) => h.stopGradient());
-      if (module.auxiliary !== undefined) return;
-      score = features.map((h, i) => scoreOf(h, at(batches, i).labels)).reduce((a, b) => a.add(b));
-    });
+    const within = <T>(f: () => T): T => scope(moduleScope(module.index), f);
+    const isLast = module === modules.at(-1);
+    const exchange: ModuleExchange = {
+      ...(isLast && part?.reads !== undefined ? { next: nextBlock(part, "before") } : {}),
+      ...(isLast && part !== undefined ? { passOn: (h, index) => sendFeatures(part, h, index) } : {}),
+      ...(part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {}),
+    };
+    const passed = within(() => pass(module, train, features, batches, exchange));
+    losses.push(passed.loss);
+    features = passed.features.map((h) => h.stopGradient());
+    if (module.auxiliary === undefined) {
+      score = within(() =>
+        features.map((h, i) => scoreOf(h, at(batches, i).labels)).reduce((a, b) => a.add(b))
+      );
+    }
+    unfinished?.();
+    unfinished = () =>
+      within(() => {
+        const finished = finish(module, setup, train, passed, scalars);
+        after.push(finished.after);
+        if (finished.norm !== undefined) norms.push(finished.norm);
+        if (part !== undefined && module === modules[0]) sendBlock(part, finished.after);
+      });
+    if (exchange.share !== undefined) continue; // the sums are on their way while the next module works
+    unfinished();
+    unfinished = undefined;
   }
-  if (score === undefined) {
+  unfinished?.();
+  if (score === undefined && part?.reads === undefined) {
     throw new LocalgradError("trainStep: the last module must have no auxiliary network; use setup()");
   }
   const joined = (part: keyof TrainState<Tensor>) =>
     select(merge(...after.map((each) => each[part])), train[part]);
   const stepped = { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") };
   return {
-    train: scope("after step", () => afterStep(modules, stepped)),
-    losses: stack(losses),
-    score,
+    train: scope("after step", () => afterStep(setup, stepped)),
+    ...measured(setup, stack(losses), score ?? full([], 0), share),
     ...(norms.length === modules.length ? { norms: stack(norms) } : {}),
   };
 }
@@ -83,6 +119,19 @@ export function trainStep(
 /** The score of outputs: the number that are correct; of a regression, the sum of their squared errors. */
 function scoreOf(outputs: Tensor, labels: Tensor): Tensor {
   return labels.dtype === "f32" ? squaredErrors(outputs, labels).sum() : correctCount(outputs, labels);
+}
+
+/** The losses and the score; those of the whole batch, if it is shared. */
+function measured(
+  { part }: Setup,
+  losses: Tensor,
+  score: Tensor,
+  share: Share | undefined,
+): Pick<StepResult, "losses" | "score"> {
+  if (part === undefined || part.layout.data === 1 || share === undefined) return { losses, score };
+  const own = [losses.mul(weightOf(share)), share.copies > 1 ? score.mul(1 / share.copies) : score];
+  const sums = sumOverShares(own);
+  return { losses: at(sums, 0), score: at(sums, 1) };
 }
 
 /** The result of training one module. */
@@ -97,6 +146,16 @@ export interface TrainedModule {
   readonly norm?: Tensor | undefined;
 }
 
+/** What one module's training exchanges with other processes. */
+export interface ModuleExchange {
+  /** The variables of the block after its boundary, where `train` does not have them. */
+  readonly next?: Variables;
+  /** Takes the output for each micro-batch, before the backward pass. */
+  passOn?(h: Tensor, index: number): void;
+  /** The share of the batch, if its gradients are to be summed over all shares. */
+  readonly share?: Share;
+}
+
 /** Trains one module on the features of each micro-batch. */
 export function trainModule(
   module: LocalModule,
@@ -105,18 +164,41 @@ export function trainModule(
   inputs: readonly Tensor[],
   batches: readonly TrainingBatch[],
   scalars: Scalars<Operand>,
+  exchange: ModuleExchange = {},
 ): TrainedModule {
+  const passed = pass(module, train, inputs, batches, exchange);
+  const { loss, features } = passed;
+  return { ...finish(module, setup, train, passed, scalars), loss, features };
+}
+
+/** A module after its backward pass. */
+interface Passed extends Pick<TrainedModule, "loss" | "features"> {
+  readonly gradients: Named<Tensor>;
+  readonly state: Named<Tensor>;
+  readonly next: Variables;
+}
+
+/** Runs a module forward and backward for each micro-batch. */
+function pass(
+  module: LocalModule,
+  train: TrainState<Tensor>,
+  inputs: readonly Tensor[],
+  batches: readonly TrainingBatch[],
+  { next = nextOf(module, train), passOn, share: shared }: ModuleExchange,
+): Passed {
   const params = select(train.params, module.params);
-  const next = nextOf(module, train);
   const images = inputs.reduce((sum, { shape }) => sum + at(shape, 0), 0);
+  const weight = shared === undefined ? 1 : weightOf(shared);
   const features: Tensor[] = [];
-  let state = select(train.state, module.state);
+  const before = select(train.state, module.state);
+  let state = before;
   let loss: Tensor | undefined;
   let gradients: Named<Tensor> | undefined;
   for (const [i, input] of inputs.entries()) {
     const run = forward(module, { params, state }, input, at(batches, i), next);
+    passOn?.(run.h, i);
     const share = at(input.shape, 0) / images;
-    const [own] = scope("backward", () => run.pullback(full([], share)));
+    const [own] = scope("backward", () => run.pullback(full([], share * weight)));
     const sum = (a: Tensor, b: Tensor) => a.add(b);
     gradients = gradients === undefined ? own : treeMap(sum, gradients, own) as Named<Tensor>;
     const part = share === 1 ? run.loss : run.loss.mul(share);
@@ -127,10 +209,21 @@ export function trainModule(
   if (loss === undefined || gradients === undefined) {
     throw new LocalgradError("trainModule: there is no batch");
   }
-  const [sum, last] = [gradients, state];
-  const kept = scope("follow", () => follow(module, last, next));
-  const updated = scope("update", () => update(setup, module, train, params, sum, kept, scalars));
-  return { ...updated, loss, features };
+  const passed = { loss, features, gradients, state, next };
+  return shared === undefined ? passed : { ...passed, ...overShares({ gradients, state }, before, weight) };
+}
+
+/** Averages and updates a module after its backward pass. */
+function finish(
+  module: LocalModule,
+  setup: Pick<Setup, "optimizer" | "average">,
+  train: TrainState<Tensor>,
+  { gradients, state, next }: Passed,
+  scalars: Scalars<Operand>,
+): Pick<TrainedModule, "after" | "norm"> {
+  const params = select(train.params, module.params);
+  const kept = scope("follow", () => follow(module, state, next));
+  return scope("update", () => update(setup, module, train, params, gradients, kept, scalars));
 }
 
 /** Runs a module's forward pass to its loss; also returns the pullback of the loss. */
@@ -171,13 +264,14 @@ function follow({ auxiliary, index }: LocalModule, state: Named<Tensor>, next: V
   return withAuxiliary(state, index, auxiliary.follow(descend(state, placeOf(index)), next));
 }
 
-function afterStep(modules: readonly LocalModule[], stepped: TrainState<Tensor>): TrainState<Tensor> {
+function afterStep({ modules, part }: Setup, stepped: TrainState<Tensor>): TrainState<Tensor> {
   return modules.reduce((train, module) => {
     const { auxiliary, index } = module;
     if (auxiliary?.afterStep === undefined) return train;
     const place = placeOf(index);
     const own = { params: descend(train.params, place), state: descend(train.state, place) };
-    const after = auxiliary.afterStep(own, nextOf(module, train));
+    const isElsewhere = part?.reads !== undefined && module === modules.at(-1);
+    const after = auxiliary.afterStep(own, isElsewhere ? nextBlock(part, "after") : nextOf(module, train));
     return {
       ...train,
       params: withAuxiliary(train.params, index, after.params),

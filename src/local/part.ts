@@ -1,0 +1,136 @@
+import { at } from "../base/at.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { shapeAfter } from "../nn/layer.ts";
+import { descend, merge, type Named } from "../nn/named.ts";
+import type { Initial } from "../nn/initial.ts";
+import { jit } from "../runtime/jit.ts";
+import type { Aval, Shape } from "../trace/dtype.ts";
+import type { Program } from "../trace/program.ts";
+import type { Tensor } from "../trace/tensor.ts";
+import { slotsOf } from "./average.ts";
+import { ALONE, type Layout, type Place } from "./layout.ts";
+import { withLoss } from "./loss.ts";
+import type { Batch, Variables } from "./method.ts";
+import { placeOf } from "./places.ts";
+import { activationsIn } from "./precision.ts";
+import type { ModuleRun } from "./runs.ts";
+import type { LocalModule, Setup, TrainState } from "./setup.ts";
+import { trainModule } from "./step.ts";
+import { batchAvals, scalarAvals } from "./step_inputs.ts";
+import type { BlockExchange, Part } from "./exchange.ts";
+
+/** Options of {@link partOf}. */
+export interface PartOptions {
+  /** The numbers of processes. */
+  readonly layout: Layout;
+  /** The place of the process. */
+  readonly place: Place;
+  /** The modules of each run, from `runsOf`. */
+  readonly runs: readonly ModuleRun[];
+  /** The most batches whose features wait to be sent; default 1. */
+  readonly depth?: number;
+}
+
+/**
+ * The part of a setup that one process trains: its run of modules with their values, and what its steps exchange with
+ * other processes. The indices and names of modules stay those of the whole network.
+ *
+ * @throws {LocalgradError} if the runs are not those of the layout and the modules.
+ *
+ * @example
+ * ```ts
+ * import { local, models, optim } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const model = models.resnet8();
+ * const whole = local.setup({ model, modules: 3, method: local.dgl(), optimizer: optim.sgd() });
+ * const layout = { data: 1, modules: 2 };
+ * const runs = [{ first: 0, end: 1 }, { first: 1, end: 3 }];
+ * const second = local.partOf(whole, { layout, place: { data: 0, modules: 1 }, runs });
+ * assertEquals(second.modules.map((module) => module.name), ["layer2.0", "layer3.0"]);
+ * assertEquals(second.part?.input, [32, 32, 16]); // the features that it receives
+ * ```
+ */
+export function partOf(setup: Setup, { layout, place, runs, depth = 1 }: PartOptions): Setup {
+  if (layout.data === ALONE.data && layout.modules === ALONE.modules) return setup;
+  const run = runs[place.modules];
+  if (run === undefined || runs.length !== layout.modules || runs.at(-1)?.end !== setup.modules.length) {
+    throw new LocalgradError(
+      `partOf: ${runs.length} runs of modules for ${layout.modules} processes and ${setup.modules.length} modules`,
+    );
+  }
+  const modules = setup.modules.slice(run.first, run.end);
+  const params = merge(...modules.map((module) => module.params));
+  const state = merge(...modules.map((module) => module.state));
+  const before = setup.modules[run.first - 1];
+  const last = at(modules, modules.length - 1);
+  const part: Part = {
+    ...{ layout, place, depth },
+    ...(before === undefined
+      ? {}
+      : { input: featuresBefore(setup, run.first), sends: blockReadBy(setup, before) }),
+    ...(last.next === undefined ? {} : { reads: blockReadBy(setup, last) }),
+  };
+  return {
+    ...setup,
+    modules,
+    part,
+    initial: { params, state, optimizer: slotsOf(setup, params, modules) },
+  };
+}
+
+/** The shape of an image's features before module `index`. */
+function featuresBefore({ model: { input }, modules }: Setup, index: number): Shape {
+  const start: Shape = [input.height, input.width, input.channels];
+  return modules.slice(0, index).reduce((shape, { layer }) => shapeAfter(layer, shape), start);
+}
+
+/** A batch to find out what a module reads; batch norm needs two images. */
+const IMAGES = 2;
+
+/** Finds out which values of the block after its boundary a module's training reads, by tracing it. */
+function blockReadBy(setup: Setup, module: LocalModule): BlockExchange {
+  const { modules, model, precision, loss } = setup;
+  const { next: name, auxiliary, index } = module;
+  const following = modules[index + 1];
+  if (name === undefined || following === undefined) return { block: "", before: NOTHING, after: NOTHING };
+  const block: Variables<Initial> = {
+    params: descend(following.layer.params, name),
+    state: descend(following.layer.state, name),
+  };
+  const read = (program: Program): Variables<Initial> => {
+    const used = new Set([...program.instructions.flatMap(({ inputs }): readonly number[] => inputs)]);
+    for (const { value } of program.outputs) used.add(value);
+    const reads = (part: keyof Variables) =>
+      program.inputs.some((input) => input.name.startsWith(`0.${part}.`) && used.has(input.value));
+    return { params: reads("params") ? block.params : {}, state: reads("state") ? block.state : {} };
+  };
+  const input: Aval = {
+    shape: [IMAGES, ...featuresBefore(setup, index)],
+    dtype: index === 0 ? "f32" : activationsIn(precision),
+  };
+  const training = jit((
+    next: Variables,
+    train: TrainState<Tensor>,
+    h: Tensor,
+    batch: Batch,
+    scalars: { [name: string]: Tensor },
+  ) => {
+    const inputs = [h.cast(activationsIn(precision))];
+    return trainModule(module, setup, train, inputs, [withLoss(batch, loss)], scalars, { next }).after;
+  });
+  const train = {
+    params: module.params,
+    state: module.state,
+    optimizer: slotsOf(setup, module.params, [module]),
+  };
+  const before = read(training.program(block, train, input, batchAvals(model, IMAGES), scalarAvals(setup)));
+  const { afterStep } = auxiliary ?? {};
+  if (auxiliary === undefined || afterStep === undefined) return { block: name, before, after: NOTHING };
+  const place = placeOf(index);
+  const own = { params: descend(module.params, place), state: descend(module.state, place) };
+  const moving = jit((next: Variables, own: Variables) => afterStep.call(auxiliary, own, next));
+  return { block: name, before, after: read(moving.program(block, own)) };
+}
+
+const NOTHING: Variables<Initial> = { params: {}, state: {} };
