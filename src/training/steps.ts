@@ -2,6 +2,7 @@ import { at } from "../base/at.ts";
 import { expectBetween } from "../base/expect.ts";
 import { stepScalars } from "../local/average.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
+import { type Share, shareOf } from "../local/shares.ts";
 import { trainStep } from "../local/step.ts";
 import type { Named } from "../nn/named.ts";
 import type { Scalars } from "../optim/optimizer.ts";
@@ -47,8 +48,10 @@ export class Steps implements Disposable {
   /** Compiled training steps on the images of a feed. */
   on(feed: BatchMaker): Stepper {
     const step = compileStep(
-      (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) =>
-        trainStep(this.#setup, train, feed.batch(data, indices, augment), scalars),
+      (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) => {
+        const share = this.#shareOf(at(indices.shape, 0));
+        return trainStep(this.#setup, train, feed.batch(data, indices, augment, share), scalars, share);
+      },
       { ...this.#compiling, name: `${this.#setup.method.name} step` },
     );
     return {
@@ -61,6 +64,12 @@ export class Steps implements Disposable {
       },
       [Symbol.dispose]: () => step.dispose(),
     };
+  }
+
+  /** This process's share of a batch, if processes share it. */
+  #shareOf(images: number): Share | undefined {
+    const { part } = this.#setup;
+    return part && shareOf(images, part.layout.data, part.place.data);
   }
 
   /** Frees the state and the compiled steps, but not those on a feed. */
