@@ -1,7 +1,8 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { inputShape } from "../models/model.ts";
 import { shapeAfter } from "../nn/layer.ts";
-import { descend, merge, type Named } from "../nn/named.ts";
+import { descend, merge } from "../nn/named.ts";
 import type { Initial } from "../nn/initial.ts";
 import { jit } from "../runtime/jit.ts";
 import type { Aval, Shape } from "../trace/dtype.ts";
@@ -36,20 +37,6 @@ export interface PartOptions {
  * other processes. The indices and names of modules stay those of the whole network.
  *
  * @throws {LocalgradError} if the runs are not those of the layout and the modules.
- *
- * @example
- * ```ts
- * import { local, models, optim } from "@localgrad/localgrad";
- * import { assertEquals } from "@std/assert";
- *
- * const model = models.resnet8();
- * const whole = local.setup({ model, modules: 3, method: local.dgl(), optimizer: optim.sgd() });
- * const layout = { data: 1, modules: 2 };
- * const runs = [{ first: 0, end: 1 }, { first: 1, end: 3 }];
- * const second = local.partOf(whole, { layout, place: { data: 0, modules: 1 }, runs });
- * assertEquals(second.modules.map((module) => module.name), ["layer2.0", "layer3.0"]);
- * assertEquals(second.part?.input, [32, 32, 16]); // the features that it receives
- * ```
  */
 export function partOf(setup: Setup, { layout, place, runs, depth = 1 }: PartOptions): Setup {
   if (layout.data === ALONE.data && layout.modules === ALONE.modules) return setup;
@@ -80,9 +67,8 @@ export function partOf(setup: Setup, { layout, place, runs, depth = 1 }: PartOpt
 }
 
 /** The shape of an image's features before module `index`. */
-function featuresBefore({ model: { input }, modules }: Setup, index: number): Shape {
-  const start: Shape = [input.height, input.width, input.channels];
-  return modules.slice(0, index).reduce((shape, { layer }) => shapeAfter(layer, shape), start);
+function featuresBefore({ model, modules }: Setup, index: number): Shape {
+  return modules.slice(0, index).reduce((shape, { layer }) => shapeAfter(layer, shape), inputShape(model));
 }
 
 /** A batch to find out what a module reads; batch norm needs two images. */

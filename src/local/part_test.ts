@@ -55,7 +55,7 @@ function after(values: Record<string, Values>, train: TrainState<HostArray>) {
       Object.assign(Object.create(HostArray.prototype), { ...leaf, data: values[paths[i]].data })
     ),
   ) as unknown as { train: TrainState<HostArray> };
-  return { ...next, losses: [...values["losses"].data], correct: values["correct"].data[0] };
+  return { ...next, losses: [...values["losses"].data], correct: values["score"].data[0] };
 }
 
 const f = (setup: Setup, size: number) => {
