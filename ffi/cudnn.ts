@@ -163,6 +163,14 @@ export function isUnsupported(error: unknown): error is LibraryError {
   return error instanceof LibraryError && error.library === "cuDNN" && Math.floor(error.status / 1000) === 3;
 }
 
+/**
+ * Tests whether an error tells that cuDNN cannot do what it was asked to, for any reason but a wrong description: an
+ * engine may be unsupported (3xxx), but also fail to be compiled (4xxx) or to be loaded (5xxx). Then another may do.
+ */
+export function isRefusal(error: unknown): error is LibraryError {
+  return error instanceof LibraryError && error.library === "cuDNN" && Math.floor(error.status / 1000) !== 2;
+}
+
 /** Throws a LibraryError with cuDNN's name and message for a status other than success. */
 export function checkCudnn(cudnn: Cudnn, status: number, doing: string): void {
   if (status !== cudnnStatus.CUDNN_STATUS_SUCCESS) throw cudnnError(cudnn, status, doing);

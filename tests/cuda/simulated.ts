@@ -16,7 +16,7 @@ import type { Opened } from "../../src/backends/backend.ts";
 
 /** The functions by which tests control the simulated device. */
 const symbols = {
-  sim_fail: { parameters: ["buffer", "i32"], result: "void" },
+  sim_fail: { parameters: ["buffer", "i32", "i32"], result: "void" },
   sim_memory: { parameters: ["u64"], result: "void" },
   sim_count: { parameters: ["buffer"], result: "i64" },
   sim_hurry: { parameters: ["i32"], result: "void" },
@@ -116,9 +116,12 @@ export function openSimulated(options: CudaOptions = {}): Promise<Opened> {
   });
 }
 
-/** Makes the `after`-th call of a kind fail: `alloc`, `launch`, `lost` … (see the uses of `fails()` in sim). */
-export function fail(what: string, after: number): void {
-  control!.sim_fail(cString(what), after);
+/**
+ * Makes the `after`-th call of a kind fail, and those that follow it up to `times`: `alloc`, `launch`, `lost` … (see the
+ * uses of `fails()` in sim). 0 ends it. By default allocations keep failing, and all else fails once.
+ */
+export function fail(what: string, after: number, times: number = what === "alloc" ? Infinity : 1): void {
+  control!.sim_fail(cString(what), after, after === 0 ? 0 : times === Infinity ? -1 : times);
 }
 
 /** Sets the size of the device's memory. */

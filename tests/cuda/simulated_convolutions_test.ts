@@ -1,5 +1,7 @@
 /** Convolutions and products of the CUDA backend on the simulated device: the legacy API, epilogues, refusals. */
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { LibraryError } from "../../ffi/status.ts";
+import type { Device } from "../../src/runtime/arrays.ts";
 import { open } from "../../src/runtime/devices.ts";
 import { LocalgradError } from "../../src/base/errors.ts";
 import { conv2d } from "../../src/trace/functions.ts";
@@ -10,7 +12,7 @@ import { checkCases } from "../ops/check.ts";
 import { Random } from "../ops/random.ts";
 import { unfusedPlan } from "../ops/unfused.ts";
 import { apart, test } from "./on_simulated.ts";
-import { count, fail } from "./simulated.ts";
+import { count, fail, report } from "./simulated.ts";
 
 test(
   "cuDNN's legacy API computes convolutions as the reference does, if both sides have the same padding",
@@ -74,6 +76,83 @@ test("an epilogue that cuDNN does not support stays a step of its own", async (d
   using y = layer(x, w, b);
   assertEquals([...await y.read()], [9, 21, 8, 22, 7, 23, 6, 24]);
   layer.dispose();
+});
+
+/** Runs a convolution with a bias three times (the third launches a graph): [[-1], [1]] on 1, 2, 3, 4, plus 10, 20. */
+async function biased(device: Device): Promise<number[][]> {
+  const layer = jit((x: Tensor, w: Tensor, b: Tensor) => conv2d(x, w).add(b), { device });
+  using x = device.array([1, 2, 3, 4], [1, 2, 2, 1]);
+  using w = device.array([-1, 1], [2, 1, 1, 1]);
+  using b = device.array([10, 20]);
+  try {
+    const results: number[][] = [];
+    for (let run = 0; run < 3; run++) {
+      using y = layer(x, w, b);
+      results.push([...await y.read()]);
+    }
+    return results;
+  } finally {
+    layer.dispose();
+  }
+}
+
+const BIASED = Array.from({ length: 3 }, () => [9, 21, 8, 22, 7, 23, 6, 24]);
+
+// The simulated cuDNN offers three engines that may be taken, for each graph.
+test("an engine that cannot be built is passed over, whatever the reason", async (device) => {
+  fail("engine", 1, 2);
+  const before = count("launches");
+  assertEquals(await biased(device), BIASED);
+  assertEquals(count("launches") - before, 2); // of the graph: the bias is cuDNN's
+});
+
+test("a bias stays a step of its own if none of cuDNN's engines with it can be built", async (device) => {
+  fail("engine", 1, 3);
+  const before = count("launches");
+  assertEquals(await biased(device), BIASED);
+  assertEquals(count("launches") - before, 4); // the graph's, and the bias in the first run and in the capture
+});
+
+test("a convolution of which no engine can be built is refused, with the reasons", async (device) => {
+  fail("engine", 1, Infinity);
+  const error = await assertRejects(() => biased(device), LocalgradError);
+  assertStringIncludes(error.message, "none of its 6 engines works");
+  assertStringIncludes(
+    error.message,
+    "3 × cuDNN: finalising CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR failed with",
+  );
+});
+
+test("a plan that was described wrongly is an error, and no reason to take another", async (device) => {
+  fail("malformed", 1);
+  await assertRejects(() => biased(device), LibraryError, "CUDNN_STATUS_BAD_PARAM");
+  assertEquals(await biased(device), BIASED);
+});
+
+test("an engine that fails in the first run gives way to the next", async (device) => {
+  fail("convolution", 1, 2);
+  assertEquals(await biased(device), BIASED);
+});
+
+test("a convolution of which every engine fails is refused, with the reasons", async (device) => {
+  fail("convolution", 1, Infinity);
+  const error = await assertRejects(() => biased(device), LocalgradError);
+  assertStringIncludes(error.message, "cuDNN cannot run conv(");
+  assertStringIncludes(error.message, "CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER");
+});
+
+test("an engine that has worked is not replaced when it fails", async (device) => {
+  assertEquals(await biased(device), BIASED);
+  fail("convolution", 1);
+  await assertRejects(() => biased(device), LibraryError, "CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER");
+  assertEquals(await biased(device), BIASED);
+}, { graphs: false });
+
+test("a convolution that fails on a lost card reports the card's error", async (device) => {
+  fail("convolution", 1);
+  fail("lost", 1);
+  await assertRejects(() => biased(device), LibraryError, "CUDA_ERROR_LAUNCH_FAILED");
+  report();
 });
 
 test("plans of convolutions that no program uses any more do not accumulate", async (device) => {

@@ -69,21 +69,6 @@ function convolutions(step: PlanStep, precision: Precision) {
   return [...specs.values()];
 }
 
-/** The function that fails if cuDNN compiles an engine at run time and there is no card to load the code. */
-const LOADING = "cuLibraryLoadData";
-
-/** The first plan that can be finalised without a card; engines whose code a card must load are skipped. */
-function chooseHere(plans: ConvPlans, scratch: number): ReturnType<ConvPlans["choose"]> {
-  for (;;) {
-    try {
-      return plans.choose(scratch);
-    } catch (error) {
-      if (!(error instanceof LibraryError && error.explanation.includes(LOADING))) throw error;
-      plans.candidates.find(({ outcome }) => outcome === undefined)!.outcome = { refused: error.message };
-    }
-  }
-}
-
 for (const [name, step] of Object.entries(steps)) {
   for (const card of ["h200", "a100"] as Card[]) {
     for (const precision of ["f32", "tf32", "bf16"] as const) {
@@ -95,7 +80,7 @@ for (const [name, step] of Object.entries(steps)) {
         const workspaces = found.map(({ spec, scratch }) => {
           const plans = new ConvPlans(libraries.cudnn!, spec, { description: describe(card) });
           try {
-            const chosen = chooseHere(plans, scratch);
+            const chosen = plans.choose(scratch);
             if ("refused" in chosen) throw new Error(`${JSON.stringify(spec)}: ${chosen.refused.join("; ")}`);
             return chosen.workspace;
           } finally {

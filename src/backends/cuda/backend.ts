@@ -91,8 +91,11 @@ export class CudaBackend implements Backend {
       this.#cudnnHandle = out.value;
       this.#closing.push(() => cudnn.cudnnDestroy(this.#cudnnHandle));
       checkCudnn(cudnn, cudnn.cudnnSetStream(this.#cudnnHandle, this.#card.stream), "setting the stream");
-      const Convolver = options.convolutions === "plain" ? LegacyConvolver : GraphConvolver;
-      this.#convolver = this.#keep(new Convolver(cudnn, this.#cudnnHandle));
+      this.#convolver = this.#keep(
+        options.convolutions === "plain"
+          ? new LegacyConvolver(cudnn, this.#cudnnHandle)
+          : new GraphConvolver(cudnn, this.#cudnnHandle, this.#card),
+      );
     } catch (error) {
       this.#end();
       throw error;

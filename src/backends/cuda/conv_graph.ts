@@ -1,4 +1,5 @@
-import { checkCudnn, type Cudnn, isUnsupported } from "../../../ffi/cudnn.ts";
+import { checkCudnn, type Cudnn, isRefusal, isUnsupported } from "../../../ffi/cudnn.ts";
+import type { Card } from "./card.ts";
 import {
   type BoundConv,
   cannotRun,
@@ -7,7 +8,7 @@ import {
   type ConvTensors,
   describeConv,
 } from "./conv.ts";
-import { ConvPlans } from "./conv_plans.ts";
+import { ConvPlans, type ExecutionPlan } from "./conv_plans.ts";
 
 /** The plans of a spec and the number of launches that use them; or the reason why cuDNN has none. */
 type Entry = { readonly plans: ConvPlans; uses: number } | { readonly unsupported: string };
@@ -19,11 +20,13 @@ const MAX_KEPT = 256;
 export class GraphConvolver implements Convolver {
   readonly #cudnn: Cudnn;
   readonly #handle: bigint;
+  readonly #card: Card;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(cudnn: Cudnn, handle: bigint) {
+  constructor(cudnn: Cudnn, handle: bigint, card: Card) {
     this.#cudnn = cudnn;
     this.#handle = handle;
+    this.#card = card;
   }
 
   fuses(spec: ConvSpec, workspace: number): boolean {
@@ -35,19 +38,13 @@ export class GraphConvolver implements Convolver {
     const entry = this.#entry(spec);
     if ("unsupported" in entry) throw cannotRun(spec, entry.unsupported);
     const { plans } = entry;
-    const chosen = plans.choose(workspace);
-    if ("refused" in chosen) {
-      throw cannotRun(spec, `none of its ${plans.candidates.length} engines fits: ${tally(chosen.refused)}`);
-    }
-    const pack = plans.bind(tensors, scratch);
+    let chosen = choose(plans, workspace);
+    const pack = plans.bind(tensors, scratch); // serves every plan of the graph
     entry.uses++;
     return {
-      run: () =>
-        checkCudnn(
-          this.#cudnn,
-          this.#cudnn.cudnnBackendExecute(this.#handle, chosen.plan, pack),
-          `running ${describeConv(spec)}`,
-        ),
+      run: () => {
+        while (!this.#run(plans, chosen, pack)) chosen = choose(plans, workspace);
+      },
       dispose: () => {
         plans.unbind(pack);
         if (--entry.uses > 0 || this.#entries.size <= MAX_KEPT) return;
@@ -62,6 +59,23 @@ export class GraphConvolver implements Convolver {
     this.#entries.clear();
   }
 
+  /**
+   * Runs a plan. A plan that was finalised may still fail when it is run. If it never ran before, this refuses it and
+   * returns false. A capture cannot come to that: it follows a run of the same launches.
+   */
+  #run(plans: ConvPlans, chosen: ExecutionPlan, pack: bigint): boolean {
+    const status = this.#cudnn.cudnnBackendExecute(this.#handle, chosen.plan, pack);
+    if (status === 0) return chosen.proved = true;
+    try {
+      checkCudnn(this.#cudnn, status, `running ${describeConv(plans.spec)}`);
+    } catch (error) {
+      if (chosen.proved || !isRefusal(error)) throw error;
+      this.#card.synchronize(); // throws if the card itself failed, in earlier work: then no plan is at fault
+      plans.refuse(chosen, error.message);
+    }
+    return false;
+  }
+
   #entry(spec: ConvSpec): Entry {
     const key = keyOf(spec);
     let entry = this.#entries.get(key);
@@ -69,14 +83,24 @@ export class GraphConvolver implements Convolver {
       try {
         entry = { plans: new ConvPlans(this.#cudnn, spec, { handle: this.#handle }), uses: 0 };
       } catch (error) {
-        // Only "unsupported" is an answer worth keeping; a graph that we built wrongly must not pass for one.
-        if (!isUnsupported(error)) throw error;
+        if (!isRefusal(error)) throw error; // a graph that we described wrongly must not pass for an unsupported one
         entry = { unsupported: error.message };
+        if (!isUnsupported(error)) return entry; // may be different the next time
       }
       this.#entries.set(key, entry);
     }
     return entry;
   }
+}
+
+/** The first plan that can be run. Throws a LocalgradError with the reasons if there is none. */
+function choose(plans: ConvPlans, workspace: number): ExecutionPlan {
+  const chosen = plans.choose(workspace);
+  if ("plan" in chosen) return chosen;
+  throw cannotRun(
+    plans.spec,
+    `none of its ${plans.candidates.length} engines works: ${tally(chosen.refused)}`,
+  );
 }
 
 function keyOf(spec: ConvSpec): string {

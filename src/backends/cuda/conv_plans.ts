@@ -1,4 +1,4 @@
-import { type Cudnn, isUnsupported } from "../../../ffi/cudnn.ts";
+import { type Cudnn, isRefusal } from "../../../ffi/cudnn.ts";
 import { attributeType, heuristicMode, numericalNote } from "../../../ffi/cudnn_constants.ts";
 import type { ConvSpec, ConvTensors } from "./conv.ts";
 import { operationGraph, type PlanFor, uid } from "./conv_operations.ts";
@@ -10,6 +10,8 @@ export interface ExecutionPlan {
   readonly plan: bigint;
   /** Bytes of scratch. */
   readonly workspace: number;
+  /** True once it has run: from then on a failure is an error, and no reason to take another plan. */
+  proved: boolean;
 }
 
 /** An engine configuration that cuDNN's heuristics offer; it becomes an execution plan when it is first considered. */
@@ -73,6 +75,16 @@ export class ConvPlans {
     return { refused };
   }
 
+  /** Refuses a plan from now on, for a reason that showed when it was run. */
+  refuse({ plan }: ExecutionPlan, refused: string): void {
+    for (const candidate of this.candidates) {
+      const { outcome } = candidate;
+      if (outcome !== undefined && "plan" in outcome && outcome.plan === plan) {
+        candidate.outcome = { refused };
+      }
+    }
+  }
+
   /** Builds a variant pack: the addresses of the graph's tensors and scratch, ready to be executed. */
   bind(tensors: ConvTensors, workspace: bigint): bigint {
     const { image, filter, result, bias } = tensors;
@@ -98,7 +110,7 @@ export class ConvPlans {
   /** The engine configurations of a heuristic mode, as cuDNN lists them; none where it supports none. */
   #offers(graph: bigint, mode: number, described: bigint | undefined): bigint[] {
     const descriptors = this.#descriptors;
-    const heuristics = noneIfUnsupported(() =>
+    const heuristics = noneIfRefused(() =>
       descriptors.build("CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR", [
         ["CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH", values.descriptors([graph])],
         ["CUDNN_ATTR_ENGINEHEUR_MODE", values.heuristicMode(mode)],
@@ -140,11 +152,11 @@ export class ConvPlans {
         ...this.#plan,
         ["CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG", values.descriptors([config])],
       ]);
-      return { plan, workspace: descriptors.getInt64(plan, "CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE") };
+      const workspace = descriptors.getInt64(plan, "CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE");
+      return { plan, workspace, proved: false };
     } catch (error) {
-      // An engine may decline here; any status but "unsupported" is a defect, ours or cuDNN's.
-      if (isUnsupported(error)) return { refused: error.message };
-      throw error;
+      if (isRefusal(error)) return { refused: error.message };
+      throw error; // the plan was described wrongly
     }
   }
 
@@ -167,12 +179,12 @@ export class ConvPlans {
   }
 }
 
-/** Returns undefined where cuDNN answers "unsupported"; other errors are thrown on. */
-function noneIfUnsupported<T>(ask: () => T): T | undefined {
+/** Returns undefined where cuDNN refuses; other errors are thrown on. */
+function noneIfRefused<T>(ask: () => T): T | undefined {
   try {
     return ask();
   } catch (error) {
-    if (isUnsupported(error)) return undefined;
+    if (isRefusal(error)) return undefined;
     throw error;
   }
 }

@@ -268,6 +268,10 @@ EXPORT int cudnnBackendFinalize(uint64_t handle) {
     if (!rule.optional && !d->attributes.count(rule.name)) return refuse(BAD, "attribute " + std::to_string(rule.name) + " is missing");
   }
   if (fails("finalize")) return refuse(UNSUPPORTED, "told to");
+  if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) {
+    if (fails("engine")) return refuse(FAILED, "told to");  // as if code that was compiled for it did not load
+    if (fails("malformed")) return refuse(BAD, "told to");
+  }
   if (d->type >= CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR &&
       d->type <= CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR) {
     Operation operation;

@@ -29,7 +29,8 @@ std::map<uint64_t, Block> blocks;
 std::map<uint64_t, uint64_t> pinned;
 uint64_t used = 0, total = 4ull << 30;
 int initialised = 0, contexts = 0, current_context = 0;
-std::map<std::string, long> failures;
+struct Failure { long after, times; };  // the number of calls before it, and of those that fail; −1 for all
+std::map<std::string, Failure> failures;
 std::vector<std::string> complaints;
 Book b1("allocations", [] { return blocks.size(); });
 Book b2("pinned", [] { return pinned.size(); });
@@ -66,10 +67,11 @@ void complain(const std::string& what) {
 
 bool fails(const char* what) {
   auto found = failures.find(what);
-  if (found == failures.end() || found->second == 0) return false;
-  if (found->second > 1) return --found->second, false;
-  // Allocations keep failing; all else fails once.
-  if (found->first != "alloc") found->second = 0;
+  if (found == failures.end()) return false;
+  auto& [after, times] = found->second;
+  if (times == 0) return false;
+  if (after > 1) return --after, false;
+  if (times > 0) --times;
   return true;
 }
 
@@ -83,7 +85,7 @@ bool on_device(uint64_t address, uint64_t bytes) {
 }  // namespace sim
 
 // Functions for tests only.
-EXPORT void sim_fail(const char* what, int after) { failures[what] = after; }
+EXPORT void sim_fail(const char* what, int after, int times) { failures[what] = {after, times}; }
 EXPORT void sim_memory(uint64_t bytes) { total = bytes; }
 EXPORT int64_t sim_count(const char* what) {
   if (strcmp(what, "launches") == 0) return launches;
