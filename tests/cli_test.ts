@@ -199,8 +199,8 @@ Deno.test("train, eval and resume use the folder of a run and reject damage and 
       "--method",
       "dgl",
     );
-    await refused(dir, /no checkpoint b\/best\.safetensors/, "eval", "--run", "b");
-    await refused(dir, /no checkpoint b\/last\.safetensors/, "train", "--run", "b", "--resume");
+    await refused(dir, /there is nothing at b; give the folder of a run/, "eval", "--run", "b");
+    await refused(dir, /there is nothing at b; give the folder of a run/, "train", "--run", "b", "--resume");
     await Deno.writeTextFile(`${dir}/file`, "");
     await refused(dir, /file is not a folder/, "train", "--run", "file");
 
@@ -426,6 +426,11 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
       [/cut\.safetensors is not a complete safetensors file/, "eval", ...file.with(1, "cut.safetensors")],
       [/model\.pth is a PyTorch pickle/, "train", "--init", "model.pth"],
       [/there is no file none/, "train", "--init", "none"],
+      [/model\.pth is a PyTorch pickle, not the folder of a run/, "report", "model.pth"],
+      [/model\.pth is a PyTorch pickle, not the folder of a run/, "compare", "model.pth"],
+      [/a\.onnx is an ONNX model, not the folder of a run/, "export", "--run", "a.onnx", "--out", "b.onnx"],
+      [/a\.onnx is an ONNX model, not the folder of a run/, "train", "--run", "a.onnx", "--resume"],
+      [/a\.safetensors is a safetensors file, not the folder of a run/, "eval", "--run", "a.safetensors"],
       [
         /has no layer1\.1.* resnet20 needs/,
         "train",
@@ -451,9 +456,16 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
         "a.safetensors",
       ],
       [/a\.safetensors already exists/, "export", "--run", "a", "--out", "a.safetensors"],
-      [/no checkpoint c\/best\.safetensors/, "export", "--run", "c", "--out", "c.safetensors"],
+      [/there is nothing at c; give the folder of a run/, "export", "--run", "c", "--out", "c.safetensors"],
       [/export needs a file to write/, "export", "--run", "a"],
-      [/ a is a folder, not a file/, "eval", "--weights", "a", "--model", "resnet8"],
+      [
+        / a is the folder of a run, not a file of weights; its network is in a\/best\.safetensors/,
+        "eval",
+        "--weights",
+        "a",
+        "--model",
+        "resnet8",
+      ],
       [
         /none\/b\.safetensors cannot be written: the folder .* does not exist/,
         ...["export", "--run", "a", "--out", "none/b.safetensors"] as const,

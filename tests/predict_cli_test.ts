@@ -106,7 +106,21 @@ Deno.test("predict prints the most probable classes of files and folders, and go
     );
 
     await refused(dir, /predict needs pictures: give files/, "predict", "--run", "new");
-    await refused(dir, /no checkpoint none\/last\.safetensors/, "predict", "--run", "none", "a.jpg");
+    await refused(
+      dir,
+      /there is nothing at none; give the folder of a run, or a \.safetensors file/,
+      ...["predict", "--run", "none", "a.jpg"],
+    );
+    await Deno.writeFile(`${dir}/x.onnx`, Uint8Array.of(8, 10, 0x12, 9));
+    const cases: [RegExp, string][] = [
+      [/x\.onnx is an ONNX model, not a safetensors file; ONNX Runtime runs it/, "x.onnx"],
+      [
+        /roses\/1\.jpg is a picture, not a safetensors file; .* come after the flags/,
+        "flowers/val/roses/1.jpg",
+      ],
+      [/flowers\/last\.safetensors; give the folder of a run/, "flowers"],
+    ];
+    for (const [message, run] of cases) await refused(dir, message, "predict", "--run", run, "a.jpg");
   }));
 
 Deno.test("pictures() decodes files and their contents to any proportions, and names what it cannot decode", () =>

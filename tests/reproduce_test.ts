@@ -163,7 +163,7 @@ Deno.test("probe compares runs: a table, JSON and a plot", () =>
     await refused(dir, /probe needs the folders of runs/, "probe", "--run", ",");
     await Deno.writeTextFile(`${dir}/file`, "");
     await refused(dir, /file\/out is not a folder/, "probe", "--run", "greedy", "--out", "file/out");
-    await refused(dir, /no checkpoint none\/best\.safetensors/, "probe", "--run", "greedy,none");
+    await refused(dir, /there is nothing at none; give the folder of a run/, "probe", "--run", "greedy,none");
     await refused(dir, /resnet8 has 3 blocks.*at most 3/, "probe", "--run", "greedy", "--modules", "4");
   }));
 

@@ -190,10 +190,10 @@ Deno.test("readReport() refuses a folder without a run, a later format and a dam
   inFolder(async (dir) => {
     const refused = (path: string, message: string) =>
       assertRejects(() => readReport(path), LocalgradError, message);
-    await refused(`${dir}/none`, "none has no run.json: it does not hold a run");
+    await refused(`${dir}/none`, "there is nothing at");
     await (await run(`${dir}/a`, "dgl", [0.25])).end();
     const path = `${dir}/a/run.json`;
-    await refused(path, "is not a folder");
+    await refused(path, `is a file of a run; give its folder, ${dir}/a`);
     const record = JSON.parse(await Deno.readTextFile(path));
     const cases: [unknown, string][] = [
       [{ ...record, format: 2 }, "has format 2; this localgrad reads formats up to 1"],

@@ -11,6 +11,7 @@ import {
 } from "../base/files.ts";
 import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
 import { epochLine, type MetricsLine, MetricsWriter, secondsOf, stepLine } from "./metrics.ts";
+import { expectRunFolder, runsWithin } from "./misplaced.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "./observer.ts";
 import { report } from "./report.ts";
 import { type Samples, samplesPath, writeSamples } from "./samples.ts";
@@ -44,7 +45,11 @@ export async function readRun(folder: string, kind: CheckpointKind): Promise<Che
   if (kind !== "best" && kind !== "last") {
     throw new LocalgradError(`readRun: the checkpoint must be "last" or "best", not ${shown(kind)}`);
   }
+  await expectRunFolder(folder);
   const path = checkpointPath(folder, kind);
+  if (!await holdsRun(folder) && !await exists(path)) {
+    throw new LocalgradError(`there is no checkpoint ${path}; ${await runsWithin(folder)}`);
+  }
   if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
     const { snapshot } = await readCheckpoint(checkpointPath(folder, "last"));
     throw new LocalgradError(

@@ -198,7 +198,7 @@ Deno.test("readRun() says that a run without an evaluation has no best checkpoin
     await run(dir, 0, 2); // saved as last only
     await assertRejects(() => readRun(dir, "best"), LocalgradError, "use the last one");
     await assertRejects(() => readRun("", "last"), LocalgradError, "the path of a run's folder is empty");
-    await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is no checkpoint");
+    await assertRejects(() => readRun(`${dir}/none`, "best"), LocalgradError, "there is nothing at");
   }));
 
 Deno.test("readRun() says that the best checkpoint of an evaluated run was removed", () =>

@@ -13,10 +13,11 @@ import {
 } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
-import { readIfThere, refuseFile, writeWhole } from "../base/files.ts";
+import { exists, readIfThere, writeWhole } from "../base/files.ts";
 import type { MemoryReport, Traffic, Work } from "../compile/plan.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { Settings } from "./checkpoint.ts";
+import { expectRunFolder, runsWithin } from "./misplaced.ts";
 import { type MetricsLine, readMetrics, secondsOf } from "./metrics.ts";
 import type { RunInfo } from "./observer.ts";
 import type { RunReport } from "./report.ts";
@@ -108,12 +109,14 @@ export async function writeRecord(folder: string, info: RunInfo, settings: Setti
  */
 export async function readReport(folder: string): Promise<RunReport> {
   expectKind("readReport: the folder of a run", folder, "string");
-  await refuseFile(folder);
+  await expectRunFolder(folder);
   const path = recordPath(folder);
   const bytes = await readIfThere(path);
   if (bytes === undefined) {
     throw new LocalgradError(
-      `${folder} has no ${NAME}: it does not hold a run, or one of an earlier version, which gets the file when it is resumed`,
+      await exists(`${folder}/last.safetensors`)
+        ? `${folder} has no ${NAME}: it holds a run of an earlier version, which gets the file when it is resumed`
+        : `${folder} has no ${NAME}: it does not hold a run; ${await runsWithin(folder)}`,
     );
   }
   const source = { file: path, remedy: "resume the run, which writes the file again" };

@@ -6,6 +6,7 @@ import { type Signature, signatureFields } from "../data/signature.ts";
 import { HostArray } from "../trace/host_array.ts";
 import { type Checkpoint, decodeHeader, headerOf, type Settings } from "./checkpoint.ts";
 import { toOhwi, toOihw } from "./layout.ts";
+import { otherThanWeights, refuseRun } from "./misplaced.ts";
 import type { Configuration } from "./observer.ts";
 import {
   decodeSafetensors,
@@ -171,6 +172,7 @@ export function weightsOf(checkpoint: Checkpoint, name: string): Weights {
  */
 export async function loadWeights(path: string): Promise<Weights> {
   expectKind("loadWeights: the path", path, "string");
+  await refuseRun(path);
   const { tensors, types = new Map<string, string>(), skipped, metadata } = path.endsWith(".json")
     ? await readShards(path)
     : await readFile(path);
@@ -205,12 +207,8 @@ export async function loadWeights(path: string): Promise<Weights> {
 async function readFile(path: string): Promise<TensorFile> {
   const bytes = await readIfThere(path, FILE_LIMIT);
   if (bytes === undefined) throw new LocalgradError(`there is no file ${path} to take weights from`);
-  if (isPickle(bytes)) {
-    throw new LocalgradError(
-      `${path} is a PyTorch pickle, which can run code, so localgrad does not read it; in Python: ` +
-        `safetensors.torch.save_file(torch.load(path, weights_only=True), "model.safetensors")`,
-    );
-  }
+  const error = otherThanWeights(bytes, path);
+  if (error !== undefined) throw error;
   return decodeSafetensors(bytes, path);
 }
 
@@ -257,10 +255,4 @@ function prefixOf(names: readonly string[]): string {
     prefix += next;
   }
   return prefix;
-}
-
-/** True for a file of `torch.save`: a zip archive, or before 1.6 a bare pickle of protocol 2. */
-function isPickle(bytes: Uint8Array): boolean {
-  const starts = (...head: number[]) => head.every((byte, i) => bytes[i] === byte);
-  return starts(0x50, 0x4b, 0x03, 0x04) || starts(0x80, 0x02, 0x8a, 0x0a);
 }

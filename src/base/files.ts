@@ -11,7 +11,7 @@ function isMissing(error: unknown): boolean {
 }
 
 /** Information about what is at a path; undefined if nothing is. */
-async function look(path: string, stat = Deno.stat): Promise<Deno.FileInfo | undefined> {
+export async function look(path: string, stat = Deno.stat): Promise<Deno.FileInfo | undefined> {
   try {
     return await stat(path);
   } catch (error) {
@@ -53,6 +53,17 @@ export async function readIfThere(
   }
   try {
     return await Deno.readFile(path);
+  } catch (error) {
+    throw refusal(error, `${path} cannot be read`);
+  }
+}
+
+/** The first bytes of a file, at most `count`. */
+export async function firstBytes(path: string, count: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(count);
+  try {
+    using file = await Deno.open(path);
+    return bytes.subarray(0, await file.read(bytes) ?? 0);
   } catch (error) {
     throw refusal(error, `${path} cannot be read`);
   }

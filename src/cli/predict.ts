@@ -114,7 +114,7 @@ async function isFolder(path: string): Promise<boolean> {
  * names the classes, unless they are those of a folder, which are numbered.
  */
 export async function earlierSignature(run: string, { network }: Weights): Promise<Signature | undefined> {
-  if (network === undefined || run.endsWith(".safetensors") || run.endsWith(".json")) return undefined;
+  if (network === undefined || !await isFolder(run)) return undefined;
   const { settings } = await readCheckpoint(`${run}/last.safetensors`);
   if (!Object.hasOwn(settings, "dataset")) return undefined;
   const { dataset, imageSize, classNames } = storedSettings(settings, run);

@@ -3,7 +3,7 @@ import { readRun } from "../artifacts/run_folder.ts";
 import { loadWeights, type Weights, weightsOf } from "../artifacts/weights.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions } from "../base/expect.ts";
-import { exists } from "../base/files.ts";
+import { exists, look } from "../base/files.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { PictureDecoder } from "../data/decoder.ts";
 import { checkSignature, type Signature } from "../data/signature.ts";
@@ -77,7 +77,13 @@ export async function readNetwork(
   path: string,
   { checkpoint, onNote = console.warn }: Pick<PredictorOptions, "checkpoint" | "onNote">,
 ): Promise<Weights> {
-  if (path.endsWith(".safetensors") || path.endsWith(".json")) {
+  const info = await look(path);
+  if (info === undefined) {
+    throw new LocalgradError(
+      `predict: there is nothing at ${path}; give the folder of a run, or a .safetensors file of weights`,
+    );
+  }
+  if (info.isFile || path.endsWith(".safetensors") || path.endsWith(".json")) {
     if (checkpoint === undefined) return await loadWeights(path);
     throw new LocalgradError(`predict: ${path} is a file; a checkpoint is chosen in the folder of a run`);
   }
