@@ -139,6 +139,37 @@ for (const { how, says, exit } of early) {
   );
 }
 
+each(
+  "where the launcher leaves the others alone, they end after the time limit, and say what they waited for",
+  async (mpi) => {
+    const options = { processes: 3, script: endings, args: ["alone"], flags: mpi.lenient };
+    const { code, seconds, stderr, reports } = await start(mpi, options);
+    assert(code !== 0);
+    assertMatch(
+      stderr,
+      /allReduce \(sum\) of 8 bytes of f32, collective 2 of this process, in process [02] of 3 took more than 1 s/,
+    );
+    assertEquals(reports, new Array(3).fill(undefined));
+    assert(seconds < 10, `${seconds} s`);
+  },
+);
+
+each("a file is whole, as a checkpoint must be, when its writer is killed during a save", async (mpi) => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const args = ["saving", folder];
+    const permissions = [`--allow-write=${folder}`, "--allow-run"];
+    const { code, reports } = await start(mpi, { processes: 2, script: endings, args, permissions });
+    assert(code !== 0);
+    assertEquals(reports, [undefined, undefined]);
+    const saved = await Deno.readFile(`${folder}/last`);
+    assertEquals(saved.length, 2 ** 25);
+    assert(saved[0] !== 0 && saved.every((byte) => byte === saved[0]));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test({
   name: "a process that loads another MPI than its launcher's is refused by name",
   ignore: skipped,

@@ -13,17 +13,26 @@ export interface Implementation {
   readonly prefix: string;
   /** Flags of its `mpirun`. */
   readonly flags: readonly string[];
+  /** Flags with which it leaves the other processes alone when one ends early. */
+  readonly lenient: readonly string[];
   /** Variables for its processes. */
   readonly env: Readonly<Record<string, string>>;
 }
 
 /** The implementations, in the folders that `LOCALGRAD_MPICH` and `LOCALGRAD_OPENMPI` name. */
 export const implementations: readonly Implementation[] = [
-  { name: "MPICH", prefix: Deno.env.get("LOCALGRAD_MPICH") ?? "", flags: [], env: {} },
+  {
+    name: "MPICH",
+    prefix: Deno.env.get("LOCALGRAD_MPICH") ?? "",
+    flags: [],
+    lenient: ["-disable-auto-cleanup"],
+    env: {},
+  },
   {
     name: "Open MPI",
     prefix: Deno.env.get("LOCALGRAD_OPENMPI") ?? "",
     flags: ["--allow-run-as-root", "--oversubscribe"],
+    lenient: ["--rtos", "recoverable"],
     // Otherwise it waits a second for the network, which processes on one machine do not need.
     env: { OMPI_MCA_pml: "ob1", OMPI_MCA_btl: "^tcp" },
   },
@@ -48,6 +57,8 @@ export interface StartOptions {
   readonly script: string | URL;
   /** Its arguments. */
   readonly args?: readonly string[];
+  /** More flags of `mpirun`. */
+  readonly flags?: readonly string[];
   /** More variables for its processes. */
   readonly env?: Readonly<Record<string, string>>;
   /** Permissions beyond `--allow-ffi --allow-env --allow-read`. */
@@ -74,13 +85,15 @@ export interface Outcome {
 
 /** Starts processes, and waits for their end. */
 export async function start(mpi: Implementation, options: StartOptions): Promise<Outcome> {
-  const { processes, script, args = [], env = {}, permissions = [], limit = 60, started } = options;
+  const { processes, script, args = [], flags = [], env = {}, permissions = [], limit = 60, started } =
+    options;
   const folder = await Deno.makeTempDir();
   try {
     const begin = performance.now();
     const mpirun = new Deno.Command(`${mpi.prefix}/bin/mpirun`, {
       args: [
         ...mpi.flags,
+        ...flags,
         ...["-n", `${processes}`, Deno.execPath(), "run", "-q"],
         ...["--allow-ffi", "--allow-env", "--allow-read", `--allow-write=${folder}`, ...permissions],
         ...[`${script}`, ...args],

@@ -1,6 +1,7 @@
 /** Process 1 ends, or fails, as its argument says; the others wait for it. */
 import { joinWorld } from "../../../src/backends/mpi/world.ts";
 import { LocalgradError } from "../../../src/base/errors.ts";
+import { writeWhole } from "../../../src/base/files.ts";
 import { report } from "../report.ts";
 
 const [how] = Deno.args;
@@ -16,9 +17,11 @@ function messageOf(f: () => void): string {
   return "no error";
 }
 
-const world = joinWorld({ timeLimit: how === "unequal" ? 1 : 20 });
+const world = joinWorld({ timeLimit: how === "unequal" || how === "alone" ? 1 : 20 });
 const { rank, communicator } = world;
 const data = new Uint8Array(8);
+/** Bytes of a file that takes a while to be written. */
+const LONG = 2 ** 25;
 
 switch (how) {
   case "unequal": // one process makes a call more than the other
@@ -55,10 +58,25 @@ switch (how) {
     report(rank, messages);
     break;
   }
+  case "saving": { // one process is killed while a file is written, the others wait
+    const folder = Deno.args[1] ?? "";
+    if (rank === 1) {
+      await writeWhole(`${folder}/last`, new Uint8Array(LONG).fill(1));
+      setInterval(() => {
+        const sizes = [...Deno.readDirSync(folder)].map(({ name }) =>
+          Deno.statSync(`${folder}/${name}`).size
+        );
+        if (sizes.some((size) => size < LONG)) Deno.kill(Deno.pid, "SIGKILL");
+      }, 1);
+      for (let i = 2; i < 10; i++) await writeWhole(`${folder}/last`, new Uint8Array(LONG).fill(i));
+      report(rank, "was never seen writing");
+    } else communicator.allReduce(data, "f32", "sum").wait();
+    break;
+  }
   default:
     communicator.allReduce(data, "f32", "sum").wait();
     if (rank === 1) {
-      if (how === "kill") Deno.kill(Deno.pid, "SIGKILL");
+      if (how === "kill" || how === "alone") Deno.kill(Deno.pid, "SIGKILL");
       if (how === "exit") Deno.exit(0);
       if (how === "code") Deno.exit(3);
       if (how === "throw") throw new Error("this one failed");
