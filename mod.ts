@@ -33,10 +33,18 @@ export type * from "./src/compile/kernel.ts";
 export type * from "./src/compile/plan.ts";
 export { printKernel, printPlan, printProgram } from "./src/compile/print.ts";
 export type * from "./src/backends/backend.ts";
-export { alone, type Communicator, type Communicators, type Pending } from "./src/backends/communicator.ts";
+export {
+  alone,
+  type Communicator,
+  type Communicators,
+  type Pending,
+  type Processes,
+} from "./src/backends/communicator.ts";
 // Namespaces. Of those that are sub-paths too, deno doc 2.9.6 lists here only what their modules export by `export *`.
 /** Devices: opening one, and the targets of plans. */
 export * as devices from "./src/runtime/devices.ts";
+/** Several processes that train one network. All names: `deno doc src/processes.ts`. */
+export * as processes from "./src/processes.ts";
 /** Random tensors inside traced functions, from keys. */
 export * as random from "./src/trace/random.ts";
 /** Keys of random numbers, and random values on the host. */

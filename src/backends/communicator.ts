@@ -31,6 +31,30 @@ export interface Communicator {
 /** The groups that a process belongs to, by name: `{ data, modules, world }`. */
 export type Communicators = { readonly [group: string]: Communicator };
 
+/** The processes of a run, and the place of this one among them: what `processes.join` of the package gives. */
+export interface Processes {
+  /** The number of this process, from 0. */
+  readonly rank: number;
+  /** The number of processes. */
+  readonly size: number;
+  /** The number of shares that each batch is divided into, and of runs of modules. */
+  readonly layout: { readonly data: number; readonly modules: number };
+  /** The index of this process's share of each batch, and of its run of modules. */
+  readonly place: { readonly data: number; readonly modules: number };
+  /** The threads that each process of this machine should use; undefined for a process alone, which may use all. */
+  readonly threads?: number | undefined;
+  /**
+   * The groups that this process belongs to: `world`, all of them; `data`, those with the same modules; `modules`, those of
+   * one pipeline.
+   */
+  readonly communicators: { readonly [group in "world" | "data" | "modules"]: Communicator };
+  /**
+   * Gives up on the others after an error: no wait for them lasts any longer, nothing can be exchanged any more, and the end
+   * of this process ends all. The trainer calls it when training fails.
+   */
+  abandon(): void;
+}
+
 const DONE: Pending = { done: () => true, wait() {} };
 
 function nobody(): never {

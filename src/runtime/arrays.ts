@@ -1,4 +1,5 @@
 import type { Backend, DeviceBuffer } from "../backends/backend.ts";
+import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
 import { noOperator, printsAsText, showsInNotebooks } from "../base/inspect.ts";
@@ -203,6 +204,8 @@ export class Device {
   readonly backend: Backend;
   /** A description of the device and why it was chosen, for display. */
   readonly choice: string;
+  /** The processes of which this device's is one; undefined if it was opened for one process. */
+  readonly processes: Processes | undefined;
   /** The arrays that are alive, oldest first, each with its number among all that were made. */
   readonly #arrays = new Map<DeviceArray, number>();
   #made = 0;
@@ -210,9 +213,10 @@ export class Device {
   #closed = false;
 
   /** Wraps a backend. */
-  constructor(backend: Backend, choice: string = backend.description) {
+  constructor(backend: Backend, choice: string = backend.description, processes?: Processes) {
     this.backend = backend;
     this.choice = choice;
+    this.processes = processes;
   }
 
   /** Its name and description. */

@@ -5,7 +5,7 @@
  */
 
 import type { Missing, Opened } from "../backends/backend.ts";
-import type { Communicator, Communicators } from "../backends/communicator.ts";
+import type { Communicator, Communicators, Processes } from "../backends/communicator.ts";
 import { cpuEngine } from "../backends/cpu/engine_name.ts";
 import { variable } from "../base/environment.ts";
 import { LocalgradError } from "../base/errors.ts";
@@ -39,6 +39,11 @@ export interface OpenOptions {
    * `reference` take them.
    */
   communicators?: Communicators;
+  /**
+   * The processes of a run, from `processes.join`, in place of `communicators`: programs exchange data in their groups,
+   * the CPU backend has their `threads` by default, and trainers divide the work between them. Default one process.
+   */
+  processes?: Processes;
 }
 
 /** Options of {@link target}. */
@@ -133,8 +138,44 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
     engine: "string?",
     graphs: "boolean?",
     communicators: "object?",
+    processes: "object?",
   });
-  const { communicators = {} } = options;
+  const { processes } = options;
+  if (processes !== undefined) return await openFor(processes, name, options);
+  return await openWith(options.communicators ?? {}, name, options);
+}
+
+/** Opens a device for one of several processes. */
+function openFor(
+  processes: Processes,
+  name: DeviceName | undefined,
+  { communicators, ...options }: OpenOptions,
+): Promise<Device> {
+  expectObject("devices.open: processes", processes, {
+    rank: "number",
+    size: "number",
+    layout: "object",
+    place: "object",
+    threads: "number?",
+    communicators: "object",
+    abandon: "function",
+  });
+  if (communicators !== undefined) {
+    throw new LocalgradError("devices.open: processes have communicators of their own; give one of them");
+  }
+  const threads = options.threads ?? processes.threads;
+  const own = { ...options, ...(threads === undefined ? {} : { threads }) };
+  if (processes.size === 1) return openWith({}, name, own);
+  return openWith({ ...processes.communicators }, name, own, processes);
+}
+
+async function openWith(
+  communicators: Communicators,
+  name: DeviceName | undefined,
+  given: OpenOptions,
+  processes?: Processes,
+): Promise<Device> {
+  const options = { ...given, communicators };
   for (const [group, communicator] of Object.entries(communicators)) expectCommunicator(group, communicator);
   const exchanges = Object.keys(communicators).length > 0;
   const wanted = name === undefined ? variable("LOCALGRAD_DEVICE") ?? "auto" : name;
@@ -143,7 +184,7 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
     if (exchanges && !backend.exchanges) refuse(wanted, NO_EXCHANGES);
     const opened = await backend.open(options);
     if ("reason" in opened) refuse(wanted, opened);
-    return new Device(opened.backend, `${wanted} (asked for): ${described(opened)}`);
+    return new Device(opened.backend, `${wanted} (asked for): ${described(opened)}`, processes);
   }
   const passed: string[] = [];
   for (const candidate of names) {
@@ -160,7 +201,7 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
       passed.push(`${candidate}: only a software adapter, slower than the CPU backend`);
       await opened.backend.close();
     } else {
-      return new Device(opened.backend, `${candidate}: ${described(opened, passed)}`);
+      return new Device(opened.backend, `${candidate}: ${described(opened, passed)}`, processes);
     }
   }
   throw new LocalgradError(`no device is available: ${passed.join("; ")}`);

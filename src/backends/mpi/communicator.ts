@@ -136,6 +136,7 @@ export class MpiCommunicator implements Communicator {
   /** Waits until every process of the group has called this. */
   barrier(): void {
     const describe = this.#nextCollective("barrier");
+    this.#refuseAbandoned(describe);
     const request = new BigUint64Array(1);
     checkMpi(this.#library, this.#library.functions.MPI_Ibarrier(this.handle, request), describe());
     new MpiTransfer(this.#library, this.#patience, this.#underWay, { parts: [{ request }], describe }).wait();
@@ -149,6 +150,7 @@ export class MpiCommunicator implements Communicator {
     call: (address: bigint, count: number, request: BigUint64Array<ArrayBuffer>) => number,
     { finish, receives = false }: { finish?: (() => void) | undefined; receives?: boolean } = {},
   ): Pending {
+    this.#refuseAbandoned(describe);
     const address = addressOf(memory as Uint8Array<ArrayBuffer>); // FFI takes shared memory too
     const width = memory.length / Math.max(count, 1);
     const parts: Part[] = [];
@@ -163,6 +165,13 @@ export class MpiCommunicator implements Communicator {
       describe,
       finish,
     });
+  }
+
+  #refuseAbandoned(describe: () => string): void {
+    if (!this.#patience.abandoned) return;
+    throw new LocalgradError(
+      `${describe()} in ${this.#library.who}: an error has ended the work of these processes; start them again`,
+    );
   }
 
   /** A description of the next collective call: its number tells which call another process has not made. */

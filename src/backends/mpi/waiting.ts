@@ -6,6 +6,8 @@ export interface Patience {
   readonly crowded: boolean;
   /** Seconds after which to give up; undefined waits for ever. */
   readonly limit?: number | undefined;
+  /** True once this process has given up on the others: then nothing is waited for. */
+  abandoned?: boolean;
 }
 
 /** Milliseconds of testing without a pause, where there is a core for each thread. */
@@ -28,8 +30,9 @@ export function pause(milliseconds: number): void {
  *
  * @throws {LocalgradError} after the time limit, with what `describe` says it waited for.
  */
-export function waitUntil(done: () => boolean, { crowded, limit }: Patience, describe: () => string): void {
-  if (done()) return;
+export function waitUntil(done: () => boolean, patience: Patience, describe: () => string): void {
+  const { crowded, limit } = patience;
+  if (patience.abandoned || done()) return;
   const start = performance.now();
   const spin = crowded ? 0 : SPIN;
   while (!done()) {

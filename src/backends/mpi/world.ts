@@ -16,10 +16,10 @@ import { type Patience, pause } from "./waiting.ts";
 
 /** Options of {@link joinWorld}. */
 export interface WorldOptions {
-  /** Threads of each process, which decide whether a wait may spin; default: 1. */
-  readonly threads?: number;
+  /** Threads of each process, which decide whether a wait may spin; default: an equal share of this machine's cores. */
+  readonly threads?: number | undefined;
   /** Seconds after which a wait ends with an error that names what it waited for; default: none. */
-  readonly timeLimit?: number;
+  readonly timeLimit?: number | undefined;
   /** The largest count of one transfer, which tests lower; default: MPI's. */
   readonly maxCount?: number;
 }
@@ -39,6 +39,8 @@ export class World {
   readonly machine: string;
   /** The number of processes on this machine. */
   readonly sharing: number;
+  /** The threads of each process on this machine. */
+  readonly threads: number;
   /** The communicator of all processes. */
   readonly communicator: MpiCommunicator;
   readonly #library: Library;
@@ -49,7 +51,7 @@ export class World {
 
   /** Use {@link joinWorld}. */
   constructor(library: Library, rank: number, size: number, options: WorldOptions) {
-    const { threads = 1, timeLimit, maxCount } = options;
+    const { timeLimit, maxCount } = options;
     const { functions, abi } = library;
     this.#library = library;
     this.#maxCount = maxCount;
@@ -73,7 +75,9 @@ export class World {
       "MPI_Comm_split_type",
     );
     this.sharing = this.#place(shared.value).size;
-    const crowded = this.sharing * threads > navigator.hardwareConcurrency;
+    const cores = navigator.hardwareConcurrency;
+    this.threads = options.threads ?? Math.max(1, Math.floor(cores / this.sharing));
+    const crowded = this.sharing * this.threads > cores;
     this.#patience = { crowded, limit: timeLimit };
     this.communicator = this.#communicator(abi.world, "world");
   }
@@ -115,11 +119,19 @@ export class World {
     if (pending !== undefined) {
       throw new LocalgradError(`${this.#library.who} leaves before this is done: ${pending.description}`);
     }
+    if (this.#patience.abandoned) {
+      throw new LocalgradError(`${this.#library.who} leaves after an error; it ends all processes instead`);
+    }
     // A blocking MPI_Finalize would spin, and hang if another process were in a collective call.
     this.communicator.barrier();
     globalThis.removeEventListener("unload", this.#abort);
     checkMpi(this.#library, this.#library.functions.MPI_Finalize(), "MPI_Finalize");
     state = "left";
+  }
+
+  /** Gives up on the others after an error, see `Processes.abandon`. */
+  abandon(): void {
+    this.#patience.abandoned = true;
   }
 
   /** Ends all processes at once, with this process's exit code if that is not 0, otherwise with 1. */
