@@ -155,6 +155,53 @@ test("a convolution that fails on a lost card reports the card's error", async (
   report();
 });
 
+test("a bias stays a step of its own if cuBLASLt has no algorithm with it", async (device) => {
+  const layer = jit((x: Tensor, w: Tensor, b: Tensor) => x.matmul(w).add(b), { device });
+  using x = device.array([1, 2, 3, 4], [2, 2]);
+  using w = device.array([1, 0, 0, -1], [2, 2]);
+  using b = device.array([10, 20]);
+  fail("epilogue", 1);
+  const before = count("launches");
+  for (let run = 0; run < 3; run++) {
+    using y = layer(x, w, b);
+    assertEquals([...await y.read()], [11, 18, 13, 16]);
+  }
+  assertEquals(count("launches") - before, 4); // the bias, issued and captured, and two graphs
+  layer.dispose();
+});
+
+// The simulated cuBLASLt refuses them, as the real one may.
+for (const dtype of ["f32", "bf16"] as const) {
+  test(`products with one row, column or term are kernels with their bias in ${dtype}`, async (device) => {
+    const random = new Random(5);
+    await using reference = await open("reference");
+    for (
+      const [m, k, n] of [[1, 9, 12], [12, 9, 1], [12, 1, 8], [1, 9, 1], [1, 1, 8], [1, 4096, 8], [1, 1, 1]]
+    ) {
+      for (const turned of [false, true]) {
+        const shapes = [turned ? [k, m] : [m, k], turned ? [n, k] : [k, n], [n]];
+        const data = shapes.map((shape) => random.floats(shape.reduce((a, c) => a * c)));
+        const results: number[][] = [];
+        for (const where of [device, reference]) {
+          const product = jit((a: Tensor, b: Tensor, c: Tensor) => {
+            const [x, y, z] = [a, b, c].map((tensor) => tensor.cast(dtype));
+            const xy = (turned ? x.transpose() : x).matmul(turned ? y.transpose() : y);
+            return [xy.cast("f32"), xy.add(z).cast("f32")];
+          }, { device: where });
+          const arrays = data.map((values, i) => where.array(values, shapes[i]));
+          const made = product(...arrays as [never, never, never]);
+          const both = await Promise.all(made.map((array) => array.read()));
+          results.push(both.flatMap((values) => [...values]));
+          [...made, ...arrays].forEach((array) => array.dispose());
+          product.dispose();
+        }
+        const off = apart(results[0], results[1]);
+        assert(off < (dtype === "f32" ? 1e-6 : 5e-3), `${[m, k, n]} ${turned}: off by ${off}`);
+      }
+    }
+  });
+}
+
 test("plans of convolutions that no program uses any more do not accumulate", async (device) => {
   const f = jit((x: Tensor, w: Tensor) => conv2d(x, w), { device, maxPrograms: 2 });
   using w = device.array([2], [1, 1, 1, 1]);

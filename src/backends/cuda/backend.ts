@@ -16,6 +16,7 @@ import { GraphConvolver } from "./conv_graph.ts";
 import { CudaExecutable } from "./executable.ts";
 import { LegacyConvolver } from "./legacy/conv.ts";
 import { lowerPlan } from "./lower.ts";
+import { matmulSpecOf } from "./matmul.ts";
 import { MatrixProducts } from "./matmul_cublaslt.ts";
 import { cubinFolder, Modules } from "./modules.ts";
 import { Profiler } from "./profiler.ts";
@@ -178,8 +179,10 @@ export class CudaBackend implements Backend {
   compile(plan: Plan, precision: ProductPrecision = this.#precision): Executable {
     const launches = lowerPlan(
       plan,
-      (convolution, { kind }, { bytes }) =>
-        this.#convolver.fuses(convSpecOf(convolution, plan.values, precision, kind), bytes),
+      (instruction, { kind }, scratch) =>
+        instruction.op === "matmul"
+          ? this.#products.fuses(matmulSpecOf(instruction, plan.values, precision, kind), scratch)
+          : this.#convolver.fuses(convSpecOf(instruction, plan.values, precision, kind), scratch),
     );
     const source = sourceOf(callsOf(launches));
     const module = source.names.length > 0 ? this.#modules.load(source, plan.name) : undefined;

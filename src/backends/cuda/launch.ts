@@ -6,7 +6,13 @@ import type { Epilogue } from "./epilogues.ts";
 
 /** One unit of work for the card: a kernel of ours, a call of a library, or a fill. */
 export type Launch =
-  | { readonly kind: "kernel"; readonly call: Call; readonly step: Step }
+  | {
+    readonly kind: "kernel";
+    readonly call: Call;
+    readonly step: Step;
+    /** The next step, where the kernel applies it too. */
+    readonly epilogue?: Epilogue;
+  }
   | {
     readonly kind: "conv";
     readonly instruction: ConvInstruction;
@@ -26,8 +32,15 @@ export type Launch =
   /** Fills a result with zeros: a convolution or product that sums no terms. */
   | { readonly kind: "zeros"; readonly value: ValueId; readonly step: Step };
 
-/** Tests whether cuDNN has a plan for a convolution with its epilogue; only a device can tell. */
-export type Fuses = (convolution: ConvInstruction, epilogue: Epilogue, scratch: Workspace) => boolean;
+/**
+ * Tests whether cuDNN has a plan for a convolution with its epilogue, or cuBLASLt an algorithm for a product with its own;
+ * only a device can tell. `scratch` is the number of bytes that it may use.
+ */
+export type Fuses = (
+  instruction: ConvInstruction | InstructionOf<"matmul">,
+  epilogue: Epilogue,
+  scratch: number,
+) => boolean;
 
 /** A step of a plan that is being lowered. */
 export interface StepContext {
@@ -41,6 +54,9 @@ export interface StepContext {
 }
 
 /** The launches of a step's kernels; a kernel without elements is not launched. */
-export function kernelLaunches(calls: readonly Call[], step: Step): Launch[] {
-  return calls.filter(({ blocks }) => blocks > 0).map((call) => ({ kind: "kernel", call, step }));
+export function kernelLaunches(calls: readonly Call[], step: Step, epilogue?: Epilogue): Launch[] {
+  return calls.filter(({ blocks }) => blocks > 0).map((call) => ({
+    ...{ kind: "kernel", call, step },
+    ...(epilogue === undefined ? {} : { epilogue }),
+  }));
 }

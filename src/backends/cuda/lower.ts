@@ -11,9 +11,9 @@ import { ALIGNMENT } from "./target.ts";
 /**
  * The launches of a plan, in order. Needs no device.
  *
- * @param fuses By default no convolution takes an epilogue.
+ * @param fuses By default every product takes an epilogue, and no convolution.
  */
-export function lowerPlan(plan: Plan, fuses: Fuses = () => false): Launch[] {
+export function lowerPlan(plan: Plan, fuses: Fuses = ({ op }) => op === "matmul"): Launch[] {
   const spare = spareStretches(plan, ALIGNMENT);
   const launches: Launch[] = [];
   for (let index = 0; index < plan.steps.length; index++) {

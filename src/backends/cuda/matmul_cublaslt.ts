@@ -20,6 +20,9 @@ interface Prepared {
   readonly algorithm: Uint8Array<ArrayBuffer>;
 }
 
+/** An address of a bias, for heuristics that depend on there being one: aligned as those of all values are. */
+const ANY_ADDRESS = 256n;
+
 const one = Float32Array.of(1), zero = Float32Array.of(0);
 const epilogueOf = {
   none: epilogues.CUBLASLT_EPILOGUE_DEFAULT,
@@ -37,6 +40,17 @@ export class MatrixProducts {
     this.#cublas = cublas;
     this.#check(cublas.cublasLtCreate(this.#out.buffer), "opening a handle");
     this.#handle = this.#out.value;
+  }
+
+  /** Tests whether there is an algorithm for a product with its epilogue; if not, the epilogue stays a step of its own. */
+  fuses(spec: MatmulSpec, workspace: number): boolean {
+    try {
+      this.prepare(spec, workspace, ANY_ADDRESS);
+      return true;
+    } catch (error) {
+      if (error instanceof LocalgradError) return false;
+      throw error;
+    }
   }
 
   /** Issues a product on a stream, with `workspace` bytes of scratch. */

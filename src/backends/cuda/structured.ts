@@ -3,16 +3,20 @@ import { sizeOf } from "../../trace/dtype.ts";
 import type { StructuredOp } from "../../trace/ops.ts";
 import type { InstructionOf, StructuredInstruction } from "../../trace/program.ts";
 import { argmax } from "./argmax.ts";
+import { placeKey, placeOf } from "../place.ts";
 import type { Call } from "./call.ts";
 import type { ConvInstruction } from "./conv.ts";
 import { epilogueOf } from "./epilogues.ts";
+import { fused } from "./fused.ts";
 import { gather } from "./gather.ts";
 import { kernelLaunches, type Launch, type StepContext } from "./launch.ts";
+import { matmulSpecOf } from "./matmul.ts";
 import { concat, pad } from "./move.ts";
 import { pool } from "./pool.ts";
 import { resize } from "./resize.ts";
 import { scatterAdd } from "./scatter.ts";
 import type { Values } from "./template.ts";
+import { isThin, thinKernel } from "./thin.ts";
 
 type Lowering<N extends StructuredOp> = (instruction: InstructionOf<N>, context: StepContext) => Launch[];
 
@@ -58,17 +62,25 @@ function conv(instruction: ConvInstruction, { plan, step, index, spare, fuses }:
   const own = step.workspace;
   const scratch = own !== undefined && own.bytes > spare.bytes ? own : spare;
   const epilogue = instruction.op === "conv" ? epilogueOf(plan, index, scratch) : undefined;
-  return epilogue !== undefined && fuses(instruction, epilogue, scratch)
+  return epilogue !== undefined && fuses(instruction, epilogue, scratch.bytes)
     ? [{ kind: "conv", instruction, step, scratch, epilogue }]
     : [{ kind: "conv", instruction, step, scratch }];
 }
 
-/** A product of matrices, through cuBLASLt. */
-function matmul(instruction: InstructionOf<"matmul">, { plan, step, index }: StepContext): Launch[] {
-  if (sumsNothing(instruction, plan.values)) return [{ kind: "zeros", value: instruction.output, step }];
-  const isBatch = at(plan.values, instruction.output).shape.length === 3;
-  const epilogue = isBatch ? undefined : epilogueOf(plan, index);
-  return [{ kind: "matmul", instruction, step, ...(epilogue === undefined ? {} : { epilogue }) }];
+/** A product of matrices, through cuBLASLt unless an extent is 1. */
+function matmul(instruction: InstructionOf<"matmul">, { plan, step, index, fuses }: StepContext): Launch[] {
+  const { values } = plan;
+  if (sumsNothing(instruction, values)) return [{ kind: "zeros", value: instruction.output, step }];
+  const isBatch = at(values, instruction.output).shape.length === 3;
+  const found = isBatch ? undefined : epilogueOf(plan, index);
+  if (isThin(matmulSpecOf(instruction, values, "f32"))) {
+    const kernel = thinKernel(instruction, values, found);
+    const calls = fused(kernel, values, (value) => placeKey(placeOf(plan, step, value)));
+    return kernelLaunches(calls, step, found);
+  }
+  return found !== undefined && fuses(instruction, found, step.workspace?.bytes ?? 0)
+    ? [{ kind: "matmul", instruction, step, epilogue: found }]
+    : [{ kind: "matmul", instruction, step }];
 }
 
 /** Tests whether an operand has no elements, so that each element of the result is a sum of no terms. */

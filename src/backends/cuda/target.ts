@@ -1,7 +1,8 @@
 import type { Precision, ProductPrecision, Step, Target } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
 import { convWorkspace } from "./conv.ts";
-import { matmulWorkspace } from "./matmul.ts";
+import { matmulSpecOf, matmulWorkspace } from "./matmul.ts";
+import { isThin, thinKernel } from "./thin.ts";
 import { fusedWorkspace } from "./tiling.ts";
 
 /** Every offset in the arena is a multiple of this, as are the addresses that `cuMemAlloc` returns. */
@@ -41,7 +42,9 @@ function workspaceOf(step: Step, values: readonly Aval[]): number {
     case "convFilterGrad":
       return convWorkspace(instruction, values);
     case "matmul":
-      return matmulWorkspace(instruction, values);
+      return isThin(matmulSpecOf(instruction, values, "f32"))
+        ? fusedWorkspace(thinKernel(instruction, values))
+        : matmulWorkspace(instruction, values);
     default:
       return 0;
   }

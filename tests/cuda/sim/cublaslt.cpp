@@ -112,6 +112,11 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t product, uin
   if (!handles.get(handle) || !products.get(product) || !preferences.get(preference) || requested < 1) return INVALID;
   if (!layouts.get(a) || !layouts.get(b) || !layouts.get(c) || !layouts.get(d)) return INVALID;
   if (!fit(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return INVALID;
+  // Stricter than documented: real ones may refuse a single row, column or term, so none must get here.
+  const Layout& result = *layouts.get(d);
+  const uint64_t terms = products.get(product)->transA ? layouts.get(a)->rows : layouts.get(a)->columns;
+  if (result.rows == 1 || result.columns == 1 || terms == 1) return INVALID;
+  if (products.get(product)->epilogue != CUBLASLT_EPILOGUE_DEFAULT && fails("epilogue")) return UNSUPPORTED;
   if (fails("product") || !supported(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return UNSUPPORTED;
   // Stricter than documented: an epilogue's bias must be set by now.
   if (products.get(product)->epilogue & CUBLASLT_EPILOGUE_BIAS && !products.get(product)->bias) return UNSUPPORTED;
