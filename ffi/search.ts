@@ -141,6 +141,7 @@ export function searchFor(description: Description, major: number, host: Host): 
     for (const folder of ["/usr/lib/wsl/lib", multiarch(host), "/usr/lib64"]) {
       look(folder, "system folder");
     }
+    for (const folder of driverFolders(host)) look(folder, "a container's driver");
     return places;
   }
   const toolkits = [
@@ -156,6 +157,19 @@ export function searchFor(description: Description, major: number, host: Host): 
   }
   look(multiarch(host), "system folder");
   return places;
+}
+
+/**
+ * The folders in which container toolkits and distributions put the driver's libraries without telling the loader:
+ * Kubernetes' device plugins and nvidia-docker 1 (/usr/local/nvidia), GKE's nodes, NVIDIA's GPU operator (its driver
+ * container's root), Apptainer's `--nv`, RPM Fusion, NixOS.
+ */
+function driverFolders(host: Host): string[] {
+  return [
+    ...["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/home/kubernetes/bin/nvidia/lib64"],
+    ...[`/run/nvidia/driver${multiarch(host)}`, "/run/nvidia/driver/usr/lib64", "/.singularity.d/libs"],
+    ...["/usr/lib64/nvidia", "/run/opengl-driver/lib"],
+  ];
 }
 
 /** The other files of cuDNN in a folder, dependencies first. libcudnn.so.9 is a shim that opens them by bare name. */

@@ -110,6 +110,22 @@ Deno.test("search() never looks for the driver in wheels or toolkits", () => {
   assertEquals(paths(machine(files, { VIRTUAL_ENV: "/venv" }), "driver"), ["libcuda.so.1", files[2]]);
 });
 
+Deno.test("search() finds the driver where container toolkits put it", () => {
+  for (
+    const folder of [
+      ...["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/home/kubernetes/bin/nvidia/lib64"],
+      ...["/run/nvidia/driver/usr/lib/x86_64-linux-gnu", "/run/nvidia/driver/usr/lib64"],
+      ...["/.singularity.d/libs", "/usr/lib64/nvidia", "/run/opengl-driver/lib"],
+    ]
+  ) {
+    const { candidates } = search("driver", 13, machine([`${folder}/libcuda.so.1`]));
+    assertEquals(candidates, [
+      { path: "libcuda.so.1", via: "the system's loader" },
+      { path: `${folder}/libcuda.so.1`, via: "a container's driver" },
+    ]);
+  }
+});
+
 Deno.test("pythonFolders() returns each folder with NVIDIA's packages once, also with version managers", () => {
   const host = machine([
     "/home/u/.pyenv/shims/python3",
