@@ -79,7 +79,7 @@ Deno.test("examples/own_network.ts trains, exports and predicts with a network o
     );
     assertMatch(printed, /^test error \d+\.\d %; the first test image: [a-z]+$/m);
     const { network, tensors } = await loadWeights(`${cwd}/own.safetensors`);
-    assertEquals(network, { model: "own", classes: 10 });
+    assertEquals(network, { model: "own", classes: 10, task: "classification" });
     assertEquals(tensors.get("features.1.scale.weight")?.shape, [32]);
   } finally {
     await Deno.remove(cwd, { recursive: true });

@@ -280,7 +280,11 @@ Deno.test("loadWeights() takes only the network from a checkpoint, and refuses p
     );
     for (const head of [[0x50, 0x4b, 0x03, 0x04, 20], [0x80, 0x02, 0x8a, 0x0a, 0x6c]]) {
       await Deno.writeFile(path, Uint8Array.from(head));
-      await assertRejects(() => loadWeights(path), LocalgradError, "is a PyTorch pickle, which can run code");
+      await assertRejects(
+        () => loadWeights(path),
+        LocalgradError,
+        "is a PyTorch pickle, not a safetensors file; that can run code",
+      );
     }
     const half = { dtype: "F16", shape: [2], data_offsets: [0, 4] };
     const text = new TextEncoder().encode(JSON.stringify({ "fc.bias": half }));

@@ -2,7 +2,7 @@ import { at } from "../base/at.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Signature } from "../data/signature.ts";
-import { inputShape, type Model, network } from "../models/model.ts";
+import { inputShape, type Model, network, type Task, taskOf } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { programOf } from "../nn/layer.ts";
 import type { Named } from "../nn/named.ts";
@@ -11,6 +11,17 @@ import type { HostArray } from "../trace/host_array.ts";
 import { treeFlatten } from "../trace/tree.ts";
 import { refuseOldOrder } from "./checkpoint.ts";
 import { isFilter } from "./layout.ts";
+import type { Configuration } from "./observer.ts";
+
+/** The network that weights are of. */
+export interface NetworkFacts {
+  /** Its name, such as `resnet32`. */
+  readonly model: string;
+  /** Number of its classes, or of the values of a regression. */
+  readonly classes: number;
+  /** The meaning of its outputs; unknown for files of earlier versions. */
+  readonly task?: Task;
+}
 
 /** Values of a network: tensors by PyTorch's names, in localgrad's layouts. `train.loadWeights` reads them. */
 export interface NetworkValues {
@@ -20,6 +31,8 @@ export interface NetworkValues {
   readonly tensors: ReadonlyMap<string, HostArray>;
   /** Types of the tensors in the file that localgrad does not read, by name. */
   readonly skipped?: ReadonlyMap<string, string>;
+  /** The network that they are of, if known; a network of another task is refused. */
+  readonly network?: Pick<NetworkFacts, "task">;
   /** Class names and preprocessing of the network, if known. */
   readonly signature?: Signature;
   /** Format of the checkpoint that they are of, if that is an older one. */
@@ -42,6 +55,7 @@ export function valuesOf(
   { newHead = false }: LoadOptions = {},
 ): ReadonlyMap<string, HostArray> {
   const net = network(model);
+  if (!newHead) refuseOtherTask(values.name, values.network?.task, model);
   refuseOldOrder(values.name, values.format, () => programOf(net, inputShape(model)));
   const all = [net.params, net.state].flatMap((tree) => namedLeaves<Initial>(tree));
   const isHead = (name: string) => Object.keys(model.head).some((part) => name.startsWith(`${part}.`));
@@ -89,6 +103,20 @@ export function valuesOf(
     );
   }
   return taken;
+}
+
+/** Refuses what was trained for another task, for a network whose tensors may have the same shapes. */
+export function refuseOtherTask(name: string, task: Task | undefined, model: Model): void {
+  if (task === undefined || task === taskOf(model)) return;
+  const [there, here] = task === "regression" ? ["regression", "classifier"] : ["classifier", "regression"];
+  throw new LocalgradError(
+    `${name}: the values are those of a ${there}, and ${model.name} is a ${here}; make the network with task: "${task}"`,
+  );
+}
+
+/** The task that the configuration of a run names; those of earlier versions name none. */
+export function taskIn({ task }: Configuration): Task | undefined {
+  return task === "classification" || task === "regression" ? task : undefined;
 }
 
 /** The leaves of a tree, each with its path, such as `layer1.0.conv1.weight`. */

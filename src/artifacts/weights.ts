@@ -1,4 +1,4 @@
-import { brief, decodeJson, object, optional, record, text, whole } from "../base/decode.ts";
+import { brief, decodeJson, object, oneOf, optional, record, text, whole } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject } from "../base/expect.ts";
 import { readIfThere, writeWhole } from "../base/files.ts";
@@ -6,6 +6,7 @@ import { type Signature, signatureFields } from "../data/signature.ts";
 import { HostArray } from "../trace/host_array.ts";
 import { type Checkpoint, decodeHeader, headerOf, type Settings } from "./checkpoint.ts";
 import { toOhwi, toOihw } from "./layout.ts";
+import { type NetworkFacts, taskIn } from "./network_values.ts";
 import { otherThanWeights, refuseRun } from "./misplaced.ts";
 import type { Configuration } from "./observer.ts";
 import {
@@ -16,14 +17,6 @@ import {
   type TensorFile,
 } from "./safetensors.ts";
 import { networkTensors } from "./tensor_names.ts";
-
-/** The network that weights are of. */
-export interface NetworkFacts {
-  /** Its name, such as `resnet32`. */
-  readonly model: string;
-  /** Number of its classes. */
-  readonly classes: number;
-}
 
 /** A network's parameters and running statistics, read from a file. */
 export interface Weights {
@@ -81,7 +74,7 @@ export async function saveWeights(
     readonly tensors: ReadonlyMap<string, HostArray>;
     /** Training steps done, which batch norms count. */
     readonly step: number;
-    /** Configuration of the run, of which the network's name and number of classes are kept. */
+    /** Configuration of the run, of which the network's name, number of classes and task are kept. */
     readonly configuration?: Configuration;
     /** Class names and preprocessing of the network, which are kept too. */
     readonly signature?: Signature;
@@ -124,7 +117,13 @@ const METADATA = "localgrad.network";
 type Facts = Pick<Weights, "network" | "signature" | "format">;
 
 const facts = object<Facts>({
-  network: optional(object<NetworkFacts>({ model: text, classes: whole(1) })),
+  network: optional(
+    object<NetworkFacts>({
+      model: text,
+      classes: whole(1),
+      task: optional(oneOf(["classification", "regression"])),
+    }),
+  ),
   signature: optional(signatureFields),
   format: optional(whole(1)),
 });
@@ -137,10 +136,12 @@ function factsOf(
     readonly format?: number;
   },
 ): Facts {
-  const { model, classes } = run.configuration ?? {};
+  const { configuration = {} } = run;
+  const { model, classes } = configuration;
   const known = typeof model === "string" && typeof classes === "number";
+  const task = taskIn(configuration);
   return {
-    ...(known ? { network: { model, classes } } : {}),
+    ...(known ? { network: { model, classes, ...(task === undefined ? {} : { task }) } } : {}),
     ...(run.signature === undefined ? {} : { signature: run.signature }),
     ...(run.format === undefined ? {} : { format: run.format }),
   };

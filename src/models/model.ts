@@ -86,9 +86,14 @@ export function imageInput(who: string, { name, input }: Pick<Model, "name" | "i
   throw new LocalgradError(`${who}: ${name} takes vectors of ${input.features} values, not images`);
 }
 
+/** The meaning of a network's outputs. */
+export function taskOf({ task = "classification" }: Pick<Model, "task">): Task {
+  return task;
+}
+
 /** True if the outputs of a network are the values of a regression. */
-export function regresses({ task }: Pick<Model, "task">): boolean {
-  return task === "regression";
+export function regresses(model: Pick<Model, "task">): boolean {
+  return taskOf(model) === "regression";
 }
 
 /** Returns blocks by name, for `sequential`. */

@@ -5,12 +5,13 @@
  * @module
  */
 
-import { namedLeaves, type NetworkValues, valuesOf } from "../artifacts/network_values.ts";
+import { namedLeaves, type NetworkValues, taskIn, valuesOf } from "../artifacts/network_values.ts";
+import type { Configuration } from "../artifacts/observer.ts";
 import { ofNetwork } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import { checkSignature, type Signature, signatureOf } from "../data/signature.ts";
-import { expectModel, type Model } from "../models/model.ts";
+import { expectModel, type Model, taskOf } from "../models/model.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
 import { HostArray } from "../trace/host_array.ts";
@@ -43,6 +44,8 @@ export interface OnnxOptions {
 export type OnnxWeights = Omit<NetworkValues, "name"> & {
   /** Name in error messages. */
   readonly name?: string;
+  /** Configuration of the run, which a snapshot has; the task that it names is checked. */
+  readonly configuration?: Configuration;
 };
 
 /**
@@ -50,7 +53,7 @@ export type OnnxWeights = Omit<NetworkValues, "name"> & {
  * `[batch, channels, height, width]`, normalised: (byte / 255 − mean) / std of each channel. Its output, `logits`, is f32
  * `[batch, classes]`. Any network can be exported, one's own too: each op that it records becomes an operator.
  *
- * The metadata has `model` and `layout`, and if they are known, as JSON, `class_names`, `mean`, `std` and `crop`
+ * The metadata has `model`, `task` (`classification` or `regression`) and `layout`, and if they are known, as JSON, `class_names`, `mean`, `std` and `crop`
  * ({@link Signature}).
  *
  * A network that computes in bf16 is exported in f32, with values rounded where it rounds them.
@@ -129,16 +132,19 @@ function valuesIn(weights: OnnxWeights | NetworkVariables<HostArray>): NetworkVa
     name: "string?",
     tensors: "object",
     skipped: "object?",
+    network: "object?",
+    configuration: "object?",
     signature: "object?",
     format: "number?",
   });
   const tensors = new Map([...weights.tensors].filter(([name]) => ofNetwork(name)));
-  return { name: "the weights", ...weights, tensors };
+  const task = taskIn(weights.configuration ?? {});
+  return { name: "the weights", ...(task === undefined ? {} : { network: { task } }), ...weights, tensors };
 }
 
 function metadataOf(model: Model, layout: string, signature: Signature | undefined) {
   const { classes, mean, std, crop } = signature === undefined ? {} : signatureOf(signature);
-  const all = { model: model.name, layout, class_names: classes, mean, std, crop };
+  const all = { model: model.name, task: taskOf(model), layout, class_names: classes, mean, std, crop };
   return Object.entries(all).flatMap(([key, value]) =>
     value === undefined ? [] : [{ key, value: typeof value === "string" ? value : JSON.stringify(value) }]
   );

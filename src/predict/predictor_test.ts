@@ -129,7 +129,10 @@ Deno.test("predict.load() takes class names and preprocessing from a run, a chec
     }
     assertEquals(notes, []);
     const { network: facts, signature } = await loadWeights(`${dir}/net.safetensors`);
-    assertEquals([facts, signature], [{ model: "tiny", classes: 3 }, signatureOf(DATA)]);
+    assertEquals([facts, signature], [
+      { model: "tiny", classes: 3, task: "classification" },
+      signatureOf(DATA),
+    ]);
     await assertRejects(
       () => load(`${dir}/run`, { device }),
       LocalgradError,

@@ -1,6 +1,6 @@
 import type { Configuration } from "../artifacts/observer.ts";
 import type { Setup } from "../local/setup.ts";
-import { regresses } from "../models/model.ts";
+import { taskOf } from "../models/model.ts";
 import { described } from "../optim/optimizer.ts";
 
 /** The configuration of a run, as JSON, for its checkpoints and report. */
@@ -9,7 +9,7 @@ export function configurationOf(setup: Setup, batch: number, seed: number): Conf
   return {
     model: model.name,
     classes: model.classes,
-    ...(regresses(model) ? { task: "regression" } : {}),
+    task: taskOf(model),
     modules: modules.map((module) => module.name),
     method: { name: method.name, ...method.options },
     optimizer: described(optimizer),

@@ -228,7 +228,7 @@ function refuseLostStream(dataset: TrainingData, { restored, step }: Position): 
 }
 
 /** Parts of a configuration that it has only if they are asked for: a run may not be resumed without them. */
-const OPTIONAL = ["task", "loss", "average", "accumulate"] as const;
+const OPTIONAL = ["loss", "average", "accumulate"] as const;
 
 /** The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. */
 async function keeper(
@@ -251,7 +251,13 @@ async function keeper(
     return [folder];
   }
   const { snapshot, settings } = await readRun(checkpoint, "last");
-  const before: Configuration = { ...snapshot.configuration, classNames, ...settings };
+  // Runs of earlier versions do not name their task: all were classifications.
+  const before: Configuration = {
+    task: "classification",
+    ...snapshot.configuration,
+    classNames,
+    ...settings,
+  };
   const current: Configuration = { ...trainer.configuration, classNames, validation };
   for (const name of new Set([...Object.keys(current), ...OPTIONAL])) {
     const then = JSON.stringify(before[name]) ?? "left out"; // undefined has no JSON

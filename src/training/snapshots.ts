@@ -1,5 +1,12 @@
 import { refuseOldOrder } from "../artifacts/checkpoint.ts";
-import { type LoadOptions, namedLeaves, type NetworkValues, valuesOf } from "../artifacts/network_values.ts";
+import {
+  type LoadOptions,
+  namedLeaves,
+  type NetworkValues,
+  refuseOtherTask,
+  taskIn,
+  valuesOf,
+} from "../artifacts/network_values.ts";
 import type { Snapshot } from "../artifacts/observer.ts";
 import { tensorName } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
@@ -32,6 +39,7 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
   const { tensors, step } = snapshot;
   if (!(tensors instanceof Map)) throw new LocalgradError("restore: the tensors must be a Map");
   expectWhole("restore: the step", step, 0);
+  refuseOtherTask("restore: the snapshot", taskIn(snapshot.configuration), setup.model);
   refuseOldOrder("restore: the snapshot", snapshot.format, () => stepProgram(setup, 2)); // heads may flatten too
   const arrays = arraysOf(train);
   const values = arrays.map(([name, array]): [DeviceArray, HostArray] => {
@@ -68,6 +76,7 @@ export function loadValues(
     name: "string",
     tensors: "object",
     skipped: "object?",
+    network: "object?",
     signature: "object?",
     format: "number?",
   });

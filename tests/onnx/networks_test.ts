@@ -212,6 +212,7 @@ Deno.test("the parameters of an exported network keep their names, unless a batc
   assertEquals([...tensors.keys()].filter((name) => !report.initializers.includes(name)), []);
   assertEquals(report.metadata, {
     model: "resnet8",
+    task: "classification",
     layout: "NCHW",
     class_names: '["a","b","ü","d"]',
     mean: "[0.5,0.25,0.4]",
