@@ -80,9 +80,11 @@ Deno.test("an ONNX file names its task, and values of another task are refused",
   });
   const snapshot = await trainer.snapshot();
   const named = (bytes: Uint8Array) =>
-    /task\x12[\x0a\x0e](regression|classification)/.exec(decode(bytes))?.[1];
+    ["regression", "classification"].filter((task) =>
+      decode(bytes).includes(`task\x12${String.fromCharCode(task.length)}${task}`)
+    );
   const decode = (bytes: Uint8Array) => new TextDecoder("latin1").decode(bytes);
-  assertEquals(named(exportOnnx(model, snapshot)), "classification");
+  assertEquals(named(exportOnnx(model, snapshot)), ["classification"]);
   const regression = { ...model, task: "regression" } as const;
   assertThrows(
     () => exportOnnx(regression, snapshot),
@@ -90,5 +92,5 @@ Deno.test("an ONNX file names its task, and values of another task are refused",
     "the weights: the values are those of a classifier",
   );
   const { tensors } = snapshot;
-  assertEquals(named(exportOnnx(regression, { tensors })), "regression");
+  assertEquals(named(exportOnnx(regression, { tensors })), ["regression"]);
 });
