@@ -126,6 +126,29 @@ export const driverStatus = {
   CUDA_ERROR_NOT_READY: 600,
 } as const;
 
+/**
+ * The `CUresult` values of work that failed on the card. Later calls report them, whatever they do, and the context is of
+ * no use any more.
+ */
+export const faultStatus = {
+  CUDA_ERROR_ILLEGAL_ADDRESS: 700,
+  CUDA_ERROR_LAUNCH_TIMEOUT: 702,
+  CUDA_ERROR_ASSERT: 710,
+  CUDA_ERROR_HARDWARE_STACK_ERROR: 714,
+  CUDA_ERROR_ILLEGAL_INSTRUCTION: 715,
+  CUDA_ERROR_MISALIGNED_ADDRESS: 716,
+  CUDA_ERROR_INVALID_ADDRESS_SPACE: 717,
+  CUDA_ERROR_INVALID_PC: 718,
+  CUDA_ERROR_LAUNCH_FAILED: 719,
+} as const;
+
+const faults: ReadonlySet<number> = new Set(Object.values(faultStatus));
+
+/** Tests whether a status tells that work failed on the card. */
+export function isFault(status: number): boolean {
+  return faults.has(status);
+}
+
 /** `CUdevice_attribute` values in use. */
 export const deviceAttribute = {
   CU_DEVICE_ATTRIBUTE_CLOCK_RATE: 13,
@@ -166,13 +189,14 @@ export function checkDriver(driver: Driver, status: number, doing: string): void
   if (status !== driverStatus.CUDA_SUCCESS) throw driverError(driver, status, doing);
 }
 
-/** The error for a status, with the driver's name and message for it. */
-export function driverError(driver: Driver, status: number, doing: string): LibraryError {
+/** The error for a status, with the driver's name and message for it; `hint` follows those. */
+export function driverError(driver: Driver, status: number, doing: string, hint = ""): LibraryError {
   const textOf = (f: (error: number, text: BufferSource) => number) => {
     const text = outU64();
     f(status, text.buffer);
     return textAt(text.value) ?? "";
   };
   const name = textOf(driver.cuGetErrorName) || "an unknown status";
-  return new LibraryError("CUDA", status, name, doing, textOf(driver.cuGetErrorString));
+  const explanation = [textOf(driver.cuGetErrorString), hint].filter((text) => text !== "").join("; ");
+  return new LibraryError("CUDA", status, name, doing, explanation);
 }

@@ -25,11 +25,14 @@ import { note, showCheck, showDownload } from "./terminal.ts";
 
 /** Opens the device given by a flag, or else the library's choice; rejects a precision that it does not support. */
 export async function openDevice(
-  given: Pick<Given<typeof placeFlags>, "device" | "no-graph">,
+  given: Pick<Given<typeof placeFlags>, "device" | "no-graph" | "sync-launches">,
   { precision }: { readonly precision?: Precision },
 ): Promise<Device> {
   const name = given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
-  const device = await open(name, given["no-graph"] ? { graphs: false } : {});
+  const device = await open(name, {
+    ...(given["no-graph"] ? { graphs: false } : {}),
+    ...(given["sync-launches"] ? { syncLaunches: true } : {}),
+  });
   try {
     precisionOn(device.backend.target, precision);
     return device;

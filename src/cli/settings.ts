@@ -120,6 +120,9 @@ export const placeFlags = {
       "precision of the computation; CUDA has all three, the CPU f32 and, with oneDNN on AVX-512 BF16, bf16; default tf32 if the card has it, else f32",
   },
   "no-graph": { help: "CUDA: launch every kernel separately, for debugging" },
+  "sync-launches": {
+    help: "CUDA: also wait for every launch, so that an error names the one that failed; slow, for debugging",
+  },
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;
 

@@ -35,6 +35,11 @@ export interface OpenOptions {
   /** Lets CUDA capture a program as a graph and launch it as one; default true. Set `false` for debugging. */
   graphs?: boolean;
   /**
+   * Lets CUDA wait for the card after every launch, without graphs, so that an error names the launch that failed; default
+   * false. Slow; for debugging.
+   */
+  syncLaunches?: boolean;
+  /**
    * The groups of processes that programs on the device exchange data with, by name; default none. So far `cpu` and
    * `reference` take them.
    */
@@ -70,8 +75,11 @@ const backends: {
 } = {
   cuda: {
     exchanges: false,
-    open: async ({ graphs }) =>
-      (await import("../backends/cuda/backend.ts")).openCuda(graphs === undefined ? {} : { graphs }),
+    open: async ({ graphs, syncLaunches }) =>
+      (await import("../backends/cuda/backend.ts")).openCuda({
+        ...(graphs === undefined ? {} : { graphs }),
+        ...(syncLaunches === undefined ? {} : { syncLaunches }),
+      }),
     target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
   },
   webgpu: {
@@ -137,6 +145,7 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
     threads: "number?",
     engine: "string?",
     graphs: "boolean?",
+    syncLaunches: "boolean?",
     communicators: "object?",
     processes: "object?",
   });

@@ -43,6 +43,7 @@ Deno.test("constants agree with the headers", { ignore: skipped }, () => {
     assertEquals(groups.flatMap((group) => compareConstants(group, headersOf(library))), []);
   check("cuda", [
     driver.driverStatus,
+    driver.faultStatus,
     driver.deviceAttribute,
     driver.functionAttribute,
     driver.driverFlag,

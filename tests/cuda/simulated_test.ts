@@ -2,7 +2,14 @@
  * The CUDA backend on the simulated device: graphs, memory counts, and injected failures.
  */
 import { imageInput } from "../../src/models/model.ts";
-import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { LocalgradError } from "../../src/base/errors.ts";
 import { dgl, infopro, man, type Method, trainer } from "../../src/local.ts";
 import type { Observer } from "../../src/artifacts/observer.ts";
@@ -304,6 +311,42 @@ for (const { what, after, times, says } of faults) {
     },
   });
 }
+
+/** Runs three launches, of which the second reads where it must not; the error, and the run's two later attempts. */
+async function faulty(device: Device): Promise<string[]> {
+  const f = jit((x: Tensor) => {
+    const y = x.reshape(8, 8);
+    return y.matmul(y.sum(0, { keepDims: true }).exp().mul(y)).sum();
+  }, { device, name: "faulty" });
+  using x = device.zeros([64]);
+  fail("fault", 2);
+  const error = await assertRejects(
+    async () => {
+      using sum = f(x);
+      await sum.read();
+    },
+    LocalgradError,
+    "CUDA_ERROR_ILLEGAL_ADDRESS",
+  );
+  const again = assertThrows(() => void f(x), LocalgradError, "CUDA_ERROR_ILLEGAL_ADDRESS");
+  f.dispose();
+  report(); // clears the fault
+  return [error.message, again.message];
+}
+
+test("a kernel's fault is reported by a later call, which says how to find the kernel", async (device) => {
+  for (const message of await faulty(device)) {
+    assertStringIncludes(message, "run again with --sync-launches");
+    assert(!message.includes("launch 2"), message);
+  }
+});
+
+test("with syncLaunches an error names the launch, and nothing is captured", async (device, backend) => {
+  const [message] = await faulty(device);
+  assertMatch(message, /running launch 2 of 4 of faulty.*: the kernel map failed with/);
+  assert(!message.includes("--sync-launches"), message);
+  assertEquals(backend.graphs, []);
+}, { syncLaunches: true });
 
 for (const what of ["init", "stream", "pin", "cublas", "cudnn"]) {
   Deno.test({

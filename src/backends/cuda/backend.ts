@@ -32,6 +32,8 @@ export interface CudaOptions {
   precision?: ProductPrecision;
   /** Captures the second run of each plan as a CUDA graph; default: true. */
   graphs?: boolean;
+  /** Waits for the card after every launch, without graphs, so that an error names its launch; default: false. */
+  syncLaunches?: boolean;
   /** cuDNN's interface for convolutions: `graph` (the default), or `plain`, the legacy API. */
   convolutions?: "graph" | "plain";
   /** Times each launch separately, which excludes graphs; default: false. See {@link Profiler}. */
@@ -67,7 +69,7 @@ export class CudaBackend implements Backend {
     options: CudaOptions,
   ) {
     const { driver, nvrtc, cublasLt, cudnn } = libraries;
-    this.#card = new Card(driver);
+    this.#card = new Card(driver, options.syncLaunches);
     this.#closing.push(() => this.#card.close());
     this.#arena = new Arena(this.#card);
     try {
@@ -79,7 +81,7 @@ export class CudaBackend implements Backend {
       }
       const precisions = precisionsOf(architecture);
       this.#precision = options.precision ?? precisions[0];
-      this.#graphs = options.profile !== true && (options.graphs ?? true);
+      this.#graphs = options.profile !== true && !this.#card.syncLaunches && (options.graphs ?? true);
       this.description = `${name} (sm_${architecture}) through CUDA`;
       this.target = targetOf([...new Set([this.#precision, ...precisions])], totalBytes);
       this.#uploads = this.#keep(new Uploads(this.#card));

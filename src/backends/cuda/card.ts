@@ -1,10 +1,10 @@
 import {
-  checkDriver,
   deviceAttribute,
   type Driver,
   driverError,
   driverFlag,
   driverStatus,
+  isFault,
 } from "../../../ffi/driver.ts";
 import { outI32, outU64, textOf } from "../../../ffi/memory.ts";
 import { LocalgradError } from "../../base/errors.ts";
@@ -32,12 +32,19 @@ export interface CardFacts {
 /** Up to 1 MiB, allocations are rounded up to 512 bytes; beyond, to 2 MiB, the unit in which the driver maps memory. */
 const SMALL = 2 ** 20, FINE = 512, COARSE = 2 ** 21;
 
+/** The remedy of an error that may be that of any launch before it. */
+const UNNAMED =
+  "work that was issued earlier may be the cause: run again with --sync-launches (an option of " +
+  "devices.open: syncLaunches: true), which waits for every launch and names the one that fails";
+
 /** One card: its context, its memory, and the stream that runs all work in order (uploads.ts has another). */
 export class Card {
   readonly driver: Driver;
   readonly facts: CardFacts;
   /** The stream of all work. */
   readonly stream: bigint;
+  /** True to wait for the card after every launch, so that an error names the launch; see {@link launched}. */
+  readonly syncLaunches: boolean;
   readonly #device: number;
   readonly #live = new Map<bigint, number>();
   /** Freed blocks by size. The stream runs work in order, so a block can be reused at once. */
@@ -48,8 +55,9 @@ export class Card {
   #closed = false;
 
   /** Opens a card. Throws a LibraryError if the driver refuses. */
-  constructor(driver: Driver, ordinal: number = 0) {
+  constructor(driver: Driver, syncLaunches: boolean = false, ordinal: number = 0) {
     this.driver = driver;
+    this.syncLaunches = syncLaunches;
     const number = outI32();
     this.check(driver.cuInit(0), "starting the driver");
     this.check(driver.cuDeviceGet(number.buffer, ordinal), `choosing card ${ordinal}`);
@@ -197,9 +205,23 @@ export class Card {
     this.check(this.driver.cuStreamSynchronize(this.stream), "waiting for the card");
   }
 
+  /** Waits for the card if every launch is waited for; throws an error that names the launch if it failed. */
+  launched(launch: () => string): void {
+    if (!this.syncLaunches) return;
+    const status = this.driver.cuStreamSynchronize(this.stream);
+    if (status !== driverStatus.CUDA_SUCCESS) this.check(status, `running ${launch()}`);
+  }
+
+  /** Throws the card's error if earlier work failed on it; waits for that work. */
+  throwFault(): void {
+    const status = this.driver.cuStreamSynchronize(this.stream);
+    if (isFault(status)) this.check(status, "waiting for the card");
+  }
+
   /** Throws the driver's error for a status that is one. */
   check(status: number, doing: string): void {
-    if (status !== driverStatus.CUDA_SUCCESS) checkDriver(this.driver, status, doing);
+    if (status === driverStatus.CUDA_SUCCESS) return;
+    throw driverError(this.driver, status, doing, isFault(status) && !this.syncLaunches ? UNNAMED : "");
   }
 
   /** Frees everything. On a lost card the driver frees nothing, and only the counts are reset. */

@@ -70,7 +70,7 @@ export class GraphConvolver implements Convolver {
       checkCudnn(this.#cudnn, status, `running ${describeConv(plans.spec)}`);
     } catch (error) {
       if (chosen.proved || !isRefusal(error)) throw error;
-      this.#card.synchronize(); // throws if the card itself failed, in earlier work: then no plan is at fault
+      this.#card.throwFault(); // then no plan is at fault
       plans.refuse(chosen, error.message);
     }
     return false;

@@ -1,14 +1,23 @@
 import { launchParameter } from "../../../ffi/driver.ts";
 import { addressOf } from "../../../ffi/memory.ts";
+import { LibraryError } from "../../../ffi/status.ts";
 import { at } from "../../base/at.ts";
 import type { Plan, ProductPrecision } from "../../compile/plan.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import { type Place, placeOf } from "../place.ts";
 import { THREADS } from "./call.ts";
 import type { Card } from "./card.ts";
-import { type BoundConv, type Convolver, convSpecOf, type ConvTensors, type Role, roles } from "./conv.ts";
+import {
+  type BoundConv,
+  type Convolver,
+  convSpecOf,
+  type ConvTensors,
+  describeConv,
+  type Role,
+  roles,
+} from "./conv.ts";
 import type { Launch } from "./launch.ts";
-import { matmulSpecOf, type MatmulTensors } from "./matmul.ts";
+import { describeMatmul, matmulSpecOf, type MatmulTensors } from "./matmul.ts";
 import type { MatrixProducts } from "./matmul_cublaslt.ts";
 import type { Profiler } from "./profiler.ts";
 
@@ -32,6 +41,8 @@ interface Recorded {
   bind(addresses: Addresses): void;
   /** Issues it on the card's stream. */
   run(): void;
+  /** What it computes, for messages. */
+  describe(): string;
   dispose?(): void;
 }
 
@@ -60,11 +71,26 @@ export class Recording {
           return recordZeros(tools, plan, launch);
       }
     });
-    const { profiler } = tools;
+    const { profiler, card } = tools;
     this.#recorded = recorded;
+    const issue = (launch: Recorded, index: number): void => {
+      try {
+        launch.run();
+      } catch (error) {
+        // A library reports an earlier launch's fault as a failure of its own.
+        if (error instanceof LibraryError && error.library !== "CUDA") card.throwFault();
+        throw error;
+      }
+      card.launched(() => {
+        const { step } = at(launches, index);
+        const scope = step.kind === "kernel" ? step.scope : step.instruction.scope;
+        const where = scope === "" ? "" : `, in ${scope}`;
+        return `launch ${index + 1} of ${launches.length} of ${plan.name}${where}: ${launch.describe()}`;
+      });
+    };
     this.#run = profiler === undefined
-      ? () => recorded.forEach((launch) => launch.run())
-      : () => profiler.run(plan, launches, (index) => at(recorded, index).run());
+      ? () => recorded.forEach(issue)
+      : () => profiler.run(plan, launches, (index) => issue(at(recorded, index), index));
   }
 
   /** Binds the next runs to addresses. */
@@ -122,6 +148,7 @@ class KernelLaunches {
     ], index * 5);
     const list = addressOf(this.#lists) + BigInt(index * 5 * 8);
     return {
+      describe: () => `the kernel ${call.label}${step.kind === "op" ? ` of ${step.instruction.op}` : ""}`,
       bind: (addresses) => places.forEach((place, i) => packed[i] = addresses(place)),
       run: () => {
         const status = driver.cuLaunchKernel(kernel, call.blocks, 1, 1, THREADS, 1, 1, 0, stream, 0n, list);
@@ -144,6 +171,7 @@ function recordConv(
   let bound: BoundConv | undefined;
   let last = "";
   return {
+    describe: () => describeConv(spec),
     bind(addresses) {
       const tensors: ConvTensors = {
         ...{ image: addresses(image), filter: addresses(filter), result: addresses(result) },
@@ -179,6 +207,7 @@ function recordMatmul(
   let tensors: MatmulTensors = { a: 0n, b: 0n, result: 0n };
   let scratch = 0n;
   return {
+    describe: () => describeMatmul(spec),
     bind(addresses) {
       tensors = {
         ...{ a: addresses(a), b: addresses(b), result: addresses(result) },
@@ -201,6 +230,7 @@ function recordZeros(
   const bytes = bytesOf(at(plan.values, value));
   let address = 0n;
   return {
+    describe: () => "a fill with zeros",
     bind: (addresses) => address = addresses(place),
     run: () => card.clear(address, bytes),
   };

@@ -77,8 +77,10 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned gx, unsigned gy, unsigned gz
   if (fails("launch")) return LAUNCH_FAILED;
   const auto* packed = (const uint64_t*)extra[1];
   std::vector<uint64_t> arguments(packed, packed + *(size_t*)extra[3] / 8);
+  const bool faulty = fails("fault");  // when it runs: a launch of real cards does not wait for its end
   ++launches;
   return enqueue(stream, [=] {
+    if (faulty) return ILLEGAL_ADDRESS;
     // All arguments of our kernels are addresses.
     for (uint64_t argument : arguments) if (!on_device(argument, 0)) return ILLEGAL_ADDRESS;
     if (!functions.get(handle)) return ILLEGAL_ADDRESS;
