@@ -1,5 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../base/expect.ts";
+import { isAsyncIterable, iterableRemedy } from "../base/iterators.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { type ArrayInputs, labelled, type LabelledArrays } from "./arrays.ts";
 
@@ -127,11 +128,8 @@ export function checkStream(who: string, dataset: StreamDataset): void {
   }
   if (typeof batches === "function" || isAsyncIterable(batches)) return;
   throw new LocalgradError(
-    `${who}: batches is a function of the epoch or an AsyncIterable, not ${shown(batches)}`,
+    `${who}: batches is a function of the epoch or an AsyncIterable, not ${shown(batches)}${
+      iterableRemedy(batches)
+    }`,
   );
-}
-
-/** True for what `for await` takes. */
-export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }

@@ -1,3 +1,5 @@
+import { iteratorOf } from "../base/iterators.ts";
+
 /**
  * Maps items as they come, up to `most` at a time, and yields the results in order, each as soon as it is there. When
  * the consumer stops, so does the source.
@@ -7,14 +9,14 @@ export async function* inOrder<T, R>(
   map: (item: T) => Promise<R>,
   most: number,
 ): AsyncGenerator<R, void, void> {
-  const source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  const source = iteratorOf("predict: the images", items);
   const running: Promise<R>[] = [];
-  let coming: Promise<IteratorResult<T>> | undefined;
+  let coming: ReturnType<typeof source.next> | undefined;
   let ended = false;
   try {
     while (true) {
       if (!ended && coming === undefined && running.length < most) {
-        coming = Promise.resolve(source.next());
+        coming = source.next();
         coming.catch(() => {}); // thrown below, when it is awaited
       }
       const [first] = running;
@@ -27,7 +29,7 @@ export async function* inOrder<T, R>(
       }
       const next = await coming;
       coming = undefined;
-      if (next === undefined || next.done) {
+      if (next === undefined) {
         ended = true;
         continue;
       }
@@ -36,7 +38,7 @@ export async function* inOrder<T, R>(
       running.push(result);
     }
   } finally {
-    if (!ended) await source.return?.();
+    if (!ended) await source.close();
     await Promise.allSettled(running);
   }
 }

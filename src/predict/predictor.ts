@@ -1,5 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, expectWhole, shown } from "../base/expect.ts";
+import { isAsyncIterable, isIterable, iterableRemedy } from "../base/iterators.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { PictureDecoder } from "../data/decoder.ts";
 import type { Signature } from "../data/signature.ts";
@@ -147,6 +148,13 @@ export class Predictor implements AsyncDisposable {
     images: Iterable<Picture> | AsyncIterable<Picture>,
     options: PredictOptions = {},
   ): AsyncGenerator<Prediction, void, void> {
+    if (!isAsyncIterable(images) && !isIterable(images)) {
+      throw new LocalgradError(
+        `predict: stream takes a list, a generator or a ReadableStream of images, not ${shown(images)}${
+          iterableRemedy(images)
+        }`,
+      );
+    }
     return this.#all(images, this.#topOf(options));
   }
 

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
 import { make } from "../../tests/tiny_trainer.ts";
 import { loadWeights, saveWeights, weightsOf } from "../artifacts/weights.ts";
@@ -201,6 +201,17 @@ Deno.test("pictures are decoded by the decoder given, a folder and a stream in o
     };
     for await (const { best } of predictor.stream(live())) if (seen.push(best.index) === 3) break;
     assertEquals(seen.length, 3);
+    for (
+      const [given, wrong] of [["a.png", `"a.png"`], [live, "the function live; call it: live()"]] as const
+    ) {
+      assertThrows(
+        () => predictor.stream(given as never),
+        LocalgradError,
+        `stream takes a list, a generator or a ReadableStream of images, not ${wrong}`,
+      );
+    }
+    const broken = { [Symbol.asyncIterator]: () => ({}) } as never;
+    await assertRejects(() => predictor.stream(broken).next(), LocalgradError, "iterator must have next()");
     await assertRejects(() => predictor.predict(["1", "12", "2"]), LocalgradError, "12 is damaged");
   }
   assertEquals(ended, ["source", "decoder"]);

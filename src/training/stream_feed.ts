@@ -1,7 +1,8 @@
 import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
+import { type CheckedIterator, isAsyncIterable, iterableRemedy, iteratorOf } from "../base/iterators.ts";
 import { readImages } from "../data/augment.ts";
-import { isAsyncIterable, type StreamBatch, type StreamDataset } from "../data/stream.ts";
+import type { StreamBatch, StreamDataset } from "../data/stream.ts";
 import { inputShape, type Model, regresses } from "../models/model.ts";
 import { formatAval, sizeOf } from "../trace/dtype.ts";
 import { iota } from "../trace/functions.ts";
@@ -113,7 +114,7 @@ class Waiting {
 /** Takes batches from a stream, and asks for that of each epoch if it is a function. */
 class Reader {
   readonly #dataset: StreamDataset;
-  #iterator: AsyncIterator<StreamBatch> | undefined;
+  #iterator: CheckedIterator<StreamBatch> | undefined;
   #epoch: number | undefined;
   /** Batches taken from the iterator. */
   #taken = 0;
@@ -129,17 +130,18 @@ class Reader {
     const { stepsPerEpoch, batches, name } = this.#dataset;
     const epoch = Math.floor(step / stepsPerEpoch), number = step % stepsPerEpoch;
     const where = `batch ${number + 1} of epoch ${epoch + 1} of ${name}`;
-    if (typeof batches !== "function") this.#iterator ??= batches[Symbol.asyncIterator]();
+    if (typeof batches !== "function") this.#iterator ??= iteratorOf(`fit: the batches of ${name}`, batches);
     else if (epoch !== this.#epoch) {
       await this.#leave();
       if (this.#closed) throw new Error(`${where} came too late`); // nobody waits for it, nor would close its stream
       const stream: unknown = batches(epoch);
+      const what = `fit: the batches of epoch ${epoch} of ${name}`;
       if (!isAsyncIterable(stream)) {
         throw new LocalgradError(
-          `fit: the batches of epoch ${epoch} of ${name} must be an AsyncIterable, not ${shown(stream)}`,
+          `${what} must be an AsyncIterable, not ${shown(stream)}${iterableRemedy(stream)}`,
         );
       }
-      this.#iterator = stream[Symbol.asyncIterator]() as AsyncIterator<StreamBatch>;
+      this.#iterator = iteratorOf(what, stream as AsyncIterable<StreamBatch>);
       [this.#epoch, this.#taken] = [epoch, 0];
       while (this.#taken < number) await this.#next(where); // those that the run has seen
     }
@@ -148,7 +150,7 @@ class Reader {
 
   async #next(where: string): Promise<StreamBatch> {
     const result = await this.#step();
-    if (result === undefined || result.done) {
+    if (result === undefined) {
       const { stepsPerEpoch } = this.#dataset;
       throw new LocalgradError(
         `fit: there is no ${where}: the stream ended after ${this.#taken} batches, and stepsPerEpoch is ` +
@@ -159,7 +161,7 @@ class Reader {
     return result.value;
   }
 
-  async #step(): Promise<IteratorResult<StreamBatch> | undefined> {
+  async #step(): Promise<{ value: StreamBatch } | undefined> {
     this.#busy = true;
     try {
       return await this.#iterator?.next();
@@ -177,7 +179,7 @@ class Reader {
   async #leave(): Promise<void> {
     const iterator = this.#iterator;
     this.#iterator = undefined;
-    const closed = Promise.resolve(iterator?.return?.());
+    const closed = Promise.resolve(iterator?.close());
     if (!this.#busy) await closed;
     else closed.catch(() => {});
   }
