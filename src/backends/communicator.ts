@@ -7,6 +7,8 @@ export interface Pending {
   done(): boolean;
   /** Waits until the transfer is done. Returns at once if it already is. */
   wait(): void;
+  /** Waits likewise, and lets the event loop turn meanwhile. */
+  settled(): Promise<void>;
 }
 
 /**
@@ -55,7 +57,7 @@ export interface Processes {
   abandon(): void;
 }
 
-const DONE: Pending = { done: () => true, wait() {} };
+const DONE: Pending = { done: () => true, wait() {}, settled: () => Promise.resolve() };
 
 function nobody(): never {
   throw new LocalgradError("a process alone has nobody to exchange messages with");

@@ -73,12 +73,35 @@ export class Exchanges {
   /** Does what there is to do before step `position`: finishes what it waits for, then starts its own exchange. */
   stop(position: number, memory: HostMemory): void {
     this.#finish(({ step }) => step.before <= position);
-    for (const step of this.steps) if (step.position === position) this.#start(step, memory);
+    for (const step of this.steps) if (step.position === position) this.start(step, memory);
     this.poll();
   }
 
+  /** Finishes what step `position` waits for, and lets the event loop turn meanwhile. */
+  async settle(position: number): Promise<void> {
+    const isDue = ({ step }: Transfer) => step.before <= position;
+    await this.#settled(this.#transfers.filter(isDue).map(({ pending }) => pending));
+    this.#finish(isDue);
+  }
+
+  /** Waits until a send has a free slot, and lets the event loop turn meanwhile. */
+  async settleSlot(step: PendingStep): Promise<void> {
+    const slots = this.#slots.get(step);
+    const sent = slots?.pending[slots.next];
+    if (sent !== undefined) await this.#settled([sent]);
+  }
+
+  /** Waits until all messages have left, and lets the event loop turn meanwhile. */
+  async settleSlots(): Promise<void> {
+    if (this.#failed) return; // nothing would arrive
+    const sent = [...this.#slots.values()].flatMap(({ pending }) =>
+      pending.filter((each) => each !== undefined)
+    );
+    await this.#settled(sent);
+  }
+
   /** Starts the exchange of a step. */
-  #start(step: PendingStep, memory: HostMemory): void {
+  start(step: PendingStep, memory: HostMemory): void {
     const { instruction } = step;
     const group = this.#group(instruction.attrs.group);
     this.#guarded(() => {
@@ -174,6 +197,15 @@ export class Exchanges {
       }
       this.#transfers = this.#transfers.filter((transfer) => !isDue(transfer));
     });
+  }
+
+  async #settled(transfers: readonly Pending[]): Promise<void> {
+    try {
+      for (const pending of transfers) await pending.settled();
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
   }
 
   /** Remembers a failure: what is under way will never be done. */

@@ -2,7 +2,12 @@ import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
 import type { CollectiveOp } from "../trace/ops.ts";
-import { type CollectiveInstruction, isCollectiveInstruction, type Program } from "../trace/program.ts";
+import {
+  type CollectiveInstruction,
+  isCollectiveInstruction,
+  type Program,
+  type ValueId,
+} from "../trace/program.ts";
 import type { Step, Target, Traffic } from "./plan.ts";
 
 /** One exchange of data with other processes, as a program has it. */
@@ -23,7 +28,7 @@ export interface Effect {
 export function effectsOf({ instructions, values }: Program): readonly Effect[] {
   return instructions.filter(isCollectiveInstruction).map((instruction): Effect => {
     const { op, attrs: { group } } = instruction;
-    const aval = at(values, op === "receive" ? instruction.output : instruction.inputs[0]);
+    const aval = at(values, exchangedBy(instruction));
     switch (op) {
       case "allReduce":
         return { op, group, aval, detail: instruction.attrs.fn };
@@ -59,7 +64,7 @@ export function refuseExchanges(program: Program, { name, groups }: Target): voi
     const where = `${program.name}: ${op} in the group "${group}"`;
     if (groups === undefined) {
       throw new LocalgradError(
-        `${where}: collective ops are not available on ${name} yet; use the device cpu`,
+        `${where}: collective ops are not available on ${name}; use the device cpu`,
       );
     }
     const size = groups[group];
@@ -122,11 +127,24 @@ function bytesSent(
   }
 }
 
-/** Returns the bytes of the slots in which messages wait until they have left, aligned. */
-export function slotBytes(steps: readonly Step[], values: readonly Aval[], { alignment }: Target): number {
+/**
+ * Returns the bytes beyond the arena that exchanges take, aligned: the slots in which messages wait until they have left,
+ * and what is staged on the host.
+ */
+export function messageBytes(
+  steps: readonly Step[],
+  values: readonly Aval[],
+  { alignment, staged = false }: Target,
+): number {
   return steps.reduce((sum, step) => {
-    if (step.kind !== "op" || step.instruction.op !== "send") return sum;
-    const { inputs: [x], attrs: { depth } } = step.instruction;
-    return sum + depth * Math.ceil(bytesOf(at(values, x)) / alignment) * alignment;
+    if (step.kind !== "op" || !isCollectiveInstruction(step.instruction)) return sum;
+    const { instruction } = step;
+    const bytes = Math.ceil(bytesOf(at(values, exchangedBy(instruction))) / alignment) * alignment;
+    return sum + bytes * ((instruction.op === "send" ? instruction.attrs.depth : 0) + (staged ? 1 : 0));
   }, 0);
+}
+
+/** Returns the value that leaves or arrives. */
+export function exchangedBy(instruction: CollectiveInstruction): ValueId {
+  return instruction.op === "receive" ? instruction.output : instruction.inputs[0];
 }

@@ -51,8 +51,8 @@ export type MemoryClass =
 /** The memory of a program, planned before anything runs; exactly this much is allocated. */
 export interface MemoryReport {
   /**
-   * Inputs, results that take no input's memory, constants, the arena, the threads' scratch memory, and the slots of
-   * messages on their way to other processes.
+   * Inputs, results that take no input's memory, constants, the arena, the threads' scratch memory, and what messages on
+   * their way to and from other processes take.
    */
   readonly peakBytes: number;
   /** The arena alone: temporaries and workspace. */
@@ -154,6 +154,8 @@ export interface Target {
    * without collective ops.
    */
   readonly groups?: { readonly [group: string]: number };
+  /** True if each exchange has a buffer of the value's size that host memory and the device share. */
+  readonly staged?: boolean;
   /** The most distinct buffers of a fused kernel, inputs and outputs together. */
   readonly maxKernelBuffers: number;
 }

@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { type Aval, bytesOf, formatAval } from "../trace/dtype.ts";
-import { slotBytes, trafficOf } from "./collectives.ts";
+import { messageBytes, trafficOf } from "./collectives.ts";
 import type { DraftPlan, DraftStep } from "./draft_plan.ts";
 import type { Block, MemoryPlan } from "./memory.ts";
 import type { MemoryClass, MemoryReport, Step, Target } from "./plan.ts";
@@ -28,7 +28,7 @@ export function reportMemory(draft: DraftPlan, plan: MemoryPlan, target: Target)
   const workspace = sum(atPeak.filter(({ value }) => value === undefined).map(({ bytes }) => bytes));
   add("workspace", workspace);
   add("scratch", scratchBytes);
-  add("messages", slotBytes(steps, values, target));
+  add("messages", messageBytes(steps, values, target));
   add("activations", arenaBytes - workspace); // including alignment and gaps between values
 
   const traffic = trafficOf(steps, values, target);

@@ -40,8 +40,8 @@ export interface OpenOptions {
    */
   syncLaunches?: boolean;
   /**
-   * The groups of processes that programs on the device exchange data with, by name; default none. So far `cpu` and
-   * `reference` take them.
+   * The groups of processes that programs on the device exchange data with, by name; default none. So far `cpu`, `webgpu`
+   * and `reference` take them.
    */
   communicators?: Communicators;
   /**
@@ -83,8 +83,9 @@ const backends: {
     target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
   },
   webgpu: {
-    exchanges: false,
-    open: async () => (await import("../backends/webgpu/backend.ts")).openWebgpu(),
+    exchanges: true,
+    open: async ({ communicators }) =>
+      (await import("../backends/webgpu/backend.ts")).openWebgpu(undefined, communicators),
     target: async () => (await import("../backends/webgpu/target.ts")).webgpuTarget,
   },
   cpu: {

@@ -3,7 +3,7 @@ import { STATUS_BYTES } from "../../../ffi/mpi_abi.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Pending } from "../communicator.ts";
 import { checkMpi, type Library } from "./library.ts";
-import { type Patience, waitUntil } from "./waiting.ts";
+import { type Patience, untilDone, waitUntil } from "./waiting.ts";
 
 /** A part of a transfer: at most the largest count of one call. */
 export interface Part {
@@ -86,6 +86,15 @@ export class MpiTransfer implements Pending {
 
   /** Waits until the transfer is done. */
   wait(): void {
-    waitUntil(() => this.done(), this.#patience, () => `${this.#describe()} in ${this.#library.who}`);
+    waitUntil(() => this.done(), this.#patience, () => this.#awaited());
+  }
+
+  /** Waits likewise, and lets the event loop turn meanwhile. */
+  settled(): Promise<void> {
+    return untilDone(() => this.done(), this.#patience, () => this.#awaited());
+  }
+
+  #awaited(): string {
+    return `${this.#describe()} in ${this.#library.who}`;
   }
 }

@@ -36,13 +36,38 @@ export function waitUntil(done: () => boolean, patience: Patience, describe: () 
   const start = performance.now();
   const spin = crowded ? 0 : SPIN;
   while (!done()) {
-    const waited = performance.now() - start;
-    if (limit !== undefined && waited > limit * 1000) {
-      throw new LocalgradError(
-        `${describe()} took more than ${limit} s: another process has not made the matching call, or has stopped`,
-      );
-    }
+    const waited = expectInTime(start, limit, describe);
     if (waited < spin) continue;
     pause(Math.min(Math.max(SHORTEST, waited * SHARE), LONGEST));
   }
+}
+
+/**
+ * Tests until `done` is true, once in each turn of the event loop and then once a millisecond, for work that timers,
+ * signals and the device go on beside.
+ *
+ * @throws {LocalgradError} after the time limit, as {@link waitUntil} does.
+ */
+export async function untilDone(
+  done: () => boolean,
+  patience: Patience,
+  describe: () => string,
+): Promise<void> {
+  const start = performance.now();
+  for (let tries = 0; !patience.abandoned && !done(); tries++) {
+    expectInTime(start, patience.limit, describe);
+    await new Promise<void>((resolve) => setTimeout(resolve, tries < TURNS ? 0 : 1));
+  }
+}
+
+/** Turns of the event loop before the first pause. */
+const TURNS = 8;
+
+/** Returns the milliseconds since `start`; throws after the time limit. */
+function expectInTime(start: number, limit: number | undefined, describe: () => string): number {
+  const waited = performance.now() - start;
+  if (limit === undefined || waited <= limit * 1000) return waited;
+  throw new LocalgradError(
+    `${describe()} took more than ${limit} s: another process has not made the matching call, or has stopped`,
+  );
 }

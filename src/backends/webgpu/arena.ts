@@ -34,6 +34,11 @@ export class Arena {
     return validations;
   }
 
+  /** Waits until WebGPU has granted or refused all memory asked for so far: then no buffer in use is replaced. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#segments.flat().map(({ validation }) => validation.done));
+  }
+
   /** The buffer at an offset in the arena, for a plan that needs `bytes` in all, and the offset in that buffer. */
   at(offset: number, bytes: number): { readonly buffer: GPUBuffer; readonly offset: number } {
     const index = Math.floor(offset / this.#segmentBytes);
@@ -54,7 +59,7 @@ export class Arena {
   #add(index: number, wanted: number): Segment {
     const { value: buffer, validation } = validated(
       this.#gpu.device,
-      () => this.#gpu.create(wanted, BufferUsage.STORAGE),
+      () => this.#gpu.create(wanted, BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST),
     );
     const segment = { buffer, validation };
     const place = this.#segments[index] ??= [];

@@ -1,12 +1,14 @@
 import type { Plan, Target } from "../../compile/plan.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, Executable, Opened } from "../backend.ts";
+import { type Communicators, groupSizes } from "../communicator.ts";
 import { BufferUsage } from "./flags.ts";
 import { Arena } from "./arena.ts";
 import { own, WebGpuBuffer } from "./buffer.ts";
 import { Gpu } from "./gpu.ts";
 import { WebGpuExecutable } from "./executable.ts";
 import { lowerPlan } from "./lower.ts";
+import { WorkOrder } from "./order.ts";
 import { Pipelines } from "./pipelines.ts";
 import { Readbacks } from "./readbacks.ts";
 import { type Limits, targetOf } from "./target.ts";
@@ -21,12 +23,16 @@ export class WebGpuBackend implements Backend {
   readonly #arena: Arena;
   readonly #pipelines: Pipelines;
   readonly #readbacks: Readbacks;
+  readonly #order = new WorkOrder();
+  readonly #communicators: Communicators;
+  readonly #executables = new Set<WebGpuExecutable>();
   #staged = 0;
 
-  constructor(gpu: Gpu, limits: Limits = gpu.device.limits) {
+  constructor(gpu: Gpu, limits: Limits = gpu.device.limits, communicators: Communicators = {}) {
     this.#gpu = gpu;
+    this.#communicators = communicators;
     this.software = gpu.variant.kind === "software";
-    this.target = targetOf(limits, gpu.variant);
+    this.target = { ...targetOf(limits, gpu.variant), groups: groupSizes(communicators) };
     this.#arena = new Arena(gpu, this.target.segmentBytes);
     this.#pipelines = new Pipelines(gpu.device);
     this.#readbacks = new Readbacks(gpu);
@@ -37,11 +43,11 @@ export class WebGpuBackend implements Backend {
   }
 
   get liveBuffers(): number {
-    return this.#gpu.liveBuffers;
+    return this.#gpu.liveBuffers + [...this.#executables].filter(({ heldBytes }) => heldBytes > 0).length;
   }
 
   get liveBytes(): number {
-    return this.#gpu.liveBytes;
+    return [...this.#executables].reduce((sum, { heldBytes }) => sum + heldBytes, this.#gpu.liveBytes);
   }
 
   allocate(bytes: number, _dtype: DType): DeviceBuffer {
@@ -50,13 +56,22 @@ export class WebGpuBackend implements Backend {
   }
 
   free(buffer: DeviceBuffer): void {
-    this.#readbacks.flush();
-    this.#gpu.destroy(own(buffer).gpu);
+    const { gpu } = own(buffer);
+    this.#order.do(() => {
+      this.#readbacks.flush();
+      this.#gpu.destroy(gpu);
+    });
   }
 
   write(buffer: DeviceBuffer, data: Uint8Array): void {
-    this.#readbacks.flush();
     this.#gpu.check();
+    this.#order.check();
+    const kept = this.#order.busy ? data.slice() : data; // the source may be changed once this returns
+    this.#order.do(() => this.#write(buffer, kept));
+  }
+
+  #write(buffer: DeviceBuffer, data: Uint8Array): void {
+    this.#readbacks.flush();
     const { queue } = this.#gpu.device;
     const target = own(buffer);
     writeBytes(queue, target.gpu, data);
@@ -71,7 +86,16 @@ export class WebGpuBackend implements Backend {
 
   async read(buffer: DeviceBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
     this.#gpu.check();
-    const { gpu, pending } = own(buffer);
+    this.#order.check();
+    const source = own(buffer);
+    if (!this.#order.busy) return await this.#read(source, bytes);
+    const { promise, resolve } = Promise.withResolvers<Promise<Uint8Array<ArrayBuffer>>>();
+    this.#order.do(() => resolve(this.#read(source, bytes)));
+    return await promise;
+  }
+
+  async #read({ gpu, pending }: WebGpuBuffer, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    this.#order.check();
     const data = this.#readbacks.read(gpu, bytes);
     for (const { validation, error } of pending) {
       await validation.done;
@@ -86,7 +110,8 @@ export class WebGpuBackend implements Backend {
     this.#gpu.check();
     this.#readbacks.flush();
     const dispatches = lowerPlan(plan, this.#gpu.variant);
-    this.#arena.grow(plan.arenaBytes);
+    this.#order.check();
+    this.#order.do(() => void this.#arena.grow(plan.arenaBytes)); // a larger one replaces the memory of a run under way
     const constants = plan.constants.map(({ data }) => {
       const buffer = this.#gpu.create(data.byteLength, BufferUsage.STORAGE | BufferUsage.COPY_DST);
       writeBytes(
@@ -96,10 +121,13 @@ export class WebGpuBackend implements Backend {
       );
       return buffer;
     });
-    return new WebGpuExecutable({
+    const executable = new WebGpuExecutable({
       ...{ gpu: this.#gpu, arena: this.#arena, readbacks: this.#readbacks, pipelines: this.#pipelines },
-      ...{ plan, constants, dispatches },
+      ...{ plan, constants, dispatches, communicators: this.#communicators, order: this.#order },
+      disposed: (disposed) => this.#executables.delete(disposed),
     });
+    this.#executables.add(executable);
+    return executable;
   }
 
   kernelText(plan: Plan): string {
@@ -110,11 +138,14 @@ export class WebGpuBackend implements Backend {
 
   async finish(): Promise<void> {
     this.#readbacks.flush();
+    await this.#order.idle();
     await this.#gpu.device.queue.onSubmittedWorkDone();
+    this.#order.check();
     this.#gpu.check();
   }
 
   async close(): Promise<void> {
+    await this.#order.idle();
     this.#readbacks.flush();
     // Batches in flight free their own staging buffers.
     await this.#gpu.device.queue.onSubmittedWorkDone().catch(() => {});
@@ -126,8 +157,14 @@ export class WebGpuBackend implements Backend {
 /** The most bytes staged before they are submitted. */
 const MAX_STAGED = 2 ** 24;
 
-/** Opens Deno's WebGPU, or returns the reason why there is none. `variant` overrides the choice of kernels, for tests. */
-export async function openWebgpu(variant?: Variant | Variant["kind"]): Promise<Opened> {
+/**
+ * Opens Deno's WebGPU, or returns the reason why there is none. `variant` overrides the choice of kernels, for tests;
+ * `communicators` are the groups of processes that programs exchange data with.
+ */
+export async function openWebgpu(
+  variant?: Variant | Variant["kind"],
+  communicators?: Communicators,
+): Promise<Opened> {
   const gpu = globalThis.navigator?.gpu;
   if (gpu === undefined) {
     return { reason: "this runtime has no WebGPU", remedy: "use Deno 2.9 or later" };
@@ -141,7 +178,7 @@ export async function openWebgpu(variant?: Variant | Variant["kind"]): Promise<O
           "install the Vulkan driver of your graphics card, or Mesa's software driver (Debian: mesa-vulkan-drivers)",
       };
     }
-    return { backend: new WebGpuBackend(await Gpu.open(adapter, variant)) };
+    return { backend: new WebGpuBackend(await Gpu.open(adapter, variant), undefined, communicators) };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return { reason: `WebGPU opened no device: ${why}`, remedy: "update the graphics driver" };

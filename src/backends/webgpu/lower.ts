@@ -1,8 +1,8 @@
-import { structuredOnly } from "../structured_only.ts";
 import { at } from "../../base/at.ts";
 import type { Plan, Step } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { bytesOf } from "../../trace/dtype.ts";
+import { isCollectiveInstruction } from "../../trace/program.ts";
 import { type Place, placeKey, placeOf, type Slot } from "../place.ts";
 import type { Binding, Call } from "./call.ts";
 import { fused } from "./fused.ts";
@@ -47,10 +47,18 @@ export function lowerPlan(plan: Plan, variant: Variant): Dispatch[] {
 
 /** The dispatches of one step of a plan. */
 function lowerStep(plan: Plan, step: Step, variant: Variant): Dispatch[] {
-  const calls = step.kind === "kernel"
-    ? fused(step.kernel, plan.values, variant, (value) => placeKey(rangeOf(plan, step, value)))
-    : structured(structuredOnly(step.instruction), plan.values, variant);
-  return calls.filter(({ count }) => count > 0).map((call) => dispatch(plan, step, call));
+  return callsOf(plan, step, variant).filter(({ count }) => count > 0).map((call) =>
+    dispatch(plan, step, call)
+  );
+}
+
+function callsOf(plan: Plan, step: Step, variant: Variant): readonly Call[] {
+  if (step.kind === "kernel") {
+    return fused(step.kernel, plan.values, variant, (value) => placeKey(rangeOf(plan, step, value)));
+  }
+  const { instruction } = step;
+  if (isCollectiveInstruction(instruction)) return []; // staging.ts makes the exchanges
+  return structured(instruction, plan.values, variant);
 }
 
 function rangeOf(plan: Plan, step: Step, slot: Slot): Range {

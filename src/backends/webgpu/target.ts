@@ -12,16 +12,21 @@ export interface Limits {
   readonly maxStorageBuffersPerShaderStage: number;
 }
 
+/** Bytes that every offset in the arena is a multiple of: the least that all adapters bind at. */
+export const ALIGNMENT = 256;
+
 /** An adapter as the compiler sees it. */
 export function targetOf(limits: Limits, variant: Variant): Target {
   return {
     name: "webgpu",
     precisions: ["f32"],
-    alignment: 256,
+    alignment: ALIGNMENT,
     maxValueBytes: limits.maxStorageBufferBindingSize,
-    segmentBytes: Math.floor(Math.min(limits.maxBufferSize, 2 ** 30) / 256) * 256,
+    segmentBytes: Math.floor(Math.min(limits.maxBufferSize, 2 ** 30) / ALIGNMENT) * ALIGNMENT,
     maxTotalBytes: Infinity,
     workspace: (step, values) => workspaceOf(step, values, variant),
+    groups: {},
+    staged: true,
     // One binding is reserved for the workspace.
     maxKernelBuffers: limits.maxStorageBuffersPerShaderStage - 1,
   };
