@@ -51,6 +51,8 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
       "--model",
       "resnet8",
     ],
+    [/--table has its own .*; omit --processes/, "--processes", "2", "--table", "cifar"],
+    [/need at least .* MiB each/, "--processes", "2", "--memory-limit", "1MiB"],
     [/--table must be one of imagenet, cifar, not "coco"/, "--table", "coco"],
   ];
   for (const [message, ...args] of cases) {
@@ -58,4 +60,31 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
     assertEquals([code, stdout, stderr.trimEnd().split("\n").length], [2, "", 1], stderr);
     assertMatch(stderr, message);
   }
+});
+
+Deno.test("memory plans processes: their peaks, what they send, a predicted time", async () => {
+  const two = ["--batch", "32", "--processes", "2", "--threads", "1"];
+  const plan = async (...args: string[]) => {
+    const { code, stdout, stderr } = await memory(...two, "--json", ...args);
+    assertEquals(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const modules = await plan();
+  const [first, second] = modules.processes;
+  assertEquals([...first.modules, ...second.modules], ["layer1.0", "layer2.0", "layer3.0"]);
+  assertEquals(first.sent, second.received);
+  assert(first.sent.features > 0 && second.sent.blocks > 0 && first.sent.gradients === 0);
+  assert(first.peakBytes < modules.alone.peakBytes && second.peakBytes < modules.alone.peakBytes);
+  assert(modules.speedup > 1 && modules.speedup < 2);
+  const slow = await plan("--parallel", "data", "--link-speed", "0.001", "--link-latency", "1000");
+  assertEquals(slow.processes.length, 1);
+  assertEquals([slow.processes[0].ranks, slow.processes[0].images], [2, 16]);
+  assertEquals(slow.predictedWith.link, { bytes: 1e6, latency: 1e-3 });
+  assert(slow.seconds > slow.processes[0].sent.gradients / 1e6);
+  const limit = first.peakBytes + 2 ** 20;
+  const within = await plan("--split", "balanced", "--memory-limit", `${limit}B`);
+  for (const { peakBytes } of within.processes) assert(peakBytes <= limit);
+  const { stdout } = await memory(...two, "--markdown");
+  assertMatch(stdout, /^\| 1 \| 1(–2)? of 3 \| 32 \| .* MiB \| 0\.\d+ \|/m);
+  assertMatch(stdout, /^predicted, not measured: .* links of 2 GB\/s each way and 20 µs$/ms);
 });

@@ -16,6 +16,15 @@ import {
   targetFor,
 } from "./planned_device.ts";
 import { setupOf } from "./build.ts";
+import {
+  cutFor,
+  planFor,
+  type Processes,
+  processesFrom,
+  processesJson,
+  processesText,
+  processFlags,
+} from "./memory_processes.ts";
 import { networkFlags, placeFlags, settingsFrom } from "./settings.ts";
 import { markdownTable, note, print, textTable } from "./terminal.ts";
 
@@ -31,6 +40,7 @@ export const memoryFlags = {
       "deno task memory:onednn",
   },
   threads: { value: "N", help: "threads of cpu, each with scratch memory; default those of this machine" },
+  ...processFlags,
   table: {
     value: tableNames.join("|"),
     help: "plan the rows of the papers instead, next to the published figures",
@@ -53,9 +63,10 @@ export async function memory(args: readonly string[]): Promise<void> {
   const threads = device.threads ?? defaultThreads().threads;
   const described = describeDevice(target, threads);
   const table: Table = given.markdown ? markdownTable : textTable;
-  const settings = settingsFrom(given);
+  const processes = processesFrom(given);
+  const settings = settingsFrom({ ...modulesFor(given, processes), ...given });
   if (given.table !== undefined) {
-    const other = keysOf(networkFlags).find((name) => given[name] !== undefined);
+    const other = keysOf({ ...networkFlags, ...processFlags }).find((name) => given[name] !== undefined);
     if (other !== undefined) {
       throw new LocalgradError(`--table has its own networks and methods; omit --${other}`);
     }
@@ -65,6 +76,20 @@ export async function memory(args: readonly string[]): Promise<void> {
   }
   const { model, batch, recompute = false } = settings;
   const setup = { ...setupOf(settings), batch, target, recompute };
+  if (processes !== undefined) {
+    const own = local.setup({ ...setupOf(settings), modules: cutFor(processes, setup) });
+    const planned = planFor(processes, own, batch, target, recompute);
+    if (given.json) {
+      const { name, engine } = target;
+      const device = engine === undefined ? { name } : { name, engine, threads };
+      print(JSON.stringify({ device, method: own.method.name, ...processesJson(planned, own) }));
+      return;
+    }
+    print(`${model} with ${own.method.name}: ${own.partition.description}`);
+    print(`batch ${batch}, planned for ${described}, without the data set\n`);
+    print(processesText(planned, own, table));
+    return;
+  }
   const planned = local.memory(setup);
   const checkpointed =
     local.memory({ ...setup, modules: 1, method: local.endToEnd({ checkpoint: true }) }).method;
@@ -98,6 +123,15 @@ export async function memory(args: readonly string[]): Promise<void> {
     const rows = each.map(({ name, peakBytes }, i) => [`${i + 1}: ${name}`, formatBytes(peakBytes)]);
     print(`\n${table(["module", "temporaries"], rows)}`);
   }
+}
+
+/** The number of modules, if none is given: the default, or as many as there are processes in a row. */
+function modulesFor(
+  { modules, after }: Given<typeof memoryFlags>,
+  processes: Processes | undefined,
+): { readonly modules?: string } {
+  if (processes === undefined || modules !== undefined || after !== undefined) return {};
+  return { modules: `${Math.max(processes.layout.modules, 3)}` };
 }
 
 /** The device that the flags name. */

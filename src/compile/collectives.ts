@@ -109,7 +109,8 @@ export function trafficOf(
   return Object.keys(traffic).length === 0 ? undefined : traffic;
 }
 
-function bytesSent(
+/** The bytes that a process sends at least in one exchange, in a group of `size` processes. */
+export function bytesSent(
   { op, inputs: [x] }: CollectiveInstruction,
   values: readonly Aval[],
   size: number,

@@ -1,52 +1,13 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, type Kinds, shared, shown } from "../base/expect.ts";
-import type { Target } from "../compile/plan.ts";
-import { type Block, inputShape, type Model, network } from "../models/model.ts";
-import type { Initial } from "../nn/initial.ts";
-import { sequential, shapeAfter } from "../nn/layer.ts";
-import { merge, type Named, nest } from "../nn/named.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
-import { jit } from "../runtime/jit.ts";
-import { type Aval, bytesOf, type Shape } from "../trace/dtype.ts";
-import type { Tensor } from "../trace/tensor.ts";
-import { treeFlatten, treeLeaves } from "../trace/tree.ts";
-import { slotsOf } from "./average.ts";
+import { expectBetween, expectOptions, type Kinds, shared, shown } from "../base/expect.ts";
 import { bestCut } from "./cut_search.ts";
-import { plainLossOf, withLoss } from "./loss.ts";
-import type { Batch, Boundary, Method } from "./method.ts";
-import { microBatches, parts } from "./micro_batches.ts";
-import { checkModel, moduleOf } from "./partition.ts";
-import { placeOf } from "./places.ts";
-import { activationsIn } from "./precision.ts";
-import { equipModule, lastModule, type LocalModule, type SetupOptions } from "./setup.ts";
+import { checkModel } from "./partition.ts";
+import type { SetupOptions } from "./setup.ts";
 import { SETUP_KINDS } from "./setup.ts";
-import type { TrainState } from "./setup.ts";
-import { trainModule } from "./step.ts";
-import { batchAvals, scalarAvals } from "./step_inputs.ts";
-import { type Speeds, stepTime, totalTime, TYPICAL } from "./step_time.ts";
+import { type BalanceOptions, Stretches } from "./stretches.ts";
 
-/** Recomputing keeps every fourth block's result, so each further group of this many blocks adds the same. */
-const PERIOD = 4;
-
-/** Options of {@link balanced}. */
-export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
-  /** The number of modules. */
-  modules: number;
-  /** Images per step. */
-  batch: number;
-  /** The kind of device. */
-  target: Target;
-  /** Plans with recomputation; default false. */
-  recompute?: boolean;
-  /**
-   * What the highest of all modules is to be lowest of: the planned peak (default), or the predicted time, for modules
-   * that are trained on a process each.
-   */
-  by?: "memory" | "time";
-  /** The device's speeds, to predict times; only their ratio matters. Default {@link TYPICAL}. */
-  speeds?: Speeds;
-}
+export type { BalanceOptions };
 
 /**
  * Finds the boundaries with the lowest planned peak for a number of modules, or with the lowest time of the slowest. Each
@@ -54,7 +15,7 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
  * planned once. Allocates nothing. A method that changes the cut, such as one that makes the stem a module, does so
  * afterwards.
  *
- * @throws {LocalgradError} if the network has fewer blocks than modules.
+ * @throws {LocalgradError} if the network has fewer blocks than modules, or no cut keeps to the limit.
  *
  * @example
  * ```ts
@@ -73,10 +34,22 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
  * ```
  */
 export function balanced(options: BalanceOptions): { after: string[] } {
-  expectOptions("balanced", options, { ...CUT_KINDS, modules: "number", by: "string?", speeds: "object?" });
-  const { model, modules, method, by = "memory" } = options;
+  expectOptions("balanced", options, {
+    ...CUT_KINDS,
+    modules: "number",
+    by: "string?",
+    speeds: "object?",
+    limit: "number?",
+  });
+  const { model, modules, method, by = "memory", limit } = options;
   if (by !== "memory" && by !== "time") {
     throw new LocalgradError(`balanced: by must be "memory" or "time", not ${shown(by)}`);
+  }
+  if (limit !== undefined) {
+    expectBetween("balanced: the limit", limit, 1);
+    if (by !== "time") {
+      throw new LocalgradError('balanced: a limit is for modules balanced by: "time"; leave it out');
+    }
   }
   checkModel(model);
   const { blocks } = model;
@@ -87,12 +60,14 @@ export function balanced(options: BalanceOptions): { after: string[] } {
     );
   }
   if (modules === 1 || method.auxiliary === undefined) return { after: [] };
-  const ends = bestCut(new Stretches(options));
+  const stretches = new Stretches(options);
+  const ends = bestCut(stretches);
+  stretches.expectWithinLimit(ends);
   return { after: ends.slice(0, -1).map((end) => at(blocks, end - 1).name) };
 }
 
 /** Options that define a cut, whatever it is given as. */
-export type CutOptions = SetupOptions & Omit<BalanceOptions, "modules" | "by" | "speeds">;
+export type CutOptions = SetupOptions & Omit<BalanceOptions, "modules" | "by" | "speeds" | "limit">;
 
 /** The kinds of those options. */
 export const CUT_KINDS = {
@@ -111,225 +86,4 @@ export function withCut<O extends CutOptions>(options: O): O {
   const { balanced: count, by = "memory" } = modules;
   expectOptions("partition: modules", modules, { balanced: "number", by: "string?" });
   return { ...own, modules: balanced({ ...own, modules: count, by }) };
-}
-
-/** Plans runs of consecutive blocks as modules. */
-class Stretches {
-  readonly blocks: number;
-  readonly modules: number;
-  readonly #options: BalanceOptions;
-  /** The shape of the features before each block and at the end: `[height, width, channels]`. */
-  readonly #features: readonly Shape[];
-  readonly #shapes: readonly string[];
-  readonly #kinds = new Map<string, string>();
-  /** Costs planned so far, and those of the same runs without recomputation, which their plans also report. */
-  readonly #peaks: Map<string, number>;
-  readonly #without: Map<string, number>;
-
-  constructor(options: BalanceOptions) {
-    const { model: { stem, blocks, input }, modules } = options;
-    this.#peaks = peaksKnownOf(options);
-    this.#without = peaksKnownOf({ ...options, recompute: false });
-    this.#options = options;
-    this.blocks = blocks.length;
-    this.modules = modules;
-    let shape = shapeAfter(sequential(stem), inputShape({ input }));
-    const before = blocks.map(({ layer }) => {
-      const input = shape;
-      shape = shapeAfter(layer, shape);
-      return input;
-    });
-    this.#features = [...before, shape];
-    this.#shapes = blocks.map((block, i) => {
-      const kinds = kindsOf(options.optimizer, nest(block.name, block.layer.params));
-      return `${before[i]} ${shapesOf(block)} ${kinds}`;
-    });
-  }
-
-  kind(index: number, end: number): string {
-    const key = `${index} ${end}`;
-    let kind = this.#kinds.get(key);
-    if (kind === undefined) {
-      const { auxiliary } = this.#module(index, [end - 1]);
-      const kinds = kindsOf(this.#options.optimizer, nest(placeOf(index), auxiliary?.params ?? {}));
-      const shapes = auxiliary === undefined
-        ? "head"
-        : `${formatShapes(auxiliary.params, auxiliary.state)} ${kinds}`;
-      kind = `${this.#features[end]} ${shapes} ${this.#shapes[end] ?? ""}`;
-      this.#kinds.set(key, kind);
-    }
-    return kind;
-  }
-
-  weight(index: number, end: number): number {
-    if (this.#options.by === "time") return 0;
-    const { auxiliary } = this.#module(index, [end - 1]);
-    if (auxiliary === undefined) return 0;
-    const { params, state } = auxiliary;
-    const { optimizer } = this.#options;
-    const avals = treeLeaves<Aval>([params, state, optimizer.slots(nest(placeOf(index), params))]);
-    return avals.reduce((sum, aval) => sum + bytesOf(aval), 0);
-  }
-
-  /** The peak in bytes, or the time in nanoseconds. */
-  peak(index: number, start: number, end: number): number {
-    return this.#peak(index, Array.from({ length: end - start }, (_, i) => start + i));
-  }
-
-  /**
-   * Returns the peak of a module of these blocks. After a few equal blocks each further one adds the same, so the peak of
-   * a long row of equal blocks is extrapolated from two shorter rows.
-   */
-  #peak(index: number, blocks: readonly number[]): number {
-    const key = [
-      index === 0 ? "stem" : "",
-      ...blocks.map((block) => this.#shapes[block]),
-      this.kind(index, endOf(blocks)),
-    ].join("\n");
-    let peak = this.#peaks.get(key);
-    if (peak === undefined) {
-      const row = this.#longRow(blocks);
-      if (row === undefined) {
-        const planned = this.#plan(index, blocks);
-        this.#without.set(key, planned.without);
-        peak = planned.peak;
-      } else {
-        const shortened = (times: number) => this.#peak(index, blocks.toSpliced(row + 1, PERIOD * times));
-        peak = 2 * shortened(1) - shortened(2);
-      }
-      this.#peaks.set(key, peak);
-    }
-    return peak;
-  }
-
-  /** Finds the start of a row of equal blocks that is long enough to extrapolate. */
-  #longRow(blocks: readonly number[]): number | undefined {
-    const shapes = blocks.map((block) => this.#shapes[block]);
-    for (let start = 0, i = 1; i <= shapes.length; i++) {
-      if (i < shapes.length && shapes[i] === shapes[start]) continue;
-      if (i - start > 3 * PERIOD) return start;
-      start = i;
-    }
-    return undefined;
-  }
-
-  #module(index: number, blocks: readonly number[]): LocalModule {
-    const { model, method } = this.#options;
-    const end = endOf(blocks);
-    const behind = model.blocks.slice(end);
-    const [next] = behind;
-    const own = blocks.map((block) => at(model.blocks, block));
-    const module = moduleOf({ ...model, blocks: [...own, ...behind] }, index, 0, own.length);
-    if (next === undefined) return lastModule(module);
-    const boundary: Boundary = {
-      index,
-      count: this.modules - 1,
-      requested: this.modules,
-      model,
-      module,
-      next,
-      behind,
-      features: at(this.#features, end),
-    };
-    return equipModule(method, boundary);
-  }
-
-  /**
-   * Plans the training of a module; returns its peak, input and output included, also without recomputation; or its time
-   * as both.
-   */
-  #plan(index: number, blocks: readonly number[]): { readonly peak: number; readonly without: number } {
-    const { model, batch, target, precision, accumulate, recompute = false, by, speeds } = this.#options;
-    const [start, end] = [at(blocks, 0), endOf(blocks)];
-    const module = this.#module(index, blocks);
-    const following = model.blocks[end];
-    const isLast = following === undefined;
-    const dtype = activationsIn(precision);
-    const step = jit(
-      (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
-        // Any loss of logits is small next to features, so that cuts are planned with the plain one.
-        const batches = microBatches(batch, accumulate).map((each) => withLoss(each, plainLossOf(model)));
-        const inputs = parts(h.cast(dtype), accumulate);
-        const { after, loss, features } = trainModule(
-          module,
-          this.#options,
-          train,
-          inputs,
-          batches,
-          scalars,
-        );
-        return { after, loss, ...(isLast ? {} : { features }) };
-      },
-      { name: module.name, donate: [0], recompute },
-    );
-    const avals = batchAvals(model, batch);
-    const input: Aval = { shape: [batch, ...at(this.#features, start)], dtype };
-    const output: Aval = { shape: [batch, ...at(this.#features, end)], dtype };
-    const next = (part: "params" | "state") =>
-      isLast ? {} : nest<Initial>(following.name, following.layer[part]);
-    const train = {
-      params: merge(module.params, next("params")),
-      state: merge(module.state, next("state")),
-      optimizer: slotsOf(this.#options, module.params, [module]),
-    };
-    const plan = step.plan(
-      { ...target, maxTotalBytes: Infinity },
-      train,
-      start === 0 ? avals.x : input,
-      avals,
-      scalarAvals(this.#options),
-    );
-    if (by === "time") {
-      const time = 1e9 * totalTime(stepTime(plan, 0, speeds ?? TYPICAL));
-      return { peak: time, without: time };
-    }
-    const apart = (start === 0 ? 0 : bytesOf(input)) + (isLast ? 0 : bytesOf(output));
-    const { memory, without = memory } = plan;
-    return { peak: memory.arenaBytes + apart, without: without.arenaBytes + apart };
-  }
-}
-
-/** Peaks planned so far, by network and method, then by everything else; searches for other numbers of modules reuse them. */
-const known = new WeakMap<Model, WeakMap<Method, Map<string, Map<string, number>>>>();
-
-function peaksKnownOf(options: BalanceOptions): Map<string, number> {
-  const { model, method, optimizer, average, accumulate, batch, target, precision, recompute = false } =
-    options;
-  const { by = "memory", speeds } = options;
-  const ofModel = known.get(model) ?? new WeakMap<Method, Map<string, Map<string, number>>>();
-  known.set(model, ofModel);
-  const ofMethod = ofModel.get(method) ?? new Map<string, Map<string, number>>();
-  ofModel.set(method, ofMethod);
-  const key = JSON.stringify([
-    ...[optimizer.name, optimizer.options, kindsOf(optimizer, network(model).params)],
-    ...[average, accumulate, batch, target.name, target.engine, precision, recompute, by, speeds],
-  ]);
-  const peaks = ofMethod.get(key) ?? new Map<string, number>();
-  ofMethod.set(key, peaks);
-  return peaks;
-}
-
-/** Returns the index after the last of a run of blocks. */
-function endOf(blocks: readonly number[]): number {
-  return at(blocks, blocks.length - 1) + 1;
-}
-
-/** Returns a block's shapes as text; its name if it has no parameters, because shapes then do not identify it. */
-function shapesOf({ name, layer }: Block): string {
-  const shapes = formatShapes(layer.params, layer.state);
-  return shapes === "" ? name : shapes;
-}
-
-/** Returns how an optimizer treats each parameter, as text: modules of the same shapes may differ in that. */
-function kindsOf(optimizer: Optimizer, params: Named<Initial>): string {
-  if (optimizer.kindOf === undefined) return "";
-  const { leaves, paths } = treeFlatten<Initial>(params);
-  return leaves.map(({ shape }, i) => optimizer.kindOf?.({ path: at(paths, i), shape })).join();
-}
-
-function formatShapes(...trees: readonly Named<Initial>[]): string {
-  return trees.flatMap((tree) => {
-    const { leaves, paths } = treeFlatten<Initial>(tree);
-    return leaves.map(({ shape }, i) => `${paths[i]}[${shape}]`);
-  }).join();
 }

@@ -52,6 +52,11 @@ export interface Part {
 /** Tags of messages between neighbours; micro-batch i has the tag FEATURES + i. */
 const BEFORE = 0, AFTER = 1, FEATURES = 2;
 
+/** What a message between neighbours is, by its tag: a tracked block as a step begins or as it leaves it, or features. */
+export function messageOf(tag: number): "before" | "after" | "features" {
+  return tag === BEFORE ? "before" : tag === AFTER ? "after" : "features";
+}
+
 /** Receives the features of each micro-batch, of these numbers of images, from the process before. */
 export function receiveFeatures(part: Part, images: readonly number[], dtype: DType): Tensor[] {
   const from = part.place.modules - 1;

@@ -45,10 +45,31 @@ export function runsOf({ times, bytes = () => 0, limit = Infinity }: RunCosts, c
     fitting.set(key, known);
     return known;
   };
+  const found = bestDivision(modules, count, timeOf, fits);
+  if (found !== undefined) return found.runs;
+  const least = bestDivision(modules, count, bytes)?.most;
+  throw new LocalgradError(
+    `parallel: no division of ${modules} modules between ${count} processes keeps to ${limit} bytes each; the least is ` +
+      `${least} bytes. Allow that much, or use more processes, smaller batches or more modules`,
+  );
+}
+
+/** Divides modules into consecutive runs so that the largest needs as few bytes as possible. */
+export function lightestRuns(bytes: (run: ModuleRun) => number, modules: number, count: number): ModuleRun[] {
+  return bestDivision(modules, count, bytes)?.runs ?? [];
+}
+
+/** Finds the division whose most costly run costs least, of those whose runs all fit. */
+function bestDivision(
+  modules: number,
+  count: number,
+  costOf: (run: ModuleRun) => number,
+  fits: (run: ModuleRun) => boolean = () => true,
+): Division | undefined {
   // The best division of the first `end` modules into so many runs, for each end, one more run at a time.
   let best: (Division | undefined)[] = Array.from(
     { length: modules + 1 },
-    (_, end): Division | undefined => end === 0 ? { slowest: 0, runs: [] } : undefined,
+    (_, end): Division | undefined => end === 0 ? { most: 0, runs: [] } : undefined,
   );
   for (let runs = 1; runs <= count; runs++) {
     const before = best;
@@ -58,24 +79,19 @@ export function runsOf({ times, bytes = () => 0, limit = Infinity }: RunCosts, c
         const rest = before[first];
         if (rest === undefined) continue;
         const run = { first, end };
-        const slowest = Math.max(rest.slowest, timeOf(run));
-        if (found !== undefined && slowest >= found.slowest || !fits(run)) continue;
-        found = { slowest, runs: [...rest.runs, run] };
+        const most = Math.max(rest.most, costOf(run));
+        if (found !== undefined && most >= found.most || !fits(run)) continue;
+        found = { most, runs: [...rest.runs, run] };
       }
       return found;
     });
   }
-  const found = best[modules];
-  if (found !== undefined) return [...found.runs];
-  throw new LocalgradError(
-    `parallel: no division of ${modules} modules between ${count} processes keeps to ${limit} bytes each; use more ` +
-      "processes, smaller batches or more modules",
-  );
+  return best[modules];
 }
 
 /** A division of the first modules. */
 interface Division {
-  /** The time of its slowest run. */
-  readonly slowest: number;
-  readonly runs: readonly ModuleRun[];
+  /** The cost of its most costly run. */
+  readonly most: number;
+  readonly runs: ModuleRun[];
 }

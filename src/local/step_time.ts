@@ -10,6 +10,8 @@ export interface Speeds {
   readonly operations: number;
   /** Bytes a second between the device and its memory. */
   readonly bytes: number;
+  /** Seconds that it takes to start a step of a plan; default 0. */
+  readonly launch?: number;
 }
 
 /**
@@ -28,17 +30,15 @@ export interface StepTime {
 
 /**
  * Predicts the time of a planned training step: each of its steps takes as long as its operations or its memory traffic
- * at these speeds, whichever takes longer (the roofline of Williams, Waterman and Patterson, 2009).
+ * at these speeds, whichever takes longer (the roofline of Williams, Waterman and Patterson, 2009), and the time to start
+ * it.
  */
 export function stepTime(plan: Pick<Plan, "steps" | "values">, modules: number, speeds: Speeds): StepTime {
-  expectOptions("stepTime: the speeds", speeds, { operations: "number", bytes: "number" });
-  expectBetween("stepTime: operations a second", speeds.operations, Number.MIN_VALUE);
-  expectBetween("stepTime: bytes a second", speeds.bytes, Number.MIN_VALUE);
+  expectSpeeds("stepTime", speeds);
   const times = new Array<number>(modules).fill(0);
   let rest = 0;
   for (const step of plan.steps) {
-    const { operations, bytes } = workOf({ steps: [step], values: plan.values });
-    const time = Math.max(operations / speeds.operations, bytes / speeds.bytes);
+    const time = timeOf(plan, step, speeds);
     const module = moduleIn(scopeOf(step));
     if (module === undefined || module >= modules) rest += time;
     else times[module] = at(times, module) + time;
@@ -46,7 +46,21 @@ export function stepTime(plan: Pick<Plan, "steps" | "values">, modules: number, 
   return { modules: times, rest };
 }
 
-/** The predicted time of a whole step, in seconds. */
+/** The predicted time of one step of a plan, in seconds. */
+export function timeOf({ values }: Pick<Plan, "values">, step: Step, speeds: Speeds): number {
+  const { operations, bytes } = workOf({ steps: [step], values });
+  return (speeds.launch ?? 0) + Math.max(operations / speeds.operations, bytes / speeds.bytes);
+}
+
+/** Refuses impossible speeds; `who` begins the message. */
+export function expectSpeeds(who: string, speeds: Speeds): void {
+  expectOptions(`${who}: the speeds`, speeds, { operations: "number", bytes: "number", launch: "number?" });
+  expectBetween(`${who}: operations a second`, speeds.operations, Number.MIN_VALUE);
+  expectBetween(`${who}: bytes a second`, speeds.bytes, Number.MIN_VALUE);
+  expectBetween(`${who}: seconds to start a step`, speeds.launch ?? 0, 0);
+}
+
+/** The predicted time of a whole training step, in seconds. */
 export function totalTime({ modules, rest }: StepTime): number {
   return modules.reduce((sum, time) => sum + time, rest);
 }

@@ -1,0 +1,58 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { LocalgradError } from "../base/errors.ts";
+import { TYPICAL_LINK } from "../local/exchange_time.ts";
+import { TYPICAL } from "../local/step_time.ts";
+import { parseFlags } from "./flags.ts";
+import { processesFrom, processFlags } from "./memory_processes.ts";
+
+const read = (...args: string[]) => processesFrom(parseFlags("memory", processFlags, args));
+
+Deno.test("flags of processes have defaults, and units as they say", () => {
+  assertEquals(read(), undefined);
+  assertEquals(read("--processes", "4"), {
+    layout: { data: 1, modules: 4 },
+    depth: 1,
+    speeds: { ...TYPICAL, launch: 0 },
+    link: TYPICAL_LINK,
+  });
+  const given = [
+    "--parallel",
+    "2x4",
+    "--depth",
+    "2",
+    "--speeds",
+    "1e12,2e9",
+    "--link-speed",
+    "450",
+    "--link-latency",
+    "0",
+  ];
+  assertEquals(read("--processes", "8", "--memory-limit", "1.5GiB", ...given), {
+    layout: { data: 2, modules: 4 },
+    depth: 2,
+    limit: 1.5 * 2 ** 30,
+    speeds: { operations: 1e12, bytes: 2e9, launch: 0 },
+    link: { bytes: 450e9, latency: 0 },
+  });
+});
+
+Deno.test("flags of processes that cannot be are refused", () => {
+  const cases: [string, ...string[]][] = [
+    ["--link-speed is for several processes; give --processes too", "--link-speed", "3"],
+    [
+      '--parallel must be data, modules or two numbers such as 2x4, not "both"',
+      "--processes",
+      "2",
+      "--parallel",
+      "both",
+    ],
+    ["2 × 2 is 4 processes, but 2 were started", "--processes", "2", "--parallel", "2x2"],
+    ["--processes must be a whole number", "--processes", "0"],
+    ["--memory-limit must be a size such as", "--processes", "2", "--memory-limit", "much"],
+    ["--memory-limit must be a size such as", "--processes", "2", "--memory-limit", "3 apples"],
+    ["--speeds must be one of core, h200", "--processes", "2", "--speeds", "fast"],
+    ["--speeds needs two numbers", "--processes", "2", "--speeds", "1,2,3"],
+    ["--link-speed must be a number above 0", "--processes", "2", "--link-speed", "0"],
+  ];
+  for (const [message, ...args] of cases) assertThrows(() => read(...args), LocalgradError, message);
+});
