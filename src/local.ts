@@ -27,6 +27,7 @@ export {
   squaredErrorLoss,
 } from "./local/loss.ts";
 export {
+  type BatchNormStatistics,
   equipModule,
   lastModule,
   type LocalModule,

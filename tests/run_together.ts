@@ -39,14 +39,19 @@ export class Mail {
 }
 
 /**
- * Traces the function of each process and evaluates all programs in float64, each as far as it gets without the others.
- * Fails if they wait for each other for ever, or disagree about a collective.
+ * Traces the function of each process and evaluates all programs in float64, each as far as it gets without the others;
+ * `rounded` rounds the result of every op to float32. Fails if they wait for each other for ever, or disagree about a
+ * collective.
  */
-export function runTogether(processes: readonly Process[], mail = new Mail()): Record<string, Values>[] {
+export function runTogether(
+  processes: readonly Process[],
+  mail = new Mail(),
+  rounded = false,
+): Record<string, Values>[] {
   const made = processes.map(({ f, args }) => traced(f, args));
   const reductions = new Map<string, Map<number, Float64Array>>();
   const running = made.map(({ program, inputs }, i) =>
-    evaluating(program, inputs, { index: i, groups: processes[i].groups, mail, reductions })
+    evaluating(program, inputs, { index: i, groups: processes[i].groups, mail, reductions, rounded })
   );
   const results = new Array<Float64Array[]>(processes.length);
   const left = new Set(running.keys());
@@ -71,13 +76,14 @@ interface Place {
   readonly mail: Mail;
   /** The operands of each reduction so far, by process. */
   readonly reductions: Map<string, Map<number, Float64Array>>;
+  readonly rounded: boolean;
 }
 
 /** Evaluates a program; yields `waiting` as long as it waits for others, and `moved` once it went on. */
 function* evaluating(
   program: Program,
   inputs: readonly ArrayLike<number>[],
-  { index, groups, mail, reductions }: Place,
+  { index, groups, mail, reductions, rounded }: Place,
 ): Generator<"waiting" | "moved", Float64Array[], void> {
   const values: Value[] = [];
   program.inputs.forEach(({ value }, i) => {
@@ -125,6 +131,7 @@ function* evaluating(
     } else {
       applyOp(op, out, inputs.map((input) => values[input]), attrs);
     }
+    if (rounded) out.data.forEach((value, i) => out.data[i] = Math.fround(value));
   }
   return program.outputs.map(({ value }) => values[value].data);
 }

@@ -32,10 +32,21 @@ export function microBatches(batch: Batch, count = 1): readonly Batch[] {
   }));
 }
 
+/** The number of micro-batches of a batch, if `count` are wanted. */
+export function microBatchCount(images: number, count = 1): number {
+  return Math.max(1, Math.min(count, Math.floor(images / FEWEST)));
+}
+
+/** The number of images of micro-batch `index` of `number`. */
+export function microBatchImages(images: number, number: number, index: number): number {
+  const start = (i: number) => Math.floor(i * images / number);
+  return start(index + 1) - start(index);
+}
+
 /** Divides a tensor along its first axis as {@link microBatches} divides a batch. */
 export function parts(x: Tensor, count = 1): readonly Tensor[] {
   const [images = 0, ...rest] = x.shape;
-  const number = Math.max(1, Math.min(count, Math.floor(images / FEWEST)));
+  const number = microBatchCount(images, count);
   if (number === 1) return [x];
   const start = (i: number) => Math.floor(i * images / number);
   return Array.from(

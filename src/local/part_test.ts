@@ -4,11 +4,14 @@ import { host, integers, noise, run, type Values } from "../../tests/run.ts";
 import { tinyModel } from "../../tests/tiny.ts";
 import { key } from "../base/random.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { initialize } from "../nn/initial.ts";
+import { type Initial, initialize } from "../nn/initial.ts";
 import type { Named } from "../nn/named.ts";
 import { publishedSgd } from "../optim/published.ts";
 import { sgd } from "../optim/sgd.ts";
 import { clipped } from "../optim/transforms.ts";
+import * as devices from "../runtime/devices.ts";
+import { jit } from "../runtime/jit.ts";
+import { sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeLeaves, treeUnflatten } from "../trace/tree.ts";
@@ -18,7 +21,7 @@ import type { Batch, Method } from "./method.ts";
 import { augLocal, dgl, greedy, infopro, man, manPlusPlus, predsim } from "./methods/methods.ts";
 import { partOf } from "./part.ts";
 import type { ModuleRun } from "./runs.ts";
-import { type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
+import { type BatchNormStatistics, type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
 import { shareOf } from "./shares.ts";
 import { trainStep } from "./step.ts";
 
@@ -226,6 +229,61 @@ for (const [method, name = method.name] of [methods[1], methods[5], methods[10]]
     });
   });
 }
+
+for (const [method, name = method.name] of [methods[1], methods[7], methods[10]]) {
+  Deno.test(`synchronised batch norms: shares of a batch train ${name} as one process trains the batch`, () => {
+    const whole = make(method);
+    const sizes = [6, 7, 3]; // the last is not divided
+    const runs = [{ first: 0, end: whole.modules.length }];
+    const synchronised: Setup = { ...whole, batchNorm: "synchronised" };
+    const expected = alone(whole, sizes);
+    const steps = together(synchronised, { data: 2, modules: 1 }, runs, sizes);
+    steps.forEach((ranks, step) => {
+      const [a, b] = ranks.map(({ train }) => flat(train));
+      assertEquals(a, b, "the same bits on both");
+      ranks[0].losses.forEach((loss, i) => assertAlmostEquals(loss, expected[step].losses[i], 1e-9));
+      for (const [path, data] of flat(expected[step].train)) {
+        data.forEach((value, i) => assertAlmostEquals(a.get(path)![i], value, 1e-7, `step ${step}: ${path}`));
+      }
+    });
+  });
+}
+
+Deno.test("synchronised batch norms: unequal shares have as many micro-batches, and pipelines share batches too", () => {
+  const whole = make(man(dgl()), { accumulate: 2, batchNorm: "synchronised" });
+  const runs = [{ first: 0, end: 1 }, { first: 1, end: 3 }];
+  for (const [layout, size] of [[{ data: 2, modules: 1 }, 7], [{ data: 2, modules: 2 }, 9]] as const) {
+    const divided = layout.modules === 1 ? [{ first: 0, end: 3 }] : runs;
+    const [ranks] = together(whole, layout, divided, [size]); // 3 and 4 images: one could have two micro-batches
+    for (let i = 0; i < layout.modules; i++) {
+      assertEquals(flat(ranks[i].train), flat(ranks[layout.modules + i].train));
+    }
+  }
+});
+
+Deno.test("synchronised batch norms: a plan has two exchanges for each in a step, and knows their bytes", async () => {
+  const exchanged = async (batchNorm: BatchNormStatistics) => {
+    const part = partOf(make(dgl(), { batchNorm }), {
+      layout: { data: 2, modules: 1 },
+      place: { data: 0, modules: 0 },
+      runs: [{ first: 0, end: 3 }],
+    });
+    const step = jit((train: TrainState<Tensor>, batch: Batch, learningRate: Tensor) =>
+      trainStep(part, train, batch, { learningRate }, shareOf(8, 2, 0))
+    );
+    using target = await devices.target("cpu", { groups: { data: 2 }, threads: 1 });
+    const { initial } = part;
+    const values = { params: initial.params, state: initial.state, optimizer: initial.optimizer };
+    const plan = step.plan(target, values, batch(4, 0), { shape: [], dtype: "f32" });
+    return plan.memory.traffic?.["data"] ?? { operations: 0, bytes: 0 };
+  };
+  const [share, synchronised] = [await exchanged("share"), await exchanged("synchronised")];
+  const channels = treeLeaves<Initial>(make(dgl()).initial.state).map(({ shape }) => sizeOf(shape));
+  const norms = channels.length / 2; // a running mean and a running variance each
+  assertEquals(synchronised.operations - share.operations, 2 * norms);
+  const sum = channels.reduce((a, b) => a + b) / 2;
+  assertEquals(synchronised.bytes - share.bytes, 4 * (2 * (2 * sum + norms) + 2 * sum));
+});
 
 Deno.test("running statistics move by the mean over the shares", () => {
   const whole = make(greedy());

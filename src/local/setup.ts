@@ -53,6 +53,8 @@ export interface Setup {
   readonly average?: WeightAverage;
   /** The number of micro-batches that a step's batch is divided into; default 1. */
   readonly accumulate?: number;
+  /** Over what batch norm takes its statistics where processes share a batch; default `share`. */
+  readonly batchNorm?: BatchNormStatistics;
   /** The precision; default the device's own choice. */
   readonly precision?: Precision;
   /** The cut into modules. */
@@ -64,6 +66,13 @@ export interface Setup {
   /** For one of several processes: what its steps exchange with others. `modules` and `initial` are then its own. */
   readonly part?: Part;
 }
+
+/**
+ * Over what batch norm takes its statistics where several processes share each batch: over a process's own `share`, as
+ * PyTorch does with DistributedDataParallel, or `synchronised`, over the whole batch, as its SyncBatchNorm. Those are the
+ * statistics of one process, but each batch norm costs two more exchanges in a step, for which all processes wait.
+ */
+export type BatchNormStatistics = "share" | "synchronised";
 
 /** Options of {@link setup}. */
 export interface SetupOptions {
@@ -91,6 +100,11 @@ export interface SetupOptions {
    * divided into fewer. Default 1.
    */
   accumulate?: number;
+  /**
+   * Over what batch norm takes its statistics where several processes share each batch, see {@link BatchNormStatistics};
+   * default `share`. Of no effect in one process.
+   */
+  batchNorm?: BatchNormStatistics;
   /**
    * The precision: `f32`, `tf32` (products of operands rounded to 10 mantissa bits), or `bf16` (activations, and weights
    * where they meet activations, in bfloat16; parameters, statistics, averages, losses and sums in f32). Default: the
@@ -120,11 +134,16 @@ export interface SetupOptions {
  */
 export function setup(options: SetupOptions): Setup {
   expectOptions("setup", options, SETUP_KINDS);
-  const { model, modules = 1, method, optimizer, loss, average, accumulate, precision } = options;
+  const { model, modules = 1, method, optimizer, loss, average, accumulate, batchNorm, precision } = options;
   expectMethod("setup", method);
   expectOptimizer("setup", optimizer);
   if (average !== undefined) checkAverage(average);
   if (accumulate !== undefined) expectWhole("setup: accumulate", accumulate);
+  if (batchNorm !== undefined && batchNorm !== "share" && batchNorm !== "synchronised") {
+    throw new LocalgradError(
+      `setup: batchNorm must be "share" or "synchronised", not ${shown(batchNorm)}`,
+    );
+  }
   const cut = partition(model, modules);
   const own = method.auxiliary === undefined ? whole(model) : cut;
   const partitioned = method.recut?.(model, own) ?? own;
@@ -139,6 +158,7 @@ export function setup(options: SetupOptions): Setup {
     ...lossOf(model, loss),
     ...(average === undefined ? {} : { average }),
     ...(accumulate === undefined ? {} : { accumulate }),
+    ...(batchNorm === undefined ? {} : { batchNorm }),
     ...(precision === undefined ? {} : { precision }),
     partition: partitioned,
     modules: equipped,
@@ -218,6 +238,7 @@ export function expectSetup(who: string, setup: Setup): void {
     loss: "object?",
     average: "object?",
     accumulate: "number?",
+    batchNorm: "string?",
     precision: "string?",
     partition: "object",
     modules: "array",
@@ -235,5 +256,6 @@ export const SETUP_KINDS = {
   loss: "any?",
   average: "object?",
   accumulate: "number?",
+  batchNorm: "string?",
   precision: "string?",
 } as const satisfies Kinds<SetupOptions>;

@@ -1,3 +1,8 @@
+import { at } from "../base/at.ts";
+import type { SharedBatch } from "../nn/shared_batch.ts";
+import { DATA } from "./exchange.ts";
+import { microBatchCount, microBatchImages } from "./micro_batches.ts";
+
 /** A process's share of a batch. */
 export interface Share {
   /** Its first image. */
@@ -28,4 +33,27 @@ export function shareOf(images: number, processes: number, index: number): Share
 /** The weight of a share's mean in the mean over the batch. All weights add up to 1. */
 export function weightOf({ from, to, images, copies }: Share): number {
   return copies > 1 ? 1 / copies : (to - from) / images;
+}
+
+/**
+ * The micro-batches of a batch whose statistics processes share, this being number `index` of them: every process has as
+ * many, so that all make the same exchanges. Undefined where each process has the whole batch, and its statistics.
+ */
+export function sharedBatches(
+  share: Share,
+  processes: number,
+  index: number,
+  accumulate: number | undefined,
+): readonly SharedBatch[] | undefined {
+  if (share.copies > 1 || processes === 1) return undefined;
+  const sizes = Array.from({ length: processes }, (_, i) => {
+    const { from, to } = shareOf(share.images, processes, i);
+    return to - from;
+  });
+  const count = microBatchCount(Math.min(...sizes), accumulate);
+  return Array.from({ length: count }, (_, part) => {
+    const parts = sizes.map((size) => microBatchImages(size, count, part));
+    const images = parts.reduce((a, b) => a + b, 0);
+    return { group: DATA, index, processes, own: at(parts, index), images };
+  });
 }

@@ -2,6 +2,7 @@ import { vjp } from "../autograd/grad.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { descend, merge, type Named, nest, select } from "../nn/named.ts";
+import { type SharedBatch, withSharedBatch } from "../nn/shared_batch.ts";
 import type { Scalars } from "../optim/optimizer.ts";
 import { full, stack } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
@@ -23,7 +24,7 @@ import { microBatches } from "./micro_batches.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
-import { type Share, weightOf } from "./shares.ts";
+import { type Share, sharedBatches, weightOf } from "./shares.ts";
 
 /** The result of a training step. */
 export interface StepResult {
@@ -67,7 +68,10 @@ export function trainStep(
   const losses: Tensor[] = [];
   const norms: Tensor[] = [];
   const after: TrainState<Tensor>[] = [];
-  const batches = microBatches(batch, accumulate).map((each) => withLoss(each, loss));
+  const together = part !== undefined && share !== undefined && setup.batchNorm === "synchronised"
+    ? sharedBatches(share, part.layout.data, part.place.data, accumulate)
+    : undefined;
+  const batches = microBatches(batch, together?.length ?? accumulate).map((each) => withLoss(each, loss));
   const dtype = activationsIn(precision);
   let features: readonly Tensor[] = part?.input === undefined
     ? batches.map(({ x }) => x.cast(dtype))
@@ -81,6 +85,7 @@ export function trainStep(
       ...(isLast && part?.reads !== undefined ? { next: nextBlock(part, "before") } : {}),
       ...(isLast && part !== undefined ? { passOn: (h, index) => sendFeatures(part, h, index) } : {}),
       ...(part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {}),
+      ...(together === undefined ? {} : { together }),
     };
     const passed = within(() => pass(module, train, features, batches, exchange));
     losses.push(passed.loss);
@@ -154,6 +159,8 @@ export interface ModuleExchange {
   passOn?(h: Tensor, index: number): void;
   /** The share of the batch, if its gradients are to be summed over all shares. */
   readonly share?: Share;
+  /** The micro-batches over all shares, if batch norm takes the statistics of those. */
+  readonly together?: readonly SharedBatch[];
 }
 
 /** Trains one module on the features of each micro-batch. */
@@ -184,7 +191,7 @@ function pass(
   train: TrainState<Tensor>,
   inputs: readonly Tensor[],
   batches: readonly TrainingBatch[],
-  { next = nextOf(module, train), passOn, share: shared }: ModuleExchange,
+  { next = nextOf(module, train), passOn, share: shared, together }: ModuleExchange,
 ): Passed {
   const params = select(train.params, module.params);
   const images = inputs.reduce((sum, { shape }) => sum + at(shape, 0), 0);
@@ -195,7 +202,10 @@ function pass(
   let loss: Tensor | undefined;
   let gradients: Named<Tensor> | undefined;
   for (const [i, input] of inputs.entries()) {
-    const run = forward(module, { params, state }, input, at(batches, i), next);
+    const run = withSharedBatch(
+      together?.[i],
+      () => forward(module, { params, state }, input, at(batches, i), next),
+    );
     passOn?.(run.h, i);
     const share = at(input.shape, 0) / images;
     const [own] = scope("backward", () => run.pullback(full([], share * weight)));

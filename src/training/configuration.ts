@@ -5,7 +5,7 @@ import { described } from "../optim/optimizer.ts";
 
 /** The configuration of a run, as JSON, for its checkpoints and report. */
 export function configurationOf(setup: Setup, batch: number, seed: number): Configuration {
-  const { model, method, optimizer, loss, average, accumulate, modules, precision } = setup;
+  const { model, method, optimizer, loss, average, accumulate, batchNorm, modules, precision } = setup;
   return {
     model: model.name,
     classes: model.classes,
@@ -16,6 +16,7 @@ export function configurationOf(setup: Setup, batch: number, seed: number): Conf
     ...(loss === undefined ? {} : { loss: { name: loss.name, ...loss.options } }),
     ...(average === undefined ? {} : { average }),
     ...(accumulate === undefined ? {} : { accumulate }),
+    ...(batchNorm === "synchronised" ? { batchNorm } : {}),
     ...(precision === undefined ? {} : { precision }),
     batch,
     seed,

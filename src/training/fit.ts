@@ -228,7 +228,7 @@ function refuseLostStream(dataset: TrainingData, { restored, step }: Position): 
 }
 
 /** Parts of a configuration that it has only if they are asked for: a run may not be resumed without them. */
-const OPTIONAL = ["loss", "average", "accumulate"] as const;
+const OPTIONAL = ["loss", "average", "accumulate", "batchNorm"] as const;
 
 /** The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. */
 async function keeper(

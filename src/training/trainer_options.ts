@@ -6,7 +6,7 @@ import type { Loss, LossFunction } from "../local/loss.ts";
 import type { Method } from "../local/method.ts";
 import { expectMicroBatches } from "../local/micro_batches.ts";
 import type { Modules } from "../local/partition.ts";
-import { SETUP_KINDS } from "../local/setup.ts";
+import { type BatchNormStatistics, SETUP_KINDS } from "../local/setup.ts";
 import type { Model } from "../models/model.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import * as cycles from "../optim/cycles.ts";
@@ -31,6 +31,8 @@ export interface TrainerOptions {
   average?: WeightAverage;
   /** Micro-batches that each step's batch is divided into, see {@link SetupOptions.accumulate}; default 1. */
   accumulate?: number;
+  /** Over what batch norm takes its statistics where processes share each batch, see {@link BatchNormStatistics}. */
+  batchNorm?: BatchNormStatistics;
   /** The learning rate by epoch or by step; default 0.1 throughout. */
   schedule?: schedules.Schedule;
   /** Precision of the arithmetic, see {@link SetupOptions.precision}; checkpoints are f32 whatever it is. */
