@@ -44,6 +44,7 @@ export * from "./local/parameters.ts";
 export type { BlockExchange, Part } from "./local/exchange.ts";
 export { type Layout, layoutOf, type Parallel, type Place } from "./local/layout.ts";
 export type { Share } from "./local/shares.ts";
+export type { SharedBatch } from "./nn/shared_batch.ts";
 export { type Speeds, type StepTime, stepTime, TYPICAL } from "./local/step_time.ts";
 export * from "./training/probe.ts";
 export * from "./training/trainer.ts";

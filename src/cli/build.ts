@@ -80,6 +80,7 @@ export type Network = Pick<
   | "methodOptions"
   | "optimizer"
   | "loss"
+  | "batchNorm"
   | "precision"
   | "classes"
   | "imageSize"
@@ -95,6 +96,7 @@ export function setupOf(
     methodOptions = {},
     optimizer = {},
     loss,
+    batchNorm,
     precision,
     classes,
     imageSize,
@@ -111,6 +113,7 @@ export function setupOf(
     ...(loss === undefined ? {} : { loss: lossOf(loss) }),
     ...(average === undefined ? {} : { average }),
     ...(accumulate === undefined ? {} : { accumulate }),
+    ...(batchNorm === undefined ? {} : { batchNorm }),
     ...(precision === undefined ? {} : { precision }),
   };
 }

@@ -33,6 +33,9 @@ export const deviceNames = [
 /** The names of all precisions. */
 export const precisions = ["f32", "tf32", "bf16"] as const satisfies readonly Precision[];
 
+/** Over what batch norm may take its statistics. */
+export const batchNorms = ["share", "synchronised"] as const satisfies readonly local.BatchNormStatistics[];
+
 /** The settings that define a run, but not its device or folder: JSON, saved in its checkpoints. */
 export interface Settings {
   readonly dataset: DatasetName;
@@ -44,6 +47,8 @@ export interface Settings {
   readonly imageSize?: number;
   readonly model: ModelName;
   readonly modules: Cut;
+  /** Over what batch norm takes its statistics where processes share a batch; undefined for `share`. */
+  readonly batchNorm?: local.BatchNormStatistics;
   /** Recompute cheap results in the backward pass? */
   readonly recompute?: boolean;
   readonly method: MethodName;
@@ -101,6 +106,11 @@ export const networkFlags = {
   ...optimizerFlags,
   ...lossFlags,
   batch: { value: "N", help: "images per step; default 128" },
+  "batch-norm": {
+    value: batchNorms.join("|"),
+    help:
+      "with --parallel data, statistics of batch norm: of each process's share, or of the whole batch; default share",
+  },
   recompute: {
     help:
       "recompute batch norms and ReLUs in the backward pass if that lowers the peak; the results are bit-identical",
@@ -227,6 +237,9 @@ export function settingsFrom(
     ? before?.dataset ?? "shapes"
     : oneOf("dataset", given.dataset, datasetNames);
   const { size, recipe } = DATASETS[dataset];
+  const batchNorm = given["batch-norm"] === undefined
+    ? before?.batchNorm
+    : oneOf("batch-norm", given["batch-norm"], batchNorms);
   const imageSize = number("image-size", 1) ?? before?.imageSize;
   const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
   const optimizer = { ...before?.optimizer, ...optimizerFrom(given) };
@@ -266,6 +279,7 @@ export function settingsFrom(
     ...(trainLimit === undefined ? {} : { trainLimit }),
     ...(testLimit === undefined ? {} : { testLimit }),
     ...(precision === undefined ? {} : { precision }),
+    ...(batchNorm === undefined ? {} : { batchNorm }),
     ...(given.recompute || before?.recompute ? { recompute: true } : {}),
     ...(path === undefined ? {} : { data: path }),
     ...(imageSize === undefined ? {} : { imageSize }),

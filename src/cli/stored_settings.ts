@@ -22,7 +22,7 @@ import { choices, type GivenOptions } from "./method_flags.ts";
 import { optimizerDecoder } from "./optimizer_flags.ts";
 import { ratesDecoder, stoppingDecoder } from "./rate_flags.ts";
 import { loadImages } from "./build.ts";
-import { datasetNames, precisions, type Settings } from "./settings.ts";
+import { batchNorms, datasetNames, precisions, type Settings } from "./settings.ts";
 
 const positive: Decoder<number> = (value, at) => {
   const found = number(value, at);
@@ -68,6 +68,7 @@ const settings = object<Settings>({
   imageSize: optional(whole(1)),
   model: oneOf(models.modelNames),
   modules: cut,
+  batchNorm: optional(oneOf(batchNorms)),
   recompute: optional(boolean),
   method: oneOf(local.methodNames),
   methodOptions: optional(methodOptions),

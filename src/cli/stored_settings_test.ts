@@ -42,6 +42,7 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       data: "x",
     },
     recompute: true,
+    "batch-norm": "synchronised",
   } as const;
   const before = { ...settingsFrom(given), classes: 2, classNames: ["a", "b"] };
   const read = (settings: unknown) => storedSettings(JSON.parse(JSON.stringify(settings)), "runs/a");

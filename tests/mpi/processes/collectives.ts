@@ -6,13 +6,17 @@ import {
   type DeviceArray,
   devices,
   grad,
+  HostArray,
   jit,
+  keys,
   LocalgradError,
+  nn,
   receive,
   send,
   type Tensor,
 } from "../../../mod.ts";
 import { joinWorld } from "../../../src/backends/mpi/world.ts";
+import { type SharedBatch, withSharedBatch } from "../../../src/nn/shared_batch.ts";
 import type { BackendName } from "../../../src/runtime/devices.ts";
 import { report } from "../report.ts";
 
@@ -69,9 +73,42 @@ for (const [i, value] of (await read(gradient(device.array([rank + 1, 3])))).ent
   assertAlmostEquals(value, total * 2 * [rank + 1, 3][i]!, 1e-4);
 }
 
+// Batch norm over the shares of a batch, of different sizes, has the statistics and gradients of the whole batch.
+const norm = nn.batchNorm({ channels: 2 });
+const variables = [device.put(norm.init(keys.key(0)))] as const;
+const normalised = (shared?: SharedBatch) =>
+  jit(
+    (x: Tensor, { params, state }: { params: nn.Named<Tensor>; state: nn.Named<Tensor> }) =>
+      withSharedBatch(shared, () => {
+        const cubes = (x: Tensor) => norm.apply(params, state, x, "train").y.square().mul(x).sum();
+        return [norm.apply(params, state, x, "train").state, grad(cubes)(x)] as const;
+      }),
+    { device },
+  );
+const images = ranks.map((r) => 2 + r), starts = ranks.map((r) => 2 * r + r * (r - 1) / 2);
+const batch = Float32Array.from(
+  { length: 2 * images.reduce((a, b) => a + b) },
+  (_, i) => 50 + Math.sin(3 * i) + (i > 5 ? 2 : 0),
+);
+const [from, own] = [starts[rank]!, images[rank]!];
+const shared = { group, index: rank, processes: size, own, images: batch.length / 2 };
+const share = new HostArray(batch.slice(2 * from, 2 * (from + own)), [own, 2]);
+const [state, slope] = normalised(shared)(share, ...variables);
+const [wholeState, wholeSlope] = normalised()(new HostArray(batch, [batch.length / 2, 2]), ...variables);
+for (const name of ["running_mean", "running_var"]) {
+  const expected = await read(wholeState[name] as DeviceArray);
+  for (const [i, value] of (await read(state[name] as DeviceArray)).entries()) {
+    assertAlmostEquals(value, expected[i]!, 1e-5, name);
+  }
+}
+const expected = (await read(wholeSlope)).slice(2 * from, 2 * (from + own));
+for (const [i, value] of (await read(slope)).entries()) {
+  assertAlmostEquals(value, expected[i]!, 1e-2, `slope ${i}`);
+}
+
 // A value of one process.
-const shared = jit((x: Tensor) => broadcastFrom(x, { group, root: size - 1 }), { device });
-assertEquals(await read(shared(device.array([rank, 10 * rank]))), [size - 1, 10 * (size - 1)]);
+const given = jit((x: Tensor) => broadcastFrom(x, { group, root: size - 1 }), { device });
+assertEquals(await read(given(device.array([rank, 10 * rank]))), [size - 1, 10 * (size - 1)]);
 
 // Messages round a ring: several under way at once, in order, although nothing reads the result of a send.
 const ring = jit((x: Tensor) => {
