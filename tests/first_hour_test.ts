@@ -69,6 +69,8 @@ Deno.test("the first hour: own pictures are trained on, saved, predicted, export
     }
     const trained = await runs(dir, command("deno run --allow-read=flowers,runs --allow-write=runs"));
     assertMatch(trained, /^lowest test error \d+\.\d %; see runs\/flowers\/report\.html$/m);
+    const report = await Deno.readTextFile(`${dir}/runs/flowers/report.html`);
+    for (const part of ["Confusion after epoch 2", "<h2>Predictions"]) assertStringIncludes(report, part);
     const predicted = await runs(dir, command("deno run --allow-read=flowers,runs predict.ts"));
     const rows = predicted.split("\n").slice(0, 2).map((line) => line.split(" "));
     assertEquals(rows.map(([file]) => file), ["flowers/val/daisy/1.jpg", "flowers/val/roses/1.jpg"]);

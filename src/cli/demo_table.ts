@@ -134,8 +134,8 @@ export function meaning(results: readonly DemoResult[]): string[] {
     "where that fits into memory, take it.",
     "Local learning pays below that: where activations fill the memory (deep networks, large batches or images) and " +
     "a higher error is acceptable.",
-    "man+dgl adds two blocks and a head at each boundary: in three modules it plans 111 % of end to end's peak for " +
-    "ResNet-8 and 59 % for ResNet-20, so it does not pay for small networks; ResNet-110 in 54 modules needs 12 % " +
+    "man+dgl adds two blocks and a head at each boundary: in three balanced modules it plans 111 % of end to end's peak " +
+    "for ResNet-8 and 59 % for ResNet-20, so it does not pay for small networks; ResNet-110 in 54 modules needs 12 % " +
     "at a batch of 1024.",
     `Plan your own network: ${PLAN}`,
   ];

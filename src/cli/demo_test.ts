@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { errorOf as errorFormat } from "../artifacts/format.ts";
-import { memory } from "../local.ts";
-import { devices } from "../../mod.ts";
+import { dgl, man, memory } from "../local.ts";
+import { devices, models, optim } from "../../mod.ts";
 import { setupOf } from "./build.ts";
 import {
   demoTable,
@@ -36,6 +36,22 @@ Deno.test("the demo's local row plans at most half of end to end's peak; the sto
   assertEquals(end, 1);
   assert(local <= 0.5, `${local}`);
   assert(local < checkpointed && checkpointed < end, `${shares}`);
+});
+
+Deno.test("the shares that the lines, README and the first hour give for man+dgl are those of balanced modules", () => {
+  const share = (model: models.Model) => {
+    const options = { model, modules: { balanced: 3 }, method: man(dgl()), batch: SHARED.batch, target };
+    const { method, endToEnd } = memory({ ...options, optimizer: optim.sgd({ momentum: 0.9 }) });
+    return `${Math.round(100 * method.peakBytes / endToEnd.peakBytes)} %`;
+  };
+  const shares = [share(models.resnet8()), share(models.resnet20())];
+  const guide = Deno.readTextFileSync(new URL("../../docs/first-hour.md", import.meta.url));
+  for (
+    const text of [README, guide, meaning(MEASURED).join(" ")].map((text) => text.replaceAll(/\s+/g, " "))
+  ) {
+    for (const each of shares) assert(text.includes(each), `${each} is not in: ${text.slice(0, 80)}`);
+    assertMatch(text, /three balanced modules/);
+  }
 });
 
 Deno.test("the demo's local row is within three points of end to end, the mean of three seeds", () => {
