@@ -154,7 +154,16 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
   const labels = integers([0, 1, 2]);
   const cases: [RegExp, () => unknown][] = [
     [/fit: the data set must be an object with .*name, .*, not null/, () => t.fit(null!, { epochs: 1 })],
-    [/fit must be an object with epochs, .*, not null/, () => t.fit(data, null!)],
+    [
+      /fit: the data set must be an object with .*, not a Promise; await it/,
+      () => t.fit(Promise.resolve(data) as Any, { epochs: 1 }),
+    ],
+    [/fit: the data set: classes must be a list/, () => t.fit({ epochs: 1 } as Any, { epochs: 1 })],
+    [/fit: the options must be an object with epochs, .*, not null/, () => t.fit(data, null!)],
+    [
+      /trainer: device must be an object, not a Promise; await it/,
+      () => make({ device: open("cpu").then((opened) => void opened.close()) as Any }),
+    ],
     [/fit: epochs must be a number, not undefined/, () => t.fit(data, {} as Any)],
     [/fit: epochs must be a number, not "3"/, () => t.fit(data, { epochs: "3" } as Any)],
     [/fit has no option "epoch"; did you mean "epochs"?/, () => t.fit(data, { epochs: 1, epoch: 2 } as Any)],
@@ -164,8 +173,16 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
     ],
     [/fit: observers must be a list/, () => t.fit(data, { epochs: 1, observers: {} } as Any)],
     [
-      /fit: an observer must be an object, not null/,
+      /fit: an observer must be an object with start, .*, not null/,
       () => t.fit(data, { epochs: 1, observers: [null] } as Any),
+    ],
+    [
+      /fit: an observer needs at least one of the methods start, step, epoch, save, samples, end/,
+      () => t.fit(data, { epochs: 1, observers: [{ steps() {} }] } as Any),
+    ],
+    [
+      /fit: an observer: step must be a function, not true/,
+      () => t.fit(data, { epochs: 1, observers: [{ step: true }] } as Any),
     ],
     [
       /the train part of colours has no list of labels/,

@@ -48,13 +48,15 @@ export function expectObject<T extends object>(who: string, value: T, kinds: Kin
 
 /** Refuses unknown options, because a misspelt one would be ignored, and options that are not of their kinds. */
 export function expectOptions<T extends object>(who: string, options: T, kinds: Kinds<T>): void {
-  if (isKind(options, "object")) {
+  const isObject = isKind(options, "object");
+  if (isObject) {
     const known = Object.keys(kinds);
     const takers = takenOf(options);
     if (takers === undefined) refuseForeign(who, options, known);
     else for (const name of known) takers.add(name);
   }
-  expectObject(who, options, kinds);
+  // A name such as "fit: saveEvery" is of the options already; "fit" is not.
+  expectObject(isObject || who.includes(": ") ? who : `${who}: the options`, options, kinds);
 }
 
 const TAKEN = Symbol("options of several functions");
@@ -101,7 +103,10 @@ function isKind(value: unknown, kind: Kind): boolean {
   if (kind === "array") {
     return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
   }
-  if (kind === "object") return typeof value === "object" && value !== null && !Array.isArray(value);
+  if (kind === "object") {
+    return typeof value === "object" && value !== null && !Array.isArray(value) &&
+      !(value instanceof Promise);
+  }
   const type: string = typeof value;
   return type === kind;
 }
@@ -122,8 +127,9 @@ export function shown(value: unknown): string {
   return typeof name !== "string" || name === "Object" || name === "" ? "an object" : withArticle(name);
 }
 
-/** The remedy where a function was given in place of the object that it makes; empty for any other value. */
+/** The remedy where a function or a promise was given in place of the object that it makes; else empty. */
 export function uncalled(value: unknown): string {
+  if (value instanceof Promise) return "; await it";
   if (typeof value !== "function") return "";
   const name = typeof value.name === "string" && value.name !== "" ? value.name : "it";
   return isClass(value) ? `; make one of it` : `; call it: ${name}()`;

@@ -1,7 +1,26 @@
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "../artifacts/observer.ts";
 import type { Samples } from "../artifacts/samples.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectObject, type Kinds as ArgumentKinds } from "../base/expect.ts";
 
 type Kinds = readonly ("last" | "best")[];
+
+const METHODS: ArgumentKinds<Observer> = {
+  start: "function?",
+  step: "function?",
+  epoch: "function?",
+  save: "function?",
+  samples: "function?",
+  end: "function?",
+};
+
+/** Refuses an observer that would be told of nothing, such as one whose only method is misspelt. */
+export function checkObserver(what: string, observer: Observer): void {
+  expectObject(what, observer, METHODS);
+  const names = Object.keys(METHODS) as (keyof Observer)[];
+  if (names.some((name) => observer[name] !== undefined)) return;
+  throw new LocalgradError(`${what} needs at least one of the methods ${names.join(", ")}`);
+}
 
 /**
  * The observers of a run. Observers that save are notified before those that only display, so that nothing is reported

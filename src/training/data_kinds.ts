@@ -46,7 +46,7 @@ export function checkData(
 ): void {
   const isObject = typeof data === "object" && data !== null;
   if (!isObject || isImages(data)) {
-    if (isObject) refuseTask(who, model, data);
+    if (isObject && "train" in data) refuseTask(who, model, data); // else it is no data set at all
     return checkDataset(who, model, data as TrainingImages, parts);
   }
   const { name, test } = data;

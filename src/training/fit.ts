@@ -3,11 +3,12 @@ import { progress } from "../artifacts/progress.ts";
 import { holdsRun, readRun, runFolder } from "../artifacts/run_folder.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectBetween, expectKind, expectOptions, expectWhole, shown } from "../base/expect.ts";
+import { expectBetween, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import { treeLeaves } from "../trace/tree.ts";
+import { checkObserver } from "./audience.ts";
 import { checkData, isImages, isStream, openPart, signatureIn, type TrainingData } from "./data_kinds.ts";
 import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
@@ -93,7 +94,7 @@ export async function fit(
     samples: "number?",
     signal: "object?",
   });
-  for (const observer of options.observers ?? []) expectKind("fit: an observer", observer, "object");
+  for (const observer of options.observers ?? []) checkObserver("fit: an observer", observer);
   const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, metrics = [], signal } = options;
   expectWhole("fit: epochs", epochs);
   expectWhole("fit: evaluateEvery", evaluateEvery);
