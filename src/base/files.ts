@@ -12,6 +12,7 @@ function isMissing(error: unknown): boolean {
 
 /** Information about what is at a path; undefined if nothing is. */
 export async function look(path: string, stat = Deno.stat): Promise<Deno.FileInfo | undefined> {
+  if (path === "") return undefined; // of which Deno throws an Error without a kind
   try {
     return await stat(path);
   } catch (error) {
