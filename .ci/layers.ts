@@ -31,8 +31,14 @@ export const LAYERS: readonly string[] = [
   "src/cli",
 ];
 
-/** Circles that are intended: a tensor records instructions in the trace that made it. Types only. */
-const MEANT: readonly string[] = ["src/trace/tensor.ts, src/trace/trace.ts"];
+/**
+ * Circles that are intended: a tensor records instructions in the trace that made it, and an array is on the device that
+ * made it. Types only.
+ */
+const MEANT: readonly string[] = [
+  "src/trace/tensor.ts, src/trace/trace.ts",
+  "src/runtime/arrays.ts, src/runtime/device_array.ts",
+];
 
 /** Modules by path, each with the paths it imports. */
 export type Imports = ReadonlyMap<string, readonly string[]>;

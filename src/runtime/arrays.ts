@@ -2,197 +2,21 @@ import type { Backend, DeviceBuffer } from "../backends/backend.ts";
 import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
-import { noOperator, printsAsText, showsInNotebooks } from "../base/inspect.ts";
+import { printsAsText } from "../base/inspect.ts";
 import {
-  type Aval,
   bytesOf,
   type DType,
-  formatAval,
-  type HostArrays,
-  hostArrays,
   type HostData,
   requireDtype,
   requireShape,
-  sameShape,
   type Shape,
-  sizeOf,
 } from "../trace/dtype.ts";
-import { fromBf16 } from "../trace/bf16.ts";
 import { fromList, HostArray, numbersOf, padded } from "../trace/host_array.ts";
 import { type Mapped, type Tree, treeLeaves, treeMap } from "../trace/tree.ts";
-import { aliveText } from "./alive.ts";
+import { AliveArrays } from "./alive.ts";
+import { DeviceArray } from "./device_array.ts";
 
-/** Number of values that a notebook shows. */
-const SHOWN = 12;
-
-/**
- * An array on a device: a parameter, a state, a batch, a result. Its owner frees it with `using` or `dispose()`, or
- * donates it to a traced function.
- *
- * Methods throw a {@link LocalgradError} once the array is disposed of or donated, or its device closed.
- *
- * @example
- * ```ts
- * import { devices } from "@localgrad/localgrad";
- * import { assertEquals } from "@std/assert";
- *
- * await using device = await devices.open("reference");
- * {
- *   using x = device.array([1, 2, 3, 4], [2, 2]);
- *   assertEquals([...await x.read()], [1, 2, 3, 4]);
- * }
- * assertEquals(device.liveArrays, 0);
- * ```
- */
-export class DeviceArray implements Aval {
-  /** The device whose memory it occupies. */
-  readonly device: Device;
-  /** Extent of each axis, in elements. */
-  readonly shape: Shape;
-  /** Element type. */
-  readonly dtype: DType;
-  #buffer: DeviceBuffer | undefined;
-  #gone = "disposed";
-  #guard: Promise<void> | undefined;
-
-  /** Called by a {@link Device} or a traced function. `guard` is awaited before elements are read. */
-  constructor(device: Device, aval: Aval, buffer: DeviceBuffer, guard?: Promise<void>) {
-    this.device = device;
-    this.shape = aval.shape;
-    this.dtype = aval.dtype;
-    this.#buffer = buffer;
-    this.#guard = guard;
-    device.adopt(this);
-  }
-
-  /** Its dtype and shape, its device, and whether it is gone: `DeviceArray f32[8,3] on cpu`. */
-  toString(): string {
-    const gone = this.disposed ? `, ${this.#gone}` : "";
-    return `DeviceArray ${formatAval(this)} on ${this.device.name}${gone}`;
-  }
-  /**
-   * Gives the text of a template; refuses operators, which would compute with that text.
-   *
-   * @throws {LocalgradError} in `a + b`, `a < b`, `-a` and the like.
-   */
-  [Symbol.toPrimitive](hint: string): string {
-    if (hint === "string") return this.toString();
-    throw new LocalgradError(`${noOperator(this.toString(), hint)}; tensors have them, within jit(…)`);
-  }
-
-  static {
-    showsInNotebooks(DeviceArray, (array) => array.#shown());
-  }
-  /** Its text with its first values, for a notebook. */
-  async #shown(): Promise<string> {
-    if (this.disposed) return this.toString();
-    const count = Math.min(this.size, SHOWN);
-    const reading = this.device.backend.read(this.buffer, bytesOf({ shape: [count], dtype: this.dtype }));
-    const [bytes] = await Promise.all([reading, this.#guard]);
-    const stored = new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, count);
-    const values = this.dtype === "bf16" ? fromBf16(Uint16Array.from(stored)) : stored;
-    const texts = Array.from(values, (value) => String(Number(value.toPrecision(6))));
-    return `${this}\n${[...texts, ...this.size > count ? ["…"] : []].join(", ")}`;
-  }
-
-  /** Number of elements. */
-  get size(): number {
-    return sizeOf(this.shape);
-  }
-  /** True once it is disposed of or donated. */
-  get disposed(): boolean {
-    return this.#buffer === undefined;
-  }
-  /**
-   * Its memory.
-   *
-   * @throws {LocalgradError} once it is disposed of or donated.
-   */
-  get buffer(): DeviceBuffer {
-    if (this.#buffer === undefined) {
-      throw new LocalgradError(`this array ${formatAval(this)} was ${this.#gone} and can no longer be used`);
-    }
-    return this.#buffer;
-  }
-
-  /**
-   * Copies its elements to the host. Sees all work issued before the call.
-   *
-   * @param dtype The dtype that the caller expects, checked when it runs: `await loss.read("f32")` is a Float32Array,
-   * in its type too. Without it the type is that of any typed array.
-   * @returns Elements, row-major, in the typed array of its dtype: a Float32Array for f32, see {@link HostArrays}.
-   * @throws {LocalgradError} if the array is gone or of another dtype, or the host has no memory for it.
-   */
-  async read<D extends DType = DType>(dtype?: D): Promise<HostArrays[D]> {
-    const { buffer } = this;
-    if (dtype !== undefined && dtype !== this.dtype) {
-      requireDtype(dtype, "read");
-      throw new LocalgradError(
-        `read: this array is ${formatAval(this)}, not ${dtype}; read it as ${this.dtype}`,
-      );
-    }
-    try {
-      // Issued at once: before the caller does anything else with this memory.
-      const reading = this.device.backend.read(buffer, bytesOf(this));
-      const [bytes] = await Promise.all([reading, this.#guard]);
-      return new hostArrays[this.dtype](bytes.buffer, bytes.byteOffset, this.size) as HostArrays[D];
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      const message = `the host has no memory for ${formatAval(this)}, ${bytesOf(this)} bytes; ` +
-        `slice it in a traced function, and read the parts`;
-      throw new LocalgradError(message, { cause: error });
-    }
-  }
-  /** Copies it to the host, with its shape and dtype. Takes an expected dtype, and throws, as {@link read} does. */
-  async toHost<D extends DType = DType>(dtype?: D): Promise<HostArray<D>> {
-    return new HostArray(await this.read(dtype), this.shape, this.dtype as D);
-  }
-
-  /**
-   * Overwrites its elements; allocates no memory on the device.
-   *
-   * @param host Elements of the same shape and dtype.
-   * @throws {LocalgradError} if shape or dtype differ.
-   */
-  write(host: HostArray): void {
-    if (!(host instanceof HostArray)) {
-      throw new LocalgradError(`write: takes a host array, not ${shown(host)}`);
-    }
-    if (host.dtype !== this.dtype || !sameShape(host.shape, this.shape)) {
-      throw new LocalgradError(`write: ${formatAval(host)} is not ${formatAval(this)}, like this array`);
-    }
-    this.device.backend.write(this.buffer, padded(host.data, bytesOf(this)));
-    this.#guard = undefined;
-  }
-
-  /**
-   * Frees its memory. Does nothing the second time.
-   *
-   * @param why Completes the error of any later use: "this array f32[2] was …"; default "disposed".
-   */
-  dispose(why: string = "disposed"): void {
-    const buffer = this.#buffer;
-    if (buffer === undefined) return;
-    this.#buffer = undefined;
-    this.#gone = why;
-    this.device.forget(this);
-    this.device.backend.free(buffer);
-  }
-  /** Frees its memory at the end of a `using` block. */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-  /** Gives its memory away, for traced functions: the array can no longer be used. */
-  release(): DeviceBuffer {
-    const buffer = this.buffer;
-    this.#buffer = undefined;
-    this.#gone = "donated to a traced function";
-    this.device.forget(this);
-    return buffer;
-  }
-}
-
-printsAsText(DeviceArray);
+export { DeviceArray };
 
 /**
  * An open device and the arrays on it. Open one with {@link devices.open}; close it with `await using` or `close()`.
@@ -206,9 +30,7 @@ export class Device {
   readonly choice: string;
   /** The processes of which this device's is one; undefined if it was opened for one process. */
   readonly processes: Processes | undefined;
-  /** The arrays that are alive, oldest first, each with its number among all that were made. */
-  readonly #arrays = new Map<DeviceArray, number>();
-  #made = 0;
+  readonly #arrays = new AliveArrays<DeviceArray>();
   readonly #closing = new Set<() => void>();
   #closed = false;
 
@@ -236,7 +58,7 @@ export class Device {
   }
   /** The number of arrays that were neither disposed of nor donated. */
   get liveArrays(): number {
-    return this.#arrays.size;
+    return this.#arrays.count;
   }
 
   /**
@@ -297,17 +119,7 @@ export class Device {
   }
   /** Runs `body`. If it fails for want of memory, the error says how many arrays are alive and which are the oldest. */
   explaining<T>(body: () => T): T {
-    try {
-      return body();
-    } catch (error) {
-      if (!(error instanceof LocalgradError) || error.code !== "tooLarge" || this.#arrays.size === 0) {
-        throw error;
-      }
-      throw new LocalgradError(`${error.message}; ${aliveText(this.#arrays, this.#made)}`, {
-        cause: error,
-        code: error.code,
-      });
-    }
+    return this.#arrays.explaining(body);
   }
 
   /** Waits until all issued work is done. */
@@ -318,7 +130,7 @@ export class Device {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const array of [...this.#arrays.keys()]) array.dispose("freed when its device was closed");
+    for (const array of this.#arrays.all) array.dispose("freed when its device was closed");
     for (const release of [...this.#closing]) release();
     await this.backend.close();
   }
@@ -329,7 +141,7 @@ export class Device {
 
   /** Registers an array; called by its constructor. */
   adopt(array: DeviceArray): void {
-    this.#arrays.set(array, ++this.#made);
+    this.#arrays.add(array);
   }
   /** Removes an array whose memory is freed or given away. */
   forget(array: DeviceArray): void {
