@@ -108,10 +108,18 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
  * @throws {LocalgradError} if there is none, or it is truncated, damaged or not one of localgrad's.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  return decodeCheckpoint(await readCheckpointFile(path), path);
+}
+
+/** The bytes of a checkpoint's file. */
+export async function readCheckpointFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await readIfThere(path, FILE_LIMIT);
-  if (bytes === undefined) {
-    throw new LocalgradError(`there is no checkpoint ${path}; give the folder of a run`);
-  }
+  if (bytes !== undefined) return bytes;
+  throw new LocalgradError(`there is no checkpoint ${path}; give the folder of a run`);
+}
+
+/** The checkpoint in the bytes of a file, named in messages. */
+export function decodeCheckpoint(bytes: Uint8Array<ArrayBuffer>, path: string): Checkpoint {
   const file = decodeSafetensors(bytes, path);
   const localgrad = headerOf(file, path);
   if (localgrad === undefined) {

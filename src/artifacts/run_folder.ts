@@ -1,5 +1,7 @@
+import type { Processes } from "../backends/communicator.ts";
+import { sharedBytes } from "../backends/shared_bytes.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, shown } from "../base/expect.ts";
+import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import {
   exists,
   makeFolder,
@@ -9,7 +11,14 @@ import {
   removeParts,
   writeWhole,
 } from "../base/files.ts";
-import { type Checkpoint, readCheckpoint, type Settings, writeCheckpoint } from "./checkpoint.ts";
+import {
+  type Checkpoint,
+  decodeCheckpoint,
+  readCheckpoint,
+  readCheckpointFile,
+  type Settings,
+  writeCheckpoint,
+} from "./checkpoint.ts";
 import { epochLine, type MetricsLine, MetricsWriter, secondsOf, stepLine } from "./metrics.ts";
 import { expectRunFolder, runsWithin } from "./misplaced.ts";
 import type { EpochRecord, Observer, RunInfo, Snapshot, StepRecord } from "./observer.ts";
@@ -36,29 +45,41 @@ export function holdsRun(folder: string): Promise<boolean> {
 }
 
 /**
- * Reads a checkpoint of the run in a folder.
+ * Reads a checkpoint of the run in a folder. Of several `processes`, all of which call it, the first reads the file and
+ * gives it to the others.
  *
  * @throws {LocalgradError} if there is none, or it is truncated, damaged or not one of localgrad's.
  */
-export async function readRun(folder: string, kind: CheckpointKind): Promise<Checkpoint> {
+export async function readRun(
+  folder: string,
+  kind: CheckpointKind,
+  options: { processes?: Processes | undefined } = {},
+): Promise<Checkpoint> {
   expectFolder(folder);
+  expectOptions("readRun", options, { processes: "object?" });
+  const { processes } = options;
   if (kind !== "best" && kind !== "last") {
     throw new LocalgradError(`readRun: the checkpoint must be "last" or "best", not ${shown(kind)}`);
   }
-  await expectRunFolder(folder);
   const path = checkpointPath(folder, kind);
-  if (!await holdsRun(folder) && !await exists(path)) {
-    throw new LocalgradError(`there is no checkpoint ${path}; ${await runsWithin(folder)}`);
+  if (processes === undefined || processes.size === 1) return decodeCheckpoint(await read(), path);
+  return decodeCheckpoint(sharedBytes(processes, processes.rank === 0 ? await read() : undefined), path);
+
+  async function read(): Promise<Uint8Array<ArrayBuffer>> {
+    await expectRunFolder(folder);
+    if (!await holdsRun(folder) && !await exists(path)) {
+      throw new LocalgradError(`there is no checkpoint ${path}; ${await runsWithin(folder)}`);
+    }
+    if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
+      const { snapshot } = await readCheckpoint(checkpointPath(folder, "last"));
+      throw new LocalgradError(
+        snapshot.bestError === undefined
+          ? `${folder} has no best checkpoint, because it was stopped before its first evaluation; use the last one`
+          : `${path} is missing, although the run was evaluated; restore the file or use the last checkpoint`,
+      );
+    }
+    return await readCheckpointFile(path);
   }
-  if (kind === "best" && !await exists(path) && await holdsRun(folder)) {
-    const { snapshot } = await readCheckpoint(checkpointPath(folder, "last"));
-    throw new LocalgradError(
-      snapshot.bestError === undefined
-        ? `${folder} has no best checkpoint, because it was stopped before its first evaluation; use the last one`
-        : `${path} is missing, although the run was evaluated; restore the file or use the last checkpoint`,
-    );
-  }
-  return readCheckpoint(path);
 }
 
 /**

@@ -10,6 +10,7 @@ import { expectMicroBatches } from "./micro_batches.ts";
 import { auxiliaryPart, EMA } from "./places.ts";
 import { type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
 import { expectSetup } from "./setup.ts";
+import { type Share, shareOf } from "./shares.ts";
 import { trainStep } from "./step.ts";
 import { batchAvals, scalarAvals } from "./step_inputs.ts";
 
@@ -57,24 +58,35 @@ export function stepPlan(
   expectKind("stepPlan: the target", target, "object");
   // A plan too large for the device is still worth knowing; only running it is refused.
   const unlimited = { ...target, maxTotalBytes: Infinity };
-  return tracedStep(setup, recompute).plan(unlimited, ...stepAvals(setup, batch));
+  const share = shareIn(setup, batch);
+  return tracedStep(setup, recompute, share).plan(unlimited, ...stepAvals(setup, imagesIn(share, batch)));
 }
 
 /** The program of a training step. */
 export function stepProgram(setup: Setup, batch: number): Program {
   expectSetup("stepProgram", setup);
   expectWhole("stepProgram: the batch", batch);
-  return tracedStep(setup, false).program(...stepAvals(setup, batch));
+  const share = shareIn(setup, batch);
+  return tracedStep(setup, false, share).program(...stepAvals(setup, imagesIn(share, batch)));
 }
 
-function tracedStep(setup: Setup, recompute: boolean) {
+/** The share of a batch that one of several processes has; undefined if it has all of it. */
+function shareIn({ part }: Setup, batch: number): Share | undefined {
+  return part && shareOf(batch, part.layout.data, part.place.data);
+}
+
+function imagesIn(share: Share | undefined, batch: number): number {
+  return share === undefined ? batch : share.to - share.from;
+}
+
+function tracedStep(setup: Setup, recompute: boolean, share?: Share) {
   return jit(
     (
       train: TrainState<Tensor>,
       _data: Record<never, never>,
       batch: Batch,
       scalars: { [name: string]: Tensor },
-    ) => trainStep(setup, train, batch, scalars),
+    ) => trainStep(setup, train, batch, scalars, share),
     { name: `${setup.method.name} step`, donate: [0], categorize, recompute },
   );
 }
@@ -105,12 +117,13 @@ export function compareMemory(
   expectPlanOptions("compareMemory", options);
   const method = stepMemory(local, batch, target, options);
   if (local.method.name === endToEnd().name) return { method, endToEnd: method };
-  const { modules: _cut, partition: _partition, initial: _initial, method: _method, ...same } = local;
+  const { modules: _cut, partition: _partition, initial: _initial, method: _method, part: _part, ...same } =
+    local;
   return {
     method,
     endToEnd: stepMemory(
       setup({ ...same, method: endToEnd() }),
-      batch,
+      imagesIn(shareIn(local, batch), batch),
       target,
       options,
     ),

@@ -46,9 +46,7 @@ export function partOf(setup: Setup, { layout, place, runs, depth = 1 }: PartOpt
       `partOf: ${runs.length} runs of modules for ${layout.modules} processes and ${setup.modules.length} modules`,
     );
   }
-  const modules = setup.modules.slice(run.first, run.end);
-  const params = merge(...modules.map((module) => module.params));
-  const state = merge(...modules.map((module) => module.state));
+  const { modules, initial } = ofRun(setup, run);
   const before = setup.modules[run.first - 1];
   const last = at(modules, modules.length - 1);
   const part: Part = {
@@ -58,12 +56,15 @@ export function partOf(setup: Setup, { layout, place, runs, depth = 1 }: PartOpt
       : { input: featuresBefore(setup, run.first), sends: blockReadBy(setup, before) }),
     ...(last.next === undefined ? {} : { reads: blockReadBy(setup, last) }),
   };
-  return {
-    ...setup,
-    modules,
-    part,
-    initial: { params, state, optimizer: slotsOf(setup, params, modules) },
-  };
+  return { ...setup, modules, part, initial };
+}
+
+/** The modules of a run, and their starting values. */
+export function ofRun(setup: Setup, run: ModuleRun): Pick<Setup, "modules" | "initial"> {
+  const modules = setup.modules.slice(run.first, run.end);
+  const params = merge(...modules.map((module) => module.params));
+  const state = merge(...modules.map((module) => module.state));
+  return { modules, initial: { params, state, optimizer: slotsOf(setup, params, modules) } };
 }
 
 /** The shape of an image's features before module `index`. */

@@ -1,9 +1,6 @@
-import type { StepRecord } from "../artifacts/observer.ts";
 import { categorize } from "../local/memory.ts";
-import type { Setup, TrainState } from "../local/setup.ts";
+import type { TrainState } from "../local/setup.ts";
 import type { StepResult } from "../local/step.ts";
-import { regresses } from "../models/model.ts";
-import type { DeviceArray } from "../runtime/arrays.ts";
 import { jit, type JitOptions, type Jitted } from "../runtime/jit.ts";
 import { concat } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -36,20 +33,4 @@ export function compileStep<A extends readonly unknown[]>(
     },
     { ...options, donate: [0], categorize },
   );
-}
-
-/** Reads what a step of `images` images measured, see {@link Stepped.metrics}. */
-export async function readMetrics(
-  metrics: DeviceArray,
-  { modules: { length }, model }: Setup,
-  images: number,
-): Promise<Pick<StepRecord, "losses" | "accuracy" | "meanSquaredError" | "gradientNorms">> {
-  const values = [...await metrics.read()];
-  const [losses, norms] = [values.slice(0, length), values.slice(length + 1)];
-  const mean = (values[length] ?? NaN) / images;
-  return {
-    losses,
-    ...(regresses(model) ? { meanSquaredError: mean } : { accuracy: mean }),
-    ...(norms.length === 0 ? {} : { gradientNorms: norms }),
-  };
 }

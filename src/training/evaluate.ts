@@ -21,6 +21,7 @@ import {
   valuesOf,
 } from "./metric.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
+import { Team } from "./team.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {
@@ -110,15 +111,18 @@ export class Evaluator implements Disposable {
   readonly #batch: number;
   readonly #classes: number;
   readonly #wanted: Wanted;
+  readonly #team: Team;
   readonly #run;
 
-  /** Prepares to evaluate in batches of `batch` images, in the precision of training. */
+  /** Prepares to evaluate in batches of `batch` images, which processes divide, in the precision of training. */
   constructor(
     { model, precision, loss = plainLossOf(model) }: Pick<Setup, "model" | "precision" | "loss">,
     feed: Feed,
     batch: number,
     { metrics = [] }: EvaluateOptions = {},
+    team: Team = new Team(),
   ) {
+    this.#team = team;
     this.#net = network(model);
     this.#feed = feed;
     this.#batch = Math.min(batch, feed.count);
@@ -142,25 +146,57 @@ export class Evaluator implements Disposable {
       state: select(state, this.#net.state),
     };
     const { count } = this.#feed;
-    const sums: DeviceArray[] = [];
+    const batches = this.#batches();
+    const found = new Map<number, Float32Array>();
+    const sums: { readonly batch: number; readonly sum: DeviceArray }[] = [];
     try {
-      const totals: number[] = [];
-      let from = 0;
-      for await (const { indices, data } of this.#feed.supply(this.#requests())) {
-        const images = Math.min(this.#batch, count - from);
-        sums.push(this.#run(variables, data, indices, images));
-        from += images;
-        if (sums.length < READ_EVERY && from < count) continue;
-        for (const values of await Promise.all(sums.map((sum) => sum.read()))) {
-          values.forEach((value, i) => totals[i] = (totals[i] ?? 0) + value);
-        }
-        disposeTree(sums.splice(0));
+      let done = 0;
+      for await (const { indices, data } of this.#feed.supply(this.#requests(batches))) {
+        const batch = at(batches, done++);
+        const images = Math.min(this.#batch, count - batch * this.#batch);
+        sums.push({ batch, sum: this.#run(variables, data, indices, images) });
+        if (sums.length < READ_EVERY && done < batches.length) continue;
+        const read = sums.map(async ({ batch, sum }) => [batch, await sum.read("f32")] as const);
+        for (const [batch, values] of await Promise.all(read)) found.set(batch, values);
+        disposeTree(sums.splice(0).map(({ sum }) => sum));
         await breathe();
       }
-      return this.#result(totals, count);
+      return this.#result(this.#totals(found), count);
     } finally {
-      disposeTree(sums);
+      disposeTree(sums.map(({ sum }) => sum));
     }
+  }
+
+  /** The numbers of the batches that this process evaluates. */
+  #batches(): number[] {
+    const all = Array.from({ length: Math.ceil(this.#feed.count / this.#batch) }, (_, i) => i);
+    return all.filter((batch) => batch % this.#team.size === this.#team.rank);
+  }
+
+  /**
+   * The sums over the batches of all processes. Those of each batch are added in order, so that they do not depend on the
+   * number of processes; the counts of a confusion matrix, which are many, are added by each process first.
+   */
+  #totals(found: ReadonlyMap<number, Float32Array>): number[] {
+    const { confusion, perClass } = this.#wanted;
+    const counts = new Int32Array(confusion || perClass ? this.#classes ** 2 : 0);
+    const plain = this.#sums;
+    const all = new Float32Array(Math.ceil(this.#feed.count / this.#batch) * plain);
+    for (const [batch, values] of found) {
+      all.set(values.subarray(0, plain), batch * plain);
+      values.subarray(plain).forEach((value, i) => counts[i] = at(counts, i) + value);
+    }
+    this.#team.sum(all);
+    this.#team.sum(counts);
+    const totals = new Array<number>(plain).fill(0);
+    all.forEach((value, i) => totals[i % plain] = at(totals, i % plain) + value);
+    return [...totals, ...counts];
+  }
+
+  /** The number of sums of a batch, without a confusion matrix. */
+  get #sums(): number {
+    const { regression, five, own } = this.#wanted;
+    return 3 + (regression ? 1 : 0) + (five ? 1 : 0) + own.length;
   }
 
   /** The result, from the sums over all images. */
@@ -189,10 +225,11 @@ export class Evaluator implements Disposable {
     };
   }
 
-  /** All images in batches; the last batch is padded with image 0. */
-  *#requests(): Generator<BatchRequest> {
+  /** These batches; the last of all is padded with image 0. */
+  *#requests(batches: readonly number[]): Generator<BatchRequest> {
     const { count } = this.#feed;
-    for (let from = 0; from < count; from += this.#batch) {
+    for (const batch of batches) {
+      const from = batch * this.#batch;
       yield {
         indices: Uint32Array.from({ length: this.#batch }, (_, i) => from + i < count ? from + i : 0),
       };

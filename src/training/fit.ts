@@ -20,6 +20,7 @@ import { type Split, splitOf, subset } from "./split.ts";
 import { expectSignal } from "./signal.ts";
 import { streamFeed } from "./stream_feed.ts";
 import type { Position, Trainable } from "./trainable.ts";
+import type { Team } from "./team.ts";
 import { shuffled, type TrainingFeed } from "./training_feed.ts";
 
 /** Options of `Trainer.fit`. */
@@ -78,6 +79,7 @@ export interface FitResult {
 export async function fit(
   trainer: Trainable,
   position: Position,
+  team: Team,
   dataset: TrainingData,
   options: FitOptions,
 ): Promise<FitResult> {
@@ -125,24 +127,25 @@ export async function fit(
   const { seed } = position;
   const split = splitIn(seed, dataset, validation);
   refuseOneImage(dataset, split, batch);
-  const observers = [
-    ...(options.observers ?? [progress()]),
-    ...await keeper(trainer, options, dataset.classes),
-  ];
+  const kept = await keeper(trainer, team, options, dataset.classes);
+  const observers = team.isFirst ? [...(options.observers ?? [progress()]), ...kept] : [];
   refuseLostStream(dataset, position);
   position.signature = signatureIn(model, dataset);
   position.classNames = dataset.classes;
-  await using opened = openTraining(trainer, seed, dataset, split, signal);
+  // Several processes stop after the same step, so none may end its batches early.
+  const own = team.size === 1 ? signal : undefined;
+  await using opened = openTraining(trainer, seed, dataset, split, own);
   const { training } = opened;
   await using testing = split !== undefined || dataset.test === undefined
     ? undefined
     : openPart(device, model, dataset, "test");
   using stepper = trainer.stepper(training);
   const evaluated = opened.validation ?? testing;
-  using evaluator = evaluated && new Evaluator(trainer.setup, evaluated, batch, { metrics });
+  using evaluator = evaluated && new Evaluator(trainer.setup, evaluated, batch, { metrics }, team);
   const run = new Run({
     trainer,
     position,
+    team,
     stepper,
     evaluator,
     observers,
@@ -231,9 +234,13 @@ function refuseLostStream(dataset: TrainingData, { restored, step }: Position): 
 /** Parts of a configuration that it has only if they are asked for: a run may not be resumed without them. */
 const OPTIONAL = ["loss", "average", "accumulate", "batchNorm"] as const;
 
-/** The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. */
+/**
+ * The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. Only
+ * process 0 looks at the folder.
+ */
 async function keeper(
   trainer: Trainable,
+  team: Team,
   { checkpoint, resume = false, validation }: FitOptions,
   classNames: readonly string[] | undefined,
 ): Promise<Observer[]> {
@@ -247,11 +254,13 @@ async function keeper(
     ...(classNames === undefined ? {} : { classNames }),
     ...(validation === undefined ? {} : { validation }),
   });
-  if (!resume || !await holdsRun(checkpoint)) {
+  const holds = await team.fromFirst(async () => {
+    if (resume && await holdsRun(checkpoint)) return true;
     await folder.refuseUsed();
-    return [folder];
-  }
-  const { snapshot, settings } = await readRun(checkpoint, "last");
+    return false;
+  });
+  if (!holds) return [folder];
+  const { snapshot, settings } = await readRun(checkpoint, "last", { processes: team.processes });
   // Runs of earlier versions do not name their task: all were classifications.
   const before: Configuration = {
     task: "classification",

@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import type { Batch } from "../local/method.ts";
+import type { Share } from "../local/shares.ts";
 import { type ImageInput, type Model, regresses } from "../models/model.ts";
 import { DeviceArray } from "../runtime/arrays.ts";
 import { type Aval, formatAval } from "../trace/dtype.ts";
@@ -106,6 +107,14 @@ async function checkLabels(labels: HostBatch["labels"], count: number, model: Mo
       classes - 1
     }`,
   );
+}
+
+/** A process's share of a batch that all processes are given. */
+export function sharedBatch(batch: GivenBatch, share: Share | undefined): GivenBatch {
+  if (share === undefined) return batch;
+  const own = (x: Tensor) => x.slice([share.from], [share.to]);
+  const { x, labels, images } = batch;
+  return { x: own(x), labels: own(labels), ...(images === undefined ? {} : { images: own(images) }) };
 }
 
 /** The batch that a method sees. Without `images`, a method that reads them raises an error. */

@@ -1,12 +1,20 @@
-import type { EpochRecord, HeldMemory, Observer, Snapshot, StepRecord } from "../artifacts/observer.ts";
+import type {
+  EpochRecord,
+  HeldMemory,
+  Observer,
+  RunInfo,
+  Snapshot,
+  StepRecord,
+} from "../artifacts/observer.ts";
 import type { Samples } from "../artifacts/samples.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { Audience } from "./audience.ts";
-import { readMetrics } from "./compiled_step.ts";
 import { diverged, refuseDiverged } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
 import { type EarlyStopping, patienceAfter } from "./early_stopping.ts";
+import { Collector, type Elsewhere, type Measured, measured, recordOf } from "./measured.ts";
 import { remarksOn } from "./remarks.ts";
+import { Agreement, type Team } from "./team.ts";
 import { Throughput } from "./throughput.ts";
 import type { Position, Stepper, Trainable } from "./trainable.ts";
 import type { TrainingFeed } from "./training_feed.ts";
@@ -18,6 +26,7 @@ export type SaveEvery = { readonly steps: number } | { readonly minutes: number 
 export interface RunParts {
   readonly trainer: Trainable;
   readonly position: Position;
+  readonly team: Team;
   readonly stepper: Stepper;
   /** Undefined if there is nothing to evaluate on. */
   readonly evaluator: Evaluator | undefined;
@@ -40,7 +49,17 @@ export interface RunParts {
 interface Pending {
   readonly metrics: DeviceArray;
   readonly record: Omit<StepRecord, "losses" | "accuracy" | "meanSquaredError">;
+  /** What other processes measure in it. */
+  readonly elsewhere: Elsewhere;
 }
+
+/** A step whose losses have been read, those of other processes perhaps not yet. */
+interface Read extends Omit<Pending, "metrics"> {
+  readonly own: Measured;
+}
+
+/** What a process asks the others for at a step. */
+const GO = 0, SAVE = 1, STOP = 2;
 
 const DRAIN_STEPS = 20;
 const DRAIN_MS = 500;
@@ -54,6 +73,13 @@ export class Run {
   readonly #supply: ReturnType<TrainingFeed["batches"]>;
   readonly #throughput: Throughput;
   readonly #pending: Pending[] = [];
+  readonly #read: Read[] = [];
+  readonly #agreement: Agreement;
+  readonly #collector: Collector;
+  /** True if the state is to be saved, by process 0. */
+  #keeps = false;
+  /** True once this process has asked for a save that is not done yet. */
+  #asked = false;
   /** Batch sizes whose step is compiled. */
   readonly #compiled = new Set<number>();
   #drained = performance.now();
@@ -63,6 +89,8 @@ export class Run {
   /** Of the last step; undefined before the first. */
   #learningRate: number | undefined;
   #last: Evaluation | undefined;
+  /** The step after which the network was last gathered from all processes. */
+  #gathered: number | undefined;
 
   constructor(parts: RunParts) {
     this.#parts = parts;
@@ -70,6 +98,9 @@ export class Run {
     const { feed, position, epochs } = parts;
     this.#supply = feed.batches(position.step, epochs * feed.stepsPerEpoch);
     this.#throughput = new Throughput(feed.made);
+    const { team } = parts;
+    this.#collector = new Collector(team.pipeline);
+    this.#agreement = new Agreement(team);
   }
 
   /** The last evaluation; undefined if there was none. */
@@ -86,6 +117,16 @@ export class Run {
 
   /** Trains to the end, or until it is stopped early, and returns true, or false if the signal stopped it. The state is saved either way. */
   async train(): Promise<boolean> {
+    const done = await this.#train();
+    const { trainer, stepper } = this.#parts;
+    stepper.finish();
+    this.#agreement.finish();
+    this.#collector.finish();
+    if (this.#last === undefined || this.#gathered !== this.#parts.position.step) await trainer.gather();
+    return done;
+  }
+
+  async #train(): Promise<boolean> {
     const { position, feed: { stepsPerEpoch }, epochs, evaluateEvery, evaluator } = this.#parts;
     await this.#start();
     for (let epoch = Math.floor(position.step / stepsPerEpoch); epoch < epochs; epoch++) {
@@ -97,7 +138,7 @@ export class Run {
       this.#audience.raise();
       if (!whole) return false;
     }
-    if (!this.#audience.keeps) await this.#snapshot(); // refuses a diverged state
+    if (!this.#keeps) await this.#snapshot(); // refuses a diverged state
     return true;
   }
 
@@ -120,9 +161,17 @@ export class Run {
   }
 
   async #start(): Promise<void> {
-    if (this.#audience.empty) return;
+    if (!this.#audience.empty) await this.#audience.start(this.#info());
+    this.#keeps = this.#parts.team.most(this.#audience.keeps ? 1 : 0) > 0;
+    // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
+    // training. A resumed run may use another folder or other settings, which its checkpoint has to record.
+    await this.#save();
+    this.#audience.raise();
+  }
+
+  #info(): RunInfo {
     const { trainer, position, feed, epochs, classNames, validationImages } = this.#parts;
-    await this.#audience.start({
+    return {
       configuration: trainer.configuration,
       epochs,
       stepsPerEpoch: feed.stepsPerEpoch,
@@ -135,30 +184,36 @@ export class Run {
       ...(classNames === undefined ? {} : { classNames }),
       ...(validationImages === undefined ? {} : { validationImages }),
       ...remarksOn(trainer.schedule, epochs, feed.stepsPerEpoch),
-    });
-    // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
-    // training. A resumed run may use another folder or other settings, which its checkpoint has to record.
-    await this.#save();
-    this.#audience.raise();
+    };
   }
 
   /** Trains for the rest of an epoch; false if the signal, or an observer that threw, stopped it. */
   async #epoch(epoch: number): Promise<boolean> {
-    const { position, feed: { stepsPerEpoch }, signal } = this.#parts;
+    const { position, feed: { stepsPerEpoch } } = this.#parts;
     this.#throughput.reset();
     for (let left = stepsPerEpoch - position.step % stepsPerEpoch; left > 0; left--) {
-      if (signal?.aborted || this.#audience.failed || !await this.#issue(epoch)) {
-        await this.#drain();
+      const agreed = this.#agreement.next(this.#asks());
+      if (agreed === STOP || !await this.#issue(epoch)) {
+        await this.#drain(true);
         return false;
       }
       // The state after the last step is saved after the evaluation, which a run resumed from it would skip.
-      if (left > 1 && this.#due()) {
-        await this.#drain();
+      if (left > 1 && (agreed === SAVE || this.#due())) {
+        await this.#drain(true);
         await this.#save();
       }
     }
-    await this.#drain();
+    await this.#drain(true);
     return true;
+  }
+
+  /** What this process asks for at a step: to stop, or to save because it is time to. */
+  #asks(): number {
+    const { saveEvery, signal } = this.#parts;
+    if (signal?.aborted || this.#audience.failed) return STOP;
+    if (this.#asked || saveEvery === undefined || "steps" in saveEvery || !this.#audience.keeps) return GO;
+    this.#asked = performance.now() - this.#saved >= saveEvery.minutes * 60_000;
+    return this.#asked ? SAVE : GO;
   }
 
   /** Issues a step; false if the signal came while it waited for its batch. */
@@ -175,9 +230,11 @@ export class Run {
     const waited = performance.now() - before;
     const images = batch.indices.length;
     const fresh = !this.#compiled.has(images);
+    const elsewhere = this.#collector.expect();
     const metrics = stepper.step(batch.indices, learningRate, batch.data);
     this.#pending.push({
       metrics,
+      elsewhere,
       record: { step: position.step, epoch: epoch + 1, learningRate, images },
     });
     if (fresh) await trainer.device.finish();
@@ -192,17 +249,29 @@ export class Run {
     return true;
   }
 
-  /** Reads the pending losses and passes them on; throws at the first that is NaN or infinite. */
-  async #drain(): Promise<void> {
+  /**
+   * Reads the pending losses and passes on those that are known of all modules; throws at the first that is NaN or infinite.
+   * Of several processes the first does so, which waits for others only where all steps are wanted.
+   */
+  async #drain(all = false): Promise<void> {
     const before = performance.now();
-    const records = await Promise.all(this.#pending.map(async ({ metrics, record }): Promise<StepRecord> => {
-      return { ...record, ...await readMetrics(metrics, this.#parts.trainer.setup, record.images) };
+    const { team, trainer: { setup } } = this.#parts;
+    const { modules: { length: modules } } = team.division?.own ?? setup;
+    const read = await Promise.all(this.#pending.map(async ({ metrics, ...rest }): Promise<Read> => {
+      return { ...rest, own: measured(await metrics.read(), modules) };
     }));
     this.#throughput.count(0, performance.now() - before);
     this.#free();
-    for (const record of records) {
-      await this.#audience.step(record);
-      this.#refuseDiverged(record);
+    for (const { own } of read) this.#collector.send(own);
+    this.#read.push(...read);
+    for (let [first] = this.#read; first !== undefined; [first] = this.#read) {
+      if (!all && !first.elsewhere.done()) break;
+      this.#read.shift();
+      if (!team.isFirst) continue;
+      const { record, own, elsewhere } = first;
+      const known = { ...record, ...recordOf(elsewhere.joined(own), setup.model, record.images) };
+      await this.#audience.step(known);
+      this.#refuseDiverged(known);
     }
     await breathe();
     this.#drained = this.#breathed = performance.now();
@@ -225,6 +294,8 @@ export class Run {
   /** Evaluates, saves, and notifies the observers. */
   async #evaluate(epoch: number, evaluator: Evaluator): Promise<void> {
     const { trainer, position, earlyStopping } = this.#parts;
+    await trainer.gather();
+    this.#gathered = position.step;
     const evaluation = this.#last = await evaluator.evaluate(trainer.network());
     const { error, loss, images: _, ...others } = evaluation;
     const best = position.bestError === undefined || error < position.bestError;
@@ -233,7 +304,7 @@ export class Run {
       position.patience = patienceAfter(earlyStopping, evaluation, position.patience);
     }
     // The tensor that diverged says more than the loss that it spoils, so it is looked for first.
-    const snapshot = this.#audience.keeps || !Number.isFinite(loss) ? await this.#snapshot() : undefined;
+    const snapshot = this.#keeps || !Number.isFinite(loss) ? await this.#snapshot() : undefined;
     if (!Number.isFinite(loss)) {
       throw diverged(
         `the test loss became ${loss} after step ${position.step}, epoch ${epoch + 1}`,
@@ -271,32 +342,31 @@ export class Run {
     };
   }
 
-  /** True if a save within the epoch is due. */
+  /** True if a save within the epoch is due after this many steps. */
   #due(): boolean {
     const { saveEvery, position } = this.#parts;
-    if (saveEvery === undefined || !this.#audience.keeps) return false;
-    return "steps" in saveEvery
-      ? position.step % saveEvery.steps === 0
-      : performance.now() - this.#saved >= saveEvery.minutes * 60_000;
+    return this.#keeps && saveEvery !== undefined && "steps" in saveEvery &&
+      position.step % saveEvery.steps === 0;
   }
 
   /** Saves the current state unless that was done. */
   async #save(): Promise<void> {
-    if (!this.#audience.keeps || this.#savedStep === this.#parts.position.step) return;
+    if (!this.#keeps || this.#savedStep === this.#parts.position.step) return;
     await this.#audience.save(await this.#snapshot(), ["last"]);
     this.#mark();
   }
 
   #mark(): void {
     this.#saved = performance.now();
+    this.#asked = false;
     this.#savedStep = this.#parts.position.step;
   }
 
-  /** The current state; refuses one that holds a NaN or an infinity. */
+  /** The current state; refuses one that holds a NaN or an infinity. Process 0 has all of it, and looks. */
   async #snapshot(): Promise<Snapshot> {
-    const { trainer } = this.#parts;
+    const { trainer, team } = this.#parts;
     const snapshot = await trainer.snapshot();
-    refuseDiverged(snapshot, trainer.setup.modules, this.#learningRate);
+    if (team.isFirst) refuseDiverged(snapshot, trainer.setup.modules, this.#learningRate);
     return snapshot;
   }
 

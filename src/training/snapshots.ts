@@ -24,7 +24,10 @@ export async function copyTensors(train: TrainState<DeviceArray>): Promise<Map<s
   return new Map(await Promise.all(copies));
 }
 
-/** Writes a snapshot's tensors into a trainer's arrays; refuses a snapshot of another network or method. */
+/**
+ * Writes a snapshot's tensors into a trainer's arrays, which in a pipeline are some of them; refuses a snapshot of another
+ * network or method.
+ */
 export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, snapshot: Snapshot): void {
   expectObject("restore: the snapshot", snapshot, {
     step: "number",
@@ -41,28 +44,31 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
   expectWhole("restore: the step", step, 0);
   refuseOtherTask("restore: the snapshot", taskIn(snapshot.configuration), setup.model);
   refuseOldOrder("restore: the snapshot", snapshot.format, () => stepProgram(setup, 2)); // heads may flatten too
-  const arrays = arraysOf(train);
-  const values = arrays.map(([name, array]): [DeviceArray, HostArray] => {
+  const known = new Map(
+    namedLeaves<Initial>(setup.initial).map(([path, initial]) => [tensorName(path), initial]),
+  );
+  for (const [name, initial] of known) {
     const value = tensors.get(name);
     if (value === undefined) {
       throw new LocalgradError(`restore: the snapshot has no ${name}; it is of another network or method`);
     }
-    if (formatAval(value) !== formatAval(array)) {
+    if (formatAval(value) !== formatAval(initial)) {
       throw new LocalgradError(
-        `restore: ${name} is ${formatAval(value)} in the snapshot and ${formatAval(array)} here; ` +
+        `restore: ${name} is ${formatAval(value)} in the snapshot and ${formatAval(initial)} here; ` +
           `it is of another network or method`,
       );
     }
-    return [array, value];
-  });
-  const known = new Set(arrays.map(([name]) => name));
+  }
   const extra = [...tensors.keys()].find((name) => !known.has(name));
   if (extra !== undefined) {
     throw new LocalgradError(
       `restore: the snapshot has ${extra}, which has no place here; it is of another network or method`,
     );
   }
-  for (const [array, value] of values) array.write(value);
+  for (const [name, array] of arraysOf(train)) {
+    const value = tensors.get(name);
+    if (value !== undefined) array.write(value);
+  }
 }
 
 /** Writes the network's own values into a trainer's arrays, and into averages that start as a copy of them. */

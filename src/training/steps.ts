@@ -1,6 +1,7 @@
 import { at } from "../base/at.ts";
 import { expectBetween } from "../base/expect.ts";
 import { stepScalars } from "../local/average.ts";
+import type { Division } from "./division.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import { type Share, shareOf } from "../local/shares.ts";
 import { trainStep } from "../local/step.ts";
@@ -9,22 +10,34 @@ import type { Scalars } from "../optim/optimizer.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import type { JitOptions } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { type CompiledStep, compileStep, readMetrics, type Stepped } from "./compiled_step.ts";
+import { type CompiledStep, compileStep, type Stepped } from "./compiled_step.ts";
 import { augmentationKey, type BatchMaker } from "./feed.ts";
-import { type GivenBatch, type HostBatch, methodBatch, type StepReport } from "./host_batch.ts";
+import { type GivenBatch, type HostBatch, methodBatch, sharedBatch, type StepReport } from "./host_batch.ts";
+import { Links } from "./links.ts";
+import { measured, measuredByAll, recordOf } from "./measured.ts";
 import type { Position, Stepper } from "./trainable.ts";
 
 /** The training state on a device, and the compiled steps that replace it. */
 export class Steps implements Disposable {
   readonly #setup: Setup;
+  readonly #division: Division | undefined;
+  readonly #links: Links;
   readonly #position: Position;
   readonly #compiling: JitOptions;
   #train: TrainState<DeviceArray>;
   #given: CompiledStep<[batch: GivenBatch, scalars: Scalars<Tensor>]> | undefined;
 
-  /** Takes over `train`; each step advances `position`. */
-  constructor(setup: Setup, position: Position, train: TrainState<DeviceArray>, compiling: JitOptions) {
-    this.#setup = setup;
+  /** Takes over `train`; each step advances `position`. Of several processes, one trains its part of the division. */
+  constructor(
+    setup: Setup,
+    position: Position,
+    train: TrainState<DeviceArray>,
+    compiling: JitOptions,
+    division?: Division,
+  ) {
+    this.#setup = division?.own ?? setup;
+    this.#division = division;
+    this.#links = new Links(this.#setup, compiling.device);
     this.#position = position;
     this.#train = train;
     this.#compiling = compiling;
@@ -38,11 +51,19 @@ export class Steps implements Disposable {
   /** Trains one step on a batch given by the caller. */
   async given(batch: HostBatch, learningRate: number): Promise<StepReport> {
     const step = this.#given ??= compileStep(
-      (train, batch, scalars) => trainStep(this.#setup, train, methodBatch(batch), scalars),
+      (train, batch, scalars) => {
+        const share = this.#shareOf(at(batch.x.shape, 0));
+        return trainStep(this.#setup, train, methodBatch(sharedBatch(batch, share)), scalars, share);
+      },
       { ...this.#compiling, name: "step" },
     );
+    this.#links.open(this.#train);
     using metrics = this.#advance(learningRate, (train, scalars) => step(train, batch, scalars));
-    return await readMetrics(metrics, this.#setup, at(batch.x.shape, 0));
+    this.#links.close();
+    const { modules, model } = this.#setup;
+    const own = measured(await metrics.read(), modules.length);
+    const all = this.#division === undefined ? own : measuredByAll(own, this.#division);
+    return recordOf(all, model, at(batch.x.shape, 0));
   }
 
   /** Compiled training steps on the images of a feed. */
@@ -56,12 +77,14 @@ export class Steps implements Disposable {
     );
     return {
       step: (indices, learningRate, data = feed.arrays) => {
+        this.#links.open(this.#train);
         const augment = augmentationKey(this.#position.seed, this.#position.step);
         return this.#advance(
           learningRate,
           (train, scalars) => step(train, data, indices, augment, scalars),
         );
       },
+      finish: () => this.#links.close(),
       [Symbol.dispose]: () => step.dispose(),
     };
   }
@@ -76,6 +99,7 @@ export class Steps implements Disposable {
   [Symbol.dispose](): void {
     disposeTree(this.#train);
     this.#given?.dispose();
+    this.#links[Symbol.dispose]();
   }
 
   /** Runs a step and returns its metrics. */

@@ -17,6 +17,8 @@ export interface Stepper extends Disposable {
    * streamed.
    */
   step(indices: Uint32Array, learningRate: number, data?: SuppliedBatch["data"]): DeviceArray;
+  /** To be called after the last step, unless there was an error: receives what other processes still send. */
+  finish(): void;
 }
 
 /** A trainer as `fit` drives it. */
@@ -27,6 +29,8 @@ export interface Trainable {
   readonly schedule: Schedule;
   readonly configuration: Configuration;
   readonly resumed: boolean;
+  /** In a pipeline: gathers the network of all processes, for `network()`. */
+  gather(): Promise<void>;
   network(): NetworkVariables<DeviceArray>;
   readonly memory: MemoryComparison;
   stepper(feed: BatchMaker): Stepper;

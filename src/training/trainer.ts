@@ -10,6 +10,7 @@ import type { Signature } from "../data/signature.ts";
 import type { StreamDataset } from "../data/stream.ts";
 import { evaluated } from "../local/average.ts";
 import { withCut } from "../local/balance.ts";
+import { divisionOf } from "./division.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
 import type { Partition } from "../local/partition.ts";
 import { precisionOn, productsIn } from "../local/precision.ts";
@@ -31,8 +32,11 @@ import type { BatchMaker } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
 import { checkBatch, type HostBatch, type StepReport } from "./host_batch.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
+import { GatheredNetwork } from "./gathered_network.ts";
+import { collect } from "./gathering.ts";
 import { copyTensors, loadValues, restoreTensors } from "./snapshots.ts";
 import { Steps } from "./steps.ts";
+import { Team } from "./team.ts";
 import type { Position, Stepper } from "./trainable.ts";
 import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
 
@@ -81,10 +85,14 @@ export class Trainer implements Disposable {
   readonly schedule: Schedule;
   /** The run's configuration, as JSON. */
   readonly configuration: Configuration;
+  /** The processes that train it. */
+  readonly #team: Team;
   readonly #recompute: boolean;
   readonly #position: Position;
   readonly #steps: Steps;
   readonly #net: Layer;
+  /** In a pipeline, the network of all processes. */
+  readonly #gathered: GatheredNetwork | undefined;
   #memory: MemoryComparison | undefined;
   #predictor: Predictor | undefined;
   #fitting = false;
@@ -96,7 +104,7 @@ export class Trainer implements Disposable {
       options;
     this.device = device;
     const { target } = device.backend;
-    const { precision: wanted, ...rest } = options;
+    const { precision: wanted, queue, exchange: _, ...rest } = options;
     this.setup = setup(withCut(shared({ ...rest, precision: precisionOn(target, wanted), target })));
     this.batch = batch;
     this.schedule = schedule;
@@ -108,14 +116,19 @@ export class Trainer implements Disposable {
     this.configuration = configurationOf(this.setup, batch, seed);
     this.#recompute = recompute;
     const draw = foldIn(this.#position.seed, 0);
-    const { params, state, optimizer: slots } = this.setup.initial;
+    const { processes } = device;
+    const dividing = { batch, target, recompute, ...(queue === undefined ? {} : { depth: queue }) };
+    this.#team = new Team(processes && divisionOf(this.setup, processes, dividing));
+    const { division, pipeline } = this.#team;
+    this.#gathered = pipeline && new GatheredNetwork(this.setup, pipeline, device);
+    const { params, state, optimizer: slots } = this.#own.initial;
     const train = device.put({
       params: initialize(params, draw),
       state: initialize(state, draw),
       optimizer: initialize(slots, draw),
     });
     const compiling = { device, recompute, checkNumerics, ...productsIn(this.setup.precision) };
-    this.#steps = new Steps(this.setup, this.#position, train, compiling);
+    this.#steps = new Steps(this.setup, this.#position, train, compiling, division);
     this.#net = network(this.setup.model);
   }
 
@@ -149,26 +162,34 @@ export class Trainer implements Disposable {
   get signature(): Signature | undefined {
     return this.#position.signature;
   }
-  /** The current parameters, state and optimizer slots. Every step replaces them. */
+  /** The setup of this process's part. */
+  get #own(): Setup {
+    return this.#team.division?.own ?? this.setup;
+  }
+  /** The current parameters, state and optimizer slots; of several processes, this one's. Every step replaces them. */
   get variables(): TrainState<DeviceArray> {
     return this.#steps.train;
   }
-  /** The planned memory of a training step and of the end-to-end one, without the data set. */
+  /**
+   * The planned memory of a training step and of the end-to-end one, without the data set; of several processes, of this
+   * one's step.
+   */
   get memory(): MemoryComparison {
     const { target } = this.device.backend;
-    return this.#memory ??= compareMemory(this.setup, this.batch, target, { recompute: this.#recompute });
+    return this.#memory ??= compareMemory(this.#own, this.batch, target, { recompute: this.#recompute });
   }
 
   /**
    * Trains one step on a batch given by the caller: normalised images, their labels, and (for methods that reconstruct)
-   * the images in [0, 1]. The learning rate is the schedule's for the first epoch unless given.
+   * the images in [0, 1]. The learning rate is the schedule's for the first epoch unless given. Several processes are all
+   * given the whole batch, and report the same.
    */
   async step(batch: HostBatch, options: { learningRate?: number } = {}): Promise<StepReport> {
     expectOptions("step", options, { learningRate: "number?" });
     await checkBatch(batch, this.setup.model);
     const position = { step: this.#position.step, stepsPerEpoch: Infinity };
     const { learningRate = this.schedule(0, position) } = options;
-    return await this.#steps.given(batch, learningRate);
+    return await this.#team.together(() => this.#steps.given(batch, learningRate));
   }
 
   /**
@@ -178,6 +199,9 @@ export class Trainer implements Disposable {
    * snapshot resumes where that was taken. A data set without a test part is trained on without evaluations, unless
    * `validation` sets images aside. A stream is taken in its own order, see `data.stream`.
    *
+   * Of several processes all call it with the same data; process 0 has the observers and the folder. All stop after the
+   * same step if the signal of any comes. After an error a process gives up on the others, and its end ends them.
+   *
    * @throws {LocalgradError} if the data set does not suit the network or contradicts itself, or `checkpoint` is of
    * another run; with code `diverged` if a loss, in training or on the test images, or anything to be saved holds a NaN
    * or an infinity (the last good checkpoint stays); the error an observer threw, once the state is saved.
@@ -186,14 +210,15 @@ export class Trainer implements Disposable {
     if (this.#fitting) throw new LocalgradError("fit: already running; await the previous `fit()`");
     this.#fitting = true;
     try {
-      return await fit(this, this.#position, dataset, options);
+      return await this.#team.together(() => fit(this, this.#position, this.#team, dataset, options));
     } finally {
       this.#fitting = false;
     }
   }
 
   /**
-   * Evaluates the network, without its auxiliary networks, on the test images of a data set.
+   * Evaluates the network, without its auxiliary networks, on the test images of a data set. Several processes, all of
+   * which call it, divide the batches of images; each then holds the whole network.
    *
    * @throws {LocalgradError} if they do not suit the network, or there is no such metric.
    *
@@ -221,9 +246,12 @@ export class Trainer implements Disposable {
     expectOptions("evaluate", options, { metrics: "array?" });
     checkMetrics("evaluate", options.metrics, model);
     checkData("evaluate", model, dataset, ["test"]);
-    await using feed = openPart(this.device, model, dataset, "test");
-    using evaluator = new Evaluator(this.setup, feed, this.batch, options);
-    return await evaluator.evaluate(this.network());
+    return await this.#team.together(async () => {
+      await this.gather();
+      await using feed = openPart(this.device, model, dataset, "test");
+      using evaluator = new Evaluator(this.setup, feed, this.batch, options, this.#team);
+      return await evaluator.evaluate(this.network());
+    });
   }
 
   /**
@@ -305,6 +333,10 @@ export class Trainer implements Disposable {
    * without auxiliary networks and the optimizer's slots. If the trainer averages weights, these are the averages, which
    * are evaluated. `models.network` applies them. Every step replaces the arrays.
    *
+   * In a pipeline of processes they are those of the last evaluation, or of the end of `fit`.
+   *
+   * @throws {LocalgradError} in a pipeline before that.
+   *
    * @example
    * ```ts
    * import { devices, HostArray, jit, local, models, optim, type predict, type Tensor } from "@localgrad/localgrad";
@@ -324,8 +356,14 @@ export class Trainer implements Disposable {
    */
   network(): NetworkVariables<DeviceArray> {
     const { params, state } = this.#net;
+    if (this.#gathered !== undefined) return this.#gathered.variables;
     const current = evaluated(this.variables);
     return { params: select(current.params, params), state: select(current.state, state) };
+  }
+
+  /** In a pipeline: gathers the network of all processes, for {@link network}. All processes call it. */
+  async gather(): Promise<void> {
+    await this.#gathered?.gather(evaluated(this.variables));
   }
 
   /** Compiled training steps on the images of a feed. */
@@ -333,14 +371,20 @@ export class Trainer implements Disposable {
     return this.#steps.on(feed);
   }
 
-  /** Copies the complete training state to the host, for {@link restore}. */
+  /**
+   * Copies the complete training state to the host, for {@link restore}. In a pipeline, where all processes call it, only
+   * process 0 gets it; the others get their own values.
+   */
   async snapshot(): Promise<Snapshot> {
     const { step, bestError, patience, signature, devices } = this.#position;
+    const own = await copyTensors(this.variables);
+    const { pipeline } = this.#team;
+    const tensors = pipeline === undefined ? own : collect(this.setup, pipeline, own);
     return {
       step,
       ...(bestError === undefined ? {} : { bestError }),
       ...(patience === undefined ? {} : { patience }),
-      tensors: await copyTensors(this.variables),
+      tensors,
       configuration: this.configuration,
       ...(signature === undefined ? {} : { signature }),
       devices,
@@ -349,7 +393,8 @@ export class Trainer implements Disposable {
 
   /**
    * Returns to a snapshot; refuses one of another network or method. One of another device is taken, but the last bits of
-   * what follows will differ from those of an uninterrupted run; {@link devices} tells.
+   * what follows will differ from those of an uninterrupted run; {@link devices} tells. It does not matter how many
+   * processes took it: each of several, all of which are given it, takes its part.
    */
   restore(snapshot: Snapshot): void {
     restoreTensors(this.setup, this.variables, snapshot);
@@ -376,6 +421,7 @@ export class Trainer implements Disposable {
   /** Frees its arrays and compiled steps. */
   [Symbol.dispose](): void {
     this.#steps[Symbol.dispose]();
+    this.#gathered?.[Symbol.dispose]();
     this.#freePredictor();
   }
 

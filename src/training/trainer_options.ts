@@ -39,6 +39,13 @@ export interface TrainerOptions {
   precision?: Precision;
   /** Images per step. */
   batch: number;
+  /**
+   * In a pipeline of processes (`devices.open(name, { processes })`), the next module's block that MAN averages: `exact`,
+   * that of the same step, whose results are those of one process. Default `exact`.
+   */
+  exchange?: "exact";
+  /** In a pipeline, the most batches whose features wait to be sent to the next process; default 1. */
+  queue?: number;
   /** Seed of all random numbers of the run; default 0. */
   seed?: number;
   /**
@@ -58,6 +65,8 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     device: "object",
     schedule: "function?",
     batch: "number",
+    exchange: "string?",
+    queue: "number?",
     seed: "number?",
     recompute: "boolean?",
     checkNumerics: "boolean?",
@@ -75,5 +84,10 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     throw new LocalgradError(`trainer: the function ${maker[0]} makes a schedule; call it: ${maker[0]}(…)`);
   }
   expectWhole("trainer: batch", options.batch);
+  const { exchange = "exact", queue = 1 } = options;
+  if (exchange !== "exact") {
+    throw new LocalgradError(`trainer: exchange must be "exact", not ${shown(exchange)}`);
+  }
+  expectWhole("trainer: queue", queue);
   expectMicroBatches("trainer", options.accumulate, options.batch);
 }

@@ -1,0 +1,68 @@
+/** Runs of the tiny network that are trained in one process and in several, to be compared. */
+import { checksum } from "../../src/backends/same_bits.ts";
+import type { ImageDataset } from "../../src/data/images.ts";
+import type { Method } from "../../src/local/method.ts";
+import { dgl, greedy, infopro, man } from "../../src/local/methods/methods.ts";
+import { publishedSgd } from "../../src/optim/published.ts";
+import { sgd } from "../../src/optim/sgd.ts";
+import { clipped } from "../../src/optim/transforms.ts";
+import type { Device } from "../../src/runtime/arrays.ts";
+import { tinyDataset } from "../tiny.ts";
+import { make, recorder, stopBefore } from "../tiny_trainer.ts";
+
+/** What is trained. */
+export interface Settings {
+  readonly method: keyof typeof methods;
+  readonly epochs: number;
+  /** The folder of the run, which is resumed if it holds one. */
+  readonly checkpoint?: string;
+  readonly queue?: number;
+  /** Clips gradients by their norm. */
+  readonly clip?: boolean;
+  /** The process that is asked to stop, before its step of this number. */
+  readonly stop?: { readonly rank: number; readonly step: number };
+}
+
+const methods = {
+  greedy: () => greedy(),
+  dgl: () => dgl(),
+  infopro: () => infopro(),
+  "man+dgl": () => man(dgl()),
+  "man after the step": () => man(dgl(), { moves: "afterStep" }),
+} as const satisfies { [name: string]: () => Method };
+
+/** Three steps an epoch, the last of fewer images. */
+function dataset(): ImageDataset {
+  return tinyDataset(40, 20);
+}
+
+/** Trains on a device, and says what came of it. */
+export async function trained(device: Device, settings: Settings) {
+  const { method, epochs, checkpoint, queue, clip = false, stop } = settings;
+  using trainer = await make({
+    device,
+    method: methods[method](),
+    optimizer: clip ? clipped(sgd(publishedSgd), { norm: 1 }) : sgd(publishedSgd),
+    ...(queue === undefined ? {} : { queue }),
+  });
+  const { observer, steps, epochs: evaluations, events } = recorder();
+  const { stopped, bestError } = await trainer.fit(dataset(), {
+    epochs,
+    observers: [observer],
+    ...(checkpoint === undefined ? {} : { checkpoint, resume: true }),
+    ...((device.processes?.rank ?? 0) === stop?.rank ? { signal: stopBefore(stop.step) } : {}),
+  });
+  const { tensors } = await trainer.snapshot();
+  return {
+    bits: [...tensors].map(([name, { data }]): [string, number] => [name, checksum(data)]),
+    steps: steps.map(({ step, losses, accuracy, gradientNorms }) => [step, losses, accuracy, gradientNorms]),
+    evaluations: evaluations.map(({ testError, testLoss }) => [testError, testLoss]),
+    classes: (await trainer.predict(dataset().test)).map(({ best }) => best.index),
+    events,
+    ...{ stopped, bestError },
+    stepsDone: trainer.stepsDone,
+  };
+}
+
+/** What came of a run, as JSON gives it back. */
+export type Trained = Awaited<ReturnType<typeof trained>>;
