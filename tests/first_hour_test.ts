@@ -77,6 +77,10 @@ Deno.test("the first hour: own pictures are trained on, saved, predicted, export
     assert(rows.every(([, name]) => ["daisy", "roses"].includes(name)), predicted);
     await runs(dir, command("deno run --allow-read=. --allow-write=. export.ts"));
 
+    const task = command("deno task export").map((word) => word.replace("../project", dir));
+    await runs(root, ["run", "-P=files", "src/cli/main.ts", ...task.slice(1)]);
+    assert((await Deno.stat(`${dir}/flowers.onnx`)).size > 100_000);
+
     const port = freePort();
     const server = deno(dir, command("deno serve").map((word) => word === "8000" ? `${port}` : word)).spawn();
     try {
@@ -115,6 +119,15 @@ Deno.test("the first hour: own pictures are trained on, saved, predicted, export
     ]);
     assertMatch(tuned, /^test error \d+\.\d % with the new head, \d+\.\d % after training$/m);
   }));
+
+Deno.test("the tasks of the first hour, which run in localgrad's folder, name paths of the project", () => {
+  const lines = guide.replaceAll(/ *\\\n */g, " ").split("\n");
+  const paths = lines.flatMap((line) => [...line.matchAll(/deno task [^`]*/g)]).flatMap(([line]) =>
+    [...line.matchAll(/--(?:run|out|data) (\S+)/g)].map(([, path]) => path)
+  );
+  assert(paths.length >= 5, paths.join());
+  assertEquals(paths.filter((path) => !path.startsWith("../project/")), []);
+});
 
 /** A port that was just free. */
 function freePort(): number {
