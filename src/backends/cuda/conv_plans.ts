@@ -18,12 +18,33 @@ export interface ExecutionPlan {
 export interface Candidate {
   /** The configuration's descriptor. */
   readonly config: bigint;
+  /** True if the heuristics rank it; false for one of the fallback mode, which are in no order of speed. */
+  readonly ranked: boolean;
   /** Its execution plan, or the reason why it has none; undefined until it is considered. */
   outcome?: ExecutionPlan | { readonly refused: string };
 }
 
-/** The most engines to ask for in each heuristic mode. */
-const MAX_OFFERS = 16;
+type Refusal = readonly [keyof typeof numericalNote, string];
+
+/** The numerical notes of engines that are refused, with the reason. */
+const REFUSALS: readonly Refusal[] = [
+  ["CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC", "not deterministic"],
+  ["CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS", "rounds its operands"],
+  ["CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION", "rounds intermediate sums"],
+];
+
+/**
+ * And of those that are refused in f32. With output tiles of 4 × 4, minimal filtering has 4 to 6 times the rounding error
+ * of direct sums, with larger ones and Fourier transforms more; with 2 × 2, as on the CPU, it has no more.
+ */
+const LARGE_TILES = "minimal filtering with large tiles, which rounds more than direct sums";
+const REFUSALS_F32: readonly Refusal[] = [
+  ["CUDNN_NUMERICAL_NOTE_TENSOR_CORE", "uses tensor cores, which round single precision"],
+  ["CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4", LARGE_TILES],
+  ["CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6", LARGE_TILES],
+  ["CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13", LARGE_TILES],
+  ["CUDNN_NUMERICAL_NOTE_FFT", "Fourier transforms, which round more than direct sums"],
+];
 
 /**
  * A convolution's operation graph and the engines that can run it: those that the heuristics rank, in their order, then
@@ -50,10 +71,12 @@ export class ConvPlans {
         ]);
         this.#plan = [["CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP", values.descriptors([described])]];
       }
+      const offers = (mode: number, ranked: boolean): Candidate[] =>
+        this.#offers(graph, mode, described).map((config) => ({ config, ranked }));
       this.candidates = [
-        ...this.#offers(graph, heuristicMode.CUDNN_HEUR_MODE_A, described),
-        ...this.#offers(graph, heuristicMode.CUDNN_HEUR_MODE_FALLBACK, described),
-      ].map((config) => ({ config }));
+        ...offers(heuristicMode.CUDNN_HEUR_MODE_A, true),
+        ...offers(heuristicMode.CUDNN_HEUR_MODE_FALLBACK, false),
+      ];
     } catch (error) {
       this.#descriptors.close();
       throw error;
@@ -121,10 +144,8 @@ export class ConvPlans {
     );
     if (heuristics === undefined) return [];
     // cuDNN fills in descriptors that exist already.
-    const configs = Array.from(
-      { length: MAX_OFFERS },
-      () => descriptors.create("CUDNN_BACKEND_ENGINECFG_DESCRIPTOR"),
-    );
+    const length = descriptors.count(heuristics, "CUDNN_ATTR_ENGINEHEUR_RESULTS");
+    const configs = Array.from({ length }, () => descriptors.create("CUDNN_BACKEND_ENGINECFG_DESCRIPTOR"));
     const count = descriptors.get(heuristics, "CUDNN_ATTR_ENGINEHEUR_RESULTS", values.descriptors(configs));
     configs.splice(count).forEach((spare) => descriptors.destroy(spare));
     descriptors.destroy(heuristics);
@@ -135,18 +156,9 @@ export class ConvPlans {
   #consider(config: bigint): NonNullable<Candidate["outcome"]> {
     const descriptors = this.#descriptors;
     const notes = this.#notes(config);
-    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) {
-      return { refused: "not deterministic" };
-    }
-    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) {
-      return { refused: "rounds its operands" };
-    }
-    if (notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) {
-      return { refused: "rounds intermediate sums" };
-    }
-    if (this.spec.precision === "f32" && notes.has(numericalNote.CUDNN_NUMERICAL_NOTE_TENSOR_CORE)) {
-      return { refused: "uses tensor cores, which round single precision" };
-    }
+    const refusals = this.spec.precision === "f32" ? [...REFUSALS, ...REFUSALS_F32] : REFUSALS;
+    const found = refusals.find(([note]) => notes.has(numericalNote[note]));
+    if (found !== undefined) return { refused: found[1] };
     try {
       const plan = descriptors.build("CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR", [
         ...this.#plan,

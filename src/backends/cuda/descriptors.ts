@@ -83,15 +83,30 @@ export class Descriptors {
     }
   }
 
+  /** The number of descriptors that an attribute has. */
+  count(descriptor: bigint, name: AttributeName): number {
+    return this.#get(descriptor, name, attributeType.CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, null);
+  }
+
   /** Reads an attribute into `into`; returns the number of elements that cuDNN wrote. */
-  get(descriptor: bigint, name: AttributeName, into: AttributeValue): number {
+  get(descriptor: bigint, name: AttributeName, { type, count, data }: AttributeValue): number {
+    return this.#get(descriptor, name, type, count, data);
+  }
+
+  #get(
+    descriptor: bigint,
+    name: AttributeName,
+    type: number,
+    requested: number,
+    into: ArrayBufferView<ArrayBuffer> | null,
+  ): number {
     const status = this.#cudnn.cudnnBackendGetAttribute(
       descriptor,
       attribute[name],
-      into.type,
-      BigInt(into.count),
+      type,
+      BigInt(requested),
       this.#count.buffer,
-      into.data,
+      into,
     );
     checkCudnn(this.#cudnn, status, `reading ${name}`);
     return Number(this.#count.value);
