@@ -1,7 +1,8 @@
 /**
  * Fine-tuning: the weights of a trained network, a new head for other classes, and low learning rates. The weights may be
  * PyTorch's, such as torchvision's ResNet-18 saved by
- * `safetensors.torch.save_file(resnet18(weights="DEFAULT").state_dict(), "resnet18.safetensors")`, or those of a run.
+ * `safetensors.torch.save_file(resnet18(weights="DEFAULT").state_dict(), "resnet18.safetensors")`, or those of a
+ * run, such as `runs/flowers/best.safetensors`.
  *
  *     deno run --allow-read --allow-write=runs examples/fine_tuning.ts --weights resnet18.safetensors --data flowers
  *
@@ -26,6 +27,12 @@ const flags = parseArgs(Deno.args, {
     rate: "0.005",
     device: "auto",
     run: "runs/fine-tuned",
+  },
+  unknown(flag: string) {
+    console.error(
+      `there is no ${flag}; choose among --weights --data --model --size --epochs --batch --rate --device --run`,
+    );
+    Deno.exit(2);
   },
 });
 const [size, epochs, batch, rate] = [flags.size, flags.epochs, flags.batch, flags.rate].map(Number);

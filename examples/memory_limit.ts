@@ -18,8 +18,16 @@ import { devices, local, models, optim } from "../mod.ts";
 const flags = parseArgs(Deno.args, {
   string: ["limit", "model", "batch", "size", "classes", "device"],
   default: { limit: "400", model: "resnet32", batch: "256", size: "32", classes: "10", device: "cpu" },
+  unknown(flag: string) {
+    console.error(`there is no ${flag}; choose among --limit --model --batch --size --classes --device`);
+    Deno.exit(2);
+  },
 });
 const [limit, batch, size, classes] = [flags.limit, flags.batch, flags.size, flags.classes].map(Number);
+if (!(limit > 0)) {
+  console.error(`--limit must be a number of MiB, not ${flags.limit}`);
+  Deno.exit(2);
+}
 const model = models.modelNamed(flags.model, { classes, size });
 const target = await devices.target(flags.device as devices.BackendName);
 

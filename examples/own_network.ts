@@ -15,6 +15,10 @@ import { data, devices, local, type models, nn, optim, train } from "../mod.ts";
 const flags = parseArgs(Deno.args, {
   string: ["images", "epochs", "device"],
   default: { images: "2000", epochs: "4", device: "auto" },
+  unknown(flag: string) {
+    console.error(`there is no ${flag}; choose among --images --epochs --device`);
+    Deno.exit(2);
+  },
 });
 const epochs = Number(flags.epochs);
 
@@ -65,3 +69,4 @@ const { last } = await trainer.fit(images, { epochs });
 await train.saveWeights("own.safetensors", await trainer.snapshot());
 const { best } = await trainer.predict(images.test.images.subarray(0, 32 * 32 * 3));
 console.log(`test error ${(100 * (last?.error ?? 1)).toFixed(1)} %; the first test image: ${best.name}`);
+console.log("own.safetensors has the network");

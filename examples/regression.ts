@@ -14,6 +14,10 @@ import { data, devices, HostArray, keys, local, models, optim } from "../mod.ts"
 const flags = parseArgs(Deno.args, {
   string: ["epochs", "device"],
   default: { epochs: "40", device: "auto" },
+  unknown(flag: string) {
+    console.error(`there is no ${flag}; choose among --epochs --device`);
+    Deno.exit(2);
+  },
 });
 const epochs = Number(flags.epochs);
 

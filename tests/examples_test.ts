@@ -9,6 +9,12 @@ const withoutWebgpu = await skips("examples on webgpu", openWebgpu);
 
 /** Runs an example in a folder with the permissions that its first comment names, and returns its output. */
 async function example(name: string, args: readonly string[], cwd = root): Promise<string> {
+  const { code, said, complained } = await tried(name, args, cwd);
+  assertEquals(code, 0, complained);
+  return said;
+}
+
+async function tried(name: string, args: readonly string[], cwd = root) {
   const path = `${root}examples/${name}`;
   const permissions = Deno.readTextFileSync(path).match(/deno run ((?:--allow-\S+ )*)examples/g)!.at(-1)!
     .split(" ").filter((word) => word.startsWith("--allow-"));
@@ -19,8 +25,7 @@ async function example(name: string, args: readonly string[], cwd = root): Promi
     stdin: "null",
   }).output();
   const text = new TextDecoder();
-  assertEquals(code, 0, text.decode(stderr));
-  return text.decode(stdout);
+  return { code, said: text.decode(stdout), complained: text.decode(stderr) };
 }
 
 const numbers = (line: string) => [...line.matchAll(/\d+\.\d{4}/g)].map(([number]) => Number(number));
@@ -108,4 +113,21 @@ Deno.test("examples/memory_limit.ts lists what fits, as planned", async () => {
   const first = rows.find(([, , , fits]) => fits === "fits")?.[1];
   assert(first !== undefined && first !== "end to end", printed);
   assertMatch(printed, new RegExp(`^the first that fits into 40 MiB: ${first}`, "m"));
+});
+
+Deno.test("every example that takes flags refuses others, and names its own", async () => {
+  const names = [...Deno.readDirSync(`${root}examples`)].map(({ name }) => name).filter((name) =>
+    name.endsWith(".ts") && Deno.readTextFileSync(`${root}examples/${name}`).includes("Deno.args")
+  );
+  assertEquals(names.length, 7, names.join());
+  const tries = [...names.map((name) => [name, "--colour", "there is no --colour; choose among --"]), [
+    "memory_limit.ts",
+    "--limit=abc",
+    "--limit must be a number of MiB, not abc",
+  ]];
+  await Promise.all(tries.map(async ([name = "", flag = "", fault = ""]) => {
+    const { code, complained } = await tried(name, [flag]);
+    const lines = complained.split("\n").filter((line) => !line.includes("XDG_RUNTIME_DIR"));
+    assertEquals([code, lines[0]?.startsWith(fault), lines.length], [2, true, 2], `${name}: ${complained}`);
+  }));
 });
