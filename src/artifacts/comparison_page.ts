@@ -79,14 +79,24 @@ function withoutEmpty({ heads, rows }: { heads: string[]; rows: string[][] }) {
   return { heads: only(heads), rows: rows.map(only) };
 }
 
-/** The settings in which runs differ as a table of text: a row for each run; undefined if they do not differ. */
+/**
+ * The settings in which runs differ as a table of text; undefined if they do not differ. It has a row for each run, or
+ * for each setting if those are more, because tables are longer than wide.
+ */
 export function differencesTable(
   { differences, runs }: Comparison,
 ): { heads: string[]; rows: string[][] } | undefined {
   const names = Object.keys(differences);
   if (names.length === 0) return undefined;
-  const rows = runs.map(({ run }, i) => [run, ...names.map((name) => differences[name]?.[i] ?? "–")]);
-  return { heads: ["run", ...names], rows };
+  const cell = (name: string, run: number) => differences[name]?.[run] ?? "–";
+  if (names.length > runs.length) {
+    const rows = names.map((name) => [name, ...runs.map((_, i) => cell(name, i))]);
+    return { heads: ["setting", ...runs.map(({ run }) => run)], rows };
+  }
+  return {
+    heads: ["run", ...names],
+    rows: runs.map(({ run }, i) => [run, ...names.map((name) => cell(name, i))]),
+  };
 }
 
 /** A comparison as a self-contained HTML page, in the style of the reports of runs. */
@@ -99,7 +109,7 @@ export function comparisonPage(comparison: Comparison): string {
   const same = runs.length === 1 ? "" : "<p>All settings are the same.</p>";
   return page(
     title,
-    `${htmlTable(results.heads, results.rows)}
+    `${htmlTable(results.heads, results.rows, "figures")}
 <section class="grid-2">${CHARTS.map((chart) => chartOf(runs, chart)).join("")}</section>
 <h2>Settings that differ</h2>${settings ? htmlTable(settings.heads, settings.rows) : same}
 <h2>Memory</h2>${memory(runs)}`,

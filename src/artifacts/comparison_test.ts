@@ -105,6 +105,12 @@ Deno.test("compare() has means of epochs, the best one, and the settings that di
     assertEquals(rows[0].slice(0, 5), ["a", "2 of 3", "50.00 %", "25.00 %", "1"]);
     assert(rows[0].includes("not finite") && rows[0].includes("25.00 %"));
     assertEquals(differencesTable(comparison)?.rows, [["a", "dgl"], ["b", "endToEnd"]]);
+    // More settings than runs go downwards.
+    const differences = { batch: ["8", "16"], seed: ["0", "1"], lr: ["–", "0.1"] };
+    assertEquals(differencesTable({ ...comparison, differences }), {
+      heads: ["setting", "a", "b"],
+      rows: [["batch", "8", "16"], ["seed", "0", "1"], ["lr", "–", "0.1"]],
+    });
     const html = comparisonPage(comparison);
     for (const text of ["2 runs compared", "Test error", "Training error", "Test loss", "method.name"]) {
       assertStringIncludes(html, text);

@@ -18,11 +18,19 @@ ${body}
 `;
 }
 
-/** An HTML table of text cells, which is scrolled where it is wider than the page. */
-export function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+/**
+ * An HTML table of text cells, which is scrolled where it is wider than the page.
+ *
+ * @param kind Its class in the style, such as `figures`, whose cells are not broken.
+ */
+export function htmlTable(
+  heads: readonly string[],
+  rows: readonly (readonly string[])[],
+  kind?: "figures",
+): string {
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
-  return `<div class="wide" tabindex="0"><table><thead>${row(heads, "th")}</thead><tbody>${
-    rows.map((cells) => row(cells, "td")).join("")
-  }</tbody></table></div>`;
+  return `<div class="wide" tabindex="0"><table${kind === undefined ? "" : ` class="${kind}"`}><thead>${
+    row(heads, "th")
+  }</thead><tbody>${rows.map((cells) => row(cells, "td")).join("")}</tbody></table></div>`;
 }

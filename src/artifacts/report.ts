@@ -203,7 +203,7 @@ export function heldMemory(held: HeldMemory | undefined): [name: string, value: 
   const { bytes, dataBytes, driver, residentBytes } = held;
   const own: [string, string] = [
     "allocated",
-    `${formatBytes(bytes - dataBytes)}, plus ${formatBytes(dataBytes)} of data`,
+    formatBytes(bytes - dataBytes) + (dataBytes === 0 ? "" : `, plus ${formatBytes(dataBytes)} of data`),
   ];
   const whole: [string, string][] = residentBytes === undefined
     ? []
