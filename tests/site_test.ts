@@ -105,4 +105,26 @@ Deno.test("markdown() writes GitHub's tables and anchors, and marks the parts of
     `<span class="hljs-keyword">const</span> a = <span class="hljs-string">&quot;&lt;&quot;</span>`,
   );
   assertStringIncludes(html, `<pre tabindex="0"><code>&lt;a&gt;</code></pre>`);
+  const flags = markdown("`train --lr 0.1`, `a < b`", (href) => href);
+  assertStringIncludes(
+    flags,
+    `<code>train <span class="whole">--lr</span> 0.1</code>, <code>a &lt; b</code>`,
+  );
+});
+
+Deno.test("deno task docs takes no arguments: a flag is refused before the site is removed", async () => {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-q",
+      "--no-prompt",
+      `--config=${root}deno.json`,
+      "-P=docs",
+      `${root}docs/site/build.ts`,
+      "--open",
+    ],
+    env: { NO_COLOR: "1" },
+  }).output();
+  assertEquals(code, 2);
+  assertStringIncludes(new TextDecoder().decode(stderr), "error: docs takes no arguments, but got --open");
 });

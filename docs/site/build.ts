@@ -73,6 +73,10 @@ function isFile(path: string): boolean {
 }
 
 if (import.meta.main) {
+  if (Deno.args.length > 0) {
+    console.error(`error: docs takes no arguments, but got ${Deno.args.join(" ")}`);
+    Deno.exit(2);
+  }
   const root = fromFileUrl(new URL("../..", import.meta.url)).replace(/\/$/, "");
   await build(root, `${root}/site`);
   const dead = await deadLinks(`${root}/site`);

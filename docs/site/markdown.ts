@@ -17,6 +17,16 @@ export function highlight(code: string, language: string): string {
   return hljs.highlight(code, { language, ignoreIllegals: true }).value;
 }
 
+const UNBROKEN = 30; // characters of a word that fit into the narrowest page
+
+/** Keeps browsers from breaking code at hyphens, which would tear flags apart; long words may be broken. */
+function unbroken(html: string): string {
+  return html.replaceAll(
+    /[^\s]*-[^\s]*/g,
+    (word) => word.length > UNBROKEN ? word : `<span class="whole">${word}</span>`,
+  );
+}
+
 /** GitHub's Markdown as HTML: headings have GitHub's anchors, and tables may be scrolled. */
 export function markdown(text: string, resolve: Resolve): string {
   const slugger = new GithubSlugger();
@@ -38,8 +48,13 @@ export function markdown(text: string, resolve: Resolve): string {
       image({ href, text }) {
         return `<img src="${escape(resolve(href))}" alt="${escape(text)}">`;
       },
+      codespan({ text }) {
+        return `<code>${unbroken(escape(text))}</code>`;
+      },
       code({ text, lang }) {
-        return `<pre tabindex="0"><code>${highlight(text, lang?.split(/\s/)[0] ?? "")}</code></pre>\n`;
+        const language = lang?.split(/\s/)[0] ?? "";
+        const html = language === "" ? unbroken(escape(text)) : highlight(text, language);
+        return `<pre tabindex="0"><code>${html}</code></pre>\n`;
       },
     },
   });

@@ -111,7 +111,7 @@ export function comparisonPage(comparison: Comparison): string {
     title,
     `${htmlTable(results.heads, results.rows, "figures")}
 <section class="grid-2">${CHARTS.map((chart) => chartOf(runs, chart)).join("")}</section>
-<h2>Settings that differ</h2>${settings ? htmlTable(settings.heads, settings.rows) : same}
+<h2>Settings that differ</h2>${settings ? htmlTable(settings.heads, settings.rows, "settings") : same}
 <h2>Memory</h2>${memory(runs)}`,
   );
 }

@@ -21,12 +21,12 @@ ${body}
 /**
  * An HTML table of text cells, which is scrolled where it is wider than the page.
  *
- * @param kind Its class in the style, such as `figures`, whose cells are not broken.
+ * @param kind Its class in the style, such as `figures`, whose cells are not broken, or `settings`, whose are.
  */
 export function htmlTable(
   heads: readonly string[],
   rows: readonly (readonly string[])[],
-  kind?: "figures",
+  kind?: "figures" | "settings",
 ): string {
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
