@@ -1,48 +1,51 @@
-/**
- * The command line of bench/gpu.sh, which runs this first, so that a mistyped flag is refused before the suites run.
- */
+/** The command line of bench/gpu.sh, which runs this first, so that a mistyped flag is refused before anything is measured. */
 import { parseArgs } from "@std/cli/parse-args";
+import { type StageName, STAGES } from "./stages.ts";
 
-const usage =
-  "usage: bench/gpu.sh [quick|full] [--dry-run] [--no-suites] [--into FILE] [--minutes N] [--only TEXT]";
+const names = STAGES.map(({ name }) => name);
+const usage = `usage: bench/gpu.sh [--budget SECONDS] [--from ${
+  names.join("|")
+}] [--only TEXT] [--into DIR] [--dry-run]`;
 
 /** The parsed command line. */
 export interface GpuFlags {
-  readonly mode: "quick" | "full";
-  /** Goes through every line on the simulated device. */
+  /** Seconds for all stages. */
+  readonly budget: number;
+  /** The first stage. */
+  readonly from: StageName;
+  /** Goes through every line on the simulated device, with tiny shapes. */
   readonly dry: boolean;
-  /** The file of results. */
+  /** The folder of results. */
   readonly into?: string;
-  /** The minutes after which no further row is started. */
-  readonly minutes: number;
-  /** Part of the names of the rows wanted. */
+  /** Part of the names of what is wanted. */
   readonly only?: string;
 }
+
+/** Less than the ten minutes that one command may often run on a lent machine. */
+const BUDGET = 570;
 
 /** Parses the command line; ends the process if it is wrong. */
 export function gpuFlags(args: readonly string[]): GpuFlags {
   const flags = parseArgs([...args], {
-    string: ["into", "minutes", "only"],
+    string: ["into", "budget", "only", "from"],
     boolean: ["dry-run", "help"],
-    unknown: (word: string) => word.startsWith("-") ? refuse(`there is no ${word}`) : true,
+    unknown: (word: string) =>
+      refuse(word.startsWith("-") ? `there is no ${word}` : `unexpected argument "${word}"`),
   });
   if (flags.help) {
     console.log(usage);
     Deno.exit();
   }
-  const { into, only } = flags;
-  const [mode = "quick", ...rest] = flags._.map(String);
-  if (mode !== "quick" && mode !== "full") refuse(`there is no "${mode}"; choose quick or full`);
-  if (rest.length > 0) refuse(`unexpected argument "${rest[0]}"`);
-  for (const name of ["into", "minutes", "only"] as const) {
+  for (const name of ["into", "budget", "only", "from"] as const) {
     if (flags[name] === "") refuse(`--${name} needs a value`);
   }
-  const minutes = Number(flags.minutes ?? (mode === "quick" ? 8 : Infinity));
-  if (!(minutes > 0)) refuse(`--minutes must be above 0, not "${flags.minutes}"`);
+  const { into, only, from = names[0] } = flags;
+  const budget = Number(flags.budget ?? BUDGET);
+  if (!(budget > 0)) refuse(`--budget must be a number of seconds above 0, not "${flags.budget}"`);
+  const first = names.find((name) => name === from);
+  if (first === undefined) refuse(`there is no stage "${from}"; choose ${names.join(", ")}`);
   return {
-    mode,
-    dry: flags["dry-run"],
-    minutes,
+    ...{ budget, from: first, dry: flags["dry-run"] },
     ...(into === undefined ? {} : { into }),
     ...(only === undefined ? {} : { only }),
   };

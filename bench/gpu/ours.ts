@@ -1,20 +1,14 @@
 /** One measurement of localgrad on CUDA: `ours.ts '<row as JSON>'` prints one line of JSON, a {@link Measurement}. */
 import { local, models, optim } from "../../mod.ts";
-import { type CudaBackend, openCuda } from "../../src/backends/cuda/backend.ts";
 import { Device, type DeviceArray } from "../../src/runtime/arrays.ts";
 import { hash, units } from "../../tests/fixtures/formula.ts";
 import { LEARNING_RATE, startFromFormula } from "../workloads.ts";
+import { onCard, say } from "./opener.ts";
 import { peaksOf, rooflineOf } from "./roofline.ts";
 import type { Measurement, Row } from "./row.ts";
 
-async function opened(profile: boolean): Promise<CudaBackend> {
-  const result = await openCuda({ profile });
-  if (!("backend" in result)) throw new Error(`${result.reason}; ${result.remedy}`);
-  return result.backend as CudaBackend;
-}
-
 /** A trainer for a row, with the formula's starting values, and the batch that every step uses. */
-async function prepared(row: Row, device: Device) {
+export async function prepared(row: Row, device: Device) {
   const { network, size, classes, method, k, batch, precision } = row;
   const t = await local.trainer({
     device,
@@ -63,7 +57,7 @@ async function timed(device: Device, seconds: number, step: () => DeviceArray): 
 }
 
 async function measure(row: Row): Promise<Measurement> {
-  const backend = await opened(false);
+  const backend = await onCard({});
   await using device = new Device(backend);
   const { t, step } = await prepared(row, device);
   const start = performance.now();
@@ -98,7 +92,7 @@ async function measure(row: Row): Promise<Measurement> {
 /** Times by class, on a device opened for this: each launch separately, without a graph. */
 async function profile(row: Row): Promise<Pick<Measurement, "classes" | "roofline">> {
   const STEPS = 3;
-  const backend = await opened(true);
+  const backend = await onCard({ profile: true });
   await using device = new Device(backend);
   const { step } = await prepared(row, device);
   step().dispose(); // loads kernels and chooses algorithms
@@ -114,4 +108,4 @@ async function profile(row: Row): Promise<Pick<Measurement, "classes" | "rooflin
   return { classes, roofline: rooflineOf(plan, peaksOf(backend.facts, row.precision)) };
 }
 
-console.log(JSON.stringify(await measure(JSON.parse(Deno.args[0]))));
+if (import.meta.main) say({ ...await measure(JSON.parse(Deno.args[0])) });

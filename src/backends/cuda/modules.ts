@@ -36,8 +36,9 @@ export class Modules {
 
   /** Loads the kernels of a source, compiling them if needed; `plan` names it in messages. */
   load({ text, names }: Source, plan: string): Module {
-    const options = compileOptions(this.#card.facts.architecture, nvrtcVersion(this.#nvrtc));
-    const key = digest(JSON.stringify([text, options, nvrtcVersion(this.#nvrtc)])).toString("hex");
+    const version = nvrtcVersion(this.#nvrtc);
+    const options = compileOptions(this.#card.facts.architecture, version);
+    const key = cubinKey(text, options, version);
     let loaded = this.#loaded.get(key);
     if (loaded === undefined) {
       loaded = this.#fromDisk(key, names, plan) ?? this.#compile(key, text, names, options, plan);
@@ -89,7 +90,7 @@ export class Modules {
         Deno.mkdirSync(this.#folder, { recursive: true });
         // Renamed when complete, since two processes may compile the same plan.
         const temporary = `${this.#folder}/${key}.${Deno.pid}`;
-        Deno.writeFileSync(temporary, Buffer.concat([digest(cubin), cubin]));
+        Deno.writeFileSync(temporary, cubinFile(cubin));
         Deno.renameSync(temporary, `${this.#folder}/${key}.cubin`);
       } catch { /* a full or read-only disk only costs another compilation */ }
     }
@@ -120,6 +121,16 @@ export class Modules {
     for (const { handle } of this.#loaded.values()) this.#card.driver.cuModuleUnload(handle);
     this.#loaded.clear();
   }
+}
+
+/** The name under which compiled kernels are kept: whatever they depend on, the version of NVRTC included. */
+export function cubinKey(text: string, options: readonly string[], nvrtc: readonly [number, number]): string {
+  return digest(JSON.stringify([text, options, nvrtc])).toString("hex");
+}
+
+/** The contents of a file of compiled kernels: a digest, and the kernels. */
+export function cubinFile(cubin: Uint8Array): Uint8Array {
+  return Buffer.concat([digest(cubin), cubin]);
 }
 
 /** Bytes of the digest that a file on disk begins with. */
