@@ -130,6 +130,26 @@ Deno.test({
 });
 
 Deno.test({
+  name: "bench/gpu.sh runs what failed again, waiting for every launch, to name the one at fault",
+  ignore,
+  fn: async () => {
+    const into = await Deno.makeTempDir();
+    try {
+      const args = ["bench/gpu.sh", "--dry-run", "--only", "fused kernels", "--into", into];
+      const { code, out } = await run("bash", args, { env: { LOCALGRAD_SIM_FAIL: "fault:2" } });
+      assertEquals(code, 1, out);
+      assertStringIncludes(out, "failed: fused kernels");
+      const { items: [{ failed }] } = await stage(into, "first");
+      const [first, again] = failed.split("again, waiting for every launch: ");
+      assertStringIncludes(first, "--sync-launches");
+      assertMatch(again, /running launch \d+ of /);
+    } finally {
+      await Deno.remove(into, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
   name:
     "bench/gpu.sh never saves simulated figures among the results, however the simulated device was selected",
   ignore,

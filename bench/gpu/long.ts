@@ -3,13 +3,13 @@
  * network is that of losses.ts.
  */
 import { Device } from "../../src/runtime/arrays.ts";
-import { networks, trained } from "./losses.ts";
+import { type Size, trained } from "./losses.ts";
 import { onCard, say } from "./opener.ts";
 
 /** Bytes by which the driver's own count may differ: the granularity of its allocations. */
 const GRANULE = 2 ** 21;
 
-const [steps, size] = [Number(Deno.args[0]), Deno.args[1] as keyof typeof networks];
+const [steps, size] = [Number(Deno.args[0]), Deno.args[1] as Size];
 const backend = await onCard({});
 await using device = new Device(backend);
 const { t, step } = await trained(device, size, "tf32");

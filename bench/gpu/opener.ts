@@ -5,9 +5,10 @@ import { type CudaBackend, type CudaOptions, openCuda } from "../../src/backends
 /** Opens a backend with options of CUDA. */
 export type Opener<B extends Backend = Backend> = (options: CudaOptions) => Promise<B>;
 
-/** Opens the card. */
+/** Opens the card; with GPU_SYNC_LAUNCHES it waits for every launch, so that an error names the one that failed. */
 export const onCard: Opener<CudaBackend> = async (options) => {
-  const result = await openCuda(options);
+  const waits = Deno.env.get("GPU_SYNC_LAUNCHES") !== undefined;
+  const result = await openCuda(waits ? { ...options, graphs: false, syncLaunches: true } : options);
   if (!("backend" in result)) throw new Error(`${result.reason}; ${result.remedy}`);
   return result.backend as CudaBackend;
 };

@@ -93,6 +93,15 @@ await Deno.mkdir(into, { recursive: true });
 if (simulated) console.log("SIMULATED: no figure below means anything\n");
 console.log(Object.entries(machine).map(([fact, value]) => `${fact}: ${JSON.stringify(value)}`).join("\n"));
 
+/** The most seconds to look for the launch that failed. */
+const AGAIN = 30;
+
+/** Runs an item again, waiting for every launch, and returns what its error then says. */
+async function launchOf({ script, args }: Item, seconds: number): Promise<string> {
+  const { failed } = await runScript(script, args, { seconds, env: { ...env, GPU_SYNC_LAUNCHES: "1" } });
+  return `again, waiting for every launch: ${failed ?? "it did not fail"}`;
+}
+
 /** The items of a stage that an earlier run into this folder finished. */
 async function before(path: string): Promise<StageResults["items"]> {
   const bytes = await readIfThere(path);
@@ -148,9 +157,11 @@ for (const { name: stage, seconds, about } of wanted) {
         },
       },
     );
-    done.push({ ...item, ...outcome });
+    const failed = outcome.failed?.includes("--sync-launches")
+      ? `${outcome.failed}\n${await launchOf(item, Math.min(remaining(), AGAIN))}`
+      : outcome.failed;
+    done.push({ ...item, ...outcome, ...optional("failed", failed) });
     await write(done);
-    const { failed } = outcome;
     console.log(
       `${failed === undefined ? "ok" : item.optional ? "no result" : "FAILED"} ${item.name} ` +
         `(${outcome.seconds.toFixed(1)} s)${

@@ -67,15 +67,24 @@ export async function runAll(
   const prepared = runs.map((prepare) => attempt(() => new Prepared(backend, prepare())));
   const each = <T>(f: (prepared: Prepared) => T) =>
     prepared.map((run) => run instanceof Error ? run : attempt(() => f(run)));
+  let results: (HostData[] | Error)[] = [];
   try {
-    each((run) => run.run((data) => data.toReversed()));
-    const reads = each((run) => {
-      run.run((data) => data);
-      return run.read().catch(asError);
+    const failed = each((run) => run.run((data) => data.toReversed()));
+    const reads = prepared.map((run, i) => {
+      const before = failed[i];
+      if (run instanceof Error) return run;
+      if (before instanceof Error) return before;
+      return attempt(() => {
+        run.run((data) => data);
+        return run.read().catch(asError);
+      });
     });
-    return await Promise.all(reads);
+    return results = await Promise.all(reads);
   } finally {
-    await backend.finish();
+    // A lost device fails here too; what failed first says more.
+    await backend.finish().catch((error) => {
+      if (!results.some((result) => result instanceof Error)) throw error;
+    });
     each((run) => run.dispose());
   }
 }
