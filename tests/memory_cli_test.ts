@@ -33,6 +33,26 @@ Deno.test("memory plans balanced boundaries with recomputation, end to end and c
   assertMatch(stdout, /^\| peak \| .* MiB \| .* MiB \| .* MiB \|$/m);
 });
 
+Deno.test("memory plans the classes of a folder that need not be there", async () => {
+  const flags = [
+    "--dataset",
+    "folder",
+    "--image-size",
+    "32",
+    "--method",
+    "endToEnd",
+    "--batch",
+    "1",
+    "--json",
+  ];
+  const [two, three] = await Promise.all(["2", "3"].map(async (classes) => {
+    const { stdout, stderr } = await memory(...flags, "--classes", classes);
+    assertEquals(stderr, "");
+    return JSON.parse(stdout).endToEnd.breakdown.parameters;
+  }));
+  assertEquals(three - two, 4 * (64 + 1)); // a row of ResNet-8's classifier
+});
+
 Deno.test("memory rejects flags that exclude each other in one line", async () => {
   const cases: [RegExp, ...string[]][] = [
     [/--split needs a number of modules; give --modules too/, "--split", "balanced"],
@@ -52,6 +72,8 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
       "resnet8",
     ],
     [/--table has its own .*; omit --processes/, "--processes", "2", "--table", "cifar"],
+    [/--table has its own .*; omit --classes/, "--classes", "2", "--table", "cifar"],
+    [/--classes is for --dataset folder; shapes has 10 classes/, "--classes", "2"],
     [/need at least .* MiB each/, "--processes", "2", "--memory-limit", "1MiB"],
     [/--table must be one of imagenet, cifar, not "coco"/, "--table", "coco"],
   ];

@@ -5,6 +5,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import type { MemoryReport } from "../compile/plan.ts";
 import * as local from "../local.ts";
+import { DATASETS } from "./datasets.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable } from "./memory_tables.ts";
@@ -25,7 +26,7 @@ import {
   processesText,
   processFlags,
 } from "./memory_processes.ts";
-import { networkFlags, placeFlags, settingsFrom } from "./settings.ts";
+import { networkFlags, placeFlags, type Settings, settingsFrom } from "./settings.ts";
 import { markdownTable, note, print, textTable } from "./terminal.ts";
 
 const tableNames = keysOf(memoryTables);
@@ -33,6 +34,7 @@ const tableNames = keysOf(memoryTables);
 /** Flags of `memory`. */
 export const memoryFlags = {
   ...networkFlags,
+  classes: { value: "N", help: "folder: number of classes; default 1000, as ImageNet's" },
   precision: placeFlags.precision,
   device: {
     value: plannedDevices.join("|"),
@@ -64,16 +66,19 @@ export async function memory(args: readonly string[]): Promise<void> {
   const described = describeDevice(target, threads);
   const table: Table = given.markdown ? markdownTable : textTable;
   const processes = processesFrom(given);
-  const settings = settingsFrom({ ...modulesFor(given, processes), ...given });
+  const asked = settingsFrom({ ...modulesFor(given, processes), ...given });
   if (given.table !== undefined) {
-    const other = keysOf({ ...networkFlags, ...processFlags }).find((name) => given[name] !== undefined);
+    const other = keysOf({ ...networkFlags, ...processFlags, classes: 0 }).find((name) =>
+      given[name] !== undefined
+    );
     if (other !== undefined) {
       throw new LocalgradError(`--table has its own networks and methods; omit --${other}`);
     }
-    const rows = await planTable(oneOf("table", given.table, tableNames), device, settings.precision);
+    const rows = await planTable(oneOf("table", given.table, tableNames), device, asked.precision);
     print(given.json ? JSON.stringify(rows) : tablesOf(rows, described, table));
     return;
   }
+  const settings = withClasses(asked, given.classes);
   const { model, batch, recompute = false } = settings;
   const setup = { ...setupOf(settings), batch, target, recompute };
   if (processes !== undefined) {
@@ -132,6 +137,18 @@ function modulesFor(
 ): { readonly modules?: string } {
   if (processes === undefined || modules !== undefined || after !== undefined) return {};
   return { modules: `${Math.max(processes.layout.modules, 3)}` };
+}
+
+/** Settings with the number of classes of a folder, which need not be there. */
+function withClasses(settings: Settings, given: string | undefined): Settings {
+  if (given === undefined) return settings;
+  const classes = wholeNumber("classes", given, 1);
+  const { dataset } = settings;
+  const { classes: own } = DATASETS[dataset];
+  if (own !== undefined) {
+    throw new LocalgradError(`--classes is for --dataset folder; ${dataset} has ${own} classes`);
+  }
+  return { ...settings, classes };
 }
 
 /** The device that the flags name. */
