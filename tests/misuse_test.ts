@@ -217,6 +217,11 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
     [/restore: the step must be a whole number/, () => t.restore({ ...before, step: -1 })],
     [/restore: the tensors must be a Map/, () => t.restore({ ...before, tensors: {} } as Any)],
     [/load: the values must be/, () => t.load(null!)],
+    [
+      /load: the values must be read first: .*loadWeights\("a.safetensors"\)/,
+      () => t.load("a.safetensors" as Any),
+    ],
+    [/load: this is a snapshot, which trainer.restore\(\) takes/, () => t.load(before as Any)],
     [/trainer: the device must be of devices\.open/, () => make({ device: {} as Any })],
     [/trainer has no option "epochs"/, () => make({ device, epochs: 3 } as Any)],
     [/setup: the method: name must be a string/, () => make({ device, method: {} as Any })],

@@ -3,7 +3,7 @@ import { thisHost } from "../../ffi/host.ts";
 import { alone, type Processes } from "../backends/communicator.ts";
 import { defaultThreads } from "../backends/cpu/thread_count.ts";
 import type { World } from "../backends/mpi/world.ts";
-import { expectBetween, expectOptions, expectWhole } from "../base/expect.ts";
+import { expectBetween, expectObject, expectOptions, expectWhole } from "../base/expect.ts";
 import { type Layout, layoutOf, type Parallel, type Place, placeOfRank } from "./layout.ts";
 
 /** Options of {@link join}. */
@@ -34,6 +34,7 @@ export class Joined implements Processes {
 
   /** Use {@link join}. */
   constructor(layout: Layout, world?: World) {
+    expectObject("Joined: the layout", layout, { data: "number", modules: "number" });
     this.#world = world;
     this.rank = world?.rank ?? 0;
     this.size = world?.size ?? 1;

@@ -10,7 +10,7 @@ import {
 import type { Snapshot } from "../artifacts/observer.ts";
 import { tensorName } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectObject, expectOptions, expectWhole } from "../base/expect.ts";
+import { expectObject, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import { stepProgram } from "../local/memory.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -71,6 +71,21 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
   }
 }
 
+/** Refuses what is taken for the values of a network: the path of a file, and a snapshot. */
+function refuseUnread(values: NetworkValues): void {
+  if (typeof values === "string") {
+    throw new LocalgradError(
+      `load: the values must be read first: trainer.load(await train.loadWeights(${shown(values)}))`,
+    );
+  }
+  if (typeof values === "object" && values !== null && "step" in values && values.name === undefined) {
+    throw new LocalgradError(
+      "load: this is a snapshot, which trainer.restore() takes; to load only its network, " +
+        "read the checkpoint with train.loadWeights()",
+    );
+  }
+}
+
 /** Writes the network's own values into a trainer's arrays, and into averages that start as a copy of them. */
 export function loadValues(
   { model, initial }: Setup,
@@ -78,6 +93,7 @@ export function loadValues(
   values: NetworkValues,
   options: LoadOptions,
 ): void {
+  refuseUnread(values);
   expectObject("load: the values", values, {
     name: "string",
     tensors: "object",
