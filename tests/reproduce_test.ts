@@ -53,7 +53,7 @@ Deno.test({
       assertEquals(outcome(`${dir}/parts`), outcome(`${dir}/whole`));
 
       const other = flags.with(flags.indexOf("0.01"), "0.03");
-      await refused(dir, /started with lr 0\.01, not 0\.03/, "reproduce", ...other, "--run", "parts");
+      await refused(dir, /started with --lr 0\.01, not 0\.03/, "reproduce", ...other, "--run", "parts");
       await Deno.writeTextFile(`${dir}/parts/reproduction.json`, "{");
       await refused(dir, /reproduction\.json is damaged/, "reproduce", ...flags, "--run", "parts");
     }),

@@ -7,8 +7,9 @@
 import { LocalgradError } from "../base/errors.ts";
 import { systemReason } from "../base/system.ts";
 import { commands } from "./commands.ts";
+import { inFlags } from "./flag_messages.ts";
 import { usage } from "./flags.ts";
-import { inFlags } from "./method_flags.ts";
+
 import { deviceNames } from "./settings.ts";
 import { note, print } from "./terminal.ts";
 

@@ -89,7 +89,7 @@ export type GivenOptions = Pick<local.MethodOptions, keyof typeof choices | "mom
 const FLAGS = { momentum: "average-decay", schedule: "weight-schedule" } as const;
 
 /** The flag of a method's option. */
-function flagOf(name: keyof GivenOptions): keyof typeof methodFlags {
+export function methodFlagOf(name: keyof GivenOptions): keyof typeof methodFlags {
   return name === "momentum" || name === "schedule" ? FLAGS[name] : name;
 }
 
@@ -97,7 +97,7 @@ function flagOf(name: keyof GivenOptions): keyof typeof methodFlags {
 export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
   const { [FLAGS.momentum]: momentum, depth } = given;
   const chosen = keysOf(choices).flatMap((name) => {
-    const flag = flagOf(name);
+    const flag = methodFlagOf(name);
     const text = given[flag];
     return text === undefined ? [] : [[name, oneOf<string>(flag, text, choices[name])]];
   });
@@ -128,7 +128,7 @@ export function optionsGiven(
 export function methodOf(name: local.MethodName, options: GivenOptions, dataset: string): local.Method {
   const parts = name.split("+");
   for (const option of keysOf(options)) {
-    const flag = flagOf(option);
+    const flag = methodFlagOf(option);
     const takers: readonly string[] = TAKERS[flag];
     if (takers.some((taker) => parts.includes(taker))) continue;
     const those = takers.map((taker) => WRAPPERS.test(taker) ? `${taker}+NAME` : taker);
@@ -136,13 +136,4 @@ export function methodOf(name: local.MethodName, options: GivenOptions, dataset:
   }
   const svhn = dataset === "svhn" && name.endsWith("infopro") && options.schedule !== "stage";
   return local.methodNamed(name, { ...options, ...(svhn ? { weights: "svhn" } : {}) });
-}
-
-/** A message of the library about options, which names those that have flags by their flags. */
-export function inFlags(message: string): string {
-  const names = [...keysOf(choices), "momentum", "depth"] as const;
-  return names.reduce<string>((text, name) =>
-    text
-      .replaceAll(new RegExp(`\\b${name}: "(\\w+)"`, "g"), `--${flagOf(name)} $1`)
-      .replaceAll(`leave ${name} out`, `leave --${flagOf(name)} out`), message);
 }

@@ -52,14 +52,23 @@ export async function openReproduction(folder: string, identity: Identity): Prom
 
 function refuseChange(folder: string, before: Identity, identity: Identity): void {
   for (const name of new Set([...Object.keys(before), ...Object.keys(identity)])) {
-    const [then, now] = [before[name], identity[name]].map((value) => JSON.stringify(value));
-    if (then === now) continue;
-    throw new LocalgradError(
-      `${folder} was started with ${abridged(name, 40)} ${abridged(then ?? "not given")}, not ${
-        now ?? "left out"
-      }; give the same or choose another folder`,
+    const [then, now] = [before[name], identity[name]].map((value) =>
+      typeof value === "string" ? value : JSON.stringify(value)
     );
+    if (then === now) continue;
+    const flag = flagOf(name);
+    const how = then === undefined
+      ? `without ${flag}, not with ${now}`
+      : `with ${flag} ${abridged(then)}, not ${now === undefined ? "without" : now}`;
+    throw new LocalgradError(`${folder} was started ${how}; give the same or choose another folder`);
   }
+}
+
+/** The flag of a setting that has one: `--train-limit` of `trainLimit`. */
+function flagOf(name: string): string {
+  return /^(table|device|epochs|lr|batch|precision|trainLimit|testLimit)$/.test(name)
+    ? `--${name.replace(/[A-Z]/, (letter) => `-${letter.toLowerCase()}`)}`
+    : abridged(name, 40);
 }
 
 async function refuseOther(folder: string): Promise<void> {

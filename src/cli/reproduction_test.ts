@@ -98,7 +98,7 @@ Deno.test({
         using _alone = await open();
         await assertRejects(() => open(), LocalgradError, "is being written by another run");
       }
-      await assertRejects(() => open({ epochs: 4 }), LocalgradError, "started with epochs 3, not 4");
+      await assertRejects(() => open({ epochs: 4 }), LocalgradError, "started with --epochs 3, not 4");
       using _again = await open();
     }),
 });
