@@ -9,6 +9,7 @@ import { probeFlags, probeRuns } from "./probe.ts";
 import { reportFlags, reportOperands, writeReport } from "./report.ts";
 import { reproduce, reproduceFlags } from "./reproduce.ts";
 import { train, trainFlags } from "./train.ts";
+import { trainMpi, trainMpiFlags } from "./train_mpi.ts";
 import type { Flags } from "./flags.ts";
 
 /** A command. */
@@ -29,6 +30,11 @@ export const commands: { readonly [name: string]: Command } = {
     run: demo,
   },
   train: { summary: "trains a network, in local modules or end to end", flags: trainFlags, run: train },
+  "train:mpi": {
+    summary: "starts train in several processes on this machine, by mpirun",
+    flags: trainMpiFlags,
+    run: trainMpi,
+  },
   eval: {
     summary: "evaluates the network of a run, or of a file, on test images",
     flags: evaluateFlags,

@@ -63,6 +63,7 @@ export interface Processes {
 
 /** Reads the flags; undefined if there are none. */
 export function processesFrom(given: Given<typeof processFlags>): Processes | undefined {
+  const depth = given.depth === undefined ? 1 : wholeNumber("depth", given.depth, 1);
   if (given.processes === undefined) {
     const idle = keysOf(processFlags).find((name) => given[name] !== undefined);
     if (idle === undefined) return undefined;
@@ -79,7 +80,7 @@ export function processesFrom(given: Given<typeof processFlags>): Processes | un
   const bytes = given["link-speed"], latency = given["link-latency"];
   return {
     layout: layoutOf(parallel, processes),
-    depth: given.depth === undefined ? 1 : wholeNumber("depth", given.depth, 1),
+    depth,
     ...(limit === undefined ? {} : { limit }),
     speeds: speedsFrom(given.speeds ?? "core"),
     link: {
