@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { CudaBackend } from "../../src/backends/cuda/backend.ts";
+import { fillerBytes } from "../../src/backends/cuda/profiler.ts";
 import { Device } from "../../src/runtime/arrays.ts";
 import { jit } from "../../src/runtime/jit.ts";
 import { conv2d } from "../../src/trace/functions.ts";
@@ -8,6 +9,12 @@ import { skips } from "../gate.ts";
 import { openSimulated, report } from "./simulated.ts";
 
 const ignore = await skips("cuda-simulated", () => openSimulated());
+
+const MiB = 2 ** 20;
+
+Deno.test("a profile clears at least twice the card's second cache before every launch", () => {
+  assertEquals([60, 50, 40, 6, 0].map((cache) => fillerBytes(cache * MiB) / MiB), [128, 128, 128, 32, 32]);
+});
 
 /** Runs a few layers three times; returns the results and the closed backend. */
 async function layers(

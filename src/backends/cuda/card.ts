@@ -27,6 +27,8 @@ export interface CardFacts {
   readonly memoryClock: number;
   /** The width of the memory bus in bits. */
   readonly memoryBus: number;
+  /** Bytes of its second cache. */
+  readonly cacheBytes: number;
 }
 
 /** Up to 1 MiB, allocations are rounded up to 512 bytes; beyond, to 2 MiB, the unit in which the driver maps memory. */
@@ -98,6 +100,7 @@ export class Card {
       clock: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_CLOCK_RATE),
       memoryClock: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE),
       memoryBus: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH),
+      cacheBytes: attribute(deviceAttribute.CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE),
     };
   }
 
