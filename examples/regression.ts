@@ -54,7 +54,14 @@ for (
     schedule: optim.everyStep(optim.cosine({ base: 0.005, length: epochs })),
     batch: 64,
   });
-  const { last } = await trainer.fit(set, { epochs, observers: [] });
+  const printer: local.Observer = {
+    epoch({ epoch, meanAbsoluteError = NaN }) {
+      if (epoch % 4 === 0) {
+        console.log(`${set.name}, epoch ${epoch}: mean absolute error ${meanAbsoluteError.toFixed(4)}`);
+      }
+    },
+  };
+  const { last } = await trainer.fit(set, { epochs, observers: [printer] });
   const { data: [predicted = 0] } = await trainer.outputs(test.x);
   console.log(
     `${set.name}: mean absolute error ${last?.meanAbsoluteError?.toFixed(4)}; the first row is ` +

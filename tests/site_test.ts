@@ -1,11 +1,14 @@
 /** `deno task docs`: the pages are there, and every link leads somewhere. */
 
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import library from "../deno.json" with { type: "json" };
 import { build } from "../docs/site/build.ts";
 import { deadLinks } from "../docs/site/links.ts";
 import { markdown } from "../docs/site/markdown.ts";
-import { bars, rowsOf } from "../docs/site/pictures.ts";
+import { bars, curves, tiles } from "../docs/site/draw.ts";
+import { readExamples } from "../docs/site/gallery.ts";
+import { printedErrors, printedLosses, rowsOf } from "../docs/site/outputs.ts";
+import { SCENES } from "../docs/site/pictures.ts";
 import { inFolder } from "./in_folder.ts";
 import { root } from "./serve.ts";
 
@@ -22,7 +25,9 @@ Deno.test("the site has guides, examples and the reference, and no dead link", (
     assertStringIncludes(start, `href="source/examples/own_data.ts.html"`);
     assertStringIncludes(await read("docs/results.html"), `<img src="../docs/probe.svg"`);
     assertStringIncludes(await read("gallery.html"), "own_network.ts");
-    assertStringIncludes(await read("gallery.html"), `<img src="examples/memory_limit.svg"`);
+    for (const { picture } of readExamples(root)) {
+      assertStringIncludes(await read("gallery.html"), `<img src="${picture}"`);
+    }
 
     const reference = await read("reference.html");
     for (const subpath of Object.keys(library.exports)) {
@@ -91,6 +96,70 @@ Deno.test("the picture of memory_limit.ts has a bar for each row that it prints"
   );
   assertEquals(rows.map(({ mebibytes, fits }) => [mebibytes, fits]), [[900, false], [300, true]]);
   assertEquals(bars(rows, 400).match(/height="18"/g)?.length, 2);
+});
+
+Deno.test("each example has a picture that deno task pictures draws, well-formed and small", () => {
+  const examples = readExamples(root);
+  assertEquals(
+    Object.keys(SCENES).map((name) => `examples/${name}`).sort(),
+    examples.map(({ file }) => file),
+  );
+  for (const { file, picture } of examples) {
+    assertEquals(picture, file.replace(/\.ts$/, ".svg"));
+    const svg = Deno.readTextFileSync(`${root}${picture}`);
+    assertEquals(faultOf(svg), undefined, picture);
+    assert(svg.startsWith(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 `), picture);
+    assert(svg.length < 60_000, `${picture}: ${svg.length} bytes`);
+    assertEquals(/NaN|undefined|Infinity/.test(svg.replaceAll(/base64,[^"]*/g, "")), false, picture);
+  }
+  assertEquals(faultOf("<svg><a></svg>"), "</svg> closes <a>");
+  assertEquals(faultOf("<svg><text>a & b</text></svg>"), "& in a & b");
+});
+
+/** What makes an SVG that `docs/site` draws no well-formed XML (elements, quoted attributes, text), if anything does. */
+function faultOf(svg: string): string | undefined {
+  const open: string[] = [];
+  const tag = /<(\/?)([a-z]+)((?: [a-zA-Z-]+="[^"<&]*")*)(\/?)>|([^<]+)/gy;
+  let end = 0;
+  for (const [all, closes, name = "", , empty, text] of svg.matchAll(tag)) {
+    end += all.length;
+    if (text !== undefined) {
+      if (/&(?!(?:amp|lt|gt|quot|#39);)/.test(text)) return `& in ${text}`;
+      if (open.length === 0 && text.trim() !== "") return `${text} outside of elements`;
+    } else if (closes) {
+      const last = open.pop();
+      if (last !== name) return `</${name}> closes <${last}>`;
+    } else if (!empty) open.push(name);
+  }
+  if (end < svg.length) return `at ${svg.slice(end, end + 40)}`;
+  return open.length === 0 ? undefined : `<${open.at(-1)}> is not closed`;
+}
+
+Deno.test("curves() and tiles() draw each line and picture; outputs of examples are read as figures", () => {
+  const losses = printedLosses(
+    "cpu\nepoch 1: losses 2.5 1.25, test error 9.0 %\nepoch 2: losses 2.0 1.0, test\n",
+  );
+  assertEquals(losses, [[[1, 2.5], [2, 2]], [[1, 1.25], [2, 1]]]);
+  assertEquals(printedLosses("step 1: loss 2.5\n"), [[[1, 2.5]]]);
+  const errors = printedErrors("a, epoch 4: mean absolute error 0.5\na: mean absolute error 0.1; the\n");
+  assertEquals(errors, [{ name: "a", points: [[4, 0.5]] }]);
+  const lines = losses.map((points, i) => ({ name: `<${i}>`, points }));
+  const drawn = curves(lines, { x: "epoch", y: "loss" });
+  assertEquals(faultOf(drawn), undefined);
+  assertEquals([...drawn.matchAll(/<polyline points="([^"]*)"/g)].map(([, points]) => points), [
+    "60,16 420,54.8",
+    "60,113 420,132.4",
+  ]);
+  assertStringIncludes(drawn, "&lt;0&gt;");
+  const grid = tiles(
+    [{ png: "AA==", lines: ["a"] }, { png: "AA==", lines: ["b", "is a"], right: false }],
+    60,
+  );
+  assertEquals([faultOf(grid), grid.match(/<image /g)?.length, grid.match(/stroke="#e15759"/g)?.length], [
+    undefined,
+    2,
+    1,
+  ]);
 });
 
 Deno.test("markdown() writes GitHub's tables and anchors, and marks the parts of code", () => {
