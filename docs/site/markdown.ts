@@ -17,7 +17,7 @@ export function highlight(code: string, language: string): string {
   return hljs.highlight(code, { language, ignoreIllegals: true }).value;
 }
 
-const UNBROKEN = 30; // characters of a word that fit into the narrowest page
+const UNBROKEN = 34; // characters of a word that fit into the narrowest page
 
 /** Keeps browsers from breaking code at hyphens, which would tear flags apart; long words may be broken. */
 function unbroken(html: string): string {
