@@ -33,6 +33,16 @@ export const benchmarks: { readonly [name: string]: Benchmark } = {
   resnet18: { title: "ResNet-18 training step, batch 8, 224×224×3", workload: "resnet18", batch: 8 },
   inference1: { title: "ResNet-18 inference, batch 1, 224×224×3", workload: "inference", batch: 1 },
   inference32: { title: "ResNet-18 inference, batch 32, 224×224×3", workload: "inference", batch: 32 },
+  parallel: {
+    title: "processes × threads: man+dgl, ResNet-32, K = 16, batch 32; PyTorch: end to end",
+    workload: "parallel",
+    batch: 32,
+  },
+  parallel128: {
+    title: "processes × threads: man+dgl, ResNet-32, K = 16, batch 128; PyTorch: end to end",
+    workload: "parallel",
+    batch: 128,
+  },
   compile: {
     title: "trace, plan and kernel text: man+dgl, ResNet-110, K = 55, batch 1024",
     workload: "compile",
@@ -70,8 +80,58 @@ export const entries: readonly Entry[] = [
   ...pytorch("inference1", 3, 20),
   ...ours("inference32", CPU, 1, 5),
   ...pytorch("inference32", 1, 5),
+  ...parallel("parallel", 50),
+  ...parallel("parallel128", 15),
   ...ours("compile", ["cpu", "webgpu"], 0, 5),
 ];
+
+/** One process with one thread and with two, and two processes with one: a pipeline, and shares of each batch. */
+function parallel(benchmark: string, steps: number): Entry[] {
+  const { batch } = benchmarks[benchmark]!;
+  const timed = { benchmark, warmup: 2, steps };
+  const ways = [
+    ["alone", 1, 1, "none"],
+    ["alone", 1, 2, "none"],
+    ["modules", 2, 1, "none"],
+    ["modules", 2, 1, "first"],
+    ["data", 2, 1, "none"],
+  ] as const;
+  return [
+    ...CPU.flatMap((device) =>
+      ways.map(([layout, processes, threads, recompute]): Entry => ({
+        ...timed,
+        system: `localgrad, ${device}, ${layout}, ${processes} × ${threads}, ${recompute}`,
+        command: inProcesses(
+          processes,
+          denoOn("cpu-onednn", "parallel.ts", device, layout, `${threads}`, `${batch}`, recompute), // may open MPI
+        ),
+      }))
+    ),
+    ...["nchw", "channels_last"].flatMap((mode) =>
+      [1, 2].map((processes): Entry => ({
+        ...timed,
+        system: `pytorch, cpu, ${mode}, ${processes}`,
+        command: ["python3", here("peers/ddp.py"), `${processes}`, mode, `${batch}`],
+      }))
+    ),
+  ];
+}
+
+/** A command in so many processes, started by the `mpirun` of an installed MPI, or by the one on PATH. */
+function inProcesses(processes: number, [program, ...args]: Entry["command"]): Entry["command"] {
+  if (processes === 1) return [program, ...args];
+  const [mpich, openMpi] = ["LOCALGRAD_MPICH", "LOCALGRAD_OPENMPI"].map((name) => Deno.env.get(name));
+  const prefix = mpich ?? openMpi;
+  const isOpenMpi = mpich === undefined && openMpi !== undefined;
+  const library = `LOCALGRAD_MPI=${prefix}/lib`;
+  const flags = prefix === undefined
+    ? []
+    : isOpenMpi
+    ? ["--bind-to", "none", "--allow-run-as-root", "-x", library]
+    : ["-genv", ...library.split("=")];
+  const mpirun = prefix === undefined ? "mpirun" : `${prefix}/bin/mpirun`;
+  return [mpirun, ...flags, "-n", `${processes}`, program, ...args];
+}
 
 function ours(benchmark: string, devices: readonly string[], warmup: number, steps: number): Entry[] {
   const { workload, batch } = benchmarks[benchmark]!;

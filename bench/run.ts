@@ -14,6 +14,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { devices } from "../mod.ts";
 import { benchmarks, denoOn, entries, type Entry, here } from "./benchmarks.ts";
+import { multiples } from "./parallel_table.ts";
 import { grouped, type Profile } from "./profile/profile.ts";
 import { profileTable } from "./profile/table.ts";
 import { inRounds, type Outcome } from "./rounds.ts";
@@ -41,7 +42,14 @@ function print(benchmark: string, results: readonly Result[]): void {
     const columns = [fastest, median, first];
     console.log(system.padEnd(36) + columns.map((ms) => ms.toFixed(ms < 100 ? 1 : 0).padStart(12)).join(""));
   }
-  compare(results);
+  if (benchmarks[benchmark]!.workload === "parallel") {
+    const measured = results.flatMap((result) =>
+      "turns" in result ? [{ ...result.turns[0]!, ...summary(result) }] : []
+    );
+    for (const line of multiples(measured)) console.log(line);
+  } else {
+    compare(results);
+  }
 }
 
 /** Ours as multiples of PyTorch's best in the same precision, by fastest and by median. */
@@ -96,7 +104,7 @@ async function measure(benchmark: string): Promise<unknown[]> {
     const { turns } = rest;
     return {
       benchmark,
-      ...{ system: turns[0]!.system, first: turns[0]!.first },
+      ...{ system: turns[0]!.system, first: turns[0]!.first, memory: turns[0]!.memory },
       losses: [turns[0]!.losses[0], turns.at(-1)!.losses[1]],
       rounds: turns.map(({ milliseconds }) => milliseconds),
       ...summary(rest),
@@ -144,7 +152,9 @@ if (flags.help) {
   console.log(usage);
   Deno.exit();
 }
-const all = Object.keys(benchmarks).filter((name) => !flags.profile || name !== "compile");
+const all = Object.keys(benchmarks).filter((name) =>
+  !flags.profile || !["compile", "parallel"].includes(benchmarks[name]!.workload)
+);
 const only: string[] = flags.only?.split(",") ?? all;
 const strange = only.find((name) => !all.includes(name));
 if (strange !== undefined) refuse(`there is no benchmark ${JSON.stringify(strange)}`);

@@ -61,6 +61,8 @@ export interface Timing {
   readonly losses: readonly [number, number];
   /** Milliseconds of the first step of all, with tracing and compiling. */
   readonly first: number;
+  /** What each process planned and holds, in KiB, where several systems differ in that. */
+  readonly memory?: { readonly planned: readonly number[]; readonly held: readonly number[] };
 }
 
 /**
@@ -94,7 +96,7 @@ export async function report(
 }
 
 /** The numbers on each line of standard input. */
-async function* turns(): AsyncGenerator<number[]> {
+export async function* turns(): AsyncGenerator<number[]> {
   let text = "";
   for await (const chunk of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
     const lines = (text + chunk).split("\n");
