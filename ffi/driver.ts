@@ -61,6 +61,10 @@ export const driverSymbols = {
 
   cuEventCreate: { parameters: [/* phEvent */ "buffer", /* Flags */ "u32"], result: "i32" },
   cuEventDestroy_v2: { parameters: [/* hEvent */ "u64"], result: "i32" },
+  cuEventRecordWithFlags: {
+    parameters: [/* hEvent */ "u64", /* hStream */ "u64", /* flags */ "u32"],
+    result: "i32",
+  },
   cuEventRecord: { parameters: [/* hEvent */ "u64", /* hStream */ "u64"], result: "i32" },
   cuEventQuery: { parameters: [/* hEvent */ "u64"], result: "i32" },
   cuEventSynchronize: { parameters: [/* hEvent */ "u64"], result: "i32" },
@@ -171,6 +175,7 @@ export const functionAttribute = {
 export const driverFlag = {
   CU_STREAM_NON_BLOCKING: 1,
   CU_EVENT_DEFAULT: 0,
+  CU_EVENT_RECORD_EXTERNAL: 1,
   CU_EVENT_DISABLE_TIMING: 2,
   CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: 1,
 } as const;

@@ -45,6 +45,13 @@ export function launcherOf(host: Host): Launcher | undefined {
   return pmix === undefined ? undefined : launcher("a PMIx launcher", undefined, pmix, undefined);
 }
 
+/** The number of this process among those that a launcher started on this machine, from 0; undefined if it does not say. */
+export function localRankOf(host: Host): number | undefined {
+  // Open MPI's, Hydra's and Slurm's.
+  const variables = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
+  return variables.map((variable) => numberIn(host, variable)).find((rank) => rank !== undefined);
+}
+
 function launcher(
   name: string,
   openMpi: boolean | undefined,

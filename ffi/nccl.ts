@@ -20,8 +20,8 @@ export const ncclSymbols = {
       /* commIds */ "buffer",
       /* config */ "u64",
     ],
+    // It waits for the other processes. Not another thread's: the card is the one that is current on the calling thread.
     result: "i32",
-    nonblocking: true, // it waits for the other processes
   },
   ncclCommSplit: {
     parameters: [
@@ -32,7 +32,6 @@ export const ncclSymbols = {
       /* config */ "u64",
     ],
     result: "i32",
-    nonblocking: true,
   },
   ncclAllReduce: {
     parameters: [
@@ -159,15 +158,14 @@ export function ncclUniqueId(nccl: Nccl): Uint8Array<ArrayBuffer> {
   return id;
 }
 
-/** Joins a communicator of `size` processes as number `rank`, on the current card; waits for all of them. */
-export async function joinNccl(
-  nccl: Nccl,
-  id: Uint8Array<ArrayBuffer>,
-  size: number,
-  rank: number,
-): Promise<bigint> {
+/**
+ * Joins a communicator of `size` processes as number `rank`, on the card whose context is current on this thread
+ * ("Each rank is associated to a CUDA device, which has to be set before calling ncclCommInitRank", nccl.h); waits for all
+ * of them.
+ */
+export function joinNccl(nccl: Nccl, id: Uint8Array<ArrayBuffer>, size: number, rank: number): bigint {
   const communicator = outU64();
-  const status = await nccl.ncclCommInitRankScalable(communicator.buffer, size, rank, 1, id, 0n);
+  const status = nccl.ncclCommInitRankScalable(communicator.buffer, size, rank, 1, id, 0n);
   checkNccl(nccl, status, `joining process ${rank} of ${size}`);
   return communicator.value;
 }

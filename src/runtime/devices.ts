@@ -40,8 +40,8 @@ export interface OpenOptions {
    */
   syncLaunches?: boolean;
   /**
-   * The groups of processes that programs on the device exchange data with, by name; default none. So far `cpu`, `webgpu`
-   * and `reference` take them.
+   * The groups of processes that programs on the device exchange data with, by name; default none. On `cuda`
+   * they exchange NCCL's ids, and NCCL the data.
    */
   communicators?: Communicators;
   /**
@@ -67,29 +67,25 @@ export interface TargetOptions {
 /** Opens and describes each backend. A backend is loaded only when it is used. */
 const backends: {
   readonly [B in BackendName]: {
-    /** True if its programs can exchange data with other processes. */
-    readonly exchanges: boolean;
     readonly open: (options: OpenOptions) => Promise<Opened>;
     readonly target: (options: TargetOptions) => Promise<Target | Target & Disposable | Missing>;
   };
 } = {
   cuda: {
-    exchanges: false,
-    open: async ({ graphs, syncLaunches }) =>
+    open: async ({ graphs, syncLaunches, communicators = {} }) =>
       (await import("../backends/cuda/backend.ts")).openCuda({
         ...(graphs === undefined ? {} : { graphs }),
         ...(syncLaunches === undefined ? {} : { syncLaunches }),
+        communicators,
       }),
     target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
   },
   webgpu: {
-    exchanges: true,
     open: async ({ communicators }) =>
       (await import("../backends/webgpu/backend.ts")).openWebgpu(undefined, communicators),
     target: async () => (await import("../backends/webgpu/target.ts")).webgpuTarget,
   },
   cpu: {
-    exchanges: true,
     open: async ({ threads, engine, communicators = {} }) => {
       const { openCpu } = await import("../backends/cpu/backend.ts");
       return openCpu({
@@ -108,17 +104,10 @@ const backends: {
     },
   },
   reference: {
-    exchanges: true,
     open: async ({ communicators }) =>
       (await import("../backends/reference/backend.ts")).openReference(communicators),
     target: async () => (await import("../backends/reference/target.ts")).referenceTarget,
   },
-};
-
-/** The reason why a backend cannot run programs in several processes. */
-const NO_EXCHANGES: Missing = {
-  reason: "it has no collective ops yet",
-  remedy: "open the device cpu, or leave communicators out",
 };
 
 /** The names of the backends, in the order in which `auto` tries them. */
@@ -187,21 +176,15 @@ async function openWith(
 ): Promise<Device> {
   const options = { ...given, communicators };
   for (const [group, communicator] of Object.entries(communicators)) expectCommunicator(group, communicator);
-  const exchanges = Object.keys(communicators).length > 0;
   const wanted = name === undefined ? variable("LOCALGRAD_DEVICE") ?? "auto" : name;
   if (wanted !== "auto") {
     const backend = backends[known(wanted)];
-    if (exchanges && !backend.exchanges) refuse(wanted, NO_EXCHANGES);
     const opened = await backend.open(options);
     if ("reason" in opened) refuse(wanted, opened);
     return new Device(opened.backend, `${wanted} (asked for): ${described(opened)}`, processes);
   }
   const passed: string[] = [];
   for (const candidate of names) {
-    if (exchanges && !backends[candidate].exchanges) {
-      passed.push(`${candidate}: ${NO_EXCHANGES.reason}`);
-      continue;
-    }
     const opened = await backends[candidate].open(options);
     if ("reason" in opened) {
       // The slow reference must not take the place of an engine that was demanded.

@@ -9,7 +9,10 @@ import { callsOf, sourceOf } from "../../src/backends/cuda/source.ts";
 import { cudaTarget } from "../../src/backends/cuda/target.ts";
 import { compile } from "../../src/compile/compile.ts";
 import type { Plan } from "../../src/compile/plan.ts";
+import { jit } from "../../src/runtime/jit.ts";
+import { allReduce } from "../../src/trace/collectives.ts";
 import { ProgramBuilder } from "../../src/trace/program.ts";
+import type { Tensor } from "../../src/trace/tensor.ts";
 import { inBf16 } from "../ops/bf16.ts";
 import type { Case } from "../ops/check.ts";
 import { Random } from "../ops/random.ts";
@@ -50,6 +53,16 @@ for (const [name, cases] of Object.entries(all)) {
 Deno.test("NVRTC compiles the kernels of the op suite in bf16 without a warning", { ignore: skipped }, () => {
   const some = Object.values(all).flatMap((cases) => cases(new Random(1)).slice(0, 6));
   compileAll(kernelsOf(some.map(inBf16).map(({ program }) => compile(program, cudaTarget))));
+});
+
+Deno.test("NVRTC compiles the kernels of exchanges without a warning", { ignore: skipped }, () => {
+  const reduced = jit((x: Tensor) =>
+    allReduce(x, { group: "pair", fn: "max" }).add(allReduce(x, { group: "pair", fn: "min" }))
+  );
+  const plan = reduced.plan({ ...cudaTarget, groups: { pair: 2 } }, { shape: [300], dtype: "f32" });
+  const calls = kernelsOf([plan]).filter(({ label }) => label === "order_keys");
+  assertEquals(calls.length, 3); // two ways to order NaN, and back
+  compileAll(calls);
 });
 
 Deno.test(

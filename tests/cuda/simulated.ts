@@ -10,6 +10,7 @@ import * as cudnn from "../../ffi/cudnn_constants.ts";
 import { cString, textOf } from "../../ffi/memory.ts";
 import { openLibraries } from "../../ffi/library.ts";
 import { thisHost } from "../../ffi/host.ts";
+import { ncclDescription, openNccl } from "../../ffi/nccl_library.ts";
 import { libraries as described, libraryNames } from "../../ffi/search.ts";
 import { CudaBackend, type CudaOptions } from "../../src/backends/cuda/backend.ts";
 import type { Opened } from "../../src/backends/backend.ts";
@@ -88,13 +89,12 @@ const path = build();
 const control = path === undefined ? undefined : Deno.dlopen(path, symbols).symbols;
 
 /** The environment in which the search finds the simulated device, whatever libraries this machine has. */
-export const environment: Readonly<Record<string, string>> = path === undefined
-  ? {}
-  : Object.fromEntries(libraryNames.map((name) => [described[name].override, path]));
+export const environment: Readonly<Record<string, string>> = path === undefined ? {} : Object.fromEntries(
+  [...libraryNames.map((name) => described[name]), ncclDescription].map(({ override }) => [override, path]),
+);
 
-const libraries = path === undefined
-  ? undefined
-  : openLibraries({ host: { ...thisHost(), env: (name) => environment[name] } });
+const host = { ...thisHost(), env: (name: string) => environment[name] };
+const libraries = path === undefined ? undefined : { ...openLibraries({ host }), nccl: openNccl(host).nccl };
 globalThis.addEventListener("unload", () => {
   if (path !== undefined) Deno.removeSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
 });
@@ -107,12 +107,12 @@ export function openSimulated(options: CudaOptions = {}): Promise<Opened> {
       remedy: "install g++",
     });
   }
-  const { driver, nvrtc, cublasLt, cudnn } = libraries;
-  if (!driver || !nvrtc || !cublasLt || !cudnn) {
+  const { driver, nvrtc, cublasLt, cudnn, nccl } = libraries;
+  if (!driver || !nvrtc || !cublasLt || !cudnn || !nccl) {
     throw new Error(JSON.stringify(libraries.reports, undefined, 2));
   }
   return Promise.resolve({
-    backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn }, { cubins: false, ...options }),
+    backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn, nccl }, { cubins: false, ...options }),
   });
 }
 

@@ -1,13 +1,18 @@
 import { NO_CARD } from "../../../ffi/doctor.ts";
-import { driverStatus, OLDEST_ARCHITECTURE } from "../../../ffi/driver.ts";
+import { checkDriver, type Driver, driverStatus, OLDEST_ARCHITECTURE } from "../../../ffi/driver.ts";
+import { thisHost } from "../../../ffi/host.ts";
 import { type CudaLibraries, openLibraries } from "../../../ffi/library.ts";
 import { checkCudnn } from "../../../ffi/cudnn.ts";
-import { outU64 } from "../../../ffi/memory.ts";
+import { outI32, outU64 } from "../../../ffi/memory.ts";
+import { localRankOf } from "../../../ffi/mpi_launcher.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import type { Plan, ProductPrecision, Target } from "../../compile/plan.ts";
 import { LocalgradError } from "../../base/errors.ts";
+import type { Nccl } from "../../../ffi/nccl.ts";
+import { openNccl } from "../../../ffi/nccl_library.ts";
 import type { DType } from "../../trace/dtype.ts";
 import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "../backend.ts";
+import { type Communicators, groupSizes } from "../communicator.ts";
 import { CudaBuffer } from "./buffer.ts";
 import { Arena } from "./arena.ts";
 import { Card, type CardFacts } from "./card.ts";
@@ -19,6 +24,7 @@ import { lowerPlan } from "./lower.ts";
 import { matmulSpecOf } from "./matmul.ts";
 import { MatrixProducts } from "./matmul_cublaslt.ts";
 import { cubinFolder, Modules } from "./modules.ts";
+import { Groups } from "./nccl/groups.ts";
 import { Profiler } from "./profiler.ts";
 import { Readbacks } from "./readbacks.ts";
 import { Recording } from "./recording.ts";
@@ -40,6 +46,8 @@ export interface CudaOptions {
   profile?: boolean;
   /** Folder for compiled kernels, or false to keep none; default: `localgrad/cubin` in the user's cache, if permitted. */
   cubins?: string | false;
+  /** The groups of processes that programs exchange data with; default none. */
+  communicators?: Communicators;
 }
 
 /** Runs plans on an NVIDIA card through libcuda, NVRTC, cuBLASLt and cuDNN, called by FFI. */
@@ -62,14 +70,18 @@ export class CudaBackend implements Backend {
   readonly #closing: (() => void)[] = [];
   readonly #buffers = new Set<DeviceBuffer>();
   readonly #arena: Arena;
+  readonly #groups: Groups | undefined;
   #closed = false;
 
   constructor(
-    libraries: Required<Pick<CudaLibraries, "driver" | "nvrtc" | "cublasLt" | "cudnn">>,
+    libraries: Required<Pick<CudaLibraries, "driver" | "nvrtc" | "cublasLt" | "cudnn">> & {
+      readonly nccl?: Nccl;
+    },
     options: CudaOptions,
   ) {
-    const { driver, nvrtc, cublasLt, cudnn } = libraries;
-    this.#card = new Card(driver, options.syncLaunches);
+    const { driver, nvrtc, cublasLt, cudnn, nccl } = libraries;
+    const { communicators = {} } = options;
+    this.#card = new Card(driver, options.syncLaunches, exchanges(communicators) ? cardOf(driver) : 0);
     this.#closing.push(() => this.#card.close());
     this.#arena = new Arena(this.#card);
     try {
@@ -83,7 +95,13 @@ export class CudaBackend implements Backend {
       this.#precision = options.precision ?? precisions[0];
       this.#graphs = options.profile !== true && !this.#card.syncLaunches && (options.graphs ?? true);
       this.description = `${name} (sm_${architecture}) through CUDA`;
-      this.target = targetOf([...new Set([this.#precision, ...precisions])], totalBytes);
+      this.target = {
+        ...targetOf([...new Set([this.#precision, ...precisions])], totalBytes),
+        groups: groupSizes(communicators),
+      };
+      if (nccl !== undefined && exchanges(communicators)) {
+        this.#groups = this.#keep(new Groups(nccl, this.#card, communicators));
+      }
       this.#uploads = this.#keep(new Uploads(this.#card));
       this.#readbacks = this.#keep(new Readbacks(this.#card));
       if (options.profile === true) this.profiler = this.#keep(new Profiler(this.#card));
@@ -189,18 +207,20 @@ export class CudaBackend implements Backend {
     const source = sourceOf(callsOf(launches));
     const module = source.names.length > 0 ? this.#modules.load(source, plan.name) : undefined;
     const constants: bigint[] = [];
+    let recording: Recording | undefined;
     try {
       for (const { data } of plan.constants) {
         const constant = new CudaBuffer(this, data.byteLength, this.#card.allocate(data.byteLength));
         constants.push(constant.address);
         this.#uploads.write(constant, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
       }
-      const recording = new Recording(
+      recording = new Recording(
         {
           card: this.#card,
           products: this.#products,
           convolver: this.#convolver,
           precision,
+          ...(this.#groups === undefined ? {} : { groups: this.#groups }),
           ...(this.profiler === undefined ? {} : { profiler: this.profiler }),
         },
         plan,
@@ -220,6 +240,7 @@ export class CudaBackend implements Backend {
       this.#executables.set(executable, plan.name);
       return executable;
     } catch (error) {
+      recording?.dispose();
       constants.forEach((constant) => this.#card.free(constant));
       module?.release();
       throw error;
@@ -233,6 +254,7 @@ export class CudaBackend implements Backend {
   async finish(): Promise<void> {
     await this.#readbacks.idle();
     this.#uploads.join();
+    await this.#groups?.settled();
     this.#card.synchronize();
   }
 
@@ -266,8 +288,14 @@ export function openCuda(options: CudaOptions = {}): Promise<Opened> {
     libraries = undefined; // so that the next attempt searches again
     return Promise.resolve({ reason: problem, remedy });
   }
+  const { nccl, report } = exchanges(options.communicators ?? {}) ? openNccl() : {};
+  if (report?.problem !== undefined) {
+    const reason = `several processes on cuda need NCCL: ${report.problem}`;
+    return Promise.resolve({ reason, remedy: report.remedy ?? "see `localgrad doctor`" });
+  }
   try {
-    return Promise.resolve({ backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn }, options) });
+    const found = { driver, nvrtc, cublasLt, cudnn, ...(nccl === undefined ? {} : { nccl }) };
+    return Promise.resolve({ backend: new CudaBackend(found, options) });
   } catch (error) {
     if (!(error instanceof LocalgradError)) throw error;
     const none = error instanceof LibraryError && error.status === driverStatus.CUDA_ERROR_NO_DEVICE;
@@ -276,4 +304,17 @@ export function openCuda(options: CudaOptions = {}): Promise<Opened> {
       remedy: none ? NO_CARD : "see `localgrad doctor`, or use the device webgpu or cpu",
     });
   }
+}
+
+/** True if a device with these groups exchanges data: any has more than one process. */
+function exchanges(communicators: Communicators): boolean {
+  return Object.values(communicators).some(({ size }) => size > 1);
+}
+
+/** The card of this process, among those of its machine that it sees: NCCL refuses two processes on one card. */
+function cardOf(driver: Driver): number {
+  const count = outI32();
+  checkDriver(driver, driver.cuInit(0), "starting the driver");
+  checkDriver(driver, driver.cuDeviceGetCount(count.buffer), "counting the cards");
+  return (localRankOf(thisHost()) ?? 0) % Math.max(count.value, 1);
 }

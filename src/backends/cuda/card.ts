@@ -47,6 +47,8 @@ export class Card {
   readonly stream: bigint;
   /** True to wait for the card after every launch, so that an error names the launch; see {@link launched}. */
   readonly syncLaunches: boolean;
+  /** Throws if what the card waits for can never come; called where the host waits for the card. */
+  watch: () => void = () => {};
   readonly #device: number;
   readonly #live = new Map<bigint, number>();
   /** Freed blocks by size. The stream runs work in order, so a block can be reused at once. */
@@ -196,6 +198,28 @@ export class Card {
   /** Records an event after the work issued on a stream so far. */
   record(event: bigint, stream: bigint): void {
     this.check(this.driver.cuEventRecord(event, stream), "recording an event");
+  }
+
+  /** Records an event in the graph that a stream is captured into, for streams outside of it to wait for. */
+  recordExternally(event: bigint, stream: bigint): void {
+    const status = this.driver.cuEventRecordWithFlags(event, stream, driverFlag.CU_EVENT_RECORD_EXTERNAL);
+    this.check(status, "recording an event in a graph");
+  }
+
+  /** Creates a stream that waits for no other. The caller destroys it. */
+  createStream(): bigint {
+    const out = outU64();
+    this.check(
+      this.driver.cuStreamCreate(out.buffer, driverFlag.CU_STREAM_NON_BLOCKING),
+      "creating a stream",
+    );
+    return out.value;
+  }
+
+  /** Copies bytes on the card. */
+  copy(to: bigint, from: bigint, bytes: number, stream: bigint = this.stream): void {
+    if (bytes === 0) return;
+    this.check(this.driver.cuMemcpyDtoDAsync_v2(to, from, BigInt(bytes), stream), "copying on the card");
   }
 
   /** Makes all work issued on a stream from now on wait for the last record of an event. */

@@ -84,7 +84,7 @@ export class CudaExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly (DeviceBuffer | undefined)[]): void {
-    const { own, uploads, graphs, arena, plan } = this.#parts;
+    const { own, uploads, graphs, arena, plan, recording } = this.#parts;
     arena.reserve(plan.arenaBytes, plan.name);
     const given = inputs.map(own);
     const made = outputs.map((buffer) => buffer === undefined ? undefined : own(buffer));
@@ -92,8 +92,10 @@ export class CudaExecutable implements Executable {
     this.#last = given.map(({ address, uploads }) => ({ address, uploads }));
     uploads.join();
     for (const buffer of [...given, ...made]) if (buffer !== undefined) buffer.copied = false;
-    if (!graphs || previous === undefined || this.#captures > MAX_CAPTURES) return this.#issue(given, made);
-    this.#launch(this.#fitting(given) ?? this.#capture(given, previous), given, made);
+    recording.before();
+    if (!graphs || previous === undefined || this.#captures > MAX_CAPTURES) this.#issue(given, made);
+    else this.#launch(this.#fitting(given) ?? this.#capture(given, previous), given, made);
+    recording.after();
   }
 
   dispose(): void {
@@ -181,7 +183,7 @@ export class CudaExecutable implements Executable {
     try {
       let ended: number;
       try {
-        recording.run();
+        recording.run(true);
       } finally { // even after an error, so that the stream remains usable
         ended = driver.cuStreamEndCapture(stream, graph.buffer);
       }

@@ -1,8 +1,13 @@
+import type { PendingStep } from "../../compile/pending.ts";
 import type { Plan, Step, Workspace } from "../../compile/plan.ts";
 import type { InstructionOf, ValueId } from "../../trace/program.ts";
+import type { Place } from "../place.ts";
 import type { Call } from "./call.ts";
 import type { ConvInstruction } from "./conv.ts";
 import type { Epilogue } from "./epilogues.ts";
+
+/** Returns the address of a place. */
+export type Addresses = (place: Place) => bigint;
 
 /** One unit of work for the card: a kernel of ours, a call of a library, or a fill. */
 export type Launch =
@@ -29,6 +34,12 @@ export type Launch =
     /** The next step, where cuBLASLt applies it to the result as it writes it. */
     readonly epilogue?: Epilogue;
   }
+  /** Copies a value to another of the same size. */
+  | { readonly kind: "copy"; readonly from: ValueId; readonly to: ValueId; readonly step: Step }
+  /** Starts an exchange with other processes, in place. */
+  | { readonly kind: "exchange"; readonly pending: PendingStep; readonly step: Step }
+  /** Makes the work after it wait for an exchange. */
+  | { readonly kind: "join"; readonly pending: PendingStep; readonly step: Step }
   /** Fills a result with zeros: a convolution or product that sums no terms. */
   | { readonly kind: "zeros"; readonly value: ValueId; readonly step: Step };
 

@@ -1,9 +1,11 @@
-import { structuredOnly } from "../structured_only.ts";
 import { at } from "../../base/at.ts";
+import { type PendingStep, pendingSteps } from "../../compile/pending.ts";
 import type { Plan, Workspace } from "../../compile/plan.ts";
+import { structuredOnly } from "../structured_only.ts";
 import { placeKey, placeOf } from "../place.ts";
 import { fused } from "./fused.ts";
 import { type Fuses, kernelLaunches, type Launch } from "./launch.ts";
+import { exchangeLaunches, joinLaunches } from "./nccl/lower.ts";
 import { spareStretches } from "./spare.ts";
 import { structured } from "./structured.ts";
 import { ALIGNMENT } from "./target.ts";
@@ -15,13 +17,23 @@ import { ALIGNMENT } from "./target.ts";
  */
 export function lowerPlan(plan: Plan, fuses: Fuses = ({ op }) => op === "matmul"): Launch[] {
   const spare = spareStretches(plan, ALIGNMENT);
+  const join = (pending: PendingStep) => joinLaunches(plan, at(plan.steps, pending.position), pending);
+  const pending = new Map(pendingSteps(plan).map((each) => [each.position, each]));
+  /** The exchanges that are under way. */
+  let open: readonly PendingStep[] = [];
   const launches: Launch[] = [];
   for (let index = 0; index < plan.steps.length; index++) {
-    const lowered = lowerStep(plan, index, at(spare, index), fuses);
-    launches.push(...lowered);
+    const exchange = pending.get(index);
+    const lowered = exchange === undefined
+      ? lowerStep(plan, index, at(spare, index), fuses)
+      : exchangeLaunches(plan, at(plan.steps, index), exchange);
     if (lowered.some((launch) => "epilogue" in launch)) index++; // the epilogue is the next step
+    const due = open.filter(({ before }) => before <= index);
+    open = open.filter(({ before }) => before > index);
+    launches.push(...due.flatMap(join), ...lowered);
+    if (exchange !== undefined) open = [...open, exchange];
   }
-  return launches;
+  return [...launches, ...open.flatMap(join)]; // a captured graph ends when all of it has
 }
 
 /** The launches of one step of a plan, and of the next step where a library applies it as an epilogue. */

@@ -94,6 +94,7 @@ export class Readbacks {
       if (status !== driverStatus.CUDA_ERROR_NOT_READY) {
         return this.#card.check(status, "waiting for a readback");
       }
+      this.#card.watch();
       // First a few turns of the event loop, for short waits; then a timer.
       await new Promise<void>((resolve) => setTimeout(resolve, tries < 8 ? 0 : 1));
     }

@@ -16,13 +16,12 @@ import {
   type Role,
   roles,
 } from "./conv.ts";
-import type { Launch } from "./launch.ts";
+import type { Addresses, Launch } from "./launch.ts";
 import { describeMatmul, matmulSpecOf, type MatmulTensors } from "./matmul.ts";
 import type { MatrixProducts } from "./matmul_cublaslt.ts";
+import type { Groups } from "./nccl/groups.ts";
+import { PlanExchanges } from "./nccl/record.ts";
 import type { Profiler } from "./profiler.ts";
-
-/** Returns the address of a place. */
-export type Addresses = (place: Place) => bigint;
 
 /** The parts of a backend that issue launches. */
 export interface Tools {
@@ -31,6 +30,8 @@ export interface Tools {
   readonly convolver: Convolver;
   /** The precision of products of f32. */
   readonly precision: ProductPrecision;
+  /** The groups of processes, on a device that has any. */
+  readonly groups?: Groups;
   /** Times each launch, if profiling was asked for. */
   readonly profiler?: Profiler;
 }
@@ -50,6 +51,7 @@ interface Recorded {
 export class Recording {
   readonly #recorded: readonly Recorded[];
   readonly #run: () => void;
+  readonly #exchanges: PlanExchanges | undefined;
 
   /** `functions` are the handles of the kernels, one for each kernel launch, in order. */
   constructor(
@@ -59,7 +61,16 @@ export class Recording {
     functions: readonly bigint[],
   ) {
     const kernels = new KernelLaunches(tools.card, functions);
-    const recorded = launches.map((launch) => {
+    const { groups } = tools;
+    const isAlone = !launches.some(({ kind }) => kind === "exchange");
+    this.#exchanges = groups === undefined || isAlone
+      ? undefined
+      : new PlanExchanges(tools.card, groups, plan);
+    const exchanges = (): PlanExchanges => {
+      if (this.#exchanges === undefined) throw new Error(`cuda: ${plan.name} exchanges data without groups`);
+      return this.#exchanges;
+    };
+    const record = (launch: Launch): Recorded => {
       switch (launch.kind) {
         case "kernel":
           return kernels.record(plan, launch);
@@ -69,8 +80,21 @@ export class Recording {
           return recordMatmul(tools, plan, launch);
         case "zeros":
           return recordZeros(tools, plan, launch);
+        case "copy":
+          return recordCopy(tools, plan, launch);
+        case "exchange":
+          return exchanges().start(launch.pending, launch.step);
+        case "join":
+          return exchanges().join(launch.pending);
       }
-    });
+    };
+    let recorded: readonly Recorded[];
+    try {
+      recorded = launches.map(record);
+    } catch (error) {
+      this.#exchanges?.dispose();
+      throw error;
+    }
     const { profiler, card } = tools;
     this.#recorded = recorded;
     const issue = (launch: Recorded, index: number): void => {
@@ -98,14 +122,26 @@ export class Recording {
     for (const launch of this.#recorded) launch.bind(addresses);
   }
 
-  /** Issues everything. */
-  run(): void {
-    this.#run();
+  /** Precedes each run, outside of a capture. */
+  before(): void {
+    this.#exchanges?.before();
+  }
+
+  /** Issues everything; into a graph if the stream is being captured. */
+  run(isCaptured: boolean = false): void {
+    if (this.#exchanges === undefined) this.#run();
+    else this.#exchanges.run(isCaptured, this.#run);
+  }
+
+  /** Follows each run, outside of a capture. */
+  after(): void {
+    this.#exchanges?.after();
   }
 
   /** Frees the descriptors of library calls. */
   dispose(): void {
     for (const launch of this.#recorded) launch.dispose?.();
+    this.#exchanges?.dispose();
   }
 }
 
@@ -233,5 +269,20 @@ function recordZeros(
     describe: () => "a fill with zeros",
     bind: (addresses) => address = addresses(place),
     run: () => card.clear(address, bytes),
+  };
+}
+
+function recordCopy(
+  { card }: Tools,
+  plan: Plan,
+  { from, to, step }: Extract<Launch, { kind: "copy" }>,
+): Recorded {
+  const [source, target] = [placeOf(plan, step, from), placeOf(plan, step, to)];
+  const bytes = bytesOf(at(plan.values, to));
+  let addresses: readonly [bigint, bigint] = [0n, 0n];
+  return {
+    describe: () => "a copy",
+    bind: (of) => addresses = [of(target), of(source)],
+    run: () => card.copy(...addresses, bytes),
   };
 }

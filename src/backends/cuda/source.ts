@@ -1,5 +1,6 @@
 import argmax from "../../../kernels/cuda/argmax.cu" with { type: "text" };
 import dialect from "../../../kernels/cuda/dialect.cuh" with { type: "text" };
+import exchange from "../../../kernels/cuda/exchange.cu" with { type: "text" };
 import gather from "../../../kernels/cuda/gather.cu" with { type: "text" };
 import move from "../../../kernels/cuda/move.cu" with { type: "text" };
 import pool from "../../../kernels/cuda/pool.cu" with { type: "text" };
@@ -25,7 +26,7 @@ export function sourceOf(calls: readonly Call[]): Source {
     return name;
   });
   const kernels = Array.from(named, ([text, name]) => text.replaceAll("NAME", name));
-  const templates = [pool, resize, gather, scatter, argmax, move];
+  const templates = [pool, resize, gather, scatter, argmax, move, exchange];
   return { text: [dialect, ...templates, ...kernels].join("\n"), names };
 }
 

@@ -1,4 +1,5 @@
 import { at } from "../../base/at.ts";
+import { pendingSteps } from "../../compile/pending.ts";
 import type { Plan, Step, Workspace } from "../../compile/plan.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
@@ -19,8 +20,12 @@ export function spareStretches(plan: Plan, alignment: number): Workspace[] {
       live.set(offset, Math.max(live.get(offset) ?? 0, bytesOf(at(plan.values, value))));
     }
   };
-  const gaps = plan.steps.toReversed().map((step) => {
-    const reads = readsOf(step), writes = writesOf(step);
+  /** What is exchanged stays live up to the step that waits for it, even if nothing reads it. */
+  const exchanged = Map.groupBy(pendingSteps(plan), ({ before }) => before - 1);
+  const last = plan.steps.length - 1;
+  const gaps = plan.steps.toReversed().map((step, i) => {
+    const underWay = exchanged.get(last - i)?.map(({ instruction }) => instruction.output) ?? [];
+    const reads = [...readsOf(step), ...underWay], writes = writesOf(step);
     writes.forEach(add);
     const before = new Map(live); // a value that is written here and never read is live in this step only
     reads.forEach(add);

@@ -24,6 +24,7 @@ export function targetOf(precisions: readonly Precision[], memory: number): Targ
     segmentBytes: Infinity,
     maxTotalBytes: memory,
     workspace: workspaceOf,
+    groups: {},
     // 4 KiB of kernel arguments have room for hundreds; more buffers than this only cost registers.
     maxKernelBuffers: 24,
   };

@@ -1,4 +1,4 @@
-// The simulated device: stand-ins for the parts of libcuda, NVRTC, cuBLASLt and cuDNN in use, in one library, so that
+// The simulated device: stand-ins for the parts of libcuda, NVRTC, cuBLASLt, cuDNN and NCCL in use, in one library, so that
 // the whole CUDA backend runs on a machine without a card. It runs the same kernel sources on the host, tracks every
 // allocation and handle, refuses what the real libraries refuse, and fails on demand. It tests correctness and says
 // nothing about speed. Work is queued and run late, when something waits for it, so that a read or a free that comes
@@ -20,13 +20,20 @@ enum Result {
   SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101,
   INVALID_IMAGE = 200, INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600,
   ILLEGAL_ADDRESS = 700, MISALIGNED_ADDRESS = 716, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900,
-  CAPTURE_INVALIDATED = 901,
+  CAPTURE_INVALIDATED = 901, CAPTURE_UNMATCHED = 903, CAPTURE_UNJOINED = 904, CAPTURE_ISOLATION = 905,
+  NOT_NOW = -1,  // of work that waits for other work, or another process; it is tried again
 };
 
 typedef std::function<Result()> Work;
 
 // Records a fault that a real card would not notice, and a test must.
 void complain(const std::string& what);
+
+// Tests whether a stream is being captured.
+bool captures(uint64_t stream);
+
+// Runs what can be run now, and from now on whenever the host waits: another process may wait for it.
+void work_on();
 
 // Adds work to a stream, or to the graph it is capturing.
 Result enqueue(uint64_t stream, Work work);

@@ -2,6 +2,8 @@
 // or for an event after it. A hurried stream runs its work at once, and the work of other streams only as far as it
 // waits for them. Running tests in both modes detects a missing wait, whichever stream would have been first.
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <deque>
 
@@ -15,25 +17,44 @@ long launches = 0;
 
 namespace {
 
+struct Node {
+  enum Kind { WORK, RECORD, WAIT, EXTERNAL } kind;
+  uint64_t stream;
+  Work work;
+  uint64_t event = 0;
+};
+// A capture: of the stream where it began, and of those that waited for it since.
+struct Capture {
+  uint64_t origin;
+  std::vector<Node> nodes;
+  bool broken = false;
+  std::map<uint64_t, size_t> branches;  // other streams, each with the number of nodes after its last; joined ones are gone
+};
 struct Stream {
   std::deque<Work> queue;      // not run yet
   size_t done = 0;             // the number that ran
   bool eager = false;          // runs work as soon as it is issued
-  bool capturing = false, broken = false;
-  std::vector<Work> captured;  // nodes of the graph being captured
+  bool running = false;
+  std::shared_ptr<Capture> capture;
+  size_t end() const { return done + queue.size(); }
 };
 struct Event {
   bool timing = false;
   uint64_t stream = 0;  // of its last record; 0 before the first
-  size_t mark = 0;      // reached when the stream has run this much work
+  size_t mark = 0;      // reached when the stream has run this much work, or in a capture the number of its nodes
+  std::shared_ptr<Capture> capture;
 };
-struct Graph { std::vector<Work> nodes; };
+struct Graph { uint64_t origin; std::vector<Node> nodes; };
 
 Handles<Stream> streams;
 Handles<Event> events;
 Handles<Graph> graphs, executables;
+std::map<std::pair<Stream*, uint64_t>, std::unique_ptr<Stream>> branches;  // of graphs, by the stream they run on
+std::vector<std::unique_ptr<Stream>> buried;  // destroyed, with all work done: others may still refer to them
 long created = 0;
 long hurried = -1;  // the eager stream, in order of creation; −1 for none
+bool others_wait = false;  // another process may wait for this one's work
+constexpr int PATIENCE = 20;  // seconds without any progress
 
 Book b1("streams", [] { return streams.alive.size(); });
 Book b2("events", [] { return events.alive.size(); });
@@ -45,20 +66,72 @@ Book b5("queued", [] {  // work that was issued and has not run; a report runs i
 });
 Book b4("executables", [] { return executables.alive.size(); });
 
-// Runs a stream's work up to a mark; all of it by default.
+// Runs the next piece of a stream's work; false if there is none, or it waits.
+bool step(Stream* stream) {
+  if (stream->running || stream->queue.empty()) return false;
+  stream->running = true;
+  Work work = std::move(stream->queue.front());
+  Result result = lost == SUCCESS ? work() : SUCCESS;
+  if (result == NOT_NOW) stream->queue.front() = std::move(work);
+  else stream->queue.pop_front(), ++stream->done;
+  stream->running = false;
+  if (result == NOT_NOW) return false;
+  if (result) lost = result;
+  return true;
+}
+
+// Runs a piece of work of any stream; false if all work waits.
+bool step_any() {
+  bool moved = false;
+  for (auto& [handle, stream] : streams.alive) moved |= step(stream.get());
+  for (auto& [key, stream] : branches) moved |= step(stream.get());
+  return moved;
+}
+
+// Runs what can be run where another process may wait for it: it runs on a card while the host does something else.
+void go_on() {
+  if (others_wait) while (step_any()) {}
+}
+
+// Runs a stream's work up to a mark; all of it by default. Where that waits for another process, the other streams go on.
 Result perform(Stream* stream, size_t until = SIZE_MAX) {
+  time_t since = time(nullptr);
   while (stream->done < until && !stream->queue.empty()) {
-    Work work = std::move(stream->queue.front());
-    stream->queue.pop_front();
-    if (lost == SUCCESS) {
-      if (Result result = work()) lost = result;
+    if (step(stream) || step_any()) {
+      since = time(nullptr);
+    } else if (time(nullptr) - since > PATIENCE) {
+      complain("work waits for what never comes");
+      lost = LAUNCH_FAILED;
+    } else {
+      usleep(100);
     }
-    ++stream->done;
   }
+  go_on();
   return lost;
 }
 
-// Runs the work before an event. A stream that was destroyed has run everything.
+// Work that waits until a stream has run up to a mark, and runs it so far.
+Work wait_for(Stream* stream, size_t mark) {
+  return [=] {
+    while (stream->done < mark && step(stream)) {}
+    return stream->done >= mark ? SUCCESS : NOT_NOW;
+  };
+}
+
+void push(Stream* stream, Work work) {
+  stream->queue.push_back(std::move(work));
+  if (stream->eager) while (step(stream)) {}
+}
+
+// Adds a node to the capture that a stream is part of.
+int record_node(Stream* stream, Node node) {
+  Capture& capture = *stream->capture;
+  if (node.stream != capture.origin) capture.branches[node.stream] = capture.nodes.size() + 1;
+  capture.nodes.push_back(std::move(node));
+  return SUCCESS;
+}
+
+// A stream that was destroyed has run everything.
 Result reach(const Event& event) {
   Stream* stream = streams.get(event.stream);
   return stream ? perform(stream, event.mark) : lost;
@@ -68,10 +141,20 @@ Result reach(const Event& event) {
 
 bool streams_alive() { return !streams.alive.empty() || !events.alive.empty(); }
 
+void work_on() {
+  others_wait = true;
+  go_on();
+}
+
+bool captures(uint64_t handle) {
+  Stream* stream = streams.get(handle);
+  return stream && stream->capture;
+}
+
 Result outside_capture() {
   for (auto& [handle, stream] : streams.alive) {
-    if (stream->capturing) {
-      stream->broken = true;
+    if (stream->capture) {
+      stream->capture->broken = true;
       return CAPTURE_UNSUPPORTED;
     }
   }
@@ -80,6 +163,7 @@ Result outside_capture() {
 
 Result perform_all() {
   for (auto& [handle, stream] : streams.alive) perform(stream.get());
+  for (auto& [key, stream] : branches) perform(stream.get());
   return lost;
 }
 
@@ -87,9 +171,9 @@ Result enqueue(uint64_t handle, Work work) {
   TRY(ready());
   Stream* stream = streams.get(handle);
   if (!stream) return INVALID_HANDLE;
-  if (stream->capturing) return stream->captured.push_back(std::move(work)), SUCCESS;
-  stream->queue.push_back(std::move(work));
-  return stream->eager ? perform(stream) : SUCCESS;
+  if (stream->capture) return record_node(stream, {Node::WORK, handle, std::move(work)}), SUCCESS;
+  push(stream, std::move(work));
+  return lost;
 }
 
 }  // namespace sim
@@ -108,10 +192,12 @@ EXPORT int cuStreamCreate(uint64_t* handle, unsigned) {
   *handle = streams.add(std::move(stream));
   return SUCCESS;
 }
-EXPORT int cuStreamDestroy_v2(uint64_t stream) {
-  if (!streams.get(stream)) return INVALID_HANDLE;
-  perform(streams.get(stream));
-  streams.remove(stream);
+EXPORT int cuStreamDestroy_v2(uint64_t handle) {
+  auto found = streams.alive.find(handle);
+  if (found == streams.alive.end()) return INVALID_HANDLE;
+  perform(found->second.get());
+  buried.push_back(std::move(found->second));
+  streams.alive.erase(found);
   return SUCCESS;
 }
 EXPORT int cuStreamSynchronize(uint64_t stream) {
@@ -126,37 +212,48 @@ EXPORT int cuStreamWaitEvent(uint64_t handle, uint64_t event, unsigned flags) {
   Stream* stream = streams.get(handle);
   if (!stream || !events.get(event)) return INVALID_HANDLE;
   if (flags != 0) return INVALID_VALUE;
-  if (stream->capturing) return stream->broken = true, CAPTURE_UNSUPPORTED;  // no event in use is recorded in a capture
-  if (fails("wait")) return SUCCESS;  // skipped, like a missing wait
   const Event until = *events.get(event);  // later records do not matter
-  return enqueue(handle, [until] { return reach(until); });
+  if (stream->capture && stream->capture != until.capture) return stream->capture->broken = true, CAPTURE_ISOLATION;
+  if (until.capture) {
+    stream->capture = until.capture;  // it joins the capture if it is not part of it
+    auto branch = until.capture->branches.find(until.stream);
+    if (handle == until.capture->origin && branch != until.capture->branches.end() && branch->second <= until.mark) {
+      until.capture->branches.erase(branch);
+    }
+    return record_node(stream, {Node::WAIT, handle, nullptr, event});
+  }
+  if (fails("wait")) return SUCCESS;  // skipped, like a missing wait
+  Stream* other = streams.get(until.stream);
+  if (other && other != stream) push(stream, wait_for(other, until.mark));
+  return lost;
 }
 EXPORT int cuStreamBeginCapture_v2(uint64_t handle, int) {
   TRY(ready());
   Stream* stream = streams.get(handle);
   if (!stream) return INVALID_HANDLE;
-  if (stream->capturing) return INVALID_VALUE;
+  if (stream->capture) return INVALID_VALUE;
   if (fails("capture")) return CAPTURE_UNSUPPORTED;
-  stream->capturing = true;
-  stream->broken = false;
+  stream->capture = std::make_shared<Capture>(Capture{handle});
   return SUCCESS;
 }
 EXPORT int cuStreamEndCapture(uint64_t handle, uint64_t* graph) {
   Stream* stream = streams.get(handle);
   *graph = 0;
   if (!stream) return INVALID_HANDLE;
-  if (!stream->capturing) return INVALID_VALUE;
-  stream->capturing = false;
-  auto made = std::make_unique<Graph>();
-  made->nodes.swap(stream->captured);
-  if (stream->broken || fails("end-capture")) return CAPTURE_INVALIDATED;
-  *graph = graphs.add(std::move(made));
+  if (!stream->capture) return INVALID_VALUE;
+  const std::shared_ptr<Capture> capture = stream->capture;
+  if (capture->origin != handle) return CAPTURE_UNMATCHED;
+  for (auto& [other, each] : streams.alive) if (each->capture == capture) each->capture = nullptr;
+  if (capture->broken || fails("end-capture")) return CAPTURE_INVALIDATED;
+  if (!capture->branches.empty()) return CAPTURE_UNJOINED;
+  *graph = graphs.add(std::make_unique<Graph>(Graph{handle, std::move(capture->nodes)}));
   return lost;
 }
 
 EXPORT int cuGraphGetNodes(uint64_t graph, void* nodes, size_t* count) {
   if (!graphs.get(graph) || nodes) return INVALID_VALUE;
-  *count = graphs.get(graph)->nodes.size();
+  *count = 0;  // waits are edges, not nodes
+  for (auto& node : graphs.get(graph)->nodes) *count += node.kind == Node::WORK || node.kind == Node::EXTERNAL;
   return SUCCESS;
 }
 EXPORT int cuGraphInstantiateWithFlags(uint64_t* executable, uint64_t graph, unsigned long long) {
@@ -167,15 +264,39 @@ EXPORT int cuGraphInstantiateWithFlags(uint64_t* executable, uint64_t graph, uns
   *executable = executables.add(std::make_unique<Graph>(*graphs.get(graph)));
   return SUCCESS;
 }
-EXPORT int cuGraphLaunch(uint64_t executable, uint64_t stream) {
-  if (!executables.get(executable)) return INVALID_VALUE;
+EXPORT int cuGraphLaunch(uint64_t executable, uint64_t handle) {
+  Graph* graph = executables.get(executable);
+  Stream* origin = streams.get(handle);
+  if (!graph || !origin) return INVALID_VALUE;
   if (fails("graph-launch")) return LAUNCH_FAILED;
+  TRY(ready());
   ++launches;
-  auto nodes = executables.get(executable)->nodes;  // a launched graph keeps running if it is destroyed
-  return enqueue(stream, [nodes] {
-    for (auto& node : nodes) TRY(node());
-    return SUCCESS;
-  });
+  std::map<uint64_t, std::pair<Stream*, size_t>> recorded;
+  for (auto& node : graph->nodes) {
+    Stream* stream = origin;
+    if (node.stream != graph->origin) {
+      auto& branch = branches[{origin, node.stream}];
+      if (!branch) branch = std::make_unique<Stream>();
+      stream = branch.get();
+    }
+    switch (node.kind) {
+      case Node::WORK: push(stream, node.work); break;
+      case Node::RECORD: recorded[node.event] = {stream, stream->end()}; break;
+      case Node::WAIT: {
+        auto& [other, mark] = recorded[node.event];
+        if (other && other != stream) push(stream, wait_for(other, mark));
+        break;
+      }
+      case Node::EXTERNAL: {
+        Event* event = events.get(node.event);
+        if (!event) return INVALID_VALUE;
+        event->stream = handle;
+        event->mark = stream->end();
+        break;
+      }
+    }
+  }
+  return lost;
 }
 EXPORT int cuGraphExecDestroy(uint64_t executable) { return executables.remove(executable) ? SUCCESS : INVALID_VALUE; }
 EXPORT int cuGraphDestroy(uint64_t graph) { return graphs.remove(graph) ? SUCCESS : INVALID_VALUE; }
@@ -188,14 +309,30 @@ EXPORT int cuEventCreate(uint64_t* handle, unsigned flags) {
   return SUCCESS;
 }
 EXPORT int cuEventDestroy_v2(uint64_t event) { return events.remove(event) ? SUCCESS : INVALID_HANDLE; }
-EXPORT int cuEventRecord(uint64_t event, uint64_t handle) {
+EXPORT int cuEventRecord(uint64_t handle, uint64_t stream_handle) {
   TRY(ready());
-  Stream* stream = streams.get(handle);
-  if (!stream || !events.get(event)) return INVALID_HANDLE;
-  if (stream->capturing) return CAPTURE_UNSUPPORTED;
-  events.get(event)->stream = handle;
-  events.get(event)->mark = stream->done + stream->queue.size();
+  Stream* stream = streams.get(stream_handle);
+  Event* event = events.get(handle);
+  if (!stream || !event) return INVALID_HANDLE;
+  event->stream = stream_handle;
+  event->capture = stream->capture;
+  if (stream->capture) {
+    event->mark = stream->capture->nodes.size();
+    stream->capture->nodes.push_back({Node::RECORD, stream_handle, nullptr, handle});
+    return SUCCESS;
+  }
+  event->mark = stream->end();
   return SUCCESS;
+}
+EXPORT int cuEventRecordWithFlags(uint64_t handle, uint64_t stream_handle, unsigned flags) {
+  if (flags == 0) return cuEventRecord(handle, stream_handle);
+  TRY(ready());
+  Stream* stream = streams.get(stream_handle);
+  if (!stream || !events.get(handle)) return INVALID_HANDLE;
+  if (flags != 1 || !stream->capture) return INVALID_VALUE;  // external events are of captures only
+  if (stream_handle != stream->capture->origin) return INVALID_VALUE;  // a limit of the simulation
+  events.get(handle)->capture = nullptr;
+  return record_node(stream, {Node::EXTERNAL, stream_handle, nullptr, handle});
 }
 EXPORT int cuEventQuery(uint64_t handle) {
   TRY(ready());
@@ -205,8 +342,9 @@ EXPORT int cuEventQuery(uint64_t handle) {
   if (fails("lost")) return lost = LAUNCH_FAILED;
   Stream* stream = streams.get(event->stream);
   if (!stream || stream->done >= event->mark) return lost;
-  // Never ready at the first query, so that callers really wait; ready at the second.
-  reach(*event);
+  // Never ready at the first query, so that callers really wait; ready at the second, unless another process is.
+  while (stream->done < event->mark && (step(stream) || step_any())) {}
+  go_on();
   return lost ? lost : NOT_READY;
 }
 // Not a real time: a microsecond for each piece of work between the events.

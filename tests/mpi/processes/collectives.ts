@@ -18,6 +18,7 @@ import {
 import { joinWorld } from "../../../src/backends/mpi/world.ts";
 import { type SharedBatch, withSharedBatch } from "../../../src/nn/shared_batch.ts";
 import type { BackendName } from "../../../src/runtime/devices.ts";
+import { reportOfSimulated } from "../../cuda/sim_report.ts";
 import { report } from "../report.ts";
 
 const world = joinWorld({ timeLimit: 30 });
@@ -156,5 +157,6 @@ assertEquals(
   ' allReduce in the group "elsewhere"',
 );
 await device.close();
+if (backend === "cuda") assertEquals(reportOfSimulated(), "");
 report(rank, "done");
 world.leave();
