@@ -80,6 +80,8 @@ function calls(
     "data.limitImages": (given) => data.limitImages(dataset, given),
     imageFolder,
     pictures,
+    "train.readRun": (given) => localgrad.train.readRun("none", "last", given),
+    "processes.join": (given) => localgrad.processes.join(given),
     "train.report": (given) => localgrad.train.report([], given),
     openTelemetry,
     exportOnnx: (given) =>
