@@ -110,6 +110,10 @@ class Fusion {
     const written = earlier.outputs;
     const changes: Change[] = [];
     let more = 0;
+    // What reads the result of an exchange would wait for it earlier.
+    if (later.inputs.some((input) => sequence.isExchanged(input) && !earlier.inputs.includes(input))) {
+      return undefined;
+    }
     for (const input of later.inputs) {
       if (!written.includes(input) && sequence.writer(input) >= a) return undefined;
       const bytes = sequence.arenaBytes(input);

@@ -9,7 +9,8 @@ const WORTH_MOVING = 1 / 1024;
  * Moves steps within program order so that less memory is live between them. A step that frees more than it makes runs
  * as early as it can (an update as soon as its gradient exists); one that makes more than it frees waits until its
  * result is needed. Both only if the planned peak does not rise. Steps that exchange data with other processes stay where
- * they are, so that all processes have them in the same order.
+ * they are, so that all processes have them in the same order; what reads their results does not come earlier, where it
+ * would wait for them.
  */
 export function order(sequence: StepSequence): StepSequence {
   const moved = sink(hoist(sequence));
@@ -31,7 +32,7 @@ function hoist(sequence: StepSequence): StepSequence {
   /** The steps to run at each position, in order. */
   const groups: DraftStep[][] = draft.steps.map((step) => [step]);
   draft.steps.forEach((step, s) => {
-    if (isCollectiveStep(step)) return;
+    if (isCollectiveStep(step) || readsOf(step).some((value) => sequence.isExchanged(value))) return;
     let anchor = -1;
     /** The bytes that the step frees if it runs after the last of the value's other readers. */
     const frees: { readonly after: number; readonly bytes: number }[] = [];

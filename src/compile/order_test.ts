@@ -25,6 +25,20 @@ Deno.test("order() updates each parameter as soon as its gradient exists", () =>
   assertEquals([before.peak, after.peak], [3 * 64 * 64 * 4, 64 * 64 * 4]);
 });
 
+Deno.test("order() leaves what reads an exchange's result where it does not wait for it", () => {
+  const b = new ProgramBuilder();
+  const x = b.input({ shape: [64, 64], dtype: "f32" }, "x");
+  const p = b.input({ shape: [64, 64], dtype: "f32" }, "p", "parameters", true);
+  const matmul = { transposeA: false, transposeB: false };
+  const gradient = b.emit("matmul", [x, p], matmul);
+  const sum = b.emit("allReduce", [gradient], { group: "data", fn: "sum" });
+  const meanwhile = b.emit("matmul", [x, x], matmul);
+  const update = b.emit("binary", [p, sum], { fn: "sub" });
+  const outputs = [{ value: update, name: "p", donor: 1 }, { value: meanwhile, name: "y" }];
+  const { draft } = order(new StepSequence(draftPlan(b.finish("step", outputs), 8)));
+  assertEquals(written(draft), [gradient, sum, meanwhile, update]);
+});
+
 Deno.test("order() does not update a parameter that is still read", () => {
   const b = new ProgramBuilder();
   const x = b.input({ shape: [64, 64], dtype: "f32" }, "x");

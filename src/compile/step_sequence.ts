@@ -1,7 +1,7 @@
 import { at } from "../base/at.ts";
 import type { ValueId } from "../trace/program.ts";
 import type { DraftKernel } from "./draft_kernel.ts";
-import { type DraftPlan, type DraftStep, readsOf, writesOf } from "./draft_plan.ts";
+import { type DraftPlan, type DraftStep, isCollectiveStep, readsOf, writesOf } from "./draft_plan.ts";
 import { inPlace } from "./memory.ts";
 
 /** A change, by `bytes`, of the memory that is live after each of steps `from … to − 1`. */
@@ -85,6 +85,12 @@ export class StepSequence {
    */
   readers(value: ValueId): readonly number[] {
     return this.#readers[value] ?? NONE;
+  }
+
+  /** True for the result of an exchange, which runs beside other steps until one reads it. */
+  isExchanged(value: ValueId): boolean {
+    const step = this.steps[this.writer(value)];
+    return step !== undefined && isCollectiveStep(step);
   }
 
   /** Returns the bytes of arena that a value takes. */

@@ -142,12 +142,22 @@ const LARGE = 1 << 18;
 
 /** The sums of values over the shares of a batch: one message for the small ones, and one for each large. */
 export function sumOverShares(values: readonly Tensor[]): Tensor[] {
+  return startSums(values)();
+}
+
+/** Starts to sum values over the shares of a batch. What it returns waits for the sums, where it is called. */
+function startSums(values: readonly Tensor[]): () => Tensor[] {
   return scope("exchange", () => {
-    const sums = new Array<Tensor>(values.length);
-    for (const { tensor, members } of bucketsOf(values, LARGE)) {
-      spread(allReduce(tensor, { group: DATA }), members, values, sums);
-    }
-    return sums;
+    const reduced = bucketsOf(values, LARGE).map(({ tensor, members }) => ({
+      all: allReduce(tensor, { group: DATA }),
+      members,
+    }));
+    return () =>
+      scope("exchange", () => {
+        const sums = new Array<Tensor>(values.length);
+        for (const { all, members } of reduced) spread(all, members, values, sums);
+        return sums;
+      });
   });
 }
 
@@ -157,19 +167,27 @@ interface Passed {
   readonly state: Named<Tensor>;
 }
 
-/** The gradients and state of a module from those of each share: sums of gradients, and weighted sums of changes. */
-export function overShares(own: Passed, before: Named<Tensor>, weight: number): Passed {
+/**
+ * The gradients and state of a module from those of each share: sums of gradients, and weighted sums of changes. The sums
+ * start here; what it returns waits for them, where it is called, so that they run beside what is traced in between.
+ */
+export function overShares(own: Passed, before: Named<Tensor>, weight: number): () => Passed {
   const gradients = treeFlatten<Tensor>(own.gradients);
   const state = treeFlatten<Tensor>(own.state);
   const old = treeLeaves<Tensor>(before);
   const changed = state.leaves.flatMap((value, i) => value !== old[i] && value.dtype === "f32" ? [i] : []);
   const changes = changed.map((i) => at(state.leaves, i).sub(at(old, i)).mul(weight));
-  const sums = sumOverShares([...gradients.leaves, ...changes]);
-  const after = [...state.leaves];
-  for (const [k, i] of changed.entries()) after[i] = at(old, i).add(at(sums, gradients.leaves.length + k));
-  return {
-    gradients: treeUnflatten(gradients.structure, sums.slice(0, gradients.leaves.length)) as Named<Tensor>,
-    state: treeUnflatten(state.structure, after) as Named<Tensor>,
+  const started = startSums([...gradients.leaves, ...changes]);
+  return () => {
+    const sums = started();
+    const after = [...state.leaves];
+    for (const [k, i] of changed.entries()) {
+      after[i] = at(old, i).add(at(sums, gradients.leaves.length + k));
+    }
+    return {
+      gradients: treeUnflatten(gradients.structure, sums.slice(0, gradients.leaves.length)) as Named<Tensor>,
+      state: treeUnflatten(state.structure, after) as Named<Tensor>,
+    };
   };
 }
 

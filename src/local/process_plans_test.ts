@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { tinyModel } from "../../tests/tiny.ts";
 import { cpuTarget } from "../backends/cpu/target.ts";
+import { pendingSteps } from "../compile/pending.ts";
+import { resnet32 } from "../models.ts";
 import { sgd } from "../optim.ts";
 import { stepMemory } from "./memory.ts";
 import { dgl } from "./methods/dgl.ts";
@@ -60,4 +62,22 @@ Deno.test("a process's memory has only the parts of a batch that its modules rea
   ) {
     assertEquals(Object.values(breakdown).reduce((sum, bytes) => sum + bytes, 0), peakBytes);
   }
+});
+
+Deno.test("a plan computes a module's passes between the start of the last one's sums and what waits for them", () => {
+  const model = resnet32({ classes: 10 });
+  const deep = setup({ model, modules: 4, method: man(dgl()), optimizer: sgd({ momentum: 0.9 }) });
+  const data = { layout: { data: 2, modules: 1 }, runs: [{ first: 0, end: 4 }] };
+  const [{ plan }] = planProcesses(deep, 8, target, data);
+  const backward = pendingSteps(plan).slice(0, 3).map(({ position, before, instruction: { op, scope } }) => {
+    assertEquals([op, scope.endsWith("/exchange")], ["allReduce", true]);
+    const meanwhile = plan.steps.slice(position, before).flatMap((step) =>
+      step.kind === "op" && step.instruction.op === "convFilterGrad" ? [step.instruction.scope] : []
+    );
+    return [...new Set(meanwhile)];
+  });
+  assertEquals(
+    backward,
+    ["module 2/backward", "module 3/backward", "module 4/backward"].map((scope) => [scope]),
+  );
 });

@@ -180,8 +180,8 @@ export function trainModule(
 
 /** A module after its backward pass. */
 interface Passed extends Pick<TrainedModule, "loss" | "features"> {
-  readonly gradients: Named<Tensor>;
-  readonly state: Named<Tensor>;
+  /** Its gradients and state; waits for the sums over the shares of a batch. */
+  summed(): { readonly gradients: Named<Tensor>; readonly state: Named<Tensor> };
   readonly next: Variables;
 }
 
@@ -219,8 +219,9 @@ function pass(
   if (loss === undefined || gradients === undefined) {
     throw new LocalgradError("trainModule: there is no batch");
   }
-  const passed = { loss, features, gradients, state, next };
-  return shared === undefined ? passed : { ...passed, ...overShares({ gradients, state }, before, weight) };
+  const own = { gradients, state };
+  const summed = shared === undefined ? () => own : overShares(own, before, weight);
+  return { loss, features, next, summed };
 }
 
 /** Averages and updates a module after its backward pass. */
@@ -228,9 +229,10 @@ function finish(
   module: LocalModule,
   setup: Pick<Setup, "optimizer" | "average">,
   train: TrainState<Tensor>,
-  { gradients, state, next }: Passed,
+  { summed, next }: Passed,
   scalars: Scalars<Operand>,
 ): Pick<TrainedModule, "after" | "norm"> {
+  const { gradients, state } = summed();
   const params = select(train.params, module.params);
   const kept = scope("follow", () => follow(module, state, next));
   return scope("update", () => update(setup, module, train, params, gradients, kept, scalars));
