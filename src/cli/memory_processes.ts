@@ -33,7 +33,7 @@ export const processFlags = {
     value: "data|modules|DxM",
     help: "processes: what they divide: batches, modules (default), or both: 2x4 is two pipelines of four",
   },
-  depth: { value: "N", help: "processes: batches whose features wait to be sent at most; default 1" },
+  queue: { value: "N", help: "processes: batches whose features wait to be sent at most; default 1" },
   "memory-limit": {
     value: "SIZE",
     help:
@@ -63,7 +63,7 @@ export interface Processes {
 
 /** Reads the flags; undefined if there are none. */
 export function processesFrom(given: Given<typeof processFlags>): Processes | undefined {
-  const depth = given.depth === undefined ? 1 : wholeNumber("depth", given.depth, 1);
+  const depth = given.queue === undefined ? 1 : wholeNumber("queue", given.queue, 1);
   if (given.processes === undefined) {
     const idle = keysOf(processFlags).find((name) => given[name] !== undefined);
     if (idle === undefined) return undefined;

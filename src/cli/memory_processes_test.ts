@@ -1,10 +1,13 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
 import { TYPICAL_LINK } from "../local/exchange_time.ts";
 import { TYPICAL } from "../local/step_time.ts";
-import { parseFlags } from "./flags.ts";
+import { type Flags, parseFlags } from "./flags.ts";
+import { memoryFlags } from "./memory.ts";
+import { networkFlags, placeFlags } from "./settings.ts";
 import { processesFrom, processFlags } from "./memory_processes.ts";
 
+const flags: Flags = memoryFlags;
 const read = (...args: string[]) => processesFrom(parseFlags("memory", processFlags, args));
 
 Deno.test("flags of processes have defaults, and units as they say", () => {
@@ -18,7 +21,7 @@ Deno.test("flags of processes have defaults, and units as they say", () => {
   const given = [
     "--parallel",
     "2x4",
-    "--depth",
+    "--queue",
     "2",
     "--speeds",
     "1e12,2e9",
@@ -55,4 +58,13 @@ Deno.test("flags of processes that cannot be are refused", () => {
     ["--link-speed must be a number above 0", "--processes", "2", "--link-speed", "0"],
   ];
   for (const [message, ...args] of cases) assertThrows(() => read(...args), LocalgradError, message);
+});
+
+Deno.test("the flags of memory are those of networks, places and processes: none has the name of another", () => {
+  const parts = [networkFlags, { precision: placeFlags.precision }, processFlags];
+  const names = parts.flatMap((flags) => Object.keys(flags));
+  assertEquals(names.filter((name, i) => names.indexOf(name) !== i), []);
+  for (const part of parts) {
+    for (const [name, flag] of Object.entries(part)) assertStrictEquals(flags[name], flag);
+  }
 });
