@@ -63,6 +63,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Permissions beyond `--allow-ffi --allow-env --allow-read`. */
   readonly permissions?: readonly string[];
+  /** The folders that they may write to, beside that of the reports. */
+  readonly write?: readonly string[];
   /** Seconds after which all are killed; default: 60. */
   readonly limit?: number;
   /** Called with the process of `mpirun`, to send it signals. */
@@ -85,8 +87,17 @@ export interface Outcome {
 
 /** Starts processes, and waits for their end. */
 export async function start(mpi: Implementation, options: StartOptions): Promise<Outcome> {
-  const { processes, script, args = [], flags = [], env = {}, permissions = [], limit = 60, started } =
-    options;
+  const {
+    processes,
+    script,
+    args = [],
+    flags = [],
+    env = {},
+    permissions = [],
+    write = [],
+    limit = 60,
+    started,
+  } = options;
   const folder = await Deno.makeTempDir();
   try {
     const begin = performance.now();
@@ -95,7 +106,13 @@ export async function start(mpi: Implementation, options: StartOptions): Promise
         ...mpi.flags,
         ...flags,
         ...["-n", `${processes}`, Deno.execPath(), "run", "-q"],
-        ...["--allow-ffi", "--allow-env", "--allow-read", `--allow-write=${folder}`, ...permissions],
+        ...[
+          "--allow-ffi",
+          "--allow-env",
+          "--allow-read",
+          `--allow-write=${[folder, ...write]}`,
+          ...permissions,
+        ],
         ...[`${script}`, ...args],
       ],
       env: { NO_COLOR: "1", LOCALGRAD_MPI: `${mpi.prefix}/lib`, REPORTS: folder, ...mpi.env, ...env },

@@ -1,6 +1,8 @@
 /** Training by real processes: the same as by one, wherever the method allows it. */
 import { assert, assertEquals } from "@std/assert";
+import { readMetrics } from "../../src/artifacts/metrics.ts";
 import { open } from "../../src/runtime/devices.ts";
+import { inFolder } from "../in_folder.ts";
 import { type Settings, type Trained, trained } from "./settings.ts";
 import { type Implementation, implementations, skipped, start } from "./start.ts";
 
@@ -15,10 +17,8 @@ async function inProcesses(
   runs: readonly Settings[],
 ): Promise<readonly (readonly Trained[])[]> {
   const args = [layout, JSON.stringify(runs)];
-  const { code, stderr, reports } = await start(mpi, {
-    ...{ processes, script, args },
-    permissions: ["--allow-write"],
-  });
+  const write = runs.flatMap(({ checkpoint }) => checkpoint ?? []);
+  const { code, stderr, reports } = await start(mpi, { processes, script, args, write });
   assertEquals(code, 0, stderr);
   return reports as (readonly Trained[])[];
 }
@@ -75,3 +75,57 @@ test("processes that share batches have the same bits, and pipelines of them too
   assertEquals(first.steps, shared.steps);
   assertEquals([third.classes, fourth.classes], [first.classes, first.classes]);
 });
+
+test("a run that is stopped goes on in another layout, or in one process, with all that was saved", () =>
+  inFolder(async (folder) => {
+    const settings = (name: string, rank?: number): Settings => ({
+      ...{ method: "man+dgl", epochs: 2, checkpoint: `${folder}/${name}` },
+      ...(rank === undefined ? {} : { stop: { rank, step: 2 } }),
+    });
+    const copy = async (from: string, to: string) => {
+      await Deno.mkdir(`${folder}/${to}`);
+      for await (const { name } of Deno.readDir(`${folder}/${from}`)) {
+        await Deno.copyFile(`${folder}/${from}/${name}`, `${folder}/${to}/${name}`);
+      }
+    };
+    const expected = await inOne({ method: "man+dgl", epochs: 2 });
+    // Stopped by a process that keeps nothing: all stop after the same step, and save once.
+    const [[first], [second]] = await inProcesses(mpich, 2, "modules", [settings("pipeline", 1)]);
+    assert(first.stopped && second.stopped);
+    assert(first.stepsDone >= 1 && first.stepsDone < 6, `${first.stepsDone} steps`);
+    assertEquals(second.stepsDone, first.stepsDone);
+    const epochs = Math.floor(first.stepsDone / 3);
+    const events = [
+      "start",
+      "save last",
+      ...epochs > 0 ? ["epoch 1", "save best,last"] : [],
+      "save last",
+      "stopped",
+    ];
+    assertEquals(first.events, events);
+    assertEquals(await filesOf(`${folder}/pipeline`), RUN_FILES);
+    await copy("pipeline", "alone");
+    const resumed = await inOne(settings("alone"));
+    assertEquals(resumed.bits, expected.bits);
+    assertEquals(resumed.bestError, expected.bestError);
+    const lines = await readMetrics(`${folder}/alone/metrics.jsonl`);
+    const steps = lines.flatMap((line) => line.kind === "step" ? [line.step] : []);
+    assertEquals(steps, [1, 2, 3, 4, 5, 6]);
+
+    await copy("pipeline", "divided");
+    const shared = await inProcesses(openMpi, 2, "data", [settings("divided"), settings("shares", 0)]);
+    const [[divided, stopped], [other]] = shared;
+    assertEquals(divided.stepsDone, 6);
+    assertEquals(other.bits, divided.bits);
+    assert(stopped.stopped);
+    await copy("shares", "shares alone");
+    const [[pipeline]] = await inProcesses(mpich, 2, "modules", [settings("shares")]);
+    assertEquals(pipeline, await inOne(settings("shares alone")));
+  }));
+
+const RUN_FILES = ["last.safetensors", "metrics.jsonl", "report.html", "run.json"];
+
+async function filesOf(folder: string): Promise<string[]> {
+  const names = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
+  return names.filter((name) => !name.startsWith("best")).toSorted();
+}
