@@ -5,6 +5,7 @@
  */
 
 import { LocalgradError } from "../base/errors.ts";
+import type { Processes } from "../backends/communicator.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import * as local from "../local.ts";
@@ -27,9 +28,11 @@ import { note, showCheck, showDownload } from "./terminal.ts";
 export async function openDevice(
   given: Pick<Given<typeof placeFlags>, "device" | "no-graph" | "sync-launches">,
   { precision }: { readonly precision?: Precision },
+  processes?: Processes,
 ): Promise<Device> {
   const name = given.device === undefined ? undefined : oneOf("device", given.device, deviceNames);
   const device = await open(name, {
+    ...(processes === undefined ? {} : { processes }),
     ...(given["no-graph"] ? { graphs: false } : {}),
     ...(given["sync-launches"] ? { syncLaunches: true } : {}),
   });
@@ -146,7 +149,7 @@ function publishedSchedule(settings: Settings, warmup: number): optim.Curve {
 }
 
 /** Makes a trainer with the initial values of a run. */
-export function trainerOf(settings: Settings, device: Device): Promise<local.Trainer> {
+export function trainerOf(settings: Settings, device: Device, depth?: number): Promise<local.Trainer> {
   const { batch, seed, recompute = false } = settings;
   return local.trainer({
     device,
@@ -155,5 +158,6 @@ export function trainerOf(settings: Settings, device: Device): Promise<local.Tra
     batch,
     seed,
     recompute,
+    ...(depth === undefined ? {} : { depth }),
   });
 }

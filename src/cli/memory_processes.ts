@@ -6,7 +6,7 @@ import type { Target } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import { divide } from "../local/division.ts";
 import { type Link, parallelTime, TYPICAL_LINK } from "../local/exchange_time.ts";
-import { formatLayout, type Layout, layoutOf, parallelFrom } from "../local/layout.ts";
+import { formatLayout, type Layout, layoutOf } from "../local/layout.ts";
 import {
   type ExchangedBytes,
   planAlone,
@@ -15,6 +15,7 @@ import {
   totalOf,
 } from "../local/process_plans.ts";
 import { type Speeds, TYPICAL } from "../local/step_time.ts";
+import { parallelOf } from "./team.ts";
 import { type Flags, type Given, numberFromZero, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 
 /** Speeds of devices to predict with. Those of a card are assumed: about half of the peaks in its data sheet. */
@@ -70,12 +71,7 @@ export function processesFrom(given: Given<typeof processFlags>): Processes | un
     throw new LocalgradError(`--${idle} is for several processes; give --processes too`);
   }
   const processes = wholeNumber("processes", given.processes, 1);
-  const parallel = parallelFrom(given.parallel ?? "modules");
-  if (parallel === undefined) {
-    throw new LocalgradError(
-      `--parallel must be data, modules or two numbers such as 2x4, not "${given.parallel}"`,
-    );
-  }
+  const parallel = parallelOf(given.parallel ?? "modules");
   const limit = given["memory-limit"] === undefined ? undefined : sizeFrom(given["memory-limit"]);
   const bytes = given["link-speed"], latency = given["link-latency"];
   return {

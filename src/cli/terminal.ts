@@ -9,12 +9,21 @@ let shownAt = -Infinity;
 /** True while the cursor is at the end of a line that will be overwritten. */
 let open = false;
 
+/** True while nothing is to be printed. */
+let silent = false;
+
+/** Stops all output of this process, or lets it go on. */
+export function silence(on: boolean): void {
+  silent = on;
+}
+
 /**
  * Prints a result to standard output.
  *
  * @throws {LocalgradError} if it cannot be written, such as to a file on a full disk.
  */
 export function print(text: string): void {
+  if (silent) return;
   try {
     console.log(text);
   } catch (error) {
@@ -27,6 +36,7 @@ export function print(text: string): void {
  * the disk of a log is full, for which `console` throws.
  */
 export function note(text: string): void {
+  if (silent) return;
   try {
     console.error(open ? `\n${text}` : text);
   } catch { // a message that cannot be printed must not end a run
@@ -42,6 +52,7 @@ export function noteDevice({ name, choice, backend: { description } }: Device): 
 
 /** Shows progress: a line that is overwritten on a terminal, else a line now and then. */
 function showProgress(text: string, done: boolean): void {
+  if (silent) return;
   const now = performance.now();
   const terminal = drawsOver();
   if (!done && now - shownAt < (terminal ? 100 : 5000)) return;

@@ -2,6 +2,7 @@ import { formatBytes, formatError, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { heldMemory } from "../artifacts/report.ts";
 import { holdsEvents } from "../artifacts/tensorboard.ts";
+import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { type FitResult, type HeldMemory, setup, type Trainer } from "../local.ts";
@@ -13,16 +14,22 @@ import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.ts";
 import { metricsOf, placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
 import { refuseChange } from "./resume.ts";
+import type { Joined } from "../local/processes.ts";
+import { firstFirst, joinTeam, teamFlags } from "./team.ts";
 import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print } from "./terminal.ts";
 
 const SAMPLES = 24;
 
+/** The exit code after Ctrl-C. */
+const INTERRUPTED = 130;
+
 /** Flags of `train`. */
 export const trainFlags = {
   ...trainingFlags,
   ...placeFlags,
+  ...teamFlags,
   run: { value: "DIR", help: "folder for metrics, checkpoints and report; default runs/METHOD-TIME" },
   resume: { help: "resume the run in --run DIR, bit for bit" },
   tensorboard: { help: "also write event files for TensorBoard; a resumed run goes on with them" },
@@ -53,32 +60,35 @@ export async function train(args: readonly string[]): Promise<number> {
   if (given["new-head"] && given.init === undefined) {
     throw new LocalgradError("--new-head needs --init FILE; without it every head is new");
   }
-  const { checkpoint, before } = given.resume ? await lastOf(given.run) : {};
+  const depth = given.depth === undefined ? undefined : wholeNumber("depth", given.depth, 1);
+  const team = await joinTeam(given);
+  const { checkpoint, before } = given.resume ? await lastOf(given.run, team) : {};
   const asked = settingsFrom(given, before);
   if (before !== undefined) refuseChange(before, asked);
-  const { settings, loaded } = await knowingClasses(asked, given.data);
+  const { settings, loaded } = await firstFirst(team, () => knowingClasses(asked, given.data));
   const wanted = setupOf(settings);
   const { model } = setup({ ...wanted, modules: unplanned(wanted.modules) }); // rejects a wrong setup before anything is loaded
   const weights = given.init === undefined ? undefined : await loadWeights(given.init);
   const loading = { newHead: given["new-head"] === true };
   if (weights !== undefined) valuesOf(model, weights, loading);
-  await using place = given.run === undefined
+  const isFirst = team.rank === 0; // it keeps the run
+  await using place = given.run === undefined && isFirst
     ? await claimFolder(`runs/${settings.method}-${timestamp()}`)
-    : namedFolder(given.run);
+    : namedFolder(given.run ?? "runs");
   const { path } = place;
   const start = given.init === undefined ? {} : { init: given.init, ...loading };
   const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
-  if (checkpoint === undefined) await folder.refuseUsed();
-  const images = loaded ?? await loadImages(settings, given.data);
-  await using device = await openDevice(given, settings);
+  if (checkpoint === undefined && isFirst) await folder.refuseUsed();
+  const images = loaded ?? await firstFirst(team, () => loadImages(settings, given.data));
+  await using device = await openDevice(given, settings, team);
   noteDevice(device);
-  using trainer = await trainerOf(settings, device);
+  using trainer = await trainerOf(settings, device, depth);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
   if (weights !== undefined) {
     for (const text of weights.notes) note(text);
     trainer.load(weights, loading);
   }
-  describe(settings, images, trainer.partition.description);
+  describe(settings, images, trainer.partition.description, team);
   if (before !== undefined) {
     const { train: { count } } = images;
     const trainedOn = count - Math.round(count * (settings.validation ?? 0));
@@ -88,7 +98,7 @@ export async function train(args: readonly string[]): Promise<number> {
       Math.floor(trainer.stepsDone / batchStarts(trainedOn, trainer.batch).length),
     );
   }
-  const events = given.tensorboard || given.resume && await holdsEvents(path);
+  const events = given.tensorboard || given.resume && isFirst && await holdsEvents(path);
   using interrupt = interruption();
   const started = performance.now();
   const result = await trainer.fit(images, {
@@ -108,14 +118,19 @@ export async function train(args: readonly string[]): Promise<number> {
     memory: trainer.memory,
     seconds: (performance.now() - started) / 1000,
   };
-  summarize(outcome, settings, given.json === true);
-  return result.stopped ? interrupt.exitCode : 0;
+  if (isFirst) summarize(outcome, settings, given.json === true);
+  team.leave();
+  // The signal may have come to another process alone.
+  return result.stopped ? interrupt.exitCode || INTERRUPTED : 0;
 }
 
 /** Reads the last checkpoint of the run to resume, and its settings. */
-async function lastOf(run: string | undefined): Promise<{ checkpoint: Checkpoint; before: Settings }> {
+async function lastOf(
+  run: string | undefined,
+  processes: Processes,
+): Promise<{ checkpoint: Checkpoint; before: Settings }> {
   if (run === undefined) throw new LocalgradError("--resume needs the folder of the run: --run DIR");
-  const checkpoint = await readRun(run, "last");
+  const checkpoint = await readRun(run, "last", { processes });
   return { checkpoint, before: storedSettings(checkpoint.settings, run) };
 }
 
@@ -144,7 +159,13 @@ function describe(
   { model, method, dataset }: Settings,
   images: ImageDataset<ImagePart>,
   partition: string,
+  { size, layout: { data, modules } }: Joined,
 ): void {
+  if (size > 1) {
+    const shares = data === 1 ? [] : [`${data} shares of each batch`];
+    const runs = modules === 1 ? [] : [`${modules} runs of modules`];
+    note(`${size} processes: ${[...shares, ...runs].join(", each in ")}`);
+  }
   note(
     `training ${model} with ${method}: ${partition}; ` +
       `${dataset}: ${images.train.count} training images, ${images.test.count} test images`,

@@ -44,8 +44,8 @@ export interface TrainerOptions {
    * that of the same step, whose results are those of one process. Default `exact`.
    */
   exchange?: "exact";
-  /** In a pipeline, the most batches whose features wait to be sent to the next process; default 1. */
-  queue?: number;
+  /** The depth of a pipeline's queues: the most batches whose features wait to be sent to the next process; default 1. */
+  depth?: number;
   /** Seed of all random numbers of the run; default 0. */
   seed?: number;
   /**
@@ -66,7 +66,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     schedule: "function?",
     batch: "number",
     exchange: "string?",
-    queue: "number?",
+    depth: "number?",
     seed: "number?",
     recompute: "boolean?",
     checkNumerics: "boolean?",
@@ -84,10 +84,10 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     throw new LocalgradError(`trainer: the function ${maker[0]} makes a schedule; call it: ${maker[0]}(…)`);
   }
   expectWhole("trainer: batch", options.batch);
-  const { exchange = "exact", queue = 1 } = options;
+  const { exchange = "exact", depth = 1 } = options;
   if (exchange !== "exact") {
     throw new LocalgradError(`trainer: exchange must be "exact", not ${shown(exchange)}`);
   }
-  expectWhole("trainer: queue", queue);
+  expectWhole("trainer: depth", depth);
   expectMicroBatches("trainer", options.accumulate, options.batch);
 }

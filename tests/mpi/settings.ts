@@ -16,7 +16,7 @@ export interface Settings {
   readonly epochs: number;
   /** The folder of the run, which is resumed if it holds one. */
   readonly checkpoint?: string;
-  readonly queue?: number;
+  readonly depth?: number;
   /** Clips gradients by their norm. */
   readonly clip?: boolean;
   /** The process that is asked to stop, before its step of this number. */
@@ -38,12 +38,12 @@ function dataset(): ImageDataset {
 
 /** Trains on a device, and says what came of it. */
 export async function trained(device: Device, settings: Settings) {
-  const { method, epochs, checkpoint, queue, clip = false, stop } = settings;
+  const { method, epochs, checkpoint, depth, clip = false, stop } = settings;
   using trainer = await make({
     device,
     method: methods[method](),
     optimizer: clip ? clipped(sgd(publishedSgd), { norm: 1 }) : sgd(publishedSgd),
-    ...(queue === undefined ? {} : { queue }),
+    ...(depth === undefined ? {} : { depth }),
   });
   const { observer, steps, epochs: evaluations, events } = recorder();
   const { stopped, bestError } = await trainer.fit(dataset(), {

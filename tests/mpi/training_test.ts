@@ -40,7 +40,7 @@ const test = (name: string, fn: () => Promise<void>) => Deno.test({ name, ignore
 
 const methods: readonly Settings[] = [
   { method: "greedy", epochs: 1 },
-  { method: "dgl", epochs: 1, queue: 3 },
+  { method: "dgl", epochs: 1, depth: 3 },
   { method: "infopro", epochs: 1, clip: true },
   { method: "man+dgl", epochs: 2 },
   { method: "man after the step", epochs: 1 },

@@ -27,6 +27,9 @@ export interface WorldOptions {
 /** Milliseconds in which a launcher passes on what a process printed: after an abort, MPICH's may print nothing more. */
 const TO_PASS_ON = 100;
 
+/** Milliseconds in which the last messages, which were received, are done. */
+const TO_FINISH = 200;
+
 /** All processes of a launch. One exists in a process, from {@link joinWorld} to {@link World.leave}. */
 export class World {
   /** The number of this process, from 0. */
@@ -115,6 +118,11 @@ export class World {
    * @throws {LocalgradError} if a transfer is not done, or the others do not come within the time limit.
    */
   leave(): void {
+    // Messages that have been received are done once they are tested.
+    const end = performance.now() + TO_FINISH;
+    while ([...this.#underWay].filter((transfer) => !transfer.done()).length > 0 && performance.now() < end) {
+      pause(0.1);
+    }
     const { value: pending } = this.#underWay.values().next();
     if (pending !== undefined) {
       throw new LocalgradError(`${this.#library.who} leaves before this is done: ${pending.description}`);

@@ -1,0 +1,63 @@
+/**
+ * The processes of a command that MPI's launcher started many times.
+ *
+ * @module
+ */
+
+import { thisHost } from "../../ffi/host.ts";
+import { launcherOf } from "../../ffi/mpi_launcher.ts";
+import { sharedBytes } from "../backends/shared_bytes.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { type Parallel, parallelFrom } from "../local/layout.ts";
+import { join, type Joined } from "../local/processes.ts";
+import type { Flags, Given } from "./flags.ts";
+import { note, silence } from "./terminal.ts";
+
+/** The flags for several processes. */
+export const teamFlags = {
+  parallel: {
+    value: "data|modules|DxM",
+    help:
+      "what the processes that mpirun or srun started divide: each batch, the modules, or both, such as 2x4",
+  },
+  depth: {
+    value: "N",
+    help: "with --parallel modules, the most batches whose features wait for the next process; default 1",
+  },
+} as const satisfies Flags;
+
+/** The layout that a flag names. */
+export function parallelOf(flag: string): Parallel {
+  const parallel = parallelFrom(flag);
+  if (parallel !== undefined) return parallel;
+  throw new LocalgradError(`--parallel must be data, modules or two numbers such as 2x4, not "${flag}"`);
+}
+
+/** Joins the processes of the launcher, of which the first alone prints anything but errors. */
+export async function joinTeam({ parallel: flag }: Given<typeof teamFlags>): Promise<Joined> {
+  const parallel = flag === undefined ? undefined : parallelOf(flag);
+  const team = await join(parallel === undefined ? {} : { parallel });
+  if (team.rank > 0) silence(true);
+  if (flag !== undefined && team.size === 1) {
+    note(`--parallel ${flag}: one process; deno task train:mpi --processes 2, mpirun or srun start several`);
+  }
+  return team;
+}
+
+/** Runs what only one process at a time may do, such as a download: the first process first, then the others. */
+export async function firstFirst<T>(team: Joined, run: () => Promise<T>): Promise<T> {
+  if (team.size === 1) return await run();
+  const early = team.rank === 0 ? await run() : undefined;
+  sharedBytes(team, new Uint8Array(0));
+  return early ?? await run();
+}
+
+/** Milliseconds in which the first process may report an error that all have; its end ends the others. */
+const HEAD_START = 1000;
+
+/** Lets the first process of several go first. */
+export async function waitForFirst(): Promise<void> {
+  silence(false);
+  const { rank = 0 } = launcherOf(thisHost()) ?? {};
+  if (rank > 0) await new Promise((resolve) => setTimeout(resolve, HEAD_START));
+}
