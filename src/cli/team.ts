@@ -20,7 +20,7 @@ export const teamFlags = {
     help:
       "what the processes that mpirun or srun started divide: each batch, the modules, or both, such as 2x4",
   },
-  depth: {
+  queue: {
     value: "N",
     help: "with --parallel modules, the most batches whose features wait for the next process; default 1",
   },

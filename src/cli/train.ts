@@ -60,7 +60,7 @@ export async function train(args: readonly string[]): Promise<number> {
   if (given["new-head"] && given.init === undefined) {
     throw new LocalgradError("--new-head needs --init FILE; without it every head is new");
   }
-  const depth = given.depth === undefined ? undefined : wholeNumber("depth", given.depth, 1);
+  const depth = given.queue === undefined ? undefined : wholeNumber("queue", given.queue, 1);
   const team = await joinTeam(given);
   const { checkpoint, before } = given.resume ? await lastOf(given.run, team) : {};
   const asked = settingsFrom(given, before);
