@@ -53,7 +53,16 @@ function build(): string | undefined {
   const library = `${into}/sim.so`;
   const names = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
   const sources = names.filter((name) => name.endsWith(".cpp")).map((name) => `${folder}${name}`);
-  const flags = ["-std=c++17", "-O2", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall"];
+  const flags = [
+    "-std=c++17",
+    "-O2",
+    "-march=native",
+    "-shared",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-pthread",
+  ];
   const hash = createHash("sha256").update([folder, ...flags, constants()].join("\n"));
   for (const name of names) hash.update(name).update(Deno.readFileSync(`${folder}${name}`));
   const kept = `${cache}simulated-${hash.digest("hex").slice(0, 16)}.so`;

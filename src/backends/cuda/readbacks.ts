@@ -91,10 +91,10 @@ export class Readbacks {
     const { driver } = this.#card;
     for (let tries = 0;; tries++) {
       const status = driver.cuEventQuery(this.#down.event);
+      this.#card.watch(); // also once it is done: aborted exchanges leave anything in memory
       if (status !== driverStatus.CUDA_ERROR_NOT_READY) {
         return this.#card.check(status, "waiting for a readback");
       }
-      this.#card.watch();
       // First a few turns of the event loop, for short waits; then a timer.
       await new Promise<void>((resolve) => setTimeout(resolve, tries < 8 ? 0 : 1));
     }

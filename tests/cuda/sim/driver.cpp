@@ -62,10 +62,12 @@ Result ready() {
 }
 
 void complain(const std::string& what) {
+  Lock lock;
   if (std::find(complaints.begin(), complaints.end(), what) == complaints.end()) complaints.push_back(what);
 }
 
 bool fails(const char* what) {
+  Lock lock;
   auto found = failures.find(what);
   if (found == failures.end()) return false;
   auto& [after, times] = found->second;
@@ -76,6 +78,7 @@ bool fails(const char* what) {
 }
 
 bool on_device(uint64_t address, uint64_t bytes) {
+  Lock lock;
   auto next = blocks.upper_bound(address);
   if (next == blocks.begin()) return false;
   auto& [start, block] = *--next;
@@ -85,15 +88,17 @@ bool on_device(uint64_t address, uint64_t bytes) {
 }  // namespace sim
 
 // Functions for tests only.
-EXPORT void sim_fail(const char* what, int after, int times) { failures[what] = {after, times}; }
-EXPORT void sim_memory(uint64_t bytes) { total = bytes; }
+EXPORT void sim_fail(const char* what, int after, int times) { Lock lock; failures[what] = {after, times}; }
+EXPORT void sim_memory(uint64_t bytes) { Lock lock; total = bytes; }
 EXPORT int64_t sim_count(const char* what) {
+  Lock lock;
   if (strcmp(what, "launches") == 0) return launches;
   if (strcmp(what, "used") == 0) return used;
   return books().count(what) ? (int64_t)books()[what]() : -1;
 }
 // The live objects and the faults, one to a line. Clears faults, injected failures and a lost device.
 EXPORT int sim_report(char* text, int size) {
+  Lock lock;
   perform_all();
   for (auto& [address, block] : blocks) check_guards(address, block);
   std::string report;
@@ -114,12 +119,14 @@ static void fail_as_told() {
 }
 
 EXPORT int cuInit(unsigned) {
+  Lock lock;
   if (!initialised) fail_as_told();
   if (fails("init")) return NO_DEVICE;
   initialised = 1;
   return SUCCESS;
 }
 EXPORT int cuDriverGetVersion(int* version) {
+  Lock lock;
   const char* wanted = getenv("LOCALGRAD_SIM_DRIVER");
   *version = wanted ? atoi(wanted) : 13000;
   return SUCCESS;
@@ -146,32 +153,38 @@ static const struct { int code; const char *name, *text; } names[] = {
     {CAPTURE_ISOLATION, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION", "dependency created on uncaptured work in another stream"},
 };
 EXPORT int cuGetErrorName(int error, const char** text) {
+  Lock lock;
   for (auto& entry : names) if (entry.code == error) return *text = entry.name, SUCCESS;
   return *text = nullptr, INVALID_VALUE;
 }
 EXPORT int cuGetErrorString(int error, const char** text) {
+  Lock lock;
   for (auto& entry : names) if (entry.code == error) return *text = entry.text, SUCCESS;
   return *text = nullptr, INVALID_VALUE;
 }
 
-EXPORT int cuDeviceGetCount(int* count) { return *count = 1, initialised ? SUCCESS : NOT_INITIALIZED; }
+EXPORT int cuDeviceGetCount(int* count) { Lock lock; return *count = 1, initialised ? SUCCESS : NOT_INITIALIZED; }
 EXPORT int cuDeviceGet(int* device, int ordinal) {
+  Lock lock;
   if (!initialised) return NOT_INITIALIZED;
   *device = 0;
   return ordinal == 0 ? SUCCESS : INVALID_DEVICE;
 }
 EXPORT int cuDeviceGetName(char* name, int size, int) {
+  Lock lock;
   strncpy(name, "simulated device (proves correctness, never speed)", size);
   return SUCCESS;
 }
 EXPORT int cuDeviceGetAttribute(int* value, int attribute, int) {
+  Lock lock;
   const char* architecture = getenv("LOCALGRAD_SIM_ARCHITECTURE");
   const int sm = architecture ? atoi(architecture) : 90;
   *value = attribute == 75 ? sm / 10 : attribute == 76 ? sm % 10 : attribute == 16 ? 4 : attribute == 37 ? 256 : 1000000;
   return SUCCESS;
 }
-EXPORT int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = total, SUCCESS; }
+EXPORT int cuDeviceTotalMem_v2(size_t* bytes, int) { Lock lock; return *bytes = total, SUCCESS; }
 EXPORT int cuDevicePrimaryCtxRetain(uint64_t* context, int) {
+  Lock lock;
   if (!initialised) return NOT_INITIALIZED;
   if (lost) return lost;
   ++contexts;
@@ -179,6 +192,7 @@ EXPORT int cuDevicePrimaryCtxRetain(uint64_t* context, int) {
   return SUCCESS;
 }
 EXPORT int cuDevicePrimaryCtxRelease_v2(int) {
+  Lock lock;
   if (contexts == 0) return INVALID_CONTEXT;
   if (--contexts == 0) {
     current_context = 0;
@@ -188,17 +202,20 @@ EXPORT int cuDevicePrimaryCtxRelease_v2(int) {
   return SUCCESS;
 }
 EXPORT int cuCtxSetCurrent(uint64_t context) {
+  Lock lock;
   if (context != 0xc0 || contexts == 0) return INVALID_CONTEXT;
   current_context = 1;
   return SUCCESS;
 }
 
 EXPORT int cuMemGetInfo_v2(size_t* free, size_t* all) {
+  Lock lock;
   *free = total - std::min(used, total);
   *all = total;
   return ready();
 }
 EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
+  Lock lock;
   TRY(ready());
   TRY(outside_capture());
   if (bytes == 0) return INVALID_VALUE;
@@ -213,6 +230,7 @@ EXPORT int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
   return SUCCESS;
 }
 EXPORT int cuMemFree_v2(uint64_t address) {
+  Lock lock;
   TRY(outside_capture());
   perform_all();  // freeing synchronises with the device
   auto found = blocks.find(address);
@@ -225,6 +243,7 @@ EXPORT int cuMemFree_v2(uint64_t address) {
   return lost;
 }
 EXPORT int cuMemHostAlloc(void** address, size_t bytes, unsigned) {
+  Lock lock;
   TRY(ready());
   TRY(outside_capture());
   if (fails("pin")) return OUT_OF_MEMORY;
@@ -233,20 +252,24 @@ EXPORT int cuMemHostAlloc(void** address, size_t bytes, unsigned) {
   return SUCCESS;
 }
 EXPORT int cuMemFreeHost(void* address) {
+  Lock lock;
   perform_all();
   if (!pinned.erase((uint64_t)address)) return INVALID_VALUE;
   free(address);
   return SUCCESS;
 }
 EXPORT int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, uint64_t stream) {
+  Lock lock;
   if (!on_device(to, bytes) || !is_pinned((uint64_t)from, bytes)) return INVALID_VALUE;
   return enqueue(stream, [=] { return on_device(to, bytes) ? (memcpy((void*)to, from, bytes), SUCCESS) : ILLEGAL_ADDRESS; });
 }
 EXPORT int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, uint64_t stream) {
+  Lock lock;
   if (!on_device(from, bytes) || !is_pinned((uint64_t)to, bytes)) return INVALID_VALUE;
   return enqueue(stream, [=] { return on_device(from, bytes) ? (memcpy(to, (void*)from, bytes), SUCCESS) : ILLEGAL_ADDRESS; });
 }
 EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, uint64_t stream) {
+  Lock lock;
   if (!on_device(from, bytes) || !on_device(to, bytes)) return INVALID_VALUE;
   return enqueue(stream, [=] {
     if (!on_device(from, bytes) || !on_device(to, bytes)) return ILLEGAL_ADDRESS;
@@ -255,6 +278,7 @@ EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, uint64
   });
 }
 EXPORT int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, uint64_t stream) {
+  Lock lock;
   if (!on_device(to, bytes)) return INVALID_VALUE;
   return enqueue(stream, [=] { return on_device(to, bytes) ? (memset((void*)to, value, bytes), SUCCESS) : ILLEGAL_ADDRESS; });
 }

@@ -26,6 +26,7 @@ static size_t elf_bytes(const void* image) {
 }
 
 EXPORT int cuModuleLoadData(uint64_t* handle, const void* image) {
+  Lock lock;
   TRY(ready());
   TRY(outside_capture());
   if (memcmp(image, "\177ELF", 4) != 0) return INVALID_IMAGE;
@@ -44,6 +45,7 @@ EXPORT int cuModuleLoadData(uint64_t* handle, const void* image) {
   return SUCCESS;
 }
 EXPORT int cuModuleUnload(uint64_t handle) {
+  Lock lock;
   Module* module = modules.get(handle);
   if (!module) return INVALID_HANDLE;
   perform_all();
@@ -55,6 +57,7 @@ EXPORT int cuModuleUnload(uint64_t handle) {
   return SUCCESS;
 }
 EXPORT int cuModuleGetFunction(uint64_t* function, uint64_t handle, const char* name) {
+  Lock lock;
   TRY(ready());
   Module* module = modules.get(handle);
   if (!module) return INVALID_HANDLE;
@@ -64,11 +67,13 @@ EXPORT int cuModuleGetFunction(uint64_t* function, uint64_t handle, const char* 
   return SUCCESS;
 }
 EXPORT int cuFuncGetAttribute(int* value, int, uint64_t function) {
+  Lock lock;
   *value = 0;
   return functions.get(function) ? SUCCESS : INVALID_HANDLE;
 }
 EXPORT int cuLaunchKernel(uint64_t handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                           unsigned, uint64_t stream, void** parameters, void** extra) {
+  Lock lock;
   TRY(ready());
   Function* function = functions.get(handle);
   if (!function) return INVALID_HANDLE;

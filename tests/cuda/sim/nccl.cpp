@@ -129,7 +129,6 @@ int issue(uint64_t handle, uint64_t address, uint64_t count, int type, int peer,
     if (now) --shared->under_way;
     return done;
   });
-  work_on();
   return result == SUCCESS ? OK : refuse(CUDA_FAULT, "the stream refuses work");
 }
 
@@ -157,30 +156,35 @@ int collective(Call call, uint64_t from, uint64_t to, uint64_t handle, uint64_t 
 }
 }  // namespace
 
-EXPORT int ncclGetVersion(int* version) { return *version = 23203, OK; }
+EXPORT int ncclGetVersion(int* version) { Lock lock; return *version = 23203, OK; }
 EXPORT const char* ncclGetErrorString(int status) {
+  Lock lock;
   static const char* texts[] = {"no error", "unhandled cuda error", "unhandled system error", "internal error",
                                 "invalid argument", "invalid usage", "remote process exited or there was a network error"};
   return status >= 0 && status <= REMOTE ? texts[status] : "unknown result code";
 }
-EXPORT const char* ncclGetLastError(uint64_t) { return last_error.c_str(); }
+EXPORT const char* ncclGetLastError(uint64_t) { Lock lock; return last_error.c_str(); }
 
 EXPORT int ncclGetUniqueId(char* id) {
+  Lock lock;
   char folder[] = "/tmp/localgrad-nccl-XXXXXX";
-  if (!mkdtemp(folder)) return refuse(SYSTEM, "no folder for messages");
+  if (!mkdtemp(folder) || rmdir(folder)) return refuse(SYSTEM, "no folder for messages");  // made by who joins
   memset(id, 0, 128);
   memcpy(id, MAGIC, sizeof MAGIC);
   strcpy(id + sizeof MAGIC, folder);
   return OK;
 }
 EXPORT int ncclCommInitRankScalable(uint64_t* handle, int size, int rank, int ids, const char* id, uint64_t config) {
+  Lock lock;
   if (size < 1 || rank < 0 || rank >= size || ids != 1 || config) return refuse(ARGUMENT, "invalid rank, size, ids or config");
   if (memcmp(id, MAGIC, sizeof MAGIC) != 0) return refuse(ARGUMENT, "this is no id");
   if (ready()) return refuse(CUDA_FAULT, "no context is current on this thread");
   if (outside_capture()) return refuse(USAGE, "a stream is being captured");
   if (fails("nccl-init")) return refuse(SYSTEM, "an injected failure");
+  work_alone();
   auto state = std::make_shared<State>();
   state->folder = id + sizeof MAGIC;
+  mkdir(state->folder.c_str(), 0700);  // unless another process has
   state->size = size;
   state->rank = rank;
   const std::string joined = state->folder + "/joined.";
@@ -190,8 +194,7 @@ EXPORT int ncclCommInitRankScalable(uint64_t* handle, int size, int rank, int id
   for (int r = 0; r < size; ++r) {
     while (!exists(joined + std::to_string(r))) {
       if (time(nullptr) - start > PATIENCE) return refuse(REMOTE, "another process did not join");
-      work_on();
-      usleep(200);
+      lock.rest();
     }
     int theirs = 0, process = 0;
     sscanf(slurp(joined + std::to_string(r)).c_str(), "%d %d", &theirs, &process);
@@ -201,19 +204,23 @@ EXPORT int ncclCommInitRankScalable(uint64_t* handle, int size, int rank, int id
   *handle = comms.add(std::unique_ptr<Comm>(new Comm{state}));
   return OK;
 }
-EXPORT int ncclCommSplit(uint64_t, int, int, uint64_t*, uint64_t) { return refuse(USAGE, "not simulated"); }
+EXPORT int ncclCommSplit(uint64_t, int, int, uint64_t*, uint64_t) { Lock lock; return refuse(USAGE, "not simulated"); }
 EXPORT int ncclCommCount(uint64_t handle, int* count) {
+  Lock lock;
   return comms.get(handle) ? *count = comms.get(handle)->state->size, OK : refuse(ARGUMENT, "no communicator");
 }
 EXPORT int ncclCommUserRank(uint64_t handle, int* rank) {
+  Lock lock;
   return comms.get(handle) ? *rank = comms.get(handle)->state->rank, OK : refuse(ARGUMENT, "no communicator");
 }
 EXPORT int ncclCommGetAsyncError(uint64_t handle, int* status) {
+  Lock lock;
   Comm* comm = comms.get(handle);
   if (!comm) return refuse(ARGUMENT, "this is no communicator, or no longer one");
   return *status = comm->state->async, OK;
 }
 EXPORT int ncclCommFinalize(uint64_t handle) {
+  Lock lock;
   Comm* comm = comms.get(handle);
   if (!comm) return refuse(ARGUMENT, "this is no communicator, or no longer one");
   if (comm->state->finalised) return refuse(USAGE, "the communicator was finalised");
@@ -234,18 +241,21 @@ static int leave(uint64_t handle) {
   return OK;
 }
 EXPORT int ncclCommDestroy(uint64_t handle) {
+  Lock lock;
   Comm* comm = comms.get(handle);
   if (comm && comm->state->under_way > 0 && !lost) complain("NCCL: a communicator was destroyed with operations under way");
   return leave(handle);
 }
 EXPORT int ncclCommAbort(uint64_t handle) {
+  Lock lock;
   if (comms.get(handle)) comms.get(handle)->state->aborted = true;
   return leave(handle);
 }
-EXPORT int ncclGroupStart() { return ++groups, OK; }
-EXPORT int ncclGroupEnd() { return groups-- > 0 ? OK : refuse(USAGE, "no group was started"); }
+EXPORT int ncclGroupStart() { Lock lock; return ++groups, OK; }
+EXPORT int ncclGroupEnd() { Lock lock; return groups-- > 0 ? OK : refuse(USAGE, "no group was started"); }
 
 EXPORT int ncclAllReduce(uint64_t from, uint64_t to, size_t count, int type, int op, uint64_t comm, uint64_t stream) {
+  Lock lock;
   if ((op != SUM && op != MAX && op != MIN) || type == BFLOAT16) return refuse(ARGUMENT, "a reduction that is not simulated");
   return collective({"allReduce", count, type, op}, from, to, comm, stream, [=](const std::vector<std::string>& all) {
     std::string result = all[0];
@@ -254,11 +264,13 @@ EXPORT int ncclAllReduce(uint64_t from, uint64_t to, size_t count, int type, int
   });
 }
 EXPORT int ncclBroadcast(uint64_t from, uint64_t to, size_t count, int type, int root, uint64_t comm, uint64_t stream) {
+  Lock lock;
   if (comms.get(comm) && (root < 0 || root >= comms.get(comm)->state->size)) return refuse(ARGUMENT, "there is no such root");
   return collective({"broadcast", count, type, root}, from, to, comm, stream,
                     [=](const std::vector<std::string>& all) { return all[root]; });
 }
 EXPORT int ncclSend(uint64_t from, size_t count, int type, int peer, uint64_t comm, uint64_t stream) {
+  Lock lock;
   if (comms.get(comm) && peer == comms.get(comm)->state->rank && groups == 0) return refuse(USAGE, "a message to itself outside of a group");
   const Call call{"message", count, type, 0};
   return issue(comm, from, count, type, peer, stream, [=](std::shared_ptr<State> state) -> Work {
@@ -274,6 +286,7 @@ EXPORT int ncclSend(uint64_t from, size_t count, int type, int peer, uint64_t co
   });
 }
 EXPORT int ncclRecv(uint64_t to, size_t count, int type, int peer, uint64_t comm, uint64_t stream) {
+  Lock lock;
   if (comms.get(comm) && peer == comms.get(comm)->state->rank && groups == 0) return refuse(USAGE, "a message of itself outside of a group");
   const Call call{"message", count, type, 0};
   return issue(comm, to, count, type, peer, stream, [=](std::shared_ptr<State> state) -> Work {

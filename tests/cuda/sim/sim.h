@@ -26,14 +26,22 @@ enum Result {
 
 typedef std::function<Result()> Work;
 
+// Held by each call, and by the card while it works. Once there are communicators of NCCL, the card works beside the
+// host, because another process may wait for it; before that, only where the host waits.
+struct Lock {
+  Lock();
+  ~Lock();
+  void rest();  // lets the card work for a moment
+};
+
 // Records a fault that a real card would not notice, and a test must.
 void complain(const std::string& what);
 
 // Tests whether a stream is being captured.
 bool captures(uint64_t stream);
 
-// Runs what can be run now, and from now on whenever the host waits: another process may wait for it.
-void work_on();
+// Makes the card work beside the host from now on.
+void work_alone();
 
 // Adds work to a stream, or to the graph it is capturing.
 Result enqueue(uint64_t stream, Work work);

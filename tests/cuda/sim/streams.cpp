@@ -5,7 +5,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <deque>
+#include <mutex>
+#include <thread>
 
 #include "sim.h"
 
@@ -53,7 +56,9 @@ std::map<std::pair<Stream*, uint64_t>, std::unique_ptr<Stream>> branches;  // of
 std::vector<std::unique_ptr<Stream>> buried;  // destroyed, with all work done: others may still refer to them
 long created = 0;
 long hurried = -1;  // the eager stream, in order of creation; −1 for none
-bool others_wait = false;  // another process may wait for this one's work
+std::recursive_mutex mutex;
+std::thread worker;
+std::atomic<bool> ends{false};
 constexpr int PATIENCE = 20;  // seconds without any progress
 
 Book b1("streams", [] { return streams.alive.size(); });
@@ -88,11 +93,6 @@ bool step_any() {
   return moved;
 }
 
-// Runs what can be run where another process may wait for it: it runs on a card while the host does something else.
-void go_on() {
-  if (others_wait) while (step_any()) {}
-}
-
 // Runs a stream's work up to a mark; all of it by default. Where that waits for another process, the other streams go on.
 Result perform(Stream* stream, size_t until = SIZE_MAX) {
   time_t since = time(nullptr);
@@ -106,7 +106,6 @@ Result perform(Stream* stream, size_t until = SIZE_MAX) {
       usleep(100);
     }
   }
-  go_on();
   return lost;
 }
 
@@ -141,12 +140,34 @@ Result reach(const Event& event) {
 
 bool streams_alive() { return !streams.alive.empty() || !events.alive.empty(); }
 
-void work_on() {
-  others_wait = true;
-  go_on();
+Lock::Lock() { mutex.lock(); }
+Lock::~Lock() { mutex.unlock(); }
+void Lock::rest() {
+  mutex.unlock();
+  usleep(200);
+  mutex.lock();
+}
+
+void work_alone() {
+  if (worker.joinable()) return;
+  worker = std::thread([] {
+    while (!ends) {
+      bool moved;
+      {
+        Lock lock;
+        moved = step_any();
+      }
+      if (!moved) usleep(200);
+    }
+  });
+  atexit([] {
+    ends = true;
+    worker.join();
+  });
 }
 
 bool captures(uint64_t handle) {
+  Lock lock;
   Stream* stream = streams.get(handle);
   return stream && stream->capture;
 }
@@ -168,6 +189,7 @@ Result perform_all() {
 }
 
 Result enqueue(uint64_t handle, Work work) {
+  Lock lock;
   TRY(ready());
   Stream* stream = streams.get(handle);
   if (!stream) return INVALID_HANDLE;
@@ -180,11 +202,13 @@ Result enqueue(uint64_t handle, Work work) {
 
 // For tests: sets the stream that is eager, in order of creation from now on; −1 for none.
 EXPORT void sim_hurry(int stream) {
+  Lock lock;
   created = 0;
   hurried = stream;
 }
 
 EXPORT int cuStreamCreate(uint64_t* handle, unsigned) {
+  Lock lock;
   TRY(ready());
   if (fails("stream")) return OUT_OF_MEMORY;
   auto stream = std::make_unique<Stream>();
@@ -193,6 +217,7 @@ EXPORT int cuStreamCreate(uint64_t* handle, unsigned) {
   return SUCCESS;
 }
 EXPORT int cuStreamDestroy_v2(uint64_t handle) {
+  Lock lock;
   auto found = streams.alive.find(handle);
   if (found == streams.alive.end()) return INVALID_HANDLE;
   perform(found->second.get());
@@ -201,6 +226,7 @@ EXPORT int cuStreamDestroy_v2(uint64_t handle) {
   return SUCCESS;
 }
 EXPORT int cuStreamSynchronize(uint64_t stream) {
+  Lock lock;
   TRY(ready());
   TRY(outside_capture());
   if (!streams.get(stream)) return INVALID_HANDLE;
@@ -208,6 +234,7 @@ EXPORT int cuStreamSynchronize(uint64_t stream) {
   return perform(streams.get(stream));
 }
 EXPORT int cuStreamWaitEvent(uint64_t handle, uint64_t event, unsigned flags) {
+  Lock lock;
   TRY(ready());
   Stream* stream = streams.get(handle);
   if (!stream || !events.get(event)) return INVALID_HANDLE;
@@ -228,6 +255,7 @@ EXPORT int cuStreamWaitEvent(uint64_t handle, uint64_t event, unsigned flags) {
   return lost;
 }
 EXPORT int cuStreamBeginCapture_v2(uint64_t handle, int) {
+  Lock lock;
   TRY(ready());
   Stream* stream = streams.get(handle);
   if (!stream) return INVALID_HANDLE;
@@ -237,6 +265,7 @@ EXPORT int cuStreamBeginCapture_v2(uint64_t handle, int) {
   return SUCCESS;
 }
 EXPORT int cuStreamEndCapture(uint64_t handle, uint64_t* graph) {
+  Lock lock;
   Stream* stream = streams.get(handle);
   *graph = 0;
   if (!stream) return INVALID_HANDLE;
@@ -251,12 +280,14 @@ EXPORT int cuStreamEndCapture(uint64_t handle, uint64_t* graph) {
 }
 
 EXPORT int cuGraphGetNodes(uint64_t graph, void* nodes, size_t* count) {
+  Lock lock;
   if (!graphs.get(graph) || nodes) return INVALID_VALUE;
   *count = 0;  // waits are edges, not nodes
   for (auto& node : graphs.get(graph)->nodes) *count += node.kind == Node::WORK || node.kind == Node::EXTERNAL;
   return SUCCESS;
 }
 EXPORT int cuGraphInstantiateWithFlags(uint64_t* executable, uint64_t graph, unsigned long long) {
+  Lock lock;
   TRY(ready());
   TRY(outside_capture());
   if (!graphs.get(graph)) return INVALID_VALUE;
@@ -265,6 +296,7 @@ EXPORT int cuGraphInstantiateWithFlags(uint64_t* executable, uint64_t graph, uns
   return SUCCESS;
 }
 EXPORT int cuGraphLaunch(uint64_t executable, uint64_t handle) {
+  Lock lock;
   Graph* graph = executables.get(executable);
   Stream* origin = streams.get(handle);
   if (!graph || !origin) return INVALID_VALUE;
@@ -298,18 +330,20 @@ EXPORT int cuGraphLaunch(uint64_t executable, uint64_t handle) {
   }
   return lost;
 }
-EXPORT int cuGraphExecDestroy(uint64_t executable) { return executables.remove(executable) ? SUCCESS : INVALID_VALUE; }
-EXPORT int cuGraphDestroy(uint64_t graph) { return graphs.remove(graph) ? SUCCESS : INVALID_VALUE; }
+EXPORT int cuGraphExecDestroy(uint64_t executable) { Lock lock; return executables.remove(executable) ? SUCCESS : INVALID_VALUE; }
+EXPORT int cuGraphDestroy(uint64_t graph) { Lock lock; return graphs.remove(graph) ? SUCCESS : INVALID_VALUE; }
 
 EXPORT int cuEventCreate(uint64_t* handle, unsigned flags) {
+  Lock lock;
   TRY(ready());
   auto event = std::make_unique<Event>();
   event->timing = !(flags & 2);
   *handle = events.add(std::move(event));
   return SUCCESS;
 }
-EXPORT int cuEventDestroy_v2(uint64_t event) { return events.remove(event) ? SUCCESS : INVALID_HANDLE; }
+EXPORT int cuEventDestroy_v2(uint64_t event) { Lock lock; return events.remove(event) ? SUCCESS : INVALID_HANDLE; }
 EXPORT int cuEventRecord(uint64_t handle, uint64_t stream_handle) {
+  Lock lock;
   TRY(ready());
   Stream* stream = streams.get(stream_handle);
   Event* event = events.get(handle);
@@ -325,6 +359,7 @@ EXPORT int cuEventRecord(uint64_t handle, uint64_t stream_handle) {
   return SUCCESS;
 }
 EXPORT int cuEventRecordWithFlags(uint64_t handle, uint64_t stream_handle, unsigned flags) {
+  Lock lock;
   if (flags == 0) return cuEventRecord(handle, stream_handle);
   TRY(ready());
   Stream* stream = streams.get(stream_handle);
@@ -335,6 +370,7 @@ EXPORT int cuEventRecordWithFlags(uint64_t handle, uint64_t stream_handle, unsig
   return record_node(stream, {Node::EXTERNAL, stream_handle, nullptr, handle});
 }
 EXPORT int cuEventQuery(uint64_t handle) {
+  Lock lock;
   TRY(ready());
   TRY(outside_capture());
   Event* event = events.get(handle);
@@ -344,11 +380,11 @@ EXPORT int cuEventQuery(uint64_t handle) {
   if (!stream || stream->done >= event->mark) return lost;
   // Never ready at the first query, so that callers really wait; ready at the second, unless another process is.
   while (stream->done < event->mark && (step(stream) || step_any())) {}
-  go_on();
   return lost ? lost : NOT_READY;
 }
 // Not a real time: a microsecond for each piece of work between the events.
 EXPORT int cuEventElapsedTime_v2(float* milliseconds, uint64_t start, uint64_t end) {
+  Lock lock;
   TRY(ready());
   Event *first = events.get(start), *last = events.get(end);
   if (!first || !last || !first->timing || !last->timing || first->stream != last->stream) return INVALID_HANDLE;
@@ -359,6 +395,7 @@ EXPORT int cuEventElapsedTime_v2(float* milliseconds, uint64_t start, uint64_t e
   return SUCCESS;
 }
 EXPORT int cuEventSynchronize(uint64_t handle) {
+  Lock lock;
   TRY(ready());
   Event* event = events.get(handle);
   return event ? reach(*event) : INVALID_HANDLE;

@@ -191,6 +191,7 @@ export class Groups {
         this.check();
         await new Promise<void>((resolve) => setTimeout(resolve, 1));
       }
+      this.check();
     } finally {
       driver.cuEventDestroy_v2(event);
     }
