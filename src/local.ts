@@ -43,6 +43,7 @@ export { balanced, type BalanceOptions, type CutOptions, withCut } from "./local
 export * from "./local/parameters.ts";
 export type { BlockExchange, Part } from "./local/exchange.ts";
 export { type Layout, layoutOf, type Parallel, type Place } from "./local/layout.ts";
+export type { Exchange, Tracked } from "./local/exchange.ts";
 export type { Share } from "./local/shares.ts";
 export type { SharedBatch } from "./nn/shared_batch.ts";
 export { type Speeds, type StepTime, stepTime, TYPICAL } from "./local/step_time.ts";
@@ -57,6 +58,7 @@ export type { FitOptions, FitResult } from "./training/fit.ts";
 export type { HostBatch, StepReport } from "./training/host_batch.ts";
 export type { SaveEvery } from "./training/run.ts";
 export type { Stepper } from "./training/trainable.ts";
+export type { Staleness } from "./training/stale_blocks.ts";
 export type { TrainerOptions } from "./training/trainer_options.ts";
 export type { Evaluation } from "./training/evaluate.ts";
 export {

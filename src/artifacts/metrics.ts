@@ -15,7 +15,7 @@ import {
 import { LocalgradError } from "../base/errors.ts";
 import { openAlone, readIfThere, writeAll } from "../base/files.ts";
 import { refusal } from "../base/system.ts";
-import type { EpochRecord, HeldMemory, Loading, StepRecord } from "./observer.ts";
+import type { BlockAge, EpochRecord, HeldMemory, Loading, StepRecord } from "./observer.ts";
 
 /** A line of `metrics.jsonl` for a training step. */
 export interface StepLine {
@@ -112,6 +112,7 @@ const epochFields = {
     residentBytes: optional(number),
   })),
   loading: optional(object<Loading>({ imagesPerSecond: number, waiting: number })),
+  staleness: optional(object<BlockAge>({ mean: number, most: whole() })),
   time: optional(text),
   seconds: optional(number),
 };

@@ -98,6 +98,14 @@ export interface Loading {
   readonly waiting: number;
 }
 
+/** The age of the blocks that MAN averaged in an epoch, over processes with a stale exchange, in steps of training. */
+export interface BlockAge {
+  /** The mean over the steps of all processes. */
+  readonly mean: number;
+  /** That of the oldest. */
+  readonly most: number;
+}
+
 /** Memory allocated on a device during a run: variables, the arena of all programs, and the data set. */
 export interface HeldMemory {
   /** Total bytes. */
@@ -145,6 +153,8 @@ export interface EpochRecord {
   readonly held: HeldMemory;
   /** Loading of streamed images; undefined for images that are resident on the device. */
   readonly loading?: Loading;
+  /** The age of the blocks that MAN averaged; only of processes with a stale exchange. */
+  readonly staleness?: BlockAge;
   /** True if the test error is the lowest so far. */
   readonly best: boolean;
 }

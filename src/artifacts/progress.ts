@@ -95,7 +95,7 @@ class Progress implements Observer {
     this.#show(record, now);
   }
 
-  epoch({ epoch, testError, best, imagesPerSecond, loading }: EpochRecord): void {
+  epoch({ epoch, testError, best, imagesPerSecond, loading, staleness }: EpochRecord): void {
     const mark = best ? ", the best so far" : "";
     const score = this.#images > 0 ? `${this.#scoreText()}  ` : "";
     const error = errorOf(this.#info.configuration);
@@ -104,7 +104,8 @@ class Progress implements Observer {
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${score}` +
         `${evaluatedOn(this.#info)} ${error.name} ${error.format(testError)}${mark}${speed}` +
-        (loading === undefined ? "" : `, ${loadingText(loading)}`),
+        (loading === undefined ? "" : `, ${loadingText(loading)}`) +
+        (staleness === undefined ? "" : `, tracked blocks ${staleness.mean.toFixed(1)} steps old`),
     );
   }
 

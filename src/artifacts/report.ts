@@ -16,7 +16,7 @@ import {
   headingOf,
 } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
-import type { HeldMemory, Loading, RunInfo } from "./observer.ts";
+import type { BlockAge, HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
 import { colour } from "./palette.ts";
 import { type Samples, samplesSection } from "./samples.ts";
@@ -175,6 +175,7 @@ function facts(run: RunReport): string {
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
     ...heldMemory(epochs(run).at(-1)?.held),
     ...loadingFacts(epochs(run).at(-1)?.loading),
+    ...stalenessFacts(epochs(run).at(-1)?.staleness),
     ...Object.entries(epochs(run).at(-1)?.metrics ?? {}).map(([name, value]): [string, string] => [
       name,
       String(Number(value.toPrecision(4))),
@@ -195,6 +196,13 @@ function loadingFacts(loading: Loading | undefined): [name: string, value: strin
     ["images/s decoded", String(Math.round(loading.imagesPerSecond))],
     ["waiting for images", formatPercent(loading.waiting, 1)],
   ];
+}
+
+/** The age of tracked blocks, for people. */
+function stalenessFacts(staleness: BlockAge | undefined): [name: string, value: string][] {
+  if (staleness === undefined) return [];
+  const { mean, most } = staleness;
+  return [["age of tracked blocks", `${mean.toFixed(1)} steps, at most ${most}`]];
 }
 
 /** The measured memory of a device, for people: localgrad's count, and the driver's if there is one. */

@@ -102,6 +102,7 @@ class TensorBoard implements Observer {
 
   async epoch(record: EpochRecord): Promise<void> {
     const { epoch, testError, testLoss, topFiveError, imagesPerSecond, held, metrics = {} } = record;
+    const { staleness } = record;
     const { meanSquaredError, meanAbsoluteError } = record;
     const kind = evaluatedOn(this.#info);
     const measured: [string, number | undefined][] = [
@@ -113,6 +114,7 @@ class TensorBoard implements Observer {
       ["epoch/images_per_second", imagesPerSecond],
       ["epoch/allocated_bytes", held.bytes],
       ["epoch/resident_bytes", held.residentBytes],
+      ["epoch/staleness", staleness?.mean],
       ...Object.entries(metrics).map(([name, value]): [string, number] => [`epoch/metrics/${name}`, value]),
     ];
     const scalars = measured.flatMap(([tag, value]): [string, number][] =>

@@ -6,6 +6,8 @@
  */
 
 import { at } from "../base/at.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Initial } from "../nn/initial.ts";
 import { descend, type Named, select } from "../nn/named.ts";
 import { allReduce, receive, send } from "../trace/collectives.ts";
@@ -33,6 +35,28 @@ export interface BlockExchange {
   readonly after: Variables<Initial>;
 }
 
+/** The values of a block that a process tracks, by the time at which its steps read them. */
+export type Tracked<T = Tensor> = { readonly before: Variables<T>; readonly after: Variables<T> };
+
+/**
+ * Which state of the next process's first block a process tracks. `exact`: that of the same step, in the step's program, so
+ * that results are those of one process. `stale`: the newest that has arrived, for which nobody waits; it is sent after
+ * every step, or after `every` so many.
+ */
+export type Exchange = "exact" | "stale" | { readonly every: number };
+
+/** Refuses anything but an {@link Exchange}. */
+export function expectExchange(who: string, exchange: Exchange): void {
+  if (exchange === "exact" || exchange === "stale") return;
+  if (typeof exchange !== "object" || exchange === null) {
+    throw new LocalgradError(
+      `${who}: exchange must be "exact", "stale" or { every: 4 }, not ${shown(exchange)}`,
+    );
+  }
+  expectOptions(`${who}: exchange`, exchange, { every: "number" });
+  expectWhole(`${who}: exchange.every`, exchange.every);
+}
+
 /** What the steps of one process exchange with others. */
 export interface Part {
   /** The numbers of processes. */
@@ -47,10 +71,15 @@ export interface Part {
   readonly reads?: BlockExchange;
   /** The most batches whose features wait to be sent. */
   readonly depth: number;
+  /** Steps after which the first block is sent outside of the steps' programs, if the exchange is stale. */
+  readonly staleEvery?: number;
 }
 
+/** The tag of messages between neighbours that programs do not send. */
+export const OUTSIDE = 2;
+
 /** Tags of messages between neighbours; micro-batch i has the tag FEATURES + i. */
-const BEFORE = 0, AFTER = 1, FEATURES = 2;
+const BEFORE = 0, AFTER = 1, FEATURES = 3;
 
 /** What a message between neighbours is, by its tag: a tracked block as a step begins or as it leaves it, or features. */
 export function messageOf(tag: number): "before" | "after" | "features" {
@@ -71,8 +100,19 @@ export function sendFeatures({ place, layout, depth }: Part, h: Tensor, index: n
   send(h.stopGradient(), { group: MODULES, to: place.modules + 1, tag: FEATURES + index, depth });
 }
 
-/** The next process's first block, as it is when a step begins or as the step leaves it; received when it is first read. */
-export function nextBlock({ reads, place }: Part, when: "before" | "after"): Variables {
+/**
+ * The next process's first block, as it is when a step begins or as the step leaves it; received when it is first read. With
+ * a stale exchange it is `tracked`, an argument of the step.
+ */
+export function nextBlock(
+  { reads, place, staleEvery }: Part,
+  when: "before" | "after",
+  tracked: Tracked | undefined,
+): Variables {
+  if (staleEvery !== undefined) {
+    if (tracked === undefined) throw new Error("a step with a stale exchange takes the tracked block");
+    return tracked[when];
+  }
   let received: Variables | undefined;
   const get = () => received ??= receiveVariables(reads?.[when], place.modules + 1, tagOf(when));
   return {
@@ -90,6 +130,7 @@ export function nextBlock({ reads, place }: Part, when: "before" | "after"): Var
  * the step before, right after the block's update, so that nobody waits for it.
  */
 export function sendBlock(part: Part, own: Variables): void {
+  if (part.staleEvery !== undefined) return;
   sendVariables(part, own, "after");
   sendVariables(part, own, "before");
 }
@@ -98,6 +139,43 @@ export function sendBlock(part: Part, own: Variables): void {
 export function sendFirstBlock(part: Part, own: Variables): void {
   sendVariables(part, own, "before");
 }
+
+/** Sends what the process before reads of the first block, as it is when the first step begins, for a stale exchange. */
+export function sendTracked(part: Part, own: Variables): void {
+  sendVariables(part, own, "before");
+  sendVariables(part, own, "after");
+}
+
+/** Receives what {@link sendTracked} sends. */
+export function receiveTracked({ reads, place }: Part): Tracked {
+  return {
+    before: receiveVariables(reads?.before, place.modules + 1, BEFORE),
+    after: receiveVariables(reads?.after, place.modules + 1, AFTER),
+  };
+}
+
+/** What is tracked of a block, as an exchange says. */
+export function trackedBy(exchange: BlockExchange | undefined): Tracked<Initial> {
+  const { before = NOTHING, after = NOTHING } = exchange ?? {};
+  return { before, after };
+}
+
+/** What a step takes as the tracked block: nothing, unless the exchange is stale. */
+export function trackedIn(part: Part | undefined): Tracked<Initial> {
+  return trackedBy(part?.staleEvery === undefined ? undefined : part.reads);
+}
+
+/** The variables of a block that the process before reads, out of those that this process trains. */
+export function ownTracked<T>({ sends }: Part, { params, state }: Variables<T>): Tracked<T> {
+  const block = sends?.block ?? "";
+  const chosen = (read: Variables<Initial> = NOTHING): Variables<T> => ({
+    params: select(sends === undefined ? {} : descend(params, block), read.params),
+    state: select(sends === undefined ? {} : descend(state, block), read.state),
+  });
+  return { before: chosen(sends?.before), after: chosen(sends?.after) };
+}
+
+const NOTHING: Variables<Initial> = { params: {}, state: {} };
 
 /** Receives what the next process's last step has sent for a step that is not made. */
 export function receiveLastBlock({ reads, place }: Part): void {

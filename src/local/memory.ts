@@ -4,6 +4,7 @@ import { jit } from "../runtime/jit.ts";
 import type { Category, Program } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { CUT_KINDS, withCut } from "./balance.ts";
+import { type Tracked, trackedIn } from "./exchange.ts";
 import type { Batch } from "./method.ts";
 import { endToEnd } from "./methods/end_to_end.ts";
 import { expectMicroBatches } from "./micro_batches.ts";
@@ -86,14 +87,16 @@ function tracedStep(setup: Setup, recompute: boolean, share?: Share) {
       _data: Record<never, never>,
       batch: Batch,
       scalars: { [name: string]: Tensor },
-    ) => trainStep(setup, train, batch, scalars, share),
+      tracked: Tracked,
+    ) => trainStep(setup, train, batch, scalars, share, tracked),
     { name: `${setup.method.name} step`, donate: [0], categorize, recompute },
   );
 }
 
 /** The arguments of a traced step. */
 function stepAvals(setup: Setup, batch: number) {
-  return [setup.initial, {}, batchAvals(setup.model, batch), scalarAvals(setup)] as const;
+  const { initial, model, part } = setup;
+  return [initial, {}, batchAvals(model, batch), scalarAvals(setup), trackedIn(part)] as const;
 }
 
 /** Plans the memory of a training step for a kind of device, without the data set. Allocates nothing. */

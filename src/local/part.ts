@@ -18,7 +18,7 @@ import type { ModuleRun } from "./runs.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
 import { trainModule } from "./step.ts";
 import { batchAvals, scalarAvals } from "./step_inputs.ts";
-import type { BlockExchange, Part } from "./exchange.ts";
+import type { BlockExchange, Exchange, Part } from "./exchange.ts";
 
 /** Options of {@link partOf}. */
 export interface PartOptions {
@@ -30,6 +30,8 @@ export interface PartOptions {
   readonly runs: readonly ModuleRun[];
   /** The most batches whose features wait to be sent; default 1. */
   readonly depth?: number;
+  /** Which state of the next process's first block is tracked; default `exact`. */
+  readonly exchange?: Exchange;
 }
 
 /**
@@ -38,7 +40,10 @@ export interface PartOptions {
  *
  * @throws {LocalgradError} if the runs are not those of the layout and the modules.
  */
-export function partOf(setup: Setup, { layout, place, runs, depth = 1 }: PartOptions): Setup {
+export function partOf(
+  setup: Setup,
+  { layout, place, runs, depth = 1, exchange = "exact" }: PartOptions,
+): Setup {
   if (layout.data === ALONE.data && layout.modules === ALONE.modules) return setup;
   const run = runs[place.modules];
   if (run === undefined || runs.length !== layout.modules || runs.at(-1)?.end !== setup.modules.length) {
@@ -51,6 +56,7 @@ export function partOf(setup: Setup, { layout, place, runs, depth = 1 }: PartOpt
   const last = at(modules, modules.length - 1);
   const part: Part = {
     ...{ layout, place, depth },
+    ...(exchange === "exact" ? {} : { staleEvery: exchange === "stale" ? 1 : exchange.every }),
     ...(before === undefined
       ? {}
       : { input: featuresBefore(setup, run.first), sends: blockReadBy(setup, before) }),

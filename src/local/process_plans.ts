@@ -3,7 +3,7 @@ import { expectWhole } from "../base/expect.ts";
 import { bytesSent } from "../compile/collectives.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
 import { jit } from "../runtime/jit.ts";
-import { bytesOf } from "../trace/dtype.ts";
+import { type Aval, bytesOf } from "../trace/dtype.ts";
 import {
   type Category,
   type CollectiveInstruction,
@@ -11,7 +11,18 @@ import {
   type ValueId,
 } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { DATA, messageOf, MODULES } from "./exchange.ts";
+import { treeLeaves } from "../trace/tree.ts";
+import {
+  type BlockExchange,
+  DATA,
+  type Exchange,
+  messageOf,
+  MODULES,
+  type Part,
+  type Tracked,
+  trackedBy,
+  trackedIn,
+} from "./exchange.ts";
 import { ALONE, type Layout, type Place } from "./layout.ts";
 import { categorize, type PlanOptions } from "./memory.ts";
 import type { Batch } from "./method.ts";
@@ -30,6 +41,8 @@ export interface ProcessPlanOptions extends PlanOptions {
   readonly runs: readonly ModuleRun[];
   /** The most batches whose features wait to be sent; default 1. */
   readonly depth?: number;
+  /** Which state of the next process's first block is tracked; default `exact`. */
+  readonly exchange?: Exchange;
 }
 
 /** The bytes that a process exchanges in a step. */
@@ -78,7 +91,7 @@ export function planProcess(
   setup: Setup,
   batch: number,
   target: Target,
-  { layout, runs, depth, recompute = false }: ProcessPlanOptions,
+  { layout, runs, depth, exchange = "exact", recompute = false }: ProcessPlanOptions,
   modules: number,
 ): ProcessPlan {
   expectSetup("planProcess", setup);
@@ -89,14 +102,15 @@ export function planProcess(
   const data = sizes.indexOf(Math.max(...sizes));
   const share = at(shares, data), images = at(sizes, data);
   const place = { data, modules };
-  const part = partOf(setup, { layout, place, runs, ...(depth === undefined ? {} : { depth }) });
+  const part = partOf(setup, { layout, place, runs, exchange, ...(depth === undefined ? {} : { depth }) });
   const step = jit(
     (
       train: TrainState<Tensor>,
       _data: Record<never, never>,
       batch: Batch,
       scalars: { [name: string]: Tensor },
-    ) => trainStep(part, train, batch, scalars, sharing ? share : undefined),
+      tracked: Tracked,
+    ) => trainStep(part, train, batch, scalars, sharing ? share : undefined, tracked),
     { name: `${setup.method.name} step`, donate: [0], categorize, recompute },
   );
   const unlimited = {
@@ -104,14 +118,18 @@ export function planProcess(
     maxTotalBytes: Infinity,
     groups: { [DATA]: layout.data, [MODULES]: layout.modules },
   };
-  const plan = step.plan(unlimited, part.initial, {}, batchAvals(setup.model, images), scalarAvals(setup));
+  const batches = batchAvals(setup.model, images);
+  const plan = step.plan(unlimited, part.initial, {}, batches, scalarAvals(setup), trackedIn(part.part));
+  const { sent, received } = exchangedIn(plan, layout);
+  const outside = outsideOf(part.part);
   return {
     place,
     images,
     plan,
     run: at(runs, modules),
     memory: withoutUnread(plan),
-    ...exchangedIn(plan, layout),
+    sent: { ...sent, blocks: sent.blocks + outside.sent },
+    received: { ...received, blocks: received.blocks + outside.received },
   };
 }
 
@@ -138,6 +156,16 @@ function withoutUnread({ inputs, steps, outputs, values, locations, memory }: Pl
 
 /** The category of a batch. */
 const BATCH: Category = "inputs";
+
+/** The bytes of tracked blocks that a process exchanges outside of its program, in the mean of its steps. */
+function outsideOf(part: Part | undefined): { readonly sent: number; readonly received: number } {
+  const bytes = (exchange: BlockExchange | undefined): number => {
+    const { before, after } = trackedBy(part?.staleEvery === undefined ? undefined : exchange);
+    const leaves = treeLeaves<Aval>([before.params, before.state, after.params, after.state]);
+    return leaves.reduce((sum, aval) => sum + bytesOf(aval), 0) / (part?.staleEvery ?? 1);
+  };
+  return { sent: bytes(part?.sends), received: bytes(part?.reads) };
+}
 
 /** Adds up what the exchanges of a plan move. */
 function exchangedIn(

@@ -16,6 +16,7 @@ import {
   sendBlock,
   sendFeatures,
   sumOverShares,
+  type Tracked,
 } from "./exchange.ts";
 import { withLoss } from "./loss.ts";
 import { correctCount, squaredErrors } from "./losses.ts";
@@ -56,6 +57,7 @@ export interface StepResult {
  * @param batch Images and labels; of a batch that is shared, this process's.
  * @param scalars The optimizer's scalars of this step; with an average of weights, those of {@link stepScalars}.
  * @param share Which images of the whole batch those are; default all.
+ * @param tracked The block of the next process that the last module tracks, if the exchange is stale.
  */
 export function trainStep(
   setup: Setup,
@@ -63,6 +65,7 @@ export function trainStep(
   batch: Batch,
   scalars: Scalars<Operand>,
   share?: Share,
+  tracked?: Tracked,
 ): StepResult {
   const { modules, precision, accumulate, loss, part } = setup;
   const losses: Tensor[] = [];
@@ -82,7 +85,7 @@ export function trainStep(
     const within = <T>(f: () => T): T => scope(moduleScope(module.index), f);
     const isLast = module === modules.at(-1);
     const exchange: ModuleExchange = {
-      ...(isLast && part?.reads !== undefined ? { next: nextBlock(part, "before") } : {}),
+      ...(isLast && part?.reads !== undefined ? { next: nextBlock(part, "before", tracked) } : {}),
       ...(isLast && part !== undefined ? { passOn: (h, index) => sendFeatures(part, h, index) } : {}),
       ...(part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {}),
       ...(together === undefined ? {} : { together }),
@@ -115,7 +118,7 @@ export function trainStep(
     select(merge(...after.map((each) => each[part])), train[part]);
   const stepped = { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") };
   return {
-    train: scope("after step", () => afterStep(setup, stepped)),
+    train: scope("after step", () => afterStep(setup, stepped, tracked)),
     ...measured(setup, stack(losses), score ?? full([], 0), share),
     ...(norms.length === modules.length ? { norms: stack(norms) } : {}),
   };
@@ -276,14 +279,21 @@ function follow({ auxiliary, index }: LocalModule, state: Named<Tensor>, next: V
   return withAuxiliary(state, index, auxiliary.follow(descend(state, placeOf(index)), next));
 }
 
-function afterStep({ modules, part }: Setup, stepped: TrainState<Tensor>): TrainState<Tensor> {
+function afterStep(
+  { modules, part }: Setup,
+  stepped: TrainState<Tensor>,
+  tracked: Tracked | undefined,
+): TrainState<Tensor> {
   return modules.reduce((train, module) => {
     const { auxiliary, index } = module;
     if (auxiliary?.afterStep === undefined) return train;
     const place = placeOf(index);
     const own = { params: descend(train.params, place), state: descend(train.state, place) };
     const isElsewhere = part?.reads !== undefined && module === modules.at(-1);
-    const after = auxiliary.afterStep(own, isElsewhere ? nextBlock(part, "after") : nextOf(module, train));
+    const after = auxiliary.afterStep(
+      own,
+      isElsewhere ? nextBlock(part, "after", tracked) : nextOf(module, train),
+    );
     return {
       ...train,
       params: withAuxiliary(train.params, index, after.params),

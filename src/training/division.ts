@@ -2,6 +2,7 @@ import type { Processes } from "../backends/communicator.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { divide, type DivideOptions } from "../local/division.ts";
+import type { Exchange } from "../local/exchange.ts";
 import { partOf } from "../local/part.ts";
 import type { ModuleRun } from "../local/runs.ts";
 import type { Setup } from "../local/setup.ts";
@@ -25,7 +26,7 @@ export interface Division {
 export function divisionOf(
   setup: Setup,
   processes: Processes,
-  options: Omit<DivideOptions, "layout">,
+  options: Omit<DivideOptions, "layout"> & { readonly exchange?: Exchange },
 ): Division {
   const { layout, place } = processes;
   if (setup.method.auxiliary === undefined && layout.modules > 1) {
@@ -35,10 +36,10 @@ export function divisionOf(
     );
   }
   const runs = sharedRuns(setup, processes, options);
-  const { depth } = options;
+  const { depth, exchange = "exact" } = options;
   return {
     ...{ processes, runs },
-    own: partOf(setup, { layout, place, runs, ...(depth === undefined ? {} : { depth }) }),
+    own: partOf(setup, { layout, place, runs, exchange, ...(depth === undefined ? {} : { depth }) }),
   };
 }
 

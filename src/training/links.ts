@@ -8,7 +8,8 @@ import type { Tensor } from "../trace/tensor.ts";
 /**
  * What precedes the first of several steps of a process in a pipeline, and follows the last. A step may read the first block
  * of the next process as it is when the step begins: that process sends it right after its step before, and here for the
- * first. After the last step a block is on its way that no step reads.
+ * first. After the last step a block is on its way that no step reads. With a stale exchange there is nothing to do; see
+ * {@link StaleBlocks}.
  */
 export class Links implements Disposable {
   readonly #first: Jitted<[train: TrainState<Tensor>], Tensor> | undefined;
@@ -17,7 +18,7 @@ export class Links implements Disposable {
 
   /** For the steps of a process on a device. */
   constructor({ part }: Setup, device: Device | undefined) {
-    if (part === undefined || device === undefined) return;
+    if (part === undefined || part.staleEvery !== undefined || device === undefined) return;
     const nothing = () => full([], 0);
     if (exchangesBefore(part.sends)) {
       this.#first = jit((train: TrainState<Tensor>) => {

@@ -1,4 +1,5 @@
 import type {
+  BlockAge,
   EpochRecord,
   HeldMemory,
   Observer,
@@ -311,6 +312,7 @@ export class Run {
         this.#learningRate ?? 0,
       );
     }
+    const staleness = this.#staleness();
     if (this.#audience.empty) return;
     const loading = this.#throughput.loading(this.#parts.feed.made);
     const record: EpochRecord = {
@@ -323,10 +325,23 @@ export class Run {
       held: this.#held(),
       best,
       ...(loading === undefined ? {} : { loading }),
+      ...(staleness === undefined ? {} : { staleness }),
     };
     // `last` comes last: killed in between, the run resumes from before this epoch and writes both again.
     await this.#audience.epoch(record, snapshot, best ? ["best", "last"] : ["last"]);
     this.#mark();
+  }
+
+  /** The age of tracked blocks since the last call, in all processes; undefined unless the exchange is stale. */
+  #staleness(): BlockAge | undefined {
+    const { team, stepper } = this.#parts;
+    if (team.division?.own.part?.staleEvery === undefined) return undefined;
+    const { steps, sum, most } = stepper.staleness() ?? { steps: 0, sum: 0, most: 0 };
+    const totals = Int32Array.of(steps, sum);
+    team.sum(totals);
+    const [count = 0, ages = 0] = totals;
+    const oldest = team.most(most);
+    return count === 0 ? undefined : { mean: ages / count, most: oldest };
   }
 
   #held(): HeldMemory {

@@ -2,6 +2,7 @@ import { at } from "../base/at.ts";
 import { expectBetween } from "../base/expect.ts";
 import { stepScalars } from "../local/average.ts";
 import type { Division } from "./division.ts";
+import type { Tracked } from "../local/exchange.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import { type Share, shareOf } from "../local/shares.ts";
 import { trainStep } from "../local/step.ts";
@@ -14,6 +15,7 @@ import { type CompiledStep, compileStep, type Stepped } from "./compiled_step.ts
 import { augmentationKey, type BatchMaker } from "./feed.ts";
 import { type GivenBatch, type HostBatch, methodBatch, sharedBatch, type StepReport } from "./host_batch.ts";
 import { Links } from "./links.ts";
+import { StaleBlocks } from "./stale_blocks.ts";
 import { measured, measuredByAll, recordOf } from "./measured.ts";
 import type { Position, Stepper } from "./trainable.ts";
 
@@ -22,10 +24,11 @@ export class Steps implements Disposable {
   readonly #setup: Setup;
   readonly #division: Division | undefined;
   readonly #links: Links;
+  readonly #blocks: StaleBlocks;
   readonly #position: Position;
   readonly #compiling: JitOptions;
   #train: TrainState<DeviceArray>;
-  #given: CompiledStep<[batch: GivenBatch, scalars: Scalars<Tensor>]> | undefined;
+  #given: CompiledStep<[batch: GivenBatch, scalars: Scalars<Tensor>, tracked: Tracked]> | undefined;
 
   /** Takes over `train`; each step advances `position`. Of several processes, one trains its part of the division. */
   constructor(
@@ -38,6 +41,11 @@ export class Steps implements Disposable {
     this.#setup = division?.own ?? setup;
     this.#division = division;
     this.#links = new Links(this.#setup, compiling.device);
+    this.#blocks = new StaleBlocks(
+      this.#setup.part,
+      compiling.device,
+      division?.processes.communicators.modules,
+    );
     this.#position = position;
     this.#train = train;
     this.#compiling = compiling;
@@ -51,15 +59,18 @@ export class Steps implements Disposable {
   /** Trains one step on a batch given by the caller. */
   async given(batch: HostBatch, learningRate: number): Promise<StepReport> {
     const step = this.#given ??= compileStep(
-      (train, batch, scalars) => {
+      (train, batch, scalars, tracked) => {
         const share = this.#shareOf(at(batch.x.shape, 0));
-        return trainStep(this.#setup, train, methodBatch(sharedBatch(batch, share)), scalars, share);
+        const own = methodBatch(sharedBatch(batch, share));
+        return trainStep(this.#setup, train, own, scalars, share, tracked);
       },
       { ...this.#compiling, name: "step" },
     );
-    this.#links.open(this.#train);
-    using metrics = this.#advance(learningRate, (train, scalars) => step(train, batch, scalars));
-    this.#links.close();
+    using metrics = this.#advance(
+      learningRate,
+      (train, scalars, tracked) => step(train, batch, scalars, tracked),
+    );
+    this.#finish();
     const { modules, model } = this.#setup;
     const own = measured(await metrics.read(), modules.length);
     const all = this.#division === undefined ? own : measuredByAll(own, this.#division);
@@ -69,22 +80,30 @@ export class Steps implements Disposable {
   /** Compiled training steps on the images of a feed. */
   on(feed: BatchMaker): Stepper {
     const step = compileStep(
-      (train, data: Named<Tensor>, indices: Tensor, augment: Tensor, scalars: Scalars<Tensor>) => {
+      (
+        train,
+        data: Named<Tensor>,
+        indices: Tensor,
+        augment: Tensor,
+        scalars: Scalars<Tensor>,
+        tracked: Tracked,
+      ) => {
         const share = this.#shareOf(at(indices.shape, 0));
-        return trainStep(this.#setup, train, feed.batch(data, indices, augment, share), scalars, share);
+        const batch = feed.batch(data, indices, augment, share);
+        return trainStep(this.#setup, train, batch, scalars, share, tracked);
       },
       { ...this.#compiling, name: `${this.#setup.method.name} step` },
     );
     return {
       step: (indices, learningRate, data = feed.arrays) => {
-        this.#links.open(this.#train);
         const augment = augmentationKey(this.#position.seed, this.#position.step);
         return this.#advance(
           learningRate,
-          (train, scalars) => step(train, data, indices, augment, scalars),
+          (train, scalars, tracked) => step(train, data, indices, augment, scalars, tracked),
         );
       },
-      finish: () => this.#links.close(),
+      finish: () => this.#finish(),
+      staleness: () => this.#blocks.measured(),
       [Symbol.dispose]: () => step.dispose(),
     };
   }
@@ -100,18 +119,32 @@ export class Steps implements Disposable {
     disposeTree(this.#train);
     this.#given?.dispose();
     this.#links[Symbol.dispose]();
+    this.#blocks[Symbol.dispose]();
+  }
+
+  /** Receives what other processes still send. */
+  #finish(): void {
+    this.#links.close();
+    this.#blocks.close();
   }
 
   /** Runs a step and returns its metrics. */
   #advance(
     learningRate: number,
-    run: (train: TrainState<DeviceArray>, scalars: Scalars<number>) => Stepped<DeviceArray>,
+    run: (
+      train: TrainState<DeviceArray>,
+      scalars: Scalars<number>,
+      tracked: Tracked<DeviceArray>,
+    ) => Stepped<DeviceArray>,
   ): DeviceArray {
     expectBetween("the learning rate", learningRate, 0);
     const scalars = stepScalars(this.#setup, this.#position.step, learningRate);
-    const { train, metrics } = run(this.#train, scalars);
+    this.#links.open(this.#train);
+    this.#blocks.before(this.#train, this.#position.step);
+    const { train, metrics } = run(this.#train, scalars, this.#blocks.tracked);
     this.#train = train;
     this.#position.step++;
+    this.#blocks.after(train, this.#position.step);
     return metrics;
   }
 }

@@ -7,6 +7,7 @@ import type { Setup } from "../local/setup.ts";
 import type { Schedule } from "../optim/schedules.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
+import type { Staleness } from "./stale_blocks.ts";
 import type { BatchMaker, SuppliedBatch } from "./feed.ts";
 
 /** Issues training steps on a feed. */
@@ -19,6 +20,8 @@ export interface Stepper extends Disposable {
   step(indices: Uint32Array, learningRate: number, data?: SuppliedBatch["data"]): DeviceArray;
   /** To be called after the last step, unless there was an error: receives what other processes still send. */
   finish(): void;
+  /** With a stale exchange: how old the tracked block was in the steps since the last call. */
+  staleness(): Staleness | undefined;
 }
 
 /** A trainer as `fit` drives it. */

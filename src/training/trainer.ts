@@ -104,7 +104,7 @@ export class Trainer implements Disposable {
       options;
     this.device = device;
     const { target } = device.backend;
-    const { precision: wanted, depth, exchange: _, ...rest } = options;
+    const { precision: wanted, depth, exchange = "exact", ...rest } = options;
     this.setup = setup(withCut(shared({ ...rest, precision: precisionOn(target, wanted), target })));
     this.batch = batch;
     this.schedule = schedule;
@@ -117,7 +117,7 @@ export class Trainer implements Disposable {
     this.#recompute = recompute;
     const draw = foldIn(this.#position.seed, 0);
     const { processes } = device;
-    const dividing = { batch, target, recompute, ...(depth === undefined ? {} : { depth }) };
+    const dividing = { batch, target, recompute, exchange, ...(depth === undefined ? {} : { depth }) };
     this.#team = new Team(processes && divisionOf(this.setup, processes, dividing));
     const { division, pipeline } = this.#team;
     this.#gathered = pipeline && new GatheredNetwork(this.setup, pipeline, device);

@@ -4,6 +4,7 @@ import type { Precision } from "../compile/plan.ts";
 import type { WeightAverage } from "../local/average.ts";
 import type { Loss, LossFunction } from "../local/loss.ts";
 import type { Method } from "../local/method.ts";
+import { type Exchange, expectExchange } from "../local/exchange.ts";
 import { expectMicroBatches } from "../local/micro_batches.ts";
 import type { Modules } from "../local/partition.ts";
 import { type BatchNormStatistics, SETUP_KINDS } from "../local/setup.ts";
@@ -40,10 +41,11 @@ export interface TrainerOptions {
   /** Images per step. */
   batch: number;
   /**
-   * In a pipeline of processes (`devices.open(name, { processes })`), the next module's block that MAN averages: `exact`,
-   * that of the same step, whose results are those of one process. Default `exact`.
+   * In a pipeline of processes (`devices.open(name, { processes })`), which state of the next process's first block MAN
+   * averages, see {@link Exchange}: `exact`, that of the same step, whose results are those of one process, or `stale`, the
+   * newest that has arrived. Default `exact`.
    */
-  exchange?: "exact";
+  exchange?: Exchange;
   /** The depth of a pipeline's queues: the most batches whose features wait to be sent to the next process; default 1. */
   depth?: number;
   /** Seed of all random numbers of the run; default 0. */
@@ -65,7 +67,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     device: "object",
     schedule: "function?",
     batch: "number",
-    exchange: "string?",
+    exchange: "any?",
     depth: "number?",
     seed: "number?",
     recompute: "boolean?",
@@ -85,9 +87,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
   }
   expectWhole("trainer: batch", options.batch);
   const { exchange = "exact", depth = 1 } = options;
-  if (exchange !== "exact") {
-    throw new LocalgradError(`trainer: exchange must be "exact", not ${shown(exchange)}`);
-  }
+  expectExchange("trainer", exchange);
   expectWhole("trainer: depth", depth);
   expectMicroBatches("trainer", options.accumulate, options.batch);
 }

@@ -1,8 +1,10 @@
 /** Runs of the tiny network that are trained in one process and in several, to be compared. */
 import { checksum } from "../../src/backends/same_bits.ts";
 import type { ImageDataset } from "../../src/data/images.ts";
+import type { Exchange } from "../../src/local/exchange.ts";
 import type { Method } from "../../src/local/method.ts";
 import { dgl, greedy, infopro, man } from "../../src/local/methods/methods.ts";
+import type { BatchNormStatistics } from "../../src/local/setup.ts";
 import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { clipped } from "../../src/optim/transforms.ts";
@@ -17,6 +19,8 @@ export interface Settings {
   /** The folder of the run, which is resumed if it holds one. */
   readonly checkpoint?: string;
   readonly depth?: number;
+  readonly exchange?: Exchange;
+  readonly batchNorm?: BatchNormStatistics;
   /** Clips gradients by their norm. */
   readonly clip?: boolean;
   /** The process that is asked to stop, before its step of this number. */
@@ -38,12 +42,14 @@ function dataset(): ImageDataset {
 
 /** Trains on a device, and says what came of it. */
 export async function trained(device: Device, settings: Settings) {
-  const { method, epochs, checkpoint, depth, clip = false, stop } = settings;
+  const { method, epochs, checkpoint, depth, exchange, batchNorm, clip = false, stop } = settings;
   using trainer = await make({
     device,
     method: methods[method](),
     optimizer: clip ? clipped(sgd(publishedSgd), { norm: 1 }) : sgd(publishedSgd),
     ...(depth === undefined ? {} : { depth }),
+    ...(exchange === undefined ? {} : { exchange }),
+    ...(batchNorm === undefined ? {} : { batchNorm }),
   });
   const { observer, steps, epochs: evaluations, events } = recorder();
   const { stopped, bestError } = await trainer.fit(dataset(), {
@@ -57,6 +63,7 @@ export async function trained(device: Device, settings: Settings) {
     bits: [...tensors].map(([name, { data }]): [string, number] => [name, checksum(data)]),
     steps: steps.map(({ step, losses, accuracy, gradientNorms }) => [step, losses, accuracy, gradientNorms]),
     evaluations: evaluations.map(({ testError, testLoss }) => [testError, testLoss]),
+    staleness: evaluations.map(({ staleness }) => staleness),
     classes: (await trainer.predict(dataset().test)).map(({ best }) => best.index),
     events,
     ...{ stopped, bestError },

@@ -1,5 +1,5 @@
 /** Training by real processes: the same as by one, wherever the method allows it. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { readMetrics } from "../../src/artifacts/metrics.ts";
 import { open } from "../../src/runtime/devices.ts";
 import { inFolder } from "../in_folder.ts";
@@ -40,7 +40,7 @@ const test = (name: string, fn: () => Promise<void>) => Deno.test({ name, ignore
 
 const methods: readonly Settings[] = [
   { method: "greedy", epochs: 1 },
-  { method: "dgl", epochs: 1, depth: 3 },
+  { method: "dgl", epochs: 1, depth: 3, exchange: "stale" }, // nothing is tracked
   { method: "infopro", epochs: 1, clip: true },
   { method: "man+dgl", epochs: 2 },
   { method: "man after the step", epochs: 1 },
@@ -64,11 +64,24 @@ for (const [mpi, processes, runs] of [[mpich, 2, methods], [openMpi, 3, methods.
 }
 
 test("processes that share batches have the same bits, and pipelines of them too", async () => {
-  const runs: readonly Settings[] = [{ method: "man+dgl", epochs: 1, clip: true }];
-  const [[shared], [other]] = await inProcesses(openMpi, 2, "data", runs);
+  const runs: readonly Settings[] = [
+    { method: "man+dgl", epochs: 1, clip: true },
+    { method: "man+dgl", epochs: 2, exchange: { every: 2 }, batchNorm: "synchronised" },
+  ];
+  const [[shared, whole], [other, another]] = await inProcesses(openMpi, 2, "data", runs);
   assertEquals(other.bits, shared.bits);
+  assertEquals(another.bits, whole.bits);
+  const one = await inOne({ method: "man+dgl", epochs: 2 });
+  for (const [step, [, losses]] of whole.steps.entries()) { // batch norms see the whole batch
+    const expected = one.steps[step][1] as number[];
+    (losses as number[]).forEach((loss, i) => assertAlmostEquals(loss, expected[i], 1e-3, `step ${step}`));
+  }
+  assertEquals(whole.staleness, [null, null], "no process tracks a block of another");
   const four = await inProcesses(mpich, 4, "2x2", runs);
-  const [[first], [second], [third], [fourth]] = four;
+  const [[first, stale], [second], [third], [fourth]] = four;
+  for (const age of stale.staleness) {
+    assert(age !== undefined && age.mean >= 0 && age.most <= 6 && age.mean <= age.most, `${age}`);
+  }
   assertEquals(first.bits, shared.bits);
   assertEquals([...third.bits, ...fourth.bits].toSorted(), first.bits.toSorted());
   assertEquals(second.bits, fourth.bits);
