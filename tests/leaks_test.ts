@@ -38,7 +38,7 @@ for (const { row: name, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
   const openOne = () => openRow(name, { threads: 2 });
   Deno.test(`training leaves no array, buffer or worker behind on ${name}`, { ignore }, async () => {
     const device = await openOne();
-    const observers = [{}];
+    const observers = [{ start: () => {} }];
     const runs: ((trainer: Trainer) => Promise<unknown>)[] = [
       (trainer) => trainer.fit(images, { epochs: 2, observers }),
       (trainer) => trainer.evaluate(images),

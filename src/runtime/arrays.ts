@@ -4,6 +4,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { shown } from "../base/expect.ts";
 import { printsAsText } from "../base/inspect.ts";
 import {
+  type Aval,
   bytesOf,
   type DType,
   type HostData,
@@ -130,7 +131,9 @@ export class Device {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const array of this.#arrays.all) array.dispose("freed when its device was closed");
+    for (const array of [...this.#arrays.all, ...this.#arrays.held]) {
+      array.dispose("freed when its device was closed");
+    }
     for (const release of [...this.#closing]) release();
     await this.backend.close();
   }
@@ -146,6 +149,14 @@ export class Device {
   /** Removes an array whose memory is freed or given away. */
   forget(array: DeviceArray): void {
     this.#arrays.delete(array);
+  }
+  /** Registers arrays that are held together, as the results of a program are at first. */
+  hold(held: { readonly avals: readonly Aval[]; dispose(why: string): void }): void {
+    this.#arrays.hold(held);
+  }
+  /** Removes those. */
+  unhold(held: { readonly avals: readonly Aval[]; dispose(why: string): void }): void {
+    this.#arrays.unhold(held);
   }
   /** Registers `release` to be called when the device closes. Returns a function that cancels this. */
   onClose(release: () => void): () => void {

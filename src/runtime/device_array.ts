@@ -57,6 +57,15 @@ export class DeviceArray implements Aval {
     device.adopt(this);
   }
 
+  /** An array that is gone from the start; `why` as in {@link dispose}. */
+  static gone(device: Device, aval: Aval, why: string): DeviceArray {
+    const array = new DeviceArray(device, aval, {} as DeviceBuffer);
+    array.#buffer = undefined;
+    array.#gone = why;
+    device.forget(array);
+    return array;
+  }
+
   /** Its dtype and shape, its device, and whether it is gone: `DeviceArray f32[8,3] on cpu`. */
   toString(): string {
     const gone = this.disposed ? `, ${this.#gone}` : "";

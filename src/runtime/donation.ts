@@ -1,10 +1,11 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { sameShape } from "../trace/dtype.ts";
-import type { HostArray } from "../trace/host_array.ts";
+import { HostArray } from "../trace/host_array.ts";
 import type { Program, ProgramInput, ProgramOutput } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { DeviceArray } from "./arrays.ts";
+import type { Part } from "./arguments.ts";
+import { Held } from "./held.ts";
 
 /** A tensor with its path in the arguments or the result. */
 export interface NamedTensor {
@@ -49,19 +50,21 @@ function tail(path: string): string {
 }
 
 /** Refuses an array that is donated and passed a second time in the same call. */
-export function refuseSharedDonation(program: Program, leaves: readonly (DeviceArray | HostArray)[]): void {
+export function refuseSharedDonation(program: Program, parts: readonly Part[]): void {
   if (!program.inputs.some((input) => input.donated)) return;
-  const seen = new Map<DeviceArray, ProgramInput>();
-  leaves.forEach((leaf, i) => {
-    if (!(leaf instanceof DeviceArray)) return;
-    const input = at(program.inputs, i);
-    const before = seen.get(leaf);
+  const seen = new Map<Part, ProgramInput>();
+  let index = 0;
+  for (const part of parts) {
+    const input = at(program.inputs, index);
+    index += part instanceof Held ? part.avals.length : 1;
+    if (part instanceof HostArray) continue;
+    const before = seen.get(part);
     if (before !== undefined && (before.donated || input.donated)) {
       throw new LocalgradError(
         `${program.name}: ${before.name} and ${input.name} are one array, which is donated; ` +
           `pass a copy or do not donate it`,
       );
     }
-    seen.set(leaf, input);
-  });
+    seen.set(part, input);
+  }
 }

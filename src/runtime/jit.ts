@@ -4,16 +4,18 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, isWhole, shown } from "../base/expect.ts";
 import { compile } from "../compile/compile.ts";
 import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
-import { type Aval, formatAval, type HostData, requireAval } from "../trace/dtype.ts";
-import { expectHostData, HostArray } from "../trace/host_array.ts";
+import { type Aval, type HostData, requireAval } from "../trace/dtype.ts";
+import type { HostArray } from "../trace/host_array.ts";
 import { NumericsCheck } from "../trace/numerics.ts";
 import type { Category, Program } from "../trace/program.ts";
 import { arrayText, Tensor } from "../trace/tensor.ts";
 import { Trace, withTrace } from "../trace/trace.ts";
 import { type Tree, treeFlatten, treeUnflatten } from "../trace/tree.ts";
-import { Device, DeviceArray } from "./arrays.ts";
+import { argumentsOf } from "./arguments.ts";
+import { Device, type DeviceArray } from "./arrays.ts";
 import { Compiled, CompiledPrograms, type Traced } from "./compiled.ts";
 import { matchDonors, type NamedTensor } from "./donation.ts";
+import { Held } from "./held.ts";
 
 /**
  * An argument of a traced function: for each tensor a device array, or host data that is uploaded for the call. A number
@@ -146,24 +148,25 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
   const programs = new CompiledPrograms(maxPrograms);
 
   function call(...args: unknown[]): unknown {
-    const flat = treeFlatten<unknown>(args);
-    if (flat.leaves.some((leaf) => leaf instanceof Tensor)) return f(...args);
-    const device = options.device ?? flat.leaves.find((leaf) => leaf instanceof DeviceArray)?.device;
+    const given = argumentsOf(args, name);
+    if (given === undefined) return f(...args);
+    const device = options.device ?? given.device;
     if (device === undefined) {
       throw new LocalgradError(`${name}: no argument is on a device; pass { device } to jit`);
     }
-    const leaves = flat.leaves.map((leaf, i) => arrayOf(leaf, `${name}: argument ${flat.paths[i]}`));
-    const key = JSON.stringify(flat.structure) + leaves.map(formatAval).join();
-    let compiled = programs.get(device, key);
-    if (compiled === undefined) {
-      const backend = device.use();
-      expectDonated(name, options, args.length);
-      const traced = trace(f, name, options, flat.structure, inputsOf(leaves, flat.paths));
-      const plan = compile(traced.program, backend.target, planning);
-      compiled = new Compiled(traced, device, plan, device.explaining(() => executable(backend, plan)));
-      programs.add(device, key, compiled);
-    }
-    return compiled.run(leaves);
+    given.check();
+    const compiled = programs.get(device, given.key);
+    if (compiled !== undefined) return compiled.run(given.parts);
+    const backend = device.use();
+    expectDonated(name, options, args.length);
+    const { structure, paths } = treeFlatten<unknown>(args); // shows what is held
+    const shown = argumentsOf(args, name) ?? given;
+    const avals = shown.parts.flatMap((part) => part instanceof Held ? part.avals : [part]);
+    const traced = trace(f, name, options, structure, inputsOf(avals, paths));
+    const plan = compile(traced.program, backend.target, planning);
+    const made = new Compiled(traced, device, plan, device.explaining(() => executable(backend, plan)));
+    programs.add(device, given.key, made);
+    return made.run(shown.parts);
   }
 
   function executable(backend: Backend, plan: Plan): Executable {
@@ -262,18 +265,6 @@ function withArguments(f: UntypedFunction, args: readonly unknown[], name: strin
     const count = `${name}: takes ${f.length} arguments, but got ${args.length}`;
     throw new LocalgradError(told ? `${count}: ${error.message}` : count, { cause: error });
   }
-}
-
-/** A leaf of the arguments as an array; `what` begins the message. */
-function arrayOf(leaf: unknown, what: string): DeviceArray | HostArray {
-  if (leaf instanceof DeviceArray || leaf instanceof HostArray) return leaf;
-  if (typeof leaf === "number") return new HostArray(Float32Array.of(leaf), []);
-  if (ArrayBuffer.isView(leaf) && !(leaf instanceof DataView)) {
-    expectHostData(leaf);
-    return new HostArray(leaf);
-  }
-  const kind = leaf === null ? "null" : typeof leaf;
-  throw new LocalgradError(`${what} is ${kind}; pass a device array, typed array or number`);
 }
 
 /** Refuses anything but the properties of a backend. */

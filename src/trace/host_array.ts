@@ -64,9 +64,14 @@ export class HostArray<D extends DType = DType> implements Aval {
   }
 }
 
+/** Tests whether a value is a typed array that has a dtype. */
+export function isHostData(data: unknown): data is HostData {
+  return Object.values(hostArrays).some((array) => data instanceof array);
+}
+
 /** Refuses anything but a typed array of some dtype. */
 export function expectHostData(data: unknown): asserts data is HostData {
-  if (Object.values(hostArrays).some((array) => data instanceof array)) return;
+  if (isHostData(data)) return;
   const remedy = "pass a Float32Array, Int32Array, Uint32Array, Uint8Array, or a Uint16Array of bf16";
   throw new LocalgradError(`${shown(data)} has no dtype here; ${remedy}`);
 }

@@ -22,7 +22,8 @@ export interface Flat<T> {
   readonly structure: Tree<number>;
 }
 
-function isNode(tree: unknown): tree is Record<string, unknown> | readonly unknown[] {
+/** Tests whether a value is an array or a plain object, and so a node of a tree rather than a leaf. */
+export function isNode(tree: unknown): tree is Record<string, unknown> | readonly unknown[] {
   if (Array.isArray(tree)) return true;
   if (typeof tree !== "object" || tree === null) return false;
   const prototype = Object.getPrototypeOf(tree);
