@@ -40,7 +40,7 @@ if [ "$what" != data ]; then
     case $file in bench/peers/*) ;; *) ours+=("$file") ;; esac
   done
   packages "${ours[@]}"
-  packages --config bench/peers/deno.json bench/peers/*.ts
+  packages --config bench/peers/deno.json bench/peers/jax.ts
   find "$build/deno_dir" -maxdepth 1 \( -name '*_cache_v*' -o -name gen \) -exec rm -rf {} + # made again there
   archive deno bin deno_dir
   echo "losses"

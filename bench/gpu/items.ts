@@ -84,7 +84,7 @@ function moreItems({ dry, images }: Given): Item[] {
     ...(dry ? [] : [
       resnet8("localgrad, webgpu", "../ours.ts", "resnet8", "webgpu"),
       resnet8("jax-js, webgpu", "../peers/jax.ts", "webgpu"),
-      resnet8("tfjs, webgpu", "../peers/tfjs.ts", "webgpu"),
+      // TensorFlow.js, far slower in bench/, is too large to pack.
     ]),
     // Last, since it takes whatever time is left.
     {
