@@ -25,6 +25,8 @@ export interface Settings {
   readonly clip?: boolean;
   /** The process that is asked to stop, before its step of this number. */
   readonly stop?: { readonly rank: number; readonly step: number };
+  /** The process that fails, before its step of this number. */
+  readonly fail?: { readonly rank: number; readonly step: number };
 }
 
 const methods = {
@@ -42,7 +44,7 @@ function dataset(): ImageDataset {
 
 /** Trains on a device, and says what came of it. */
 export async function trained(device: Device, settings: Settings) {
-  const { method, epochs, checkpoint, depth, exchange, batchNorm, clip = false, stop } = settings;
+  const { method, epochs, checkpoint, depth, exchange, batchNorm, clip = false, stop, fail } = settings;
   using trainer = await make({
     device,
     method: methods[method](),
@@ -51,12 +53,14 @@ export async function trained(device: Device, settings: Settings) {
     ...(exchange === undefined ? {} : { exchange }),
     ...(batchNorm === undefined ? {} : { batchNorm }),
   });
+  const rank = device.processes?.rank ?? 0;
   const { observer, steps, epochs: evaluations, events } = recorder();
   const { stopped, bestError } = await trainer.fit(dataset(), {
     epochs,
     observers: [observer],
     ...(checkpoint === undefined ? {} : { checkpoint, resume: true }),
-    ...((device.processes?.rank ?? 0) === stop?.rank ? { signal: stopBefore(stop.step) } : {}),
+    ...(rank === stop?.rank ? { signal: stopBefore(stop.step) } : {}),
+    ...(rank === fail?.rank ? { signal: failBefore(fail.step) } : {}),
   });
   const { tensors } = await trainer.snapshot();
   return {
@@ -69,6 +73,16 @@ export async function trained(device: Device, settings: Settings) {
     ...{ stopped, bestError },
     stepsDone: trainer.stepsDone,
   };
+}
+
+/** A signal that throws when it is asked before the step of this number. */
+function failBefore(step: number): AbortSignal {
+  let asked = 0;
+  const get = () => {
+    if (++asked >= step) throw new Error("this one failed");
+    return false;
+  };
+  return Object.create(new AbortController().signal, { aborted: { get } });
 }
 
 /** What came of a run, as JSON gives it back. */

@@ -1,6 +1,7 @@
 /** Training by real processes: the same as by one, wherever the method allows it. */
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { readMetrics } from "../../src/artifacts/metrics.ts";
+import { readRun } from "../../src/artifacts/run_folder.ts";
 import { open } from "../../src/runtime/devices.ts";
 import { inFolder } from "../in_folder.ts";
 import { type Settings, type Trained, trained } from "./settings.ts";
@@ -141,4 +142,22 @@ const RUN_FILES = ["last.safetensors", "metrics.jsonl", "report.html", "run.json
 async function filesOf(folder: string): Promise<string[]> {
   const names = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
   return names.filter((name) => !name.startsWith("best")).toSorted();
+}
+
+for (const rank of [0, 1]) {
+  test(`if process ${rank} of a pipeline fails, all end, with its error alone and the last checkpoint whole`, () =>
+    inFolder(async (folder) => {
+      const checkpoint = `${folder}/run`;
+      const runs: Settings[] = [{ method: "man+dgl", epochs: 2, checkpoint, fail: { rank, step: 5 } }];
+      const outcome = await start([mpich, openMpi][rank], {
+        ...{ processes: 2, script, args: ["modules", JSON.stringify(runs)], write: [checkpoint] },
+      });
+      assertEquals(outcome.code, 1, outcome.stderr);
+      assert(outcome.seconds < 10, `${outcome.seconds} s`); // the time limit is 20
+      assertEquals(outcome.stderr.match(/error: .*/g)?.slice(0, 1), [
+        "error: Uncaught (in promise) Error: this one failed",
+      ]);
+      assert(!/LocalgradError|without leaving/.test(outcome.stderr), outcome.stderr);
+      assertEquals((await readRun(checkpoint, "last")).snapshot.step, 3); // of the end of the first epoch
+    }));
 }
