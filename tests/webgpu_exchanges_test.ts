@@ -1,9 +1,10 @@
 /** Exchanges of WebGPU devices, staged through the host: several devices of one process, each with a communicator. */
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
-import type { Communicator } from "../src/backends/communicator.ts";
+import { alone, type Communicator } from "../src/backends/communicator.ts";
 import { LocalgradError } from "../src/base/errors.ts";
 import { Device } from "../src/runtime/arrays.ts";
+import { open as openDevice } from "../src/runtime/devices.ts";
 import { jit } from "../src/runtime/jit.ts";
 import { allReduce, broadcastFrom, receive, send } from "../src/trace/collectives.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
@@ -139,4 +140,15 @@ test("a failed exchange is told wherever something depends on it, and nothing is
   await assertRejects(() => device.finish(), LocalgradError, "process 1 of 2 has left");
   await device.close();
   assertEquals([device.backend.liveBuffers, device.backend.liveBytes], [0, 0]);
+});
+
+Deno.test("auto passes over WebGPU where several processes exchange data, and not for one alone", async () => {
+  const [world] = connected(2);
+  await using device = await openDevice("auto", { communicators: { world: world! }, threads: 1 });
+  assert(!/webgpu/.test(device.name), device.choice);
+  if (device.name === "cpu") {
+    assertStringIncludes(device.choice, "webgpu: what it exchanges with other processes");
+  }
+  await using single = await openDevice("auto", { communicators: { world: alone }, threads: 1 });
+  assert(!single.choice.includes("exchanges"), single.choice);
 });

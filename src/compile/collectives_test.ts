@@ -24,8 +24,8 @@ function planOf(f: (x: Tensor) => Tensor | readonly Tensor[], recompute = false)
 }
 
 /** The exchanges of a plan, in order. */
-function exchanges({ steps }: Plan): string[] {
-  return pendingSteps({ steps } as Plan).map(({ instruction: { op } }) => op);
+function exchanges(plan: Plan): string[] {
+  return pendingSteps(plan).map(({ instruction: { op } }) => op);
 }
 
 Deno.test("exchanges are neither removed, merged nor shared", () => {
@@ -70,6 +70,29 @@ Deno.test("an exchange is never repeated by recomputation", () => {
     LocalgradError,
     "checkpoint: the function exchanges data with other processes (allReduce)",
   );
+});
+
+Deno.test("exchanges are the same on all targets, and refused in recomputation by the same words", async () => {
+  const body = (x: Tensor) => {
+    send(x.sum(), { group, to: 1 });
+    const sum = allReduce(x.mul(2).tanh(), { group });
+    receive({ shape: [2], dtype: "f32" }, { group, from: 1 });
+    return broadcastFrom(sum, { group, root: 1 }).mul(x);
+  };
+  const loss = (x: Tensor) => allReduce(x.mul(2).tanh(), { group }).sum();
+  const refusals = new Set<string>();
+  for (const name of ["cpu", "webgpu", "cuda", "reference"] as const) {
+    const on = await target(name, { groups: { pair: 2 } });
+    for (const recompute of [false, true]) {
+      const plan = compile(programOf(body), on, { verify: true, recompute });
+      assertEquals(exchanges(plan), ["send", "allReduce", "receive", "broadcastFrom"], name);
+    }
+    const checkpointed = () =>
+      compile(programOf((x) => grad((x: Tensor) => checkpoint(loss)(x))(x) as Tensor), on);
+    refusals.add(assertThrows(checkpointed, LocalgradError).message);
+  }
+  assertEquals(refusals.size, 1);
+  assertEquals([...refusals].join().split("\n").length, 1);
 });
 
 Deno.test("a sum takes its operand's memory where nothing else reads it, and none in a group of one", () => {

@@ -115,7 +115,7 @@ export const names: readonly BackendName[] = ["cuda", "webgpu", "cpu", "referenc
 
 /**
  * Opens a device. `auto` takes CUDA if there are a card and its libraries; else WebGPU if there is a hardware adapter;
- * else the CPU backend, which is faster than a software adapter.
+ * else the CPU backend, which is faster than a software adapter. For several processes it passes over WebGPU.
  *
  * @param name Default: the environment variable `LOCALGRAD_DEVICE` if reading it is allowed, else `auto`.
  * @throws {LocalgradError} if a named backend is not available; the message says what is missing and what would help.
@@ -184,7 +184,12 @@ async function openWith(
     return new Device(opened.backend, `${wanted} (asked for): ${described(opened)}`, processes);
   }
   const passed: string[] = [];
+  const exchanges = Object.values(communicators).some(({ size }) => size > 1);
   for (const candidate of names) {
+    if (exchanges && candidate === "webgpu") {
+      passed.push("webgpu: what it exchanges with other processes takes 11 ms to read");
+      continue;
+    }
     const opened = await backends[candidate].open(options);
     if ("reason" in opened) {
       // The slow reference must not take the place of an engine that was demanded.
