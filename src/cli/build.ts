@@ -149,7 +149,11 @@ function publishedSchedule(settings: Settings, warmup: number): optim.Curve {
 }
 
 /** Makes a trainer with the initial values of a run. */
-export function trainerOf(settings: Settings, device: Device, depth?: number): Promise<local.Trainer> {
+export function trainerOf(
+  settings: Settings,
+  device: Device,
+  exchange: Pick<local.TrainerOptions, "exchange" | "depth"> = {},
+): Promise<local.Trainer> {
   const { batch, seed, recompute = false } = settings;
   return local.trainer({
     device,
@@ -158,6 +162,6 @@ export function trainerOf(settings: Settings, device: Device, depth?: number): P
     batch,
     seed,
     recompute,
-    ...(depth === undefined ? {} : { depth }),
+    ...exchange,
   });
 }

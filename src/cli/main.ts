@@ -11,7 +11,7 @@ import { inFlags } from "./flag_messages.ts";
 import { usage } from "./flags.ts";
 
 import { deviceNames } from "./settings.ts";
-import { waitForFirst } from "./team.ts";
+import { mayTell } from "./team.ts";
 import { note, print } from "./terminal.ts";
 
 const EXIT_CODES =
@@ -53,8 +53,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   } catch (error) {
     const message = explained(error);
     if (message === undefined) throw error;
-    await waitForFirst();
-    note(`error: ${message}`);
+    if (await mayTell()) note(`error: ${message}`);
     return 2;
   }
 }

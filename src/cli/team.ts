@@ -10,8 +10,11 @@ import { sharedBytes } from "../backends/shared_bytes.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { type Parallel, parallelFrom } from "../local/layout.ts";
 import { join, type Joined } from "../local/processes.ts";
-import type { Flags, Given } from "./flags.ts";
+import type { TrainerOptions } from "../training/trainer_options.ts";
+import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
 import { note, silence } from "./terminal.ts";
+
+const EXCHANGES = ["exact", "stale"] as const;
 
 /** The flags for several processes. */
 export const teamFlags = {
@@ -20,11 +23,27 @@ export const teamFlags = {
     help:
       "what the processes that mpirun or srun started divide: each batch, the modules, or both, such as 2x4",
   },
+  exchange: {
+    value: "exact|stale",
+    help:
+      "with --parallel modules, the block of the next process that MAN tracks: that of the same step, whose " +
+      "results are those of one process, or the newest that has arrived; default exact",
+  },
   queue: {
     value: "N",
     help: "with --parallel modules, the most batches whose features wait for the next process; default 1",
   },
 } as const satisfies Flags;
+
+/** What the processes of a trainer exchange, as its options. */
+export function exchangeOf(
+  { exchange, queue }: Given<typeof teamFlags>,
+): Pick<TrainerOptions, "exchange" | "depth"> {
+  return {
+    ...(exchange === undefined ? {} : { exchange: oneOf("exchange", exchange, EXCHANGES) }),
+    ...(queue === undefined ? {} : { depth: wholeNumber("queue", queue, 1) }),
+  };
+}
 
 /** The layout that a flag names. */
 export function parallelOf(flag: string): Parallel {
@@ -33,9 +52,13 @@ export function parallelOf(flag: string): Parallel {
   throw new LocalgradError(`--parallel must be data, modules or two numbers such as 2x4, not "${flag}"`);
 }
 
+/** True once this process joins the others of its launcher. */
+let joining = false;
+
 /** Joins the processes of the launcher, of which the first alone prints anything but errors. */
 export async function joinTeam({ parallel: flag }: Given<typeof teamFlags>): Promise<Joined> {
   const parallel = flag === undefined ? undefined : parallelOf(flag);
+  joining = true;
   const team = await join(parallel === undefined ? {} : { parallel });
   if (team.rank > 0) silence(true);
   if (flag !== undefined && team.size === 1) {
@@ -55,9 +78,12 @@ export async function firstFirst<T>(team: Joined, run: () => Promise<T>): Promis
 /** Milliseconds in which the first process may report an error that all have; its end ends the others. */
 const HEAD_START = 1000;
 
-/** Lets the first process of several go first. */
-export async function waitForFirst(): Promise<void> {
+/**
+ * Lets the first process of several tell an error. Returns whether this one should tell its own: before they join, all have the same.
+ */
+export async function mayTell(): Promise<boolean> {
   silence(false);
   const { rank = 0 } = launcherOf(thisHost()) ?? {};
   if (rank > 0) await new Promise((resolve) => setTimeout(resolve, HEAD_START));
+  return rank === 0 || joining;
 }

@@ -15,7 +15,7 @@ import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.
 import { metricsOf, placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
 import { refuseChange } from "./resume.ts";
 import type { Joined } from "../local/processes.ts";
-import { firstFirst, joinTeam, teamFlags } from "./team.ts";
+import { exchangeOf, firstFirst, joinTeam, teamFlags } from "./team.ts";
 import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print } from "./terminal.ts";
@@ -60,7 +60,7 @@ export async function train(args: readonly string[]): Promise<number> {
   if (given["new-head"] && given.init === undefined) {
     throw new LocalgradError("--new-head needs --init FILE; without it every head is new");
   }
-  const depth = given.queue === undefined ? undefined : wholeNumber("queue", given.queue, 1);
+  const exchange = exchangeOf(given);
   const team = await joinTeam(given);
   const { checkpoint, before } = given.resume ? await lastOf(given.run, team) : {};
   const asked = settingsFrom(given, before);
@@ -82,7 +82,7 @@ export async function train(args: readonly string[]): Promise<number> {
   const images = loaded ?? await firstFirst(team, () => loadImages(settings, given.data));
   await using device = await openDevice(given, settings, team);
   noteDevice(device);
-  using trainer = await trainerOf(settings, device, depth);
+  using trainer = await trainerOf(settings, device, exchange);
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
   if (weights !== undefined) {
     for (const text of weights.notes) note(text);
