@@ -1,8 +1,10 @@
 import { launcherOf } from "../../ffi/mpi_launcher.ts";
 import { thisHost } from "../../ffi/host.ts";
+import { agreeOn } from "../backends/agreement.ts";
 import { alone, type Processes } from "../backends/communicator.ts";
 import { defaultThreads } from "../backends/cpu/thread_count.ts";
 import type { World } from "../backends/mpi/world.ts";
+import { VERSION } from "../base/version.ts";
 import { expectBetween, expectObject, expectOptions, expectWhole } from "../base/expect.ts";
 import { type Layout, layoutOf, type Parallel, type Place, placeOfRank } from "./layout.ts";
 
@@ -102,5 +104,6 @@ export async function join(options: JoinOptions = {}): Promise<Joined> {
   const { joinWorld } = await import("../backends/mpi/world.ts");
   const { threads: own, from } = defaultThreads();
   const world = joinWorld({ threads: options.threads ?? (from === undefined ? undefined : own), timeLimit });
+  agreeOn(world.communicator, "the", { "version of localgrad": VERSION, "option parallel": parallel });
   return new Joined(layoutOf(parallel, world.size), world);
 }

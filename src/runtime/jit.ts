@@ -55,6 +55,8 @@ export interface JitOptions {
   recompute?: boolean;
   /** The arithmetic of f32 products, on devices with a choice (CUDA); default: that of the device. */
   precision?: ProductPrecision;
+  /** Called with each program before it is compiled and run for the first time; may refuse it by an error. */
+  check?: (program: Program) => void;
   /** Makes reading a result fail if any op gave a NaN or an infinity, and name the first one. Slow; for debugging. */
   checkNumerics?: boolean;
   /**
@@ -135,6 +137,7 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
     categorize: "function?",
     recompute: "boolean?",
     precision: "string?",
+    check: "function?",
     checkNumerics: "boolean?",
     maxPrograms: "number?",
   });
@@ -163,6 +166,7 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
     const shown = argumentsOf(args, name) ?? given;
     const avals = shown.parts.flatMap((part) => part instanceof Held ? part.avals : [part]);
     const traced = trace(f, name, options, structure, inputsOf(avals, paths));
+    options.check?.(traced.program);
     const plan = compile(traced.program, backend.target, planning);
     const made = new Compiled(traced, device, plan, device.explaining(() => executable(backend, plan)));
     programs.add(device, given.key, made);

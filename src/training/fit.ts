@@ -127,6 +127,11 @@ export async function fit(
   const { seed } = position;
   const split = splitIn(seed, dataset, validation);
   refuseOneImage(dataset, split, batch);
+  team.agreeOn("fit: option", {
+    ...{ epochs, evaluateEvery, saveEvery, earlyStopping, validation, samples },
+    ...{ data: dataset.name, classes: dataset.classes, metrics: metrics.map(nameOf) },
+    ...{ resume: options.resume, checkpoint: options.checkpoint !== undefined },
+  });
   const kept = await keeper(trainer, team, options, dataset.classes);
   const observers = team.isFirst ? [...(options.observers ?? [progress()]), ...kept] : [];
   refuseLostStream(dataset, position);
@@ -136,6 +141,11 @@ export async function fit(
   const own = team.size === 1 ? signal : undefined;
   await using opened = openTraining(trainer, seed, dataset, split, own);
   const { training } = opened;
+  team.agreeOn("fit: the", {
+    "number of images": training.imagesPerEpoch,
+    "number of steps": training.stepsPerEpoch,
+    "learning rate": ratesOf(trainer.schedule, epochs, training.stepsPerEpoch),
+  });
   await using testing = split !== undefined || dataset.test === undefined
     ? undefined
     : openPart(device, model, dataset, "test");
@@ -228,6 +238,19 @@ function refuseLostStream(dataset: TrainingData, { restored, step }: Position): 
   throw new LocalgradError(
     `fit: ${dataset.name} is one stream, which cannot be asked for step ${step} again; to resume, give batches as a ` +
       "function of the epoch",
+  );
+}
+
+function nameOf(metric: NonNullable<FitOptions["metrics"]>[number]): string {
+  return typeof metric === "string" ? metric : metric.name;
+}
+
+/** A few learning rates of a schedule, to compare it by. */
+function ratesOf(schedule: Trainable["schedule"], epochs: number, stepsPerEpoch: number): number[] {
+  const last = epochs - 1;
+  const some = [...new Set([0, 1, Math.floor(last / 2), last])].filter((epoch) => epoch <= last);
+  return some.map((epoch) =>
+    schedule(epoch, { step: epoch * stepsPerEpoch + stepsPerEpoch - 1, stepsPerEpoch })
   );
 }
 

@@ -133,6 +133,7 @@ export class Run {
     for (let epoch = Math.floor(position.step / stepsPerEpoch); epoch < epochs; epoch++) {
       if (this.stoppedEarly) break;
       const whole = await this.#epoch(epoch);
+      await this.#parts.trainer.verify();
       if (evaluator !== undefined && whole && ((epoch + 1) % evaluateEvery === 0 || epoch + 1 === epochs)) {
         await this.#evaluate(epoch, evaluator);
       } else await this.#save();

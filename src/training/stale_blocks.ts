@@ -14,11 +14,11 @@ import type { Initial } from "../nn/initial.ts";
 import { type Device, disposeTree } from "../runtime/arrays.ts";
 import type { DeviceArray } from "../runtime/device_array.ts";
 import { jit, type Jitted } from "../runtime/jit.ts";
-import { type Aval, hostArrays, type HostData, sizeOf } from "../trace/dtype.ts";
+import type { Aval } from "../trace/dtype.ts";
 import { full } from "../trace/functions.ts";
-import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeLeaves } from "../trace/tree.ts";
+import { bytesOf, LAST, leavesOf, pack, stepsOf, unpack } from "./block_message.ts";
 
 /** How old the tracked blocks were that steps read, in steps. */
 export interface Staleness {
@@ -30,25 +30,24 @@ export interface Staleness {
   readonly most: number;
 }
 
-/** Bytes before a message's values: the number of steps after which the block was like that, i32; −1 in the last message. */
-const HEADER = 8;
-const LAST = -1;
-
 /**
  * The messages by which a process in a pipeline follows the first block of the next with a stale exchange: neither waits for
  * the other. A message is sent after every few steps unless two are still on their way, so that memory is bounded. The
  * first block precedes the first step; at the end all messages are received.
+ *
+ * Where pipelines share batches, the first of them has these messages, and passes what arrived on to the others before each
+ * step: all average the same block.
  */
 export class StaleBlocks implements Disposable {
   readonly #sender: Sender | undefined;
   readonly #receiver: Receiver | undefined;
   #isOpen = false;
 
-  /** For the part of a setup on a device, in the group of its pipeline; nothing to do if the exchange is exact. */
-  constructor(part: Part | undefined, device: Device | undefined, group: Communicator | undefined) {
-    if (part?.staleEvery === undefined || device === undefined || group === undefined) return;
-    if (leavesOf(trackedBy(part.sends)).length > 0) this.#sender = new Sender(part, device, group);
-    if (leavesOf(trackedBy(part.reads)).length > 0) this.#receiver = new Receiver(part, device, group);
+  /** For the part of a setup on a device, in its groups of processes; nothing to do if the exchange is exact. */
+  constructor(part: Part | undefined, device: Device | undefined, groups: Groups | undefined) {
+    if (part?.staleEvery === undefined || device === undefined || groups === undefined) return;
+    if (leavesOf(trackedBy(part.sends)).length > 0) this.#sender = new Sender(part, device, groups.modules);
+    if (leavesOf(trackedBy(part.reads)).length > 0) this.#receiver = new Receiver(part, device, groups);
   }
 
   /** The next process's first block as it last arrived: an argument of each step. */
@@ -91,6 +90,12 @@ export class StaleBlocks implements Disposable {
   }
 }
 
+/** The groups of a process: those with the same modules, and those of its pipeline. */
+interface Groups {
+  readonly data: Communicator;
+  readonly modules: Communicator;
+}
+
 const NOTHING = { params: {}, state: {} };
 
 /** Messages that may be on their way at once. */
@@ -128,6 +133,7 @@ class Sender {
   }
 
   send(train: TrainState<DeviceArray>, steps: number): void {
+    if (this.#part.place.data > 0) return;
     this.#raise();
     for (const slot of this.#slots) if (slot.pending?.done()) slot.pending = undefined;
     const slot = this.#slots.find(({ pending }) => pending === undefined);
@@ -145,6 +151,7 @@ class Sender {
   }
 
   close(): void {
+    if (this.#part.place.data > 0) return;
     this.#reading = undefined;
     this.#raise();
     for (const slot of this.#slots) {
@@ -167,7 +174,7 @@ class Sender {
 
 /** Receives the first block of the next process. */
 class Receiver {
-  readonly #group: Communicator;
+  readonly #groups: Groups;
   readonly #first: Jitted<[], Tracked>;
   readonly #avals: readonly Aval[];
   /** Steps by which a step reads a newer block if the exchange is exact: one that it reads as the step leaves it. */
@@ -181,8 +188,8 @@ class Receiver {
   #steps = 0;
   #measured: Staleness = NONE;
 
-  constructor(part: Part, device: Device, group: Communicator) {
-    this.#group = group;
+  constructor(part: Part, device: Device, groups: Groups) {
+    this.#groups = groups;
     const tracked = trackedBy(part.reads);
     this.#avals = leavesOf<Initial>(tracked);
     this.#ahead = treeLeaves<Initial>([tracked.before.params, tracked.before.state]).length > 0 ? 0 : 1;
@@ -200,11 +207,11 @@ class Receiver {
     this.#free();
     this.#tracked = this.#first() as Tracked<DeviceArray>;
     this.#steps = steps;
-    this.#receive();
+    if (this.#groups.data.rank === 0) this.#receive();
   }
 
   take(steps: number): void {
-    const newest = this.#newest();
+    const newest = this.#shared(this.#newest());
     if (newest !== undefined && this.#tracked !== undefined) {
       this.#steps = stepsOf(newest);
       unpack(newest, this.#avals, leavesOf<DeviceArray>(this.#tracked));
@@ -239,6 +246,18 @@ class Receiver {
     return newest;
   }
 
+  /** What the first of the processes with the same modules has received, on all of them. */
+  #shared(newest: Uint8Array | undefined): Uint8Array | undefined {
+    const { data } = this.#groups;
+    if (data.size === 1) return newest;
+    const word = Int32Array.of(newest === undefined ? 0 : 1);
+    data.broadcast(new Uint8Array(word.buffer), 0).wait();
+    if (word[0] === 0) return undefined;
+    const message = newest ?? this.#other;
+    data.broadcast(message, 0).wait();
+    return message;
+  }
+
   /** Takes the message that has arrived, and receives the next if it was not the last; undefined if it was. */
   #next(): Uint8Array | undefined {
     const arrived = this.#incoming;
@@ -250,7 +269,8 @@ class Receiver {
   }
 
   #receive(): void {
-    this.#pending = this.#group.receive(this.#incoming, this.#group.rank + 1, OUTSIDE);
+    const { modules } = this.#groups;
+    this.#pending = modules.receive(this.#incoming, modules.rank + 1, OUTSIDE);
   }
 
   #free(): void {
@@ -260,39 +280,3 @@ class Receiver {
 }
 
 const NONE: Staleness = { steps: 0, sum: 0, most: 0 };
-
-/** The values of a tracked block, in the order in which messages have them. */
-function leavesOf<T>({ before, after }: Tracked<T>): T[] {
-  return treeLeaves<T>([before.params, before.state, after.params, after.state]);
-}
-
-/** Bytes of a message with these values. */
-function bytesOf(avals: readonly Aval[]): number {
-  return avals.reduce(
-    (sum, { shape, dtype }) => sum + sizeOf(shape) * hostArrays[dtype].BYTES_PER_ELEMENT,
-    HEADER,
-  );
-}
-
-function stepsOf(message: Uint8Array): number {
-  return new DataView(message.buffer).getInt32(0, true);
-}
-
-function pack(message: Uint8Array, steps: number, values: readonly HostData[]): void {
-  new DataView(message.buffer).setInt32(0, steps, true);
-  let offset = HEADER;
-  for (const { buffer, byteOffset, byteLength } of values) {
-    message.set(new Uint8Array(buffer, byteOffset, byteLength), offset);
-    offset += byteLength;
-  }
-}
-
-function unpack(message: Uint8Array, avals: readonly Aval[], into: readonly DeviceArray[]): void {
-  let offset = HEADER;
-  for (const [i, { shape, dtype }] of avals.entries()) {
-    const size = sizeOf(shape), bytes = size * hostArrays[dtype].BYTES_PER_ELEMENT;
-    const { buffer } = message.slice(offset, offset + bytes); // aligned
-    at(into, i).write(new HostArray(new hostArrays[dtype](buffer, 0, size), shape, dtype));
-    offset += bytes;
-  }
-}

@@ -1,5 +1,7 @@
+import { agreeOnExchanges } from "../backends/agreement.ts";
 import { at } from "../base/at.ts";
 import { expectBetween } from "../base/expect.ts";
+import { effectsOf } from "../compile/collectives.ts";
 import { stepScalars } from "../local/average.ts";
 import type { Division } from "./division.ts";
 import type { Tracked } from "../local/exchange.ts";
@@ -44,11 +46,19 @@ export class Steps implements Disposable {
     this.#blocks = new StaleBlocks(
       this.#setup.part,
       compiling.device,
-      division?.processes.communicators.modules,
+      division?.processes.communicators,
     );
     this.#position = position;
     this.#train = train;
-    this.#compiling = compiling;
+    const communicators = division?.processes.communicators;
+    // Before the first step, so that processes whose programs differ do not wait for each other.
+    this.#compiling = communicators === undefined ? compiling : {
+      ...compiling,
+      check: (program) => {
+        const { data, modules } = communicators;
+        agreeOnExchanges({ data, modules }, program.name, effectsOf(program));
+      },
+    };
   }
 
   /** The current parameters, state and optimizer slots. */

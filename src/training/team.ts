@@ -1,4 +1,5 @@
 import type { Communicator, Pending, Processes } from "../backends/communicator.ts";
+import { type Agreed, agreeOn } from "../backends/agreement.ts";
 import { bytesOf, sharedBytes } from "../backends/shared_bytes.ts";
 import { at } from "../base/at.ts";
 import type { Division } from "./division.ts";
@@ -34,6 +35,15 @@ export class Team {
   /** The division, if it divides modules: then a process has values that others lack. */
   get pipeline(): Division | undefined {
     return this.processes !== undefined && this.processes.layout.modules > 1 ? this.division : undefined;
+  }
+
+  /**
+   * Refuses processes whose values differ from those of process 0, on all of them.
+   *
+   * @throws {LocalgradError} if they do, with the first that does.
+   */
+  agreeOn(what: string, values: Agreed): void {
+    if (this.processes !== undefined) agreeOn(this.processes.communicators.world, what, values);
   }
 
   /** The greatest of the values that the processes give: whole numbers from 0. */

@@ -37,6 +37,8 @@ export interface Trainable {
   network(): NetworkVariables<DeviceArray>;
   readonly memory: MemoryComparison;
   stepper(feed: BatchMaker): Stepper;
+  /** Compares the values of processes that share batches. */
+  verify(): Promise<void>;
   snapshot(): Promise<Snapshot>;
   restore(snapshot: Snapshot): void;
 }

@@ -1,6 +1,8 @@
 import type { LoadOptions, NetworkValues } from "../artifacts/network_values.ts";
 import type { Configuration, Snapshot } from "../artifacts/observer.ts";
 import { resumedOn, type RunDevice } from "../artifacts/run_devices.ts";
+import { agreeOn } from "../backends/agreement.ts";
+import { sameBits } from "../backends/same_bits.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, shared } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
@@ -118,6 +120,10 @@ export class Trainer implements Disposable {
     const draw = foldIn(this.#position.seed, 0);
     const { processes } = device;
     const dividing = { batch, target, recompute, exchange, ...(depth === undefined ? {} : { depth }) };
+    if (processes !== undefined) {
+      const own = { ...this.configuration, recompute, checkNumerics, exchange, depth };
+      agreeOn(processes.communicators.world, "trainer: option", own);
+    }
     this.#team = new Team(processes && divisionOf(this.setup, processes, dividing));
     const { division, pipeline } = this.#team;
     this.#gathered = pipeline && new GatheredNetwork(this.setup, pipeline, device);
@@ -369,6 +375,18 @@ export class Trainer implements Disposable {
   /** Compiled training steps on the images of a feed. */
   stepper(feed: BatchMaker): Stepper {
     return this.#steps.on(feed);
+  }
+
+  /**
+   * Compares the values of all processes that share batches, which are the same bits unless something is wrong with one of
+   * them; called after each epoch.
+   *
+   * @throws {LocalgradError} on all of them, if values differ, with the name of the first.
+   */
+  async verify(): Promise<void> {
+    const { processes } = this.#team;
+    if (processes === undefined || processes.layout.data === 1) return;
+    sameBits(processes.communicators.data, await copyTensors(this.variables));
   }
 
   /**

@@ -2,7 +2,7 @@
  * MAN in a pipeline with a stale exchange: every process but the last tracks the first block of the next, as it last
  * arrived. In each round of four steps a process waits for three steps of the one before, which therefore does not wait.
  */
-import { devices, type Tensor } from "../../../mod.ts";
+import { alone, devices, type Tensor } from "../../../mod.ts";
 import { joinWorld } from "../../../src/backends/mpi/world.ts";
 import { checksum } from "../../../src/backends/same_bits.ts";
 import { at } from "../../../src/base/at.ts";
@@ -62,7 +62,7 @@ async function sumOf({ before, after }: Tracked<DeviceArray>): Promise<number> {
   return values.reduce((sum, data) => Math.imul(sum, 31) + checksum(data) >>> 0, 0);
 }
 
-const blocks = new StaleBlocks(part.part, device, communicator);
+const blocks = new StaleBlocks(part.part, device, { data: alone, modules: communicator });
 /** Of the own first block, after each number of steps; of the tracked block, in each step. */
 const own = [await sumOf(ownTracked<DeviceArray>(part.part!, train))], tracked: number[] = [];
 const word = new Uint8Array(4);
