@@ -20,6 +20,8 @@ export interface Communicator {
   readonly rank: number;
   /** The number of processes. */
   readonly size: number;
+  /** True once this process has given up on the others after an error: then it waits for nothing of them. */
+  readonly abandoned?: boolean;
   /** Replaces `data` on every process by the elements' sum, maximum or minimum over all processes. */
   allReduce(data: Uint8Array, dtype: DType, fn: "sum" | "max" | "min"): Pending;
   /** Replaces `data` on every process by that of the process `root`. */

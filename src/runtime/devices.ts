@@ -273,6 +273,7 @@ function expectCommunicator(group: string, communicator: Communicator): void {
   expectObject(who, communicator, {
     rank: "number",
     size: "number",
+    abandoned: "boolean?",
     allReduce: "function",
     broadcast: "function",
     send: "function",

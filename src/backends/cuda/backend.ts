@@ -264,7 +264,7 @@ export class CudaBackend implements Backend {
     try {
       this.#uploads.join();
     } catch { /* the card may be lost; close the rest all the same */ }
-    this.#card.driver.cuStreamSynchronize(this.#card.stream);
+    this.#card.drain();
     this.#buffers.clear();
     this.#end();
   }

@@ -239,6 +239,14 @@ export class Card {
     if (status !== driverStatus.CUDA_SUCCESS) this.check(status, `running ${launch()}`);
   }
 
+  /** Waits for all work on the stream, but for nothing that can never come; for freeing, whatever the status. */
+  drain(stream: bigint = this.stream): void {
+    try {
+      this.watch();
+    } catch { /* told to those who wait for results */ }
+    this.driver.cuStreamSynchronize(stream);
+  }
+
   /** Throws the card's error if earlier work failed on it; waits for that work. */
   throwFault(): void {
     const status = this.driver.cuStreamSynchronize(this.stream);

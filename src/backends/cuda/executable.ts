@@ -101,7 +101,7 @@ export class CudaExecutable implements Executable {
   dispose(): void {
     const { card, recording, constants, release } = this.#parts;
     // Modules and descriptors must outlive the work that uses them. The status is ignored: the card may be lost.
-    card.driver.cuStreamSynchronize(card.stream);
+    card.drain();
     this.#forget();
     for (const slot of [...this.#inputSlots.values(), ...this.#outputSlots]) {
       if (slot !== undefined) card.free(slot);

@@ -57,6 +57,11 @@ export class MpiCommunicator implements Communicator {
     return this.#group.handle;
   }
 
+  /** True once this process has given up on the others. */
+  get abandoned(): boolean {
+    return this.#patience.abandoned === true;
+  }
+
   /**
    * Replaces `data` on every process by the elements' sum, maximum or minimum over all processes. All get the same bits
    * from MPICH and Open MPI. bf16 is summed in f32 and rounded once; a NaN of any process is the maximum and the minimum.

@@ -6,7 +6,7 @@ import { outU64 } from "../../../ffi/memory.ts";
 import { joinNccl, type Nccl, ncclOp, ncclStatus, ncclType, ncclUniqueId } from "../../../ffi/nccl.ts";
 import { openNccl } from "../../../ffi/nccl_library.ts";
 import { LibraryError } from "../../../ffi/status.ts";
-import { allReduce, devices, jit, LocalgradError, type Tensor } from "../../../mod.ts";
+import { allReduce, devices, jit, LocalgradError, receive, send, type Tensor } from "../../../mod.ts";
 import { joinWorld } from "../../../src/backends/mpi/world.ts";
 import { failSimulated, reportOfSimulated } from "../../cuda/sim_report.ts";
 import { report } from "../report.ts";
@@ -56,6 +56,37 @@ communicator.barrier();
     await assertRejects(() => device.finish(), LocalgradError, "ncclRemoteError");
   }
   communicator.barrier();
+  await device.close();
+  assertEquals(reportOfSimulated(), "");
+}
+
+// After an error, a process that gives up on the others closes its device at once, whatever it waits for.
+{
+  let abandoned = false;
+  const device = await devices.open("cuda", {
+    communicators: {
+      world: {
+        ...{ rank, size: 2 },
+        get abandoned() {
+          return abandoned;
+        },
+        allReduce: (...args) => communicator.allReduce(...args),
+        broadcast: (...args) => communicator.broadcast(...args),
+        send: (...args) => communicator.send(...args),
+        receive: (...args) => communicator.receive(...args),
+      },
+    },
+  });
+  const both = jit((x: Tensor) => {
+    send(x, { group: "world", to: 1 - rank });
+    return rank === 0 ? receive({ shape: [1], dtype: "f32" }, { group: "world", from: 1 }) : x.neg();
+  }, { device });
+  const x = device.array([1]);
+  const arrived = both(x); // process 1 never receives
+  if (rank === 0) assertEquals([...await arrived.read()], [1]);
+  communicator.barrier();
+  abandoned = true;
+  assertThrows(() => both(x), LocalgradError, "an error has ended the work of these processes");
   await device.close();
   assertEquals(reportOfSimulated(), "");
 }

@@ -165,20 +165,29 @@ export class Groups {
   }
 
   /**
-   * Throws if another process or the way to it has failed, which NCCL reports late. All communicators are aborted then, so
-   * that the card waits for nothing that will never come.
+   * Throws if another process or the way to it has failed, which NCCL reports late, or if this process has given up on the
+   * others. All communicators are aborted then, so that the card waits for nothing that will never come.
    */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure;
+    if (Object.values(this.#communicators).some(({ abandoned }) => abandoned === true)) {
+      this.#fail(
+        new LocalgradError("cuda: an error has ended the work of these processes; start them again"),
+      );
+    }
     for (const [key, { handle }] of this.#channels) {
       const found = outI32();
       const status = this.nccl.ncclCommGetAsyncError(handle, found.buffer);
       const fault = status === ncclStatus.ncclSuccess ? found.value : status;
       if (fault === ncclStatus.ncclSuccess || fault === ncclStatus.ncclInProgress) continue;
-      this.#failure = ncclError(this.nccl, fault, `exchanging data in ${key}`);
-      for (const { handle } of this.#channels.values()) this.nccl.ncclCommAbort(handle);
-      throw this.#failure;
+      this.#fail(ncclError(this.nccl, fault, `exchanging data in ${key}`));
     }
+  }
+
+  #fail(failure: LocalgradError): never {
+    this.#failure = failure;
+    for (const { handle } of this.#channels.values()) this.nccl.ncclCommAbort(handle);
+    throw failure;
   }
 
   /** Waits for all work of the device, and lets the event loop turn meanwhile. */
@@ -199,17 +208,17 @@ export class Groups {
 
   /** Leaves all groups: waits until all messages have left, unless an exchange has failed. */
   close(): void {
-    this.#card.watch = () => {};
     const { driver } = this.#card;
     for (const { handle, stream } of [...this.#channels.values()].reverse()) {
+      this.#card.drain(stream);
       if (this.#failure === undefined) {
-        driver.cuStreamSynchronize(stream);
         this.nccl.ncclCommFinalize(handle);
         this.nccl.ncclCommDestroy(handle);
       }
       driver.cuStreamDestroy_v2(stream);
     }
     this.#channels.clear();
+    this.#card.watch = () => {};
   }
 
   #channel(key: string): Channel {

@@ -87,8 +87,8 @@ export class Outbox {
 
   /** Waits until all messages have left, and frees everything. The status is ignored: the card may be lost. */
   dispose(): void {
-    if (this.#moving !== undefined) this.#card.driver.cuStreamSynchronize(this.#moving);
-    this.#card.driver.cuStreamSynchronize(this.#channel.stream);
+    if (this.#moving !== undefined) this.#card.drain(this.#moving);
+    this.#card.drain(this.#channel.stream);
     this.#close();
   }
 
