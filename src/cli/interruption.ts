@@ -8,8 +8,11 @@ export interface Interruption extends Disposable {
   readonly exitCode: number;
 }
 
-/** Ctrl-C, a request to terminate, and a closed terminal or connection, with their numbers. */
-const SIGNALS = [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]] as const;
+/**
+ * Ctrl-C, a request to terminate, and a closed terminal or connection, with their numbers. SIGUSR1 counts as Ctrl-C: Open
+ * MPI's launcher passes it on, while it answers Ctrl-C by killing its processes after a second.
+ */
+const SIGNALS = [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1], ["SIGUSR1", 2]] as const;
 
 /** Listens for signals until disposed of; prints `text` at the first one. */
 export function interruption(text = "stopping after this step, saving …"): Interruption {

@@ -86,7 +86,7 @@ export async function trainMpi(args: readonly string[]): Promise<number> {
     ],
   });
   note(shellText(command));
-  return await run(command);
+  return await run(command, isOpenMpi);
 }
 
 /** A path of the package. */
@@ -108,14 +108,17 @@ const SIGNALS = [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]] as const;
 
 /**
  * Runs a command, and passes signals on to it: each once, since it is in a session of its own, which a terminal's Ctrl-C
- * does not reach. Returns its exit code; after a signal 128 plus its number, as in shells.
+ * does not reach. Open MPI's launcher would kill the processes a second later, so it gets SIGUSR1 first, which it passes on
+ * and `train` takes for Ctrl-C. Returns the exit code; after a signal 128 plus its number, as in shells.
  */
-async function run([program = "", ...args]: readonly string[]): Promise<number> {
+async function run([program = "", ...args]: readonly string[], isOpenMpi: boolean): Promise<number> {
+  let first = isOpenMpi;
   const child = new Deno.Command(program, { args, stdin: "null", detached: true }).spawn();
   const listeners = SIGNALS.map(([name]) => {
     const pass = () => {
       try {
-        child.kill(name);
+        child.kill(first ? "SIGUSR1" : name);
+        first = false;
       } catch { // it has ended
       }
     };
