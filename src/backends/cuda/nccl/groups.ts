@@ -34,8 +34,8 @@ export interface Direction {
   readonly to: number;
 }
 
-/** The tag of messages with ids, which go through the communicators of the groups. */
-const ID_TAG = 0;
+/** The tag of messages with ids, which go through the communicators of the groups: the last that there is. */
+const ID_TAG = 32767;
 
 /**
  * The groups of processes of a device, as communicators of NCCL. Each is made with an id that one process makes and the
