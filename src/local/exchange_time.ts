@@ -59,11 +59,11 @@ interface Transfer {
 
 /**
  * Predicts the time of a step from the planned programs. Each step of a plan takes as long as {@link timeOf} says. A
- * message starts when both sides have come to it, and takes the link's latency and its bytes over the link's speed; a
- * reduction over n processes takes 2(n − 1) latencies and 2(n − 1)/n of its bytes (a ring;
- * Patarasuk and Yuan, 2009), or 2⌈log₂ n⌉ latencies and as often its bytes (a tree), whichever is shorter. Meanwhile a process computes, up to the first step that needs the result; it also waits
- * for a slot of a message that has not left. The programs run against each other until the pipeline is full and then some
- * steps more, whose mean is the prediction.
+ * message starts when both sides have come to it, and takes the link's latency and its bytes over the link's speed. A
+ * reduction over n processes takes 2(n − 1) latencies and 2(n − 1)/n of its bytes (a ring; Patarasuk and Yuan, 2009), or
+ * 2⌈log₂ n⌉ latencies and as often its bytes (a tree), whichever is shorter. Meanwhile a process computes, up to the first
+ * step that needs the result; it also waits for a slot of a message that has not left. The programs run against each other
+ * until the pipeline is full and then some steps more, whose mean is the prediction.
  *
  * Where processes share a batch, those with equal modules are taken to be equally fast.
  */
