@@ -33,7 +33,7 @@ export async function check(
   const all = groups[group]!(new Random(1));
   const step = Math.max(1, Math.floor(all.length / most));
   const cases = all.filter((_, i) => i % step === 0);
-  const backend = await open(precision === "bf16" ? {} : { precision });
+  const backend = await open({ engines: "heuristic", ...(precision === "bf16" ? {} : { precision }) });
   try {
     if (precision === "bf16") await checkCases(backend, cases.map(inBf16), verified);
     else await checkCases(backend, cases, verified, precision);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { engineNames } from "../backends/cuda/engine_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Processes } from "../backends/communicator.ts";
 import type { Precision } from "../compile/plan.ts";
@@ -26,7 +27,7 @@ import { note, showCheck, showDownload } from "./terminal.ts";
 
 /** Opens the device given by a flag, or else the library's choice; rejects a precision that it does not support. */
 export async function openDevice(
-  given: Pick<Given<typeof placeFlags>, "device" | "no-graph" | "sync-launches">,
+  given: Pick<Given<typeof placeFlags>, "device" | "no-graph" | "sync-launches" | "engines">,
   { precision }: { readonly precision?: Precision },
   processes?: Processes,
 ): Promise<Device> {
@@ -35,6 +36,7 @@ export async function openDevice(
     ...(processes === undefined ? {} : { processes }),
     ...(given["no-graph"] ? { graphs: false } : {}),
     ...(given["sync-launches"] ? { syncLaunches: true } : {}),
+    ...(given.engines === undefined ? {} : { engines: oneOf("engines", given.engines, engineNames) }),
   });
   try {
     precisionOn(device.backend.target, precision);

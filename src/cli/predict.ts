@@ -13,7 +13,7 @@ import { placeFlags, precisionFrom } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";
 
-const { device, precision, "no-graph": noGraph, "sync-launches": syncLaunches, json } = placeFlags;
+const { device, precision, "no-graph": noGraph, "sync-launches": syncLaunches, engines, json } = placeFlags;
 
 /** Flags of `predict`. */
 export const predictFlags = {
@@ -25,6 +25,7 @@ export const predictFlags = {
   precision,
   "no-graph": noGraph,
   "sync-launches": syncLaunches,
+  engines,
   json: { help: `${json.help}: one line for each picture` },
 } as const satisfies Flags;
 

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { engineNames } from "../backends/cuda/engine_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import type { Precision } from "../compile/plan.ts";
@@ -132,6 +133,11 @@ export const placeFlags = {
   "no-graph": { help: "CUDA: launch every kernel separately, for debugging" },
   "sync-launches": {
     help: "CUDA: also wait for every launch, so that an error names the one that failed; slow, for debugging",
+  },
+  engines: {
+    value: engineNames.join("|"),
+    help:
+      "CUDA: take the fastest of cuDNN's engines for each convolution, timed in the first step, or the first it offers, for the same bits on every card of a kind; default timed",
   },
   json: { help: "print the result as JSON" },
 } as const satisfies Flags;

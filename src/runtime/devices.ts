@@ -7,6 +7,7 @@
 import type { Missing, Opened } from "../backends/backend.ts";
 import type { Communicator, Communicators, Processes } from "../backends/communicator.ts";
 import { cpuEngine } from "../backends/cpu/engine_name.ts";
+import { enginesNamed } from "../backends/cuda/engine_names.ts";
 import { variable } from "../base/environment.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, shown } from "../base/expect.ts";
@@ -40,6 +41,13 @@ export interface OpenOptions {
    */
   syncLaunches?: boolean;
   /**
+   * How CUDA chooses among cuDNN's engines for each convolution. `timed` (the default) runs the first eight that may be
+   * taken in the first step, and takes the fastest; times are kept in the user's cache where that may be written. The
+   * choice may be another on another card or in another cache, and so may the last bits of results. `heuristic` takes the
+   * first that cuDNN offers: the same bits on every card of a kind with the same cuDNN.
+   */
+  engines?: "timed" | "heuristic";
+  /**
    * The groups of processes that programs on the device exchange data with, by name; default none. On `cuda`
    * they exchange NCCL's ids, and NCCL the data.
    */
@@ -72,10 +80,11 @@ const backends: {
   };
 } = {
   cuda: {
-    open: async ({ graphs, syncLaunches, communicators = {} }) =>
+    open: async ({ graphs, syncLaunches, engines, communicators = {} }) =>
       (await import("../backends/cuda/backend.ts")).openCuda({
         ...(graphs === undefined ? {} : { graphs }),
         ...(syncLaunches === undefined ? {} : { syncLaunches }),
+        ...(engines === undefined ? {} : { engines }),
         communicators,
       }),
     target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
@@ -136,10 +145,12 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
     engine: "string?",
     graphs: "boolean?",
     syncLaunches: "boolean?",
+    engines: "string?",
     communicators: "object?",
     processes: "object?",
   });
-  const { processes } = options;
+  const { engines, processes } = options;
+  enginesNamed(engines);
   if (processes !== undefined) return await openFor(processes, name, options);
   return await openWith(options.communicators ?? {}, name, options);
 }

@@ -21,6 +21,8 @@ const symbols = {
   sim_memory: { parameters: ["u64"], result: "void" },
   sim_count: { parameters: ["buffer"], result: "i64" },
   sim_hurry: { parameters: ["i32"], result: "void" },
+  sim_engine: { parameters: ["i64", "f64"], result: "void" },
+  sim_engine_runs: { parameters: ["i64"], result: "i64" },
   sim_report: { parameters: ["buffer", "i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -121,7 +123,10 @@ export function openSimulated(options: CudaOptions = {}): Promise<Opened> {
     throw new Error(JSON.stringify(libraries.reports, undefined, 2));
   }
   return Promise.resolve({
-    backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn, nccl }, { cubins: false, ...options }),
+    backend: new CudaBackend({ driver, nvrtc, cublasLt, cudnn, nccl }, {
+      ...{ cubins: false, engines: "heuristic", engineTimes: false },
+      ...options,
+    }),
   });
 }
 
@@ -141,6 +146,20 @@ export function setMemory(bytes: number): void {
 /** Makes one stream of devices opened from now on run its work at once: that of all work (0), or of uploads (1). */
 export function hurry(stream: 0 | 1 | undefined): void {
   control!.sim_hurry(stream ?? -1);
+}
+
+/**
+ * Sets the microseconds that cuDNN's engines are said to take, by number; by default each takes 1. The device has two, the
+ * first of which needs as much scratch as its image, and offers others after them if they have a time. Forgets the runs.
+ */
+export function setEngines(microseconds: Readonly<Record<number, number>>): void {
+  control!.sim_engine(0n, -1);
+  for (const [engine, time] of Object.entries(microseconds)) control!.sim_engine(BigInt(engine), time);
+}
+
+/** How often an engine ran, or was captured, since {@link setEngines}. */
+export function engineRuns(engine: number): number {
+  return Number(control!.sim_engine_runs(BigInt(engine)));
 }
 
 /** The current count of a kind: `allocations`, `launches`, `used` bytes …. */

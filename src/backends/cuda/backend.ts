@@ -2,7 +2,7 @@ import { NO_CARD } from "../../../ffi/doctor.ts";
 import { checkDriver, type Driver, driverStatus, OLDEST_ARCHITECTURE } from "../../../ffi/driver.ts";
 import { thisHost } from "../../../ffi/host.ts";
 import { type CudaLibraries, openLibraries } from "../../../ffi/library.ts";
-import { checkCudnn } from "../../../ffi/cudnn.ts";
+import { checkCudnn, type Cudnn } from "../../../ffi/cudnn.ts";
 import { outI32, outU64 } from "../../../ffi/memory.ts";
 import { localRankOf } from "../../../ffi/mpi_launcher.ts";
 import { LibraryError } from "../../../ffi/status.ts";
@@ -15,15 +15,19 @@ import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "..
 import { type Communicators, groupSizes } from "../communicator.ts";
 import { CudaBuffer } from "./buffer.ts";
 import { Arena } from "./arena.ts";
+import { cacheFolder } from "./cache_folder.ts";
 import { Card, type CardFacts } from "./card.ts";
 import { type Convolver, convSpecOf } from "./conv.ts";
 import { GraphConvolver } from "./conv_graph.ts";
+import { EngineTimer } from "./engine_timer.ts";
+import type { Engines } from "./engine_names.ts";
+import { TimedEngines } from "./engine_times.ts";
 import { CudaExecutable } from "./executable.ts";
 import { LegacyConvolver } from "./legacy/conv.ts";
 import { lowerPlan } from "./lower.ts";
 import { matmulSpecOf } from "./matmul.ts";
 import { MatrixProducts } from "./matmul_cublaslt.ts";
-import { cubinFolder, Modules } from "./modules.ts";
+import { Modules } from "./modules.ts";
 import { Groups } from "./nccl/groups.ts";
 import { Profiler } from "./profiler.ts";
 import { Readbacks } from "./readbacks.ts";
@@ -42,6 +46,15 @@ export interface CudaOptions {
   syncLaunches?: boolean;
   /** cuDNN's interface for convolutions: `graph` (the default), or `plain`, the legacy API. */
   convolutions?: "graph" | "plain";
+  /**
+   * How the graph interface chooses among cuDNN's engines: `timed` (the default) runs some and takes the fastest;
+   * `heuristic` takes the first that cuDNN's heuristics offer, which is the same one on every card of a kind.
+   */
+  engines?: Engines;
+  /** Folder for times of engines, or false to keep none; default: `localgrad/engines` in the user's cache, if permitted. */
+  engineTimes?: string | false;
+  /** Seconds for timing engines; default 20. */
+  engineBudget?: number;
   /** Times each launch separately, which excludes graphs; default: false. See {@link Profiler}. */
   profile?: boolean;
   /** Folder for compiled kernels, or false to keep none; default: `localgrad/cubin` in the user's cache, if permitted. */
@@ -105,7 +118,7 @@ export class CudaBackend implements Backend {
       this.#uploads = this.#keep(new Uploads(this.#card));
       this.#readbacks = this.#keep(new Readbacks(this.#card));
       if (options.profile === true) this.profiler = this.#keep(new Profiler(this.#card));
-      this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cubinFolder()));
+      this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cacheFolder("cubin")));
       this.#products = this.#keep(new MatrixProducts(cublasLt));
       const out = outU64();
       checkCudnn(cudnn, cudnn.cudnnCreate(out.buffer), "opening a handle");
@@ -113,14 +126,31 @@ export class CudaBackend implements Backend {
       this.#closing.push(() => cudnn.cudnnDestroy(this.#cudnnHandle));
       checkCudnn(cudnn, cudnn.cudnnSetStream(this.#cudnnHandle, this.#card.stream), "setting the stream");
       this.#convolver = this.#keep(
-        options.convolutions === "plain"
-          ? new LegacyConvolver(cudnn, this.#cudnnHandle)
-          : new GraphConvolver(cudnn, this.#cudnnHandle, this.#card),
+        options.convolutions === "plain" ? new LegacyConvolver(cudnn, this.#cudnnHandle) : new GraphConvolver(
+          cudnn,
+          this.#cudnnHandle,
+          this.#card,
+          options.engines === "heuristic" ? undefined : this.#timedEngines(cudnn, options),
+        ),
       );
     } catch (error) {
       this.#end();
       throw error;
     }
+  }
+
+  /** What times cuDNN's engines; undefined if the driver cannot. */
+  #timedEngines(cudnn: Cudnn, { engineTimes, engineBudget, communicators = {} }: CudaOptions) {
+    const { cuEventElapsedTime_v2: elapsedTime } = this.#card.driver;
+    if (elapsedTime === null) return undefined;
+    // Freeing memory may wait for messages of other processes.
+    const trims = !exchanges(communicators);
+    const timer = this.#keep(new EngineTimer(this.#card, elapsedTime, { budget: engineBudget, trims }));
+    return new TimedEngines(timer, {
+      card: this.#card.facts,
+      cudnn: Number(cudnn.cudnnGetVersion()),
+      folder: engineTimes ?? cacheFolder("engines"),
+    });
   }
 
   #keep<T extends { close(): void }>(part: T): T {

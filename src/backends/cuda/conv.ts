@@ -89,8 +89,11 @@ export function convWorkspace(instruction: ConvInstruction, values: readonly Ava
 
 /** A convolution bound to addresses. */
 export interface BoundConv {
-  /** Issues it on the stream of cuDNN's handle. */
-  run(): void;
+  /**
+   * Issues it on the stream of cuDNN's handle. `mayWait` says that the host may wait for the card in this run, to time
+   * engines: the stream is not being captured, and no other process waits for what the host issues after it.
+   */
+  run(mayWait: boolean): void;
   /** Frees what was made for these addresses. */
   dispose(): void;
 }

@@ -9,6 +9,7 @@ import {
   describeConv,
 } from "./conv.ts";
 import { ConvPlans, type ExecutionPlan } from "./conv_plans.ts";
+import type { TimedEngines } from "./engine_times.ts";
 
 /** The plans of a spec and the number of launches that use them; or the reason why cuDNN has none. */
 type Entry = { readonly plans: ConvPlans; uses: number } | { readonly unsupported: string };
@@ -21,12 +22,15 @@ export class GraphConvolver implements Convolver {
   readonly #cudnn: Cudnn;
   readonly #handle: bigint;
   readonly #card: Card;
+  readonly #engines: TimedEngines | undefined;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(cudnn: Cudnn, handle: bigint, card: Card) {
+  /** Without `engines` each convolution takes the first engine that the heuristics offer. */
+  constructor(cudnn: Cudnn, handle: bigint, card: Card, engines?: TimedEngines) {
     this.#cudnn = cudnn;
     this.#handle = handle;
     this.#card = card;
+    this.#engines = engines;
   }
 
   fuses(spec: ConvSpec, workspace: number): boolean {
@@ -38,12 +42,17 @@ export class GraphConvolver implements Convolver {
     const entry = this.#entry(spec);
     if ("unsupported" in entry) throw cannotRun(spec, entry.unsupported);
     const { plans } = entry;
-    let chosen = choose(plans, workspace);
+    first(plans, workspace); // throws here if there is none, before a run has overwritten anything
+    let chosen: ExecutionPlan | undefined;
     const pack = plans.bind(tensors, scratch); // serves every plan of the graph
     entry.uses++;
     return {
-      run: () => {
-        while (!this.#run(plans, chosen, pack)) chosen = choose(plans, workspace);
+      run: (mayWait) => {
+        const run = (plan: ExecutionPlan) => this.#run(plans, plan, pack);
+        const choose = () =>
+          this.#engines?.choose(plans, workspace, mayWait ? run : undefined) ?? first(plans, workspace);
+        chosen ??= choose();
+        while (!run(chosen)) chosen = choose();
       },
       dispose: () => {
         plans.unbind(pack);
@@ -94,7 +103,7 @@ export class GraphConvolver implements Convolver {
 }
 
 /** The first plan that can be run. Throws a LocalgradError with the reasons if there is none. */
-function choose(plans: ConvPlans, workspace: number): ExecutionPlan {
+function first(plans: ConvPlans, workspace: number): ExecutionPlan {
   const chosen = plans.choose(workspace);
   if ("plan" in chosen) return chosen;
   throw cannotRun(

@@ -90,12 +90,17 @@ export class ConvPlans {
   choose(workspace: number): ExecutionPlan | { readonly refused: readonly string[] } {
     const refused: string[] = [];
     for (const candidate of this.candidates) {
-      const outcome = candidate.outcome ??= this.#consider(candidate.config);
+      const outcome = this.consider(candidate);
       if ("refused" in outcome) refused.push(outcome.refused);
       else if (outcome.workspace > workspace) refused.push(`needs ${outcome.workspace} bytes of workspace`);
       else return outcome;
     }
     return { refused };
+  }
+
+  /** The execution plan of a candidate, built when it is first considered; or the reason why it has none. */
+  consider(candidate: Candidate): NonNullable<Candidate["outcome"]> {
+    return candidate.outcome ??= this.#consider(candidate.config);
   }
 
   /** Refuses a plan from now on, for a reason that showed when it was run. */

@@ -139,17 +139,3 @@ const DIGEST = 32;
 function digest(data: string | Uint8Array): Buffer {
   return createHash("sha256").update(data).digest();
 }
-
-/** The default folder for compiled kernels; false if it may not be read and written. */
-export function cubinFolder(): string | false {
-  const variable = (name: string) =>
-    Deno.permissions.querySync({ name: "env", variable: name }).state === "granted"
-      ? Deno.env.get(name) || undefined
-      : undefined;
-  const home = variable("HOME");
-  const cache = variable("XDG_CACHE_HOME") ?? (home === undefined ? undefined : `${home}/.cache`);
-  if (cache === undefined) return false;
-  const path = `${cache}/localgrad/cubin`;
-  const may = (name: "read" | "write") => Deno.permissions.querySync({ name, path }).state === "granted";
-  return may("read") && may("write") ? path : false;
-}

@@ -40,8 +40,8 @@ export interface Tools {
 interface Recorded {
   /** Binds it to addresses; must precede the first {@link run}. */
   bind(addresses: Addresses): void;
-  /** Issues it on the card's stream. */
-  run(): void;
+  /** Issues it on the card's stream; `mayWait` as for {@link BoundConv.run}. */
+  run(mayWait: boolean): void;
   /** What it computes, for messages. */
   describe(): string;
   dispose?(): void;
@@ -50,7 +50,9 @@ interface Recorded {
 /** A plan's launches, ready to be issued in order without allocating anything. */
 export class Recording {
   readonly #recorded: readonly Recorded[];
-  readonly #run: () => void;
+  readonly #run: (mayWait: boolean) => void;
+  /** True if a run sends messages: they leave after all of it was issued, and other processes may wait for them. */
+  readonly #sends: boolean;
   readonly #exchanges: PlanExchanges | undefined;
 
   /** `functions` are the handles of the kernels, one for each kernel launch, in order. */
@@ -97,9 +99,10 @@ export class Recording {
     }
     const { profiler, card } = tools;
     this.#recorded = recorded;
-    const issue = (launch: Recorded, index: number): void => {
+    this.#sends = plan.steps.some((step) => step.kind === "op" && step.instruction.op === "send");
+    const issue = (launch: Recorded, index: number, mayWait: boolean): void => {
       try {
-        launch.run();
+        launch.run(mayWait);
       } catch (error) {
         // A library reports an earlier launch's fault as a failure of its own.
         if (error instanceof LibraryError && error.library !== "CUDA") card.throwFault();
@@ -113,8 +116,8 @@ export class Recording {
       });
     };
     this.#run = profiler === undefined
-      ? () => recorded.forEach(issue)
-      : () => profiler.run(plan, launches, (index) => issue(at(recorded, index), index));
+      ? (mayWait) => recorded.forEach((launch, index) => issue(launch, index, mayWait))
+      : (mayWait) => profiler.run(plan, launches, (index) => issue(at(recorded, index), index, mayWait));
   }
 
   /** Binds the next runs to addresses. */
@@ -129,8 +132,9 @@ export class Recording {
 
   /** Issues everything; into a graph if the stream is being captured. */
   run(isCaptured: boolean = false): void {
-    if (this.#exchanges === undefined) this.#run();
-    else this.#exchanges.run(isCaptured, this.#run);
+    const issue = () => this.#run(!isCaptured && !this.#sends);
+    if (this.#exchanges === undefined) issue();
+    else this.#exchanges.run(isCaptured, issue);
   }
 
   /** Follows each run, outside of a capture. */
@@ -221,9 +225,9 @@ function recordConv(
       bound = next;
       last = key;
     },
-    run: () => {
+    run: (mayWait) => {
       if (bound === undefined) throw new Error("cuda: a convolution must be bound before it runs");
-      bound.run();
+      bound.run(mayWait);
     },
     dispose: () => bound?.dispose(),
   };

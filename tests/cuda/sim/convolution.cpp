@@ -17,7 +17,7 @@ bool Geometry::consistent() const {
 }
 
 Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t filter, uint64_t result,
-                uint64_t scratch, uint64_t workspace, uint64_t stream, Epilogue epilogue) {
+                uint64_t scratch, uint64_t workspace, uint64_t stream, Epilogue epilogue, double microseconds) {
   return enqueue(stream, [=] {
     if (!on_device(image, g.image.bytes()) || !on_device(filter, g.filter.bytes()) || !on_device(result, g.result.bytes())) {
       return ILLEGAL_ADDRESS;
@@ -69,7 +69,7 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
     (direction == Direction::FORWARD ? results : direction == Direction::TO_IMAGE ? images : filters).write_back();
     memset((void*)scratch, 0xff, workspace);
     return SUCCESS;
-  });
+  }, microseconds);
 }
 
 }  // namespace sim

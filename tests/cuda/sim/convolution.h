@@ -29,8 +29,9 @@ struct Epilogue {
   bool relu = false;
 };
 
-// Queues a convolution on a stream; it overwrites `scratch`, as a real engine would.
+// Queues a convolution on a stream; it overwrites `scratch`, as a real engine would. It is said to take so many microseconds.
 Result convolve(Direction direction, const Geometry& geometry, uint64_t image, uint64_t filter, uint64_t result,
-                uint64_t scratch, uint64_t workspace, uint64_t stream, Epilogue epilogue = {});
+                uint64_t scratch, uint64_t workspace, uint64_t stream, Epilogue epilogue = {},
+                double microseconds = 1);
 
 }  // namespace sim

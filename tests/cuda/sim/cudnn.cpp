@@ -189,6 +189,17 @@ constexpr int64_t ANY = NOTED + CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
 const int64_t engines[] = {ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY,
                            NOTED + CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS,
                            NOTED + CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION, 0, 1};
+
+// For tests: the microseconds that engines are said to take, by default 1, and how often each ran. Engines from 2 on, which
+// need little scratch, are offered after the two if they were given a time.
+std::map<int64_t, double> times;
+std::map<int64_t, int64_t> runs;
+std::vector<int64_t> offered() {
+  std::vector<int64_t> all(std::begin(engines), std::end(engines));
+  for (auto& [engine, time] : times) if (engine > 1) all.push_back(engine);
+  return all;
+}
+
 int64_t workspace_of(Descriptor* config) {
   if (*read<int64_t>(config, ENGINE) != 0) return 128;
   Operation operation;
@@ -196,6 +207,13 @@ int64_t workspace_of(Descriptor* config) {
   return operation.geometry.image.bytes();
 }
 }  // namespace
+
+// Sets an engine's time; a negative one forgets all times and runs.
+EXPORT void sim_engine(int64_t engine, double microseconds) {
+  if (microseconds < 0) times.clear(), runs.clear();
+  else times[engine] = microseconds;
+}
+EXPORT int64_t sim_engine_runs(int64_t engine) { return runs[engine]; }
 
 EXPORT size_t cudnnGetVersion() {
   const char* wanted = getenv("LOCALGRAD_SIM_CUDNN");
@@ -293,14 +311,15 @@ EXPORT int cudnnBackendGetAttribute(uint64_t handle, int name, int type, int64_t
   if (!d->final) return refuse(NOT_FINALIZED, "the descriptor is not final");
   if (d->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR && name == CUDNN_ATTR_ENGINEHEUR_RESULTS && type == DESC) {
     const bool fallback = *read<int32_t>(d, CUDNN_ATTR_ENGINEHEUR_MODE) == CUDNN_HEUR_MODE_FALLBACK;
-    *count = fallback ? 1 : std::size(engines);
+    const std::vector<int64_t> all = offered();
+    *count = fallback ? 1 : all.size();
     if (requested == 0) return OK;  // asks for their number
     *count = std::min(*count, requested);
     for (int64_t i = 0; i < *count; ++i) {
       Descriptor* config = descriptors.get(((uint64_t*)elements)[i]);
       if (!config || config->type != CUDNN_BACKEND_ENGINECFG_DESCRIPTOR) return refuse(BAD, "results need descriptors");
       put(config, GRAPH, *read<uint64_t>(d, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
-      put(config, ENGINE, fallback ? 1 : engines[i]);
+      put(config, ENGINE, fallback ? 1 : all[i]);
       config->final = true;
     }
     return OK;
@@ -348,9 +367,12 @@ EXPORT int cudnnBackendExecute(uint64_t handle, uint64_t plan, uint64_t pack) {
     if (places[id] % 16 != 0) return refuse(2003, "a misaligned pointer");
   }
   if (fails("convolution")) return refuse(FAILED, "told to");
+  const int64_t engine = *read<int64_t>(config, ENGINE);
+  ++runs[engine];
   const Result result = convolve(operation.direction, operation.geometry, places[operation.image_id],
                                  places[operation.filter_id], places[operation.result_id],
                                  *read<uint64_t>(v, CUDNN_ATTR_VARIANT_PACK_WORKSPACE), workspace_of(config), library->stream,
-                                 {operation.bias_id ? places[operation.bias_id] : 0, operation.relu});
+                                 {operation.bias_id ? places[operation.bias_id] : 0, operation.relu},
+                                 times.count(engine) ? times[engine] : 1);
   return result == SUCCESS ? OK : refuse(FAILED, "the driver refused");
 }

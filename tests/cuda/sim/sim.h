@@ -43,8 +43,8 @@ bool captures(uint64_t stream);
 // Makes the card work beside the host from now on.
 void work_alone();
 
-// Adds work to a stream, or to the graph it is capturing.
-Result enqueue(uint64_t stream, Work work);
+// Adds work to a stream, or to the graph it is capturing; events tell that it took so many microseconds.
+Result enqueue(uint64_t stream, Work work, double microseconds = 1);
 
 // The check that begins most calls: there is a context, and no sticky error.
 Result ready();

@@ -36,6 +36,7 @@ struct Capture {
 struct Stream {
   std::deque<Work> queue;      // not run yet
   size_t done = 0;             // the number that ran
+  double clock = 0;            // microseconds that all issued work takes
   bool eager = false;          // runs work as soon as it is issued
   bool running = false;
   std::shared_ptr<Capture> capture;
@@ -45,6 +46,7 @@ struct Event {
   bool timing = false;
   uint64_t stream = 0;  // of its last record; 0 before the first
   size_t mark = 0;      // reached when the stream has run this much work, or in a capture the number of its nodes
+  double clock = 0;     // the stream's when it was recorded
   std::shared_ptr<Capture> capture;
 };
 struct Graph { uint64_t origin; std::vector<Node> nodes; };
@@ -188,12 +190,13 @@ Result perform_all() {
   return lost;
 }
 
-Result enqueue(uint64_t handle, Work work) {
+Result enqueue(uint64_t handle, Work work, double microseconds) {
   Lock lock;
   TRY(ready());
   Stream* stream = streams.get(handle);
   if (!stream) return INVALID_HANDLE;
   if (stream->capture) return record_node(stream, {Node::WORK, handle, std::move(work)}), SUCCESS;
+  stream->clock += microseconds;
   push(stream, std::move(work));
   return lost;
 }
@@ -312,7 +315,7 @@ EXPORT int cuGraphLaunch(uint64_t executable, uint64_t handle) {
       stream = branch.get();
     }
     switch (node.kind) {
-      case Node::WORK: push(stream, node.work); break;
+      case Node::WORK: ++stream->clock, push(stream, node.work); break;
       case Node::RECORD: recorded[node.event] = {stream, stream->end()}; break;
       case Node::WAIT: {
         auto& [other, mark] = recorded[node.event];
@@ -356,6 +359,7 @@ EXPORT int cuEventRecord(uint64_t handle, uint64_t stream_handle) {
     return SUCCESS;
   }
   event->mark = stream->end();
+  event->clock = stream->clock;
   return SUCCESS;
 }
 EXPORT int cuEventRecordWithFlags(uint64_t handle, uint64_t stream_handle, unsigned flags) {
@@ -382,7 +386,7 @@ EXPORT int cuEventQuery(uint64_t handle) {
   while (stream->done < event->mark && (step(stream) || step_any())) {}
   return lost ? lost : NOT_READY;
 }
-// Not a real time: a microsecond for each piece of work between the events.
+// Not a real time: a microsecond for each piece of work between the events, or what it was said to take.
 EXPORT int cuEventElapsedTime_v2(float* milliseconds, uint64_t start, uint64_t end) {
   Lock lock;
   TRY(ready());
@@ -391,7 +395,7 @@ EXPORT int cuEventElapsedTime_v2(float* milliseconds, uint64_t start, uint64_t e
   Stream* stream = streams.get(last->stream);
   if (!stream) return INVALID_HANDLE;
   if (stream->done < last->mark) return NOT_READY;
-  *milliseconds = 1e-3f * (last->mark - first->mark);
+  *milliseconds = 1e-3 * (last->clock - first->clock);
   return SUCCESS;
 }
 EXPORT int cuEventSynchronize(uint64_t handle) {
