@@ -33,6 +33,7 @@ function run(name: string, steps: number, modules: number): RunReport {
           residentBytes: 600 * 2 ** 20,
         },
         loading: { imagesPerSecond: 812.4, waiting: 0.0312 },
+        staleness: { mean: 1.26, most: 3 },
       });
     }
   }
@@ -96,6 +97,7 @@ Deno.test("report() shows curves per module, errors, memory and the configuratio
       "600 MiB resident",
       "812",
       "3.1 %",
+      "1.3 steps, at most 3",
     ]
   ) {
     assertStringIncludes(html, text);

@@ -6,6 +6,7 @@ import type { Target } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import { divide } from "../local/division.ts";
 import { type Link, parallelTime, TYPICAL_LINK } from "../local/exchange_time.ts";
+import type { Exchange } from "../local/exchange.ts";
 import { formatLayout, type Layout, layoutOf } from "../local/layout.ts";
 import {
   type ExchangedBytes,
@@ -15,7 +16,7 @@ import {
   totalOf,
 } from "../local/process_plans.ts";
 import { type Speeds, TYPICAL } from "../local/step_time.ts";
-import { parallelOf } from "./team.ts";
+import { exchangeFrom, parallelOf } from "./team.ts";
 import { type Flags, type Given, numberFromZero, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 
 /** Speeds of devices to predict with. Those of a card are assumed: about half of the peaks in its data sheet. */
@@ -33,6 +34,10 @@ export const processFlags = {
   parallel: {
     value: "data|modules|DxM",
     help: "processes: what they divide: batches, modules (default), or both: 2x4 is two pipelines of four",
+  },
+  exchange: {
+    value: "exact|stale|stale:N",
+    help: "processes: the block that MAN tracks, see train; default exact",
   },
   queue: { value: "N", help: "processes: batches whose features wait to be sent at most; default 1" },
   "memory-limit": {
@@ -57,6 +62,7 @@ export const processFlags = {
 export interface Processes {
   readonly layout: Layout;
   readonly depth: number;
+  readonly exchange: Exchange;
   readonly limit?: number;
   readonly speeds: Required<Speeds>;
   readonly link: Link;
@@ -77,6 +83,7 @@ export function processesFrom(given: Given<typeof processFlags>): Processes | un
   return {
     layout: layoutOf(parallel, processes),
     depth,
+    exchange: exchangeFrom(given.exchange ?? "exact"),
     ...(limit === undefined ? {} : { limit }),
     speeds: speedsFrom(given.speeds ?? "core"),
     link: {
@@ -145,7 +152,7 @@ export function planFor(
   target: Target,
   recompute: boolean,
 ): PlannedProcesses {
-  const { layout, limit, depth, speeds, link } = processes;
+  const { layout, limit, depth, exchange, speeds, link } = processes;
   const options = { layout, depth, recompute };
   const runs = divide(setup, {
     ...options,
@@ -154,7 +161,7 @@ export function planFor(
     speeds,
     ...(limit === undefined ? {} : { limit }),
   });
-  const plans = planProcesses(setup, batch, target, { ...options, runs });
+  const plans = planProcesses(setup, batch, target, { ...options, exchange, runs });
   const most = Math.max(...plans.map(({ memory }) => memory.peakBytes));
   if (limit !== undefined && most > limit) {
     throw new LocalgradError(
@@ -172,12 +179,12 @@ export function planFor(
 
 /** Planned processes as JSON. */
 export function processesJson(
-  { layout, depth, limit, speeds, link, batch, alone, plans, seconds, computing }: PlannedProcesses,
+  { layout, depth, exchange, limit, speeds, link, batch, alone, plans, seconds, computing }: PlannedProcesses,
   { modules }: local.Setup,
 ) {
   const memory = ({ memory: { peakBytes, breakdown } }: ProcessPlan) => ({ peakBytes, breakdown });
   return {
-    ...{ layout, batch, depth },
+    ...{ layout, batch, depth, exchange },
     ...(limit === undefined ? {} : { limit }),
     predictedWith: { speeds, link },
     alone: { ...memory(alone), seconds: seconds.alone },

@@ -15,6 +15,7 @@ Deno.test("flags of processes have defaults, and units as they say", () => {
   assertEquals(read("--processes", "4"), {
     layout: { data: 1, modules: 4 },
     depth: 1,
+    exchange: "exact",
     speeds: { ...TYPICAL, launch: 0 },
     link: TYPICAL_LINK,
   });
@@ -23,6 +24,8 @@ Deno.test("flags of processes have defaults, and units as they say", () => {
     "2x4",
     "--queue",
     "2",
+    "--exchange",
+    "stale:4",
     "--speeds",
     "1e12,2e9",
     "--link-speed",
@@ -33,6 +36,7 @@ Deno.test("flags of processes have defaults, and units as they say", () => {
   assertEquals(read("--processes", "8", "--memory-limit", "1.5GiB", ...given), {
     layout: { data: 2, modules: 4 },
     depth: 2,
+    exchange: { every: 4 },
     limit: 1.5 * 2 ** 30,
     speeds: { operations: 1e12, bytes: 2e9, launch: 0 },
     link: { bytes: 450e9, latency: 0 },
@@ -50,6 +54,7 @@ Deno.test("flags of processes that cannot be are refused", () => {
       "both",
     ],
     ["2 × 2 is 4 processes, but 2 were started", "--processes", "2", "--parallel", "2x2"],
+    ["--exchange must be exact, stale or", "--processes", "2", "--exchange", "stale:0"],
     ["--processes must be a whole number", "--processes", "0"],
     ["--memory-limit must be a size such as", "--processes", "2", "--memory-limit", "much"],
     ["--memory-limit must be a size such as", "--processes", "2", "--memory-limit", "3 apples"],

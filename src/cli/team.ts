@@ -8,13 +8,12 @@ import { thisHost } from "../../ffi/host.ts";
 import { launcherOf } from "../../ffi/mpi_launcher.ts";
 import { sharedBytes } from "../backends/shared_bytes.ts";
 import { LocalgradError } from "../base/errors.ts";
+import type { Exchange } from "../local/exchange.ts";
 import { type Parallel, parallelFrom } from "../local/layout.ts";
 import { join, type Joined } from "../local/processes.ts";
 import type { TrainerOptions } from "../training/trainer_options.ts";
-import { type Flags, type Given, oneOf, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, wholeNumber } from "./flags.ts";
 import { note, silence } from "./terminal.ts";
-
-const EXCHANGES = ["exact", "stale"] as const;
 
 /** The flags for several processes. */
 export const teamFlags = {
@@ -24,10 +23,10 @@ export const teamFlags = {
       "what the processes that mpirun or srun started divide: each batch, the modules, or both, such as 2x4",
   },
   exchange: {
-    value: "exact|stale",
+    value: "exact|stale|stale:N",
     help:
       "with --parallel modules, the block of the next process that MAN tracks: that of the same step, whose " +
-      "results are those of one process, or the newest that has arrived; default exact",
+      "results are those of one process, or the newest that has arrived, sent after every step or every N; default exact",
   },
   queue: {
     value: "N",
@@ -40,9 +39,17 @@ export function exchangeOf(
   { exchange, queue }: Given<typeof teamFlags>,
 ): Pick<TrainerOptions, "exchange" | "depth"> {
   return {
-    ...(exchange === undefined ? {} : { exchange: oneOf("exchange", exchange, EXCHANGES) }),
+    ...(exchange === undefined ? {} : { exchange: exchangeFrom(exchange) }),
     ...(queue === undefined ? {} : { depth: wholeNumber("queue", queue, 1) }),
   };
+}
+
+/** The exchange that a flag names: `exact`, `stale` or `stale:4`. */
+export function exchangeFrom(flag: string): Exchange {
+  if (flag === "exact" || flag === "stale") return flag;
+  const [, every] = /^stale:([1-9][0-9]*)$/.exec(flag) ?? [];
+  if (every !== undefined) return { every: Number(every) };
+  throw new LocalgradError(`--exchange must be exact, stale or, for example, stale:4, not "${flag}"`);
 }
 
 /** The layout that a flag names. */

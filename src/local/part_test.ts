@@ -6,6 +6,7 @@ import { key } from "../base/random.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { type Initial, initialize } from "../nn/initial.ts";
 import type { Named } from "../nn/named.ts";
+import { effectsOf } from "../compile/collectives.ts";
 import { publishedSgd } from "../optim/published.ts";
 import { sgd } from "../optim/sgd.ts";
 import { clipped } from "../optim/transforms.ts";
@@ -15,7 +16,14 @@ import { sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeLeaves, treeUnflatten } from "../trace/tree.ts";
-import { exchangesBefore, receiveLastBlock, sendFirstBlock } from "./exchange.ts";
+import {
+  type Exchange,
+  exchangesBefore,
+  receiveLastBlock,
+  sendFirstBlock,
+  type Tracked,
+  trackedIn,
+} from "./exchange.ts";
 import { type Layout, placeOfRank, rankAt } from "./layout.ts";
 import type { Batch, Method } from "./method.ts";
 import { augLocal, dgl, greedy, infopro, man, manPlusPlus, predsim } from "./methods/methods.ts";
@@ -181,6 +189,33 @@ Deno.test("processes exchange only what the method reads of the next block", () 
   assertEquals(read(man(dgl(), { fusion: "biasOnly" })), [0, 0, 0, 0]);
   const { part } = partOf(make(man(dgl())), { layout, place: { data: 0, modules: 0 }, runs });
   assert(exchangesBefore(part!.reads) && !exchangesBefore(part!.sends));
+});
+
+Deno.test("a step with a stale exchange reads the block it is given, and exchanges features alone", () => {
+  for (const method of [man(dgl()), man(dgl(), { moves: "afterStep", statistics: "average" })]) {
+    const [layout, runs] = [{ data: 1, modules: 2 }, [{ first: 0, end: 1 }, { first: 1, end: 3 }]];
+    const effects = (exchange: Exchange, modules: number) => {
+      const part = partOf(make(method), { layout, place: { data: 0, modules }, runs, exchange });
+      const step = jit((train: TrainState<Tensor>, batch: Batch, learningRate: Tensor, tracked: Tracked) =>
+        trainStep(part, train, batch, { learningRate }, undefined, tracked)
+      );
+      const rate = { shape: [], dtype: "f32" } as const;
+      const program = step.program(part.initial, batch(4, 0), rate, trackedIn(part.part));
+      const { inputs, values } = program;
+      const tracked = inputs.filter(({ name }) => name.startsWith("3."));
+      const bytes = tracked.reduce((sum, { value }) => sum + sizeOf(values[value].shape), 0);
+      return { ops: effectsOf(program).map(({ op }) => op), bytes };
+    };
+    assertEquals(effects("exact", 0).ops, ["send", "receive"]);
+    assertEquals(effects("exact", 1).ops, ["receive", "send"]);
+    const first = effects("stale", 0);
+    assertEquals(first.ops, ["send"]);
+    const { reads } = partOf(make(method), { layout, place: { data: 0, modules: 0 }, runs }).part!;
+    const elements = treeLeaves<Initial>([reads!.before, reads!.after].flatMap((v) => [v.params, v.state]))
+      .reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    assertEquals(first.bytes, elements);
+    assertEquals(effects({ every: 3 }, 1), { ops: ["receive"], bytes: 0 });
+  }
 });
 
 Deno.test("features are sent before the backward pass of the module that made them", () => {
