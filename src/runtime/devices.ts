@@ -72,20 +72,26 @@ export interface TargetOptions {
   groups?: { readonly [group: string]: number };
 }
 
+/** Options of {@link open}, and the groups whose neighbours send each other messages; default all. */
+interface Opening extends OpenOptions {
+  messages?: readonly string[];
+}
+
 /** Opens and describes each backend. A backend is loaded only when it is used. */
 const backends: {
   readonly [B in BackendName]: {
-    readonly open: (options: OpenOptions) => Promise<Opened>;
+    readonly open: (options: Opening) => Promise<Opened>;
     readonly target: (options: TargetOptions) => Promise<Target | Target & Disposable | Missing>;
   };
 } = {
   cuda: {
-    open: async ({ graphs, syncLaunches, engines, communicators = {} }) =>
+    open: async ({ graphs, syncLaunches, engines, communicators = {}, messages }) =>
       (await import("../backends/cuda/backend.ts")).openCuda({
         ...(graphs === undefined ? {} : { graphs }),
         ...(syncLaunches === undefined ? {} : { syncLaunches }),
         ...(engines === undefined ? {} : { engines }),
         communicators,
+        ...(messages === undefined ? {} : { messages }),
       }),
     target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
   },
@@ -185,7 +191,10 @@ async function openWith(
   given: OpenOptions,
   processes?: Processes,
 ): Promise<Device> {
-  const options = { ...given, communicators };
+  const options: Opening = {
+    ...{ ...given, communicators },
+    ...(processes === undefined ? {} : { messages: ["modules"] }), // the others only reduce and broadcast
+  };
   for (const [group, communicator] of Object.entries(communicators)) expectCommunicator(group, communicator);
   const wanted = name === undefined ? variable("LOCALGRAD_DEVICE") ?? "auto" : name;
   if (wanted !== "auto") {

@@ -34,7 +34,7 @@ for (const [name, script, processes] of scripts) {
 }
 
 test("a pipeline of 2 processes has the bits and metrics of one", async () => {
-  const settings: Settings = { method: "dgl", epochs: 1 };
+  const settings: Settings = { method: "man+dgl", epochs: 1 };
   const args = ["modules", JSON.stringify([settings]), "cuda"];
   const { reports: [first] } = await started("training", { processes: 2, args });
   const opened = await openSimulated();

@@ -61,6 +61,8 @@ export interface CudaOptions {
   cubins?: string | false;
   /** The groups of processes that programs exchange data with; default none. */
   communicators?: Communicators;
+  /** The names of those groups whose neighbours send each other messages; default all. */
+  messages?: readonly string[];
 }
 
 /** Runs plans on an NVIDIA card through libcuda, NVRTC, cuBLASLt and cuDNN, called by FFI. */
@@ -113,7 +115,7 @@ export class CudaBackend implements Backend {
         groups: groupSizes(communicators),
       };
       if (nccl !== undefined && exchanges(communicators)) {
-        this.#groups = this.#keep(new Groups(nccl, this.#card, communicators));
+        this.#groups = this.#keep(new Groups(nccl, this.#card, communicators, options.messages));
       }
       this.#uploads = this.#keep(new Uploads(this.#card));
       this.#readbacks = this.#keep(new Readbacks(this.#card));

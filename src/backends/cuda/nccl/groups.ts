@@ -51,12 +51,18 @@ export class Groups {
   readonly #card: Card;
   readonly #communicators: Communicators;
   readonly #channels = new Map<string, Channel>();
-  /** The groups whose neighbours are connected. */
-  readonly #connected = new Set<string>();
   #failure: LocalgradError | undefined;
 
-  /** Joins the groups of more than one process, in the order of their names, which is the same on all processes. */
-  constructor(nccl: Nccl, card: Card, communicators: Communicators) {
+  /**
+   * Joins the groups of more than one process, in the order of their names, which is the same on all processes, and connects
+   * the neighbours in those that are to have messages: not later, when one process might wait for another in vain.
+   */
+  constructor(
+    nccl: Nccl,
+    card: Card,
+    communicators: Communicators,
+    messages: readonly string[] = Object.keys(communicators),
+  ) {
     this.nccl = nccl;
     this.#card = card;
     this.#communicators = communicators;
@@ -67,6 +73,7 @@ export class Groups {
           this.#join(name, communicator.size, communicator.rank, shareId(nccl, communicator));
         }
       }
+      for (const name of messages.toSorted()) this.#connectNeighbours(name);
     } catch (error) {
       this.close();
       throw error;
@@ -91,8 +98,7 @@ export class Groups {
 
   /**
    * Opens the channels that a plan's messages need. Both ends of each have to, at the same time. Processes that differ by
-   * one in a group are connected when each of the group compiles its first program with messages; others when both compile a
-   * program with messages between them.
+   * one in a group are connected already; others when both compile a program with messages between them.
    */
   prepare(plan: Plan): void {
     const directions = pendingSteps(plan).flatMap(({ instruction }): Direction[] => {
@@ -104,9 +110,6 @@ export class Groups {
         : [{ group, from: instruction.attrs.from, to: own }];
     });
     // In one order on all processes, so that no two wait for each other.
-    for (const group of [...new Set(directions.map(({ group }) => group))].sort()) {
-      if (!this.#connected.has(group)) this.#connectNeighbours(group);
-    }
     const sorted = directions.sort((a, b) =>
       a.group < b.group ? -1 : a.group > b.group ? 1 : a.from - b.from || a.to - b.to
     );
@@ -116,7 +119,6 @@ export class Groups {
   }
 
   #connectNeighbours(group: string): void {
-    this.#connected.add(group);
     const { rank, size } = this.#communicator(group);
     for (let lower = Math.max(0, rank - 1); lower <= rank && lower + 1 < size; lower++) {
       this.#connect({ group, from: lower, to: lower + 1 });
