@@ -112,7 +112,10 @@ async function checkLabels(labels: HostBatch["labels"], count: number, model: Mo
 /** A process's share of a batch that all processes are given. */
 export function sharedBatch(batch: GivenBatch, share: Share | undefined): GivenBatch {
   if (share === undefined) return batch;
-  const own = (x: Tensor) => x.slice([share.from], [share.to]);
+  const own = (x: Tensor) => {
+    const rest = x.shape.slice(1);
+    return x.slice([share.from, ...rest.map(() => 0)], [share.to, ...rest]);
+  };
   const { x, labels, images } = batch;
   return { x: own(x), labels: own(labels), ...(images === undefined ? {} : { images: own(images) }) };
 }

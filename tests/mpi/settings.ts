@@ -8,6 +8,7 @@ import type { BatchNormStatistics } from "../../src/local/setup.ts";
 import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 import { clipped } from "../../src/optim/transforms.ts";
+import { HostArray } from "../../src/trace/host_array.ts";
 import type { Device } from "../../src/runtime/arrays.ts";
 import { tinyDataset } from "../tiny.ts";
 import { make, recorder, stopBefore } from "../tiny_trainer.ts";
@@ -21,6 +22,8 @@ export interface Settings {
   readonly depth?: number;
   readonly exchange?: Exchange;
   readonly batchNorm?: BatchNormStatistics;
+  /** Trains a step on a batch of its own first. */
+  readonly given?: boolean;
   /** Clips gradients by their norm. */
   readonly clip?: boolean;
   /** The process that is asked to stop, before its step of this number. */
@@ -42,9 +45,21 @@ function dataset(): ImageDataset {
   return tinyDataset(40, 20);
 }
 
+/** A batch of ones and zeros. */
+const batch = {
+  x: new HostArray(Float32Array.from({ length: 6 * 8 * 8 * 3 }, (_, i) => i * i % 7 < 3 ? 1 : 0), [
+    6,
+    8,
+    8,
+    3,
+  ]),
+  labels: Int32Array.of(0, 1, 2, 0, 1, 2),
+};
+
 /** Trains on a device, and says what came of it. */
 export async function trained(device: Device, settings: Settings) {
-  const { method, epochs, checkpoint, depth, exchange, batchNorm, clip = false, stop, fail } = settings;
+  const { method, epochs, checkpoint, depth, exchange, batchNorm, clip = false, given, stop, fail } =
+    settings;
   using trainer = await make({
     device,
     method: methods[method](),
@@ -54,6 +69,7 @@ export async function trained(device: Device, settings: Settings) {
     ...(batchNorm === undefined ? {} : { batchNorm }),
   });
   const rank = device.processes?.rank ?? 0;
+  const report = given ? await trainer.step(batch) : undefined;
   const { observer, steps, epochs: evaluations, events } = recorder();
   const { stopped, bestError } = await trainer.fit(dataset(), {
     epochs,
@@ -70,6 +86,7 @@ export async function trained(device: Device, settings: Settings) {
     staleness: evaluations.map(({ staleness }) => staleness),
     classes: (await trainer.predict(dataset().test)).map(({ best }) => best.index),
     events,
+    report,
     ...{ stopped, bestError },
     stepsDone: trainer.stepsDone,
   };

@@ -40,7 +40,7 @@ const ones = new Map<string, Trained>();
 const test = (name: string, fn: () => Promise<void>) => Deno.test({ name, ignore: skipped, fn });
 
 const methods: readonly Settings[] = [
-  { method: "greedy", epochs: 1 },
+  { method: "greedy", epochs: 1, given: true },
   { method: "dgl", epochs: 1, depth: 3, exchange: "stale" }, // nothing is tracked
   { method: "infopro", epochs: 1, clip: true },
   { method: "man+dgl", epochs: 2 },
@@ -56,6 +56,7 @@ for (const [mpi, processes, runs] of [[mpich, 2, methods], [openMpi, 3, methods.
       for (const other of others) {
         assertEquals(other[i].classes, expected.classes); // all have the whole network
         assertEquals(other[i].events, []);
+        assertEquals(other[i].report, expected.report);
         for (const value of other[i].bits) {
           assert(expected.bits.some((each) => `${each}` === `${value}`), `${value[0]}`);
         }
@@ -87,6 +88,7 @@ test("processes that share batches have the same bits, and pipelines of them too
   assertEquals([...third.bits, ...fourth.bits].toSorted(), first.bits.toSorted());
   assertEquals(second.bits, fourth.bits);
   assertEquals(first.steps, shared.steps);
+  assertEquals([other, first, fourth].map(({ report }) => report), new Array(3).fill(shared.report));
   assertEquals([third.classes, fourth.classes], [first.classes, first.classes]);
 });
 
