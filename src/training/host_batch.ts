@@ -112,12 +112,15 @@ async function checkLabels(labels: HostBatch["labels"], count: number, model: Mo
 /** A process's share of a batch that all processes are given. */
 export function sharedBatch(batch: GivenBatch, share: Share | undefined): GivenBatch {
   if (share === undefined) return batch;
-  const own = (x: Tensor) => {
-    const rest = x.shape.slice(1);
-    return x.slice([share.from, ...rest.map(() => 0)], [share.to, ...rest]);
-  };
+  const own = (x: Tensor) => rowsOf(x, share);
   const { x, labels, images } = batch;
   return { x: own(x), labels: own(labels), ...(images === undefined ? {} : { images: own(images) }) };
+}
+
+/** The rows of a share. */
+export function rowsOf(x: Tensor, { from, to }: Share): Tensor {
+  const rest = x.shape.slice(1);
+  return x.slice([from, ...rest.map(() => 0)], [to, ...rest]);
 }
 
 /** The batch that a method sees. Without `images`, a method that reads them raises an error. */

@@ -8,7 +8,8 @@ import { formatAval, sizeOf } from "../trace/dtype.ts";
 import { iota } from "../trace/functions.ts";
 import { HostArray } from "../trace/host_array.ts";
 import { labelsFaultFor } from "./data_kinds.ts";
-import { type SuppliedBatch, tensorIn, withoutImages } from "./feed.ts";
+import { all, type SuppliedBatch, tensorIn, withoutImages } from "./feed.ts";
+import { rowsOf } from "./host_batch.ts";
 import type { TrainingFeed } from "./training_feed.ts";
 
 /**
@@ -30,16 +31,23 @@ export function streamFeed(
     get made() {
       return { ...done };
     },
-    batch(data, indices) {
-      const [x, labels] = [tensorIn(data, "x"), tensorIn(data, "labels")];
+    batch(data, indices, _key, share = all(indices)) {
+      const [x, labels] = [tensorIn(data, "x"), rowsOf(tensorIn(data, "labels"), share)];
       if (x.dtype !== "u8") {
         return withoutImages(
-          { x, labels },
+          { x: rowsOf(x, share), labels },
           `${dataset.name} has f32 inputs of any range; stream images in bytes`,
         );
       }
       return {
-        ...readImages([{ first: 0, bytes: x }], iota(indices.shape, 0, "u32"), { mean, std }),
+        ...readImages(
+          [{ first: 0, bytes: x }],
+          iota(indices.shape, 0, "u32"),
+          { mean, std },
+          undefined,
+          undefined,
+          share,
+        ),
         labels,
       };
     },

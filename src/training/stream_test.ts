@@ -8,12 +8,17 @@ import { key, permutation } from "../base/random.ts";
 import { arrays } from "../data/arrays.ts";
 import { type Batches, stream, type StreamBatch } from "../data/stream.ts";
 import { dgl, infopro, trainer } from "../local.ts";
+import { type Share, shareOf } from "../local/shares.ts";
 import { mlp } from "../models.ts";
 import { constant, sgd } from "../optim.ts";
-import type { Device } from "../runtime/arrays.ts";
+import type { Named } from "../nn/named.ts";
+import { type Device, disposeTree } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
+import { jit } from "../runtime/jit.ts";
 import { HostArray } from "../trace/host_array.ts";
+import type { Tensor } from "../trace/tensor.ts";
 import { permutationKey } from "./feed.ts";
+import { streamFeed } from "./stream_feed.ts";
 
 const make = (device: Device) =>
   trainer({
@@ -244,4 +249,43 @@ Deno.test("mean and std are for images in bytes, and suit them", async () => {
     { mean: [0, 0, 0], std: [1, 0, 1] },
     "stream has 0 in its std, which cannot normalise images",
   );
+});
+
+/** Batches that nobody asks for. */
+async function* batches() {
+  await Promise.resolve();
+  yield good(0);
+}
+
+Deno.test("the inputs of a share are those of the whole batch of a stream", async () => {
+  await using device = await open("reference");
+  const indices = Uint32Array.from({ length: 5 }, (_, i) => i);
+  const pixels = Uint8Array.from({ length: 5 * 8 * 8 * 3 }, (_, i) => i * 7);
+  const parts = [
+    { x: new HostArray(units("x", 15), [5, 3]), labels: new HostArray(units("y", 5), [5, 1]) },
+    { x: new HostArray(pixels, [5, 8, 8, 3]), labels: new HostArray(Int32Array.of(0, 1, 2, 0, 1)) },
+  ];
+  const statistics = { mean: [0.4, 0.4, 0.4], std: [0.25, 0.25, 0.25] };
+  for (const data of parts) {
+    const dataset = stream({
+      name: "rows",
+      classes: ["a", "b", "c"],
+      ...statistics,
+      batches,
+      stepsPerEpoch: 1,
+    });
+    const feed = streamFeed(dataset, tinyModel(), 5, undefined);
+    const read = async (share?: Share) => {
+      const made = jit((data: Named<Tensor>, indices: Tensor) => {
+        const { x, labels } = feed.batch(data, indices, undefined, share);
+        return { x, labels };
+      }, { device });
+      const { x, labels } = made(data, indices);
+      const values = [[...await x.read()], [...await labels.read()]];
+      disposeTree([x, labels]);
+      return values;
+    };
+    const [whole, ...shares] = await Promise.all([read(), read(shareOf(5, 2, 0)), read(shareOf(5, 2, 1))]);
+    assertEquals([0, 1].map((i) => shares.flatMap((share) => share[i]!)), whole);
+  }
 });
