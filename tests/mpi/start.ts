@@ -13,7 +13,7 @@ export interface Implementation {
   readonly prefix: string;
   /** Flags of its `mpirun`. */
   readonly flags: readonly string[];
-  /** Flags with which it leaves the other processes alone when one ends early. */
+  /** Flags with which it leaves the other processes alone when one is killed; MPICH's has none that always does. */
   readonly lenient: readonly string[];
   /** Variables for its processes. */
   readonly env: Readonly<Record<string, string>>;
@@ -25,7 +25,7 @@ export const implementations: readonly Implementation[] = [
     name: "MPICH",
     prefix: Deno.env.get("LOCALGRAD_MPICH") ?? "",
     flags: [],
-    lenient: ["-disable-auto-cleanup"],
+    lenient: [],
     env: {},
   },
   {

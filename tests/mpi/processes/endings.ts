@@ -76,7 +76,8 @@ switch (how) {
   default:
     communicator.allReduce(data, "f32", "sum").wait();
     if (rank === 1) {
-      if (how === "kill" || how === "alone") Deno.kill(Deno.pid, "SIGKILL");
+      if (how === "kill") Deno.kill(Deno.pid, "SIGKILL");
+      if (how === "alone") Deno.kill(Deno.pid, Deno.args[1] as Deno.Signal);
       if (how === "exit") Deno.exit(0);
       if (how === "code") Deno.exit(3);
       if (how === "throw") throw new Error("this one failed");
