@@ -157,6 +157,10 @@ Deno.test(
 Deno.test("the real libraries export every symbol", { ignore: skipped }, async () => {
   // Opening a library already requires its symbols; this tests that a missing one would fail.
   const { libraries } = await import("./libraries.ts");
+  const versions = libraries.reports.flatMap(({ name, version }) =>
+    version === undefined ? [] : [`${name} ${version}`]
+  );
+  console.log(`  ${versions.join(", ")}`);
   const { path } = libraries.reports.find(({ name }) => name === "nvrtc")!;
   let message = "";
   try {
