@@ -35,7 +35,7 @@ const openers: { readonly [name: string]: () => Promise<Opened> } = {
   "cpu-bf16": () => openBf16(),
   webgpu: () => openWebgpu(),
   // Single precision, like PyTorch's fixtures; tests of a card's other precisions have their own tolerances.
-  cuda: () => openCuda({ precision: "f32" }),
+  cuda: () => openCuda({ precision: "f32", engines: "heuristic" }),
   "cuda-simulated": async () => (await import("../cuda/simulated.ts")).openSimulated({ precision: "f32" }),
 };
 
