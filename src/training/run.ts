@@ -314,7 +314,10 @@ export class Run {
       );
     }
     const staleness = this.#staleness();
-    if (this.#audience.empty) return;
+    if (this.#audience.empty) {
+      this.#mark(); // the first process saves: none saves this step again
+      return;
+    }
     const loading = this.#throughput.loading(this.#parts.feed.made);
     const record: EpochRecord = {
       epoch: epoch + 1,
