@@ -72,7 +72,10 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   let best: string | undefined, fewest = Math.max(1, Math.floor(wanted.length / 3)) + 1;
   for (const each of known) {
     const edits = distance(wanted, plain(each));
-    if (edits < fewest && edits < Math.max(each.length, wanted.length)) [best, fewest] = [each, edits];
+    const swapped = edits === fewest && plain(each).length === wanted.length &&
+      best?.length !== wanted.length;
+    const closer = edits < fewest || best !== undefined && swapped; // swapped letters are more usual than missing ones
+    if (closer && edits < Math.max(each.length, wanted.length)) [best, fewest] = [each, edits];
   }
   return best ?? known.find((each) => wanted.length >= 3 && plain(each).startsWith(wanted)) ??
     known.find((each) => each.length >= 3 && wanted.startsWith(plain(each)));
