@@ -172,7 +172,7 @@ test("a damaged, foreign or read-only cache of times costs another timing", asyn
       const other of [
         ...["", "null", kept.slice(0, -9), kept.replace("92400", "91900")],
         kept.replace(/"engines":\[.*\]/, '"engines":{}'),
-        kept.replace(/"engines":\[.*\]/, '"engines":[{"workspace":"none"}]'),
+        kept.replace(/"engines":\[.*\]/, '"engines":[{"workspace":0,"milliseconds":"none"}]'),
       ]
     ) {
       Deno.writeTextFileSync(path, other);
