@@ -71,7 +71,8 @@ function methodsOf(what: string, iterator: unknown): { next: Method; return: Met
       }`,
     );
   }
-  if (leave === undefined || leave === null || isMethod(leave)) return { next, return: leave ?? undefined };
+  if (isMethod(leave)) return { next, return: leave };
+  if (leave === undefined || leave === null) return { next, return: undefined };
   throw new LocalgradError(`${what}: the return of its iterator must be a method, not ${shown(leave)}`);
 }
 

@@ -1,4 +1,3 @@
-import { fromFileUrl } from "@std/path";
 import { LocalgradError } from "../base/errors.ts";
 import { defaultThreads } from "../backends/cpu/thread_count.ts";
 import { MPI_INSTALL, type MpiLibrary, openMpiLibrary } from "../../ffi/mpi_library.ts";
@@ -91,7 +90,7 @@ export async function trainMpi(args: readonly string[]): Promise<number> {
 
 /** A path of the package. */
 function inPackage(path: string): string {
-  return fromFileUrl(new URL(`../../${path}`, import.meta.url));
+  return decodeURIComponent(new URL(`../../${path}`, import.meta.url).pathname);
 }
 
 /** The launcher of a library. */

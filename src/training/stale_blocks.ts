@@ -101,12 +101,18 @@ const NOTHING = { params: {}, state: {} };
 /** Messages that may be on their way at once. */
 const SLOTS = 2;
 
+/** Memory of a message, and the message while it is on its way. */
+interface Slot {
+  readonly memory: Uint8Array;
+  pending: Pending | undefined;
+}
+
 /** Sends a process's first block to the process before. */
 class Sender {
   readonly #part: Part;
   readonly #group: Communicator;
   readonly #first: Jitted<[train: TrainState<Tensor>], Tensor>;
-  readonly #slots: { readonly memory: Uint8Array; pending: Pending | undefined }[];
+  readonly #slots: Slot[];
   /** The number of steps after which the last message was sent. */
   #sent = 0;
   /** The read of a block, if one is not done; forgotten when the messages end. */
@@ -119,7 +125,7 @@ class Sender {
     const bytes = bytesOf(leavesOf(trackedBy(part.sends)));
     this.#slots = Array.from(
       { length: SLOTS },
-      () => ({ memory: new Uint8Array(bytes), pending: undefined }),
+      (): Slot => ({ memory: new Uint8Array(bytes), pending: undefined }),
     );
     this.#first = jit((train: TrainState<Tensor>) => {
       sendTracked(part, train);
