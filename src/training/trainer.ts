@@ -121,7 +121,8 @@ export class Trainer implements Disposable {
     const { processes } = device;
     const dividing = { batch, target, recompute, exchange, ...(depth === undefined ? {} : { depth }) };
     if (processes !== undefined) {
-      const own = { ...this.configuration, recompute, checkNumerics, exchange, depth };
+      // Recomputing changes no bits: each process may choose, such as the one with the largest features alone.
+      const own = { ...this.configuration, checkNumerics, exchange, depth };
       agreeOn(processes.communicators.world, "trainer: option", own);
     }
     this.#team = new Team(processes && divisionOf(this.setup, processes, dividing));

@@ -26,6 +26,8 @@ export interface Settings {
   readonly given?: boolean;
   /** Clips gradients by their norm. */
   readonly clip?: boolean;
+  /** The only process that recomputes. */
+  readonly recomputes?: number;
   /** The process that is asked to stop, before its step of this number. */
   readonly stop?: { readonly rank: number; readonly step: number };
   /** The process that fails, before its step of this number. */
@@ -60,6 +62,7 @@ const batch = {
 export async function trained(device: Device, settings: Settings) {
   const { method, epochs, checkpoint, depth, exchange, batchNorm, clip = false, given, stop, fail } =
     settings;
+  const rank = device.processes?.rank ?? 0;
   using trainer = await make({
     device,
     method: methods[method](),
@@ -67,8 +70,8 @@ export async function trained(device: Device, settings: Settings) {
     ...(depth === undefined ? {} : { depth }),
     ...(exchange === undefined ? {} : { exchange }),
     ...(batchNorm === undefined ? {} : { batchNorm }),
+    recompute: settings.recomputes === rank,
   });
-  const rank = device.processes?.rank ?? 0;
   const report = given ? await trainer.step(batch) : undefined;
   const { observer, steps, epochs: evaluations, events } = recorder();
   const { stopped, bestError } = await trainer.fit(dataset(), {
