@@ -240,8 +240,10 @@ function startSums(values: readonly Tensor[]): () => Tensor[] {
 }
 
 /** What a module's passes give: the gradients of its parameters, and its state after them. */
-interface Passed {
+export interface Passed {
+  /** The gradients of its parameters. */
   readonly gradients: Named<Tensor>;
+  /** Its state after its passes. */
   readonly state: Named<Tensor>;
 }
 

@@ -8,10 +8,10 @@ import { full, stack } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
-import { averageAfter, AVERAGED } from "./average.ts";
 import {
   nextBlock,
   overShares,
+  type Passed,
   receiveFeatures,
   sendBlock,
   sendFeatures,
@@ -22,6 +22,7 @@ import { withLoss } from "./loss.ts";
 import { correctCount, squaredErrors } from "./losses.ts";
 import type { Batch, TrainingBatch, Variables } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
+import { finish, nextOf } from "./module_update.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
@@ -101,7 +102,7 @@ export function trainStep(
     unfinished?.();
     unfinished = () =>
       within(() => {
-        const finished = finish(module, setup, train, passed, scalars);
+        const finished = finish(module, setup, train, passed.summed(), passed.next, scalars);
         after.push(finished.after);
         if (finished.norm !== undefined) norms.push(finished.norm);
         if (part !== undefined && module === modules[0]) sendBlock(part, finished.after);
@@ -146,12 +147,12 @@ function measured(
 export interface TrainedModule {
   /** The values that it changed. */
   readonly after: TrainState<Tensor>;
+  /** The norm of its gradients, if the optimizer clips by norm. */
+  readonly norm?: Tensor | undefined;
   /** Its loss. */
   readonly loss: Tensor;
   /** The output for each micro-batch. */
   readonly features: readonly Tensor[];
-  /** The norm of its gradients, if the optimizer clips by norm. */
-  readonly norm?: Tensor | undefined;
 }
 
 /** What one module's training exchanges with other processes. */
@@ -178,13 +179,13 @@ export function trainModule(
 ): TrainedModule {
   const passed = pass(module, train, inputs, batches, exchange);
   const { loss, features } = passed;
-  return { ...finish(module, setup, train, passed, scalars), loss, features };
+  return { ...finish(module, setup, train, passed.summed(), passed.next, scalars), loss, features };
 }
 
 /** A module after its backward pass. */
-interface Passed extends Pick<TrainedModule, "loss" | "features"> {
+interface PassedModule extends Pick<TrainedModule, "loss" | "features"> {
   /** Its gradients and state; waits for the sums over the shares of a batch. */
-  summed(): { readonly gradients: Named<Tensor>; readonly state: Named<Tensor> };
+  summed(): Passed;
   readonly next: Variables;
 }
 
@@ -195,7 +196,7 @@ function pass(
   inputs: readonly Tensor[],
   batches: readonly TrainingBatch[],
   { next = nextOf(module, train), passOn, share: shared, together }: ModuleExchange,
-): Passed {
+): PassedModule {
   const params = select(train.params, module.params);
   const images = inputs.reduce((sum, { shape }) => sum + at(shape, 0), 0);
   const weight = shared === undefined ? 1 : weightOf(shared);
@@ -227,20 +228,6 @@ function pass(
   return { loss, features, next, summed };
 }
 
-/** Averages and updates a module after its backward pass. */
-function finish(
-  module: LocalModule,
-  setup: Pick<Setup, "optimizer" | "average">,
-  train: TrainState<Tensor>,
-  { summed, next }: Passed,
-  scalars: Scalars<Operand>,
-): Pick<TrainedModule, "after" | "norm"> {
-  const { gradients, state } = summed();
-  const params = select(train.params, module.params);
-  const kept = scope("follow", () => follow(module, state, next));
-  return scope("update", () => update(setup, module, train, params, gradients, kept, scalars));
-}
-
 /** Runs a module's forward pass to its loss; also returns the pullback of the loss. */
 function forward(
   { layer, auxiliary, index }: LocalModule,
@@ -268,17 +255,6 @@ function forward(
   return { h, state: after, loss, pullback };
 }
 
-/** Returns the variables of the block after a module's boundary. */
-function nextOf({ next }: LocalModule, { params, state }: Variables): Variables {
-  if (next === undefined) return { params: {}, state: {} };
-  return { params: descend(params, next), state: descend(state, next) };
-}
-
-function follow({ auxiliary, index }: LocalModule, state: Named<Tensor>, next: Variables): Named<Tensor> {
-  if (auxiliary?.follow === undefined) return state;
-  return withAuxiliary(state, index, auxiliary.follow(descend(state, placeOf(index)), next));
-}
-
 function afterStep(
   { modules, part }: Setup,
   stepped: TrainState<Tensor>,
@@ -300,23 +276,4 @@ function afterStep(
       state: withAuxiliary(train.state, index, after.state),
     };
   }, stepped);
-}
-
-function update(
-  { optimizer, average }: Pick<Setup, "optimizer" | "average">,
-  module: LocalModule,
-  train: TrainState<Tensor>,
-  params: Named<Tensor>,
-  gradients: Named<Tensor>,
-  state: Named<Tensor>,
-  scalars: Scalars<Operand>,
-): { after: TrainState<Tensor>; norm: Tensor | undefined } {
-  const own = optimizer.slots(module.params) as Named<unknown>;
-  const moved = optimizer.update(params, gradients, select(train.optimizer, own), scalars);
-  const slots = moved.slots as Named<Tensor>;
-  const before = descend(train.optimizer, AVERAGED);
-  const averages = average === undefined
-    ? slots
-    : { ...slots, [AVERAGED]: averageAfter(module, before, moved.params, state, scalars) };
-  return { after: { params: moved.params, state, optimizer: averages }, norm: moved.norm };
 }
