@@ -14,7 +14,7 @@ import {
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
 import { exists, readIfThere, writeWhole } from "../base/files.ts";
-import type { MemoryReport, Traffic, Work } from "../compile/plan.ts";
+import type { MemoryReport, Recomputed, Traffic, Work } from "../compile/plan.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { Settings } from "./checkpoint.ts";
 import { expectRunFolder, runsWithin } from "./misplaced.ts";
@@ -45,7 +45,7 @@ const memoryReport: Decoder<MemoryReport> = object<MemoryReport>({
   heldAtPeak: list(object({ what: text, scope: text, bytes: number })),
   timeline: list(object({ scope: text, liveBytes: number })),
   traffic: optional(record(object<Traffic>({ operations: number, bytes: number }))),
-  recompute: optional(object<Work & { readonly of: Work }>({ ...work, of: object<Work>(work) })),
+  recompute: optional(object<Recomputed>({ ...work, seconds: optional(number), of: object<Work>(work) })),
 });
 
 const recordFields = object<RunRecord>({

@@ -8,11 +8,13 @@ import { fuse } from "./fuse.ts";
 import { planMemory } from "./memory.ts";
 import { order } from "./order.ts";
 import type { Plan, Step, Target } from "./plan.ts";
+import type { Recompute } from "./recomputation.ts";
 import { type Effort, recompute } from "./recompute.ts";
 import { refuseDtypes, refuseLargeTotal, refuseLargeValues, refuseManyPoints } from "./refuse.ts";
 import { reportMemory } from "./report.ts";
 import { simplify } from "./simplify.ts";
 import { StepSequence } from "./step_sequence.ts";
+import { planTime, TYPICAL } from "./time.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyExchanges, verifyProgram } from "./verify_program.ts";
 import { workOf } from "./work.ts";
@@ -39,11 +41,8 @@ interface Candidate {
 interface CompileOptions {
   /** Verify the program after every pass, and the plan; default false. */
   readonly verify?: boolean;
-  /**
-   * Recompute cheap element-wise results in the backward pass instead of keeping them in memory, where that lowers the
-   * peak; default false. Results keep their bits.
-   */
-  readonly recompute?: boolean;
+  /** What to recompute in the backward pass instead of keeping it in memory; default false. Results keep their bits. */
+  readonly recompute?: Recompute;
 }
 
 /**
@@ -52,7 +51,7 @@ interface CompileOptions {
  * @throws {LocalgradError} if a value or the total is too large for the target, or has a dtype it does not support.
  */
 export function compile(traced: Program, target: Target, options: CompileOptions = {}): Plan {
-  const { verify = false, recompute: canRecompute = false } = options;
+  const { verify = false, recompute: extent = false } = options;
   const { maxKernelBuffers } = target;
   const alone = groupsAlone(target);
   const sequenced = (program: Program): Candidate => {
@@ -80,21 +79,24 @@ export function compile(traced: Program, target: Target, options: CompileOptions
   if (verify) verifyProgram(traced);
   const plain = leanest(sequenced(simplify(traced, alone)), "free", [ordered]);
   const plan = placed(plain);
+  const canRecompute = typeof extent === "boolean" ? extent : plan.memory.peakBytes > extent.limit;
   const lean = canRecompute
     ? leanest(leanest(plain, "cheap", [asTraced, ordered]), "cheap", [asFused])
     : plain;
-  const chosen = lean === plain ? plan : withCost(plan, placed(lean));
+  const chosen = lean === plain ? plan : withCost(plan, placed(lean), extent);
   refuseLargeTotal(traced, chosen.memory, target);
   return chosen;
 }
 
 /** Returns the plan that recomputes, with the cost of that, if its peak is lower; otherwise the plain one. */
-function withCost(plain: Plan, recomputed: Plan): Plan {
+function withCost(plain: Plan, recomputed: Plan, extent: Recompute): Plan {
   if (recomputed.memory.peakBytes >= plain.memory.peakBytes) return plain;
   const [before, after] = [workOf(plain), workOf(recomputed)];
+  const { speeds = TYPICAL } = typeof extent === "boolean" ? {} : extent;
   const recompute = {
     operations: after.operations - before.operations,
     bytes: after.bytes - before.bytes,
+    seconds: planTime(recomputed, speeds) - planTime(plain, speeds),
     of: before,
   };
   return { ...recomputed, memory: { ...recomputed.memory, recompute }, without: plain.memory };

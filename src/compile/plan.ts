@@ -63,10 +63,18 @@ export interface MemoryReport {
   readonly heldAtPeak: readonly { readonly what: string; readonly scope: string; readonly bytes: number }[];
   /** Arena bytes that are live at each step, in order. */
   readonly timeline: readonly { readonly scope: string; readonly liveBytes: number }[];
-  /** The cost of recomputation in a plan that does it: the work beyond that `of` the same plan without it. */
-  readonly recompute?: Work & { readonly of: Work };
+  /** The cost of recomputation in a plan that does it. */
+  readonly recompute?: Recomputed;
   /** In a program that exchanges data with other processes: what a run sends, by group. */
   readonly traffic?: { readonly [group: string]: Traffic };
+}
+
+/** The work that a plan does in addition to that `of` the same plan without recomputation. */
+export interface Recomputed extends Work {
+  /** The predicted time of that work, in seconds; absent in records of earlier versions. */
+  readonly seconds?: number;
+  /** The work of the plan without recomputation. */
+  readonly of: Work;
 }
 
 /** What one process sends in one run of a plan. */

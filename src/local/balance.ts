@@ -1,3 +1,4 @@
+import { expectRecompute } from "../compile/recomputation.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions, type Kinds, shared, shown } from "../base/expect.ts";
@@ -41,7 +42,8 @@ export function balanced(options: BalanceOptions): { after: string[] } {
     speeds: "object?",
     limit: "number?",
   });
-  const { model, modules, method, by = "memory", limit } = options;
+  const { model, modules, method, by = "memory", limit, recompute = false } = options;
+  expectRecompute("balanced", recompute);
   if (by !== "memory" && by !== "time") {
     throw new LocalgradError(`balanced: by must be "memory" or "time", not ${shown(by)}`);
   }
@@ -74,12 +76,13 @@ export const CUT_KINDS = {
   ...SETUP_KINDS,
   batch: "number",
   target: "object",
-  recompute: "boolean?",
+  recompute: "any?",
 } as const satisfies Kinds<CutOptions>;
 
 /** Returns options in which a request for balanced boundaries is replaced by the boundaries. */
 export function withCut<O extends CutOptions>(options: O): O {
   expectOptions<CutOptions>("withCut", options, CUT_KINDS);
+  expectRecompute("withCut", options.recompute ?? false);
   const { modules } = options;
   const own = shared(options); // `setup` takes its own
   if (typeof modules !== "object" || modules === null || !("balanced" in modules)) return own;

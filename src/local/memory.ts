@@ -1,5 +1,6 @@
 import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
+import { expectRecompute, type Recompute } from "../compile/recomputation.ts";
 import { jit } from "../runtime/jit.ts";
 import type { Category, Program } from "../trace/program.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -36,12 +37,13 @@ export function categorize(path: string): Category {
 
 /** Options of planning a training step. */
 export interface PlanOptions {
-  /** Recomputes cheap element-wise results in the backward pass where that lowers the peak; default false. */
-  recompute?: boolean;
+  /** What to recompute in the backward pass, see {@link Recompute}; default false. */
+  recompute?: Recompute;
 }
 
 function expectPlanOptions(who: string, options: PlanOptions): void {
-  expectOptions(who, options, { recompute: "boolean?" });
+  expectOptions(who, options, { recompute: "any?" });
+  expectRecompute(who, options.recompute ?? false);
 }
 
 /** Plans a training step for a kind of device, without the data set. Allocates nothing. */
@@ -80,7 +82,7 @@ function imagesIn(share: Share | undefined, batch: number): number {
   return share === undefined ? batch : share.to - share.from;
 }
 
-function tracedStep(setup: Setup, recompute: boolean, share?: Share) {
+function tracedStep(setup: Setup, recompute: Recompute, share?: Share) {
   return jit(
     (
       train: TrainState<Tensor>,

@@ -2,6 +2,7 @@ import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { mebibytes } from "../base/mebibytes.ts";
 import type { Target } from "../compile/plan.ts";
+import type { Recompute } from "../compile/recomputation.ts";
 import { type Block, inputShape, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { sequential, shapeAfter } from "../nn/layer.ts";
@@ -36,8 +37,8 @@ export interface BalanceOptions extends Omit<SetupOptions, "modules"> {
   batch: number;
   /** The kind of device. */
   target: Target;
-  /** Plans with recomputation; default false. */
-  recompute?: boolean;
+  /** What to recompute; within a limit, modules are balanced as with `true`. Default false. */
+  recompute?: Recompute;
   /**
    * What the highest of all modules is to be lowest of: the planned peak (default), or the predicted time, for modules
    * that are trained on a process each.
@@ -225,7 +226,7 @@ export class Stretches implements CutCosts {
         );
         return { after, loss, ...(isLast ? {} : { features }) };
       },
-      { name: module.name, donate: [0], recompute },
+      { name: module.name, donate: [0], recompute: recompute !== false },
     );
     const avals = batchAvals(model, batch);
     const input: Aval = { shape: [batch, ...at(this.#features, start)], dtype };
@@ -269,7 +270,18 @@ function peaksKnownOf(options: BalanceOptions, what: "cost" | "bytes" = "cost"):
   ofModel.set(method, ofMethod);
   const key = JSON.stringify([
     ...[optimizer.name, optimizer.options, kindsOf(optimizer, network(model).params)],
-    ...[average, accumulate, batch, target.name, target.engine, precision, recompute, by, speeds, what],
+    ...[
+      average,
+      accumulate,
+      batch,
+      target.name,
+      target.engine,
+      precision,
+      recompute !== false,
+      by,
+      speeds,
+      what,
+    ],
   ]);
   const peaks = ofMethod.get(key) ?? new Map<string, number>();
   ofMethod.set(key, peaks);

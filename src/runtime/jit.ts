@@ -4,6 +4,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, isWhole, shown } from "../base/expect.ts";
 import { compile } from "../compile/compile.ts";
 import type { Plan, ProductPrecision, Target } from "../compile/plan.ts";
+import { expectRecompute, type Recompute } from "../compile/recomputation.ts";
 import { type Aval, type HostData, requireAval } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { NumericsCheck } from "../trace/numerics.ts";
@@ -49,10 +50,11 @@ export interface JitOptions {
   /** Returns the purpose of an input's memory from its path, such as `0.layer1.0.conv1.weight`; default "inputs". */
   categorize?: (path: string) => Category;
   /**
-   * Recomputes cheap element-wise results in the backward pass instead of keeping them in memory, if that lowers the
-   * planned peak. Results are the same bits. Default false.
+   * What to recompute in the backward pass instead of keeping it in memory. `true`: cheap element-wise results (batch norm,
+   * ReLU), if that lowers the planned peak; `{ limit }`: only so much, but also convolutions and products, that the plan
+   * fits into this many bytes, or comes as close as it can. The results have the same bits. Default false.
    */
-  recompute?: boolean;
+  recompute?: Recompute;
   /** The arithmetic of f32 products, on devices with a choice (CUDA); default: that of the device. */
   precision?: ProductPrecision;
   /** Called with each program before it is compiled and run for the first time; may refuse it by an error. */
@@ -135,7 +137,7 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
     donate: "array?",
     name: "string?",
     categorize: "function?",
-    recompute: "boolean?",
+    recompute: "any?",
     precision: "string?",
     check: "function?",
     checkNumerics: "boolean?",
@@ -145,7 +147,8 @@ export function jit(typed: (...args: never[]) => unknown, options: JitOptions = 
     throw new LocalgradError(`jit: ${shown(options.device)} is not a device; open one with devices.open()`);
   }
   const name = options.name ?? (f.name === "" ? "program" : f.name);
-  const planning = { recompute: options.recompute === true };
+  const planning = { recompute: options.recompute ?? false };
+  expectRecompute("jit", planning.recompute);
   const { maxPrograms = MOST_PROGRAMS } = options;
   expectWhole(`${name}: maxPrograms`, maxPrograms);
   const programs = new CompiledPrograms(maxPrograms);

@@ -1,3 +1,4 @@
+import type { Recompute } from "../compile/recomputation.ts";
 import type { LoadOptions, NetworkValues } from "../artifacts/network_values.ts";
 import type { Configuration, Snapshot } from "../artifacts/observer.ts";
 import { resumedOn, type RunDevice } from "../artifacts/run_devices.ts";
@@ -89,7 +90,7 @@ export class Trainer implements Disposable {
   readonly configuration: Configuration;
   /** The processes that train it. */
   readonly #team: Team;
-  readonly #recompute: boolean;
+  readonly #recompute: Recompute;
   readonly #position: Position;
   readonly #steps: Steps;
   readonly #net: Layer;

@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Precision } from "../compile/plan.ts";
+import { expectRecompute, type Recompute } from "../compile/recomputation.ts";
 import type { WeightAverage } from "../local/average.ts";
 import type { Loss, LossFunction } from "../local/loss.ts";
 import type { Method } from "../local/method.ts";
@@ -51,10 +52,11 @@ export interface TrainerOptions {
   /** Seed of all random numbers of the run; default 0. */
   seed?: number;
   /**
-   * Recomputes cheap element-wise results (batch norm, ReLU) in the backward pass instead of keeping them in memory,
-   * if that lowers the planned peak. The results have the same bits. Default false.
+   * What to recompute in the backward pass instead of keeping it in memory. `true`: cheap element-wise results (batch norm,
+   * ReLU), if that lowers the planned peak; `{ limit }`: only so much, but also convolutions and products, that the plan
+   * fits into this many bytes, or comes as close as it can. The results have the same bits. Default false.
    */
-  recompute?: boolean;
+  recompute?: Recompute;
   /** Names the first op that produces a NaN or an infinity. Slow; default false. */
   checkNumerics?: boolean;
 }
@@ -70,7 +72,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     exchange: "any?",
     depth: "number?",
     seed: "number?",
-    recompute: "boolean?",
+    recompute: "any?",
     checkNumerics: "boolean?",
   });
   if (options.optimizer === undefined) {
@@ -86,6 +88,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     throw new LocalgradError(`trainer: the function ${maker[0]} makes a schedule; call it: ${maker[0]}(…)`);
   }
   expectWhole("trainer: batch", options.batch);
+  expectRecompute("trainer", options.recompute ?? false);
   const { exchange = "exact", depth = 1 } = options;
   expectExchange("trainer", exchange);
   expectWhole("trainer: depth", depth);
