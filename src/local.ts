@@ -10,6 +10,7 @@ export {
   type Batch,
   type Boundary,
   classified,
+  type Following,
   type Method,
   type TrainingBatch,
   type Variables,
@@ -71,4 +72,5 @@ export {
 export type { LoadOptions, NetworkValues } from "./artifacts/network_values.ts";
 export type { TermWeights, WeightSchedule, WeightsName } from "./local/methods/infopro_weights.ts";
 export { type SplitName, splitNames } from "./local/published.ts";
-export type { AverageOptions } from "./local/methods/momentum_auxiliary.ts";
+export type { AverageOptions } from "./local/methods/block_average.ts";
+export type { LookAheadOptions } from "./local/methods/look_ahead.ts";

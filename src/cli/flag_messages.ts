@@ -1,5 +1,5 @@
 import { keysOf } from "../base/keys.ts";
-import { choices, methodFlagOf } from "./method_flags.ts";
+import { choices, counts, methodFlagOf } from "./method_flags.ts";
 
 /** Messages of the library that name its options, and what the command line says in their place. */
 const RULES: readonly (readonly [message: RegExp, told: string])[] = [
@@ -21,7 +21,7 @@ const RULES: readonly (readonly [message: RegExp, told: string])[] = [
 /** A message of the library, which names those of its options that have flags by their flags. */
 export function inFlags(message: string): string {
   const told = RULES.reduce((text, [pattern, replacement]) => text.replace(pattern, replacement), message);
-  const names = [...keysOf(choices), "momentum", "depth"] as const;
+  const names = [...keysOf(choices), "momentum", ...counts] as const;
   return names.reduce<string>((text, name) =>
     text
       .replaceAll(new RegExp(`\\b${name}: "(\\w+)"`, "g"), `--${methodFlagOf(name)} $1`)

@@ -16,6 +16,9 @@ export const choices = {
   schedule: ["index", "stage"],
 } as const;
 
+/** The options that are whole numbers from 1. */
+export const counts = ["depth", "ahead", "joint"] as const;
+
 /** The methods that take each flag. */
 const TAKERS = {
   "average-decay": ["man", "manPlusPlus"],
@@ -29,6 +32,8 @@ const TAKERS = {
   anchors: ["infopro"],
   "weight-schedule": ["infopro"],
   depth: ["augLocal"],
+  ahead: ["man", "manPlusPlus"],
+  joint: ["man", "manPlusPlus", "augLocal"],
 } as const;
 
 /** Methods that wrap another one. */
@@ -80,10 +85,22 @@ export const methodFlags = {
     value: "N",
     help: "augLocal: blocks of the first auxiliary network; default a third of all, at most 6",
   },
+  ahead: {
+    value: "N",
+    help: "man, manPlusPlus: blocks after each boundary that averages follow, one after another; default 1",
+  },
+  joint: {
+    value: "N",
+    help:
+      "man, manPlusPlus, augLocal: last blocks that are trained together; default as cut, of augLocal its depth + 1",
+  },
 } as const satisfies Flags;
 
 /** Options of a method that flags can set: JSON. */
-export type GivenOptions = Pick<local.MethodOptions, keyof typeof choices | "momentum" | "depth">;
+export type GivenOptions = Pick<
+  local.MethodOptions,
+  keyof typeof choices | "momentum" | typeof counts[number]
+>;
 
 /** Flags whose name is not that of the option: there, it would read as the optimizer's. */
 const FLAGS = { momentum: "average-decay", schedule: "weight-schedule" } as const;
@@ -95,26 +112,30 @@ export function methodFlagOf(name: keyof GivenOptions): keyof typeof methodFlags
 
 /** Reads options from flags. */
 export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
-  const { [FLAGS.momentum]: momentum, depth } = given;
+  const { [FLAGS.momentum]: momentum } = given;
   const chosen = keysOf(choices).flatMap((name) => {
     const flag = methodFlagOf(name);
     const text = given[flag];
     return text === undefined ? [] : [[name, oneOf<string>(flag, text, choices[name])]];
   });
+  const numbers = counts.flatMap((name) => {
+    const text = given[name];
+    return text === undefined ? [] : [[name, wholeNumber(name, text, 1)]];
+  });
   return {
     ...(momentum === undefined ? {} : { momentum: share(FLAGS.momentum, momentum) }),
     ...Object.fromEntries(chosen),
-    ...(depth === undefined ? {} : { depth: wholeNumber("depth", depth, 1) }),
+    ...Object.fromEntries(numbers),
   };
 }
 
 /** The flags that say what the options say: the inverse of {@link optionsFrom}. */
 export function optionsGiven(
-  { momentum, schedule, depth, ...chosen }: GivenOptions,
+  { momentum, schedule, ...chosen }: GivenOptions,
 ): Given<typeof methodFlags> {
-  const { fusion, start, average, moves, statistics, head, task, anchors } = chosen;
+  const { fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint } = chosen;
   return givenAs<typeof methodFlags>({
-    ...{ fusion, start, average, moves, statistics, head, task, anchors, depth },
+    ...{ fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint },
     [FLAGS.momentum]: momentum,
     [FLAGS.schedule]: typeof schedule === "function" ? undefined : schedule,
   });

@@ -59,6 +59,8 @@ const methodOptions = object<GivenOptions>({
   anchors: optional(oneOf(choices.anchors)),
   schedule: optional(oneOf(choices.schedule)),
   depth: optional(whole(1)),
+  ahead: optional(whole(1)),
+  joint: optional(whole(1)),
 });
 
 const settings = object<Settings>({

@@ -15,6 +15,8 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       method: "man+dgl",
       "average-decay": "0.9",
       depth: "2",
+      ahead: "3",
+      joint: "4",
     },
     ...{ optimizer: "sgd", "sgd-momentum": "0.8", "weight-decay": "0", decay: "matrices", clip: "value:2" },
     ...{

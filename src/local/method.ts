@@ -41,6 +41,8 @@ export interface Boundary {
   readonly next: Block;
   /** All blocks after the boundary, beginning with `next`. */
   readonly behind: readonly Block[];
+  /** The number of blocks in each module after the boundary; absent while a balanced cut is being searched. */
+  readonly following?: readonly number[];
   /** The shape of the features that the loss is computed from: `[height, width, channels]`, or `[features]`. */
   readonly features: Shape;
   /**
@@ -58,12 +60,28 @@ export interface Variables<T = Tensor> {
   readonly state: Named<T>;
 }
 
+/** The variables of the block after a boundary, and of what comes later. */
+export interface Following<T = Tensor> extends Variables<T> {
+  /** What else follows, as far as this process trains it; absent where the next block is another process's. */
+  readonly beyond?: {
+    /** Returns the variables of a later block, by its name in the network. */
+    block(name: string): Variables<T>;
+    /** Returns the variables of the auxiliary network at a later boundary, by its index. */
+    auxiliary(index: number): Variables<T>;
+  };
+}
+
 /** An auxiliary network and the loss it computes at a boundary. */
 export interface Auxiliary {
   /** Parameters, trained together with the module's. */
   readonly params: Named<Initial>;
   /** Values that are updated but not trained: running statistics, averages. */
   readonly state: Named<Initial>;
+  /**
+   * The number of blocks after the boundary whose variables it reads, or whose averages at later boundaries; default 1,
+   * the next. Those beyond the next must be trained by the same process.
+   */
+  readonly reach?: number;
   /**
    * Computes the loss, a scalar, of features `h` `[batch, …features]`, and the new state. Gradients flow to `params` and
    * `h`. `next` holds the next block's variables as they were at the start of the step. A classifier's loss is
@@ -74,15 +92,15 @@ export interface Auxiliary {
     state: Named<Tensor>,
     h: Tensor,
     batch: TrainingBatch,
-    next: Variables,
+    next: Following,
   ): { loss: Tensor; state: Named<Tensor> };
   /**
    * Returns the state after the module's backward pass and before its update. `next` holds the next block's variables as
    * they were at the start of the step.
    */
-  follow?(state: Named<Tensor>, next: Variables): Named<Tensor>;
+  follow?(state: Named<Tensor>, next: Following): Named<Tensor>;
   /** Returns parameters and state after the whole step, given those that the step left here and in the next block. */
-  afterStep?(own: Variables, next: Variables): Variables;
+  afterStep?(own: Variables, next: Following): Variables;
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { averageAfter, AVERAGED } from "./average.ts";
 import type { Passed } from "./exchange.ts";
-import type { Variables } from "./method.ts";
+import type { Following, Variables } from "./method.ts";
 import { placeOf, withAuxiliary } from "./places.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
 
@@ -22,7 +22,7 @@ export function finish(
   setup: Pick<Setup, "optimizer" | "average">,
   train: TrainState<Tensor>,
   { gradients, state }: Passed,
-  next: Variables,
+  next: Following,
   scalars: Scalars<Operand>,
 ): UpdatedModule {
   const params = select(train.params, module.params);
@@ -30,13 +30,14 @@ export function finish(
   return scope("update", () => update(setup, module, train, params, gradients, kept, scalars));
 }
 
-/** Returns the variables of the block that a module's auxiliary network tracks: the one after its boundary. */
-export function nextOf({ next }: LocalModule, { params, state }: Variables): Variables {
+/** Returns the variables of the block that a module's auxiliary network tracks, the one after its boundary, and of others. */
+export function nextOf({ next }: LocalModule, { params, state }: Variables): Following {
   if (next === undefined) return { params: {}, state: {} };
-  return { params: descend(params, next), state: descend(state, next) };
+  const block = (name: string) => ({ params: descend(params, name), state: descend(state, name) });
+  return { ...block(next), beyond: { block, auxiliary: (index) => block(placeOf(index)) } };
 }
 
-function follow({ auxiliary, index }: LocalModule, state: Named<Tensor>, next: Variables): Named<Tensor> {
+function follow({ auxiliary, index }: LocalModule, state: Named<Tensor>, next: Following): Named<Tensor> {
   if (auxiliary?.follow === undefined) return state;
   return withAuxiliary(state, index, auxiliary.follow(descend(state, placeOf(index)), next));
 }

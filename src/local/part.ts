@@ -51,6 +51,7 @@ export function partOf(
       `partOf: ${runs.length} runs of modules for ${layout.modules} processes and ${setup.modules.length} modules`,
     );
   }
+  for (const run of runs) refuseReach(setup, run);
   const { modules, initial } = ofRun(setup, run);
   const before = setup.modules[run.first - 1];
   const last = at(modules, modules.length - 1);
@@ -63,6 +64,19 @@ export function partOf(
     ...(last.next === undefined ? {} : { reads: blockReadBy(setup, last) }),
   };
   return { ...setup, modules, part, initial };
+}
+
+/** Refuses a run with a module that reads further than to the first block of the next process. */
+function refuseReach({ method, modules }: Setup, { first, end }: ModuleRun): void {
+  for (let index = first; index < end; index++) {
+    const own = modules.slice(index + 1, end).reduce((sum, { blocks }) => sum + blocks.length, 0);
+    const { auxiliary: { reach = 1 } = {}, name } = at(modules, index);
+    if (reach <= Math.max(1, own)) continue;
+    throw new LocalgradError(
+      `parallel: ${method.name} reads ${reach} blocks after module ${name}, but its process trains only ${own} of them, ` +
+        'and another sends its first alone; look ahead by one block, or give the processes shares of the batch: "data"',
+    );
+  }
 }
 
 /** The modules of a run, and their starting values. */

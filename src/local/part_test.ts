@@ -243,7 +243,9 @@ Deno.test("features are sent before the backward pass of the module that made th
   assertEquals(order.filter((phase) => phase !== "module 2").slice(0, 6), [...passes, ...passes]);
 });
 
-for (const [method, name = method.name] of [methods[1], methods[5], methods[10]]) {
+const further: [Method, string] = [man(greedy(), { ahead: 2 }), "man looking two blocks ahead"];
+
+for (const [method, name = method.name] of [methods[1], methods[5], methods[10], further]) {
   Deno.test(`shares of a batch train ${name} as its micro-batches do, with the same bits on every process`, () => {
     const whole = make(method, { optimizer: clipped(sgd(publishedSgd), { norm: 1 }) });
     const layout = { data: 2, modules: 1 };
@@ -388,4 +390,17 @@ Deno.test("partOf() returns the setup of a process by itself, and refuses runs o
     LocalgradError,
     "1 runs of modules for 2 processes",
   );
+});
+
+Deno.test("partOf() refuses a method that reads further than the first block of the next process", () => {
+  const layout = { data: 1, modules: 2 }, place = { data: 0, modules: 0 };
+  const parts = (method: Method, end: number) =>
+    partOf(make(method), { layout, place, runs: [{ first: 0, end }, { first: end, end: 3 }] });
+  assertThrows(
+    () => parts(man(dgl(), { ahead: 2 }), 1),
+    LocalgradError,
+    "man+dgl reads 2 blocks after module layer1.0, but its process trains only 0 of them",
+  );
+  assertThrows(() => parts(man(dgl(), { ahead: 2 }), 2), LocalgradError, "trains only 1 of them");
+  assert(parts(man(dgl()), 2).part !== undefined);
 });

@@ -107,6 +107,24 @@ export function withoutLast(model: Model, { requested, modules, how }: Partition
   return cut(model, ends, requested, how);
 }
 
+/**
+ * Returns a cut whose last `blocks` blocks are trained together; refuses one that leaves no boundary. `who` begins the
+ * message, `option` is what to choose smaller.
+ */
+export function jointly(
+  model: Model,
+  requested: Partition,
+  blocks: number,
+  { who, option }: { readonly who: string; readonly option: string },
+): Partition {
+  const own = withoutLast(model, requested, blocks);
+  if (own.modules.length > 1 || requested.modules.length === 1) return own;
+  throw new LocalgradError(
+    `${who} the last ${blocks} blocks are trained together, and no boundary is left in ${model.name} ` +
+      `(${requested.how}); cut it earlier, into more modules, or choose a smaller ${option}`,
+  );
+}
+
 /** Returns the number of blocks before the end of each module. */
 function endsOf(modules: readonly Module[]): number[] {
   let end = 0;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { descend, type Named } from "../nn/named.ts";
+import { type Named, replaced } from "../nn/named.ts";
 
 /** Returns the scope in which module `index`, from 0, is traced: `module 1`, …. */
 export function moduleScope(index: number): string {
@@ -43,5 +43,5 @@ export function auxiliaryPart(path: string): string | undefined {
 
 /** Returns a tree with another subtree for the auxiliary network at boundary `index`. */
 export function withAuxiliary<T>(tree: Named<T>, index: number, subtree: Named<T>): Named<T> {
-  return { ...tree, [AUXILIARIES]: { ...descend(tree, AUXILIARIES), [index]: subtree } };
+  return replaced(tree, placeOf(index), subtree);
 }

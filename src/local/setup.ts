@@ -194,10 +194,13 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
   return modules.map((module, index): LocalModule => {
     features = shapeAfter(module.layer, features);
     if (index < modules.length - 1) {
-      const behind = modules.slice(index + 1).flatMap(({ blocks }) => blocks);
+      const later = modules.slice(index + 1);
+      const behind = later.flatMap(({ blocks }) => blocks);
+      const following = later.map(({ blocks }) => blocks.length);
       const next = at(behind, 0);
       const count = modules.length - 1;
-      return equipModule(method, { index, count, requested, model, module, next, behind, features });
+      const boundary = { index, count, requested, model, module, next, behind, following, features };
+      return equipModule(method, boundary);
     }
     if (features.length !== 1 || features[0] !== model.classes) {
       throw new LocalgradError(

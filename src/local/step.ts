@@ -20,7 +20,7 @@ import {
 } from "./exchange.ts";
 import { withLoss } from "./loss.ts";
 import { correctCount, squaredErrors } from "./losses.ts";
-import type { Batch, TrainingBatch, Variables } from "./method.ts";
+import type { Batch, Following, TrainingBatch, Variables } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
 import { finish, nextOf } from "./module_update.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
@@ -158,7 +158,7 @@ export interface TrainedModule {
 /** What one module's training exchanges with other processes. */
 export interface ModuleExchange {
   /** The variables of the block after its boundary, where `train` does not have them. */
-  readonly next?: Variables;
+  readonly next?: Following;
   /** Takes the output for each micro-batch, before the backward pass. */
   passOn?(h: Tensor, index: number): void;
   /** The share of the batch, if its gradients are to be summed over all shares. */
@@ -186,7 +186,7 @@ export function trainModule(
 interface PassedModule extends Pick<TrainedModule, "loss" | "features"> {
   /** Its gradients and state; waits for the sums over the shares of a batch. */
   summed(): Passed;
-  readonly next: Variables;
+  readonly next: Following;
 }
 
 /** Runs a module forward and backward for each micro-batch. */
@@ -234,7 +234,7 @@ function forward(
   { params, state }: Variables,
   input: Tensor,
   batch: TrainingBatch,
-  next: Variables,
+  next: Following,
 ) {
   const place = placeOf(index);
   let h!: Tensor;

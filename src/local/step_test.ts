@@ -48,6 +48,7 @@ const methods: [Method, Modules, string?][] = [
   [man(greedy(), { moves: "beforeBackward", statistics: "copy" }), 3, "man moving between the passes"],
   [man(dgl(), { moves: "afterStep", statistics: "average" }), 3, "man moving after the step"],
   [man(greedy(), { average: "trained", statistics: "average" }), 3, "man with trained averages"],
+  [man(greedy(), { ahead: 2 }), 3, "man looking two blocks ahead"],
   [man(weighted), 2],
   [manPlusPlus(dgl()), 3],
   [manPlusPlus(weighted), 2],

@@ -231,8 +231,9 @@ export class Stretches implements CutCosts {
     const avals = batchAvals(model, batch);
     const input: Aval = { shape: [batch, ...at(this.#features, start)], dtype };
     const output: Aval = { shape: [batch, ...at(this.#features, end)], dtype };
+    const read = model.blocks.slice(end, end + (module.auxiliary?.reach ?? 1));
     const next = (part: "params" | "state") =>
-      isLast ? {} : nest<Initial>(following.name, following.layer[part]);
+      merge(...read.map(({ name, layer }) => nest<Initial>(name, layer[part])));
     const train = {
       params: merge(module.params, next("params")),
       state: merge(module.state, next("state")),

@@ -29,6 +29,24 @@ export function descend<T>(tree: Named<T>, path: string): Named<T> {
   return node;
 }
 
+/**
+ * Returns a tree with another subtree at a dotted path.
+ *
+ * @example
+ * ```ts
+ * import { nn } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(nn.replaced({ fc: { weight: 1, bias: 2 } }, "fc", { weight: 3 }), { fc: { weight: 3 } });
+ * ```
+ */
+export function replaced<T>(tree: Named<T>, path: string, subtree: Named<T>): Named<T> {
+  const dot = path.indexOf(".");
+  if (dot < 0) return { ...tree, [path]: subtree };
+  const name = path.slice(0, dot);
+  return { ...tree, [name]: replaced(descend(tree, name), path.slice(dot + 1), subtree) };
+}
+
 /** Returns the union of trees that share no value; refuses two values at one path. */
 export function merge<T>(...trees: readonly Named<T>[]): Named<T> {
   for (const tree of trees) {

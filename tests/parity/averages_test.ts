@@ -1,4 +1,4 @@
-/** Four steps with the other kinds of MAN's averages, compared with PyTorch; see ../fixtures/README.md. */
+/** Four steps, or ten, with the other kinds of MAN's averages, compared with PyTorch; see ../fixtures/README.md. */
 
 import { greedy } from "../../src/local/methods/greedy.ts";
 import { man, type ManOptions } from "../../src/local/methods/man.ts";
@@ -18,8 +18,10 @@ const { learningRate, cases } = load<Fixture>("averages");
 
 for (const [name, run] of Object.entries(cases)) {
   await testOn(
-    name === "beforeBackward" ? ["cpu", "webgpu", "cuda"] : ["cpu", "cuda"], // the program differs, not the kernels
-    (backend) => `four steps of man+greedy, ${name}, ResNet-8, K = 3, on ${backend} equal PyTorch's`,
+    // The program differs, not the kernels.
+    name === "beforeBackward" ? ["cpu", "webgpu", "cuda"] : ["cpu", "cuda"],
+    (backend) =>
+      `${run.losses.length} steps of man+greedy, ${name}, ResNet-8, K = 3, on ${backend} equal PyTorch's`,
     async (device) => {
       using t = await trainer({
         device,

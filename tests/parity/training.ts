@@ -70,10 +70,9 @@ export const isSlot = (name: string) => name.startsWith("optimizer.");
  * starts as a copy.
  */
 function tracked({ setup }: Trainer, name: string): string {
-  const match = /^local\.(\d+)\.ema\.(.*)$/.exec(name);
-  return match === null || setup.method.options["start"] === "random"
-    ? name
-    : `${setup.modules[Number(match[1])]!.next}.${match[2]}`;
+  const [, boundary, block = "0", rest] = /^local\.(\d+)\.ema\.(?:(\d+)\.)?(.*)$/.exec(name) ?? [];
+  if (boundary === undefined || setup.method.options["start"] === "random") return name;
+  return `${setup.modules[Number(boundary) + 1]!.blocks[Number(block)]!.name}.${rest}`;
 }
 
 /** A trainer's parameters, state and slots, by their names in a snapshot. */

@@ -10,7 +10,7 @@ import type { Shape } from "../../trace/dtype.ts";
 import { isLarge } from "../heads/heads.ts";
 import { convUnit, linearUnit } from "../heads/units.ts";
 import { type Boundary, classified, type Method } from "../method.ts";
-import { withoutLast, withStem } from "../partition.ts";
+import { jointly, withStem } from "../partition.ts";
 
 /** Options of {@link augLocal}. */
 export interface AugLocalOptions {
@@ -23,13 +23,15 @@ export interface AugLocalOptions {
   tau?: number;
   /** Makes the stem a separate module; default as published: for images of up to 96×96 pixels. */
   stem?: boolean;
+  /** The number of last blocks that are trained together, by the network's own head; default as published: d + 1. */
+  joint?: number;
 }
 
 /**
  * AugLocal (Ma et al., 2024, arXiv 2402.17318): the auxiliary network of a module imitates the rest of the network. It
  * consists of d blocks like those after the module, evenly spaced and including the last, then global average pooling,
  * a linear layer and cross-entropy. Its parameters are its own. d decreases along the network. The last d + 1 blocks are
- * trained together.
+ * trained together, or as many as `joint` says.
  *
  * @example
  * ```ts
@@ -42,26 +44,32 @@ export interface AugLocalOptions {
  * ```
  */
 export function augLocal(options: AugLocalOptions = {}): Method {
-  expectOptions("augLocal", options, { depth: "number?", tau: "number?", stem: "boolean?" });
-  const { depth, tau = 0.5, stem } = options;
+  expectOptions("augLocal", options, {
+    depth: "number?",
+    tau: "number?",
+    stem: "boolean?",
+    joint: "number?",
+  });
+  const { depth, tau = 0.5, stem, joint } = options;
   if (depth !== undefined) expectWhole("augLocal: depth", depth);
+  if (joint !== undefined) expectWhole("augLocal: joint", joint);
   if (!(tau >= 0 && tau <= 1)) {
     throw new LocalgradError(`augLocal: tau must be between 0 and 1, not ${tau}`);
   }
   const depthOf = (blocks: number) => depth ?? Math.max(1, Math.min(6, Math.floor(blocks / 3)));
   return {
     name: "augLocal",
-    options: { ...(depth === undefined ? {} : { depth }), tau, ...(stem === undefined ? {} : { stem }) },
+    options: {
+      ...(depth === undefined ? {} : { depth }),
+      tau,
+      ...(stem === undefined ? {} : { stem }),
+      ...(joint === undefined ? {} : { joint }),
+    },
     recut(model, cut) {
       const full = depthOf(model.blocks.length);
-      const together = full + 1;
-      const own = withoutLast(model, cut, together);
-      if (own.modules.length === 1 && cut.modules.length > 1) {
-        throw new LocalgradError(
-          `augLocal: with depth ${full} the last ${together} blocks are trained together, and no boundary is left in ` +
-            `${model.name} (${cut.how}); cut it earlier, into more modules, or choose a smaller depth`,
-        );
-      }
+      const own = joint === undefined
+        ? jointly(model, cut, full + 1, { who: `augLocal: with depth ${full}`, option: "depth" })
+        : jointly(model, cut, joint, { who: "augLocal:", option: "joint" });
       return stem ?? !isLarge(model.input) ? withStem(model, own) : own;
     },
     auxiliary(boundary) {

@@ -2,16 +2,16 @@ import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions } from "../../base/expect.ts";
 import type { Method } from "../method.ts";
 import { expectMethod } from "../method.ts";
-import {
-  AVERAGE_KINDS,
-  type AverageOptions,
-  averageOptions,
-  momentumAuxiliary,
-} from "./momentum_auxiliary.ts";
+import { AVERAGE_KINDS, type AverageOptions, averageOptions } from "./block_average.ts";
+import { LOOK_AHEAD_KINDS, type LookAheadOptions, lookAheadOptions } from "./look_ahead.ts";
+import { momentumAuxiliary } from "./momentum_auxiliary.ts";
 
 /** Options of {@link man}. */
-export interface ManOptions extends AverageOptions {
-  /** The blocks in front of the inner method's networks: both, summed (default), or one of them. */
+export interface ManOptions extends AverageOptions, LookAheadOptions {
+  /**
+   * The blocks in front of the inner method's networks: average and bias, summed (default), or one of them. With `ahead`,
+   * further averages follow the sum or the first average; `biasOnly` has as many trained blocks instead.
+   */
   fusion?: "sum" | "emaOnly" | "biasOnly";
 }
 
@@ -20,7 +20,8 @@ export interface ManOptions extends AverageOptions {
  * or `infopro()`. It puts two blocks like the next one in front of that method's networks and sums their outputs: the
  * next block's exponential moving average, which is not trained but lets the gradient through, and a learnable bias,
  * which is trained. The average moves after the module's backward pass and before its update, toward the next block's
- * parameters as they were at the start of the step. Options select the other published variants.
+ * parameters as they were at the start of the step. Options select the other published variants; `ahead` and `joint` are
+ * experiments of this library.
  *
  * @example
  * ```ts
@@ -34,9 +35,10 @@ export interface ManOptions extends AverageOptions {
  */
 export function man(method: Method, options: ManOptions = {}): Method {
   expectMethod("man", method);
-  expectOptions("man", options, { ...AVERAGE_KINDS, fusion: "string?" });
+  expectOptions("man", options, { ...AVERAGE_KINDS, ...LOOK_AHEAD_KINDS, fusion: "string?" });
   const { fusion = "sum" } = options;
   const average = averageOptions("man", options);
+  const lookAhead = lookAheadOptions("man", options, average);
   if (method.auxiliary === undefined) {
     throw new LocalgradError(
       `man: ${method.name} has no local loss; wrap a method that has one, such as dgl() or infopro()`,
@@ -56,9 +58,10 @@ export function man(method: Method, options: ManOptions = {}): Method {
   return {
     ...method,
     name: `man+${method.name}`,
-    options: { ...average, fusion, inner: { name: method.name, ...method.options } },
+    options: { ...average, fusion, ...lookAhead.named, inner: { name: method.name, ...method.options } },
+    recut: (model, cut) => lookAhead.recut(model, method.recut?.(model, cut) ?? cut),
     auxiliary: (boundary) =>
-      momentumAuxiliary("man", method, boundary, average, {
+      momentumAuxiliary("man", method, boundary, { ...average, ahead: lookAhead.ahead }, {
         bias: fusion !== "emaOnly",
         ema: fusion !== "biasOnly",
         fuse: (_params, bias, ema) => bias.add(ema),

@@ -6,15 +6,12 @@ import { isLarge } from "../heads/heads.ts";
 import type { Method } from "../method.ts";
 import { expectMethod } from "../method.ts";
 import { withStem } from "../partition.ts";
-import {
-  AVERAGE_KINDS,
-  type AverageOptions,
-  averageOptions,
-  momentumAuxiliary,
-} from "./momentum_auxiliary.ts";
+import { AVERAGE_KINDS, type AverageOptions, averageOptions } from "./block_average.ts";
+import { LOOK_AHEAD_KINDS, type LookAheadOptions, lookAheadOptions } from "./look_ahead.ts";
+import { momentumAuxiliary } from "./momentum_auxiliary.ts";
 
 /** Options of {@link manPlusPlus}. */
-export interface ManPlusPlusOptions extends AverageOptions {
+export interface ManPlusPlusOptions extends AverageOptions, LookAheadOptions {
   /**
    * Makes the stem a separate module, in addition to the requested ones. Default as in the published runs: `true` for
    * images of up to 96×96 pixels, `false` for larger ones.
@@ -40,9 +37,10 @@ export interface ManPlusPlusOptions extends AverageOptions {
  */
 export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): Method {
   expectMethod("manPlusPlus", method);
-  expectOptions("manPlusPlus", options, { ...AVERAGE_KINDS, stem: "boolean?" });
+  expectOptions("manPlusPlus", options, { ...AVERAGE_KINDS, ...LOOK_AHEAD_KINDS, stem: "boolean?" });
   const { stem } = options;
   const average = averageOptions("manPlusPlus", options);
+  const lookAhead = lookAheadOptions("manPlusPlus", options, average);
   if (method.auxiliary === undefined) {
     throw new LocalgradError(
       `manPlusPlus: ${method.name} has no local loss; wrap a method that has one, such as dgl() or infopro()`,
@@ -54,14 +52,15 @@ export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): M
     options: {
       ...average,
       ...(stem === undefined ? {} : { stem }),
+      ...lookAhead.named,
       inner: { name: method.name, ...method.options },
     },
     recut(model, cut) {
-      const own = method.recut?.(model, cut) ?? cut;
+      const own = lookAhead.recut(model, method.recut?.(model, cut) ?? cut);
       return stem ?? !isLarge(model.input) ? withStem(model, own) : own;
     },
     auxiliary: (boundary) =>
-      momentumAuxiliary("manPlusPlus", method, boundary, average, {
+      momentumAuxiliary("manPlusPlus", method, boundary, { ...average, ahead: lookAhead.ahead }, {
         bias: true,
         ema: true,
         params: { scale: constantInitial(1, [1]) },

@@ -1,89 +1,26 @@
 import { changedBetweenPasses } from "../../autograd/between_passes.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import type { Kinds } from "../../base/expect.ts";
-import { Initial } from "../../nn/initial.ts";
-import { type Layer, shapeAfter } from "../../nn/layer.ts";
+import type { Initial } from "../../nn/initial.ts";
+import { type Layer, sequential, shapeAfter } from "../../nn/layer.ts";
 import { descend, merge, type Named, select } from "../../nn/named.ts";
-import { full } from "../../trace/functions.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { scope } from "../../trace/trace.ts";
-import { treeMap } from "../../trace/tree.ts";
-import { type Auxiliary, auxiliaryAt, type Boundary, type Method, type Variables } from "../method.ts";
+import {
+  type Auxiliary,
+  auxiliaryAt,
+  type Boundary,
+  type Following,
+  type Method,
+  type Variables,
+} from "../method.ts";
 import { BIAS, EMA } from "../places.ts";
-
-/** Options that {@link man} and {@link manPlusPlus} share: those of the average of the block after each boundary. */
-export interface AverageOptions {
-  /** The fraction of the average that is kept at each step, at least 0 and below 1; default 0.995. */
-  momentum?: number;
-  /** The start of the average: a copy of the tracked block (default), or a separate draw, as in the published code. */
-  start?: "copy" | "random";
-  /**
-   * `frozen`: the average is not trained (default, as in the published code). `trained`: it takes the local loss's
-   * gradient step and is then averaged with the tracked block, as printed in MAN's paper.
-   */
-  average?: "frozen" | "trained";
-  /**
-   * The time at which the average moves toward the tracked block: after the module's backward pass and before its update
-   * (default, MAN's code); between forward and backward pass, so that the backward pass uses the newer weights (MAN++'s
-   * code for ImageNet); or after the whole step, toward the updated block (required for a trained average, and its
-   * default).
-   */
-  moves?: "afterBackward" | "beforeBackward" | "afterStep";
-  /**
-   * The statistics of the average's batch norms: those of the batch (default, as published: only parameters are
-   * averaged), or running statistics, as in evaluation: an average of the tracked block's (`average`), or a copy of them at
-   * each move (`copy`).
-   */
-  statistics?: "batch" | "average" | "copy";
-}
-
-/** The kinds of the options of an average; {@link averageOptions} checks the choices. */
-export const AVERAGE_KINDS = {
-  momentum: "number?",
-  start: "any?",
-  average: "any?",
-  moves: "any?",
-  statistics: "any?",
-} as const satisfies Kinds<AverageOptions>;
-
-const choices: { readonly [option in Exclude<keyof AverageOptions, "momentum">]: readonly string[] } = {
-  start: ["copy", "random"],
-  average: ["frozen", "trained"],
-  moves: ["afterBackward", "beforeBackward", "afterStep"],
-  statistics: ["batch", "average", "copy"],
-};
-
-/** Returns the options with their defaults; refuses impossible values and combinations. `who` begins the message. */
-export function averageOptions(who: string, options: AverageOptions): Required<AverageOptions> {
-  const { momentum = 0.995, start = "copy", average = "frozen", statistics = "batch" } = options;
-  const { moves = average === "trained" ? "afterStep" : "afterBackward" } = options;
-  if (!(momentum >= 0 && momentum < 1)) {
-    const why = momentum === 1 ? ", with which the average would never move" : "";
-    throw new LocalgradError(`${who}: momentum must be at least 0 and below 1, not ${momentum}${why}`);
-  }
-  const chosen = { start, average, moves, statistics };
-  for (const option of ["start", "average", "moves", "statistics"] as const) {
-    const [value, known] = [chosen[option], choices[option]];
-    if (known.includes(value)) continue;
-    const offered = known.map((each) => JSON.stringify(each)).join(" or ");
-    throw new LocalgradError(`${who}: there is no ${option} ${JSON.stringify(value)}; choose ${offered}`);
-  }
-  if (average === "trained" && moves !== "afterStep") {
-    throw new LocalgradError(
-      `${who}: a trained average moves "afterStep", after its gradient step, not ${
-        JSON.stringify(moves)
-      }; leave ` +
-        'moves out or choose average: "frozen"',
-    );
-  }
-  return { momentum, ...chosen };
-}
+import { type Average, averageOf, type AverageOptions } from "./block_average.ts";
 
 /** The blocks in front of the wrapped method's networks, and the function that combines their outputs. */
 export interface Fusion {
-  /** Includes the average of the next block. */
+  /** Includes the averages of the blocks ahead. */
   readonly ema: boolean;
-  /** Includes the learnable block like it. */
+  /** Includes the learnable block like the next; without averages, one like each block ahead. */
   readonly bias: boolean;
   /** Learned weights of the fusion; default none. */
   readonly params?: Named<Initial>;
@@ -91,44 +28,67 @@ export interface Fusion {
   fuse(params: Named<Tensor>, bias: Tensor, ema: Tensor): Tensor;
 }
 
+/** The options of the averages, with the number of blocks ahead. */
+export interface MomentumOptions extends Required<AverageOptions> {
+  readonly ahead: number;
+}
+
 /** Returns a method's auxiliary network after MAN's blocks, whose output it takes as features. `who` begins messages. */
 export function momentumAuxiliary(
   who: string,
   method: Method,
   boundary: Boundary,
-  options: Required<AverageOptions>,
+  options: MomentumOptions,
   fusion: Fusion,
 ): Auxiliary {
-  const { next, behind, fused = false } = boundary;
+  const { behind, fused = false } = boundary;
   if (fused) {
     throw new LocalgradError(
       `${who}+${method.name} is wrapped in man or manPlusPlus already; wrap ${method.name} only once`,
     );
   }
-  const features = shapeAfter(next.layer, boundary.features);
-  const inner = auxiliaryAt(method, { ...boundary, features, behind: behind.slice(1), fused: true });
-  return withMomentum(boundary, inner, options, fusion);
+  const imitated = behind.slice(0, options.ahead);
+  const features = imitated.reduce((shape, { layer }) => shapeAfter(layer, shape), boundary.features);
+  const after = { ...boundary, features, behind: behind.slice(imitated.length), fused: true };
+  return withMomentum(boundary, auxiliaryAt(method, after), options, fusion);
 }
 
 function withMomentum(
-  { next }: Boundary,
+  boundary: Boundary,
   inner: Auxiliary,
-  options: Required<AverageOptions>,
+  options: MomentumOptions,
   fusion: Fusion,
 ): Auxiliary {
-  const tracked = next.layer;
+  const { index } = boundary;
   const { moves } = options;
-  const average = fusion.ema ? averageOf(tracked, next.name, options) : undefined;
-  const bias = fusion.bias
-    ? { params: { [BIAS]: tracked.params }, state: { [BIAS]: tracked.state } }
-    : undefined;
+  const tracked = fusion.ema ? trackedFrom(boundary, options) : [];
+  const own = tracked.filter(({ keeper }) => keeper === index);
+  const [first, ...further] = tracked;
+  const learned = fusion.bias ? learnedBlock(boundary, fusion.ema ? 1 : options.ahead) : undefined;
+  const bias = learned && { params: { [BIAS]: learned.params }, state: { [BIAS]: learned.state } };
+  const moved = (own: readonly Tracked[], variables: Variables, next: Following) =>
+    own.reduce(
+      (after, { average, blockIn }) =>
+        average.into(after, average.moved(average.of(variables), blockIn(next))),
+      variables,
+    );
   return {
-    params: merge<Initial>(bias?.params ?? {}, fusion.params ?? {}, average?.params ?? {}, inner.params),
-    state: merge<Initial>(average?.state ?? {}, bias?.state ?? {}, inner.state),
+    reach: Math.max(1, tracked.length, inner.reach ?? 1),
+    params: merge<Initial>(
+      bias?.params ?? {},
+      fusion.params ?? {},
+      ...own.map(({ average }) => average.params),
+      inner.params,
+    ),
+    state: merge<Initial>(
+      ...own.map(({ average }) => average.state),
+      bias?.state ?? {},
+      inner.state,
+    ),
     loss(params, state, h, batch, next) {
       let after = state;
-      const biased = bias && scope(BIAS, () => {
-        const { y, state: moved } = tracked.apply(
+      const biased = learned && scope(BIAS, () => {
+        const { y, state: moved } = learned.apply(
           descend(params, BIAS),
           descend(state, BIAS),
           h,
@@ -137,17 +97,22 @@ function withMomentum(
         after = { ...after, [BIAS]: moved };
         return y;
       });
-      const averaged = average && scope(EMA, () => {
+      const averaged = first && scope(EMA, () => {
+        const { average, blockIn } = first;
         const ema = average.of({ params, state });
         if (moves !== "beforeBackward") return average.apply(ema, h);
-        const move = (ema: Named<Tensor>) => average.moved(ema, next);
+        const move = (ema: Named<Tensor>) => average.moved(ema, blockIn(next));
         const { y, later } = changedBetweenPasses(average.apply, ema, move, h);
         after = average.into({ params, state: after }, later).state;
         return y;
       });
-      const u = biased === undefined || averaged === undefined
+      const fused = biased === undefined || averaged === undefined
         ? biased ?? averaged ?? h
         : fusion.fuse(params, biased, averaged);
+      const u = further.reduce((u, { average, keeper }) => {
+        const kept = keeper === index ? { params, state } : beyond(next).auxiliary(keeper);
+        return scope(EMA, () => average.apply(average.of(kept), u));
+      }, fused);
       const local = inner.loss(select(params, inner.params), select(state, inner.state), u, batch, next);
       return { loss: local.loss, state: { ...after, ...local.state } };
     },
@@ -155,83 +120,58 @@ function withMomentum(
       const followed = inner.follow === undefined
         ? state
         : { ...state, ...inner.follow(select(state, inner.state), next) };
-      if (average === undefined || moves !== "afterBackward") return followed;
-      const own = { params: {}, state: followed };
-      return average.into(own, average.moved(average.of(own), next)).state;
+      return moves === "afterBackward" ? moved(own, { params: {}, state: followed }, next).state : followed;
     },
-    afterStep(own, next) {
-      const part = { params: select(own.params, inner.params), state: select(own.state, inner.state) };
+    afterStep(variables, next) {
+      const part = {
+        params: select(variables.params, inner.params),
+        state: select(variables.state, inner.state),
+      };
       const stepped = inner.afterStep?.(part, next) ?? part;
       const after = {
-        params: { ...own.params, ...stepped.params },
-        state: { ...own.state, ...stepped.state },
+        params: { ...variables.params, ...stepped.params },
+        state: { ...variables.state, ...stepped.state },
       };
-      if (average === undefined || moves !== "afterStep") return after;
-      return average.into(after, average.moved(average.of(own), next));
+      return moves === "afterStep" ? moved(own, after, next) : after;
     },
   };
 }
 
-/** The average of a block: one tree of weights and, if it has them, running statistics, kept under `ema`. */
-interface Average extends Variables<Initial> {
-  /** Returns the tree from the variables of the auxiliary network. */
-  of(own: Variables): Named<Tensor>;
-  /** Returns those variables with another tree in its place. */
-  into(own: Variables, ema: Named<Tensor>): Variables;
-  /** Applies the averaged block to features. */
-  apply(ema: Named<Tensor>, h: Tensor): Tensor;
-  /** Returns the tree moved one step toward the tracked block. */
-  moved(ema: Named<Tensor>, next: Variables): Named<Tensor>;
+/** The average of a block ahead. */
+interface Tracked {
+  readonly average: Average;
+  /** The boundary that keeps and moves it, for itself and those before. */
+  readonly keeper: number;
+  /** Finds the block's variables from the keeper. */
+  blockIn(next: Following): Variables;
 }
 
-function averageOf(
-  tracked: Layer,
-  name: string,
-  { momentum, start, average, statistics }: Required<AverageOptions>,
-): Average {
-  const starting = (tree: Named<Initial>) => start === "copy" ? copyOf(tree, name) : tree;
-  const weights = starting(tracked.params);
-  const read = statistics === "batch" ? {} : starting(tracked.state);
-  // With the batch's statistics, nothing reads the running statistics that batch norm updates as well.
-  const unread = () => treeMap(({ shape }: Initial) => full(shape, 0), tracked.state);
-  const toward = (ema: Named<Tensor>, goal: Named<Tensor>) =>
-    treeMap((a: Tensor, b: Tensor) => a.mul(momentum).add(b.mul(1 - momentum)), ema, goal);
-  const trained = average === "trained";
-  return {
-    params: trained ? { [EMA]: weights } : {},
-    state: { [EMA]: trained ? read : merge(weights, read) },
-    of({ params, state }) {
-      const kept = descend(state, EMA);
-      return trained ? merge(descend(params, EMA), kept) : kept;
-    },
-    into({ params, state }, ema) {
-      if (!trained) return { params, state: { ...state, [EMA]: ema } };
-      return {
-        params: { ...params, [EMA]: select(ema, weights) },
-        state: { ...state, [EMA]: select(ema, read) },
-      };
-    },
-    apply(ema, h) {
-      const params = select(ema, weights);
-      if (statistics === "batch") return tracked.apply(params, unread(), h, "train").y;
-      return tracked.apply(params, select(ema, read), h, "evaluate").y;
-    },
-    moved(ema, next) {
-      const seen = select(next.state, read);
-      return merge(
-        toward(select(ema, weights), next.params),
-        statistics === "average" ? toward(select(ema, read), seen) : seen,
-      );
-    },
-  };
+/**
+ * Returns the averages that a boundary applies, in order. The last boundary before a block keeps its average, since every
+ * earlier one that looks as far has used it by then.
+ */
+function trackedFrom({ index, behind, following = [] }: Boundary, options: MomentumOptions): Tracked[] {
+  const { ahead } = options;
+  let keeper = index, place = 0;
+  return behind.slice(0, ahead).map((block) => {
+    if (place === following[keeper - index]) [keeper, place] = [keeper + 1, 0];
+    const isNext = place === 0;
+    const path = ahead === 1 ? EMA : `${EMA}.${place++}`;
+    return {
+      average: averageOf(block, path, options),
+      keeper,
+      blockIn: (next) => isNext ? next : beyond(next).block(block.name),
+    };
+  });
 }
 
-/** Returns starting values that copy those of the parameters under `path`. */
-function copyOf(params: Named<Initial>, path: string): Named<Initial> {
-  return Object.fromEntries(
-    Object.entries(params).map(([name, value]) => {
-      const place = `${path}.${name}`;
-      return [name, value instanceof Initial ? value.copying(place) : copyOf(value, place)];
-    }),
-  );
+function beyond({ beyond }: Following): NonNullable<Following["beyond"]> {
+  if (beyond === undefined) throw new Error("blocks beyond the next are another process's");
+  return beyond;
+}
+
+/** Returns a trained block like the next, or a row of them, one like each of the blocks ahead. */
+function learnedBlock({ next, behind }: Boundary, ahead: number): Layer {
+  if (ahead === 1) return next.layer;
+  return sequential(Object.fromEntries(behind.slice(0, ahead).map(({ layer }, i) => [i, layer])));
 }
