@@ -11,6 +11,7 @@ export {
   type Boundary,
   classified,
   type Following,
+  type Given,
   type Method,
   type TrainingBatch,
   type Variables,

@@ -33,8 +33,8 @@ function batch() {
   };
 }
 
-// Those of the paper; the others are compositions of the same parts.
-const names = methodNames.filter((name) => !/man\+(greedy|augLocal)|manPlusPlus\+[^di]/.test(name));
+// Those of the papers; the others are compositions of the same parts.
+const names = methodNames.filter((name) => !/man\+(greedy|augLocal)|manPlusPlus\+[^di]|sgr\+[^d]/.test(name));
 
 for (const { row, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
   const everyMethod = async (t: Deno.TestContext) => {

@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import * as local from "../local.ts";
-import { type Flags, type Given, givenAs, oneOf, share, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, givenAs, oneOf, positiveNumber, share, wholeNumber } from "./flags.ts";
 
 /** The choices of methods' options that are names. */
 export const choices = {
@@ -14,6 +14,7 @@ export const choices = {
   task: ["crossEntropy", "contrastive"],
   anchors: ["all", "paired"],
   schedule: ["index", "stage"],
+  distance: ["squared", "relative", "symmetric", "cosine"],
 } as const;
 
 /** The options that are whole numbers from 1. */
@@ -34,10 +35,12 @@ const TAKERS = {
   depth: ["augLocal"],
   ahead: ["man", "manPlusPlus"],
   joint: ["man", "manPlusPlus", "augLocal"],
+  "sgr-weight": ["sgr"],
+  "sgr-distance": ["sgr"],
 } as const;
 
 /** Methods that wrap another one. */
-const WRAPPERS = /^man(PlusPlus)?$/;
+const WRAPPERS = /^(man(PlusPlus)?|sgr)$/;
 
 /** Flags for the options of methods; each applies to the methods that have the option. */
 export const methodFlags = {
@@ -94,25 +97,35 @@ export const methodFlags = {
     help:
       "man, manPlusPlus, augLocal: last blocks that are trained together; default as cut, of augLocal its depth + 1",
   },
+  "sgr-weight": { value: "X", help: "sgr: weight of the distance between gradients; default 0.1" },
+  "sgr-distance": {
+    value: choices.distance.join("|"),
+    help: "sgr: distance between the two gradients at a boundary; default symmetric",
+  },
 } as const satisfies Flags;
 
 /** Options of a method that flags can set: JSON. */
 export type GivenOptions = Pick<
   local.MethodOptions,
-  keyof typeof choices | "momentum" | typeof counts[number]
+  keyof typeof choices | "momentum" | "weight" | typeof counts[number]
 >;
 
 /** Flags whose name is not that of the option: there, it would read as the optimizer's. */
-const FLAGS = { momentum: "average-decay", schedule: "weight-schedule" } as const;
+const FLAGS = {
+  momentum: "average-decay",
+  schedule: "weight-schedule",
+  weight: "sgr-weight",
+  distance: "sgr-distance",
+} as const;
 
 /** The flag of a method's option. */
 export function methodFlagOf(name: keyof GivenOptions): keyof typeof methodFlags {
-  return name === "momentum" || name === "schedule" ? FLAGS[name] : name;
+  return name in FLAGS ? FLAGS[name as keyof typeof FLAGS] : name as Exclude<typeof name, keyof typeof FLAGS>;
 }
 
 /** Reads options from flags. */
 export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
-  const { [FLAGS.momentum]: momentum } = given;
+  const { [FLAGS.momentum]: momentum, [FLAGS.weight]: weight } = given;
   const chosen = keysOf(choices).flatMap((name) => {
     const flag = methodFlagOf(name);
     const text = given[flag];
@@ -126,17 +139,20 @@ export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
     ...(momentum === undefined ? {} : { momentum: share(FLAGS.momentum, momentum) }),
     ...Object.fromEntries(chosen),
     ...Object.fromEntries(numbers),
+    ...(weight === undefined ? {} : { weight: positiveNumber(FLAGS.weight, weight) }),
   };
 }
 
 /** The flags that say what the options say: the inverse of {@link optionsFrom}. */
 export function optionsGiven(
-  { momentum, schedule, ...chosen }: GivenOptions,
+  { momentum, schedule, weight, distance, ...chosen }: GivenOptions,
 ): Given<typeof methodFlags> {
   const { fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint } = chosen;
   return givenAs<typeof methodFlags>({
     ...{ fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint },
     [FLAGS.momentum]: momentum,
+    [FLAGS.weight]: weight,
+    [FLAGS.distance]: distance,
     [FLAGS.schedule]: typeof schedule === "function" ? undefined : schedule,
   });
 }

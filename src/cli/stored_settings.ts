@@ -61,6 +61,8 @@ const methodOptions = object<GivenOptions>({
   depth: optional(whole(1)),
   ahead: optional(whole(1)),
   joint: optional(whole(1)),
+  weight: optional(positive),
+  distance: optional(oneOf(choices.distance)),
 });
 
 const settings = object<Settings>({

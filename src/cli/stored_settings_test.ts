@@ -17,6 +17,8 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       depth: "2",
       ahead: "3",
       joint: "4",
+      "sgr-weight": "0.5",
+      "sgr-distance": "cosine",
     },
     ...{ optimizer: "sgd", "sgd-momentum": "0.8", "weight-decay": "0", decay: "matrices", clip: "value:2" },
     ...{

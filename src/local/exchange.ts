@@ -17,7 +17,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeFlatten, treeLeaves, treeUnflatten } from "../trace/tree.ts";
 import type { Layout, Place } from "./layout.ts";
-import type { Variables } from "./method.ts";
+import type { Given, Variables } from "./method.ts";
 
 /** The group of the processes with the same modules, which share each batch. */
 export const DATA = "data";
@@ -65,6 +65,8 @@ export interface Part {
   readonly place: Place;
   /** The shape of an image's features that the process before sends; the first has images instead. */
   readonly input?: Shape;
+  /** True if the gradient of the local loss at these features comes with them. */
+  readonly gradients?: boolean;
   /** What the process before reads of the first block. */
   readonly sends?: BlockExchange;
   /** What the last module reads of the next process's first block. */
@@ -86,18 +88,26 @@ export function messageOf(tag: number): "before" | "after" | "features" {
   return tag === BEFORE ? "before" : tag === AFTER ? "after" : "features";
 }
 
-/** Receives the features of each micro-batch, of these numbers of images, from the process before. */
-export function receiveFeatures(part: Part, images: readonly number[], dtype: DType): Tensor[] {
+/**
+ * Receives the features of each micro-batch, of these numbers of images, from the process before, each followed by the
+ * gradient there, if the method reconciles gradients: the order in which {@link sendFeatures} sends them.
+ */
+export function receiveFeatures(part: Part, images: readonly number[], dtype: DType): Given[] {
   const from = part.place.modules - 1;
-  return images.map((count, i) =>
-    receive({ shape: [count, ...part.input ?? []], dtype }, { group: MODULES, from, tag: FEATURES + i })
-  );
+  return images.map((count, i) => {
+    const next = () =>
+      receive({ shape: [count, ...part.input ?? []], dtype }, { group: MODULES, from, tag: FEATURES + i });
+    const h = next();
+    return part.gradients === true ? { h, gradient: next() } : { h };
+  });
 }
 
-/** Sends the features of a micro-batch to the next process, if there is one. */
-export function sendFeatures({ place, layout, depth }: Part, h: Tensor, index: number): void {
+/** Sends what a module gives for a micro-batch to the next process, if there is one. */
+export function sendFeatures({ place, layout, depth }: Part, { h, gradient }: Given, index: number): void {
   if (place.modules + 1 >= layout.modules) return;
-  send(h.stopGradient(), { group: MODULES, to: place.modules + 1, tag: FEATURES + index, depth });
+  for (const value of gradient === undefined ? [h] : [h, gradient]) {
+    send(value, { group: MODULES, to: place.modules + 1, tag: FEATURES + index, depth });
+  }
 }
 
 /**

@@ -25,6 +25,14 @@ export interface TrainingBatch extends Batch {
   lossOf(logits: Tensor): Tensor;
 }
 
+/** What a module takes from the module before it. */
+export interface Given {
+  /** Its output: this module's input. */
+  readonly h: Tensor;
+  /** The gradient of its loss there, if the method reconciles gradients. */
+  readonly gradient?: Tensor | undefined;
+}
+
 /** The boundary between two modules, at which a local loss is computed. */
 export interface Boundary {
   /** Its index, from 0; it follows the module of the same index. */
@@ -134,6 +142,12 @@ export interface Method {
   readonly options: { readonly [name: string]: unknown };
   /** Makes the auxiliary network of a boundary. A method without it trains the network as one module, end to end. */
   readonly auxiliary?: (boundary: Boundary) => Auxiliary;
+  /**
+   * A term added to the loss of every module but the first: a function of two gradients at the boundary before it, of
+   * the loss of the module before (`given`, which counts as a constant) and of its own, without the term (`own`). Both
+   * have the shape of the features `[batch, …]`, and perhaps 16 bits. See `sgr`.
+   */
+  readonly reconcile?: (given: Tensor, own: Tensor) => Tensor;
   /** Replaces the requested cut, where the method needs another; default: keeps it. See {@link withStem}. */
   readonly recut?: (model: Model, cut: Partition) => Partition;
 }
@@ -181,6 +195,7 @@ export function expectMethod(who: string, method: Method): void {
     name: "string",
     options: "object",
     auxiliary: "function?",
+    reconcile: "function?",
     recut: "function?",
   });
 }

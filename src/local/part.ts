@@ -58,9 +58,11 @@ export function partOf(
   const part: Part = {
     ...{ layout, place, depth },
     ...(exchange === "exact" ? {} : { staleEvery: exchange === "stale" ? 1 : exchange.every }),
-    ...(before === undefined
-      ? {}
-      : { input: featuresBefore(setup, run.first), sends: blockReadBy(setup, before) }),
+    ...(before === undefined ? {} : {
+      input: featuresBefore(setup, run.first),
+      ...(before.reconcile === undefined ? {} : { gradients: true }),
+      sends: blockReadBy(setup, before),
+    }),
     ...(last.next === undefined ? {} : { reads: blockReadBy(setup, last) }),
   };
   return { ...setup, modules, part, initial };
@@ -123,7 +125,8 @@ function blockReadBy(setup: Setup, module: LocalModule): BlockExchange {
     batch: Batch,
     scalars: { [name: string]: Tensor },
   ) => {
-    const inputs = [h.cast(activationsIn(precision))];
+    const input = h.cast(activationsIn(precision));
+    const inputs = [module.reconcile === undefined ? { h: input } : { h: input, gradient: input }];
     return trainModule(module, setup, train, inputs, [withLoss(batch, loss)], scalars, { next }).after;
   });
   const train = {

@@ -26,7 +26,7 @@ import {
 } from "./exchange.ts";
 import { type Layout, placeOfRank, rankAt } from "./layout.ts";
 import type { Batch, Method } from "./method.ts";
-import { augLocal, dgl, greedy, infopro, man, manPlusPlus, predsim } from "./methods/methods.ts";
+import { augLocal, dgl, greedy, infopro, man, manPlusPlus, predsim, sgr } from "./methods/methods.ts";
 import { partOf } from "./part.ts";
 import type { ModuleRun } from "./runs.ts";
 import { type BatchNormStatistics, type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
@@ -147,6 +147,7 @@ const methods: [Method, string?][] = [
   [man(dgl(), { moves: "afterStep", statistics: "average" }), "man moving after the step"],
   [man(greedy(), { average: "trained", statistics: "average" }), "man with trained averages"],
   [manPlusPlus(dgl())],
+  [sgr(man(dgl()))],
 ];
 
 for (const [method, name = method.name] of methods) {

@@ -31,6 +31,8 @@ export type TrainState<T> = {
 export interface LocalModule extends Module {
   /** The auxiliary network and loss. */
   readonly auxiliary?: Auxiliary;
+  /** The term that draws the gradients at a boundary to each other, of methods that have it. */
+  readonly reconcile?: Method["reconcile"];
   /** The path in the network's parameters of the block after the boundary. */
   readonly next?: string;
   /** The parameters that its update changes: its own and its auxiliary network's, by name. */
@@ -209,7 +211,7 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
         }`,
       );
     }
-    return lastModule(module);
+    return lastModule(module, method);
   });
 }
 
@@ -221,6 +223,7 @@ export function equipModule(method: Method, boundary: Boundary): LocalModule {
   return {
     ...module,
     auxiliary,
+    ...reconciling(method),
     next: next.name,
     params: merge(module.layer.params, nest(place, auxiliary.params)),
     state: merge(module.layer.state, nest(place, auxiliary.state)),
@@ -228,8 +231,12 @@ export function equipModule(method: Method, boundary: Boundary): LocalModule {
 }
 
 /** Returns the last module, whose loss is that of the network's own head. */
-export function lastModule(module: Module): LocalModule {
-  return { ...module, params: module.layer.params, state: module.layer.state };
+export function lastModule(module: Module, method?: Method): LocalModule {
+  return { ...module, ...reconciling(method), params: module.layer.params, state: module.layer.state };
+}
+
+function reconciling({ reconcile }: Partial<Method> = {}): Pick<LocalModule, "reconcile"> {
+  return reconcile === undefined ? {} : { reconcile };
 }
 
 /** Refuses a value that is not a setup; `who` begins the message. */

@@ -1,7 +1,6 @@
-import { vjp } from "../autograd/grad.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { descend, merge, type Named, nest, select } from "../nn/named.ts";
+import { descend, merge, type Named, select } from "../nn/named.ts";
 import { type SharedBatch, withSharedBatch } from "../nn/shared_batch.ts";
 import type { Scalars } from "../optim/optimizer.ts";
 import { full, stack } from "../trace/functions.ts";
@@ -18,9 +17,10 @@ import {
   sumOverShares,
   type Tracked,
 } from "./exchange.ts";
+import { forward } from "./forward.ts";
 import { withLoss } from "./loss.ts";
 import { correctCount, squaredErrors } from "./losses.ts";
-import type { Batch, Following, TrainingBatch, Variables } from "./method.ts";
+import type { Batch, Following, Given, TrainingBatch } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
 import { finish, nextOf } from "./module_update.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
@@ -77,8 +77,8 @@ export function trainStep(
     : undefined;
   const batches = microBatches(batch, together?.length ?? accumulate).map((each) => withLoss(each, loss));
   const dtype = activationsIn(precision);
-  let features: readonly Tensor[] = part?.input === undefined
-    ? batches.map(({ x }) => x.cast(dtype))
+  let given: readonly Given[] = part?.input === undefined
+    ? batches.map(({ x }) => ({ h: x.cast(dtype) }))
     : receiveFeatures(part, batches.map(({ labels }) => at(labels.shape, 0)), dtype);
   let score: Tensor | undefined;
   let unfinished: (() => void) | undefined;
@@ -87,16 +87,16 @@ export function trainStep(
     const isLast = module === modules.at(-1);
     const exchange: ModuleExchange = {
       ...(isLast && part?.reads !== undefined ? { next: nextBlock(part, "before", tracked) } : {}),
-      ...(isLast && part !== undefined ? { passOn: (h, index) => sendFeatures(part, h, index) } : {}),
+      ...(isLast && part !== undefined ? { passOn: (own, index) => sendFeatures(part, own, index) } : {}),
       ...(part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {}),
       ...(together === undefined ? {} : { together }),
     };
-    const passed = within(() => pass(module, train, features, batches, exchange));
+    const passed = within(() => pass(module, train, given, batches, exchange));
     losses.push(passed.loss);
-    features = passed.features.map((h) => h.stopGradient());
+    given = passed.gives;
     if (module.auxiliary === undefined) {
       score = within(() =>
-        features.map((h, i) => scoreOf(h, at(batches, i).labels)).reduce((a, b) => a.add(b))
+        passed.gives.map(({ h }, i) => scoreOf(h, at(batches, i).labels)).reduce((a, b) => a.add(b))
       );
     }
     unfinished?.();
@@ -151,39 +151,39 @@ export interface TrainedModule {
   readonly norm?: Tensor | undefined;
   /** Its loss. */
   readonly loss: Tensor;
-  /** The output for each micro-batch. */
-  readonly features: readonly Tensor[];
+  /** What it gives to the next module for each micro-batch. */
+  readonly gives: readonly Given[];
 }
 
 /** What one module's training exchanges with other processes. */
 export interface ModuleExchange {
   /** The variables of the block after its boundary, where `train` does not have them. */
   readonly next?: Following;
-  /** Takes the output for each micro-batch, before the backward pass. */
-  passOn?(h: Tensor, index: number): void;
+  /** Takes what it gives for each micro-batch, before the backward pass. */
+  passOn?(gives: Given, index: number): void;
   /** The share of the batch, if its gradients are to be summed over all shares. */
   readonly share?: Share;
   /** The micro-batches over all shares, if batch norm takes the statistics of those. */
   readonly together?: readonly SharedBatch[];
 }
 
-/** Trains one module on the features of each micro-batch. */
+/** Trains one module on what the module before gives for each micro-batch. */
 export function trainModule(
   module: LocalModule,
   setup: Pick<Setup, "optimizer" | "average">,
   train: TrainState<Tensor>,
-  inputs: readonly Tensor[],
+  inputs: readonly Given[],
   batches: readonly TrainingBatch[],
   scalars: Scalars<Operand>,
   exchange: ModuleExchange = {},
 ): TrainedModule {
   const passed = pass(module, train, inputs, batches, exchange);
-  const { loss, features } = passed;
-  return { ...finish(module, setup, train, passed.summed(), passed.next, scalars), loss, features };
+  const { loss, gives } = passed;
+  return { ...finish(module, setup, train, passed.summed(), passed.next, scalars), loss, gives };
 }
 
 /** A module after its backward pass. */
-interface PassedModule extends Pick<TrainedModule, "loss" | "features"> {
+interface PassedModule extends Pick<TrainedModule, "loss" | "gives"> {
   /** Its gradients and state; waits for the sums over the shares of a batch. */
   summed(): Passed;
   readonly next: Following;
@@ -193,14 +193,14 @@ interface PassedModule extends Pick<TrainedModule, "loss" | "features"> {
 function pass(
   module: LocalModule,
   train: TrainState<Tensor>,
-  inputs: readonly Tensor[],
+  inputs: readonly Given[],
   batches: readonly TrainingBatch[],
   { next = nextOf(module, train), passOn, share: shared, together }: ModuleExchange,
 ): PassedModule {
   const params = select(train.params, module.params);
-  const images = inputs.reduce((sum, { shape }) => sum + at(shape, 0), 0);
+  const images = inputs.reduce((sum, { h }) => sum + at(h.shape, 0), 0);
   const weight = shared === undefined ? 1 : weightOf(shared);
-  const features: Tensor[] = [];
+  const gives: Given[] = [];
   const before = select(train.state, module.state);
   let state = before;
   let loss: Tensor | undefined;
@@ -210,49 +210,22 @@ function pass(
       together?.[i],
       () => forward(module, { params, state }, input, at(batches, i), next),
     );
-    passOn?.(run.h, i);
-    const share = at(input.shape, 0) / images;
+    passOn?.(run.gives, i);
+    const share = at(input.h.shape, 0) / images;
     const [own] = scope("backward", () => run.pullback(full([], share * weight)));
     const sum = (a: Tensor, b: Tensor) => a.add(b);
     gradients = gradients === undefined ? own : treeMap(sum, gradients, own) as Named<Tensor>;
     const part = share === 1 ? run.loss : run.loss.mul(share);
     loss = loss === undefined ? part : loss.add(part);
     state = run.state;
-    features.push(run.h);
+    gives.push(run.gives);
   }
   if (loss === undefined || gradients === undefined) {
     throw new LocalgradError("trainModule: there is no batch");
   }
   const own = { gradients, state };
   const summed = shared === undefined ? () => own : overShares(own, before, weight);
-  return { loss, features, next, summed };
-}
-
-/** Runs a module's forward pass to its loss; also returns the pullback of the loss. */
-function forward(
-  { layer, auxiliary, index }: LocalModule,
-  { params, state }: Variables,
-  input: Tensor,
-  batch: TrainingBatch,
-  next: Following,
-) {
-  const place = placeOf(index);
-  let h!: Tensor;
-  let after!: Named<Tensor>;
-  const [loss, pullback] = scope("forward", () =>
-    vjp((params: Named<Tensor>) => {
-      const own = layer.apply(params, state, input, "train");
-      h = own.y;
-      if (auxiliary === undefined) {
-        after = own.state;
-        return batch.lossOf(h);
-      }
-      const local = scope("auxiliary", () =>
-        auxiliary.loss(descend(params, place), descend(state, place), h, batch, next));
-      after = merge(own.state, nest(place, local.state));
-      return local.loss;
-    }, params));
-  return { h, state: after, loss, pullback };
+  return { loss, gives, next, summed };
 }
 
 function afterStep(

@@ -24,6 +24,7 @@ import {
   type ManOptions,
   manPlusPlus,
   predsim,
+  sgr,
 } from "./methods/methods.ts";
 import type { Modules } from "./partition.ts";
 import { auxiliaryPart, EMA, moduleIn } from "./places.ts";
@@ -53,6 +54,9 @@ const methods: [Method, Modules, string?][] = [
   [manPlusPlus(dgl()), 3],
   [manPlusPlus(weighted), 2],
   [manPlusPlus(greedy(), { average: "trained" }), 3, "manPlusPlus with trained averages"],
+  [sgr(dgl()), 3],
+  [sgr(man(greedy())), 3],
+  [sgr(weighted, { distance: "cosine" }), 2],
 ];
 
 function start({ initial }: Setup, seed = 0): TrainState<HostArray> {

@@ -14,7 +14,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeLeaves } from "../trace/tree.ts";
 import { slotsOf } from "./average.ts";
 import { plainLossOf, withLoss } from "./loss.ts";
-import type { Batch, Boundary, Method } from "./method.ts";
+import type { Batch, Boundary, Given, Method } from "./method.ts";
 import { microBatches, parts } from "./micro_batches.ts";
 import { moduleOf } from "./partition.ts";
 import { placeOf } from "./places.ts";
@@ -183,7 +183,7 @@ export class Stretches implements CutCosts {
     const [next] = behind;
     const own = blocks.map((block) => at(model.blocks, block));
     const module = moduleOf({ ...model, blocks: [...own, ...behind] }, index, 0, own.length);
-    if (next === undefined) return lastModule(module);
+    if (next === undefined) return lastModule(module, method);
     const boundary: Boundary = {
       index,
       count: this.modules - 1,
@@ -212,11 +212,17 @@ export class Stretches implements CutCosts {
     const isLast = following === undefined;
     const dtype = activationsIn(precision);
     const step = jit(
-      (train: TrainState<Tensor>, h: Tensor, batch: Batch, scalars: { [name: string]: Tensor }) => {
+      (
+        train: TrainState<Tensor>,
+        { h, gradient }: Given,
+        batch: Batch,
+        scalars: { [name: string]: Tensor },
+      ) => {
         // Any loss of logits is small next to features, so that cuts are planned with the plain one.
         const batches = microBatches(batch, accumulate).map((each) => withLoss(each, plainLossOf(model)));
-        const inputs = parts(h.cast(dtype), accumulate);
-        const { after, loss, features } = trainModule(
+        const gradients = gradient && parts(gradient, accumulate);
+        const inputs = parts(h.cast(dtype), accumulate).map((h, i) => ({ h, gradient: gradients?.[i] }));
+        const { after, loss, gives } = trainModule(
           module,
           this.#options,
           train,
@@ -224,7 +230,7 @@ export class Stretches implements CutCosts {
           batches,
           scalars,
         );
-        return { after, loss, ...(isLast ? {} : { features }) };
+        return { after, loss, ...(isLast ? {} : { gives }) };
       },
       { name: module.name, donate: [0], recompute: recompute !== false },
     );
@@ -242,7 +248,10 @@ export class Stretches implements CutCosts {
     const plan = step.plan(
       { ...target, maxTotalBytes: Infinity },
       train,
-      start === 0 ? avals.x : input,
+      {
+        h: start === 0 ? avals.x : input,
+        ...(index === 0 || module.reconcile === undefined ? {} : { gradient: input }),
+      },
       avals,
       scalarAvals(this.#options),
     );
@@ -252,7 +261,8 @@ export class Stretches implements CutCosts {
       const time = 1e9 * totalTime(stepTime(plan, 0, speeds ?? TYPICAL));
       return { peak: time, without: time, bytes };
     }
-    const apart = (start === 0 ? 0 : bytesOf(input)) + sent;
+    const received = start === 0 ? 0 : bytesOf(input);
+    const apart = (received + sent) * (module.reconcile === undefined ? 1 : 2);
     const { memory, without = memory } = plan;
     return { peak: memory.arenaBytes + apart, without: without.arenaBytes + apart, bytes };
   }

@@ -13,3 +13,4 @@ export * from "./infopro.ts";
 export * from "./aug_local.ts";
 export * from "./man.ts";
 export * from "./man_plus_plus.ts";
+export * from "./sgr.ts";

@@ -8,50 +8,78 @@ import { man, type ManOptions } from "./man.ts";
 import { manPlusPlus, type ManPlusPlusOptions } from "./man_plus_plus.ts";
 import * as index from "./methods.ts";
 import type { PredSimOptions } from "./predsim.ts";
+import { sgr, type SgrOptions } from "./sgr.ts";
 
 /** The options of all methods, for methods made by name; each takes only its own. */
 export interface MethodOptions
-  extends DglOptions, PredSimOptions, InfoProOptions, AugLocalOptions, ManOptions, ManPlusPlusOptions {}
+  extends
+    DglOptions,
+    PredSimOptions,
+    InfoProOptions,
+    AugLocalOptions,
+    ManOptions,
+    ManPlusPlusOptions,
+    SgrOptions {}
 
-/** Methods that wrap another one. */
-const wrappers = { man, manPlusPlus } as const;
+/** Methods that wrap another one: those that come right before its name, and those that come before all. */
+const fronts = { man, manPlusPlus } as const;
+const outermost = { sgr } as const;
 
 /** A function that makes a method. */
 export type MethodMaker = (options?: MethodOptions) => Method;
 
-/** Returns makers by name: those of the index, each alone and, if it has local losses, after `man+` and `manPlusPlus+`. */
+/**
+ * Returns makers by name: those of the index, each alone and, if it has local losses, after `man+` and `manPlusPlus+`, and
+ * all of these after `sgr+`.
+ */
 export function methodsByName(
   makers: { readonly [name: string]: unknown },
 ): ReadonlyMap<string, MethodMaker> {
   const plain = Object.entries(makers).filter((entry): entry is [string, MethodMaker] =>
-    !(entry[0] in wrappers)
+    !(entry[0] in fronts) && !(entry[0] in outermost)
   );
   const local = plain.filter(([, make]) => make().auxiliary !== undefined);
-  const wrapped = Object.entries(wrappers).flatMap(([front, wrap]) =>
-    local.map(([name, make]): [string, MethodMaker] => [
-      `${front}+${name}`,
-      (options = {}) => {
-        const own = shared(options);
-        const method = wrap(make(own), own);
-        expectTaken(method.name, own);
-        return method;
-      },
-    ])
-  );
+  const inFront = wrappedIn(fronts, local);
   return new Map([
     ...plain,
     ["endToEnd+checkpoint", () => index.endToEnd({ checkpoint: true })],
-    ...wrapped,
+    ...[...inFront, ...wrappedIn(outermost, [...local, ...inFront])].map(checked),
   ]);
+}
+
+/** Makers of each method in each wrapper. */
+function wrappedIn(
+  wrappers: { readonly [name: string]: (method: Method, options: MethodOptions) => Method },
+  makers: readonly (readonly [string, MethodMaker])[],
+): [string, MethodMaker][] {
+  return Object.entries(wrappers).flatMap(([front, wrap]) =>
+    makers.map(([name, make]): [string, MethodMaker] => [
+      `${front}+${name}`,
+      (options = {}) => wrap(make(options), options),
+    ])
+  );
+}
+
+/** A maker that refuses options which none of the methods it makes takes. */
+function checked([name, make]: readonly [string, MethodMaker]): [string, MethodMaker] {
+  return [name, (options = {}) => {
+    const own = shared(options);
+    const method = make(own);
+    expectTaken(name, own);
+    return method;
+  }];
 }
 
 const known = methodsByName(index);
 
-/** A method's name, such as `dgl` or `man+dgl`. */
-export type MethodName =
-  | Exclude<keyof typeof index, "man" | "manPlusPlus">
-  | "endToEnd+checkpoint"
-  | `${"man" | "manPlusPlus"}+${Exclude<keyof typeof index, "man" | "manPlusPlus" | "endToEnd">}`;
+/** The name of a method with a local loss that does not wrap another. */
+export type PlainMethodName = Exclude<keyof typeof index, "endToEnd" | "man" | "manPlusPlus" | "sgr">;
+
+/** The name of a method with a local loss, alone, or after `man+` or `manPlusPlus+`. */
+export type LocalMethodName = PlainMethodName | `${"man" | "manPlusPlus"}+${PlainMethodName}`;
+
+/** A method's name, such as `dgl`, `man+dgl` or `sgr+man+dgl`. */
+export type MethodName = "endToEnd" | "endToEnd+checkpoint" | LocalMethodName | `sgr+${LocalMethodName}`;
 
 /** The names of all methods. */
 export const methodNames: readonly MethodName[] = [...known.keys()] as MethodName[];
