@@ -9,10 +9,21 @@ typedef unsigned int u32;
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
 #define DEVICE __device__ __forceinline__
 #define SHARED __shared__
+#define GLOBAL __device__
 #define UNROLL _Pragma("unroll")
+#define UNROLL_BY(count) PRAGMA(unroll count)
+#define PRAGMA(text) _Pragma(#text)
 DEVICE u32 thread() { return threadIdx.x; }
 DEVICE u32 block() { return blockIdx.x; }
 DEVICE void barrier() { __syncthreads(); }
+// Makes what a thread wrote visible to the whole card before what it does next.
+DEVICE void publish() { __threadfence(); }
+// Adds 1 to a counter, which is 0 again after `last`, and returns what it was.
+DEVICE u32 count_up(u32* counter, u32 last) { return atomicInc(counter, last); }
+// Reads past the multiprocessor's own cache, which may lack what other multiprocessors have written meanwhile.
+DEVICE u32 read_fresh(const u32* p) { return __ldcg(p); }
+typedef uint4 Words;
+DEVICE Words read_fresh(const Words* p) { return __ldcg(p); }
 DEVICE u32 bits(float x) { return __float_as_uint(x); }
 DEVICE float from_bits(u32 x) { return __uint_as_float(x); }
 DEVICE float reciprocal_root(float x) { return rsqrtf(x); }
@@ -144,6 +155,32 @@ template <class Fold, int COUNT, int STEP, class T, int V> DEVICE void fold_acro
       cells[thread()] = v;
     }
   }
+}
+
+// Tests whether this block is the last of `count` that come here. What all of them wrote before is then visible to it,
+// through load_fresh(). The counter is left as it was: 0.
+DEVICE bool is_last(u32* counter, u32 count) {
+  SHARED u32 ticket;
+  publish();
+  barrier();
+  if (thread() == 0) ticket = count_up(counter, count - 1);
+  barrier();
+  publish();
+  return ticket == count - 1;
+}
+
+// Loads V words that other blocks of this launch have written.
+template <int V, class T> DEVICE Vec<T, V> load_fresh(const T* p) {
+  check_aligned(p, sizeof(T) * V);
+  Vec<T, V> v;
+  if (V % 4 == 0) {
+    UNROLL for (int e = 0; e + 3 < V; e += 4) {
+      *reinterpret_cast<Words*>(v.at + e) = read_fresh(reinterpret_cast<const Words*>(p + e));
+    }
+  } else {
+    UNROLL for (int e = 0; e < V; ++e) *reinterpret_cast<u32*>(v.at + e) = read_fresh(reinterpret_cast<const u32*>(p + e));
+  }
+  return v;
 }
 
 // V sums of at most MOST terms each. It adds 64 terms at a time, then 64 of their sums, and so on, so that errors do

@@ -129,7 +129,7 @@ for (const dtype of ["f32", "bf16"] as const) {
     const sums = builder.emit("reduce", [wide], { fn: "sum", axes: [0] });
     const program = builder.finish("test", [{ value: product, name: "p" }, { value: sums, name: "s" }]);
     const calls = kernelsOf([compile(program, cudaTarget)]);
-    assertEquals(calls.map(({ label }) => label), ["reduceParts", "reduceRest"]);
+    assertEquals(calls.map(({ label }) => label), ["reduce"]);
     const accesses = ptxOf(sourceOf(calls).text).split("\n").filter((line) => /(ld|st)\.global/.test(line));
     assert(accesses.length >= 6);
     assertEquals(accesses.filter((line) => !/\.v4\./.test(line)), []);
@@ -148,8 +148,16 @@ Deno.test("kernels round a product before they add to it", { ignore: skipped }, 
   assertEquals(/\bfma\./.test(ptx), false);
 });
 
-Deno.test("kernels use no atomics", { ignore: skipped }, () => {
-  const all = Object.values({ ...groups, ...programs }).flatMap((cases) => cases(new Random(2)).slice(0, 6));
-  const some = kernelsOf(all.map(({ program }) => compile(program, cudaTarget)));
-  assertEquals(/\b(atom|red)\./.test(ptxOf(sourceOf(some).text)), false);
-});
+Deno.test(
+  "kernels use no atomics but to count the blocks that have come to an end",
+  { ignore: skipped },
+  () => {
+    const all = Object.values({ ...groups, ...programs }).flatMap((cases) =>
+      cases(new Random(2)).slice(0, 6)
+    );
+    const some = kernelsOf(all.map(({ program }) => compile(program, cudaTarget)));
+    const atomics = ptxOf(sourceOf(some).text).match(/\b(atom|red)\.\S+/g) ?? [];
+    assert(atomics.length > 0); // of a reduction in parts
+    assertEquals(atomics.filter((each) => !/^atom\.(global\.)?inc\.u32$/.test(each)), []);
+  },
+);

@@ -20,6 +20,7 @@ const symbols = {
   sim_fail: { parameters: ["buffer", "i32", "i32"], result: "void" },
   sim_memory: { parameters: ["u64"], result: "void" },
   sim_count: { parameters: ["buffer"], result: "i64" },
+  sim_reverse: { parameters: ["i32"], result: "void" },
   sim_hurry: { parameters: ["i32"], result: "void" },
   sim_engine: { parameters: ["i64", "f64"], result: "void" },
   sim_engine_runs: { parameters: ["i64"], result: "i64" },
@@ -146,6 +147,11 @@ export function setMemory(bytes: number): void {
 /** Makes one stream of devices opened from now on run its work at once: that of all work (0), or of uploads (1). */
 export function hurry(stream: 0 | 1 | undefined): void {
   control!.sim_hurry(stream ?? -1);
+}
+
+/** Makes kernels run their blocks from the last to the first, or in order. */
+export function reverse(on: boolean): void {
+  control!.sim_reverse(on ? 1 : 0);
 }
 
 /**

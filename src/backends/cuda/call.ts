@@ -27,6 +27,39 @@ export interface Call {
   readonly arguments: readonly Argument[];
   /** Blocks of {@link THREADS} threads. */
   readonly blocks: number;
+  /** What it does, of a kernel that may become a part of another; see `sideBySide`. */
+  readonly body?: Body;
+}
+
+/** What a kernel does. */
+export interface Body {
+  /** Declarations of the parameters, named `p0`, `p1` …. */
+  readonly parameters: readonly string[];
+  /** CUDA C, where `here` is the number of the block, and `tickets` the first of its counters. */
+  readonly lines: readonly string[];
+  /** Counters on the card, which begin and end each launch at 0. */
+  readonly tickets: number;
+  /** True if a block works on terms of its own for each thread, then folds them: more registers, shared memory. */
+  readonly reduces: boolean;
+}
+
+/** The call of a kernel that has a body. */
+export function callOf(
+  { body, ...call }: Pick<Call, "label" | "arguments" | "blocks"> & { readonly body: Body },
+): Call {
+  const { tickets, parameters } = body;
+  const lines = [
+    "const u32 here = block();",
+    ...(tickets > 0 ? ["u32* const tickets = NAME_tickets;"] : []),
+    ...body.lines,
+  ];
+  const text = [
+    ...(tickets > 0 ? [`GLOBAL u32 NAME_tickets[${tickets}];`] : []),
+    `KERNEL(THREADS) NAME(${parameters.join(", ")}) {`,
+    ...lines.map((line) => `  ${line}`),
+    "}",
+  ].join("\n");
+  return { ...call, text, body };
 }
 
 /** An argument that is a value from its start. */

@@ -9,7 +9,7 @@ import {
   type Walk as TextWalk,
   word,
 } from "../index_text.ts";
-import type { Argument, Call } from "./call.ts";
+import { type Argument, type Call, callOf } from "./call.ts";
 import { type Context, printNodes, read, typeOf, written } from "./expressions.ts";
 import type { Lanes } from "./tiling.ts";
 
@@ -49,8 +49,6 @@ export interface Body {
   readonly walk: Walk;
   /** Begins the names of variables. */
   readonly prefix: string;
-  /** Added to the index of each write, as CUDA C that ends in `+ `. */
-  readonly base?: string;
   /** The result of a reduction, for lane `e` of an epilogue. */
   readonly reduced?: (index: number) => string;
   /** Further lines for lane `e`. */
@@ -59,7 +57,7 @@ export interface Body {
 
 /** Prints a body: the loads of whole runs, then a loop over the lanes, then the writes. */
 export function printBody(
-  { inputs, nodes, stores, walk, prefix, base = "", reduced = () => "", inside = [] }: Body,
+  { inputs, nodes, stores, walk, prefix, reduced = () => "", inside = [] }: Body,
   parameters: Parameters,
 ): string[] {
   const { lanes } = walk;
@@ -99,7 +97,7 @@ export function printBody(
     `Vec<${typeOf[at(nodes, node).dtype]}, ${lanes}> ${prefix}s${i};`
   );
   const writes = stores.map(({ to }, i) =>
-    `store(${parameters.nameOf(to)} + (${base}${element(identity, walk)}), ${prefix}s${i});`
+    `store(${parameters.nameOf(to)} + ${element(identity, walk)}, ${prefix}s${i});`
   );
   return [
     ...loads,
@@ -133,20 +131,25 @@ export class Parameters {
     return `p${index}`;
   }
 
-  /** A call of the kernel that has these parameters. */
-  call(label: string, blocks: number, lines: readonly string[], shared: Shared): Call {
+  /** A call of the kernel that has these parameters, and {@link Body.tickets}. */
+  call(
+    label: string,
+    blocks: number,
+    lines: readonly string[],
+    shared: Shared,
+    tickets: number = 0,
+  ): Call {
     // A result computed in place is read and written through two pointers, neither of them restrict.
     const isAlone = (argument: Argument) =>
       this.#list.every((other) =>
         other === argument || (!argument.written && !other.written) || !shared(argument, other)
       );
-    const list = this.#list.map((argument, i) =>
+    const parameters = this.#list.map((argument, i) =>
       `${argument.written ? "" : "const "}${typeOf[argument.dtype]}* ${
         isAlone(argument) ? "__restrict__ " : ""
       }p${i}`
     );
-    const text = [`KERNEL(THREADS) NAME(${list.join(", ")}) {`, ...lines.map((line) => `  ${line}`), "}"]
-      .join("\n");
-    return { label, text, arguments: this.#list, blocks };
+    const body = { parameters, lines, tickets, reduces: label !== "map" };
+    return callOf({ label, arguments: this.#list, blocks, body });
   }
 }

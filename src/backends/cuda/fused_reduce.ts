@@ -13,16 +13,15 @@ import {
   type Shared,
   type Walk,
 } from "./fused_body.ts";
-import { lanesOf, tileOf, widestOf } from "./tiling.ts";
+import { lanesOf, termsAtOnce, tileOf, widestOf } from "./tiling.ts";
 
-/** One launch of a reduction. */
+/** A reduction to print. */
 export interface Reduction {
-  readonly label: string;
   readonly form: Form;
   readonly reduce: ReduceForm;
   /** True if a block's threads are distributed over the terms of one result rather than over the results. */
   readonly along: boolean;
-  /** Parts of the terms, each for a block of its own; part `p` writes its results from `p · results` on. */
+  /** Parts of the terms, each for a block of its own; part `p` of the workspace is at `p · results`. */
   readonly parts: number;
 }
 
@@ -72,19 +71,20 @@ function layoutOf({ form: { space, nodes }, reduce: { axes }, along, parts }: Re
 
 /**
  * Prints a pass over all elements that reduces some axes. The threads of a block are `width` results by `height` threads
- * for the terms of each. Every thread folds its terms, then the block folds the results of its threads, always in the
- * same order.
+ * for the terms of each. Every thread folds its terms, then the block folds the results of its threads. If there are
+ * several parts, blocks write their results to the workspace, and the last block of a tile folds those: whichever it is,
+ * always in the same order.
  */
 export function printReduction(reduction: Reduction, shared: Shared): Call {
-  const { label, form, reduce: { reductions, epilogue, stores }, along, parts } = reduction;
+  const { form, reduce: { reductions, epilogue, stores }, along, parts } = reduction;
   const layout = layoutOf(reduction);
   const { walk, kept, units, width, height } = layout;
   const tiles = Math.ceil(units / width);
   const parameters = new Parameters();
   const lines = [
     ...(parts > 1
-      ? [`const u32 tile = block() % ${tiles}u, part = block() / ${tiles}u;`]
-      : [`const u32 tile = block();`]),
+      ? [`const u32 tile = here % ${tiles}u, part = here / ${tiles}u;`]
+      : [`const u32 tile = here;`]),
     along
       ? `const u32 x = thread() / ${height}u, y = thread() % ${height}u;`
       : `const u32 x = thread() % ${width}u, y = thread() / ${width}u;`,
@@ -106,14 +106,51 @@ export function printReduction(reduction: Reduction, shared: Shared): Call {
         : `t${r}.at[0] = ${foldLanes(fn, `a${r}`, 0, walk.lanes)};`,
       `fold_across<${foldType[fn]}, ${height}, ${along ? 1 : width}>(t${r}, y);`,
     ]),
+    ...(parts > 1 ? foldParts(reduction, layout, parameters) : []),
     "if (y != 0 || !live) return;",
     ...printBody({
       ...{ inputs: form.inputs, nodes: epilogue, stores, walk: kept, prefix: "e" },
-      base: parts > 1 ? `part * ${sizeOf(kept.shape)}u + ` : "",
       reduced: (index) => `t${index}.at[e]`,
     }, parameters),
   ];
-  return parameters.call(label, tiles * parts, lines, shared);
+  return parameters.call("reduce", tiles * parts, lines, shared, parts > 1 ? tiles : 0);
+}
+
+/** Lines that write `t0`, `t1` … of a part to the workspace; in the last block of the tile, they become those of all. */
+function foldParts(
+  { reduce: { reductions }, along, parts }: Reduction,
+  { kept, width, height }: Layout,
+  parameters: Parameters,
+): string[] {
+  const results = sizeOf(kept.shape), { lanes } = kept;
+  const partials = reductions.map(({ dtype }, index) =>
+    parameters.nameOf({ slot: "workspace", offset: index * parts * results * 4, dtype, written: true })
+  );
+  return [
+    `const u32 first = unit * ${lanes}u;`,
+    `if (y == 0 && live) {`,
+    ...partials.map((name, r) => `  store(${name} + part * ${results}u + first, t${r});`),
+    "}",
+    `if (!is_last(tickets + tile, ${parts}u)) return;`,
+    ...reductions.map(({ fn, dtype }, r) =>
+      `t${r} = filled<${lanes}, ${typeOf[dtype]}>(${reductionStart(fn, dtype)});`
+    ),
+    "if (live) {",
+    `  UNROLL_BY(4) for (u32 q = y; q < ${parts}u; q += ${height}u) {`,
+    ...reductions.flatMap(({ fn, dtype }, r) => [
+      `    const Vec<${typeOf[dtype]}, ${lanes}> q${r} = load_fresh<${lanes}>(${
+        at(partials, r)
+      } + q * ${results}u + first);`,
+      `    UNROLL for (u32 e = 0; e < ${lanes}u; ++e) t${r}.at[e] = ${
+        foldType[fn]
+      }::fold(t${r}.at[e], q${r}.at[e]);`,
+    ]),
+    "  }",
+    "}",
+    ...reductions.map(({ fn }, r) =>
+      `fold_across<${foldType[fn]}, ${height}, ${along ? 1 : width}>(t${r}, y);`
+    ),
+  ];
 }
 
 /** Lines in which a thread folds its terms into `a0`, `a1` …, one for each reduction. */
@@ -137,10 +174,12 @@ function foldTerms(
       ),
     }, parameters),
   ];
+  const accesses = form.nodes.filter((node) => node.kind === "load").length;
+  const unroll = `UNROLL_BY(${termsAtOnce(accesses)})`;
   if (part <= FAN * height) {
     return [
       ...bounds,
-      `for (u32 t = start; t < end; t += ${height}u) {`,
+      `${unroll} for (u32 t = start; t < end; t += ${height}u) {`,
       ...body.map((line) => `  ${line}`),
       "}",
     ];
@@ -150,7 +189,7 @@ function foldTerms(
     ...reductions.map((_, r) => `auto b${r} = a${r}, none${r} = a${r};`),
     `for (u32 first = start; first < end; first += ${FAN * height}u) {`,
     `  const u32 last = lesser(first + ${FAN * height}u, end);`,
-    `  for (u32 t = first; t < last; t += ${height}u) {`,
+    `  ${unroll} for (u32 t = first; t < last; t += ${height}u) {`,
     ...body.map((line) => `    ${line}`),
     "  }",
     ...reductions.map(({ fn }, r) =>

@@ -9,15 +9,20 @@ import type { Epilogue } from "./epilogues.ts";
 /** Returns the address of a place. */
 export type Addresses = (place: Place) => bigint;
 
+/** A launch of a kernel of ours. */
+export interface KernelLaunch {
+  readonly kind: "kernel";
+  readonly call: Call;
+  readonly step: Step;
+  /** The next step, where the kernel applies it too. */
+  readonly epilogue?: Epilogue;
+  /** The launches that it is made of, if several; its arguments are theirs, in order. */
+  readonly parts?: readonly KernelLaunch[];
+}
+
 /** One unit of work for the card: a kernel of ours, a call of a library, or a fill. */
 export type Launch =
-  | {
-    readonly kind: "kernel";
-    readonly call: Call;
-    readonly step: Step;
-    /** The next step, where the kernel applies it too. */
-    readonly epilogue?: Epilogue;
-  }
+  | KernelLaunch
   | {
     readonly kind: "conv";
     readonly instruction: ConvInstruction;
@@ -65,8 +70,8 @@ export interface StepContext {
 }
 
 /** The launches of a step's kernels; a kernel without elements is not launched. */
-export function kernelLaunches(calls: readonly Call[], step: Step, epilogue?: Epilogue): Launch[] {
-  return calls.filter(({ blocks }) => blocks > 0).map((call) => ({
+export function kernelLaunches(calls: readonly Call[], step: Step, epilogue?: Epilogue): KernelLaunch[] {
+  return calls.filter(({ blocks }) => blocks > 0).map((call): KernelLaunch => ({
     ...{ kind: "kernel", call, step },
     ...(epilogue === undefined ? {} : { epilogue }),
   }));

@@ -6,6 +6,7 @@ import { placeKey, placeOf } from "../place.ts";
 import { fused } from "./fused.ts";
 import { type Fuses, kernelLaunches, type Launch } from "./launch.ts";
 import { exchangeLaunches, joinLaunches } from "./nccl/lower.ts";
+import { sideBySide } from "./side_by_side.ts";
 import { spareStretches } from "./spare.ts";
 import { structured } from "./structured.ts";
 import { ALIGNMENT } from "./target.ts";
@@ -33,7 +34,8 @@ export function lowerPlan(plan: Plan, fuses: Fuses = ({ op }) => op === "matmul"
     launches.push(...due.flatMap(join), ...lowered);
     if (exchange !== undefined) open = [...open, exchange];
   }
-  return [...launches, ...open.flatMap(join)]; // a captured graph ends when all of it has
+  launches.push(...open.flatMap(join)); // a captured graph ends when all of it has
+  return sideBySide(launches, plan);
 }
 
 /** The launches of one step of a plan, and of the next step where a library applies it as an epilogue. */
@@ -43,7 +45,7 @@ function lowerStep(plan: Plan, index: number, spare: Workspace, fuses: Fuses): L
     return structured(structuredOnly(step.instruction), { plan, step, index, spare, fuses });
   }
   return kernelLaunches(
-    fused(step.kernel, plan.values, (value) => placeKey(placeOf(plan, step, value))),
+    [fused(step.kernel, plan.values, (value) => placeKey(placeOf(plan, step, value)))],
     step,
   );
 }

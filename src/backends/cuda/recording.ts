@@ -16,7 +16,7 @@ import {
   type Role,
   roles,
 } from "./conv.ts";
-import type { Addresses, Launch } from "./launch.ts";
+import type { Addresses, KernelLaunch, Launch } from "./launch.ts";
 import { describeMatmul, matmulSpecOf, type MatmulTensors } from "./matmul.ts";
 import type { MatrixProducts } from "./matmul_cublaslt.ts";
 import type { Groups } from "./nccl/groups.ts";
@@ -169,12 +169,15 @@ class KernelLaunches {
     this.#sizes = new BigUint64Array(new ArrayBuffer(Math.max(1, functions.length) * 8));
   }
 
-  record(plan: Plan, { call, step }: Extract<Launch, { kind: "kernel" }>): Recorded {
+  record(plan: Plan, launch: KernelLaunch): Recorded {
     const { driver, stream } = this.#card;
-    const places = call.arguments.map(({ slot, offset }) => {
-      const place = placeOf(plan, step, slot);
-      return { ...place, offset: place.offset + offset };
-    });
+    const { call, parts = [launch] } = launch;
+    const places = parts.flatMap(({ call, step }) =>
+      call.arguments.map(({ slot, offset }) => {
+        const place = placeOf(plan, step, slot);
+        return { ...place, offset: place.offset + offset };
+      })
+    );
     const packed = new BigUint64Array(new ArrayBuffer(places.length * 8));
     const index = this.#count++;
     const kernel = at(this.#functions, index);
@@ -188,7 +191,7 @@ class KernelLaunches {
     ], index * 5);
     const list = addressOf(this.#lists) + BigInt(index * 5 * 8);
     return {
-      describe: () => `the kernel ${call.label}${step.kind === "op" ? ` of ${step.instruction.op}` : ""}`,
+      describe: () => `the kernel ${parts.map(describeKernel).join(" beside ")}`,
       bind: (addresses) => places.forEach((place, i) => packed[i] = addresses(place)),
       run: () => {
         const status = driver.cuLaunchKernel(kernel, call.blocks, 1, 1, THREADS, 1, 1, 0, stream, 0n, list);
@@ -196,6 +199,10 @@ class KernelLaunches {
       },
     };
   }
+}
+
+function describeKernel({ call, step }: KernelLaunch): string {
+  return `${call.label}${step.kind === "op" ? ` of ${step.instruction.op}` : ""}`;
 }
 
 function recordConv(

@@ -75,8 +75,8 @@ function matmul(instruction: InstructionOf<"matmul">, { plan, step, index, fuses
   const found = isBatch ? undefined : epilogueOf(plan, index);
   if (isThin(matmulSpecOf(instruction, values, "f32"))) {
     const kernel = thinKernel(instruction, values, found);
-    const calls = fused(kernel, values, (value) => placeKey(placeOf(plan, step, value)));
-    return kernelLaunches(calls, step, found);
+    const call = fused(kernel, values, (value) => placeKey(placeOf(plan, step, value)));
+    return kernelLaunches([call], step, found);
   }
   return found !== undefined && fuses(instruction, found, step.workspace?.bytes ?? 0)
     ? [{ kind: "matmul", instruction, step, epilogue: found }]

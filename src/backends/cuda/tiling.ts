@@ -25,12 +25,23 @@ export function alongTerms(kernel: Kernel): boolean {
   return last >= 0 && kernel.reduce?.axes.includes(last) === true;
 }
 
-/** Threads that keep a large card busy: an approximation, the same for every card, so that results do not depend on it. */
-const BUSY = 2 ** 17;
+/**
+ * Threads that keep a large card busy, such as the 2,048 of each of 132 multiprocessors: an approximation, the same for
+ * every card, so that results do not depend on it.
+ */
+const BUSY = 2 ** 18;
 /** Terms per thread below which another thread does not pay. */
 const TERMS_PER_THREAD = 16;
-/** The most parts of a reduction; a second launch folds them. */
+/** The most parts of a reduction; one block folds them. */
 const MAX_PARTS = 512;
+
+/**
+ * The number of terms that a thread loads before it folds the first of them, given the accesses of each: more hide the
+ * memory's latency, and take registers.
+ */
+export function termsAtOnce(accesses: number): number {
+  return accesses <= 4 ? 4 : accesses <= 8 ? 2 : 1;
+}
 
 /** The smallest power of two that is at least `x`. */
 function powerOfTwo(x: number): number {
@@ -38,7 +49,7 @@ function powerOfTwo(x: number): number {
 }
 
 /**
- * The number of parts of a reduction: different blocks fold the parts, and a second launch folds their results. It
+ * The number of parts of a reduction: different blocks fold the parts, and the last of them folds their results. It
  * depends only on numbers of elements, which do not change when axes are merged between planning and printing.
  */
 export function partsOf(kernel: Kernel): number {

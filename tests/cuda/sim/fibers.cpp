@@ -1,8 +1,7 @@
-// Runs the threads of a block one after the other on one thread of the host. A kernel without barriers is a simple
-// loop. In a kernel with barriers each thread has a stack of its own, and every barrier switches to the next.
+// Runs the threads of a block one after the other on one thread of the host. A kernel whose first block meets no barrier
+// is a simple loop, unless its blocks are uneven. In a kernel with barriers each thread has a stack of its own, and every barrier switches to the next.
 #include <ucontext.h>
 
-#include <array>
 #include <utility>
 #include "sim.h"
 
@@ -16,7 +15,8 @@ struct Machine {  // SimMachine of host.h
 };
 
 constexpr size_t STACK = 64 * 1024;
-constexpr size_t MOST_ARGUMENTS = 32;
+// Calls are made with the next of these numbers of arguments: more than a function takes do no harm.
+constexpr size_t ARGUMENTS[] = {4, 8, 16, 32, 64, 128};
 
 #if defined(__x86_64__)
 // Saves the callee-saved registers and switches to another stack.
@@ -63,6 +63,7 @@ ucontext_t scheduler;
 Fiber* current;
 std::function<void()> body;
 bool met_barrier, misaligned, diverged;
+bool reversed = false;
 
 void to_scheduler() {
 #if defined(__x86_64__)
@@ -121,22 +122,24 @@ template <size_t... I> void apply(void* function, const uint64_t* a, std::index_
 
 typedef void (*Apply)(void*, const uint64_t*);
 template <size_t N> void apply_n(void* function, const uint64_t* a) { apply(function, a, std::make_index_sequence<N>()); }
-template <size_t... N> constexpr std::array<Apply, sizeof...(N)> table(std::index_sequence<N...>) { return {apply_n<N>...}; }
-constexpr auto appliers = table(std::make_index_sequence<MOST_ARGUMENTS + 1>());
+constexpr Apply appliers[] = {apply_n<4>, apply_n<8>, apply_n<16>, apply_n<32>, apply_n<64>, apply_n<128>};
 
 }  // namespace
 
-Result run_kernel(Module* module, void* function, const std::vector<uint64_t>& arguments, uint32_t blocks,
+Result run_kernel(Module* module, void* function, bool uneven, std::vector<uint64_t> arguments, uint32_t blocks,
                   uint32_t threads) {
-  if (arguments.size() > MOST_ARGUMENTS) return INVALID_VALUE;
+  size_t form = 0;
+  while (form < std::size(ARGUMENTS) && ARGUMENTS[form] < arguments.size()) ++form;
+  if (form == std::size(ARGUMENTS)) return INVALID_VALUE;
+  arguments.resize(ARGUMENTS[form]);
   Machine& machine = *(Machine*)module->machine;
   machine.misaligned = note_misaligned;
   met_barrier = misaligned = diverged = false;
   if (fibers.size() < threads) fibers.resize(threads);
-  body = [&] { appliers[arguments.size()](function, arguments.data()); };
+  body = [&] { appliers[form](function, arguments.data()); };
   for (uint32_t b = 0; b < blocks; ++b) {
-    machine.block = b;
-    if (b > 0 && !met_barrier) {
+    machine.block = reversed ? blocks - 1 - b : b;
+    if (b > 0 && !met_barrier && !uneven) {
       machine.barrier = loop_barrier;
       for (uint32_t t = 0; t < threads; ++t) machine.thread = t, body();
       continue;
@@ -161,3 +164,6 @@ Result run_kernel(Module* module, void* function, const std::vector<uint64_t>& a
 }
 
 }  // namespace sim
+
+// For tests: blocks run from the last to the first.
+EXPORT void sim_reverse(int on) { sim::reversed = on; }

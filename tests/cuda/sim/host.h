@@ -20,11 +20,22 @@ SimMachine sim_machine;
 #define KERNEL(threads) extern "C" __attribute__((visibility("default"))) void
 #define DEVICE inline
 #define SHARED static
+#define GLOBAL static
 #define UNROLL
+#define UNROLL_BY(count)
 
 inline u32 thread() { return sim_machine.thread; }
 inline u32 block() { return sim_machine.block; }
 inline void barrier() { sim_machine.barrier(); }
+inline void publish() {}
+inline u32 count_up(u32* counter, u32 last) {
+  const u32 before = *counter;
+  *counter = before >= last ? 0 : before + 1;
+  return before;
+}
+struct Words { u32 at[4]; };
+inline u32 read_fresh(const u32* p) { return *p; }
+inline Words read_fresh(const Words* p) { return *p; }
 
 extern "C" {
 float expf(float);

@@ -13,6 +13,7 @@ namespace {
 struct Function {
   Module* module;
   void* code;
+  bool uneven;  // made of several kernels, of which only some may have barriers
 };
 Handles<Module> modules;
 Handles<Function> functions;
@@ -63,7 +64,7 @@ EXPORT int cuModuleGetFunction(uint64_t* function, uint64_t handle, const char* 
   if (!module) return INVALID_HANDLE;
   void* code = dlsym(module->library, name);
   if (!code) return NOT_FOUND;
-  *function = functions.add(std::unique_ptr<Function>(new Function{module, code}));
+  *function = functions.add(std::unique_ptr<Function>(new Function{module, code, strstr(name, "several") != nullptr}));
   return SUCCESS;
 }
 EXPORT int cuFuncGetAttribute(int* value, int, uint64_t function) {
@@ -89,6 +90,6 @@ EXPORT int cuLaunchKernel(uint64_t handle, unsigned gx, unsigned gy, unsigned gz
     // All arguments of our kernels are addresses.
     for (uint64_t argument : arguments) if (!on_device(argument, 0)) return ILLEGAL_ADDRESS;
     if (!functions.get(handle)) return ILLEGAL_ADDRESS;
-    return run_kernel(function->module, function->code, arguments, gx, bx);
+    return run_kernel(function->module, function->code, function->uneven, arguments, gx, bx);
   });
 }

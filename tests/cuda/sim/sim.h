@@ -73,9 +73,9 @@ bool on_device(uint64_t address, uint64_t bytes);
 // Counts down to an injected failure: true when `what` is to fail now.
 bool fails(const char* what);
 
-// Runs a kernel's blocks; `module` contains its machine.
+// Runs a kernel's blocks; `module` contains its machine. Only some of the blocks may have barriers if they are uneven.
 struct Module;
-Result run_kernel(Module* module, void* function, const std::vector<uint64_t>& arguments, uint32_t blocks,
+Result run_kernel(Module* module, void* function, bool uneven, std::vector<uint64_t> arguments, uint32_t blocks,
                   uint32_t threads);
 
 struct Module {
