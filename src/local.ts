@@ -58,7 +58,7 @@ export type { EarlyStopping } from "./training/early_stopping.ts";
 export type { TrainingData, TrainingImages } from "./training/data_kinds.ts";
 export type { FitOptions, FitResult } from "./training/fit.ts";
 export type { HostBatch, StepReport } from "./training/host_batch.ts";
-export type { SaveEvery } from "./training/run.ts";
+export type { SaveEvery } from "./training/run_parts.ts";
 export type { Stepper } from "./training/trainable.ts";
 export type { Staleness } from "./training/stale_blocks.ts";
 export type { TrainerOptions } from "./training/trainer_options.ts";

@@ -1,4 +1,4 @@
-import type { Snapshot } from "../artifacts/observer.ts";
+import type { Snapshot, StepRecord } from "../artifacts/observer.ts";
 import { variableOf } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { LocalModule } from "../local/setup.ts";
@@ -11,6 +11,23 @@ export function diverged(what: string, learningRate: number): LocalgradError {
     `fit: ${what}; lower the learning rate (${learningRate}), or find the op by the trainer's checkNumerics`,
     { code: "diverged" },
   );
+}
+
+/** Refuses a step whose loss, or gradient norm, of a module is NaN or infinite. */
+export function refuseDivergedStep(
+  { losses, gradientNorms, step, learningRate }: StepRecord,
+  modules: readonly LocalModule[],
+): void {
+  for (const [what, values] of [["the loss", losses], ["the gradient norm", gradientNorms]] as const) {
+    for (const { index, name } of values === undefined ? [] : modules) {
+      const value = values?.[index];
+      if (Number.isFinite(value)) continue;
+      throw diverged(
+        `${what} of module ${index + 1} (${name}) became ${value} in step ${step}`,
+        learningRate,
+      );
+    }
+  }
 }
 
 /**

@@ -1,63 +1,15 @@
-import type {
-  BlockAge,
-  EpochRecord,
-  HeldMemory,
-  Observer,
-  RunInfo,
-  Snapshot,
-  StepRecord,
-} from "../artifacts/observer.ts";
+import type { EpochRecord, Snapshot } from "../artifacts/observer.ts";
 import type { Samples } from "../artifacts/samples.ts";
-import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { Audience } from "./audience.ts";
-import { diverged, refuseDiverged } from "./divergence.ts";
+import { diverged, refuseDiverged, refuseDivergedStep } from "./divergence.ts";
 import { breathe, type Evaluation, type Evaluator } from "./evaluate.ts";
-import { type EarlyStopping, patienceAfter } from "./early_stopping.ts";
-import { Collector, type Elsewhere, type Measured, measured, recordOf } from "./measured.ts";
-import { remarksOn } from "./remarks.ts";
-import { Agreement, type Team } from "./team.ts";
+import { patienceAfter } from "./early_stopping.ts";
+import { IssuedSteps } from "./issued_steps.ts";
+import { blockAge, heldMemory, infoOf } from "./run_facts.ts";
+import type { RunParts } from "./run_parts.ts";
+import { Agreement } from "./team.ts";
 import { Throughput } from "./throughput.ts";
-import type { Position, Stepper, Trainable } from "./trainable.ts";
 import type { TrainingFeed } from "./training_feed.ts";
-
-/** Interval of saving within an epoch. */
-export type SaveEvery = { readonly steps: number } | { readonly minutes: number };
-
-/** The parts of a {@link Run}. */
-export interface RunParts {
-  readonly trainer: Trainable;
-  readonly position: Position;
-  readonly team: Team;
-  readonly stepper: Stepper;
-  /** Undefined if there is nothing to evaluate on. */
-  readonly evaluator: Evaluator | undefined;
-  readonly observers: readonly Observer[];
-  readonly feed: TrainingFeed;
-  readonly epochs: number;
-  readonly evaluateEvery: number;
-  readonly saveEvery?: SaveEvery | undefined;
-  readonly earlyStopping?: EarlyStopping | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** The names of the classes, by label; undefined for a regression. */
-  readonly classNames: readonly string[] | undefined;
-  /** The number of training images set aside to evaluate on, if any are. */
-  readonly validationImages?: number | undefined;
-  /** Bytes of the data set on the device. */
-  readonly dataBytes: number;
-}
-
-/** An issued step whose losses have not been read. */
-interface Pending {
-  readonly metrics: DeviceArray;
-  readonly record: Omit<StepRecord, "losses" | "accuracy" | "meanSquaredError">;
-  /** What other processes measure in it. */
-  readonly elsewhere: Elsewhere;
-}
-
-/** A step whose losses have been read, those of other processes perhaps not yet. */
-interface Read extends Omit<Pending, "metrics"> {
-  readonly own: Measured;
-}
 
 /** What a process asks the others for at a step. */
 const GO = 0, SAVE = 1, STOP = 2;
@@ -73,10 +25,8 @@ export class Run {
   /** The batches of all epochs in order, so that the first images of the next epoch are ready in time. */
   readonly #supply: ReturnType<TrainingFeed["batches"]>;
   readonly #throughput: Throughput;
-  readonly #pending: Pending[] = [];
-  readonly #read: Read[] = [];
+  readonly #issued: IssuedSteps;
   readonly #agreement: Agreement;
-  readonly #collector: Collector;
   /** True if the state is to be saved, by process 0. */
   #keeps = false;
   /** True once this process has asked for a save that is not done yet. */
@@ -99,9 +49,8 @@ export class Run {
     const { feed, position, epochs } = parts;
     this.#supply = feed.batches(position.step, epochs * feed.stepsPerEpoch);
     this.#throughput = new Throughput(feed.made);
-    const { team } = parts;
-    this.#collector = new Collector(team.pipeline);
-    this.#agreement = new Agreement(team);
+    this.#issued = new IssuedSteps(parts.team, parts.trainer.setup);
+    this.#agreement = new Agreement(parts.team);
   }
 
   /** The last evaluation; undefined if there was none. */
@@ -122,7 +71,7 @@ export class Run {
     const { trainer, stepper } = this.#parts;
     stepper.finish();
     this.#agreement.finish();
-    this.#collector.finish();
+    this.#issued.finish();
     if (this.#last === undefined || this.#gathered !== this.#parts.position.step) await trainer.gather();
     return done;
   }
@@ -151,7 +100,7 @@ export class Run {
 
   /** Cancels the steps in flight and notifies the observers of the end. */
   async end(reason: "done" | "stopped" | "failed"): Promise<void> {
-    this.#free();
+    this.#issued[Symbol.dispose]();
     const closed = this.#supply.return(undefined);
     await (reason === "failed" ? closed.catch(() => {}) : closed); // the error that ended the run says more
     await this.#audience.end(reason);
@@ -163,30 +112,12 @@ export class Run {
   }
 
   async #start(): Promise<void> {
-    if (!this.#audience.empty) await this.#audience.start(this.#info());
+    if (!this.#audience.empty) await this.#audience.start(infoOf(this.#parts));
     this.#keeps = this.#parts.team.most(this.#audience.keeps ? 1 : 0) > 0;
     // Saved at once, so that a run can be resumed from its first moment, and a save that fails does so before hours of
     // training. A resumed run may use another folder or other settings, which its checkpoint has to record.
     await this.#save();
     this.#audience.raise();
-  }
-
-  #info(): RunInfo {
-    const { trainer, position, feed, epochs, classNames, validationImages } = this.#parts;
-    return {
-      configuration: trainer.configuration,
-      epochs,
-      stepsPerEpoch: feed.stepsPerEpoch,
-      imagesPerEpoch: feed.imagesPerEpoch,
-      firstStep: position.step,
-      resumed: trainer.resumed,
-      modules: trainer.setup.partition.modules.map((module) => module.name),
-      memory: trainer.memory,
-      devices: position.devices,
-      ...(classNames === undefined ? {} : { classNames }),
-      ...(validationImages === undefined ? {} : { validationImages }),
-      ...remarksOn(trainer.schedule, epochs, feed.stepsPerEpoch),
-    };
   }
 
   /** Trains for the rest of an epoch; false if the signal, or an observer that threw, stopped it. */
@@ -232,18 +163,15 @@ export class Run {
     const waited = performance.now() - before;
     const images = batch.indices.length;
     const fresh = !this.#compiled.has(images);
-    const elsewhere = this.#collector.expect();
-    const metrics = stepper.step(batch.indices, learningRate, batch.data);
-    this.#pending.push({
-      metrics,
-      elsewhere,
-      record: { step: position.step, epoch: epoch + 1, learningRate, images },
+    this.#issued.issue(() => {
+      const metrics = stepper.step(batch.indices, learningRate, batch.data);
+      return { metrics, record: { step: position.step, epoch: epoch + 1, learningRate, images } };
     });
     if (fresh) await trainer.device.finish();
     const now = performance.now();
     if (!fresh) this.#throughput.count(images, now - before, waited);
     this.#compiled.add(images);
-    if (this.#pending.length >= DRAIN_STEPS || now - this.#drained > DRAIN_MS) await this.#drain();
+    if (this.#issued.pending >= DRAIN_STEPS || now - this.#drained > DRAIN_MS) await this.#drain();
     else if (now - this.#breathed > BREATHE_MS) {
       await breathe();
       this.#breathed = performance.now();
@@ -257,45 +185,19 @@ export class Run {
    */
   async #drain(all = false): Promise<void> {
     const before = performance.now();
-    const { team, trainer: { setup } } = this.#parts;
-    const { modules: { length: modules } } = team.division?.own ?? setup;
-    const read = await Promise.all(this.#pending.map(async ({ metrics, ...rest }): Promise<Read> => {
-      return { ...rest, own: measured(await metrics.read(), modules) };
-    }));
+    await this.#issued.read();
     this.#throughput.count(0, performance.now() - before);
-    this.#free();
-    for (const { own } of read) this.#collector.send(own);
-    this.#read.push(...read);
-    for (let [first] = this.#read; first !== undefined; [first] = this.#read) {
-      if (!all && !first.elsewhere.done()) break;
-      this.#read.shift();
-      if (!team.isFirst) continue;
-      const { record, own, elsewhere } = first;
-      const known = { ...record, ...recordOf(elsewhere.joined(own), setup.model, record.images) };
-      await this.#audience.step(known);
-      this.#refuseDiverged(known);
+    for (const record of this.#issued.known(all)) {
+      await this.#audience.step(record);
+      refuseDivergedStep(record, this.#parts.trainer.setup.modules);
     }
     await breathe();
     this.#drained = this.#breathed = performance.now();
   }
 
-  #refuseDiverged({ losses, gradientNorms, step, learningRate }: StepRecord): void {
-    const { modules } = this.#parts.trainer.setup;
-    for (const [what, values] of [["the loss", losses], ["the gradient norm", gradientNorms]] as const) {
-      for (const { index, name } of values === undefined ? [] : modules) {
-        const value = values?.[index];
-        if (Number.isFinite(value)) continue;
-        throw diverged(
-          `${what} of module ${index + 1} (${name}) became ${value} in step ${step}`,
-          learningRate,
-        );
-      }
-    }
-  }
-
   /** Evaluates, saves, and notifies the observers. */
   async #evaluate(epoch: number, evaluator: Evaluator): Promise<void> {
-    const { trainer, position, earlyStopping } = this.#parts;
+    const { trainer, position, earlyStopping, dataBytes } = this.#parts;
     await trainer.gather();
     this.#gathered = position.step;
     const evaluation = this.#last = await evaluator.evaluate(trainer.network());
@@ -313,7 +215,7 @@ export class Run {
         this.#learningRate ?? 0,
       );
     }
-    const staleness = this.#staleness();
+    const staleness = blockAge(this.#parts);
     if (this.#audience.empty) {
       this.#mark(); // the first process saves: none saves this step again
       return;
@@ -326,7 +228,7 @@ export class Run {
       ...others,
       imagesPerSecond: this.#throughput.imagesPerSecond,
       plannedPeakBytes: trainer.memory.method.peakBytes,
-      held: this.#held(),
+      held: heldMemory(trainer.device, dataBytes),
       best,
       ...(loading === undefined ? {} : { loading }),
       ...(staleness === undefined ? {} : { staleness }),
@@ -334,31 +236,6 @@ export class Run {
     // `last` comes last: killed in between, the run resumes from before this epoch and writes both again.
     await this.#audience.epoch(record, snapshot, best ? ["best", "last"] : ["last"]);
     this.#mark();
-  }
-
-  /** The age of tracked blocks since the last call, in all processes; undefined unless the exchange is stale. */
-  #staleness(): BlockAge | undefined {
-    const { team, stepper } = this.#parts;
-    if (team.division?.own.part?.staleEvery === undefined) return undefined;
-    const { steps, sum, most } = stepper.staleness() ?? { steps: 0, sum: 0, most: 0 };
-    const totals = Int32Array.of(steps, sum);
-    team.sum(totals);
-    const [count = 0, ages = 0] = totals;
-    const oldest = team.most(most);
-    return count === 0 ? undefined : { mean: ages / count, most: oldest };
-  }
-
-  #held(): HeldMemory {
-    const { trainer, dataBytes } = this.#parts;
-    const { backend } = trainer.device;
-    const driver = backend.driverMemory?.();
-    const residentBytes = backend.residentMemory?.();
-    return {
-      bytes: backend.liveBytes,
-      dataBytes,
-      ...(driver === undefined ? {} : { driver }),
-      ...(residentBytes === undefined ? {} : { residentBytes }),
-    };
   }
 
   /** True if a save within the epoch is due after this many steps. */
@@ -387,9 +264,5 @@ export class Run {
     const snapshot = await trainer.snapshot();
     if (team.isFirst) refuseDiverged(snapshot, trainer.setup.modules, this.#learningRate);
     return snapshot;
-  }
-
-  #free(): void {
-    disposeTree(this.#pending.splice(0).map(({ metrics }) => metrics));
   }
 }

@@ -7,16 +7,18 @@ import {
   taskIn,
   valuesOf,
 } from "../artifacts/network_values.ts";
-import type { Snapshot } from "../artifacts/observer.ts";
+import type { Configuration, Snapshot } from "../artifacts/observer.ts";
+import { resumedOn } from "../artifacts/run_devices.ts";
 import { tensorName } from "../artifacts/tensor_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import { stepProgram } from "../local/memory.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import type { Initial } from "../nn/initial.ts";
-import type { DeviceArray } from "../runtime/arrays.ts";
+import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
+import type { Position } from "./trainable.ts";
 
 /** Copies every array to the host, by its name in a snapshot. */
 export async function copyTensors(train: TrainState<DeviceArray>): Promise<Map<string, HostArray>> {
@@ -69,6 +71,33 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
     const value = tensors.get(name);
     if (value !== undefined) array.write(value);
   }
+}
+
+/** A snapshot of these tensors at a position of a run. */
+export function snapshotAt(
+  { step, bestError, patience, signature, devices }: Position,
+  tensors: Snapshot["tensors"],
+  configuration: Configuration,
+): Snapshot {
+  return {
+    step,
+    ...(bestError === undefined ? {} : { bestError }),
+    ...(patience === undefined ? {} : { patience }),
+    tensors,
+    configuration,
+    ...(signature === undefined ? {} : { signature }),
+    devices,
+  };
+}
+
+/** Returns to the position of a snapshot, to go on with this arithmetic. */
+export function returnTo(
+  position: Position,
+  { step, bestError, patience, signature = position.signature, devices: before = [] }: Snapshot,
+  arithmetic: Device["arithmetic"],
+): void {
+  const devices = resumedOn(before, { arithmetic, firstStep: step });
+  Object.assign(position, { step, bestError, patience, restored: true, signature, devices });
 }
 
 /** Refuses what is taken for the values of a network: the path of a file, and a snapshot. */

@@ -1,47 +1,38 @@
 import type { Recompute } from "../compile/recomputation.ts";
 import type { LoadOptions, NetworkValues } from "../artifacts/network_values.ts";
 import type { Configuration, Snapshot } from "../artifacts/observer.ts";
-import { resumedOn, type RunDevice } from "../artifacts/run_devices.ts";
-import { agreeOn } from "../backends/agreement.ts";
+import type { RunDevice } from "../artifacts/run_devices.ts";
 import { sameBits } from "../backends/same_bits.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, shared } from "../base/expect.ts";
-import { foldIn, key } from "../base/random.ts";
+import { expectOptions } from "../base/expect.ts";
 import type { ArrayDataset } from "../data/arrays.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
 import type { StreamDataset } from "../data/stream.ts";
 import { evaluated } from "../local/average.ts";
-import { withCut } from "../local/balance.ts";
-import { divisionOf } from "./division.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
 import type { Partition } from "../local/partition.ts";
-import { precisionOn, productsIn } from "../local/precision.ts";
-import { type Setup, setup, type TrainState } from "../local/setup.ts";
-import { network } from "../models/model.ts";
-import { initialize } from "../nn/initial.ts";
-import { select } from "../nn/named.ts";
-import type { Layer } from "../nn/layer.ts";
+import type { Setup, TrainState } from "../local/setup.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
-import type { Prediction } from "../predict/prediction.ts";
 import type { Picture, Pictures } from "../predict/inputs.ts";
-import { type NetworkVariables, type PredictOptions, Predictor } from "../predict/predictor.ts";
+import type { Prediction } from "../predict/prediction.ts";
+import type { NetworkVariables, PredictOptions, Predictor } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import type { HostArray } from "../trace/host_array.ts";
-import { configurationOf } from "./configuration.ts";
+import { CurrentNetwork } from "./current_network.ts";
 import { checkData, openPart, type TrainingData } from "./data_kinds.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import type { BatchMaker } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
+import { collect } from "./gathering.ts";
 import { checkBatch, type HostBatch, type StepReport } from "./host_batch.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
-import { GatheredNetwork } from "./gathered_network.ts";
-import { collect } from "./gathering.ts";
-import { copyTensors, loadValues, restoreTensors } from "./snapshots.ts";
-import { Steps } from "./steps.ts";
-import { Team } from "./team.ts";
+import { copyTensors, loadValues, restoreTensors, returnTo, snapshotAt } from "./snapshots.ts";
+import type { Steps } from "./steps.ts";
+import type { Team } from "./team.ts";
 import type { Position, Stepper } from "./trainable.ts";
-import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
+import type { TrainerOptions } from "./trainer_options.ts";
+import { trainerParts } from "./trainer_parts.ts";
 
 /**
  * Creates a trainer and draws its initial values on the device.
@@ -93,51 +84,24 @@ export class Trainer implements Disposable {
   readonly #recompute: Recompute;
   readonly #position: Position;
   readonly #steps: Steps;
-  readonly #net: Layer;
-  /** In a pipeline, the network of all processes. */
-  readonly #gathered: GatheredNetwork | undefined;
+  /** To evaluate and predict with. */
+  readonly #network: CurrentNetwork;
   #memory: MemoryComparison | undefined;
-  #predictor: Predictor | undefined;
   #fitting = false;
 
   /** See {@link trainer}. */
   constructor(options: TrainerOptions) {
-    checkTrainerOptions(options);
-    const { device, batch, schedule = constant(0.1), seed = 0, recompute = false, checkNumerics = false } =
-      options;
-    this.device = device;
-    const { target } = device.backend;
-    const { precision: wanted, depth, exchange = "exact", ...rest } = options;
-    this.setup = setup(withCut(shared({ ...rest, precision: precisionOn(target, wanted), target })));
-    this.batch = batch;
-    this.schedule = schedule;
-    this.#position = {
-      ...{ seed: key(seed), step: 0, restored: false, signature: undefined, classNames: undefined },
-      ...{ bestError: undefined, patience: undefined },
-      devices: resumedOn([], { arithmetic: device.arithmetic, firstStep: 0 }),
-    };
-    this.configuration = configurationOf(this.setup, batch, seed);
-    this.#recompute = recompute;
-    const draw = foldIn(this.#position.seed, 0);
-    const { processes } = device;
-    const dividing = { batch, target, recompute, exchange, ...(depth === undefined ? {} : { depth }) };
-    if (processes !== undefined) {
-      // Recomputing changes no bits: each process may choose, such as the one with the largest features alone.
-      const own = { ...this.configuration, checkNumerics, exchange, depth };
-      agreeOn(processes.communicators.world, "trainer: option", own);
-    }
-    this.#team = new Team(processes && divisionOf(this.setup, processes, dividing));
-    const { division, pipeline } = this.#team;
-    this.#gathered = pipeline && new GatheredNetwork(this.setup, pipeline, device);
-    const { params, state, optimizer: slots } = this.#own.initial;
-    const train = device.put({
-      params: initialize(params, draw),
-      state: initialize(state, draw),
-      optimizer: initialize(slots, draw),
-    });
-    const compiling = { device, recompute, checkNumerics, ...productsIn(this.setup.precision) };
-    this.#steps = new Steps(this.setup, this.#position, train, compiling, division);
-    this.#net = network(this.setup.model);
+    const { setup, configuration, position, team, steps } = trainerParts(options);
+    this.device = options.device;
+    this.setup = setup;
+    this.batch = options.batch;
+    this.schedule = options.schedule ?? constant(0.1);
+    this.configuration = configuration;
+    this.#recompute = options.recompute ?? false;
+    this.#position = position;
+    this.#team = team;
+    this.#steps = steps;
+    this.#network = new CurrentNetwork(this.device, setup, team.pipeline, () => evaluated(this.variables));
   }
 
   /** The cut of the network. */
@@ -291,7 +255,7 @@ export class Trainer implements Disposable {
    */
   predict(images: Pictures, options?: PredictOptions): Promise<Prediction[]>;
   predict(images: Picture | Pictures, options: PredictOptions = {}): Promise<Prediction | Prediction[]> {
-    return this.#current().predict(images, options);
+    return this.#predictor.predict(images, options);
   }
 
   /**
@@ -317,23 +281,12 @@ export class Trainer implements Disposable {
    * ```
    */
   outputs(inputs: Pictures): Promise<HostArray<"f32">> {
-    return this.#current().outputs(inputs);
+    return this.#predictor.outputs(inputs);
   }
 
   /** The predictor of the network as it is now. */
-  #current(): Predictor {
-    const { signature, classNames } = this.#position;
-    const before = this.#predictor;
-    if (before?.signature !== signature || before?.classNames !== classNames) this.#freePredictor();
-    return this.#predictor ??= new Predictor({
-      device: this.device,
-      model: this.setup.model,
-      precision: this.setup.precision ?? precisionOn(this.device.backend.target),
-      variables: () => this.network(),
-      signature,
-      classNames,
-      batch: this.batch,
-    });
+  get #predictor(): Predictor {
+    return this.#network.predictor(this.batch, this.#position);
   }
 
   /**
@@ -363,15 +316,12 @@ export class Trainer implements Disposable {
    * ```
    */
   network(): NetworkVariables<DeviceArray> {
-    const { params, state } = this.#net;
-    if (this.#gathered !== undefined) return this.#gathered.variables;
-    const current = evaluated(this.variables);
-    return { params: select(current.params, params), state: select(current.state, state) };
+    return this.#network.variables;
   }
 
   /** In a pipeline: gathers the network of all processes, for {@link network}. All processes call it. */
   async gather(): Promise<void> {
-    await this.#gathered?.gather(evaluated(this.variables));
+    await this.#network.gather();
   }
 
   /** Compiled training steps on the images of a feed. */
@@ -396,19 +346,10 @@ export class Trainer implements Disposable {
    * process 0 gets it; the others get their own values.
    */
   async snapshot(): Promise<Snapshot> {
-    const { step, bestError, patience, signature, devices } = this.#position;
-    const own = await copyTensors(this.variables);
     const { pipeline } = this.#team;
+    const own = await copyTensors(this.variables);
     const tensors = pipeline === undefined ? own : collect(this.setup, pipeline, own);
-    return {
-      step,
-      ...(bestError === undefined ? {} : { bestError }),
-      ...(patience === undefined ? {} : { patience }),
-      tensors,
-      configuration: this.configuration,
-      ...(signature === undefined ? {} : { signature }),
-      devices,
-    };
+    return snapshotAt(this.#position, tensors, this.configuration);
   }
 
   /**
@@ -418,12 +359,7 @@ export class Trainer implements Disposable {
    */
   restore(snapshot: Snapshot): void {
     restoreTensors(this.setup, this.variables, snapshot);
-    const { step, bestError, patience, signature = this.signature } = snapshot;
-    const devices = resumedOn(snapshot.devices ?? [], {
-      arithmetic: this.device.arithmetic,
-      firstStep: step,
-    });
-    Object.assign(this.#position, { step, bestError, patience, restored: true, signature, devices });
+    returnTo(this.#position, snapshot, this.device.arithmetic);
   }
 
   /**
@@ -441,12 +377,6 @@ export class Trainer implements Disposable {
   /** Frees its arrays and compiled steps. */
   [Symbol.dispose](): void {
     this.#steps[Symbol.dispose]();
-    this.#gathered?.[Symbol.dispose]();
-    this.#freePredictor();
-  }
-
-  #freePredictor(): void {
-    void this.#predictor?.[Symbol.asyncDispose](); // at once: only a decoder would take time
-    this.#predictor = undefined;
+    this.#network[Symbol.dispose]();
   }
 }
