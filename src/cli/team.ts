@@ -32,6 +32,12 @@ export const teamFlags = {
     value: "N",
     help: "with --parallel modules, the most batches whose features wait for the next process; default 1",
   },
+  "time-limit": {
+    value: "N|Nm|Nh",
+    help:
+      "with several processes, end with an error once another keeps this one waiting for N seconds, minutes or hours: " +
+      "longer than a step, an evaluation and a save take; default never",
+  },
 } as const satisfies Flags;
 
 /** What the processes of a trainer exchange, as its options. */
@@ -52,6 +58,16 @@ export function exchangeFrom(flag: string): Exchange {
   throw new LocalgradError(`--exchange must be exact, stale or, for example, stale:4, not "${flag}"`);
 }
 
+/** The seconds that `--time-limit` names: `90`, `10m` or `2h`. */
+export function timeLimitFrom(flag: string): number {
+  const [, number, unit] = /^([0-9]+(?:\.[0-9]+)?)([mh]?)$/.exec(flag) ?? [];
+  const seconds = Number(number) * (unit === "h" ? 3600 : unit === "m" ? 60 : 1);
+  if (seconds > 0) return seconds;
+  throw new LocalgradError(
+    `--time-limit must be a number of seconds, such as 90, of minutes, such as 10m, or of hours, such as 2h, not "${flag}"`,
+  );
+}
+
 /** The layout that a flag names. */
 export function parallelOf(flag: string): Parallel {
   const parallel = parallelFrom(flag);
@@ -63,10 +79,14 @@ export function parallelOf(flag: string): Parallel {
 let joining = false;
 
 /** Joins the processes of the launcher, of which the first alone prints anything but errors. */
-export async function joinTeam({ parallel: flag }: Given<typeof teamFlags>): Promise<Joined> {
-  const parallel = flag === undefined ? undefined : parallelOf(flag);
+export async function joinTeam(given: Given<typeof teamFlags>): Promise<Joined> {
+  const { parallel: flag, "time-limit": limit } = given;
+  const options = {
+    ...(flag === undefined ? {} : { parallel: parallelOf(flag) }),
+    ...(limit === undefined ? {} : { timeLimit: timeLimitFrom(limit) }),
+  };
   joining = true;
-  const team = await join(parallel === undefined ? {} : { parallel });
+  const team = await join(options);
   if (team.rank > 0) silence(true);
   if (flag !== undefined && team.size === 1) {
     note(`--parallel ${flag}: one process; deno task train:mpi --processes 2, mpirun or srun start several`);
