@@ -203,10 +203,12 @@ export function meanLoss(loss: Loss, logits: Tensor, labels: Tensor): Tensor {
 
 /** Adds the loss to a batch. */
 export function withLoss(batch: Batch, loss: Loss = plainLoss): TrainingBatch {
-  const { x, labels } = batch;
+  const { labels } = batch;
   return {
-    x,
     labels,
+    get x(): Tensor { // not read by the later processes of a pipeline, which may have none
+      return batch.x;
+    },
     get images(): Tensor { // read only by methods that reconstruct images; others may have none
       return batch.images;
     },

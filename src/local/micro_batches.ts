@@ -20,12 +20,13 @@ export function expectMicroBatches(who: string, accumulate: number | undefined, 
 
 /** Divides a batch into at most `count` micro-batches of at least two images, whose sizes differ by one at most. */
 export function microBatches(batch: Batch, count = 1): readonly Batch[] {
-  const xs = parts(batch.x, count);
-  if (xs.length === 1) return [batch];
   const labels = parts(batch.labels, count);
-  return xs.map((x, i) => ({
-    x,
-    labels: at(labels, i),
+  if (labels.length === 1) return [batch];
+  return labels.map((labels, i) => ({
+    labels,
+    get x(): Tensor { // not read by the later processes of a pipeline, which may have none
+      return at(parts(batch.x, count), i);
+    },
     get images(): Tensor { // read only by methods that reconstruct images; others may have none
       return at(parts(batch.images, count), i);
     },

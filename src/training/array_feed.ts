@@ -3,8 +3,8 @@ import type { LabelledArrays } from "../data/arrays.ts";
 import type { Augmentation } from "../data/images.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { type Shape, sizeOf } from "../trace/dtype.ts";
-import { HostArray } from "../trace/host_array.ts";
 import { all, type Feed, tensorIn, withoutImages } from "./feed.ts";
+import { labelArray } from "./label_feed.ts";
 import { residence, shardsIn, shardsOf } from "./resident.ts";
 
 /** What a feed knows of a data set of arrays: all but its parts. */
@@ -28,7 +28,7 @@ export function arrayFeed(
   const image = shape.length === 1 ? [1, 1, sizeOf(shape)] : shape;
   const arrays = device.put({
     shards: shardsOf(device, x, [count, ...image]),
-    labels: new HostArray(labels, labels instanceof Float32Array ? [count, labels.length / count] : [count]),
+    labels: labelArray({ labels, count }),
   });
   return {
     count,

@@ -16,6 +16,7 @@ import { arrayFeed } from "./array_feed.ts";
 import { checkDataset } from "./dataset.ts";
 import type { Feed } from "./feed.ts";
 import { imageFeed } from "./image_feed.ts";
+import { labelFeed } from "./label_feed.ts";
 
 /** Images that a trainer trains on; they may be without a test part. */
 export type TrainingImages = Omit<ImageDataset<ImagePart>, "test"> & { readonly test?: ImagePart };
@@ -137,6 +138,11 @@ function streamSignature({ input }: Model, { classes, mean, std }: StreamDataset
     return undefined;
   }
   return signatureOf({ ...input, classes, mean, std });
+}
+
+/** Opens a feed of the training part for a process whose step reads labels only. */
+export function openLabels(device: Device, data: Exclude<TrainingData, StreamDataset>): Feed {
+  return labelFeed(device, data.train);
 }
 
 /** Opens a feed of a part; a stream has only a test part to open. */

@@ -6,10 +6,19 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
+import { readsInputs } from "../local/step_reads.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import { treeLeaves } from "../trace/tree.ts";
 import { checkObserver } from "./audience.ts";
-import { checkData, isImages, isStream, openPart, signatureIn, type TrainingData } from "./data_kinds.ts";
+import {
+  checkData,
+  isImages,
+  isStream,
+  openLabels,
+  openPart,
+  signatureIn,
+  type TrainingData,
+} from "./data_kinds.ts";
 import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
 import { type Evaluation, Evaluator } from "./evaluate.ts";
 import type { BatchMaker, Feed } from "./feed.ts";
@@ -140,7 +149,7 @@ export async function fit(
   position.classNames = dataset.classes;
   // Several processes stop after the same step, so none may end its batches early.
   const own = team.size === 1 ? signal : undefined;
-  await using opened = openTraining(trainer, seed, dataset, split, own);
+  await using opened = openTraining(trainer, team, seed, dataset, split, own);
   const { training } = opened;
   team.agreeOn("fit: the", {
     "number of images": training.imagesPerEpoch,
@@ -202,17 +211,22 @@ export async function fit(
 
 /** Opens what a run trains on, with the images set aside. */
 function openTraining(
-  { device, batch, setup: { model } }: Trainable,
+  { device, batch, setup }: Trainable,
+  { division }: Team,
   seed: Key,
   dataset: TrainingData,
   split: Split | undefined,
   signal: AbortSignal | undefined,
 ): AsyncDisposable & { readonly training: TrainingFeed; readonly validation?: Feed } {
+  const { model } = setup;
   if (isStream(dataset)) {
     const nothing = { [Symbol.asyncDispose]: () => Promise.resolve() };
     return { training: streamFeed(dataset, model, batch, signal), ...nothing };
   }
-  const all = openPart(device, model, dataset, "train");
+  // Those set aside are evaluated by all processes.
+  const all = split !== undefined || readsInputs(division?.own ?? setup, batch)
+    ? openPart(device, model, dataset, "train")
+    : openLabels(device, dataset);
   const own = { [Symbol.asyncDispose]: () => all[Symbol.asyncDispose]() };
   if (split === undefined) return { training: shuffled(all, seed, batch), ...own };
   const training = shuffled(subset(all, split.training), seed, batch);

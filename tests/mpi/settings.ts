@@ -1,9 +1,17 @@
 /** Runs of the tiny network that are trained in one process and in several, to be compared. */
 import { checksum } from "../../src/backends/same_bits.ts";
-import type { ImageDataset } from "../../src/data/images.ts";
+import type { ImageDataset, ImagePart } from "../../src/data/images.ts";
 import type { Exchange } from "../../src/local/exchange.ts";
 import type { Method } from "../../src/local/method.ts";
-import { dgl, greedy, infopro, man } from "../../src/local/methods/methods.ts";
+import {
+  augLocal,
+  dgl,
+  greedy,
+  infopro,
+  man,
+  manPlusPlus,
+  predsim,
+} from "../../src/local/methods/methods.ts";
 import type { BatchNormStatistics } from "../../src/local/setup.ts";
 import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
@@ -38,13 +46,24 @@ const methods = {
   greedy: () => greedy(),
   dgl: () => dgl(),
   infopro: () => infopro(),
+  predsim: () => predsim(),
+  augLocal: () => augLocal(),
   "man+dgl": () => man(dgl()),
+  "manPlusPlus+dgl": () => manPlusPlus(dgl()),
   "man after the step": () => man(dgl(), { moves: "afterStep" }),
 } as const satisfies { [name: string]: () => Method };
 
 /** Three steps an epoch, the last of fewer images. */
 function dataset(): ImageDataset {
   return tinyDataset(40, 20);
+}
+
+/** The same for a process that needs the labels of the training images alone: those cannot be read. */
+function labelsAlone({ train: { labels, count }, ...rest }: ImageDataset): ImageDataset<ImagePart> {
+  const open = () => {
+    throw new Error("a process that takes its features from another opened the training images");
+  };
+  return { ...rest, train: { labels, count, open } };
 }
 
 /** A batch of ones and zeros. */
@@ -74,7 +93,8 @@ export async function trained(device: Device, settings: Settings) {
   });
   const report = given ? await trainer.step(batch) : undefined;
   const { observer, steps, epochs: evaluations, events } = recorder();
-  const { stopped, bestError } = await trainer.fit(dataset(), {
+  const takesFeatures = (device.processes?.place.modules ?? 0) > 0 && method !== "infopro"; // which reconstructs images
+  const { stopped, bestError } = await trainer.fit(takesFeatures ? labelsAlone(dataset()) : dataset(), {
     epochs,
     observers: [observer],
     ...(checkpoint === undefined ? {} : { checkpoint, resume: true }),

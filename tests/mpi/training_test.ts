@@ -46,9 +46,14 @@ const methods: readonly Settings[] = [
   { method: "man+dgl", epochs: 2 },
 ];
 
-const late: readonly Settings[] = [{ method: "man after the step", epochs: 1 }];
+const more: readonly Settings[] = [
+  { method: "man after the step", epochs: 1 },
+  { method: "predsim", epochs: 1 },
+  { method: "augLocal", epochs: 1 },
+  { method: "manPlusPlus+dgl", epochs: 1 },
+];
 
-for (const [mpi, processes, runs] of [[mpich, 2, methods], [openMpi, 3, late]] as const) {
+for (const [mpi, processes, runs] of [[mpich, 2, methods], [openMpi, 3, more]] as const) {
   test(`a pipeline of ${processes} processes has the bits, metrics and predictions of one`, async () => {
     const [first, ...others] = await inProcesses(mpi, processes, "modules", runs);
     for (const [i, settings] of runs.entries()) {

@@ -1,0 +1,40 @@
+import type { Batch } from "../local/method.ts";
+import type { Device } from "../runtime/arrays.ts";
+import { HostArray } from "../trace/host_array.ts";
+import { all, type Feed, tensorIn } from "./feed.ts";
+import { residence } from "./resident.ts";
+
+/** What a label feed takes of a part of a data set. */
+export interface Labelled {
+  readonly labels: Int32Array | Float32Array;
+  readonly count: number;
+}
+
+/** The labels of a part, on the device; those of a regression `[count, outputs]`. */
+export function labelArray({ labels, count }: Labelled): HostArray {
+  return new HostArray(labels, labels instanceof Float32Array ? [count, labels.length / count] : [count]);
+}
+
+/**
+ * A feed without inputs, for a process whose step reads none (`readsInputs`): it holds and reads no images, and its batches
+ * have labels only.
+ */
+export function labelFeed(device: Device, part: Labelled): Feed {
+  const arrays = device.put({ labels: labelArray(part) });
+  return {
+    count: part.count,
+    arrays,
+    batch(data, indices, _key, share = all(indices)): Batch {
+      return {
+        labels: tensorIn(data, "labels").gather(indices.slice([share.from], [share.to])),
+        get x(): never {
+          throw new Error("this process's step was found to read no inputs, and reads them");
+        },
+        get images(): never {
+          throw new Error("this process's step was found to read no images, and reads them");
+        },
+      };
+    },
+    ...residence(arrays),
+  };
+}
