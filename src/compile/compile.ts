@@ -14,9 +14,10 @@ import { refuseDtypes, refuseLargeTotal, refuseLargeValues, refuseManyPoints } f
 import { reportMemory } from "./report.ts";
 import { simplify } from "./simplify.ts";
 import { StepSequence } from "./step_sequence.ts";
-import { planTime, TYPICAL } from "./time.ts";
+import { planTime, type Speeds, TYPICAL } from "./time.ts";
 import { verifyPlan } from "./verify_plan.ts";
 import { verifyExchanges, verifyProgram } from "./verify_program.ts";
+import { type Passes, PlansWithin } from "./within.ts";
 import { workOf } from "./work.ts";
 
 /** Recomputing more must lower the peak by this fraction. */
@@ -51,7 +52,39 @@ interface CompileOptions {
  * @throws {LocalgradError} if a value or the total is too large for the target, or has a dtype it does not support.
  */
 export function compile(traced: Program, target: Target, options: CompileOptions = {}): Plan {
-  const { verify = false, recompute: extent = false } = options;
+  const { verify = false, recompute = false } = options;
+  if (typeof recompute === "object") {
+    const { limit, speeds } = recompute;
+    const [plan] = compileWithin(traced, target, [limit], { verify, ...(speeds && { speeds }) });
+    if (plan !== undefined) return checked(traced, plan, target);
+  }
+  const { plain, plan, lean, placed } = passesOf(traced, target, verify);
+  const chosen = recompute === true ? lean() : plain;
+  return checked(traced, chosen === plain ? plan : withCost(plan, placed(chosen), TYPICAL), target);
+}
+
+/**
+ * Compiles a program to a plan for each of several limits on the bytes of the whole plan, as {@link RecomputeWithin}
+ * says. One call takes little more time than one for the lowest limit.
+ *
+ * @throws {LocalgradError} as {@link compile} does, but for the total.
+ */
+export function compileWithin(
+  traced: Program,
+  target: Target,
+  limits: readonly number[],
+  { verify = false, speeds = TYPICAL }: { readonly verify?: boolean; readonly speeds?: Speeds } = {},
+): Plan[] {
+  const passes = passesOf(traced, target, verify);
+  const plans = new PlansWithin(passes, speeds);
+  return limits.map((limit) => {
+    const plan = plans.plan(limit);
+    return plan === passes.plan ? plan : withCost(passes.plan, plan, speeds);
+  });
+}
+
+/** Returns the passes that a program goes through. */
+function passesOf(traced: Program, target: Target, verify: boolean): Passes<Candidate> {
   const { maxKernelBuffers } = target;
   const alone = groupsAlone(target);
   const sequenced = (program: Program): Candidate => {
@@ -78,21 +111,20 @@ export function compile(traced: Program, target: Target, options: CompileOptions
   refuseExchanges(traced, target);
   if (verify) verifyProgram(traced);
   const plain = leanest(sequenced(simplify(traced, alone)), "free", [ordered]);
-  const plan = placed(plain);
-  const canRecompute = typeof extent === "boolean" ? extent : plan.memory.peakBytes > extent.limit;
-  const lean = canRecompute
-    ? leanest(leanest(plain, "cheap", [asTraced, ordered]), "cheap", [asFused])
-    : plain;
-  const chosen = lean === plain ? plan : withCost(plan, placed(lean), extent);
-  refuseLargeTotal(traced, chosen.memory, target);
-  return chosen;
+  const lean = () => leanest(leanest(plain, "cheap", [asTraced, ordered]), "cheap", [asFused]);
+  return { plain, plan: placed(plain), lean, sequenced, placed };
+}
+
+/** Returns a plan unless it needs more memory than the target has. */
+function checked(traced: Program, plan: Plan, target: Target): Plan {
+  refuseLargeTotal(traced, plan.memory, target);
+  return plan;
 }
 
 /** Returns the plan that recomputes, with the cost of that, if its peak is lower; otherwise the plain one. */
-function withCost(plain: Plan, recomputed: Plan, extent: Recompute): Plan {
+function withCost(plain: Plan, recomputed: Plan, speeds: Speeds): Plan {
   if (recomputed.memory.peakBytes >= plain.memory.peakBytes) return plain;
   const [before, after] = [workOf(plain), workOf(recomputed)];
-  const { speeds = TYPICAL } = typeof extent === "boolean" ? {} : extent;
   const recompute = {
     operations: after.operations - before.operations,
     bytes: after.bytes - before.bytes,

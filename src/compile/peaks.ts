@@ -37,6 +37,24 @@ export class Peaks {
     return node - this.#leaves;
   }
 
+  /** Returns the most bytes that are live at steps `from … to − 1`; −Infinity for none. */
+  most(from: number, to: number): number {
+    let most = -Infinity;
+    /** Each node's part of the range, met from the root, with what was added to all of the nodes above. */
+    const visit = (node: number, start: number, end: number, above: number): void => {
+      if (end <= from || to <= start || above + this.#mostIn(node) <= most) return;
+      if (from <= start && end <= to) most = above + this.#mostIn(node);
+      else {
+        const middle = (start + end) / 2;
+        const added = above + this.#addedTo(node);
+        visit(2 * node, start, middle, added);
+        visit(2 * node + 1, middle, end, added);
+      }
+    };
+    visit(1, 0, this.#leaves, 0);
+    return most;
+  }
+
   #mostIn(node: number): number {
     return this.#most[node] ?? -Infinity;
   }

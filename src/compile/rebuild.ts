@@ -54,9 +54,7 @@ class Rebuilding {
       for (const output of writesOf(step)) {
         const instruction = this.#makers.find(output);
         if (instruction === undefined) continue; // a copy, which drafting makes again
-        for (const { value, recipe } of this.#rebuilt.get(position) ?? []) {
-          this.#rebuild(value, recipe, instruction.scope);
-        }
+        this.#rebuildBefore(position, instruction.scope);
         const operands = instruction.inputs.map((input) => this.#value(input));
         this.#stored.set(output, this.#emit(instruction, operands));
       }
@@ -78,6 +76,15 @@ class Rebuilding {
     const again = this.#emit(instruction, operands);
     this.#computed.set(value, { operands, value: again });
     return again;
+  }
+
+  /** Rebuilds values before a step, once; those that others are rebuilt from come first. */
+  #rebuildBefore(position: number, scope: string): void {
+    const rebuilt = this.#rebuilt.get(position) ?? [];
+    this.#rebuilt.delete(position);
+    const writer = ({ value }: { readonly value: ValueId }) => this.#sequence.writer(value);
+    rebuilt.sort((a, b) => writer(a) - writer(b));
+    for (const { value, recipe } of rebuilt) this.#rebuild(value, recipe, scope);
   }
 
   #rebuild(value: ValueId, { through, leaves }: Recipe, scope: string): void {

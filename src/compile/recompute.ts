@@ -2,6 +2,7 @@ import { at } from "../base/at.ts";
 import { bytesOf } from "../trace/dtype.ts";
 import { isFusable } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
+import { Lifetimes } from "./lifetimes.ts";
 import { Makers } from "./makers.ts";
 import { Peaks } from "./peaks.ts";
 import { type Gap, rebuild, type Recipe } from "./rebuild.ts";
@@ -42,16 +43,14 @@ class Selection {
   readonly #peaks: Peaks;
   readonly #makers: Makers;
   readonly #chosen = new Map<Gap, Recipe>();
-  /** The gaps of each dropped value. */
-  readonly #gaps = new Map<ValueId, Gap[]>();
-  /** The steps before which something is rebuilt from each value. */
-  readonly #needed = new Map<ValueId, number[]>();
+  readonly #lifetimes: Lifetimes;
 
   constructor(sequence: StepSequence, effort: Effort) {
     this.#sequence = sequence;
     this.#effort = effort;
     this.#peaks = new Peaks(sequence.live);
     this.#makers = new Makers(sequence.draft.program);
+    this.#lifetimes = new Lifetimes(sequence, this.#makers);
   }
 
   run(): ReadonlyMap<Gap, Recipe> {
@@ -92,14 +91,14 @@ class Selection {
   /** Returns the recipe that rebuilds a value at the end of its gap; undefined if that is not cheap. */
   #recipe(gap: Gap): Recipe | undefined {
     const { value, from, to } = gap;
-    if (this.#needed.get(value)?.some((step) => from < step && step <= to)) return undefined;
-    const recipe = this.#cone(this.#makers.get(value), (leaf) => this.#isLiveBefore(leaf, to));
+    if (this.#lifetimes.needs(value).some((step) => from < step && step <= to)) return undefined;
+    const recipe = this.#cone(this.#makers.get(value), (leaf) => this.#lifetimes.isLiveBefore(leaf, to));
     const reads = recipe.leaves.filter((leaf) => this.#isFull(leaf, value)).length;
     const mostReads = this.#effort === "free" ? this.#freeReads(gap) : MAX_READS;
     if (reads > mostReads || recipe.leaves.length > MAX_LEAVES) return undefined;
     const canRead = (leaf: ValueId) =>
-      this.#isLiveBefore(leaf, to) ||
-      (this.#isMade(leaf) && !this.#isInGap(leaf, to) &&
+      this.#lifetimes.isLiveBefore(leaf, to) ||
+      (this.#lifetimes.isMade(leaf) && !this.#lifetimes.isInGap(leaf, to) &&
         this.#sequence.arenaBytes(leaf) <= SLIGHT * this.#sequence.arenaBytes(value));
     return recipe.leaves.every(canRead) ? recipe : undefined;
   }
@@ -120,13 +119,13 @@ class Selection {
     const { value, from, to } = gap;
     const sequence = this.#sequence;
     for (const leaf of recipe.leaves) {
-      if (this.#isMade(leaf)) {
-        this.#peaks.add(this.#end(leaf) + 1, to + 1, sequence.arenaBytes(leaf));
+      if (this.#lifetimes.isMade(leaf)) {
+        this.#peaks.add(this.#lifetimes.end(leaf) + 1, to + 1, sequence.arenaBytes(leaf));
       }
-      push(this.#needed, leaf, to);
+      this.#lifetimes.need(leaf, to);
     }
     this.#peaks.add(from + 1, to, -sequence.arenaBytes(value));
-    push(this.#gaps, value, gap);
+    this.#lifetimes.drop(gap);
     this.#chosen.set(gap, recipe);
   }
 
@@ -139,7 +138,7 @@ class Selection {
       const base = at(views, operand);
       const maker = this.#makers.find(base);
       const canRebuild = maker !== undefined && isCheap(maker);
-      const isStored = !canRebuild || this.#isMade(base);
+      const isStored = !canRebuild || this.#lifetimes.isMade(base);
       if (isStored && (isAvailable(base) || !canRebuild)) {
         leaves.add(base);
         return;
@@ -151,35 +150,6 @@ class Selection {
     return { through, leaves: [...leaves] };
   }
 
-  /** Tests whether a stored value is live right before a step. */
-  #isLiveBefore(value: ValueId, step: number): boolean {
-    const sequence = this.#sequence;
-    if (!this.#isMade(value)) {
-      const maker = this.#makers.find(value);
-      if (maker !== undefined) return maker.op === "constant";
-      const successor = sequence.successor(value);
-      return successor === undefined || sequence.writer(successor) >= step;
-    }
-    return sequence.writer(value) < step && step <= this.#end(value) && !this.#isInGap(value, step);
-  }
-
-  #isInGap(value: ValueId, step: number): boolean {
-    return this.#gaps.get(value)?.some(({ from, to }) => from < step && step <= to) ?? false;
-  }
-
-  /** The last step that needs a value; Infinity for results. */
-  #end(value: ValueId): number {
-    const sequence = this.#sequence;
-    if (sequence.arenaBytes(value) === 0) return Infinity;
-    const last = sequence.readers(value).at(-1) ?? sequence.writer(value);
-    return Math.max(last, ...this.#needed.get(value) ?? []);
-  }
-
-  /** Tests whether a step makes the value. */
-  #isMade(value: ValueId): boolean {
-    return this.#sequence.writer(value) >= 0;
-  }
-
   #isFull(leaf: ValueId, value: ValueId): boolean {
     const { values } = this.#sequence.draft;
     return bytesOf(at(values, leaf)) >= FULL * bytesOf(at(values, value));
@@ -187,13 +157,7 @@ class Selection {
 }
 
 /** Tests whether an op is element-wise and not a literal array, so that a fused kernel can compute it point by point. */
-function isCheap({ op, attrs }: Instruction): boolean {
+export function isCheap({ op, attrs }: Instruction): boolean {
   return op === "barrier" || op === "resize" ||
     (isFusable(op) && !(op === "constant" && attrs.values.length > 1));
-}
-
-function push<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [value]);
-  else list.push(value);
 }

@@ -68,6 +68,11 @@ export class StepSequence {
     return this.#during;
   }
 
+  /** Returns the bytes that the step at a position adds to those that are live before it, while it runs. */
+  allocated(position: number): number {
+    return bytesAt(this.#during, position) - bytesAt(this.#after, position - 1);
+  }
+
   /** Returns the kernel at a position; undefined if there is none. */
   kernel(position: number): DraftKernel | undefined {
     const step = this.steps[position];

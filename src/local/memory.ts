@@ -1,4 +1,5 @@
 import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
+import { compileWithin } from "../compile/compile.ts";
 import type { MemoryReport, Plan, Target } from "../compile/plan.ts";
 import { expectRecompute, type Recompute } from "../compile/recomputation.ts";
 import { jit } from "../runtime/jit.ts";
@@ -15,6 +16,7 @@ import { expectSetup } from "./setup.ts";
 import { type Share, shareOf } from "./shares.ts";
 import { trainStep } from "./step.ts";
 import { batchAvals, scalarAvals } from "./step_inputs.ts";
+import { type Speeds, TYPICAL } from "./step_time.ts";
 
 /** The planned memory of a training step with the method and end to end, with the same settings. */
 export interface MemoryComparison {
@@ -63,6 +65,23 @@ export function stepPlan(
   const unlimited = { ...target, maxTotalBytes: Infinity };
   const share = shareIn(setup, batch);
   return tracedStep(setup, recompute, share).plan(unlimited, ...stepAvals(setup, imagesIn(share, batch)));
+}
+
+/**
+ * Plans a training step for a kind of device within each of several limits in bytes, see {@link RecomputeWithin}: what the
+ * peak costs in recomputation. The plan of one that cannot be kept to is the least that was found. Takes little more time
+ * than planning within the lowest limit alone. Allocates nothing.
+ */
+export function stepPlans(
+  setup: Setup,
+  batch: number,
+  target: Target,
+  limits: readonly number[],
+  speeds: Speeds = TYPICAL,
+): Plan[] {
+  for (const limit of limits) expectRecompute("stepPlans", { limit, speeds });
+  expectKind("stepPlans: the target", target, "object");
+  return compileWithin(stepProgram(setup, batch), { ...target, maxTotalBytes: Infinity }, limits, { speeds });
 }
 
 /** The program of a training step. */
