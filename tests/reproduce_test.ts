@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { setupOf } from "../src/cli/build.ts";
+import { unplanned } from "../src/cli/cut.ts";
 import { tables } from "../src/cli/tables.ts";
 import { setup } from "../src/local.ts";
 import { cli, finish, refused, start } from "./command_line.ts";
@@ -26,8 +27,14 @@ Deno.test({
         ...["--table", "svhn", "--rows", `${first},${second}`, "--seeds", "1", "--epochs", "5"],
         ...["--batch", "2", "--lr", "0.01", "--data", SVHN, "--device", "cpu"],
       ];
-      const whole = await cli(dir, "reproduce", ...flags, "--run", "whole");
+      const whole = await cli(dir, "reproduce", ...flags, "--run", "whole", "--results", "kept");
       assertEquals(whole.code, 0, whole.stderr);
+      const again = await cli(dir, "reproduce", ...flags, "--run", "again", "--results", "kept");
+      assertEquals([again.code, again.stderr.match(/already done/g)?.length], [0, 2]);
+      assert(!await exists(`${dir}/again/${first}`), "a row whose result is kept was run");
+      const errorsIn = (text: string) =>
+        [...text.matchAll(/\| 15 \| \d+\.\d\d \| \d+\.\d\d \|/g)].map(String);
+      assertEquals([errorsIn(again.stdout).length, errorsIn(again.stdout)], [2, errorsIn(whole.stdout)]);
 
       const one = `${dir}/parts/${first}/seed0`;
       const killed = start(dir, "reproduce", [...flags, "--run", "parts"]);
@@ -199,13 +206,14 @@ Deno.test("every row of every table can be set up, with the papers' number of mo
     assertEquals(new Set(rows.map(({ name }) => name)).size, rows.length);
     for (const { name, options, ...row } of rows) {
       const network = { ...row, dataset, ...(options === undefined ? {} : { methodOptions: options }) };
-      const { partition, modules, method } = setup(setupOf(network));
-      const k = Number(/-k(\d+)-/.exec(name)?.[1] ?? 1);
+      const wanted = setupOf(network);
+      const { partition, modules, method } = setup({ ...wanted, modules: unplanned(wanted.modules) });
+      const k = Number(/-(?:k|balanced)(\d+)-/.exec(name)?.[1] ?? 1);
       assertEquals(partition.requested, k, name);
       // The papers count the stem of the finest cuts as a module.
       const stem = name.startsWith("resnet32-k16") || name.startsWith("resnet110-k55") ? 1 : 0;
-      // AugLocal trains its last blocks together, and MAN++ the stem separately.
-      if (!/augLocal|manPlusPlus/.test(name)) assertEquals(modules.length, k - stem, name);
+      // AugLocal and `joint` train the last blocks together, and MAN++ the stem separately.
+      if (!/augLocal|manPlusPlus|joint/.test(name)) assertEquals(modules.length, k - stem, name);
       assert(name.includes(method.name.replace("+checkpoint", "")), name);
     }
   }

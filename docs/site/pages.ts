@@ -20,7 +20,7 @@ const CHOSEN: readonly { readonly name: string; readonly files: RegExp }[] = [
   { name: "Guides", files: /^$/ },
   { name: "Devices", files: /^docs\/(cuda|onednn|parallel|numerics)\.md$/ },
   { name: "Extending", files: /^docs\/adding-.*\.md$/ },
-  { name: "Figures", files: /^docs\/(results|measurements)\.md$/ },
+  { name: "Figures", files: /^docs\/(results|frontier|measurements)\.md$/ },
   { name: "Project", files: /^(CONTRIBUTING|CHANGELOG|findings\/README)\.md$/ },
 ];
 

@@ -3,12 +3,15 @@ import { refuseFile, writeWhole } from "../base/files.ts";
 import { keysOf } from "../base/keys.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { setup } from "../local.ts";
+import { unplanned } from "./cut.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
-import { openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
+import { keep, keptSettings, readKept, shownResult } from "./kept_results.ts";
+import { type Identity, openReproduction, resultsIn, runToEnd } from "./reproduction.ts";
 import { describePublished, type Heading, html, markdown, type RowResults } from "./results_table.ts";
 import type { RunResult } from "./results.ts";
+import { timingOf } from "./row_timing.ts";
 import { loadImages, openDevice, setupOf, warmupOf } from "./build.ts";
 import { placeFlags, saveEveryFlag, saveEveryFrom, type Settings, settingsFrom } from "./settings.ts";
 import { withClasses } from "./stored_settings.ts";
@@ -32,6 +35,14 @@ export const reproduceFlags = {
   batch: { value: "N", help: "images per step; default as published" },
   lr: { value: "RATE", help: "peak learning rate; default the published one, scaled with the batch" },
   run: { value: "DIR", help: "folder for the runs, table.md and table.html; the same command resumes them" },
+  results: {
+    value: "DIR",
+    help:
+      "keep the results of finished runs here too, and do not run those again; default docs/frontier for frontier",
+  },
+  timing: {
+    help: "do not run anything: time some steps of each row whose result is kept; leave the machine idle",
+  },
   data,
   device,
   precision,
@@ -58,18 +69,20 @@ export async function reproduce(args: readonly string[]): Promise<number> {
     list(rows);
     return 0;
   }
+  const kept = given.results ?? table.kept;
+  if (given.timing) return await timeKept(table, rows, kept, given);
   const folder = given.run;
   if (folder === undefined) throw new LocalgradError("reproduce needs a folder for its runs: --run DIR");
   await refuseFile(folder);
   const saving = given["save-every"] === undefined ? {} : { saveEvery: saveEveryFrom(given["save-every"]) };
   const seeds = given.seeds === undefined ? undefined : wholeNumber("seeds", given.seeds, 1);
   const wanted = sharedSettings(table, given);
-  for (const row of rows) setup(setupOf(settingsOf(row, 0, wanted))); // rejects a wrong setup before anything is loaded
+  for (const row of rows) refuseWrong(settingsOf(row, 0, wanted)); // before anything is loaded
   const images = await loadImages(wanted);
   const shared = withClasses(wanted, images);
   const opened = () => openDevice(given, shared);
   const { name: backend, choice } = await nameAndChoice(opened);
-  const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...identity } = shared;
+  const identity = identityOf(shared);
   using _alone = await openReproduction(folder, { table: name, device: backend, ...identity });
   note(`device ${choice}`);
 
@@ -79,10 +92,19 @@ export async function reproduce(args: readonly string[]): Promise<number> {
     deviations: deviations(table, shared, images),
   };
   const seedsOf = (row: Row) => seeds ?? row.seeds ?? DEFAULT_SEEDS;
+  const keepResult = async (row: Row, seed: number, result: RunResult | undefined) => {
+    if (kept === undefined || result === undefined || "failed" in result) return;
+    await keep(kept, { row: row.name, seed, settings: keptSettings(row, identity), result });
+  };
   // The table keeps rows that an earlier call ran.
   const results: (RowResults & { readonly results: Map<number, RunResult> })[] = [];
   for (const row of table.rows) {
     const done = await resultsIn(`${folder}/${row.name}`);
+    for (let seed = 0; kept !== undefined && seed < seedsOf(row); seed++) {
+      const found = await readKept(kept, row, seed, keptSettings(row, identity));
+      if (found !== undefined) done.set(seed, shownResult(found));
+      else await keepResult(row, seed, done.get(seed));
+    }
     if (!rows.includes(row) && done.size === 0) continue;
     results.push({ row, seeds: Math.max(seedsOf(row), done.size), results: done });
   }
@@ -116,6 +138,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
       if ("failed" in result) note(`failed: ${result.failed}`);
       done.set(seed, result);
       await write();
+      await keepResult(row, seed, result);
     }
   }
   print(markdown(heading, results));
@@ -125,6 +148,44 @@ export async function reproduce(args: readonly string[]): Promise<number> {
   if (failed === 0) return 0;
   note(`${failed} of these runs failed; the table lists the reasons`);
   return SOME_FAILED;
+}
+
+/** Refuses a setup that cannot be. */
+function refuseWrong(settings: Settings): void {
+  const wanted = setupOf(settings);
+  setup({ ...wanted, modules: unplanned(wanted.modules) });
+}
+
+/** The settings that all rows share, without placeholders and the place of the data. */
+function identityOf(shared: Settings): Identity {
+  const { model: _model, modules: _modules, method: _method, seed: _seed, data: _data, ...identity } = shared;
+  return identity;
+}
+
+/** Times some steps of each row whose result is kept, and keeps that too. */
+async function timeKept(
+  table: Table,
+  rows: readonly Row[],
+  folder: string | undefined,
+  given: Given<typeof reproduceFlags>,
+): Promise<number> {
+  if (folder === undefined) {
+    throw new LocalgradError("reproduce --timing needs the folder of kept results: --results DIR");
+  }
+  const wanted = sharedSettings(table, given);
+  const images = await loadImages(wanted);
+  const shared = withClasses(wanted, images);
+  using interrupt = interruption("stopping after this row");
+  for (const row of rows) {
+    if (interrupt.signal.aborted) return interrupt.exitCode;
+    const found = await readKept(folder, row, 0, keptSettings(row, identityOf(shared)));
+    if (found === undefined) continue;
+    await using device = await openDevice(given, shared);
+    const timing = await timingOf(settingsOf(row, 0, shared), images, device);
+    await keep(folder, { ...found, timing });
+    note(`${row.name}: ${(1000 * timing.secondsPerStep).toFixed(1)} ms a step on ${timing.device}`);
+  }
+  return 0;
 }
 
 /** The settings of a row's run. */
@@ -161,12 +222,14 @@ function list(rows: readonly Row[]): void {
 function sharedSettings({ dataset, recipe: own }: Table, given: Given<typeof reproduceFlags>): Settings {
   const { recipe } = DATASETS[dataset];
   const { table: _table, rows: _rows, list: _list, seeds: _seeds, run: _run, ...changes } = given;
-  const { "save-every": _saveEvery, device: _device, ...changed } = changes;
+  const { "save-every": _saveEvery, device: _device, results: _results, timing: _timing, ...changed } =
+    changes;
   return settingsFrom({
     dataset,
     epochs: String(own?.epochs ?? recipe.epochs),
     batch: String(own?.batch ?? recipe.batch),
     ...(own === undefined ? {} : { "train-limit": String(own.trainLimit) }),
+    ...(own?.lr === undefined ? {} : { lr: String(own.lr) }),
     ...changed,
   });
 }

@@ -50,7 +50,8 @@ export async function openReproduction(folder: string, identity: Identity): Prom
   }
 }
 
-function refuseChange(folder: string, before: Identity, identity: Identity): void {
+/** Refuses settings other than those that a folder or file has results of. */
+export function refuseChange(folder: string, before: Identity, identity: Identity): void {
   for (const name of new Set([...Object.keys(before), ...Object.keys(identity)])) {
     const [then, now] = [before[name], identity[name]].map((value) =>
       typeof value === "string" ? value : JSON.stringify(value)
@@ -165,6 +166,7 @@ async function train(
     plannedPeakBytes: method.peakBytes,
     endToEndPeakBytes: endToEnd.peakBytes,
     modules: trainer.partition.modules.length,
+    cut: trainer.partition.modules.map(({ name }) => name),
     parameters: parameterSplit(trainer.setup),
     devices: trainer.devices,
   };

@@ -13,10 +13,12 @@ export interface Finished {
   readonly bestEpoch: number;
   /** Top-5 errors of the same epochs, if there are more than ten classes. */
   readonly topFive?: { readonly final: number; readonly best: number };
-  /** Training images per second: the median over epochs, without evaluation. */
-  readonly imagesPerSecond: number;
-  /** Wall time of all sessions, with evaluation and saving, without work lost to kills. */
-  readonly seconds: number;
+  /** Training images per second: the median over epochs, without evaluation; absent if it was not measured. */
+  readonly imagesPerSecond?: number;
+  /** Wall time of all sessions, with evaluation and saving, without work lost to kills; absent if other work ran. */
+  readonly seconds?: number;
+  /** Training steps; absent in results of earlier versions. */
+  readonly steps?: number;
   /** Planned peak of a training step, of the method and end to end, without the data set. */
   readonly plannedPeakBytes: number;
   readonly endToEndPeakBytes: number;
@@ -28,6 +30,8 @@ export interface Finished {
   readonly residentBytes?: number;
   /** Number of gradient-isolated modules. */
   readonly modules: number;
+  /** Their names; absent in results of earlier versions. */
+  readonly cut?: readonly string[];
   readonly parameters: ParameterSplit;
   /** The devices that computed the run, in order; absent in results of earlier versions. */
   readonly devices?: readonly RunDevice[];
@@ -38,19 +42,22 @@ export type RunResult = Finished | { readonly failed: string };
 
 const errorPair = object({ final: number, best: number });
 
-const finished = object<Finished>({
+/** Decodes the figures of a finished run. */
+export const finished = object<Finished>({
   finalError: number,
   bestError: number,
   bestEpoch: whole(1),
   topFive: optional(errorPair),
-  imagesPerSecond: number,
-  seconds: number,
+  imagesPerSecond: optional(number),
+  seconds: optional(number),
+  steps: optional(whole()),
   plannedPeakBytes: number,
   endToEndPeakBytes: number,
   heldBytes: number,
   driverBytes: optional(number),
   residentBytes: optional(number),
   modules: whole(1),
+  cut: optional(list(text)),
   parameters: object<ParameterSplit>({ backbone: whole(), bias: whole(), ema: whole(), heads: whole() }),
   devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
 });
@@ -67,6 +74,7 @@ export function measured(lines: readonly MetricsLine[]) {
   const last = epochs.at(-1);
   if (last === undefined) return undefined;
   const best = epochs.reduce((a, b) => b.testError < a.testError ? b : a);
+  const steps = lines.findLast((line) => line.kind === "step");
   const speeds = epochs.map(({ imagesPerSecond }) => imagesPerSecond).sort((a, b) => a - b);
   const held = epochs.map(({ held }) => held?.bytes ?? 0);
   const driver = epochs.flatMap(({ held }): number | number[] => held?.driver?.usedBytes ?? []);
@@ -80,6 +88,7 @@ export function measured(lines: readonly MetricsLine[]) {
     bestError: best.testError,
     bestEpoch: best.epoch,
     imagesPerSecond: at(speeds, speeds.length >> 1),
+    ...(steps?.kind === "step" ? { steps: steps.step } : {}),
     heldBytes: Math.max(...held),
     ...(driver.length === 0 ? {} : { driverBytes: Math.max(...driver) }),
     ...(resident.length === 0 ? {} : { residentBytes: Math.max(...resident) }),

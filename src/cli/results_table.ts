@@ -52,7 +52,11 @@ function cells({ row, seeds, results }: RowResults): string[] {
     ...(done.length < seeds ? [`${done.length} of ${seeds} seeds`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
   ];
-  const mean = (of: (result: Finished) => number) => average(done.map(of));
+  const mean = (of: (result: Finished) => number | undefined) => {
+    const known = done.flatMap((result): number | number[] => of(result) ?? []);
+    return known.length === 0 ? undefined : average(known);
+  };
+  const seconds = mean(({ seconds }) => seconds);
   const { modules, parameters, plannedPeakBytes, endToEndPeakBytes } = first;
   return [
     row.name,
@@ -61,8 +65,8 @@ function cells({ row, seeds, results }: RowResults): string[] {
     errors(done, "best"),
     done.map(({ bestEpoch }) => bestEpoch).join(", "),
     published,
-    String(Math.round(mean(({ imagesPerSecond }) => imagesPerSecond)) || "–"), // without compilation, so a single step has no speed
-    formatTime(mean(({ seconds }) => seconds)),
+    String(Math.round(mean(({ imagesPerSecond }) => imagesPerSecond) ?? 0) || "–"), // without compilation, so a single step has no speed
+    seconds === undefined ? "–" : formatTime(seconds),
     formatBytes(plannedPeakBytes),
     formatPercent(plannedPeakBytes / endToEndPeakBytes, 1),
     describeHeld(done),

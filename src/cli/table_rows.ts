@@ -56,7 +56,14 @@ export interface Table {
   /** Its data set. */
   readonly dataset: DatasetName;
   /** Differences from the published recipe of the data set, whose learning rate is scaled with the batch. */
-  readonly recipe?: { readonly epochs: number; readonly batch: number; readonly trainLimit: number };
+  readonly recipe?: {
+    readonly epochs: number;
+    readonly batch: number;
+    readonly trainLimit: number;
+    readonly lr?: number;
+  };
+  /** The folder of the repository that keeps the results of finished runs, which are not run again. */
+  readonly kept?: string;
   /** Its rows, in the order of the runs. */
   readonly rows: readonly Row[];
 }

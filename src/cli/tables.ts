@@ -6,6 +6,7 @@
  * @module
  */
 
+import { frontier } from "./frontier_table.ts";
 import {
   contrastive,
   infopro,
@@ -222,4 +223,5 @@ export const tables = {
   ablation,
   evidence,
   "evidence-seeds": seeds,
+  frontier,
 } as const satisfies { readonly [name: string]: Table };
