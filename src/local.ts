@@ -9,6 +9,7 @@ export {
   type Auxiliary,
   type Batch,
   type Boundary,
+  type Cascade,
   classified,
   type Following,
   type Given,
@@ -74,4 +75,5 @@ export type { LoadOptions, NetworkValues } from "./artifacts/network_values.ts";
 export type { TermWeights, WeightSchedule, WeightsName } from "./local/methods/infopro_weights.ts";
 export { type SplitName, splitNames } from "./local/published.ts";
 export type { AverageOptions } from "./local/methods/block_average.ts";
+export type { CascadeOptions } from "./local/methods/cascaded.ts";
 export type { LookAheadOptions } from "./local/methods/look_ahead.ts";

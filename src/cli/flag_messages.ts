@@ -8,6 +8,7 @@ const RULES: readonly (readonly [message: RegExp, told: string])[] = [
   [/^crossEntropyLoss: /, "--class-weights: "],
   [/^\w+: (?=\d+ class weights for a network)/, "--class-weights: "],
   [/^freeze: /, "--freeze: "],
+  [/^\w+: cascadeWeight (?=must be)/, "--cascade-weight "],
   [/^partition: (?=.* (?:has no block|is the last block|does not come after) ?)/, "--after: "],
   [/^(?:partition|balanced): (?=.* cut into )/, "--modules: "],
   [
@@ -21,7 +22,7 @@ const RULES: readonly (readonly [message: RegExp, told: string])[] = [
 /** A message of the library, which names those of its options that have flags by their flags. */
 export function inFlags(message: string): string {
   const told = RULES.reduce((text, [pattern, replacement]) => text.replace(pattern, replacement), message);
-  const names = [...keysOf(choices), "momentum", ...counts] as const;
+  const names = [...keysOf(choices), "momentum", "cascadeWeight", ...counts] as const;
   return names.reduce<string>((text, name) =>
     text
       .replaceAll(new RegExp(`\\b${name}: "(\\w+)"`, "g"), `--${methodFlagOf(name)} $1`)

@@ -18,7 +18,7 @@ export const choices = {
 } as const;
 
 /** The options that are whole numbers from 1. */
-export const counts = ["depth", "ahead", "joint"] as const;
+export const counts = ["depth", "ahead", "joint", "cascade"] as const;
 
 /** The methods that take each flag. */
 const TAKERS = {
@@ -35,12 +35,14 @@ const TAKERS = {
   depth: ["augLocal"],
   ahead: ["man", "manPlusPlus"],
   joint: ["man", "manPlusPlus", "augLocal"],
+  cascade: ["hpff"],
+  "cascade-weight": ["hpff"],
   "sgr-weight": ["sgr"],
   "sgr-distance": ["sgr"],
 } as const;
 
 /** Methods that wrap another one. */
-const WRAPPERS = /^(man(PlusPlus)?|sgr)$/;
+const WRAPPERS = /^(man(PlusPlus)?|sgr|hpff)$/;
 
 /** Flags for the options of methods; each applies to the methods that have the option. */
 export const methodFlags = {
@@ -97,6 +99,11 @@ export const methodFlags = {
     help:
       "man, manPlusPlus, augLocal: last blocks that are trained together; default as cut, of augLocal its depth + 1",
   },
+  cascade: { value: "N", help: "hpff: neighbouring modules that a local loss trains together; default 2" },
+  "cascade-weight": {
+    value: "SHARE",
+    help: "hpff: weight of that loss, the rest is that of the module alone; default 0.999",
+  },
   "sgr-weight": { value: "X", help: "sgr: weight of the distance between gradients; default 0.1" },
   "sgr-distance": {
     value: choices.distance.join("|"),
@@ -107,13 +114,14 @@ export const methodFlags = {
 /** Options of a method that flags can set: JSON. */
 export type GivenOptions = Pick<
   local.MethodOptions,
-  keyof typeof choices | "momentum" | "weight" | typeof counts[number]
+  keyof typeof choices | "momentum" | "weight" | "cascadeWeight" | typeof counts[number]
 >;
 
 /** Flags whose name is not that of the option: there, it would read as the optimizer's. */
 const FLAGS = {
   momentum: "average-decay",
   schedule: "weight-schedule",
+  cascadeWeight: "cascade-weight",
   weight: "sgr-weight",
   distance: "sgr-distance",
 } as const;
@@ -125,7 +133,7 @@ export function methodFlagOf(name: keyof GivenOptions): keyof typeof methodFlags
 
 /** Reads options from flags. */
 export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
-  const { [FLAGS.momentum]: momentum, [FLAGS.weight]: weight } = given;
+  const { [FLAGS.momentum]: momentum, [FLAGS.weight]: weight, [FLAGS.cascadeWeight]: cascadeWeight } = given;
   const chosen = keysOf(choices).flatMap((name) => {
     const flag = methodFlagOf(name);
     const text = given[flag];
@@ -140,18 +148,23 @@ export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
     ...Object.fromEntries(chosen),
     ...Object.fromEntries(numbers),
     ...(weight === undefined ? {} : { weight: positiveNumber(FLAGS.weight, weight) }),
+    ...(cascadeWeight === undefined
+      ? {}
+      : { cascadeWeight: positiveNumber(FLAGS.cascadeWeight, cascadeWeight) }),
   };
 }
 
 /** The flags that say what the options say: the inverse of {@link optionsFrom}. */
 export function optionsGiven(
-  { momentum, schedule, weight, distance, ...chosen }: GivenOptions,
+  { momentum, schedule, weight, cascadeWeight, distance, ...chosen }: GivenOptions,
 ): Given<typeof methodFlags> {
-  const { fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint } = chosen;
+  const { fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint, cascade } =
+    chosen;
   return givenAs<typeof methodFlags>({
-    ...{ fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint },
+    ...{ fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint, cascade },
     [FLAGS.momentum]: momentum,
     [FLAGS.weight]: weight,
+    [FLAGS.cascadeWeight]: cascadeWeight,
     [FLAGS.distance]: distance,
     [FLAGS.schedule]: typeof schedule === "function" ? undefined : schedule,
   });

@@ -63,6 +63,8 @@ const methodOptions = object<GivenOptions>({
   joint: optional(whole(1)),
   weight: optional(positive),
   distance: optional(oneOf(choices.distance)),
+  cascade: optional(whole(1)),
+  cascadeWeight: optional(positive),
 });
 
 const settings = object<Settings>({

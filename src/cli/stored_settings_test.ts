@@ -19,6 +19,8 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       joint: "4",
       "sgr-weight": "0.5",
       "sgr-distance": "cosine",
+      cascade: "3",
+      "cascade-weight": "0.9",
     },
     ...{ optimizer: "sgd", "sgd-momentum": "0.8", "weight-decay": "0", decay: "matrices", clip: "value:2" },
     ...{

@@ -7,6 +7,7 @@ import { slotsOf } from "./average.ts";
 import type { Layout } from "./layout.ts";
 import type { PlanOptions } from "./memory.ts";
 import { moduleIn } from "./places.ts";
+import { expectDivisible } from "./part.ts";
 import { planAlone, planProcess } from "./process_plans.ts";
 import { lightestRuns, type ModuleRun, runsOf } from "./runs.ts";
 import type { LocalModule, Setup } from "./setup.ts";
@@ -43,6 +44,7 @@ export function divide(setup: Setup, options: DivideOptions): ModuleRun[] {
   const { modules } = setup;
   const count = layout.modules;
   if (count === 1) return [{ first: 0, end: modules.length }];
+  expectDivisible(setup, layout);
   const { from, to } = shareOf(batch, layout.data, layout.data - 1);
   const { plan } = planAlone(setup, to - from, target, { recompute });
   const times = stepTime(plan, modules.length, speeds).modules;

@@ -103,12 +103,31 @@ export interface Auxiliary {
     next: Following,
   ): { loss: Tensor; state: Named<Tensor> };
   /**
+   * Computes a second loss, of the module alone, where a method trains modules in cascades: its gradient flows to `params`
+   * and through `h` into the module before the boundary, no further. It gets the state that `loss` returned.
+   */
+  alone?(
+    params: Named<Tensor>,
+    state: Named<Tensor>,
+    h: Tensor,
+    batch: TrainingBatch,
+    next: Following,
+  ): { loss: Tensor; state: Named<Tensor> };
+  /**
    * Returns the state after the module's backward pass and before its update. `next` holds the next block's variables as
    * they were at the start of the step.
    */
   follow?(state: Named<Tensor>, next: Following): Named<Tensor>;
   /** Returns parameters and state after the whole step, given those that the step left here and in the next block. */
   afterStep?(own: Variables, next: Following): Variables;
+}
+
+/** How a method trains neighbouring modules together. */
+export interface Cascade {
+  /** The modules that each local loss trains together: that before its boundary and those right before that one. */
+  readonly modules: number;
+  /** The weight of that loss; the loss of the module alone, {@link Auxiliary.alone}, has the rest. */
+  readonly weight: number;
 }
 
 /**
@@ -148,6 +167,11 @@ export interface Method {
    * have the shape of the features `[batch, …]`, and perhaps 16 bits. See `sgr`.
    */
   readonly reconcile?: (given: Tensor, own: Tensor) => Tensor;
+  /**
+   * Trains overlapping cascades of modules: the loss at each boundary, from the first that ends as many, trains several
+   * modules together. Default: each loss trains the module before its boundary.
+   */
+  readonly cascade?: Cascade;
   /** Replaces the requested cut, where the method needs another; default: keeps it. See {@link withStem}. */
   readonly recut?: (model: Model, cut: Partition) => Partition;
 }
@@ -196,6 +220,29 @@ export function expectMethod(who: string, method: Method): void {
     options: "object",
     auxiliary: "function?",
     reconcile: "function?",
+    cascade: "object?",
     recut: "function?",
   });
+}
+
+/** Refuses a method that cannot be part of another: without a local loss, or with more than that; `who` begins the message. */
+export function expectInner(who: string, method: Method): void {
+  expectMethod(who, method);
+  const { name, cascade, reconcile, auxiliary } = method;
+  if (reconcile !== undefined) {
+    throw new LocalgradError(
+      `${who}: ${name} reconciles the gradients of neighbouring modules; it can wrap another method, as ` +
+        "sgr(man(dgl())), but not be wrapped",
+    );
+  }
+  if (auxiliary === undefined) {
+    throw new LocalgradError(
+      `${who}: ${name} has no local loss; wrap a method that has one, such as dgl() or infopro()`,
+    );
+  }
+  if (cascade === undefined) return;
+  throw new LocalgradError(
+    `${who}: ${name} trains neighbouring modules together; it can wrap another method, as hpff(man(dgl())), but not be ` +
+      "wrapped",
+  );
 }

@@ -45,6 +45,7 @@ export function partOf(
   { layout, place, runs, depth = 1, exchange = "exact" }: PartOptions,
 ): Setup {
   if (layout.data === ALONE.data && layout.modules === ALONE.modules) return setup;
+  expectDivisible(setup, layout);
   const run = runs[place.modules];
   if (run === undefined || runs.length !== layout.modules || runs.at(-1)?.end !== setup.modules.length) {
     throw new LocalgradError(
@@ -77,6 +78,28 @@ function refuseReach({ method, modules }: Setup, { first, end }: ModuleRun): voi
     throw new LocalgradError(
       `parallel: ${method.name} reads ${reach} blocks after module ${name}, but its process trains only ${own} of them, ` +
         'and another sends its first alone; look ahead by one block, or give the processes shares of the batch: "data"',
+    );
+  }
+}
+
+/**
+ * Refuses methods whose modules a pipeline of processes cannot divide.
+ *
+ * @throws {LocalgradError} if there is such a pipeline.
+ */
+export function expectDivisible({ method }: Setup, layout: Layout): void {
+  if (layout.modules === 1) return;
+  const instead = 'or give the processes shares of the batch: "data"';
+  if (method.auxiliary === undefined) {
+    throw new LocalgradError(
+      `parallel: ${method.name} trains the network as one module, which processes cannot divide; choose a local ` +
+        `method, ${instead}`,
+    );
+  }
+  if (method.cascade !== undefined) {
+    throw new LocalgradError(
+      `parallel: ${method.name} trains neighbouring modules together, so that a process would wait for the gradient of ` +
+        `the next one's; choose a method without cascades, ${instead}`,
     );
   }
 }

@@ -17,12 +17,13 @@ import {
   sumOverShares,
   type Tracked,
 } from "./exchange.ts";
+import { trainCascades } from "./cascade.ts";
 import { forward } from "./forward.ts";
 import { withLoss } from "./loss.ts";
 import { correctCount, squaredErrors } from "./losses.ts";
 import type { Batch, Following, Given, TrainingBatch } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
-import { finish, nextOf } from "./module_update.ts";
+import { finish, nextOf, type UpdatedModule } from "./module_update.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
@@ -70,8 +71,7 @@ export function trainStep(
 ): StepResult {
   const { modules, precision, accumulate, loss, part } = setup;
   const losses: Tensor[] = [];
-  const norms: Tensor[] = [];
-  const after: TrainState<Tensor>[] = [];
+  const updated: UpdatedModule[] = [];
   const together = part !== undefined && share !== undefined && setup.batchNorm === "synchronised"
     ? sharedBatches(share, part.layout.data, part.place.data, accumulate)
     : undefined;
@@ -80,6 +80,14 @@ export function trainStep(
   let given: readonly Given[] = part?.input === undefined
     ? batches.map(({ x }) => ({ h: x.cast(dtype) }))
     : receiveFeatures(part, batches.map(({ labels }) => at(labels.shape, 0)), dtype);
+  const exchanged = part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {};
+  const { cascade } = setup.method;
+  if (cascade !== undefined && modules.length > 1) {
+    const shared = { ...exchanged, ...(together === undefined ? {} : { together }) };
+    const inputs = given.map(({ h }) => h);
+    const { outputs, ...trained } = trainCascades(setup, cascade, train, inputs, batches, scalars, shared);
+    return stepped(setup, train, { ...trained, score: scoreOf(outputs, batches) }, share, tracked);
+  }
   let score: Tensor | undefined;
   let unfinished: (() => void) | undefined;
   for (const module of modules) {
@@ -88,23 +96,20 @@ export function trainStep(
     const exchange: ModuleExchange = {
       ...(isLast && part?.reads !== undefined ? { next: nextBlock(part, "before", tracked) } : {}),
       ...(isLast && part !== undefined ? { passOn: (own, index) => sendFeatures(part, own, index) } : {}),
-      ...(part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {}),
+      ...exchanged,
       ...(together === undefined ? {} : { together }),
     };
     const passed = within(() => pass(module, train, given, batches, exchange));
     losses.push(passed.loss);
     given = passed.gives;
     if (module.auxiliary === undefined) {
-      score = within(() =>
-        passed.gives.map(({ h }, i) => scoreOf(h, at(batches, i).labels)).reduce((a, b) => a.add(b))
-      );
+      score = within(() => scoreOf(given.map(({ h }) => h), batches));
     }
     unfinished?.();
     unfinished = () =>
       within(() => {
         const finished = finish(module, setup, train, passed.summed(), passed.next, scalars);
-        after.push(finished.after);
-        if (finished.norm !== undefined) norms.push(finished.norm);
+        updated.push(finished);
         if (part !== undefined && module === modules[0]) sendBlock(part, finished.after);
       });
     if (exchange.share !== undefined) continue; // the sums are on their way while the next module works
@@ -115,19 +120,39 @@ export function trainStep(
   if (score === undefined && part?.reads === undefined) {
     throw new LocalgradError("trainStep: the last module must have no auxiliary network; use setup()");
   }
+  return stepped(setup, train, { updated, losses, score: score ?? full([], 0) }, share, tracked);
+}
+
+/** The result of a step that left modules, losses and a score. */
+function stepped(
+  setup: Setup,
+  train: TrainState<Tensor>,
+  { updated, losses, score }: {
+    readonly updated: readonly UpdatedModule[];
+    readonly losses: readonly Tensor[];
+    readonly score: Tensor;
+  },
+  share: Share | undefined,
+  tracked: Tracked | undefined,
+): StepResult {
   const joined = (part: keyof TrainState<Tensor>) =>
-    select(merge(...after.map((each) => each[part])), train[part]);
-  const stepped = { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") };
+    select(merge(...updated.map(({ after }) => after[part])), train[part]);
+  const after = { params: joined("params"), state: joined("state"), optimizer: joined("optimizer") };
+  const norms = updated.flatMap(({ norm }): Tensor[] => norm === undefined ? [] : [norm]);
   return {
-    train: scope("after step", () => afterStep(setup, stepped, tracked)),
-    ...measured(setup, stack(losses), score ?? full([], 0), share),
-    ...(norms.length === modules.length ? { norms: stack(norms) } : {}),
+    train: scope("after step", () => afterStep(setup, after, tracked)),
+    ...measured(setup, stack(losses), score, share),
+    ...(norms.length === updated.length ? { norms: stack(norms) } : {}),
   };
 }
 
 /** The score of outputs: the number that are correct; of a regression, the sum of their squared errors. */
-function scoreOf(outputs: Tensor, labels: Tensor): Tensor {
-  return labels.dtype === "f32" ? squaredErrors(outputs, labels).sum() : correctCount(outputs, labels);
+function scoreOf(outputs: readonly Tensor[], batches: readonly Batch[]): Tensor {
+  const scores = outputs.map((h, i) => {
+    const { labels } = at(batches, i);
+    return labels.dtype === "f32" ? squaredErrors(h, labels).sum() : correctCount(h, labels);
+  });
+  return scores.reduce((a, b) => a.add(b));
 }
 
 /** The losses and the score; those of the whole batch, if it is shared. */

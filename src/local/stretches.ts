@@ -24,6 +24,7 @@ import type { TrainState } from "./setup.ts";
 import { trainModule } from "./step.ts";
 import { batchAvals, scalarAvals } from "./step_inputs.ts";
 import { type Speeds, stepTime, totalTime, TYPICAL } from "./step_time.ts";
+import { trainCascades } from "./cascade.ts";
 import type { CutCosts } from "./cut_search.ts";
 
 /** Recomputing keeps every fourth block's result, so each further group of this many blocks adds the same. */
@@ -222,6 +223,15 @@ export class Stretches implements CutCosts {
         const batches = microBatches(batch, accumulate).map((each) => withLoss(each, plainLossOf(model)));
         const gradients = gradient && parts(gradient, accumulate);
         const inputs = parts(h.cast(dtype), accumulate).map((h, i) => ({ h, gradient: gradients?.[i] }));
+        const { cascade } = this.#options.method;
+        if (cascade !== undefined) { // the modules are balanced, not the cascades that they form
+          const alone = { ...this.#options, modules: [module] };
+          const hs = inputs.map(({ h }) => h);
+          const { updated, losses, outputs, gradients } = trainCascades(
+            ...[alone, cascade, train, hs, batches, scalars] as const,
+          );
+          return { after: updated.map(({ after }) => after), losses, outputs, gradients };
+        }
         const { after, loss, gives } = trainModule(
           module,
           this.#options,

@@ -1,9 +1,8 @@
 import type { Processes } from "../backends/communicator.ts";
 import { at } from "../base/at.ts";
-import { LocalgradError } from "../base/errors.ts";
 import { divide, type DivideOptions } from "../local/division.ts";
 import type { Exchange } from "../local/exchange.ts";
-import { partOf } from "../local/part.ts";
+import { expectDivisible, partOf } from "../local/part.ts";
 import type { ModuleRun } from "../local/runs.ts";
 import type { Setup } from "../local/setup.ts";
 
@@ -29,12 +28,7 @@ export function divisionOf(
   options: Omit<DivideOptions, "layout"> & { readonly exchange?: Exchange },
 ): Division {
   const { layout, place } = processes;
-  if (setup.method.auxiliary === undefined && layout.modules > 1) {
-    throw new LocalgradError(
-      `parallel: ${setup.method.name} trains the network as one module, which processes cannot divide; ` +
-        'choose a local method, or give the processes shares of the batch: "data"',
-    );
-  }
+  expectDivisible(setup, layout);
   const runs = sharedRuns(setup, processes, options);
   const { depth, exchange = "exact" } = options;
   return {

@@ -1,7 +1,7 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions } from "../../base/expect.ts";
 import type { Method } from "../method.ts";
-import { expectMethod } from "../method.ts";
+import { expectInner } from "../method.ts";
 import { AVERAGE_KINDS, type AverageOptions, averageOptions } from "./block_average.ts";
 import { LOOK_AHEAD_KINDS, type LookAheadOptions, lookAheadOptions } from "./look_ahead.ts";
 import { momentumAuxiliary } from "./momentum_auxiliary.ts";
@@ -34,16 +34,11 @@ export interface ManOptions extends AverageOptions, LookAheadOptions {
  * ```
  */
 export function man(method: Method, options: ManOptions = {}): Method {
-  expectMethod("man", method);
+  expectInner("man", method);
   expectOptions("man", options, { ...AVERAGE_KINDS, ...LOOK_AHEAD_KINDS, fusion: "string?" });
   const { fusion = "sum" } = options;
   const average = averageOptions("man", options);
   const lookAhead = lookAheadOptions("man", options, average);
-  if (method.auxiliary === undefined) {
-    throw new LocalgradError(
-      `man: ${method.name} has no local loss; wrap a method that has one, such as dgl() or infopro()`,
-    );
-  }
   if (!["sum", "emaOnly", "biasOnly"].includes(fusion)) {
     throw new LocalgradError(
       `man: there is no fusion ${JSON.stringify(fusion)}; choose "sum", "emaOnly" or "biasOnly"`,

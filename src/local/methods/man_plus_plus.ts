@@ -1,10 +1,9 @@
-import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions } from "../../base/expect.ts";
 import { constantInitial } from "../../nn/initial.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { isLarge } from "../heads/heads.ts";
 import type { Method } from "../method.ts";
-import { expectMethod } from "../method.ts";
+import { expectInner } from "../method.ts";
 import { withStem } from "../partition.ts";
 import { AVERAGE_KINDS, type AverageOptions, averageOptions } from "./block_average.ts";
 import { LOOK_AHEAD_KINDS, type LookAheadOptions, lookAheadOptions } from "./look_ahead.ts";
@@ -36,16 +35,11 @@ export interface ManPlusPlusOptions extends AverageOptions, LookAheadOptions {
  * ```
  */
 export function manPlusPlus(method: Method, options: ManPlusPlusOptions = {}): Method {
-  expectMethod("manPlusPlus", method);
+  expectInner("manPlusPlus", method);
   expectOptions("manPlusPlus", options, { ...AVERAGE_KINDS, ...LOOK_AHEAD_KINDS, stem: "boolean?" });
   const { stem } = options;
   const average = averageOptions("manPlusPlus", options);
   const lookAhead = lookAheadOptions("manPlusPlus", options, average);
-  if (method.auxiliary === undefined) {
-    throw new LocalgradError(
-      `manPlusPlus: ${method.name} has no local loss; wrap a method that has one, such as dgl() or infopro()`,
-    );
-  }
   return {
     ...method,
     name: `manPlusPlus+${method.name}`,

@@ -14,3 +14,4 @@ export * from "./aug_local.ts";
 export * from "./man.ts";
 export * from "./man_plus_plus.ts";
 export * from "./sgr.ts";
+export * from "./hpff.ts";

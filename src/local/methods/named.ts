@@ -4,6 +4,7 @@ import type { Method } from "../method.ts";
 import type { AugLocalOptions } from "./aug_local.ts";
 import type { DglOptions } from "./dgl.ts";
 import type { InfoProOptions } from "./infopro.ts";
+import { hpff, type HpffOptions } from "./hpff.ts";
 import { man, type ManOptions } from "./man.ts";
 import { manPlusPlus, type ManPlusPlusOptions } from "./man_plus_plus.ts";
 import * as index from "./methods.ts";
@@ -19,18 +20,19 @@ export interface MethodOptions
     AugLocalOptions,
     ManOptions,
     ManPlusPlusOptions,
-    SgrOptions {}
+    SgrOptions,
+    HpffOptions {}
 
 /** Methods that wrap another one: those that come right before its name, and those that come before all. */
 const fronts = { man, manPlusPlus } as const;
-const outermost = { sgr } as const;
+const outermost = { sgr, hpff } as const;
 
 /** A function that makes a method. */
 export type MethodMaker = (options?: MethodOptions) => Method;
 
 /**
  * Returns makers by name: those of the index, each alone and, if it has local losses, after `man+` and `manPlusPlus+`, and
- * all of these after `sgr+`.
+ * all of these after `sgr+` and `hpff+`.
  */
 export function methodsByName(
   makers: { readonly [name: string]: unknown },
@@ -73,13 +75,20 @@ function checked([name, make]: readonly [string, MethodMaker]): [string, MethodM
 const known = methodsByName(index);
 
 /** The name of a method with a local loss that does not wrap another. */
-export type PlainMethodName = Exclude<keyof typeof index, "endToEnd" | "man" | "manPlusPlus" | "sgr">;
+export type PlainMethodName = Exclude<
+  keyof typeof index,
+  "endToEnd" | "man" | "manPlusPlus" | "sgr" | "hpff"
+>;
 
 /** The name of a method with a local loss, alone, or after `man+` or `manPlusPlus+`. */
 export type LocalMethodName = PlainMethodName | `${"man" | "manPlusPlus"}+${PlainMethodName}`;
 
 /** A method's name, such as `dgl`, `man+dgl` or `sgr+man+dgl`. */
-export type MethodName = "endToEnd" | "endToEnd+checkpoint" | LocalMethodName | `sgr+${LocalMethodName}`;
+export type MethodName =
+  | "endToEnd"
+  | "endToEnd+checkpoint"
+  | LocalMethodName
+  | `${"sgr" | "hpff"}+${LocalMethodName}`;
 
 /** The names of all methods. */
 export const methodNames: readonly MethodName[] = [...known.keys()] as MethodName[];

@@ -84,9 +84,10 @@ Deno.test("a line in the index adds a method, alone and wrapped in others, and i
   assertEquals(added, [
     ...["brightest", "man+brightest", "manPlusPlus+brightest"],
     ...["sgr+brightest", "sgr+man+brightest", "sgr+manPlusPlus+brightest"],
+    ...["hpff+brightest", "hpff+man+brightest", "hpff+manPlusPlus+brightest"],
   ]);
   await using device = await open("cpu");
-  for (const name of added.slice(0, 4)) {
+  for (const name of [...added.slice(0, 4), "hpff+brightest"]) {
     using t = await trainer({
       device,
       model: tinyModel(),

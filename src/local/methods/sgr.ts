@@ -1,7 +1,7 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, shown } from "../../base/expect.ts";
 import type { Tensor } from "../../trace/tensor.ts";
-import { expectMethod, type Method } from "../method.ts";
+import { expectInner, type Method } from "../method.ts";
 
 /**
  * The distance between two gradients at a boundary, of one image's loss each: `squared`, the mean over images of the
@@ -57,17 +57,9 @@ const TINY = 1e-30;
  * ```
  */
 export function sgr(method: Method, options: SgrOptions = {}): Method {
-  expectMethod("sgr", method);
+  expectInner("sgr", method);
   expectOptions("sgr", options, { weight: "number?", distance: "string?" });
   const { weight = 0.1, distance = "symmetric" } = options;
-  if (method.auxiliary === undefined) {
-    throw new LocalgradError(
-      `sgr: ${method.name} has no local loss; wrap a method that has one, such as dgl() or man(dgl())`,
-    );
-  }
-  if (method.reconcile !== undefined) {
-    throw new LocalgradError(`sgr: ${method.name} reconciles gradients already; wrap it only once`);
-  }
   if (movesBetweenPasses(method.options)) {
     throw new LocalgradError(
       `sgr: ${method.name} with moves "beforeBackward" has no gradients to differentiate, because its backward pass uses ` +

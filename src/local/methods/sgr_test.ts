@@ -88,7 +88,7 @@ Deno.test("a module's loss with sgr() is its own and the distance of the two gra
 
 Deno.test("sgr() refuses what it cannot do", () => {
   assertThrows(() => sgr(endToEnd()), LocalgradError, "endToEnd has no local loss");
-  assertThrows(() => sgr(sgr(dgl())), LocalgradError, "only once");
+  assertThrows(() => sgr(sgr(dgl())), LocalgradError, "not be wrapped");
   assertThrows(() => sgr(man(dgl(), { moves: "beforeBackward" })), LocalgradError, "beforeBackward");
   for (const weight of [0, -1, NaN, Infinity]) {
     assertThrows(() => sgr(dgl(), { weight }), LocalgradError, "weight");
