@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { readMetrics, readRun } from "../../src/train.ts";
-import { contents, finish, type Result, start } from "../command_line.ts";
+import { finish, type Result, start } from "../command_line.ts";
 import { exists, outcome } from "../reproduction_outcome.ts";
 
 /** Options of {@link torture}. */
@@ -156,8 +156,8 @@ async function compare(run: string, expected: Map<string, unknown>): Promise<voi
 }
 
 /** Partially written files. */
-function parts(run: string): string[] {
-  return [...contents(run).keys()].filter((name) => name.endsWith(".part"));
+export function parts(run: string): string[] {
+  return [...Deno.readDirSync(run)].map(({ name }) => name).filter((name) => name.endsWith(".part"));
 }
 
 /** The outcome of a run, without times and memory. */
@@ -174,7 +174,7 @@ async function result(run: string): Promise<Map<string, unknown>> {
 }
 
 /** Uniform random numbers in [0, 1) from a seed. */
-function generator(seed: number): () => number {
+export function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = state + 0x9e3779b9 >>> 0;
