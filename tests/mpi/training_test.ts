@@ -2,7 +2,9 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { readMetrics } from "../../src/artifacts/metrics.ts";
 import { readRun } from "../../src/artifacts/run_folder.ts";
+import { openWebgpu } from "../../src/backends/webgpu/backend.ts";
 import { open } from "../../src/runtime/devices.ts";
+import { skips } from "../gate.ts";
 import { inFolder } from "../in_folder.ts";
 import { type Settings, type Trained, trained } from "./settings.ts";
 import { type Implementation, implementations, skipped, start } from "./start.ts";
@@ -16,8 +18,9 @@ async function inProcesses(
   processes: number,
   layout: string,
   runs: readonly Settings[],
+  device: "cpu" | "webgpu" = "cpu",
 ): Promise<readonly (readonly Trained[])[]> {
-  const args = [layout, JSON.stringify(runs)];
+  const args = [layout, JSON.stringify(runs), device];
   const write = runs.flatMap(({ checkpoint }) => checkpoint ?? []);
   const { code, stderr, reports } = await start(mpi, { processes, script, args, write });
   assertEquals(code, 0, stderr);
@@ -25,11 +28,11 @@ async function inProcesses(
 }
 
 /** What one process reports. */
-async function inOne(settings: Settings): Promise<Trained> {
-  const key = JSON.stringify(settings);
+async function inOne(settings: Settings, name: "cpu" | "webgpu" = "cpu"): Promise<Trained> {
+  const key = JSON.stringify([settings, name]);
   const known = ones.get(key);
   if (known !== undefined) return known;
-  await using device = await open("cpu", { engine: "wasm", threads: 1 });
+  await using device = await open(name, { engine: "wasm", threads: 1 });
   const found = JSON.parse(JSON.stringify(await trained(device, settings))) as Trained;
   ones.set(key, found);
   return found;
@@ -70,6 +73,21 @@ for (const [mpi, processes, runs] of [[mpich, 2, methods], [openMpi, 3, more]] a
     }
   });
 }
+
+Deno.test({
+  name: "a pipeline of 2 processes on webgpu has the bits and metrics of one",
+  ignore: skipped || await skips("webgpu", () => openWebgpu()),
+  async fn() {
+    const runs: readonly Settings[] = [
+      { method: "man+dgl", epochs: 1 }, // a tracked block
+      { method: "infopro", epochs: 1 }, // images in all processes
+    ];
+    const [first] = await inProcesses(mpich, 2, "modules", runs, "webgpu");
+    for (const [i, settings] of runs.entries()) {
+      assertEquals(first[i], await inOne(settings, "webgpu"), settings.method);
+    }
+  },
+});
 
 test("processes that share batches have the same bits, and pipelines of them too", async () => {
   const runs: readonly Settings[] = [
