@@ -87,7 +87,30 @@ export const cublasLtSymbols = {
 export type CublasLt = Deno.DynamicLibrary<typeof cublasLtSymbols>["symbols"];
 
 /** The `cublasStatus_t` values that the code distinguishes. */
-export const cublasStatus = { CUBLAS_STATUS_SUCCESS: 0, CUBLAS_STATUS_NOT_SUPPORTED: 15 } as const;
+export const cublasStatus = {
+  CUBLAS_STATUS_SUCCESS: 0,
+  CUBLAS_STATUS_ALLOC_FAILED: 3,
+  CUBLAS_STATUS_ARCH_MISMATCH: 8,
+  CUBLAS_STATUS_EXECUTION_FAILED: 13,
+  CUBLAS_STATUS_INTERNAL_ERROR: 14,
+  CUBLAS_STATUS_NOT_SUPPORTED: 15,
+} as const;
+
+const refusals: ReadonlySet<number> = new Set([
+  cublasStatus.CUBLAS_STATUS_ALLOC_FAILED,
+  cublasStatus.CUBLAS_STATUS_ARCH_MISMATCH,
+  cublasStatus.CUBLAS_STATUS_EXECUTION_FAILED,
+  cublasStatus.CUBLAS_STATUS_INTERNAL_ERROR,
+  cublasStatus.CUBLAS_STATUS_NOT_SUPPORTED,
+]);
+
+/**
+ * Tests whether an error tells that cuBLASLt cannot do what it was asked to, for any reason but a wrong description. Then
+ * another algorithm may do.
+ */
+export function isCublasRefusal(error: unknown): error is LibraryError {
+  return error instanceof LibraryError && error.library === "cuBLASLt" && refusals.has(error.status);
+}
 
 /** `cublasComputeType_t` and `cudaDataType` values in use. */
 export const cublasType = {

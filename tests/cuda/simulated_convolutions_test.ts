@@ -38,6 +38,30 @@ test("uneven padding is refused with cuDNN's legacy API", async (_, backend) => 
   assertStringIncludes(error.message, "it pads one side more than the other");
 }, { convolutions: "plain" });
 
+for (
+  const [kind, options] of [["multiply", {}], ["convolution", { convolutions: "plain" }]] as const
+) {
+  const layer = (device: Device) =>
+    jit((x: Tensor, w: Tensor) => kind === "multiply" ? x.matmul(w) : conv2d(x, w), { device });
+  const run = async (device: Device, x: readonly number[], width: number) => {
+    const shapes = kind === "multiply"
+      ? [[2, width], [width, 2]] as const
+      : [[1, 2, width, 1], [1, 1, 1, 1]] as const;
+    const w = kind === "multiply" ? [2, 0, 0, 2, 0, 0].slice(0, 2 * width) : [2];
+    return [...await layer(device)(device.array(x, shapes[0]), device.array(w, shapes[1])).read()];
+  };
+  test(`an algorithm whose first '${kind}' fails gives way to the next`, async (device) => {
+    fail(kind, 1);
+    assertEquals(await run(device, [1, 2, 3, 4], 2), [2, 4, 6, 8]);
+    fail(kind, 1); // the next one has run before
+    const error = await assertRejects(() => run(device, [1, 2, 3, 4], 2), LibraryError);
+    assertStringIncludes(error.message, kind === "multiply" ? "multiplying" : "running");
+    fail(kind, 1, 2); // both, for another shape
+    await assertRejects(() => run(device, [1, 2, 0, 3, 4, 0], 3), LocalgradError);
+    fail(kind, 0);
+  }, options);
+}
+
 test("products and convolutions with a bias and a ReLU agree with the reference", async (device) => {
   const random = new Random(3);
   const shapes = [[5, 7], [7, 6], [6], [2, 5, 5, 3], [6, 3, 3, 3]];

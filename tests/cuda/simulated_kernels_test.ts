@@ -33,11 +33,22 @@ async function results(device: Device, f: Traced, shapes: readonly (readonly num
   return all;
 }
 
+const normalised = (x: Tensor) => {
+  const centred = x.sub(x.mean(0, { keepDims: true }));
+  return centred.div(centred.square().mean(0, { keepDims: true }).add(1e-5).sqrt());
+};
+const softmax = (x: Tensor) => {
+  const powers = x.sub(x.max(1, { keepDims: true })).exp();
+  return powers.div(powers.sum(1, { keepDims: true }));
+};
+
 for (
   const [name, f, shapes] of [
     ["of columns", (x) => [x.sum(0), x.max(0)], [[20000, 24]]],
     ["of rows", (x, y) => [x.sum(1).mul(y)], [[3, 60000], [3]]],
     ["of everything", (x) => [x.square().mean()], [[200001]]],
+    ["of few terms of columns, and what follows,", (x) => [normalised(x)], [[130, 20]]],
+    ["of few terms of rows, and what follows,", (x) => [softmax(x)], [[300, 10]]],
     ["beside each other", (x, y, z) => [y.sum(0), x.sum(0), z.mul(2)], [[20000, 24], [50, 3], [77]]],
   ] satisfies [string, Traced, number[][]][]
 ) {

@@ -121,19 +121,21 @@ export class CudaBackend implements Backend {
       this.#readbacks = this.#keep(new Readbacks(this.#card));
       if (options.profile === true) this.profiler = this.#keep(new Profiler(this.#card));
       this.#modules = this.#keep(new Modules(this.#card, nvrtc, options.cubins ?? cacheFolder("cubin")));
-      this.#products = this.#keep(new MatrixProducts(cublasLt));
+      this.#products = this.#keep(new MatrixProducts(cublasLt, () => this.#card.throwFault()));
       const out = outU64();
       checkCudnn(cudnn, cudnn.cudnnCreate(out.buffer), "opening a handle");
       this.#cudnnHandle = out.value;
       this.#closing.push(() => cudnn.cudnnDestroy(this.#cudnnHandle));
       checkCudnn(cudnn, cudnn.cudnnSetStream(this.#cudnnHandle, this.#card.stream), "setting the stream");
       this.#convolver = this.#keep(
-        options.convolutions === "plain" ? new LegacyConvolver(cudnn, this.#cudnnHandle) : new GraphConvolver(
-          cudnn,
-          this.#cudnnHandle,
-          this.#card,
-          options.engines === "heuristic" ? undefined : this.#timedEngines(cudnn, options),
-        ),
+        options.convolutions === "plain"
+          ? new LegacyConvolver(cudnn, this.#cudnnHandle, this.#card)
+          : new GraphConvolver(
+            cudnn,
+            this.#cudnnHandle,
+            this.#card,
+            options.engines === "heuristic" ? undefined : this.#timedEngines(cudnn, options),
+          ),
       );
     } catch (error) {
       this.#end();

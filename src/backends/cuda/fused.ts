@@ -13,23 +13,41 @@ import {
   type Walk,
   type Write,
 } from "./fused_body.ts";
-import { printReduction } from "./fused_reduce.ts";
+import { printReductions, type Reduction } from "./fused_reduce.ts";
 import { alongTerms, lanesOf, partsOf, widestOf } from "./tiling.ts";
 
-/** Prints a fused kernel. `place` returns equal texts for values that share memory. */
-export function fused(kernel: Kernel, values: readonly Aval[], place: (value: ValueId) => string): Call {
-  const argument = (value: ValueId) => valueArgument(value, at(values, value).dtype);
-  const writes = (stores: readonly Store[]): Write[] =>
-    stores.map(({ node, output }) => ({ node, to: { ...argument(output), written: true } }));
+/**
+ * Prints a fused kernel, or a chain of them (`chainFrom`). `place` returns equal texts for values that share memory.
+ */
+export function fused(
+  [kernel, ...others]: readonly [Kernel, ...Kernel[]],
+  values: readonly Aval[],
+  place: (value: ValueId) => string,
+): Call {
   const shared: Shared = (a, b) =>
     a.slot !== "workspace" && b.slot !== "workspace" && place(a.slot) === place(b.slot);
-  const form: Form = {
-    ...{ space: kernel.space, nodes: kernel.nodes, stores: writes(kernel.stores) },
-    inputs: kernel.inputs.map(argument),
+  const { reduce } = kernel;
+  if (reduce === undefined) return map(formOf(kernel, values), shared);
+  const parts = others.length > 0 ? 1 : partsOf(kernel), along = alongTerms(kernel);
+  const none = { axes: reduce.axes, reductions: [], epilogue: [], stores: [] };
+  const pass = (each: Kernel): Reduction => {
+    const { stores, ...rest } = each.reduce ?? none;
+    return { form: formOf(each, values), reduce: { ...rest, stores: writes(stores, values) }, along, parts };
   };
-  if (kernel.reduce === undefined) return map(form, shared);
-  const reduce = { ...kernel.reduce, stores: writes(kernel.reduce.stores) };
-  return printReduction({ form, reduce, along: alongTerms(kernel), parts: partsOf(kernel) }, shared);
+  return printReductions([pass(kernel), ...others.map(pass)], shared);
+}
+
+function formOf({ space, nodes, stores, inputs }: Kernel, values: readonly Aval[]): Form {
+  return {
+    ...{ space, nodes, stores: writes(stores, values) },
+    inputs: inputs.map((value) => valueArgument(value, at(values, value).dtype)),
+  };
+}
+
+function writes(stores: readonly Store[], values: readonly Aval[]): Write[] {
+  return stores.map(({ node, output }) => (
+    { node, to: valueArgument(output, at(values, output).dtype, true) }
+  ));
 }
 
 /** A kernel without a reduction. */

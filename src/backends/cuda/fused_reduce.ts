@@ -52,7 +52,10 @@ interface Layout {
   readonly height: number;
 }
 
-function layoutOf({ form: { space, nodes }, reduce: { axes }, along, parts }: Reduction): Layout {
+function layoutOf(
+  { form: { space, nodes }, reduce: { axes }, along, parts }: Reduction,
+  isChain: boolean,
+): Layout {
   const all = axisNames(space.length);
   const lanes = lanesOf(space.at(-1) ?? 1, widestOf(nodes));
   const isKept = (_: unknown, axis: number) => !axes.includes(axis);
@@ -66,19 +69,21 @@ function layoutOf({ form: { space, nodes }, reduce: { axes }, along, parts }: Re
   const steps = axes.map((axis) => at(allSteps, axis)), names = axes.map((axis) => at(all, axis));
   const units = sizeOf(kept.shape) / kept.lanes, terms = sizeOf(steps);
   const part = Math.ceil(terms / parts);
-  return { walk, kept, steps, names, units, terms, part, ...tileOf(along, units, part) };
+  return { walk, kept, steps, names, units, terms, part, ...tileOf(along, units, part, isChain) };
 }
 
 /**
- * Prints a pass over all elements that reduces some axes. The threads of a block are `width` results by `height` threads
- * for the terms of each. Every thread folds its terms, then the block folds the results of its threads. If there are
- * several parts, blocks write their results to the workspace, and the last block of a tile folds those: whichever it is,
- * always in the same order.
+ * Prints passes over all elements that reduce the same axes, one after the other. The threads of a block are `width`
+ * results by `height` threads for the terms of each. Every thread folds its terms, then the block folds the results of
+ * its threads. If there are several parts, blocks write their results to the workspace, and the last block of a tile folds
+ * those: whichever it is, always in the same order. Several passes have one part each: a block does all of them for its
+ * results, with a barrier between them.
  */
-export function printReduction(reduction: Reduction, shared: Shared): Call {
-  const { form, reduce: { reductions, epilogue, stores }, along, parts } = reduction;
-  const layout = layoutOf(reduction);
-  const { walk, kept, units, width, height } = layout;
+export function printReductions(passes: readonly [Reduction, ...Reduction[]], shared: Shared): Call {
+  const [first, ...others] = passes, { along, parts } = first;
+  const isChain = others.length > 0;
+  const layout = layoutOf(first, isChain);
+  const { kept, units, width, height } = layout;
   const tiles = Math.ceil(units / width);
   const parameters = new Parameters();
   const lines = [
@@ -91,6 +96,20 @@ export function printReduction(reduction: Reduction, shared: Shared): Call {
     `const u32 unit = tile * ${width}u + x;`,
     ...(units % width === 0 ? ["const bool live = true;"] : [`const bool live = unit < ${units}u;`]),
     ...decode("unit", stepsOf(kept), kept.axes),
+    ...passes.flatMap((pass, index) => {
+      const own = passLines(pass, layoutOf(pass, isChain), parameters);
+      return isChain ? [...(index > 0 ? ["barrier();"] : []), "{", ...own, "}"] : own;
+    }),
+  ];
+  const label = isChain ? `chain${passes.length}` : "reduce";
+  return parameters.call(label, tiles * parts, lines, shared, parts > 1 ? tiles : 0);
+}
+
+/** Lines of one pass. */
+function passLines(reduction: Reduction, layout: Layout, parameters: Parameters): string[] {
+  const { form, reduce: { reductions, epilogue, stores }, along, parts } = reduction;
+  const { walk, kept, width, height } = layout;
+  return [
     ...reductions.map(({ fn, dtype }, r) =>
       `Vec<${typeOf[dtype]}, ${walk.lanes}> a${r} = filled<${walk.lanes}, ${typeOf[dtype]}>(${
         reductionStart(fn, dtype)
@@ -107,13 +126,15 @@ export function printReduction(reduction: Reduction, shared: Shared): Call {
       `fold_across<${foldType[fn]}, ${height}, ${along ? 1 : width}>(t${r}, y);`,
     ]),
     ...(parts > 1 ? foldParts(reduction, layout, parameters) : []),
-    "if (y != 0 || !live) return;",
-    ...printBody({
-      ...{ inputs: form.inputs, nodes: epilogue, stores, walk: kept, prefix: "e" },
-      reduced: (index) => `t${index}.at[e]`,
-    }, parameters),
+    ...(stores.length === 0 ? [] : [
+      "if (y == 0 && live) {",
+      ...printBody({
+        ...{ inputs: form.inputs, nodes: epilogue, stores, walk: kept, prefix: "e" },
+        reduced: (index) => `t${index}.at[e]`,
+      }, parameters).map((line) => `  ${line}`),
+      "}",
+    ]),
   ];
-  return parameters.call("reduce", tiles * parts, lines, shared, parts > 1 ? tiles : 0);
 }
 
 /** Lines that write `t0`, `t1` … of a part to the workspace; in the last block of the tile, they become those of all. */

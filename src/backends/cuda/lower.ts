@@ -1,8 +1,10 @@
 import { at } from "../../base/at.ts";
 import { type PendingStep, pendingSteps } from "../../compile/pending.ts";
-import type { Plan, Workspace } from "../../compile/plan.ts";
+import type { Kernel } from "../../compile/kernel.ts";
+import type { Plan, Step, Workspace } from "../../compile/plan.ts";
 import { structuredOnly } from "../structured_only.ts";
 import { placeKey, placeOf } from "../place.ts";
+import { chainFrom } from "./chain.ts";
 import { fused } from "./fused.ts";
 import { type Fuses, kernelLaunches, type Launch } from "./launch.ts";
 import { exchangeLaunches, joinLaunches } from "./nccl/lower.ts";
@@ -25,9 +27,13 @@ export function lowerPlan(plan: Plan, fuses: Fuses = ({ op }) => op === "matmul"
   const launches: Launch[] = [];
   for (let index = 0; index < plan.steps.length; index++) {
     const exchange = pending.get(index);
-    const lowered = exchange === undefined
+    const [kernel, ...chained] = exchange === undefined ? chainFrom(plan, index) : [];
+    const lowered = exchange !== undefined
+      ? exchangeLaunches(plan, at(plan.steps, index), exchange)
+      : kernel === undefined
       ? lowerStep(plan, index, at(spare, index), fuses)
-      : exchangeLaunches(plan, at(plan.steps, index), exchange);
+      : lowerKernels(plan, at(plan.steps, index), [kernel, ...chained]);
+    index += chained.length;
     if (lowered.some((launch) => "epilogue" in launch)) index++; // the epilogue is the next step
     const due = open.filter(({ before }) => before <= index);
     open = open.filter(({ before }) => before > index);
@@ -44,8 +50,11 @@ function lowerStep(plan: Plan, index: number, spare: Workspace, fuses: Fuses): L
   if (step.kind === "op") {
     return structured(structuredOnly(step.instruction), { plan, step, index, spare, fuses });
   }
-  return kernelLaunches(
-    [fused(step.kernel, plan.values, (value) => placeKey(placeOf(plan, step, value)))],
-    step,
-  );
+  return lowerKernels(plan, step, [step.kernel]);
+}
+
+/** The launch of a step's kernel, and of those chained to it. */
+function lowerKernels(plan: Plan, step: Step, kernels: readonly [Kernel, ...Kernel[]]): Launch[] {
+  const call = fused(kernels, plan.values, (value) => placeKey(placeOf(plan, step, value)));
+  return kernelLaunches([call], step);
 }

@@ -5,20 +5,28 @@ import {
   cublasType,
   epilogue as epilogues,
   heuristicResult,
+  isCublasRefusal,
   layoutAttribute,
   matmulAttribute,
   preferenceAttribute,
 } from "../../../ffi/cublas.ts";
 import { outI32, outU64 } from "../../../ffi/memory.ts";
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { describeMatmul, type MatmulSpec, type MatmulTensors } from "./matmul.ts";
 
-/** The descriptors of a spec and the algorithm chosen for it. */
+/** The descriptors of a spec and the algorithms for it. */
 interface Prepared {
   readonly product: bigint;
   readonly layouts: readonly [a: bigint, b: bigint, result: bigint];
-  readonly algorithm: Uint8Array<ArrayBuffer>;
+  /** Those that have not failed, in the order of cuBLASLt's heuristics. */
+  readonly algorithms: Uint8Array<ArrayBuffer>[];
+  /** True once the first of them has run: from then on a failure is an error, and no reason to take the next. */
+  isProved: boolean;
 }
+
+/** Algorithms to ask for: if the first fails when it runs, the next is taken. */
+const MAX_ALGORITHMS = 8;
 
 /** An address of a bias, for heuristics that depend on there being one: aligned as those of all values are. */
 const ANY_ADDRESS = 256n;
@@ -32,12 +40,15 @@ const epilogueOf = {
 /** Runs products of matrices through cuBLASLt; makes descriptors and chooses an algorithm for each spec once. */
 export class MatrixProducts {
   readonly #cublas: CublasLt;
+  readonly #throwFault: () => void;
   readonly #handle: bigint;
   readonly #prepared = new Map<string, Prepared>();
   readonly #out = outU64();
 
-  constructor(cublas: CublasLt) {
+  /** `throwFault` throws the error of the card's earlier work, if that failed. */
+  constructor(cublas: CublasLt, throwFault: () => void) {
     this.#cublas = cublas;
+    this.#throwFault = throwFault;
     this.#check(cublas.cublasLtCreate(this.#out.buffer), "opening a handle");
     this.#handle = this.#out.value;
   }
@@ -53,12 +64,40 @@ export class MatrixProducts {
     }
   }
 
-  /** Issues a product on a stream, with `workspace` bytes of scratch. */
+  /**
+   * Issues a product on a stream, with `workspace` bytes of scratch. An algorithm that fails in its first run gives way to
+   * the next. A capture cannot come to that: it follows a run of the same launches.
+   */
   run(spec: MatmulSpec, tensors: MatmulTensors, scratch: bigint, workspace: number, stream: bigint): void {
-    const { product, layouts: [a, b, result], algorithm } = this.prepare(spec, workspace, tensors.bias);
+    const prepared = this.prepare(spec, workspace, tensors.bias);
     if (tensors.bias !== undefined) {
-      this.#set(product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, BigUint64Array.of(tensors.bias));
+      const bias = BigUint64Array.of(tensors.bias);
+      this.#set(prepared.product, matmulAttribute.CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     }
+    for (;;) {
+      const [algorithm, ...others] = prepared.algorithms;
+      if (algorithm === undefined) throw new Error("cuda: a product without an algorithm");
+      try {
+        this.#multiply(spec, prepared, algorithm, tensors, scratch, workspace, stream);
+        prepared.isProved = true;
+        return;
+      } catch (error) {
+        if (prepared.isProved || others.length === 0 || !isCublasRefusal(error)) throw error;
+        this.#throwFault(); // then no algorithm is at fault
+        prepared.algorithms.shift();
+      }
+    }
+  }
+
+  #multiply(
+    spec: MatmulSpec,
+    { product, layouts: [a, b, result] }: Prepared,
+    algorithm: Uint8Array<ArrayBuffer>,
+    tensors: MatmulTensors,
+    scratch: bigint,
+    workspace: number,
+    stream: bigint,
+  ): void {
     this.#check(
       this.#cublas.cublasLtMatmul(
         this.#handle,
@@ -141,7 +180,8 @@ export class MatrixProducts {
       return {
         product,
         layouts: [a, b, result],
-        algorithm: this.#algorithm(spec, product, a, b, result, workspace),
+        algorithms: this.#algorithms(spec, product, a, b, result, workspace),
+        isProved: false,
       };
     } catch (error) {
       undo.forEach((destroy) => destroy());
@@ -178,15 +218,15 @@ export class MatrixProducts {
     return layout;
   }
 
-  /** The algorithm that cuBLASLt's heuristics rank first. */
-  #algorithm(
+  /** The algorithms that cuBLASLt's heuristics offer, in their order; at least one. */
+  #algorithms(
     spec: MatmulSpec,
     product: bigint,
     a: bigint,
     b: bigint,
     result: bigint,
     workspace: number,
-  ): Uint8Array<ArrayBuffer> {
+  ): Uint8Array<ArrayBuffer>[] {
     const cublas = this.#cublas;
     const doing = `choosing an algorithm for ${describeMatmul(spec)}`;
     this.#check(cublas.cublasLtMatmulPreferenceCreate(this.#out.buffer), doing);
@@ -202,7 +242,7 @@ export class MatrixProducts {
         ),
         doing,
       );
-      const found = new Uint8Array(heuristicResult.bytes);
+      const found = new Uint8Array(MAX_ALGORITHMS * heuristicResult.bytes);
       const count = outI32();
       const status = cublas.cublasLtMatmulAlgoGetHeuristic(
         this.#handle,
@@ -212,7 +252,7 @@ export class MatrixProducts {
         result,
         result,
         preference,
-        1,
+        MAX_ALGORITHMS,
         found,
         count.buffer,
       );
@@ -222,9 +262,15 @@ export class MatrixProducts {
           `cuBLASLt has no algorithm for ${describeMatmul(spec)}; use another precision or device`,
         );
       }
-      // The result is valid only if its own status is success.
-      this.#check(new DataView(found.buffer).getInt32(heuristicResult.status, true), doing);
-      return found.slice(0, heuristicResult.algorithmBytes);
+      // A result is valid only if its own status is success.
+      const offers = Array.from({ length: count.value }, (_, i) => {
+        const offer = found.slice(i * heuristicResult.bytes, (i + 1) * heuristicResult.bytes);
+        const status = new DataView(offer.buffer).getInt32(heuristicResult.status, true);
+        return { status, algorithm: offer.slice(0, heuristicResult.algorithmBytes) };
+      });
+      const valid = offers.filter(({ status }) => status === cublasStatus.CUBLAS_STATUS_SUCCESS);
+      if (valid.length === 0) this.#check(at(offers, 0).status, doing);
+      return valid.map(({ algorithm }) => algorithm);
     } finally {
       cublas.cublasLtMatmulPreferenceDestroy(preference);
     }

@@ -75,7 +75,7 @@ function matmul(instruction: InstructionOf<"matmul">, { plan, step, index, fuses
   const found = isBatch ? undefined : epilogueOf(plan, index);
   if (isThin(matmulSpecOf(instruction, values, "f32"))) {
     const kernel = thinKernel(instruction, values, found);
-    const call = fused(kernel, values, (value) => placeKey(placeOf(plan, step, value)));
+    const call = fused([kernel], values, (value) => placeKey(placeOf(plan, step, value)));
     return kernelLaunches([call], step, found);
   }
   return found !== undefined && fuses(instruction, found, step.workspace?.bytes ?? 0)

@@ -73,14 +73,25 @@ export function fusedWorkspace(kernel: Kernel): number {
   return parts * kernel.reduce.reductions.length * sizeOf(keptShape(kernel)) * 4;
 }
 
-/** The tile of a block's threads: `width` results by `height` threads for the terms of each, both powers of two. */
-export function tileOf(along: boolean, units: number, terms: number): { width: number; height: number } {
+/** The most terms of each result in a chain of kernels: one block does all of them, one pass after the other. */
+export const MAX_CHAINED_TERMS = 2048;
+
+/**
+ * The tile of a block's threads: `width` results by `height` threads for the terms of each, both powers of two. In a
+ * chain, where the number of blocks is that of tiles, a tile is narrow: 64 bytes of each row.
+ */
+export function tileOf(
+  along: boolean,
+  units: number,
+  terms: number,
+  isChain: boolean = false,
+): { width: number; height: number } {
   if (along) {
     const height = Math.min(THREADS, powerOfTwo(terms / TERMS_PER_THREAD));
     return { width: THREADS / height, height };
   }
   // Neighbouring results are neighbours in memory: a warp reads them together.
-  const width = Math.min(32, powerOfTwo(units));
+  const width = Math.min(isChain ? 4 : 32, powerOfTwo(units));
   const height = Math.min(THREADS / width, powerOfTwo(terms / 4));
   return { width: THREADS / height, height };
 }

@@ -120,10 +120,11 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(uint64_t handle, uint64_t product, uin
   if (fails("product") || !supported(*products.get(product), *layouts.get(a), *layouts.get(b), *layouts.get(d))) return UNSUPPORTED;
   // Stricter than documented: an epilogue's bias must be set by now.
   if (products.get(product)->epilogue & CUBLASLT_EPILOGUE_BIAS && !products.get(product)->bias) return UNSUPPORTED;
-  memset(found, 0, sizeof(Found));
-  found->workspace = std::min<uint64_t>(preferences.get(preference)->workspace, 65536);
-  found->algorithm = {MAGIC, found->workspace, {}};
-  *count = 1;
+  for (; *count < std::min(requested, 2); ++*count, ++found) {
+    memset(found, 0, sizeof(Found));
+    found->workspace = std::min<uint64_t>(preferences.get(preference)->workspace, 65536);
+    found->algorithm = {MAGIC, found->workspace, {}};
+  }
   return OK;
 }
 EXPORT int cublasLtMatmul(uint64_t handle, uint64_t descriptor, const float* alpha, uint64_t A, uint64_t a, uint64_t B, uint64_t b,
@@ -132,6 +133,7 @@ EXPORT int cublasLtMatmul(uint64_t handle, uint64_t descriptor, const float* alp
   if (!handles.get(handle) || !products.get(descriptor) || !algorithm || algorithm->magic != MAGIC) return INVALID;
   if (!layouts.get(a) || !layouts.get(b) || !layouts.get(c) || !layouts.get(d)) return INVALID;
   if (*alpha != 1 || *beta != 0 || C != D || workspace < algorithm->workspace) return INVALID;
+  if (fails("multiply")) return FAILED;
   const Product p = *products.get(descriptor);
   const Layout la = *layouts.get(a), lb = *layouts.get(b), ld = *layouts.get(d);
   if (!fit(p, la, lb, ld)) return INVALID;

@@ -115,6 +115,17 @@ const own = jit((x: Tensor) => {
 assertThrows(() => own(device.array([1])), LocalgradError, "sends a message to itself");
 
 await device.close();
+
+// A process that waits for every launch has sent what the other needs to go on.
+await using slow = await devices.open("cuda", { communicators: { world: communicator }, syncLaunches: true });
+const mutual = jit((x: Tensor) => {
+  send(x, { group, to: 1 - rank, tag: 8 });
+  return receive(vector, { group, from: 1 - rank, tag: 8 }).add(x);
+}, { device: slow });
+for (let run = 0; run < 2; run++) {
+  assertEquals([...await mutual(slow.array([run, rank, 0, 1])).read()], [2 * run, 1, 0, 2]);
+}
+await slow.close();
 assertEquals(reportOfSimulated(), "");
 report(rank, "done");
 world.leave();

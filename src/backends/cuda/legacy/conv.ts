@@ -1,4 +1,4 @@
-import { algorithmResult, checkCudnn, type Cudnn } from "../../../../ffi/cudnn.ts";
+import { algorithmResult, checkCudnn, type Cudnn, isRefusal } from "../../../../ffi/cudnn.ts";
 import { cudnnData, cudnnMode, cudnnStatus } from "../../../../ffi/cudnn_constants.ts";
 import { outI32, outU64 } from "../../../../ffi/memory.ts";
 import {
@@ -12,6 +12,7 @@ import {
   roles,
 } from "../conv.ts";
 import type { Extents } from "../../extents.ts";
+import type { Card } from "../card.ts";
 
 /** The descriptors of a spec, and its algorithms in cuDNN's order. */
 interface Prepared {
@@ -19,11 +20,18 @@ interface Prepared {
   readonly filter: bigint;
   readonly result: bigint;
   readonly convolution: bigint;
-  readonly algorithms: readonly {
-    readonly algorithm: number;
-    readonly workspace: number;
-    readonly mathType: number;
-  }[];
+  readonly algorithms: readonly Algorithm[];
+}
+
+/** An algorithm that cuDNN offers for a convolution. */
+interface Algorithm {
+  readonly algorithm: number;
+  readonly workspace: number;
+  readonly mathType: number;
+  /** True once it has run: from then on a failure is an error, and no reason to take another. */
+  isProved: boolean;
+  /** True if it failed in its first run. */
+  isRefused: boolean;
 }
 
 /** The most algorithms to ask for. */
@@ -55,12 +63,14 @@ const order = { ...roles, convInputGrad: ["filter", "result", "image"] } as cons
 export class LegacyConvolver implements Convolver {
   readonly #cudnn: Cudnn;
   readonly #handle: bigint;
+  readonly #card: Card;
   readonly #prepared = new Map<string, Prepared>();
   readonly #out = outU64();
 
-  constructor(cudnn: Cudnn, handle: bigint) {
+  constructor(cudnn: Cudnn, handle: bigint, card: Card) {
     this.#cudnn = cudnn;
     this.#handle = handle;
+    this.#card = card;
   }
 
   fuses(): boolean {
@@ -69,36 +79,52 @@ export class LegacyConvolver implements Convolver {
 
   bind(spec: ConvSpec, tensors: ConvTensors, scratch: bigint, workspace: number): BoundConv {
     const prepared = this.#prepare(spec);
-    const chosen = prepared.algorithms.find((candidate) => candidate.workspace <= workspace);
-    if (chosen === undefined) {
-      throw cannotRun(spec, `no deterministic algorithm fits ${workspace} bytes of scratch`);
-    }
+    const choose = (): Algorithm => {
+      const chosen = prepared.algorithms.find((each) => !each.isRefused && each.workspace <= workspace);
+      if (chosen !== undefined) return chosen;
+      throw cannotRun(spec, `no deterministic algorithm works with ${workspace} bytes of scratch`);
+    };
+    choose(); // throws here if there is none, before a run has overwritten anything
     const [a, b, c] = order[spec.op];
     const run = this.#cudnn[functions[spec.op][1]];
+    const issue = (chosen: Algorithm) => {
+      this.#check(
+        this.#cudnn.cudnnSetConvolutionMathType(prepared.convolution, chosen.mathType),
+        "setting the math type",
+      );
+      this.#check(
+        run(
+          this.#handle,
+          one,
+          prepared[a],
+          tensors[a],
+          prepared[b],
+          tensors[b],
+          prepared.convolution,
+          chosen.algorithm,
+          scratch,
+          BigInt(workspace),
+          zero,
+          prepared[c],
+          tensors[c],
+        ),
+        `running ${describeConv(spec)}`,
+      );
+    };
     return {
       run: () => {
-        this.#check(
-          this.#cudnn.cudnnSetConvolutionMathType(prepared.convolution, chosen.mathType),
-          "setting the math type",
-        );
-        this.#check(
-          run(
-            this.#handle,
-            one,
-            prepared[a],
-            tensors[a],
-            prepared[b],
-            tensors[b],
-            prepared.convolution,
-            chosen.algorithm,
-            scratch,
-            BigInt(workspace),
-            zero,
-            prepared[c],
-            tensors[c],
-          ),
-          `running ${describeConv(spec)}`,
-        );
+        for (;;) {
+          const chosen = choose();
+          try {
+            issue(chosen);
+            chosen.isProved = true;
+            return;
+          } catch (error) {
+            if (chosen.isProved || !isRefusal(error)) throw error;
+            this.#card.throwFault(); // then no algorithm is at fault
+            chosen.isRefused = true;
+          }
+        }
       },
       dispose: () => {},
     };
@@ -189,6 +215,7 @@ export class LegacyConvolver implements Convolver {
         workspace: Number(results.getBigUint64(offsetOf(algorithmResult.workspace), true)),
         deterministic: results.getInt32(offsetOf(algorithmResult.determinism), true) === 1,
         mathType: results.getInt32(offsetOf(algorithmResult.mathType), true),
+        ...{ isProved: false, isRefused: false },
       };
     }).filter(({ status, deterministic, mathType }) =>
       status === cudnnStatus.CUDNN_STATUS_SUCCESS && deterministic &&

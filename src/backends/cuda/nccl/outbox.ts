@@ -25,6 +25,8 @@ export class Outbox {
   readonly #moving: bigint | undefined;
   readonly #closing: (() => void)[] = [];
   #sent = 0;
+  /** True from the beginning of a run until its message was issued. */
+  #isDue = false;
 
   /** Room for `depth` messages of `bytes` bytes; `send` issues the message at an address on the channel's stream. */
   constructor(card: Card, channel: Channel, bytes: number, depth: number, send: (address: bigint) => void) {
@@ -53,6 +55,7 @@ export class Outbox {
 
   /** Makes the next run wait until there is room for its message. */
   reserve(): void {
+    this.#isDue = true;
     if (this.#sent > 0) this.#card.wait(this.#card.stream, this.#free);
   }
 
@@ -64,8 +67,10 @@ export class Outbox {
     else this.#card.record(this.#filled, stream);
   }
 
-  /** Sends the message of the run just issued, as soon as it is here. */
+  /** Sends the message of the run being issued or just issued, as soon as it is here; once for each run. */
   dispatch(): void {
+    if (!this.#isDue) return;
+    this.#isDue = false;
     const { stream } = this.#channel;
     const card = this.#card;
     const slot = this.#slots.length > 0 ? at(this.#slots, this.#sent % this.#slots.length) : undefined;

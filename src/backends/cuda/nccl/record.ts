@@ -31,8 +31,8 @@ interface Recorded {
 
 /**
  * The exchanges of one plan. Each starts on the stream of its channel, after the work before it, and runs beside the work
- * after it, up to the step that waits for it: captured, it is a branch of the run's graph. Messages leave after the run was
- * issued ({@link Outbox}).
+ * after it, up to the step that waits for it: captured, it is a branch of the run's graph. Messages of a graph leave after
+ * it was launched ({@link Outbox}).
  */
 export class PlanExchanges {
   readonly #card: Card;
@@ -168,7 +168,11 @@ export class PlanExchanges {
     return {
       describe: () => `send in the group "${group}"`,
       bind: (addresses) => address = addresses(place),
-      run: () => outbox.fill(address, bytes, this.#isCaptured),
+      run: () => {
+        outbox.fill(address, bytes, this.#isCaptured);
+        // At once where it can be: a host that waits for launches may wait for a message that answers this one.
+        if (!this.#isCaptured) outbox.dispatch();
+      },
     };
   }
 
