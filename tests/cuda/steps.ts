@@ -7,22 +7,19 @@ import { resnet110, resnet32 } from "../../src/models/resnet.ts";
 import { publishedSgd } from "../../src/optim/published.ts";
 import { sgd } from "../../src/optim/sgd.ts";
 
-/** Plans a step for a target, in a precision. */
+/** Plans a step for a target, in a precision; once, for all who ask for it. */
 export type PlanStep = (target: Target, precision?: Precision) => Plan;
 
-const manStep =
-  (model: Model, modules: number, method: Method, batch: number): PlanStep => (target, precision = "f32") =>
-    stepPlan(
-      setup({
-        model,
-        modules,
-        method: man(method),
-        optimizer: sgd(publishedSgd),
-        precision,
-      }),
-      batch,
-      target,
-    );
+function manStep(model: Model, modules: number, method: Method, batch: number): PlanStep {
+  const plans = new Map<Target, Map<Precision, Plan>>();
+  return (target, precision = "f32") =>
+    plans.getOrInsertComputed(target, () => new Map()).getOrInsertComputed(precision, () =>
+      stepPlan(
+        setup({ model, modules, method: man(method), optimizer: sgd(publishedSgd), precision }),
+        batch,
+        target,
+      ));
+}
 
 /** Real training steps, by name. */
 export const steps: Readonly<Record<string, PlanStep>> = {

@@ -1,12 +1,50 @@
-// Sums may be reordered here to vectorise them; the tolerances of the tests allow it.
-#pragma GCC optimize("O3", "associative-math", "no-signed-zeros", "no-trapping-math")
 #include "convolution.h"
 
 #include <string.h>
 
+#include <vector>
+
 #include "elements.h"
 
 namespace sim {
+namespace {
+// Adjacent elements that one instruction adds, where the host has such vectors. Most of a simulated step is this.
+template <int64_t LANES> struct Lanes {
+  typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+  static Vector& at(float* p) { return *(Vector*)p; }
+};
+
+// to[j] += the sum over i of factors[i] * rows[i][j], for as many of the `n` columns from `j` on as fill whole vectors.
+template <int64_t LANES> int64_t add_rows(float* to, float* rows, const float* factors, int64_t count, int64_t n, int64_t j) {
+  for (; j + LANES <= n; j += LANES) {
+    typename Lanes<LANES>::Vector sum = {};
+    for (int64_t i = 0; i < count; ++i) sum += factors[i] * Lanes<LANES>::at(rows + i * n + j);
+    Lanes<LANES>::at(to + j) += sum;
+  }
+  return j;
+}
+void add_rows(float* to, float* rows, const float* factors, int64_t count, int64_t n) {
+  const int64_t j = add_rows<4>(to, rows, factors, count, n, add_rows<16>(to, rows, factors, count, n, 0));
+  float sums[3] = {};  // of the columns that are left
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t left = 0; left < n - j; ++left) sums[left] += factors[i] * rows[i * n + j + left];
+  for (int64_t left = 0; left < n - j; ++left) to[j + left] += sums[left];
+}
+
+// rows[i][j] += factors[i] * row[j], likewise.
+template <int64_t LANES> int64_t add_row(float* rows, float* row, const float* factors, int64_t count, int64_t n, int64_t j) {
+  for (; j + LANES <= n; j += LANES) {
+    const auto added = Lanes<LANES>::at(row + j);
+    for (int64_t i = 0; i < count; ++i) Lanes<LANES>::at(rows + i * n + j) += factors[i] * added;
+  }
+  return j;
+}
+void add_row(float* rows, float* row, const float* factors, int64_t count, int64_t n) {
+  const int64_t j = add_row<4>(rows, row, factors, count, n, add_row<16>(rows, row, factors, count, n, 0));
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t left = j; left < n; ++left) rows[i * n + left] += factors[i] * row[left];
+}
+}  // namespace
 
 bool Geometry::consistent() const {
   const int64_t rows = (image.h + pad_top + pad_bottom - dilation_h * (filter.h - 1) - 1) / stride_h + 1;
@@ -30,7 +68,18 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
     if (direction == Direction::FORWARD) memset(y, 0, 4 * g.result.count());
     if (direction == Direction::TO_IMAGE) memset(x, 0, 4 * g.image.count());
     if (direction == Direction::TO_FILTER) memset(f, 0, 4 * g.filter.count());
-    const int64_t depth = g.filter.c, features = g.filter.n / (g.image.c / depth);  // per group
+    const int64_t depth = g.filter.c, groups = g.image.c / depth, features = g.filter.n / groups;  // of a group
+    // A matrix for each place in the filter and each group, of features and channels; or for sums over channels, the reverse.
+    const bool forward = direction == Direction::FORWARD;
+    const int64_t places = g.filter.h * g.filter.w, matrix = features * depth;
+    std::vector<float> matrices(g.filter.count());
+    const auto at = [&](int64_t k, int64_t place, int64_t c) -> float& {
+      const int64_t row = k % features;
+      return matrices[(place * groups + k / features) * matrix + (forward ? c * features + row : row * depth + c)];
+    };
+    for (int64_t k = 0; k < g.filter.n; ++k)
+      for (int64_t place = 0; place < places; ++place)
+        for (int64_t c = 0; c < depth; ++c) at(k, place, c) = f[(k * places + place) * depth + c];
     for (int64_t n = 0; n < g.result.n; ++n)
       for (int64_t p = 0; p < g.result.h; ++p)
         for (int64_t q = 0; q < g.result.w; ++q)
@@ -40,26 +89,23 @@ Result convolve(Direction direction, const Geometry& g, uint64_t image, uint64_t
             for (int64_t s = 0; s < g.filter.w; ++s) {
               const int64_t w = q * g.stride_w + s * g.dilation_w - g.pad_left;
               if (w < 0 || w >= g.image.w) continue;
-              for (int64_t k = 0; k < g.filter.n; ++k) {
-                float* xs = x + ((n * g.image.h + h) * g.image.w + w) * g.image.c + k / features * depth;
-                float* fs = f + ((k * g.filter.h + r) * g.filter.w + s) * depth;
-                float& ys = y[((n * g.result.h + p) * g.result.w + q) * g.result.c + k];
-                float sum = 0;
+              for (int64_t group = 0; group < groups; ++group) {
+                float* xs = x + ((n * g.image.h + h) * g.image.w + w) * g.image.c + group * depth;
+                float* ys = y + ((n * g.result.h + p) * g.result.w + q) * g.result.c + group * features;
+                float* fs = matrices.data() + ((r * g.filter.w + s) * groups + group) * matrix;
                 switch (direction) {
-                  case Direction::FORWARD:
-                    for (int64_t c = 0; c < depth; ++c) sum += xs[c] * fs[c];
-                    ys += sum;
-                    break;
-                  case Direction::TO_IMAGE:
-                    for (int64_t c = 0; c < depth; ++c) xs[c] += ys * fs[c];
-                    break;
-                  case Direction::TO_FILTER:
-                    for (int64_t c = 0; c < depth; ++c) fs[c] += ys * xs[c];
-                    break;
+                  case Direction::FORWARD: add_rows(ys, fs, xs, depth, features); break;
+                  case Direction::TO_IMAGE: add_rows(xs, fs, ys, features, depth); break;
+                  case Direction::TO_FILTER: add_row(fs, xs, ys, features, depth); break;
                 }
               }
             }
           }
+    if (direction == Direction::TO_FILTER) {
+      for (int64_t k = 0; k < g.filter.n; ++k)
+        for (int64_t place = 0; place < places; ++place)
+          for (int64_t c = 0; c < depth; ++c) f[(k * places + place) * depth + c] = at(k, place, c);
+    }
     if (epilogue.bias && !on_device(epilogue.bias, g.result.size * g.result.c)) return ILLEGAL_ADDRESS;
     const Floats bias(epilogue.bias, epilogue.bias ? g.result.c : 0, g.result.size);
     for (uint64_t i = 0; i < g.result.count(); ++i) {
