@@ -1,6 +1,7 @@
 import { formatBytes } from "../artifacts/format.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { bytesOfSize } from "../base/size.ts";
 import { keysOf } from "../base/keys.ts";
 import type { Target } from "../compile/plan.ts";
 import * as local from "../local.ts";
@@ -78,7 +79,9 @@ export function processesFrom(given: Given<typeof processFlags>): Processes | un
   }
   const processes = wholeNumber("processes", given.processes, 1);
   const parallel = parallelOf(given.parallel ?? "modules");
-  const limit = given["memory-limit"] === undefined ? undefined : sizeFrom(given["memory-limit"]);
+  const limit = given["memory-limit"] === undefined
+    ? undefined
+    : bytesOfSize("--memory-limit", given["memory-limit"]);
   const bytes = given["link-speed"], latency = given["link-latency"];
   return {
     layout: layoutOf(parallel, processes),
@@ -91,17 +94,6 @@ export function processesFrom(given: Given<typeof processFlags>): Processes | un
       latency: latency === undefined ? TYPICAL_LINK.latency : 1e-6 * numberFromZero("link-latency", latency),
     },
   };
-}
-
-const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, kB: 1e3, MB: 1e6, GB: 1e9 } as const;
-
-/** Reads a size: `512MiB`, `1.5 GiB`, `80GB`. */
-function sizeFrom(text: string): number {
-  const [, number, unit = "B"] = /^([0-9.]+) ?([A-Za-z]*)$/.exec(text) ?? [];
-  const factor = keysOf(UNITS).find((each) => each === unit);
-  const bytes = factor === undefined ? NaN : Number(number) * UNITS[factor];
-  if (bytes >= 1) return bytes;
-  throw new LocalgradError(`--memory-limit must be a size such as 512MiB, 1.5GiB or 80GB, not "${text}"`);
 }
 
 function speedsFrom(text: string): Required<Speeds> {

@@ -131,7 +131,10 @@ export function stepMemory(
   return stepPlan(setup, batch, target, options).memory;
 }
 
-/** Plans a training step, and end-to-end training of the same network with the same optimizer and batch. */
+/**
+ * Plans a training step, and end-to-end training of the same network with the same optimizer and batch, which recomputes
+ * too, unless that is only for a limit.
+ */
 export function compareMemory(
   local: Setup,
   batch: number,
@@ -139,8 +142,10 @@ export function compareMemory(
   options: PlanOptions = {},
 ): MemoryComparison {
   expectPlanOptions("compareMemory", options);
-  const method = stepMemory(local, batch, target, options);
-  if (local.method.name === endToEnd().name) return { method, endToEnd: method };
+  const { memory: method, without = method } = stepPlan(local, batch, target, options);
+  // End to end is what would be needed without a limit.
+  const isWithin = typeof options.recompute === "object";
+  if (local.method.name === endToEnd().name) return { method, endToEnd: isWithin ? without : method };
   const { modules: _cut, partition: _partition, initial: _initial, method: _method, part: _part, ...same } =
     local;
   return {
@@ -149,7 +154,7 @@ export function compareMemory(
       setup({ ...same, method: endToEnd() }),
       imagesIn(shareIn(local, batch), batch),
       target,
-      options,
+      isWithin ? {} : options,
     ),
   };
 }

@@ -1,7 +1,7 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { mebibytes } from "../base/mebibytes.ts";
-import type { Target } from "../compile/plan.ts";
+import type { Plan, Target } from "../compile/plan.ts";
 import type { Recompute } from "../compile/recomputation.ts";
 import { type Block, inputShape, type Model, network } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
@@ -105,6 +105,11 @@ export class Stretches implements CutCosts {
     return kind;
   }
 
+  /** The shapes of a block's parameters and of its input, as text; undefined after the last block. */
+  shape(block: number): string | undefined {
+    return this.#shapes[block];
+  }
+
   weight(index: number, end: number): number {
     if (this.#options.by === "time") return 0;
     const { auxiliary } = this.#module(index, [end - 1]);
@@ -206,7 +211,24 @@ export class Stretches implements CutCosts {
     index: number,
     blocks: readonly number[],
   ): { readonly peak: number; readonly without: number; readonly bytes: number } {
-    const { model, batch, target, precision, accumulate, recompute = false, by, speeds } = this.#options;
+    const { by, speeds } = this.#options;
+    const { plan, apart, output } = this.planned(index, blocks);
+    const bytes = plan.memory.peakBytes + output;
+    if (by === "time") {
+      const time = 1e9 * totalTime(stepTime(plan, 0, speeds ?? TYPICAL));
+      return { peak: time, without: time, bytes };
+    }
+    const { memory, without = memory } = plan;
+    return {
+      peak: memory.arenaBytes + apart,
+      without: without.arenaBytes + apart,
+      bytes,
+    };
+  }
+
+  /** Plans the training step of a module. */
+  planned(index: number, blocks: readonly number[]): PlannedModule {
+    const { model, batch, target, precision, accumulate, recompute = false } = this.#options;
     const [start, end] = [at(blocks, 0), endOf(blocks)];
     const module = this.#module(index, blocks);
     const following = model.blocks[end];
@@ -246,7 +268,7 @@ export class Stretches implements CutCosts {
     );
     const avals = batchAvals(model, batch);
     const input: Aval = { shape: [batch, ...at(this.#features, start)], dtype };
-    const output: Aval = { shape: [batch, ...at(this.#features, end)], dtype };
+    const outputAval: Aval = { shape: [batch, ...at(this.#features, end)], dtype };
     const read = model.blocks.slice(end, end + (module.auxiliary?.reach ?? 1));
     const next = (part: "params" | "state") =>
       merge(...read.map(({ name, layer }) => nest<Initial>(name, layer[part])));
@@ -265,17 +287,20 @@ export class Stretches implements CutCosts {
       avals,
       scalarAvals(this.#options),
     );
-    const sent = isLast ? 0 : bytesOf(output);
-    const bytes = plan.memory.peakBytes + sent;
-    if (by === "time") {
-      const time = 1e9 * totalTime(stepTime(plan, 0, speeds ?? TYPICAL));
-      return { peak: time, without: time, bytes };
-    }
+    const output = isLast ? 0 : bytesOf(outputAval);
     const received = start === 0 ? 0 : bytesOf(input);
-    const apart = (received + sent) * (module.reconcile === undefined ? 1 : 2);
-    const { memory, without = memory } = plan;
-    return { peak: memory.arenaBytes + apart, without: without.arenaBytes + apart, bytes };
+    const apart = (received + output) * (module.reconcile === undefined ? 1 : 2);
+    return { plan, apart, output };
   }
+}
+
+/** The planned step of one module. */
+export interface PlannedModule {
+  readonly plan: Plan;
+  /** Bytes that the whole step keeps in its arena beside: what the module begins with and passes on. */
+  readonly apart: number;
+  /** Bytes of the features that it passes on; 0 of the last. */
+  readonly output: number;
 }
 
 /** Peaks planned so far, by network and method, then by everything else; searches for other numbers of modules reuse them. */

@@ -10,6 +10,9 @@ import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
 import type { StreamDataset } from "../data/stream.ts";
 import { evaluated } from "../local/average.ts";
+import type { TrainingPlan } from "../local/limit/limit.ts";
+import { typicalSpeeds } from "../local/limit/options.ts";
+import { plannedWay } from "../local/limit/way.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
 import type { Partition } from "../local/partition.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
@@ -86,18 +89,20 @@ export class Trainer implements Disposable {
   readonly #steps: Steps;
   /** To evaluate and predict with. */
   readonly #network: CurrentNetwork;
+  #plan: TrainingPlan | undefined;
   #memory: MemoryComparison | undefined;
   #fitting = false;
 
   /** See {@link trainer}. */
   constructor(options: TrainerOptions) {
-    const { setup, configuration, position, team, steps } = trainerParts(options);
+    const { setup, configuration, position, team, steps, recompute, plan } = trainerParts(options);
     this.device = options.device;
     this.setup = setup;
     this.batch = options.batch;
     this.schedule = options.schedule ?? constant(0.1);
     this.configuration = configuration;
-    this.#recompute = options.recompute ?? false;
+    this.#recompute = recompute;
+    this.#plan = plan;
     this.#position = position;
     this.#team = team;
     this.#steps = steps;
@@ -149,6 +154,37 @@ export class Trainer implements Disposable {
   get memory(): MemoryComparison {
     const { target } = this.device.backend;
     return this.#memory ??= compareMemory(this.#own, this.batch, target, { recompute: this.#recompute });
+  }
+
+  /**
+   * How it trains: the method, the cut, what is recomputed, the planned peak and the predicted time of a step, at typical
+   * speeds of the device's kind. With a `memoryLimit`, what was chosen within it, and what the next faster way would need.
+   *
+   * @example
+   * ```ts
+   * import { devices, local, models, optim } from "@localgrad/localgrad";
+   * import { assert, assertEquals } from "@std/assert";
+   *
+   * await using device = await devices.open("cpu");
+   * using trainer = await local.trainer({
+   *   device,
+   *   model: models.resnet20(),
+   *   method: local.endToEnd(),
+   *   optimizer: optim.sgd(),
+   *   batch: 32,
+   *   memoryLimit: "32MiB",
+   * });
+   * const { peakBytes, next } = trainer.plan();
+   * assert(peakBytes <= 32 * 2 ** 20);
+   * assert(next!.peakBytes > 32 * 2 ** 20);
+   * assertEquals(peakBytes, trainer.memory.method.peakBytes);
+   * ```
+   */
+  plan(): TrainingPlan {
+    if (this.#plan !== undefined) return this.#plan;
+    const { batch, device: { backend: { target } } } = this;
+    const recompute = this.#recompute;
+    return this.#plan = plannedWay(this.#own, { batch, target, recompute, speeds: typicalSpeeds(target) });
   }
 
   /**

@@ -21,18 +21,24 @@ export interface TrainerOptions {
   device: Device;
   /** The network. */
   model: Model;
-  /** The cut: a count, the blocks to cut after, or balanced; default 1. End-to-end methods ignore it. */
-  modules?: Modules;
-  /** The method that trains the modules, such as `man(dgl())`. */
-  method: Method;
+  /**
+   * The cut: a count, the blocks to cut after, or balanced; default 1. End-to-end methods ignore it. With `memoryLimit` the
+   * default is `"auto"`: the number of modules and their boundaries are chosen.
+   */
+  modules?: Modules | "auto";
+  /** The method that trains the modules, such as `man(dgl())`; with `memoryLimit` also a list to choose from. */
+  method: Method | readonly Method[];
   /** The rule that updates the parameters. */
   optimizer: Optimizer;
   /** The loss of the head and of local classifiers, see {@link SetupOptions.loss}; default softmax cross-entropy. */
   loss?: Loss | LossFunction;
   /** Keeps an average of the network's weights, which is evaluated, see {@link SetupOptions.average}; default none. */
   average?: WeightAverage;
-  /** Micro-batches that each step's batch is divided into, see {@link SetupOptions.accumulate}; default 1. */
-  accumulate?: number;
+  /**
+   * Micro-batches that each step's batch is divided into, see {@link SetupOptions.accumulate}; default 1. With
+   * `memoryLimit` `"auto"` chooses their number.
+   */
+  accumulate?: number | "auto";
   /** Over what batch norm takes its statistics where processes share each batch, see {@link BatchNormStatistics}. */
   batchNorm?: BatchNormStatistics;
   /** The learning rate by epoch or by step; default 0.1 throughout. */
@@ -57,6 +63,13 @@ export interface TrainerOptions {
    * fits into this many bytes, or comes as close as it can. The results have the same bits. Default false.
    */
   recompute?: Recompute;
+  /**
+   * The most memory that a training step may need, as planned, without the data set: bytes or a size such as `"2GiB"`.
+   * {@link withinLimit} then chooses what the other options leave open, `recompute` included, for the least predicted
+   * time of a step; {@link Trainer.plan} tells what. Give `modules` and one method if results must not depend on the
+   * limit: what is chosen then changes no bit of them. Default: no limit.
+   */
+  memoryLimit?: number | string;
   /** Names the first op that produces a NaN or an infinity. Slow; default false. */
   checkNumerics?: boolean;
 }
@@ -73,6 +86,9 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     depth: "number?",
     seed: "number?",
     recompute: "any?",
+    memoryLimit: "any?",
+    method: "any",
+    accumulate: "any?",
     checkNumerics: "boolean?",
   });
   if (options.optimizer === undefined) {
@@ -92,5 +108,5 @@ export function checkTrainerOptions(options: TrainerOptions): void {
   const { exchange = "exact", depth = 1 } = options;
   expectExchange("trainer", exchange);
   expectWhole("trainer: depth", depth);
-  expectMicroBatches("trainer", options.accumulate, options.batch);
+  if (options.accumulate !== "auto") expectMicroBatches("trainer", options.accumulate, options.batch);
 }

@@ -3,7 +3,10 @@ import { resumedOn } from "../artifacts/run_devices.ts";
 import { agreeOn } from "../backends/agreement.ts";
 import { shared } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
+import type { Recompute } from "../compile/recomputation.ts";
 import { withCut } from "../local/balance.ts";
+import type { TrainingPlan } from "../local/limit/limit.ts";
+import { stepMemory } from "../local/memory.ts";
 import { precisionOn, productsIn } from "../local/precision.ts";
 import { type Setup, setup as setupOf } from "../local/setup.ts";
 import { initialize } from "../nn/initial.ts";
@@ -13,6 +16,7 @@ import { Steps } from "./steps.ts";
 import { Team } from "./team.ts";
 import type { Position } from "./trainable.ts";
 import { checkTrainerOptions, type TrainerOptions } from "./trainer_options.ts";
+import { chosenOptions, expectWithin } from "./within_memory.ts";
 
 /** What a trainer is made of. */
 export interface TrainerParts {
@@ -21,14 +25,19 @@ export interface TrainerParts {
   readonly position: Position;
   readonly team: Team;
   readonly steps: Steps;
+  /** What its steps recompute. */
+  readonly recompute: Recompute;
+  /** What was chosen within a memory limit. */
+  readonly plan?: TrainingPlan;
 }
 
 /** Makes a trainer's parts: checks its options, agrees on them with other processes, and draws the initial values. */
 export function trainerParts(options: TrainerOptions): TrainerParts {
   checkTrainerOptions(options);
-  const { device, batch, seed = 0, recompute = false, checkNumerics = false } = options;
+  const chosen = chosenOptions(options);
+  const { device, batch, seed = 0, recompute, checkNumerics = false } = chosen;
   const { backend: { target }, processes } = device;
-  const { precision: wanted, depth, exchange = "exact", ...rest } = options;
+  const { precision: wanted, depth, exchange = "exact", limit, plan, ...rest } = chosen;
   const setup = setupOf(withCut(shared({ ...rest, precision: precisionOn(target, wanted), target })));
   const position: Position = {
     ...{ seed: key(seed), step: 0, restored: false, signature: undefined, classNames: undefined },
@@ -41,9 +50,15 @@ export function trainerParts(options: TrainerOptions): TrainerParts {
     const own = { ...configuration, checkNumerics, exchange, depth };
     agreeOn(processes.communicators.world, "trainer: option", own);
   }
-  const dividing = { batch, target, recompute, exchange, ...(depth === undefined ? {} : { depth }) };
+  const dividing = {
+    ...{ batch, target, recompute, exchange },
+    ...(depth === undefined ? {} : { depth }),
+    ...(limit === undefined ? {} : { limit }),
+  };
   const team = new Team(processes && divisionOf(setup, processes, dividing));
-  const { params, state, optimizer: slots } = (team.division?.own ?? setup).initial;
+  const own = team.division?.own ?? setup;
+  if (limit !== undefined) expectWithin(limit, stepMemory(own, batch, target, { recompute }).peakBytes);
+  const { params, state, optimizer: slots } = own.initial;
   const draw = foldIn(position.seed, 0);
   const train = device.put({
     params: initialize(params, draw),
@@ -52,5 +67,8 @@ export function trainerParts(options: TrainerOptions): TrainerParts {
   });
   const compiling = { device, recompute, checkNumerics, ...productsIn(setup.precision) };
   const steps = new Steps(setup, position, train, compiling, team.division);
-  return { setup, configuration, position, team, steps };
+  return {
+    ...{ setup, configuration, position, team, steps, recompute },
+    ...(plan === undefined ? {} : { plan }),
+  };
 }
