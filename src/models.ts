@@ -13,6 +13,7 @@ export {
   type Task,
   type VectorInput,
 } from "./models/model.ts";
+export type { Context } from "./models/context.ts";
 export * from "./models/mlp.ts";
 export * from "./models/options.ts";
 export * from "./models/networks.ts";

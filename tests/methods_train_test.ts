@@ -34,7 +34,9 @@ function batch() {
 }
 
 // Those of the papers; the others are compositions of the same parts.
-const names = methodNames.filter((name) => !/man\+(greedy|augLocal)|manPlusPlus\+[^di]|sgr\+[^d]/.test(name));
+const names = methodNames.filter((name) =>
+  !/man\+(greedy|augLocal)|manPlusPlus\+[^di]|(sgr|contSup)\+[^d]/.test(name)
+);
 
 for (const { row, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
   const everyMethod = async (t: Deno.TestContext) => {

@@ -116,6 +116,8 @@ function calls(
     "local.augLocal": local.augLocal,
     "local.man": (given) => local.man(local.dgl(), given),
     "local.manPlusPlus": (given) => local.manPlusPlus(local.dgl(), given),
+    "local.contSup": (given) => local.contSup(local.dgl(), given),
+    "local.hpff": (given) => local.hpff(local.dgl(), given),
     "local.sgr": (given) => local.sgr(local.dgl(), given),
     "local.methodNamed": (given) => local.methodNamed("man+infopro", given),
     "local.trainer": (given) => local.trainer(given),

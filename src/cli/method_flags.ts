@@ -15,6 +15,7 @@ export const choices = {
   anchors: ["all", "paired"],
   schedule: ["index", "stage"],
   distance: ["squared", "relative", "symmetric", "cosine"],
+  context: ["E", "R1", "R2", "R4", "R1E", "R2E", "R4E"],
 } as const;
 
 /** The options that are whole numbers from 1. */
@@ -37,12 +38,13 @@ const TAKERS = {
   joint: ["man", "manPlusPlus", "augLocal"],
   cascade: ["hpff"],
   "cascade-weight": ["hpff"],
+  context: ["contSup"],
   "sgr-weight": ["sgr"],
   "sgr-distance": ["sgr"],
 } as const;
 
 /** Methods that wrap another one. */
-const WRAPPERS = /^(man(PlusPlus)?|sgr|hpff)$/;
+const WRAPPERS = /^(man(PlusPlus)?|sgr|hpff|contSup)$/;
 
 /** Flags for the options of methods; each applies to the methods that have the option. */
 export const methodFlags = {
@@ -104,6 +106,11 @@ export const methodFlags = {
     value: "SHARE",
     help: "hpff: weight of that loss, the rest is that of the module alone; default 0.999",
   },
+  context: {
+    value: choices.context.join("|"),
+    help:
+      "contSup: what a module gets beside features, of the image (E) and of inputs before (R1, …); default E",
+  },
   "sgr-weight": { value: "X", help: "sgr: weight of the distance between gradients; default 0.1" },
   "sgr-distance": {
     value: choices.distance.join("|"),
@@ -158,10 +165,37 @@ export function optionsFrom(given: Given<typeof methodFlags>): GivenOptions {
 export function optionsGiven(
   { momentum, schedule, weight, cascadeWeight, distance, ...chosen }: GivenOptions,
 ): Given<typeof methodFlags> {
-  const { fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint, cascade } =
-    chosen;
+  const {
+    fusion,
+    start,
+    average,
+    moves,
+    statistics,
+    head,
+    task,
+    anchors,
+    depth,
+    ahead,
+    joint,
+    cascade,
+    context,
+  } = chosen;
   return givenAs<typeof methodFlags>({
-    ...{ fusion, start, average, moves, statistics, head, task, anchors, depth, ahead, joint, cascade },
+    ...{
+      fusion,
+      start,
+      average,
+      moves,
+      statistics,
+      head,
+      task,
+      anchors,
+      depth,
+      ahead,
+      joint,
+      cascade,
+      context,
+    },
     [FLAGS.momentum]: momentum,
     [FLAGS.weight]: weight,
     [FLAGS.cascadeWeight]: cascadeWeight,

@@ -23,7 +23,8 @@ const VALUES = {
   ...{ metrics: "topFive,confusion", "save-every": "2.5m", "schedule-epochs": "9", "train-limit": "99" },
   ...{ "test-limit": "50", lr: "0.3", "lr-schedule": "cosine", warmup: "5s", patience: "4" },
   ...{ "patience-metric": "loss", "min-delta": "0.5", seed: "11" },
-  ...{ "sgr-weight": "0.5", "sgr-distance": "cosine" },
+  ...{ "sgr-weight": "0.5", "sgr-distance": "cosine", context: "R1E" },
+  ...{ cascade: "3", "cascade-weight": "0.9" },
   "batch-norm": "synchronised",
   recompute: true,
 } as const;

@@ -86,7 +86,7 @@ export interface Settings {
 }
 
 /** Methods that do not wrap another one. */
-const alone = local.methodNames.filter((name) => !/^(man(PlusPlus)?|sgr|hpff)\+/.test(name));
+const alone = local.methodNames.filter((name) => !/^(man(PlusPlus)?|sgr|hpff|contSup)\+/.test(name));
 
 /** Flags that define the network and the method; of `train` and `memory`. */
 export const networkFlags = {
@@ -101,7 +101,7 @@ export const networkFlags = {
   method: {
     value: "NAME",
     help: `method that trains the modules: ${alone.join(", ")}; or a local one wrapped, as man+NAME or ` +
-      "manPlusPlus+NAME; or either of these, as sgr+NAME or hpff+NAME; default man+dgl",
+      "manPlusPlus+NAME; or either of these, as sgr+NAME, contSup+NAME or hpff+NAME; default man+dgl",
   },
   ...methodFlags,
   ...optimizerFlags,

@@ -61,6 +61,7 @@ const methodOptions = object<GivenOptions>({
   depth: optional(whole(1)),
   ahead: optional(whole(1)),
   joint: optional(whole(1)),
+  context: optional(oneOf(choices.context)),
   weight: optional(positive),
   distance: optional(oneOf(choices.distance)),
   cascade: optional(whole(1)),

@@ -21,6 +21,7 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       "sgr-distance": "cosine",
       cascade: "3",
       "cascade-weight": "0.9",
+      context: "R2",
     },
     ...{ optimizer: "sgd", "sgd-momentum": "0.8", "weight-decay": "0", decay: "matrices", clip: "value:2" },
     ...{

@@ -1,5 +1,6 @@
 import { vjp } from "../autograd/grad.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { hasContexts } from "../models/context.ts";
 import { descend, merge, type Named, nest } from "../nn/named.ts";
 import { full } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
@@ -34,7 +35,11 @@ export function forward(
     vjp((params: Named<Tensor>) => {
       const passed = passedBy(module, params, state, given, batch, next);
       after = passed.state;
-      gives = { h: passed.h.stopGradient(), gradient: passed.gradient?.stopGradient() };
+      gives = {
+        h: passed.h.stopGradient(),
+        gradient: passed.gradient?.stopGradient(),
+        earlier: passed.earlier?.map((each) => each.stopGradient()),
+      };
       return passed.loss;
     }, params));
   return { gives, state: after, loss, pullback };
@@ -46,6 +51,8 @@ interface Passed {
   readonly loss: Tensor;
   readonly state: Named<Tensor>;
   readonly gradient?: Tensor;
+  /** What the next module takes as inputs of earlier ones. */
+  readonly earlier?: readonly Tensor[] | undefined;
 }
 
 function passedBy(
@@ -60,10 +67,18 @@ function passedBy(
   const place = placeOf(index);
   let own!: Named<Tensor>;
   let local: Named<Tensor> = {};
+  let { earlier } = given;
   const output = (x: Tensor): Tensor => {
-    const { y, state: after } = layer.apply(params, state, x, "train");
-    own = after;
-    return y;
+    if (!hasContexts(layer)) {
+      const { y, state: after } = layer.apply(params, state, x, "train");
+      own = after;
+      return y;
+    }
+    const supply = { image: batch.x.cast(x.dtype), earlier: earlier ?? [] };
+    const applied = layer.applyIn(params, state, x, "train", supply);
+    own = applied.state;
+    earlier = applied.supply.earlier;
+    return applied.y;
   };
   const lossOf = (h: Tensor): Tensor => {
     if (auxiliary === undefined) return batch.lossOf(h);
@@ -76,13 +91,13 @@ function passedBy(
   if (reconcile === undefined || (index === 0 && auxiliary === undefined)) {
     const h = output(given.h);
     const loss = lossOf(h);
-    return { h, loss, state: merge(own, local) };
+    return { h, loss, state: merge(own, local), earlier };
   }
   if (index === 0) {
     const h = output(given.h);
     const [loss, back] = vjp(lossOf, h);
     const [gradient] = back(full([], 1));
-    return { h, loss, state: merge(own, local), gradient };
+    return { h, loss, state: merge(own, local), gradient, earlier };
   }
   if (given.gradient === undefined) {
     throw new LocalgradError(
@@ -94,5 +109,5 @@ function passedBy(
   const [gradient] = throughLoss(full([], 1));
   const [atInput] = throughLayer(gradient);
   const term = scope("reconcile", () => reconcile(given.gradient!, atInput));
-  return { h, loss: loss.add(term), state: merge(own, local), gradient };
+  return { h, loss: loss.add(term), state: merge(own, local), gradient, earlier };
 }

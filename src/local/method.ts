@@ -31,6 +31,8 @@ export interface Given {
   readonly h: Tensor;
   /** The gradient of its loss there, if the method reconciles gradients. */
   readonly gradient?: Tensor | undefined;
+  /** Inputs of modules, newest first, and the image, if the network has contexts that read them. */
+  readonly earlier?: readonly Tensor[] | undefined;
 }
 
 /** The boundary between two modules, at which a local loss is computed. */
@@ -172,6 +174,8 @@ export interface Method {
    * modules together. Default: each loss trains the module before its boundary.
    */
   readonly cascade?: Cascade;
+  /** Returns the network to train and to predict with, given its cut: with contexts. Default: the network itself. See `contSup`. */
+  readonly supplied?: (model: Model, cut: Partition) => Model;
   /** Replaces the requested cut, where the method needs another; default: keeps it. See {@link withStem}. */
   readonly recut?: (model: Model, cut: Partition) => Partition;
 }
@@ -221,6 +225,7 @@ export function expectMethod(who: string, method: Method): void {
     auxiliary: "function?",
     reconcile: "function?",
     cascade: "object?",
+    supplied: "function?",
     recut: "function?",
   });
 }

@@ -1,5 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { plainOf, reachOf } from "../models/context.ts";
 import { inputShape } from "../models/model.ts";
 import { shapeAfter } from "../nn/layer.ts";
 import { descend, merge } from "../nn/named.ts";
@@ -53,6 +54,12 @@ export function partOf(
     );
   }
   for (const run of runs) refuseReach(setup, run);
+  if (layout.modules > 1 && reachOf(setup.model.contexts ?? []) > 0) {
+    throw new LocalgradError(
+      `partOf: ${setup.method.name} reads inputs of earlier modules, which processes do not send each other; choose ` +
+        'context "E", the image, or let processes divide the batch',
+    );
+  }
   const { modules, initial } = ofRun(setup, run);
   const before = setup.modules[run.first - 1];
   const last = at(modules, modules.length - 1);
@@ -114,7 +121,10 @@ export function ofRun(setup: Setup, run: ModuleRun): Pick<Setup, "modules" | "in
 
 /** The shape of an image's features before module `index`. */
 function featuresBefore({ model, modules }: Setup, index: number): Shape {
-  return modules.slice(0, index).reduce((shape, { layer }) => shapeAfter(layer, shape), inputShape(model));
+  return modules.slice(0, index).reduce(
+    (shape, { layer }) => shapeAfter(plainOf(layer), shape),
+    inputShape(model),
+  );
 }
 
 /** A batch to find out what a module reads; batch norm needs two images. */

@@ -26,7 +26,17 @@ import {
 } from "./exchange.ts";
 import { type Layout, placeOfRank, rankAt } from "./layout.ts";
 import type { Batch, Method } from "./method.ts";
-import { augLocal, dgl, greedy, infopro, man, manPlusPlus, predsim, sgr } from "./methods/methods.ts";
+import {
+  augLocal,
+  contSup,
+  dgl,
+  greedy,
+  infopro,
+  man,
+  manPlusPlus,
+  predsim,
+  sgr,
+} from "./methods/methods.ts";
 import { partOf } from "./part.ts";
 import type { ModuleRun } from "./runs.ts";
 import { type BatchNormStatistics, type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
@@ -148,6 +158,7 @@ const methods: [Method, string?][] = [
   [man(greedy(), { average: "trained", statistics: "average" }), "man with trained averages"],
   [manPlusPlus(dgl())],
   [sgr(man(dgl()))],
+  [contSup(dgl())],
 ];
 
 for (const [method, name = method.name] of methods) {

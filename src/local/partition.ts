@@ -3,7 +3,8 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole } from "../base/expect.ts";
 import { type Block, layersOf, type Model } from "../models/model.ts";
 import { expectModel } from "../models/model.ts";
-import { type Layer, sequential } from "../nn/layer.ts";
+import type { Layer } from "../nn/layer.ts";
+import { inContext } from "../models/context.ts";
 import { AUXILIARIES } from "./places.ts";
 import { publishedSplit, type SplitName, splitNames, unpublished } from "./published.ts";
 
@@ -125,6 +126,11 @@ export function jointly(
   );
 }
 
+/** Returns a cut of a network with contexts, or others, at the same boundaries. */
+export function withContexts(model: Model, { requested, modules, how }: Partition): Partition {
+  return cut(model, endsOf(modules), requested, how);
+}
+
 /** Returns the number of blocks before the end of each module. */
 function endsOf(modules: readonly Module[]): number[] {
   let end = 0;
@@ -205,11 +211,11 @@ export function moduleOf(model: Model, index: number, start: number, end: number
     index,
     name: first === undefined ? "stem" : first === last ? first : `${first}–${last}`,
     blocks,
-    layer: sequential({
+    layer: inContext({
       ...(index === 0 ? model.stem : {}),
       ...layersOf(blocks),
       ...(end === model.blocks.length ? model.head : {}),
-    }),
+    }, model.contexts ?? []),
   };
 }
 

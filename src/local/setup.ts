@@ -3,6 +3,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../base/expect.ts";
 import { nearest } from "../base/option_names.ts";
 import type { Precision } from "../compile/plan.ts";
+import { plainOf } from "../models/context.ts";
 import { inputShape, type Model, regresses } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { shapeAfter } from "../nn/layer.ts";
@@ -13,7 +14,7 @@ import type { Part } from "./exchange.ts";
 import { type Loss, lossFrom, type LossFunction, plainLossOf } from "./loss.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
 import { auxiliaryAt, expectMethod } from "./method.ts";
-import { type Module, type Modules, type Partition, partition, whole } from "./partition.ts";
+import { type Module, type Modules, type Partition, partition, whole, withContexts } from "./partition.ts";
 import { treePaths } from "../trace/tree.ts";
 import { AUXILIARIES, placeOf } from "./places.ts";
 
@@ -43,7 +44,7 @@ export interface LocalModule extends Module {
 
 /** A network, cut into modules with auxiliary networks, and an optimizer: everything a training step needs. */
 export interface Setup {
-  /** The network. */
+  /** The network, with the contexts that the method supplies. */
   readonly model: Model;
   /** The training method. */
   readonly method: Method;
@@ -136,7 +137,8 @@ export interface SetupOptions {
  */
 export function setup(options: SetupOptions): Setup {
   expectOptions("setup", options, SETUP_KINDS);
-  const { model, modules = 1, method, optimizer, loss, average, accumulate, batchNorm, precision } = options;
+  const { model: given, modules = 1, method, optimizer, loss, average, accumulate, batchNorm, precision } =
+    options;
   expectMethod("setup", method);
   expectOptimizer("setup", optimizer);
   if (average !== undefined) checkAverage(average);
@@ -146,9 +148,16 @@ export function setup(options: SetupOptions): Setup {
       `setup: batchNorm must be "share" or "synchronised", not ${shown(batchNorm)}`,
     );
   }
-  const cut = partition(model, modules);
-  const own = method.auxiliary === undefined ? whole(model) : cut;
-  const partitioned = method.recut?.(model, own) ?? own;
+  const cut = partition(given, modules);
+  const own = method.auxiliary === undefined ? whole(given) : cut;
+  const recut = method.recut?.(given, own) ?? own;
+  const model = method.supplied?.(given, recut) ?? given;
+  if (model.contexts !== undefined && method.cascade !== undefined) {
+    throw new LocalgradError(
+      `setup: ${method.name} trains neighbouring modules together, and contexts are of single ones; leave one of them out`,
+    );
+  }
+  const partitioned = model === given ? recut : withContexts(model, recut);
   const equipped = equip(model, partitioned, method);
   const params = merge(...equipped.map((module) => module.params));
   const state = merge(...equipped.map((module) => module.state));
@@ -194,7 +203,7 @@ function expectNames(model: Model, { name, names = [] }: Optimizer, params: Name
 function equip(model: Model, { requested, modules }: Partition, method: Method): LocalModule[] {
   let features = inputShape(model);
   return modules.map((module, index): LocalModule => {
-    features = shapeAfter(module.layer, features);
+    features = shapeAfter(plainOf(module.layer), features);
     if (index < modules.length - 1) {
       const later = modules.slice(index + 1);
       const behind = later.flatMap(({ blocks }) => blocks);

@@ -1,5 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { type Context, supplyOf } from "../models/context.ts";
 import { descend, merge, type Named, select } from "../nn/named.ts";
 import { type SharedBatch, withSharedBatch } from "../nn/shared_batch.ts";
 import type { Scalars } from "../optim/optimizer.ts";
@@ -78,7 +79,7 @@ export function trainStep(
   const batches = microBatches(batch, together?.length ?? accumulate).map((each) => withLoss(each, loss));
   const dtype = activationsIn(precision);
   let given: readonly Given[] = part?.input === undefined
-    ? batches.map(({ x }) => ({ h: x.cast(dtype) }))
+    ? batches.map(({ x }) => firstGiven(x.cast(dtype), setup.model.contexts))
     : receiveFeatures(part, batches.map(({ labels }) => at(labels.shape, 0)), dtype);
   const exchanged = part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {};
   const { cascade } = setup.method;
@@ -144,6 +145,11 @@ function stepped(
     ...measured(setup, stack(losses), score, share),
     ...(norms.length === updated.length ? { norms: stack(norms) } : {}),
   };
+}
+
+/** What the first module takes: the images, which are also the first of the earlier inputs that contexts read. */
+function firstGiven(h: Tensor, contexts: readonly Context[] | undefined): Given {
+  return contexts === undefined ? { h } : { h, earlier: supplyOf(h, contexts).earlier };
 }
 
 /** The score of outputs: the number that are correct; of a regression, the sum of their squared errors. */

@@ -16,6 +16,7 @@ import { type Tree, treeFlatten, treeMap, treePaths, treeUnflatten } from "../tr
 import type { Batch, Method } from "./method.ts";
 import {
   augLocal,
+  contSup,
   dgl,
   endToEnd,
   greedy,
@@ -57,6 +58,8 @@ const methods: [Method, Modules, string?][] = [
   [sgr(dgl()), 3],
   [sgr(man(greedy())), 3],
   [sgr(weighted, { distance: "cosine" }), 2],
+  [contSup(greedy(), { context: "R2" }), 3],
+  [sgr(contSup(man(greedy()), { context: "R1E" })), 3],
 ];
 
 function start({ initial }: Setup, seed = 0): TrainState<HostArray> {

@@ -1,7 +1,8 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, shown } from "../base/expect.ts";
-import { expectLayer, type Layer, type Layers, sequential } from "../nn/layer.ts";
+import { expectLayer, type Layer, type Layers } from "../nn/layer.ts";
 import type { Shape } from "../trace/dtype.ts";
+import { type Context, expectContexts, inContext } from "./context.ts";
 
 /** A part of a network that is never cut, such as a residual block. */
 export interface Block {
@@ -56,6 +57,8 @@ export interface Model {
   readonly blocks: readonly Block[];
   /** The layers that turn the last block's output into outputs `[batch, classes]`; they belong to the last module. */
   readonly head: Layers;
+  /** What is added to the input of blocks; default nothing. */
+  readonly contexts?: readonly Context[];
 }
 
 /**
@@ -72,7 +75,7 @@ export interface Model {
  */
 export function network(model: Model): Layer {
   expectModel(model);
-  return sequential({ ...model.stem, ...layersOf(model.blocks), ...model.head });
+  return inContext({ ...model.stem, ...layersOf(model.blocks), ...model.head }, model.contexts ?? []);
 }
 
 /** The shape of one input of a network: `[height, width, channels]` or `[features]`. */
@@ -113,6 +116,7 @@ export function expectModel(model: Model): void {
     stem: "object",
     blocks: "array",
     head: "object",
+    contexts: "array?",
   });
   const { input, task } = model;
   if ("features" in input) expectObject("a model's input", input, { features: "number" });
@@ -126,4 +130,5 @@ export function expectModel(model: Model): void {
     expectKind("the name of a block", name, "string");
     expectLayer(`block ${name}`, layer);
   }
+  if (model.contexts !== undefined) expectContexts(model.contexts, model.blocks.map(({ name }) => name));
 }

@@ -9,6 +9,7 @@ import type { PictureDecoder } from "../data/decoder.ts";
 import { checkSignature, type Signature } from "../data/signature.ts";
 import { precisionOn } from "../local/precision.ts";
 import { type Model, network } from "../models/model.ts";
+import { withEncodersOf } from "../models/encoders.ts";
 import { modelNamed, modelNames } from "../models/named.ts";
 import { Device, type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import type { HostArray } from "../trace/host_array.ts";
@@ -147,7 +148,7 @@ const REMEDY =
   "or to exportOnnx";
 
 /** The library's network that a file names. */
-export function modelOf({ name, network }: Weights, signature: Signature | undefined): Model {
+export function modelOf({ name, network, tensors }: Weights, signature: Signature | undefined): Model {
   if (network === undefined) {
     throw new LocalgradError(`${name} does not say which network it is of; ${REMEDY}`);
   }
@@ -157,10 +158,11 @@ export function modelOf({ name, network }: Weights, signature: Signature | undef
       `${name} is of ${model}, which is not a network that localgrad makes by its name; ${REMEDY}`,
     );
   }
-  return modelNamed(model, {
+  const plain = modelNamed(model, {
     classes,
     ...(signature === undefined ? {} : { size: [signature.height, signature.width] }),
   });
+  return withEncodersOf(plain, tensors.keys());
 }
 
 /** The values of a tree of parameters or statistics, on a device. */

@@ -1,3 +1,4 @@
+import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
 import { type Module, type Modules, partition } from "../local/partition.ts";
@@ -89,6 +90,12 @@ export async function probe(
   expectBetween("probe: learningRate", learningRate, 0);
   expectSignal("probe", signal);
   const { device, setup: { model, precision } } = trainer;
+  if (model.contexts !== undefined) {
+    throw new LocalgradError(
+      `probe: the modules of ${model.name} read contexts, and not the features of the module before alone; probe a ` +
+        "network that was trained without contSup",
+    );
+  }
   const variables = trainer.network();
   checkDataset("probe", model, dataset, ["train", "test"]);
   const { modules } = options.modules === undefined ? trainer.partition : partition(model, options.modules);

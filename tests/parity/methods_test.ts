@@ -3,6 +3,7 @@
 import type { Method } from "../../src/local/method.ts";
 import {
   augLocal,
+  contSup,
   dgl,
   endToEnd,
   greedy,
@@ -10,6 +11,7 @@ import {
   man,
   manPlusPlus,
   predsim,
+  sgr,
 } from "../../src/local/methods/methods.ts";
 import { load, testOn } from "./fixture.ts";
 import { assertChanges, assertLosses, float32, make, type Run, start } from "./training.ts";
@@ -32,11 +34,14 @@ const methods: { readonly [name: string]: Method } = {
   "man+predsim": man(predsim()),
   "manPlusPlus+dgl": manPlusPlus(dgl({ head: "mlp-sr-large" })),
   "manPlusPlus+infopro": manPlusPlus(infopro()),
+  "contSup+greedy": contSup(greedy(), { context: "R1E" }),
+  "sgr+man+greedy": sgr(man(greedy()), { weight: 0.5 }),
 };
 
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
-    name === "dgl-cnn" ? ["cpu", "cuda"] : ["cpu", "webgpu", "cuda"], // its ops are those of the other heads
+    // Their ops are those of others.
+    name === "dgl-cnn" || /^(sgr|contSup)/.test(name) ? ["cpu", "cuda"] : ["cpu", "webgpu", "cuda"],
     (backend) => `ten steps of ${name}, ResNet-32, K = ${K}, on ${backend} equal PyTorch's`,
     async (device) => {
       const { learningRate, cases } = load<MethodsFixture>("methods");

@@ -46,6 +46,11 @@ export function endToEnd(options: EndToEndOptions = {}): Method {
     name: "endToEnd+checkpoint",
     options: { checkpoint },
     recut(model) {
+      if (model.contexts !== undefined) {
+        throw new LocalgradError(
+          `endToEnd: ${model.name} has contexts, whose blocks cannot be checkpointed; leave checkpoint out`,
+        );
+      }
       const cut = whole(model);
       const layer = inSegments(model, checkpoint);
       return { ...cut, modules: cut.modules.map((module) => ({ ...module, layer })) };

@@ -13,5 +13,6 @@ export * from "./infopro.ts";
 export * from "./aug_local.ts";
 export * from "./man.ts";
 export * from "./man_plus_plus.ts";
+export * from "./cont_sup.ts";
 export * from "./sgr.ts";
 export * from "./hpff.ts";

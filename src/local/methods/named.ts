@@ -2,6 +2,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import { expectKind, expectTaken, shared, shown } from "../../base/expect.ts";
 import type { Method } from "../method.ts";
 import type { AugLocalOptions } from "./aug_local.ts";
+import { contSup, type ContSupOptions } from "./cont_sup.ts";
 import type { DglOptions } from "./dgl.ts";
 import type { InfoProOptions } from "./infopro.ts";
 import { hpff, type HpffOptions } from "./hpff.ts";
@@ -20,19 +21,20 @@ export interface MethodOptions
     AugLocalOptions,
     ManOptions,
     ManPlusPlusOptions,
+    ContSupOptions,
     SgrOptions,
     HpffOptions {}
 
 /** Methods that wrap another one: those that come right before its name, and those that come before all. */
 const fronts = { man, manPlusPlus } as const;
-const outermost = { sgr, hpff } as const;
+const outermost = { contSup, sgr, hpff } as const;
 
 /** A function that makes a method. */
 export type MethodMaker = (options?: MethodOptions) => Method;
 
 /**
  * Returns makers by name: those of the index, each alone and, if it has local losses, after `man+` and `manPlusPlus+`, and
- * all of these after `sgr+` and `hpff+`.
+ * all of these after `contSup+`, `sgr+` and `hpff+`.
  */
 export function methodsByName(
   makers: { readonly [name: string]: unknown },
@@ -77,7 +79,7 @@ const known = methodsByName(index);
 /** The name of a method with a local loss that does not wrap another. */
 export type PlainMethodName = Exclude<
   keyof typeof index,
-  "endToEnd" | "man" | "manPlusPlus" | "sgr" | "hpff"
+  "endToEnd" | "man" | "manPlusPlus" | "contSup" | "sgr" | "hpff"
 >;
 
 /** The name of a method with a local loss, alone, or after `man+` or `manPlusPlus+`. */
@@ -88,7 +90,7 @@ export type MethodName =
   | "endToEnd"
   | "endToEnd+checkpoint"
   | LocalMethodName
-  | `${"sgr" | "hpff"}+${LocalMethodName}`;
+  | `${"contSup" | "sgr" | "hpff"}+${LocalMethodName}`;
 
 /** The names of all methods. */
 export const methodNames: readonly MethodName[] = [...known.keys()] as MethodName[];

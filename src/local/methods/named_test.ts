@@ -41,6 +41,7 @@ Deno.test("methodNamed() passes options to the methods that have them, and refus
     distance: "symmetric",
     inner: { name: "man+dgl", ...methodNamed("man+dgl", { momentum: 0.9 }).options },
   });
+  assertEquals(methodNamed("contSup+dgl", { context: "R1" }).options["context"], "R1");
   assertThrows(() => methodNamed("dgl", { momentum: 0.9 }), LocalgradError, '"momentum"; it has head');
   assertThrows(() => methodNamed("man+dgl", { task: "contrastive" }), LocalgradError, '"task"');
   assertThrows(() => methodNamed("manPlusPlus+dgl", { fusion: "sum" }), LocalgradError, '"fusion"');
@@ -83,11 +84,12 @@ Deno.test("a line in the index adds a method, alone and wrapped in others, and i
   const added = [...known.keys()].filter((name) => !(methodNames as readonly string[]).includes(name));
   assertEquals(added, [
     ...["brightest", "man+brightest", "manPlusPlus+brightest"],
+    ...["contSup+brightest", "contSup+man+brightest", "contSup+manPlusPlus+brightest"],
     ...["sgr+brightest", "sgr+man+brightest", "sgr+manPlusPlus+brightest"],
     ...["hpff+brightest", "hpff+man+brightest", "hpff+manPlusPlus+brightest"],
   ]);
   await using device = await open("cpu");
-  for (const name of [...added.slice(0, 4), "hpff+brightest"]) {
+  for (const name of [...added.slice(0, 4), "sgr+brightest", "hpff+brightest"]) {
     using t = await trainer({
       device,
       model: tinyModel(),
