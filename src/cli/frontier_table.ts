@@ -32,6 +32,7 @@ const METHODS: readonly Entry[] = [
   ["manPlusPlus+dgl"],
   ["sgr+dgl"],
   ["sgr+man+dgl"],
+  ["hpff+dgl"],
 ];
 
 /**
