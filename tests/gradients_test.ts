@@ -1,10 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import { checkpoint, vjp } from "../src/autograd/grad.ts";
+import { checkpoint, grad, vjp } from "../src/autograd/grad.ts";
 import { type Rule, rules } from "../src/autograd/rules.ts";
 import { evaluate } from "../src/backends/reference/evaluate.ts";
+import { referenceTarget } from "../src/backends/reference/target.ts";
 import { binaryCrossEntropy, crossEntropy, supervisedContrastive } from "../src/local/losses.ts";
 import { batchNorm } from "../src/nn/batch_norm.ts";
 import { adaptiveAveragePool } from "../src/nn/pooling.ts";
+import { jit } from "../src/runtime/jit.ts";
 import type { Shape } from "../src/trace/dtype.ts";
 import {
   avgPool,
@@ -185,7 +187,11 @@ const uses: { readonly [N in UsedOp]: readonly Use[] } = {
   maxPool: [use((x) => x.trace.emit("maxPool", [x], pool), [IMAGE])],
   maxPoolGrad: [use((x, y) => x.trace.emit("maxPoolGrad", [x, y], pool), [IMAGE, POOLED])],
   maxPoolPick: [use((x, v) => x.trace.emit("maxPoolPick", [x, v], pool), [IMAGE, IMAGE])],
-  avgPool: [use((x) => x.trace.emit("avgPool", [x], pool), [IMAGE])],
+  avgPool: [
+    use((x) => x.trace.emit("avgPool", [x], pool), [IMAGE]),
+    // Windows that tile the image, and some that leave pixels out.
+    ...[[2, 6, 4, 3], [2, 7, 5, 3]].map((image) => use((x) => avgPool(x, { window: [3, 2] }), [image])),
+  ],
   avgPoolGrad: [use((y) => y.trace.emit("avgPoolGrad", [y], { ...pool, inputShape: IMAGE }), [POOLED])],
   resize: [true, false].flatMap((alignCorners) =>
     [[3, 9], [6, 2]].map(([height, width]) =>
@@ -216,6 +222,19 @@ for (const [op, list] of Object.entries(uses)) {
     list.forEach((each) => check(each, random, 3));
   });
 }
+
+Deno.test("the gradient of the means of windows that tile an image is element-wise, and never kept", () => {
+  for (const [height, isTiled] of [[6, true], [7, false]] as const) {
+    const step = jit((x: Tensor) =>
+      grad((x: Tensor) => avgPool(x, { window: [3, 2] }).square().sum())(x).exp()
+    );
+    const aval = { shape: [64, height, 4, 3], dtype: "f32" } as const;
+    const ops = step.plan(referenceTarget, aval).steps.flatMap((each) =>
+      each.kind === "op" ? each.instruction.op : []
+    );
+    assertEquals(ops, isTiled ? ["avgPool"] : ["avgPool", "avgPoolGrad"]);
+  }
+});
 
 const bn = batchNorm({ channels: 3 });
 const normalise = (x: Tensor, weight: Tensor, bias: Tensor) => {

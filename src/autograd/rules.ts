@@ -1,8 +1,8 @@
 import { at } from "../base/at.ts";
 import { allReduce } from "../trace/collectives.ts";
-import { isFloat } from "../trace/dtype.ts";
+import { isFloat, type Shape } from "../trace/dtype.ts";
 import { where } from "../trace/functions.ts";
-import type { OpAttrs, OpName, OpOperands, UnaryFn } from "../trace/ops.ts";
+import type { OpAttrs, OpName, OpOperands, PoolAttrs, UnaryFn } from "../trace/ops.ts";
 import { constantLike, type Tensor } from "../trace/tensor.ts";
 
 /** The arguments of a gradient rule. */
@@ -190,7 +190,9 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
     wanted[1] ? ct.trace.emit("maxPoolGrad", [image, ct], attrs) : undefined,
   ],
   avgPool: ({ ct, inputs: [image], attrs }) => [
-    ct.trace.emit("avgPoolGrad", [ct], { ...attrs, inputShape: image.shape }),
+    tiles(image.shape, attrs)
+      ? overWindows(ct, attrs).reshape(...image.shape)
+      : ct.trace.emit("avgPoolGrad", [ct], { ...attrs, inputShape: image.shape }),
   ],
   avgPoolGrad: ({ ct, attrs: { inputShape: _, ...attrs } }) => [ct.trace.emit("avgPool", [ct], attrs)],
   resize: ({ ct, inputs: [image], attrs }) => [
@@ -222,4 +224,21 @@ export const rules: { readonly [N in OpName]: Rule<N> } = {
 /** Adds the cotangents that reach one value from several consumers. */
 export function accumulate(a: Tensor | undefined, b: Tensor): Tensor {
   return a === undefined ? b : a.add(b);
+}
+
+/** Tests whether the windows tile an image: each pixel is in exactly one. */
+function tiles([, height = 0, width = 0]: Shape, { window, strides, padding }: PoolAttrs): boolean {
+  return [height, width].every((extent, axis) =>
+    at(window, axis) === at(strides, axis) && extent % at(window, axis) === 0 &&
+    at(padding, axis).every((pixels) => pixels === 0)
+  );
+}
+
+/** The part of each pixel in the gradients of the means of the windows that tile an image: element-wise, so never kept. */
+function overWindows(ct: Tensor, { window: [down, across] }: PoolAttrs): Tensor {
+  const [n = 0, rows = 0, columns = 0, channels = 0] = ct.shape;
+  // In f32, because not every number of pixels is a bfloat16.
+  return ct.cast("f32").div(down * across).cast(ct.dtype)
+    .reshape(n, rows, 1, columns, 1, channels)
+    .broadcastTo([n, rows, down, columns, across, channels]);
 }
