@@ -3,7 +3,7 @@ import type { Makers } from "./makers.ts";
 import type { Gap } from "./rebuild.ts";
 import type { StepSequence } from "./step_sequence.ts";
 
-const NONE: readonly never[] = [];
+const NONE: readonly number[] = [];
 
 /** The lifetimes of a sequence's values while some of them are dropped, and rebuilt from others. */
 export class Lifetimes {

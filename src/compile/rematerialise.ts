@@ -172,7 +172,8 @@ class Selection {
   #checkpointsFor({ value, to }: Gap): Gap[] {
     const through = [...this.planOf(value, to)?.through ?? []].filter((each) => each !== value);
     through.sort((a, b) => this.#sequence.writer(b) - this.#sequence.writer(a));
-    return through.flatMap((each) => this.#lifetimes.gapAt(each, to) ?? []).slice(0, MAX_CHECKPOINTS);
+    const gaps = through.map((each) => this.#lifetimes.gapAt(each, to));
+    return gaps.filter((each) => each !== undefined).slice(0, MAX_CHECKPOINTS);
   }
 
   /** Takes back that a value is dropped. */

@@ -29,7 +29,7 @@ export function fused(
   const { reduce } = kernel;
   if (reduce === undefined) return map(formOf(kernel, values), shared);
   const parts = others.length > 0 ? 1 : partsOf(kernel), along = alongTerms(kernel);
-  const none = { axes: reduce.axes, reductions: [], epilogue: [], stores: [] };
+  const none: NonNullable<Kernel["reduce"]> = { axes: reduce.axes, reductions: [], epilogue: [], stores: [] };
   const pass = (each: Kernel): Reduction => {
     const { stores, ...rest } = each.reduce ?? none;
     return { form: formOf(each, values), reduce: { ...rest, stores: writes(stores, values) }, along, parts };
