@@ -362,6 +362,9 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
       await Deno.readFile(`${dir}/a.onnx`),
       exportOnnx(modelNamed("resnet8", { classes: weights.network!.classes }), weights),
     );
+    const again = await cli(dir, "export", "--run", "a.safetensors", "--out", "again.onnx");
+    assertEquals([again.code, again.stdout], [0, "again.onnx: the network of a.safetensors\n"]);
+    assertEquals(await Deno.readFile(`${dir}/again.onnx`), await Deno.readFile(`${dir}/a.onnx`));
     const kept = ["--format", "onnx", "--keep-batch-norm", "--layout", "nhwc"];
     assertEquals((await cli(dir, "export", "--run", "a", "--out", "kept.onnx", ...kept)).code, 0);
     assert((await Deno.readFile(`${dir}/kept.onnx`)).length > 300_000);
@@ -454,6 +457,24 @@ Deno.test("export, eval --weights and train --init pass a network on, and reject
         "--resume",
         "--init",
         "a.safetensors",
+      ],
+      [
+        /a\.safetensors is a safetensors file already/,
+        "export",
+        "--run",
+        "a.safetensors",
+        "--out",
+        "b.safetensors",
+      ],
+      [
+        /--checkpoint: a\.safetensors is a file/,
+        "export",
+        "--run",
+        "a.safetensors",
+        "--checkpoint",
+        "last",
+        "--out",
+        "b.onnx",
       ],
       [/a\.safetensors already exists/, "export", "--run", "a", "--out", "a.safetensors"],
       [/there is nothing at c; give the folder of a run/, "export", "--run", "c", "--out", "c.safetensors"],

@@ -29,6 +29,13 @@ Deno.test("compare puts runs side by side and goes on after a foreign folder; re
     assertEquals([code, differences], [0, { lr: ["0.1", "0.2"] }]);
     assertEquals(runs.map(({ epochsDone }: { epochsDone: number }) => epochsDone), [1, 1]);
 
+    // A run of a script has no settings of the command line, but a data set and a rate all the same.
+    const record = JSON.parse(await Deno.readTextFile(`${dir}/other/a/run.json`));
+    await Deno.writeTextFile(`${dir}/other/a/run.json`, JSON.stringify({ ...record, settings: {} }));
+    const script = JSON.parse((await cli(dir, "compare", "runs/a", "other/a", "--json")).stdout);
+    assertEquals(script.differences.dataset, undefined); // the same
+    assertEquals(script.differences.lr, ["0.1", "0.05"]); // its one step is in the middle of the cosine
+
     const page = `${dir}/runs/a/report.html`;
     const written = await Deno.readTextFile(page);
     await Deno.remove(page);

@@ -66,6 +66,10 @@ export interface RunInfo {
   readonly classNames?: readonly string[];
   /** The number of training images set aside: those that the errors of the run are of, in place of test images. */
   readonly validationImages?: number;
+  /** The name of the data set; absent in runs of earlier versions. */
+  readonly dataset?: string;
+  /** The highest learning rate of the schedule; absent in runs of earlier versions. */
+  readonly learningRate?: number;
   /** Remarks on settings that were probably not meant, such as a warm-up longer than the run. */
   readonly remarks?: readonly string[];
 }

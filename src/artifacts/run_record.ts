@@ -61,6 +61,8 @@ const recordFields = object<RunRecord>({
     devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
     classNames: optional(list(text)),
     validationImages: optional(whole(1)),
+    dataset: optional(text),
+    learningRate: optional(number),
     remarks: optional(list(text)),
   }),
   memory: object<RunRecord["memory"]>({ method: optional(memoryReport), endToEnd: memoryReport }),

@@ -14,10 +14,12 @@ export function settingsOf(
       for (const [key, inner] of Object.entries(value)) add(`${name}.${key}`, inner);
     } else if (value !== undefined) rows.push([name, String(value)]);
   };
-  const { devices = [] } = info;
+  const { devices = [], dataset, learningRate } = info;
   const device = devices.length === 0 ? {} : { device: describeDevices(devices) };
   const all = {
-    ...settings,
+    dataset,
+    lr: learningRate,
+    ...settings, // the command line's say the same, and how the rate is scheduled
     ...info.configuration,
     ...device,
     epochs: info.epochs,

@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../artifacts/checkpoint.ts";
-import { weightsOf } from "../artifacts/weights.ts";
+import { loadWeights, type Weights, weightsOf } from "../artifacts/weights.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { exists, refuseLink, writeWhole } from "../base/files.ts";
+import { exists, look, refuseLink, writeWhole } from "../base/files.ts";
 import { keysOf } from "../base/keys.ts";
 import type { OnnxOptions } from "../onnx/onnx.ts";
 import { modelOf } from "../predict/load.ts";
@@ -11,17 +11,28 @@ import { onnx } from "./on_demand.ts";
 import { earlierSignature } from "./predict.ts";
 import { print } from "./terminal.ts";
 
+/** A network to export. */
+interface Source {
+  /** The folder of its run, or its file. */
+  readonly path: string;
+  readonly weights: Weights;
+  /** The checkpoint that it is from; undefined for that of a file. */
+  readonly checkpoint?: Checkpoint;
+  /** The same in words. */
+  readonly from: string;
+}
+
 /** A format that networks are exported in. */
 interface Format {
   /** How the names of its files end. */
   readonly ending: string;
-  /** Writes the network of a checkpoint of a run to a file. */
-  readonly write: (path: string, checkpoint: Checkpoint, run: string, options: OnnxOptions) => Promise<void>;
+  /** Writes a network to a file. */
+  readonly write: (path: string, source: Source, options: OnnxOptions) => Promise<void>;
 }
 
 /** Every format by its name; another one is a line here. */
 const formats = {
-  safetensors: { ending: ".safetensors", write: (path, { snapshot }) => saveWeights(path, snapshot) },
+  safetensors: { ending: ".safetensors", write: writeSafetensors },
   onnx: { ending: ".onnx", write: writeOnnx },
 } as const satisfies { readonly [name: string]: Format };
 
@@ -29,7 +40,7 @@ const formatNames = keysOf(formats);
 
 /** Flags of `export`. */
 export const exportFlags = {
-  run: { value: "DIR", help: "folder of the run" },
+  run: { value: "DIR|FILE", help: "folder of the run; for onnx also a .safetensors file" },
   checkpoint: { value: "best|last", help: "checkpoint of the run; default best" },
   format: { value: formatNames.join("|"), help: "format of the file; default by the end of its name" },
   out: { value: "FILE", help: "file to write: model.safetensors for PyTorch, model.onnx for ONNX Runtime" },
@@ -40,13 +51,14 @@ export const exportFlags = {
 /** The flags that only `onnx` has. */
 const ONNX_FLAGS = ["keep-batch-norm", "layout"] as const;
 
-/** `export`: writes the network of a run to a file, for PyTorch or ONNX Runtime. */
+/** `export`: writes the network of a run, or of a file of weights, to a file, for PyTorch or ONNX Runtime. */
 export async function exportWeights(args: readonly string[]): Promise<void> {
   const given = parseFlags("export", exportFlags, args);
   const { run, out } = given;
-  if (run === undefined) throw new LocalgradError("export needs the folder of a run: --run DIR");
+  if (run === undefined) {
+    throw new LocalgradError("export needs the folder of a run, or a .safetensors file: --run DIR");
+  }
   if (out === undefined) throw new LocalgradError("export needs a file to write: --out FILE");
-  const kind = oneOf("checkpoint", given.checkpoint ?? "best", ["best", "last"]);
   const format = formatOf(out, given.format);
   const foreign = ONNX_FLAGS.find((flag) => given[flag] !== undefined);
   if (foreign !== undefined && format !== formats.onnx) {
@@ -59,14 +71,34 @@ export async function exportWeights(args: readonly string[]): Promise<void> {
   if (await exists(out)) {
     throw new LocalgradError(`${out} already exists; remove it or choose another name`);
   }
-  const checkpoint = await readRun(run, kind);
-  await format.write(out, checkpoint, run, { layout, foldBatchNorm: given["keep-batch-norm"] !== true });
-  print(`${out}: the network of ${run} (${kind} checkpoint, step ${checkpoint.snapshot.step})`);
+  const source = await sourceIn(run, given.checkpoint);
+  await format.write(out, source, { layout, foldBatchNorm: given["keep-batch-norm"] !== true });
+  print(`${out}: the network of ${source.from}`);
+}
+
+/** Reads the network of a run, or of a file of weights. */
+async function sourceIn(path: string, asked: string | undefined): Promise<Source> {
+  if (path.endsWith(".safetensors") && (await look(path))?.isFile) {
+    if (asked === undefined) return { path, weights: await loadWeights(path), from: path };
+    throw new LocalgradError(
+      `--checkpoint: ${path} is a file; a checkpoint is chosen in the folder of a run`,
+    );
+  }
+  const kind = oneOf("checkpoint", asked ?? "best", ["best", "last"]);
+  const checkpoint = await readRun(path, kind);
+  const from = `${path} (${kind} checkpoint, step ${checkpoint.snapshot.step})`;
+  return { path, weights: weightsOf(checkpoint, path), checkpoint, from };
+}
+
+async function writeSafetensors(path: string, { checkpoint, path: file }: Source): Promise<void> {
+  if (checkpoint === undefined) {
+    throw new LocalgradError(`${file} is a safetensors file already; export writes it as onnx`);
+  }
+  await saveWeights(path, checkpoint.snapshot);
 }
 
 /** Writes an ONNX file. The module is loaded only here, because it needs a package. */
-async function writeOnnx(path: string, checkpoint: Checkpoint, run: string, options: OnnxOptions) {
-  const weights = weightsOf(checkpoint, run);
+async function writeOnnx(path: string, { weights, path: run }: Source, options: OnnxOptions): Promise<void> {
   const signature = weights.signature ?? await earlierSignature(run, weights);
   const { exportOnnx } = await onnx();
   const known = signature === undefined ? options : { ...options, signature };

@@ -24,21 +24,29 @@ export type Picture = Uint8Array | Float32Array | string | Blob;
  */
 export type Pictures = readonly Picture[] | HostArray | ImagePart | LabelledArrays;
 
-/** The images of a list, an array or a part of a data set, one by one; at most `batch` are read at once. */
-export async function* eachOf(model: Model, images: Pictures, batch: number): AsyncGenerator<Picture> {
-  if (images instanceof HostArray) yield* rowsOf(model, images);
+/**
+ * The images of a list, an array or a part of a data set, one by one; at most `batch` are read at once. Errors begin with
+ * `caller`.
+ */
+export async function* eachOf(
+  caller: string,
+  model: Model,
+  images: Pictures,
+  batch: number,
+): AsyncGenerator<Picture> {
+  if (images instanceof HostArray) yield* rowsOf(caller, model, images);
   else if (isList(images)) yield* images;
   else if ("x" in images || "images" in images) {
     const data = "x" in images ? images.x : images.images;
     const { count } = images;
     if (data.length !== count * sizeOf(inputShape(model))) {
       throw new LocalgradError(
-        `predict: ${count} inputs of ${data.length} values; ${model.name} takes [${count},${
+        `${caller}: ${count} inputs of ${data.length} values; ${model.name} takes [${count},${
           inputShape(model)
         }]`,
       );
     }
-    yield* rowsOf(model, new HostArray(data, [count, ...inputShape(model)]));
+    yield* rowsOf(caller, model, new HostArray(data, [count, ...inputShape(model)]));
   } else {
     await using reader = images.open();
     for (let first = 0; first < images.count; first += batch) {
@@ -54,7 +62,7 @@ export async function* eachOf(model: Model, images: Pictures, batch: number): As
 }
 
 /** The images of an array, which share its memory. */
-function* rowsOf(model: Model, { data, shape, dtype }: HostArray): Generator<Pixels> {
+function* rowsOf(caller: string, model: Model, { data, shape, dtype }: HostArray): Generator<Pixels> {
   const input = inputShape(model);
   const [count = 0, ...image] = shape;
   const isImage = input.length === 3;
@@ -65,27 +73,27 @@ function* rowsOf(model: Model, { data, shape, dtype }: HostArray): Generator<Pix
     const nchw = isImage && String(image) === `${channels},${height},${width}`
       ? ", which is NCHW; put the channels last, such as by x.transpose(0, 2, 3, 1) in a traced function"
       : "";
-    throw new LocalgradError(`predict: ${model.name} takes ${takes}, not ${dtype}[${shape}]${nchw}`);
+    throw new LocalgradError(`${caller}: ${model.name} takes ${takes}, not ${dtype}[${shape}]${nchw}`);
   }
   const size = sizeOf(input);
   for (let i = 0; i < count; i++) yield known.subarray(i * size, (i + 1) * size);
 }
 
 /** Refuses an input in values of another number than the network's. */
-export function expectInput(model: Model, image: Pixels): void {
+export function expectInput(caller: string, model: Model, image: Pixels): void {
   const input = inputShape(model);
   const isImage = input.length === 3;
   if (image.length === sizeOf(input) && (isImage || image instanceof Float32Array)) return;
   if (!isImage) {
     throw new LocalgradError(
-      `predict: a vector is a Float32Array of ${input} values, not ${shown(image)} of ${image.length}`,
+      `${caller}: a vector is a Float32Array of ${input} values, not ${shown(image)} of ${image.length}`,
     );
   }
   throw new LocalgradError(
     image instanceof Uint8Array
-      ? `predict: an image has ${image.length} bytes; ${model.name} takes ${input.join("×")}; pass ` +
+      ? `${caller}: an image has ${image.length} bytes; ${model.name} takes ${input.join("×")}; pass ` +
         `the content of a picture's file as a Blob, with a decoder`
-      : `predict: an image has ${image.length} elements of f32; ${model.name} takes ${
+      : `${caller}: an image has ${image.length} elements of f32; ${model.name} takes ${
         input.join("×")
       }; pass several ` +
         `images as a list, or as an array [images, height, width, channels]`,
@@ -108,11 +116,11 @@ function isList(images: readonly Picture[] | ImagePart | LabelledArrays): images
 }
 
 /** RGB pixels for a network of 3 channels, or their brightness for one of 1 (ITU-R 601-2, as Pillow's "L"). */
-export function inChannels(rgb: Uint8Array, channels: number, model: string): Uint8Array {
+export function inChannels(caller: string, rgb: Uint8Array, channels: number, model: string): Uint8Array {
   if (channels === 3) return rgb;
   if (channels !== 1) {
     throw new LocalgradError(
-      `predict: ${model} takes ${channels} channels, which pictures do not have; pass bytes`,
+      `${caller}: ${model} takes ${channels} channels, which pictures do not have; pass bytes`,
     );
   }
   const grey = new Uint8Array(rgb.length / 3);

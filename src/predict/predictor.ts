@@ -101,7 +101,7 @@ export class Predictor implements AsyncDisposable {
     this.#parts = parts;
     const net = network(model);
     this.#compiled = jit(({ params, state }: NetworkVariables<Tensor>, images: Tensor) => {
-      const x = images.dtype === "u8" ? normalised(images, this.#known()) : images;
+      const x = images.dtype === "u8" ? normalised(images, this.#known("predict")) : images;
       return net.apply(params, state, x.cast(activationsIn(precision)), "evaluate").y.cast("f32");
     }, { device, name: `${model.name} prediction`, categorize, ...productsIn(precision) });
     this.#batches = new Batches((images, size) => this.#run(images, size), batch);
@@ -121,7 +121,7 @@ export class Predictor implements AsyncDisposable {
     const count = this.#topOf(options);
     return isPicture(images)
       ? this.#one(images, count)
-      : Array.fromAsync(this.#all(eachOf(this.model, images, this.#parts.batch), count));
+      : Array.fromAsync(this.#all(eachOf("predict", this.model, images, this.#parts.batch), count));
   }
 
   /**
@@ -132,7 +132,11 @@ export class Predictor implements AsyncDisposable {
   async outputs(inputs: Pictures): Promise<HostArray<"f32">> {
     const { batch } = this.#parts;
     const rows = await Array.fromAsync(
-      inOrder(eachOf(this.model, inputs, batch), (input) => this.#outputOf(input), 2 * batch),
+      inOrder(
+        eachOf("outputs", this.model, inputs, batch),
+        (input) => this.#outputOf("outputs", input),
+        2 * batch,
+      ),
     );
     const { classes } = this.model;
     const data = new Float32Array(rows.length * classes);
@@ -161,7 +165,7 @@ export class Predictor implements AsyncDisposable {
   /** Predicts the pictures of a folder and of the folders in it, by name. Needs a decoder. */
   async *folder(path: string, options: PredictOptions = {}): AsyncGenerator<FilePrediction, void, void> {
     const count = this.#topOf(options);
-    const files = await this.#decoder(`the folder ${path}`).list(path);
+    const files = await this.#decoder("predict", `the folder ${path}`).list(path);
     let next = 0;
     for await (const prediction of this.#all(files, count)) {
       yield { file: files[next++] ?? "", ...prediction };
@@ -180,27 +184,32 @@ export class Predictor implements AsyncDisposable {
   }
 
   async #one(image: Picture, top: number): Promise<Prediction> {
-    return ranked(await this.#outputOf(image), this.signature?.classes ?? this.classNames ?? [], top);
+    return ranked(
+      await this.#outputOf("predict", image),
+      this.signature?.classes ?? this.classNames ?? [],
+      top,
+    );
   }
 
-  async #outputOf(image: Picture): Promise<Float32Array> {
-    return await this.#batches.add(await this.#pixelsOf(image));
+  async #outputOf(caller: string, image: Picture): Promise<Float32Array> {
+    return await this.#batches.add(await this.#pixelsOf(caller, image));
   }
 
-  async #pixelsOf(image: Picture): Promise<Pixels> {
+  async #pixelsOf(caller: string, image: Picture): Promise<Pixels> {
     const isBytes = image instanceof Uint8Array;
-    if (isBytes || image instanceof Float32Array) expectInput(this.model, image);
+    if (isBytes || image instanceof Float32Array) expectInput(caller, this.model, image);
     if (image instanceof Float32Array) return image;
-    const signature = this.#known();
+    const signature = this.#known(caller);
     if (isBytes) return image;
     if (typeof image !== "string" && !(image instanceof Blob)) {
       throw new LocalgradError(
-        `predict: an image is bytes, normalised f32, a path or a Blob, not ${shown(image)}`,
+        `${caller}: an image is bytes, normalised f32, a path or a Blob, not ${shown(image)}`,
       );
     }
     const what = typeof image === "string" ? image : "a Blob";
-    const { channels } = imageInput(`predict: ${what} is a picture`, this.model);
-    return inChannels(await this.#decoder(what).decode(image, signature), channels, this.model.name);
+    const { channels } = imageInput(`${caller}: ${what} is a picture`, this.model);
+    const pixels = await this.#decoder(caller, what).decode(image, signature);
+    return inChannels(caller, pixels, channels, this.model.name);
   }
 
   async #run(images: readonly Pixels[], size: number): Promise<Float32Array> {
@@ -227,19 +236,19 @@ export class Predictor implements AsyncDisposable {
   }
 
   /** The signature; refuses to guess one. */
-  #known(): Signature {
+  #known(caller: string): Signature {
     if (this.signature !== undefined) return this.signature;
     throw new LocalgradError(
-      `predict: the mean and standard deviation that ${this.model.name} was trained with are not known, so bytes and ` +
+      `${caller}: the mean and standard deviation that ${this.model.name} was trained with are not known, so bytes and ` +
         `pictures cannot be normalised; pass the signature, such as that of a data set, or normalised f32 images`,
     );
   }
 
-  #decoder(what: string): PictureDecoder {
+  #decoder(caller: string, what: string): PictureDecoder {
     const { decoder } = this.#parts;
     if (decoder !== undefined) return decoder;
     throw new LocalgradError(
-      `predict: ${what} has to be decoded; pass { decoder: pictures() } of "@localgrad/localgrad/pictures"`,
+      `${caller}: ${what} has to be decoded; pass { decoder: pictures() } of "@localgrad/localgrad/pictures"`,
     );
   }
 }

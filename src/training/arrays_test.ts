@@ -63,6 +63,12 @@ for (const method of [endToEnd(), greedy(), dgl(), man(dgl()), augLocal(), manPl
     const { x, labels } = rows(40, "test");
     const { data, shape } = await t.outputs(x);
     assertEquals(shape, [40, 2]);
+    await assertRejects(
+      () => t.outputs(new HostArray(new Float32Array(4), [2, 2])),
+      LocalgradError,
+      "outputs: mlp takes f32[vectors,3], not f32[2,2]",
+    );
+    await assertRejects(() => t.outputs([new Float32Array(2)]), LocalgradError, "outputs: a vector is");
     const own = data.reduce((sum, value, i) => sum + (value - labels.data[i]) ** 2, 0) / 80;
     assertAlmostEquals(own, last!.meanSquaredError!, 1e-5);
     assertThrows(

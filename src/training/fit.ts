@@ -175,6 +175,7 @@ export async function fit(
     saveEvery,
     earlyStopping,
     signal,
+    dataset: dataset.name,
     classNames: dataset.classes,
     validationImages: split?.validation.length,
     dataBytes: bytesIn(training) + bytesIn(testing),

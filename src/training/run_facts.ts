@@ -1,11 +1,12 @@
 import type { BlockAge, HeldMemory, RunInfo } from "../artifacts/observer.ts";
+import type { Schedule } from "../optim/schedules.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { remarksOn } from "./remarks.ts";
 import type { RunParts } from "./run_parts.ts";
 
 /** What observers are told of a run when it starts. */
 export function infoOf(
-  { trainer, position, feed, epochs, classNames, validationImages }: RunParts,
+  { trainer, position, feed, epochs, dataset, classNames, validationImages }: RunParts,
 ): RunInfo {
   return {
     configuration: trainer.configuration,
@@ -17,10 +18,24 @@ export function infoOf(
     modules: trainer.setup.partition.modules.map((module) => module.name),
     memory: trainer.memory,
     devices: position.devices,
+    dataset,
+    learningRate: highestRate(trainer.schedule, epochs, feed.stepsPerEpoch),
     ...(classNames === undefined ? {} : { classNames }),
     ...(validationImages === undefined ? {} : { validationImages }),
     ...remarksOn(trainer.schedule, epochs, feed.stepsPerEpoch),
   };
+}
+
+/** The highest rate in the first and the last steps of all epochs. */
+function highestRate(schedule: Schedule, epochs: number, stepsPerEpoch: number): number {
+  let highest = 0;
+  for (let epoch = 0; epoch < epochs; epoch++) {
+    for (const step of [epoch * stepsPerEpoch, (epoch + 1) * stepsPerEpoch - 1]) {
+      const rate = schedule(epoch, { step, stepsPerEpoch });
+      if (rate > highest && Number.isFinite(rate)) highest = rate; // a wrong one is refused when its step comes
+    }
+  }
+  return highest;
 }
 
 /** The memory that a device holds, of which `dataBytes` are the data set's. */

@@ -23,6 +23,8 @@ export interface RunParts {
   readonly saveEvery?: SaveEvery | undefined;
   readonly earlyStopping?: EarlyStopping | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** The name of the data set. */
+  readonly dataset: string;
   /** The names of the classes, by label; undefined for a regression. */
   readonly classNames: readonly string[] | undefined;
   /** The number of training images set aside to evaluate on, if any are. */
