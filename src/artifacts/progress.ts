@@ -1,5 +1,5 @@
 import { errorOf, evaluatedOn, formatPercent, formatTime, formatValue, isRegression } from "./format.ts";
-import type { EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
+import type { BlockAge, EpochRecord, Loading, Observer, RunInfo, StepRecord } from "./observer.ts";
 import { kernel, notebookOutput } from "./notebook.ts";
 import type { ProgressOutput } from "./progress_output.ts";
 import { changeOfDevice } from "./run_devices.ts";
@@ -105,7 +105,7 @@ class Progress implements Observer {
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${score}` +
         `${evaluatedOn(this.#info)} ${error.name} ${error.format(testError)}${mark}${speed}` +
         (loading === undefined ? "" : `, ${loadingText(loading)}`) +
-        (staleness === undefined ? "" : `, tracked blocks ${staleness.mean.toFixed(1)} steps old`),
+        (staleness === undefined ? "" : `, ${ageText(staleness)}`),
     );
   }
 
@@ -146,6 +146,11 @@ class Progress implements Observer {
 }
 
 /** The speed of decoding, and the time training waited for it. */
+/** The age of the blocks that MAN tracked, for people. */
+function ageText({ mean, most }: BlockAge): string {
+  return `tracked blocks ${mean.toFixed(1)} steps old, at most ${most}`;
+}
+
 function loadingText({ imagesPerSecond, waiting }: Loading): string {
   return `${formatPercent(waiting, 1)} of the time waiting for images, ${
     Math.round(imagesPerSecond)

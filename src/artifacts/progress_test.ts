@@ -35,6 +35,7 @@ function show(terminal: boolean, columns: number, modules: number): string[] {
       plannedPeakBytes: 1,
       held: { bytes: 4000, dataBytes: 1000 },
       best: epoch === 1,
+      ...(epoch === 1 ? { staleness: { mean: 1.26, most: 3 } } : {}),
     });
   }
   observer.end!("done");
@@ -68,7 +69,9 @@ Deno.test("progress() redraws one line on a terminal, within its columns", () =>
 Deno.test("progress() writes plain lines where there is no terminal", () => {
   const written = show(false, 80, 3);
   assert(written.every((text) => text.endsWith("\n") && !text.includes("\x1b") && !text.includes("\r")));
-  assertEquals(written.filter((text) => /^epoch \d\/2 {2}loss/.test(text)).length, 2);
+  const lines = written.filter((text) => /^epoch \d\/2 {2}loss/.test(text));
+  assertEquals(lines.length, 2);
+  assertMatch(lines[0], / images\/s, tracked blocks 1\.3 steps old, at most 3\n$/);
   assertMatch(
     written.at(-1)!,
     /^epoch 2\/2 {2}loss 1\.000 2\.000 3\.000 {2}accuracy 25 % {2}test error 30.00 % {2}640 images\/s\n$/,

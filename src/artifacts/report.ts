@@ -198,11 +198,11 @@ function loadingFacts(loading: Loading | undefined): [name: string, value: strin
   ];
 }
 
-/** The age of tracked blocks, for people. */
-function stalenessFacts(staleness: BlockAge | undefined): [name: string, value: string][] {
+/** The age of tracked blocks, for people; none unless the exchange was stale. */
+export function stalenessFacts(staleness: BlockAge | undefined): [name: string, value: string][] {
   if (staleness === undefined) return [];
   const { mean, most } = staleness;
-  return [["age of tracked blocks", `${mean.toFixed(1)} steps, at most ${most}`]];
+  return [["staleness", `${mean.toFixed(1)} steps, at most ${most}`]];
 }
 
 /** The measured memory of a device, for people: localgrad's count, and the driver's if there is one. */

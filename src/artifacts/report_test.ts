@@ -4,7 +4,7 @@ import { lineChart, thin, ticks } from "./chart.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { MetricsLine } from "./metrics.ts";
 import style from "./report.css" with { type: "text" };
-import { heldMemory, report, type RunReport } from "./report.ts";
+import { heldMemory, report, type RunReport, stalenessFacts } from "./report.ts";
 
 function run(name: string, steps: number, modules: number): RunReport {
   const memory: MemoryReport = {
@@ -182,6 +182,11 @@ Deno.test("tables of a report are scrolled, and break no words", () => {
   const html = report([run("dgl", 10, 2), run("greedy", 10, 2)]);
   assertEquals(html.match(/<table>/g)?.length, html.match(/<div class="wide" tabindex="0"><table>/g)?.length);
   assert(!/overflow-wrap: anywhere|word-break/.test(style));
+});
+
+Deno.test("a report says how old tracked blocks were, on average and at most", () => {
+  assertMatch(report([run("man+dgl", 10, 2)]), /<dt>staleness<\/dt><dd>1\.3 steps, at most 3<\/dd>/);
+  assertEquals(stalenessFacts(undefined), []);
 });
 
 Deno.test("heldMemory() names memory of data only where there is some: a folder of images is streamed", () => {

@@ -115,6 +115,7 @@ class TensorBoard implements Observer {
       ["epoch/allocated_bytes", held.bytes],
       ["epoch/resident_bytes", held.residentBytes],
       ["epoch/staleness", staleness?.mean],
+      ["epoch/staleness_most", staleness?.most],
       ...Object.entries(metrics).map(([name, value]): [string, number] => [`epoch/metrics/${name}`, value]),
     ];
     const scalars = measured.flatMap(([tag, value]): [string, number][] =>

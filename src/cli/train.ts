@@ -1,11 +1,11 @@
 import { formatBytes, formatError, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
-import { heldMemory } from "../artifacts/report.ts";
+import { heldMemory, stalenessFacts } from "../artifacts/report.ts";
 import { holdsEvents } from "../artifacts/tensorboard.ts";
 import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
-import { type FitResult, type HeldMemory, setup, type Trainer } from "../local.ts";
+import { type EpochRecord, type FitResult, setup, type Trainer } from "../local.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
 import { batchStarts } from "../training/training_feed.ts";
 import { unplanned } from "./cut.ts";
@@ -172,15 +172,16 @@ function describe(
   );
 }
 
-/** Device memory in use after the last epoch; undefined if none was finished. */
-function heldAtEnd({ lines }: RunFolder): HeldMemory | undefined {
+/** What was measured in the last epoch; nothing if none was finished. */
+function lastEpoch({ lines }: RunFolder): Partial<Pick<EpochRecord, "held" | "staleness">> {
   const last = lines.findLast((line) => line.kind === "epoch");
-  return last?.kind === "epoch" ? last.held : undefined;
+  return last?.kind === "epoch" ? last : {};
 }
 
 function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   const { last, bestError, stopped, stoppedEarly, folder, memory: { method, endToEnd }, seconds } = outcome;
   const on = settings.validation === undefined ? "test" : "validation";
+  const { held, staleness } = lastEpoch(folder);
   if (json) {
     print(JSON.stringify({
       run: folder.path,
@@ -194,7 +195,8 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
       devices: folder.info?.devices,
       plannedPeakBytes: method.peakBytes,
       endToEndPeakBytes: endToEnd.peakBytes,
-      held: heldAtEnd(folder),
+      held,
+      staleness,
       seconds,
     }));
     return;
@@ -216,7 +218,8 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   print(
     `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,
   );
-  for (const [name, value] of heldMemory(heldAtEnd(folder))) print(`${name.padEnd(18)}${value}`);
+  const measured = [...heldMemory(held), ...stalenessFacts(staleness)];
+  for (const [name, value] of measured) print(`${name.padEnd(18)}${value}`);
   print(`time              ${formatTime(seconds)}`);
   print(`report            ${folder.path}/report.html`);
 }
