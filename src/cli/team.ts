@@ -6,6 +6,7 @@
 
 import { thisHost } from "../../ffi/host.ts";
 import { launcherOf } from "../../ffi/mpi_launcher.ts";
+import { type Agreed, agreeOn } from "../backends/agreement.ts";
 import { sharedBytes } from "../backends/shared_bytes.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Exchange } from "../local/exchange.ts";
@@ -78,8 +79,17 @@ export function parallelOf(flag: string): Parallel {
 /** True once this process joins the others of its launcher. */
 let joining = false;
 
+/** Flags that may differ: paths on each machine, and what changes no result. */
+const OWN: readonly string[] = ["data", "recompute", "time-limit"];
+
+/** The flags that all processes must be given alike, as they appear in a message. */
+function sharedFlags(given: Given<Flags>): Agreed {
+  const alike = Object.entries(given).filter(([name, value]) => value !== undefined && !OWN.includes(name));
+  return Object.fromEntries(alike.map(([name, value]) => [`flag --${name}`, value]));
+}
+
 /** Joins the processes of the launcher, of which the first alone prints anything but errors. */
-export async function joinTeam(given: Given<typeof teamFlags>): Promise<Joined> {
+export async function joinTeam(given: Given<typeof teamFlags & Flags>): Promise<Joined> {
   const { parallel: flag, "time-limit": limit } = given;
   const options = {
     ...(flag === undefined ? {} : { parallel: parallelOf(flag) }),
@@ -87,6 +97,7 @@ export async function joinTeam(given: Given<typeof teamFlags>): Promise<Joined> 
   };
   joining = true;
   const team = await join(options);
+  agreeOn(team.communicators.world, "the", sharedFlags(given));
   if (team.rank > 0) silence(true);
   if (flag !== undefined && team.size === 1) {
     note(`--parallel ${flag}: one process; deno task train:mpi --processes 2, mpirun or srun start several`);

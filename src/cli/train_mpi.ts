@@ -85,7 +85,21 @@ export async function trainMpi(args: readonly string[]): Promise<number> {
     ],
   });
   note(shellText(command));
-  return await run(command, isOpenMpi);
+  const code = await run(command, isOpenMpi);
+  if (wasKilled(code)) {
+    note(
+      "error: a process was killed, which ended all; the last checkpoint is whole: resume with --run DIR --resume",
+    );
+  }
+  return code;
+}
+
+/**
+ * True if a launcher's exit code says that a process was killed, such as for want of memory: of Open MPI's, as of a shell,
+ * 128 and the signal's number, of MPICH's that number.
+ */
+export function wasKilled(code: number): boolean {
+  return code === 9 || code === 128 + 9;
 }
 
 /** A path of the package. */

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
-import { launchCommand, shellText, trainMpi, without } from "./train_mpi.ts";
+import { launchCommand, shellText, trainMpi, wasKilled, without } from "./train_mpi.ts";
 
 const mpich = {
   mpirun: "/mpich/bin/mpirun",
@@ -25,6 +25,11 @@ Deno.test("the command for a launcher has what it demands, and no more", () => {
   assertEquals(text({ isRoot: false }), `mpirun --bind-to none -n 2 ${rest}`);
   assertEquals(text({}), `mpirun --bind-to none --allow-run-as-root -n 2 ${rest}`);
   assertEquals(text({ isRoot: false, cores: 1 }), `mpirun --bind-to none --oversubscribe -n 2 ${rest}`);
+});
+
+Deno.test("a killed process is told from errors, stops and finished runs", () => {
+  assertEquals([9, 137].map(wasKilled), [true, true]);
+  assertEquals([0, 1, 2, 3, 129, 130, 143].some(wasKilled), false);
 });
 
 Deno.test("train:mpi passes train's flags on, and refuses wrong ones before anything starts", async () => {

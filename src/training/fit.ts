@@ -152,6 +152,9 @@ export async function fit(
   await using opened = openTraining(trainer, team, seed, dataset, split, own);
   const { training } = opened;
   team.agreeOn("fit: the", {
+    // Not their values: a snapshot is the same for all, and so is a file.
+    "number of steps done": position.step,
+    "use of load()": position.loaded,
     "number of images": training.imagesPerEpoch,
     "number of steps": training.stepsPerEpoch,
     "learning rate": ratesOf(trainer.schedule, epochs, training.stepsPerEpoch),

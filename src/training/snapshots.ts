@@ -97,7 +97,7 @@ export function returnTo(
   arithmetic: Device["arithmetic"],
 ): void {
   const devices = resumedOn(before, { arithmetic, firstStep: step });
-  Object.assign(position, { step, bestError, patience, restored: true, signature, devices });
+  Object.assign(position, { step, bestError, patience, restored: true, loaded: false, signature, devices });
 }
 
 /** Refuses what is taken for the values of a network: the path of a file, and a snapshot. */

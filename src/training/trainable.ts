@@ -55,6 +55,8 @@ export interface Position {
   patience: Patience | undefined;
   /** True once it was restored from a snapshot. */
   restored: boolean;
+  /** True if weights were loaded that no snapshot replaced. */
+  loaded: boolean;
   /** Class names and preprocessing of the images that it was last trained on, or that its weights came with. */
   signature: Signature | undefined;
   /** The names of the classes that it was last trained on, also of data that have no signature. */

@@ -407,6 +407,7 @@ export class Trainer implements Disposable {
    */
   load(values: NetworkValues, options: LoadOptions = {}): void {
     loadValues(this.setup, this.variables, values, options);
+    this.#position.loaded = true;
     if (values.signature !== undefined && !options.newHead) this.#position.signature = values.signature;
   }
 

@@ -40,14 +40,21 @@ export function trainerParts(options: TrainerOptions): TrainerParts {
   const { precision: wanted, depth, exchange = "exact", limit, plan, ...rest } = chosen;
   const setup = setupOf(withCut(shared({ ...rest, precision: precisionOn(target, wanted), target })));
   const position: Position = {
-    ...{ seed: key(seed), step: 0, restored: false, signature: undefined, classNames: undefined },
+    ...{
+      seed: key(seed),
+      step: 0,
+      restored: false,
+      loaded: false,
+      signature: undefined,
+      classNames: undefined,
+    },
     ...{ bestError: undefined, patience: undefined },
     devices: resumedOn([], { arithmetic: device.arithmetic, firstStep: 0 }),
   };
   const configuration = configurationOf(setup, batch, seed);
   if (processes !== undefined) {
     // Recomputing changes no bits: each process may choose, such as the one with the largest features alone.
-    const own = { ...configuration, checkNumerics, exchange, depth };
+    const own = { ...configuration, device: device.name, checkNumerics, exchange, depth };
     agreeOn(processes.communicators.world, "trainer: option", own);
   }
   const dividing = {

@@ -11,6 +11,7 @@ for (
   const [mpi, how, expected] of [
     [mpich, "parallel", ['the option parallel is "data" in process 1 of 2, but "modules" in process 0']],
     [mpich, "epochs", [batch, "fit: option epochs is 3 in process 1 of 2, but 2 in process 0"]],
+    [mpich, "load", [batch, "fit: the use of load() is true in process 1 of 2, but false in process 0"]],
     [openMpi, "programs", [batch, 'man+dgl step: in the group "data", exchange ']],
     [openMpi, "bits", [batch, "local.0.classifier.fc.bias and "]],
   ] as const

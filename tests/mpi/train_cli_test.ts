@@ -55,6 +55,34 @@ test("an interrupted train saves once, ends all with exit code 130, and is resum
     assertEquals(await stepsIn(run), last);
   }));
 
+test("processes with other flags are refused by the flag's name, before anything is done", () =>
+  inFolder(async (folder) => {
+    const run = `${folder}/run`;
+    const args = ["train", ...flags, "--parallel", "modules", "--run", run];
+    const permissions = ["--allow-ffi", "--allow-env", "--allow-read", `--allow-write=${folder}`];
+    const another = [
+      Deno.execPath(),
+      "run",
+      "-q",
+      ...permissions,
+      script,
+      ...args,
+      "--init",
+      "a.safetensors",
+    ];
+    const { code, stderr } = await start(openMpi, {
+      ...{ processes: 1, script, args: [...args, ":", "-n", "1", ...another], write: [folder] },
+      env: { LOCALGRAD_THREADS: "1", LOCALGRAD_CPU: "wasm", LOCALGRAD_DEVICE: "cpu" },
+    });
+    assertEquals(code, 2, stderr);
+    assertEquals(stderr.match(/error: /g)?.length, 1, stderr);
+    assertStringIncludes(
+      stderr,
+      'the flag --init is "a.safetensors" in process 1 of 2, but missing in process 0; start all processes',
+    );
+    assert(await Deno.stat(run).then(() => false, () => true));
+  }));
+
 test("a mistake is told once", () =>
   inFolder(async (folder) => {
     const run = `${folder}/run`;

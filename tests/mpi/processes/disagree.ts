@@ -51,6 +51,11 @@ if (how === "parallel") {
     },
   };
   const observers = how === "bits" ? [spoil] : [];
+  if (how === "load" && odd) {
+    const { tensors } = await trainer.snapshot();
+    const own = new Set([...tensors.keys()].filter((name) => !/^(local|optimizer)\./.test(name)));
+    trainer.load({ name: "values", tensors: new Map([...tensors].filter(([name]) => own.has(name))) });
+  }
   const epochs = how === "epochs" && odd ? 3 : 2;
   await refused(rank, () => trainer.fit(tinyDataset(40, 20), { epochs, observers }));
 }
