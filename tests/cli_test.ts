@@ -48,7 +48,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
         "0.9",
       ],
       [
-        /--depth is for --method augLocal, not for endToEnd/,
+        /--depth is for --method augLocal or mlaan, not for endToEnd/,
         "memory",
         "--method",
         "endToEnd",

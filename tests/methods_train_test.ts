@@ -35,7 +35,7 @@ function batch() {
 
 // Those of the papers; the others are compositions of the same parts.
 const names = methodNames.filter((name) =>
-  !/man\+(greedy|augLocal)|manPlusPlus\+[^di]|(sgr|contSup)\+[^d]/.test(name)
+  !/man\+(greedy|augLocal)|manPlusPlus\+[^di]|(sgr|hpff|contSup)\+[^d]/.test(name)
 );
 
 for (const { row, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {

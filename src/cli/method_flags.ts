@@ -19,11 +19,11 @@ export const choices = {
 } as const;
 
 /** The options that are whole numbers from 1. */
-export const counts = ["depth", "ahead", "joint", "cascade"] as const;
+export const counts = ["depth", "ahead", "joint", "cascade", "patches"] as const;
 
 /** The methods that take each flag. */
 const TAKERS = {
-  "average-decay": ["man", "manPlusPlus"],
+  "average-decay": ["man", "manPlusPlus", "mlaan"],
   fusion: ["man"],
   start: ["man", "manPlusPlus"],
   average: ["man", "manPlusPlus"],
@@ -33,12 +33,13 @@ const TAKERS = {
   task: ["infopro"],
   anchors: ["infopro"],
   "weight-schedule": ["infopro"],
-  depth: ["augLocal"],
+  depth: ["augLocal", "mlaan"],
+  patches: ["dgl", "infopro"],
   ahead: ["man", "manPlusPlus"],
   joint: ["man", "manPlusPlus", "augLocal"],
-  cascade: ["hpff"],
-  "cascade-weight": ["hpff"],
   context: ["contSup"],
+  cascade: ["hpff", "mlaan"],
+  "cascade-weight": ["hpff", "mlaan"],
   "sgr-weight": ["sgr"],
   "sgr-distance": ["sgr"],
 } as const;
@@ -50,7 +51,7 @@ const WRAPPERS = /^(man(PlusPlus)?|sgr|hpff|contSup)$/;
 export const methodFlags = {
   "average-decay": {
     value: "SHARE",
-    help: "man, manPlusPlus: share of the tracked block that a step keeps; default 0.995",
+    help: "man, manPlusPlus, mlaan: share of the tracked block that a step keeps; default 0.995",
   },
   fusion: {
     value: choices.fusion.join("|"),
@@ -90,7 +91,12 @@ export const methodFlags = {
   },
   depth: {
     value: "N",
-    help: "augLocal: blocks of the first auxiliary network; default a third of all, at most 6",
+    help:
+      "augLocal, mlaan: blocks of the first auxiliary network; default a third of all, at most 6; of mlaan 4",
+  },
+  patches: {
+    value: "N",
+    help: "dgl, infopro: auxiliary networks take N×N patches of the features, one by one; default 1",
   },
   ahead: {
     value: "N",
@@ -101,10 +107,13 @@ export const methodFlags = {
     help:
       "man, manPlusPlus, augLocal: last blocks that are trained together; default as cut, of augLocal its depth + 1",
   },
-  cascade: { value: "N", help: "hpff: neighbouring modules that a local loss trains together; default 2" },
+  cascade: {
+    value: "N",
+    help: "hpff, mlaan: neighbouring modules that a local loss trains together; default 2",
+  },
   "cascade-weight": {
     value: "SHARE",
-    help: "hpff: weight of that loss, the rest is that of the module alone; default 0.999",
+    help: "hpff, mlaan: weight of that loss, the rest is that of the module alone; default 0.999",
   },
   context: {
     value: choices.context.join("|"),
@@ -179,6 +188,7 @@ export function optionsGiven(
     joint,
     cascade,
     context,
+    patches,
   } = chosen;
   return givenAs<typeof methodFlags>({
     ...{
@@ -195,6 +205,7 @@ export function optionsGiven(
       joint,
       cascade,
       context,
+      patches,
     },
     [FLAGS.momentum]: momentum,
     [FLAGS.weight]: weight,

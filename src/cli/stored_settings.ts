@@ -65,6 +65,7 @@ const methodOptions = object<GivenOptions>({
   weight: optional(positive),
   distance: optional(oneOf(choices.distance)),
   cascade: optional(whole(1)),
+  patches: optional(whole(1)),
   cascadeWeight: optional(positive),
 });
 

@@ -20,6 +20,7 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       "sgr-weight": "0.5",
       "sgr-distance": "cosine",
       cascade: "3",
+      patches: "2",
       "cascade-weight": "0.9",
       context: "R2",
     },

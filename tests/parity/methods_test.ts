@@ -7,9 +7,11 @@ import {
   dgl,
   endToEnd,
   greedy,
+  hpff,
   infopro,
   man,
   manPlusPlus,
+  mlaan,
   predsim,
   sgr,
 } from "../../src/local/methods/methods.ts";
@@ -36,12 +38,14 @@ const methods: { readonly [name: string]: Method } = {
   "manPlusPlus+infopro": manPlusPlus(infopro()),
   "contSup+greedy": contSup(greedy(), { context: "R1E" }),
   "sgr+man+greedy": sgr(man(greedy()), { weight: 0.5 }),
+  "hpff+infopro": hpff(infopro({ patches: 2 })),
+  mlaan: mlaan({ depth: 2 }),
 };
 
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
     // Their ops are those of others.
-    name === "dgl-cnn" || /^(sgr|contSup)/.test(name) ? ["cpu", "cuda"] : ["cpu", "webgpu", "cuda"],
+    /^(dgl-cnn|sgr|contSup|hpff|mlaan)/.test(name) ? ["cpu", "cuda"] : ["cpu", "webgpu", "cuda"],
     (backend) => `ten steps of ${name}, ResNet-32, K = ${K}, on ${backend} equal PyTorch's`,
     async (device) => {
       const { learningRate, cases } = load<MethodsFixture>("methods");

@@ -65,6 +65,9 @@ export async function start(t: Trainer, statistics: boolean = true): Promise<Arr
 /** Tests whether a name belongs to an optimizer's slot. */
 export const isSlot = (name: string) => name.startsWith("optimizer.");
 
+/** The first block that MLAAN copies at boundaries of ResNet-32, K = 4, depth 2. */
+const LEAPS: { readonly [boundary: string]: string } = { "1": "layer3.0", "2": "layer3.2" };
+
 /**
  * The name that a parameter's starting value is computed from: its own, or the tracked parameter's for an EMA that
  * starts as a copy.
@@ -72,6 +75,8 @@ export const isSlot = (name: string) => name.startsWith("optimizer.");
 function tracked({ setup }: Trainer, name: string): string {
   const [, boundary, block = "0", rest] = /^local\.(\d+)\.ema\.(?:(\d+)\.)?(.*)$/.exec(name) ?? [];
   if (boundary === undefined || setup.method.options["start"] === "random") return name;
+  const leap = setup.method.name === "mlaan" ? LEAPS[boundary] : undefined;
+  if (leap !== undefined) return name.replace(/^local\.\d+\.ema/, leap);
   return `${setup.modules[Number(boundary) + 1]!.blocks[Number(block)]!.name}.${rest}`;
 }
 

@@ -132,7 +132,7 @@ export function averageOf(
 }
 
 /** Returns starting values that copy those of the parameters under `path`. */
-function copyOf(params: Named<Initial>, path: string): Named<Initial> {
+export function copyOf(params: Named<Initial>, path: string): Named<Initial> {
   return Object.fromEntries(
     Object.entries(params).map(([name, value]) => {
       const place = `${path}.${name}`;

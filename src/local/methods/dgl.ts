@@ -1,11 +1,17 @@
-import { expectOptions } from "../../base/expect.ts";
+import { expectOptions, expectWhole } from "../../base/expect.ts";
 import { type DglHead, dglHead } from "../heads/heads.ts";
+import { patched } from "../heads/patches.ts";
 import { classified, type Method } from "../method.ts";
 
 /** Options of {@link dgl}. */
 export interface DglOptions {
   /** The auxiliary network; default `mlp-sr`, DGL's own. MAN++'s is `mlp-sr-large`. See {@link dglHead}. */
   head?: DglHead;
+  /**
+   * Divides the features into n×n patches, on which the auxiliary network runs one after the other; its logits are averaged
+   * (HPFF's patch feature fusion). Default 1, whole features.
+   */
+  patches?: number;
 }
 
 /**
@@ -20,11 +26,13 @@ export interface DglOptions {
  * ```
  */
 export function dgl(options: DglOptions = {}): Method {
-  expectOptions("dgl", options, { head: "string?" });
-  const { head = "mlp-sr" } = options;
+  expectOptions("dgl", options, { head: "string?", patches: "number?" });
+  const { head = "mlp-sr", patches = 1 } = options;
+  expectWhole("dgl: patches", patches);
   return {
     name: "dgl",
-    options: { head },
-    auxiliary: ({ features, model }) => classified(dglHead(head, features, model.classes)),
+    options: { head, ...(patches === 1 ? {} : { patches }) },
+    auxiliary: ({ features, model }) =>
+      classified(patched("dgl", (patch) => dglHead(head, patch, model.classes), features, patches)),
   };
 }

@@ -1,11 +1,15 @@
+import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { expectOptions } from "../../base/expect.ts";
+import { expectOptions, expectWhole } from "../../base/expect.ts";
 import { type ImageInput, imageInput, type Model } from "../../models/model.ts";
 import type { Layer } from "../../nn/layer.ts";
-import { descend, type Named } from "../../nn/named.ts";
+import { imageExtents } from "../../nn/image.ts";
+import type { Initial } from "../../nn/initial.ts";
+import { descend, merge, type Named, nest } from "../../nn/named.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { classifier as classifierOf, type ClassifierName, decoder, isLarge } from "../heads/heads.ts";
+import { patchesOf } from "../heads/patches.ts";
 import { binaryCrossEntropy, supervisedContrastive } from "../losses.ts";
 import {
   type Auxiliary,
@@ -38,6 +42,11 @@ export interface InfoProOptions {
    * code, for which the default weights are MAN's: 5 → 0 and 0.5 → 0.
    */
   schedule?: WeightSchedule;
+  /**
+   * Divides features and image into n×n patches, each with a decoder of its own (HPFF's patch feature fusion). The losses of
+   * the decoders add up, so that reconstruction counts n² times; the classifier takes whole features. Default 1.
+   */
+  patches?: number;
 }
 
 const CONTRASTIVE_FEATURES = 128;
@@ -67,8 +76,11 @@ export function infopro(options: InfoProOptions = {}): Method {
     classifier: "string?",
     weights: "any?",
     schedule: "any?",
+    patches: "number?",
   });
-  const { task = "crossEntropy", anchors = "all", classifier, weights, schedule = "index" } = options;
+  const { task = "crossEntropy", anchors = "all", classifier, weights, schedule = "index", patches = 1 } =
+    options;
+  expectWhole("infopro: patches", patches);
   if (task !== "crossEntropy" && task !== "contrastive") {
     throw new LocalgradError(
       `infopro: there is no task term ${JSON.stringify(task)}; choose "crossEntropy" or "contrastive"`,
@@ -92,6 +104,7 @@ export function infopro(options: InfoProOptions = {}): Method {
       ...(classifier === undefined ? {} : { classifier }),
       ...(weights === undefined ? {} : { weights }),
       schedule: typeof schedule === "function" ? "own" : schedule,
+      ...(patches === 1 ? {} : { patches }),
     },
     auxiliary: (boundary) => auxiliary(boundary, options),
   };
@@ -99,27 +112,29 @@ export function infopro(options: InfoProOptions = {}): Method {
 
 /** One term of the loss: its network, kept under its name, and the weighted loss of that network's result. */
 interface Term {
-  readonly name: "decoder" | "classifier";
+  readonly name: string;
   readonly layer: Layer;
+  /** Returns the part of the features that the network takes. */
+  of(h: Tensor): Tensor;
   loss(y: Tensor, batch: TrainingBatch): Tensor;
 }
 
 function auxiliary(boundary: Boundary, options: InfoProOptions): Auxiliary {
   const parts = termsOf(boundary, options);
   return {
-    params: Object.fromEntries(parts.map(({ name, layer }) => [name, layer.params])),
-    state: Object.fromEntries(parts.map(({ name, layer }) => [name, layer.state])),
+    params: merge<Initial>(...parts.map(({ name, layer }) => nest(name, layer.params))),
+    state: merge<Initial>(...parts.map(({ name, layer }) => nest(name, layer.state))),
     loss(params, state, h, batch) {
-      const states: { [name: string]: Named<Tensor> } = {};
-      const terms = parts.map(({ name, layer, loss }): LossTerm => ({
+      const states: Named<Tensor>[] = [];
+      const terms = parts.map(({ name, layer, of, loss }): LossTerm => ({
         params: descend(params, name),
         loss(params, h) {
-          const { y, state: next } = layer.apply(params, descend(state, name), h, "train");
-          states[name] = next;
+          const { y, state: next } = layer.apply(params, descend(state, name), of(h), "train");
+          states.push(nest(name, next));
           return loss(y, batch);
         },
       }));
-      return { loss: sumOfLosses(h, terms), state: states };
+      return { loss: sumOfLosses(h, terms), state: merge(...states) };
     },
   };
 }
@@ -143,10 +158,21 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
   const { reconstruction, task } = weightsAt(boundary, options);
   const terms: Term[] = [];
   if (reconstruction !== 0) {
-    terms.push({
-      name: "decoder",
-      layer: decoder(features, decoded(model)),
-      loss: (y, { images }) => binaryCrossEntropy(y, images).mul(reconstruction),
+    const image = decoded(model);
+    const { height, width, channels } = image;
+    const { patches = 1 } = options;
+    const [parts, targets] = [features, [height, width, channels]].map((shape) =>
+      patchesOf("infopro", shape, patches)
+    );
+    parts?.forEach(({ shape, of }, i) => {
+      const target = at(targets ?? [], i);
+      const [height, width] = imageExtents("infopro", target.shape);
+      terms.push({
+        name: patches === 1 ? "decoder" : `decoder.${i}`,
+        layer: decoder(shape, { height, width, channels }),
+        of,
+        loss: (y, { images }) => binaryCrossEntropy(y, target.of(images)).mul(reconstruction),
+      });
     });
   }
   if (task !== 0) {
@@ -157,6 +183,7 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
       contrastive ? supervisedContrastive(y, batch.labels, undefined, options.anchors) : batch.lossOf(y);
     terms.push({
       name: "classifier",
+      of: (h) => h,
       layer: classifierOf(name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes),
       loss: (y, batch) => taskLoss(y, batch).mul(task),
     });

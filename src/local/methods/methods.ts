@@ -16,3 +16,4 @@ export * from "./man_plus_plus.ts";
 export * from "./cont_sup.ts";
 export * from "./sgr.ts";
 export * from "./hpff.ts";
+export * from "./mlaan.ts";

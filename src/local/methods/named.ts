@@ -6,6 +6,7 @@ import { contSup, type ContSupOptions } from "./cont_sup.ts";
 import type { DglOptions } from "./dgl.ts";
 import type { InfoProOptions } from "./infopro.ts";
 import { hpff, type HpffOptions } from "./hpff.ts";
+import type { MlaanOptions } from "./mlaan.ts";
 import { man, type ManOptions } from "./man.ts";
 import { manPlusPlus, type ManPlusPlusOptions } from "./man_plus_plus.ts";
 import * as index from "./methods.ts";
@@ -23,7 +24,8 @@ export interface MethodOptions
     ManPlusPlusOptions,
     ContSupOptions,
     SgrOptions,
-    HpffOptions {}
+    HpffOptions,
+    MlaanOptions {}
 
 /** Methods that wrap another one: those that come right before its name, and those that come before all. */
 const fronts = { man, manPlusPlus } as const;
@@ -42,7 +44,10 @@ export function methodsByName(
   const plain = Object.entries(makers).filter((entry): entry is [string, MethodMaker] =>
     !(entry[0] in fronts) && !(entry[0] in outermost)
   );
-  const local = plain.filter(([, make]) => make().auxiliary !== undefined);
+  const local = plain.filter(([, make]) => {
+    const { auxiliary, cascade } = make();
+    return auxiliary !== undefined && cascade === undefined; // cascades wrap, but are not wrapped
+  });
   const inFront = wrappedIn(fronts, local);
   return new Map([
     ...plain,
@@ -79,7 +84,7 @@ const known = methodsByName(index);
 /** The name of a method with a local loss that does not wrap another. */
 export type PlainMethodName = Exclude<
   keyof typeof index,
-  "endToEnd" | "man" | "manPlusPlus" | "contSup" | "sgr" | "hpff"
+  "endToEnd" | "man" | "manPlusPlus" | "contSup" | "sgr" | "hpff" | "mlaan"
 >;
 
 /** The name of a method with a local loss, alone, or after `man+` or `manPlusPlus+`. */
@@ -88,6 +93,7 @@ export type LocalMethodName = PlainMethodName | `${"man" | "manPlusPlus"}+${Plai
 /** A method's name, such as `dgl`, `man+dgl` or `sgr+man+dgl`. */
 export type MethodName =
   | "endToEnd"
+  | "mlaan"
   | "endToEnd+checkpoint"
   | LocalMethodName
   | `${"contSup" | "sgr" | "hpff"}+${LocalMethodName}`;
