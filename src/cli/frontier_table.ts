@@ -33,6 +33,8 @@ const METHODS: readonly Entry[] = [
   ["sgr+dgl"],
   ["sgr+man+dgl"],
   ["hpff+dgl"],
+  ["hpff+greedy"],
+  ["mlaan"],
 ];
 
 /**

@@ -18,7 +18,7 @@ import { withLoss } from "./loss.ts";
 import { stepMemory } from "./memory.ts";
 import type { Batch, Method } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
-import { dgl, endToEnd, greedy, hpff, man, manPlusPlus } from "./methods/methods.ts";
+import { dgl, endToEnd, greedy, hpff, infopro, man, manPlusPlus, mlaan } from "./methods/methods.ts";
 import { nextOf } from "./module_update.ts";
 import { partOf } from "./part.ts";
 import type { Modules } from "./partition.ts";
@@ -123,6 +123,11 @@ const cases: [string, Method, Partial<SetupOptions>?][] = [
   ["three at a time", hpff(greedy(), { cascade: 3 })],
   ["more than there are", hpff(greedy(), { cascade: 9 })],
   ["pairs with MAN's blocks", hpff(man(greedy()))],
+  ["pairs whose losses leap ahead", mlaan({ depth: 2 })],
+  [
+    "pairs with decoders of patches",
+    hpff(infopro({ patches: 2, weights: { reconstruction: [1, 1], task: [1, 1] } })),
+  ],
   ["pairs in micro-batches", hpff(greedy()), { accumulate: 2 }],
 ];
 for (const [name, method, options] of cases) {
@@ -170,6 +175,26 @@ Deno.test("the loss of a cascade trains its own modules and no other", () => {
     );
     const blocks = new Set(network.map((path) => /^layer\d\.\d|^\w+/.exec(path)![0]));
     assertEquals([...blocks].toSorted(), [...trained].toSorted(), head);
+  }
+});
+
+Deno.test("the gradients of pairs are the differences of their losses", () => {
+  const made = make(hpff(greedy(), { cascadeWeight: 1 }));
+  const before = start(made);
+  const { leaves, paths, structure } = treeFlatten<HostArray>(before);
+  const lossAt = (path: string, index: number, by: number) => {
+    const moved = leaves.map((leaf, i) => {
+      if (paths[i] !== `params.${path}`) return leaf;
+      return host([...leaf.data].map((value, k) => k === index ? value + by : value), leaf.shape);
+    });
+    return gradients(made, treeUnflatten(structure, moved) as unknown as TrainState<HostArray>)["losses"]!
+      .data;
+  };
+  const got = gradients(made, before);
+  // The loss that ends the pair: of the first block the first, of the last the network's own.
+  for (const [path, module] of [["layer1.0.conv2.weight", 1], ["layer2.1.conv1.weight", 3]] as const) {
+    const [up, down] = [1e-3, -1e-3].map((by) => lossAt(path, 5, by)[module]!);
+    assertAlmostEquals(got[`gradients.${path}`]!.data[5]!, (up! - down!) / 2e-3, 1e-5, path);
   }
 });
 

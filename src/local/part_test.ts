@@ -31,6 +31,7 @@ import {
   contSup,
   dgl,
   greedy,
+  hpff,
   infopro,
   man,
   manPlusPlus,
@@ -255,9 +256,12 @@ Deno.test("features are sent before the backward pass of the module that made th
   assertEquals(order.filter((phase) => phase !== "module 2").slice(0, 6), [...passes, ...passes]);
 });
 
-const further: [Method, string] = [man(greedy(), { ahead: 2 }), "man looking two blocks ahead"];
+const further: [Method, string?][] = [
+  [man(greedy(), { ahead: 2 }), "man looking two blocks ahead"],
+  [hpff(greedy())],
+];
 
-for (const [method, name = method.name] of [methods[1], methods[5], methods[10], further]) {
+for (const [method, name = method.name] of [methods[1], methods[5], methods[10], ...further]) {
   Deno.test(`shares of a batch train ${name} as its micro-batches do, with the same bits on every process`, () => {
     const whole = make(method, { optimizer: clipped(sgd(publishedSgd), { norm: 1 }) });
     const layout = { data: 2, modules: 1 };
@@ -279,7 +283,9 @@ for (const [method, name = method.name] of [methods[1], methods[5], methods[10],
   });
 }
 
-for (const [method, name = method.name] of [methods[1], methods[7], methods[10]]) {
+const cascades: [Method, string] = [hpff(dgl({ patches: 2 })), "hpff+dgl on patches"];
+
+for (const [method, name = method.name] of [methods[1], methods[7], methods[10], cascades]) {
   Deno.test(`synchronised batch norms: shares of a batch train ${name} as one process trains the batch`, () => {
     const whole = make(method);
     const sizes = [6, 7, 3]; // the last is not divided
