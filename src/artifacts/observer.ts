@@ -39,6 +39,22 @@ export interface Snapshot {
   readonly format?: number;
 }
 
+/** A way to train, such as `man+dgl, 4 modules, recomputing`. */
+export interface DescribedWay {
+  /** The way, in words. */
+  readonly description: string;
+  /** The planned peak of its step, in bytes. */
+  readonly peakBytes: number;
+}
+
+/** What was chosen within a memory limit. */
+export interface Choice extends DescribedWay {
+  /** The limit, in bytes. */
+  readonly limit: number;
+  /** The next faster way; undefined if none was found. */
+  readonly next?: DescribedWay;
+}
+
 /** Facts known at the start of a run. */
 export interface RunInfo {
   /** Configuration of the run. */
@@ -57,6 +73,8 @@ export interface RunInfo {
   readonly modules: readonly string[];
   /** Planned memory of a step, by the method and end to end. */
   readonly memory: MemoryComparison;
+  /** What was chosen within the memory limit of a step, if there is one. */
+  readonly choice?: Choice;
   /**
    * The devices of the run in order, this one last; more than one if it was resumed on another, whose last bits differ.
    * The first is missing if an earlier version began the run.

@@ -16,7 +16,7 @@ import {
   headingOf,
 } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
-import type { BlockAge, HeldMemory, Loading, RunInfo } from "./observer.ts";
+import type { BlockAge, Choice, HeldMemory, Loading, RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
 import { colour } from "./palette.ts";
 import { type Samples, samplesSection } from "./samples.ts";
@@ -173,6 +173,7 @@ function facts(run: RunReport): string {
     ["epochs", `${done} of ${run.info.epochs}`],
     ["planned peak", formatBytes(method.peakBytes)],
     ["of end-to-end", formatPercent(method.peakBytes / endToEnd.peakBytes, 1)],
+    ...choiceFacts(run.info.choice),
     ...heldMemory(epochs(run).at(-1)?.held),
     ...loadingFacts(epochs(run).at(-1)?.loading),
     ...stalenessFacts(epochs(run).at(-1)?.staleness),
@@ -187,6 +188,22 @@ function facts(run: RunReport): string {
     `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`
   );
   return `<dl class="facts">${cards.join("")}</dl>`;
+}
+
+/** What was chosen within a memory limit, for people. */
+function choiceFacts(choice: Choice | undefined): [name: string, value: string][] {
+  if (choice === undefined) return [];
+  const { limit, description, next } = choice;
+  return [
+    ["memory limit", formatBytes(limit)],
+    ["chosen within it", description],
+    ...(next === undefined ? [] : [
+      ["next faster", `${next.description}, needs ${formatBytes(next.peakBytes)}`] satisfies [
+        string,
+        string,
+      ],
+    ]),
+  ];
 }
 
 /** The loading of streamed images, for people. */

@@ -19,7 +19,7 @@ import type { MemoryComparison } from "../local/memory.ts";
 import type { Settings } from "./checkpoint.ts";
 import { expectRunFolder, runsWithin } from "./misplaced.ts";
 import { type MetricsLine, readMetrics, secondsOf } from "./metrics.ts";
-import type { RunInfo } from "./observer.ts";
+import type { Choice, DescribedWay, RunInfo } from "./observer.ts";
 import type { RunReport } from "./report.ts";
 import { readSamples, type Samples } from "./samples.ts";
 import type { RunDevice } from "./run_devices.ts";
@@ -48,6 +48,8 @@ const memoryReport: Decoder<MemoryReport> = object<MemoryReport>({
   recompute: optional(object<Recomputed>({ ...work, seconds: optional(number), of: object<Work>(work) })),
 });
 
+const way = { description: text, peakBytes: number };
+
 const recordFields = object<RunRecord>({
   format: whole(1),
   info: object<RunRecord["info"]>({
@@ -58,6 +60,7 @@ const recordFields = object<RunRecord>({
     firstStep: whole(),
     resumed: boolean,
     modules: list(text),
+    choice: optional(object<Choice>({ limit: number, ...way, next: optional(object<DescribedWay>(way)) })),
     devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
     classNames: optional(list(text)),
     validationImages: optional(whole(1)),

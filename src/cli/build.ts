@@ -154,16 +154,16 @@ function publishedSchedule(settings: Settings, warmup: number): optim.Curve {
 export function trainerOf(
   settings: Settings,
   device: Device,
-  exchange: Pick<local.TrainerOptions, "exchange" | "depth"> = {},
+  others: Pick<local.TrainerOptions, "exchange" | "depth" | "memoryLimit"> = {},
 ): Promise<local.Trainer> {
-  const { batch, seed, recompute = false } = settings;
+  const { batch, seed, recompute } = settings;
   return local.trainer({
     device,
     ...setupOf(settings),
     schedule: scheduleOf(settings),
     batch,
     seed,
-    recompute,
-    ...exchange,
+    ...(recompute === undefined ? {} : { recompute }),
+    ...others,
   });
 }

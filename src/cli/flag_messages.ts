@@ -5,6 +5,11 @@ import { choices, counts, methodFlagOf } from "./method_flags.ts";
 const RULES: readonly (readonly [message: RegExp, told: string])[] = [
   [/^fit: validation (?=\S+ of \d+ training images)/, "--validation "],
   [/^fit: validation (?=sets training images aside)/, "--validation "],
+  [/^memoryLimit: /, "--memory-limit: "],
+  [
+    /a list of methods, modules: "auto", accumulate: "auto"$/,
+    "--method A,B, no --modules, --after or --split, --accumulate auto",
+  ],
   [/^crossEntropyLoss: /, "--class-weights: "],
   [/^\w+: (?=\d+ class weights for a network)/, "--class-weights: "],
   [/^freeze: /, "--freeze: "],

@@ -26,6 +26,7 @@ import {
   processesText,
   processFlags,
 } from "./memory_processes.ts";
+import { choiceJson, chosenWithin, describeChoice, openFrom } from "./within_limit.ts";
 import { networkFlags, placeFlags, type Settings, settingsFrom } from "./settings.ts";
 import { markdownTable, note, print, textTable } from "./terminal.ts";
 
@@ -55,7 +56,7 @@ type Table = (heads: readonly string[], rows: readonly (readonly string[])[]) =>
 
 /** `memory`: plans a training step of a method, end to end, and end to end with checkpoints. Allocates nothing. */
 export async function memory(args: readonly string[]): Promise<void> {
-  const given = parseFlags("memory", memoryFlags, args);
+  const { given, open } = openFrom(parseFlags("memory", memoryFlags, args));
   if (given.json && given.markdown) {
     throw new LocalgradError("--json and --markdown both choose the format; give one");
   }
@@ -78,10 +79,16 @@ export async function memory(args: readonly string[]): Promise<void> {
     print(given.json ? JSON.stringify(rows) : tablesOf(rows, described, table));
     return;
   }
-  const settings = withClasses(asked, given.classes);
-  const { model, batch, recompute = false } = settings;
+  const within = withClasses(asked, given.classes);
+  const { memoryLimit } = within;
+  const { settings, plan } = memoryLimit === undefined || processes !== undefined
+    ? { settings: within }
+    : chosenWithin({ ...within, memoryLimit }, open, target);
+  const { model, batch } = settings;
+  const recompute = plan?.recompute ?? settings.recompute ?? false;
   const setup = { ...setupOf(settings), batch, target, recompute };
   if (processes !== undefined) {
+    const recompute = settings.recompute ?? false;
     const own = local.setup({ ...setupOf(settings), modules: cutFor(processes, setup) });
     const planned = planFor(processes, own, batch, target, recompute);
     if (given.json) {
@@ -96,15 +103,17 @@ export async function memory(args: readonly string[]): Promise<void> {
     return;
   }
   const planned = local.memory(setup);
-  const checkpointed =
-    local.memory({ ...setup, modules: 1, method: local.endToEnd({ checkpoint: true }) }).method;
+  const checkpointed = local.memory({
+    ...setup,
+    ...{ modules: 1, method: local.endToEnd({ checkpoint: true }), recompute: settings.recompute ?? false },
+  }).method;
   const { partition, modules } = local.setup(local.withCut(setup));
   const peaks = modulePeaks(planned.method, modules.length);
   const each = modules.map(({ name }, i) => ({ name, peakBytes: at(peaks, i) }));
   const reports: [string, MemoryReport][] = [
     ["endToEnd", planned.endToEnd],
     ["endToEnd+checkpoint", checkpointed],
-    [setup.method.name, planned.method],
+    [plan === undefined ? setup.method.name : "within the limit", planned.method],
   ];
   if (given.json) {
     const entry = ({ peakBytes, breakdown, recompute }: MemoryReport) => ({
@@ -115,6 +124,7 @@ export async function memory(args: readonly string[]): Promise<void> {
     const { name, engine } = target;
     print(JSON.stringify({
       device: engine === undefined ? { name } : { name, engine, threads },
+      ...(plan === undefined ? {} : { withinLimit: choiceJson(plan) }),
       endToEnd: entry(planned.endToEnd),
       checkpointed: entry(checkpointed),
       method: { name: setup.method.name, ...entry(planned.method), modules: each },
@@ -123,6 +133,7 @@ export async function memory(args: readonly string[]): Promise<void> {
   }
   print(`${model} with ${setup.method.name}: ${partition.description}`);
   print(`batch ${batch}, planned for ${described}, without the data set\n`);
+  if (plan !== undefined) print(`${describeChoice(plan)}\n`);
   print(comparison(reports, table));
   if (each.length > 1) {
     const rows = each.map(({ name, peakBytes }, i) => [`${i + 1}: ${name}`, formatBytes(peakBytes)]);

@@ -17,6 +17,7 @@ import {
   totalOf,
 } from "../local/process_plans.ts";
 import { type Speeds, TYPICAL } from "../local/step_time.ts";
+import type { networkFlags } from "./settings.ts";
 import { exchangeFrom, parallelOf } from "./team.ts";
 import { type Flags, type Given, numberFromZero, oneOf, positiveNumber, wholeNumber } from "./flags.ts";
 
@@ -41,11 +42,6 @@ export const processFlags = {
     help: "processes: the block that MAN tracks, see train; default exact",
   },
   queue: { value: "N", help: "processes: batches whose features wait to be sent at most; default 1" },
-  "memory-limit": {
-    value: "SIZE",
-    help:
-      "processes: the most that each may need, such as 512MiB or 80GiB; modules are divided to keep to it",
-  },
   speeds: {
     value: `${keysOf(DEVICES).join("|")}|OPS,BYTES`,
     help:
@@ -70,7 +66,9 @@ export interface Processes {
 }
 
 /** Reads the flags; undefined if there are none. */
-export function processesFrom(given: Given<typeof processFlags>): Processes | undefined {
+export function processesFrom(
+  given: Given<typeof processFlags & Pick<typeof networkFlags, "memory-limit">>,
+): Processes | undefined {
   const depth = given.queue === undefined ? 1 : wholeNumber("queue", given.queue, 1);
   if (given.processes === undefined) {
     const idle = keysOf(processFlags).find((name) => given[name] !== undefined);

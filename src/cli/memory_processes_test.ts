@@ -8,7 +8,8 @@ import { networkFlags, placeFlags } from "./settings.ts";
 import { processesFrom, processFlags } from "./memory_processes.ts";
 
 const flags: Flags = memoryFlags;
-const read = (...args: string[]) => processesFrom(parseFlags("memory", processFlags, args));
+const flagsOfProcesses = { ...processFlags, "memory-limit": networkFlags["memory-limit"] };
+const read = (...args: string[]) => processesFrom(parseFlags("memory", flagsOfProcesses, args));
 
 Deno.test("flags of processes have defaults, and units as they say", () => {
   assertEquals(read(), undefined);

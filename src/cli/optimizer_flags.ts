@@ -77,8 +77,9 @@ export const optimizerFlags = {
       "evaluate an average of the weights: of all steps so far, or one that keeps DECAY in a step, such as 0.999",
   },
   accumulate: {
-    value: "N",
-    help: "divide each batch into N, one at a time in memory, and sum each module's gradients; default 1",
+    value: "N|auto",
+    help:
+      "divide each batch into N, one at a time in memory, and sum each module's gradients; auto: as --memory-limit needs; default 1",
   },
 } as const satisfies Flags;
 

@@ -29,6 +29,7 @@ export function flagsOf(settings: Settings): Parameters<typeof settingsFrom>[0] 
       batch: settings.batch,
       "batch-norm": settings.batchNorm,
       recompute: settings.recompute,
+      "memory-limit": settings.memoryLimit,
       epochs: settings.epochs,
       "eval-every": settings.evalEvery,
       validation: settings.validation,
@@ -54,6 +55,7 @@ export function flagsOf(settings: Settings): Parameters<typeof settingsFrom>[0] 
 const CHANGEABLE: readonly string[] = [
   "epochs",
   "eval-every",
+  "memory-limit",
   "metrics",
   "save-every",
   "schedule-epochs",

@@ -27,6 +27,7 @@ const VALUES = {
   ...{ cascade: "3", "cascade-weight": "0.9" },
   "batch-norm": "synchronised",
   recompute: true,
+  "memory-limit": "2147483648",
 } as const;
 
 Deno.test("flagsOf() gives the flags that the settings came from", () => {
@@ -62,7 +63,15 @@ Deno.test("a run that is resumed with another setting is refused by its flag, wh
   );
   assertEquals(refusal({}, { "average-decay": "0.9" }), "with --average-decay 0.995, the default, not 0.9");
   // Every flag but those that may change, given to a run that was started without it.
-  const free = ["epochs", "eval-every", "metrics", "save-every", "schedule-epochs", "patience"];
+  const free = [
+    "epochs",
+    "eval-every",
+    "memory-limit",
+    "metrics",
+    "save-every",
+    "schedule-epochs",
+    "patience",
+  ];
   for (const [flag, value] of Object.entries({ ...VALUES, loss: "squared-error" })) {
     if ([...free, "patience-metric", "min-delta", "image-size", "split"].includes(flag)) continue;
     assertEquals(refusal({}, { [flag]: value }).includes(`--${flag}`), true, flag);

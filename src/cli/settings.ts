@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { engineNames } from "../backends/cuda/engine_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
+import { bytesOfSize } from "../base/size.ts";
 import type { Precision } from "../compile/plan.ts";
 import type { DatasetName } from "../data/datasets.ts";
 import * as local from "../local.ts";
@@ -52,6 +53,8 @@ export interface Settings {
   readonly batchNorm?: local.BatchNormStatistics;
   /** Recompute cheap results in the backward pass? */
   readonly recompute?: boolean;
+  /** The most bytes that a step may need, as planned, if there is a limit. */
+  readonly memoryLimit?: number;
   readonly method: MethodName;
   /** Options of the method from flags, if any. */
   readonly methodOptions?: GivenOptions;
@@ -115,6 +118,12 @@ export const networkFlags = {
   recompute: {
     help:
       "recompute batch norms and ReLUs in the backward pass if that lowers the peak; the results are bit-identical",
+  },
+  "memory-limit": {
+    value: "SIZE",
+    help:
+      "the most memory that a step may need, of each process, as planned: 512MiB, 2GiB, 80GB. What other flags leave open is chosen for " +
+      "the least predicted time: what to recompute; the cut, without --modules, --after and --split; one of --method A,B,…; --accumulate auto",
   },
 } as const satisfies Flags;
 
@@ -246,6 +255,9 @@ export function settingsFrom(
   const batchNorm = given["batch-norm"] === undefined
     ? before?.batchNorm
     : oneOf("batch-norm", given["batch-norm"], batchNorms);
+  const memoryLimit = given["memory-limit"] === undefined
+    ? before?.memoryLimit
+    : bytesOfSize("--memory-limit", given["memory-limit"]);
   const imageSize = number("image-size", 1) ?? before?.imageSize;
   const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
   const optimizer = { ...before?.optimizer, ...optimizerFrom(given) };
@@ -287,6 +299,7 @@ export function settingsFrom(
     ...(precision === undefined ? {} : { precision }),
     ...(batchNorm === undefined ? {} : { batchNorm }),
     ...(given.recompute || before?.recompute ? { recompute: true } : {}),
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
     ...(path === undefined ? {} : { data: path }),
     ...(imageSize === undefined ? {} : { imageSize }),
     ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, the order in which withClasses() adds them

@@ -78,6 +78,7 @@ const settings = object<Settings>({
   modules: cut,
   batchNorm: optional(oneOf(batchNorms)),
   recompute: optional(boolean),
+  memoryLimit: optional(whole(1)),
   method: oneOf(local.methodNames),
   methodOptions: optional(methodOptions),
   optimizer: optional(optimizerDecoder),

@@ -50,6 +50,7 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       data: "x",
     },
     recompute: true,
+    memoryLimit: 2 ** 31,
     "batch-norm": "synchronised",
   } as const;
   const before = { ...settingsFrom(given), classes: 2, classNames: ["a", "b"] };

@@ -6,6 +6,7 @@ import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import { type EpochRecord, type FitResult, setup, type Trainer } from "../local.ts";
+import type { Device } from "../runtime/arrays.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
 import { batchStarts } from "../training/training_feed.ts";
 import { unplanned } from "./cut.ts";
@@ -19,6 +20,7 @@ import { exchangeOf, firstFirst, joinTeam, teamFlags } from "./team.ts";
 import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print } from "./terminal.ts";
+import { chosenWithin, describeChoice, type Open, openFrom } from "./within_limit.ts";
 
 const SAMPLES = 24;
 
@@ -53,7 +55,7 @@ export interface Outcome extends FitResult {
 
 /** `train`: trains a network and saves the run in a folder. Returns the exit code. */
 export async function train(args: readonly string[]): Promise<number> {
-  const given = parseFlags("train", trainFlags, args);
+  const { given, open } = openFrom(parseFlags("train", trainFlags, args));
   if (given.resume && given.init !== undefined) {
     throw new LocalgradError("--init starts a run, --resume continues one; give one of them");
   }
@@ -65,13 +67,15 @@ export async function train(args: readonly string[]): Promise<number> {
   const { checkpoint, before } = given.resume ? await lastOf(given.run, team) : {};
   const asked = settingsFrom(given, before);
   if (before !== undefined) refuseChange(before, asked);
-  const { settings, loaded } = await firstFirst(team, () => knowingClasses(asked, given.data));
-  const wanted = setupOf(settings);
+  const { settings: known, loaded } = await firstFirst(team, () => knowingClasses(asked, given.data));
+  const wanted = setupOf(known);
   const { model } = setup({ ...wanted, modules: unplanned(wanted.modules) }); // rejects a wrong setup before anything is loaded
   const weights = given.init === undefined ? undefined : await loadWeights(given.init);
   const loading = { newHead: given["new-head"] === true };
   if (weights !== undefined) valuesOf(model, weights, loading);
   const isFirst = team.rank === 0; // it keeps the run
+  await using device = await openDevice(given, known, team);
+  const settings = within(known, before === undefined ? open : NOTHING, device, team);
   await using place = given.run === undefined && isFirst
     ? await claimFolder(`runs/${settings.method}-${timestamp()}`)
     : namedFolder(given.run ?? "runs");
@@ -80,9 +84,12 @@ export async function train(args: readonly string[]): Promise<number> {
   const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
   if (checkpoint === undefined && isFirst) await folder.refuseUsed();
   const images = loaded ?? await firstFirst(team, () => loadImages(settings, given.data));
-  await using device = await openDevice(given, settings, team);
   noteDevice(device);
-  using trainer = await trainerOf(settings, device, exchange);
+  const { memoryLimit } = settings;
+  using trainer = await trainerOf(settings, device, {
+    ...exchange,
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+  });
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
   if (weights !== undefined) {
     for (const text of weights.notes) note(text);
@@ -122,6 +129,18 @@ export async function train(args: readonly string[]): Promise<number> {
   team.leave();
   // The signal may have come to another process alone.
   return result.stopped ? interrupt.exitCode || INTERRUPTED : 0;
+}
+
+/** What a resumed run leaves open: it keeps its choice, apart from what changes no bit of the results. */
+const NOTHING: Open = { cut: false, accumulate: false };
+
+/** Settings with what is left open chosen within their memory limit. Of several processes each recomputes to keep to it. */
+function within(settings: Settings, open: Open, device: Device, { size }: Joined): Settings {
+  const { memoryLimit } = settings;
+  if (memoryLimit === undefined || size > 1) return settings;
+  const chosen = chosenWithin({ ...settings, memoryLimit }, open, device.backend.target);
+  note(describeChoice(chosen.plan));
+  return chosen.settings;
 }
 
 /** Reads the last checkpoint of the run to resume, and its settings. */

@@ -1,4 +1,6 @@
-import type { BlockAge, HeldMemory, RunInfo } from "../artifacts/observer.ts";
+import type { BlockAge, Choice, HeldMemory, RunInfo } from "../artifacts/observer.ts";
+import type { WayWithinLimit } from "../local/limit/limit.ts";
+import type { PlannedWay } from "../local/limit/way.ts";
 import type { Schedule } from "../optim/schedules.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { remarksOn } from "./remarks.ts";
@@ -16,6 +18,7 @@ export function infoOf(
     firstStep: position.step,
     resumed: trainer.resumed,
     modules: trainer.setup.partition.modules.map((module) => module.name),
+    ...choiceOf(trainer.chosen),
     memory: trainer.memory,
     devices: position.devices,
     dataset,
@@ -62,4 +65,12 @@ export function blockAge({ team, stepper }: Pick<RunParts, "team" | "stepper">):
   const [count = 0, ages = 0] = totals;
   const oldest = team.most(most);
   return count === 0 ? undefined : { mean: ages / count, most: oldest };
+}
+
+/** What was chosen within a memory limit, for the record of a run. */
+function choiceOf(chosen: WayWithinLimit | undefined): { readonly choice?: Choice } {
+  if (chosen === undefined) return {};
+  const words = ({ description, peakBytes }: PlannedWay) => ({ description, peakBytes });
+  const { limit, next } = chosen;
+  return { choice: { limit, ...words(chosen), ...(next === undefined ? {} : { next: words(next) }) } };
 }

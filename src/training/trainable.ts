@@ -2,6 +2,7 @@ import type { Configuration, Patience, Snapshot } from "../artifacts/observer.ts
 import type { RunDevice } from "../artifacts/run_devices.ts";
 import type { Key } from "../base/random.ts";
 import type { Signature } from "../data/signature.ts";
+import type { WayWithinLimit } from "../local/limit/limit.ts";
 import type { MemoryComparison } from "../local/memory.ts";
 import type { Setup } from "../local/setup.ts";
 import type { Schedule } from "../optim/schedules.ts";
@@ -36,6 +37,8 @@ export interface Trainable {
   gather(): Promise<void>;
   network(): NetworkVariables<DeviceArray>;
   readonly memory: MemoryComparison;
+  /** What was chosen within a memory limit; undefined without one. */
+  readonly chosen: WayWithinLimit | undefined;
   stepper(feed: BatchMaker): Stepper;
   /** Compares the values of processes that share batches. */
   verify(): Promise<void>;

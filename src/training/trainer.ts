@@ -10,7 +10,7 @@ import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { Signature } from "../data/signature.ts";
 import type { StreamDataset } from "../data/stream.ts";
 import { evaluated } from "../local/average.ts";
-import type { TrainingPlan } from "../local/limit/limit.ts";
+import type { TrainingPlan, WayWithinLimit } from "../local/limit/limit.ts";
 import { typicalSpeeds } from "../local/limit/options.ts";
 import { plannedWay } from "../local/limit/way.ts";
 import { compareMemory, type MemoryComparison } from "../local/memory.ts";
@@ -89,6 +89,8 @@ export class Trainer implements Disposable {
   readonly #steps: Steps;
   /** To evaluate and predict with. */
   readonly #network: CurrentNetwork;
+  /** What was chosen within the `memoryLimit`; undefined without one, or for several processes. */
+  readonly chosen: WayWithinLimit | undefined;
   #plan: TrainingPlan | undefined;
   #memory: MemoryComparison | undefined;
   #fitting = false;
@@ -102,7 +104,7 @@ export class Trainer implements Disposable {
     this.schedule = options.schedule ?? constant(0.1);
     this.configuration = configuration;
     this.#recompute = recompute;
-    this.#plan = plan;
+    this.chosen = this.#plan = plan;
     this.#position = position;
     this.#team = team;
     this.#steps = steps;

@@ -5,7 +5,7 @@ import { shared } from "../base/expect.ts";
 import { foldIn, key } from "../base/random.ts";
 import type { Recompute } from "../compile/recomputation.ts";
 import { withCut } from "../local/balance.ts";
-import type { TrainingPlan } from "../local/limit/limit.ts";
+import type { WayWithinLimit } from "../local/limit/limit.ts";
 import { stepMemory } from "../local/memory.ts";
 import { precisionOn, productsIn } from "../local/precision.ts";
 import { type Setup, setup as setupOf } from "../local/setup.ts";
@@ -28,7 +28,7 @@ export interface TrainerParts {
   /** What its steps recompute. */
   readonly recompute: Recompute;
   /** What was chosen within a memory limit. */
-  readonly plan?: TrainingPlan;
+  readonly plan?: WayWithinLimit;
 }
 
 /** Makes a trainer's parts: checks its options, agrees on them with other processes, and draws the initial values. */

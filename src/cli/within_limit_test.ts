@@ -1,0 +1,54 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { inFolder } from "../../tests/in_folder.ts";
+import { readReport, report } from "../train.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { target } from "../runtime/devices.ts";
+import { parseFlags } from "./flags.ts";
+import { refuseChange } from "./resume.ts";
+import { settingsFrom, trainingFlags } from "./settings.ts";
+import { storedSettings } from "./stored_settings.ts";
+import { train } from "./train.ts";
+import { chosenWithin, openFrom } from "./within_limit.ts";
+
+const read = (...args: string[]) => openFrom(parseFlags("train", trainingFlags, args));
+
+Deno.test("flags say what is left open within a memory limit", () => {
+  const limit = ["--memory-limit", "20MiB"];
+  assertEquals(read(...limit).open, { cut: true, accumulate: false });
+  assertEquals(read(...limit, "--modules", "2").open, { cut: false, accumulate: false });
+  const { given, open } = read(...limit, "--method", "dgl, endToEnd", "--accumulate", "auto");
+  assertEquals(open, { methods: ["dgl", "endToEnd"], cut: true, accumulate: true });
+  assertEquals(settingsFrom(given).memoryLimit, 20 * 2 ** 20);
+  for (
+    const [args, message] of [
+      [["--method", "dgl,greedy"], "--method takes one name; several are for --memory-limit"],
+      [["--accumulate", "auto"], "--accumulate auto is for --memory-limit"],
+      [[...limit, "--method", "dgl,nothing"], "--method"],
+    ] as const
+  ) assertThrows(() => read(...args), LocalgradError, message);
+});
+
+Deno.test("what is chosen within a limit is kept in the settings, from which a run resumes", async () => {
+  const { given, open } = read("--memory-limit", "15MiB", "--batch", "32", "--method", "dgl,endToEnd");
+  const asked = settingsFrom(given);
+  const machine = await target("cpu", { threads: 2 });
+  const { settings, plan } = chosenWithin({ ...asked, memoryLimit: 15 * 2 ** 20 }, open, machine);
+  assertEquals([settings.method, settings.modules], ["dgl", ["layer1.0", "layer2.0"]]);
+  assert(plan.peakBytes <= 15 * 2 ** 20);
+  const stored = storedSettings(JSON.parse(JSON.stringify(settings)), "run");
+  refuseChange(stored, settingsFrom({ "memory-limit": "30MiB" }, stored)); // another device may have more
+  assertEquals(settingsFrom({}, stored), settings);
+});
+
+Deno.test("a run within a limit records what was chosen, and its report says so", async () => {
+  await inFolder(async (folder) => {
+    const images = ["--train-limit", "16", "--test-limit", "4", "--batch", "8", "--epochs", "1"];
+    const args = [...images, "--device", "cpu", "--method", "endToEnd", "--memory-limit", "6MiB"];
+    assertEquals(await train([...args, "--run", `${folder}/run`]), 0);
+    const run = await readReport(`${folder}/run`);
+    const { choice } = run.info;
+    assertEquals([choice?.limit, choice?.description], [6 * 2 ** 20, "endToEnd, recomputing"]);
+    assert((choice?.peakBytes ?? Infinity) <= 6 * 2 ** 20);
+    assert(report([run]).includes("chosen within it"));
+  });
+});
