@@ -4,6 +4,7 @@
  * @module
  */
 
+import { agreeOn } from "../backends/agreement.ts";
 import type { Missing, Opened } from "../backends/backend.ts";
 import type { Communicator, Communicators, Processes } from "../backends/communicator.ts";
 import { cpuEngine } from "../backends/cpu/engine_name.ts";
@@ -54,7 +55,8 @@ export interface OpenOptions {
   communicators?: Communicators;
   /**
    * The processes of a run, from `processes.join`, in place of `communicators`: programs exchange data in their groups,
-   * the CPU backend has their `threads` by default, and trainers divide the work between them. Default one process.
+   * the CPU backend has their `threads` by default, and trainers divide the work between them. All of them open the same
+   * device. Default one process.
    */
   processes?: Processes;
 }
@@ -161,8 +163,13 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
   return await openWith(options.communicators ?? {}, name, options);
 }
 
+/** The name of a device to open, by default the environment's. */
+function wantedName(name: DeviceName | undefined): string {
+  return name === undefined ? variable("LOCALGRAD_DEVICE") ?? "auto" : name;
+}
+
 /** Opens a device for one of several processes. */
-function openFor(
+async function openFor(
   processes: Processes,
   name: DeviceName | undefined,
   { communicators, ...options }: OpenOptions,
@@ -181,8 +188,10 @@ function openFor(
   }
   const threads = options.threads ?? processes.threads;
   const own = { ...options, ...(threads === undefined ? {} : { threads }) };
-  if (processes.size === 1) return openWith({}, name, own);
-  return openWith({ ...processes.communicators }, name, own, processes);
+  if (processes.size === 1) return await openWith({}, name, own);
+  // Before cards are connected, for which one would wait for ever.
+  agreeOn(processes.communicators.world, "devices.open: the", { device: wantedName(name) });
+  return await openWith({ ...processes.communicators }, name, own, processes);
 }
 
 async function openWith(
@@ -196,7 +205,7 @@ async function openWith(
     ...(processes === undefined ? {} : { messages: ["modules"] }), // the others only reduce and broadcast
   };
   for (const [group, communicator] of Object.entries(communicators)) expectCommunicator(group, communicator);
-  const wanted = name === undefined ? variable("LOCALGRAD_DEVICE") ?? "auto" : name;
+  const wanted = wantedName(name);
   if (wanted !== "auto") {
     const backend = backends[known(wanted)];
     const opened = await backend.open(options);

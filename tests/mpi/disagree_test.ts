@@ -4,16 +4,21 @@ import { implementations, skipped, start } from "./start.ts";
 
 const script = import.meta.resolve("./processes/disagree.ts");
 const [mpich, openMpi] = implementations;
+const device = 'devices.open: the device is "reference" in process 1 of 2, but "cpu" in process 0; start all';
 const batch =
   "trainer: option batch is 8 in process 1 of 2, but 16 in process 0; start all processes of a run with";
 
 for (
   const [mpi, how, expected] of [
     [mpich, "parallel", ['the option parallel is "data" in process 1 of 2, but "modules" in process 0']],
-    [mpich, "epochs", [batch, "fit: option epochs is 3 in process 1 of 2, but 2 in process 0"]],
-    [mpich, "load", [batch, "fit: the use of load() is true in process 1 of 2, but false in process 0"]],
-    [openMpi, "programs", [batch, 'man+dgl step: in the group "data", exchange ']],
-    [openMpi, "bits", [batch, "local.0.classifier.fc.bias and "]],
+    [mpich, "epochs", [device, batch, "fit: option epochs is 3 in process 1 of 2, but 2 in process 0"]],
+    [mpich, "load", [
+      device,
+      batch,
+      "fit: the use of load() is true in process 1 of 2, but false in process 0",
+    ]],
+    [openMpi, "programs", [device, batch, 'man+dgl step: in the group "data", exchange ']],
+    [openMpi, "bits", [device, batch, "local.0.classifier.fc.bias and "]],
   ] as const
 ) {
   Deno.test({

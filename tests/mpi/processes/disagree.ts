@@ -30,6 +30,8 @@ if (how === "parallel") {
   const team = await processes.join({ parallel: "data", timeLimit: 20, threads: 1 });
   const { rank } = team;
   const odd = rank === 1;
+  const another = () => devices.open(odd ? "reference" : "cpu", { processes: team });
+  await refused(rank, another, false);
   const device = await devices.open("cpu", { processes: team, engine: "wasm" });
   const plain = tinyModel();
   const other: models.Model = {
