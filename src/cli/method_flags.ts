@@ -120,7 +120,7 @@ export const methodFlags = {
     help:
       "contSup: what a module gets beside features, of the image (E) and of inputs before (R1, …); default E",
   },
-  "sgr-weight": { value: "X", help: "sgr: weight of the distance between gradients; default 0.1" },
+  "sgr-weight": { value: "X", help: "sgr: weight of the distance between gradients; default 0.01" },
   "sgr-distance": {
     value: choices.distance.join("|"),
     help: "sgr: distance between the two gradients at a boundary; default symmetric",

@@ -11,7 +11,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { LocalgradError } from "../../src/base/errors.ts";
-import { dgl, infopro, man, type Method, trainer } from "../../src/local.ts";
+import { contSup, dgl, greedy, infopro, man, type Method, sgr, trainer } from "../../src/local.ts";
 import type { Observer } from "../../src/artifacts/observer.ts";
 import { constant } from "../../src/optim/schedules.ts";
 import { publishedSgd } from "../../src/optim/published.ts";
@@ -63,6 +63,13 @@ for (const method of [man(dgl()), man(shallow)]) {
     assertEquals(captured, await train(plain, method, 6));
   });
 }
+
+test("training with gradients of gradients and contexts gives what the reference gives", async (device) => {
+  const method = sgr(contSup(greedy(), { context: "R1E" }));
+  await using reference = await open("reference");
+  const off = apart(await train(device, method, 2), await train(reference, method, 2));
+  assert(off < 2e-4, `off by ${off}`);
+});
 
 test("a step is one launch from its third run on, whatever its scalars", async (device) => {
   const step = jit(

@@ -12,7 +12,7 @@ export type GradientDistance = "squared" | "relative" | "symmetric" | "cosine";
 
 /** Options of {@link sgr}. */
 export interface SgrOptions {
-  /** The weight of the distance in a module's loss, above 0; default 0.1. */
+  /** The weight of the distance in a module's loss, above 0; default 0.01. */
   weight?: number;
   /** The distance; default `symmetric`. */
   distance?: GradientDistance;
@@ -59,7 +59,7 @@ const TINY = 1e-30;
 export function sgr(method: Method, options: SgrOptions = {}): Method {
   expectInner("sgr", method);
   expectOptions("sgr", options, { weight: "number?", distance: "string?" });
-  const { weight = 0.1, distance = "symmetric" } = options;
+  const { weight = 0.01, distance = "symmetric" } = options;
   if (movesBetweenPasses(method.options)) {
     throw new LocalgradError(
       `sgr: ${method.name} with moves "beforeBackward" has no gradients to differentiate, because its backward pass uses ` +

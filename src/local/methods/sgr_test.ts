@@ -1,18 +1,33 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { host, integers, noise, run } from "../../../tests/run.ts";
 import { tinyModel } from "../../../tests/tiny.ts";
-import { vjp } from "../../autograd/grad.ts";
+import { grad, vjp } from "../../autograd/grad.ts";
 import { key } from "../../base/random.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { initialize } from "../../nn/initial.ts";
+import type { Named } from "../../nn/named.ts";
 import { sgd } from "../../optim/sgd.ts";
 import { full } from "../../trace/functions.ts";
+import { sizeOf } from "../../trace/dtype.ts";
+import type { HostArray } from "../../trace/host_array.ts";
 import type { Tensor } from "../../trace/tensor.ts";
+import { treeFlatten, treeLeaves, treeMap, treePaths, treeUnflatten } from "../../trace/tree.ts";
 import { withLoss } from "../loss.ts";
-import type { Batch } from "../method.ts";
+import type { Batch, Method } from "../method.ts";
 import { setup, type TrainState } from "../setup.ts";
 import { trainStep } from "../step.ts";
-import { dgl, endToEnd, greedy, man, sgr, type SgrOptions } from "./methods.ts";
+import {
+  augLocal,
+  dgl,
+  endToEnd,
+  greedy,
+  infopro,
+  man,
+  manPlusPlus,
+  predsim,
+  sgr,
+  type SgrOptions,
+} from "./methods.ts";
 
 const batch = {
   x: noise("x", [4, 8, 8, 3]),
@@ -99,3 +114,67 @@ Deno.test("sgr() refuses what it cannot do", () => {
     "squared, relative, symmetric",
   );
 });
+
+Deno.test("with sgr() the gradient of a module's loss equals central differences, around every local loss", () => {
+  const weights = { reconstruction: [2, 1], task: [0.5, 1] } as const;
+  const inner: Method[] = [
+    ...[dgl(), predsim(), augLocal({ depth: 1, stem: false }), manPlusPlus(greedy())],
+    ...[infopro({ weights }), infopro({ task: "contrastive", weights })],
+  ];
+  for (const method of inner) {
+    const made = setup({
+      model: tinyModel(),
+      modules: 3,
+      method: sgr(method, { weight: 1, distance: "relative" }),
+      optimizer: sgd(),
+    });
+    const draw = key(1);
+    const params = initialize(made.initial.params, draw);
+    const rest = { state: initialize(made.initial.state, draw), optimizer: {} };
+    // The second module's loss, of which the term is a part, along a direction of all its parameters; once the last one's.
+    for (const { index, params: own } of made.modules.slice(1, method === inner[0] ? 3 : 2)) {
+      const paths = new Set(treePaths(own));
+      const { leaves, paths: names, structure } = treeFlatten<HostArray>(params);
+      const directions = leaves.map(({ shape }, i) =>
+        paths.has(names[i])
+          ? noise(`direction ${i}`, shape)
+          : host(new Array(sizeOf(shape)).fill(0), [...shape])
+      );
+      const values = run(
+        (
+          params: Named<Tensor>,
+          rest: Omit<TrainState<Tensor>, "params">,
+          batch: Batch,
+          along: Named<Tensor>,
+        ) => {
+          const loss = (params: Named<Tensor>) =>
+            trainStep(made, { ...rest, params }, batch, { learningRate: 0 }).losses.slice([index], [
+              index + 1,
+            ]).sum();
+          const moved = (by: number) =>
+            treeMap((p: Tensor, d: Tensor) => p.add(d.mul(by)), params, along) as Named<Tensor>;
+          const slopes = treeMap((g: Tensor, d: Tensor) => g.mul(d).sum(), grad(loss)(params), along);
+          return {
+            slope: treeLeaves<Tensor>(slopes).reduce((a, b) => a.add(b)),
+            difference: loss(moved(STEP)).sub(loss(moved(-STEP))).div(2 * STEP),
+          };
+        },
+        params,
+        rest,
+        batch,
+        treeUnflatten(structure, directions) as Named<HostArray>,
+      );
+      const [slope, difference] = [values["slope"].data[0], values["difference"].data[0]];
+      assert(Math.abs(slope) > 1e-3, `${method.name}, module ${index + 1}: ${slope}`);
+      assertAlmostEquals(
+        slope,
+        difference,
+        1e-5 * (1 + Math.abs(slope)),
+        `${method.name}, module ${index + 1}`,
+      );
+    }
+  }
+});
+
+/** Half the step of a central difference. */
+const STEP = 1e-6;
