@@ -7,6 +7,7 @@ import type { MemoryReport } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
+import { limitsFrom, limitsText, planLimits } from "./memory_limits.ts";
 import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable } from "./memory_tables.ts";
 import {
@@ -44,6 +45,10 @@ export const memoryFlags = {
   },
   threads: { value: "N", help: "threads of cpu, each with scratch memory; default those of this machine" },
   ...processFlags,
+  limits: {
+    value: "SIZES",
+    help: "plan the step within each of these limits instead, such as 4GiB,2GiB: what recomputing costs",
+  },
   table: {
     value: tableNames.join("|"),
     help: "plan the rows of the papers instead, next to the published figures",
@@ -69,7 +74,7 @@ export async function memory(args: readonly string[]): Promise<void> {
   const processes = processesFrom(given);
   const asked = settingsFrom({ ...modulesFor(given, processes), ...given });
   if (given.table !== undefined) {
-    const other = keysOf({ ...networkFlags, ...processFlags, classes: 0 }).find((name) =>
+    const other = keysOf({ ...networkFlags, ...processFlags, classes: 0, limits: 0 }).find((name) =>
       given[name] !== undefined
     );
     if (other !== undefined) {
@@ -87,6 +92,15 @@ export async function memory(args: readonly string[]): Promise<void> {
   const { model, batch } = settings;
   const recompute = plan?.recompute ?? settings.recompute ?? false;
   const setup = { ...setupOf(settings), batch, target, recompute };
+  if (given.limits !== undefined) {
+    if (processes !== undefined) {
+      throw new LocalgradError("--limits plans a single process; omit --processes");
+    }
+    const planned = planLimits(setup, limitsFrom(given.limits));
+    if (given.json) return print(JSON.stringify(planned));
+    print(`${model} with ${setup.method.name}, batch ${batch}, planned for ${described}\n`);
+    return print(limitsText(planned, table));
+  }
   if (processes !== undefined) {
     const recompute = settings.recompute ?? false;
     const own = local.setup({ ...setupOf(settings), modules: cutFor(processes, setup) });
