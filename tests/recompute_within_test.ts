@@ -4,6 +4,15 @@ import { openReference } from "../src/backends/reference/backend.ts";
 import { referenceTarget } from "../src/backends/reference/target.ts";
 import { compile, compileWithin } from "../src/compile/compile.ts";
 import type { Plan } from "../src/compile/plan.ts";
+import { dgl } from "../src/local/methods/dgl.ts";
+import { endToEnd } from "../src/local/methods/end_to_end.ts";
+import { man } from "../src/local/methods/man.ts";
+import { resnet8 } from "../src/models.ts";
+import { sgd } from "../src/optim.ts";
+import { Device, type DeviceArray } from "../src/runtime/arrays.ts";
+import type { HostData } from "../src/trace/dtype.ts";
+import { treeLeaves } from "../src/trace/tree.ts";
+import { trainer } from "../src/training/trainer.ts";
 import { assertSameBits, runAll } from "./ops/check.ts";
 import { withBackend } from "./ops/suite.ts";
 import { generatorOf, randomProgram } from "./random_program.ts";
@@ -73,3 +82,36 @@ for (const [name, open] of [["reference", () => openReference()], ["cpu", () => 
       assertSameBits(lean, plain);
     }));
 }
+
+Deno.test("cpu: a training step within a limit has the plain step's bits and holds what is planned", async () => {
+  const batch = 8;
+  const random = generatorOf(1);
+  const pixels = Array.from({ length: batch * 32 * 32 * 3 }, () => random() - 0.5);
+  const labels = Int32Array.from({ length: batch }, (_, i) => i);
+  for (const [modules, method, fraction] of [[1, endToEnd(), 0.65], [3, man(dgl()), 0.85]] as const) {
+    const results: HostData[][] = [];
+    let limit = Infinity;
+    for (const isPlain of [true, false]) {
+      // A device each: its arena is as large as the largest plan needs.
+      const opened = await openCpu();
+      if (!("backend" in opened)) throw new Error(opened.reason);
+      await using device = new Device(opened.backend, "cpu");
+      using x = device.array(pixels, [batch, 32, 32, 3]);
+      using images = device.zeros([batch, 32, 32, 3]);
+      const recompute = isPlain ? false : { limit };
+      const optimizer = sgd({ momentum: 0.9, weightDecay: 1e-4 });
+      using run = await trainer({ device, model: resnet8(), modules, method, optimizer, batch, recompute });
+      const { peakBytes, recompute: cost } = run.memory.method;
+      assert(peakBytes <= limit, `${method.name}: ${peakBytes} of ${limit}`);
+      assertEquals(cost === undefined, isPlain);
+      if (!isPlain) assert(cost!.operations > 0.01 * cost!.of.operations, "no convolution runs again");
+      for (let i = 0; i < 2; i++) await run.step({ x, images, labels });
+      const leaves = treeLeaves<DeviceArray>(run.variables as never);
+      results.push(await Promise.all(leaves.map((leaf) => leaf.read())));
+      const held = device.backend.liveBytes;
+      assert(Math.abs(held / peakBytes - 1) <= 0.02, `${held} bytes held, ${peakBytes} planned`);
+      limit = fraction * peakBytes;
+    }
+    assertSameBits([results[1]], [results[0]]);
+  }
+});
