@@ -51,6 +51,9 @@ export interface StepResult {
  * flows. In this order a module's activations are dead before the next module allocates its own. The method's
  * `afterStep` comes last. With `accumulate`, a module passes forward and backward for each micro-batch in turn.
  *
+ * Where a method trains cascades of modules, a module's backward pass and update follow those of the modules that it is
+ * trained with, see `trainCascades`.
+ *
  * A setup of `partOf` is one process's of several. It receives features and passes its last on before that module's
  * backward pass. Where processes share a batch, a module's gradients are summed over them while the next module passes
  * forward and backward, and its update follows that.
