@@ -27,7 +27,7 @@ function plansOf(program: Parameters<typeof compile>[0]): { plain: Plan; limits:
 }
 
 Deno.test("a lower limit never gives a higher peak, and the plain peak gives the plain plan", () => {
-  for (let seed = 0; seed < 5; seed++) {
+  for (let seed = 0; seed < 2; seed++) {
     const program = seed < 12 ? thereAndBack(seed, 3 + seed) : randomProgram(seed, 20 + seed).program;
     const { plain, limits, plans } = plansOf(program);
     assertEquals(plans[0], plain);
@@ -62,14 +62,14 @@ Deno.test("a limit takes products where cheap values do not suffice, and no more
     if (plans[2].memory.peakBytes <= limits[2] && count(plans[2]) > count(cheap)) products++;
     assert(seconds[0] < seconds[2], `seed ${seed}: ${seconds}`);
   }
-  assert(products >= 4, `only ${products} of 5 programs repeat products`);
+  assert(products >= 2, `only ${products} of 2 programs repeat products`);
 });
 
 for (const [name, open] of [["reference", () => openReference()], ["cpu", () => openCpu()]] as const) {
   Deno.test(`${name}: plans within limits give the bits of the plain plan`, () =>
     withBackend(open, async (backend) => {
       const random = generatorOf(7);
-      const pairs = Array.from({ length: 5 }, (_, seed) => thereAndBack(seed, 4 + 2 * seed)).flatMap(
+      const pairs = Array.from({ length: 3 }, (_, seed) => thereAndBack(seed, 4 + 3 * seed)).flatMap(
         (program) => {
           const { plain, plans } = plansOf(program);
           const inputs = elementsOf(program, random);
