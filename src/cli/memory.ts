@@ -8,6 +8,7 @@ import * as local from "../local.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { limitsFrom, limitsText, planLimits } from "./memory_limits.ts";
+import { frontierOf, frontierText } from "./frontier.ts";
 import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable } from "./memory_tables.ts";
 import {
@@ -53,6 +54,10 @@ export const memoryFlags = {
     value: tableNames.join("|"),
     help: "plan the rows of the papers instead, next to the published figures",
   },
+  frontier: {
+    help:
+      "plan methods (--method A,B,…), cuts and recomputation instead: peak against predicted time, the best marked",
+  },
   json: { help: "print the result as JSON" },
   markdown: { help: "print tables as Markdown, for a file" },
 } as const satisfies Flags;
@@ -85,6 +90,26 @@ export async function memory(args: readonly string[]): Promise<void> {
     return;
   }
   const within = withClasses(asked, given.classes);
+  if (given.frontier) {
+    if (processes !== undefined || within.memoryLimit !== undefined || !open.cut) {
+      throw new LocalgradError(
+        "--frontier plans one process, without a limit, and chooses its own cuts; give other flags",
+      );
+    }
+    const rows = frontierOf(
+      within,
+      target,
+      given.method === undefined ? undefined : open.methods ?? [within.method],
+    );
+    print(
+      given.json
+        ? JSON.stringify({ model: within.model, batch: within.batch, device: described, rows })
+        : `${within.model}, batch ${within.batch}, planned for ${described}, without the data set\n\n${
+          frontierText(rows, table)
+        }`,
+    );
+    return;
+  }
   const { memoryLimit } = within;
   const { settings, plan } = memoryLimit === undefined || processes !== undefined
     ? { settings: within }

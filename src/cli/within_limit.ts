@@ -23,12 +23,14 @@ type SearchFlags = Pick<
 >;
 
 /** Reads what flags leave open within a memory limit; returns flags for one way, from which the search starts. */
-export function openFrom<G extends SearchFlags>(given: G): { readonly given: G; readonly open: Open } {
+export function openFrom<G extends SearchFlags & { readonly frontier?: true }>(
+  given: G,
+): { readonly given: G; readonly open: Open } {
   const { method = "", accumulate, modules, after, split } = given;
   const several = method.includes(",");
   const auto = accumulate === "auto";
   if (given["memory-limit"] === undefined) {
-    if (several) {
+    if (several && !given.frontier) {
       throw new LocalgradError("--method takes one name; several are for --memory-limit, which chooses");
     }
     if (auto) {
