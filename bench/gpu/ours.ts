@@ -1,22 +1,19 @@
 /** One measurement of localgrad on CUDA: `ours.ts '<row as JSON>'` prints one line of JSON, a {@link Measurement}. */
-import { local, models, optim } from "../../mod.ts";
+import { local } from "../../mod.ts";
 import { Device, type DeviceArray } from "../../src/runtime/arrays.ts";
 import { hash, units } from "../../tests/fixtures/formula.ts";
 import { LEARNING_RATE, startFromFormula } from "../workloads.ts";
 import { onCard, say } from "./opener.ts";
 import { peaksOf, rooflineOf } from "./roofline.ts";
 import type { Measurement, Row } from "./row.ts";
+import { setupOf } from "./setup.ts";
 
 /** A trainer for a row, with the formula's starting values, and the batch that every step uses. */
 export async function prepared(row: Row, device: Device) {
-  const { network, size, classes, method, k, batch, precision } = row;
+  const { size, classes, batch } = row;
   const t = await local.trainer({
     device,
-    model: models.modelNamed(network, { classes, ...(size === 32 ? {} : { size }) }),
-    modules: k,
-    method: local.methodNamed(method),
-    optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
-    precision,
+    ...setupOf(row),
     batch,
   });
   await startFromFormula(t);

@@ -14,11 +14,12 @@ import { formatBytes } from "../../src/artifacts/format.ts";
 import { readIfThere } from "../../src/base/files.ts";
 import { markdownTable } from "../../src/cli/terminal.ts";
 import { stepPlan } from "../../src/local/memory.ts";
-import { local, models, optim } from "../../mod.ts";
+import { local } from "../../mod.ts";
 import { type Item, itemsOf } from "./items.ts";
 import { rooflineOf } from "./roofline.ts";
 import { type Measurement, type Row, rowName, stepName } from "./row.ts";
 import { moreRows, speedRows } from "./rows.ts";
+import { setupOf } from "./setup.ts";
 import { STAGES } from "./stages.ts";
 
 /** An H200: bytes a second of its memory, as NVIDIA publishes, and its memory. */
@@ -50,15 +51,9 @@ const median = ({ milliseconds }: Measurement) =>
 
 /** A line of the table of steps. */
 function lineOf(row: Row, others: readonly Row[]): string[] {
-  const { network, size, classes, method, k, batch, precision } = row;
+  const { batch } = row;
   const plan = stepPlan(
-    local.setup({
-      model: models.modelNamed(network, { classes, ...(size === 32 ? {} : { size }) }),
-      modules: k,
-      method: local.methodNamed(method),
-      optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
-      precision,
-    }),
+    local.setup(setupOf(row)),
     batch,
     targetOf(precisionsOf(CARD.architecture), CARD.memory),
   );

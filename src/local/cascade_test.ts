@@ -1,10 +1,9 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { host, integers, noise, run } from "../../tests/run.ts";
+import { host, run } from "../../tests/run.ts";
 import { tinyModel } from "../../tests/tiny.ts";
+import { batch, start } from "../../tests/tiny_step.ts";
 import { grad } from "../autograd/grad.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { key } from "../base/random.ts";
-import { initialize } from "../nn/initial.ts";
 import { linear } from "../nn/linear.ts";
 import { descend, merge, type Named, select } from "../nn/named.ts";
 import { residualBlock } from "../nn/residual.ts";
@@ -40,21 +39,6 @@ function make(method: Method, options: Partial<SetupOptions> = {}): Setup {
     ...options,
   });
 }
-
-function start({ initial }: Setup): TrainState<HostArray> {
-  const draw = key(0);
-  return {
-    params: initialize(initial.params, draw),
-    state: initialize(initial.state, draw),
-    optimizer: initialize(initial.optimizer, draw),
-  };
-}
-
-const batch = (size: number) => ({
-  x: noise("x", [size, 8, 8, 3]),
-  labels: integers(Array.from({ length: size }, (_, i) => i % 3)),
-  images: host([...noise("x", [size, 8, 8, 3]).data].map((v) => (v + 1) / 2), [size, 8, 8, 3]),
-});
 
 /** The gradients of a step, and its losses. */
 function gradients(made: Setup, train: TrainState<HostArray>, size = 4) {

@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
-import { host, integers, noise, run, type Values } from "../../tests/run.ts";
+import { run, type Values } from "../../tests/run.ts";
 import { tinyModel } from "../../tests/tiny.ts";
+import { batch, start } from "../../tests/tiny_step.ts";
 import { grad } from "../autograd/grad.ts";
 import { key } from "../base/random.ts";
 import { initialize } from "../nn/initial.ts";
@@ -61,21 +62,6 @@ const methods: [Method, Modules, string?][] = [
   [contSup(greedy(), { context: "R2" }), 3],
   [sgr(contSup(man(greedy()), { context: "R1E" })), 3],
 ];
-
-function start({ initial }: Setup, seed = 0): TrainState<HostArray> {
-  const draw = key(seed);
-  return {
-    params: initialize(initial.params, draw),
-    state: initialize(initial.state, draw),
-    optimizer: initialize(initial.optimizer, draw),
-  };
-}
-
-const batch = (size: number) => ({
-  x: noise("x", [size, 8, 8, 3]),
-  labels: integers(Array.from({ length: size }, (_, i) => i % 3)),
-  images: host([...noise("x", [size, 8, 8, 3]).data].map((v) => (v + 1) / 2), [size, 8, 8, 3]),
-});
 
 function step(setup: Setup, train: TrainState<HostArray>, size = 4): Record<string, Values> {
   const f = (train: TrainState<Tensor>, batch: Batch, scalars: { learningRate: Tensor }) =>

@@ -1,11 +1,10 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { integers, noise, run, type Values } from "../../../tests/run.ts";
 import { tinyModel } from "../../../tests/tiny.ts";
+import { start } from "../../../tests/tiny_step.ts";
 import { grad } from "../../autograd/grad.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { key } from "../../base/random.ts";
 import type { Model } from "../../models/model.ts";
-import { initialize } from "../../nn/initial.ts";
 import { sequential } from "../../nn/layer.ts";
 import { conv } from "../../nn/conv.ts";
 import { linear } from "../../nn/linear.ts";
@@ -26,15 +25,6 @@ const MOMENTUM = 0.75;
 
 const make = (options: ManOptions, model: Model = tinyModel()) =>
   setup({ model, modules: 3, method: man(greedy(), { momentum: MOMENTUM, ...options }), optimizer: sgd() });
-
-function start({ initial }: Setup): TrainState<HostArray> {
-  const draw = key(3);
-  return {
-    params: initialize(initial.params, draw),
-    state: initialize(initial.state, draw),
-    optimizer: initialize(initial.optimizer, draw),
-  };
-}
 
 const images = noise("images", [4, 8, 8, 3]);
 const batch = { x: images, labels: integers([0, 1, 2, 0]), images };
@@ -69,7 +59,7 @@ function withValues(train: TrainState<HostArray>, by: Record<string, Values>): T
 
 /** The values before, between and after two steps. */
 function twoSteps(made: Setup): Record<string, Values>[] {
-  const before = start(made);
+  const before = start(made, 3);
   const first = step(made, before);
   const between = withValues(before, first);
   return [byPath(before), byPath(between), step(made, between)];
@@ -113,7 +103,7 @@ Deno.test("an average moves toward the block as it was before or after the step"
 
 Deno.test("running statistics are ignored, averaged, or copied, and then used", () => {
   const paths = (options: ManOptions) =>
-    Object.keys(byPath(start(make(options)))).filter((path) => /ema.*running/.test(path));
+    Object.keys(byPath(start(make(options), 3))).filter((path) => /ema.*running/.test(path));
   assertEquals(paths({}), []);
   assertEquals(paths({ statistics: "average" }).length, 4 + 6);
   for (const statistics of ["average", "copy"] as const) {
@@ -126,7 +116,7 @@ Deno.test("running statistics are ignored, averaged, or copied, and then used", 
   }
   // Batch norms use them, unlike in the published code: other statistics give another loss.
   const made = make({ statistics: "average" });
-  const before = start(made);
+  const before = start(made, 3);
   const other = { "state.local.0.ema.bn1.running_var": { shape: [4], data: new Float64Array(4).fill(9) } };
   const [plain, changed] = [before, withValues(before, other)].map((train) =>
     step(made, train)["losses"].data
@@ -138,7 +128,7 @@ Deno.test("running statistics are ignored, averaged, or copied, and then used", 
 Deno.test("a trained average takes the local loss's gradient step, then a step toward the updated block", () => {
   const made = make({ average: "trained" });
   assertEquals(made.method.options["moves"], "afterStep");
-  const before = start(made);
+  const before = start(made, 3);
   const old = byPath(before);
   const after = step(made, before);
   for (const [index, [place, block]] of boundaries.entries()) {
@@ -198,7 +188,7 @@ function linearModel(): Model {
 Deno.test("an average that moves before the backward pass keeps the loss, and its gradient is that of the newer weights", () => {
   const model = linearModel();
   const made = make({ moves: "beforeBackward", start: "random", fusion: "emaOnly" }, model);
-  const before = start(made);
+  const before = start(made, 3);
   const after = step(made, before);
   const late = step(make({ start: "random", fusion: "emaOnly" }, model), before);
   assertEquals(after["losses"].data[0], late["losses"].data[0]);
@@ -306,7 +296,7 @@ Deno.test("a method of your own may change its auxiliary network after the step,
   ) {
     const model = linearModel();
     const made = setup({ model, modules: 3, method, optimizer: sgd() });
-    const before = start(made);
+    const before = start(made, 3);
     const after = step(made, before);
     for (const place of ["local.0", "local.1"]) {
       const left = after[`params.${place}.classifier.fc.weight`].data;
