@@ -13,6 +13,7 @@ const VALUES = {
     "weight-schedule": "stage",
     depth: "2",
     ahead: "2",
+    patches: "2",
     joint: "3",
     optimizer: "adamw",
     decay: "matrices",
