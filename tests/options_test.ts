@@ -119,6 +119,8 @@ function calls(
     "local.contSup": (given) => local.contSup(local.dgl(), given),
     "local.hpff": (given) => local.hpff(local.dgl(), given),
     "local.sgr": (given) => local.sgr(local.dgl(), given),
+    "local.mlaan": local.mlaan,
+    "local.withinLimit": local.withinLimit,
     "local.methodNamed": (given) => local.methodNamed("man+infopro", given),
     "local.trainer": (given) => local.trainer(given),
     "local.probe": (given) => local.probe(trainer, dataset, given),

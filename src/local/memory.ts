@@ -71,17 +71,30 @@ export function stepPlan(
  * Plans a training step for a kind of device within each of several limits in bytes, see {@link RecomputeWithin}: what the
  * peak costs in recomputation. The plan of one that cannot be kept to is the least that was found. Takes little more time
  * than planning within the lowest limit alone. Allocates nothing.
+ *
+ * @example
+ * ```ts
+ * import { devices, local, models, optim } from "@localgrad/localgrad";
+ * import { assert } from "@std/assert";
+ *
+ * const setup = local.setup({ model: models.resnet8(), method: local.endToEnd(), optimizer: optim.sgd() });
+ * const target = await devices.target("cpu", { threads: 1 });
+ * const peak = local.stepPlan(setup, 32, target).memory.peakBytes;
+ * const [less] = local.stepPlans(setup, 32, target, [0.6 * peak]);
+ * assert(less.memory.peakBytes <= 0.6 * peak);
+ * assert(less.memory.recompute!.operations > 0); // what that costs
+ * ```
  */
 export function stepPlans(
   setup: Setup,
   batch: number,
   target: Target,
-  limits: readonly number[],
+  bytes: readonly number[],
   speeds: Speeds = TYPICAL,
 ): Plan[] {
-  for (const limit of limits) expectRecompute("stepPlans", { limit, speeds });
+  for (const limit of bytes) expectRecompute("stepPlans", { limit, speeds });
   expectKind("stepPlans: the target", target, "object");
-  return compileWithin(stepProgram(setup, batch), { ...target, maxTotalBytes: Infinity }, limits, { speeds });
+  return compileWithin(stepProgram(setup, batch), { ...target, maxTotalBytes: Infinity }, bytes, { speeds });
 }
 
 /** The program of a training step. */
