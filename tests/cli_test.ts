@@ -40,7 +40,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--model must be one of .*resnet110.*, not "vgg"/, "train", "--model", "vgg"],
       [/--method must be one of .*man\+dgl.*, not "bp"/, "train", "--method", "bp"],
       [
-        /--average-decay is for --method man\+NAME or manPlusPlus\+NAME, not for dgl/,
+        /--average-decay is for --method man\+NAME or manPlusPlus\+NAME or mlaan, not for dgl/,
         "train",
         "--method",
         "dgl",

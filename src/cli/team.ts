@@ -63,7 +63,7 @@ export function exchangeFrom(flag: string): Exchange {
 export function timeLimitFrom(flag: string): number {
   const [, number, unit] = /^([0-9]+(?:\.[0-9]+)?)([mh]?)$/.exec(flag) ?? [];
   const seconds = Number(number) * (unit === "h" ? 3600 : unit === "m" ? 60 : 1);
-  if (seconds > 0) return seconds;
+  if (seconds > 0 && Number.isFinite(seconds)) return seconds;
   throw new LocalgradError(
     `--time-limit must be a number of seconds, such as 90, of minutes, such as 10m, or of hours, such as 2h, not "${flag}"`,
   );

@@ -63,6 +63,7 @@ export async function train(args: readonly string[]): Promise<number> {
     throw new LocalgradError("--new-head needs --init FILE; without it every head is new");
   }
   const exchange = exchangeOf(given);
+  const samples = given.samples === undefined ? SAMPLES : wholeNumber("samples", given.samples, 0);
   const team = await joinTeam(given);
   const { checkpoint, before } = given.resume ? await lastOf(given.run, team) : {};
   const asked = settingsFrom(given, before);
@@ -115,7 +116,7 @@ export async function train(args: readonly string[]): Promise<number> {
     ...(settings.validation === undefined ? {} : { validation: settings.validation }),
     ...(settings.saveEvery === undefined ? {} : { saveEvery: settings.saveEvery }),
     ...(settings.earlyStopping === undefined ? {} : { earlyStopping: settings.earlyStopping }),
-    samples: given.samples === undefined ? SAMPLES : wholeNumber("samples", given.samples, 0),
+    samples,
     observers: [progress(), folder, ...events ? [tensorBoard(path)] : []],
     signal: interrupt.signal,
   });

@@ -88,8 +88,8 @@ export function divide(setup: Setup, options: DivideOptions): ModuleRun[] {
   }
 }
 
-/** Estimates are that much too low at most. */
-const TOLERANCE = 0.1;
+/** Estimates are that much too low at most: a module alone may be computed in another order than in the whole step. */
+const TOLERANCE = 0.2;
 
 /**
  * Estimates what the process of a run needs: its values, the most that one of its modules holds for a while in the plan of
