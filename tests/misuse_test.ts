@@ -47,7 +47,7 @@ const UNGUARDED: readonly RegExp[] = [
   /^(Device|DeviceArray|Tensor|Trace|LocalgradError)$/,
   /^(bytesOf|formatAval|sizeOf|sameShape|stridesOf|requireShape|requireDtype|requireAval|hostArrays|treeUnflatten)\b/,
   /^print(Kernel|Plan|Program)$/,
-  /^local\.(equipModule|lastModule|moduleOf|trainModule|trainStep|withStem|withoutLast|methodsByName)$/,
+  /^local\.(equipModule|jointly|lastModule|moduleOf|trainModule|trainStep|with(Contexts|Stem|outLast)|methodsByName)$/,
   /^models\.modelsByName$/,
   /^devices\.(open|probe)$/, // below
   /^data\.(cifar10|stl10|svhn|imageFolder|shapes)$/, // would look for files, or draw thousands of images
@@ -211,6 +211,8 @@ Deno.test("a trainer refuses bad arguments and stays unchanged", async () => {
     ],
     [/step: the labels must be a list/, () => t.step({ x, labels: 3 } as Any)],
     [/step: image 0 of the batch has label red/, () => t.step({ x, labels: ["red"] } as Any)],
+    [/step: the labels are a plain list; pass Int32Array/, () => t.step({ x, labels: [0, 1, 2] } as Any)],
+    [/step: 2 labels were given for the 3 images/, () => t.step({ x, labels: Int32Array.of(0, 1) })],
     [/step has no option "rate"/, () => t.step({ x, labels }, { rate: 1 } as Any)],
     [/evaluate: the data set must be/, () => t.evaluate(undefined!)],
     [/restore: the snapshot must be/, () => t.restore(null!)],

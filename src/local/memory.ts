@@ -92,6 +92,7 @@ export function stepPlans(
   bytes: readonly number[],
   speeds: Speeds = TYPICAL,
 ): Plan[] {
+  expectKind("stepPlans: the limits", bytes, "array");
   for (const limit of bytes) expectRecompute("stepPlans", { limit, speeds });
   expectKind("stepPlans: the target", target, "object");
   return compileWithin(stepProgram(setup, batch), { ...target, maxTotalBytes: Infinity }, bytes, { speeds });

@@ -41,6 +41,9 @@ export function descend<T>(tree: Named<T>, path: string): Named<T> {
  * ```
  */
 export function replaced<T>(tree: Named<T>, path: string, subtree: Named<T>): Named<T> {
+  expectKind("replaced: the tree", tree, "object");
+  expectKind("replaced: the path", path, "string");
+  expectKind("replaced: the subtree", subtree, "object");
   const dot = path.indexOf(".");
   if (dot < 0) return { ...tree, [path]: subtree };
   const name = path.slice(0, dot);

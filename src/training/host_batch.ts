@@ -101,7 +101,13 @@ async function checkLabels(labels: HostBatch["labels"], count: number, model: Mo
     );
   }
   const wrong = values.findIndex((label) => !(label >= 0 && label < classes));
-  if (wrong < 0) return;
+  if (wrong < 0) {
+    if (Array.isArray(values)) {
+      throw new LocalgradError("step: the labels are a plain list; pass Int32Array.from(labels)");
+    }
+    if (values.length === count) return;
+    throw new LocalgradError(`step: ${values.length} labels were given for the ${count} images of the batch`);
+  }
   throw new LocalgradError(
     `step: image ${wrong} of the batch has label ${values[wrong]}; ${classes} classes are 0 to ${
       classes - 1
