@@ -42,7 +42,10 @@ for (const { row, ignore } of await rows("cpu", "cpu-onednn", "webgpu")) {
   const everyMethod = async (t: Deno.TestContext) => {
     await using device = await openRow(row);
     const images = batch();
-    for (const name of names) {
+    // Neither adds an op of its own, and WebGPU on a CPU is slow.
+    for (
+      const name of row === "webgpu" ? names.filter((name) => !/^(hpff|contSup|mlaan)/.test(name)) : names
+    ) {
       await t.step(name, async () => {
         using trainer = await make(device, methodNamed(name));
         const { losses: first } = await trainer.step(images, { learningRate: 0.02 });

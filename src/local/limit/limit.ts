@@ -2,7 +2,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import { mebibytes } from "../../base/mebibytes.ts";
 import { checkModel } from "../partition.ts";
 import { checkLimit, type LimitOptions, typicalSpeeds } from "./options.ts";
-import { type Choices, Search } from "./search.ts";
+import { type Choices, Search, WORTHWHILE } from "./search.ts";
 import type { PlannedWay } from "./way.ts";
 
 /** A planned way to train; of one chosen within a memory limit also that, and what the next faster way would need. */
@@ -32,15 +32,15 @@ export interface WayWithinLimit extends TrainingPlan {
  * import { assert, assertEquals } from "@std/assert";
  *
  * const chosen = local.withinLimit({
- *   memoryLimit: "50MiB",
- *   model: models.resnet32(),
- *   method: [local.endToEnd(), local.man(local.dgl())],
+ *   memoryLimit: "14MiB",
+ *   model: models.resnet20(),
+ *   method: [local.endToEnd(), local.dgl()],
  *   optimizer: optim.sgd({ momentum: 0.9 }),
- *   batch: 128,
+ *   batch: 32,
  *   target: await devices.target("cpu", { threads: 2 }),
  * });
- * assert(chosen.peakBytes <= 50 * 2 ** 20);
- * assertEquals(chosen.method.name, "man+dgl");
+ * assert(chosen.peakBytes <= 14 * 2 ** 20);
+ * assertEquals(chosen.method.name, "dgl");
  * ```
  */
 export function withinLimit(options: LimitOptions): WayWithinLimit {
@@ -64,9 +64,6 @@ export function withinLimit(options: LimitOptions): WayWithinLimit {
 
 /** The share of a limit that is left to what no plan counts, such as the rounding of an allocator. */
 const UNPLANNED = 1 / 512;
-
-/** A way that is faster by less is not worth mentioning. */
-const WORTHWHILE = 0.01;
 
 /** Fewer images than these in a micro-batch give batch norm poor statistics. */
 const FEWEST_IMAGES = 16;

@@ -41,7 +41,9 @@ interface Candidate {
 const TOLERANCE = 0.02;
 /** The next larger limit to tell of. */
 const LARGER = 1.25;
-/** So often is a number of modules cut again where the plan needs more than the estimate. */
+/** A way that is faster by less is not worth mentioning. */
+export const WORTHWHILE = 0.01;
+/** So often is a number of modules cut again where the plan needs more than the estimate, and a larger limit tried. */
 const ATTEMPTS = 3;
 
 /**
@@ -72,10 +74,14 @@ export class Search {
     const { seconds } = this.#best ?? { seconds: 0 };
     this.#tryLeanest(candidates.filter((each) => each.seconds < seconds * (1 - TOLERANCE)), 1);
     const best = this.#best;
-    // What a larger limit would change: the same way would recompute less.
+    // What a larger limit would change: the same way would recompute less, which need not be faster at once.
     if (best?.memory.recompute !== undefined && this.#choices.recompute === undefined) {
-      const recompute = { limit: this.#choices.limit * LARGER, speeds: this.#run.speeds };
-      this.planned.push(planWay(this.#run, { ...best, recompute }));
+      for (let times = 1; times <= ATTEMPTS; times++) {
+        const recompute = { limit: this.#choices.limit * LARGER ** times, speeds: this.#run.speeds };
+        const way = planWay(this.#run, { ...best, recompute });
+        this.planned.push(way);
+        if (way.seconds < best.seconds * (1 - WORTHWHILE)) break;
+      }
     }
     return best;
   }
