@@ -344,13 +344,13 @@ async function faulty(device: Device): Promise<string[]> {
 test("a kernel's fault is reported by a later call, which says how to find the kernel", async (device) => {
   for (const message of await faulty(device)) {
     assertStringIncludes(message, "run again with --sync-launches");
-    assert(!message.includes("launch 2"), message);
+    assert(!message.includes("launch 3"), message);
   }
 });
 
 test("with syncLaunches an error names the launch, and nothing is captured", async (device, backend) => {
   const [message] = await faulty(device);
-  assertMatch(message, /running launch 2 of 4 of faulty.*: the kernel map failed with/);
+  assertMatch(message, /running launch 3 of 3 of faulty.*: the kernel reduce failed with/);
   assert(!message.includes("--sync-launches"), message);
   assertEquals(backend.graphs, []);
 }, { syncLaunches: true });
