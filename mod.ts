@@ -32,6 +32,7 @@ export type * from "./src/trace/program.ts";
 export type * from "./src/compile/kernel.ts";
 export type * from "./src/compile/plan.ts";
 export type { Recompute, RecomputeWithin } from "./src/compile/recomputation.ts";
+export type { Speeds } from "./src/compile/time.ts";
 export { printKernel, printPlan, printProgram } from "./src/compile/print.ts";
 export type * from "./src/backends/backend.ts";
 export {
