@@ -44,6 +44,10 @@ for zero_point, rounded_first, rounded_last in ((0, [0, 2, 2, 4], [0, 2, 2, 4]),
         reference, actual = both(op, x, weight, x.shape, zero_point)
         print(f"{op}, zero point {zero_point}: expected {rounded_first}, reference {reference}, ONNX Runtime {actual}")
         same = same and actual == rounded_first and reference == rounded_last
+node = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])
+quantized = ReferenceEvaluator(node).run(None, {"x": columns * f32(0.5), "scale": f32(1), "zero": u8(1)})[0].ravel().tolist()
+print(f"QuantizeLinear, zero point 1: reference {quantized}")
+same = same and quantized == [1, 3, 3, 5]
 print("as described" if same else "CHANGED")
 sys.exit(0 if same else 1)
 PY
