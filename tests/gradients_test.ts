@@ -19,6 +19,11 @@ import {
   scatterAdd,
   where,
 } from "../src/trace/functions.ts";
+import { gelu, logSoftmax, logSumExp, silu, softmax } from "../src/trace/activations.ts";
+import { einsum } from "../src/trace/einsum.ts";
+import { cumsum } from "../src/trace/scan.ts";
+import { sort } from "../src/trace/sorting.ts";
+import { norm, std, variance } from "../src/trace/statistics.ts";
 import type { BinaryFn, ConvAttrs, OpName, ReduceFn, UnaryFn } from "../src/trace/ops.ts";
 import { allReduce, broadcastFrom, send } from "../src/trace/collectives.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
@@ -48,6 +53,7 @@ const unaryRanges: { readonly [F in UnaryFn]: readonly [number, number] } = {
   sin: [-4, 4],
   cos: [-4, 4],
   tanh: [-2, 2],
+  erf: [-2, 2],
   not: [-2, 2],
   isFinite: [-2, 2],
 };
@@ -155,7 +161,7 @@ const uses: { readonly [N in UsedOp]: readonly Use[] } = {
   constant: [use((x) => x.mul(literal([1, 2, 3, 4], [4])).add(0.5), [[3, 4]])],
   iota: [use((x) => x.mul(iota([3, 4], 1, "f32")), [[3, 4]])],
   randomBits: [use((x) => {
-    const bits = x.trace.emit("randomBits", [literal([1, 2], [2], "u32")], { shape: [3, 4] });
+    const bits = x.trace.emit("randomBits", [literal([1, 2], [2], "u32")], { shape: [3, 4], word: 0 });
     return where(bits.and(1).eq(0), x.mul(x), x);
   }, [[3, 4]])],
   broadcast: [[1, 4, 1], [3, 1, 2], [1, 1, 1], [3, 4, 2]].map((shape) =>
@@ -268,6 +274,21 @@ const networks: Readonly<Record<string, Use>> = {
     [[2, 2, 3, 2], [3, 3, 3, 2]],
   ),
   "supervised contrastive loss": use((x) => supervisedContrastive(x, labels(6), 0.5), [[6, 4]]),
+  "softmax, its logarithm, and the logarithm of a sum of exponentials": use(
+    (x) => softmax(x, 0).add(logSoftmax(x).mul(0.1)).add(logSumExp(x, 1, { keepDims: true })),
+    [[3, 4]],
+  ),
+  "activations": use((x) => gelu(x).add(gelu(x, { approximate: "tanh" })).mul(silu(x)), [[7]]),
+  "variance, standard deviation and norms": use(
+    (x) => variance(x, 0).mul(std(x, 0, { correction: 1 })).add(norm(x)).add(norm(x, 0, { order: 1 })),
+    [[4, 3]],
+  ),
+  "cumulative sums": use((x) => cumsum(x).mul(cumsum(x, 0)), [[2, 34]]),
+  "sorting": use((x) => sort(x).values.mul(sort(x, 0, { descending: true }).values), [[2, 5]]),
+  "products of batches": use(
+    (x, y) => x.matmul(y, { transposeB: true }).mul(einsum("bij,kj->bik", x, y)),
+    [[2, 3, 4], [2, 4]],
+  ),
   "adaptive average pooling": use((x) => adaptiveAveragePool(x, 2, 3).tanh(), [[2, 5, 4, 2]]),
 };
 

@@ -312,7 +312,7 @@ class Generator {
         );
       default: {
         const key = this.#like([2], "u32");
-        return this.#add(b.emit("randomBits", [key], { shape }));
+        return this.#add(b.emit("randomBits", [key], { shape, word: 0 }));
       }
     }
   }

@@ -117,8 +117,8 @@ DEVICE void mix(u32& x0, u32& x1, u32 by) {
   x1 = ((x1 << by) | (x1 >> (32u - by))) ^ x0;
 }
 
-// Word 0 of Threefry-2x32 with 20 rounds (Salmon et al., SC11) of key (k0, k1) and counter (counter, 0).
-DEVICE u32 random_bits(u32 k0, u32 k1, u32 counter) {
+// A word of Threefry-2x32 with 20 rounds (Salmon et al., SC11) of key (k0, k1) and counter (counter, 0).
+DEVICE u32 random_bits(u32 k0, u32 k1, u32 counter, u32 word) {
   const u32 key[3] = {k0, k1, k0 ^ k1 ^ 0x1bd11bdau};
   u32 x0 = counter + k0, x1 = k1;
   UNROLL for (u32 group = 0; group < 5; ++group) {
@@ -130,7 +130,7 @@ DEVICE u32 random_bits(u32 k0, u32 k1, u32 counter) {
     x0 += key[(group + 1u) % 3u];
     x1 += key[(group + 2u) % 3u] + group + 1u;
   }
-  return x0;
+  return word == 0 ? x0 : x1;
 }
 
 // Tests whether a search for the first maximum replaces `best` by the later `x`. NaN is greater than any number.

@@ -98,6 +98,19 @@ fn tanh_$LANES(x: $T) -> $T {
   return keep_nan_$LANES(x, select(tanh(clamp(x, $T(-10.0), $T(10.0))), near, abs(x) < $T(0.3)));
 }
 $end
+$if erf
+// Error function: a series near 0; elsewhere the logarithm of 1 - erf is smooth. Beyond 4 the result rounds to 1.
+fn erf_$LANES(x: $T) -> $T {
+  let v = x * x;
+  let near = x + x * ($T(0.12837915123) + v * ($T(-0.37612551451) + v * ($T(0.11282455176) + v *
+    ($T(-0.026791462675) + v * ($T(0.0050321812741) + v * $T(-0.00062032538699))))));
+  let t = min(abs(x), $T(4.0));
+  let rest = $T(-0.00013357470743) + t * ($T(-1.1279361248) + t * ($T(-0.63673722744) + t * (
+    $T(-0.10432750732) + t * ($T(0.022420220077) + t * ($T(-0.0030922926962) + t * $T(0.00020099629182))))));
+  let far = bitcast<$U>($T(1.0) - exp_$LANES(rest)) | (bitcast<$U>(x) & $U(0x80000000u));
+  return keep_nan_$LANES(x, select(bitcast<$T>(far), near, abs(x) < $T(0.875)));
+}
+$end
 $if pow
 // Power by C's rules. For a negative base, an odd exponent gives a negative result, an even one a positive result, and
 // one that is not an integer gives NaN. 1 to any power, anything to the power of 0, and -1 to an infinite power are 1.
@@ -227,8 +240,8 @@ fn to_u32_$LANES(x: $T) -> $U {
 }
 $end
 $if threefry
-// Word 0 of Threefry-2×32, 20 rounds (Salmon and others, 2011), of key (a, b) and counter (x, 0).
-fn threefry_$LANES(a: u32, b: u32, x: $U) -> $U {
+// A word of Threefry-2×32, 20 rounds (Salmon and others, 2011), of key (a, b) and counter (x, 0).
+fn threefry_$LANES(a: u32, b: u32, x: $U, word: u32) -> $U {
   const rotations = array<u32, 8>(13u, 15u, 26u, 6u, 17u, 29u, 16u, 24u);
   let schedule = array<u32, 3>(a, b, a ^ b ^ 0x1bd11bdau);
   var x0 = x + $U(a);
@@ -241,6 +254,6 @@ fn threefry_$LANES(a: u32, b: u32, x: $U) -> $U {
   x0 += $U(schedule[($turn + 1) % 3]);
   x1 += $U(schedule[($turn + 2) % 3] + $turn + 1u);
   $end
-  return x0;
+  return select(x0, x1, word == 1u);
 }
 $end

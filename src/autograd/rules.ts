@@ -40,6 +40,7 @@ const unaryRules: { readonly [F in UnaryFn]: (ct: Tensor, x: Tensor, y: Tensor) 
   sin: (ct, x) => ct.mul(x.cos()),
   cos: (ct, x) => ct.mul(x.sin()).neg(),
   tanh: (ct, _, y) => ct.mul(constantLike(1, y).sub(y.mul(y))),
+  erf: (ct, x) => ct.mul(x.square().neg().exp().mul(2 / Math.sqrt(Math.PI))),
   not: () => undefined,
   isFinite: () => undefined,
 };

@@ -90,6 +90,7 @@ export class ExpressionBuilder {
         return this.list.add({
           kind: "randomBits",
           key: this.#input(instruction.inputs[0]),
+          word: instruction.attrs.word,
           view,
           dtype: "u32",
         });

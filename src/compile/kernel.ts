@@ -25,8 +25,14 @@ export type Node =
   | { readonly kind: "constant"; readonly value: number; readonly dtype: DType }
   /** The affine index itself. */
   | { readonly kind: "iota"; readonly view: View; readonly dtype: DType }
-  /** Word 0 of Threefry-2×32-20 of the key `kernel.inputs[key]` (two u32) and counter (affine index, 0). */
-  | { readonly kind: "randomBits"; readonly key: number; readonly view: View; readonly dtype: "u32" }
+  /** A word of Threefry-2×32-20 of the key `kernel.inputs[key]` (two u32) and counter (affine index, 0). */
+  | {
+    readonly kind: "randomBits";
+    readonly key: number;
+    readonly word: 0 | 1;
+    readonly view: View;
+    readonly dtype: "u32";
+  }
   | { readonly kind: "unary"; readonly fn: UnaryFn; readonly args: readonly [number]; readonly dtype: DType }
   | {
     readonly kind: "binary";

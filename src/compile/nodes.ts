@@ -40,7 +40,7 @@ function isSame(a: Node, b: Node): boolean {
     case "iota":
       return a.kind === b.kind && isSameView(a.view, b.view);
     case "randomBits":
-      return a.kind === b.kind && a.key === b.key && isSameView(a.view, b.view);
+      return a.kind === b.kind && a.key === b.key && a.word === b.word && isSameView(a.view, b.view);
     case "reduced":
       return a.kind === b.kind && a.index === b.index;
     case "select":

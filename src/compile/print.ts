@@ -106,7 +106,7 @@ function printNodes(
       case "iota":
         return `index${printView(node.view)}:${node.dtype}`;
       case "randomBits":
-        return `randomBits(%${at(kernel.inputs, node.key)}, index${printView(node.view)})`;
+        return `randomBits${node.word}(%${at(kernel.inputs, node.key)}, index${printView(node.view)})`;
       case "reduced":
         return `r${node.index}`;
       case "select":

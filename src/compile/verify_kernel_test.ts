@@ -13,7 +13,7 @@ const values: Aval[] = [
 const own = { offset: 0, strides: [6, 1] };
 const nodes: readonly Node[] = [
   { kind: "load", input: 0, view: own, dtype: "f32" },
-  { kind: "randomBits", key: 1, view: own, dtype: "u32" },
+  { kind: "randomBits", key: 1, word: 1, view: own, dtype: "u32" },
   { kind: "cast", args: [1], dtype: "f32" },
   { kind: "compare", fn: "lt", args: [0, 2], dtype: "bool" },
   { kind: "select", args: [3, 0, 2], dtype: "f32" },

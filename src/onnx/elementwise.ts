@@ -26,6 +26,7 @@ const unaryFns: { readonly [F in UnaryFn]: Emit } = {
   sin: operator("Sin"),
   cos: operator("Cos"),
   tanh: operator("Tanh"),
+  erf: operator("Erf"),
   not: ({ graph }, dtype, x) =>
     dtype === "bool" ? graph.node("Not", [x]) : graph.node("Sub", [graph.scalar(-1, "INT64"), x]),
   isFinite: ({ graph }, _, x) => graph.node("Less", [graph.node("Abs", [x]), graph.scalar(Infinity)]),

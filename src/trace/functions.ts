@@ -1,9 +1,10 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectOptions } from "../base/expect.ts";
-import { type DType, requireShape, type Shape, sizeOf } from "./dtype.ts";
+import { expectKind, expectOptions, expectWhole, isWhole } from "../base/expect.ts";
+import { type DType, formatAval, requireShape, type Shape, sizeOf } from "./dtype.ts";
 import type { Pair } from "./ops.ts";
 import { type Both, expectPoolOptions, type Padding, type PoolOptions } from "./pool_options.ts";
-import { broadcastShape } from "./shape_arguments.ts";
+import { broadcastShape, expectAxisOf, expectNumbers } from "./shape_arguments.ts";
 import { constantLike, expectTensor, type Operand, type Tensor } from "./tensor.ts";
 import { currentTrace } from "./trace.ts";
 
@@ -125,6 +126,45 @@ export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
   const { rank } = firstOf("stack", tensors);
   const at = axis < 0 ? axis + rank + 1 : axis;
   return concat(tensors.map((t) => t.reshape(...t.shape.slice(0, at), 1, ...t.shape.slice(at))), at);
+}
+
+/**
+ * Cuts a tensor along an axis: the inverse of {@link concat}.
+ *
+ * @param parts The number of parts, all of one extent, as in NumPy and JAX (PyTorch's number is an extent); or the
+ * extent of each part.
+ * @param axis Default 0.
+ * @throws {LocalgradError} if there is no such axis, or the parts do not fill it.
+ *
+ * @example
+ * ```ts
+ * import { devices, jit, split, type Tensor } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using device = await devices.open("reference");
+ * const [head, tail] = jit((x: Tensor) => split(x, [1, 3]), { device })(device.array([1, 2, 3, 4]));
+ * assertEquals([...await tail!.read()], [2, 3, 4]);
+ * head!.dispose();
+ * tail!.dispose();
+ * ```
+ */
+export function split(x: Tensor, parts: number | readonly number[], axis: number = 0): Tensor[] {
+  expectTensor("split", x);
+  const along = expectAxisOf("split", x, axis);
+  const extent = at(x.shape, along);
+  if (typeof parts === "number") expectWhole("split: the number of parts", parts);
+  else expectNumbers("split: the extents", parts);
+  const extents = typeof parts === "number" ? new Array<number>(parts).fill(extent / parts) : parts;
+  if (!extents.every((each) => isWhole(each, 0)) || extents.reduce((sum, each) => sum + each, 0) !== extent) {
+    const wrong = typeof parts === "number" ? `${parts} equal parts` : `parts of ${parts.join(", ")}`;
+    x.trace.fail(`split(${formatAval(x)}): ${wrong} do not fill axis ${axis}, of extent ${extent}`);
+  }
+  let end = 0;
+  return extents.map((each) => {
+    const start = end;
+    end += each;
+    return x.slice(x.shape.map(() => 0).with(along, start), x.shape.with(along, end));
+  });
 }
 
 /**

@@ -31,6 +31,7 @@ export const unaryDtypes = {
   sin: FLOAT,
   cos: FLOAT,
   tanh: FLOAT,
+  erf: FLOAT,
   not: ["bool", "i32", "u32"],
   isFinite: FLOAT,
 } as const satisfies { readonly [F in UnaryFn]: readonly DType[] };

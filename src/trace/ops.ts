@@ -13,6 +13,7 @@ export type UnaryFn =
   | "sin"
   | "cos"
   | "tanh"
+  | "erf"
   | "not"
   | "isFinite";
 
@@ -90,8 +91,8 @@ export interface OpAttrs {
   constant: { readonly shape: Shape; readonly dtype: DType; readonly values: readonly number[] };
   /** The index of each element along `axis`. */
   iota: { readonly shape: Shape; readonly dtype: "f32" | "i32" | "u32"; readonly axis: number };
-  /** `randomBits(key: u32[2])`: element i (row-major) is word 0 of Threefry-2×32-20(key, (i, 0)). */
-  randomBits: { readonly shape: Shape };
+  /** `randomBits(key: u32[2])`: element i (row-major) is one of the two words of Threefry-2×32-20(key, (i, 0)). */
+  randomBits: { readonly shape: Shape; readonly word: 0 | 1 };
   /** Repeats axes of extent 1 to `shape`, which has the same rank. */
   broadcast: { readonly shape: Shape };
   /** The same elements, row-major, in another shape. A view: it needs no memory of its own. */

@@ -1,5 +1,7 @@
+import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
-import type { Shape } from "./dtype.ts";
+import { type Aval, formatAval, type Shape } from "./dtype.ts";
+import { atUserLine } from "./site.ts";
 
 /** Axes of a reduction: one, several, or all if left out. Negative axes count from the end. */
 export type Axes = number | readonly number[];
@@ -14,6 +16,13 @@ export function expectNumbers(what: string, values: readonly number[]): void {
 export function axisOf(rank: number, axis: number): number {
   expectKind("the axis", axis, "number");
   return axis < 0 ? axis + rank : axis;
+}
+
+/** An axis counted from 0, which the operand of `who` must have. */
+export function expectAxisOf(who: string, x: Aval, axis: number): number {
+  const counted = axisOf(x.shape.length, axis);
+  if (x.shape[counted] !== undefined) return counted;
+  throw new LocalgradError(`${who}(${formatAval(x)}): there is no axis ${axis}${atUserLine()}`);
 }
 
 /** Axes counted from 0, in the order given. */

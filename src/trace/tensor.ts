@@ -172,6 +172,10 @@ export class Tensor implements Aval {
   tanh(): Tensor {
     return this.#unary("tanh");
   }
+  /** Element-wise error function, 2 / √π times the integral of e^−t² from 0 to x; in [−1, 1]. */
+  erf(): Tensor {
+    return this.#unary("erf");
+  }
   /** Element-wise complement: logical on bool, bitwise on integers. */
   not(): Tensor {
     return this.#unary("not");
@@ -263,7 +267,8 @@ export class Tensor implements Aval {
   }
 
   /**
-   * Matrix product `[M, K] × [K, N]`, or of each pair of a batch, `[B, M, K] × [B, K, N]`.
+   * Matrix product `[M, K] × [K, N]`, or of each pair of a batch, `[…B, M, K] × […B, K, N]`. Batch axes broadcast as in
+   * NumPy. If the other operand is one matrix, `[…B, M, K]` is multiplied as one matrix of all rows.
    *
    * @param options `transposeA` and `transposeB` (default false) swap the last two axes of an operand first.
    */
@@ -271,7 +276,26 @@ export class Tensor implements Aval {
     expectTensor("matmul", other);
     expectOptions("matmul", options, { transposeA: "boolean?", transposeB: "boolean?" });
     const { transposeA = false, transposeB = false } = options;
-    return this.trace.emit("matmul", [this, other], { transposeA, transposeB });
+    const product = (a: Tensor, b: Tensor) => this.trace.emit("matmul", [a, b], { transposeA, transposeB });
+    const [batch, otherBatch] = [this.shape.slice(0, -2), other.shape.slice(0, -2)];
+    const isPlain = batch.length <= 1 && sameShape(batch, otherBatch);
+    if (isPlain || this.rank < 2 || other.rank < 2) return product(this, other); // or refused by the op's rule
+    if (other.rank === 2 && !transposeA) {
+      const columns = at(this.shape, this.rank - 1);
+      const rows = product(this.reshape(sizeOf(this.shape.slice(0, -1)), columns), other);
+      return rows.reshape(...this.shape.slice(0, -1), at(rows.shape, 1));
+    }
+    const shared = broadcastShape(batch, otherBatch);
+    if (shared === undefined) {
+      const why = `batches [${batch.join(",")}] and [${otherBatch.join(",")}] do not broadcast`;
+      this.trace.fail(`matmul(${formatAval(this)}, ${formatAval(other)}): ${why}`);
+    }
+    const stacked = (t: Tensor) => {
+      const matrix = t.shape.slice(-2);
+      return t.broadcastTo([...shared, ...matrix]).reshape(sizeOf(shared), ...matrix);
+    };
+    const result = product(stacked(this), stacked(other));
+    return result.reshape(...shared, ...result.shape.slice(1));
   }
 
   /** The same elements, row-major, in another shape; one extent may be −1, which is inferred. */

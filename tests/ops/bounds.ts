@@ -86,6 +86,7 @@ const unaryRounding: { readonly [F in UnaryFn]: number } = {
   sin: 8,
   cos: 8,
   tanh: 16,
+  erf: 8,
   not: 0,
   isFinite: 0,
 };

@@ -9,6 +9,7 @@ import {
   selectCases,
   unaryCases,
 } from "./cases/elementwise.ts";
+import { functionCases } from "./cases/functions.ts";
 import { convCases, poolCases, resizeCases } from "./cases/images.ts";
 import {
   broadcastCases,
@@ -70,6 +71,7 @@ const large: typeof groups = { "long axes": longCases };
 /** Programs of many ops, which only the compiler can turn into plans. */
 export const programs: Readonly<Record<string, (random: Random) => Case[]>> = {
   "training steps, donation and odd results": recipeCases,
+  "functions of tensors": functionCases,
   "values without elements": emptyCases,
   "random programs": (random) => programCases(random, 150),
 };

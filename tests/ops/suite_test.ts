@@ -224,6 +224,11 @@ const kernelFaults: readonly [string, string, Misprint][] = [
     (node) => node.kind === "randomBits" ? { ...node, view: { ...node.view, offset: 1 } } : node,
   ],
   [
+    "constants, indices and random bits",
+    "the other word of random bits",
+    (node) => node.kind === "randomBits" ? { ...node, word: node.word === 0 ? 1 : 0 } : node,
+  ],
+  [
     "cast",
     "floor for truncation",
     (node) => node.kind === "cast" && node.dtype === "i32" ? { ...node, kind: "unary", fn: "floor" } : node,

@@ -140,7 +140,7 @@ function kernelOf(program: Program, instruction: Instruction): Kernel {
     }
     case "randomBits": {
       const view = { offset: 0, strides: [1] };
-      const nodes: Node[] = [{ kind: op, key: 0, view, dtype: "u32" }];
+      const nodes: Node[] = [{ kind: op, key: 0, word: attrs.word, view, dtype: "u32" }];
       return { space: [sizeOf(shape)], inputs, nodes, stores: [{ node: 0, output }] };
     }
     case "broadcast": {

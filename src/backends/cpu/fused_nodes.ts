@@ -97,7 +97,7 @@ export class NodeWriter {
       case "randomBits": {
         const key = streams.operands[node.key];
         const index = indexVector(f, streams.indices(node.view), vector);
-        return math.threefry(v128.load32Splat(key), v128.load32Splat(key, 4), index);
+        return math.threefry(v128.load32Splat(key), v128.load32Splat(key, 4), index, node.word);
       }
       case "unary":
         return unary(math, node.fn, this.nodes[node.args[0]].dtype, value(node.args[0]));
@@ -170,7 +170,16 @@ function costInF32(node: Node): number {
     case "randomBits":
       return 110;
     case "unary":
-      return { exp: 20, log: 30, sin: 60, cos: 60, tanh: 40, sqrt: 5, rsqrt: 10 }[node.fn as string] ?? 1;
+      return {
+        exp: 20,
+        log: 30,
+        sin: 60,
+        cos: 60,
+        tanh: 40,
+        erf: 40,
+        sqrt: 5,
+        rsqrt: 10,
+      }[node.fn as string] ?? 1;
     case "binary":
       return { pow: 60, rem: 60, div: 5 }[node.fn as string] ?? 1;
     default:

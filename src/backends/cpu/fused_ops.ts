@@ -32,6 +32,7 @@ const floatUnary: { readonly [F in UnaryFnOf<"f32">]: Unary } = {
   sin: (m, x) => m.sin(x),
   cos: (m, x) => m.cos(x),
   tanh: (m, x) => m.tanh(x),
+  erf: (m, x) => m.erf(x),
   isFinite: (m, x) => f32x4.lt(f32x4.abs(x), m.float(Infinity)),
 };
 

@@ -37,7 +37,7 @@ function nodeText(node: Node, prefix: string): string {
       case "constant":
         return Object.is(node.value, -0) ? "-0" : `${node.value}`;
       case "randomBits":
-        return `randomBits #${node.key}`;
+        return `randomBits${node.word} #${node.key}`;
       case "reduced":
         return `r${node.index}`;
       case "unary":

@@ -197,6 +197,38 @@ export class VectorMath {
     return this.select(f32x4.eq(x, x), value, x);
   }
 
+  erf(x: Lanes): V128 {
+    const magnitude = this.keep(f32x4.abs(x));
+    const square = this.keep(f32x4.mul(x, x));
+    const near = f32x4.madd(
+      x,
+      this.polynomial(square, [
+        0.12837915123,
+        -0.37612551451,
+        0.11282455176,
+        -0.026791462675,
+        0.0050321812741,
+        -0.00062032538699,
+      ]),
+      x,
+    );
+    // The logarithm of 1 − erf is smooth; beyond 4 the result rounds to 1.
+    const size = this.keep(f32x4.pmin(magnitude, this.float(4)));
+    const rest = this.keep(this.polynomial(size, [
+      -0.00013357470743,
+      -1.1279361248,
+      -0.63673722744,
+      -0.10432750732,
+      0.022420220077,
+      -0.0030922926962,
+      0.00020099629182,
+    ]));
+    const far = f32x4.sub(this.float(1), this.exp(rest));
+    const unsigned = this.select(f32x4.lt(magnitude, this.float(0.875)), near, far);
+    const value = v128.or(unsigned, v128.and(x, this.integer(SIGN))); // near 0 too, since erf(−0) is −0
+    return this.select(f32x4.eq(x, x), value, x);
+  }
+
   /** xʸ; for negative x, y must be an integer. 1ʸ and x⁰ are 1, also for NaN. */
   pow(x: Lanes, y: Lanes): V128 {
     const magnitude = this.keep(f32x4.abs(x));
@@ -225,8 +257,8 @@ export class VectorMath {
     return this.select(f32x4.eq(y, y), result, y);
   }
 
-  /** Word 0 of Threefry-2×32 with 20 rounds (Salmon et al., SC 2011) of counters (`index`, 0). */
-  threefry(key0: V128, key1: V128, index: V128): V128 {
+  /** A word of Threefry-2×32 with 20 rounds (Salmon et al., SC 2011) of counters (`index`, 0). */
+  threefry(key0: V128, key1: V128, index: V128, word: 0 | 1): V128 {
     const parity = this.integer(0x1bd11bda);
     const schedule = [this.keep(key0), this.keep(key1)];
     schedule.push(this.keep(v128.xor(v128.xor(schedule[0], schedule[1]), parity)));
@@ -240,6 +272,6 @@ export class VectorMath {
       this.f.set(a, i32x4.add(a, schedule[(group + 1) % 3]));
       this.f.set(b, i32x4.add(i32x4.add(b, schedule[(group + 2) % 3]), this.integer(group + 1)));
     }
-    return a;
+    return word === 0 ? a : b;
   }
 }

@@ -83,7 +83,7 @@ function print(node: Node, index: number, nodes: readonly Node[], prefix: string
     case "randomBits":
       return `random_bits(${context.key(node.key, 0)}, ${context.key(node.key, 1)}, ${
         context.index(node.view)
-      })`;
+      }, ${node.word}u)`;
     case "unary":
       return rounded(unaryTable[node.fn](arg(node.args[0]), at(nodes, node.args[0]).dtype), node);
     case "binary":
@@ -122,6 +122,7 @@ const unaryTable: { readonly [F in UnaryFn]: (x: string, dtype: DType) => string
   sin: call("sinf"),
   cos: call("cosf"),
   tanh: call("tanhf"),
+  erf: call("erff"),
   not: (x, dtype) => dtype === "bool" ? `${x} ^ 1u` : `~${x}`,
   isFinite: call("is_finite"),
 };

@@ -100,7 +100,7 @@ function eachBlock(
         return block.each(node.view, (i, index) => out[i] = wrap(index, node.dtype));
       case "randomBits": {
         const key = Uint32Array.from(at(inputs, node.key).subarray(0, 2));
-        return block.each(node.view, (i, index) => out[i] = at(threefry2x32(key, index, 0), 0));
+        return block.each(node.view, (i, index) => out[i] = at(threefry2x32(key, index, 0), node.word));
       }
       case "unary": {
         const f = unary(node.fn, at(nodes, node.args[0]).dtype);

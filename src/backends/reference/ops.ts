@@ -105,9 +105,9 @@ export const opRules: OpRules = {
     const along = { offset: 0, strides: out.shape.map((_, a) => a === axis ? 1 : 0) };
     walk(out.shape, whole(out), along, (i, index) => out.data[i] = index);
   },
-  randomBits(out, [key]) {
+  randomBits(out, [key], { word }) {
     const words = Uint32Array.from(key.data.subarray(0, 2));
-    for (let i = 0; i < out.data.length; i++) out.data[i] = at(threefry2x32(words, i, 0), 0);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = at(threefry2x32(words, i, 0), word);
   },
 
   broadcast(out, [x]) {

@@ -75,7 +75,7 @@ function print(node: Node, nodes: readonly Node[], prefix: string, context: Cont
     case "randomBits":
       return `${functions.use("threefry", lanes)}(${context.key(node.key).join(", ")}, ${
         context.index(node.view)
-      })`;
+      }, ${node.word}u)`;
     case "unary":
       return unaryTable[node.fn](arg(node.args[0]), at(nodes, node.args[0]).dtype, context);
     case "binary":
@@ -146,6 +146,7 @@ const unaryTable: { readonly [F in UnaryFn]: (x: string, dtype: DType, context: 
   sin: helper("sin"),
   cos: helper("cos"),
   tanh: helper("tanh"),
+  erf: helper("erf"),
   not: (x, dtype) => dtype === "bool" ? `!${x}` : `~${x}`,
   isFinite: helper("is_finite"),
 };

@@ -24,6 +24,7 @@ const calls = {
   log: [],
   exp: ["keep_nan"],
   tanh: ["keep_nan"],
+  erf: ["exp", "keep_nan"],
   pow: ["exp", "log", "is_finite"],
   rem: [],
   angle: [],

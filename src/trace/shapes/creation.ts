@@ -1,3 +1,4 @@
+import { isWhole } from "../../base/expect.ts";
 import { sameShape, sizeOf } from "../dtype.ts";
 import { notAnElement } from "../elements.ts";
 import { fail, isAxis, none, one, type ShapeRules } from "./rule.ts";
@@ -22,9 +23,10 @@ export const creationShapes: ShapeRules<"constant" | "iota" | "randomBits"> = {
     if (!isAxis(axis, shape)) fail("iota", `[${shape.join(",")}] has no axis ${axis}`, inputs);
     return { shape, dtype };
   },
-  randomBits(inputs, { shape }) {
+  randomBits(inputs, { shape, word }) {
     const key = one("randomBits", inputs);
     if (key.dtype !== "u32" || !sameShape(key.shape, [2])) fail("randomBits", "needs a key u32[2]", inputs);
+    if (!isWhole(word, 0, 1)) fail("randomBits", `there is no word ${word}, only 0 and 1`, inputs);
     return { shape, dtype: "u32" };
   },
 };

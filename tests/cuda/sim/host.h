@@ -43,6 +43,7 @@ float logf(float);
 float sinf(float);
 float cosf(float);
 float tanhf(float);
+float erff(float);
 float powf(float, float);
 float fmodf(float, float);
 }

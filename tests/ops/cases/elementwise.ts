@@ -39,6 +39,7 @@ const unaryInputs: { readonly [F in UnaryFn]: Partial<Record<DType, readonly num
   sin: { f32: [...ANGLES, ...LARGE] },
   cos: { f32: [...ANGLES, ...LARGE] },
   tanh: { f32: [...SPECIAL, 5, -9, 15, -20, 50, 89, -100, 1000, 1e-4, 1e-20] },
+  erf: { f32: [...SPECIAL, 0.84, 0.85, -0.9, 2, -3, 3.9, 4, 5, -9, 20, 1000, 1e-4, 1e-20] },
   not: { bool: [0, 1], i32: INTEGERS, u32: INTEGERS },
   isFinite: { f32: SPECIAL },
 };
@@ -183,7 +184,9 @@ export function generatorCases(random: Random): Case[] {
   }
   for (const shape of [[], [1], [7], [3, 5], [2, 3, 4, 5], [4099]]) {
     const key = aval("u32", [2]);
-    cases.push(opCase("randomBits", [key], { shape }, [random.elements(key)]));
+    for (const word of [0, 1] as const) {
+      cases.push(opCase("randomBits", [key], { shape, word }, [random.elements(key)]));
+    }
   }
   return cases;
 }

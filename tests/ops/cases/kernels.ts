@@ -168,7 +168,10 @@ class KernelWriter {
       const view = { offset: random.int(0, 9), strides: stridesOf(space) };
       if (key >= 0) {
         this.#inputs[key].views.push([view, []]); // read by every point, so it must not be written in place
-        nodes.add({ kind: "randomBits", key, view, dtype: "u32" }, 2 ** 32);
+        nodes.add(
+          { kind: "randomBits", key, word: random.pick([0, 1] as const), view, dtype: "u32" },
+          2 ** 32,
+        );
       }
     }
     for (let i = random.int(1, 8); i > 0; i--) this.#operation(nodes);

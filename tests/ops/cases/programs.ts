@@ -96,7 +96,7 @@ class Writer {
           dtype: "u32",
           values: this.#random.ints(2, 0, 1e9),
         }, 2 ** 32);
-        const bits = this.#emit("randomBits", [key], { shape }, 2 ** 32);
+        const bits = this.#emit("randomBits", [key], { shape, word: 1 }, 2 ** 32);
         const eight = this.#emit("constant", [], { shape, dtype: "u32", values: [8] }, 8);
         const high = this.#emit("binary", [bits, eight], { fn: "shr" }, 2 ** 24);
         const float = this.#emit("cast", [high], { dtype: "f32" }, 2 ** 24);

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { clamp, gelu, silu } from "../../../src/trace/activations.ts";
+import { unary } from "../../../src/trace/elementwise.ts";
 import type { Tensor } from "../../../src/trace/tensor.ts";
 import { derivative, type Differentiable, record } from "../../gradients.ts";
 import type { HostData } from "../../../src/trace/dtype.ts";
@@ -40,6 +42,9 @@ const formula = (
 /** The error of eˣ: x itself is rounded while its range is reduced. */
 const power = (x: number): number => 12 + 2 * Math.min(Math.abs(x), 104);
 
+const erf = unary("erf", "f32");
+const logistic = (x: number): number => x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x));
+
 /** Every unary function of real numbers, and functions composed of them. */
 const ranged: Readonly<Record<string, Ranged>> = {
   neg: { f: (x) => x.neg(), value: formula((x) => -x), slope: formula(() => -1) },
@@ -71,6 +76,31 @@ const ranged: Readonly<Record<string, Ranged>> = {
   relu: { f: (x) => x.relu(), value: formula((x) => Math.max(x, 0)), slope: formula((x) => x <= 0 ? 0 : 1) },
   clamp: {
     f: (x) => x.maximum(-2).minimum(3),
+    value: formula((x) => Math.min(3, Math.max(-2, x))),
+    slope: formula((x) => x <= -2 || x >= 3 ? 0 : 1),
+  },
+  erf: {
+    f: (x) => x.erf(),
+    value: formula(erf, 8),
+    slope: formula((x) => 2 / Math.sqrt(Math.PI) * Math.exp(-x * x), (x) => 12 + 4 * Math.min(x * x, 104)),
+  },
+  // 1 + erf cancels for negative x, as in PyTorch.
+  gelu: {
+    f: (x) => gelu(x),
+    value: formula((x) => x * 0.5 * (1 + erf(x * Math.SQRT1_2)), 16, 24),
+    slope: formula(
+      (x) => 0.5 * (1 + erf(x * Math.SQRT1_2)) + x * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI),
+      16,
+      40,
+    ),
+  },
+  silu: {
+    f: silu,
+    value: formula((x) => x * logistic(x), power, 4),
+    slope: formula((x) => logistic(x) + x * logistic(x) * logistic(-x), power, 24),
+  },
+  "clamp at its limits": {
+    f: (x) => clamp(x, { min: -2, max: 3 }),
     value: formula((x) => Math.min(3, Math.max(-2, x))),
     slope: formula((x) => x <= -2 || x >= 3 ? 0 : 1),
   },

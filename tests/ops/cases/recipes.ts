@@ -209,7 +209,7 @@ function augmentation(random: Random): Case {
     strides: [1, 1, 1, 1],
   });
   const key = r.builder.emit("constant", [], { shape: [2], dtype: "u32", values: [7, 11] });
-  const bits = r.builder.emit("randomBits", [key], { shape: [batch, 1, 1, 1] });
+  const bits = r.builder.emit("randomBits", [key], { shape: [batch, 1, 1, 1], word: 0 });
   const one = r.builder.emit("constant", [], { shape: [batch, 1, 1, 1], dtype: "u32", values: [1] });
   const coin = r.builder.emit("binary", [bits, one], { fn: "and" });
   const heads = r.builder.emit("cast", [coin], { dtype: "bool" });
