@@ -24,14 +24,26 @@ export function rebuild(sequence: StepSequence, gaps: ReadonlyMap<Gap, Recipe>):
   return new Rebuilding(sequence, gaps).run();
 }
 
+/** A value that is not stored. */
+interface Computed {
+  /** Its new value. */
+  readonly value: ValueId;
+  /** The new values of its operands. */
+  readonly operands: readonly ValueId[];
+  /** The number of stored values made when it was last found to be the present one. */
+  asOf: number;
+}
+
 class Rebuilding {
   readonly #sequence: StepSequence;
   readonly #makers: Makers;
   readonly #builder = new ProgramBuilder();
   /** The new value of each stored value: as it was first made, or as it was last rebuilt. */
   readonly #stored = new Map<ValueId, ValueId>();
-  /** The new value of each other value as it was last made, and its operands then. */
-  readonly #computed = new Map<ValueId, { readonly operands: readonly ValueId[]; readonly value: ValueId }>();
+  /** Each other value as it was last made. */
+  readonly #computed = new Map<ValueId, Computed>();
+  /** The number of times that a stored value was made. */
+  #made = 0;
   /** The values to rebuild before each step. */
   readonly #rebuilt = new Map<number, { readonly value: ValueId; readonly recipe: Recipe }[]>();
 
@@ -56,7 +68,7 @@ class Rebuilding {
         if (instruction === undefined) continue; // a copy, which drafting makes again
         this.#rebuildBefore(position, instruction.scope);
         const operands = instruction.inputs.map((input) => this.#value(input));
-        this.#stored.set(output, this.#emit(instruction, operands));
+        this.#store(output, this.#emit(instruction, operands));
       }
     }
     const outputs = program.outputs.map((output) => ({ ...output, value: this.#value(output.value) }));
@@ -67,15 +79,22 @@ class Rebuilding {
   #value(value: ValueId): ValueId {
     const stored = this.#stored.get(value);
     if (stored !== undefined) return stored;
+    const computed = this.#computed.get(value);
+    if (computed?.asOf === this.#made) return computed.value; // or shared operands would be followed as a tree
     const instruction = this.#makers.get(value);
     const operands = instruction.inputs.map((input) => this.#value(input));
-    const computed = this.#computed.get(value);
     if (computed !== undefined && computed.operands.every((operand, i) => operand === operands[i])) {
+      computed.asOf = this.#made;
       return computed.value;
     }
     const again = this.#emit(instruction, operands);
-    this.#computed.set(value, { operands, value: again });
+    this.#computed.set(value, { value: again, operands, asOf: this.#made });
     return again;
+  }
+
+  #store(value: ValueId, made: ValueId): void {
+    this.#stored.set(value, made);
+    this.#made++;
   }
 
   /** Rebuilds values before a step, once; those that others are rebuilt from come first. */
@@ -101,7 +120,7 @@ class Rebuilding {
       return again;
     };
     for (const each of through) if (each !== value) build(each);
-    this.#stored.set(value, build(value));
+    this.#store(value, build(value));
   }
 
   #emit({ op, attrs, site, scope }: Instruction, inputs: readonly ValueId[]): ValueId {

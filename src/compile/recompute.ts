@@ -134,8 +134,11 @@ class Selection {
     const { views } = this.#sequence.draft;
     const through = new Set<ValueId>([root.output]);
     const leaves = new Set<ValueId>();
+    const seen = new Set<ValueId>();
     const visit = (operand: ValueId): void => {
       const base = at(views, operand);
+      if (seen.has(base)) return;
+      seen.add(base);
       const maker = this.#makers.find(base);
       const canRebuild = maker !== undefined && isCheap(maker);
       const isStored = !canRebuild || this.#lifetimes.isMade(base);
