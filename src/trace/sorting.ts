@@ -23,13 +23,15 @@ export interface Sorted {
  * Sorts along an axis. Equal elements keep their order, also in descending order; a NaN is greater than any number, as
  * in PyTorch. The gradient goes to where each element came from.
  *
- * It counts for each element those that go before it, so the work grows with the square of the axis's extent; the
- * memory is linear.
+ * Along an axis of up to 1,024 elements it counts for each those that go before it: few steps, and memory for the
+ * results alone. Along a longer one it is a bitonic network (Batcher, AFIPS 1968): ½ log₂ n (log₂ n + 1) steps for the
+ * next power of two n, 210 for a million elements, and besides operand and results 16 bytes for each of those n. The
+ * gradient sorts once more.
  *
  * @param x f32, bf16, i32 or u32.
  * @param axis Default: the last.
  * @returns `values` and `indices`, both of the shape of `x`.
- * @throws {LocalgradError} if there is no such axis, or it is too long: 2³¹ pairs of elements are compared at most.
+ * @throws {LocalgradError} if there is no such axis, or it has more than 2²² elements.
  *
  * @example
  * ```ts
@@ -53,13 +55,13 @@ export function sort(x: Tensor, axis: number = -1, options: SortOptions = {}): S
 
 /**
  * The largest elements along an axis, largest first; of equal ones the first. A NaN is greater than any number, as in
- * PyTorch.
+ * PyTorch. It takes the time and memory of {@link sort}.
  *
  * @param x f32, bf16, i32 or u32.
  * @param k The number of elements, from 0 to the axis's extent.
  * @param axis Default: the last.
  * @returns `values` and `indices`, with `k` in place of the axis's extent.
- * @throws {LocalgradError} if there is no such axis, or it has fewer elements.
+ * @throws {LocalgradError} if there is no such axis, or it has fewer than `k` elements, or more than 2²².
  */
 export function topK(x: Tensor, k: number, axis: number = -1): Sorted {
   expectTensor("topK", x);
@@ -70,21 +72,32 @@ export function topK(x: Tensor, k: number, axis: number = -1): Sorted {
   return { values: first(values), indices: first(indices) };
 }
 
+/** An axis of this many elements is sorted by counting: few steps, but as much work as there are pairs. */
+const COUNTED = 1024;
 /** The most pairs of elements to compare: no kernel covers more points. */
 const MOST_PAIRS = 2 ** 31 - 1;
+/** The longest axis: a network of floating-point numbers has integers up to four times that among them. */
+const LONGEST = 2 ** 22;
 
-function sorted(who: string, x: Tensor, axis: number, descending: boolean): Sorted {
+/** Sorts along an axis counted from 0: one of up to `most` elements by counting, a longer one by the network. */
+export function sorted(
+  who: string,
+  x: Tensor,
+  axis: number,
+  descending: boolean,
+  most: number = COUNTED,
+): Sorted {
   const { shape } = x;
   if (x.size === 0) return { values: x, indices: constantLike(0, x).cast("i32") };
   const length = at(shape, axis);
-  if (x.size * length > MOST_PAIRS) {
-    x.trace.fail(
-      `${who}(${formatAval(x)}): compares ${x.size * length} pairs of elements, at most ${MOST_PAIRS}`,
-    );
+  if (length > LONGEST) {
+    x.trace.fail(`${who}(${formatAval(x)}): axis ${axis} has more than ${LONGEST} elements`);
   }
   const table = x.reshape(sizeOf(shape.slice(0, axis)), length, sizeOf(shape.slice(axis + 1)));
   const keys = table.dtype === "bf16" ? table.cast("f32") : table;
-  const { order, ranks } = counted(keys, descending);
+  const { order, ranks } = length <= most && x.size * length <= MOST_PAIRS
+    ? counted(keys, descending)
+    : networked(keys, descending);
   const values = permuted(table, order, ranks);
   return { values: values.reshape(...shape), indices: order.reshape(...shape) };
 }
@@ -93,8 +106,8 @@ function sorted(who: string, x: Tensor, axis: number, descending: boolean): Sort
 interface Order {
   /** The index of the element at each place, i32. */
   readonly order: Tensor;
-  /** The place of each element, i32: the inverse. */
-  readonly ranks: Tensor;
+  /** Computes the place of each element, i32: the inverse. */
+  readonly ranks: () => Tensor;
 }
 
 /** Tests whether a goes strictly before b. A NaN is greater than any number. */
@@ -115,18 +128,87 @@ function counted(x: Tensor, descending: boolean): Order {
     .or(isEarlier.not().and(precedes(other, own, descending)));
   const ranks = goesBefore.cast("i32").sum(2);
   const isHere = ranks.reshape(rows, 1, length, columns).broadcastTo(pairs).eq(iota(pairs, 1));
-  return { order: where(isHere, iota(pairs, 2), 0).sum(2), ranks };
+  return { order: where(isHere, iota(pairs, 2), 0).sum(2), ranks: () => ranks };
 }
 
 /**
- * The elements of `[rows, length, columns]` in an order along axis 1. The gradient is moved back by the inverse: unlike
- * the sum of a gather's gradient, this searches for nothing.
+ * The order by a bitonic network over the next power of two. An element is a key and a number for ties, both of one dtype
+ * and in one tensor `[rows, 2, size, columns]`, so that a step is one kernel with one result.
  */
-function permuted(x: Tensor, order: Tensor, inverse: Tensor): Tensor {
+function networked(x: Tensor, descending: boolean): Order {
+  const [rows = 0, length = 0, columns = 0] = x.shape;
+  const size = 2 ** Math.ceil(Math.log2(length));
+  let pairs = pairsOf(x, size, descending);
+  for (let run = 2; run <= size; run *= 2) {
+    for (let distance = run / 2; distance >= 1; distance /= 2) pairs = exchanged(pairs, run, distance);
+  }
+  const ties = pairs.slice([0, 1, 0, 0], [rows, 2, length, columns]);
+  const order = ties.reshape(rows, length, columns).cast("i32").and(size - 1);
+  // Sorted itself, the order moves each element back to the place that it came from.
+  return { order, ranks: () => networked(order, false).order };
+}
+
+/**
+ * Keys and numbers for ties, which ascend as the elements should. No two pairs are the same: the number is an element's
+ * index, from which a multiple of `size` moves NaN beyond infinity, and what fills the axis up beyond everything.
+ */
+function pairsOf(x: Tensor, size: number, descending: boolean): Tensor {
+  const { dtype } = x;
+  const [rows = 0, length = 0, columns = 0] = x.shape;
+  const padded = x.pad([0, 0, 0], [0, size - length, 0]);
+  const index = iota(padded.shape, 1);
+  const largest = dtype === "f32" ? Infinity : dtype === "i32" ? 2 ** 31 - 1 : 2 ** 32 - 1;
+  const isNaN = padded.ne(padded);
+  const known = dtype === "f32" ? where(isNaN, Infinity, padded) : padded;
+  const complement = dtype === "f32" ? known.neg() : known.not();
+  const moved = dtype === "f32" ? where(isNaN, index.add(descending ? -size : size), index) : index;
+  const isElement = index.lt(length);
+  const keys = where(isElement, descending ? complement : known, largest);
+  const ties = where(isElement, moved, index.add(2 * size)).cast(dtype);
+  const shape = [rows, 2, size, columns];
+  const spread = (t: Tensor) => t.reshape(rows, 1, size, columns).broadcastTo(shape);
+  return stored(where(iota(shape, 1).eq(0), spread(keys), spread(ties)));
+}
+
+/** Compares elements `distance` apart and exchanges them, so that runs of `run` elements ascend and descend in turn. */
+function exchanged(pairs: Tensor, run: number, distance: number): Tensor {
+  const [rows = 0, , size = 0, columns = 0] = pairs.shape;
+  const blocks = size / (2 * distance);
+  const shape = [rows, 2, blocks, 2, distance, columns];
+  const halves = pairs.reshape(...shape);
+  /** A half of the elements, beside itself; of both numbers or one, beside itself too. */
+  const part = (half: 0 | 1, which?: 0 | 1) =>
+    halves.slice([0, which ?? 0, 0, half, 0, 0], [
+      rows,
+      (which ?? 1) + 1,
+      blocks,
+      half + 1,
+      distance,
+      columns,
+    ])
+      .broadcastTo(shape);
+  const [keyA, keyB, tieA, tieB] = [part(0, 0), part(1, 0), part(0, 1), part(1, 1)];
+  const isLater = keyA.gt(keyB).or(keyA.eq(keyB).and(tieA.gt(tieB)));
+  const descends = iota(shape, 2).mul(2 * distance).and(run).ne(0);
+  // The first half takes the second's element where they are exchanged, the second where they are not.
+  const takesSecond = isLater.ne(descends).ne(iota(shape, 3).eq(1));
+  return stored(where(takesSecond, part(1), part(0)).reshape(...pairs.shape));
+}
+
+/** Stores a step's result: computed again within the next step, it would be computed several times. */
+function stored(t: Tensor): Tensor {
+  return t.trace.emit("barrier", [t], {});
+}
+
+/**
+ * The elements of `[rows, length, columns]` in an order along axis 1. The gradient is moved back by the inverse, which
+ * is computed only then: unlike the sum of a gather's gradient, this searches for nothing.
+ */
+function permuted(x: Tensor, order: Tensor, inverse: () => Tensor): Tensor {
   const { trace, shape } = x;
   const start = trace.builder.instructions.length;
   const y = x.reshape(x.size).gather(flatIndices(order, shape));
-  const rule = ([ct]: readonly (Tensor | undefined)[]) => [ct && permuted(ct, inverse, order)];
+  const rule = ([ct]: readonly (Tensor | undefined)[]) => [ct && permuted(ct, inverse(), () => order)];
   trace.regions.push({ start, end: trace.builder.instructions.length, inputs: [x], outputs: [y], rule });
   return y;
 }
