@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
+import library from "../deno.json" with { type: "json" };
 
 const root = fromFileUrl(new URL("..", import.meta.url));
 
@@ -31,6 +32,19 @@ Deno.test("memory plans balanced boundaries with recomputation, end to end and c
   }
   const { stdout } = await memory(...small, "--markdown");
   assertMatch(stdout, /^\| peak \| .* MiB \| .* MiB \| .* MiB \|$/m);
+});
+
+Deno.test("the task memory may read every module that its planning threads load", async () => {
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", `${root}src/cli/memory_worker.ts`],
+  }).output();
+  const { modules } = JSON.parse(new TextDecoder().decode(stdout));
+  const paths: string[] = modules.flatMap(({ local = "" }: { local?: string }) =>
+    local.startsWith(root) ? [local.slice(root.length)] : []
+  );
+  assert(paths.length > 100, `${paths.length} modules`);
+  const { read } = library.permissions.memory;
+  assertEquals(paths.filter((path) => !read.includes(path.split("/", 1)[0] ?? "")), []);
 });
 
 Deno.test("memory plans the classes of a folder that need not be there", async () => {

@@ -90,7 +90,7 @@ export async function planSplits(splits: readonly Split[]): Promise<SplitPlans[]
 /** Returns true if threads may read their modules, for which they need the permission of this one. */
 async function mayStartThreads(): Promise<boolean> {
   if (!import.meta.url.startsWith("file:")) return false;
-  const folders = ["../../src", "../../kernels"].map((path) => new URL(path, import.meta.url));
+  const folders = ["../../src", "../../kernels", "../../ffi"].map((path) => new URL(path, import.meta.url));
   const states = await Promise.all(folders.map((path) => Deno.permissions.query({ name: "read", path })));
   return states.every(({ state }) => state === "granted");
 }
