@@ -10,6 +10,7 @@ export {
   layer,
   type Layers,
   type Mode,
+  parameterLayer,
   sequential,
   shapeAfter,
   stateless,
@@ -19,8 +20,14 @@ export * from "./nn/named.ts";
 export * from "./nn/initial.ts";
 export * from "./nn/linear.ts";
 export * from "./nn/conv.ts";
+export * from "./nn/conv_transpose.ts";
 export * from "./nn/batch_norm.ts";
+export * from "./nn/layer_norm.ts";
 export * from "./nn/pooling.ts";
 export * from "./nn/activation.ts";
 export { flatten, type FlattenOptions } from "./nn/flatten.ts";
 export * from "./nn/residual.ts";
+export * from "./nn/squeeze_excitation.ts";
+export * from "./nn/embedding.ts";
+export * from "./nn/attention.ts";
+export * from "./nn/transformer.ts";

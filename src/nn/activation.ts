@@ -1,6 +1,50 @@
+import { LocalgradError } from "../base/errors.ts";
+import { expectOptions, shown } from "../base/expect.ts";
+import { gelu as exactGelu, geluTanh } from "./compositions.ts";
 import { type Layer, stateless } from "./layer.ts";
 
 /** ReLU: max(x, 0). */
 export function relu(): Layer {
   return stateless((x) => x.relu());
+}
+
+/** ReLU that ends at 6: min(max(x, 0), 6), as in MobileNet. */
+export function relu6(): Layer {
+  return stateless((x) => x.relu().minimum(6));
+}
+
+/** Options of {@link gelu}. */
+export interface GeluOptions {
+  /** `none`: by the error function, as PyTorch's default; `tanh`: the approximation by tanh. Default `none`. */
+  approximate?: "none" | "tanh";
+}
+
+/**
+ * The Gaussian error linear unit: x · Φ(x) (Hendrycks and Gimpel, 2016, arXiv 1606.08415).
+ *
+ * @throws {LocalgradError} for an unknown approximation.
+ *
+ * @example
+ * ```ts
+ * import { devices, jit, nn, type Tensor } from "@localgrad/localgrad";
+ * import { assertAlmostEquals } from "@std/assert";
+ *
+ * await using device = await devices.open("reference");
+ * using x = device.array([1]);
+ * using y = jit((x: Tensor) => nn.gelu().apply({}, {}, x, "evaluate").y, { device })(x);
+ * assertAlmostEquals((await y.read())[0], 0.841345, 1e-6);
+ * ```
+ */
+export function gelu(options: GeluOptions = {}): Layer {
+  expectOptions("gelu", options, { approximate: "string?" });
+  const { approximate = "none" } = options;
+  if (approximate !== "none" && approximate !== "tanh") {
+    throw new LocalgradError(`gelu: approximate is "none" or "tanh", not ${shown(approximate)}`);
+  }
+  return stateless(approximate === "tanh" ? geluTanh : exactGelu);
+}
+
+/** The sigmoid linear unit, also called swish: x · σ(x) (Elfwing et al., 2017, arXiv 1702.03118). */
+export function silu(): Layer {
+  return stateless((x) => x.mul(x.sigmoid()));
 }

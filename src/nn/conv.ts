@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions } from "../base/expect.ts";
 import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
-import { normalInitial, uniformInitial } from "./initial.ts";
+import { constantInitial, normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
 /** Options of {@link conv}. */
@@ -14,12 +14,14 @@ export interface ConvSpec extends Conv2dOptions {
   window?: Both;
   /** Adds a learned value per output channel; default false. */
   bias?: boolean;
+  /** Standard deviation of the starting weight, with a bias of 0; default see {@link conv}. */
+  std?: number;
 }
 
 /**
  * 2-D convolution of NHWC images. `weight` is `[out, height, width, in / groups]` and starts normal with standard
  * deviation √(2 / (height · width · out)) (He et al., 2015, arXiv 1502.01852, eq. 14), as in CIFAR ResNets. `bias`, if
- * any, starts uniform within ±1/√(in / groups · height · width), as PyTorch's.
+ * any, starts uniform within ±1/√(in / groups · height · width), as PyTorch's, or at 0 if `std` is given.
  *
  * @example
  * ```ts
@@ -40,8 +42,9 @@ export function conv(spec: ConvSpec): Layer {
     padding: "any?",
     dilation: "any?",
     groups: "number?",
+    std: "number?",
   });
-  const { in: inputs, out, window = 3, bias = false, ...geometry } = spec;
+  const { in: inputs, out, window = 3, bias = false, std, ...geometry } = spec;
   if (typeof window !== "number") expectKind("conv: window", window, "array");
   const [height, width] = typeof window === "number" ? [window, window] : window;
   const { groups = 1 } = spec;
@@ -49,7 +52,7 @@ export function conv(spec: ConvSpec): Layer {
     throw new LocalgradError(`conv: ${inputs} → ${out} channels cannot be divided into ${groups} groups`);
   }
   const depth = inputs / groups;
-  const weight = normalInitial(Math.sqrt(2 / (height * width * out)), [out, height, width, depth]);
+  const weight = normalInitial(std ?? Math.sqrt(2 / (height * width * out)), [out, height, width, depth]);
   if (!bias) {
     return layer({
       params: { weight },
@@ -57,7 +60,12 @@ export function conv(spec: ConvSpec): Layer {
     });
   }
   return layer({
-    params: { weight, bias: uniformInitial(1 / Math.sqrt(height * width * depth), [out]) },
+    params: {
+      weight,
+      bias: std === undefined
+        ? uniformInitial(1 / Math.sqrt(height * width * depth), [out])
+        : constantInitial(0, [out]),
+    },
     apply: ({ weight, bias }, state, x) => ({
       y: conv2d(x, weight.cast(x.dtype), geometry).add(bias.cast(x.dtype)),
       state,

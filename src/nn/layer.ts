@@ -84,6 +84,21 @@ export function stateless(f: (x: Tensor, mode: Mode) => Tensor): Layer {
 }
 
 /**
+ * Makes a layer of a single parameter that has the layer's own name, such as a class token: the `class_token` of
+ * `sequential({ class_token: parameterLayer(…) })`.
+ *
+ * @param apply Computes the result from the parameter and x.
+ */
+export function parameterLayer(initial: Initial, apply: (value: Tensor, x: Tensor) => Tensor): Layer {
+  // A tree of one leaf, which only the type of a layer's parameters rules out.
+  const leaf = <T>(value: unknown) => value as Named<T>;
+  return layer({
+    params: leaf<Initial>(initial),
+    apply: (value, state, x) => ({ y: apply(value as unknown as Tensor, x), state }),
+  });
+}
+
+/**
  * Applies layers one after another. Parameters are nested under each layer's name; a layer without any has no entry.
  *
  * @example

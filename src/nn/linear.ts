@@ -1,5 +1,6 @@
-import { expectOptions } from "../base/expect.ts";
-import { uniformInitial } from "./initial.ts";
+import { expectOptions, expectWhole } from "../base/expect.ts";
+import { affine } from "./compositions.ts";
+import { constantInitial, type Initial, normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
 /** Options of {@link linear}. */
@@ -10,11 +11,18 @@ export interface LinearSpec {
   out: number;
   /** Adds a learned value per output feature; default true. */
   bias?: boolean;
+  /**
+   * Standard deviation of the starting weight, which is then normal, with a bias of 0, as in torchvision's networks; 0
+   * starts at zero. Default: uniform weight and bias within ±1/√in, as PyTorch's.
+   */
+  std?: number;
 }
 
 /**
- * Fully connected layer: `[batch, in]` → `[batch, out]`. `weight` is `[out, in]`; weight and bias start uniform within
- * ±1/√in, as PyTorch's.
+ * Fully connected layer: `[batch, …, in]` → `[batch, …, out]`, over the last axis of tokens or pixels alike. `weight` is
+ * `[out, in]`.
+ *
+ * @throws {LocalgradError} if a number of features is not a whole number of at least 1.
  *
  * @example
  * ```ts
@@ -23,23 +31,28 @@ export interface LinearSpec {
  *
  * const layer = nn.linear({ in: 64, out: 10 });
  * assertEquals(layer.params["weight"].shape, [10, 64]);
+ * assertEquals(nn.shapeAfter(layer, [197, 64]), [197, 10]);
  * ```
  */
 export function linear(spec: LinearSpec): Layer {
-  expectOptions("linear", spec, { in: "number", out: "number", bias: "boolean?" });
-  const bound = 1 / Math.sqrt(spec.in);
-  const weight = uniformInitial(bound, [spec.out, spec.in]);
-  if (spec.bias === false) {
+  expectOptions("linear", spec, { in: "number", out: "number", bias: "boolean?", std: "number?" });
+  const { in: inputs, out, bias = true, std } = spec;
+  expectWhole("linear: in", inputs);
+  expectWhole("linear: out", out);
+  const bound = 1 / Math.sqrt(inputs);
+  const drawn = (shape: readonly number[]): Initial => {
+    if (std === undefined) return uniformInitial(bound, shape);
+    return std === 0 ? constantInitial(0, shape) : normalInitial(std, shape);
+  };
+  const weight = drawn([out, inputs]);
+  if (!bias) {
     return layer({
       params: { weight },
-      apply: ({ weight }, state, x) => ({ y: x.matmul(weight.cast(x.dtype), { transposeB: true }), state }),
+      apply: ({ weight }, state, x) => ({ y: affine(x, weight), state }),
     });
   }
   return layer({
-    params: { weight, bias: uniformInitial(bound, [spec.out]) },
-    apply: ({ weight, bias }, state, x) => ({
-      y: x.matmul(weight.cast(x.dtype), { transposeB: true }).add(bias.cast(x.dtype)),
-      state,
-    }),
+    params: { weight, bias: std === undefined ? drawn([out]) : constantInitial(0, [out]) },
+    apply: ({ weight, bias }, state, x) => ({ y: affine(x, weight, bias), state }),
   });
 }
