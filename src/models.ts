@@ -10,6 +10,7 @@ export {
   layersOf,
   type Model,
   network,
+  type Summary,
   type Task,
   type VectorInput,
 } from "./models/model.ts";

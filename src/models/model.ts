@@ -35,6 +35,12 @@ export interface VectorInput {
   readonly features: number;
 }
 
+/**
+ * What stands for tokens `[length, width]` in local classifiers: their mean, or the first, which is the class token of
+ * vision transformers.
+ */
+export type Summary = "mean" | "first";
+
 /** The meaning of a network's outputs: logits of classes, or values. */
 export type Task = "classification" | "regression";
 
@@ -57,6 +63,8 @@ export interface Model {
   readonly blocks: readonly Block[];
   /** The layers that turn the last block's output into outputs `[batch, classes]`; they belong to the last module. */
   readonly head: Layers;
+  /** What stands for tokens in local classifiers, where blocks give tokens; default `mean`. */
+  readonly summary?: Summary;
   /** What is added to the input of blocks; default nothing. */
   readonly contexts?: readonly Context[];
 }
@@ -116,13 +124,17 @@ export function expectModel(model: Model): void {
     stem: "object",
     blocks: "array",
     head: "object",
+    summary: "string?",
     contexts: "array?",
   });
-  const { input, task } = model;
+  const { input, task, summary } = model;
   if ("features" in input) expectObject("a model's input", input, { features: "number" });
   else expectObject("a model's input", input, { height: "number", width: "number", channels: "number" });
   if (task !== undefined && task !== "classification" && task !== "regression") {
     throw new LocalgradError(`a model's task is "classification" or "regression", not ${shown(task)}`);
+  }
+  if (summary !== undefined && summary !== "mean" && summary !== "first") {
+    throw new LocalgradError(`a model's summary is "mean" or "first", not ${shown(summary)}`);
   }
   for (const block of model.blocks) {
     expectKind("a block", block, "object");

@@ -7,3 +7,8 @@
 
 export * from "./resnet.ts";
 export * from "./imagenet_resnet.ts";
+export * from "./vgg.ts";
+export * from "./mobilenet.ts";
+export * from "./densenet.ts";
+export * from "./convnext.ts";
+export * from "./vit.ts";

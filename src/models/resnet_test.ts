@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
 import { modelNamed, modelNames, network, resnet20, resnet32, resnet50, resnet8 } from "../models.ts";
+import type { Initial } from "../nn/initial.ts";
 import { shapeAfter } from "../nn/layer.ts";
+import type { Named } from "../nn/named.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { treeLeaves, treePaths } from "../trace/tree.ts";
 
@@ -24,6 +26,16 @@ const expected: { readonly [name: string]: readonly [blocks: number, parameters:
   resnet152: [50, 60_192_808],
   resnext50_32x4d: [16, 25_028_904],
   resnext101_32x8d: [33, 88_791_336],
+  vgg11: [8, 132_863_336],
+  vgg13: [10, 133_047_848],
+  vgg16: [13, 138_357_544],
+  vgg19: [16, 143_667_240],
+  mobilenetV2: [18, 3_504_872],
+  densenet121: [62, 7_978_856],
+  convnextTiny: [21, 28_589_128],
+  vitTiny: [12, 5_717_416],
+  vitSmall: [12, 22_050_664],
+  vitBase: [12, 86_567_656],
 };
 
 for (const name of modelNames) {
@@ -35,7 +47,8 @@ for (const name of modelNames) {
 
 Deno.test("all networks are available by name, in order, and others are refused", () => {
   assertEquals([...modelNames].sort(), Object.keys(expected).sort());
-  assertEquals(modelNames.slice(0, 3), ["resnet8", "resnet18", "resnet20"]);
+  const resnets = modelNames.filter((name) => name.startsWith("resnet"));
+  assertEquals(resnets.slice(0, 3), ["resnet8", "resnet18", "resnet20"]);
   assertThrows(() => modelNamed("resnet34x"), LocalgradError, "resnet34x");
   assertThrows(() => modelNamed("resnet34x"), LocalgradError, "resnext101_32x8d");
 });
@@ -85,4 +98,18 @@ Deno.test("networks refuse impossible classes and sizes", () => {
   assertThrows(() => resnet32({ classes: 0 }), LocalgradError, "resnet32: classes must be a whole number");
   assertThrows(() => resnet50({ size: 0 }), LocalgradError, "resnet50: size must be a whole number");
   assertThrows(() => resnet50({ size: [32, 1.5] }), LocalgradError, "1.5");
+});
+
+Deno.test("small images keep networks of tokens and of many halvings whole", () => {
+  assertEquals(shapeAfter(network(modelNamed("vitTiny", { size: 32, classes: 7 })), [32, 32, 3]), [7]);
+  const { encoder } = network(modelNamed("vitTiny", { size: 32 })).params;
+  assertEquals((encoder as Named<Initial>)["pos_embedding"]!.shape, [1, 65, 192]);
+  assertThrows(
+    () => modelNamed("vitTiny", { size: 30 }),
+    LocalgradError,
+    "30×30 cannot be divided into parts of 4×4",
+  );
+  for (const name of ["vgg11", "mobilenetV2", "densenet121", "convnextTiny"]) {
+    assertEquals(shapeAfter(network(modelNamed(name, { size: 32, classes: 7 })), [32, 32, 3]), [7], name);
+  }
 });

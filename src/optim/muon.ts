@@ -43,9 +43,13 @@ const SCALES = {
   original: (rows: number, columns: number) => Math.sqrt(Math.max(1, rows / columns)),
 } as const;
 
+/** A parameter of a classifier: of a layer `fc`, `head` or `classifier`, or of a layer numbered within `classifier`. */
+const CLASSIFIER = /(?:^|\.)(?:(?:fc|head|classifier)|classifier\.\d+)\.[^.]+$/;
+
 /**
- * True for filters and the weights of linear layers, but not for classifiers: layers named `fc`, as the library calls
- * those of its networks and of its auxiliary networks. What {@link muon} updates by default.
+ * True for filters and the weights of linear layers, but not for classifiers: layers named `fc`, `head` or `classifier`, or
+ * numbered within `classifier`, as the library calls those of its networks and of its auxiliary networks. Embeddings of
+ * positions and the like, which have three axes, are none either. What {@link muon} updates by default.
  *
  * @example
  * ```ts
@@ -61,7 +65,7 @@ const SCALES = {
 export function hiddenMatrix(parameter: Parameter): boolean {
   expectObject("hiddenMatrix", parameter, { path: "string", shape: "array" });
   const { path, shape } = parameter;
-  return shape.length >= 2 && path.split(".").at(-2) !== "fc";
+  return (shape.length === 2 || shape.length === 4) && !CLASSIFIER.test(path);
 }
 
 /**

@@ -83,6 +83,11 @@ Deno.test("freeze() keeps parameters, decayed() spares vectors, muon() leaves cl
   const own = muon({ matrices: (parameter) => parameter.shape.length === 2, others: sgd() });
   assertEquals(treePaths(zeroSlots(own, params)), ["momentum.conv.weight", "momentum.fc.weight"]);
   assert(!hiddenMatrix({ path: "fc.weight", shape: [2, 2] }));
+  for (const path of ["heads.head.weight", "classifier.weight", "classifier.6.weight"]) {
+    assert(!hiddenMatrix({ path, shape: [2, 2] }), path);
+  }
+  assert(hiddenMatrix({ path: "local.0.classifier.hidden.0.linear.weight", shape: [2, 2] }));
+  assert(!hiddenMatrix({ path: "encoder.pos_embedding", shape: [1, 5, 2] }));
   assertThrows(() => muon({ scale: "rms" as never }), LocalgradError, "matchRmsAdamW or original");
 });
 

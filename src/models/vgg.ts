@@ -1,0 +1,85 @@
+import { relu } from "../nn/activation.ts";
+import { conv } from "../nn/conv.ts";
+import { flatten } from "../nn/flatten.ts";
+import { type Layer, layer, type Layers } from "../nn/layer.ts";
+import { linear } from "../nn/linear.ts";
+import { adaptiveAveragePooling, globalAveragePooling } from "../nn/pooling.ts";
+import { maxPool } from "../trace/functions.ts";
+import type { Block, ImageInput, Model } from "./model.ts";
+import { described, type ModelOptions } from "./options.ts";
+
+/** Channels of each stage's convolutions. */
+const WIDTHS = [64, 128, 256, 512, 512] as const;
+
+/**
+ * VGG (Simonyan and Zisserman, 2015, arXiv 1409.1556, table 1) without batch norm: five stages of 3×3 convolutions with ReLU,
+ * each with 2×2 max pooling at its end. A block is a convolution, with the pooling after it. For images higher than 96
+ * pixels the head is torchvision's: pooling to 7×7 and three linear layers of 4096, 4096 and the classes; for smaller ones,
+ * which end at fewer pixels, global average pooling and one linear layer, as is usual for CIFAR. Parameters have
+ * torchvision's names. By default images are 224×224 and there are 1000 classes.
+ */
+function vgg(depth: number, counts: readonly number[], options: ModelOptions): Model {
+  const { name, input, classes } = described(`vgg${depth}`, options, { classes: 1000, size: 224 });
+  const blocks: Block[] = [];
+  let inputs = input.channels, place = 0;
+  for (const [stage, out] of WIDTHS.entries()) {
+    const count = counts[stage] ?? 0;
+    for (let i = 0; i < count; i++) {
+      const pooled = i === count - 1;
+      blocks.push({
+        name: `features.${place}`,
+        layer: convolution({ in: inputs, out, pooled }),
+        stage: stage + 1,
+        from: (channels) => convolution({ in: channels, out, pooled: true }),
+      });
+      inputs = out;
+      place += pooled ? 3 : 2; // a convolution, ReLU and perhaps pooling
+    }
+  }
+  return { name, input, classes, stem: {}, blocks, head: head(input, inputs, classes) };
+}
+
+/** A convolution with ReLU and perhaps pooling; its parameters are those of the convolution. */
+function convolution(spec: { in: number; out: number; pooled: boolean }): Layer {
+  const { pooled, ...channels } = spec;
+  const inner = conv({ ...channels, padding: 1, bias: true, std: Math.sqrt(2 / (9 * spec.out)) });
+  return layer({
+    params: inner.params,
+    apply(params, state, x, mode) {
+      const y = inner.apply(params, {}, x, mode).y.relu();
+      return { y: pooled ? maxPool(y, { window: 2 }) : y, state };
+    },
+  });
+}
+
+function head({ height }: ImageInput, channels: number, classes: number): Layers {
+  if (height <= 96) {
+    return { avgpool: globalAveragePooling(), classifier: linear({ in: channels, out: classes }) };
+  }
+  return {
+    "avgpool": adaptiveAveragePooling(7, 7),
+    "flatten": flatten(),
+    "classifier.0": linear({ in: 49 * channels, out: 4096, std: 0.01 }),
+    "classifier.1": relu(),
+    "classifier.3": linear({ in: 4096, out: 4096, std: 0.01 }),
+    "classifier.4": relu(),
+    "classifier.6": linear({ in: 4096, out: classes, std: 0.01 }),
+  };
+}
+
+/** VGG-11: 8 convolutions, 132,863,336 parameters with 1000 classes. */
+export function vgg11(options: ModelOptions = {}): Model {
+  return vgg(11, [1, 1, 2, 2, 2], options);
+}
+/** VGG-13: 10 convolutions, 133,047,848 parameters with 1000 classes. */
+export function vgg13(options: ModelOptions = {}): Model {
+  return vgg(13, [2, 2, 2, 2, 2], options);
+}
+/** VGG-16: 13 convolutions, 138,357,544 parameters with 1000 classes. */
+export function vgg16(options: ModelOptions = {}): Model {
+  return vgg(16, [2, 2, 3, 3, 3], options);
+}
+/** VGG-19: 16 convolutions, 143,667,240 parameters with 1000 classes. */
+export function vgg19(options: ModelOptions = {}): Model {
+  return vgg(19, [2, 2, 4, 4, 4], options);
+}
