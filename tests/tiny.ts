@@ -2,10 +2,15 @@ import type { ImageDataset, LabelledImages } from "../src/data/images.ts";
 import type { Model } from "../src/models/model.ts";
 import { batchNorm } from "../src/nn/batch_norm.ts";
 import { conv } from "../src/nn/conv.ts";
+import { flatten } from "../src/nn/flatten.ts";
+import { normalInitial } from "../src/nn/initial.ts";
+import { parameterLayer, sequential, stateless } from "../src/nn/layer.ts";
 import { linear } from "../src/nn/linear.ts";
 import { relu } from "../src/nn/activation.ts";
 import { globalAveragePooling } from "../src/nn/pooling.ts";
 import { residualBlock } from "../src/nn/residual.ts";
+import { transformerBlock } from "../src/nn/transformer.ts";
+import { concat } from "../src/trace/functions.ts";
 
 /** A residual network of three blocks for 8×8 images, small enough for float64 loops in a test. */
 export function tinyModel(classes = 3): Model {
@@ -48,4 +53,45 @@ function colours(count: number, seed: number): LabelledImages {
     images[i] = (random() >> 1) + (i % 3 === label ? 100 : 0);
   }
   return { images, labels, count };
+}
+
+/** A vision transformer of five blocks for 8×8 images, with a class token, small enough for float64 loops in a test. */
+export function tinyVit(classes = 3): Model {
+  const width = 6;
+  return {
+    name: "tinyVit",
+    input: { height: 8, width: 8, channels: 3 },
+    classes,
+    summary: "first",
+    stem: {
+      conv_proj: conv({ in: 3, out: width, window: 4, strides: 4, bias: true }),
+      class_token: parameterLayer(normalInitial(1, [1, 1, width]), (token, x) => {
+        const [batch = 1] = x.shape;
+        return concat([token.cast(x.dtype).broadcastTo([batch, 1, width]), x.reshape(batch, -1, width)], 1);
+      }),
+    },
+    blocks: Array.from({ length: 5 }, (_, i) => ({
+      name: `layers.${i}`,
+      layer: transformerBlock({ width, heads: 2, hidden: 8 }),
+    })),
+    head: {
+      token: stateless((x) => x.slice([0, 0, 0], [x.shape[0] ?? 1, 1, width]).reshape(-1, width)),
+      fc: linear({ in: width, out: classes }),
+    },
+  };
+}
+
+/** An MLP of five hidden layers for 8×8 images. */
+export function tinyImageMlp(classes = 3): Model {
+  return {
+    name: "tinyImageMlp",
+    input: { height: 8, width: 8, channels: 3 },
+    classes,
+    stem: { flatten: flatten() },
+    blocks: [12, 12, 8, 8, 8].map((out, i) => ({
+      name: `hidden.${i}`,
+      layer: sequential({ linear: linear({ in: [192, 12, 12, 8, 8][i] ?? 8, out }), relu: relu() }),
+    })),
+    head: { fc: linear({ in: 8, out: classes }) },
+  };
 }

@@ -57,6 +57,9 @@ const manSmall = {
   },
 };
 
+/** MAN++'s cut of vision transformers with 12 blocks. */
+const vit: Splits = { 4: [2, 5, 8].map((i) => `encoder.layers.encoder_layer_${i}`) };
+
 const published: { readonly [name in SplitName]: { readonly [model: string]: Splits } } = {
   "man": {
     ...manSmall,
@@ -71,6 +74,9 @@ const published: { readonly [name in SplitName]: { readonly [model: string]: Spl
     resnet101: { 2: stages([], [0]), 4: stages([], [2], [8, 16]) },
     resnet152: { 2: stages([], [5]), 4: stages([], [6], [13, 25]) },
     resnext101_32x8d: { 2: stages([], [0]), 4: stages([], [2], [8, 16]) },
+    vitTiny: vit,
+    vitSmall: vit,
+    vitBase: vit,
   },
   "infopro": { resnet32, resnet110: evenResnet110 },
   "infopro*": {

@@ -1,6 +1,6 @@
 /**
- * Auxiliary networks that compute local losses of a module's features `[batch, H, W, C]`; classifiers also take vectors
- * `[batch, features]`.
+ * Auxiliary networks that compute local losses of a module's features: of images `[batch, H, W, C]`, tokens
+ * `[batch, length, width]` or vectors `[batch, features]`.
  *
  * @module
  */
@@ -8,18 +8,20 @@
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectKind, expectObject, shown } from "../../base/expect.ts";
-import type { VectorInput } from "../../models/model.ts";
+import type { Summary, VectorInput } from "../../models/model.ts";
 import { batchNorm } from "../../nn/batch_norm.ts";
 import { imageExtents } from "../../nn/image.ts";
-import { type Layer, sequential, stateless } from "../../nn/layer.ts";
+import { type Layer, type Layers, sequential, stateless } from "../../nn/layer.ts";
 import { conv } from "../../nn/conv.ts";
 import { linear } from "../../nn/linear.ts";
 import { relu } from "../../nn/activation.ts";
 import { flatten } from "../../nn/flatten.ts";
 import { adaptiveAveragePooling, globalAveragePooling } from "../../nn/pooling.ts";
+import { tokenGrid, tokensAsImage } from "../../nn/tokens.ts";
 import { requireShape, type Shape } from "../../trace/dtype.ts";
 import { resizeBilinear } from "../../trace/functions.ts";
 import { imagenetClassifier, imagenetDecoder } from "./imagenet_heads.ts";
+import { areTokens, summarised } from "./tokens.ts";
 import { convUnit, linearUnit, repeated } from "./units.ts";
 
 /** The width of the hidden layers and of contrastive features in InfoPro's classifiers. */
@@ -37,14 +39,18 @@ export type DglHead = "mlp-sr" | "mlp-sr-large" | "mlp" | "cnn";
  * average pooling, then three fully connected layers of 512, each with batch norm and ReLU, linear.
  *
  * Vectors have nothing to pool or convolve: `mlp` and `mlp-sr` are then the three fully connected layers, `mlp-sr-large`
- * those of 512, and `cnn` is refused.
+ * those of 512, and `cnn` is refused. Tokens become a vector by layer normalisation and their summary.
  *
- * @param shape The features of one image: `[height, width, channels]`, or of one vector: `[features]`.
+ * @param shape The features of one image: `[height, width, channels]`, `[length, width]` of tokens, or `[features]`.
  * @param classes The number of logits.
+ * @param summary What stands for tokens; default `mean`.
  */
-export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
+export function dglHead(name: DglHead, shape: Shape, classes: number, summary?: Summary): Layer {
   requireShape(shape, "dglHead");
-  if (shape.length === 1) return vectorHead(name, at(shape, 0), classes);
+  if (shape.length === 1) return sequential(vectorHead(name, at(shape, 0), classes));
+  if (areTokens(shape)) {
+    return sequential({ ...summarised(shape, summary), ...vectorHead(name, at(shape, 1), classes) });
+  }
   const [height, width, channels] = imageExtents("dglHead", shape);
   const features = 4 * channels;
   const quarter = adaptiveAveragePooling(Math.ceil(height / 4), Math.ceil(width / 4));
@@ -84,16 +90,16 @@ export function dglHead(name: DglHead, shape: Shape, classes: number): Layer {
 }
 
 /** The fully connected layers of a head, for vectors. */
-function vectorHead(name: DglHead, features: number, classes: number): Layer {
+function vectorHead(name: DglHead, features: number, classes: number): Layers {
   if (name === "cnn") {
-    throw new LocalgradError('dgl: the head "cnn" is for images, not for vectors; choose "mlp"');
+    throw new LocalgradError('dgl: the head "cnn" is for images, not for vectors or tokens; choose "mlp"');
   }
   if (!["mlp", "mlp-sr", "mlp-sr-large"].includes(name)) throw unknownHead(name);
   const width = name === "mlp-sr-large" ? 512 : features;
-  return sequential({
+  return {
     hidden: repeated(3, (i) => linearUnit(i === 0 ? features : width, width)),
     fc: linear({ in: width, out: classes }),
-  });
+  };
 }
 
 function unknownHead(name: string): LocalgradError {
@@ -109,20 +115,29 @@ export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f` | "imagenet";
  * Makes a classifier of InfoPro (Wang et al., 2021, arXiv 2101.10832), named `AcBf`: A 3×3 convolutions with batch norm
  * and ReLU, of which the first doubles the width and halves the size for features of fewer than 64 channels; global
  * average pooling; B − 1 fully connected layers of 128 with ReLU; linear to `outputs`. `0c1f` is pooling and a linear
- * layer. For `imagenet`, see {@link imagenetClassifier}. Vectors take those without convolutions, and are not pooled.
+ * layer. For `imagenet`, see {@link imagenetClassifier}. Vectors and tokens take those without convolutions: vectors as they are, tokens after layer
+ * normalisation and their summary.
  *
- * @param features The features of one image: `[height, width, channels]`, or of one vector: `[features]`.
+ * @param features The features of one image: `[height, width, channels]`, `[length, width]` of tokens, or `[features]`.
  * @param outputs The number of logits or features.
+ * @param summary What stands for tokens; default `mean`.
  */
-export function classifier(name: ClassifierName, features: Shape, outputs: number): Layer {
+export function classifier(
+  name: ClassifierName,
+  features: Shape,
+  outputs: number,
+  summary?: Summary,
+): Layer {
   requireShape(features, "classifier");
-  const isVector = features.length === 1;
-  if (isVector && !/^0c/.test(name)) {
+  const isImage = features.length !== 1 && !areTokens(features);
+  if (!isImage && !/^0c/.test(name)) {
     throw new LocalgradError(
-      `the classifier ${shown(name)} is for images, not for vectors; choose "0c1f", "0c2f" or "0c3f"`,
+      `the classifier ${
+        shown(name)
+      } is for images, not for vectors or tokens; choose "0c1f", "0c2f" or "0c3f"`,
     );
   }
-  const channels = isVector ? at(features, 0) : at(imageExtents("classifier", features), 2);
+  const channels = at(isImage ? imageExtents("classifier", features) : features, features.length - 1);
   if (name === "imagenet") return imagenetClassifier(features, outputs);
   const parsed = /^([0-2])c([1-3])f$/.exec(name);
   if (parsed === null) {
@@ -146,7 +161,11 @@ export function classifier(name: ClassifierName, features: Shape, outputs: numbe
     sequential({ linear: linear({ in: i === 0 ? pooled : HIDDEN, out: HIDDEN }), relu: relu() });
   return sequential({
     ...(convs === 0 ? {} : { convs: repeated(convs, unit) }),
-    ...(isVector ? {} : { pool: globalAveragePooling() }),
+    ...(isImage
+      ? { pool: globalAveragePooling() }
+      : areTokens(features)
+      ? summarised(features, summary)
+      : {}),
     ...(linears === 1 ? {} : { hidden: repeated(linears - 1, hidden) }),
     fc: last,
   });
@@ -163,15 +182,31 @@ export function isLarge(image: { readonly height: number } | VectorInput): boole
 /**
  * Makes InfoPro's decoder: bilinear resizing of the features to the image's size with aligned corners, a 3×3 convolution
  * to 12 channels, batch norm, ReLU, and a 3×3 convolution to the image's channels. Large images are decoded in steps; see
- * {@link imagenetDecoder}. The result is logits of the pixels.
+ * {@link imagenetDecoder}. Tokens are put in their places as an image first; vectors have a linear layer to all pixels. The
+ * result is logits of the pixels.
  *
- * @param features The features of one image: `[height, width, channels]`.
+ * @param features The features of one image: `[height, width, channels]`, `[length, width]` of tokens, or `[features]`.
  * @param image The shape of the image.
  */
 export function decoder(
   features: Shape,
   image: { readonly height: number; readonly width: number; readonly channels: number },
 ): Layer {
+  requireShape(features, "decoder");
+  if (features.length === 1) {
+    const { height, width, channels } = image;
+    return sequential({
+      fc: linear({ in: at(features, 0), out: height * width * channels }),
+      image: stateless((x) => x.reshape(-1, height, width, channels)),
+    });
+  }
+  if (areTokens(features)) {
+    const grid = tokenGrid("decoder", at(features, 0), image);
+    return sequential({
+      image: stateless((x) => tokensAsImage(x, grid)),
+      decoder: decoder([grid.rows, grid.columns, at(features, 1)], image),
+    });
+  }
   if (isLarge(image)) return imagenetDecoder(features, image);
   const [, , channels] = imageExtents("decoder", features);
   return sequential({

@@ -1,10 +1,15 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { noise, run } from "../../../tests/run.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import type { Initial } from "../../nn/initial.ts";
-import { type Layer, shapeAfter } from "../../nn/layer.ts";
+import { key } from "../../base/random.ts";
+import { type Initial, initialize } from "../../nn/initial.ts";
+import { type Layer, sequential, shapeAfter } from "../../nn/layer.ts";
+import type { Named } from "../../nn/named.ts";
 import { sizeOf } from "../../trace/dtype.ts";
+import type { Tensor } from "../../trace/tensor.ts";
 import { treeLeaves, treePaths } from "../../trace/tree.ts";
 import { classifier, decoder, dglHead } from "./heads.ts";
+import { summarised } from "./tokens.ts";
 
 const parameters = (layer: Layer) =>
   treeLeaves<Initial>(layer.params).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
@@ -57,10 +62,10 @@ Deno.test("heads refuse features that are not of an image, and name the head", (
   const image = { height: 32, width: 32, channels: 3 };
   const large = { height: 224, width: 224, channels: 3 };
   const refused: [string, () => unknown][] = [
-    ["dglHead", () => dglHead("mlp", [8, 64], 10)],
-    ["classifier", () => classifier("1c2f", [8, 64], 10)],
+    ["dglHead", () => dglHead("mlp", [1, 8, 8, 64], 10)],
+    ["classifier", () => classifier("1c2f", [1, 8, 8, 64], 10)],
     ["decoder", () => decoder([1, 8, 8, 64], image)],
-    ["imagenetDecoder", () => decoder([64], large)],
+    ["imagenetDecoder", () => decoder([1, 8, 8, 64], large)],
   ];
   for (const [who, make] of refused) {
     assertThrows(make, LocalgradError, `${who}: needs features [height, width, channels], not [`);
@@ -103,4 +108,45 @@ Deno.test("heads for large images follow the features' shape", () => {
     assertEquals(shapeAfter(decoder(shape, image), shape), [224, 224, 3]);
     assertEquals(shapeAfter(classifier("imagenet", shape, 1000), shape), [1000]);
   }
+});
+
+Deno.test("heads for tokens normalise each token and take their mean or the first; those of images are refused", () => {
+  const features = [5, 8];
+  for (const name of ["mlp", "mlp-sr", "mlp-sr-large"] as const) {
+    assertEquals(shapeAfter(dglHead(name, features, 10), features), [10]);
+  }
+  assertEquals(shapeAfter(classifier("0c2f", features, 3), features), [3]);
+  assertThrows(() => dglHead("cnn", features, 10), LocalgradError, "not for vectors or tokens");
+  assertThrows(() => classifier("1c2f", features, 10), LocalgradError, "not for vectors or tokens");
+
+  const h = noise("h", [2, 5, 8]);
+  const vectors = (summary?: "mean" | "first") => {
+    const layer = sequential(summarised(features, summary));
+    return [...run(
+      (params: Named<Tensor>, h: Tensor) => layer.apply(params, {}, h, "train").y,
+      initialize(layer.params, key(0)),
+      h,
+    )[""]!.data];
+  };
+  const normal = (image: number, token: number): number[] => {
+    const row = [...h.data.subarray(8 * (5 * image + token), 8 * (5 * image + token + 1))];
+    const mean = row.reduce((a, b) => a + b) / 8;
+    const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 8;
+    return row.map((value) => (value - mean) / Math.sqrt(variance + 1e-6));
+  };
+  const firsts = [0, 1].flatMap((image) => normal(image, 0));
+  vectors("first").forEach((value, i) => assertAlmostEquals(value, firsts[i]!, 1e-6));
+  const means = [0, 1].flatMap((image) => {
+    const tokens = [0, 1, 2, 3, 4].map((token) => normal(image, token));
+    return tokens[0]!.map((_, i) => tokens.reduce((sum, token) => sum + token[i]!, 0) / 5);
+  });
+  vectors().forEach((value, i) => assertAlmostEquals(value, means[i]!, 1e-6));
+});
+
+Deno.test("the decoder gives an image of tokens in their places, and of vectors", () => {
+  assertEquals(shapeAfter(decoder([17, 8], image), [17, 8]), [32, 32, 3]);
+  assertEquals(shapeAfter(decoder([8], image), [8]), [32, 32, 3]);
+  const large = { height: 224, width: 224, channels: 3 };
+  assertEquals(shapeAfter(decoder([197, 16], large), [197, 16]), [224, 224, 3]);
+  assertThrows(() => decoder([19, 8], image), LocalgradError, "19 tokens are no grid");
 });

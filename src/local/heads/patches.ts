@@ -18,12 +18,14 @@ export interface Patch {
 
 /**
  * Divides images `[height, width, channels]` into patches, n in each direction, row by row. Sizes that n does not divide
- * give patches whose sizes differ by one. `who` begins messages.
+ * give patches whose sizes differ by one. Vectors and tokens are one patch. `who` begins messages.
  */
 export function patchesOf(who: string, shape: Shape, n: number): Patch[] {
   expectWhole(`${who}: patches`, n);
-  if (shape.length === 1) {
-    throw new LocalgradError(`${who}: patches are parts of images, not of vectors; leave patches out`);
+  if (shape.length < 3) {
+    if (n === 1) return [{ shape, of: (x) => x }];
+    const what = shape.length === 1 ? "vectors" : "tokens";
+    throw new LocalgradError(`${who}: patches are parts of images, not of ${what}; leave patches out`);
   }
   const [height, width, channels] = imageExtents(who, shape);
   if (n > Math.min(height, width)) {

@@ -1,13 +1,14 @@
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole } from "../../base/expect.ts";
-import type { Block } from "../../models/model.ts";
+import type { Block, Summary } from "../../models/model.ts";
 import { batchNorm } from "../../nn/batch_norm.ts";
 import { type Layer, type Layers, sequential, shapeAfter } from "../../nn/layer.ts";
 import { linear } from "../../nn/linear.ts";
 import { globalAveragePooling } from "../../nn/pooling.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { isLarge } from "../heads/heads.ts";
+import { areTokens, summarised } from "../heads/tokens.ts";
 import { convUnit, linearUnit } from "../heads/units.ts";
 import { type Boundary, classified, type Method } from "../method.ts";
 import { jointly, withStem } from "../partition.ts";
@@ -97,10 +98,16 @@ function network({ features, behind, model }: Boundary, depth: number): Layer {
   const channels = channelsOf(shape);
   return sequential({
     ...layers,
-    ...(shape.length === 1 ? {} : { pool: globalAveragePooling() }),
+    ...ending(shape, model.summary),
     ...(depth <= 1 ? { bn: batchNorm({ channels }) } : {}),
     fc: linear({ in: channels, out: model.classes }),
   });
+}
+
+/** Makes the layers that turn features into a vector. */
+function ending(shape: Shape, summary: Summary | undefined): Layers {
+  if (areTokens(shape)) return summarised(shape, summary);
+  return shape.length === 1 ? {} : { pool: globalAveragePooling() };
 }
 
 /**
@@ -131,13 +138,13 @@ function channelsOf(features: Shape): number {
 
 /**
  * Makes a block like this one for another number of channels: by the block's own `from`, else after a
- * convolution, or a linear layer for vectors.
+ * convolution, or a linear layer for vectors and tokens.
  */
 function adapted({ layer, from }: Block, usual: number, features: Shape): Layer {
   const channels = channelsOf(features);
   if (channels === usual) return layer;
   const adapt = () =>
-    features.length === 1
+    features.length < 3
       ? linearUnit(channels, usual)
       : convUnit({ in: channels, out: usual, window: 1, strides: 2 });
   return from?.(channels) ?? sequential({ adapt: adapt(), block: layer });

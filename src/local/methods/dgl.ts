@@ -33,6 +33,8 @@ export function dgl(options: DglOptions = {}): Method {
     name: "dgl",
     options: { head, ...(patches === 1 ? {} : { patches }) },
     auxiliary: ({ features, model }) =>
-      classified(patched("dgl", (patch) => dglHead(head, patch, model.classes), features, patches)),
+      classified(
+        patched("dgl", (patch) => dglHead(head, patch, model.classes, model.summary), features, patches),
+      ),
   };
 }

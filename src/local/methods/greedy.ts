@@ -2,7 +2,8 @@ import { classifier } from "../heads/heads.ts";
 import { classified, type Method } from "../method.ts";
 
 /**
- * Greedy supervised learning: each local loss is global average pooling, a linear layer and cross-entropy.
+ * Greedy supervised learning: each local loss is global average pooling, a linear layer and cross-entropy. Of tokens, layer
+ * normalisation and the network's summary come before the linear layer.
  *
  * @example
  * ```ts
@@ -16,6 +17,7 @@ export function greedy(): Method {
   return {
     name: "greedy",
     options: {},
-    auxiliary: ({ features, model }) => classified(classifier("0c1f", features, model.classes)),
+    auxiliary: ({ features, model }) =>
+      classified(classifier("0c1f", features, model.classes, model.summary)),
   };
 }

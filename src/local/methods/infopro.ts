@@ -149,7 +149,7 @@ function decoded(model: Model): ImageInput {
 
 /** The network of the task term where none was chosen. */
 function usual(features: Shape, { input }: Model, fused: boolean): ClassifierName {
-  if (features.length === 1) return "0c2f";
+  if (features.length < 3) return "0c2f"; // vectors and tokens
   return isLarge(input) ? "imagenet" : fused ? "2c2f" : "1c2f";
 }
 
@@ -184,7 +184,7 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
     terms.push({
       name: "classifier",
       of: (h) => h,
-      layer: classifierOf(name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes),
+      layer: classifierOf(name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes, model.summary),
       loss: (y, batch) => taskLoss(y, batch).mul(task),
     });
   }

@@ -71,7 +71,7 @@ function leapAuxiliary(boundary: Boundary, depth: number, momentum: number): Aux
   const reach = behind.indexOf(first) + 1;
   const average = averageOf(first, EMA, averageOptions("mlaan", { momentum }));
   const shape = blocks.reduce((shape, { layer }) => shapeAfter(layer, shape), features);
-  const head = classified(classifier("0c1f", shape, model.classes));
+  const head = classified(classifier("0c1f", shape, model.classes, model.summary));
   const pathOf = (index: number) => `${BLOCKS}.${index}`;
   const tracked = (next: Following) => {
     if (reach === 1) return next;

@@ -1,12 +1,13 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole } from "../../base/expect.ts";
-import { constantInitial } from "../../nn/initial.ts";
 import { type ImageExtents, imageExtents } from "../../nn/image.ts";
-import { type Layer, layer, sequential } from "../../nn/layer.ts";
+import { type Layer, sequential, stateless } from "../../nn/layer.ts";
 import { descend, select } from "../../nn/named.ts";
 import { conv } from "../../nn/conv.ts";
+import { linear } from "../../nn/linear.ts";
 import { flatten } from "../../nn/flatten.ts";
 import { adaptiveAveragePooling } from "../../nn/pooling.ts";
+import type { Shape } from "../../trace/dtype.ts";
 import { similarityMatching } from "../losses.ts";
 import { classified, type Method, refuseRegression } from "../method.ts";
 
@@ -21,7 +22,8 @@ export interface PredSimOptions {
 /**
  * Prediction and similarity matching (Nøkland & Eidnes, 2019, arXiv 1901.06656): a module's loss is (1 − β) times the
  * cross-entropy of a linear layer on its pooled features, which starts at zero, plus β times the
- * {@link similarityMatching} loss of its features after a 3×3 convolution.
+ * {@link similarityMatching} loss of its features after a 3×3 convolution. Vectors, and each token, have a linear layer in
+ * place of the convolution; tokens are pooled along their length.
  *
  * @example
  * ```ts
@@ -44,27 +46,32 @@ export function predsim(options: PredSimOptions = {}): Method {
     auxiliary({ features, model }) {
       const { classes } = model;
       refuseRegression("predsim: similarity matching", model);
-      if (features.length === 1) {
-        throw new LocalgradError(
-          "predsim: compares features of images, not of vectors; choose dgl() or greedy()",
-        );
-      }
-      const extents = imageExtents("predsim", features);
-      const [, , channels] = extents;
+      const extents = asImage(features);
+      const [, , width] = extents;
       const prediction = classified(predictor(extents, classes, inputs));
-      const similarity = conv({ in: channels, out: channels, padding: 1 });
+      const similarity = features.length === 3
+        ? conv({ in: width, out: width, padding: 1 })
+        : linear({ in: width, out: width, bias: false });
       return {
         params: { ...prediction.params, similarity: similarity.params },
         state: prediction.state,
         loss(params, state, h, batch, next) {
           const predicted = prediction.loss(select(params, prediction.params), state, h, batch, next);
           const { y } = similarity.apply(descend(params, "similarity"), {}, h, "train");
-          const matched = similarityMatching(y, batch.labels, classes);
+          const rows = features.length === 2 ? y.reshape(-1, ...extents) : y;
+          const matched = similarityMatching(rows, batch.labels, classes);
           return { loss: predicted.loss.mul(1 - beta).add(matched.mul(beta)), state: predicted.state };
         },
       };
     },
   };
+}
+
+/** Features as those of an image: tokens are an image of one column, vectors of one pixel. */
+function asImage(features: Shape): ImageExtents {
+  const [first = 1, second = 1] = features;
+  if (features.length === 1) return [1, 1, first];
+  return features.length === 2 ? [first, 1, second] : imageExtents("predsim", features);
 }
 
 /** Makes mean pooling, by windows that double in height and width alternately until at most `inputs` remain, and a linear layer. */
@@ -75,17 +82,9 @@ function predictor([height, width, channels]: ImageExtents, classes: number, inp
     if (rows * columns * channels > inputs) columns = Math.ceil(width / window);
   }
   return sequential({
+    image: stateless((x) => x.reshape(-1, height, width, channels)),
     pool: adaptiveAveragePooling(rows, columns),
     flatten: flatten({ order: "channelsLast" }),
-    fc: layer({
-      params: {
-        weight: constantInitial(0, [classes, rows * columns * channels]),
-        bias: constantInitial(0, [classes]),
-      },
-      apply: ({ weight, bias }, state, x) => ({
-        y: x.matmul(weight.cast(x.dtype), { transposeB: true }).add(bias.cast(x.dtype)),
-        state,
-      }),
-    }),
+    fc: linear({ in: rows * columns * channels, out: classes, std: 0 }),
   });
 }
