@@ -28,6 +28,7 @@ export * from "./nn/activation.ts";
 export { flatten, type FlattenOptions } from "./nn/flatten.ts";
 export * from "./nn/residual.ts";
 export * from "./nn/squeeze_excitation.ts";
+export * from "./nn/dropout.ts";
 export * from "./nn/embedding.ts";
 export * from "./nn/attention.ts";
 export * from "./nn/transformer.ts";

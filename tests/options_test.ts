@@ -75,6 +75,8 @@ function calls(
     "nn.layerNorm": nn.layerNorm,
     "nn.groupNorm": nn.groupNorm,
     "nn.gelu": nn.gelu,
+    "nn.dropout": nn.dropout,
+    "nn.stochasticDepth": (given) => nn.stochasticDepth({ layer: nn.relu(), rate: 0.1, ...given }),
     "nn.embedding": nn.embedding,
     "nn.multiHeadAttention": nn.multiHeadAttention,
     "nn.transformerBlock": nn.transformerBlock,

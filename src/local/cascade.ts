@@ -1,6 +1,7 @@
 import { vjp } from "../autograd/grad.ts";
 import { at } from "../base/at.ts";
 import { descend, merge, type Named, nest, select } from "../nn/named.ts";
+import { derivedKey } from "../nn/random_key.ts";
 import { type SharedBatch, withSharedBatch } from "../nn/shared_batch.ts";
 import type { Scalars } from "../optim/optimizer.ts";
 import { full } from "../trace/functions.ts";
@@ -11,6 +12,7 @@ import { overShares, type Passed } from "./exchange.ts";
 import type { Auxiliary, Cascade, Following, TrainingBatch, Variables } from "./method.ts";
 import { finish, nextOf, type UpdatedModule } from "./module_update.ts";
 import { moduleScope, placeOf } from "./places.ts";
+import { keyed } from "./randomness.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
 import { type Share, weightOf } from "./shares.ts";
 
@@ -152,7 +154,7 @@ function pass(
   };
   for (const module of modules) {
     const own = variablesOf(module);
-    const run = within(module, () => forward(module, own, input));
+    const run = within(module, () => forward(module, own, input, batch));
     let gradient: Tensor | undefined; // of the input, by the loss of the cascade
     if (module.auxiliary === undefined) {
       const head = within(module, () => headLoss(run.h, batch, weight));
@@ -187,12 +189,18 @@ function pass(
 }
 
 /** Runs a module forward. */
-function forward({ layer }: LocalModule, { params, state }: Variables, input: Tensor) {
+function forward(
+  { layer, index }: LocalModule,
+  { params, state }: Variables,
+  input: Tensor,
+  batch: TrainingBatch,
+) {
+  const key = derivedKey(batch.key, 2 * index);
   let after: Named<Tensor> = {};
   const [h, back] = scope("forward", () =>
     vjp(
       (params: Named<Tensor>, input: Tensor) => {
-        const { y, state: next } = layer.apply(params, select(state, layer.state), input, "train");
+        const { y, state: next } = layer.apply(params, select(state, layer.state), input, "train", key);
         after = next;
         return y;
       },
@@ -226,11 +234,13 @@ function localLosses(
   if (auxiliary === undefined) throw new Error("a module before the last has an auxiliary network");
   const place = placeOf(index);
   let after = descend(state, place);
-  const run = (share: number, f: NonNullable<Auxiliary["alone"]>) => {
+  const drawn = keyed(batch, 2 * index + 1);
+  const run = (share: number, f: NonNullable<Auxiliary["alone"]>, number: number) => {
+    const own = keyed(drawn, number);
     const [loss, pullback] = scope("forward", () =>
       vjp(
         (params: Named<Tensor>, h: Tensor) => {
-          const { loss, state } = scope("auxiliary", () => f.call(auxiliary, params, after, h, batch, next));
+          const { loss, state } = scope("auxiliary", () => f.call(auxiliary, params, after, h, own, next));
           after = state;
           return loss;
         },
@@ -240,8 +250,8 @@ function localLosses(
     const [gradients, output] = scope("backward", () => pullback(full([], share * weight)));
     return { loss: loss.mul(share), gradients, output };
   };
-  const together = run(cascade.weight, auxiliary.loss);
-  const alone = auxiliary.alone === undefined ? undefined : run(1 - cascade.weight, auxiliary.alone);
+  const together = run(cascade.weight, auxiliary.loss, 0);
+  const alone = auxiliary.alone === undefined ? undefined : run(1 - cascade.weight, auxiliary.alone, 1);
   return {
     loss: alone === undefined ? together.loss : together.loss.add(alone.loss),
     cascaded: together.output,

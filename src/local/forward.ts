@@ -2,11 +2,13 @@ import { vjp } from "../autograd/grad.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { hasContexts } from "../models/context.ts";
 import { descend, merge, type Named, nest } from "../nn/named.ts";
+import { derivedKey } from "../nn/random_key.ts";
 import { full } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import type { Following, Given, TrainingBatch, Variables } from "./method.ts";
 import { placeOf } from "./places.ts";
+import { keyed } from "./randomness.ts";
 import type { LocalModule } from "./setup.ts";
 
 /** A module after its forward pass. */
@@ -65,17 +67,18 @@ function passedBy(
 ): Passed {
   const { layer, auxiliary, index, reconcile } = module;
   const place = placeOf(index);
+  const key = derivedKey(batch.key, 2 * index);
   let own!: Named<Tensor>;
   let local: Named<Tensor> = {};
   let { earlier } = given;
   const output = (x: Tensor): Tensor => {
     if (!hasContexts(layer)) {
-      const { y, state: after } = layer.apply(params, state, x, "train");
+      const { y, state: after } = layer.apply(params, state, x, "train", key);
       own = after;
       return y;
     }
     const supply = { image: batch.x.cast(x.dtype), earlier: earlier ?? [] };
-    const applied = layer.applyIn(params, state, x, "train", supply);
+    const applied = layer.applyIn(params, state, x, "train", supply, key);
     own = applied.state;
     earlier = applied.supply.earlier;
     return applied.y;
@@ -83,7 +86,8 @@ function passedBy(
   const lossOf = (h: Tensor): Tensor => {
     if (auxiliary === undefined) return batch.lossOf(h);
     return scope("auxiliary", () => {
-      const computed = auxiliary.loss(descend(params, place), descend(state, place), h, batch, next);
+      const own = keyed(batch, 2 * index + 1);
+      const computed = auxiliary.loss(descend(params, place), descend(state, place), h, own, next);
       local = nest(place, computed.state);
       return computed.loss;
     });

@@ -23,6 +23,8 @@ export interface Batch<T = Tensor> {
 export interface TrainingBatch extends Batch {
   /** The loss of logits `[batch, classes]` of the whole batch, by the setup's `loss`: a scalar. */
   lossOf(logits: Tensor): Tensor;
+  /** A random key, u32[2], if the network has random layers such as dropout; for the auxiliary network's own. */
+  readonly key?: Tensor;
 }
 
 /** What a module takes from the module before it. */
@@ -195,6 +197,7 @@ export function classified(head: Layer): Auxiliary {
         descend(state, "classifier"),
         h,
         "train",
+        batch.key,
       );
       return { loss: batch.lossOf(y), state: { classifier: next } };
     },

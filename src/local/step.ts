@@ -2,6 +2,7 @@ import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { type Context, supplyOf } from "../models/context.ts";
 import { descend, merge, type Named, select } from "../nn/named.ts";
+import { derivedKey } from "../nn/random_key.ts";
 import { type SharedBatch, withSharedBatch } from "../nn/shared_batch.ts";
 import type { Scalars } from "../optim/optimizer.ts";
 import { full, stack } from "../trace/functions.ts";
@@ -27,6 +28,7 @@ import { microBatches } from "./micro_batches.ts";
 import { finish, nextOf, type UpdatedModule } from "./module_update.ts";
 import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
+import { keyIn, withKey } from "./randomness.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
 import { type Share, sharedBatches, weightOf } from "./shares.ts";
 
@@ -79,7 +81,11 @@ export function trainStep(
   const together = part !== undefined && share !== undefined && setup.batchNorm === "synchronised"
     ? sharedBatches(share, part.layout.data, part.place.data, accumulate)
     : undefined;
-  const batches = microBatches(batch, together?.length ?? accumulate).map((each) => withLoss(each, loss));
+  // Every process and every micro-batch has a key of its own.
+  const key = derivedKey(keyIn(scalars), part?.place.data ?? 0);
+  const batches = microBatches(batch, together?.length ?? accumulate).map((each, i) =>
+    withKey(withLoss(each, loss), derivedKey(key, i))
+  );
   const dtype = activationsIn(precision);
   let given: readonly Given[] = part?.input === undefined
     ? batches.map(({ x }) => firstGiven(x.cast(dtype), setup.model.contexts))
@@ -211,7 +217,9 @@ export function trainModule(
   scalars: Scalars<Operand>,
   exchange: ModuleExchange = {},
 ): TrainedModule {
-  const passed = pass(module, train, inputs, batches, exchange);
+  const key = keyIn(scalars);
+  const own = batches.map((batch, i) => withKey(batch, derivedKey(key, i)));
+  const passed = pass(module, train, inputs, own, exchange);
   const { loss, gives } = passed;
   return { ...finish(module, setup, train, passed.summed(), passed.next, scalars), loss, gives };
 }

@@ -7,6 +7,7 @@ import { type Block, inputShape, type Model, network } from "../models/model.ts"
 import type { Initial } from "../nn/initial.ts";
 import { sequential, shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
+import { derivedKey } from "../nn/random_key.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { jit } from "../runtime/jit.ts";
 import { type Aval, bytesOf, type Shape } from "../trace/dtype.ts";
@@ -21,6 +22,7 @@ import { placeOf } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import { equipModule, lastModule, type LocalModule, type SetupOptions } from "./setup.ts";
 import type { TrainState } from "./setup.ts";
+import { keyIn, withKey } from "./randomness.ts";
 import { trainModule } from "./step.ts";
 import { batchAvals, scalarAvals } from "./step_inputs.ts";
 import { type Speeds, stepTime, totalTime, TYPICAL } from "./step_time.ts";
@@ -242,7 +244,10 @@ export class Stretches implements CutCosts {
         scalars: { [name: string]: Tensor },
       ) => {
         // Any loss of logits is small next to features, so that cuts are planned with the plain one.
-        const batches = microBatches(batch, accumulate).map((each) => withLoss(each, plainLossOf(model)));
+        const key = keyIn(scalars);
+        const batches = microBatches(batch, accumulate).map((each, i) =>
+          withKey(withLoss(each, plainLossOf(model)), derivedKey(key, i))
+        );
         const gradients = gradient && parts(gradient, accumulate);
         const inputs = parts(h.cast(dtype), accumulate).map((h, i) => ({ h, gradient: gradients?.[i] }));
         const { cascade } = this.#options.method;

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject } from "../base/expect.ts";
-import { type Layer, layer, type Layers, type Mode, sequential } from "../nn/layer.ts";
+import { keysFrom, type Layer, layer, type Layers, type Mode, sequential } from "../nn/layer.ts";
 import { descend, merge, type Named, nest } from "../nn/named.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
@@ -39,6 +39,7 @@ export interface ContextLayer extends Layer {
     x: Tensor,
     mode: Mode,
     supply: Supply,
+    key?: Tensor,
   ): { y: Tensor; state: Named<Tensor>; supply: Supply };
 }
 
@@ -88,12 +89,13 @@ export function inContext(layers: Layers, contexts: readonly Context[]): Layer |
       ),
     ),
   );
-  const applyIn: ContextLayer["applyIn"] = (params, state, x, mode, supply) => {
+  const applyIn: ContextLayer["applyIn"] = (params, state, x, mode, supply, key) => {
     const states: Named<Tensor>[] = [];
+    const keys = keysFrom(key);
     const apply = (name: string, part: Layer, x: Tensor): Tensor => {
       const { y, state: after } = scope(
         name,
-        () => part.apply(descend(params, name), descend(state, name), x, mode),
+        () => part.apply(descend(params, name), descend(state, name), x, mode, keys(part)),
       );
       if (Object.keys(part.state).length > 0) states.push(nest(name, after));
       return y;
@@ -119,8 +121,9 @@ export function inContext(layers: Layers, contexts: readonly Context[]): Layer |
   const whole = layer({
     params: merge(plain.params, encoders.params),
     state: merge(plain.state, encoders.state),
-    apply(params, state, x, mode) {
-      const { y, state: after } = applyIn(params, state, x, mode, supplyOf(x, contexts));
+    random: plain.random ?? false,
+    apply(params, state, x, mode, key) {
+      const { y, state: after } = applyIn(params, state, x, mode, supplyOf(x, contexts), key);
       return { y, state: after };
     },
   });

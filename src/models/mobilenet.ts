@@ -1,6 +1,7 @@
 import { relu6 } from "../nn/activation.ts";
 import { batchNorm } from "../nn/batch_norm.ts";
 import { conv } from "../nn/conv.ts";
+import { dropout } from "../nn/dropout.ts";
 import { type Layer, layer, type Layers, sequential } from "../nn/layer.ts";
 import { linear } from "../nn/linear.ts";
 import { globalAveragePooling } from "../nn/pooling.ts";
@@ -23,7 +24,7 @@ const LAST = 1280;
 
 /**
  * MobileNet V2 (Sandler et al., 2018, arXiv 1801.04381): 17 inverted residual blocks and a 1×1 convolution to 1280 channels,
- * 3,504,872 parameters with 1000 classes. Parameters have torchvision's names. By default images are 224×224 and there are
+ * dropout of 0.2 before the classifier; 3,504,872 parameters with 1000 classes. Parameters have torchvision's names. By default images are 224×224 and there are
  * 1000 classes.
  */
 export function mobilenetV2(options: ModelOptions = {}): Model {
@@ -58,6 +59,7 @@ export function mobilenetV2(options: ModelOptions = {}): Model {
     blocks,
     head: {
       "pool": globalAveragePooling(),
+      "classifier.0": dropout({ rate: 0.2 }),
       "classifier.1": linear({ in: LAST, out: classes, std: 0.01 }),
     },
   };

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, shown } from "../base/expect.ts";
-import { expectLayer, type Layer, type Layers } from "../nn/layer.ts";
+import { expectLayer, type Layer, type Layers, randomIn } from "../nn/layer.ts";
 import type { Shape } from "../trace/dtype.ts";
 import { type Context, expectContexts, inContext } from "./context.ts";
 
@@ -105,6 +105,11 @@ export function taskOf({ task = "classification" }: Pick<Model, "task">): Task {
 /** True if the outputs of a network are the values of a regression. */
 export function regresses(model: Pick<Model, "task">): boolean {
   return taskOf(model) === "regression";
+}
+
+/** True if training a network needs random keys: a layer of it is random, such as dropout. */
+export function isRandom({ stem, blocks, head }: Pick<Model, "stem" | "blocks" | "head">): boolean {
+  return randomIn({ ...stem, ...layersOf(blocks), ...head }) > 0;
 }
 
 /** Returns blocks by name, for `sequential`. */

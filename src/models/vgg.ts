@@ -1,5 +1,6 @@
 import { relu } from "../nn/activation.ts";
 import { conv } from "../nn/conv.ts";
+import { dropout } from "../nn/dropout.ts";
 import { flatten } from "../nn/flatten.ts";
 import { type Layer, layer, type Layers } from "../nn/layer.ts";
 import { linear } from "../nn/linear.ts";
@@ -14,7 +15,7 @@ const WIDTHS = [64, 128, 256, 512, 512] as const;
 /**
  * VGG (Simonyan and Zisserman, 2015, arXiv 1409.1556, table 1) without batch norm: five stages of 3×3 convolutions with ReLU,
  * each with 2×2 max pooling at its end. A block is a convolution, with the pooling after it. For images higher than 96
- * pixels the head is torchvision's: pooling to 7×7 and three linear layers of 4096, 4096 and the classes; for smaller ones,
+ * pixels the head is torchvision's: pooling to 7×7 and three linear layers of 4096, 4096 and the classes, with dropout; for smaller ones,
  * which end at fewer pixels, global average pooling and one linear layer, as is usual for CIFAR. Parameters have
  * torchvision's names. By default images are 224×224 and there are 1000 classes.
  */
@@ -61,8 +62,10 @@ function head({ height }: ImageInput, channels: number, classes: number): Layers
     "flatten": flatten(),
     "classifier.0": linear({ in: 49 * channels, out: 4096, std: 0.01 }),
     "classifier.1": relu(),
+    "classifier.2": dropout(),
     "classifier.3": linear({ in: 4096, out: 4096, std: 0.01 }),
     "classifier.4": relu(),
+    "classifier.5": dropout(),
     "classifier.6": linear({ in: 4096, out: classes, std: 0.01 }),
   };
 }

@@ -8,6 +8,7 @@ import { scope, Trace, withTrace } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
 import { type Initial, initialize } from "./initial.ts";
 import { descend, merge, type Named, nest } from "./named.ts";
+import { derivedKey } from "./random_key.ts";
 
 /** The mode a network runs in: `train` uses batch statistics, `evaluate` running statistics. */
 export type Mode = "train" | "evaluate";
@@ -29,10 +30,15 @@ export interface Layer {
   readonly params: Named<Initial>;
   /** Values that are updated but not learned, such as running statistics. */
   readonly state: Named<Initial>;
+  /** True if it needs a random key in training, itself or a layer that it applies; default false. */
+  readonly random?: boolean;
   /** Draws starting values. */
   init(key: Key): { params: Named<HostArray>; state: Named<HostArray> };
-  /** Applies the layer within a traced function; images are NHWC. */
-  apply(params: Named<Tensor>, state: Named<Tensor>, x: Tensor, mode: Mode): Applied;
+  /**
+   * Applies the layer within a traced function; images are NHWC. `key` is a random key, u32[2], to be used once; only
+   * random layers read it, and only in training.
+   */
+  apply(params: Named<Tensor>, state: Named<Tensor>, x: Tensor, mode: Mode, key?: Tensor): Applied;
 }
 
 /** Layers by name, in the order they are applied; a name may be a dotted path such as `layer1.0`. */
@@ -61,15 +67,29 @@ export function layer<P extends Named<Initial> = Named<Initial>, S extends Named
     params?: P;
     /** State; default none. */
     state?: S;
+    /** Says that `apply` reads the key in training, or passes it on; default false. */
+    random?: boolean;
     /** Computes the result and the new state. */
-    apply: (params: Valued<P>, state: Valued<S>, x: Tensor, mode: Mode) => Applied;
+    apply: (
+      params: Valued<P>,
+      state: Valued<S>,
+      x: Tensor,
+      mode: Mode,
+      key: Tensor | undefined,
+    ) => Applied;
   },
 ): Layer {
-  expectOptions("layer", spec, { params: "object?", state: "object?", apply: "function" });
-  const { params = {}, state = {}, apply } = spec;
+  expectOptions("layer", spec, {
+    params: "object?",
+    state: "object?",
+    random: "boolean?",
+    apply: "function",
+  });
+  const { params = {}, state = {}, random = false, apply } = spec;
   return {
     params,
     state,
+    ...(random ? { random } : {}),
     init: (key) => ({ params: initialize(params, key), state: initialize(state, key) }),
     apply: apply as Layer["apply"],
   };
@@ -115,6 +135,11 @@ export function parameterLayer(initial: Initial, apply: (value: Tensor, x: Tenso
  * ```
  */
 export function sequential(layers: Layers): Layer {
+  return sequence(layers);
+}
+
+/** Makes a `sequential` whose random layers have the keys from number `first` on: it is a part of a longer one. */
+export function sequence(layers: Layers, first = 0): Layer {
   expectKind("sequential: the layers", layers, "object");
   const parts = Object.entries(layers);
   for (const [name, part] of parts) expectLayer(`sequential: ${name}`, part);
@@ -123,12 +148,14 @@ export function sequential(layers: Layers): Layer {
   return layer({
     params: gather("params"),
     state: gather("state"),
-    apply(params, state, x, mode) {
+    random: randomIn(layers) > 0,
+    apply(params, state, x, mode, key) {
       const states: Named<Tensor>[] = [];
+      const keys = keysFrom(key, first);
       for (const [name, part] of parts) {
         const applied = scope(
           name,
-          () => part.apply(descend<Tensor>(params, name), descend<Tensor>(state, name), x, mode),
+          () => part.apply(descend<Tensor>(params, name), descend<Tensor>(state, name), x, mode, keys(part)),
         );
         x = applied.y;
         if (!isEmpty(part.state)) states.push(nest(name, applied.state));
@@ -166,11 +193,28 @@ function evaluated(layer: Layer, shape: Shape): { readonly shape: Shape; readonl
   });
 }
 
+/** The number of layers that are random. */
+export function randomIn(layers: Layers): number {
+  return Object.values(layers).filter(({ random }) => random === true).length;
+}
+
+/** Returns a function that gives each random layer the next of the keys that a key is split into, from `first` on. */
+export function keysFrom(key: Tensor | undefined, first = 0): (part: Layer) => Tensor | undefined {
+  let index = first;
+  return ({ random }) => random === true ? derivedKey(key, index++) : undefined;
+}
+
 function isEmpty(tree: object): boolean {
   return Object.keys(tree).length === 0;
 }
 
 /** Refuses a value that is not a layer; `what` begins the message. */
 export function expectLayer(what: string, layer: Layer): void {
-  expectObject(what, layer, { params: "object", state: "object", init: "function", apply: "function" });
+  expectObject(what, layer, {
+    params: "object",
+    state: "object",
+    random: "boolean?",
+    init: "function",
+    apply: "function",
+  });
 }

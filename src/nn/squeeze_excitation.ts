@@ -24,7 +24,7 @@ export interface SqueezeExcitationSpec {
  *
  * const block = nn.sequential({ conv: nn.conv({ in: 3, out: 32 }), se: nn.squeezeExcitation({ channels: 32 }) });
  * assertEquals(nn.shapeAfter(block, [8, 8, 3]), [6, 6, 32]);
- * assertEquals(block.params["se"]["fc1"]["weight"].shape, [8, 1, 1, 32]);
+ * assertEquals(Object.keys(nn.squeezeExcitation({ channels: 32 }).params), ["fc1", "fc2"]);
  * ```
  */
 export function squeezeExcitation(spec: SqueezeExcitationSpec): Layer {

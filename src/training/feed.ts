@@ -72,6 +72,11 @@ export function permutationKey(seed: Key, epoch: number): Key {
   return foldIn(foldIn(seed, 1), epoch);
 }
 
+/** The key of a step's random layers, such as dropout; steps count from 0. */
+export function layerKey(seed: Key, step: number): Key {
+  return foldIn(foldIn(seed, 4), step); // 3 divides data sets
+}
+
 /** The key that augments the images of a step; steps count from 0. */
 export function augmentationKey(seed: Key, step: number): Key {
   return foldIn(foldIn(seed, 2), step);

@@ -21,7 +21,7 @@ export function splitOf(seed: Key, count: number, fraction: number): Split {
       `fit: validation ${fraction} of ${count} training images sets ${aside} aside; it must be at least one, and leave two`,
     );
   }
-  const order = permutation(foldIn(seed, 3), count); // the trainer folds 0 to 2
+  const order = permutation(foldIn(seed, 3), count); // the trainer folds 0 to 2 and 4
   return { training: order.slice(aside).sort(), validation: order.slice(0, aside).sort() };
 }
 

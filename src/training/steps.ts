@@ -6,6 +6,7 @@ import { stepScalars } from "../local/average.ts";
 import type { Division } from "./division.ts";
 import type { Tracked } from "../local/exchange.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
+import { randomScalars } from "../local/randomness.ts";
 import { type Share, shareOf } from "../local/shares.ts";
 import { trainStep } from "../local/step.ts";
 import type { Named } from "../nn/named.ts";
@@ -14,7 +15,7 @@ import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import type { JitOptions } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { type CompiledStep, compileStep, type Stepped } from "./compiled_step.ts";
-import { augmentationKey, type BatchMaker } from "./feed.ts";
+import { augmentationKey, type BatchMaker, layerKey } from "./feed.ts";
 import { type GivenBatch, type HostBatch, methodBatch, sharedBatch, type StepReport } from "./host_batch.ts";
 import { Links } from "./links.ts";
 import { StaleBlocks } from "./stale_blocks.ts";
@@ -148,7 +149,11 @@ export class Steps implements Disposable {
     ) => Stepped<DeviceArray>,
   ): DeviceArray {
     expectBetween("the learning rate", learningRate, 0);
-    const scalars = stepScalars(this.#setup, this.#position.step, learningRate);
+    const { seed, step } = this.#position;
+    const scalars = {
+      ...stepScalars(this.#setup, step, learningRate),
+      ...randomScalars(this.#setup.model, layerKey(seed, step)),
+    };
     this.#links.open(this.#train);
     this.#blocks.before(this.#train, this.#position.step);
     const { train, metrics } = run(this.#train, scalars, this.#blocks.tracked);

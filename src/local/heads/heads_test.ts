@@ -122,11 +122,13 @@ Deno.test("heads for tokens normalise each token and take their mean or the firs
   const h = noise("h", [2, 5, 8]);
   const vectors = (summary?: "mean" | "first") => {
     const layer = sequential(summarised(features, summary));
-    return [...run(
-      (params: Named<Tensor>, h: Tensor) => layer.apply(params, {}, h, "train").y,
-      initialize(layer.params, key(0)),
-      h,
-    )[""]!.data];
+    return [
+      ...run(
+        (params: Named<Tensor>, h: Tensor) => layer.apply(params, {}, h, "train").y,
+        initialize(layer.params, key(0)),
+        h,
+      )[""]!.data,
+    ];
   };
   const normal = (image: number, token: number): number[] => {
     const row = [...h.data.subarray(8 * (5 * image + token), 8 * (5 * image + token + 1))];

@@ -82,8 +82,8 @@ export interface Average extends Variables<Initial> {
   of(own: Variables): Named<Tensor>;
   /** Returns those variables with another tree in its place. */
   into(own: Variables, ema: Named<Tensor>): Variables;
-  /** Applies the averaged block to features. */
-  apply(ema: Named<Tensor>, h: Tensor): Tensor;
+  /** Applies the averaged block to features; `key` is for its random layers. */
+  apply(ema: Named<Tensor>, h: Tensor, key?: Tensor): Tensor;
   /** Returns the tree moved one step toward the tracked block. */
   moved(ema: Named<Tensor>, next: Variables): Named<Tensor>;
 }
@@ -116,9 +116,9 @@ export function averageOf(
         state: replaced(state, path, select(ema, read)),
       };
     },
-    apply(ema, h) {
+    apply(ema, h, key) {
       const params = select(ema, weights);
-      if (statistics === "batch") return tracked.apply(params, unread(), h, "train").y;
+      if (statistics === "batch") return tracked.apply(params, unread(), h, "train", key).y;
       return tracked.apply(params, select(ema, read), h, "evaluate").y;
     },
     moved(ema, next) {

@@ -2,7 +2,7 @@ import { checkpoint } from "../../autograd/grad.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions } from "../../base/expect.ts";
 import { layersOf, type Model, network } from "../../models/model.ts";
-import { type Layer, layer, sequential } from "../../nn/layer.ts";
+import { type Layer, layer, type Layers, randomIn, sequence } from "../../nn/layer.ts";
 import { merge, type Named, select } from "../../nn/named.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import type { Method } from "../method.ts";
@@ -66,16 +66,25 @@ function inSegments(model: Model, segments: true | number): Layer {
     blocks.length,
   );
   const ends = Array.from({ length: count + 1 }, (_, i) => Math.floor(i * blocks.length / count));
-  const middle = ends.slice(1).map((end, i) => sequential(layersOf(blocks.slice(ends[i], end))));
-  const parts = [sequential(stem), ...middle, sequential(head)];
+  // The keys are those of the network as one sequence.
+  let keys = 0;
+  const part = (layers: Layers) => {
+    const made = sequence(layers, keys);
+    keys += randomIn(layers);
+    return made;
+  };
+  const first = part(stem);
+  const middle = ends.slice(1).map((end, i) => part(layersOf(blocks.slice(ends[i], end))));
+  const parts = [first, ...middle, part(head)];
   const { params, state } = network(model);
   return layer({
     params,
     state,
-    apply(params, state, x, mode) {
+    random: keys > 0,
+    apply(params, state, x, mode, key) {
       const states = parts.map((part) => {
         const run = (params: Named<Tensor>, state: Named<Tensor>, x: Tensor) =>
-          part.apply(params, state, x, mode);
+          part.apply(params, state, x, mode, key);
         const apply = middle.includes(part) ? checkpoint(run) : run;
         const applied = apply(select<Tensor>(params, part.params), select<Tensor>(state, part.state), x);
         x = applied.y;

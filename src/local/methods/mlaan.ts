@@ -4,11 +4,13 @@ import type { Block } from "../../models/model.ts";
 import type { Initial } from "../../nn/initial.ts";
 import { shapeAfter } from "../../nn/layer.ts";
 import { descend, merge, type Named, nest, select } from "../../nn/named.ts";
+import { derivedKey } from "../../nn/random_key.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { scope } from "../../trace/trace.ts";
 import { classifier } from "../heads/heads.ts";
 import { type Auxiliary, type Boundary, classified, type Following, type Method } from "../method.ts";
 import { EMA } from "../places.ts";
+import { keyed } from "../randomness.ts";
 import { averageOf, averageOptions, copyOf } from "./block_average.ts";
 import { CASCADE_KINDS, cascaded, type CascadeOptions } from "./cascaded.ts";
 
@@ -93,11 +95,22 @@ function leapAuxiliary(boundary: Boundary, depth: number, momentum: number): Aux
       const states: Named<Tensor>[] = [];
       const u = blocks.reduce((u, { layer }, i) => {
         const path = pathOf(i);
-        const { y, state: after } = layer.apply(descend(params, path), descend(state, path), u, "train");
+        const { y, state: after } = layer.apply(
+          ...[descend(params, path), descend(state, path), u, "train"] as const,
+          derivedKey(batch.key, i + 2),
+        );
         states.push(nest(path, after));
-        return i > 0 ? y : y.add(scope(EMA, () => average.apply(average.of({ params, state }), u)));
+        return i > 0 ? y : y.add(
+          scope(EMA, () => average.apply(average.of({ params, state }), u, derivedKey(batch.key, 0))),
+        );
       }, h);
-      const local = head.loss(select(params, head.params), select(state, head.state), u, batch, next);
+      const local = head.loss(
+        select(params, head.params),
+        select(state, head.state),
+        u,
+        keyed(batch, 1),
+        next,
+      );
       return { loss: local.loss, state: merge(...states, { [EMA]: descend(state, EMA) }, local.state) };
     },
     follow(state, next) {

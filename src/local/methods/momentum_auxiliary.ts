@@ -3,6 +3,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import type { Initial } from "../../nn/initial.ts";
 import { type Layer, sequential, shapeAfter } from "../../nn/layer.ts";
 import { descend, merge, type Named, select } from "../../nn/named.ts";
+import { derivedKey } from "../../nn/random_key.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { scope } from "../../trace/trace.ts";
 import {
@@ -14,6 +15,7 @@ import {
   type Variables,
 } from "../method.ts";
 import { BIAS, EMA } from "../places.ts";
+import { keyed } from "../randomness.ts";
 import { type Average, averageOf, type AverageOptions } from "./block_average.ts";
 
 /** The blocks in front of the wrapped method's networks, and the function that combines their outputs. */
@@ -93,6 +95,7 @@ function withMomentum(
           descend(state, BIAS),
           h,
           "train",
+          derivedKey(batch.key, 0),
         );
         after = { ...after, [BIAS]: moved };
         return y;
@@ -100,20 +103,27 @@ function withMomentum(
       const averaged = first && scope(EMA, () => {
         const { average, blockIn } = first;
         const ema = average.of({ params, state });
-        if (moves !== "beforeBackward") return average.apply(ema, h);
+        const key = derivedKey(batch.key, 1);
+        if (moves !== "beforeBackward") return average.apply(ema, h, key);
         const move = (ema: Named<Tensor>) => average.moved(ema, blockIn(next));
-        const { y, later } = changedBetweenPasses(average.apply, ema, move, h);
+        const { y, later } = changedBetweenPasses((ema, h) => average.apply(ema, h, key), ema, move, h);
         after = average.into({ params, state: after }, later).state;
         return y;
       });
       const fused = biased === undefined || averaged === undefined
         ? biased ?? averaged ?? h
         : fusion.fuse(params, biased, averaged);
-      const u = further.reduce((u, { average, keeper }) => {
+      const u = further.reduce((u, { average, keeper }, i) => {
         const kept = keeper === index ? { params, state } : beyond(next).auxiliary(keeper);
-        return scope(EMA, () => average.apply(average.of(kept), u));
+        return scope(EMA, () => average.apply(average.of(kept), u, derivedKey(batch.key, 3 + i)));
       }, fused);
-      const local = inner.loss(select(params, inner.params), select(state, inner.state), u, batch, next);
+      const local = inner.loss(
+        select(params, inner.params),
+        select(state, inner.state),
+        u,
+        keyed(batch, 2),
+        next,
+      );
       return { loss: local.loss, state: { ...after, ...local.state } };
     },
     follow(state, next) {
