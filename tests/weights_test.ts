@@ -50,11 +50,33 @@ function flat(options?: nn.FlattenOptions): Model {
   };
 }
 
+/** `Enlarged` of weights.py: a transposed convolution and group norm. */
+const enlarged: Model = {
+  name: "enlarged",
+  input: { height: 12, width: 12, channels: 3 },
+  classes: 5,
+  stem: {
+    conv1: nn.conv({ in: 3, out: 8, strides: 2, padding: 1, bias: true }),
+    norm: nn.groupNorm({ groups: 2, channels: 8 }),
+    silu: nn.silu(),
+  },
+  blocks: [{
+    name: "up",
+    layer: nn.convTranspose({ in: 8, out: 6, strides: 2, padding: 1, outputPadding: 1, groups: 2 }),
+  }],
+  head: { silu2: nn.silu(), pool: nn.globalAveragePooling(), fc: nn.linear({ in: 6, out: 5 }) },
+};
+
 const networks: { readonly [name: string]: { readonly model: Model; readonly size: number } } = {
   resnet32: { model: models.resnet32({ classes: 10 }), size: 32 },
   resnet18: { model: models.resnet18({ classes: 1000 }), size: 64 },
   flat: { model: flat(), size: 12 },
+  enlarged: { model: enlarged, size: 12 },
+  mobilenetV2: { model: models.mobilenetV2({ classes: 10, size: 64 }), size: 64 },
+  vitTiny: { model: models.vitTiny({ classes: 10, size: 32 }), size: 32 },
 };
+/** Those that take long or, on other backends, are tested elsewhere. */
+const large = ["resnet18", "mobilenetV2", "vitTiny"];
 
 /** Every parameter and statistic of a network by the formula, as in weights.py. */
 function filled(model: Model): Map<string, HostArray> {
@@ -72,7 +94,7 @@ function filled(model: Model): Map<string, HostArray> {
 }
 
 function scaleOf(name: string, shape: readonly number[]): [scale: number, offset: number] {
-  if (shape.length === 4) return [Math.sqrt(6 / (shape[1] * shape[2] * shape[0])), 0];
+  if (shape.length === 4) return [Math.sqrt(6 / (shape[1] * shape[2] * (shape[3] > 1 ? shape[0] : 1))), 0];
   if (name.endsWith("running_var")) return [0.5, 1];
   if (shape.length === 1) return [0.2, name.endsWith(".weight") ? 1 : 0];
   return [1 / Math.sqrt(shape[1]), 0];
@@ -113,19 +135,21 @@ async function python(...args: string[]): Promise<string> {
 /** Tests whether python3 has PyTorch and safetensors, and prints a note if not. */
 async function hasPyTorch(): Promise<boolean> {
   const command = new Deno.Command("python3", {
-    args: ["-c", "import numpy, safetensors.torch"],
+    args: ["-c", "import numpy, safetensors.torch, torchvision"],
     stderr: "null",
   });
   const there = await command.output().then(({ success }) => success, () => false);
   if (!there) {
-    console.error("SKIPPED: exchanging weights with PyTorch: python3 lacks torch, numpy or safetensors");
+    console.error(
+      "SKIPPED: exchanging weights with PyTorch: python3 lacks torch, torchvision, numpy or safetensors",
+    );
   }
   return there;
 }
 
 for (const [name, { model }] of Object.entries(networks)) {
   await testOn(
-    ["reference", "cpu", "webgpu"].filter((backend) => name !== "resnet18" || backend === "cpu"),
+    ["reference", "cpu", "webgpu"].filter((backend) => !large.includes(name) || backend === "cpu"),
     (backend) => `${name} saved and loaded on ${backend} gives PyTorch's logits`,
     (device) =>
       inFolder(async (dir) => {

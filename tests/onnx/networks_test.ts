@@ -83,6 +83,20 @@ const networks: { readonly [name: string]: Model } = {
     conv2: nn.conv({ in: 6, out: 8, groups: 2, dilation: 2, padding: 2, bias: true }),
     before: nn.batchNorm({ channels: 8, epsilon: 1e-3 }),
   }, { relu: nn.relu(), pool2: nn.globalAveragePooling(), fc: nn.linear({ in: 8, out: 4 }) }),
+  mobilenetV2: models.mobilenetV2({ classes: 4, size: 64 }),
+  vitTiny: models.vitTiny({ classes: 4, size: 32 }),
+  "layers of transformers and others": model("layers", {
+    conv1: nn.conv({ in: 3, out: 8, strides: 2, padding: 1 }),
+    norm: nn.groupNorm({ groups: 2, channels: 8 }),
+    silu: nn.silu(),
+    squeeze: nn.squeezeExcitation({ channels: 8, squeezed: 4 }),
+    up: nn.convTranspose({ in: 8, out: 6, window: 4, strides: 2, padding: 1 }),
+    tanh: nn.gelu({ approximate: "tanh" }),
+    tokens: nn.stateless((x) => x.reshape(-1, 64, 6)),
+    causal: nn.multiHeadAttention({ width: 6, heads: 2, causal: true, chunk: 24 }),
+    dropout: nn.dropout({ rate: 0.1 }),
+    block: nn.stochasticDepth({ layer: nn.transformerBlock({ width: 6, heads: 3, hidden: 10 }), rate: 0.1 }),
+  }, { mean: nn.stateless((x) => x.mean(1)), relu6: nn.relu6(), fc: nn.linear({ in: 6, out: 4 }) }),
   "a user's own functions": model("own", { own }, { fc: nn.linear({ in: 147, out: 4 }) }),
 };
 
@@ -179,7 +193,7 @@ for (const name of Object.keys(networks)) {
     `ONNX Runtime gives the logits of ${name} to 1e-5, in batches of any size`,
     { ignore },
     async () => {
-      const small = !name.startsWith("resnet") || name === "resnet8";
+      const small = !/^(resnet[1-5]|mobilenet|vit)/.test(name);
       const [folded, kept] = await compare(name, [
         {},
         { foldBatchNorm: false },
