@@ -5,7 +5,7 @@ import type { Signature } from "../data/signature.ts";
 import { inputShape, type Model, network, type Task, taskOf } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { programOf } from "../nn/layer.ts";
-import type { Named } from "../nn/named.ts";
+import { type Named, nest } from "../nn/named.ts";
 import { formatAval, sameShape } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { treeFlatten } from "../trace/tree.ts";
@@ -41,7 +41,10 @@ export interface NetworkValues {
 
 /** Options of `Trainer.load`. */
 export interface LoadOptions {
-  /** Keeps the network's own head, for a data set with other classes; default false. */
+  /**
+   * Keeps the network's own last layer of the head, for a data set with other classes, and those before it that the values
+   * lack or have in another shape; default false.
+   */
   newHead?: boolean;
 }
 
@@ -59,7 +62,8 @@ export function valuesOf(
   refuseOldOrder(values.name, values.format, () => programOf(net, inputShape(model)));
   const all = [net.params, net.state].flatMap((tree) => namedLeaves<Initial>(tree));
   const isHead = (name: string) => Object.keys(model.head).some((part) => name.startsWith(`${part}.`));
-  const wanted = newHead ? all.filter(([name]) => !isHead(name)) : all;
+  const own = newHead ? ownHead(model, values) : undefined;
+  const wanted = own === undefined ? all : all.filter(([name]) => !own.has(name));
   const taken = new Map<string, HostArray>();
   const found: [name: string, initial: Initial, value: HostArray][] = [];
   const missing: string[] = [];
@@ -103,6 +107,19 @@ export function valuesOf(
     );
   }
   return taken;
+}
+
+/** The names of the head that a network does not take from `values`, as `newHead` says. */
+function ownHead({ head }: Model, { tensors }: NetworkValues): ReadonlySet<string> {
+  const layers = Object.entries(head).map(([name, { params, state }]) =>
+    [params, state].flatMap((tree) => namedLeaves<Initial>(nest(name, tree)))
+  ).filter((leaves) => leaves.length > 0);
+  const fits = ([name, { dtype, shape }]: [string, Initial]) => {
+    const value = tensors.get(name);
+    return value !== undefined && value.dtype === dtype && sameShape(value.shape, shape);
+  };
+  const own = layers.filter((leaves) => leaves === layers.at(-1) || !leaves.every(fits));
+  return new Set(own.flat().map(([name]) => name));
 }
 
 /** Refuses what was trained for another task, for a network whose tensors may have the same shapes. */

@@ -43,7 +43,7 @@ export const trainFlags = {
     value: "FILE",
     help: "initial weights: a safetensors file, such as from PyTorch, or the index of several",
   },
-  "new-head": { help: "with --init: initialise a new head, for classes other than the file's" },
+  "new-head": { help: "with --init: initialise the last layer anew, for classes other than the file's" },
 } as const satisfies Flags;
 
 /** The result of a run. */

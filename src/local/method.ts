@@ -23,7 +23,10 @@ export interface Batch<T = Tensor> {
 export interface TrainingBatch extends Batch {
   /** The loss of logits `[batch, classes]` of the whole batch, by the setup's `loss`: a scalar. */
   lossOf(logits: Tensor): Tensor;
-  /** A random key, u32[2], if the network has random layers such as dropout; for the auxiliary network's own. */
+  /**
+   * A random key, u32[2], for the auxiliary network's own layers. There is one if these say that they are random, or layers of
+   * the network are, such as dropout.
+   */
   readonly key?: Tensor;
 }
 
@@ -94,6 +97,8 @@ export interface Auxiliary {
    * the next. Those beyond the next must be trained by the same process.
    */
   readonly reach?: number;
+  /** True if a loss needs the batch's random key, as one by a head with dropout does; default false. */
+  readonly random?: boolean;
   /**
    * Computes the loss, a scalar, of features `h` `[batch, …features]`, and the new state. Gradients flow to `params` and
    * `h`. `next` holds the next block's variables as they were at the start of the step. A classifier's loss is
@@ -191,6 +196,7 @@ export function classified(head: Layer): Auxiliary {
   return {
     params: { classifier: head.params },
     state: { classifier: head.state },
+    ...(head.random === true ? { random: true } : {}),
     loss(params, state, h, batch) {
       const { y, state: next } = head.apply(
         descend(params, "classifier"),

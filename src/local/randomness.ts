@@ -1,6 +1,6 @@
 /**
  * The random key of a training step, which layers such as dropout need: four numbers among the step's scalars, because these
- * are f32. Networks without random layers have none.
+ * are f32. Where no layer is random, of the network or of an auxiliary network, there is none.
  *
  * @module
  */
@@ -12,14 +12,20 @@ import { derivedKey } from "../nn/random_key.ts";
 import type { Scalars } from "../optim/optimizer.ts";
 import { concat } from "../trace/functions.ts";
 import { type Operand, Tensor } from "../trace/tensor.ts";
-import type { TrainingBatch } from "./method.ts";
+import type { Auxiliary, TrainingBatch } from "./method.ts";
 
 /** The names of the scalars: the high and low 16 bits of each word of the key. */
 const NAMES = ["key0High", "key0Low", "key1High", "key1Low"] as const;
 
-/** The scalars that carry a key, if the network needs one. */
-export function randomScalars(model: Model, key: Key): Scalars<number> {
-  if (!isRandom(model)) return {};
+/** A network and its modules, as far as they say whether a step needs a key. */
+interface Randomness {
+  readonly model: Model;
+  readonly modules: readonly { readonly auxiliary?: Pick<Auxiliary, "random"> }[];
+}
+
+/** The scalars that carry a key, if the network or an auxiliary network needs one. */
+export function randomScalars({ model, modules }: Randomness, key: Key): Scalars<number> {
+  if (!isRandom(model) && modules.every(({ auxiliary }) => auxiliary?.random !== true)) return {};
   return Object.fromEntries(NAMES.map((name, i) => {
     const word = at(key, i >> 1);
     return [name, i % 2 === 0 ? word >>> 16 : word & 0xffff];

@@ -16,8 +16,8 @@ export function batchAvals(model: Model, size: number): Batch<Aval> {
 
 /** Shapes and dtypes of a step's scalars. */
 export function scalarAvals(
-  setup: Parameters<typeof stepScalars>[0] & { readonly model: Model },
+  setup: Parameters<typeof stepScalars>[0] & Parameters<typeof randomScalars>[0],
 ): { [name: string]: Aval } {
-  const names = Object.keys({ ...stepScalars(setup, 0, 0), ...randomScalars(setup.model, key(0)) });
+  const names = Object.keys({ ...stepScalars(setup, 0, 0), ...randomScalars(setup, key(0)) });
   return Object.fromEntries(names.map((name): [string, Aval] => [name, { shape: [], dtype: "f32" }]));
 }

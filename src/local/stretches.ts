@@ -290,7 +290,7 @@ export class Stretches implements CutCosts {
         ...(index === 0 || module.reconcile === undefined ? {} : { gradient: input }),
       },
       avals,
-      scalarAvals(this.#options),
+      scalarAvals({ ...this.#options, modules: [module] }),
     );
     const output = isLast ? 0 : bytesOf(outputAval);
     const received = start === 0 ? 0 : bytesOf(input);

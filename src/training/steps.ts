@@ -152,7 +152,7 @@ export class Steps implements Disposable {
     const { seed, step } = this.#position;
     const scalars = {
       ...stepScalars(this.#setup, step, learningRate),
-      ...randomScalars(this.#setup.model, layerKey(seed, step)),
+      ...randomScalars(this.#setup, layerKey(seed, step)),
     };
     this.#links.open(this.#train);
     this.#blocks.before(this.#train, this.#position.step);

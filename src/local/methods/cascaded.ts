@@ -75,6 +75,7 @@ function both(who: string, together: Auxiliary, alone: Auxiliary): Auxiliary {
   const own = (tree: Named<Tensor>) => descend(tree, ALONE);
   return {
     ...together,
+    random: together.random === true || alone.random === true,
     params: { ...together.params, [ALONE]: alone.params },
     state: { ...together.state, [ALONE]: alone.state },
     loss(params, state, h, batch, next) {

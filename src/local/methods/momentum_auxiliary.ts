@@ -76,6 +76,7 @@ function withMomentum(
     );
   return {
     reach: Math.max(1, tracked.length, inner.reach ?? 1),
+    random: inner.random === true,
     params: merge<Initial>(
       bias?.params ?? {},
       fusion.params ?? {},
