@@ -102,10 +102,11 @@ function inChunks(
   const pieces = Array.from({ length: Math.ceil(length / size) }, (_, i) => {
     const from = i * size, to = Math.min(length, from + size);
     const seen = causal ? to : length; // later keys get no weight
+    // Sliced inside, or the backward pass would keep a copy of the keys and values for each piece.
     const run = checkpoint((queries: Tensor, keys: Tensor, values: Tensor) =>
-      attend(queries, keys, values, causal ? from : undefined)
+      attend(rows(queries, from, to), rows(keys, 0, seen), rows(values, 0, seen), causal ? from : undefined)
     );
-    return run(rows(queries, from, to), rows(keys, 0, seen), rows(values, 0, seen));
+    return run(queries, keys, values);
   });
   return concat(pieces, 1);
 }
