@@ -55,6 +55,26 @@ function imagenet(
   };
 }
 
+/** A vision transformer, cut as MAN++ cuts it; its publication has no figures of memory. */
+function transformer(model: models.ModelName): Network {
+  const modules = { published: "man++", modules: 4 } as const;
+  return {
+    model,
+    classes: 1000,
+    batch: 128,
+    rows: [
+      { method: "endToEnd" },
+      { method: "endToEnd+checkpoint" },
+      { method: "greedy", modules },
+      { method: "dgl", modules },
+      { method: "man+dgl", modules },
+      { method: "manPlusPlus+dgl", modules },
+      { method: "man+infopro", modules },
+      { method: "man+dgl", modules: { balanced: 4 } },
+    ],
+  };
+}
+
 /** The tables by their names on the command line; docs/memory.md lists the sources of the published figures. */
 export const memoryTables = {
   imagenet: [
@@ -101,6 +121,7 @@ export const memoryTables = {
       { method: "man+dgl", modules: { balanced: 4 } },
     ],
   }],
+  transformers: [transformer("vitSmall"), transformer("vitBase")],
 } as const satisfies { readonly [name: string]: readonly Network[] };
 
 /** The name of a table. */
