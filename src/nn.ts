@@ -18,7 +18,7 @@ export {
 } from "./nn/layer.ts";
 export * from "./nn/named.ts";
 export * from "./nn/initial.ts";
-export * from "./nn/linear.ts";
+export { linear, type LinearSpec } from "./nn/linear.ts";
 export * from "./nn/conv.ts";
 export * from "./nn/conv_transpose.ts";
 export * from "./nn/batch_norm.ts";

@@ -1,6 +1,5 @@
-import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, shown } from "../base/expect.ts";
-import { gelu as exactGelu, geluTanh } from "./compositions.ts";
+import { gelu as geluOf, silu as siluOf } from "../trace/activations.ts";
+import { expectGelu, type GeluOptions } from "../trace/gelu_options.ts";
 import { type Layer, stateless } from "./layer.ts";
 
 /** ReLU: max(x, 0). */
@@ -11,12 +10,6 @@ export function relu(): Layer {
 /** ReLU that ends at 6: min(max(x, 0), 6), as in MobileNet. */
 export function relu6(): Layer {
   return stateless((x) => x.relu().minimum(6));
-}
-
-/** Options of {@link gelu}. */
-export interface GeluOptions {
-  /** `none`: by the error function, as PyTorch's default; `tanh`: the approximation by tanh. Default `none`. */
-  approximate?: "none" | "tanh";
 }
 
 /**
@@ -36,15 +29,11 @@ export interface GeluOptions {
  * ```
  */
 export function gelu(options: GeluOptions = {}): Layer {
-  expectOptions("gelu", options, { approximate: "string?" });
-  const { approximate = "none" } = options;
-  if (approximate !== "none" && approximate !== "tanh") {
-    throw new LocalgradError(`gelu: approximate is "none" or "tanh", not ${shown(approximate)}`);
-  }
-  return stateless(approximate === "tanh" ? geluTanh : exactGelu);
+  expectGelu(options);
+  return stateless((x) => geluOf(x, options));
 }
 
 /** The sigmoid linear unit, also called swish: x · σ(x) (Elfwing et al., 2017, arXiv 1702.03118). */
 export function silu(): Layer {
-  return stateless((x) => x.mul(x.sigmoid()));
+  return stateless(siluOf);
 }

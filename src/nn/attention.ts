@@ -1,12 +1,13 @@
-import { checkpoint } from "../autograd/grad.ts";
+import { checkpoint, customGradient } from "../autograd/grad.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { concat, iota, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { affine, softmax } from "./compositions.ts";
 import { constantInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
+import { affine } from "./linear.ts";
 
 /** Options of {@link multiHeadAttention}. */
 export interface AttentionSpec {
@@ -124,4 +125,25 @@ function onlyEarlier(scores: Tensor, first: number): Tensor {
   const shape = [1, queries, keys];
   const allowed = iota(shape, 2).le(iota(shape, 1).add(first));
   return where(allowed.broadcastTo(scores.shape), scores, -Infinity);
+}
+
+/**
+ * Softmax over the last axis. Its gradient reads the result alone, which is kept for the values anyway: of the function of
+ * that name the exponentials would be kept too.
+ */
+function softmax(scores: Tensor): Tensor {
+  const last = scores.rank - 1;
+  const outputs = customGradient([scores], (x) => {
+    const powers = x.sub(x.max(last, { keepDims: true }).stopGradient()).exp();
+    const y = powers.div(powers.sum(last, { keepDims: true }));
+    return {
+      outputs: [y],
+      rule: ([dy]) => {
+        if (dy === undefined) return [];
+        const products = dy.mul(y);
+        return [products.sub(y.mul(products.sum(last, { keepDims: true })))];
+      },
+    };
+  });
+  return at(outputs, 0);
 }

@@ -1,8 +1,9 @@
+import { customGradient } from "../autograd/grad.ts";
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectOptions, expectWhole } from "../base/expect.ts";
 import { formatAval, type Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { standardized } from "./compositions.ts";
 import { constantInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
@@ -114,4 +115,25 @@ export function groupNorm(spec: GroupNormSpec): Layer {
       return { y: y.mul(weight).add(bias).cast(x.dtype), state };
     },
   });
+}
+
+/** `x` less its mean over `axes`, divided by its standard deviation there: √(biased variance + epsilon). f32. */
+function standardized(x: Tensor, axes: readonly number[], epsilon: number): Tensor {
+  const keep = { keepDims: true };
+  const outputs = customGradient([x], (x) => {
+    // Two passes: E[x²] − E[x]² would cancel where the mean is large compared with the deviation.
+    const mean = x.mean([...axes], keep);
+    const scale = x.sub(mean).square().mean([...axes], keep).add(epsilon).rsqrt();
+    const normal = () => x.sub(mean).mul(scale);
+    return {
+      outputs: [normal()],
+      rule: ([dy]) => {
+        if (dy === undefined) return [];
+        const y = normal();
+        const slope = dy.mul(y).mean([...axes], keep);
+        return [dy.sub(dy.mean([...axes], keep)).sub(y.mul(slope)).mul(scale)];
+      },
+    };
+  });
+  return at(outputs, 0);
 }

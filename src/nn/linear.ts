@@ -1,5 +1,5 @@
 import { expectOptions, expectWhole } from "../base/expect.ts";
-import { affine } from "./compositions.ts";
+import type { Tensor } from "../trace/tensor.ts";
 import { constantInitial, type Initial, normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
@@ -55,4 +55,14 @@ export function linear(spec: LinearSpec): Layer {
     params: { weight, bias: std === undefined ? drawn([out]) : constantInitial(0, [out]) },
     apply: ({ weight, bias }, state, x) => ({ y: affine(x, weight, bias), state }),
   });
+}
+
+/** `x` times the transposed weight `[out, in]`, over the last axis, and the bias; weight and bias are cast to x's dtype. */
+export function affine(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  const [out = 1, inputs = 1] = weight.shape;
+  const own = weight.cast(x.dtype);
+  const y = x.rank <= 2 || x.shape[x.rank - 1] !== inputs
+    ? x.matmul(own, { transposeB: true }) // which refuses shapes that do not fit
+    : x.reshape(-1, inputs).matmul(own, { transposeB: true }).reshape(...x.shape.slice(0, -1), out);
+  return bias === undefined ? y : y.add(bias.cast(x.dtype));
 }

@@ -1,9 +1,11 @@
-import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, shown } from "../base/expect.ts";
+import { expectOptions } from "../base/expect.ts";
 import { where } from "./functions.ts";
+import { expectGelu, type GeluOptions } from "./gelu_options.ts";
 import { inF32 } from "./in_f32.ts";
 import { type Axes, expectAxisOf } from "./shape_arguments.ts";
 import { expectTensor, type Operand, type Tensor } from "./tensor.ts";
+
+export type { GeluOptions };
 
 /**
  * The maximum over axes, kept with extent 1, as a constant to subtract before exponentials: no gradient flows to it,
@@ -79,12 +81,6 @@ export function logSumExp(x: Tensor, axes?: Axes, options: { keepDims?: boolean 
   });
 }
 
-/** Options of {@link gelu}. */
-export interface GeluOptions {
-  /** `"none"` (default) computes the error function; `"tanh"` approximates it to within 5e-4, as GPT-2 does. */
-  approximate?: "none" | "tanh";
-}
-
 /**
  * The Gaussian error linear unit x · Φ(x) (Hendrycks & Gimpel, arXiv 1606.08415), element-wise. NaN for −∞, as in
  * PyTorch.
@@ -104,11 +100,8 @@ export interface GeluOptions {
  */
 export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   expectTensor("gelu", x);
-  expectOptions("gelu", options, { approximate: "string?" });
+  expectGelu(options);
   const { approximate = "none" } = options;
-  if (approximate !== "none" && approximate !== "tanh") {
-    throw new LocalgradError(`gelu: approximate must be "none" or "tanh", not ${shown(approximate)}`);
-  }
   return inF32(x, (x) => {
     if (approximate === "none") return x.mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1));
     const inner = x.add(x.mul(x).mul(x).mul(0.044715)).mul(Math.sqrt(2 / Math.PI));
