@@ -95,7 +95,11 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
     }
     const finished = at(steps, s);
     scratchBytes = Math.max(scratchBytes, target.scratch?.(finished, values) ?? 0);
-    const bytes = target.workspace(finished, values);
+    const [before, after] = [steps[s - 1], steps[s + 1]];
+    const bytes = target.workspace(finished, values, {
+      ...(before === undefined ? {} : { before }),
+      ...(after === undefined ? {} : { after }),
+    });
     if (bytes <= 0) return;
     const workspace = { bytes, start: s, end: s };
     blocks.push(workspace);

@@ -132,6 +132,14 @@ export type Precision = "f32" | "tf32" | "bf16";
 /** The precision of products of f32. */
 export type ProductPrecision = Exclude<Precision, "bf16">;
 
+/** The steps right before and right after one. */
+export interface Neighbours {
+  /** The one before it; absent for the first. */
+  readonly before?: Step;
+  /** The one after it; absent for the last. */
+  readonly after?: Step;
+}
+
 /** The properties of a backend that planning depends on: constants of the machine, without a device. */
 export interface Target {
   /** The backend's name. */
@@ -150,8 +158,11 @@ export interface Target {
   readonly segmentBytes: number;
   /** The most bytes of the arena and everything else together. */
   readonly maxTotalBytes: number;
-  /** Returns the bytes of the arena that a step needs for itself, from shapes alone. */
-  workspace(step: Step, values: readonly Aval[]): number;
+  /**
+   * Returns the bytes of the arena that a step needs for itself, from shapes alone; they may depend on the steps beside it,
+   * with which a backend may run it in one launch.
+   */
+  workspace(step: Step, values: readonly Aval[], beside?: Neighbours): number;
   /**
    * Returns the bytes outside the arena that a step needs while it runs: the scratch memory of all threads, which all
    * steps share. Absent where there is none.

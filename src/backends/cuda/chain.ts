@@ -2,7 +2,7 @@ import { at } from "../../base/at.ts";
 import { isIdentity } from "../../compile/axes.ts";
 import type { Kernel, Node } from "../../compile/kernel.ts";
 import type { Plan } from "../../compile/plan.ts";
-import { bytesOf, sameShape, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
+import { type Aval, bytesOf, sameShape, type Shape, sizeOf, stridesOf } from "../../trace/dtype.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { keptShape } from "../index_text.ts";
 import { placeOf } from "../place.ts";
@@ -18,20 +18,41 @@ const MAX_VALUES = 64;
  */
 export function chainFrom(plan: Plan, index: number): readonly Kernel[] {
   const first = kernelAt(plan, index);
-  if (first?.reduce === undefined) return [];
-  const results = sizeOf(keptShape(first));
-  if (results === 0 || sizeOf(first.space) > results * MAX_CHAINED_TERMS) return [];
+  if (first === undefined || !mayBegin(first)) return [];
+  const area = (value: ValueId): Area => {
+    const { kind, index, offset } = placeOf(plan, at(plan.steps, 0), value);
+    return { buffer: `${kind} ${index}`, from: offset, to: offset + bytesOf(at(plan.values, value)) };
+  };
   const chain = [first];
-  const accesses = accessesOf(plan, first, first);
+  const accesses = accessesOf(area, first, first);
   for (let next = index + 1; accesses.length <= MAX_VALUES; next++) {
     const kernel = kernelAt(plan, next);
     if (kernel === undefined || !sameWalk(kernel, first)) break;
-    const more = accessesOf(plan, kernel, first);
+    const more = accessesOf(area, kernel, first);
     if (!accesses.every((a) => more.every((b) => isWithinResults(a, b)))) break;
     chain.push(kernel);
     accesses.push(...more);
   }
   return chain.length > 1 ? chain : [];
+}
+
+/**
+ * Tests whether a reduction and the kernel after it are going to be a chain, before values have places: they are, unless
+ * their values come to share memory.
+ */
+export function mayChain(first: Kernel, next: Kernel, values: readonly Aval[]): boolean {
+  if (!mayBegin(first) || !sameWalk(next, first)) return false;
+  const area = (value: ValueId): Area => ({ buffer: `${value}`, from: 0, to: bytesOf(at(values, value)) });
+  const accesses = accessesOf(area, first, first);
+  if (accesses.length > MAX_VALUES) return false;
+  return accesses.every((a) => accessesOf(area, next, first).every((b) => isWithinResults(a, b)));
+}
+
+/** Tests whether a chain may begin with a kernel: a reduction of few terms. */
+function mayBegin(kernel: Kernel): boolean {
+  if (kernel.reduce === undefined) return false;
+  const results = sizeOf(keptShape(kernel));
+  return results > 0 && sizeOf(kernel.space) <= results * MAX_CHAINED_TERMS;
 }
 
 function kernelAt({ steps }: Plan, index: number): Kernel | undefined {
@@ -46,18 +67,24 @@ function sameWalk(kernel: Kernel, first: Kernel): boolean {
     (kernel.reduce === undefined || sameShape(kernel.reduce.axes, axes));
 }
 
-/** An access of a value: each point its own element, each result its own, or neither. */
-interface Access {
-  readonly value: ValueId;
-  readonly element: "point" | "result" | "any";
-  readonly written: boolean;
+/** The memory of a value. */
+interface Area {
   readonly buffer: string;
   readonly from: number;
   readonly to: number;
 }
 
-/** The accesses of a kernel that reduces the axes of `first`, or none. */
-function accessesOf(plan: Plan, kernel: Kernel, first: Kernel): Access[] {
+/** An access of a value: each point its own element, each result its own, or neither. */
+interface Access extends Area {
+  readonly element: "point" | "result" | "any";
+  readonly written: boolean;
+}
+
+/** The accesses of a kernel that reduces the axes of `first`, or none; `area` returns the memory of a value. */
+function accessesOf(area: (value: ValueId) => Area, kernel: Kernel, first: Kernel): Access[] {
+  const access = (value: ValueId, element: Access["element"], written: boolean): Access => (
+    { ...area(value), element, written }
+  );
   const { space, inputs, nodes, stores, reduce } = kernel;
   const axes = first.reduce?.axes ?? [];
   const kept = keptShape(first);
@@ -68,27 +95,19 @@ function accessesOf(plan: Plan, kernel: Kernel, first: Kernel): Access[] {
   );
   const read = (list: readonly Node[], over: Shape, isMain: boolean): Access[] =>
     list.flatMap((node) => {
-      if (node.kind === "randomBits") return [access(plan, at(inputs, node.key), "any", false)];
+      if (node.kind === "randomBits") return [access(at(inputs, node.key), "any", false)];
       if (node.kind !== "load") return [];
       const value = at(inputs, node.input), { view } = node;
-      if (isIdentity(view, over)) return [access(plan, value, isMain ? "point" : "result", false)];
+      if (isIdentity(view, over)) return [access(value, isMain ? "point" : "result", false)];
       const isOwn = isMain && view.offset === 0 && sameShape(view.strides, ownStrides);
-      return [access(plan, value, isOwn ? "result" : "any", false)];
+      return [access(value, isOwn ? "result" : "any", false)];
     });
   return [
     ...read(nodes, space, true),
     ...read(reduce?.epilogue ?? [], kept, false),
-    ...stores.map(({ output }) => access(plan, output, "point", true)),
-    ...(reduce?.stores ?? []).map(({ output }) => access(plan, output, "result", true)),
+    ...stores.map(({ output }) => access(output, "point", true)),
+    ...(reduce?.stores ?? []).map(({ output }) => access(output, "result", true)),
   ];
-}
-
-function access(plan: Plan, value: ValueId, element: Access["element"], written: boolean): Access {
-  const { kind, index, offset } = placeOf(plan, at(plan.steps, 0), value);
-  return {
-    ...{ value, element, written, buffer: `${kind} ${index}` },
-    ...{ from: offset, to: offset + bytesOf(at(plan.values, value)) },
-  };
 }
 
 /** Tests whether two accesses touch no common memory, only read it, or both touch only the elements of their own results. */

@@ -17,18 +17,20 @@ import { printReductions, type Reduction } from "./fused_reduce.ts";
 import { alongTerms, lanesOf, partsOf, widestOf } from "./tiling.ts";
 
 /**
- * Prints a fused kernel, or a chain of them (`chainFrom`). `place` returns equal texts for values that share memory.
+ * Prints a fused kernel, or a chain of them (`chainFrom`). `place` returns equal texts for values that share memory. A
+ * reduction is divided into parts only if it has a workspace for their results.
  */
 export function fused(
   [kernel, ...others]: readonly [Kernel, ...Kernel[]],
   values: readonly Aval[],
   place: (value: ValueId) => string,
+  hasWorkspace: boolean,
 ): Call {
   const shared: Shared = (a, b) =>
     a.slot !== "workspace" && b.slot !== "workspace" && place(a.slot) === place(b.slot);
   const { reduce } = kernel;
   if (reduce === undefined) return map(formOf(kernel, values), shared);
-  const parts = others.length > 0 ? 1 : partsOf(kernel), along = alongTerms(kernel);
+  const parts = others.length > 0 || !hasWorkspace ? 1 : partsOf(kernel), along = alongTerms(kernel);
   const none: NonNullable<Kernel["reduce"]> = { axes: reduce.axes, reductions: [], epilogue: [], stores: [] };
   const pass = (each: Kernel): Reduction => {
     const { stores, ...rest } = each.reduce ?? none;

@@ -2,6 +2,7 @@ import { at } from "../../base/at.ts";
 import { type PendingStep, pendingSteps } from "../../compile/pending.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Plan, Step, Workspace } from "../../compile/plan.ts";
+import type { ValueId } from "../../trace/program.ts";
 import { structuredOnly } from "../structured_only.ts";
 import { placeKey, placeOf } from "../place.ts";
 import { chainFrom } from "./chain.ts";
@@ -55,6 +56,7 @@ function lowerStep(plan: Plan, index: number, spare: Workspace, fuses: Fuses): L
 
 /** The launch of a step's kernel, and of those chained to it. */
 function lowerKernels(plan: Plan, step: Step, kernels: readonly [Kernel, ...Kernel[]]): Launch[] {
-  const call = fused(kernels, plan.values, (value) => placeKey(placeOf(plan, step, value)));
+  const place = (value: ValueId) => placeKey(placeOf(plan, step, value));
+  const call = fused(kernels, plan.values, place, step.workspace !== undefined);
   return kernelLaunches([call], step);
 }

@@ -1,7 +1,7 @@
 import { at } from "../../base/at.ts";
 import { sizeOf } from "../../trace/dtype.ts";
 import type { StructuredOp } from "../../trace/ops.ts";
-import type { InstructionOf, StructuredInstruction } from "../../trace/program.ts";
+import type { InstructionOf, StructuredInstruction, ValueId } from "../../trace/program.ts";
 import { argmax } from "./argmax.ts";
 import { placeKey, placeOf } from "../place.ts";
 import type { Call } from "./call.ts";
@@ -75,7 +75,8 @@ function matmul(instruction: InstructionOf<"matmul">, { plan, step, index, fuses
   const found = isBatch ? undefined : epilogueOf(plan, index);
   if (isThin(matmulSpecOf(instruction, values, "f32"))) {
     const kernel = thinKernel(instruction, values, found);
-    const call = fused([kernel], values, (value) => placeKey(placeOf(plan, step, value)));
+    const place = (value: ValueId) => placeKey(placeOf(plan, step, value));
+    const call = fused([kernel], values, place, step.workspace !== undefined);
     return kernelLaunches([call], step, found);
   }
   return found !== undefined && fuses(instruction, found, step.workspace?.bytes ?? 0)

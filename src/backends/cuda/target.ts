@@ -1,5 +1,6 @@
-import type { Precision, ProductPrecision, Step, Target } from "../../compile/plan.ts";
+import type { Neighbours, Precision, ProductPrecision, Step, Target } from "../../compile/plan.ts";
 import type { Aval } from "../../trace/dtype.ts";
+import { mayChain } from "./chain.ts";
 import { convWorkspace } from "./conv.ts";
 import { matmulSpecOf, matmulWorkspace } from "./matmul.ts";
 import { isThin, thinKernel } from "./thin.ts";
@@ -34,8 +35,12 @@ export function targetOf(precisions: readonly Precision[], memory: number): Targ
 export const cudaTarget: Target = targetOf(precisionsOf(80), Infinity);
 
 /** Scratch bytes of a step. */
-function workspaceOf(step: Step, values: readonly Aval[]): number {
-  if (step.kind === "kernel") return fusedWorkspace(step.kernel);
+function workspaceOf(step: Step, values: readonly Aval[], { before, after }: Neighbours = {}): number {
+  if (step.kind === "kernel") {
+    const isChained = after?.kind === "kernel" && mayChain(step.kernel, after.kernel, values) ||
+      before?.kind === "kernel" && mayChain(before.kernel, step.kernel, values);
+    return isChained ? 0 : fusedWorkspace(step.kernel);
+  }
   const { instruction } = step;
   switch (instruction.op) {
     case "conv":
