@@ -47,6 +47,19 @@ Deno.test("the task memory may read every module that its planning threads load"
   assertEquals(paths.filter((path) => !read.includes(path.split("/", 1)[0] ?? "")), []);
 });
 
+Deno.test("memory plans steps that overlap, with the peak without", async () => {
+  const flags = ["--model", "resnet8", "--modules", "3", "--batch", "32", "--device", "cuda"];
+  const plans = await Promise.all([[], ["--overlap"]].map(async (more) => {
+    const { stdout, stderr } = await memory(...flags, ...more, "--json");
+    assertEquals(stderr, "");
+    return JSON.parse(stdout).method;
+  }));
+  assertEquals(plans.map(({ peakInOrder }) => peakInOrder), [undefined, plans[0].peakBytes]);
+  assert(plans[1].peakBytes > plans[0].peakBytes);
+  const { stdout } = await memory(...flags, "--overlap", "--method", "endToEnd");
+  assertMatch(stdout, /^peak without overlap +\d/m);
+});
+
 Deno.test("memory plans the classes of a folder that need not be there", async () => {
   const flags = [
     "--dataset",
@@ -70,6 +83,7 @@ Deno.test("memory plans the classes of a folder that need not be there", async (
 Deno.test("memory rejects flags that exclude each other in one line", async () => {
   const cases: [RegExp, ...string[]][] = [
     [/--split needs a number of modules; give --modules too/, "--split", "balanced"],
+    [/--overlap is for cuda; omit it for cpu/, "--overlap"],
     [
       /resnet8 has 3 blocks and can be cut into 1 to 3 modules, not 4/,
       "--modules",

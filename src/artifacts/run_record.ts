@@ -45,6 +45,7 @@ const memoryReport: Decoder<MemoryReport> = object<MemoryReport>({
   heldAtPeak: list(object({ what: text, scope: text, bytes: number })),
   timeline: list(object({ scope: text, liveBytes: number })),
   traffic: optional(record(object<Traffic>({ operations: number, bytes: number }))),
+  peakInOrder: optional(number),
   recompute: optional(object<Recomputed>({ ...work, seconds: optional(number), of: object<Work>(work) })),
 });
 

@@ -27,7 +27,7 @@ import { note, showCheck, showDownload } from "./terminal.ts";
 
 /** Opens the device given by a flag, or else the library's choice; rejects a precision that it does not support. */
 export async function openDevice(
-  given: Pick<Given<typeof placeFlags>, "device" | "no-graph" | "sync-launches" | "engines">,
+  given: Pick<Given<typeof placeFlags>, "device" | "no-graph" | "overlap" | "sync-launches" | "engines">,
   { precision }: { readonly precision?: Precision },
   processes?: Processes,
 ): Promise<Device> {
@@ -35,6 +35,7 @@ export async function openDevice(
   const device = await open(name, {
     ...(processes === undefined ? {} : { processes }),
     ...(given["no-graph"] ? { graphs: false } : {}),
+    ...(given.overlap ? { overlap: true } : {}),
     ...(given["sync-launches"] ? { syncLaunches: true } : {}),
     ...(given.engines === undefined ? {} : { engines: oneOf("engines", given.engines, engineNames) }),
   });

@@ -44,6 +44,7 @@ export const memoryFlags = {
     help: "device to plan for; default cpu. It need not be present, but cpu-onednn asks oneDNN: " +
       "deno task memory:onednn",
   },
+  overlap: placeFlags.overlap,
   threads: { value: "N", help: "threads of cpu, each with scratch memory; default those of this machine" },
   ...processFlags,
   limits: {
@@ -155,8 +156,9 @@ export async function memory(args: readonly string[]): Promise<void> {
     [plan === undefined ? setup.method.name : "within the limit", planned.method],
   ];
   if (given.json) {
-    const entry = ({ peakBytes, breakdown, recompute }: MemoryReport) => ({
+    const entry = ({ peakBytes, peakInOrder, breakdown, recompute }: MemoryReport) => ({
       peakBytes,
+      peakInOrder,
       breakdown,
       recompute,
     });
@@ -204,6 +206,10 @@ function withClasses(settings: Settings, given: string | undefined): Settings {
 /** The device that the flags name. */
 function deviceFrom(given: Given<typeof memoryFlags>): PlannedDevice {
   const name = oneOf("device", given.device ?? "cpu", plannedDevices);
+  if (given.overlap) {
+    if (name !== "cuda") throw new LocalgradError(`--overlap is for cuda; omit it for ${name}`);
+    return { name, overlap: true };
+  }
   if (given.threads === undefined) return { name };
   if (!name.startsWith("cpu")) throw new LocalgradError(`--threads is for cpu; omit it for ${name}`);
   const threads = wholeNumber("threads", given.threads, 1);
@@ -226,6 +232,12 @@ function comparison(reports: readonly [string, MemoryReport][], table: Table): s
     ...kinds.map((kind) => [kind, ...each(({ breakdown }) => formatBytes(breakdown[kind] ?? 0))]),
     ["peak", ...each(({ peakBytes }) => formatBytes(peakBytes))],
     ["", ...each(({ peakBytes }) => formatPercent(peakBytes / whole, 1))],
+    ...(reports.some(([, { peakInOrder }]) => peakInOrder !== undefined)
+      ? [[
+        "peak without overlap",
+        ...each(({ peakBytes, peakInOrder = peakBytes }) => formatBytes(peakInOrder)),
+      ]]
+      : []),
     ...(reports.some(([, { recompute }]) => recompute !== undefined)
       ? [["recomputation: operations", ...cost("operations")], [
         "recomputation: memory traffic",

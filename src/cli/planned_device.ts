@@ -18,11 +18,16 @@ export interface PlannedDevice {
   readonly name: (typeof plannedDevices)[number];
   /** Threads of the CPU; default: as many as a device takes. */
   readonly threads?: number;
+  /** True if steps overlap, on CUDA. */
+  readonly overlap?: boolean;
 }
 
 /** What the compiler plans for. Disposing of it closes oneDNN. */
-export function targetFor({ name, threads }: PlannedDevice): Promise<Target & Disposable> {
-  const options = threads === undefined ? {} : { threads };
+export function targetFor({ name, threads, overlap }: PlannedDevice): Promise<Target & Disposable> {
+  const options = {
+    ...(threads === undefined ? {} : { threads }),
+    ...(overlap === undefined ? {} : { overlap }),
+  };
   return name === "cpu-onednn" ? target("cpu", { ...options, engine: "onednn" }) : target(name, options);
 }
 

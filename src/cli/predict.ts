@@ -13,7 +13,8 @@ import { placeFlags, precisionFrom } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";
 
-const { device, precision, "no-graph": noGraph, "sync-launches": syncLaunches, engines, json } = placeFlags;
+const { device, precision, overlap, engines, json } = placeFlags;
+const { "no-graph": noGraph, "sync-launches": syncLaunches } = placeFlags;
 
 /** Flags of `predict`. */
 export const predictFlags = {
@@ -24,6 +25,7 @@ export const predictFlags = {
   device,
   precision,
   "no-graph": noGraph,
+  overlap,
   "sync-launches": syncLaunches,
   engines,
   json: { help: `${json.help}: one line for each picture` },

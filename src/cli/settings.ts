@@ -140,6 +140,10 @@ export const placeFlags = {
       "precision of the computation; CUDA has all three, the CPU f32 and, with oneDNN on AVX-512 BF16, bf16; default tf32 if the card has it, else f32",
   },
   "no-graph": { help: "CUDA: launch every kernel separately, for debugging" },
+  overlap: {
+    help:
+      "CUDA: run steps that do not need each other at the same time, for small batches; takes more memory",
+  },
   "sync-launches": {
     help: "CUDA: also wait for every launch, so that an error names the one that failed; slow, for debugging",
   },

@@ -155,6 +155,7 @@ export function placeInMemory(draft: DraftPlan, target: Target): Plan {
   refuseManyPoints(program.name, steps);
   const memory = planMemory(draft, steps, target);
   const report = reportMemory(draft, memory, target);
+  const { schedule } = memory;
   return {
     name: program.name,
     values,
@@ -168,8 +169,14 @@ export function placeInMemory(draft: DraftPlan, target: Target): Plan {
       data: literalData(values, sizeOf(shape), dtype),
     })),
     arenaBytes: memory.arenaBytes,
-    memory: report,
+    memory: schedule === undefined ? report : { ...report, peakInOrder: peakInOrder(draft, steps, target) },
+    ...(schedule === undefined ? {} : { schedule }),
   };
+}
+
+/** The peak of a plan whose steps run one after the other. */
+function peakInOrder(draft: DraftPlan, steps: readonly Step[], { overlap: _, ...target }: Target): number {
+  return reportMemory(draft, planMemory(draft, steps, target), target).peakBytes;
 }
 
 function literalData(values: readonly number[], count: number, dtype: DType): HostData {

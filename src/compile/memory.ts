@@ -3,8 +3,9 @@ import { sameShape } from "../trace/dtype.ts";
 import type { OpName } from "../trace/ops.ts";
 import type { ValueId } from "../trace/program.ts";
 import { type Interval, packArena } from "./arena.ts";
-import { type DraftPlan, type DraftStep, readsOf, writesOf } from "./draft_plan.ts";
-import type { Location, Step, Target } from "./plan.ts";
+import { type DraftPlan, type DraftStep, isCollectiveStep, readsOf, writesOf } from "./draft_plan.ts";
+import type { Location, Schedule, Step, Target } from "./plan.ts";
+import { scheduleSteps } from "./schedule.ts";
 
 /** A place in memory for everything in a draft plan. */
 export interface MemoryPlan {
@@ -20,6 +21,8 @@ export interface MemoryPlan {
   readonly arenaBytes: number;
   /** Size of the scratch memory that all steps share. */
   readonly scratchBytes: number;
+  /** How the steps are divided between two streams, if they are. */
+  readonly schedule?: Schedule;
 }
 
 /** A block of the arena that is live over some steps. */
@@ -74,6 +77,13 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
   const lastRead = new Map<ValueId, number>();
   draft.steps.forEach((step, s) => readsOf(step).forEach((value) => lastRead.set(value, s)));
   const donors = chooseDonors(draft, lastRead);
+  // What exchanges data is left in one order, that of the program.
+  const schedule = target.overlap === undefined || draft.steps.some(isCollectiveStep)
+    ? undefined
+    : scheduleSteps(draft, steps, donors, target.overlap);
+  /** The last step that may run at the same time as one. */
+  const until = (s: number) => schedule === undefined ? s : at(schedule.until, s);
+  const inUse = usesOf(draft, until);
 
   // A block holds a value, and then those written over it in turn.
   const blocks: (Block & { end: number })[] = [];
@@ -82,13 +92,14 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
   let scratchBytes = 0;
   draft.steps.forEach((step, s) => {
     const outputs = writesOf(step).filter((output) => locations[output] === undefined);
-    const isDying = (value: ValueId) => lastRead.get(value) === s && blockOf.has(value);
+    const isDying = (value: ValueId) =>
+      lastRead.get(value) === s && (inUse.get(value)?.before ?? -1) < s && blockOf.has(value);
     const overwritten = inPlace(step, isDying, outputs, sizes);
     for (const output of outputs) {
-      const end = Math.max(s, lastRead.get(output) ?? -1);
+      const end = Math.max(until(s), inUse.get(output)?.until ?? -1);
       const input = overwritten.get(output);
       const taken = input === undefined ? undefined : blockOf.get(input);
-      if (taken !== undefined) taken.end = end;
+      if (taken !== undefined) taken.end = Math.max(taken.end, end);
       const block = taken ?? { bytes: at(sizes, output), start: s, end, value: output };
       if (taken === undefined) blocks.push(block);
       blockOf.set(output, block);
@@ -101,7 +112,7 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
       ...(after === undefined ? {} : { after }),
     });
     if (bytes <= 0) return;
-    const workspace = { bytes, start: s, end: s };
+    const workspace = { bytes, start: s, end: until(s) };
     blocks.push(workspace);
     workspaces.set(finished, workspace);
   });
@@ -119,7 +130,28 @@ export function planMemory(draft: DraftPlan, steps: readonly Step[], target: Tar
       ? step
       : { ...step, workspace: { offset, bytes: block.bytes } };
   });
-  return { steps: placed, locations, donors, blocks, arenaBytes, scratchBytes };
+  return {
+    ...{ steps: placed, locations, donors, blocks, arenaBytes, scratchBytes },
+    ...(schedule === undefined ? {} : { schedule }),
+  };
+}
+
+/** The last step that may run while a value is read: at any time, and by others than its last reader. */
+interface Use {
+  readonly until: number;
+  readonly before: number;
+}
+
+/** The use of every value that is read, given the last step that may run at the same time as each. */
+function usesOf(draft: DraftPlan, until: (step: number) => number): ReadonlyMap<ValueId, Use> {
+  const uses = new Map<ValueId, Use>();
+  draft.steps.forEach((step, s) => {
+    for (const value of new Set(readsOf(step))) {
+      const before = uses.get(value)?.until ?? -1;
+      uses.set(value, { until: Math.max(before, until(s)), before });
+    }
+  });
+  return uses;
 }
 
 function offsetIn(offsets: ReadonlyMap<Block, number>, block: Block | undefined): number | undefined {

@@ -63,6 +63,8 @@ export interface MemoryReport {
   readonly heldAtPeak: readonly { readonly what: string; readonly scope: string; readonly bytes: number }[];
   /** Arena bytes that are live at each step, in order. */
   readonly timeline: readonly { readonly scope: string; readonly liveBytes: number }[];
+  /** In a plan of two streams: the peak of the same steps one after the other. */
+  readonly peakInOrder?: number;
   /** The cost of recomputation in a plan that does it. */
   readonly recompute?: Recomputed;
   /** In a program that exchanges data with other processes: what a run sends, by group. */
@@ -96,6 +98,25 @@ export interface Work {
   readonly bytes: number;
 }
 
+/** How the steps of a plan are divided between two streams, each of which runs its own in order. */
+export interface Schedule {
+  /** The stream of each step. */
+  readonly streams: readonly (0 | 1)[];
+  /**
+   * For each step, the last later one that may run at the same time, on the other stream; the step itself if there is none.
+   * Steps after that one wait for it.
+   */
+  readonly until: readonly number[];
+}
+
+/** How a backend wants steps that do not need each other to run at the same time. */
+export interface Overlap {
+  /** Predicts the time of a step. */
+  seconds(step: Step, values: readonly Aval[]): number;
+  /** A step waits for all steps that are as many or more before it. */
+  readonly window: number;
+}
+
 /** A program ready for a backend: steps in order, with a location for every value. */
 export interface Plan {
   /** The program's name. */
@@ -110,6 +131,8 @@ export interface Plan {
   readonly donors: readonly number[];
   /** The steps, in order. */
   readonly steps: readonly Step[];
+  /** How they are divided between two streams, on a target that wants that. */
+  readonly schedule?: Schedule;
   /** The location of each value, by id; undefined where fusion left nothing to store. Views share their operand's. */
   readonly locations: readonly (Location | undefined)[];
   /** Literal arrays. */
@@ -175,6 +198,8 @@ export interface Target {
   readonly groups?: { readonly [group: string]: number };
   /** True if each exchange has a buffer of the value's size that host memory and the device share. */
   readonly staged?: boolean;
+  /** Divides steps between two streams; absent where all of them run in order. */
+  readonly overlap?: Overlap;
   /** The most distinct buffers of a fused kernel, inputs and outputs together. */
   readonly maxKernelBuffers: number;
 }

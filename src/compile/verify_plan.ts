@@ -6,6 +6,7 @@ import type { Node } from "./kernel.ts";
 import { overwritesOperand } from "./memory.ts";
 import type { Location, Plan, Step, Target } from "./plan.ts";
 import { verifyKernel } from "./verify_kernel.ts";
+import { type Use, verifySchedule } from "./verify_schedule.ts";
 
 /**
  * Checks a plan by running its steps on a model of memory that knows the value in each byte: every value that is read
@@ -38,7 +39,7 @@ class Checker {
   }
 
   run(): void {
-    const { inputs, outputs, constants, locations, donors } = this.#plan;
+    const { inputs, outputs, constants, locations, donors, schedule } = this.#plan;
     inputs.forEach(({ value }) => this.#memory(this.#location(value)).write(...this.#range(value), value));
     locations.forEach((location, value) => {
       if (location?.kind !== "constant" || this.#base(value) !== value) return;
@@ -48,6 +49,9 @@ class Checker {
       this.#memory(location).write(...this.#range(value), value);
     });
     this.#plan.steps.forEach((step, s) => this.#step(step, `step ${s}`));
+    if (schedule !== undefined) {
+      verifySchedule(schedule, this.#plan.steps.map((step) => this.#uses(step)), (why) => this.#fail(why));
+    }
     this.#exchanges();
     outputs.forEach(({ value, name }, i) => {
       const location = this.#location(value);
@@ -107,6 +111,20 @@ class Checker {
       this.#written.add(value);
       this.#memory(this.#location(value)).write(...this.#range(value), value);
     }
+  }
+
+  /** The memory that a step reads and writes. */
+  #uses(step: Step): Use[] {
+    const use = (isWritten: boolean) => (value: ValueId): Use => (
+      { key: this.#key(this.#location(value)), range: this.#range(value), isWritten }
+    );
+    const [reads, writes] = step.kind === "op"
+      ? [step.instruction.inputs, [step.instruction.output]]
+      : [step.kernel.inputs, storesOf(step)];
+    const uses = [...reads.map(use(false)), ...writes.map(use(true))];
+    if (step.workspace === undefined) return uses;
+    const { offset, bytes } = step.workspace;
+    return [...uses, { key: "arena", range: [offset, offset + bytes], isWritten: true }];
   }
 
   /** Checks that every exchange with other processes is there once, in program order. */

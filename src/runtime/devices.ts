@@ -37,6 +37,12 @@ export interface OpenOptions {
   /** Lets CUDA capture a program as a graph and launch it as one; default true. Set `false` for debugging. */
   graphs?: boolean;
   /**
+   * Lets CUDA run two steps of a program at the same time, where neither needs the other, as two branches of its graph;
+   * default false. For small batches, whose steps are short. It takes more memory: `peakInOrder` of a plan's memory is the
+   * peak without it. Programs that exchange data with other processes run in order.
+   */
+  overlap?: boolean;
+  /**
    * Lets CUDA wait for the card after every launch, without graphs, so that an error names the launch that failed; default
    * false. Slow; for debugging.
    */
@@ -70,6 +76,8 @@ export interface TargetOptions {
    * knows the sizes of its formats and scratch memory, so it has to be there, and needs `--allow-ffi`.
    */
   engine?: "wasm" | "onednn";
+  /** On `cuda`, steps overlap, as {@link OpenOptions.overlap} says; default false. */
+  overlap?: boolean;
   /** The number of processes of each group that programs exchange data with, by name; default none. */
   groups?: { readonly [group: string]: number };
 }
@@ -87,15 +95,19 @@ const backends: {
   };
 } = {
   cuda: {
-    open: async ({ graphs, syncLaunches, engines, communicators = {}, messages }) =>
+    open: async ({ graphs, overlap, syncLaunches, engines, communicators = {}, messages }) =>
       (await import("../backends/cuda/backend.ts")).openCuda({
         ...(graphs === undefined ? {} : { graphs }),
+        ...(overlap === undefined ? {} : { overlap }),
         ...(syncLaunches === undefined ? {} : { syncLaunches }),
         ...(engines === undefined ? {} : { engines }),
         communicators,
         ...(messages === undefined ? {} : { messages }),
       }),
-    target: async () => (await import("../backends/cuda/target.ts")).cudaTarget,
+    target: async ({ overlap = false }) => {
+      const { cudaTarget, overlappingTarget } = await import("../backends/cuda/target.ts");
+      return overlap ? overlappingTarget : cudaTarget;
+    },
   },
   webgpu: {
     open: async ({ communicators }) =>
@@ -152,6 +164,7 @@ export async function open(name?: DeviceName, options: OpenOptions = {}): Promis
     threads: "number?",
     engine: "string?",
     graphs: "boolean?",
+    overlap: "boolean?",
     syncLaunches: "boolean?",
     engines: "string?",
     communicators: "object?",
@@ -277,7 +290,12 @@ export async function probe(
  * ```
  */
 export async function target(name: BackendName, options: TargetOptions = {}): Promise<Target & Disposable> {
-  expectOptions("devices.target", options, { threads: "number?", engine: "string?", groups: "object?" });
+  expectOptions("devices.target", options, {
+    threads: "number?",
+    engine: "string?",
+    overlap: "boolean?",
+    groups: "object?",
+  });
   const { groups } = options;
   for (const [group, size] of Object.entries(groups ?? {})) {
     expectWhole(`devices.target: group ${group}`, size);

@@ -145,8 +145,8 @@ export function setMemory(bytes: number): void {
 }
 
 /** Makes one stream of devices opened from now on run its work at once: that of all work (0), or of uploads (1). */
-export function hurry(stream: 0 | 1 | undefined): void {
-  control!.sim_hurry(stream ?? -1);
+export function hurry(stream: 0 | 1 | "turns" | undefined): void {
+  control!.sim_hurry(stream === "turns" ? -2 : stream ?? -1);
 }
 
 /** Makes kernels run their blocks from the last to the first, or in order. */

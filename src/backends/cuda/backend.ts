@@ -42,6 +42,8 @@ export interface CudaOptions {
   precision?: ProductPrecision;
   /** Captures the second run of each plan as a CUDA graph; default: true. */
   graphs?: boolean;
+  /** Captures steps that do not need each other on two branches of a graph; default: false. */
+  overlap?: boolean;
   /** Waits for the card after every launch, without graphs, so that an error names its launch; default: false. */
   syncLaunches?: boolean;
   /** cuDNN's interface for convolutions: `graph` (the default), or `plain`, the legacy API. */
@@ -76,6 +78,8 @@ export class CudaBackend implements Backend {
   readonly #card: Card;
   readonly #precision: ProductPrecision;
   readonly #graphs: boolean;
+  /** A second stream, if work is to overlap. */
+  readonly #second: bigint | undefined;
   readonly #uploads: Uploads;
   readonly #readbacks: Readbacks;
   readonly #modules: Modules;
@@ -95,7 +99,7 @@ export class CudaBackend implements Backend {
     options: CudaOptions,
   ) {
     const { driver, nvrtc, cublasLt, cudnn, nccl } = libraries;
-    const { communicators = {} } = options;
+    const { communicators = {}, overlap = false } = options;
     this.#card = new Card(driver, options.syncLaunches, exchanges(communicators) ? cardOf(driver) : 0);
     this.#closing.push(() => this.#card.close());
     this.#arena = new Arena(this.#card);
@@ -111,11 +115,15 @@ export class CudaBackend implements Backend {
       this.#graphs = options.profile !== true && !this.#card.syncLaunches && (options.graphs ?? true);
       this.description = `${name} (sm_${architecture}) through CUDA`;
       this.target = {
-        ...targetOf([...new Set([this.#precision, ...precisions])], totalBytes),
+        ...targetOf([...new Set([this.#precision, ...precisions])], totalBytes, { overlap }),
         groups: groupSizes(communicators),
       };
       if (nccl !== undefined && exchanges(communicators)) {
         this.#groups = this.#keep(new Groups(nccl, this.#card, communicators, options.messages));
+      }
+      if (overlap) {
+        const second = this.#second = this.#card.createStream();
+        this.#closing.push(() => driver.cuStreamDestroy_v2(second));
       }
       this.#uploads = this.#keep(new Uploads(this.#card));
       this.#readbacks = this.#keep(new Readbacks(this.#card));
@@ -254,6 +262,7 @@ export class CudaBackend implements Backend {
           products: this.#products,
           convolver: this.#convolver,
           precision,
+          ...(this.#second === undefined ? {} : { second: this.#second }),
           ...(this.#groups === undefined ? {} : { groups: this.#groups }),
           ...(this.profiler === undefined ? {} : { profiler: this.profiler }),
         },

@@ -183,9 +183,9 @@ export class Card {
   }
 
   /** Sets bytes to zero. */
-  clear(address: bigint, bytes: number): void {
+  clear(address: bigint, bytes: number, stream: bigint = this.stream): void {
     if (bytes === 0) return;
-    this.check(this.driver.cuMemsetD8Async(address, 0, BigInt(bytes), this.stream), "clearing memory");
+    this.check(this.driver.cuMemsetD8Async(address, 0, BigInt(bytes), stream), "clearing memory");
   }
 
   /** Creates an event, by default one without timing, to order streams. The caller destroys it. */

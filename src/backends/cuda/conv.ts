@@ -104,6 +104,8 @@ export interface Convolver {
   fuses(spec: ConvSpec, workspace: number): boolean;
   /** Binds a convolution to addresses, with `workspace` bytes of scratch at `scratch`. */
   bind(spec: ConvSpec, tensors: ConvTensors, scratch: bigint, workspace: number): BoundConv;
+  /** Issues what follows on another stream. */
+  useStream(stream: bigint): void;
   /** Frees everything. */
   close(): void;
 }

@@ -24,6 +24,8 @@ export class GraphConvolver implements Convolver {
   readonly #card: Card;
   readonly #engines: TimedEngines | undefined;
   readonly #entries = new Map<string, Entry>();
+  /** The stream of the handle. */
+  #stream: bigint;
 
   /** Without `engines` each convolution takes the first engine that the heuristics offer. */
   constructor(cudnn: Cudnn, handle: bigint, card: Card, engines?: TimedEngines) {
@@ -31,6 +33,7 @@ export class GraphConvolver implements Convolver {
     this.#handle = handle;
     this.#card = card;
     this.#engines = engines;
+    this.#stream = card.stream;
   }
 
   fuses(spec: ConvSpec, workspace: number): boolean {
@@ -61,6 +64,12 @@ export class GraphConvolver implements Convolver {
         plans.close();
       },
     };
+  }
+
+  useStream(stream: bigint): void {
+    if (stream === this.#stream) return;
+    checkCudnn(this.#cudnn, this.#cudnn.cudnnSetStream(this.#handle, stream), "setting the stream");
+    this.#stream = stream;
   }
 
   close(): void {

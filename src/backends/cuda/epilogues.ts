@@ -29,6 +29,8 @@ export interface Epilogue {
 export function epilogueOf(plan: Plan, index: number, scratch?: Workspace): Epilogue | undefined {
   const step = plan.steps[index], next = plan.steps[index + 1];
   if (step?.kind !== "op" || next?.kind !== "kernel") return undefined;
+  const streams = plan.schedule?.streams;
+  if (streams?.[index] !== streams?.[index + 1]) return undefined;
   const { inputs, output } = step.instruction;
   if (plan.locations[output]?.kind !== "arena") return undefined;
   const found = biasOf(plan, next.kernel, output);

@@ -9,6 +9,17 @@ import type { Epilogue } from "./epilogues.ts";
 /** Returns the address of a place. */
 export type Addresses = (place: Place) => bigint;
 
+/** A launch that is ready to be issued, and can be bound to other addresses. */
+export interface Recorded {
+  /** Binds it to addresses; must precede the first {@link run}. */
+  bind(addresses: Addresses): void;
+  /** Issues it on a stream; `mayWait` as for `BoundConv.run`. */
+  run(mayWait: boolean, stream: bigint): void;
+  /** What it computes, for messages. */
+  describe(): string;
+  dispose?(): void;
+}
+
 /** A launch of a kernel of ours. */
 export interface KernelLaunch {
   readonly kind: "kernel";

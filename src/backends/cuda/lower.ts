@@ -5,6 +5,7 @@ import type { Plan, Step, Workspace } from "../../compile/plan.ts";
 import type { ValueId } from "../../trace/program.ts";
 import { structuredOnly } from "../structured_only.ts";
 import { placeKey, placeOf } from "../place.ts";
+import { streamsOf } from "./branches.ts";
 import { chainFrom } from "./chain.ts";
 import { fused } from "./fused.ts";
 import { type Fuses, kernelLaunches, type Launch } from "./launch.ts";
@@ -42,7 +43,16 @@ export function lowerPlan(plan: Plan, fuses: Fuses = ({ op }) => op === "matmul"
     if (exchange !== undefined) open = [...open, exchange];
   }
   launches.push(...open.flatMap(join)); // a captured graph ends when all of it has
-  return sideBySide(launches, plan);
+  const streamOf = streamsOf(plan);
+  return sideBySide(launches, plan, streamOf).map((launch) =>
+    streamOf(launch) === 0 ? launch : apart(launch)
+  );
+}
+
+/** A launch of the second stream. It shares no counters with one of the first, which may run at the same time. */
+function apart(launch: Launch): Launch {
+  if (launch.kind !== "kernel" || (launch.call.body?.tickets ?? 0) === 0) return launch;
+  return { ...launch, call: { ...launch.call, text: `${launch.call.text}\n// on the second stream` } };
 }
 
 /** The launches of one step of a plan, and of the next step where a library applies it as an epilogue. */

@@ -1,11 +1,9 @@
-import { launchParameter } from "../../../ffi/driver.ts";
-import { addressOf } from "../../../ffi/memory.ts";
 import { LibraryError } from "../../../ffi/status.ts";
 import { at } from "../../base/at.ts";
 import type { Plan, ProductPrecision } from "../../compile/plan.ts";
 import { bytesOf } from "../../trace/dtype.ts";
 import { type Place, placeOf } from "../place.ts";
-import { THREADS } from "./call.ts";
+import { Branches, scheduleLaunches } from "./branches.ts";
 import type { Card } from "./card.ts";
 import {
   type BoundConv,
@@ -16,7 +14,8 @@ import {
   type Role,
   roles,
 } from "./conv.ts";
-import type { Addresses, KernelLaunch, Launch } from "./launch.ts";
+import { KernelLaunches } from "./kernel_launches.ts";
+import type { Addresses, Launch, Recorded } from "./launch.ts";
 import { describeMatmul, matmulSpecOf, type MatmulTensors } from "./matmul.ts";
 import type { MatrixProducts } from "./matmul_cublaslt.ts";
 import type { Groups } from "./nccl/groups.ts";
@@ -32,19 +31,10 @@ export interface Tools {
   readonly precision: ProductPrecision;
   /** The groups of processes, on a device that has any. */
   readonly groups?: Groups;
+  /** A second stream, on a device where work overlaps. */
+  readonly second?: bigint;
   /** Times each launch, if profiling was asked for. */
   readonly profiler?: Profiler;
-}
-
-/** A launch that is ready to be issued, and can be bound to other addresses. */
-interface Recorded {
-  /** Binds it to addresses; must precede the first {@link run}. */
-  bind(addresses: Addresses): void;
-  /** Issues it on the card's stream; `mayWait` as for {@link BoundConv.run}. */
-  run(mayWait: boolean): void;
-  /** What it computes, for messages. */
-  describe(): string;
-  dispose?(): void;
 }
 
 /** A plan's launches, ready to be issued in order without allocating anything. */
@@ -54,6 +44,10 @@ export class Recording {
   /** True if a run sends messages: they leave after all of it was issued, and other processes may wait for them. */
   readonly #sends: boolean;
   readonly #exchanges: PlanExchanges | undefined;
+  /** What captures the launches on two streams, if the plan has a schedule. */
+  readonly #branches: Branches | undefined;
+  /** Issues everything into a graph. */
+  readonly #capture: () => void;
 
   /** `functions` are the handles of the kernels, one for each kernel launch, in order. */
   constructor(
@@ -100,9 +94,14 @@ export class Recording {
     const { profiler, card } = tools;
     this.#recorded = recorded;
     this.#sends = plan.steps.some((step) => step.kind === "op" && step.instruction.op === "send");
-    const issue = (launch: Recorded, index: number, mayWait: boolean): void => {
+    const issue = (
+      launch: Recorded,
+      index: number,
+      mayWait: boolean,
+      stream: bigint = card.stream,
+    ): void => {
       try {
-        launch.run(mayWait);
+        launch.run(mayWait, stream);
       } catch (error) {
         // A library reports an earlier launch's fault as a failure of its own.
         if (error instanceof LibraryError && error.library !== "CUDA") card.throwFault();
@@ -118,6 +117,13 @@ export class Recording {
     this.#run = profiler === undefined
       ? (mayWait) => recorded.forEach((launch, index) => issue(launch, index, mayWait))
       : (mayWait) => profiler.run(plan, launches, (index) => issue(at(recorded, index), index, mayWait));
+    const branches = plan.schedule === undefined || tools.second === undefined
+      ? undefined
+      : new Branches(card, tools.second, scheduleLaunches(plan, launches));
+    this.#branches = branches;
+    this.#capture = branches === undefined
+      ? () => this.#run(false)
+      : () => branches.capture((index, stream) => issue(at(recorded, index), index, false, stream));
   }
 
   /** Binds the next runs to addresses. */
@@ -132,7 +138,7 @@ export class Recording {
 
   /** Issues everything; into a graph if the stream is being captured. */
   run(isCaptured: boolean = false): void {
-    const issue = () => this.#run(!isCaptured && !this.#sends);
+    const issue = () => isCaptured ? this.#capture() : this.#run(!this.#sends);
     if (this.#exchanges === undefined) issue();
     else this.#exchanges.run(isCaptured, issue);
   }
@@ -146,63 +152,8 @@ export class Recording {
   dispose(): void {
     for (const launch of this.#recorded) launch.dispose?.();
     this.#exchanges?.dispose();
+    this.#branches?.dispose();
   }
-}
-
-/**
- * Kernel launches, whose arguments are kept in long-lived arrays: `cuLaunchKernel` takes the address of a list with the
- * address and the size of the packed arguments.
- */
-class KernelLaunches {
-  readonly #card: Card;
-  readonly #functions: readonly bigint[];
-  /** Five words a launch: pointer tag, address of the arguments, size tag, address of their size, end. */
-  readonly #lists: BigUint64Array<ArrayBuffer>;
-  readonly #sizes: BigUint64Array<ArrayBuffer>;
-  #count = 0;
-
-  constructor(card: Card, functions: readonly bigint[]) {
-    this.#card = card;
-    this.#functions = functions;
-    // V8 may move the contents of small typed arrays unless they have an ArrayBuffer of their own.
-    this.#lists = new BigUint64Array(new ArrayBuffer(Math.max(1, functions.length) * 5 * 8));
-    this.#sizes = new BigUint64Array(new ArrayBuffer(Math.max(1, functions.length) * 8));
-  }
-
-  record(plan: Plan, launch: KernelLaunch): Recorded {
-    const { driver, stream } = this.#card;
-    const { call, parts = [launch] } = launch;
-    const places = parts.flatMap(({ call, step }) =>
-      call.arguments.map(({ slot, offset }) => {
-        const place = placeOf(plan, step, slot);
-        return { ...place, offset: place.offset + offset };
-      })
-    );
-    const packed = new BigUint64Array(new ArrayBuffer(places.length * 8));
-    const index = this.#count++;
-    const kernel = at(this.#functions, index);
-    this.#sizes[index] = BigInt(packed.byteLength);
-    this.#lists.set([
-      launchParameter.CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT,
-      addressOf(packed),
-      launchParameter.CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT,
-      addressOf(this.#sizes) + BigInt(index * 8),
-      launchParameter.CU_LAUNCH_PARAM_END_AS_INT,
-    ], index * 5);
-    const list = addressOf(this.#lists) + BigInt(index * 5 * 8);
-    return {
-      describe: () => `the kernel ${parts.map(describeKernel).join(" beside ")}`,
-      bind: (addresses) => places.forEach((place, i) => packed[i] = addresses(place)),
-      run: () => {
-        const status = driver.cuLaunchKernel(kernel, call.blocks, 1, 1, THREADS, 1, 1, 0, stream, 0n, list);
-        if (status !== 0) this.#card.check(status, `launching ${call.label} with ${packed.length} arguments`);
-      },
-    };
-  }
-}
-
-function describeKernel({ call, step }: KernelLaunch): string {
-  return `${call.label}${step.kind === "op" ? ` of ${step.instruction.op}` : ""}`;
 }
 
 function recordConv(
@@ -232,8 +183,9 @@ function recordConv(
       bound = next;
       last = key;
     },
-    run: (mayWait) => {
+    run: (mayWait, stream) => {
       if (bound === undefined) throw new Error("cuda: a convolution must be bound before it runs");
+      convolver.useStream(stream);
       bound.run(mayWait);
     },
     dispose: () => bound?.dispose(),
@@ -241,7 +193,7 @@ function recordConv(
 }
 
 function recordMatmul(
-  { card, products, precision }: Tools,
+  { products, precision }: Tools,
   plan: Plan,
   { instruction, step, epilogue }: Extract<Launch, { kind: "matmul" }>,
 ): Recorded {
@@ -264,7 +216,7 @@ function recordMatmul(
       // Prepared here rather than in the run: a run refused midway would already have overwritten donated inputs.
       products.prepare(spec, bytes, tensors.bias);
     },
-    run: () => products.run(spec, tensors, scratch, bytes, card.stream),
+    run: (_, stream) => products.run(spec, tensors, scratch, bytes, stream),
   };
 }
 
@@ -279,7 +231,7 @@ function recordZeros(
   return {
     describe: () => "a fill with zeros",
     bind: (addresses) => address = addresses(place),
-    run: () => card.clear(address, bytes),
+    run: (_, stream) => card.clear(address, bytes, stream),
   };
 }
 
@@ -294,6 +246,6 @@ function recordCopy(
   return {
     describe: () => "a copy",
     bind: (of) => addresses = [of(target), of(source)],
-    run: () => card.copy(...addresses, bytes),
+    run: (_, stream) => card.copy(...addresses, bytes, stream),
   };
 }

@@ -1,7 +1,7 @@
 import { at } from "../../base/at.ts";
 import type { Plan } from "../../compile/plan.ts";
-import { bytesOf } from "../../trace/dtype.ts";
-import { placeOf } from "../place.ts";
+import type { Stream } from "../../compile/schedule.ts";
+import { type Access, conflicts, kernelAccesses } from "./accesses.ts";
 import { type Call, callOf } from "./call.ts";
 import type { KernelLaunch, Launch } from "./launch.ts";
 
@@ -13,9 +13,14 @@ const FULL = 1024;
 
 /**
  * Merges kernels that follow each other and do not depend on each other into one launch, whose blocks are divided among
- * them, such as the updates of all parameters of a module. Each does what it did, so results keep their bits.
+ * them, such as the updates of all parameters of a module. Each does what it did, so results keep their bits. Those of
+ * different streams are not merged.
  */
-export function sideBySide(launches: readonly Launch[], plan: Plan): Launch[] {
+export function sideBySide(
+  launches: readonly Launch[],
+  plan: Plan,
+  streamOf: (launch: Launch) => Stream = () => 0,
+): Launch[] {
   const merged: Launch[] = [];
   let group: Part[] = [];
   const finish = () => {
@@ -30,7 +35,9 @@ export function sideBySide(launches: readonly Launch[], plan: Plan): Launch[] {
       merged.push(launch);
       continue;
     }
-    if (!joins(part, group)) finish();
+    const [first] = group;
+    const isApart = first !== undefined && streamOf(first.launch) !== streamOf(launch);
+    if (isApart || !joins(part, group)) finish();
     group.push(part);
   }
   finish();
@@ -44,23 +51,9 @@ interface Part {
   readonly accesses: readonly Access[];
 }
 
-/** Memory that a kernel reads or writes. */
-interface Access {
-  readonly buffer: string;
-  readonly from: number;
-  readonly to: number;
-  readonly written: boolean;
-}
-
 function partOf(launch: Launch, plan: Plan): Part | undefined {
   if (launch.kind !== "kernel" || launch.call.body === undefined) return undefined;
-  const { call, step } = launch;
-  const accesses = call.arguments.map(({ slot, written }): Access => {
-    const { kind, index, offset } = placeOf(plan, step, slot);
-    const bytes = slot === "workspace" ? step.workspace?.bytes ?? 0 : bytesOf(at(plan.values, slot));
-    return { buffer: `${kind} ${index}`, from: offset, to: offset + bytes, written };
-  });
-  return { launch, body: launch.call.body, accesses };
+  return { launch, body: launch.call.body, accesses: kernelAccesses(plan, launch) };
 }
 
 /** Tests whether a kernel may run beside those of a group, and gains by it. */
@@ -69,16 +62,8 @@ function joins(part: Part, group: readonly Part[]): boolean {
   const count = all.reduce((sum, { launch }) => sum + launch.call.arguments.length, 0);
   const isCheap = all.every(({ body }) => !body.reduces) ||
     all.every(({ launch }) => launch.call.blocks <= FULL);
-  return count <= MAX_ARGUMENTS && isCheap && !group.some((other) => dependsOn(part, other));
-}
-
-/** Tests whether either kernel writes memory that the other reads or writes. */
-function dependsOn(a: Part, b: Part): boolean {
-  return a.accesses.some((x) =>
-    b.accesses.some((y) =>
-      (x.written || y.written) && x.buffer === y.buffer && x.from < y.to && y.from < x.to
-    )
-  );
+  return count <= MAX_ARGUMENTS && isCheap &&
+    !group.some((other) => conflicts(part.accesses, other.accesses));
 }
 
 /** One launch of several kernels. Each distinct body becomes a function. */

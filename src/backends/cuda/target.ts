@@ -1,4 +1,5 @@
-import type { Neighbours, Precision, ProductPrecision, Step, Target } from "../../compile/plan.ts";
+import type { Neighbours, Overlap, Precision, ProductPrecision, Step, Target } from "../../compile/plan.ts";
+import { type Speeds, timeOf } from "../../compile/time.ts";
 import type { Aval } from "../../trace/dtype.ts";
 import { mayChain } from "./chain.ts";
 import { convWorkspace } from "./conv.ts";
@@ -14,8 +15,26 @@ export function precisionsOf(architecture: number): readonly [ProductPrecision, 
   return architecture >= 80 ? ["tf32", "f32", "bf16"] : ["f32"];
 }
 
+/**
+ * Speeds of a large card, to predict which of two streams is free first: the part of an H200's bandwidth, and of its
+ * tensor cores' operations, that kernels reach. Guesses, the same for every card, so that plans are.
+ */
+const LARGE: Speeds = { operations: 2e14, bytes: 2.9e12, launch: 4e-6 };
+
+/** Steps that are further apart do not overlap: it would gain little, and keep more memory. */
+const WINDOW = 16;
+
+const twoStreams: Overlap = {
+  seconds: (step, values) => timeOf({ values }, step, LARGE),
+  window: WINDOW,
+};
+
 /** The planning target of a card with these precisions and bytes of memory. */
-export function targetOf(precisions: readonly Precision[], memory: number): Target {
+export function targetOf(
+  precisions: readonly Precision[],
+  memory: number,
+  { overlap = false }: { readonly overlap?: boolean } = {},
+): Target {
   return {
     name: "cuda",
     precisions,
@@ -26,6 +45,7 @@ export function targetOf(precisions: readonly Precision[], memory: number): Targ
     maxTotalBytes: memory,
     workspace: workspaceOf,
     groups: {},
+    ...(overlap ? { overlap: twoStreams } : {}),
     // 4 KiB of kernel arguments have room for hundreds; more buffers than this only cost registers.
     maxKernelBuffers: 24,
   };
@@ -33,6 +53,9 @@ export function targetOf(precisions: readonly Precision[], memory: number): Targ
 
 /** The planning target of a recent card, for planning without one. */
 export const cudaTarget: Target = targetOf(precisionsOf(80), Infinity);
+
+/** The same, with steps on two streams. */
+export const overlappingTarget: Target = targetOf(precisionsOf(80), Infinity, { overlap: true });
 
 /** Scratch bytes of a step. */
 function workspaceOf(step: Step, values: readonly Aval[], { before, after }: Neighbours = {}): number {

@@ -57,7 +57,7 @@ Handles<Graph> graphs, executables;
 std::map<std::pair<Stream*, uint64_t>, std::unique_ptr<Stream>> branches;  // of graphs, by the stream they run on
 std::vector<std::unique_ptr<Stream>> buried;  // destroyed, with all work done: others may still refer to them
 long created = 0;
-long hurried = -1;  // the eager stream, in order of creation; −1 for none
+long hurried = -1;  // the eager stream, in order of creation; −1 for none, −2 if all take turns
 std::recursive_mutex mutex;
 std::thread worker;
 std::atomic<bool> ends{false};
@@ -99,7 +99,7 @@ bool step_any() {
 Result perform(Stream* stream, size_t until = SIZE_MAX) {
   time_t since = time(nullptr);
   while (stream->done < until && !stream->queue.empty()) {
-    if (step(stream) || step_any()) {
+    if ((hurried != -2 && step(stream)) || step_any()) {
       since = time(nullptr);
     } else if (time(nullptr) - since > PATIENCE) {
       complain("work waits for what never comes");
@@ -203,7 +203,8 @@ Result enqueue(uint64_t handle, Work work, double microseconds) {
 
 }  // namespace sim
 
-// For tests: sets the stream that is eager, in order of creation from now on; −1 for none.
+// For tests: sets the stream that is eager, in order of creation from now on, also as a branch of graphs; −1 for none.
+// With −2, streams that have work take turns.
 EXPORT void sim_hurry(int stream) {
   Lock lock;
   created = 0;
@@ -250,6 +251,7 @@ EXPORT int cuStreamWaitEvent(uint64_t handle, uint64_t event, unsigned flags) {
     if (handle == until.capture->origin && branch != until.capture->branches.end() && branch->second <= until.mark) {
       until.capture->branches.erase(branch);
     }
+    if (fails("branch-wait")) return SUCCESS;
     return record_node(stream, {Node::WAIT, handle, nullptr, event});
   }
   if (fails("wait")) return SUCCESS;  // skipped, like a missing wait
@@ -312,6 +314,8 @@ EXPORT int cuGraphLaunch(uint64_t executable, uint64_t handle) {
     if (node.stream != graph->origin) {
       auto& branch = branches[{origin, node.stream}];
       if (!branch) branch = std::make_unique<Stream>();
+      const Stream* captured = streams.get(node.stream);
+      branch->eager = captured && captured->eager;
       stream = branch.get();
     }
     switch (node.kind) {

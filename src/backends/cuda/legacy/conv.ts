@@ -66,11 +66,20 @@ export class LegacyConvolver implements Convolver {
   readonly #card: Card;
   readonly #prepared = new Map<string, Prepared>();
   readonly #out = outU64();
+  /** The stream of the handle. */
+  #stream: bigint;
 
   constructor(cudnn: Cudnn, handle: bigint, card: Card) {
     this.#cudnn = cudnn;
     this.#handle = handle;
     this.#card = card;
+    this.#stream = card.stream;
+  }
+
+  useStream(stream: bigint): void {
+    if (stream === this.#stream) return;
+    checkCudnn(this.#cudnn, this.#cudnn.cudnnSetStream(this.#handle, stream), "setting the stream");
+    this.#stream = stream;
   }
 
   fuses(): boolean {
