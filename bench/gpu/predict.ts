@@ -52,6 +52,7 @@ const median = ({ milliseconds }: Measurement) =>
 /** A line of the table of steps. */
 function lineOf(row: Row, others: readonly Row[]): string[] {
   const { batch } = row;
+  console.error(`planning ${stepName(row)}`); // the tables come when all is planned, which takes a minute
   const plan = stepPlan(
     local.setup(setupOf(row)),
     batch,
