@@ -22,7 +22,7 @@ export function precisionsOf(architecture: number): readonly [ProductPrecision, 
 const LARGE: Speeds = { operations: 2e14, bytes: 2.9e12, launch: 4e-6 };
 
 /** Steps that are further apart do not overlap: it would gain little, and keep more memory. */
-const WINDOW = 16;
+const WINDOW = 8;
 
 const twoStreams: Overlap = {
   seconds: (step, values) => timeOf({ values }, step, LARGE),
