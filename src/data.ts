@@ -25,6 +25,7 @@ export {
 } from "./data/images.ts";
 export type { PublishedOptions } from "./data/publication.ts";
 export type { Signature } from "./data/signature.ts";
+export { residentBytes } from "./data/resident_bytes.ts";
 export { shapes, type ShapesOptions } from "./data/shapes.ts";
 export { stl10, type Stl10Options } from "./data/stl10.ts";
 export {

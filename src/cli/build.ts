@@ -155,7 +155,7 @@ function publishedSchedule(settings: Settings, warmup: number): optim.Curve {
 export function trainerOf(
   settings: Settings,
   device: Device,
-  others: Pick<local.TrainerOptions, "exchange" | "depth" | "memoryLimit"> = {},
+  others: Pick<local.TrainerOptions, "exchange" | "depth" | "memoryLimit" | "reserve"> = {},
 ): Promise<local.Trainer> {
   const { batch, seed, recompute } = settings;
   return local.trainer({

@@ -109,7 +109,10 @@ export const networkFlags = {
   ...methodFlags,
   ...optimizerFlags,
   ...lossFlags,
-  batch: { value: "N", help: "images per step; default 128" },
+  batch: {
+    value: "N",
+    help: "images per step; with --memory-limit also several, to choose from; default 128",
+  },
   "batch-norm": {
     value: batchNorms.join("|"),
     help:
@@ -122,8 +125,8 @@ export const networkFlags = {
   "memory-limit": {
     value: "SIZE",
     help:
-      "the most memory that a step may need, of each process, as planned: 512MiB, 2GiB, 80GB. What other flags leave open is chosen for " +
-      "the least predicted time: what to recompute; the cut, without --modules, --after and --split; one of --method A,B,…; --accumulate auto",
+      "the most memory that a step may need, of each process, as planned, and in train the data set too: 512MiB, 2GiB, 80GB. What other flags leave open is chosen for " +
+      "the least predicted time: what to recompute; the cut, without --modules, --after and --split; one of --method A,B,… and of --batch 64,128,…; --accumulate auto",
   },
 } as const satisfies Flags;
 
@@ -255,7 +258,7 @@ export function settingsFrom(
   const dataset = given.dataset === undefined
     ? before?.dataset ?? "shapes"
     : oneOf("dataset", given.dataset, datasetNames);
-  const { size, recipe } = DATASETS[dataset];
+  const { size } = DATASETS[dataset];
   const batchNorm = given["batch-norm"] === undefined
     ? before?.batchNorm
     : oneOf("batch-norm", given["batch-norm"], batchNorms);
@@ -288,7 +291,7 @@ export function settingsFrom(
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
     lr: given.lr === undefined
-      ? before?.lr ?? defaultRate(optimizer) ?? recipe.lr * batch / recipe.batch
+      ? before?.lr ?? rateFor({ dataset, optimizer }, batch)
       : positiveNumber("lr", given.lr),
     ...(Object.keys(rates).length === 0 ? {} : { rates }),
     ...(earlyStopping === undefined ? {} : { earlyStopping }),
@@ -309,6 +312,15 @@ export function settingsFrom(
     ...(before?.classes === undefined ? {} : { classes: before.classes }), // last, the order in which withClasses() adds them
     ...(before?.classNames === undefined ? {} : { classNames: before.classNames }),
   };
+}
+
+/** The peak learning rate by default: the published one, scaled with the batch, or the optimizer's own. */
+export function rateFor(
+  { dataset, optimizer = {} }: Pick<Settings, "dataset" | "optimizer">,
+  batch: number,
+): number {
+  const { recipe } = DATASETS[dataset];
+  return defaultRate(optimizer) ?? recipe.lr * batch / recipe.batch;
 }
 
 /** Reads the precision from flags, if given. */

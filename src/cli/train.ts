@@ -4,8 +4,8 @@ import { heldMemory, stalenessFacts } from "../artifacts/report.ts";
 import { holdsEvents } from "../artifacts/tensorboard.ts";
 import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
-import type { ImageDataset, ImagePart } from "../data.ts";
-import { type EpochRecord, type FitResult, setup, type Trainer } from "../local.ts";
+import { type ImageDataset, type ImagePart, residentBytes } from "../data.ts";
+import { type EpochRecord, type FitResult, setup, type Trainer, type WayWithinLimit } from "../local.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
 import { batchStarts } from "../training/training_feed.ts";
@@ -20,7 +20,7 @@ import { exchangeOf, firstFirst, joinTeam, teamFlags } from "./team.ts";
 import { claimFolder, namedFolder, timestamp } from "./run_place.ts";
 import { knowingClasses, storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print } from "./terminal.ts";
-import { chosenWithin, describeChoice, type Open, openFrom } from "./within_limit.ts";
+import { chosenWithin, describeChoice, type Open, openFrom, refuseOpen } from "./within_limit.ts";
 
 const SAMPLES = 24;
 
@@ -76,7 +76,11 @@ export async function train(args: readonly string[]): Promise<number> {
   if (weights !== undefined) valuesOf(model, weights, loading);
   const isFirst = team.rank === 0; // it keeps the run
   await using device = await openDevice(given, known, team);
-  const settings = within(known, before === undefined ? open : NOTHING, device, team);
+  // The data set stays on the device, so its size is part of what a limit allows.
+  const load = () => firstFirst(team, () => loadImages(known, given.data));
+  const early = loaded ?? (known.memoryLimit === undefined ? undefined : await load());
+  const reserve = early === undefined ? 0 : residentBytes(early);
+  const { settings, plan } = within(known, before === undefined ? open : NOTHING, device, team, reserve);
   await using place = given.run === undefined && isFirst
     ? await claimFolder(`runs/${settings.method}-${timestamp()}`)
     : namedFolder(given.run ?? "runs");
@@ -84,12 +88,12 @@ export async function train(args: readonly string[]): Promise<number> {
   const start = given.init === undefined ? {} : { init: given.init, ...loading };
   const folder = new RunFolder(path, { ...settings, ...start, ...startOf(checkpoint) });
   if (checkpoint === undefined && isFirst) await folder.refuseUsed();
-  const images = loaded ?? await firstFirst(team, () => loadImages(settings, given.data));
+  const images = early ?? await load();
   noteDevice(device);
-  const { memoryLimit } = settings;
+  const memoryLimit = plan ?? settings.memoryLimit; // what was chosen is not searched for again
   using trainer = await trainerOf(settings, device, {
     ...exchange,
-    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+    ...(memoryLimit === undefined ? {} : { memoryLimit, reserve }),
   });
   if (checkpoint !== undefined) trainer.restore(checkpoint.snapshot);
   if (weights !== undefined) {
@@ -135,13 +139,20 @@ export async function train(args: readonly string[]): Promise<number> {
 /** What a resumed run leaves open: it keeps its choice, apart from what changes no bit of the results. */
 const NOTHING: Open = { cut: false, accumulate: false };
 
-/** Settings with what is left open chosen within their memory limit. Of several processes each recomputes to keep to it. */
-function within(settings: Settings, open: Open, device: Device, { size }: Joined): Settings {
+/** Chooses what is left open within a memory limit, of which the data set takes `reserve` bytes. Of several processes each recomputes to keep to it. */
+function within(
+  settings: Settings,
+  open: Open,
+  device: Device,
+  { size }: Joined,
+  reserve: number,
+): { readonly settings: Settings; readonly plan?: WayWithinLimit } {
   const { memoryLimit } = settings;
-  if (memoryLimit === undefined || size > 1) return settings;
-  const chosen = chosenWithin({ ...settings, memoryLimit }, open, device.backend.target);
+  if (size > 1) refuseOpen(open);
+  if (memoryLimit === undefined || size > 1) return { settings };
+  const chosen = chosenWithin({ ...settings, memoryLimit }, open, device.backend.target, reserve);
   note(describeChoice(chosen.plan));
-  return chosen.settings;
+  return chosen;
 }
 
 /** Reads the last checkpoint of the run to resume, and its settings. */

@@ -8,7 +8,7 @@ import { refuseChange } from "./resume.ts";
 import { settingsFrom, trainingFlags } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";
 import { train } from "./train.ts";
-import { chosenWithin, openFrom } from "./within_limit.ts";
+import { chosenWithin, openFrom, refuseOpen } from "./within_limit.ts";
 
 const read = (...args: string[]) => openFrom(parseFlags("train", trainingFlags, args));
 
@@ -19,13 +19,54 @@ Deno.test("flags say what is left open within a memory limit", () => {
   const { given, open } = read(...limit, "--method", "dgl, endToEnd", "--accumulate", "auto");
   assertEquals(open, { methods: ["dgl", "endToEnd"], cut: true, accumulate: true });
   assertEquals(settingsFrom(given).memoryLimit, 20 * 2 ** 20);
+  const sizes = read(...limit, "--batch", "64, 128");
+  assertEquals(sizes.open, { cut: true, accumulate: false, batches: [64, 128], scaled: true });
+  assertEquals(settingsFrom(sizes.given).batch, 64);
+  assertEquals(read(...limit, "--batch", "64,128", "--lr", "0.1").open.scaled, false);
   for (
     const [args, message] of [
       [["--method", "dgl,greedy"], "--method takes one name; several are for --memory-limit"],
+      [["--batch", "64,128"], "--batch takes one size; several are for --memory-limit"],
+      [[...limit, "--batch", "64,few"], "--batch must be a whole number"],
       [["--accumulate", "auto"], "--accumulate auto is for --memory-limit"],
       [[...limit, "--method", "dgl,nothing"], "--method"],
     ] as const
   ) assertThrows(() => read(...args), LocalgradError, message);
+});
+
+Deno.test("several processes are not left what one alone chooses", () => {
+  const limit = ["--memory-limit", "20MiB"];
+  refuseOpen(read(...limit).open);
+  for (
+    const [flag, value] of [["method", "dgl,greedy"], ["batch", "8,16"], ["accumulate", "auto"]] as const
+  ) {
+    assertThrows(
+      () => refuseOpen(read(...limit, `--${flag}`, value).open),
+      LocalgradError,
+      `--${flag} is chosen for one process alone; give several a single value`,
+    );
+  }
+});
+
+Deno.test("a batch is chosen with the learning rate that belongs to it", async () => {
+  const machine = await target("cpu", { threads: 2 });
+  const chosen = (...args: string[]) => {
+    const { given, open } = read(
+      "--memory-limit",
+      "20MiB",
+      "--method",
+      "endToEnd",
+      "--batch",
+      "8,16",
+      ...args,
+    );
+    const asked = settingsFrom(given);
+    return chosenWithin({ ...asked, memoryLimit: 20 * 2 ** 20 }, open, machine);
+  };
+  const { settings, plan } = chosen();
+  assertEquals([settings.batch, plan.batch], [16, 16]);
+  assertEquals(settings.lr, settingsFrom({ batch: "16" }).lr);
+  assertEquals(chosen("--lr", "0.3").settings.lr, 0.3);
 });
 
 Deno.test("what is chosen within a limit is kept in the settings, from which a run resumes", async () => {

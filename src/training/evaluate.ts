@@ -104,6 +104,11 @@ function classesOf({ shape }: Tensor): number {
 /** Up to this many classes the top-five error says little. */
 const FEW_CLASSES = 10;
 
+/** Images that are evaluated at once: as many as a micro-batch of training has, whose memory is planned for. */
+export function atOnce({ accumulate = 1 }: Pick<Setup, "accumulate">, batch: number): number {
+  return Math.ceil(batch / accumulate);
+}
+
 /** Evaluates a network on the images of a feed. It is compiled once and can run many times. */
 export class Evaluator implements Disposable {
   readonly #net: Layer;

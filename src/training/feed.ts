@@ -6,8 +6,10 @@ import type { Batch } from "../local/method.ts";
 import { type Share, shareOf } from "../local/shares.ts";
 import type { Named } from "../nn/named.ts";
 import type { DeviceArray } from "../runtime/arrays.ts";
+import { bytesOf } from "../trace/dtype.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { Tensor } from "../trace/tensor.ts";
+import { treeLeaves } from "../trace/tree.ts";
 
 /** A batch to be supplied: the indices of its images and the key that augments them. */
 export interface BatchRequest {
@@ -80,4 +82,9 @@ export function layerKey(seed: Key, step: number): Key {
 /** The key that augments the images of a step; steps count from 0. */
 export function augmentationKey(seed: Key, step: number): Key {
   return foldIn(foldIn(seed, 2), step);
+}
+
+/** The bytes of the arrays that stay on the device. */
+export function bytesIn({ arrays }: BatchMaker): number {
+  return treeLeaves<DeviceArray>(arrays).reduce((sum, array) => sum + bytesOf(array), 0);
 }

@@ -5,10 +5,7 @@ import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
-import type { DeviceArray } from "../runtime/arrays.ts";
 import { readsInputs } from "../local/step_reads.ts";
-import { bytesOf } from "../trace/dtype.ts";
-import { treeLeaves } from "../trace/tree.ts";
 import { checkObserver } from "./audience.ts";
 import {
   checkData,
@@ -20,8 +17,8 @@ import {
   type TrainingData,
 } from "./data_kinds.ts";
 import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
-import { type Evaluation, Evaluator } from "./evaluate.ts";
-import type { BatchMaker, Feed } from "./feed.ts";
+import { atOnce, type Evaluation, Evaluator } from "./evaluate.ts";
+import { bytesIn, type Feed } from "./feed.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { Run } from "./run.ts";
 import type { SaveEvery } from "./run_parts.ts";
@@ -164,7 +161,8 @@ export async function fit(
     : openPart(device, model, dataset, "test");
   using stepper = trainer.stepper(training);
   const evaluated = opened.validation ?? testing;
-  using evaluator = evaluated && new Evaluator(trainer.setup, evaluated, batch, { metrics }, team);
+  using evaluator = evaluated &&
+    new Evaluator(trainer.setup, evaluated, atOnce(trainer.setup, batch), { metrics }, team);
   const run = new Run({
     trainer,
     position,
@@ -181,7 +179,7 @@ export async function fit(
     dataset: dataset.name,
     classNames: dataset.classes,
     validationImages: split?.validation.length,
-    dataBytes: bytesIn(training) + bytesIn(testing),
+    dataBytes: bytesIn(training) + (testing === undefined ? 0 : bytesIn(testing)),
   });
   try {
     const done = await run.train();
@@ -192,7 +190,7 @@ export async function fit(
         device,
         setup,
         feed: evaluated,
-        batch,
+        batch: atOnce(setup, batch),
         signature: pictures,
         of,
         count: samples,
@@ -330,9 +328,4 @@ function checkSaveEvery(saveEvery: SaveEvery): void {
   expectOptions("fit: saveEvery", given, { steps: "number?", minutes: "number?" });
   if ("steps" in saveEvery) expectWhole("fit: saveEvery.steps", saveEvery.steps);
   else expectBetween("fit: saveEvery.minutes", saveEvery.minutes, 0);
-}
-
-/** Bytes of a feed on the device. */
-function bytesIn(feed: BatchMaker | undefined): number {
-  return treeLeaves<DeviceArray>(feed?.arrays ?? {}).reduce((sum, array) => sum + bytesOf(array), 0);
 }

@@ -15,7 +15,7 @@ import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import type { JitOptions } from "../runtime/jit.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { type CompiledStep, compileStep, type Stepped } from "./compiled_step.ts";
-import { augmentationKey, type BatchMaker, layerKey } from "./feed.ts";
+import { augmentationKey, type BatchMaker, bytesIn, layerKey } from "./feed.ts";
 import { type GivenBatch, type HostBatch, methodBatch, sharedBatch, type StepReport } from "./host_batch.ts";
 import { Links } from "./links.ts";
 import { StaleBlocks } from "./stale_blocks.ts";
@@ -103,7 +103,7 @@ export class Steps implements Disposable {
         const batch = feed.batch(data, indices, augment, share);
         return trainStep(this.#setup, train, batch, scalars, share, tracked);
       },
-      { ...this.#compiling, name: `${this.#setup.method.name} step` },
+      { ...besideData(this.#compiling, feed), name: `${this.#setup.method.name} step` },
     );
     return {
       step: (indices, learningRate, data = feed.arrays) => {
@@ -162,4 +162,11 @@ export class Steps implements Disposable {
     this.#blocks.after(train, this.#position.step);
     return metrics;
   }
+}
+
+/** A limit is for the step alone: the data set, which is an input of the program too, comes on top. */
+function besideData(compiling: JitOptions, feed: BatchMaker): JitOptions {
+  const { recompute } = compiling;
+  if (typeof recompute !== "object") return compiling;
+  return { ...compiling, recompute: { ...recompute, limit: recompute.limit + bytesIn(feed) } };
 }

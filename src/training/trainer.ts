@@ -24,7 +24,7 @@ import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import { CurrentNetwork } from "./current_network.ts";
 import { checkData, openPart, type TrainingData } from "./data_kinds.ts";
-import { type Evaluation, Evaluator } from "./evaluate.ts";
+import { atOnce, type Evaluation, Evaluator } from "./evaluate.ts";
 import type { BatchMaker } from "./feed.ts";
 import { fit, type FitOptions, type FitResult } from "./fit.ts";
 import { collect } from "./gathering.ts";
@@ -97,10 +97,10 @@ export class Trainer implements Disposable {
 
   /** See {@link trainer}. */
   constructor(options: TrainerOptions) {
-    const { setup, configuration, position, team, steps, recompute, plan } = trainerParts(options);
+    const { setup, configuration, position, team, steps, batch, recompute, plan } = trainerParts(options);
     this.device = options.device;
     this.setup = setup;
-    this.batch = options.batch;
+    this.batch = batch;
     this.schedule = options.schedule ?? constant(0.1);
     this.configuration = configuration;
     this.#recompute = recompute;
@@ -259,7 +259,7 @@ export class Trainer implements Disposable {
     return await this.#team.together(async () => {
       await this.gather();
       await using feed = openPart(this.device, model, dataset, "test");
-      using evaluator = new Evaluator(this.setup, feed, this.batch, options, this.#team);
+      using evaluator = new Evaluator(this.setup, feed, atOnce(this.setup, this.batch), options, this.#team);
       return await evaluator.evaluate(this.network());
     });
   }

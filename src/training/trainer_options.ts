@@ -4,6 +4,8 @@ import type { Precision } from "../compile/plan.ts";
 import { expectRecompute, type Recompute } from "../compile/recomputation.ts";
 import type { WeightAverage } from "../local/average.ts";
 import type { Loss, LossFunction } from "../local/loss.ts";
+import { batchesOf } from "../local/limit/options.ts";
+import type { WayWithinLimit } from "../local/limit/limit.ts";
 import type { Method } from "../local/method.ts";
 import { type Exchange, expectExchange } from "../local/exchange.ts";
 import { expectMicroBatches } from "../local/micro_batches.ts";
@@ -45,8 +47,8 @@ export interface TrainerOptions {
   schedule?: schedules.Schedule;
   /** Precision of the arithmetic, see {@link SetupOptions.precision}; checkpoints are f32 whatever it is. */
   precision?: Precision;
-  /** Images per step. */
-  batch: number;
+  /** Images per step; with `memoryLimit` also a list to choose from, by the least predicted time of an image. */
+  batch: number | readonly number[];
   /**
    * In a pipeline of processes (`devices.open(name, { processes })`), which state of the next process's first block MAN
    * averages, see {@link Exchange}: `exact`, that of the same step, whose results are those of one process, or `stale`, the
@@ -59,17 +61,23 @@ export interface TrainerOptions {
   seed?: number;
   /**
    * What to recompute in the backward pass instead of keeping it in memory. `true`: cheap element-wise results (batch norm,
-   * ReLU), if that lowers the planned peak; `{ limit }`: only so much, but also convolutions and products, that the plan
-   * fits into this many bytes, or comes as close as it can. The results have the same bits. Default false.
+   * ReLU), if that lowers the planned peak; `{ limit }`: only so much, but also convolutions and products, that the plan,
+   * without the data set, fits into this many bytes, or comes as close as it can. The results have the same bits. Default false.
    */
   recompute?: Recompute;
   /**
-   * The most memory that a training step may need, as planned, without the data set: bytes or a size such as `"2GiB"`.
+   * The most memory that a training step and the `reserve` may need, as planned: bytes or a size such as `"2GiB"`.
    * {@link withinLimit} then chooses what the other options leave open, `recompute` included, for the least predicted
    * time of a step; {@link Trainer.plan} tells what. Give `modules` and one method if results must not depend on the
-   * limit: what is chosen then changes no bit of them. Default: no limit.
+   * limit: what is chosen then changes no bit of them. What `withinLimit` chose for the same network and device, given
+   * instead of bytes, is taken as it is, and nothing is searched again. Default: no limit.
    */
-  memoryLimit?: number | string;
+  memoryLimit?: number | string | WayWithinLimit;
+  /**
+   * What of the `memoryLimit` is left to others on the device, such as the data set: `data.residentBytes(dataset)`. Bytes
+   * or a size; default 0.
+   */
+  reserve?: number | string;
   /** Names the first op that produces a NaN or an infinity. Slow; default false. */
   checkNumerics?: boolean;
 }
@@ -81,12 +89,13 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     optimizer: "object?",
     device: "object",
     schedule: "function?",
-    batch: "number",
+    batch: "any",
     exchange: "any?",
     depth: "number?",
     seed: "number?",
     recompute: "any?",
     memoryLimit: "any?",
+    reserve: "any?",
     method: "any",
     accumulate: "any?",
     checkNumerics: "boolean?",
@@ -103,10 +112,15 @@ export function checkTrainerOptions(options: TrainerOptions): void {
   if (maker !== undefined) {
     throw new LocalgradError(`trainer: the function ${maker[0]} makes a schedule; call it: ${maker[0]}(…)`);
   }
-  expectWhole("trainer: batch", options.batch);
+  const batches = batchesOf("trainer", options.batch);
   expectRecompute("trainer", options.recompute ?? false);
   const { exchange = "exact", depth = 1 } = options;
   expectExchange("trainer", exchange);
   expectWhole("trainer: depth", depth);
-  if (options.accumulate !== "auto") expectMicroBatches("trainer", options.accumulate, options.batch);
+  const { accumulate } = options;
+  if (accumulate !== "auto") {
+    for (const batch of batches) {
+      expectMicroBatches("trainer", accumulate, batch);
+    }
+  }
 }

@@ -25,6 +25,8 @@ export interface TrainerParts {
   readonly position: Position;
   readonly team: Team;
   readonly steps: Steps;
+  /** Images per step. */
+  readonly batch: number;
   /** What its steps recompute. */
   readonly recompute: Recompute;
   /** What was chosen within a memory limit. */
@@ -75,7 +77,7 @@ export function trainerParts(options: TrainerOptions): TrainerParts {
   const compiling = { device, recompute, checkNumerics, ...productsIn(setup.precision) };
   const steps = new Steps(setup, position, train, compiling, team.division);
   return {
-    ...{ setup, configuration, position, team, steps, recompute },
+    ...{ setup, configuration, position, team, steps, batch, recompute },
     ...(plan === undefined ? {} : { plan }),
   };
 }

@@ -9,6 +9,8 @@ import type { PlannedWay } from "./way.ts";
 export interface TrainingPlan extends PlannedWay {
   /** The limit, in bytes. */
   readonly limit?: number;
+  /** What of it is left to others, in bytes. */
+  readonly reserve?: number;
   /** Of the ways that are faster, the one that needs least; undefined if there is none, or none was planned. */
   readonly next?: PlannedWay;
 }
@@ -20,9 +22,10 @@ export interface WayWithinLimit extends TrainingPlan {
 }
 
 /**
- * Chooses how to train within a memory limit: the plan with the least predicted time of a step that fits. Of what the
- * options leave open, recomputation and checkpoints change no bit of the results; methods, cuts and micro-batches do. The
- * choice depends on the device's kind: its workspaces are part of each plan. Allocates nothing.
+ * Chooses how to train within a memory limit: the plan with the least predicted time of a step that fits, or of an image
+ * if the batch is a list. Of what the options leave open, recomputation and checkpoints change no bit of the results;
+ * methods, cuts, batches and micro-batches do. The choice depends on the device's kind: its workspaces are part of each
+ * plan. Allocates nothing.
  *
  * @throws {LocalgradError} if nothing fits; the message has the least that does.
  *
@@ -44,22 +47,28 @@ export interface WayWithinLimit extends TrainingPlan {
  * ```
  */
 export function withinLimit(options: LimitOptions): WayWithinLimit {
-  const { limit, methods } = checkLimit("withinLimit", options);
+  const { limit, reserve, methods, batches } = checkLimit("withinLimit", options);
   checkModel(options.model);
-  const { memoryLimit: _limit, method: _method, modules, accumulate, recompute, ...run } = options;
-  const choices: Choices = {
-    limit: limit * (1 - UNPLANNED),
-    methods,
-    ...(modules === undefined || modules === "auto" ? {} : { modules }),
-    accumulate: accumulate === "auto" ? microBatchesOf(options.batch) : [accumulate ?? 1],
-    ...(recompute === undefined ? {} : { recompute }),
-  };
-  const search = new Search({ ...run, speeds: options.speeds ?? typicalSpeeds(options.target) }, choices);
-  const best = search.best();
-  if (best === undefined) throw tooLittle(limit, leanest(search.planned));
-  const faster = search.planned.filter(({ seconds }) => seconds < best.seconds * (1 - WORTHWHILE));
-  const next = faster.length === 0 ? undefined : leanest(faster);
-  return { ...best, limit, ...(next === undefined ? {} : { next }) };
+  const { memoryLimit: _limit, reserve: _reserve, method: _method, modules, accumulate, recompute, ...run } =
+    options;
+  const speeds = options.speeds ?? typicalSpeeds(options.target);
+  const searches = batches.map((batch) => {
+    const choices: Choices = {
+      limit: (limit - reserve) * (1 - UNPLANNED),
+      methods,
+      ...(modules === undefined || modules === "auto" ? {} : { modules }),
+      accumulate: accumulate === "auto" ? microBatchesOf(batch) : [accumulate ?? 1],
+      ...(recompute === undefined ? {} : { recompute }),
+    };
+    return new Search({ ...run, batch, speeds }, choices);
+  });
+  const best = fastest(searches.flatMap((search): PlannedWay | [] => search.best() ?? []));
+  const planned = searches.flatMap((search) => search.planned);
+  const named = (way: PlannedWay) => batches.length === 1 ? way : withBatch(way);
+  if (best === undefined) throw tooLittle(limit, reserve, named(leanest(planned)));
+  const faster = planned.filter((way) => perImage(way) < perImage(best) * (1 - WORTHWHILE));
+  const next = faster.length === 0 ? {} : { next: named(leanest(faster)) };
+  return { ...named(best), limit, ...(reserve === 0 ? {} : { reserve }), ...next };
 }
 
 /** The share of a limit that is left to what no plan counts, such as the rounding of an allocator. */
@@ -74,16 +83,31 @@ function microBatchesOf(batch: number): number[] {
   return counts;
 }
 
+/** The predicted time of an image, in seconds. */
+function perImage({ seconds, batch }: PlannedWay): number {
+  return seconds / batch;
+}
+
+function fastest(ways: readonly PlannedWay[]): PlannedWay | undefined {
+  return ways.toSorted((a, b) => perImage(a) - perImage(b))[0];
+}
+
+/** A way whose description has its batch, which was chosen. */
+function withBatch(way: PlannedWay): PlannedWay {
+  return { ...way, description: `${way.description}, batch ${way.batch}` };
+}
+
 function leanest(ways: readonly PlannedWay[]): PlannedWay {
   return ways.reduce((a, b) => b.peakBytes < a.peakBytes ? b : a);
 }
 
-function tooLittle(limit: number, { peakBytes, description }: PlannedWay): LocalgradError {
+function tooLittle(limit: number, reserve: number, { peakBytes, description }: PlannedWay): LocalgradError {
+  const beside = reserve === 0 ? "" : `, ${mebibytes(reserve)} of which are reserved`;
   return new LocalgradError(
-    `memoryLimit: nothing that was tried fits into ${mebibytes(limit)}; the least limit is ${
-      mebibytes(peakBytes / (1 - UNPLANNED))
+    `memoryLimit: nothing that was tried fits into ${mebibytes(limit)}${beside}; the least limit is ${
+      mebibytes(reserve + peakBytes / (1 - UNPLANNED))
     }, with ${description}. ` +
-      'Allow that much, use a smaller batch, or leave more to choose: a list of methods, modules: "auto", ' +
+      'Allow that much, use smaller batches, or leave more to choose: a list of methods, modules: "auto", ' +
       'accumulate: "auto"',
   );
 }

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { resnet8 } from "../../models.ts";
@@ -78,10 +78,48 @@ Deno.test("impossible options of a limit are refused", () => {
       'withinLimit: memoryLimit must be a size such as 512MiB, 1.5GiB or 80GB, not "much"',
     ],
     [{ method: [] }, "withinLimit: the list of methods is empty; give at least one"],
+    [{ batch: [] }, "withinLimit: the list of batches is empty; give at least one"],
+    [{ batch: [8, 0.5] }, "withinLimit: batch must be a whole number of at least 1, not 0.5"],
     [{ modules: "all" }, 'withinLimit: modules may be "auto", not "all"'],
     [{ accumulate: "some" }, 'withinLimit: accumulate may be "auto", not "some"'],
   ];
   for (const [options, message] of refused) {
     assertThrows(() => withinLimit({ ...limit, ...options }), LocalgradError, message);
   }
+});
+
+Deno.test("of several batches the one with the least time an image is chosen", () => {
+  const several = { ...run, method: endToEnd(), batch: [8, 32] };
+  const peak = (batch: number) => withinLimit({ ...several, memoryLimit: "1GiB", batch }).peakBytes;
+  const ample = withinLimit({ ...several, memoryLimit: "1GiB" });
+  assertEquals([ample.batch, ample.description], [32, "endToEnd, batch 32"]);
+  // More images a step share the work on the weights, but not at the price of recomputing much.
+  const tight = withinLimit({ ...several, memoryLimit: Math.ceil(0.6 * peak(32)) });
+  const perImage = [8, 32].map((batch) => {
+    const way = withinLimit({ ...several, memoryLimit: tight.limit, batch });
+    return way.seconds / batch;
+  });
+  assertEquals(tight.seconds / tight.batch, Math.min(...perImage));
+  const { message } = assertThrows(() => withinLimit({ ...several, memoryLimit: "1MiB" }), LocalgradError);
+  assertMatch(message, /the least limit is [^,]+, with endToEnd[^.]*, batch 8\. /);
+});
+
+Deno.test("what is reserved is left of the limit", () => {
+  const method = endToEnd();
+  const { peakBytes } = withinLimit({ ...run, memoryLimit: "1GiB", method });
+  const memoryLimit = Math.ceil(1.01 * peakBytes), reserve = Math.ceil(0.3 * peakBytes);
+  assertEquals(withinLimit({ ...run, memoryLimit, method }).recompute, false);
+  const way = withinLimit({ ...run, memoryLimit, reserve, method });
+  assert(way.peakBytes + reserve <= memoryLimit && way.recompute !== false);
+  assertEquals([way.limit, way.reserve], [memoryLimit, reserve]);
+  assertThrows(
+    () => withinLimit({ ...run, memoryLimit: "2MiB", reserve: "1MiB", method }),
+    LocalgradError,
+    "fits into 2.00 MiB, 1.00 MiB of which are reserved; the least limit is ",
+  );
+  assertThrows(
+    () => withinLimit({ ...run, memoryLimit: "2MiB", reserve: "2MiB", method }),
+    LocalgradError,
+    "memoryLimit: 2.00 MiB are reserved, which leaves nothing of 2.00 MiB; allow more",
+  );
 });

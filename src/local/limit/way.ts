@@ -20,6 +20,8 @@ export interface Way {
 
 /** A way to train, planned. */
 export interface PlannedWay extends Way {
+  /** Images per step. */
+  readonly batch: number;
   /** The planned memory of a step. */
   readonly memory: MemoryReport;
   /** Its peak, in bytes. */
@@ -61,7 +63,7 @@ export function plannedWay(
   const plan = stepPlan(setup, batch, target, { recompute });
   const { memory } = plan;
   return {
-    ...{ method, accumulate, memory },
+    ...{ method, accumulate, batch, memory },
     modules: { after: boundariesOf(setup) },
     recompute: memory.recompute === undefined ? false : recompute,
     peakBytes: memory.peakBytes,

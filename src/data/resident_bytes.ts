@@ -1,0 +1,44 @@
+import { expectKind } from "../base/expect.ts";
+import type { ArrayDataset, LabelledArrays } from "./arrays.ts";
+import type { ImageDataset, ImagePart } from "./images.ts";
+import type { StreamDataset } from "./stream.ts";
+
+/**
+ * The bytes of a data set that stay on the device in training: all inputs and labels that are in memory, of both parts.
+ * Images that are decoded as they are needed, and batches of a stream, stay on the host.
+ *
+ * @example
+ * ```ts
+ * import { data } from "@localgrad/localgrad";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const images = data.shapes({ train: 64, test: 32 });
+ * assertEquals(data.residentBytes(images), (64 + 32) * (32 * 32 * 3 + 4)); // pixels as bytes, labels as i32
+ * ```
+ */
+export function residentBytes(
+  dataset:
+    | Omit<ImageDataset<ImagePart>, "test"> & { readonly test?: ImagePart }
+    | ArrayDataset
+    | StreamDataset,
+): number {
+  expectKind("residentBytes: the data set", dataset, "object");
+  const { test } = dataset;
+  const parts = "batches" in dataset ? { test } : { train: dataset.train, test };
+  let bytes = 0;
+  for (const [name, part] of Object.entries<ImagePart | LabelledArrays | undefined>(parts)) {
+    if (part === undefined && name === "test") continue;
+    expectKind(`residentBytes: ${name}`, part, "object");
+    bytes += part === undefined ? 0 : bytesOf(part, name);
+  }
+  return bytes;
+}
+
+function bytesOf(part: ImagePart | LabelledArrays, name: string): number {
+  const inputs = "images" in part ? part.images : "x" in part ? part.x : undefined;
+  if (inputs === undefined) return 0; // decoded as they are needed
+  for (const array of [inputs, part.labels]) {
+    expectKind(`residentBytes: an array of ${name}`, array, "object");
+  }
+  return inputs.byteLength + part.labels.byteLength;
+}
