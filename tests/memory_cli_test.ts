@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import library from "../deno.json" with { type: "json" };
+import { inFolder } from "./in_folder.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
 
@@ -92,6 +93,15 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
       "balanced",
     ],
     [/--json and --markdown/, "--json", "--markdown"],
+    [/--plot is for --frontier/, "--plot", "plot.svg"],
+    [
+      /--frontier plans methods with their defaults; omit --depth/,
+      "--frontier",
+      "--method",
+      "augLocal",
+      "--depth",
+      "2",
+    ],
     [
       /--table has its own networks and methods; omit --model/,
       "--table",
@@ -138,3 +148,52 @@ Deno.test("memory plans processes: their peaks, what they send, a predicted time
   assertMatch(stdout, /^\| 1 \| 1(–2)? of 3 \| 32 \| .* MiB \| 0\.\d+ \|/m);
   assertMatch(stdout, /^predicted, not measured: .* links of 2 GB\/s each way and 20 µs$/ms);
 });
+
+Deno.test("memory may read what its threads load to plan", async () => {
+  const worker = "src/cli/memory_worker.ts";
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", worker], cwd: root })
+    .output();
+  const graph: { modules: { specifier: string }[] } = JSON.parse(new TextDecoder().decode(stdout));
+  const { permissions: { memory: { read } } } = library;
+  const own = graph.modules.flatMap(({ specifier }) =>
+    specifier.startsWith("file:") ? fromFileUrl(specifier).slice(root.length) : []
+  );
+  assert(own.includes("ffi/cudnn_constants.ts"));
+  assertEquals(own.filter((file) => !read.some((folder) => file.startsWith(`${folder}/`))), []);
+});
+
+Deno.test("memory:frontier measures speeds once, adds kept errors and draws", () =>
+  inFolder(async (dir) => {
+    const frontier = async (...args: string[]) => {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          ...["run", "-q", "--lock=deno.lock", "-P=frontier", "src/cli/main.ts", "memory", "--frontier"],
+          ...["--model", "resnet20", "--dataset", "cifar10", "--batch", "32", "--method", "endToEnd"],
+          ...["--threads", "1", ...args],
+        ],
+        cwd: root,
+        env: { NO_COLOR: "1", XDG_CACHE_HOME: dir },
+        stdin: "null",
+      }).output();
+      const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+      assertEquals(code, 0, text(stderr));
+      return text(stdout);
+    };
+    const { rows, speeds, of } = JSON.parse(await frontier("--json", "--plot", `${dir}/plot.svg`));
+    assertMatch(of, /^measured on 1 thread/);
+    const [kept] = Array.from(Deno.readDirSync(`${dir}/localgrad/speeds`), ({ name }) => name);
+    assertEquals(JSON.parse(await Deno.readTextFile(`${dir}/localgrad/speeds/${kept}`)), speeds);
+    const known = rows.filter(({ error }: { error?: number }) => error !== undefined);
+    for (const method of ["endToEnd", "endToEnd+checkpoint"]) { // of docs/frontier
+      assert(
+        known.some((row: { method: string; error: number }) => row.method === method && row.error === 0.2851),
+      );
+    }
+    assertMatch(
+      await Deno.readTextFile(`${dir}/plot.svg`),
+      /^<svg.*test error.*resnet20, batch 32.*<\/svg>\s*$/s,
+    );
+    const given = await frontier("--speeds", "1e9,1e9");
+    assertMatch(given, /; times at 1 · 10⁹ operations and 1 · 10⁹ bytes a second, as given\n/);
+    assertMatch(given, /^endToEnd, recomputing .* 28\.51 % +\*?\+?$/m);
+  }));

@@ -1,23 +1,29 @@
 import { formatBytes, formatPercent } from "../artifacts/format.ts";
 import { at } from "../base/at.ts";
+import { LocalgradError } from "../base/errors.ts";
+import { keysOf } from "../base/keys.ts";
 import type { Plan, Target } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import { typicalSpeeds } from "../local/limit/options.ts";
+import { totalTime } from "../local/step_time.ts";
 import { setupOf } from "./build.ts";
-import { methodOf } from "./method_flags.ts";
+import { type Cut, modulesOf } from "./cut.ts";
+import { type GivenOptions, methodFlagOf, methodOf } from "./method_flags.ts";
 import type { MethodName, Settings } from "./settings.ts";
+import type { TrainedWay } from "./trained_ways.ts";
 
 /** Methods that are compared if none are given. */
 const METHODS = ["endToEnd", "endToEnd+checkpoint", "greedy", "dgl", "man+dgl", "augLocal"] as const;
-/** The numbers of modules of local methods; each is the published split if there is one, else even. */
+/** The numbers of modules of local methods; each is the published split if there is one, else even, and balanced. */
 const COUNTS: readonly number[] = [2, 3, 4, 8, 16];
 /** The limits that each way is also planned within, as shares of its plain peak. */
 const SHARES: readonly number[] = [0.75, 0.6, 0.45, 0.3];
 
 /** A planned way to train. */
 export interface FrontierRow {
-  /** The method as `--method` takes it. */
+  /** The method as `--method` takes it, and its options. */
   readonly method: MethodName;
+  readonly options: GivenOptions;
   /** The number of its modules. */
   readonly modules: number;
   /** The rule that they were cut by. */
@@ -27,49 +33,123 @@ export interface FrontierRow {
   readonly peakBytes: number;
   /** The predicted time of a step. */
   readonly seconds: number;
+  /** The kept test error, a fraction, and the number of seeds that it is the mean of. Recomputing does not change it. */
+  readonly error?: number;
+  readonly seeds?: number;
   /** True if no other row needs as little in less time or as little time with less. */
   readonly best: boolean;
+  /** True if its error is known, and no other row with a known error is as good in all three and better in one. */
+  readonly worth: boolean;
+}
+
+/** Options of {@link frontierOf}. */
+export interface FrontierOptions {
+  /** The methods to compare; default some, as far as the network can be cut for them. */
+  readonly methods?: readonly MethodName[];
+  /** Default typical ones of the device's kind. */
+  readonly speeds?: local.Speeds;
+  /** Ways whose errors are known, which are planned too. */
+  readonly trained?: readonly TrainedWay[];
+}
+
+/** A way to plan. */
+interface Candidate extends Pick<FrontierRow, "method" | "options" | "error" | "seeds"> {
+  readonly setup: local.Setup;
+  readonly split: string;
 }
 
 /** Plans methods and cuts, without and with recomputation within limits. Allocates nothing. */
-export function frontierOf(
-  settings: Settings,
-  target: Target,
-  names: readonly MethodName[] = METHODS,
-  speeds: local.Speeds = typicalSpeeds(target),
-): FrontierRow[] {
-  const { modules: _modules, method: _method, ...run } = setupOf(settings);
-  const most = run.model.blocks.length;
-  const counts = [...COUNTS.filter((count) => count < most), most];
-  const rows = names.flatMap((name) => {
-    const method = methodOf(name, {}, settings.dataset);
-    const cuts = method.auxiliary === undefined ? [1] : counts.filter((count) => count > 1);
-    return cuts.flatMap((modules) => {
-      const setup = local.setup({ ...run, method, modules });
-      const row = (plan: Plan, limit?: number) => ({
-        ...{ method: name, modules: setup.modules.length, split: setup.partition.how },
-        ...(limit === undefined ? {} : { limit }),
-        peakBytes: plan.memory.peakBytes,
-        seconds: totalOf(local.stepTime(plan, setup.modules.length, speeds)),
-      });
-      const plain = row(local.stepPlan(setup, settings.batch, target));
-      const limits = SHARES.map((share) => Math.floor(share * plain.peakBytes));
-      const plans = local.stepPlans(setup, settings.batch, target, limits, speeds);
-      // A limit that cannot be kept to gives the least plan, once.
-      const within = plans.map((plan, i) => row(plan, at(limits, i)))
-        .filter(({ peakBytes }, i, all) => peakBytes < (all[i - 1] ?? plain).peakBytes);
-      return [plain, ...within];
+export function frontierOf(settings: Settings, target: Target, options: FrontierOptions = {}): FrontierRow[] {
+  const { speeds = typicalSpeeds(target) } = options;
+  const rows = candidatesOf(settings, target, options).flatMap(({ setup, ...way }) => {
+    const row = (plan: Plan, limit?: number) => ({
+      ...{ ...way, modules: setup.modules.length },
+      ...(limit === undefined ? {} : { limit }),
+      peakBytes: plan.memory.peakBytes,
+      seconds: totalTime(local.stepTime(plan, setup.modules.length, speeds)),
     });
+    const plain = row(local.stepPlan(setup, settings.batch, target));
+    const limits = SHARES.map((share) => Math.floor(share * plain.peakBytes));
+    const plans = local.stepPlans(setup, settings.batch, target, limits, speeds);
+    // A limit that cannot be kept to gives the least plan, once.
+    const within = plans.map((plan, i) => row(plan, at(limits, i)))
+      .filter(({ peakBytes }, i, all) => peakBytes < (all[i - 1] ?? plain).peakBytes);
+    return [plain, ...within];
   });
-  const dominates = (a: typeof rows[number], b: typeof rows[number]) =>
-    a.peakBytes <= b.peakBytes && a.seconds <= b.seconds &&
-    (a.peakBytes < b.peakBytes || a.seconds < b.seconds);
-  return rows.map((row) => ({ ...row, best: !rows.some((other) => dominates(other, row)) }))
-    .toSorted((a, b) => a.peakBytes - b.peakBytes);
+  type Planned = typeof rows[number];
+  const costs = ({ peakBytes, seconds }: Planned) => [peakBytes, seconds];
+  const withError = (row: Planned) => [...costs(row), row.error ?? Infinity];
+  return rows.map((row) => ({
+    ...row,
+    best: !rows.some((other) => dominates(costs(other), costs(row))),
+    worth: row.error !== undefined && !rows.some((other) => dominates(withError(other), withError(row))),
+  })).toSorted((a, b) => a.peakBytes - b.peakBytes);
 }
 
-function totalOf({ modules, rest }: local.StepTime): number {
-  return modules.reduce((sum, seconds) => sum + seconds, rest);
+/** The ways to plan, each once: those of the methods by every cut, and those that were trained. */
+function candidatesOf(
+  settings: Settings,
+  target: Target,
+  { methods: chosen, trained = [] }: FrontierOptions,
+): Candidate[] {
+  const { modules: _modules, method: _method, ...run } = setupOf(settings);
+  const found = new Map<string, Candidate>();
+  const add = (way: Pick<TrainedWay, "method" | "options" | "cut"> & Partial<TrainedWay>) => {
+    const { method: name, options, cut, error, seeds } = way;
+    const method = methodOf(name, options, settings.dataset);
+    const cutting = { ...run, method, modules: modulesOf(cut), batch: settings.batch, target };
+    const setup = local.setup(local.withCut(cutting));
+    const known = error === undefined ? {} : { error, ...(seeds === undefined ? {} : { seeds }) };
+    const key = JSON.stringify([name, options, setup.modules.map(({ name }) => name)]);
+    const before = found.get(key);
+    const split = typeof cut === "object" && "balanced" in cut ? "balanced" : setup.partition.how;
+    found.set(key, { ...{ method: name, options, setup, split }, ...before, ...known });
+  };
+  const most = run.model.blocks.length;
+  const counts = [...COUNTS.filter((count) => count < most), most].filter((count) => count > 1);
+  for (const method of chosen ?? METHODS) {
+    const isLocal = methodOf(method, {}, settings.dataset).auxiliary !== undefined;
+    const cuts: Cut[] = isLocal
+      ? counts.flatMap((count) => count === most ? [count] : [count, { balanced: count }])
+      : [1];
+    const before = found.size;
+    let refused: unknown;
+    for (const cut of cuts) {
+      try {
+        add({ method, options: {}, cut });
+      } catch (error) {
+        if (!(error instanceof LocalgradError)) throw error;
+        refused = error; // some methods cannot be cut into so few
+      }
+    }
+    if (chosen !== undefined && found.size === before && refused !== undefined) throw refused;
+  }
+  for (const way of trained) add(way);
+  // Checkpoints change no bit of what is learned.
+  const plain = trained.find(({ method }) => method === "endToEnd");
+  if (plain !== undefined) add({ ...plain, method: "endToEnd+checkpoint" });
+  return [...found.values()];
+}
+
+/** Is one as good as another in everything, and better in something? Less is better. */
+function dominates(one: readonly number[], other: readonly number[]): boolean {
+  return one.every((value, i) => value <= at(other, i)) && one.some((value, i) => value < at(other, i));
+}
+
+/** Plain end to end, which other rows are compared with; the largest if it is not among them. */
+export function wholeOf(rows: readonly FrontierRow[]): FrontierRow {
+  return rows.find(({ method, limit }) => method === "endToEnd" && limit === undefined) ??
+    at(rows, rows.length - 1);
+}
+
+/** A row's method with its options: `augLocal, depth 3`. */
+export function methodIn({ method, options }: Pick<FrontierRow, "method" | "options">): string {
+  return [method, ...keysOf(options).map((name) => `${methodFlagOf(name)} ${options[name]}`)].join(", ");
+}
+
+/** The same, and whether it recomputes. */
+export function nameOf(row: FrontierRow): string {
+  return row.limit === undefined ? methodIn(row) : `${methodIn(row)}, recomputing`;
 }
 
 /** Rows for people, with peak and time relative to end to end, or to the largest if that is not among them. */
@@ -77,18 +157,22 @@ export function frontierText(
   rows: readonly FrontierRow[],
   table: (heads: readonly string[], rows: readonly (readonly string[])[]) => string,
 ): string {
-  const whole = rows.find(({ method, limit }) => method === "endToEnd" && limit === undefined) ??
-    at(rows, rows.length - 1);
+  const whole = wholeOf(rows);
+  const known = rows.some(({ error }) => error !== undefined);
   return table(
-    ["", "K", "split", "peak", "of end to end", "predicted time", "best"],
-    rows.map(({ method, modules, split, limit, peakBytes, seconds, best }) => [
-      limit === undefined ? method : `${method}, recomputing`,
-      `${modules}`,
-      modules === 1 ? "" : split,
-      formatBytes(peakBytes),
-      formatPercent(peakBytes / whole.peakBytes, 1),
-      `${(seconds / whole.seconds).toFixed(2)} ×`,
-      best ? "*" : "",
-    ]),
+    ["", "K", "split", "peak", "of end to end", "predicted time", ...(known ? ["error"] : []), "best"],
+    rows.map((row) => {
+      const { modules, split, peakBytes, seconds, error, best, worth } = row;
+      return [
+        nameOf(row),
+        `${modules}`,
+        modules === 1 ? "" : split,
+        formatBytes(peakBytes),
+        formatPercent(peakBytes / whole.peakBytes, 1),
+        `${(seconds / whole.seconds).toFixed(2)} ×`,
+        ...(known ? [error === undefined ? "" : formatPercent(error)] : []),
+        `${best ? "*" : ""}${worth ? "+" : ""}`,
+      ];
+    }),
   );
 }

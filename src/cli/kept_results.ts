@@ -68,6 +68,26 @@ export async function readKept(
   return found;
 }
 
+/** Reads all results that are kept in a folder; none if it is not there. */
+export async function readAllKept(folder: string): Promise<Kept[]> {
+  const found: Kept[] = [];
+  for (const name of (await namesIn(folder)).filter((name) => name.endsWith(".json")).toSorted()) {
+    const file = `${folder}/${name}`;
+    const bytes = await readIfThere(file);
+    if (bytes !== undefined) found.push(decodeJson(bytes, { file, remedy: "remove it" }, kept));
+  }
+  return found;
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
 /** Keeps a result, without its times. */
 export async function keep(folder: string, { result, ...rest }: Kept): Promise<void> {
   const { imagesPerSecond: _speed, seconds: _seconds, ...figures } = result;

@@ -8,7 +8,7 @@ import * as local from "../local.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { limitsFrom, limitsText, planLimits } from "./memory_limits.ts";
-import { frontierOf, frontierText } from "./frontier.ts";
+import { frontierFlags, showFrontier } from "./memory_frontier.ts";
 import { modulePeaks } from "./memory_splits.ts";
 import { memoryTables, type Planned, type PlannedRow, planTable } from "./memory_tables.ts";
 import {
@@ -28,7 +28,7 @@ import {
   processesText,
   processFlags,
 } from "./memory_processes.ts";
-import { choiceJson, chosenWithin, describeChoice, openFrom } from "./within_limit.ts";
+import { choiceJson, chosenWithin, describeChoice, openFrom, refuseOpen } from "./within_limit.ts";
 import { networkFlags, placeFlags, type Settings, settingsFrom } from "./settings.ts";
 import { markdownTable, note, print, textTable } from "./terminal.ts";
 
@@ -55,10 +55,7 @@ export const memoryFlags = {
     value: tableNames.join("|"),
     help: "plan the rows of the papers instead, next to the published figures",
   },
-  frontier: {
-    help:
-      "plan methods (--method A,B,…), cuts and recomputation instead: peak against predicted time, the best marked",
-  },
+  ...frontierFlags,
   json: { help: "print the result as JSON" },
   markdown: { help: "print tables as Markdown, for a file" },
 } as const satisfies Flags;
@@ -77,7 +74,9 @@ export async function memory(args: readonly string[]): Promise<void> {
   const threads = device.threads ?? defaultThreads().threads;
   const described = describeDevice(target, threads);
   const table: Table = given.markdown ? markdownTable : textTable;
-  const processes = processesFrom(given);
+  const { speeds: _speeds, ...others } = given; // of the frontier, its own
+  const processes = processesFrom(given.frontier ? others : given);
+  if (processes !== undefined) refuseOpen(open);
   const asked = settingsFrom({ ...modulesFor(given, processes), ...given });
   if (given.table !== undefined) {
     const other = keysOf({ ...networkFlags, ...processFlags, classes: 0, limits: 0 }).find((name) =>
@@ -91,25 +90,16 @@ export async function memory(args: readonly string[]): Promise<void> {
     return;
   }
   const within = withClasses(asked, given.classes);
+  const idle = keysOf({ plot: 0, results: 0 }).find((name) => given[name] !== undefined);
+  if (idle !== undefined && !given.frontier) throw new LocalgradError(`--${idle} is for --frontier`);
   if (given.frontier) {
     if (processes !== undefined || within.memoryLimit !== undefined || !open.cut) {
       throw new LocalgradError(
         "--frontier plans one process, without a limit, and chooses its own cuts; give other flags",
       );
     }
-    const rows = frontierOf(
-      within,
-      target,
-      given.method === undefined ? undefined : open.methods ?? [within.method],
-    );
-    print(
-      given.json
-        ? JSON.stringify({ model: within.model, batch: within.batch, device: described, rows })
-        : `${within.model}, batch ${within.batch}, planned for ${described}, without the data set\n\n${
-          frontierText(rows, table)
-        }`,
-    );
-    return;
+    const methods = given.method === undefined ? undefined : open.methods ?? [within.method];
+    return await showFrontier(given, { settings: within, methods, device, target, described }, table);
   }
   const { memoryLimit } = within;
   const { settings, plan } = memoryLimit === undefined || processes !== undefined

@@ -14,10 +14,16 @@ Deno.test("memory --limits tells the peak and the cost of recomputing within eac
   const planned = planLimits(run, limitsFrom(`${peakBytes}, ${Math.round(0.7 * peakBytes)}B,1KiB`));
   const [all, some, least] = planned.plans;
   assertEquals(planned.plain.peakBytes, peakBytes);
-  assertEquals(all, { limit: peakBytes, peakBytes });
+  assertEquals(all, { limit: peakBytes, peakBytes, seconds: planned.seconds.plain });
+  assertEquals(planned.seconds.plain, planned.seconds.endToEnd); // it is end to end
+  assert(some.seconds > all.seconds && least.seconds > some.seconds);
+  const dgl = planLimits({ ...run, modules: 3, method: local.dgl() }, [1]);
+  assertEquals(dgl.seconds.endToEnd, planned.seconds.endToEnd);
+  assert(dgl.seconds.plain !== dgl.seconds.endToEnd);
   assert(some.peakBytes <= some.limit && some.recompute!.bytes > 0);
   assert(least.peakBytes > least.limit && least.peakBytes <= some.peakBytes);
   const lines = limitsText(planned, textTable).split("\n");
   assertEquals(lines.filter((line) => line.includes("the least found")).length, 1);
+  assert(lines.some((line) => /nothing is recomputed.* 1\.00 ×/.test(line)));
   assertThrows(() => limitsFrom("2GiB,x"), LocalgradError, "--limits must be a size such as 512MiB");
 });

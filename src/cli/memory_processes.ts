@@ -45,7 +45,7 @@ export const processFlags = {
   speeds: {
     value: `${keysOf(DEVICES).join("|")}|OPS,BYTES`,
     help:
-      "processes: operations and bytes of memory a second of each, to predict times: core (default) is 20e9,5e9, " +
+      "processes, frontier: operations and bytes of memory a second of each, to predict times: core (default) is 20e9,5e9, " +
       "one core of a CPU; h200 is 250e12,2.4e12 and 2 µs to start a kernel, about half of a card's peaks",
   },
   "link-speed": {
@@ -94,7 +94,8 @@ export function processesFrom(
   };
 }
 
-function speedsFrom(text: string): Required<Speeds> {
+/** Reads `--speeds`. */
+export function speedsFrom(text: string): Required<Speeds> {
   if (!text.includes(",")) return DEVICES[oneOf("speeds", text, keysOf(DEVICES))];
   const [operations, bytes, ...more] = text.split(",").map((part) => positiveNumber("speeds", part));
   if (operations === undefined || bytes === undefined || more.length > 0) {

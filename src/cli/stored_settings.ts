@@ -33,7 +33,8 @@ const positive: Decoder<number> = (value, at) => {
 const publishedCut = object({ published: oneOf(local.splitNames), modules: whole(1) });
 const balancedCut = object({ balanced: whole(1) });
 
-const cut: Decoder<Cut> = (value, at) => {
+/** Decodes a cut in settings. */
+export const cutDecoder: Decoder<Cut> = (value, at) => {
   if (Array.isArray(value)) return list(text)(value, at);
   if (typeof value !== "object" || value === null) return whole(1)(value, at);
   return "balanced" in value ? balancedCut(value, at) : publishedCut(value, at);
@@ -47,7 +48,8 @@ const saveEvery: Decoder<local.SaveEvery> = (value, at) =>
     ? byMinutes(value, at)
     : bySteps(value, at);
 
-const methodOptions = object<GivenOptions>({
+/** Decodes the options of a method in settings. */
+export const methodOptionsDecoder = object<GivenOptions>({
   momentum: optional(number),
   fusion: optional(oneOf(choices.fusion)),
   start: optional(oneOf(choices.start)),
@@ -75,12 +77,12 @@ const settings = object<Settings>({
   classNames: optional(list(text)),
   imageSize: optional(whole(1)),
   model: oneOf(models.modelNames),
-  modules: cut,
+  modules: cutDecoder,
   batchNorm: optional(oneOf(batchNorms)),
   recompute: optional(boolean),
   memoryLimit: optional(whole(1)),
   method: oneOf(local.methodNames),
-  methodOptions: optional(methodOptions),
+  methodOptions: optional(methodOptionsDecoder),
   optimizer: optional(optimizerDecoder),
   loss: optional(lossDecoder),
   batch: whole(1),

@@ -15,7 +15,7 @@ import type { Backend, DeviceBuffer, DriverMemory, Executable, Opened } from "..
 import { type Communicators, groupSizes } from "../communicator.ts";
 import { CudaBuffer } from "./buffer.ts";
 import { Arena } from "./arena.ts";
-import { cacheFolder } from "./cache_folder.ts";
+import { cacheFolder } from "../../base/cache_folder.ts";
 import { Card, type CardFacts } from "./card.ts";
 import { type Convolver, convSpecOf } from "./conv.ts";
 import { GraphConvolver } from "./conv_graph.ts";

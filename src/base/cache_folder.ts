@@ -1,8 +1,8 @@
 /**
- * A folder for what is kept from run to run, under `localgrad` in the user's cache: compiled kernels, or times of engines.
- * False if it may not be read and written.
+ * A folder for what is kept from run to run, under `localgrad` in the user's cache: compiled kernels, times of engines,
+ * speeds of devices. False if it may not be read and written.
  */
-export function cacheFolder(name: "cubin" | "engines"): string | false {
+export function cacheFolder(name: "cubin" | "engines" | "speeds"): string | false {
   const variable = (name: string) =>
     Deno.permissions.querySync({ name: "env", variable: name }).state === "granted"
       ? Deno.env.get(name) || undefined
