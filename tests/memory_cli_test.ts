@@ -95,6 +95,13 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
     [/--json and --markdown/, "--json", "--markdown"],
     [/--plot is for --frontier/, "--plot", "plot.svg"],
     [
+      /--memory-limit: 176\.02 MiB are reserved, which leaves nothing of 100\.00 MiB/,
+      "--dataset",
+      "cifar10",
+      "--memory-limit",
+      "100MiB",
+    ],
+    [
       /--frontier plans methods with their defaults; omit --depth/,
       "--frontier",
       "--method",
@@ -147,19 +154,6 @@ Deno.test("memory plans processes: their peaks, what they send, a predicted time
   const { stdout } = await memory(...two, "--markdown");
   assertMatch(stdout, /^\| 1 \| 1(–2)? of 3 \| 32 \| .* MiB \| 0\.\d+ \|/m);
   assertMatch(stdout, /^predicted, not measured: .* links of 2 GB\/s each way and 20 µs$/ms);
-});
-
-Deno.test("memory may read what its threads load to plan", async () => {
-  const worker = "src/cli/memory_worker.ts";
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", worker], cwd: root })
-    .output();
-  const graph: { modules: { specifier: string }[] } = JSON.parse(new TextDecoder().decode(stdout));
-  const { permissions: { memory: { read } } } = library;
-  const own = graph.modules.flatMap(({ specifier }) =>
-    specifier.startsWith("file:") ? fromFileUrl(specifier).slice(root.length) : []
-  );
-  assert(own.includes("ffi/cudnn_constants.ts"));
-  assertEquals(own.filter((file) => !read.some((folder) => file.startsWith(`${folder}/`))), []);
 });
 
 Deno.test("memory:frontier measures speeds once, adds kept errors and draws", () =>

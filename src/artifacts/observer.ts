@@ -51,6 +51,8 @@ export interface DescribedWay {
 export interface Choice extends DescribedWay {
   /** The limit, in bytes. */
   readonly limit: number;
+  /** What of it is left to others, such as the data set, in bytes; absent if nothing is. */
+  readonly reserve?: number;
   /** The next faster way; undefined if none was found. */
   readonly next?: DescribedWay;
 }

@@ -193,10 +193,11 @@ function facts(run: RunReport): string {
 /** What was chosen within a memory limit, for people. */
 function choiceFacts(choice: Choice | undefined): [name: string, value: string][] {
   if (choice === undefined) return [];
-  const { limit, description, next } = choice;
+  const { limit, reserve, description, peakBytes, next } = choice;
+  const data = reserve === undefined ? "" : `, ${formatBytes(reserve)} of it for data`;
   return [
-    ["memory limit", formatBytes(limit)],
-    ["chosen within it", description],
+    ["memory limit", `${formatBytes(limit)}${data}`],
+    ["chosen within it", `${description}, needs ${formatBytes(peakBytes)}`],
     ...(next === undefined ? [] : [
       ["next faster", `${next.description}, needs ${formatBytes(next.peakBytes)}`] satisfies [
         string,

@@ -61,7 +61,11 @@ const recordFields = object<RunRecord>({
     firstStep: whole(),
     resumed: boolean,
     modules: list(text),
-    choice: optional(object<Choice>({ limit: number, ...way, next: optional(object<DescribedWay>(way)) })),
+    choice: optional(object<Choice>({
+      ...{ limit: number, reserve: optional(number) },
+      ...way,
+      next: optional(object<DescribedWay>(way)),
+    })),
     devices: optional(list(object<RunDevice>({ arithmetic: text, firstStep: whole() }))),
     classNames: optional(list(text)),
     validationImages: optional(whole(1)),

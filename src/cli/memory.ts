@@ -5,7 +5,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import type { MemoryReport } from "../compile/plan.ts";
 import * as local from "../local.ts";
-import { DATASETS } from "./datasets.ts";
+import { DATASETS, publishedBytes } from "./datasets.ts";
 import { type Flags, type Given, oneOf, parseFlags, wholeNumber } from "./flags.ts";
 import { limitsFrom, limitsText, planLimits } from "./memory_limits.ts";
 import { frontierFlags, showFrontier } from "./memory_frontier.ts";
@@ -20,6 +20,7 @@ import {
 } from "./planned_device.ts";
 import { setupOf } from "./build.ts";
 import {
+  beside,
   cutFor,
   planFor,
   type Processes,
@@ -102,9 +103,11 @@ export async function memory(args: readonly string[]): Promise<void> {
     return await showFrontier(given, { settings: within, methods, device, target, described }, table);
   }
   const { memoryLimit } = within;
+  // The data set stays on the device; one that is not named is not known.
+  const reserve = given.dataset === undefined ? 0 : publishedBytes(within.dataset);
   const { settings, plan } = memoryLimit === undefined || processes !== undefined
     ? { settings: within }
-    : chosenWithin({ ...within, memoryLimit }, open, target);
+    : chosenWithin({ ...within, memoryLimit }, open, target, reserve);
   const { model, batch } = settings;
   const recompute = plan?.recompute ?? settings.recompute ?? false;
   const setup = { ...setupOf(settings), batch, target, recompute };
@@ -118,9 +121,9 @@ export async function memory(args: readonly string[]): Promise<void> {
     return print(limitsText(planned, table));
   }
   if (processes !== undefined) {
-    const recompute = settings.recompute ?? false;
-    const own = local.setup({ ...setupOf(settings), modules: cutFor(processes, setup) });
-    const planned = planFor(processes, own, batch, target, recompute);
+    const team = beside(processes, reserve);
+    const own = local.setup({ ...setupOf(settings), modules: cutFor(team, setup) });
+    const planned = planFor(team, own, batch, target, settings.recompute);
     if (given.json) {
       const { name, engine } = target;
       const device = engine === undefined ? { name } : { name, engine, threads };

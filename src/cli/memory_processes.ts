@@ -16,6 +16,7 @@ import {
   type ProcessPlan,
   totalOf,
 } from "../local/process_plans.ts";
+import { reserveIn } from "../local/limit/options.ts";
 import { type Speeds, TYPICAL } from "../local/step_time.ts";
 import type { networkFlags } from "./settings.ts";
 import { exchangeFrom, parallelOf } from "./team.ts";
@@ -60,6 +61,7 @@ export interface Processes {
   readonly layout: Layout;
   readonly depth: number;
   readonly exchange: Exchange;
+  /** What the step of each may need, in bytes. */
   readonly limit?: number;
   readonly speeds: Required<Speeds>;
   readonly link: Link;
@@ -92,6 +94,12 @@ export function processesFrom(
       latency: latency === undefined ? TYPICAL_LINK.latency : 1e-6 * numberFromZero("link-latency", latency),
     },
   };
+}
+
+/** Processes whose limit also holds for this many bytes on the device of each. */
+export function beside({ limit, ...processes }: Processes, reserve: number): Processes {
+  if (limit === undefined) return processes;
+  return { ...processes, limit: limit - reserveIn("memory", reserve, limit) };
 }
 
 /** Reads `--speeds`. */
@@ -135,15 +143,19 @@ export interface PlannedProcesses extends Processes {
   readonly computing: readonly number[];
 }
 
-/** Plans the processes of a setup. Allocates nothing. */
+/**
+ * Plans the processes of a setup. Allocates nothing. Within a limit each recomputes as much as it takes, as a trainer's do,
+ * unless it is said whether to.
+ */
 export function planFor(
   processes: Processes,
   setup: local.Setup,
   batch: number,
   target: Target,
-  recompute: boolean,
+  wanted?: boolean,
 ): PlannedProcesses {
   const { layout, limit, depth, exchange, speeds, link } = processes;
+  const recompute = wanted ?? (limit === undefined ? false : { limit });
   const options = { layout, depth, recompute };
   const runs = divide(setup, {
     ...options,
@@ -159,10 +171,10 @@ export function planFor(
       `the limit is ${formatBytes(limit)}, but a process needs ${
         formatBytes(most)
       }; allow that much, or use smaller ` +
-        "batches, --recompute or --parallel modules",
+        "batches or --parallel modules",
     );
   }
-  const alone = planAlone(setup, batch, target, { recompute });
+  const alone = planAlone(setup, batch, target, { recompute: wanted ?? false });
   const { step, computing } = parallelTime(plans, layout, speeds, link);
   const single = parallelTime([alone], { data: 1, modules: 1 }, speeds, link).step;
   return { ...processes, batch, alone, plans, seconds: { alone: single, together: step }, computing };

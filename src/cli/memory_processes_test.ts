@@ -1,11 +1,15 @@
-import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
+import * as local from "../local.ts";
 import { TYPICAL_LINK } from "../local/exchange_time.ts";
 import { TYPICAL } from "../local/step_time.ts";
 import { type Flags, parseFlags } from "./flags.ts";
 import { memoryFlags } from "./memory.ts";
 import { networkFlags, placeFlags } from "./settings.ts";
-import { processesFrom, processFlags } from "./memory_processes.ts";
+import * as models from "../models.ts";
+import * as optim from "../optim.ts";
+import { target } from "../runtime/devices.ts";
+import { beside, planFor, processesFrom, processFlags } from "./memory_processes.ts";
 
 const flags: Flags = memoryFlags;
 const flagsOfProcesses = { ...processFlags, "memory-limit": networkFlags["memory-limit"] };
@@ -64,6 +68,31 @@ Deno.test("flags of processes that cannot be are refused", () => {
     ["--link-speed must be a number above 0", "--processes", "2", "--link-speed", "0"],
   ];
   for (const [message, ...args] of cases) assertThrows(() => read(...args), LocalgradError, message);
+});
+
+Deno.test("each process recomputes to keep to a limit, of which the data set has its part", async () => {
+  const machine = await target("cpu", { threads: 1 });
+  const setup = local.setup({
+    ...{ model: models.resnet8(), modules: 3, method: local.dgl(), optimizer: optim.sgd() },
+  });
+  const planned = (...args: string[]) => {
+    const processes = read("--processes", "2", ...args);
+    if (processes === undefined) throw new Error("no processes");
+    return planFor(beside(processes, 2 ** 20), setup, 32, machine);
+  };
+  const mostOf = ({ plans }: ReturnType<typeof planned>) =>
+    Math.max(...plans.map(({ memory }) => memory.peakBytes));
+  const plain = planned();
+  const limit = Math.floor(0.8 * mostOf(plain));
+  const within = planned("--memory-limit", `${(limit + 2 ** 20) / 2 ** 20}MiB`);
+  assert(mostOf(within) <= limit);
+  assert(within.plans.some(({ memory: { recompute } }) => recompute !== undefined));
+  assertEquals(within.alone.memory.peakBytes, plain.alone.memory.peakBytes); // it has no limit
+  assertThrows(
+    () => planned("--memory-limit", "1MiB"),
+    LocalgradError,
+    "1.00 MiB are reserved, which leaves nothing of 1.00 MiB",
+  );
 });
 
 Deno.test("the flags of memory are those of networks, places and processes: none has the name of another", () => {

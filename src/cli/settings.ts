@@ -125,7 +125,7 @@ export const networkFlags = {
   "memory-limit": {
     value: "SIZE",
     help:
-      "the most memory that a step may need, of each process, as planned, and in train the data set too: 512MiB, 2GiB, 80GB. What other flags leave open is chosen for " +
+      "the most memory that a step, as planned, and the data set may need, of each process: 512MiB, 2GiB, 80GB. What other flags leave open is chosen for " +
       "the least predicted time: what to recompute; the cut, without --modules, --after and --split; one of --method A,B,… and of --batch 64,128,…; --accumulate auto",
   },
 } as const satisfies Flags;

@@ -122,7 +122,7 @@ export function describeChoice(
 
 /** What was chosen within a limit, as JSON. */
 export function choiceJson(
-  { limit, method, batch, modules, recompute, accumulate, next, ...way }: local.WayWithinLimit,
+  { limit, reserve = 0, method, batch, modules, recompute, accumulate, next, ...way }: local.WayWithinLimit,
 ) {
   const summary = (
     { description, peakBytes, seconds }: Pick<local.PlannedWay, "description" | "peakBytes" | "seconds">,
@@ -130,7 +130,7 @@ export function choiceJson(
     ...{ description, peakBytes, seconds },
   });
   return {
-    ...{ limit, method: method.name, batch, modules, recompute: recompute !== false, accumulate },
+    ...{ limit, reserve, method: method.name, batch, modules, recompute: recompute !== false, accumulate },
     ...summary(way),
     ...(next === undefined ? {} : { next: summary(next) }),
   };

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { inFolder } from "../../tests/in_folder.ts";
+import { formatBytes } from "../artifacts/format.ts";
 import { readReport, report } from "../train.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { target } from "../runtime/devices.ts";
@@ -89,7 +90,11 @@ Deno.test("a run within a limit records what was chosen, and its report says so"
     const run = await readReport(`${folder}/run`);
     const { choice } = run.info;
     assertEquals([choice?.limit, choice?.description], [6 * 2 ** 20, "endToEnd, recomputing"]);
-    assert((choice?.peakBytes ?? Infinity) <= 6 * 2 ** 20);
-    assert(report([run]).includes("chosen within it"));
+    const data = 20 * (32 * 32 * 3 + 4);
+    assertEquals(choice?.reserve, data);
+    assert((choice?.peakBytes ?? Infinity) + data <= 6 * 2 ** 20);
+    const html = report([run]);
+    assert(html.includes("6 MiB, 60.1 KiB of it for data"));
+    assert(html.includes(`endToEnd, recomputing, needs ${formatBytes(choice?.peakBytes ?? 0)}`));
   });
 });

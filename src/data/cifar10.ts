@@ -154,6 +154,7 @@ export const entry: DatasetEntry = {
   classes: 10,
   names: CLASSES,
   size: SIZE,
+  images: { train: TRAIN_FILES.length * OFFICIAL.records, test: OFFICIAL.records },
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   load: checkedLoad(

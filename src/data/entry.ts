@@ -38,6 +38,8 @@ export interface DatasetEntry {
   readonly classes?: number;
   /** Rows and columns of an image; undefined if they can be chosen. */
   readonly size?: number;
+  /** Number of images of each part, if no `limits` are given; undefined if its files define them. */
+  readonly images?: { readonly train: number; readonly test: number };
   /** The names of the classes; undefined if its folders define them. */
   readonly names?: readonly string[];
   /** Its preprocessing. */

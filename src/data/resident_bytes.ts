@@ -3,6 +3,9 @@ import type { ArrayDataset, LabelledArrays } from "./arrays.ts";
 import type { ImageDataset, ImagePart } from "./images.ts";
 import type { StreamDataset } from "./stream.ts";
 
+/** The bytes of a label on the device. */
+export const LABEL_BYTES = Int32Array.BYTES_PER_ELEMENT;
+
 /**
  * The bytes of a data set that stay on the device in training: all inputs and labels that are in memory, of both parts.
  * Images that are decoded as they are needed, and batches of a stream, stay on the host.

@@ -32,6 +32,7 @@ export interface ShapesOptions {
 type Distance = (x: number, y: number) => number;
 
 const SIZE = 32;
+const IMAGES = { train: 5000, test: 1000 };
 const { abs, cos, floor, hypot, max, min, PI, sin } = Math;
 
 const box = (x: number, y: number, w: number, h: number) => max(abs(x) - w, abs(y) - h);
@@ -236,7 +237,7 @@ export function shapes(options: ShapesOptions = {}): ImageDataset {
     mislabelled: "number?",
     seed: "number?",
   });
-  const { train = 5000, test = 1000, mislabelled = 0, seed = 0 } = options;
+  const { train = IMAGES.train, test = IMAGES.test, mislabelled = 0, seed = 0 } = options;
   for (const [part, count] of Object.entries({ train, test })) {
     expectWhole(`shapes: ${part}`, count);
   }
@@ -258,6 +259,7 @@ export const entry: DatasetEntry = {
   classes: SHAPES.length,
   names: SHAPES.map(([name]) => name),
   size: SIZE,
+  images: IMAGES,
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   load: checkedLoad("shapes", ({ path, limits = {} }) => {

@@ -148,6 +148,7 @@ export const entry: DatasetEntry = {
   classes: 10,
   names: CLASSES,
   size: SIZE,
+  images: { train: 5000, test: 8000 },
   preprocessing,
   recipe: { epochs: 400, batch: 128, lr: 0.1, warmup: 10 },
   load: checkedLoad(

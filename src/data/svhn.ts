@@ -168,6 +168,7 @@ export const entry: DatasetEntry = {
   classes: 10,
   names: CLASSES,
   size: SIZE,
+  images: { train: 73257, test: 26032 },
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
   load: checkedLoad(

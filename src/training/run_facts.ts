@@ -71,6 +71,13 @@ export function blockAge({ team, stepper }: Pick<RunParts, "team" | "stepper">):
 function choiceOf(chosen: WayWithinLimit | undefined): { readonly choice?: Choice } {
   if (chosen === undefined) return {};
   const words = ({ description, peakBytes }: PlannedWay) => ({ description, peakBytes });
-  const { limit, next } = chosen;
-  return { choice: { limit, ...words(chosen), ...(next === undefined ? {} : { next: words(next) }) } };
+  const { limit, reserve, next } = chosen;
+  return {
+    choice: {
+      limit,
+      ...(reserve === undefined ? {} : { reserve }),
+      ...words(chosen),
+      ...(next === undefined ? {} : { next: words(next) }),
+    },
+  };
 }
