@@ -31,6 +31,11 @@ export const benchmarks: { readonly [name: string]: Benchmark } = {
   man128: { title: "MAN step: man+dgl, ResNet-32, K = 16, batch 128", workload: "man", batch: 128 },
   resnet50: { title: "ResNet-50 training step, batch 8, 64×64×3", workload: "resnet50", batch: 8 },
   resnet18: { title: "ResNet-18 training step, batch 8, 224×224×3", workload: "resnet18", batch: 8 },
+  vit: {
+    title: "ViT-Tiny training step, batch 32, 32×32×3 in parts of 4×4",
+    workload: "vit",
+    batch: 32,
+  },
   inference1: { title: "ResNet-18 inference, batch 1, 224×224×3", workload: "inference", batch: 1 },
   inference32: { title: "ResNet-18 inference, batch 32, 224×224×3", workload: "inference", batch: 32 },
   parallel: {
@@ -76,6 +81,8 @@ export const entries: readonly Entry[] = [
   ...pytorch("resnet50", 1, 10, [...MODES, "bf16"]),
   ...ours("resnet18", CPU, 1, 5),
   ...pytorch("resnet18", 1, 5),
+  ...ours("vit", [...CPU, "cpu-bf16"], 1, 10),
+  ...pytorch("vit", 1, 10, [...MODES, ...BF16_MODES]),
   ...ours("inference1", CPU, 3, 20),
   ...pytorch("inference1", 3, 20),
   ...ours("inference32", CPU, 1, 5),

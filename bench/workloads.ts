@@ -36,6 +36,7 @@ export const workloads: {
     training(device, batch, { network: "resnet50", size: 64, ...precision }),
   resnet18: (device, batch, precision) =>
     training(device, batch, { network: "resnet18", size: 224, ...precision }),
+  vit: (device, batch, precision) => training(device, batch, { network: "vitTiny", ...precision }),
   inference: (device, batch) => inference(device, batch, { network: "resnet18", size: 224 }),
   compile,
 };
@@ -54,10 +55,10 @@ async function prepared(
   batch: number,
   { network, size, method = "endToEnd", modules = 1, ...precision }: Spec,
 ) {
-  const classes = size === undefined ? 10 : 1000;
+  const classes = size === undefined ? 10 : 1000, edge = size ?? 32;
   const t = await local.trainer({
     device,
-    model: models.modelNamed(network, { classes, ...(size === undefined ? {} : { size }) }),
+    model: models.modelNamed(network, { classes, size: edge }),
     modules,
     method: local.methodNamed(method),
     optimizer: optim.sgd({ momentum: 0.9, nesterov: true, weightDecay: 1e-4 }),
@@ -65,7 +66,6 @@ async function prepared(
     ...precision,
   });
   await startFromFormula(t);
-  const edge = size ?? 32;
   const x = device.array(units("bench.images", batch * edge * edge * 3, 2), [batch, edge, edge, 3]);
   const labels = Int32Array.from({ length: batch }, (_, n) => hash("bench.labels", n) % classes);
   return { t, x, labels };
@@ -74,7 +74,9 @@ async function prepared(
 /** Gives a trainer's parameters the starting values that the parity fixtures have. */
 export async function startFromFormula(t: local.Trainer): Promise<void> {
   const { tensors } = await t.snapshot();
-  const trained = [...tensors].filter(([name]) => /^(?!optimizer).*(weight|bias)$/.test(name));
+  const trained = [...tensors].filter(([name]) =>
+    /^(?!optimizer).*(weight|bias|class_token|pos_embedding)$/.test(name)
+  );
   const values = startingValues(new Map(trained.map(([name, { shape }]) => [name, shape])));
   await start(
     t,

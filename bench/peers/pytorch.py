@@ -17,7 +17,7 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "pytorch"))
 import nets  # noqa: E402
-from network import Block  # noqa: E402
+from network import Block, fill  # noqa: E402
 
 
 class ResNet8(nn.Module):
@@ -99,6 +99,32 @@ def training(network, size, classes, man=False):
     return prepare
 
 
+def vit(mode, batch):
+    from torchvision.models import VisionTransformer
+
+    model = VisionTransformer(32, 4, 12, 3, 192, 768, num_classes=10)
+    fill(model)
+    model = laid_out(model, mode)
+    x, labels = nets.batch(batch, 32, 10)
+    x = laid_out(x, mode)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=nets.LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+    loss_of = lambda x, labels: F.cross_entropy(model(x).float(), labels)  # noqa: E731
+    if compiled(mode):
+        loss_of = torch.compile(loss_of)
+
+    def step():
+        optimizer.zero_grad()
+        with cast(mode):
+            loss = loss_of(x, labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
 def inference(mode, batch):
     model = nets.Step("resnet18", 1000, [nets.ResNet("resnet18", 1000).block_names()]).net
     model = laid_out(model, mode).eval()
@@ -121,6 +147,7 @@ WORKLOADS = {
     "man": training("resnet32", 32, 10, man=True),
     "resnet50": training("resnet50", 64, 1000),
     "resnet18": training("resnet18", 224, 1000),
+    "vit": vit,
     "inference": inference,
 }
 
