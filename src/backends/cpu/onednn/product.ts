@@ -3,7 +3,7 @@ import type { OpAttrs } from "../../../trace/ops.ts";
 import type { Launches, Operand, Routine } from "../routine.ts";
 import { elementSize } from "../fused_nest.ts";
 import { i32 } from "../wasm/scalars.ts";
-import { type Conv, productWins } from "./choice.ts";
+import { type Conv, productsWin, productWins } from "./choice.ts";
 import type { TypedShapes } from "./convolution.ts";
 import type { OnednnEngine } from "./engine.ts";
 import type { Floats, Layout } from "./maker.ts";
@@ -30,7 +30,11 @@ export function product(
   const [n = 1, m = 1, batch = 1] = cShape.toReversed();
   const k = aShape[aShape.length - (transposeA ? 2 : 1)] ?? 1;
   const operations = 2 * m * n * k;
-  if (!productWins(operations) || bShape.length < 2) return undefined;
+  if (bShape.length < 2) return undefined;
+  if (!productWins(operations)) {
+    if (!productsWin(operations, batch)) return undefined;
+    return products(engine, { batch, m, n, k, dtype }, { transposeA, transposeB }, a, b, c);
+  }
   const most = Math.max(1, Math.floor(m / LEAST_ROWS));
   const wanted = Math.min(MOST_SLICES, most, Math.ceil(operations / TASK_OPERATIONS));
   const each = Math.ceil(m / wanted), count = Math.ceil(m / each), last = m - (count - 1) * each;
@@ -65,6 +69,55 @@ export function product(
       else {
         f.if(i32.eq(slice, count - 1), () => execute(rest, a, b, c), () => execute(whole, a, b, c));
       }
+    },
+  };
+  return { launches: [{ routine, operands: [a, b, c] }], workspace: 0 };
+}
+
+/** Products of small matrices, several in a call. */
+function products(
+  engine: OnednnEngine,
+  { batch, m, n, k, dtype }: {
+    readonly batch: number;
+    readonly m: number;
+    readonly n: number;
+    readonly k: number;
+    readonly dtype: Floats;
+  },
+  { transposeA, transposeB }: OpAttrs["matmul"],
+  a: Operand,
+  b: Operand,
+  c: Operand,
+): Launches | undefined {
+  const least = Math.max(Math.ceil(TASK_OPERATIONS / (2 * m * n * k)), Math.ceil(batch / MOST_SLICES));
+  const count = Math.ceil(batch / least), each = Math.ceil(batch / count), last = batch - (count - 1) * each;
+  const of = (matrices: number) =>
+    engine.product(
+      { dtype, sizes: [matrices, m, k], strides: [m * k, ...(transposeA ? [1, m] : [k, 1])] },
+      { dtype, sizes: [matrices, k, n], strides: [k * n, ...(transposeB ? [1, k] : [n, 1])] },
+      { dtype, sizes: [matrices, m, n], strides: [m * n, n, 1] },
+    );
+  const whole = of(each), rest = last === each ? whole : of(last);
+  if (whole === undefined || rest === undefined) return undefined;
+  const primitives = [...new Set([whole, rest])];
+  const bytes = elementSize(dtype);
+  const routine: Routine = {
+    key:
+      `oneDNN products ${primitives.map(({ id, implementation }) => `${implementation} #${id}`).join()}, ` +
+      `${each} of ${batch}`,
+    tasks: count,
+    operands: 3,
+    scratch: Math.max(whole.scratch, rest.scratch),
+    primitives,
+    build({ f, operands: [a, b, c], task, execute }) {
+      if (a === undefined || b === undefined || c === undefined) {
+        throw new Error("a product takes three operands");
+      }
+      for (const [pointer, size] of [[a, m * k], [b, k * n], [c, m * n]] as const) {
+        f.increment(pointer, i32.mul(task, each * size * bytes));
+      }
+      if (whole === rest) execute(whole, a, b, c);
+      else f.if(i32.eq(task, count - 1), () => execute(rest, a, b, c), () => execute(whole, a, b, c));
     },
   };
   return { launches: [{ routine, operands: [a, b, c] }], workspace: 0 };
