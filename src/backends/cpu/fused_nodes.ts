@@ -176,7 +176,7 @@ function costInF32(node: Node): number {
         sin: 60,
         cos: 60,
         tanh: 40,
-        erf: 40,
+        erf: 20,
         sqrt: 5,
         rsqrt: 10,
       }[node.fn as string] ?? 1;

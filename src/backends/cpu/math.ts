@@ -197,34 +197,30 @@ export class VectorMath {
     return this.select(f32x4.eq(x, x), value, x);
   }
 
+  /**
+   * x·P(x²) / Q(x²), fitted to within 2·10⁻⁸ of the error function up to 3.93 by least squares whose weights follow the error.
+   * No coefficient is negative, so nothing cancels. From there on to 4.05, where it stays, it rounds to 1 or above.
+   */
   erf(x: Lanes): V128 {
-    const magnitude = this.keep(f32x4.abs(x));
-    const square = this.keep(f32x4.mul(x, x));
-    const near = f32x4.madd(
-      x,
-      this.polynomial(square, [
-        0.12837915123,
-        -0.37612551451,
-        0.11282455176,
-        -0.026791462675,
-        0.0050321812741,
-        -0.00062032538699,
-      ]),
-      x,
-    );
-    // The logarithm of 1 − erf is smooth; beyond 4 the result rounds to 1.
-    const size = this.keep(f32x4.pmin(magnitude, this.float(4)));
-    const rest = this.keep(this.polynomial(size, [
-      -0.00013357470743,
-      -1.1279361248,
-      -0.63673722744,
-      -0.10432750732,
-      0.022420220077,
-      -0.0030922926962,
-      0.00020099629182,
-    ]));
-    const far = f32x4.sub(this.float(1), this.exp(rest));
-    const unsigned = this.select(f32x4.lt(magnitude, this.float(0.875)), near, far);
+    const size = this.keep(f32x4.pmin(f32x4.abs(x), this.float(4.05)));
+    const square = this.keep(f32x4.mul(size, size));
+    const over = this.polynomial(square, [
+      1.12837911,
+      0.190595582,
+      0.052769538,
+      0.00377262617,
+      0.000284844806,
+      2.04600838e-6,
+    ]);
+    const under = this.polynomial(square, [
+      1,
+      0.502243698,
+      0.114183471,
+      0.0149833523,
+      0.00116387533,
+      3.80476413e-5,
+    ]);
+    const unsigned = f32x4.pmin(f32x4.div(f32x4.mul(size, over), under), this.float(1));
     const value = v128.or(unsigned, v128.and(x, this.integer(SIGN))); // near 0 too, since erf(−0) is −0
     return this.select(f32x4.eq(x, x), value, x);
   }
