@@ -32,6 +32,7 @@ const expected: { readonly [name: string]: readonly [blocks: number, parameters:
   vgg19: [16, 143_667_240],
   mobilenetV2: [18, 3_504_872],
   densenet121: [62, 7_978_856],
+  densenetBc100: [51, 769_162],
   convnextTiny: [21, 28_589_128],
   vitTiny: [12, 5_717_416],
   vitSmall: [12, 22_050_664],
