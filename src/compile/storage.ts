@@ -1,5 +1,5 @@
 import { at } from "../base/at.ts";
-import { bytesOf, sizeOf } from "../trace/dtype.ts";
+import { bytesOf, isFloat, sizeOf } from "../trace/dtype.ts";
 import { isFusable, isView } from "../trace/ops.ts";
 import type { Instruction, Program, ValueId } from "../trace/program.ts";
 import { MAX_NODES } from "./nodes.ts";
@@ -228,7 +228,9 @@ function requiredMemory(program: Program): Uint8Array {
     const readsMemory = inputs.some((input) => fromMemory[input] === 1);
     if (readsMemory) fromMemory[output] = 1;
     const moves = op === "broadcast" || op === "reshape" || op === "transpose" || op === "slice";
-    let operations = readsMemory && !moves ? 1 : 0;
+    // A conversion between floats does not count, so that bf16, which is computed in f32, fuses as f32 does.
+    const isFree = moves || op === "cast" && [output, inputs[0]].every((x) => isFloat(at(values, x).dtype));
+    let operations = readsMemory && !isFree ? 1 : 0;
     for (const input of inputs) operations += at(work, input);
     work[output] = operations;
   }

@@ -88,6 +88,17 @@ Deno.test("Storage stores small arithmetic that is broadcast over a large space,
   assert(storage.has(two));
 });
 
+Deno.test("Storage does not count conversions between floats, so bf16 is stored where f32 is", () => {
+  const s = new Sketch();
+  const perChannel = s.sum(s.x);
+  const cast = (a: ValueId, dtype: "f32" | "bf16" | "i32") => s.b.emit("cast", [a], { dtype });
+  const rounded = cast(s.exp(cast(cast(perChannel, "bf16"), "f32")), "bf16");
+  const whole = cast(cast(s.exp(perChannel), "i32"), "f32");
+  const wide = s.add(s.add(s.x, cast(s.spread(rounded), "f32")), s.spread(whole));
+  const storage = new Storage(s.finish(s.conv(wide)), 8);
+  assertEquals([rounded, whole].map((value) => storage.has(value)), [false, true]);
+});
+
 Deno.test("Storage does not read a donated input after it is to be written over", () => {
   const b = new ProgramBuilder();
   const p = b.input({ shape: [64], dtype: "f32" }, "p", "parameters", true);
