@@ -1,7 +1,7 @@
 import { at } from "../../base/at.ts";
 import type { Plan } from "../../compile/plan.ts";
 import type { Stream } from "../../compile/schedule.ts";
-import { type Access, conflicts, kernelAccesses } from "./accesses.ts";
+import { type Access, accessesOf, conflicts } from "./accesses.ts";
 import { type Call, callOf } from "./call.ts";
 import type { KernelLaunch, Launch } from "./launch.ts";
 
@@ -12,58 +12,70 @@ const MAX_ARGUMENTS = 128;
 const FULL = 1024;
 
 /**
- * Merges kernels that follow each other and do not depend on each other into one launch, whose blocks are divided among
- * them, such as the updates of all parameters of a module. Each does what it did, so results keep their bits. Those of
- * different streams are not merged.
+ * Merges kernels that do not depend on each other into one launch, whose blocks are divided among them, such as the updates
+ * of all parameters of a module. They follow each other, or have a single launch between them, on which the later one does
+ * not depend: so the cast of a layer's weight passes the pooling before the layer. Each does what it did, so results keep
+ * their bits. Those of different streams are not merged, and none passes an exchange with other processes, which would
+ * wait for it.
  */
 export function sideBySide(
   launches: readonly Launch[],
   plan: Plan,
   streamOf: (launch: Launch) => Stream = () => 0,
 ): Launch[] {
-  const merged: Launch[] = [];
-  let group: Part[] = [];
-  const finish = () => {
-    const [first, ...others] = group;
-    if (first !== undefined) merged.push(others.length === 0 ? first.launch : several(group));
-    group = [];
-  };
+  const groups: Group[] = [];
   for (const launch of launches) {
-    const part = partOf(launch, plan);
-    if (part === undefined) {
-      finish();
-      merged.push(launch);
-      continue;
+    const accesses = [...accessesOf(plan, launch)];
+    const entry: Group = { launch, parts: partsOf(launch), accesses, stream: streamOf(launch) };
+    const group = groupFor(entry, groups);
+    if (group === undefined) groups.push(entry);
+    else {
+      group.parts.push(...entry.parts);
+      group.accesses.push(...accesses);
     }
-    const [first] = group;
-    const isApart = first !== undefined && streamOf(first.launch) !== streamOf(launch);
-    if (isApart || !joins(part, group)) finish();
-    group.push(part);
   }
-  finish();
-  return merged;
+  return groups.map(({ launch, parts }) => parts.length > 1 ? several(parts) : launch);
 }
 
 /** A kernel that may become a part of another. */
 interface Part {
   readonly launch: KernelLaunch;
   readonly body: NonNullable<Call["body"]>;
-  readonly accesses: readonly Access[];
 }
 
-function partOf(launch: Launch, plan: Plan): Part | undefined {
-  if (launch.kind !== "kernel" || launch.call.body === undefined) return undefined;
-  return { launch, body: launch.call.body, accesses: kernelAccesses(plan, launch) };
+/** Kernels that become one launch, or a launch that nothing joins, which has no parts. */
+interface Group {
+  readonly launch: Launch;
+  readonly parts: Part[];
+  readonly accesses: Access[];
+  readonly stream: Stream;
 }
 
-/** Tests whether a kernel may run beside those of a group, and gains by it. */
-function joins(part: Part, group: readonly Part[]): boolean {
-  const all = [...group, part];
+function partsOf(launch: Launch): Part[] {
+  if (launch.kind !== "kernel" || launch.call.body === undefined) return [];
+  return [{ launch, body: launch.call.body }];
+}
+
+/** The group that a kernel joins: of the last two, the last one that it may. */
+function groupFor(entry: Group, groups: readonly Group[]): Group | undefined {
+  if (entry.parts.length === 0) return undefined;
+  for (const group of groups.slice(-2).reverse()) {
+    const { kind } = group.launch;
+    const isApart = group.stream !== entry.stream || kind === "exchange" || kind === "join";
+    if (isApart || conflicts(entry.accesses, group.accesses)) return undefined;
+    if (joins(entry.parts, group.parts)) return group;
+  }
+  return undefined;
+}
+
+/** Tests whether kernels may be one launch with those of a group, and gain by it, if they do not depend on each other. */
+function joins(parts: readonly Part[], group: readonly Part[]): boolean {
+  if (group.length === 0) return false;
+  const all = [...group, ...parts];
   const count = all.reduce((sum, { launch }) => sum + launch.call.arguments.length, 0);
   const isCheap = all.every(({ body }) => !body.reduces) ||
     all.every(({ launch }) => launch.call.blocks <= FULL);
-  return count <= MAX_ARGUMENTS && isCheap &&
-    !group.some((other) => conflicts(part.accesses, other.accesses));
+  return count <= MAX_ARGUMENTS && isCheap;
 }
 
 /** One launch of several kernels. Each distinct body becomes a function. */

@@ -19,14 +19,10 @@ Deno.test("updates of parameters of all sizes are one launch", () => {
   assertEquals(launches(update, [300], [16, 3, 3, 7], [5]), ["map map map"]);
 });
 
-Deno.test("kernels that depend on each other, or with an op between them, are launches of their own", () => {
+Deno.test("kernels that depend on each other are launches of their own", () => {
   assertEquals(
     launches((x, y) => [x.sum(0).add(y).sum()], [300, 40], [40]),
     ["reduce", "reduce"],
-  );
-  assertEquals(
-    launches((x, y, z) => [x.mul(2), y.matmul(y), z.mul(2)], [300], [64, 64], [70]),
-    ["map", "matmul", "map"],
   );
   const chained = launches(
     (x, y) => {
@@ -37,6 +33,15 @@ Deno.test("kernels that depend on each other, or with an op between them, are la
     [70],
   );
   assertEquals(chained, ["map", "matmul", "reduce", "map"]);
+});
+
+Deno.test("a kernel passes one launch that it does not depend on to join another, and no more", () => {
+  assertEquals(
+    launches((x, y, z) => [x.mul(2), y.matmul(y), z.mul(2)], [300], [64, 64], [70]),
+    ["map map", "matmul"],
+  );
+  const far = launches((x, y, z) => [x.mul(2), y.matmul(y).matmul(y), z.mul(2)], [300], [64, 64], [70]);
+  assertEquals(far, ["map", "matmul", "matmul", "map"]);
 });
 
 Deno.test("a reduction that fills the card has a launch of its own, a small one does not", () => {
