@@ -50,7 +50,7 @@ const open: Opener = (options) => Promise.resolve(new Recorder({ architecture, m
 async function record({ script, args, row }: Item): Promise<void> {
   if (row !== undefined) {
     if (row.system !== "localgrad") return;
-    await using device = new Device(await open({}));
+    await using device = new Device(await open({ overlap: row.mode === "overlap" }));
     const { step } = await prepared(row, device);
     step().dispose();
     return;

@@ -54,7 +54,7 @@ async function timed(device: Device, seconds: number, step: () => DeviceArray): 
 }
 
 async function measure(row: Row): Promise<Measurement> {
-  const backend = await onCard({});
+  const backend = await onCard({ overlap: row.mode === "overlap" });
   await using device = new Device(backend);
   const { t, step } = await prepared(row, device);
   const start = performance.now();
@@ -89,7 +89,7 @@ async function measure(row: Row): Promise<Measurement> {
 /** Times by class, on a device opened for this: each launch separately, without a graph. */
 async function profile(row: Row): Promise<Pick<Measurement, "classes" | "roofline">> {
   const STEPS = 3;
-  const backend = await onCard({ profile: true });
+  const backend = await onCard({ profile: true, overlap: row.mode === "overlap" });
   await using device = new Device(backend);
   const { step } = await prepared(row, device);
   step().dispose(); // loads kernels and chooses algorithms

@@ -4,10 +4,11 @@
  *     predict.ts [--from DIR]
  *
  * prints the tables of docs/cuda.md: launches and bytes of the steps that `bench/gpu.sh` times, counted from their plans,
- * and the times that follow for an H200; then the stages. `DIR` has results of `bench/gpu.sh`, which fill the columns for
+ * and the times that follow for an H200; what overlap changes; then the stages. `DIR` has results of `bench/gpu.sh`, which fill the columns for
  * the card.
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { scheduleLaunches } from "../../src/backends/cuda/branches.ts";
 import { lowerPlan } from "../../src/backends/cuda/lower.ts";
 import { precisionsOf, targetOf } from "../../src/backends/cuda/target.ts";
 import { formatBytes } from "../../src/artifacts/format.ts";
@@ -49,16 +50,17 @@ for (const stage of ["speed", "more"]) {
 const median = ({ milliseconds }: Measurement) =>
   milliseconds.toSorted((a, b) => a - b)[Math.floor(milliseconds.length / 2)]!;
 
+/** The plan of a step, and its launches. */
+function planned(row: Row, options: { readonly overlap?: boolean } = {}) {
+  console.error(`planning ${stepName(row)}`); // the tables come when all is planned, which takes a minute
+  const target = targetOf(precisionsOf(CARD.architecture), CARD.memory, options);
+  const plan = stepPlan(local.setup(setupOf(row)), row.batch, target);
+  return { plan, launches: lowerPlan(plan) };
+}
+
 /** A line of the table of steps. */
 function lineOf(row: Row, others: readonly Row[]): string[] {
-  const { batch } = row;
-  console.error(`planning ${stepName(row)}`); // the tables come when all is planned, which takes a minute
-  const plan = stepPlan(
-    local.setup(setupOf(row)),
-    batch,
-    targetOf(precisionsOf(CARD.architecture), CARD.memory),
-  );
-  const launches = lowerPlan(plan);
+  const { plan, launches } = planned(row);
   const convolutions = launches.filter(({ kind }) => kind === "conv").length;
   const products = launches.filter(({ kind }) => kind === "matmul").length;
   const { bytesPerSecond } = CARD;
@@ -84,7 +86,7 @@ function lineOf(row: Row, others: readonly Row[]): string[] {
 const rows = [...speedRows(), ...moreRows()];
 const steps = [...Map.groupBy(rows, stepName).values()].flatMap((group) => {
   const ours = group.find(({ system }) => system === "localgrad");
-  return ours === undefined ? [] : [lineOf(ours, group.filter((row) => row !== ours))];
+  return ours === undefined ? [] : [lineOf(ours, group.filter(({ system }) => system !== ours.system))];
 });
 console.log(markdownTable(
   [
@@ -101,6 +103,34 @@ console.log(markdownTable(
   ],
   steps,
 ));
+
+/** A line of the table of steps with overlap. */
+function overlapLine(row: Row): string[] {
+  const { plan, launches } = planned(row, { overlap: true });
+  const { streams, waits } = scheduleLaunches(plan, launches);
+  /** The launches of the longest chain that ends with each launch, and so far with each stream's last. */
+  const chains: number[] = [], last = [0, 0];
+  streams.forEach((stream, i) => {
+    const wait = waits[i];
+    chains[i] = last[stream] = 1 + Math.max(last[stream]!, wait === undefined ? 0 : chains[wait]!);
+  });
+  const { peakBytes, peakInOrder = peakBytes } = plan.memory;
+  return [
+    stepName(row),
+    `${launches.length} → ${Math.max(...last)}`,
+    `${formatBytes(peakInOrder)} → ${formatBytes(peakBytes)}`,
+  ];
+}
+
+const short = rows.filter(({ network, method, system, mode }) =>
+  network === "resnet32" && method === "man+dgl" && system === "localgrad" && mode === "graph"
+);
+console.log(`\n${
+  markdownTable(
+    ["step", "launches, and in the chain", "planned peak, in order and with overlap"],
+    short.map(overlapLine),
+  )
+}`);
 
 /** The seconds that an item should take. */
 function secondsOf({ row, script, seconds }: Item): number {

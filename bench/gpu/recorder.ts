@@ -18,11 +18,11 @@ export class Recorder implements Backend {
   /** `sources` receives the source of each plan, by its text. */
   constructor(
     { architecture, memory }: { readonly architecture: number; readonly memory: number },
-    { precision }: CudaOptions,
+    { precision, overlap = false }: CudaOptions,
     sources: Map<string, Source>,
   ) {
     const precisions = precisionsOf(architecture);
-    this.target = targetOf([...new Set([precision ?? precisions[0], ...precisions])], memory);
+    this.target = targetOf([...new Set([precision ?? precisions[0], ...precisions])], memory, { overlap });
     this.#sources = sources;
   }
 

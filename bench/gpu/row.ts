@@ -17,8 +17,8 @@ export interface Row {
   readonly batch: number;
   readonly precision: "f32" | "tf32" | "bf16";
   readonly system: "localgrad" | "PyTorch";
-  /** The mode: `graph` for ours; PyTorch has several. */
-  readonly mode: "eager" | "channels_last" | "graph" | "reduce-overhead" | "max-autotune";
+  /** The mode: of ours `graph`, or `overlap` with two branches in it; PyTorch has several. */
+  readonly mode: "overlap" | "eager" | "channels_last" | "graph" | "reduce-overhead" | "max-autotune";
   /** The timing effort. */
   readonly seconds: number;
   /** True for a dry run, without a card. */
