@@ -76,6 +76,23 @@ Deno.test("NVRTC compiles the kernels that only steps that overlap have", { igno
   assertEquals(resources(log).length, new Set(names).size);
 });
 
+Deno.test("docs/cuda.md lists as many launches as steps have", async () => {
+  const docs = await Deno.readTextFile(new URL("../../docs/cuda.md", import.meta.url));
+  const [inOrder, overlapping] = docs.split("\nWith `overlap`");
+  const listed = (text: string | undefined, step: string) =>
+    Number(new RegExp(`^\\| ${step} *\\| *(\\d+) `, "m").exec(text ?? "")?.[1]);
+  const [dgl32, , dgl110] = Object.values(steps);
+  for (const precision of ["tf32", "bf16"] as const) {
+    const name = `resnet32, man\\+dgl, K = 16, batch 1024, ${precision}`;
+    const counted = [cudaTarget, overlappingTarget].map((target) =>
+      lowerPlan(dgl32!(target, precision)).length
+    );
+    assertEquals([inOrder, overlapping].map((text) => listed(text, name)), counted);
+  }
+  const large = "resnet110, man\\+dgl, K = 55, batch 1024, tf32";
+  assertEquals(listed(inOrder, large), lowerPlan(dgl110!(cudaTarget, "tf32")).length);
+});
+
 /** The distinct convolutions of a step, with the scratch that its plan has for each. */
 function convolutions(step: PlanStep, precision: Precision) {
   const plan = step(cudaTarget, precision);
