@@ -27,6 +27,7 @@ const { train: { images: pixels, labels } } = data.shapes({ train: batch, test: 
 const x = Float32Array.from(pixels, (byte) => byte / 255);
 
 const rows: string[][] = [];
+let described = wanted;
 let limits = sizes.map((size: string | number) => bytesOfSize("a limit", size));
 if (limits.length === 0) {
   await using device = await devices.open(wanted as "cpu");
@@ -37,6 +38,7 @@ if (limits.length === 0) {
 for (const memoryLimit of limits) {
   // A fresh device for each, whose memory is that of this step.
   await using device = await devices.open(wanted as "cpu");
+  described = device.arithmetic;
   using trainer = await local.trainer({ ...run, device, memoryLimit });
   const shape = [batch, 32, 32, 3];
   using input = device.array(x, shape);
@@ -54,6 +56,6 @@ for (const memoryLimit of limits) {
     losses.map((loss) => loss.toFixed(6)).join(" "),
   ]);
 }
-console.log(`${name}, batch ${batch}, ${wanted}\n`);
+console.log(`${name}, batch ${batch}, ${described}\n`);
 console.log(markdownTable(["limit", "chosen", "planned", "held", "difference", "within", "loss"], rows));
 if (rows.some((row) => row[5] === "no")) Deno.exitCode = 1;

@@ -102,10 +102,8 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
       "100MiB",
     ],
     [
-      /--frontier plans methods with their defaults; omit --depth/,
+      /--depth is of one method; give --method too/,
       "--frontier",
-      "--method",
-      "augLocal",
       "--depth",
       "2",
     ],

@@ -8,7 +8,7 @@ import { typicalSpeeds } from "../local/limit/options.ts";
 import { totalTime } from "../local/step_time.ts";
 import { setupOf } from "./build.ts";
 import { type Cut, modulesOf } from "./cut.ts";
-import { type GivenOptions, methodFlagOf, methodOf } from "./method_flags.ts";
+import { type GivenOptions, methodFlagOf, methodOf, optionsOf, takes } from "./method_flags.ts";
 import type { MethodName, Settings } from "./settings.ts";
 import type { TrainedWay } from "./trained_ways.ts";
 
@@ -92,7 +92,10 @@ function candidatesOf(
   target: Target,
   { methods: chosen, trained = [] }: FrontierOptions,
 ): Candidate[] {
-  const { modules: _modules, method: _method, ...run } = setupOf(settings);
+  const { methodOptions = {}, ...others } = settings;
+  const { modules: _modules, method: _method, ...run } = setupOf(others);
+  const idle = keysOf(methodOptions).find((name) => !chosen?.some((method) => takes(method, name)));
+  if (idle !== undefined) methodOf(settings.method, { [idle]: methodOptions[idle] }, settings.dataset); // refuses it
   const found = new Map<string, Candidate>();
   const add = (way: Pick<TrainedWay, "method" | "options" | "cut"> & Partial<TrainedWay>) => {
     const { method: name, options, cut, error, seeds } = way;
@@ -108,7 +111,8 @@ function candidatesOf(
   const most = run.model.blocks.length;
   const counts = [...COUNTS.filter((count) => count < most), most].filter((count) => count > 1);
   for (const method of chosen ?? METHODS) {
-    const isLocal = methodOf(method, {}, settings.dataset).auxiliary !== undefined;
+    const options = optionsOf(method, methodOptions);
+    const isLocal = methodOf(method, options, settings.dataset).auxiliary !== undefined;
     const cuts: Cut[] = isLocal
       ? counts.flatMap((count) => count === most ? [count] : [count, { balanced: count }])
       : [1];
@@ -116,7 +120,7 @@ function candidatesOf(
     let refused: unknown;
     for (const cut of cuts) {
       try {
-        add({ method, options: {}, cut });
+        add({ method, options, cut });
       } catch (error) {
         if (!(error instanceof LocalgradError)) throw error;
         refused = error; // some methods cannot be cut into so few

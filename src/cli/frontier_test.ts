@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { at } from "../base/at.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { target } from "../runtime/devices.ts";
 import { frontierOf, type FrontierRow, frontierText, nameOf } from "./frontier.ts";
 import { settingsFrom } from "./settings.ts";
@@ -30,6 +31,17 @@ Deno.test("the frontier marks the rows that no other has less memory and time th
   const text = frontierText(rows, textTable);
   assertEquals(text.match(/\*$/gm)?.length, best.length);
   assert(/^endToEnd +1 +23.1 MiB +100 % +1.00 ×/m.test(text));
+});
+
+Deno.test("options are those of the chosen methods that take them", () => {
+  const chosen = { ...settings, methodOptions: { depth: 1 } };
+  const rows = frontierOf(chosen, machine, { methods: ["endToEnd", "augLocal"] });
+  assertEquals(plainOf(rows), ["augLocal, depth 1 3", "endToEnd 1"]);
+  assertThrows(
+    () => frontierOf(chosen, machine, { methods: ["endToEnd", "dgl"] }),
+    LocalgradError,
+    "--depth is for --method augLocal or mlaan, not for ",
+  );
 });
 
 Deno.test("known errors join the frontier, and no way is planned twice", () => {

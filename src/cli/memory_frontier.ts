@@ -50,8 +50,8 @@ export async function showFrontier(
 ): Promise<void> {
   const { model, batch, methodOptions = {} } = settings;
   const [option] = keysOf(methodOptions);
-  if (option !== undefined) {
-    throw new LocalgradError(`--frontier plans methods with their defaults; omit --${methodFlagOf(option)}`);
+  if (option !== undefined && methods === undefined) {
+    throw new LocalgradError(`--${methodFlagOf(option)} is of one method; give --method too`);
   }
   const { speeds, of } = await speedsFor(given.speeds, device, target);
   const rows = frontierOf(settings, target, {

@@ -215,18 +215,29 @@ export function optionsGiven(
   });
 }
 
+/** Does a method take this option? */
+export function takes(name: local.MethodName, option: keyof GivenOptions): boolean {
+  const takers: readonly string[] = TAKERS[methodFlagOf(option)];
+  return name.split("+").some((part) => takers.includes(part));
+}
+
+/** Those of some options that a method takes. */
+export function optionsOf(name: local.MethodName, options: GivenOptions): GivenOptions {
+  return Object.fromEntries(
+    keysOf(options).filter((option) => takes(name, option)).map((option) => [option, options[option]]),
+  );
+}
+
 /**
  * Makes a method by name and options; InfoPro uses the weights published for the data set, if any.
  *
  * @throws {LocalgradError} if a flag is for other methods; the message says for which.
  */
 export function methodOf(name: local.MethodName, options: GivenOptions, dataset: string): local.Method {
-  const parts = name.split("+");
   for (const option of keysOf(options)) {
+    if (takes(name, option)) continue;
     const flag = methodFlagOf(option);
-    const takers: readonly string[] = TAKERS[flag];
-    if (takers.some((taker) => parts.includes(taker))) continue;
-    const those = takers.map((taker) => WRAPPERS.test(taker) ? `${taker}+NAME` : taker);
+    const those = TAKERS[flag].map((taker) => WRAPPERS.test(taker) ? `${taker}+NAME` : taker);
     throw new LocalgradError(`--${flag} is for --method ${those.join(" or ")}, not for ${name}`);
   }
   const svhn = dataset === "svhn" && name.endsWith("infopro") && options.schedule !== "stage";
