@@ -53,7 +53,7 @@ function byColumn(values: ArrayLike<number>, f: (column: readonly number[]) => r
 
 async function check(device: Device): Promise<void> {
   const shape = [ROWS, LENGTH, COLUMNS];
-  const network = (x: Tensor, descending: boolean) => sorted("sort", x, 1, descending, 1);
+  const network = (x: Tensor, descending: boolean) => sorted("sort", x, 1, descending, "network");
   const weighted = (x: Tensor) => network(x, false).values.mul(iota(shape, 1, "f32")).sum();
   const f = jit((x: Tensor, n: Tensor) => ({
     cases: [network(x, false), network(x, true), network(n, true), network(n.cast("u32"), true)],
