@@ -23,6 +23,15 @@ export {
   limitImages,
   type StreamedImages,
 } from "./data/images.ts";
+export {
+  type LabelledPixels,
+  type PixelDataset,
+  type PixelPart,
+  type PixelReader,
+  readMaps,
+  type StreamedPixels,
+} from "./data/label_maps.ts";
+export { scenes, type ScenesOptions } from "./data/scenes.ts";
 export type { PublishedOptions } from "./data/publication.ts";
 export type { Signature } from "./data/signature.ts";
 export { residentBytes } from "./data/resident_bytes.ts";

@@ -20,6 +20,7 @@ export {
 export * from "./local/methods/methods.ts";
 export * from "./local/methods/named.ts";
 export * from "./local/heads/heads.ts";
+export { classifierFor, dglHeadFor } from "./local/heads/pixel_heads.ts";
 export * from "./local/heads/imagenet_heads.ts";
 export * from "./local/losses.ts";
 export {
@@ -59,7 +60,7 @@ export * from "./artifacts/observer.ts";
 export type { RunDevice } from "./artifacts/run_devices.ts";
 export type { BatchMaker, BatchRequest, Feed, SuppliedBatch } from "./training/feed.ts";
 export type { EarlyStopping } from "./training/early_stopping.ts";
-export type { TrainingData, TrainingImages } from "./training/data_kinds.ts";
+export type { TrainingData, TrainingImages, TrainingPixels } from "./training/data_kinds.ts";
 export type { FitOptions, FitResult } from "./training/fit.ts";
 export type { HostBatch, StepReport } from "./training/host_batch.ts";
 export type { SaveEvery } from "./training/run_parts.ts";

@@ -6,6 +6,7 @@
 
 export {
   type Block,
+  IGNORED,
   type ImageInput,
   layersOf,
   type Model,

@@ -24,6 +24,8 @@ export * from "./nn/conv_transpose.ts";
 export * from "./nn/batch_norm.ts";
 export * from "./nn/layer_norm.ts";
 export * from "./nn/pooling.ts";
+export * from "./nn/upsampling.ts";
+export * from "./nn/atrous_pyramid.ts";
 export * from "./nn/activation.ts";
 export { flatten, type FlattenOptions } from "./nn/flatten.ts";
 export * from "./nn/residual.ts";

@@ -64,6 +64,7 @@ const GAUGES = {
   testError: ["localgrad.test.error", "1", "Fraction of the test images classified wrongly"],
   testSquaredError: ["localgrad.test.mean_squared_error", "1", "Mean squared error over the test inputs"],
   testAbsoluteError: ["localgrad.test.mean_absolute_error", "1", "Mean absolute error over the test inputs"],
+  meanIoU: ["localgrad.test.mean_iou", "1", "Mean intersection over union of the classes, of a segmentation"],
   topFiveError: ["localgrad.test.top_five_error", "1", "The same of the five most likely classes"],
   testLoss: ["localgrad.test.loss", "1", "Mean loss over the test images"],
   planned: ["localgrad.memory.planned", "By", "Planned peak memory of a training step"],
@@ -153,12 +154,13 @@ class Telemetry implements Observer {
   }
 
   epoch(record: EpochRecord): void {
-    const { epoch, testError, topFiveError, testLoss, imagesPerSecond, held } = record;
+    const { epoch, testError, meanIoU, topFiveError, testLoss, imagesPerSecond, held } = record;
     const { meanSquaredError, meanAbsoluteError } = record;
     this.#record("epoch", epoch);
     this.#record("testError", meanSquaredError === undefined ? testError : undefined);
     this.#record("testSquaredError", meanSquaredError);
     this.#record("testAbsoluteError", meanAbsoluteError);
+    this.#record("meanIoU", meanIoU);
     this.#record("topFiveError", topFiveError);
     this.#record("testLoss", testLoss);
     this.#record("speed", imagesPerSecond);

@@ -62,6 +62,24 @@ for (const device of ["cpu", "webgpu"]) {
   });
 }
 
+Deno.test("examples/segmentation.ts labels pixels, and resumes its run", async () => {
+  const cwd = await Deno.makeTempDir();
+  try {
+    const settings = ["--device", "cpu", "--images", "32", "--size", "24", "--batch", "8"];
+    const first = await example("segmentation.ts", [...settings, "--epochs", "1"], cwd);
+    assertMatch(first, /mean IoU \d+\.\d\d %, of the background alone \d+\.\d\d %; pixels \d+\.\d\d %, /);
+    await example("segmentation.ts", [...settings, "--epochs", "2"], cwd);
+    const lines = await readMetrics(`${cwd}/runs/segmentation/metrics.jsonl`);
+    const epochs = lines.filter((line) => line.kind === "epoch");
+    assertEquals(epochs.map(({ epoch }) => epoch), [1, 2]);
+    assert(epochs.every(({ meanIoU = 0 }) => meanIoU > 0 && meanIoU <= 1));
+    const steps = lines.filter((line) => line.kind === "step");
+    assert(steps.at(-1)!.losses.every((loss, module) => loss < steps[0].losses[module]));
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+});
+
 for (const flags of [[], ["--man"]]) {
   Deno.test(`examples/own_method.ts learns ${flags.join()}`.trimEnd(), async () => {
     const settings = ["--device", "cpu", "--images", "256", "--epochs", "2", ...flags];
@@ -119,7 +137,7 @@ Deno.test("every example that takes flags refuses others, and names its own", as
   const names = [...Deno.readDirSync(`${root}examples`)].map(({ name }) => name).filter((name) =>
     name.endsWith(".ts") && Deno.readTextFileSync(`${root}examples/${name}`).includes("Deno.args")
   );
-  assertEquals(names.length, 7, names.join());
+  assertEquals(names.length, 8, names.join());
   const tries = [...names.map((name) => [name, "--colour", "there is no --colour; choose among --"]), [
     "memory_limit.ts",
     "--limit=abc",

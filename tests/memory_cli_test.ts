@@ -118,7 +118,7 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
     [/--table has its own .*; omit --classes/, "--classes", "2", "--table", "cifar"],
     [/--classes is for --dataset folder; shapes has 10 classes/, "--classes", "2"],
     [/need at least .* MiB each/, "--processes", "2", "--memory-limit", "1MiB"],
-    [/--table must be one of imagenet, cifar, transformers, not "coco"/, "--table", "coco"],
+    [/--table must be one of imagenet, cifar, transformers, segmentation, not "coco"/, "--table", "coco"],
   ];
   for (const [message, ...args] of cases) {
     const { code, stdout, stderr } = await memory(...args);

@@ -50,7 +50,7 @@ const UNGUARDED: readonly RegExp[] = [
   /^local\.(equipModule|jointly|lastModule|moduleOf|trainModule|trainStep|with(Contexts|Stem|outLast)|methodsByName)$/,
   /^models\.modelsByName$/,
   /^devices\.(open|probe)$/, // below
-  /^data\.(cifar10|stl10|svhn|imageFolder|shapes)$/, // would look for files, or draw thousands of images
+  /^data\.(cifar10|stl10|svhn|imageFolder|shapes|scenes)$/, // would look for files, or draw thousands of images
 ];
 
 /** The foreign error that a call throws; undefined if there is none. */

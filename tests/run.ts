@@ -74,9 +74,9 @@ export function host(values: number | readonly number[], shape?: Shape): HostArr
   return new HostArray(Float32Array.from(list), shape ?? (typeof values === "number" ? [] : [list.length]));
 }
 
-/** An int32 host array. */
-export function integers(values: readonly number[]): HostArray {
-  return new HostArray(Int32Array.from(values));
+/** An int32 host array, of one axis unless a shape is given. */
+export function integers(values: readonly number[], shape: Shape = [values.length]): HostArray {
+  return new HostArray(Int32Array.from(values), shape);
 }
 
 /** Pseudo-random numbers in (−1, 1) that depend only on `name`. */

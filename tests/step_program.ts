@@ -2,7 +2,7 @@ import { categorize } from "../src/local/memory.ts";
 import type { Method } from "../src/local/method.ts";
 import { setup, type TrainState } from "../src/local/setup.ts";
 import { trainStep } from "../src/local/step.ts";
-import { imageInput, type Model } from "../src/models/model.ts";
+import { imageInput, labelsAval, type Model } from "../src/models/model.ts";
 import { sgd } from "../src/optim.ts";
 import { publishedSgd } from "../src/optim/published.ts";
 import { jit } from "../src/runtime/jit.ts";
@@ -21,6 +21,8 @@ export function stepProgram(model: Model, modules: number, method: Method, batch
       trainStep(built, train, { x, labels, images }, { learningRate }),
     { name: "step", donate: [0], categorize },
   );
-  const labels: Aval = { shape: [batch], dtype: "i32" };
-  return step.program(built.initial as never, image, labels, image, { shape: [], dtype: "f32" });
+  return step.program(built.initial as never, image, labelsAval(model, batch), image, {
+    shape: [],
+    dtype: "f32",
+  });
 }

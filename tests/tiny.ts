@@ -1,5 +1,6 @@
 import type { ImageDataset, LabelledImages } from "../src/data/images.ts";
 import type { Model } from "../src/models/model.ts";
+import { atrousPyramid } from "../src/nn/atrous_pyramid.ts";
 import { batchNorm } from "../src/nn/batch_norm.ts";
 import { conv } from "../src/nn/conv.ts";
 import { flatten } from "../src/nn/flatten.ts";
@@ -10,6 +11,7 @@ import { relu } from "../src/nn/activation.ts";
 import { globalAveragePooling } from "../src/nn/pooling.ts";
 import { residualBlock } from "../src/nn/residual.ts";
 import { transformerBlock } from "../src/nn/transformer.ts";
+import { upsampling } from "../src/nn/upsampling.ts";
 import { concat } from "../src/trace/functions.ts";
 
 /** A residual network of three blocks for 8×8 images, small enough for float64 loops in a test. */
@@ -93,5 +95,35 @@ export function tinyImageMlp(classes = 3): Model {
       layer: sequential({ linear: linear({ in: [192, 12, 12, 8, 8][i] ?? 8, out }), relu: relu() }),
     })),
     head: { fc: linear({ in: 8, out: classes }) },
+  };
+}
+
+/** A dilated network of four blocks that labels the pixels of 16×16 images, small enough for float64 loops in a test. */
+export function tinySegmenter(classes = 4): Model {
+  const block = (inputs: number, out: number, options: { strides?: number; dilation?: number } = {}) => {
+    const { dilation = 1 } = options;
+    return sequential({
+      conv: conv({ in: inputs, out, padding: dilation, ...options }),
+      bn: batchNorm({ channels: out }),
+      relu: relu(),
+    });
+  };
+  return {
+    name: "tinySegmenter",
+    input: { height: 16, width: 16, channels: 3 },
+    classes,
+    task: "segmentation",
+    stem: {},
+    blocks: [
+      { name: "layer1.0", layer: block(3, 8), stage: 1 },
+      { name: "layer2.0", layer: block(8, 8, { strides: 2 }), stage: 2 },
+      { name: "layer2.1", layer: block(8, 8, { dilation: 2 }), stage: 2 },
+      { name: "layer2.2", layer: block(8, 8, { dilation: 2 }), stage: 2 },
+    ],
+    head: {
+      pyramid: atrousPyramid({ in: 8, out: 8, rates: [2, 4], dropout: 0 }),
+      classifier: conv({ in: 8, out: classes, window: 1, bias: true }),
+      upsampling: upsampling({ size: 16 }),
+    },
   };
 }

@@ -50,6 +50,11 @@ export const SCENES: { readonly [example: string]: (runner: Runner) => Promise<s
     const { losses } = await metricsOf(`${folder}/runs/taste`);
     return curves(modules(losses), { x: "step", y: "loss" });
   },
+  async "segmentation.ts"({ run, folder }) {
+    await run("segmentation.ts", ["--device", "cpu"]);
+    const { losses } = await metricsOf(`${folder}/runs/segmentation`);
+    return curves(modules(losses), { x: "step", y: "loss" });
+  },
   async "own_data.ts"({ run, folder }) {
     await writePictures(`${folder}/flowers`, FLOWERS);
     await run("own_data.ts", []);

@@ -2,7 +2,7 @@ import { at } from "../base/at.ts";
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Signature } from "../data/signature.ts";
-import { inputShape, type Model, network, type Task, taskOf } from "../models/model.ts";
+import { inputShape, isTask, type Model, network, type Task, taskOf } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { programOf } from "../nn/layer.ts";
 import { type Named, nest } from "../nn/named.ts";
@@ -121,11 +121,17 @@ function ownHead({ head }: Model, { tensors }: NetworkValues): ReadonlySet<strin
   const own = layers.filter((leaves) => leaves === layers.at(-1) || !leaves.every(fits));
   return new Set(own.flat().map(([name]) => name));
 }
+/** What a network of each task is. */
+const NOUNS = {
+  classification: "classifier",
+  regression: "regression",
+  segmentation: "segmentation",
+} as const;
 
 /** Refuses what was trained for another task, for a network whose tensors may have the same shapes. */
 export function refuseOtherTask(name: string, task: Task | undefined, model: Model): void {
   if (task === undefined || task === taskOf(model)) return;
-  const [there, here] = task === "regression" ? ["regression", "classifier"] : ["classifier", "regression"];
+  const [there, here] = [NOUNS[task], NOUNS[taskOf(model)]];
   throw new LocalgradError(
     `${name}: the values are those of a ${there}, and ${model.name} is a ${here}; make the network with task: "${task}"`,
   );
@@ -133,7 +139,7 @@ export function refuseOtherTask(name: string, task: Task | undefined, model: Mod
 
 /** The task that the configuration of a run names; those of earlier versions name none. */
 export function taskIn({ task }: Configuration): Task | undefined {
-  return task === "classification" || task === "regression" ? task : undefined;
+  return isTask(task) ? task : undefined;
 }
 
 /** The leaves of a tree, each with its path, such as `layer1.0.conv1.weight`. */

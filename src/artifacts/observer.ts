@@ -149,8 +149,10 @@ export interface HeldMemory {
 export interface EpochRecord {
   /** Number of the epoch, from 1. */
   readonly epoch: number;
-  /** Fraction of the test images classified wrongly; of a regression, the mean squared error. */
+  /** Fraction of the test images, or of their pixels, classified wrongly; of a regression, the mean squared error. */
   readonly testError: number;
+  /** The mean over all classes of intersection over union, of a segmentation. */
+  readonly meanIoU?: number;
   /** Mean squared error over test inputs and outputs, of a regression. */
   readonly meanSquaredError?: number;
   /** Mean absolute error over test inputs and outputs, of a regression. */
@@ -164,6 +166,7 @@ export interface EpochRecord {
     readonly images: number;
     readonly recall?: number;
     readonly precision?: number;
+    readonly iou?: number;
   }[];
   /** Test images of each class (rows) by the class they were taken for (columns), if asked for. */
   readonly confusion?: readonly (readonly number[])[];

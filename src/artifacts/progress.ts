@@ -95,7 +95,7 @@ class Progress implements Observer {
     this.#show(record, now);
   }
 
-  epoch({ epoch, testError, best, imagesPerSecond, loading, staleness }: EpochRecord): void {
+  epoch({ epoch, testError, meanIoU, best, imagesPerSecond, loading, staleness }: EpochRecord): void {
     const mark = best ? ", the best so far" : "";
     const score = this.#images > 0 ? `${this.#scoreText()}  ` : "";
     const error = errorOf(this.#info.configuration);
@@ -103,7 +103,8 @@ class Progress implements Observer {
     const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${score}` +
-        `${evaluatedOn(this.#info)} ${error.name} ${error.format(testError)}${mark}${speed}` +
+        `${evaluatedOn(this.#info)} ${error.name} ${error.format(testError)}${mark}` +
+        (meanIoU === undefined ? "" : `  mean IoU ${formatPercent(meanIoU)}`) + speed +
         (loading === undefined ? "" : `, ${loadingText(loading)}`) +
         (staleness === undefined ? "" : `, ${ageText(staleness)}`),
     );

@@ -101,7 +101,7 @@ class TensorBoard implements Observer {
   }
 
   async epoch(record: EpochRecord): Promise<void> {
-    const { epoch, testError, testLoss, topFiveError, imagesPerSecond, held, metrics = {} } = record;
+    const { epoch, testError, testLoss, meanIoU, topFiveError, imagesPerSecond, held, metrics = {} } = record;
     const { staleness } = record;
     const { meanSquaredError, meanAbsoluteError } = record;
     const kind = evaluatedOn(this.#info);
@@ -110,6 +110,7 @@ class TensorBoard implements Observer {
       [`epoch/${kind}_mean_squared_error`, meanSquaredError],
       [`epoch/${kind}_mean_absolute_error`, meanAbsoluteError],
       [`epoch/${kind}_loss`, testLoss],
+      ["epoch/mean_iou", meanIoU],
       ["epoch/top_five_error", topFiveError],
       ["epoch/images_per_second", imagesPerSecond],
       ["epoch/allocated_bytes", held.bytes],

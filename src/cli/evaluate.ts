@@ -1,4 +1,4 @@
-import { formatError } from "../artifacts/format.ts";
+import { formatError, formatPercent } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
@@ -79,7 +79,8 @@ export async function evaluate(args: readonly string[]): Promise<void> {
     );
   } else {
     print(`test error  ${formatError(error)} of ${count} images (${what})`);
-    const { topFiveError, perClass, confusion } = others;
+    const { meanIoU, topFiveError, perClass, confusion } = others;
+    if (meanIoU !== undefined) print(`mean IoU    ${formatPercent(meanIoU)}`);
     if (topFiveError !== undefined) print(`top-5 error ${formatError(topFiveError)}`);
     print(`test loss   ${loss.toFixed(4)}`);
     const { classes } = images;

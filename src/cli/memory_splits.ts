@@ -11,6 +11,8 @@ import { type PlannedDevice, targetFor } from "./planned_device.ts";
 export interface Split {
   readonly model: models.ModelName;
   readonly classes: number;
+  /** Height and width of the images; default the network's. */
+  readonly size?: readonly [height: number, width: number];
   readonly batch: number;
   readonly method: local.MethodName;
   readonly modules: local.Modules;
@@ -47,7 +49,10 @@ export async function planSplit(split: Split): Promise<SplitPlans> {
     modules: split.modules,
     batch: split.batch,
     ...(split.precision === undefined ? {} : { precision: split.precision }),
-    model: models.modelNamed(split.model, { classes: split.classes }),
+    model: models.modelNamed(split.model, {
+      classes: split.classes,
+      ...(split.size === undefined ? {} : { size: split.size }),
+    }),
     method: local.methodNamed(split.method),
     optimizer: optim.sgd(publishedSgd),
     target: machine,

@@ -23,6 +23,8 @@ interface Row {
 interface Network {
   readonly model: models.ModelName;
   readonly classes: number;
+  /** Height and width of the images; default the network's. */
+  readonly size?: readonly [height: number, width: number];
   readonly batch: number;
   /** The first row is end to end, the baseline of the others. */
   readonly rows: readonly Row[];
@@ -122,6 +124,24 @@ export const memoryTables = {
     ],
   }],
   transformers: [transformer("vitSmall"), transformer("vitBase")],
+  // Batch 8 on four GPUs, of which each has two images.
+  segmentation: [{
+    model: "deeplabv3_resnet101",
+    classes: 19,
+    size: [512, 1024],
+    batch: 2,
+    rows: [
+      { method: "endToEnd", published: figure("19.43", "P") },
+      { method: "endToEnd+checkpoint" },
+      {
+        method: "infopro",
+        modules: { published: "infopro*", modules: 2 },
+        published: figure("12.01", "P", "38.2 %"),
+      },
+      { method: "man+dgl", modules: { published: "infopro*", modules: 2 } },
+      { method: "infopro", modules: { balanced: 4 } },
+    ],
+  }],
 } as const satisfies { readonly [name: string]: readonly Network[] };
 
 /** The name of a table. */
@@ -154,9 +174,10 @@ export async function planTable(
   const rows = memoryTables[name].flatMap(({ rows, ...network }: Network) =>
     rows.map((row) => ({ ...network, ...row, isFirst: row === rows[0] }))
   );
-  const plans = await planSplits(rows.map(({ model, classes, batch, method, modules = 1 }) => ({
+  const plans = await planSplits(rows.map(({ model, classes, size, batch, method, modules = 1 }) => ({
     model,
     classes,
+    ...(size === undefined ? {} : { size }),
     batch,
     method,
     modules,

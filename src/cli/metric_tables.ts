@@ -12,13 +12,15 @@ function aligned(rows: readonly (readonly string[])[]): string {
 /** The scores of classes, a line for each. */
 export function classTable(scores: readonly ClassScore[], names: readonly string[]): string {
   const percent = (share: number | undefined) => share === undefined ? "–" : formatPercent(share, 1);
+  const pixels = scores.some(({ iou }) => iou !== undefined);
   return aligned([
-    ["class", "images", "recall", "precision"],
-    ...scores.map(({ images, recall, precision }, label) => [
+    ["class", "images", "recall", "precision", ...(pixels ? ["IoU"] : [])],
+    ...scores.map(({ images, recall, precision, iou }, label) => [
       names[label] ?? String(label),
       String(images),
       percent(recall),
       percent(precision),
+      ...(pixels ? [percent(iou)] : []),
     ]),
   ]);
 }

@@ -155,7 +155,7 @@ function reflect(place: Tensor, extent: number): Tensor {
 }
 
 /** Gathers pixels, of bytes from 0 to 255: `[batch, height, width, channels]`. */
-function gatherPixels(shards: readonly Shard[], indices: Tensor, positions: Tensor): Tensor {
+export function gatherPixels(shards: readonly Shard[], indices: Tensor, positions: Tensor): Tensor {
   const batch = at(indices.shape, 0);
   return shards.map((shard) => {
     const { count, height, width, channels } = extentsOf(shard);

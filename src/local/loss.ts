@@ -1,15 +1,17 @@
+import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectObject, expectOptions, shown } from "../base/expect.ts";
-import { type Model, regresses } from "../models/model.ts";
-import { formatAval } from "../trace/dtype.ts";
-import { concat, literal, oneHot } from "../trace/functions.ts";
+import { IGNORED, type Model, regresses, segments } from "../models/model.ts";
+import { formatAval, type Shape } from "../trace/dtype.ts";
+import { concat, full, literal, oneHot, where } from "../trace/functions.ts";
 import { Tensor } from "../trace/tensor.ts";
 import { crossEntropies, squaredErrors } from "./losses.ts";
 import type { Batch, TrainingBatch } from "./method.ts";
 
 /**
  * A loss of each image: from logits `[batch, classes]` and labels i32 or u32 `[batch]` to f32 `[batch]`. Of a regression:
- * from the predicted values `[batch, outputs]` and the labels, f32 `[batch, outputs]`.
+ * from the predicted values `[batch, outputs]` and the labels, f32 `[batch, outputs]`; of a segmentation: from logits
+ * `[batch, height, width, classes]` and labels i32 `[batch, height, width]`.
  */
 export type LossFunction = (logits: Tensor, labels: Tensor) => Tensor;
 
@@ -25,6 +27,8 @@ export interface Loss {
   readonly weights?: (labels: Tensor) => Tensor;
   /** The number of classes it is for; default any. */
   readonly classes?: number;
+  /** The label that counts as none, which measures of pixels leave out too; default none. */
+  readonly ignored?: number;
 }
 
 /** Options of {@link crossEntropyLoss}. */
@@ -36,12 +40,15 @@ export interface CrossEntropyOptions {
   labelSmoothing?: number;
   /** The weight of each class, at least 0, such as 1 / its frequency; default 1 each. */
   classWeights?: readonly number[];
+  /** A label that counts as none, as PyTorch's `ignore_index`; default none. The loss of a segmentation ignores 255. */
+  ignored?: number;
 }
 
 /**
- * Softmax cross-entropy with label smoothing and class weights, as PyTorch's `cross_entropy` defines them: an image
- * weighs as much as its class, a batch's loss is divided by the sum of those weights, and smoothed targets are weighted
- * by their own classes. A batch whose images all weigh 0 has a loss of 0.
+ * Softmax cross-entropy with label smoothing, class weights and an ignored label, as PyTorch's `cross_entropy` defines
+ * them: an image weighs as much as its class, a batch's loss is divided by the sum of those weights, and smoothed targets
+ * are weighted by their own classes. Of a segmentation, the same holds for each pixel. A batch whose images or pixels all
+ * weigh 0, or are all ignored, has a loss of 0, where PyTorch's is NaN.
  *
  * @throws {LocalgradError} if the smoothing or a weight is out of range, or all weights are 0.
  *
@@ -57,31 +64,72 @@ export interface CrossEntropyOptions {
  * ```
  */
 export function crossEntropyLoss(options: CrossEntropyOptions = {}): Loss {
-  expectOptions("crossEntropyLoss", options, { labelSmoothing: "number?", classWeights: "array?" });
-  const { labelSmoothing = 0, classWeights } = options;
+  expectOptions("crossEntropyLoss", options, {
+    labelSmoothing: "number?",
+    classWeights: "array?",
+    ignored: "number?",
+  });
+  const { labelSmoothing = 0, classWeights, ignored } = options;
   expectBetween("crossEntropyLoss: labelSmoothing", labelSmoothing, 0, 1);
-  const weights = classWeights === undefined ? undefined : weightsFrom(classWeights);
+  if (ignored !== undefined && !Number.isInteger(ignored)) {
+    throw new LocalgradError(`crossEntropyLoss: ignored must be a whole number, not ${shown(ignored)}`);
+  }
+  const classes = classWeights === undefined ? undefined : weightsFrom(classWeights);
+  const isCounted = (labels: Tensor) => ignored === undefined ? undefined : labels.cast("i32").ne(ignored);
+  const weigh = (labels: Tensor): Tensor => {
+    const own = classes === undefined ? full(labels.shape, 1) : weightOf(labels, classes);
+    return counting(own, isCounted(labels));
+  };
+  // Without either, all images and pixels weigh the same, and need no weights.
+  const weighted = classes !== undefined || ignored !== undefined;
   return {
     name: "crossEntropy",
     options: {
       ...(labelSmoothing === 0 ? {} : { labelSmoothing }),
-      ...(weights === undefined ? {} : { classWeights: weights }),
+      ...(classes === undefined ? {} : { classWeights: classes }),
+      ...(ignored === undefined ? {} : { ignored }),
     },
     each(logits, labels) {
-      const plain = crossEntropies(logits, labels);
-      const own = weights === undefined ? plain : plain.mul(weightOf(labels, weights));
-      if (labelSmoothing === 0) return own;
-      const z = logits.cast("f32");
-      const [, classes = 1] = z.shape;
-      const shifted = z.sub(z.max(1, { keepDims: true }).stopGradient());
-      const surprise = shifted.exp().sum(1, { keepDims: true }).log().sub(shifted); // −log softmax
-      const even = weights === undefined ? surprise : surprise.mul(row(weights));
-      return own.mul(1 - labelSmoothing).add(even.sum(1).mul(labelSmoothing / classes));
+      const flat = labels.reshape(labels.size);
+      const z = logits.rank === 2 ? logits : logits.reshape(labels.size, -1);
+      const plain = crossEntropies(z, flat);
+      const own = classes === undefined ? plain : plain.mul(weightOf(flat, classes));
+      const all = labelSmoothing === 0 ? own : smoothed(own, z, labelSmoothing, classes);
+      const losses = perImage(counting(all, isCounted(flat)), labels.shape);
+      const pixels = labels.size / at(labels.shape, 0);
+      return weighted || pixels === 1 ? losses : losses.mul(1 / pixels);
     },
-    ...(weights === undefined
-      ? {}
-      : { weights: (labels: Tensor) => weightOf(labels, weights), classes: weights.length }),
+    ...(weighted
+      ? { weights: (labels: Tensor) => perImage(weigh(labels.reshape(labels.size)), labels.shape) }
+      : {}),
+    ...(classes === undefined ? {} : { classes: classes.length }),
+    ...(ignored === undefined ? {} : { ignored }),
   };
+}
+
+/** The sum over the pixels of each image: `[batch]`. */
+function perImage(values: Tensor, [batch = 1]: Shape): Tensor {
+  return values.size === batch ? values : values.reshape(batch, -1).sum(1);
+}
+
+/** Values, with 0 in place of those that are not counted, even of one that is not finite. */
+function counting(values: Tensor, counted: Tensor | undefined): Tensor {
+  return counted === undefined ? values : where(counted, values, 0);
+}
+
+/** Spreads a share of the target over all classes, each with its own weight. */
+function smoothed(
+  losses: Tensor,
+  logits: Tensor,
+  share: number,
+  weights: readonly number[] | undefined,
+): Tensor {
+  const z = logits.cast("f32");
+  const [, classes = 1] = z.shape;
+  const shifted = z.sub(z.max(1, { keepDims: true }).stopGradient());
+  const surprise = shifted.exp().sum(1, { keepDims: true }).log().sub(shifted); // −log softmax
+  const even = (weights === undefined ? surprise : surprise.mul(row(weights))).sum(1);
+  return losses.mul(1 - share).add(even.mul(share / classes));
 }
 
 function weightsFrom(given: readonly number[]): readonly number[] {
@@ -151,8 +199,12 @@ export function squaredErrorLoss(): Loss {
 /** The loss of a setup without another: softmax cross-entropy. */
 export const plainLoss: Loss = crossEntropyLoss();
 
-/** The loss of a network without another: softmax cross-entropy, or the squared error of a regression. */
+/**
+ * The loss of a network without another: softmax cross-entropy, of a segmentation over the pixels whose label is not 255,
+ * or the squared error of a regression.
+ */
 export function plainLossOf(model: Pick<Model, "task">): Loss {
+  if (segments(model)) return crossEntropyLoss({ ignored: IGNORED });
   return regresses(model) ? squaredErrorLoss() : plainLoss;
 }
 
@@ -170,7 +222,13 @@ export function lossFrom(
     each: "function",
     weights: "function?",
     classes: "number?",
+    ignored: "number?",
   });
+  if (segments(model) && given.name === squaredErrorLoss().name) {
+    throw new LocalgradError(
+      `${who}: ${model.name} labels pixels, and ${given.name} is a loss of whole images; take crossEntropyLoss()`,
+    );
+  }
   if (regresses(model) && given.name === plainLoss.name) {
     throw new LocalgradError(
       `${who}: ${model.name} is a regression, and ${given.name} is a loss of classes; take squaredErrorLoss()`,

@@ -53,14 +53,36 @@ export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
 /**
  * Tests for each row of logits whether its largest entry is at the label. A row with NaN or +∞ counts as wrong.
  *
- * @param logits `[batch, classes]`.
- * @param labels i32 or u32 `[batch]`.
- * @returns 1 for each correct row and 0 for the others: f32 `[batch]`.
+ * @param logits `[batch, classes]`, or of pixels `[batch, height, width, classes]`.
+ * @param labels i32 or u32 `[batch]`, or `[batch, height, width]`.
+ * @returns 1 for each correct row and 0 for the others: f32 of the labels' shape.
  */
 export function correct(logits: Tensor, labels: Tensor): Tensor {
   expectTensor("correct", logits, labels);
-  const sound = logits.max(1).isFinite();
-  return logits.argmax(1).eq(labels.cast("i32")).and(sound).cast("f32");
+  const sound = logits.max(-1).isFinite();
+  return logits.argmax(logits.rank - 1).eq(labels.cast("i32")).and(sound).cast("f32");
+}
+
+/**
+ * The fraction of the pixels of a batch that are {@link correct}, times its images: f32 scalar. Pixels whose label is
+ * ignored, or is no class, do not count; the fraction of none is 0.
+ *
+ * @param logits `[batch, height, width, classes]`.
+ * @param labels i32 or u32 `[batch, height, width]`.
+ */
+export function correctPixels(logits: Tensor, labels: Tensor, ignored: number | undefined): Tensor {
+  expectTensor("correctPixels", logits, labels);
+  const counted = countedPixels(labels, at(logits.shape, logits.rank - 1), ignored);
+  const right = correct(logits, labels).mul(counted).sum();
+  return right.div(counted.sum().maximum(1)).mul(at(labels.shape, 0));
+}
+
+/** 1 for each label that is a class and not ignored, else 0: f32. */
+export function countedPixels(labels: Tensor, classes: number, ignored: number | undefined): Tensor {
+  expectTensor("countedPixels", labels);
+  const own = labels.cast("i32");
+  const known = own.ge(0).and(own.lt(classes));
+  return (ignored === undefined ? known : known.and(own.ne(ignored))).cast("f32");
 }
 
 /** The number of rows of logits that are {@link correct}: f32 scalar. */

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
-import { type Block, type Model, regresses } from "../models/model.ts";
+import { type Block, type Model, regresses, segments } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Layer } from "../nn/layer.ts";
 import { expectLayer } from "../nn/layer.ts";
@@ -13,7 +13,10 @@ import type { Module, Partition } from "./partition.ts";
 export interface Batch<T = Tensor> {
   /** The network's input, f32: normalised images `[batch, height, width, channels]`, or vectors `[batch, features]`. */
   readonly x: T;
-  /** The class of each image: i32 or u32 `[batch]`; of a regression its values: f32 `[batch, outputs]`. */
+  /**
+   * The class of each image: i32 or u32 `[batch]`; of each pixel `[batch, height, width]`; of a regression its values: f32
+   * `[batch, outputs]`.
+   */
   readonly labels: T;
   /** The same images, augmented but not normalised, in [0, 1]: the target of a decoder. */
   readonly images: T;
@@ -223,6 +226,14 @@ export function refuseRegression(what: string, model: Model): void {
   if (!regresses(model)) return;
   throw new LocalgradError(
     `${what} compares classes, which the regression ${model.name} has not; choose dgl() or greedy()`,
+  );
+}
+
+/** Refuses a segmentation where a method needs one label for each image; `what` begins the message. */
+export function refuseSegmentation(what: string, model: Model): void {
+  if (!segments(model)) return;
+  throw new LocalgradError(
+    `${what} needs one class for each image, and ${model.name} labels pixels; choose dgl(), greedy() or infopro()`,
   );
 }
 

@@ -84,6 +84,7 @@ const published: { readonly [name in SplitName]: { readonly [model: string]: Spl
     resnet101: { 2: stages([], [0]) },
     resnet152: { 2: stages([], [5]) },
     resnext101_32x8d: { 2: stages([], [2]) },
+    deeplabv3_resnet101: { 2: ["backbone.layer3.12"] },
   },
 };
 

@@ -4,7 +4,7 @@ import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../
 import { nearest } from "../base/option_names.ts";
 import type { Precision } from "../compile/plan.ts";
 import { plainOf } from "../models/context.ts";
-import { inputShape, type Model, regresses } from "../models/model.ts";
+import { inputShape, type Model, outputShape, regresses, segments, taskOf } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
@@ -179,7 +179,7 @@ export function setup(options: SetupOptions): Setup {
 
 /** The loss of a network; a regression has squared error by default. */
 function lossOf(model: Model, given: SetupOptions["loss"]): { loss?: Loss } {
-  const loss = given ?? (regresses(model) ? plainLossOf(model) : undefined);
+  const loss = given ?? (taskOf(model) === "classification" ? undefined : plainLossOf(model));
   return loss === undefined ? {} : { loss: lossFrom("setup", loss, model) };
 }
 
@@ -213,11 +213,13 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
       const boundary = { index, count, requested, model, module, next, behind, following, features };
       return equipModule(method, boundary);
     }
-    if (features.length !== 1 || features[0] !== model.classes) {
+    const outputs = outputShape(model);
+    if (features.join() !== outputs.join()) {
+      const what = segments(model) ? `logits [${outputs.join(",")}]` : regresses(model) ? "values" : "logits";
       throw new LocalgradError(
-        `${model.name}: its head gives [${features.join(",")}] for each image, not ${model.classes} ${
-          regresses(model) ? "values" : "logits"
-        }`,
+        `${model.name}: its head gives [${features.join(",")}] for each image, not ${
+          segments(model) ? "" : `${model.classes} `
+        }${what}`,
       );
     }
     return lastModule(module, method);

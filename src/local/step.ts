@@ -21,8 +21,8 @@ import {
 } from "./exchange.ts";
 import { trainCascades } from "./cascade.ts";
 import { forward } from "./forward.ts";
-import { withLoss } from "./loss.ts";
-import { correctCount, squaredErrors } from "./losses.ts";
+import { type Loss, withLoss } from "./loss.ts";
+import { correctCount, correctPixels, squaredErrors } from "./losses.ts";
 import type { Batch, Following, Given, TrainingBatch } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
 import { finish, nextOf, type UpdatedModule } from "./module_update.ts";
@@ -96,7 +96,13 @@ export function trainStep(
     const shared = { ...exchanged, ...(together === undefined ? {} : { together }) };
     const inputs = given.map(({ h }) => h);
     const { outputs, ...trained } = trainCascades(setup, cascade, train, inputs, batches, scalars, shared);
-    return stepped(setup, train, { ...trained, score: scoreOf(outputs, batches) }, share, tracked);
+    return stepped(
+      setup,
+      train,
+      { ...trained, score: scoreOf(outputs, batches, setup.loss) },
+      share,
+      tracked,
+    );
   }
   let score: Tensor | undefined;
   let unfinished: (() => void) | undefined;
@@ -113,7 +119,7 @@ export function trainStep(
     losses.push(passed.loss);
     given = passed.gives;
     if (module.auxiliary === undefined) {
-      score = within(() => scoreOf(given.map(({ h }) => h), batches));
+      score = within(() => scoreOf(given.map(({ h }) => h), batches, setup.loss));
     }
     unfinished?.();
     unfinished = () =>
@@ -161,10 +167,14 @@ function firstGiven(h: Tensor, contexts: readonly Context[] | undefined): Given 
   return contexts === undefined ? { h } : { h, earlier: supplyOf(h, contexts).earlier };
 }
 
-/** The score of outputs: the number that are correct; of a regression, the sum of their squared errors. */
-function scoreOf(outputs: readonly Tensor[], batches: readonly Batch[]): Tensor {
+/**
+ * The score of outputs: the number that are correct; of a regression, the sum of their squared errors; of a segmentation, the
+ * fraction of pixels that are correct, times the images.
+ */
+function scoreOf(outputs: readonly Tensor[], batches: readonly Batch[], loss: Loss | undefined): Tensor {
   const scores = outputs.map((h, i) => {
     const { labels } = at(batches, i);
+    if (labels.rank > 2) return correctPixels(h, labels, loss?.ignored);
     return labels.dtype === "f32" ? squaredErrors(h, labels).sum() : correctCount(h, labels);
   });
   return scores.reduce((a, b) => a.add(b));

@@ -1,5 +1,5 @@
 import { key } from "../base/random.ts";
-import { inputShape, type Model, regresses } from "../models/model.ts";
+import { inputShape, labelsAval, type Model } from "../models/model.ts";
 import type { Aval } from "../trace/dtype.ts";
 import { stepScalars } from "./average.ts";
 import type { Batch } from "./method.ts";
@@ -8,10 +8,7 @@ import { randomScalars } from "./randomness.ts";
 /** Shapes and dtypes of a batch of `size` images, as the training step takes it. */
 export function batchAvals(model: Model, size: number): Batch<Aval> {
   const x: Aval = { shape: [size, ...inputShape(model)], dtype: "f32" };
-  const labels: Aval = regresses(model)
-    ? { shape: [size, model.classes], dtype: "f32" }
-    : { shape: [size], dtype: "i32" };
-  return { x, labels, images: x };
+  return { x, labels: labelsAval(model, size), images: x };
 }
 
 /** Shapes and dtypes of a step's scalars. */

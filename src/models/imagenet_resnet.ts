@@ -1,79 +1,25 @@
-import { batchNorm } from "../nn/batch_norm.ts";
-import type { Layer } from "../nn/layer.ts";
-import { conv } from "../nn/conv.ts";
 import { linear } from "../nn/linear.ts";
-import { relu } from "../nn/activation.ts";
-import { globalAveragePooling, maxPooling } from "../nn/pooling.ts";
-import { bottleneckBlock, residualBlock } from "../nn/residual.ts";
-import type { Block, Model } from "./model.ts";
+import { globalAveragePooling } from "../nn/pooling.ts";
+import type { Model } from "./model.ts";
 import { described, type ModelOptions } from "./options.ts";
-
-/** The differences between the ResNets for large images. */
-interface Architecture {
-  readonly name: string;
-  /** Blocks of each stage. */
-  readonly stages: readonly number[];
-  /** Makes a block of the stage whose basic blocks have `planes` channels. */
-  readonly block: (spec: { in: number; planes: number; stride: number }) => Layer;
-  /** Channels of a block's output, as a multiple of `planes`. */
-  readonly expansion: number;
-}
-
-/** Blocks of two 3×3 convolutions, as in ResNet-18 and ResNet-34. */
-const basic = {
-  block: ({ in: inputs, planes, stride }) => residualBlock({ in: inputs, out: planes, stride }),
-  expansion: 1,
-} satisfies Partial<Architecture>;
+import { type Architecture, basic, bottleneck, residualStages } from "./residual_stages.ts";
 
 /**
- * Bottleneck blocks whose 3×3 convolution has `groups` groups, of `groupWidth` channels each in the first stage and
- * twice as many in each later one.
+ * The ResNet for large images: {@link residualStages}, global average pooling and a linear layer. Shortcuts that change the
+ * shape are 1×1 convolutions with batch norm. Parameters have torchvision's names and starting values. By default images
+ * are 224×224 and there are 1000 classes.
  */
-function bottleneck(groups = 1, groupWidth = 64): Pick<Architecture, "block" | "expansion"> {
-  return {
-    block: ({ in: inputs, planes, stride }) =>
-      bottleneckBlock({
-        in: inputs,
-        width: groups * groupWidth * planes / 64,
-        out: 4 * planes,
-        stride,
-        groups,
-      }),
-    expansion: 4,
-  };
-}
-
-/**
- * The ResNet for large images (He et al., 2015, arXiv 1512.03385, table 1): a 7×7 convolution of stride 2 to 64
- * channels, 3×3 max pooling of stride 2, four stages of blocks with 64, 128, 256 and 512 planes, each after the first at
- * half the size, global average pooling and a linear layer. Shortcuts that change the shape are 1×1 convolutions with
- * batch norm. Parameters have torchvision's names and starting values. By default images are 224×224 and there are 1000
- * classes.
- */
-function resnet({ name, stages, block, expansion }: Architecture, options: ModelOptions): Model {
+function resnet(
+  { name, ...architecture }: Architecture & { readonly name: string },
+  options: ModelOptions,
+): Model {
   const { input, classes } = described(name, options, { classes: 1000, size: 224 });
-  const blocks: Block[] = [];
-  let channels = 64;
-  for (const [index, count] of stages.entries()) {
-    const planes = 64 * 2 ** index;
-    for (let i = 0; i < count; i++) {
-      const stride = index > 0 && i === 0 ? 2 : 1;
-      const layer = block({ in: channels, planes, stride });
-      const from = (channels: number) => block({ in: channels, planes, stride: 2 });
-      blocks.push({ name: `layer${index + 1}.${i}`, layer, stage: index + 1, from });
-      channels = planes * expansion;
-    }
-  }
+  const { stem, blocks, channels } = residualStages(architecture);
   return {
     name,
     input,
     classes,
-    stem: {
-      conv1: conv({ in: 3, out: 64, window: 7, strides: 2, padding: 3 }),
-      bn1: batchNorm({ channels: 64 }),
-      relu: relu(),
-      maxpool: maxPooling({ window: 3, strides: 2, padding: 1 }),
-    },
+    stem,
     blocks,
     head: { avgpool: globalAveragePooling(), fc: linear({ in: channels, out: classes }) },
   };

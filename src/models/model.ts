@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, shown } from "../base/expect.ts";
 import { expectLayer, type Layer, type Layers, randomIn } from "../nn/layer.ts";
-import type { Shape } from "../trace/dtype.ts";
+import type { Aval, Shape } from "../trace/dtype.ts";
 import { type Context, expectContexts, inContext } from "./context.ts";
 
 /** A part of a network that is never cut, such as a residual block. */
@@ -41,12 +41,12 @@ export interface VectorInput {
  */
 export type Summary = "mean" | "first";
 
-/** The meaning of a network's outputs: logits of classes, or values. */
-export type Task = "classification" | "regression";
+/** The meaning of a network's outputs: logits of classes, for an image or for each of its pixels, or values. */
+export type Task = "classification" | "regression" | "segmentation";
 
 /**
- * A network as data: a stem, a list of blocks between which it can be cut, and a head that gives logits, or the values of
- * a regression.
+ * A network as data: a stem, a list of blocks between which it can be cut, and a head that gives logits, of an image or of
+ * each pixel, or the values of a regression.
  */
 export interface Model {
   /** Its name, such as `resnet32`. */
@@ -61,7 +61,10 @@ export interface Model {
   readonly stem: Layers;
   /** The blocks, in order. */
   readonly blocks: readonly Block[];
-  /** The layers that turn the last block's output into outputs `[batch, classes]`; they belong to the last module. */
+  /**
+   * The layers that turn the last block's output into outputs `[batch, classes]`, or `[batch, height, width, classes]` of a
+   * segmentation, at the image's size; they belong to the last module.
+   */
   readonly head: Layers;
   /** What stands for tokens in local classifiers, where blocks give tokens; default `mean`. */
   readonly summary?: Summary;
@@ -97,6 +100,16 @@ export function imageInput(who: string, { name, input }: Pick<Model, "name" | "i
   throw new LocalgradError(`${who}: ${name} takes vectors of ${input.features} values, not images`);
 }
 
+/** The label of pixels that belong to no class, in label maps of a byte each. */
+export const IGNORED = 255;
+
+const TASKS: readonly Task[] = ["classification", "regression", "segmentation"];
+
+/** True if a value names a task. */
+export function isTask(value: unknown): value is Task {
+  return TASKS.some((task) => task === value);
+}
+
 /** The meaning of a network's outputs. */
 export function taskOf({ task = "classification" }: Pick<Model, "task">): Task {
   return task;
@@ -105,6 +118,24 @@ export function taskOf({ task = "classification" }: Pick<Model, "task">): Task {
 /** True if the outputs of a network are the values of a regression. */
 export function regresses(model: Pick<Model, "task">): boolean {
   return taskOf(model) === "regression";
+}
+
+/** True if a network labels each pixel of an image. */
+export function segments(model: Pick<Model, "task">): boolean {
+  return taskOf(model) === "segmentation";
+}
+
+/** The shape of the outputs for one input: `[classes]`, or `[height, width, classes]` of a segmentation. */
+export function outputShape(model: Pick<Model, "name" | "task" | "input" | "classes">): Shape {
+  if (!segments(model)) return [model.classes];
+  const { height, width } = imageInput("segmentation", model);
+  return [height, width, model.classes];
+}
+
+/** The labels of `count` inputs: i32 `[count]`, `[count, height, width]` of a segmentation; f32 `[count, outputs]` of a regression. */
+export function labelsAval(model: Pick<Model, "name" | "task" | "input" | "classes">, count: number): Aval {
+  if (regresses(model)) return { shape: [count, model.classes], dtype: "f32" };
+  return { shape: [count, ...outputShape(model).slice(0, -1)], dtype: "i32" };
 }
 
 /** True if training a network needs random keys: a layer of it is random, such as dropout. */
@@ -135,8 +166,8 @@ export function expectModel(model: Model): void {
   const { input, task, summary } = model;
   if ("features" in input) expectObject("a model's input", input, { features: "number" });
   else expectObject("a model's input", input, { height: "number", width: "number", channels: "number" });
-  if (task !== undefined && task !== "classification" && task !== "regression") {
-    throw new LocalgradError(`a model's task is "classification" or "regression", not ${shown(task)}`);
+  if (task !== undefined && !isTask(task)) {
+    throw new LocalgradError(`a model's task is ${TASKS.join(", ")}, not ${shown(task)}`);
   }
   if (summary !== undefined && summary !== "mean" && summary !== "first") {
     throw new LocalgradError(`a model's summary is "mean" or "first", not ${shown(summary)}`);

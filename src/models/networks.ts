@@ -12,3 +12,4 @@ export * from "./mobilenet.ts";
 export * from "./densenet.ts";
 export * from "./convnext.ts";
 export * from "./vit.ts";
+export * from "./deeplab.ts";

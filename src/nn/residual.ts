@@ -46,6 +46,8 @@ export interface BottleneckSpec extends ResidualSpec {
   width: number;
   /** Groups of the 3×3 convolution; default 1, more in ResNeXt. */
   groups?: number;
+  /** Distance between the taps of the 3×3 convolution, which is padded by as much; default 1. */
+  dilation?: number;
 }
 
 /**
@@ -70,13 +72,14 @@ export function bottleneckBlock(spec: BottleneckSpec): Layer {
     out: "number",
     stride: "number?",
     groups: "number?",
+    dilation: "number?",
   });
-  const { in: inputs, width, out, stride = 1, groups = 1 } = spec;
+  const { in: inputs, width, out, stride = 1, groups = 1, dilation = 1 } = spec;
   return withShortcut(spec, {
     conv1: conv({ in: inputs, out: width, window: 1 }),
     bn1: batchNorm({ channels: width }),
     relu1: relu(),
-    conv2: conv({ in: width, out: width, strides: stride, padding: 1, groups }),
+    conv2: conv({ in: width, out: width, strides: stride, padding: dilation, dilation, groups }),
     bn2: batchNorm({ channels: width }),
     relu2: relu(),
     conv3: conv({ in: width, out, window: 1 }),

@@ -3,6 +3,7 @@ import { shown } from "../base/expect.ts";
 import type { LabelledArrays } from "../data/arrays.ts";
 import { readImages } from "../data/augment.ts";
 import type { ImagePart } from "../data/images.ts";
+import type { PixelPart } from "../data/label_maps.ts";
 import type { Signature } from "../data/signature.ts";
 import { inputShape, type Model } from "../models/model.ts";
 import { sizeOf } from "../trace/dtype.ts";
@@ -22,7 +23,7 @@ export type Picture = Uint8Array | Float32Array | string | Blob;
  * Images to predict at once: a list of them; `[images, height, width, channels]` as u8, or as f32 if they are normalised
  * already; vectors `[vectors, features]`; or a part of a data set, such as `images.test`.
  */
-export type Pictures = readonly Picture[] | HostArray | ImagePart | LabelledArrays;
+export type Pictures = readonly Picture[] | HostArray | ImagePart | PixelPart | LabelledArrays;
 
 /**
  * The images of a list, an array or a part of a data set, one by one; at most `batch` are read at once. Errors begin with
@@ -54,7 +55,8 @@ export async function* eachOf(
         { length: Math.min(batch, images.count - first) },
         (_, i) => first + i,
       );
-      const pixels = await reader.read(indices);
+      const made = await reader.read(indices);
+      const pixels = "maps" in made ? made.images : made;
       const size = pixels.length / indices.length;
       for (let at = 0; at < pixels.length; at += size) yield pixels.subarray(at, at + size);
     }
@@ -111,7 +113,7 @@ export function isPicture(images: Picture | Pictures): images is Picture {
     images instanceof Uint8Array || images instanceof Float32Array;
 }
 
-function isList(images: readonly Picture[] | ImagePart | LabelledArrays): images is readonly Picture[] {
+function isList(images: Exclude<Pictures, HostArray>): images is readonly Picture[] {
   return Array.isArray(images);
 }
 

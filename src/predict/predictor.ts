@@ -6,7 +6,15 @@ import type { PictureDecoder } from "../data/decoder.ts";
 import type { Signature } from "../data/signature.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
-import { imageInput, inputShape, type Model, network, regresses } from "../models/model.ts";
+import {
+  imageInput,
+  inputShape,
+  type Model,
+  network,
+  outputShape,
+  regresses,
+  segments,
+} from "../models/model.ts";
 import type { Named } from "../nn/named.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import { jit, type Jitted } from "../runtime/jit.ts";
@@ -14,6 +22,7 @@ import { sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { Batches, type Pixels } from "./batches.ts";
+import { type LabelMap, labelMap } from "./label_map.ts";
 import type { Prediction } from "./prediction.ts";
 import {
   eachOf,
@@ -125,7 +134,8 @@ export class Predictor implements AsyncDisposable {
   }
 
   /**
-   * The outputs of the network for inputs, in order, `[inputs, outputs]`: the values of a regression, or logits.
+   * The outputs of the network for inputs, in order, `[inputs, outputs]`: the values of a regression, or logits; those of
+   * pixels `[inputs, height, width, classes]`.
    *
    * @throws {LocalgradError} if an input does not suit the network, or cannot be decoded.
    */
@@ -138,10 +148,29 @@ export class Predictor implements AsyncDisposable {
         2 * batch,
       ),
     );
-    const { classes } = this.model;
-    const data = new Float32Array(rows.length * classes);
-    rows.forEach((row, i) => data.set(row, i * classes));
-    return new HostArray(data, [rows.length, classes]);
+    const shape = outputShape(this.model);
+    const size = sizeOf(shape);
+    const data = new Float32Array(rows.length * size);
+    rows.forEach((row, i) => data.set(row, i * size));
+    return new HostArray(data, [rows.length, ...shape]);
+  }
+
+  /**
+   * The class of each pixel of images, in order.
+   *
+   * @throws {LocalgradError} if the network gives one class for each image, an image does not suit it, or cannot be decoded.
+   */
+  segment(images: Pictures): Promise<LabelMap[]> {
+    const { model } = this;
+    if (!segments(model)) {
+      throw new LocalgradError(`segment: ${model.name} gives one class for each image; predict() names it`);
+    }
+    const { batch } = this.#parts;
+    return Array.fromAsync(inOrder(
+      eachOf("segment", model, images, batch),
+      async (image) => labelMap(await this.#outputOf("segment", image), outputShape(model)),
+      2 * batch,
+    ));
   }
 
   /**
@@ -228,6 +257,11 @@ export class Predictor implements AsyncDisposable {
     if (regresses(this.model)) {
       throw new LocalgradError(
         `predict: ${this.model.name} is a regression, which has no classes to rank; outputs() gives its values`,
+      );
+    }
+    if (segments(this.model)) {
+      throw new LocalgradError(
+        `predict: ${this.model.name} labels pixels; segment() gives the class of each, and outputs() their logits`,
       );
     }
     const { top = 5 } = options;

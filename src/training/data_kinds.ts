@@ -1,5 +1,6 @@
 /**
- * The kinds of data that a trainer takes, which are told apart only here: images in bytes, typed arrays, and streams.
+ * The kinds of data that a trainer takes, which are told apart only here: images in bytes with a class each or with label
+ * maps, typed arrays, and streams.
  *
  * @module
  */
@@ -7,9 +8,10 @@
 import { LocalgradError } from "../base/errors.ts";
 import { type ArrayDataset, checkArrays, labelsFault, partFault } from "../data/arrays.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
+import type { PixelDataset, PixelPart } from "../data/label_maps.ts";
 import { checkStatistics, type Signature, signatureOf } from "../data/signature.ts";
 import { checkStream, type StreamDataset } from "../data/stream.ts";
-import { imageInput, inputShape, type Model, regresses } from "../models/model.ts";
+import { imageInput, inputShape, type Model, regresses, segments } from "../models/model.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { arrayFeed } from "./array_feed.ts";
@@ -17,21 +19,31 @@ import { checkDataset } from "./dataset.ts";
 import type { Feed } from "./feed.ts";
 import { imageFeed } from "./image_feed.ts";
 import { labelFeed } from "./label_feed.ts";
+import { pixelFeed } from "./pixel_feed.ts";
+import { checkPixelSet } from "./pixel_set.ts";
 
 /** Images that a trainer trains on; they may be without a test part. */
 export type TrainingImages = Omit<ImageDataset<ImagePart>, "test"> & { readonly test?: ImagePart };
 
-/** What `fit` trains on: images, typed arrays (`data.arrays`), or a stream (`data.stream`). */
-export type TrainingData = TrainingImages | ArrayDataset | StreamDataset;
+/** Images with label maps that a trainer trains on. */
+export type TrainingPixels = PixelDataset<PixelPart>;
+
+/** What `fit` trains on: images, images with label maps, typed arrays (`data.arrays`), or a stream (`data.stream`). */
+export type TrainingData = TrainingImages | TrainingPixels | ArrayDataset | StreamDataset;
 
 /** True for a stream of batches. */
 export function isStream(data: TrainingData): data is StreamDataset {
   return "batches" in data;
 }
 
-/** True for images in bytes. */
+/** True for images in bytes with a class each. */
 export function isImages(data: TrainingData): data is TrainingImages {
-  return !isStream(data) && !isArrays(data);
+  return !isStream(data) && !isArrays(data) && !isPixels(data);
+}
+
+/** True for images in bytes with label maps. */
+function isPixels(data: TrainingData): data is TrainingPixels {
+  return "task" in data;
 }
 
 function isArrays(data: TrainingData): data is ArrayDataset {
@@ -46,9 +58,14 @@ export function checkData(
   parts: readonly ("train" | "test")[],
 ): void {
   const isObject = typeof data === "object" && data !== null;
-  if (!isObject || isImages(data)) {
-    if (isObject && "train" in data) refuseTask(who, model, data); // else it is no data set at all
-    return checkDataset(who, model, data as TrainingImages, parts);
+  if (!isObject) return checkDataset(who, model, data as TrainingImages, parts); // no data set at all
+  if (isPixels(data)) {
+    refuseTask(who, model, data);
+    return checkPixelSet(who, model, data, parts);
+  }
+  if (isImages(data)) {
+    if ("train" in data) refuseTask(who, model, data);
+    return checkDataset(who, model, data, parts);
   }
   const { name, test } = data;
   if (isStream(data)) {
@@ -91,12 +108,28 @@ function outputsFault(model: Model, outputs: number): string | undefined {
   return `has ${outputs} values as the label of an input; ${model.name} gives ${model.classes}`;
 }
 
-/** Refuses classes for a regression, values for a classifier, and more classes than it has. */
+/**
+ * Refuses classes for a regression, values for a classifier, one class an image for a segmentation, label maps for others, and
+ * more classes than a network has.
+ */
 function refuseTask(
   who: string,
   model: Model,
-  { name, classes }: { readonly name: string; readonly classes?: readonly string[] },
+  { name, classes, task }: {
+    readonly name: string;
+    readonly classes?: readonly string[];
+    readonly task?: "segmentation";
+  },
 ): void {
+  if (segments(model) !== (task === "segmentation")) {
+    throw new LocalgradError(
+      task === undefined
+        ? `${who}: ${model.name} labels pixels, but ${name} has one label for each input; train it on a ` +
+          "data.PixelDataset, such as data.scenes()"
+        : `${who}: ${name} has a label for each pixel, but ${model.name} gives one for each image; take a network whose ` +
+          'task is "segmentation", such as models.deeplabv3_resnet50()',
+    );
+  }
   if (regresses(model)) {
     if (classes === undefined) return;
     throw new LocalgradError(
@@ -142,6 +175,7 @@ function streamSignature({ input }: Model, { classes, mean, std }: StreamDataset
 
 /** Opens a feed of the training part for a process whose step reads labels only. */
 export function openLabels(device: Device, data: Exclude<TrainingData, StreamDataset>): Feed {
+  if (isPixels(data)) return pixelFeed(device, data, data.train); // label maps are read with their images
   return labelFeed(device, data.train);
 }
 
@@ -151,6 +185,7 @@ export function openPart(device: Device, model: Model, data: TrainingData, part:
     return arrayFeed(device, { name: data.name, shape: inputShape(model) }, present(data.test, data, part));
   }
   if (isArrays(data)) return arrayFeed(device, data, present(data[part], data, part));
+  if (isPixels(data)) return pixelFeed(device, data, present<PixelPart>(data[part], data, part));
   return imageFeed(device, data, present<ImagePart>(data[part], data, part));
 }
 

@@ -38,25 +38,36 @@ export function checkDataset(
 function faultOf(part: ImagePart, size: number, classes: number): string | undefined {
   const { count, labels } = part;
   if (typeof labels?.findIndex !== "function") return "has no list of labels";
-  if ("images" in part && !(part.images instanceof Uint8Array) && ArrayBuffer.isView(part.images)) {
-    return `has pixels as ${shown(part.images)}; they are bytes from 0 to 255: for values in [0, 1], ` +
-      "Uint8Array.from(images, (value) => Math.round(255 * value))";
-  }
-  if (!("images" in part ? part.images instanceof Uint8Array : typeof part.open === "function")) {
-    return "has neither pixels (`images`, a Uint8Array) nor a reader (`open`)";
-  }
-  if (!Number.isInteger(count) || count < 1) return `has ${count} images; it needs at least one`;
+  const fault = imagesFault(part, size);
+  if (fault !== undefined) return fault;
   if (labels.length !== count) return `has ${count} images and ${labels.length} labels`;
-  if ("images" in part && part.images.length !== count * size) {
-    return `has ${part.images.length} bytes of pixels; ${count} images of ${size} are ${count * size}`;
-  }
-  if ("images" in part && part.images.every((byte) => byte <= 1)) {
-    return "has no byte above 1: pixels are bytes from 0 to 255, and values in [0, 1] were made bytes; multiply them " +
-      "by 255 first";
-  }
   const wrong = labels.findIndex((label) => !(label >= 0 && label < classes));
   if (wrong < 0) return undefined;
   return `is mislabelled: image ${wrong} has class ${labels[wrong]}; ${classes} classes are 0 to ${
     classes - 1
   }`;
+}
+
+/** The fault of images of `size` bytes each, without their labels; undefined if there is none. */
+export function imagesFault(
+  part: { readonly count: number; readonly images?: Uint8Array; readonly open?: unknown },
+  size: number,
+): string | undefined {
+  if (part.images !== undefined && !(part.images instanceof Uint8Array) && ArrayBuffer.isView(part.images)) {
+    return `has pixels as ${shown(part.images)}; they are bytes from 0 to 255: for values in [0, 1], ` +
+      "Uint8Array.from(images, (value) => Math.round(255 * value))";
+  }
+  if (!(part.images !== undefined ? part.images instanceof Uint8Array : typeof part.open === "function")) {
+    return "has neither pixels (`images`, a Uint8Array) nor a reader (`open`)";
+  }
+  const { count } = part;
+  if (!Number.isInteger(count) || count < 1) return `has ${count} images; it needs at least one`;
+  if (part.images !== undefined && part.images.length !== count * size) {
+    return `has ${part.images.length} bytes of pixels; ${count} images of ${size} are ${count * size}`;
+  }
+  if (part.images?.every((byte) => byte <= 1)) {
+    return "has no byte above 1: pixels are bytes from 0 to 255, and values in [0, 1] were made bytes; multiply them " +
+      "by 255 first";
+  }
+  return undefined;
 }

@@ -1,10 +1,10 @@
 import { at } from "../base/at.ts";
 import { type Loss, lossOfEach, plainLossOf } from "../local/loss.ts";
-import { absoluteErrors, correct, squaredErrors } from "../local/losses.ts";
+import { absoluteErrors, correct, countedPixels, squaredErrors } from "../local/losses.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
 import type { Setup } from "../local/setup.ts";
-import { network, regresses } from "../models/model.ts";
+import { network, regresses, segments } from "../models/model.ts";
 import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
@@ -16,7 +16,9 @@ import {
   type ClassScore,
   confusions,
   type EvaluateOptions,
+  meanIoU,
   type Metric,
+  pixelScores,
   scores,
   valuesOf,
 } from "./metric.ts";
@@ -25,8 +27,13 @@ import { Team } from "./team.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {
-  /** Fraction classified wrongly; of a regression, the mean squared error. */
+  /** Fraction classified wrongly, of images or pixels; of a regression, the mean squared error. */
   readonly error: number;
+  /**
+   * Of a segmentation, the mean over its classes of intersection over union; classes that neither occur nor were found do
+   * not count. Neither do ignored pixels, here and in the error.
+   */
+  readonly meanIoU?: number;
   /** Mean squared error over inputs and outputs, of a regression. */
   readonly meanSquaredError?: number;
   /** Mean absolute error over inputs and outputs, of a regression. */
@@ -43,7 +50,8 @@ export interface Evaluation {
   /** The score of each class, by label, if `perClass` was asked for. */
   readonly perClass?: readonly ClassScore[];
   /**
-   * The number of images of each class (rows) by the class they were taken for (columns), if `confusion` was asked for.
+   * The number of images, or pixels, of each class (rows) by the class they were taken for (columns), if `confusion` was
+   * asked for.
    * Images whose logits hold a NaN were taken for none.
    */
   readonly confusion?: readonly (readonly number[])[];
@@ -68,20 +76,31 @@ function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss, w
     const real = iota(indices.shape, 0, "f32").lt(count);
     const weights = loss.weights?.(labels) ?? full(indices.shape, 1);
     const sums = [lossOfEach(loss, logits, labels), weights];
+    const counted = wanted.segmentation ? countedPixels(labels, wanted.classes, loss.ignored) : undefined;
     if (wanted.regression) sums.push(squaredErrors(logits, labels), absoluteErrors(logits, labels));
-    else sums.push(correct(logits, labels));
+    else if (counted !== undefined) {
+      sums.push(correct(logits, labels).mul(counted).sum([1, 2]), counted.sum([1, 2]));
+    } else sums.push(correct(logits, labels));
     if (wanted.five) sums.push(amongFive(logits.cast("f32"), labels));
     for (const metric of wanted.own) sums.push(valuesOf(metric, logits, labels));
     const totals = stack(sums.map((each) => where(real, each, 0).sum()));
-    if (!wanted.confusion && !wanted.perClass) return totals;
-    const confusion = confusions(logits.cast("f32"), labels, real);
+    if (!wanted.matrix) return totals;
+    const confusion = counted === undefined ? confusions(logits.cast("f32"), labels, real) : confusions(
+      logits.cast("f32").reshape(labels.size, wanted.classes),
+      labels.reshape(labels.size),
+      counted.gt(0).and(real.reshape(-1, 1, 1).broadcastTo(labels.shape)).reshape(labels.size),
+    );
     return concat([totals, confusion.reshape(confusion.size)]);
   };
 }
 
 /** What an evaluation reports beside the error and the loss. */
 interface Wanted {
+  readonly classes: number;
   readonly regression: boolean;
+  readonly segmentation: boolean;
+  /** A confusion matrix, to report or to compute others from. */
+  readonly matrix: boolean;
   readonly five: boolean;
   readonly perClass: boolean;
   readonly confusion: boolean;
@@ -133,9 +152,14 @@ export class Evaluator implements Disposable {
     this.#batch = Math.min(batch, feed.count);
     this.#classes = model.classes;
     const regression = regresses(model);
+    const segmentation = segments(model);
     const wanted = this.#wanted = {
+      classes: model.classes,
       regression,
-      five: metrics.includes("topFive") || (!regression && model.classes > FEW_CLASSES),
+      segmentation,
+      matrix: segmentation || metrics.includes("perClass") || metrics.includes("confusion"),
+      five: metrics.includes("topFive") ||
+        (!regression && !segmentation && model.classes > FEW_CLASSES),
       perClass: metrics.includes("perClass"),
       confusion: metrics.includes("confusion"),
       own: metrics.filter((metric) => typeof metric !== "string"),
@@ -183,8 +207,7 @@ export class Evaluator implements Disposable {
    * number of processes; the counts of a confusion matrix, which are many, are added by each process first.
    */
   #totals(found: ReadonlyMap<number, Float32Array>): number[] {
-    const { confusion, perClass } = this.#wanted;
-    const counts = new Int32Array(confusion || perClass ? this.#classes ** 2 : 0);
+    const counts = new Float64Array(this.#wanted.matrix ? this.#classes ** 2 : 0);
     const plain = this.#sums;
     const all = new Float32Array(Math.ceil(this.#feed.count / this.#batch) * plain);
     for (const [batch, values] of found) {
@@ -192,7 +215,7 @@ export class Evaluator implements Disposable {
       values.subarray(plain).forEach((value, i) => counts[i] = at(counts, i) + value);
     }
     this.#team.sum(all);
-    this.#team.sum(counts);
+    sumCounts(this.#team, counts);
     const totals = new Array<number>(plain).fill(0);
     all.forEach((value, i) => totals[i % plain] = at(totals, i % plain) + value);
     return [...totals, ...counts];
@@ -200,31 +223,33 @@ export class Evaluator implements Disposable {
 
   /** The number of sums of a batch, without a confusion matrix. */
   get #sums(): number {
-    const { regression, five, own } = this.#wanted;
-    return 3 + (regression ? 1 : 0) + (five ? 1 : 0) + own.length;
+    const { regression, segmentation, five, own } = this.#wanted;
+    return 3 + (regression || segmentation ? 1 : 0) + (five ? 1 : 0) + own.length;
   }
 
   /** The result, from the sums over all images. */
   #result(totals: readonly number[], images: number): Evaluation {
-    const { regression, five, perClass, confusion, own } = this.#wanted;
+    const { regression, segmentation, matrix, five, perClass, confusion, own } = this.#wanted;
     const rest = totals.slice();
     const next = () => rest.shift() ?? NaN;
     const [loss, weight, score] = [next(), next(), next()];
+    const pixels = segmentation ? next() : images;
     const errors = regression
       ? { error: score / images, meanSquaredError: score / images, meanAbsoluteError: next() / images }
-      : { error: (images - score) / images };
+      : { error: pixels === 0 ? 0 : (pixels - score) / pixels };
     const topFive = five ? { topFiveError: (images - next()) / images } : {};
     const metrics = Object.fromEntries(own.map(({ name }) => [name, next() / images]));
     const rows = Array.from(
-      { length: perClass || confusion ? this.#classes : 0 },
+      { length: matrix ? this.#classes : 0 },
       (_, label) => rest.slice(label * this.#classes, (label + 1) * this.#classes),
     );
     return {
       ...errors,
+      ...(segmentation ? { meanIoU: meanIoU(rows) } : {}),
       ...topFive,
       loss: weight === 0 ? 0 : loss / weight,
       images,
-      ...(perClass ? { perClass: scores(rows) } : {}),
+      ...(perClass ? { perClass: segmentation ? pixelScores(rows) : scores(rows) } : {}),
       ...(confusion ? { confusion: rows } : {}),
       ...(own.length === 0 ? {} : { metrics }),
     };
@@ -246,6 +271,18 @@ export class Evaluator implements Disposable {
     this.#run.dispose();
   }
 }
+
+/** Sums counts over all processes, exactly: pixels are more than 32 bits count. */
+function sumCounts(team: Team, counts: Float64Array): void {
+  const low = Int32Array.from(counts, (count) => count % DIGIT);
+  const high = Int32Array.from(counts, (count) => Math.floor(count / DIGIT));
+  team.sum(low);
+  team.sum(high);
+  counts.forEach((_, i) => counts[i] = at(high, i) * DIGIT + at(low, i));
+}
+
+/** Leaves room to add the digits of 2,048 processes. */
+const DIGIT = 2 ** 20;
 
 /** Batches between readbacks: each readback costs about 11 ms on WebGPU. */
 const READ_EVERY = 16;

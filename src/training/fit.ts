@@ -119,7 +119,11 @@ export async function fit(
   }
   const pictures = isImages(dataset) ? dataset : undefined;
   if (samples > 0 && (pictures === undefined || !drawable(pictures.channels))) {
-    const has = pictures === undefined ? "none in bytes" : `those of ${pictures.channels} channels`;
+    const has = pictures !== undefined
+      ? `those of ${pictures.channels} channels`
+      : "task" in dataset
+      ? "a label for each pixel"
+      : "none in bytes";
     throw new LocalgradError(
       `fit: samples shows images of 1 or 3 channels; ${dataset.name} has ${has}; leave it out`,
     );

@@ -2,9 +2,9 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import type { Batch } from "../local/method.ts";
 import type { Share } from "../local/shares.ts";
-import { type ImageInput, type Model, regresses } from "../models/model.ts";
+import { IGNORED, type ImageInput, labelsAval, type Model, regresses, segments } from "../models/model.ts";
 import { DeviceArray } from "../runtime/arrays.ts";
-import { type Aval, formatAval } from "../trace/dtype.ts";
+import { type Aval, formatAval, sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 
@@ -12,7 +12,10 @@ import type { Tensor } from "../trace/tensor.ts";
 export interface HostBatch {
   /** The network's input, f32: normalised images `[batch, height, width, channels]`, or vectors `[batch, features]`. */
   x: HostArray | DeviceArray;
-  /** Class of each image: i32 or u32 `[batch]`; of a regression its values: f32 `[batch]` or `[batch, outputs]`. */
+  /**
+   * Class of each image: i32 or u32 `[batch]`; of each pixel, 255 if it has none, `[batch, height, width]`; of a
+   * regression its values: f32 `[batch]` or `[batch, outputs]`.
+   */
   labels: HostArray | DeviceArray | Int32Array | Uint32Array | Float32Array;
   /** The same images in [0, 1]; required by methods that reconstruct them. */
   images?: HostArray | DeviceArray;
@@ -22,7 +25,7 @@ export interface HostBatch {
 export interface StepReport {
   /** The loss of each module. */
   readonly losses: readonly number[];
-  /** Fraction of the batch that the network's own head classified correctly; undefined for a regression. */
+  /** Fraction of the batch, or of its pixels, that the network's own head classified correctly; undefined for a regression. */
   readonly accuracy?: number;
   /** Mean squared error of the batch, of a regression. */
   readonly meanSquaredError?: number;
@@ -100,18 +103,27 @@ async function checkLabels(labels: HostBatch["labels"], count: number, model: Mo
         'task: "regression", or pass classes as an Int32Array',
     );
   }
-  const wrong = values.findIndex((label) => !(label >= 0 && label < classes));
+  const isDense = segments(model);
+  const pixels = sizeOf(labelsAval(model, 1).shape);
+  const wrong = values.findIndex((label) =>
+    !((label >= 0 && label < classes) || (isDense && label === IGNORED))
+  );
   if (wrong < 0) {
     if (Array.isArray(values)) {
       throw new LocalgradError("step: the labels are a plain list; pass Int32Array.from(labels)");
     }
-    if (values.length === count) return;
-    throw new LocalgradError(`step: ${values.length} labels were given for the ${count} images of the batch`);
+    if (values.length === count * pixels) return;
+    const images = `the ${count} images of the batch`;
+    throw new LocalgradError(
+      `step: ${values.length} labels were given for ${
+        isDense ? `the ${count * pixels} pixels of ${images}` : images
+      }`,
+    );
   }
   throw new LocalgradError(
-    `step: image ${wrong} of the batch has label ${values[wrong]}; ${classes} classes are 0 to ${
-      classes - 1
-    }`,
+    `step: image ${Math.floor(wrong / pixels)} of the batch has ${isDense ? "a pixel with " : ""}label ${
+      values[wrong]
+    }; ${classes} classes are 0 to ${classes - 1}${isDense ? `, and ${IGNORED} is none` : ""}`,
   );
 }
 
@@ -131,7 +143,12 @@ export function rowsOf(x: Tensor, { from, to }: Share): Tensor {
 
 /** The batch that a method sees. Without `images`, a method that reads them raises an error. */
 export function methodBatch({ x, labels: given, images }: GivenBatch): Batch {
-  const labels = given.dtype === "f32" ? given.reshape(x.shape[0] ?? 0, -1) : given;
+  const [batch = 0, ...extents] = x.shape;
+  const labels = given.dtype === "f32"
+    ? given.reshape(batch, -1)
+    : given.size === batch
+    ? given
+    : given.reshape(batch, ...extents.slice(0, 2)); // of pixels
   if (images !== undefined) return { x, labels, images };
   return {
     x,

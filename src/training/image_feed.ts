@@ -5,7 +5,8 @@ import type { Device } from "../runtime/arrays.ts";
 import { iota } from "../trace/functions.ts";
 import { HostArray } from "../trace/host_array.ts";
 import { residence, shardsIn, shardsOf } from "./resident.ts";
-import { all, type BatchRequest, type Feed, type SuppliedBatch, tensorIn } from "./feed.ts";
+import { all, type Feed, tensorIn } from "./feed.ts";
+import { readAhead } from "./read_ahead.ts";
 
 /** What a feed knows of a data set: all but its parts. */
 type Pictured = Omit<ImageDataset<ImagePart>, "train" | "test">;
@@ -34,12 +35,6 @@ function residentFeed(device: Device, dataset: Pictured, part: LabelledImages): 
   };
 }
 
-/** A batch that a reader is making. */
-interface Requested {
-  readonly request: BatchRequest;
-  readonly pixels: Promise<Uint8Array>;
-}
-
 /** Images made and augmented by a reader, which always works a few batches ahead. */
 function streamedFeed(dataset: Pictured, part: StreamedImages): Feed {
   const { height, width, channels } = dataset;
@@ -53,25 +48,11 @@ function streamedFeed(dataset: Pictured, part: StreamedImages): Feed {
       const images = readImages([shard], order, dataset, undefined, undefined, share);
       return { ...images, labels: tensorIn(data, "labels").slice([share.from], [share.to]) };
     },
-    async *supply(requests) {
-      const requested: Requested[] = [];
-      for (const request of requests) {
-        const pixels = reader.read(request.indices, request.key);
-        pixels.catch(() => {}); // thrown when the batch is supplied, if it ever is
-        requested.push({ request, pixels });
-        const ahead = Math.max(2, Math.ceil((reader.ahead ?? 0) / request.indices.length));
-        const next = requested.length > ahead ? requested.shift() : undefined;
-        if (next !== undefined) yield await supplied(next);
-      }
-      for (const next of requested) yield await supplied(next);
-      return undefined;
-
-      async function supplied({ request, pixels }: Requested): Promise<SuppliedBatch> {
-        const bytes = new HostArray(await pixels, [request.indices.length, height, width, channels]);
-        const labels = new HostArray(Int32Array.from(request.indices, (index) => at(part.labels, index)));
-        return { ...request, data: { bytes, labels } };
-      }
-    },
+    supply: (requests) =>
+      readAhead(requests, reader, (pixels, indices) => ({
+        bytes: new HostArray(pixels, [indices.length, height, width, channels]),
+        labels: new HostArray(Int32Array.from(indices, (index) => at(part.labels, index))),
+      })),
     get made() {
       return reader.done;
     },

@@ -1,7 +1,7 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
-import { type Model, regresses } from "../models/model.ts";
+import { type Model, regresses, segments } from "../models/model.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { oneHot, where } from "../trace/functions.ts";
 import { Tensor } from "../trace/tensor.ts";
@@ -11,8 +11,9 @@ export interface Metric {
   /** Its name in results. */
   readonly name: string;
   /**
-   * The value of each image, f32 `[batch]`, from logits `[batch, classes]` and labels i32 `[batch]`; of a regression from
-   * values and labels, both f32 `[batch, outputs]`.
+   * The value of each image, f32 `[batch]`, from logits `[batch, classes]` and labels i32 `[batch]`; of a segmentation
+   * from logits `[batch, height, width, classes]` and labels `[batch, height, width]`; of a regression from values and
+   * labels, both f32 `[batch, outputs]`.
    */
   readonly each: (logits: Tensor, labels: Tensor) => Tensor;
 }
@@ -23,14 +24,19 @@ export const metricNames = ["topFive", "perClass", "confusion"] as const;
 /** The name of such a metric. */
 export type MetricName = typeof metricNames[number];
 
-/** What a class's images were taken for. */
+/** What a class's images, or its pixels in a segmentation, were taken for. */
 export interface ClassScore {
-  /** Its images. */
+  /** Its images, or pixels of a segmentation. */
   readonly images: number;
   /** The fraction of its images that were recognised; undefined if there are none. */
   readonly recall?: number;
   /** The fraction of the images taken for it that are of it; undefined if there are none. */
   readonly precision?: number;
+  /**
+   * Of a segmentation, its intersection over union: pixels that are of it and were taken for it, over those that are or
+   * were; undefined if there are none.
+   */
+  readonly iou?: number;
 }
 
 /** Options of `Trainer.evaluate`. */
@@ -65,6 +71,11 @@ export function checkMetrics(
         `${who}: the metric ${metric} counts classes, which the regression ${model.name} has not; give { name, each }`,
       );
     }
+    if (metric === "topFive" && segments(model)) {
+      throw new LocalgradError(
+        `${who}: the metric topFive is of whole images, and ${model.name} labels pixels; choose perClass or confusion`,
+      );
+    }
     if (metric === "topFive" && model.classes <= 5) {
       throw new LocalgradError(
         `${who}: with ${model.classes} classes every class is among the five most likely`,
@@ -89,7 +100,12 @@ export function valuesOf({ name, each }: Metric, logits: Tensor, labels: Tensor)
   );
 }
 
-/** The images of each class (rows) by the class they are taken for (columns): f32 `[classes, classes]`. */
+/**
+ * The images of each class (rows) by the class they are taken for (columns): f32 `[classes, classes]`.
+ *
+ * @param logits `[images, classes]`.
+ * @param real Tells which images count, bool `[images]`.
+ */
 export function confusions(logits: Tensor, labels: Tensor, real: Tensor): Tensor {
   const classes = at(logits.shape, 1);
   const counted = real.and(logits.max(1).isFinite()).reshape(-1, 1); // logits with NaN are for no class
@@ -108,5 +124,30 @@ export function scores(confusion: readonly (readonly number[])[]): ClassScore[] 
       ...(images === 0 ? {} : { recall: right / images }),
       ...(taken === 0 ? {} : { precision: right / taken }),
     };
+  });
+}
+
+/** The mean over all classes of their intersection over union; classes that neither occur nor were found do not count. */
+export function meanIoU(confusion: readonly (readonly number[])[]): number {
+  const each = ious(confusion).filter((iou) => iou !== undefined);
+  return each.length === 0 ? 0 : each.reduce((a, b) => a + b) / each.length;
+}
+
+/** The intersection over union of each class; undefined where both are empty. */
+function ious(confusion: readonly (readonly number[])[]): (number | undefined)[] {
+  return scores(confusion).map(({ images }, label) => {
+    const taken = confusion.reduce((sum, row) => sum + (row[label] ?? 0), 0);
+    const both = confusion[label]?.[label] ?? 0;
+    const union = images + taken - both;
+    return union === 0 ? undefined : both / union;
+  });
+}
+
+/** The score of each class of a segmentation. */
+export function pixelScores(confusion: readonly (readonly number[])[]): ClassScore[] {
+  const each = ious(confusion);
+  return scores(confusion).map((score, label) => {
+    const iou = each[label];
+    return iou === undefined ? score : { ...score, iou };
   });
 }

@@ -24,9 +24,9 @@ export function shardsOf(
   return shards;
 }
 
-/** The shards among the data of a batch, for a traced function. */
-export function shardsIn(data: Named<Tensor>): Shard[] {
-  return namedLeaves(descend(data, "shards")).map(([first, bytes]) => ({ first: Number(first), bytes }));
+/** The shards at a path among the data of a batch, for a traced function. */
+export function shardsIn(data: Named<Tensor>, path = "shards"): Shard[] {
+  return namedLeaves(descend(data, path)).map(([first, bytes]) => ({ first: Number(first), bytes }));
 }
 
 /** The part of a feed that every feed of resident arrays has. */

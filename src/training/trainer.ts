@@ -7,6 +7,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectOptions } from "../base/expect.ts";
 import type { ArrayDataset } from "../data/arrays.ts";
 import type { ImageDataset, ImagePart } from "../data/images.ts";
+import type { PixelDataset, PixelPart } from "../data/label_maps.ts";
 import type { Signature } from "../data/signature.ts";
 import type { StreamDataset } from "../data/stream.ts";
 import { evaluated } from "../local/average.ts";
@@ -18,6 +19,7 @@ import type { Partition } from "../local/partition.ts";
 import type { Setup, TrainState } from "../local/setup.ts";
 import { constant, type Schedule } from "../optim/schedules.ts";
 import type { Picture, Pictures } from "../predict/inputs.ts";
+import type { LabelMap } from "../predict/label_map.ts";
 import type { Prediction } from "../predict/prediction.ts";
 import type { NetworkVariables, PredictOptions, Predictor } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
@@ -249,7 +251,7 @@ export class Trainer implements Disposable {
    * ```
    */
   async evaluate(
-    dataset: ImageDataset<ImagePart> | ArrayDataset | StreamDataset,
+    dataset: ImageDataset<ImagePart> | PixelDataset<PixelPart> | ArrayDataset | StreamDataset,
     options: EvaluateOptions = {},
   ): Promise<Evaluation> {
     const { model } = this.setup;
@@ -298,7 +300,7 @@ export class Trainer implements Disposable {
 
   /**
    * The outputs of the network as it is now for inputs, in order, `[inputs, outputs]`: the values of a regression, or
-   * logits.
+   * logits; of a segmentation logits of pixels, `[inputs, height, width, classes]`.
    *
    * @throws {LocalgradError} if an input does not suit the network.
    *
@@ -320,6 +322,15 @@ export class Trainer implements Disposable {
    */
   outputs(inputs: Pictures): Promise<HostArray<"f32">> {
     return this.#predictor.outputs(inputs);
+  }
+
+  /**
+   * The class of each pixel of images, in order, by a segmentation as it is now.
+   *
+   * @throws {LocalgradError} if the network gives one class for each image, or an image does not suit it.
+   */
+  segment(images: Pictures): Promise<LabelMap[]> {
+    return this.#predictor.segment(images);
   }
 
   /** The predictor of the network as it is now. */

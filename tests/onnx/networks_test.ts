@@ -97,6 +97,14 @@ const networks: { readonly [name: string]: Model } = {
     dropout: nn.dropout({ rate: 0.1 }),
     block: nn.stochasticDepth({ layer: nn.transformerBlock({ width: 6, heads: 3, hidden: 10 }), rate: 0.1 }),
   }, { mean: nn.stateless((x) => x.mean(1)), relu6: nn.relu6(), fc: nn.linear({ in: 6, out: 4 }) }),
+  "a segmentation": {
+    ...model("dense", {
+      conv: nn.conv({ in: 3, out: 8, strides: 2, padding: 1 }),
+      pyramid: nn.atrousPyramid({ in: 8, out: 6, rates: [2, 5] }),
+      logits: nn.conv({ in: 6, out: 4, window: 1, bias: true }),
+    }, { upsampling: nn.upsampling({ size: 8 }) }),
+    task: "segmentation",
+  },
   "a user's own functions": model("own", { own }, { fc: nn.linear({ in: 147, out: 4 }) }),
 };
 
@@ -174,7 +182,9 @@ async function compare(name: string, options: OnnxOptions[]): Promise<Report[]> 
       const batch = options[i].batch === undefined
         ? batches[run]
         : batches.find((b) => b.shape[0] === options[i].batch)!;
-      assertEquals(shape, [batch.shape[0], model.classes]);
+      const { task, input, classes } = model;
+      const outputs = task === "segmentation" && "height" in input ? [input.height, input.width] : [];
+      assertEquals(shape, [batch.shape[0], ...outputs, classes]);
       const largest = batch.logits.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
       assert(largest > 0.01 && Number.isFinite(largest), `${name}: logits up to ${largest}`);
       data.forEach((y, k) =>

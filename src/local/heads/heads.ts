@@ -22,10 +22,7 @@ import { requireShape, type Shape } from "../../trace/dtype.ts";
 import { resizeBilinear } from "../../trace/functions.ts";
 import { imagenetClassifier, imagenetDecoder } from "./imagenet_heads.ts";
 import { areTokens, summarised } from "./tokens.ts";
-import { convUnit, linearUnit, repeated } from "./units.ts";
-
-/** The width of the hidden layers and of contrastive features in InfoPro's classifiers. */
-const HIDDEN = 128;
+import { convUnit, HIDDEN, linearUnit, repeated } from "./units.ts";
 
 /** The heads of DGL, by name. */
 export type DglHead = "mlp-sr" | "mlp-sr-large" | "mlp" | "cnn";
@@ -108,8 +105,11 @@ function unknownHead(name: string): LocalgradError {
   );
 }
 
-/** The name of a classifier of InfoPro: A convolutions and B fully connected layers, such as `1c2f`; or `imagenet`. */
-export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f` | "imagenet";
+/**
+ * The name of a classifier of InfoPro: A convolutions and B fully connected layers, such as `1c2f`; or `imagenet`; or `fcn`,
+ * of pixels.
+ */
+export type ClassifierName = `${0 | 1 | 2}c${1 | 2 | 3}f` | "imagenet" | "fcn";
 
 /**
  * Makes a classifier of InfoPro (Wang et al., 2021, arXiv 2101.10832), named `AcBf`: A 3×3 convolutions with batch norm
@@ -187,10 +187,12 @@ export function isLarge(image: { readonly height: number } | VectorInput): boole
  *
  * @param features The features of one image: `[height, width, channels]`, `[length, width]` of tokens, or `[features]`.
  * @param image The shape of the image.
+ * @param narrow Channels to which features are narrowed first; they are then decoded in steps, as those of large images.
  */
 export function decoder(
   features: Shape,
   image: { readonly height: number; readonly width: number; readonly channels: number },
+  narrow?: number,
 ): Layer {
   requireShape(features, "decoder");
   if (features.length === 1) {
@@ -207,7 +209,7 @@ export function decoder(
       decoder: decoder([grid.rows, grid.columns, at(features, 1)], image),
     });
   }
-  if (isLarge(image)) return imagenetDecoder(features, image);
+  if (isLarge(image) || narrow !== undefined) return imagenetDecoder(features, image, narrow);
   const [, , channels] = imageExtents("decoder", features);
   return sequential({
     resize: stateless((x) => resizeBilinear(x, [image.height, image.width], { alignCorners: true })),

@@ -49,10 +49,13 @@ const WIDTHS = [12, 32, 64, 128] as const;
  *
  * @param features The features of one image: `[height, width, channels]`.
  * @param image The shape of the image.
+ * @param narrow Channels after the first convolution; default 192 for features of 1024 channels or more, else a quarter of
+ * them, at most 128.
  */
 export function imagenetDecoder(
   features: Shape,
   image: { readonly height: number; readonly width: number; readonly channels: number },
+  narrow?: number,
 ): Layer {
   const [height, , channels] = imageExtents("imagenetDecoder", features);
   expectObject("imagenetDecoder: the image", image, {
@@ -61,7 +64,7 @@ export function imagenetDecoder(
     channels: "number",
   });
   const doublings = Math.max(1, Math.ceil(Math.log2(image.height / height)));
-  const first = channels >= 1024 ? 192 : Math.min(128, Math.ceil(channels / 4));
+  const first = narrow ?? (channels >= 1024 ? 192 : Math.min(128, Math.ceil(channels / 4)));
   const layers: { [name: string]: Layers[string] } = {
     narrow: convUnit({ in: channels, out: first, window: 1 }),
   };

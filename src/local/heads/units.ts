@@ -4,6 +4,9 @@ import { conv, type ConvSpec } from "../../nn/conv.ts";
 import { linear } from "../../nn/linear.ts";
 import { relu } from "../../nn/activation.ts";
 
+/** The width of the hidden layers and of contrastive features in InfoPro's classifiers. */
+export const HIDDEN = 128;
+
 /** Makes a convolution with batch norm and ReLU. */
 export function convUnit(spec: ConvSpec): Layer {
   return sequential({ conv: conv(spec), bn: batchNorm({ channels: spec.out }), relu: relu() });

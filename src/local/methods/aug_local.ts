@@ -1,13 +1,14 @@
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole } from "../../base/expect.ts";
-import type { Block, Summary } from "../../models/model.ts";
+import { type Block, segments, type Summary } from "../../models/model.ts";
 import { batchNorm } from "../../nn/batch_norm.ts";
 import { type Layer, type Layers, sequential, shapeAfter } from "../../nn/layer.ts";
 import { linear } from "../../nn/linear.ts";
 import { globalAveragePooling } from "../../nn/pooling.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { isLarge } from "../heads/heads.ts";
+import { pixelLogits } from "../heads/pixel_heads.ts";
 import { areTokens, summarised } from "../heads/tokens.ts";
 import { convUnit, linearUnit } from "../heads/units.ts";
 import { type Boundary, classified, type Method } from "../method.ts";
@@ -98,9 +99,11 @@ function network({ features, behind, model }: Boundary, depth: number): Layer {
   const channels = channelsOf(shape);
   return sequential({
     ...layers,
-    ...ending(shape, model.summary),
+    ...(segments(model) ? {} : ending(shape, model.summary)),
     ...(depth <= 1 ? { bn: batchNorm({ channels }) } : {}),
-    fc: linear({ in: channels, out: model.classes }),
+    ...(segments(model)
+      ? { logits: pixelLogits(model, shape) }
+      : { fc: linear({ in: channels, out: model.classes }) }),
   });
 }
 

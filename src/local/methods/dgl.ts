@@ -1,7 +1,8 @@
 import { expectOptions, expectWhole } from "../../base/expect.ts";
-import { type DglHead, dglHead } from "../heads/heads.ts";
+import type { DglHead } from "../heads/heads.ts";
 import { patched } from "../heads/patches.ts";
-import { classified, type Method } from "../method.ts";
+import { dglHeadFor } from "../heads/pixel_heads.ts";
+import { classified, type Method, refuseSegmentation } from "../method.ts";
 
 /** Options of {@link dgl}. */
 export interface DglOptions {
@@ -32,9 +33,11 @@ export function dgl(options: DglOptions = {}): Method {
   return {
     name: "dgl",
     options: { head, ...(patches === 1 ? {} : { patches }) },
-    auxiliary: ({ features, model }) =>
-      classified(
-        patched("dgl", (patch) => dglHead(head, patch, model.classes, model.summary), features, patches),
-      ),
+    auxiliary({ features, model }) {
+      if (patches > 1) refuseSegmentation("dgl: patches, whose logits are averaged,", model);
+      return classified(
+        patched("dgl", (patch) => dglHeadFor(model, head, patch), features, patches),
+      );
+    },
   };
 }

@@ -1,4 +1,4 @@
-import { classifier } from "../heads/heads.ts";
+import { classifierFor } from "../heads/pixel_heads.ts";
 import { classified, type Method } from "../method.ts";
 
 /**
@@ -17,7 +17,6 @@ export function greedy(): Method {
   return {
     name: "greedy",
     options: {},
-    auxiliary: ({ features, model }) =>
-      classified(classifier("0c1f", features, model.classes, model.summary)),
+    auxiliary: ({ features, model }) => classified(classifierFor(model, "0c1f", features)),
   };
 }

@@ -1,21 +1,23 @@
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole } from "../../base/expect.ts";
-import { type ImageInput, imageInput, type Model } from "../../models/model.ts";
+import { type ImageInput, imageInput, type Model, segments } from "../../models/model.ts";
 import type { Layer } from "../../nn/layer.ts";
 import { imageExtents } from "../../nn/image.ts";
 import type { Initial } from "../../nn/initial.ts";
 import { descend, merge, type Named, nest } from "../../nn/named.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import type { Tensor } from "../../trace/tensor.ts";
-import { classifier as classifierOf, type ClassifierName, decoder, isLarge } from "../heads/heads.ts";
+import { type ClassifierName, decoder, isLarge } from "../heads/heads.ts";
 import { patchesOf } from "../heads/patches.ts";
+import { classifierFor } from "../heads/pixel_heads.ts";
 import { binaryCrossEntropy, supervisedContrastive } from "../losses.ts";
 import {
   type Auxiliary,
   type Boundary,
   type Method,
   refuseRegression,
+  refuseSegmentation,
   type TrainingBatch,
 } from "../method.ts";
 import { type TermWeights, weightsAt, type WeightSchedule, type WeightsName } from "./infopro_weights.ts";
@@ -30,7 +32,7 @@ export interface InfoProOptions {
    * where the only image of its class counts with a loss of 0; or `paired`, those that share their class with another.
    */
   anchors?: "all" | "paired";
-  /** The network of the task term; default `1c2f`, `2c2f` when wrapped in MAN, `imagenet` for large images. */
+  /** The network of the task term; default `1c2f`, `2c2f` when wrapped in MAN, `imagenet` for large images, `fcn` of pixels. */
   classifier?: ClassifierName;
   /**
    * The weights of the terms, or the data set whose published weights are used; default: those published for the data
@@ -50,6 +52,9 @@ export interface InfoProOptions {
 }
 
 const CONTRASTIVE_FEATURES = 128;
+
+/** Channels to which the published decoder for DeepLabV3 narrows its features. */
+const SEGMENTATION_WIDTH = 128;
 
 /**
  * InfoPro (Wang et al., 2021, arXiv 2101.10832): each module keeps information about the image, by reconstructing it
@@ -148,9 +153,16 @@ function decoded(model: Model): ImageInput {
 }
 
 /** The network of the task term where none was chosen. */
-function usual(features: Shape, { input }: Model, fused: boolean): ClassifierName {
+function usual(features: Shape, model: Model, fused: boolean): ClassifierName {
+  const { input } = model;
+  if (segments(model)) return "fcn";
   if (features.length < 3) return "0c2f"; // vectors and tokens
   return isLarge(input) ? "imagenet" : fused ? "2c2f" : "1c2f";
+}
+
+/** The channels to which features are narrowed before they are decoded, where pixels are labelled. */
+function narrowed(features: Shape, model: Model): number | undefined {
+  return segments(model) ? Math.min(SEGMENTATION_WIDTH, at(features, features.length - 1)) : undefined;
 }
 
 function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
@@ -169,7 +181,7 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
       const [height, width] = imageExtents("infopro", target.shape);
       terms.push({
         name: patches === 1 ? "decoder" : `decoder.${i}`,
-        layer: decoder(shape, { height, width, channels }),
+        layer: decoder(shape, { height, width, channels }, narrowed(shape, model)),
         of,
         loss: (y, { images }) => binaryCrossEntropy(y, target.of(images)).mul(reconstruction),
       });
@@ -177,14 +189,17 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
   }
   if (task !== 0) {
     const contrastive = options.task === "contrastive";
-    if (contrastive) refuseRegression("infopro: the contrastive task term", model);
+    if (contrastive) {
+      refuseRegression("infopro: the contrastive task term", model);
+      refuseSegmentation("infopro: the contrastive task term", model);
+    }
     const name = options.classifier ?? usual(features, model, fused);
     const taskLoss = (y: Tensor, batch: TrainingBatch) =>
       contrastive ? supervisedContrastive(y, batch.labels, undefined, options.anchors) : batch.lossOf(y);
     terms.push({
       name: "classifier",
       of: (h) => h,
-      layer: classifierOf(name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes, model.summary),
+      layer: classifierFor(model, name, features, contrastive ? CONTRASTIVE_FEATURES : model.classes),
       loss: (y, batch) => taskLoss(y, batch).mul(task),
     });
   }

@@ -7,7 +7,7 @@
 
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import type { Model } from "../../models/model.ts";
+import { type Model, segments } from "../../models/model.ts";
 import type { Boundary } from "../method.ts";
 
 /** Weights of InfoPro's reconstruction (λ1) and task (λ2) terms: at the first boundary and at the last. */
@@ -19,7 +19,7 @@ export interface TermWeights {
 }
 
 /** A data set that InfoPro's weights were published for. */
-export type WeightsName = "cifar10" | "svhn" | "stl10" | "imagenet";
+export type WeightsName = "cifar10" | "svhn" | "stl10" | "imagenet" | "cityscapes";
 
 /**
  * The interpolation of a weight between its first and its last value: by the boundary's `index`, which gives the last
@@ -66,14 +66,18 @@ const published: { readonly [name in WeightsName]: Table } = {
       16: weights([20, 0.5], [10, 0.1]),
     },
   },
+  // 512×1024 crops, batch 8: configs/deeplabv3/infopro_deeplabv3_r101-d8_512x1024_40k_cityscapes.py.
+  cityscapes: { deeplabv3_resnet101: { 2: weights([1.5, 1]) } },
   imagenet: { resnet101: { 2: weights([5, 0.75]) }, resnet152: { 2: weights([5, 1]) } },
 };
 
 /** MAN's weights for InfoPro: for every small network and K, and the constant ones of its ImageNet code. */
 const manWeights = { small: weights([5, 0.5], [0, 0]), imagenet: weights([5, 0.75]) };
 
-/** Returns the data set whose weights a network uses by default: the one with images of its size. */
-function usual({ input }: Model): WeightsName {
+/** Returns the data set whose weights a network uses by default: the one with images of its size, or with labelled pixels. */
+function usual(model: Model): WeightsName {
+  const { input } = model;
+  if (segments(model)) return "cityscapes";
   const height = "features" in input ? 0 : input.height;
   return height <= 32 ? "cifar10" : height <= 96 ? "stl10" : "imagenet";
 }
@@ -113,7 +117,7 @@ export function weightsAt(
   const ends = typeof weights === "object"
     ? weights
     : weights === undefined && schedule === "stage"
-    ? manWeights[usual(model) === "imagenet" ? "imagenet" : "small"]
+    ? manWeights[["imagenet", "cityscapes"].includes(usual(model)) ? "imagenet" : "small"]
     : publishedWeights(model, requested, weights);
   const ratio = ratioAt(boundary, schedule);
   const at = ([first, last]: readonly [number, number]) => first * (1 - ratio) + last * ratio;

@@ -7,7 +7,7 @@ import { descend, merge, type Named, nest, select } from "../../nn/named.ts";
 import { derivedKey } from "../../nn/random_key.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { scope } from "../../trace/trace.ts";
-import { classifier } from "../heads/heads.ts";
+import { classifierFor } from "../heads/pixel_heads.ts";
 import { type Auxiliary, type Boundary, classified, type Following, type Method } from "../method.ts";
 import { EMA } from "../places.ts";
 import { keyed } from "../randomness.ts";
@@ -73,7 +73,7 @@ function leapAuxiliary(boundary: Boundary, depth: number, momentum: number): Aux
   const reach = behind.indexOf(first) + 1;
   const average = averageOf(first, EMA, averageOptions("mlaan", { momentum }));
   const shape = blocks.reduce((shape, { layer }) => shapeAfter(layer, shape), features);
-  const head = classified(classifier("0c1f", shape, model.classes, model.summary));
+  const head = classified(classifierFor(model, "0c1f", shape));
   const pathOf = (index: number) => `${BLOCKS}.${index}`;
   const tracked = (next: Following) => {
     if (reach === 1) return next;

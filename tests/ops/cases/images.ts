@@ -38,6 +38,8 @@ const fixed: readonly Geometry[] = [
   geometry([1, 9, 7, 32], [48, 3, 3, 2], { groups: 16, padding: [[2, 2], [2, 1]], dilation: [2, 2] }),
   geometry([1, 4, 70, 1], [1, 1, 7, 1], { padding: [[0, 0], [3, 3]] }),
   geometry([17, 2, 2, 8], [33, 2, 2, 8]), // more images than pixels
+  // The taps of an atrous pyramid lie outside of small features, all but the middle one.
+  geometry([2, 4, 5, 8], [16, 3, 3, 8], { padding: [[6, 6], [6, 6]], dilation: [6, 6] }),
 ];
 
 function randomGeometry(random: Random): Geometry {
