@@ -53,6 +53,12 @@ Deno.test("a message is not waited for, an operand that lives on is copied, floa
   assertEquals(lowered, ["send", "copy", "order_keys", "allReduce", "join allReduce", "order_keys"]);
 });
 
+Deno.test("no kernel passes an exchange to join another", () => {
+  const f = jit((x: Tensor, y: Tensor) => [x.mul(2), receive(square, { group, from: 1 }), y.mul(2)]);
+  const found = launches(f.plan(target, square, { shape: [70], dtype: "f32" }));
+  assertEquals(found, ["map", "receive", "map", "join receive"]);
+});
+
 Deno.test("memory that is being exchanged is no scratch for the steps beside it, even if nothing reads it", () => {
   const f = jit((x: Tensor) => {
     receive({ shape: [256, 256], dtype: "f32" }, { group, from: 1 });
