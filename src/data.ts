@@ -14,6 +14,10 @@ export {
 } from "./data/arrays.ts";
 export { cifar10, type Cifar10Options } from "./data/cifar10.ts";
 export * from "./data/entry.ts";
+export type { ColourJitter } from "./data/augmentation/jitter.ts";
+export type { Erasing } from "./data/augmentation/erase.ts";
+export type { Mixing } from "./data/augmentation/mix.ts";
+export type { RandAugment } from "./data/augmentation/rand_augment.ts";
 export {
   type Augmentation,
   type ImageDataset,

@@ -2,7 +2,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectObject, expectOptions, shown } from "../base/expect.ts";
 import { formatAval, type Shape, sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
-import { checkAugmentation } from "./augment.ts";
+import { checkAugmentation } from "./augmentation/augmentation.ts";
 import type { Augmentation } from "./images.ts";
 
 /** Inputs with labels in memory on the host, which are used as they are. */
@@ -174,11 +174,16 @@ export function checkArrays(who: string, dataset: ArrayDataset, parts: readonly 
     );
   }
   if (augmentation !== undefined) {
-    const [height = 0, width] = shape;
+    const [height = 0, width, channels = 0] = shape;
     if (width === undefined) {
       throw new LocalgradError(`${who}: ${name} has vectors, which cannot be cropped and mirrored`);
     }
-    checkAugmentation(`${who}: the augmentation of ${name}`, augmentation, { height, width });
+    checkAugmentation(`${who}: the augmentation of ${name}`, augmentation, {
+      height,
+      width,
+      channels,
+      bytes: false,
+    });
   }
   for (const part of parts) {
     const fault = partFault(dataset[part], sizeOf(shape), classes?.length);

@@ -1,11 +1,16 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectObject, expectWhole, shown } from "../base/expect.ts";
+import { expectKind, expectWhole } from "../base/expect.ts";
 import { formatAval, type Shape } from "../trace/dtype.ts";
-import { iota, literal, where } from "../trace/functions.ts";
+import { concat, iota, literal, where } from "../trace/functions.ts";
 import { bits, integers, split } from "../trace/random.ts";
 import { expectTensor, type Tensor } from "../trace/tensor.ts";
-import type { Augmentation } from "./images.ts";
+import { type Augmentation, checkAugmentation } from "./augmentation/augmentation.ts";
+import { erased } from "./augmentation/erase.ts";
+import { jitterColours } from "./augmentation/jitter.ts";
+import { drawMixing, type DrawnMixing } from "./augmentation/mix.ts";
+import { randAugment } from "./augmentation/rand_augment.ts";
+import type { Rows } from "./augmentation/rows.ts";
 
 /** A part of a set of images on a device: u8 `[images, height, width, channels]`. */
 export interface Shard {
@@ -26,35 +31,16 @@ export interface Statistics {
 /** Augmentation of CIFAR-10 in InfoPro, MAN and related papers. */
 export const CIFAR_AUGMENTATION: Augmentation = { border: 4, fill: "reflect", flip: true };
 
-/** Refuses an augmentation that images of a size cannot have. `what`, such as `fit: the augmentation`, begins the message. */
-export function checkAugmentation(
-  what: string,
-  augmentation: Augmentation,
-  { height, width }: { readonly height: number; readonly width: number },
-): void {
-  expectObject(what, augmentation, { border: "number", fill: "string", flip: "boolean" });
-  const { border, fill } = augmentation;
-  expectWhole(`${what}: border`, border, 0);
-  if (fill !== "reflect" && fill !== "zero") {
-    throw new LocalgradError(`${what}: fill must be "reflect" or "zero", not ${shown(fill)}`);
-  }
-  if (border === 0 || fill === "zero" || border < Math.min(height, width)) return;
-  throw new LocalgradError(
-    `${what}: images of ${height}×${width} have no ${border} pixels to reflect beside an edge; choose a smaller border, ` +
-      'or fill: "zero"',
-  );
-}
-
 /**
  * Reads a batch of images from shards of bytes, in a traced function. With a key the images are augmented: padded (by
- * default with 4 reflected pixels), cropped at random to their own size, and half of them mirrored. No padded image is
- * materialised: each pixel is gathered from its source.
+ * default with 4 reflected pixels), cropped at random to their own size, and half of them mirrored; and whatever else
+ * the augmentation says. No padded image is materialised: each pixel is gathered from its source.
  *
  * @param shards Consecutive parts of the set, u8 `[images, height, width, channels]` each.
  * @param indices Indices of the batch's images in the set: u32 `[batch]`.
  * @param statistics Mean and standard deviation of each channel.
  * @param key Random key, u32 `[2]`; without one, images are not augmented.
- * @param augmentation Padding and mirroring; by default those of CIFAR-10.
+ * @param augmentation By default that of CIFAR-10.
  * @param rows The images of the batch to read, from one to before another; default all. Each is augmented as in the whole
  * batch.
  * @returns `images` in [0, 1] and `x` normalised, both f32 `[batch, height, width, channels]`.
@@ -80,14 +66,16 @@ export function readImages(
       }; shards are bytes from 0 to 255, u8[images,height,width,channels]`,
     );
   }
-  const images = readPixels(shards, indices, key, augmentation, rows).mul(1 / 255);
+  const fill = statistics.mean.map((value) => Math.round(255 * value));
+  const images = readPixels(shards, indices, key, augmentation, rows, fill).mul(1 / 255);
   return { x: normalize(images, statistics), images };
 }
 
 /**
- * Reads a batch of images from shards, as {@link readImages} does, without a change of their values.
+ * Reads a batch of images from shards, as {@link readImages} does, without a change of their range.
  *
  * @param shards Consecutive parts of the set, u8 or f32 `[images, height, width, channels]` each.
+ * @param fill The colour of erased boxes, by channel or for all; default 0.
  * @returns f32 `[batch, height, width, channels]`.
  */
 export function readPixels(
@@ -96,20 +84,97 @@ export function readPixels(
   key: Tensor | undefined,
   augmentation: Augmentation,
   rows?: { readonly from: number; readonly to: number },
+  fill: readonly number[] = [0],
 ): Tensor {
-  const { height, width } = extentsOf(at(shards, 0));
-  if (key !== undefined) checkAugmentation("readImages: the augmentation", augmentation, { height, width });
+  const first = at(shards, 0);
+  const extents = extentsOf(first);
   const batch = at(indices.shape, 0);
   const { from, to } = rows ?? { from: 0, to: batch };
   expectWhole("readImages: rows.from", from, 0, batch - 1);
   expectWhole("readImages: rows.to", to, from + 1, batch);
+  if (key === undefined) {
+    const positions = iota([1, extents.height * extents.width], 1).reshape(1, extents.height, extents.width);
+    return gatherPixels(shards, indices.slice([from], [to]).cast("i32"), positions);
+  }
+  const bytes = first.bytes.dtype === "u8";
+  checkAugmentation("readImages: the augmentation", augmentation, { ...extents, bytes });
+  const read = (from: number, to: number) =>
+    augmented(shards, indices, key, augmentation, { from, to }, fill);
+  const own = read(from, to);
+  const mixing = mixingOf(key, augmentation, extents);
+  if (mixing === undefined) return own;
+  const { shape: [count = 0, ...rest] } = own;
+  const slice = (from: number, to: number) => own.slice([from, 0, 0, 0], [to, ...rest]);
+  const before = count === batch
+    ? slice(count - 1, count)
+    : from === 0
+    ? read(batch - 1, batch)
+    : read(from - 1, from);
+  return mixing.mix(own, count === 1 ? before : concat([before, slice(0, count - 1)]));
+}
+
+/** The keys of a batch: of crops and flips, RandAugment, colours, boxes and mixing. The first two are `split(key)`. */
+function keysOf(key: Tensor) {
+  const [crop, flip, changes, colours, boxes, mixing] = split(key, 6);
+  if (!crop || !flip || !changes || !colours || !boxes || !mixing) throw new Error("six keys were split");
+  return { changes, colours, boxes, mixing };
+}
+
+/** How a batch is mixed that `key` augments; undefined if it is not. */
+export function mixingOf(
+  key: Tensor,
+  { mix }: Augmentation,
+  extents: { readonly height: number; readonly width: number },
+): DrawnMixing | undefined {
+  return mix === undefined ? undefined : drawMixing(keysOf(key).mixing, extents, mix);
+}
+
+/** Changes the colours of bytes, and their places by RandAugment. */
+function recoloured(
+  pixels: Tensor,
+  keys: ReturnType<typeof keysOf>,
+  { randAugment: changes, colourJitter }: Augmentation,
+  rows: Rows,
+): Tensor {
+  if (changes === undefined && colourJitter === undefined) return pixels;
+  const bytes = pixels.cast("i32");
+  const changed = changes === undefined ? bytes : randAugment(bytes, keys.changes, changes, rows);
+  return (colourJitter === undefined ? changed : jitterColours(changed, keys.colours, colourJitter, rows))
+    .cast("f32");
+}
+
+/** Reads some images of a batch, augmented each by itself. */
+function augmented(
+  shards: readonly Shard[],
+  indices: Tensor,
+  key: Tensor,
+  augmentation: Augmentation,
+  { from, to }: { readonly from: number; readonly to: number },
+  fill: readonly number[],
+): Tensor {
+  const { height, width } = extentsOf(at(shards, 0));
+  const batch = at(indices.shape, 0);
   // Random numbers are drawn for the whole batch, so that they do not depend on how it is divided.
-  const positions = key === undefined
-    ? iota([1, height * width], 1).reshape(1, height, width)
-    : cropPositions(key, batch, height, width, augmentation).slice([from, 0, 0], [to, height, width]);
-  const pixels = gatherPixels(shards, indices.slice([from], [to]).cast("i32"), positions);
-  const black = key !== undefined && augmentation.fill === "zero" && augmentation.border > 0;
-  return black ? where(positions.ge(0).reshape(...positions.shape, 1), pixels, 0) : pixels;
+  const positions = cropPositions(key, batch, height, width, augmentation).slice([from, 0, 0], [
+    to,
+    height,
+    width,
+  ]);
+  const cropped = gatherPixels(shards, indices.slice([from], [to]).cast("i32"), positions);
+  const black = augmentation.fill === "zero" && augmentation.border > 0;
+  const pixels = black ? where(positions.ge(0).reshape(...positions.shape, 1), cropped, 0) : cropped;
+  const { randAugment: changes, colourJitter, erase } = augmentation;
+  if (changes === undefined && colourJitter === undefined && erase === undefined) return pixels;
+  const keys = keysOf(key);
+  const changed = recoloured(pixels, keys, augmentation, { batch, from, to });
+  if (erase === undefined) return changed;
+  const boxes = erased(keys.boxes, batch, { height, width }, erase).slice([from, 0, 0, 0], [
+    to,
+    height,
+    width,
+    1,
+  ]);
+  return where(boxes, literal(fill, [1, 1, 1, fill.length]), changed);
 }
 
 /** The extents of a shard's pixels. */

@@ -10,6 +10,10 @@ import type { DatasetEntry } from "./entry.ts";
 import { entry as folder } from "./folder/folder.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "./entry.ts";
+export type { ColourJitter } from "./augmentation/jitter.ts";
+export type { Erasing } from "./augmentation/erase.ts";
+export type { Mixing } from "./augmentation/mix.ts";
+export type { RandAugment } from "./augmentation/rand_augment.ts";
 export type {
   Augmentation,
   ImageDataset,

@@ -1,5 +1,7 @@
 import { expectObject, expectOptions, expectWhole, type Kinds } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
+import type { Augmentation } from "./augmentation/augmentation.ts";
+export type { Augmentation } from "./augmentation/augmentation.ts";
 import { type Signature, SIGNATURE_KINDS } from "./signature.ts";
 
 /** Labelled images of one size, in memory on the host. */
@@ -37,16 +39,6 @@ export interface ImageReader extends AsyncDisposable {
 
 /** A part of a data set: in memory, or read on demand. */
 export type ImagePart = LabelledImages | StreamedImages;
-
-/** Augmentation of training images in memory. */
-export interface Augmentation {
-  /** Pixels of padding on each side, before a random crop of the original size; 0 for no crop. */
-  readonly border: number;
-  /** Content of the padding: the image reflected without repeating its edge, or black. */
-  readonly fill: "reflect" | "zero";
-  /** Mirror half of the images? */
-  readonly flip: boolean;
-}
 
 /** A data set for image classification on the host: training and test images of one size. */
 export interface ImageDataset<Part extends ImagePart = LabelledImages> extends Signature {

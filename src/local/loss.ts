@@ -261,15 +261,21 @@ export function meanLoss(loss: Loss, logits: Tensor, labels: Tensor): Tensor {
 
 /** Adds the loss to a batch. */
 export function withLoss(batch: Batch, loss: Loss = plainLoss): TrainingBatch {
-  const { labels } = batch;
+  const { labels, mixed } = batch;
   return {
     labels,
+    ...(mixed === undefined ? {} : { mixed }),
     get x(): Tensor { // not read by the later processes of a pipeline, which may have none
       return batch.x;
     },
     get images(): Tensor { // read only by methods that reconstruct images; others may have none
       return batch.images;
     },
-    lossOf: (logits) => meanLoss(loss, logits, labels),
+    lossOf(logits) {
+      const own = meanLoss(loss, logits, labels);
+      if (mixed === undefined) return own;
+      const other = meanLoss(loss, logits, mixed.labels);
+      return own.mul(mixed.share).add(other.mul(mixed.share.neg().add(1)));
+    },
   };
 }

@@ -20,6 +20,11 @@ export interface Batch<T = Tensor> {
   readonly labels: T;
   /** The same images, augmented but not normalised, in [0, 1]: the target of a decoder. */
   readonly images: T;
+  /**
+   * Of a batch whose images are mixed with others: the labels of those, and the share that each image keeps of itself, f32
+   * `[]`.
+   */
+  readonly mixed?: { readonly labels: T; readonly share: T };
 }
 
 /** A batch with the loss that its logits are trained by. */

@@ -22,8 +22,13 @@ export function expectMicroBatches(who: string, accumulate: number | undefined, 
 export function microBatches(batch: Batch, count = 1): readonly Batch[] {
   const labels = parts(batch.labels, count);
   if (labels.length === 1) return [batch];
+  const { mixed } = batch;
+  const others = mixed && parts(mixed.labels, count);
   return labels.map((labels, i) => ({
     labels,
+    ...(mixed === undefined || others === undefined
+      ? {}
+      : { mixed: { labels: at(others, i), share: mixed.share } }),
     get x(): Tensor { // not read by the later processes of a pipeline, which may have none
       return at(parts(batch.x, count), i);
     },

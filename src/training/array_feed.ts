@@ -5,6 +5,7 @@ import type { Device } from "../runtime/arrays.ts";
 import { type Shape, sizeOf } from "../trace/dtype.ts";
 import { all, type Feed, tensorIn, withoutImages } from "./feed.ts";
 import { labelArray } from "./label_feed.ts";
+import { mixedLabels } from "./mixed.ts";
 import { residence, shardsIn, shardsOf } from "./resident.ts";
 
 /** What a feed knows of a data set of arrays: all but its parts. */
@@ -16,8 +17,8 @@ interface Described {
 }
 
 /**
- * Vectors or f32 images resident on the device, used as they are. Images of a data set with an augmentation are cropped
- * and mirrored at random if a key is given.
+ * Vectors or f32 images resident on the device, used as they are. Images of a data set with an augmentation are augmented
+ * if a key is given.
  */
 export function arrayFeed(
   device: Device,
@@ -42,9 +43,12 @@ export function arrayFeed(
         augmentation ?? { border: 0, fill: "zero", flip: false },
         share,
       );
+      const labels = tensorIn(data, "labels");
+      const [height = 1, width = 1] = shape;
       const batch = {
         x: pixels.reshape(share.to - share.from, ...shape),
-        labels: tensorIn(data, "labels").gather(indices.slice([share.from], [share.to])),
+        labels: labels.gather(indices.slice([share.from], [share.to])),
+        ...mixedLabels(() => labels.gather(indices), share, { height, width }, key, augmentation),
       };
       return withoutImages(batch, `${name} has f32 inputs of any range; train on images in bytes`);
     },

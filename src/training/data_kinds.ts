@@ -176,7 +176,8 @@ function streamSignature({ input }: Model, { classes, mean, std }: StreamDataset
 /** Opens a feed of the training part for a process whose step reads labels only. */
 export function openLabels(device: Device, data: Exclude<TrainingData, StreamDataset>): Feed {
   if (isPixels(data)) return pixelFeed(device, data, data.train); // label maps are read with their images
-  return labelFeed(device, data.train);
+  const [height = 1, width = 1] = isArrays(data) ? data.shape : [data.height, data.width];
+  return labelFeed(device, data.train, { augmentation: data.augmentation, height, width });
 }
 
 /** Opens a feed of a part; a stream has only a test part to open. */

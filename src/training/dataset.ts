@@ -1,6 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject, shown } from "../base/expect.ts";
-import { checkAugmentation, CIFAR_AUGMENTATION } from "../data/augment.ts";
+import { CIFAR_AUGMENTATION } from "../data/augment.ts";
+import { checkAugmentation } from "../data/augmentation/augmentation.ts";
 import { type ImageDataset, type ImagePart, SET_KINDS } from "../data/images.ts";
 import { checkSignature } from "../data/signature.ts";
 import type { Model } from "../models/model.ts";
@@ -22,9 +23,14 @@ export function checkDataset(
   }
   const { name, classes, height, width, channels, augmentation = CIFAR_AUGMENTATION } = dataset;
   checkSignature(who, name, dataset, model);
-  // Images that are read on demand are augmented by their reader.
-  if (parts.includes("train") && "images" in dataset.train) {
-    checkAugmentation(`${who}: the augmentation of ${name}`, augmentation, dataset);
+  // Images that are read on demand are cropped and mirrored by their reader.
+  if (parts.includes("train") && ("images" in dataset.train || dataset.augmentation !== undefined)) {
+    checkAugmentation(`${who}: the augmentation of ${name}`, augmentation, {
+      height,
+      width,
+      channels,
+      bytes: true,
+    });
   }
   for (const part of parts) {
     const images = dataset[part];

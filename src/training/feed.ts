@@ -60,7 +60,7 @@ export function tensorIn(data: Named<Tensor>, name: string): Tensor {
 }
 
 /** The images of a batch that has none in [0, 1]; `what` are they. Only methods that reconstruct them read them. */
-export function withoutImages(batch: Pick<Batch, "x" | "labels">, what: string): Batch {
+export function withoutImages(batch: Pick<Batch, "x" | "labels" | "mixed">, what: string): Batch {
   return {
     ...batch,
     get images(): never {

@@ -6,6 +6,7 @@ import { iota } from "../trace/functions.ts";
 import { HostArray } from "../trace/host_array.ts";
 import { residence, shardsIn, shardsOf } from "./resident.ts";
 import { all, type Feed, tensorIn } from "./feed.ts";
+import { mixedLabels } from "./mixed.ts";
 import { readAhead } from "./read_ahead.ts";
 
 /** What a feed knows of a data set: all but its parts. */
@@ -17,8 +18,8 @@ export function imageFeed(device: Device, dataset: Pictured, part: ImagePart): F
 }
 
 /**
- * Images resident on the device: bytes, in shards no larger than the device allows a value to be. Batches are cropped
- * and mirrored at random if a key is given, see `readImages`.
+ * Images resident on the device: bytes, in shards no larger than the device allows a value to be. Batches are augmented if
+ * a key is given, see `readImages`.
  */
 function residentFeed(device: Device, dataset: Pictured, part: LabelledImages): Feed {
   const { height, width, channels, augmentation } = dataset;
@@ -29,24 +30,38 @@ function residentFeed(device: Device, dataset: Pictured, part: LabelledImages): 
     arrays,
     batch(data, indices, key, share = all(indices)) {
       const images = readImages(shardsIn(data), indices, dataset, key, augmentation, share);
-      return { ...images, labels: tensorIn(data, "labels").gather(indices.slice([share.from], [share.to])) };
+      const labels = tensorIn(data, "labels");
+      return {
+        ...images,
+        labels: labels.gather(indices.slice([share.from], [share.to])),
+        ...mixedLabels(() => labels.gather(indices), share, dataset, key, augmentation),
+      };
     },
     ...residence(arrays),
   };
 }
 
-/** Images made and augmented by a reader, which always works a few batches ahead. */
+/**
+ * Images made, cropped and mirrored by a reader, which always works a few batches ahead; the rest of an augmentation is
+ * part of the step.
+ */
 function streamedFeed(dataset: Pictured, part: StreamedImages): Feed {
-  const { height, width, channels } = dataset;
+  const { height, width, channels, augmentation } = dataset;
+  const more = augmentation && { ...augmentation, border: 0, flip: false }; // the reader crops and mirrors
   const reader = part.open();
   return {
     count: part.count,
     arrays: {},
-    batch(data, indices, _key, share = all(indices)) {
+    batch(data, indices, key, share = all(indices)) {
       const shard = { first: 0, bytes: tensorIn(data, "bytes") };
       const order = iota(indices.shape, 0, "u32");
-      const images = readImages([shard], order, dataset, undefined, undefined, share);
-      return { ...images, labels: tensorIn(data, "labels").slice([share.from], [share.to]) };
+      const images = readImages([shard], order, dataset, more && key, more, share);
+      const labels = tensorIn(data, "labels");
+      return {
+        ...images,
+        labels: labels.slice([share.from], [share.to]),
+        ...mixedLabels(() => labels, share, dataset, key, more),
+      };
     },
     supply: (requests) =>
       readAhead(requests, reader, (pixels, indices) => ({

@@ -17,6 +17,10 @@ import { description, preprocessing } from "./description.ts";
 import { listImages, type Listing } from "./listing.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "../entry.ts";
+export type { ColourJitter } from "../augmentation/jitter.ts";
+export type { Erasing } from "../augmentation/erase.ts";
+export type { Mixing } from "../augmentation/mix.ts";
+export type { RandAugment } from "../augmentation/rand_augment.ts";
 export type {
   Augmentation,
   ImageDataset,
