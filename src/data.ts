@@ -13,6 +13,7 @@ export {
   type LabelledArrays,
 } from "./data/arrays.ts";
 export { cifar10, type Cifar10Options } from "./data/cifar10.ts";
+export { cifar100, type Cifar100Options } from "./data/cifar100.ts";
 export * from "./data/entry.ts";
 export type { ColourJitter } from "./data/augmentation/jitter.ts";
 export type { Erasing } from "./data/augmentation/erase.ts";
@@ -36,6 +37,7 @@ export {
   type StreamedPixels,
 } from "./data/label_maps.ts";
 export { scenes, type ScenesOptions } from "./data/scenes.ts";
+export { fashionMnist, mnist, type MnistOptions } from "./data/mnist.ts";
 export type { PublishedOptions } from "./data/publication.ts";
 export type { Signature } from "./data/signature.ts";
 export { residentBytes } from "./data/resident_bytes.ts";

@@ -42,6 +42,15 @@ export const svhn = (): Files =>
     ]),
   );
 
+/** The four files of MNIST, by idx2numpy. */
+export const mnist = (): Files =>
+  Object.fromEntries(
+    ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"].map((name) => [
+      `${name}-ubyte.gz`,
+      Deno.readFileSync(fromFileUrl(new URL(`fixtures/image_files/mnist/${name}-ubyte.gz`, import.meta.url))),
+    ]),
+  );
+
 /** STL-10's four files, of noise: training and test images. */
 export const stl10 = (train: number, test: number): Files =>
   Object.fromEntries(

@@ -10,7 +10,7 @@ import * as models from "../src/models.ts";
 import * as optim from "../src/optim.ts";
 import { open } from "../src/runtime/devices.ts";
 import { cli, contents, finish, refused, start } from "./command_line.ts";
-import { type Files, fixtures, photographs, stl10, svhn, write } from "./dataset_files.ts";
+import { type Files, fixtures, mnist, photographs, stl10, svhn, write } from "./dataset_files.ts";
 import { skips } from "./gate.ts";
 import { inFolder } from "./in_folder.ts";
 
@@ -39,6 +39,11 @@ const FAULTS: Record<string, [message: RegExp, fault: (files: Files) => void][]>
       (f) => f["train_y.bin"] = damaged(f["train_y.bin"], 2),
     ],
   ],
+  mnist: [
+    [/train-images-idx3-ubyte\.gz is not a complete gzip file/, (f) => {
+      f["train-images-idx3-ubyte.gz"] = truncated(f["train-images-idx3-ubyte.gz"]);
+    }],
+  ],
   folder: [
     [/daisy\/1\.jpg is empty/, (f) => f["val/daisy/1.jpg"] = new Uint8Array()],
     [/roses\/1\.jpg is truncated/, (f) => f["train/roses/1.jpg"] = truncated(f["train/roses/1.jpg"])],
@@ -52,7 +57,7 @@ const FAULTS: Record<string, [message: RegExp, fault: (files: Files) => void][]>
     ],
   ],
 };
-const FILES: Record<string, () => Files> = { svhn, stl10: () => stl10(4, 2), folder: photographs };
+const FILES: Record<string, () => Files> = { svhn, mnist, stl10: () => stl10(4, 2), folder: photographs };
 
 for (const [dataset, faults] of Object.entries(FAULTS)) {
   Deno.test(`train refuses damage to ${dataset} in one line and writes nothing`, () =>

@@ -1,5 +1,7 @@
 import { expectOptions, type Kinds } from "../base/expect.ts";
 import type { DatasetEntry, LoadOptions } from "./entry.ts";
+import { type ImageDataset, limitImages } from "./images.ts";
+import type { PublishedOptions } from "./publication.ts";
 
 const LOAD_KINDS = {
   path: "string?",
@@ -17,4 +19,19 @@ export function checkedLoad(name: string, load: DatasetEntry["load"]): DatasetEn
     expectOptions(`load of ${name}: limits`, options.limits ?? {}, { train: "number?", test: "number?" });
     return await load(options);
   };
+}
+
+/** The `load` of the entry of a published set, which `load` reads. */
+export function publishedLoad(
+  name: string,
+  load: (options: PublishedOptions) => Promise<ImageDataset>,
+): DatasetEntry["load"] {
+  return checkedLoad(name, async ({ limits = {}, path, onProgress }) =>
+    limitImages(
+      await load({
+        ...path === undefined ? {} : { path },
+        ...onProgress === undefined ? {} : { onProgress },
+      }),
+      limits,
+    ));
 }

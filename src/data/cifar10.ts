@@ -1,11 +1,9 @@
-import { checkedLoad } from "./checked_load.ts";
-import { at } from "../base/at.ts";
-import { LocalgradError } from "../base/errors.ts";
+import { publishedLoad } from "./checked_load.ts";
 import { CIFAR_AUGMENTATION } from "./augment.ts";
+import { checkRecords, decodeRecords, HOME_PAGE, recordBytes, SIZE } from "./cifar_records.ts";
 import type { Download } from "./download.ts";
 import type { DatasetEntry } from "./entry.ts";
-import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
-import { interleave } from "./planes.ts";
+import type { ImageDataset } from "./images.ts";
 import { checkMd5, fileOf, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
 import type { Preprocessing } from "./signature.ts";
@@ -29,12 +27,9 @@ export interface Cifar10Layout {
   readonly md5: Readonly<Record<string, string>>;
 }
 
-const HOME_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html";
 const TEST_FILE = "test_batch.bin";
 const TRAIN_FILES = [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);
 const FILES = [...TRAIN_FILES, TEST_FILE];
-const SIZE = 32;
-const RECORD = 1 + 3 * SIZE * SIZE; // the label, then the red, green and blue planes
 
 const OFFICIAL: Cifar10Layout = {
   archive: {
@@ -66,6 +61,8 @@ const CLASSES = [
   "truck",
 ] as const;
 
+const LABELS = [{ what: "class", classes: CLASSES.length }] as const;
+
 /**
  * CIFAR-10 (Krizhevsky, 2009) in its official binary form: 50,000 training and 10,000 test images of 32×32 RGB pixels
  * in ten classes. The files are checked against their published MD5. The statistics are those of InfoPro and MAN.
@@ -94,59 +91,27 @@ export async function loadCifar10(options: Cifar10Options, layout: Cifar10Layout
     channels: 3,
     ...preprocessing,
     augmentation: CIFAR_AUGMENTATION,
-    train: decode(TRAIN_FILES.map((name) => fileOf(files, name))),
-    test: decode([fileOf(files, TEST_FILE)]),
+    train: decodeRecords(TRAIN_FILES.map((name) => fileOf(files, name)), 1, 0),
+    test: decodeRecords([fileOf(files, TEST_FILE)], 1, 0),
   };
 }
 
 function publication({ archive, records, md5 }: Cifar10Layout): Publication {
-  const expected = records * RECORD;
   const set: Publication = {
     name: "CIFAR-10",
     home: HOME_PAGE,
     what: '"CIFAR-10 binary version"',
     folder: "cifar-10-batches-bin",
-    files: Object.fromEntries(FILES.map((name) => [name, expected])),
+    files: Object.fromEntries(FILES.map((name) => [name, records * recordBytes(LABELS)])),
     from: { archive },
     md5,
     mistaken: { "data_batch_1": "the Python version of CIFAR-10", "train.bin": "CIFAR-100" },
     check(bytes, name, where) {
-      if (bytes.length < expected) {
-        throw new LocalgradError(
-          `${where} is truncated: ${bytes.length} bytes instead of ${expected}; download it again from ${HOME_PAGE}`,
-        );
-      }
-      for (let record = 0; record < records; record++) {
-        const label = at(bytes, record * RECORD);
-        if (label >= CLASSES.length) {
-          throw new LocalgradError(
-            `${where} is mislabelled: record ${record} has class ${label}, but the last class is ${
-              CLASSES.length - 1
-            }; download it again from ${HOME_PAGE}`,
-          );
-        }
-      }
+      checkRecords(bytes, where, records, LABELS);
       if (md5[name] !== undefined) checkMd5(bytes, md5[name], where, set);
     },
   };
   return set;
-}
-
-/** Decodes records of a label and three colour planes. */
-function decode(files: readonly Uint8Array[]): LabelledImages {
-  const count = files.reduce((sum, file) => sum + file.length / RECORD, 0);
-  const bytes = RECORD - 1;
-  const images = new Uint8Array(count * bytes);
-  const labels = new Int32Array(count);
-  let image = 0;
-  for (const file of files) {
-    for (let start = 0; start < file.length; start += RECORD, image++) {
-      labels[image] = at(file, start);
-      const pixels = images.subarray(image * bytes, (image + 1) * bytes);
-      interleave(file.subarray(start + 1, start + RECORD), pixels, SIZE, "rows");
-    }
-  }
-  return { images, labels, count };
 }
 
 /** CIFAR-10 for the command line. */
@@ -157,14 +122,5 @@ export const entry: DatasetEntry = {
   images: { train: TRAIN_FILES.length * OFFICIAL.records, test: OFFICIAL.records },
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
-  load: checkedLoad(
-    "cifar10",
-    async ({ limits = {}, path, onProgress }) => {
-      const options = {
-        ...path === undefined ? {} : { path },
-        ...onProgress === undefined ? {} : { onProgress },
-      };
-      return limitImages(await cifar10(options), limits);
-    },
-  ),
+  load: publishedLoad("cifar10", cifar10),
 };

@@ -26,7 +26,16 @@ export type { Signature } from "./signature.ts";
 export type { Key } from "../base/random.ts";
 
 /** The name of a data set. */
-export type DatasetName = "shapes" | "cifar10" | "svhn" | "stl10" | "folder";
+export type DatasetName =
+  | "shapes"
+  | "cifar10"
+  | "cifar100"
+  | "cifar100-coarse"
+  | "svhn"
+  | "stl10"
+  | "mnist"
+  | "fashion-mnist"
+  | "folder";
 
 /** Every data set by its name. */
 export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = { ...BUILT_IN, folder };

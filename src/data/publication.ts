@@ -40,6 +40,11 @@ export interface Publication {
   readonly folder: string;
   /** The files to read, with the most bytes each may have. */
   readonly files: Readonly<Record<string, number>>;
+  /**
+   * Other names that files may have in a folder, with the most bytes each may have then: as they are unpacked, say. The
+   * first that exists is read.
+   */
+  readonly aliases?: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** The download: one archive of all files (`.tar.gz`), or each file. */
   readonly from: { readonly archive: Download } | { readonly each: Readonly<Record<string, Download>> };
   /** Uncompressed bytes of the archive's other files. */
@@ -47,7 +52,7 @@ export interface Publication {
   /** MD5 of downloaded files, in hexadecimal. Not required of files in a folder, which may contain a part of the set. */
   readonly md5: Readonly<Record<string, string>>;
   /** Checks a file from any source; `where` names it in messages. */
-  check(bytes: Uint8Array<ArrayBuffer>, name: string, where: string): void;
+  check(bytes: Uint8Array<ArrayBuffer>, name: string, where: string): void | Promise<void>;
   /** Data sets that a folder without the files may contain instead, by a telltale file: `{ "train.bin": "CIFAR-100" }`. */
   readonly mistaken?: Readonly<Record<string, string>>;
 }
@@ -64,13 +69,26 @@ export function checkMd5(bytes: Uint8Array, md5: string, where: string, { home }
 export async function readFolder(set: Publication, folder: string): Promise<Files> {
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const [name, most] of Object.entries(set.files)) {
-    const path = `${folder}/${name}`;
-    if (!await stat(path)) throw await missing(set, folder, name);
-    const bytes = await readRegular(path, most);
-    set.check(bytes, name, path);
+    const names = Object.entries({ [name]: most, ...set.aliases?.[name] });
+    const found = await firstOf(folder, names);
+    if (found === undefined) throw await missing(set, folder, name);
+    const [path, limit] = found;
+    const bytes = await readRegular(path, limit);
+    await set.check(bytes, name, path);
     files.set(name, bytes);
   }
   return files;
+}
+
+/** The path of the first of these files that exists, with its limit. */
+async function firstOf(
+  folder: string,
+  names: readonly (readonly [name: string, most: number])[],
+): Promise<readonly [path: string, most: number] | undefined> {
+  for (const [name, most] of names) {
+    if (await stat(`${folder}/${name}`)) return [`${folder}/${name}`, most];
+  }
+  return undefined;
 }
 
 /** The error for a folder without file `name`, with the likely reason. */
@@ -98,7 +116,7 @@ export async function readArchive(set: Publication, path: string, where: string 
   const most = Object.values(set.files).reduce((sum, size) => sum + size, TAR_HEADERS + (set.others ?? 0));
   for await (const file of readTar(gunzip(chunksOf(path), where, most), where, wanted)) {
     const name = base(file.path);
-    set.check(file.bytes, name, `${where}: ${name}`);
+    await set.check(file.bytes, name, `${where}: ${name}`);
     files.set(name, file.bytes);
   }
   const absent = Object.keys(set.files).find((name) => !files.has(name));

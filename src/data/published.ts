@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions } from "../base/expect.ts";
+import { expectOptions, type Kinds } from "../base/expect.ts";
 import { makeFolder } from "../base/files.ts";
 import { refusal } from "../base/system.ts";
 import { cacheDirectory } from "./cache.ts";
@@ -14,6 +14,13 @@ import {
 } from "./publication.ts";
 import { stat } from "./regular.ts";
 
+/** The options of every published set, to check those from a user. */
+export const PUBLISHED_KINDS = {
+  path: "string?",
+  cache: "string?",
+  onProgress: "function?",
+} as const satisfies Kinds<PublishedOptions>;
+
 /**
  * Reads the files of a published set from a folder or archive, or from the cache, downloading the set into it first if
  * need be. Every file is checked, and a partial download is never kept. Nothing is read or decompressed beyond its
@@ -22,11 +29,7 @@ import { stat } from "./regular.ts";
  * @throws {LocalgradError} if files are missing, truncated, damaged or not of this set, or cannot be downloaded.
  */
 export function readPublished(set: Publication, options: PublishedOptions): Promise<Files> {
-  expectOptions(`the loader of ${set.name}`, options, {
-    path: "string?",
-    cache: "string?",
-    onProgress: "function?",
-  });
+  expectOptions(`the loader of ${set.name}`, options, PUBLISHED_KINDS);
   return options.path === undefined ? readCached(set, options) : readPath(set, options.path);
 }
 

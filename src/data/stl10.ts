@@ -1,8 +1,8 @@
-import { checkedLoad } from "./checked_load.ts";
+import { publishedLoad } from "./checked_load.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Download } from "./download.ts";
 import type { DatasetEntry } from "./entry.ts";
-import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
+import type { ImageDataset, LabelledImages } from "./images.ts";
 import { interleave } from "./planes.ts";
 import { checkMd5, fileOf, type Files, type Publication, type PublishedOptions } from "./publication.ts";
 import { readPublished } from "./published.ts";
@@ -151,14 +151,5 @@ export const entry: DatasetEntry = {
   images: { train: 5000, test: 8000 },
   preprocessing,
   recipe: { epochs: 400, batch: 128, lr: 0.1, warmup: 10 },
-  load: checkedLoad(
-    "stl10",
-    async ({ limits = {}, path, onProgress }) => {
-      const options = {
-        ...path === undefined ? {} : { path },
-        ...onProgress === undefined ? {} : { onProgress },
-      };
-      return limitImages(await stl10(options), limits);
-    },
-  ),
+  load: publishedLoad("stl10", stl10),
 };

@@ -1,7 +1,7 @@
-import { checkedLoad } from "./checked_load.ts";
+import { publishedLoad } from "./checked_load.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { DatasetEntry } from "./entry.ts";
-import { type ImageDataset, type LabelledImages, limitImages } from "./images.ts";
+import type { ImageDataset, LabelledImages } from "./images.ts";
 import { type MatArray, readMat } from "./mat.ts";
 import { interleave } from "./planes.ts";
 import { checkMd5, fileOf, type Publication, type PublishedOptions } from "./publication.ts";
@@ -171,14 +171,5 @@ export const entry: DatasetEntry = {
   images: { train: 73257, test: 26032 },
   preprocessing,
   recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
-  load: checkedLoad(
-    "svhn",
-    async ({ limits = {}, path, onProgress }) => {
-      const options = {
-        ...path === undefined ? {} : { path },
-        ...onProgress === undefined ? {} : { onProgress },
-      };
-      return limitImages(await svhn(options), limits);
-    },
-  ),
+  load: publishedLoad("svhn", svhn),
 };
