@@ -10,6 +10,7 @@ import * as localgrad from "../mod.ts";
 import { LocalgradError } from "../src/base/errors.ts";
 import { DATASETS } from "../src/data/datasets.ts";
 import { imageFolder } from "../src/data/folder/folder.ts";
+import { imageTables } from "../src/data/parquet/parquet.ts";
 import { pictures } from "../src/data/folder/pictures.ts";
 import { exportOnnx } from "../src/onnx/onnx.ts";
 import { openTelemetry } from "../src/opentelemetry.ts";
@@ -102,6 +103,7 @@ function calls(
     "data.mnist": data.mnist,
     "data.fashionMnist": data.fashionMnist,
     imageFolder,
+    imageTables,
     pictures,
     "train.readRun": (given) => localgrad.train.readRun("none", "last", given),
     "processes.join": (given) => localgrad.processes.join(given),

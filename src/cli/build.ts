@@ -53,8 +53,9 @@ export async function loadImages(
   { dataset, trainLimit, testLimit, imageSize, data }: Settings,
   path: string | undefined = data,
 ): Promise<ImageDataset<ImagePart>> {
-  if (dataset === "folder" && path === undefined) {
-    throw new LocalgradError("--dataset folder needs the folder of images: --data DIR");
+  if ((dataset === "folder" || dataset === "parquet") && path === undefined) {
+    const what = dataset === "folder" ? "images" : "tables";
+    throw new LocalgradError(`--dataset ${dataset} needs the folder of ${what}: --data DIR`);
   }
   if (dataset === "shapes" && path !== undefined) {
     throw new LocalgradError("--data is for data sets in files; shapes are drawn, so leave it out");

@@ -3,6 +3,7 @@ import type { DatasetEntry, DatasetName } from "../data/datasets.ts";
 import { description } from "../data/folder/description.ts";
 import { LABEL_BYTES } from "../data/resident_bytes.ts";
 import { folders } from "./on_demand.ts";
+import { folders, tables } from "./on_demand.ts";
 
 const folder: DatasetEntry = {
   ...description,
@@ -18,3 +19,10 @@ export function publishedBytes(name: DatasetName): number {
   if (images === undefined || size === undefined) return 0;
   return (images.train + images.test) * (size ** 2 * mean.length + LABEL_BYTES);
 }
+const parquet: DatasetEntry = {
+  ...description,
+  load: async (options) => await (await tables()).entry.load(options),
+};
+
+/** Every data set by its name. What decodes pictures is loaded only when one is read, because it needs packages. */
+export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = { ...BUILT_IN, folder, parquet };

@@ -23,3 +23,7 @@ export const folders = () =>
 /** Loads what decodes pictures; needs `@imagemagick/magick-wasm`. */
 export const decoding = () =>
   module("../data/folder/pictures.ts") as Promise<typeof import("../data/folder/pictures.ts")>;
+
+/** Loads what reads tables of images; needs `hyparquet` and `@imagemagick/magick-wasm`. */
+export const tables = () =>
+  module("../data/parquet/parquet.ts") as Promise<typeof import("../data/parquet/parquet.ts")>;

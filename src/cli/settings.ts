@@ -273,7 +273,7 @@ export function settingsFrom(
   const earlyStopping = stoppingFrom(given, before?.earlyStopping);
   if (size !== undefined && imageSize !== undefined) {
     throw new LocalgradError(
-      `--image-size applies to folders of images; images of ${dataset} are ${size}×${size}`,
+      `--image-size applies to folders and tables of images; images of ${dataset} are ${size}×${size}`,
     );
   }
   return {

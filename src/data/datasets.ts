@@ -1,6 +1,6 @@
 /**
- * The data sets of the command line, by name. A separate sub-path, because decoding folders of images needs a package,
- * and `mod.ts` must not.
+ * The data sets of the command line, by name. A separate sub-path, because decoding folders and tables of images needs
+ * packages, and `mod.ts` must not.
  *
  * @module
  */
@@ -8,6 +8,7 @@
 import { BUILT_IN } from "./built_in.ts";
 import type { DatasetEntry } from "./entry.ts";
 import { entry as folder } from "./folder/folder.ts";
+import { entry as parquet } from "./parquet/parquet.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "./entry.ts";
 export type { ColourJitter } from "./augmentation/jitter.ts";
@@ -35,7 +36,8 @@ export type DatasetName =
   | "stl10"
   | "mnist"
   | "fashion-mnist"
-  | "folder";
+  | "folder"
+  | "parquet";
 
 /** Every data set by its name. */
-export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = { ...BUILT_IN, folder };
+export const DATASETS: Readonly<Record<DatasetName, DatasetEntry>> = { ...BUILT_IN, folder, parquet };

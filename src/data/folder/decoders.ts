@@ -19,8 +19,10 @@ export interface DecodeJob {
 
 /** A job: check that a file can be decoded. */
 export interface CheckJob {
-  /** The file. */
+  /** The file, or its name in messages if `bytes` are given. */
   readonly path: string;
+  /** The content of the file. */
+  readonly bytes?: Uint8Array;
   /** Decode the whole file, or only look at its first and last bytes where those suffice? */
   readonly check: "whole" | "ends";
 }

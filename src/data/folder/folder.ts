@@ -5,16 +5,15 @@
  * @module
  */
 
-import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole } from "../../base/expect.ts";
-import { foldIn, type Key, uniform } from "../../base/random.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { checkedLoad } from "../checked_load.ts";
-import { type ImageDataset, type ImageReader, limitImages, type StreamedImages } from "../images.ts";
-import { Decoders, DRAWS } from "./decoders.ts";
+import { type ImageDataset, limitImages, type StreamedImages } from "../images.ts";
 import { description, preprocessing } from "./description.ts";
 import { listImages, type Listing } from "./listing.ts";
+import { checkFiles, type ImageFile, SharedDecoders, streamed } from "./reader.ts";
+import { isTinyImagenet, listTinyImagenet } from "./tiny_imagenet.ts";
 
 export type { DatasetEntry, LoadOptions, Recipe } from "../entry.ts";
 export type { ColourJitter } from "../augmentation/jitter.ts";
@@ -36,7 +35,8 @@ export type { Key } from "../../base/random.ts";
 export interface ImageFolderOptions {
   /**
    * The folder, with `train/CLASS/*.jpg` and `val/CLASS/*.jpg`. Files may also be `.jpeg`, `.png`, `.webp`, `.bmp`,
-   * `.tif` or `.tiff`, and `val` may be `validation`, `valid` or `test`. Hidden files and folders are skipped.
+   * `.tif` or `.tiff`, and `val` may be `validation`, `valid` or `test`. Hidden files and folders are skipped. Or the
+   * folder `tiny-imagenet-200` of Tiny ImageNet as it is published.
    */
   readonly path: string;
   /** Rows and columns to which every image is resized; 224 by default. */
@@ -52,12 +52,6 @@ export interface ImageFolderOptions {
   /** Called with a summary of skipped files, if any; by default prints a warning. */
   readonly onLeftOut?: (what: string) => void;
 }
-
-/** Up to this many files are decoded before training, to find damaged ones; of more, only both ends are checked. */
-const CHECKED = 5000;
-
-/** Images requested ahead of use, per thread. */
-const AHEAD = 4;
 
 /**
  * Loads a data set from folders of image files, one per class, which threads decode on demand. Training images are
@@ -93,9 +87,11 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
   for (const [name, value] of Object.entries({ size, threads })) {
     expectWhole(`imageFolder: ${name}`, value);
   }
-  const { classes, leftOut, ...parts } = await listImages(path);
+  const { classes, leftOut, ...parts } =
+    await (await isTinyImagenet(path) ? listTinyImagenet(path) : listImages(path));
   if (leftOut !== undefined) onLeftOut(`${path}: skipped files: ${leftOut}`);
   const pool = new SharedDecoders(threads);
+  const [train, test] = [filesOf(parts.train), filesOf(parts.test)];
   const dataset = limitImages({
     name: path,
     classes,
@@ -103,114 +99,15 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
     width: size,
     channels: 3,
     ...preprocessing,
-    train: streamed(parts.train, size, pool),
-    test: streamed(parts.test, size, pool),
+    train: streamed(train, parts.train.labels, size, pool),
+    test: streamed(test, parts.test.labels, size, pool),
   }, limits);
-  const used = [
-    ...parts.train.paths.slice(0, dataset.train.count),
-    ...parts.test.paths.slice(0, dataset.test.count),
-  ];
+  const used = [...train.slice(0, dataset.train.count), ...test.slice(0, dataset.test.count)];
   await checkFiles(used, pool, onCheck);
   return dataset;
 }
 
-/** Decoding threads that run while anything uses them. */
-class SharedDecoders {
-  readonly threads: number;
-  #decoders: Decoders | undefined;
-  #users = 0;
-
-  constructor(threads: number) {
-    this.threads = threads;
-  }
-
-  acquire(): Decoders {
-    this.#users++;
-    return this.#decoders ??= new Decoders(this.threads);
-  }
-
-  async release(): Promise<void> {
-    if (--this.#users > 0) return;
-    const decoders = this.#decoders;
-    this.#decoders = undefined;
-    await decoders?.[Symbol.asyncDispose]();
-  }
-}
-
-function streamed({ paths, labels }: Listing, size: number, pool: SharedDecoders): StreamedImages {
-  return { labels, count: labels.length, open: () => new FolderReader(paths, size, pool) };
-}
-
-class FolderReader implements ImageReader {
-  readonly ahead: number;
-  readonly #paths: readonly string[];
-  readonly #size: number;
-  readonly #pool: SharedDecoders;
-  readonly #decoders: Decoders;
-
-  constructor(paths: readonly string[], size: number, pool: SharedDecoders) {
-    this.ahead = AHEAD * pool.threads;
-    this.#paths = paths;
-    this.#size = size;
-    this.#pool = pool;
-    this.#decoders = pool.acquire();
-  }
-
-  get done(): ImageReader["done"] {
-    return this.#decoders.done;
-  }
-
-  async read(indices: Uint32Array, key?: Key): Promise<Uint8Array> {
-    const each = this.#size * this.#size * 3;
-    const pixels = new Uint8Array(indices.length * each);
-    // Without augmentation each image is decoded once, such as the one that pads the last batch.
-    const same = new Map<number, Promise<Uint8Array>>();
-    await Promise.all(Array.from(indices, async (index, position) => {
-      let image = same.get(index);
-      if (image === undefined) {
-        image = this.#decode(index, key && foldIn(key, position));
-        if (key === undefined) same.set(index, image);
-      }
-      pixels.set(await image, position * each);
-    }));
-    return pixels;
-  }
-
-  #decode(index: number, key: Key | undefined): Promise<Uint8Array> {
-    const draws = key === undefined ? {} : { draws: uniform(key, DRAWS) };
-    return this.#decoders.decode({ path: at(this.#paths, index), size: this.#size, ...draws });
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#pool.release();
-  }
-}
-
-/** Rejects a set with a file that cannot be decoded, naming it. */
-async function checkFiles(
-  paths: readonly string[],
-  pool: SharedDecoders,
-  onCheck: ImageFolderOptions["onCheck"],
-): Promise<void> {
-  const decoders = pool.acquire();
-  try {
-    const check = paths.length <= CHECKED ? "whole" : "ends";
-    const rest = paths.values(); // shared by all workers
-    let done = 0;
-    let fault: { readonly error: unknown } | undefined;
-    const work = async () => {
-      for (const path of rest) {
-        if (fault !== undefined) return;
-        await decoders.check({ path, check }).catch((error) => fault ??= { error });
-        onCheck?.(++done, paths.length);
-      }
-    };
-    await Promise.all(Array.from({ length: AHEAD * pool.threads }, work));
-    if (fault !== undefined) throw fault.error;
-  } finally {
-    await pool.release();
-  }
-}
+const filesOf = ({ paths }: Listing): ImageFile[] => paths.map((path) => ({ path }));
 
 /** Folders of images for the command line. */
 export const entry: DatasetEntry = {

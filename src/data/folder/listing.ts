@@ -20,15 +20,18 @@ export interface Folder {
 
 const LAYOUT = "a folder of images contains train/CLASS/*.jpg and val/CLASS/*.jpg";
 const TEST_FOLDERS = ["val", "validation", "valid", "test"];
-const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
+/** The names of image files. */
+export const IMAGE = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
 
-const ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff";
+/** Their endings, for messages. */
+export const ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff";
 
 const refusal = (message: string) => new LocalgradError(shown(message));
 
 type Kind = "folder" | "linked folder" | "file" | "other";
 
-interface Entry {
+/** An entry of a folder. */
+export interface Entry {
   readonly name: string;
   readonly path: string;
   readonly kind: Kind;
@@ -38,7 +41,7 @@ interface Entry {
 const COUNTED = 100_000;
 
 /** Counts skipped files by location and type. */
-class LeftOut {
+export class LeftOut {
   readonly #most: number;
   readonly #places = new Map<string, Map<string, number>>();
   #count = 0;
@@ -77,7 +80,7 @@ class LeftOut {
 }
 
 /** The entries of a folder, sorted by name; links are followed. */
-async function entries(folder: string): Promise<Entry[]> {
+export async function entries(folder: string): Promise<Entry[]> {
   const found: Entry[] = [];
   for await (const { name, ...info } of visible(folder)) {
     const path = `${folder}/${name}`;
@@ -209,6 +212,11 @@ async function listPart(
   for (const name of classes) {
     files.push(name === undefined ? [] : await listClass(`${folder}/${name}`, leftOut));
   }
+  return interleaved(files);
+}
+
+/** The files of each class, one of each in turn. */
+export function interleaved(files: readonly (readonly string[])[]): Listing {
   const paths: string[] = [];
   const labels: number[] = [];
   const most = files.reduce((most, { length }) => Math.max(most, length), 0);

@@ -101,9 +101,10 @@ function load({ path, bytes, size, crop = CROP, draws }) {
 }
 
 /** Rejects a file that cannot be decoded. To check only the ends, a file that begins and ends correctly is accepted. */
-function check({ path, check }) {
-  if (check === "ends" && endsWell(path)) return undefined;
-  withImage(read(path), () => {});
+function check({ path, bytes, check }) {
+  if (bytes !== undefined) expectLength(bytes.length);
+  if (check === "ends" && endWell(...endsOf(path, bytes))) return undefined;
+  withImage(bytes ?? read(path), () => {});
   return undefined;
 }
 
@@ -123,22 +124,29 @@ function formatOf(bytes) {
   return Object.keys(FORMATS).find((name) => FORMATS[name](bytes));
 }
 
-/** Returns true if a file begins and ends as its format requires; BMP and TIFF have no end marker. */
-function endsWell(path) {
+/** The first and the last twelve bytes of a file, and its length. */
+function endsOf(path, bytes) {
+  if (bytes !== undefined) return [bytes.slice(0, 12), bytes.slice(-12), bytes.length];
   const file = open(path);
   try {
     const [head, tail] = [new Uint8Array(12), new Uint8Array(12)];
-    if (file.readSync(head) !== 12) return false;
+    if (file.readSync(head) !== 12) return [new Uint8Array(), tail, 0];
     const length = file.seekSync(0, Deno.SeekMode.End);
     file.seekSync(-12, Deno.SeekMode.End);
-    if (file.readSync(tail) !== 12) return false;
-    const format = formatOf(head);
-    if (format === "Jpeg") return has(tail, 10, [0xff, 0xd9]);
-    if (format === "Png") return has(tail, 4, [...ascii("IEND"), 0xae, 0x42, 0x60, 0x82]);
-    return format === "WebP" && new DataView(head.buffer).getUint32(4, true) + 8 === length;
+    if (file.readSync(tail) !== 12) return [new Uint8Array(), tail, 0];
+    return [head, tail, length];
   } finally {
     file.close();
   }
+}
+
+/** Returns true if a file begins and ends as its format requires; BMP and TIFF have no end marker. */
+function endWell(head, tail, length) {
+  if (head.length < 12) return false;
+  const format = formatOf(head);
+  if (format === "Jpeg") return has(tail, 10, [0xff, 0xd9]);
+  if (format === "Png") return has(tail, 4, [...ascii("IEND"), 0xae, 0x42, 0x60, 0x82]);
+  return format === "WebP" && new DataView(head.buffer).getUint32(4, true) + 8 === length;
 }
 
 /** The width and height in the header of a file; undefined if it is damaged. */
