@@ -36,7 +36,7 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
       [/--save-every must be .* 500, or of minutes, such as 10m, not "5 m"/, "train", "--save-every", "5 m"],
       [/--save-every must be/, "train", "--save-every", "0"],
       [/--schedule-epochs must be/, "train", "--schedule-epochs", "0"],
-      [/--dataset must be one of shapes, cifar10, .*not "mnist"/, "train", "--dataset", "mnist"],
+      [/--dataset must be one of shapes, cifar10, .*not "cifar"/, "train", "--dataset", "cifar"],
       [/--model must be one of .*resnet110.*, not "vgg"/, "train", "--model", "vgg"],
       [/--method must be one of .*man\+dgl.*, not "bp"/, "train", "--method", "bp"],
       [
@@ -60,6 +60,9 @@ Deno.test("the command line refuses wrong commands and flags in one line", () =>
         ...["memory", "--method", "infopro", "--anchors", "all"] as const,
       ],
       [/--validation must be above 0 and below 1/, "train", "--validation", "0"],
+      [/--augment has no "mixpu"; did you mean mixup\? its names: crop/, "train", "--augment", "mixpu=1"],
+      [/--augment needs flip=yes or flip=no, not "flip"/, "train", "--augment", "crop=2,flip"],
+      [/--augment: hue must be from 0 to 0\.5, not 2/, "train", "--augment", "hue=2"],
       [/--average-decay must be at least 0 and below 1, not "1"/, "train", "--average-decay", "1"],
       [/--momentum is now --average-decay \(.*; .* --sgd-momentum/, "train", "--momentum", "0.9"],
       [/--schedule is now --weight-schedule \(.*; .* --lr-schedule/, "memory", "--schedule=stage"],

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { liveDecoderCount } from "../src/data/folder/decoders.ts";
 import { imageFolder } from "../src/data/folder/folder.ts";
+import { readMetrics } from "../src/artifacts/metrics.ts";
 import * as local from "../src/local.ts";
 import * as models from "../src/models.ts";
 import * as optim from "../src/optim.ts";
@@ -110,9 +111,9 @@ const sum = (files: Map<string, Uint8Array>, name: string) =>
   createHash("sha256").update(files.get(name)!).digest("hex");
 
 const SMALL: Record<string, string[]> = {
-  svhn: ["--batch", "4"],
+  svhn: ["--batch", "4", "--augment", "randaugment,erase,mixup=0.2,cutmix=1"],
   stl10: ["--batch", "2", "--train-limit", "4"],
-  folder: ["--batch", "3", "--image-size", "32"],
+  folder: ["--batch", "3", "--image-size", "32", "--augment", "brightness=0.2,mixup=0.2"],
 };
 
 for (const [dataset, flags] of Object.entries(SMALL)) {
@@ -158,6 +159,33 @@ for (const [dataset, flags] of Object.entries(SMALL)) {
       }),
   });
 }
+
+Deno.test("train and eval read MNIST's files, and tables of Parquet", () =>
+  inFolder(async (dir) => {
+    await write(`${dir}/mnist`, mnist());
+    const small = ["--method", "greedy", "--modules", "2", "--batch", "4", "--epochs", "1", "--lr", "0.01"];
+    const sets = {
+      mnist: ["--data", "mnist"],
+      parquet: ["--data", `${fixtures}/../parquet/hub`, "--image-size", "32"],
+    };
+    for (const [dataset, flags] of Object.entries(sets)) {
+      const trained = await cli(
+        dir,
+        "train",
+        "--dataset",
+        dataset,
+        ...flags,
+        ...small,
+        "--run",
+        `run-${dataset}`,
+      );
+      assertEquals(trained.code, 0, trained.stderr);
+      const evaluated = await cli(dir, "eval", "--run", `run-${dataset}`, "--checkpoint", "last", "--json");
+      assertEquals(evaluated.code, 0, evaluated.stderr);
+      const last = (await readMetrics(`${dir}/run-${dataset}/metrics.jsonl`)).at(-1);
+      assertEquals(last?.kind === "epoch" ? last.testError : last, JSON.parse(evaluated.stdout).testError);
+    }
+  }));
 
 /** A folder with the same number of classes, one of them renamed, is rejected when a run is resumed or evaluated. */
 async function refusesOtherClasses(dir: string): Promise<void> {

@@ -15,6 +15,7 @@ import * as models from "../models.ts";
 import * as optim from "../optim.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
+import { withAugmentation } from "./augment_flags.ts";
 import { modulesOf } from "./cut.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Given, oneOf } from "./flags.ts";
@@ -48,9 +49,9 @@ export async function openDevice(
   }
 }
 
-/** Loads the images of a run, from `path` if they have moved since it was started. */
+/** Loads the images of a run, with its augmentation, from `path` if they have moved since it was started. */
 export async function loadImages(
-  { dataset, trainLimit, testLimit, imageSize, data }: Settings,
+  { dataset, trainLimit, testLimit, imageSize, augment, data }: Settings,
   path: string | undefined = data,
 ): Promise<ImageDataset<ImagePart>> {
   if ((dataset === "folder" || dataset === "parquet") && path === undefined) {
@@ -60,7 +61,7 @@ export async function loadImages(
   if (dataset === "shapes" && path !== undefined) {
     throw new LocalgradError("--data is for data sets in files; shapes are drawn, so leave it out");
   }
-  return await DATASETS[dataset].load({
+  const images = await DATASETS[dataset].load({
     ...(path === undefined ? {} : { path }),
     ...(imageSize === undefined ? {} : { size: imageSize }),
     limits: {
@@ -71,6 +72,7 @@ export async function loadImages(
     onCheck: showCheck,
     onLeftOut: note,
   });
+  return withAugmentation(images, augment);
 }
 
 /** Those of ImageNet, to plan before a folder is read. */

@@ -1,6 +1,7 @@
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
+import { type augmentFlags, augmentGiven } from "./augment_flags.ts";
 import { cutFlags, cutGiven } from "./cut.ts";
 import { givenAs } from "./flags.ts";
 import { type lossFlags, lossGiven } from "./loss_flags.ts";
@@ -13,7 +14,14 @@ import type { placeFlags, Settings, settingsFrom, trainingFlags } from "./settin
 type OwnFlags =
   & Omit<
     typeof trainingFlags,
-    keyof (typeof cutFlags & typeof methodFlags & typeof optimizerFlags & typeof lossFlags & typeof rateFlags)
+    keyof (
+      & typeof augmentFlags
+      & typeof cutFlags
+      & typeof methodFlags
+      & typeof optimizerFlags
+      & typeof lossFlags
+      & typeof rateFlags
+    )
   >
   & Pick<typeof placeFlags, "data" | "precision">;
 
@@ -47,6 +55,7 @@ export function flagsOf(settings: Settings): Parameters<typeof settingsFrom>[0] 
     ...optionsGiven(settings.methodOptions ?? {}),
     ...optimizerGiven(settings.optimizer ?? {}),
     ...lossGiven(settings.loss ?? {}),
+    ...augmentGiven(settings.augment),
     ...ratesGiven(settings.rates ?? {}, settings.earlyStopping),
   };
 }

@@ -26,6 +26,7 @@ const VALUES = {
   ...{ "patience-metric": "loss", "min-delta": "0.5", seed: "11" },
   ...{ "sgr-weight": "0.5", "sgr-distance": "cosine", context: "R1E" },
   ...{ cascade: "3", "cascade-weight": "0.9" },
+  augment: "flip=no,randaugment=2:9,crop=2,hue=0.1,erase=0.5,mixup=0.2,cutmix=1",
   "batch-norm": "synchronised",
   recompute: true,
   "memory-limit": "2147483648",

@@ -8,6 +8,7 @@ import type { DatasetName } from "../data/datasets.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { DeviceName } from "../runtime/devices.ts";
+import { augmentFlags, augmentFrom, type AugmentSettings } from "./augment_flags.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Flag, type Flags, type Given, oneOf, partOf, positiveNumber, wholeNumber } from "./flags.ts";
@@ -62,6 +63,8 @@ export interface Settings {
   readonly optimizer?: OptimizerSettings;
   /** The loss, if it is not plain cross-entropy. */
   readonly loss?: LossSettings;
+  /** Augmentation of training images, if it is not the data set's own. */
+  readonly augment?: AugmentSettings;
   readonly batch: number;
   readonly epochs: number;
   /** Epochs between evaluations; undefined for 1. */
@@ -199,6 +202,7 @@ export function metricsOf({ metrics }: Settings, classes: number): readonly loca
 /** Flags that define training. */
 export const trainingFlags = {
   ...networkFlags,
+  ...augmentFlags,
   epochs: { value: "N", help: "passes over the training images; default 10" },
   "eval-every": {
     value: "N",
@@ -269,6 +273,7 @@ export function settingsFrom(
   const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
   const optimizer = { ...before?.optimizer, ...optimizerFrom(given) };
   const loss = { ...before?.loss, ...lossSettingsFrom(given) };
+  const augment = given.augment === undefined ? before?.augment : augmentFrom(given.augment);
   const rates = { ...before?.rates, ...ratesFrom(given) };
   const earlyStopping = stoppingFrom(given, before?.earlyStopping);
   if (size !== undefined && imageSize !== undefined) {
@@ -288,6 +293,7 @@ export function settingsFrom(
     ...(Object.keys(methodOptions).length === 0 ? {} : { methodOptions }),
     ...(Object.keys(optimizer).length === 0 ? {} : { optimizer }),
     ...(Object.keys(loss).length === 0 ? {} : { loss }),
+    ...(augment === undefined ? {} : { augment }),
     batch,
     epochs: number("epochs", 1) ?? before?.epochs ?? 10,
     lr: given.lr === undefined

@@ -15,6 +15,7 @@ import { LocalgradError } from "../base/errors.ts";
 import type { ImageDataset, ImagePart } from "../data.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
+import { augmentDecoder } from "./augment_flags.ts";
 import type { Cut } from "./cut.ts";
 import { DATASETS } from "./datasets.ts";
 import { lossDecoder } from "./loss_flags.ts";
@@ -85,6 +86,7 @@ const settings = object<Settings>({
   methodOptions: optional(methodOptionsDecoder),
   optimizer: optional(optimizerDecoder),
   loss: optional(lossDecoder),
+  augment: optional(augmentDecoder),
   batch: whole(1),
   epochs: whole(1),
   evalEvery: optional(whole(1)),

@@ -49,6 +49,8 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
       precision: "f32",
       data: "x",
     },
+    augment:
+      "crop=2,flip=no,randaugment,brightness=0.2,contrast=0.2,saturation=0.2,hue=0.1,erase,mixup=0.2,cutmix=1",
     recompute: true,
     memoryLimit: 2 ** 31,
     "batch-norm": "synchronised",
@@ -70,6 +72,7 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
     ["settings.lr is 0, not a number above 0", { lr: 0 }],
     ['settings.optimizer.name is "adam", not one of sgd', { optimizer: { name: "adam" } }],
     ["settings.rates.schedule is 1, not one of published", { rates: { schedule: 1 } }],
+    ["settings.augment.erase is null, not a number", { augment: { erase: null } }],
     ["settings.classNames[1] is missing", { classNames: ["a", undefined] }],
   ];
   for (const [message, change] of cases) {

@@ -108,7 +108,12 @@ function publication({ archive, records }: Cifar100Layout): Publication {
 }
 
 /** What both labellings have in common on the command line: the recipe is that of CIFAR-10. */
-const shared = { size: SIZE, preprocessing, recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 } };
+const shared = {
+  size: SIZE,
+  images: { train: 50000, test: 10000 },
+  preprocessing,
+  recipe: { epochs: 400, batch: 1024, lr: 0.8, warmup: 10 },
+};
 
 /** CIFAR-100 for the command line. */
 export const entry: DatasetEntry = {

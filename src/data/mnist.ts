@@ -253,12 +253,13 @@ function checkLabels({ shape, data }: IdxArray, where: string, title: string, cl
 const recipe: Recipe = { epochs: 30, batch: 128, lr: 0.1, warmup: 1 };
 
 const entryOf = (
-  { name, classes, statistics: { mean, std } }: MnistLayout,
+  { name, classes, images, statistics: { mean, std } }: MnistLayout,
   load: (options: PublishedOptions) => Promise<ImageDataset>,
 ): DatasetEntry => ({
   classes: classes.length,
   names: classes,
   size: SIZE,
+  images,
   preprocessing: { mean: [mean, mean, mean], std: [std, std, std] },
   recipe,
   load: publishedLoad(name, load),

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
-import { checkAugmentation } from "../data/augment.ts";
+import { checkAugmentation } from "../data/augmentation/augmentation.ts";
 import {
   checkMapAugmentation,
   mapsFault,
@@ -28,7 +28,7 @@ export function checkPixelSet(
   if (parts.includes("train") && augmentation !== undefined) {
     const what = `${who}: the augmentation of ${name}`;
     checkMapAugmentation(what, augmentation);
-    checkAugmentation(what, augmentation, { height, width });
+    checkAugmentation(what, augmentation, { height, width, channels, bytes: true });
   }
   for (const part of parts) {
     const { [part]: given } = dataset;

@@ -1,5 +1,6 @@
 /** Runs of the tiny network that are trained in one process and in several, to be compared. */
 import { checksum } from "../../src/backends/same_bits.ts";
+import { CIFAR_AUGMENTATION } from "../../src/data/augment.ts";
 import type { ImageDataset, ImagePart } from "../../src/data/images.ts";
 import type { Exchange } from "../../src/local/exchange.ts";
 import type { Method } from "../../src/local/method.ts";
@@ -34,6 +35,8 @@ export interface Settings {
   readonly given?: boolean;
   /** Clips gradients by their norm. */
   readonly clip?: boolean;
+  /** Mixes the images of a batch. */
+  readonly mix?: boolean;
   /** The only process that recomputes. */
   readonly recomputes?: number;
   /** The process that is asked to stop, before its step of this number. */
@@ -54,8 +57,9 @@ const methods = {
 } as const satisfies { [name: string]: () => Method };
 
 /** Three steps an epoch, the last of fewer images. */
-function dataset(): ImageDataset {
-  return tinyDataset(40, 20);
+function dataset({ mix = false }: Settings): ImageDataset {
+  const set = tinyDataset(40, 20);
+  return mix ? { ...set, augmentation: { ...CIFAR_AUGMENTATION, mix: { mixup: 1, cutmix: 1 } } } : set;
 }
 
 /** The same for a process that needs the labels of the training images alone: those cannot be read. */
@@ -94,20 +98,23 @@ export async function trained(device: Device, settings: Settings) {
   const report = given ? await trainer.step(batch) : undefined;
   const { observer, steps, epochs: evaluations, events } = recorder();
   const takesFeatures = (device.processes?.place.modules ?? 0) > 0 && method !== "infopro"; // which reconstructs images
-  const { stopped, bestError } = await trainer.fit(takesFeatures ? labelsAlone(dataset()) : dataset(), {
-    epochs,
-    observers: [observer],
-    ...(checkpoint === undefined ? {} : { checkpoint, resume: true }),
-    ...(rank === stop?.rank ? { signal: stopBefore(stop.step) } : {}),
-    ...(rank === fail?.rank ? { signal: failBefore(fail.step) } : {}),
-  });
+  const { stopped, bestError } = await trainer.fit(
+    takesFeatures ? labelsAlone(dataset(settings)) : dataset(settings),
+    {
+      epochs,
+      observers: [observer],
+      ...(checkpoint === undefined ? {} : { checkpoint, resume: true }),
+      ...(rank === stop?.rank ? { signal: stopBefore(stop.step) } : {}),
+      ...(rank === fail?.rank ? { signal: failBefore(fail.step) } : {}),
+    },
+  );
   const { tensors } = await trainer.snapshot();
   return {
     bits: [...tensors].map(([name, { data }]): [string, number] => [name, checksum(data)]),
     steps: steps.map(({ step, losses, accuracy, gradientNorms }) => [step, losses, accuracy, gradientNorms]),
     evaluations: evaluations.map(({ testError, testLoss }) => [testError, testLoss]),
     staleness: evaluations.map(({ staleness }) => staleness),
-    classes: (await trainer.predict(dataset().test)).map(({ best }) => best.index),
+    classes: (await trainer.predict(dataset(settings).test)).map(({ best }) => best.index),
     events,
     report,
     ...{ stopped, bestError },

@@ -47,6 +47,7 @@ const methods: readonly Settings[] = [
   { method: "dgl", epochs: 1, depth: 3, exchange: "stale" }, // nothing is tracked
   { method: "infopro", epochs: 1, clip: true, recomputes: 0 },
   { method: "man+dgl", epochs: 2 },
+  { method: "greedy", epochs: 2, mix: true }, // the last process mixes labels of images that it has not
 ];
 
 const more: readonly Settings[] = [
@@ -92,12 +93,12 @@ Deno.test({
 test("processes that share batches have the same bits, and pipelines of them too", async () => {
   const runs: readonly Settings[] = [
     { method: "man+dgl", epochs: 1, clip: true, given: true },
-    { method: "man+dgl", epochs: 2, exchange: { every: 2 }, batchNorm: "synchronised" },
+    { method: "man+dgl", epochs: 2, exchange: { every: 2 }, batchNorm: "synchronised", mix: true },
   ];
   const [[shared, whole], [other, another]] = await inProcesses(openMpi, 2, "data", runs);
   assertEquals(other.bits, shared.bits);
   assertEquals(another.bits, whole.bits);
-  const one = await inOne({ method: "man+dgl", epochs: 2 });
+  const one = await inOne({ method: "man+dgl", epochs: 2, mix: true });
   for (const [step, [, losses]] of whole.steps.entries()) { // batch norms see the whole batch
     const expected = one.steps[step][1] as number[];
     (losses as number[]).forEach((loss, i) => assertAlmostEquals(loss, expected[i], 1e-3, `step ${step}`));

@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../base/errors.ts";
-import { expectBetween, expectOptions, type Kinds, shown } from "../../base/expect.ts";
+import { expectOptions, type Kinds, shown } from "../../base/expect.ts";
 import { iota, literal } from "../../trace/functions.ts";
 import { bits, integers, split } from "../../trace/random.ts";
 import type { Tensor } from "../../trace/tensor.ts";
@@ -26,7 +26,9 @@ interface Extents {
 export function checkErasing(what: string, erasing: Erasing, extents: Extents): void {
   expectOptions(what, erasing, KINDS);
   const { probability, area, ratio } = filled(erasing);
-  expectBetween(`${what}: probability`, probability, 0, 1 + Number.EPSILON);
+  if (!(probability >= 0 && probability <= 1)) {
+    throw new LocalgradError(`${what}: probability must be from 0 to 1, not ${shown(probability)}`);
+  }
   for (const [name, range, most] of [["area", area, 1], ["ratio", ratio, Infinity]] as const) {
     const [low, high] = range;
     if (range.length === 2 && low > 0 && low <= high && high <= most) continue;

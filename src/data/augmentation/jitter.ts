@@ -1,5 +1,6 @@
 import { at } from "../../base/at.ts";
-import { expectBetween, expectOptions, type Kinds } from "../../base/expect.ts";
+import { LocalgradError } from "../../base/errors.ts";
+import { expectBetween, expectOptions, type Kinds, shown } from "../../base/expect.ts";
 import { where } from "../../trace/functions.ts";
 import { bits, integers, split } from "../../trace/random.ts";
 import type { Tensor } from "../../trace/tensor.ts";
@@ -30,7 +31,8 @@ export function checkColourJitter(what: string, jitter: ColourJitter): void {
   expectOptions(what, jitter, KINDS);
   const { hue = 0, ...factors } = jitter;
   for (const [name, value = 0] of Object.entries(factors)) expectBetween(`${what}: ${name}`, value, 0, 3);
-  expectBetween(`${what}: hue`, hue, 0, 0.5 + Number.EPSILON);
+  if (hue >= 0 && hue <= 0.5) return;
+  throw new LocalgradError(`${what}: hue must be from 0 to 0.5, not ${shown(hue)}`);
 }
 
 type Change = (image: Tensor, by: Tensor) => Tensor;

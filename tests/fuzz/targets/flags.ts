@@ -22,6 +22,7 @@ const VALUES = [
   "2",
   "0.5",
   "layer1.0,layer2.0",
+  "crop=4,flip=no,randaugment=2:9,hue=0.1,erase,mixup=0.2,cutmix=1",
   "99999999999",
 ];
 const choices = Object.entries(trainingFlags).flatMap(([, flag]) =>

@@ -30,6 +30,7 @@ const tuned = {
     ...{ average: { decay: 0.9, from: 3, every: 2 }, accumulate: 2 },
   },
   rates: { schedule: "one-cycle", warmup: { steps: 5 } },
+  augment: { crop: 2, flip: false, randaugment: { ops: 2, magnitude: 9 }, hue: 0.1, erase: 0.5, mixup: 0.2 },
   earlyStopping: { patience: 3, metric: "loss", minDelta: 0.1 },
 };
 
