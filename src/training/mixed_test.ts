@@ -102,7 +102,7 @@ Deno.test("the loss of mixed images is that of both labels, by their shares, als
   assertAlmostEquals(parts!, got!, 1e-6);
 });
 
-Deno.test("a network learns from images that are changed, erased and mixed, and ends alike in micro-batches' order", async () => {
+Deno.test("a network learns from images that are changed, erased and mixed", async () => {
   await using device = await open("cpu");
   const augmentation: Augmentation = {
     border: 1,
