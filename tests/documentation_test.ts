@@ -59,6 +59,8 @@ const notRun: { readonly [file: string]: string } = {
   "src/data/stl10.ts": "reads the data set's files; src/data/stl10_test.ts writes some",
   "src/data/svhn.ts": "reads the data set's files; src/data/svhn_test.ts writes some",
   "src/data/folder/pictures.ts": "predicts a picture; tests/predict_cli_test.ts decodes some",
+  "src/data/folder/segmentation.ts": "reads label maps; segmentation_test.ts beside it writes some",
+  "docs/segmentation.md": "reads label maps; src/data/folder/segmentation_test.ts writes some",
   "src/data/folder/folder.ts": "reads a folder of images; src/data/folder/folder_test.ts writes one",
 };
 

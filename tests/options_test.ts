@@ -12,6 +12,7 @@ import { DATASETS } from "../src/data/datasets.ts";
 import { imageFolder } from "../src/data/folder/folder.ts";
 import { imageTables } from "../src/data/parquet/parquet.ts";
 import { pictures } from "../src/data/folder/pictures.ts";
+import { segmentationFolder } from "../src/data/folder/segmentation.ts";
 import { exportOnnx } from "../src/onnx/onnx.ts";
 import { openTelemetry } from "../src/opentelemetry.ts";
 import { Tensor } from "../src/trace/tensor.ts";
@@ -104,6 +105,7 @@ function calls(
     "data.fashionMnist": data.fashionMnist,
     imageFolder,
     imageTables,
+    segmentationFolder,
     pictures,
     "train.readRun": (given) => localgrad.train.readRun("none", "last", given),
     "processes.join": (given) => localgrad.processes.join(given),

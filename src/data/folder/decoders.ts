@@ -3,6 +3,20 @@ import { LocalgradError } from "../../base/errors.ts";
 import { shown } from "../regular.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
+/** A part of a picture, and what it becomes: the upper left of an image. */
+export interface Box {
+  /** Rows and columns of the whole picture. */
+  readonly of: readonly [height: number, width: number];
+  readonly left: number;
+  readonly top: number;
+  readonly height: number;
+  readonly width: number;
+  /** Rows and columns to which it is resized. */
+  readonly to: readonly [height: number, width: number];
+  /** Is it mirrored afterwards? */
+  readonly flip: boolean;
+}
+
 /** A job: decode an image to RGB pixels. */
 export interface DecodeJob {
   /** Its file, or its name in messages if `bytes` are given. */
@@ -15,6 +29,10 @@ export interface DecodeJob {
   readonly crop?: number;
   /** {@link DRAWS} random numbers in [0, 1) for a random resized crop and a flip; without them, a centre crop. */
   readonly draws?: Float32Array;
+  /** The part of the picture that the image shows, in place of a crop. */
+  readonly box?: Box;
+  /** The colour of pixels beside the box; default black. */
+  readonly fill?: readonly number[];
 }
 
 /** A job: check that a file can be decoded. */

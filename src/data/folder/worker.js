@@ -90,10 +90,11 @@ function read(path) {
 const CROP = 224 / 256;
 
 /** Decodes an image to bytes of `size` pixels: a random crop if there are random numbers, else the centre. */
-function load({ path, bytes, size, crop = CROP, draws }) {
+function load({ path, bytes, size, crop = CROP, draws, box, fill }) {
   if (bytes !== undefined) expectLength(bytes.length);
   const [height, width] = typeof size === "number" ? [size, size] : size;
   return withImage(bytes ?? read(path), (image) => {
+    if (box !== undefined) return boxed(image, height, width, box, fill);
     if (draws === undefined) centre(image, height, width, crop);
     else randomResizedCrop(image, size, draws);
     return image.getPixels((pixels) => pixels.toByteArray(0, 0, width, height, "RGB"));
@@ -228,6 +229,28 @@ function resize(image, width, height) {
 function crop(image, left, top, width, height) {
   image.crop(new MagickGeometry(left, top, width, height));
   image.resetPage();
+}
+
+/** Shows a part of a picture in the upper left of an image of one colour. */
+function boxed(
+  image,
+  height,
+  width,
+  { of, top, left, height: rows, width: columns, to, flip },
+  fill = [0, 0, 0],
+) {
+  if (image.height !== of[0] || image.width !== of[1]) {
+    throw new Unreadable(`has ${image.width}×${image.height} pixels, but its label map ${of[1]}×${of[0]}`);
+  }
+  crop(image, left, top, columns, rows);
+  resize(image, to[1], to[0]);
+  if (flip) image.flop();
+  const own = image.getPixels((pixels) => pixels.toByteArray(0, 0, to[1], to[0], "RGB"));
+  if (to[0] === height && to[1] === width) return own;
+  const canvas = new Uint8Array(height * width * 3).map((_, i) => fill[i % 3]);
+  const row = 3 * to[1];
+  for (let y = 0; y < to[0]; y++) canvas.set(own.subarray(y * row, (y + 1) * row), y * width * 3);
+  return canvas;
 }
 
 /** Rounds to the nearest integer, halves to even. */
