@@ -108,11 +108,12 @@ export function readMaps(
 
 /** The fault of label maps of `size` pixels with so many classes; undefined if there is none. */
 export function mapsFault(
-  maps: Uint8Array,
+  maps: Uint8Array | undefined,
   count: number,
   size: number,
   classes: number,
 ): string | undefined {
+  if (maps === undefined) return "has images and no label maps (`maps`, a Uint8Array [images,height,width])";
   if (!(maps instanceof Uint8Array)) {
     return `has label maps as ${shown(maps)}; they are a Uint8Array [images,height,width]`;
   }
@@ -130,7 +131,9 @@ export function mapsFault(
 /** Refuses an augmentation that label maps cannot follow. `what` begins the message. */
 export function checkMapAugmentation(what: string, augmentation: Augmentation): void {
   expectKind(what, augmentation, "object");
-  const foreign = ["randAugment", "erase", "mix"].find((name) => Object.hasOwn(augmentation, name));
+  const foreign = ["randAugment", "erase", "mix"].find((name) =>
+    Reflect.get(augmentation, name) !== undefined
+  );
   if (foreign === undefined) return;
   throw new LocalgradError(
     `${what}: label maps do not follow ${foreign}; crops, mirroring and colourJitter suit them`,

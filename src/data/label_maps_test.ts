@@ -5,6 +5,7 @@ import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { readImages } from "./augment.ts";
 import { checkMapAugmentation, mapsFault, readMaps } from "./label_maps.ts";
+import { residentBytes } from "./resident_bytes.ts";
 import { scenes } from "./scenes.ts";
 
 Deno.test("label maps are cropped and mirrored as their images are, and padding has no class", () => {
@@ -57,6 +58,11 @@ Deno.test("label maps of the wrong length or with other classes are refused", ()
     "is mislabelled: image 1 has a pixel of class 3; 3 classes are 0 to 2, and 255 is none",
   );
   assertEquals(mapsFault(Uint8Array.of(0), 2, 2, 3), "has 1 labels; 2 images of 2 pixels have 4");
+  assertEquals(
+    mapsFault(undefined, 2, 2, 3),
+    "has images and no label maps (`maps`, a Uint8Array [images,height,width])",
+  );
+  checkMapAugmentation("fit", { border: 0, fill: "zero", flip: true, mix: undefined } as never);
   assertThrows(
     () => checkMapAugmentation("fit", { border: 0, fill: "zero", flip: true, mix: {} } as never),
     LocalgradError,
@@ -68,6 +74,7 @@ Deno.test("scenes depend on the seed and the index alone, and have every class",
   const [small, large] = [scenes({ train: 3, test: 1, size: 32 }), scenes({ train: 30, test: 1, size: 32 })];
   assertEquals(large.train.maps.subarray(0, small.train.maps.length), small.train.maps);
   assertEquals(large.train.images.subarray(0, small.train.images.length), small.train.images);
+  assertEquals(residentBytes(small), (3 + 1) * 32 * 32 * (3 + 1)); // pixels and their labels, as bytes
   assertEquals([...new Set(large.train.maps)].sort((a, b) => a - b), [0, 1, 2, 3, 255]);
   const share = large.train.maps.filter((label) => label === 0).length / large.train.maps.length;
   assert(share > 0.5 && share < 0.9, `${share} of the pixels are background`);

@@ -40,7 +40,7 @@ export interface CrossEntropyOptions {
   labelSmoothing?: number;
   /** The weight of each class, at least 0, such as 1 / its frequency; default 1 each. */
   classWeights?: readonly number[];
-  /** A label that counts as none, as PyTorch's `ignore_index`; default none. The loss of a segmentation ignores 255. */
+  /** A label that counts as none, as PyTorch's `ignore_index`; default none. A segmentation ignores 255 besides. */
   ignored?: number;
 }
 
@@ -64,6 +64,14 @@ export interface CrossEntropyOptions {
  * ```
  */
 export function crossEntropyLoss(options: CrossEntropyOptions = {}): Loss {
+  return made(options, []);
+}
+
+/** Makes the losses of {@link crossEntropyLoss} that ignore 255 besides: those of label maps. */
+const ofMaps = new WeakMap<Loss, () => Loss>();
+
+/** {@link crossEntropyLoss}, with labels that count as none besides that of the options. */
+function made(options: CrossEntropyOptions, besides: readonly number[]): Loss {
   expectOptions("crossEntropyLoss", options, {
     labelSmoothing: "number?",
     classWeights: "array?",
@@ -75,19 +83,25 @@ export function crossEntropyLoss(options: CrossEntropyOptions = {}): Loss {
     throw new LocalgradError(`crossEntropyLoss: ignored must be a whole number, not ${shown(ignored)}`);
   }
   const classes = classWeights === undefined ? undefined : weightsFrom(classWeights);
-  const isCounted = (labels: Tensor) => ignored === undefined ? undefined : labels.cast("i32").ne(ignored);
+  const none = [...new Set([...(ignored === undefined ? [] : [ignored]), ...besides])];
+  const isCounted = (labels: Tensor) =>
+    none.map((label) => labels.cast("i32").ne(label)).reduce<Tensor | undefined>(
+      (all, one) => all?.and(one) ?? one,
+      undefined,
+    );
   const weigh = (labels: Tensor): Tensor => {
     const own = classes === undefined ? full(labels.shape, 1) : weightOf(labels, classes);
     return counting(own, isCounted(labels));
   };
   // Without either, all images and pixels weigh the same, and need no weights.
-  const weighted = classes !== undefined || ignored !== undefined;
-  return {
+  const weighted = classes !== undefined || none.length > 0;
+  const [first] = none;
+  const loss: Loss = {
     name: "crossEntropy",
     options: {
       ...(labelSmoothing === 0 ? {} : { labelSmoothing }),
       ...(classes === undefined ? {} : { classWeights: classes }),
-      ...(ignored === undefined ? {} : { ignored }),
+      ...(first === undefined ? {} : { ignored: first }),
     },
     each(logits, labels) {
       const flat = labels.reshape(labels.size);
@@ -103,8 +117,10 @@ export function crossEntropyLoss(options: CrossEntropyOptions = {}): Loss {
       ? { weights: (labels: Tensor) => perImage(weigh(labels.reshape(labels.size)), labels.shape) }
       : {}),
     ...(classes === undefined ? {} : { classes: classes.length }),
-    ...(ignored === undefined ? {} : { ignored }),
+    ...(first === undefined ? {} : { ignored: first }),
   };
+  ofMaps.set(loss, () => made(options, [IGNORED]));
+  return loss;
 }
 
 /** The sum over the pixels of each image: `[batch]`. */
@@ -208,7 +224,10 @@ export function plainLossOf(model: Pick<Model, "task">): Loss {
   return regresses(model) ? squaredErrorLoss() : plainLoss;
 }
 
-/** Returns a loss, also from a function of the user's; refuses anything else, or one for another number of classes. */
+/**
+ * Returns a loss, also from a function of the user's, and of a segmentation one that ignores 255; refuses anything else, or
+ * one for another number of classes.
+ */
 export function lossFrom(
   who: string,
   given: Loss | LossFunction,
@@ -235,7 +254,9 @@ export function lossFrom(
     );
   }
   const { classes } = model;
-  if (given.classes === undefined || given.classes === classes) return given;
+  if (given.classes === undefined || given.classes === classes) {
+    return segments(model) ? ofMaps.get(given)?.() ?? given : given;
+  }
   throw new LocalgradError(`${who}: ${given.classes} class weights for a network of ${classes} classes`);
 }
 

@@ -75,6 +75,26 @@ Deno.test("where all pixels are ignored the loss and its gradient are 0, even of
   }
 });
 
+Deno.test("a segmentation ignores 255 whatever its cross-entropy says", () => {
+  const of = (loss: Loss, labels: readonly number[]) =>
+    run(traced(loss), host(logits, shape), integers([...labels], [2, 3, 4]))["value"]!.data[0]!;
+  const given = (options: Parameters<typeof crossEntropyLoss>[0]) =>
+    lossFrom("setup", crossEntropyLoss(options), { ...tinySegmenter(), classes: 5 });
+  assertEquals(of(given({}), fixture.labels), of(losses.plain, fixture.labels));
+  assertEquals(given({ labelSmoothing: 0.1 }).options, losses.smoothed.options);
+  assertEquals(of(given({ labelSmoothing: 0.1 }), fixture.labels), of(losses.smoothed, fixture.labels));
+  assertEquals(
+    of(given({ classWeights: fixture.weights }), fixture.labels),
+    of(losses.weighted, fixture.labels),
+  );
+  // beside another label that counts as none
+  const none = fixture.labels.map((label) => label === 0 ? 255 : label);
+  assertEquals(of(given({ ignored: 0 }), fixture.labels), of(losses.plain, none));
+  assertEquals(given({ ignored: 0 }).options, { ignored: 0 });
+  const own: Loss = { name: "crossEntropy", options: {}, each: crossEntropyLoss().each };
+  assertEquals(lossFrom("setup", own, tinySegmenter()), own);
+});
+
 Deno.test("without an ignored label every pixel counts alike", () => {
   const labels = Array.from({ length: 24 }, (_, i) => i % 5);
   const of = (loss: Loss) =>

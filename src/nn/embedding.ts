@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, expectWhole } from "../base/expect.ts";
+import { expectBetween, expectOptions, expectWhole } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import { normalInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
@@ -19,8 +19,8 @@ export interface EmbeddingSpec {
  * i32, u32 or f32, and are clamped into the vocabulary. `weight` is `[vocabulary, width]`. Its gradient adds the rows of
  * equal tokens in a fixed order, so it has the same bits every time.
  *
- * @throws {LocalgradError} if an extent is not a whole number of at least 1, or, when applied, for tokens in bf16, which
- * has no whole numbers above 256.
+ * @throws {LocalgradError} if an extent is not a whole number of at least 1, `std` is negative, or, when applied, for
+ * tokens in bf16, which has no whole numbers above 256.
  *
  * @example
  * ```ts
@@ -40,6 +40,7 @@ export function embedding(spec: EmbeddingSpec): Layer {
   const { vocabulary, width, std = 1 } = spec;
   expectWhole("embedding: vocabulary", vocabulary);
   expectWhole("embedding: width", width);
+  expectBetween("embedding: std", std, 0);
   return layer({
     params: { weight: normalInitial(std, [vocabulary, width]) },
     apply({ weight }, state, x) {

@@ -7,6 +7,7 @@ import { treePaths } from "../trace/tree.ts";
 import { batchNorm } from "./batch_norm.ts";
 import { sequential, shapeAfter } from "./layer.ts";
 import { conv } from "./conv.ts";
+import { embedding } from "./embedding.ts";
 import { linear } from "./linear.ts";
 import { descend, merge, nest, select } from "./named.ts";
 import { relu } from "./activation.ts";
@@ -55,6 +56,17 @@ Deno.test("linear() multiplies by the transposed weight", () => {
     host([1, 0, -1, 2, 1, 0], [2, 3]),
   )[""];
   assertEquals([...data], [8, 18, 14, 33]);
+});
+
+Deno.test("linear() and embedding() refuse a deviation that is none", () => {
+  for (const std of [-1, NaN, Infinity]) {
+    assertThrows(() => linear({ in: 2, out: 2, std }), LocalgradError, "linear: std must be at least 0, not");
+    assertThrows(
+      () => embedding({ vocabulary: 2, width: 2, std }),
+      LocalgradError,
+      "embedding: std must be at least 0, not",
+    );
+  }
 });
 
 Deno.test("pooling layers give the expected shapes", () => {

@@ -1,4 +1,4 @@
-import { expectOptions, expectWhole } from "../base/expect.ts";
+import { expectBetween, expectOptions, expectWhole } from "../base/expect.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { constantInitial, type Initial, normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
@@ -22,7 +22,7 @@ export interface LinearSpec {
  * Fully connected layer: `[batch, …, in]` → `[batch, …, out]`, over the last axis of tokens or pixels alike. `weight` is
  * `[out, in]`.
  *
- * @throws {LocalgradError} if a number of features is not a whole number of at least 1.
+ * @throws {LocalgradError} if a number of features is not a whole number of at least 1, or `std` is negative.
  *
  * @example
  * ```ts
@@ -39,6 +39,7 @@ export function linear(spec: LinearSpec): Layer {
   const { in: inputs, out, bias = true, std } = spec;
   expectWhole("linear: in", inputs);
   expectWhole("linear: out", out);
+  if (std !== undefined) expectBetween("linear: std", std, 0);
   const bound = 1 / Math.sqrt(inputs);
   const drawn = (shape: readonly number[]): Initial => {
     if (std === undefined) return uniformInitial(bound, shape);

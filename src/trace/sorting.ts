@@ -31,7 +31,7 @@ export interface Sorted {
  * @param x f32, bf16, i32 or u32.
  * @param axis Default: the last.
  * @returns `values` and `indices`, both of the shape of `x`.
- * @throws {LocalgradError} if there is no such axis, or it has more than 2²² elements.
+ * @throws {LocalgradError} for another dtype, or if there is no such axis, or it has more than 2²² elements.
  *
  * @example
  * ```ts
@@ -93,6 +93,9 @@ export function sorted(
   by?: "counting" | "network",
 ): Sorted {
   const { shape } = x;
+  if (x.dtype === "bool" || x.dtype === "u8") {
+    x.trace.fail(`${who}(${formatAval(x)}): needs f32, bf16, i32 or u32; cast it first`);
+  }
   if (x.size === 0) return { values: x, indices: constantLike(0, x).cast("i32") };
   const length = at(shape, axis);
   if (length > LONGEST) {

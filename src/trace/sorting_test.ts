@@ -83,6 +83,7 @@ Deno.test("sort() and topK() refuse an axis that is not there, and more elements
   const refused = (f: (x: Tensor) => Tensor, says: string) =>
     assertThrows(() => jit(f, { device })(x), LocalgradError, says);
   refused((x) => sort(x, 1).values, "sort(f32[3]): there is no axis 1");
+  refused((x) => sort(x.gt(1)).values, "sort(bool[3]): needs f32, bf16, i32 or u32; cast it first");
   refused((x) => topK(x, 4).values, "topK: k must be a whole number from 0 to 3, not 4");
   refused(
     (x) => sort(x.slice([0], [1]).broadcastTo([2 ** 22 + 1])).values,

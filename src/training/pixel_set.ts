@@ -34,7 +34,9 @@ export function checkPixelSet(
     const { [part]: given } = dataset;
     if (given === undefined) continue; // refused above
     const fault = imagesFault(given, height * width * channels) ??
-      ("maps" in given ? mapsFault(given.maps, given.count, height * width, classes.length) : undefined);
+      ("maps" in given || "images" in given
+        ? mapsFault("maps" in given ? given.maps : undefined, given.count, height * width, classes.length)
+        : undefined);
     if (fault !== undefined) throw new LocalgradError(`${who}: the ${part} part of ${name} ${fault}`);
   }
 }

@@ -191,6 +191,12 @@ Deno.test("data of another task are refused, whichever way round", async () => {
     LocalgradError,
     "the train part of scenes is mislabelled",
   );
+  const { maps: _, ...without } = set.train;
+  await assertRejects(
+    () => segments.fit({ ...set, train: without as never }, quiet),
+    LocalgradError,
+    "fit: the train part of scenes has images and no label maps",
+  );
   await assertRejects(
     () =>
       segments.fit(

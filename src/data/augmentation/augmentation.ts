@@ -1,5 +1,5 @@
 import { LocalgradError } from "../../base/errors.ts";
-import { expectObject, expectWhole, type Kinds, shown } from "../../base/expect.ts";
+import { expectOptions, expectWhole, type Kinds, shown } from "../../base/expect.ts";
 import { MOST_PIXELS } from "./colour.ts";
 import { checkErasing, type Erasing } from "./erase.ts";
 import { checkColourJitter, type ColourJitter } from "./jitter.ts";
@@ -52,7 +52,7 @@ export interface Augmented {
 
 /** Refuses an augmentation that images cannot have. `what`, such as `fit: the augmentation`, begins the message. */
 export function checkAugmentation(what: string, augmentation: Augmentation, images: Augmented): void {
-  expectObject(what, augmentation, KINDS);
+  expectOptions(what, augmentation, KINDS);
   const { border, fill, randAugment, colourJitter, erase, mix } = augmentation;
   const { height, width } = images;
   expectWhole(`${what}: border`, border, 0);

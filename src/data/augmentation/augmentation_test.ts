@@ -160,6 +160,20 @@ Deno.test("the quantiles of Beta(α, α) have its mean and variance", () => {
     assertAlmostEquals(mean, 0.5, 1e-3);
     assertAlmostEquals(variance, 1 / (4 * (2 * alpha + 1)), 1e-3);
   }
+  // Near an end the distribution function is (x^α · (1 + x · (1 − α) · α / (1 + α))) / (α · B(α, α)).
+  for (const [alpha, beta] of [[0.1, 19.714639489], [0.2, 9.501499846], [0.01, 199.967107]] as const) {
+    for (const i of [0, 100, 200, 300]) {
+      const first = ((i + 0.5) / 1024 * alpha * beta) ** (1 / alpha);
+      const want = first * (1 - first * (1 - alpha) / (1 + alpha));
+      if (want < 1e-3) assertAlmostEquals(betaQuantiles(alpha, 1024)[i]!, want, 1e-6 + 1e-3 * want);
+    }
+  }
+  for (const alpha of [1e-300, 999]) { // nothing over- or underflows
+    const quantiles = betaQuantiles(alpha, 1024);
+    assert(quantiles.every((x, i) => x >= (quantiles[i - 1] ?? 0) && x <= 1), `${alpha}`);
+  }
+  const narrow = betaQuantiles(999, 1024); // normal, almost
+  assertAlmostEquals(narrow[512 + 349]! - 0.5, Math.sqrt(1 / (4 * 1999)), 1e-4);
   betaQuantiles(1, 4).forEach((x, i) => assertAlmostEquals(x, (i + 0.5) / 4, 1e-6));
 });
 
@@ -220,6 +234,7 @@ Deno.test("an impossible augmentation is refused by name", () => {
     ["x: mix: give mixup, cutmix or both", { mix: {} }],
     ["x: mix: mixup is the α of Beta(α, α), above 0 and below 1000, not 0", { mix: { mixup: 0 } }],
     ["x: randAugment must be an object, not true", { randAugment: true }],
+    ['x has no option "randaugment"; did you mean "randAugment"?', { randaugment: {} }],
   ];
   for (const [message, wrong, other] of cases) {
     assertThrows(

@@ -13,7 +13,7 @@ import { description, preprocessing } from "../folder/description.ts";
 import { checkFiles, SharedDecoders, streamed } from "../folder/reader.ts";
 import { type ImageDataset, limitImages, type StreamedImages } from "../images.ts";
 import { shown } from "../regular.ts";
-import { columnsOf, readRows, type Rows } from "./rows.ts";
+import { columnsOf, expectColumns, readRows, type Rows } from "./rows.ts";
 import { listTables } from "./listing.ts";
 import { Table } from "./tables.ts";
 
@@ -106,6 +106,7 @@ export async function imageTables(options: ImageTablesOptions): Promise<ImageDat
   const [first] = tables.train;
   if (first === undefined) throw new Error("listTables found no table");
   const columns = columnsOf(first, options);
+  for (const table of [...tables.train, ...tables.test]) expectColumns(table, [columns.image, columns.label]);
   const bytes = [...tables.train, ...tables.test].reduce(
     (sum, table) => sum + table.bytesOf(columns.image),
     0,

@@ -103,6 +103,8 @@ Deno.test("imageTables() refuses damaged tables and impossible options in one li
     await refuses(dir, "row 0 has no class in column picture", { label: "picture" });
     await refuses(dir, "more than the 100 that may be kept in memory", { memory: 100 });
     await refuses(dir, "take more than 100 bytes of memory", { memory: 100, train: 3 });
+    await Deno.copyFile(`${hub}/data/train-00000-of-00002.parquet`, train);
+    await refuses(dir, `${dir}/validation-0.parquet has no column img; it has picture, label`);
     await Deno.remove(train);
     await refuses(dir, "has no .parquet file whose name, or whose folder's, says train");
     await refuses(`${dir}/nowhere`, "is not a folder");

@@ -29,18 +29,22 @@ export function columnsOf(
   const image = given.image ?? one(table, "image", ofType("Image"), imageLike(table));
   const label = given.label ??
     one(table, "label", ofType("ClassLabel"), columns.filter((name) => LABELS.includes(name)));
-  for (const name of [image, label]) {
-    if (columns.includes(name)) continue;
-    throw new LocalgradError(
-      `${shown(table.path)} has no column ${shown(name)}; it has ${shown(columns.join(", "))}`,
-    );
-  }
+  expectColumns(table, [image, label]);
   const names = features[label]?.names;
   return {
     image,
     label,
     ...(Array.isArray(names) && names.length > 0 ? { classes: names.map(String) } : {}),
   };
+}
+
+/** Refuses a table that lacks a column. */
+export function expectColumns({ path, columns }: Table, names: readonly string[]): void {
+  const missing = names.find((name) => !columns.includes(name));
+  if (missing === undefined) return;
+  throw new LocalgradError(
+    `${shown(path)} has no column ${shown(missing)}; it has ${shown(columns.join(", "))}`,
+  );
 }
 
 /** The columns of bytes that are no text, or of a record with such bytes. */

@@ -82,6 +82,10 @@ Deno.test("impossible options of a limit are refused", () => {
     [{ batch: [8, 0.5] }, "withinLimit: batch must be a whole number of at least 1, not 0.5"],
     [{ modules: "all" }, 'withinLimit: modules may be "auto", not "all"'],
     [{ accumulate: "some" }, 'withinLimit: accumulate may be "auto", not "some"'],
+    [
+      { batch: [32, 8], accumulate: 6 },
+      "withinLimit: accumulate, the micro-batches of a batch of 8, at least 2 images each, must be a whole number from 1 to 4",
+    ],
   ];
   for (const [options, message] of refused) {
     assertThrows(() => withinLimit({ ...limit, ...options }), LocalgradError, message);

@@ -5,6 +5,7 @@ import { bytesOfSize } from "../../base/size.ts";
 import { expectRecompute, type Recompute } from "../../compile/recomputation.ts";
 import type { Target } from "../../compile/plan.ts";
 import { expectMethod, type Method } from "../method.ts";
+import { expectMicroBatches } from "../micro_batches.ts";
 import type { Modules } from "../partition.ts";
 import { SETUP_KINDS, type SetupOptions } from "../setup.ts";
 import { expectSpeeds, type Speeds, TYPICAL } from "../step_time.ts";
@@ -69,6 +70,9 @@ export function checkLimit(who: string, options: LimitOptions): {
     if (typeof value === "string" && value !== "auto") {
       throw new LocalgradError(`${who}: ${name} may be "auto", not ${shown(value)}`);
     }
+  }
+  if (typeof accumulate === "number") {
+    for (const batch of batches) expectMicroBatches(who, accumulate, batch);
   }
   if (speeds !== undefined) expectSpeeds(who, speeds);
   expectRecompute(who, options.recompute ?? false);
