@@ -35,6 +35,7 @@ export async function* eachOf(
   images: Pictures,
   batch: number,
 ): AsyncGenerator<Picture> {
+  expectImages(caller, images);
   if (images instanceof HostArray) yield* rowsOf(caller, model, images);
   else if (isList(images)) yield* images;
   else if ("x" in images || "images" in images) {
@@ -61,6 +62,20 @@ export async function* eachOf(
       for (let at = 0; at < pixels.length; at += size) yield pixels.subarray(at, at + size);
     }
   }
+}
+
+/** Refuses what is neither a list, nor an array, nor a part of a data set. */
+function expectImages(caller: string, images: Picture | Pictures): void {
+  if (isPicture(images)) throw new LocalgradError(`${caller}: takes images as a list; pass one as [image]`);
+  const isObject = typeof images === "object" && images !== null;
+  if (isObject && (Array.isArray(images) || ["data", "x", "images", "open"].some((name) => name in images))) {
+    return;
+  }
+  throw new LocalgradError(
+    `${caller}: takes a list of images, an array or a part of a data set, such as images.test, not ${
+      shown(images)
+    }`,
+  );
 }
 
 /** The images of an array, which share its memory. */

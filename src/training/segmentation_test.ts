@@ -217,6 +217,20 @@ Deno.test("data of another task are refused, whichever way round", async () => {
     LocalgradError,
     "segment() gives the class of each",
   );
+  for (const wrong of [new Uint8Array(768), "x"]) {
+    await assertRejects(
+      () => segments.segment(wrong as never),
+      LocalgradError,
+      "segment: takes images as a list; pass one as [image]",
+    );
+  }
+  for (const wrong of [null, 5, set, undefined]) {
+    await assertRejects(
+      () => segments.segment(wrong as never),
+      LocalgradError,
+      "segment: takes a list of images, an array or a part of a data set, such as images.test, not",
+    );
+  }
   assertThrows(
     () => classifies.segment([]),
     LocalgradError,
