@@ -273,15 +273,19 @@ export function lossOfEach({ name, each }: Loss, logits: Tensor, labels: Tensor)
   );
 }
 
-/** The loss of a batch: the weighted mean over its images, a scalar. */
-export function meanLoss(loss: Loss, logits: Tensor, labels: Tensor): Tensor {
+/**
+ * The loss of a batch: the weighted mean over its images, a scalar. Of a micro-batch with the labels of its whole batch,
+ * the mean of all by their images is the whole batch's: it is divided by the mean weight there, not by its own.
+ */
+export function meanLoss(loss: Loss, logits: Tensor, labels: Tensor, whole: Tensor = labels): Tensor {
   const losses = lossOfEach(loss, logits, labels);
   if (loss.weights === undefined) return losses.mean();
-  return losses.sum().div(loss.weights(labels).sum().maximum(1e-30)); // 0 where all weights are 0
+  const weights = loss.weights(whole).sum().maximum(1e-30); // 0 where all weights are 0
+  return losses.sum().div(whole === labels ? weights : weights.mul(at(labels.shape, 0) / at(whole.shape, 0)));
 }
 
-/** Adds the loss to a batch. */
-export function withLoss(batch: Batch, loss: Loss = plainLoss): TrainingBatch {
+/** Adds the loss to a batch, or to a micro-batch of the batch `whole`. */
+export function withLoss(batch: Batch, loss: Loss = plainLoss, whole: Batch = batch): TrainingBatch {
   const { labels, mixed } = batch;
   return {
     labels,
@@ -293,9 +297,9 @@ export function withLoss(batch: Batch, loss: Loss = plainLoss): TrainingBatch {
       return batch.images;
     },
     lossOf(logits) {
-      const own = meanLoss(loss, logits, labels);
+      const own = meanLoss(loss, logits, labels, whole.labels);
       if (mixed === undefined) return own;
-      const other = meanLoss(loss, logits, mixed.labels);
+      const other = meanLoss(loss, logits, mixed.labels, whole.mixed?.labels);
       return own.mul(mixed.share).add(other.mul(mixed.share.neg().add(1)));
     },
   };

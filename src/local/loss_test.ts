@@ -3,7 +3,7 @@ import { checkGradient, point } from "../../tests/gradients.ts";
 import { Random } from "../../tests/ops/random.ts";
 import { load, testOn } from "../../tests/parity/fixture.ts";
 import { host, integers, run } from "../../tests/run.ts";
-import { tinyDataset, tinyModel } from "../../tests/tiny.ts";
+import { tinyDataset, tinyImageMlp, tinyModel } from "../../tests/tiny.ts";
 import { make } from "../../tests/tiny_trainer.ts";
 import { valueAndGrad } from "../autograd/grad.ts";
 import { LocalgradError } from "../base/errors.ts";
@@ -117,6 +117,26 @@ Deno.test("every method trains its head and its local classifiers by the loss", 
   const plain = await after();
   assertEquals(await after(losses.plain), plain);
   (await after(losses.squared)).forEach((loss, i) => assertNotEquals(loss, plain[i]));
+});
+
+Deno.test("micro-batches add up to the whole batch, whatever they weigh", async () => {
+  await using device = await open("cpu");
+  const labels = Int32Array.of(0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 1, 1); // micro-batches of other weights than each other
+  const x = new HostArray(Float32Array.from({ length: 12 * 192 }, (_, i) => Math.sin(i)), [12, 8, 8, 3]);
+  const trained = async (loss: Loss, accumulate: number) => {
+    const model = tinyImageMlp(); // without batch norm, whose statistics are those of a micro-batch
+    using trainer = await make({ device, model, method: methodNamed("greedy"), loss, accumulate, batch: 12 });
+    const all: number[] = [];
+    for (let step = 0; step < 3; step++) all.push(...(await trainer.step({ x, labels })).losses);
+    return all;
+  };
+  for (const loss of [crossEntropyLoss({ classWeights: [1, 5, 0.2] }), crossEntropyLoss({ ignored: 2 })]) {
+    const whole = await trained(loss, 1);
+    for (const accumulate of [2, 3, 6]) {
+      const parts = await trained(loss, accumulate);
+      whole.forEach((value, i) => assertAlmostEquals(parts[i]!, value, 1e-5));
+    }
+  }
 });
 
 Deno.test("evaluation reports the loss, weighted over all images whatever the batch", async () => {

@@ -84,7 +84,7 @@ export function trainStep(
   // Every process and every micro-batch has a key of its own.
   const key = derivedKey(keyIn(scalars), part?.place.data ?? 0);
   const batches = microBatches(batch, together?.length ?? accumulate).map((each, i) =>
-    withKey(withLoss(each, loss), derivedKey(key, i))
+    withKey(withLoss(each, loss, batch), derivedKey(key, i))
   );
   const dtype = activationsIn(precision);
   let given: readonly Given[] = part?.input === undefined
