@@ -51,3 +51,4 @@ export {
   type StreamOptions,
 } from "./data/stream.ts";
 export { svhn, type SvhnOptions } from "./data/svhn.ts";
+export { text, type TextOptions } from "./data/text.ts";

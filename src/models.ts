@@ -17,6 +17,7 @@ export {
 } from "./models/model.ts";
 export type { Context } from "./models/context.ts";
 export * from "./models/mlp.ts";
+export * from "./models/language_model.ts";
 export * from "./models/options.ts";
 export * from "./models/networks.ts";
 export * from "./models/named.ts";

@@ -116,6 +116,26 @@ Deno.test("examples/regression.ts learns from arrays and from a stream", async (
   assert(errors.every((error) => error < 0.2), printed);
 });
 
+Deno.test("examples/language_model.ts writes a text that it has learnt by local modules", async () => {
+  const cwd = await Deno.makeTempDir();
+  try {
+    const letters = Array.from({ length: 900 }, (_, i) => "pqrstuvw"[(i * i * 7 + i) % 29 % 8]);
+    const words = letters.map((letter) => `${letter}ooo${letter} `);
+    await Deno.mkdir(`${cwd}/text`);
+    await Deno.writeTextFile(`${cwd}/text/a.md`, words.join(""));
+    const size = ["--text", "text", "--length", "12", "--width", "16", "--blocks", "2", "--epochs", "2"];
+    const args = [...size, "--methods", "greedy", "--device", "cpu"];
+    const printed = await example("language_model.ts", args, cwd);
+    const [bigram = NaN, ...rest] = numbers(printed.replaceAll(/^.*, step .*$/gm, ""));
+    assertEquals(rest.length, 1, printed);
+    assert(rest.every((bits) => bits < bigram), printed);
+    assertMatch(printed, /^greedy writes: ".*ooo.*"$/m);
+    assertEquals(numbers(await example("language_model.ts", args, cwd)), [bigram, ...rest]); // finished before
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+});
+
 Deno.test("examples/memory_limit.ts lists what fits, as planned", async () => {
   const printed = await example("memory_limit.ts", ["--model", "resnet8", "--batch", "64", "--limit", "40"]);
   const rows = [...printed.matchAll(/^(.+?) +(\d+) MiB {2}(fits|too large)$/gm)];
@@ -137,7 +157,7 @@ Deno.test("every example that takes flags refuses others, and names its own", as
   const names = [...Deno.readDirSync(`${root}examples`)].map(({ name }) => name).filter((name) =>
     name.endsWith(".ts") && Deno.readTextFileSync(`${root}examples/${name}`).includes("Deno.args")
   );
-  assertEquals(names.length, 8, names.join());
+  assertEquals(names.length, 9, names.join());
   const tries = [...names.map((name) => [name, "--colour", "there is no --colour; choose among --"]), [
     "memory_limit.ts",
     "--limit=abc",

@@ -143,6 +143,8 @@ Deno.test("curves() and tiles() draw each line and picture; outputs of examples 
   assertEquals(printedLosses("step 1: loss 2.5\n"), [[[1, 2.5]]]);
   const errors = printedErrors("a, epoch 4: mean absolute error 0.5\na: mean absolute error 0.1; the\n");
   assertEquals(errors, [{ name: "a", points: [[4, 0.5]] }]);
+  const bits = printedErrors("a+b, step 50: 3.25 bits a byte in training\na+b: 3.1 bits a byte; planned\n");
+  assertEquals(bits, [{ name: "a+b", points: [[50, 3.25]] }]);
   const lines = losses.map((points, i) => ({ name: `<${i}>`, points }));
   const drawn = curves(lines, { x: "epoch", y: "loss" });
   assertEquals(faultOf(drawn), undefined);

@@ -30,12 +30,12 @@ export function printedLosses(output: string): Points[] {
   );
 }
 
-/** The errors of each data set in lines such as `stream, epoch 5: mean absolute error 0.1234`. */
+/** The figures of each name in lines such as `stream, epoch 5: mean absolute error 0.1234` or `man+greedy, step 50: 3.2 bits`. */
 export function printedErrors(output: string): Curve[] {
   const points = new Map<string, [number, number][]>();
   for (
     const [, name = "", epoch, error] of output.matchAll(
-      /^(\w+), epoch (\d+): mean absolute error ([\d.]+)$/gm,
+      /^([\w+]+), (?:epoch|step) (\d+): (?:mean absolute error )?([\d.]+)(?: bits a byte in training)?$/gm,
     )
   ) {
     points.set(name, [...points.get(name) ?? [], [Number(epoch), Number(error)]]);

@@ -44,6 +44,12 @@ export const SCENES: { readonly [example: string]: (runner: Runner) => Promise<s
       y: "mean absolute error",
     });
   },
+  async "language_model.ts"({ run, root }) {
+    const lines = printedErrors(
+      await run("language_model.ts", ["--text", `${root}/docs`, "--device", "cpu"]),
+    );
+    return curves(lines, { x: "step", y: "bits a byte" });
+  },
   async "cifar10_man.ts"({ run, folder }) {
     const small = ["--data", "shapes", "--epochs", "2", "--train-limit", "256", "--batch", "16"];
     await run("cifar10_man.ts", [...small, "--device", "cpu", "--run", "runs/taste"]);

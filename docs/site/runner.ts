@@ -6,10 +6,11 @@ export interface Server extends AsyncDisposable {
 /** Runs examples in a folder of their own, with the permissions that their first comments name. */
 export class Runner {
   readonly folder: string;
-  readonly #root: string;
+  /** The folder of the repository. */
+  readonly root: string;
 
   private constructor(root: string, folder: string) {
-    this.#root = root;
+    this.root = root;
     this.folder = folder;
   }
 
@@ -21,7 +22,7 @@ export class Runner {
 
   /** Runs an example, and returns what it prints. */
   readonly run = async (name: string, args: readonly string[]): Promise<string> => {
-    const path = `${this.#root}/examples/${name}`;
+    const path = `${this.root}/examples/${name}`;
     const [, permissions = ""] = [
       ...Deno.readTextFileSync(path).matchAll(/deno run ((?:--allow-\S+ )*)examples/g),
     ].at(-1) ?? [];
@@ -53,7 +54,7 @@ export class Runner {
   /** Exports the network of a run by the command line. */
   readonly exported = async (run: string, file: string): Promise<void> => {
     await Deno.remove(`${this.folder}/${file}`).catch(() => {}); // it may not be there
-    const command = ["run", "-q", "--allow-read", "--allow-write", `${this.#root}/src/cli/main.ts`, "export"];
+    const command = ["run", "-q", "--allow-read", "--allow-write", `${this.root}/src/cli/main.ts`, "export"];
     await this.#output([...command, "--run", run, "--out", file]);
   };
 
@@ -62,7 +63,7 @@ export class Runner {
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const { port } = listener.addr;
     listener.close();
-    const reads = name === "serve.ts" ? this.#root : `${this.folder}/flowers.safetensors`;
+    const reads = name === "serve.ts" ? this.root : `${this.folder}/flowers.safetensors`;
     const process = new Deno.Command("deno", {
       args: [
         "serve",
@@ -74,7 +75,7 @@ export class Runner {
         String(port),
         `--allow-read=${reads}`,
       ]
-        .concat(`${this.#root}/examples/${name}`),
+        .concat(`${this.root}/examples/${name}`),
       cwd: this.folder,
       stdout: "null",
     }).spawn();

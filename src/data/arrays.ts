@@ -9,7 +9,10 @@ import type { Augmentation } from "./images.ts";
 export interface LabelledArrays {
   /** The inputs `[count, …shape]`, row-major. */
   readonly x: Float32Array;
-  /** The class of each input, `[count]`; or its values, of a regression, `[count, outputs]`. */
+  /**
+   * The class of each input, `[count]`, or of each of its tokens, `[count, length]`; or its values, of a regression,
+   * `[count, outputs]`.
+   */
   readonly labels: Int32Array | Float32Array;
   /** Number of inputs. */
   readonly count: number;
@@ -36,8 +39,8 @@ export interface ArrayInputs {
   /** The inputs, f32: `[count, …shape]`, or all values row by row. */
   x: HostArray | Float32Array;
   /**
-   * Classes from 0: integers `[count]`; or the values of a regression: f32 `[count]` or `[count, outputs]`, or all row by
-   * row.
+   * Classes from 0: integers `[count]`, or `[count, length]` of tokens; or the values of a regression: f32 `[count]` or
+   * `[count, outputs]`, or all row by row.
    */
   labels: HostArray | Float32Array | Int32Array | Uint32Array | Uint8Array;
 }
@@ -232,10 +235,11 @@ export function labelsFault(
   if (!(labels instanceof Int32Array)) {
     return `has labels as ${shown(labels)}; classes are an Int32Array`;
   }
-  if (labels.length !== count) return `has ${count} inputs and ${labels.length} labels`;
+  const each = labels.length / count;
+  if (!Number.isInteger(each) || each < 1) return `has ${count} inputs and ${labels.length} labels`;
   const wrong = labels.findIndex((label) => !(label >= 0 && label < classes));
   if (wrong < 0) return undefined;
-  return `is mislabelled: input ${wrong} has class ${labels[wrong]}; ${classes} classes are 0 to ${
-    classes - 1
-  }`;
+  return `is mislabelled: input ${Math.floor(wrong / each)} has class ${
+    labels[wrong]
+  }; ${classes} classes are 0 to ${classes - 1}`;
 }

@@ -1,7 +1,7 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { expectBetween, expectKind, expectObject, expectOptions, shown } from "../base/expect.ts";
-import { IGNORED, type Model, regresses, segments } from "../models/model.ts";
+import { classifiesTokens, IGNORED, isDense, type Model, regresses, segments } from "../models/model.ts";
 import { formatAval, type Shape } from "../trace/dtype.ts";
 import { concat, full, literal, oneHot, where } from "../trace/functions.ts";
 import { Tensor } from "../trace/tensor.ts";
@@ -11,7 +11,8 @@ import type { Batch, TrainingBatch } from "./method.ts";
 /**
  * A loss of each image: from logits `[batch, classes]` and labels i32 or u32 `[batch]` to f32 `[batch]`. Of a regression:
  * from the predicted values `[batch, outputs]` and the labels, f32 `[batch, outputs]`; of a segmentation: from logits
- * `[batch, height, width, classes]` and labels i32 `[batch, height, width]`.
+ * `[batch, height, width, classes]` and labels i32 `[batch, height, width]`; of tokens: from logits
+ * `[batch, length, classes]` and labels i32 `[batch, length]`.
  */
 export type LossFunction = (logits: Tensor, labels: Tensor) => Tensor;
 
@@ -27,7 +28,7 @@ export interface Loss {
   readonly weights?: (labels: Tensor) => Tensor;
   /** The number of classes it is for; default any. */
   readonly classes?: number;
-  /** The label that counts as none, which measures of pixels leave out too; default none. */
+  /** The label that counts as none, which measures of pixels and tokens leave out too; default none. */
   readonly ignored?: number;
 }
 
@@ -47,8 +48,8 @@ export interface CrossEntropyOptions {
 /**
  * Softmax cross-entropy with label smoothing, class weights and an ignored label, as PyTorch's `cross_entropy` defines
  * them: an image weighs as much as its class, a batch's loss is divided by the sum of those weights, and smoothed targets
- * are weighted by their own classes. Of a segmentation, the same holds for each pixel. A batch whose images or pixels all
- * weigh 0, or are all ignored, has a loss of 0, where PyTorch's is NaN.
+ * are weighted by their own classes. Of a segmentation, the same holds for each pixel, of a language model for each token. A
+ * batch whose images, pixels or tokens all weigh 0, or are all ignored, has a loss of 0, where PyTorch's is NaN.
  *
  * @throws {LocalgradError} if the smoothing or a weight is out of range, or all weights are 0.
  *
@@ -93,7 +94,7 @@ function made(options: CrossEntropyOptions, besides: readonly number[]): Loss {
     const own = classes === undefined ? full(labels.shape, 1) : weightOf(labels, classes);
     return counting(own, isCounted(labels));
   };
-  // Without either, all images and pixels weigh the same, and need no weights.
+  // Without either, all images and positions weigh the same, and need no weights.
   const weighted = classes !== undefined || none.length > 0;
   const [first] = none;
   const loss: Loss = {
@@ -110,8 +111,8 @@ function made(options: CrossEntropyOptions, besides: readonly number[]): Loss {
       const own = classes === undefined ? plain : plain.mul(weightOf(flat, classes));
       const all = labelSmoothing === 0 ? own : smoothed(own, z, labelSmoothing, classes);
       const losses = perImage(counting(all, isCounted(flat)), labels.shape);
-      const pixels = labels.size / at(labels.shape, 0);
-      return weighted || pixels === 1 ? losses : losses.mul(1 / pixels);
+      const positions = labels.size / at(labels.shape, 0);
+      return weighted || positions === 1 ? losses : losses.mul(1 / positions);
     },
     ...(weighted
       ? { weights: (labels: Tensor) => perImage(weigh(labels.reshape(labels.size)), labels.shape) }
@@ -123,7 +124,7 @@ function made(options: CrossEntropyOptions, besides: readonly number[]): Loss {
   return loss;
 }
 
-/** The sum over the pixels of each image: `[batch]`. */
+/** The sum over the pixels of each image, or the tokens of each input: `[batch]`. */
 function perImage(values: Tensor, [batch = 1]: Shape): Tensor {
   return values.size === batch ? values : values.reshape(batch, -1).sum(1);
 }
@@ -231,7 +232,7 @@ export function plainLossOf(model: Pick<Model, "task">): Loss {
 export function lossFrom(
   who: string,
   given: Loss | LossFunction,
-  model: Pick<Model, "name" | "classes" | "task">,
+  model: Pick<Model, "name" | "classes" | "task" | "summary">,
 ): Loss {
   if (typeof given === "function") return { name: given.name || "own", options: {}, each: given };
   expectKind(`${who}: the loss`, given, "object");
@@ -243,9 +244,10 @@ export function lossFrom(
     classes: "number?",
     ignored: "number?",
   });
-  if (segments(model) && given.name === squaredErrorLoss().name) {
+  if (isDense(model) && given.name === squaredErrorLoss().name) {
+    const what = classifiesTokens(model) ? "classifies tokens" : "labels pixels";
     throw new LocalgradError(
-      `${who}: ${model.name} labels pixels, and ${given.name} is a loss of whole images; take crossEntropyLoss()`,
+      `${who}: ${model.name} ${what}, and ${given.name} is a loss of whole images; take crossEntropyLoss()`,
     );
   }
   if (regresses(model) && given.name === plainLoss.name) {

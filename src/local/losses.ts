@@ -53,8 +53,8 @@ export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
 /**
  * Tests for each row of logits whether its largest entry is at the label. A row with NaN or +∞ counts as wrong.
  *
- * @param logits `[batch, classes]`, or of pixels `[batch, height, width, classes]`.
- * @param labels i32 or u32 `[batch]`, or `[batch, height, width]`.
+ * @param logits `[batch, classes]`, or of positions `[batch, …, classes]`.
+ * @param labels i32 or u32 `[batch]`, or `[batch, …]`.
  * @returns 1 for each correct row and 0 for the others: f32 of the labels' shape.
  */
 export function correct(logits: Tensor, labels: Tensor): Tensor {
@@ -64,22 +64,22 @@ export function correct(logits: Tensor, labels: Tensor): Tensor {
 }
 
 /**
- * The fraction of the pixels of a batch that are {@link correct}, times its images: f32 scalar. Pixels whose label is
- * ignored, or is no class, do not count; the fraction of none is 0.
+ * The fraction of the positions of a batch, pixels or tokens, that are {@link correct}, times its inputs: f32 scalar. Positions
+ * whose label is ignored, or is no class, do not count; the fraction of none is 0.
  *
- * @param logits `[batch, height, width, classes]`.
- * @param labels i32 or u32 `[batch, height, width]`.
+ * @param logits `[batch, height, width, classes]` of pixels, `[batch, length, classes]` of tokens.
+ * @param labels i32 or u32 `[batch, height, width]`, or `[batch, length]`.
  */
-export function correctPixels(logits: Tensor, labels: Tensor, ignored: number | undefined): Tensor {
-  expectTensor("correctPixels", logits, labels);
-  const counted = countedPixels(labels, at(logits.shape, logits.rank - 1), ignored);
+export function correctPositions(logits: Tensor, labels: Tensor, ignored: number | undefined): Tensor {
+  expectTensor("correctPositions", logits, labels);
+  const counted = countedPositions(labels, at(logits.shape, logits.rank - 1), ignored);
   const right = correct(logits, labels).mul(counted).sum();
   return right.div(counted.sum().maximum(1)).mul(at(labels.shape, 0));
 }
 
 /** 1 for each label that is a class and not ignored, else 0: f32. */
-export function countedPixels(labels: Tensor, classes: number, ignored: number | undefined): Tensor {
-  expectTensor("countedPixels", labels);
+export function countedPositions(labels: Tensor, classes: number, ignored: number | undefined): Tensor {
+  expectTensor("countedPositions", labels);
   const own = labels.cast("i32");
   const known = own.ge(0).and(own.lt(classes));
   return (ignored === undefined ? known : known.and(own.ne(ignored))).cast("f32");

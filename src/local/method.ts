@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectObject } from "../base/expect.ts";
-import { type Block, type Model, regresses, segments } from "../models/model.ts";
+import { type Block, classifiesTokens, type Model, regresses, segments } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import type { Layer } from "../nn/layer.ts";
 import { expectLayer } from "../nn/layer.ts";
@@ -11,11 +11,14 @@ import type { Module, Partition } from "./partition.ts";
 
 /** A batch, as the training step takes it. */
 export interface Batch<T = Tensor> {
-  /** The network's input, f32: normalised images `[batch, height, width, channels]`, or vectors `[batch, features]`. */
+  /**
+   * The network's input, f32: normalised images `[batch, height, width, channels]`, vectors `[batch, features]`, or tokens
+   * `[batch, length]`.
+   */
   readonly x: T;
   /**
-   * The class of each image: i32 or u32 `[batch]`; of each pixel `[batch, height, width]`; of a regression its values: f32
-   * `[batch, outputs]`.
+   * The class of each image: i32 or u32 `[batch]`; of each pixel `[batch, height, width]`; of each token `[batch, length]`; of a
+   * regression its values: f32 `[batch, outputs]`.
    */
   readonly labels: T;
   /** The same images, augmented but not normalised, in [0, 1]: the target of a decoder. */
@@ -234,8 +237,13 @@ export function refuseRegression(what: string, model: Model): void {
   );
 }
 
-/** Refuses a segmentation where a method needs one label for each image; `what` begins the message. */
-export function refuseSegmentation(what: string, model: Model): void {
+/** Refuses labels of pixels or tokens where a method needs one label for each input; `what` begins the message. */
+export function refuseDense(what: string, model: Model): void {
+  if (classifiesTokens(model)) {
+    throw new LocalgradError(
+      `${what} needs one class for each input, and ${model.name} classifies tokens; choose greedy()`,
+    );
+  }
   if (!segments(model)) return;
   throw new LocalgradError(
     `${what} needs one class for each image, and ${model.name} labels pixels; choose dgl(), greedy() or infopro()`,

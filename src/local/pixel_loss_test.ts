@@ -9,7 +9,7 @@ import { jit } from "../runtime/jit.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { crossEntropyLoss, type Loss, lossFrom, meanLoss, plainLossOf, squaredErrorLoss } from "./loss.ts";
-import { correctPixels } from "./losses.ts";
+import { correctPositions } from "./losses.ts";
 
 interface Case {
   readonly loss: number;
@@ -105,7 +105,7 @@ Deno.test("without an ignored label every pixel counts alike", () => {
 Deno.test("the accuracy of pixels leaves out those that are ignored or of no class", () => {
   const of = (labels: number[], ignored?: number) =>
     run(
-      (z: Tensor, labels: Tensor) => correctPixels(z, labels, ignored),
+      (z: Tensor, labels: Tensor) => correctPositions(z, labels, ignored),
       host([5, 1, 5, 1, 1, 5, 1, 5], [2, 1, 2, 2]), // classes 0, 0, 1 and 1
       integers(labels, [2, 1, 2]),
     )[""]!.data[0];

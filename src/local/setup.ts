@@ -4,7 +4,7 @@ import { expectObject, expectOptions, expectWhole, type Kinds, shown } from "../
 import { nearest } from "../base/option_names.ts";
 import type { Precision } from "../compile/plan.ts";
 import { plainOf } from "../models/context.ts";
-import { inputShape, type Model, outputShape, regresses, segments, taskOf } from "../models/model.ts";
+import { inputShape, isDense, type Model, outputShape, regresses, taskOf } from "../models/model.ts";
 import type { Initial } from "../nn/initial.ts";
 import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
@@ -215,10 +215,10 @@ function equip(model: Model, { requested, modules }: Partition, method: Method):
     }
     const outputs = outputShape(model);
     if (features.join() !== outputs.join()) {
-      const what = segments(model) ? `logits [${outputs.join(",")}]` : regresses(model) ? "values" : "logits";
+      const what = isDense(model) ? `logits [${outputs.join(",")}]` : regresses(model) ? "values" : "logits";
       throw new LocalgradError(
         `${model.name}: its head gives [${features.join(",")}] for each image, not ${
-          segments(model) ? "" : `${model.classes} `
+          isDense(model) ? "" : `${model.classes} `
         }${what}`,
       );
     }

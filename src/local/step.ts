@@ -22,7 +22,7 @@ import {
 import { trainCascades } from "./cascade.ts";
 import { forward } from "./forward.ts";
 import { type Loss, withLoss } from "./loss.ts";
-import { correctCount, correctPixels, squaredErrors } from "./losses.ts";
+import { correctCount, correctPositions, squaredErrors } from "./losses.ts";
 import type { Batch, Following, Given, TrainingBatch } from "./method.ts";
 import { microBatches } from "./micro_batches.ts";
 import { finish, nextOf, type UpdatedModule } from "./module_update.ts";
@@ -168,14 +168,14 @@ function firstGiven(h: Tensor, contexts: readonly Context[] | undefined): Given 
 }
 
 /**
- * The score of outputs: the number that are correct; of a regression, the sum of their squared errors; of a segmentation, the
- * fraction of pixels that are correct, times the images.
+ * The score of outputs: the number that are correct; of a regression, the sum of their squared errors; where an input has
+ * a label for each position, the fraction of those that are correct, times the inputs.
  */
 function scoreOf(outputs: readonly Tensor[], batches: readonly Batch[], loss: Loss | undefined): Tensor {
   const scores = outputs.map((h, i) => {
     const { labels } = at(batches, i);
-    if (labels.rank > 2) return correctPixels(h, labels, loss?.ignored);
-    return labels.dtype === "f32" ? squaredErrors(h, labels).sum() : correctCount(h, labels);
+    if (labels.dtype === "f32") return squaredErrors(h, labels).sum();
+    return labels.rank > 1 ? correctPositions(h, labels, loss?.ignored) : correctCount(h, labels);
   });
   return scores.reduce((a, b) => a.add(b));
 }

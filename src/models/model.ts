@@ -36,10 +36,10 @@ export interface VectorInput {
 }
 
 /**
- * What stands for tokens `[length, width]` in local classifiers: their mean, or the first, which is the class token of
- * vision transformers.
+ * What stands for tokens `[length, width]` in local classifiers: their mean; the first, which is the class token of vision
+ * transformers; or `each` token for itself, in networks that classify every token, such as language models.
  */
-export type Summary = "mean" | "first";
+export type Summary = "mean" | "first" | "each";
 
 /** The meaning of a network's outputs: logits of classes, for an image or for each of its pixels, or values. */
 export type Task = "classification" | "regression" | "segmentation";
@@ -63,10 +63,13 @@ export interface Model {
   readonly blocks: readonly Block[];
   /**
    * The layers that turn the last block's output into outputs `[batch, classes]`, or `[batch, height, width, classes]` of a
-   * segmentation, at the image's size; they belong to the last module.
+   * segmentation, at the image's size, or `[batch, length, classes]` of each token; they belong to the last module.
    */
   readonly head: Layers;
-  /** What stands for tokens in local classifiers, where blocks give tokens; default `mean`. */
+  /**
+   * What stands for tokens in local classifiers, where blocks give tokens; default `mean`. With `each` the network takes
+   * tokens, `input: { features: length }`, and gives logits of every token, and an input's labels are `[length]`.
+   */
   readonly summary?: Summary;
   /** What is added to the input of blocks; default nothing. */
   readonly contexts?: readonly Context[];
@@ -125,15 +128,35 @@ export function segments(model: Pick<Model, "task">): boolean {
   return taskOf(model) === "segmentation";
 }
 
-/** The shape of the outputs for one input: `[classes]`, or `[height, width, classes]` of a segmentation. */
-export function outputShape(model: Pick<Model, "name" | "task" | "input" | "classes">): Shape {
+/** True if a network classifies each token of an input, as a language model does. */
+export function classifiesTokens({ summary }: Pick<Model, "summary">): boolean {
+  return summary === "each";
+}
+
+/** True if an input has a label for each of its positions: pixels of a segmentation, or tokens. */
+export function isDense(model: Pick<Model, "task" | "summary">): boolean {
+  return segments(model) || classifiesTokens(model);
+}
+
+/** What the shape of a network's outputs depends on. */
+type Outputs = Pick<Model, "name" | "task" | "input" | "classes" | "summary">;
+
+/**
+ * The shape of the outputs for one input: `[classes]`, `[height, width, classes]` of a segmentation, or `[length, classes]` of
+ * tokens.
+ */
+export function outputShape(model: Outputs): Shape {
+  if (classifiesTokens(model)) return [...inputShape(model), model.classes];
   if (!segments(model)) return [model.classes];
   const { height, width } = imageInput("segmentation", model);
   return [height, width, model.classes];
 }
 
-/** The labels of `count` inputs: i32 `[count]`, `[count, height, width]` of a segmentation; f32 `[count, outputs]` of a regression. */
-export function labelsAval(model: Pick<Model, "name" | "task" | "input" | "classes">, count: number): Aval {
+/**
+ * The labels of `count` inputs: i32 `[count]`, `[count, height, width]` of a segmentation, `[count, length]` of tokens; f32
+ * `[count, outputs]` of a regression.
+ */
+export function labelsAval(model: Outputs, count: number): Aval {
   if (regresses(model)) return { shape: [count, model.classes], dtype: "f32" };
   return { shape: [count, ...outputShape(model).slice(0, -1)], dtype: "i32" };
 }
@@ -169,8 +192,15 @@ export function expectModel(model: Model): void {
   if (task !== undefined && !isTask(task)) {
     throw new LocalgradError(`a model's task is ${TASKS.join(", ")}, not ${shown(task)}`);
   }
-  if (summary !== undefined && summary !== "mean" && summary !== "first") {
-    throw new LocalgradError(`a model's summary is "mean" or "first", not ${shown(summary)}`);
+  if (summary !== undefined && !["mean", "first", "each"].includes(summary)) {
+    throw new LocalgradError(`a model's summary is "mean", "first" or "each", not ${shown(summary)}`);
+  }
+  const takesTokens = "features" in input && input.features >= 2;
+  if (classifiesTokens(model) && !(takesTokens && taskOf(model) === "classification")) {
+    throw new LocalgradError(
+      'a model with summary "each" classifies tokens: its input is { features: length }, with a length of at least 2, and ' +
+        'its task "classification"',
+    );
   }
   for (const block of model.blocks) {
     expectKind("a block", block, "object");

@@ -7,6 +7,7 @@ import type { Signature } from "../data/signature.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
 import {
+  classifiesTokens,
   imageInput,
   inputShape,
   type Model,
@@ -135,7 +136,7 @@ export class Predictor implements AsyncDisposable {
 
   /**
    * The outputs of the network for inputs, in order, `[inputs, outputs]`: the values of a regression, or logits; those of
-   * pixels `[inputs, height, width, classes]`.
+   * pixels `[inputs, height, width, classes]`, of tokens `[inputs, length, classes]`.
    *
    * @throws {LocalgradError} if an input does not suit the network, or cannot be decoded.
    */
@@ -162,6 +163,9 @@ export class Predictor implements AsyncDisposable {
    */
   segment(images: Pictures): Promise<LabelMap[]> {
     const { model } = this;
+    if (classifiesTokens(model)) {
+      throw new LocalgradError(`segment: ${model.name} classifies tokens; outputs() gives their logits`);
+    }
     if (!segments(model)) {
       throw new LocalgradError(`segment: ${model.name} gives one class for each image; predict() names it`);
     }
@@ -257,6 +261,11 @@ export class Predictor implements AsyncDisposable {
     if (regresses(this.model)) {
       throw new LocalgradError(
         `predict: ${this.model.name} is a regression, which has no classes to rank; outputs() gives its values`,
+      );
+    }
+    if (classifiesTokens(this.model)) {
+      throw new LocalgradError(
+        `predict: ${this.model.name} classifies tokens, and an input has no class of its own; outputs() gives the logits`,
       );
     }
     if (segments(this.model)) {

@@ -11,7 +11,15 @@ import type { ImageDataset, ImagePart } from "../data/images.ts";
 import type { PixelDataset, PixelPart } from "../data/label_maps.ts";
 import { checkStatistics, type Signature, signatureOf } from "../data/signature.ts";
 import { checkStream, type StreamDataset } from "../data/stream.ts";
-import { imageInput, inputShape, type Model, regresses, segments } from "../models/model.ts";
+import {
+  classifiesTokens,
+  imageInput,
+  inputShape,
+  labelsAval,
+  type Model,
+  regresses,
+  segments,
+} from "../models/model.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { sizeOf } from "../trace/dtype.ts";
 import { arrayFeed } from "./array_feed.ts";
@@ -102,9 +110,14 @@ export function checkData(
   }
 }
 
-/** The fault of labels of a regression that are not as many for each input as the network has outputs. */
+/** The fault of labels that are not as many for each input as the network takes: outputs of a regression, or tokens. */
 function outputsFault(model: Model, outputs: number): string | undefined {
-  if (!regresses(model) || outputs === model.classes) return undefined;
+  const expected = sizeOf(labelsAval(model, 1).shape);
+  if (outputs === expected) return undefined;
+  if (!regresses(model)) {
+    return `has ${outputs} labels for each input; ${model.name} takes ${expected}` +
+      (classifiesTokens(model) ? ", one of each token" : "");
+  }
   return `has ${outputs} values as the label of an input; ${model.name} gives ${model.classes}`;
 }
 

@@ -1,10 +1,10 @@
 import { at } from "../base/at.ts";
 import { type Loss, lossOfEach, plainLossOf } from "../local/loss.ts";
-import { absoluteErrors, correct, countedPixels, squaredErrors } from "../local/losses.ts";
+import { absoluteErrors, correct, countedPositions, squaredErrors } from "../local/losses.ts";
 import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
 import type { Setup } from "../local/setup.ts";
-import { network, regresses, segments } from "../models/model.ts";
+import { isDense, network, regresses, segments } from "../models/model.ts";
 import type { Layer } from "../nn/layer.ts";
 import { type Named, select } from "../nn/named.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
@@ -27,11 +27,11 @@ import { Team } from "./team.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {
-  /** Fraction classified wrongly, of images or pixels; of a regression, the mean squared error. */
+  /** Fraction classified wrongly, of images, pixels or tokens; of a regression, the mean squared error. */
   readonly error: number;
   /**
    * Of a segmentation, the mean over its classes of intersection over union; classes that neither occur nor were found do
-   * not count. Neither do ignored pixels, here and in the error.
+   * not count. Neither do ignored pixels, here and in the error; nor ignored tokens there.
    */
   readonly meanIoU?: number;
   /** Mean squared error over inputs and outputs, of a regression. */
@@ -50,7 +50,7 @@ export interface Evaluation {
   /** The score of each class, by label, if `perClass` was asked for. */
   readonly perClass?: readonly ClassScore[];
   /**
-   * The number of images, or pixels, of each class (rows) by the class they were taken for (columns), if `confusion` was
+   * The number of images, pixels or tokens of each class (rows) by the class they were taken for (columns), if `confusion` was
    * asked for.
    * Images whose logits hold a NaN were taken for none.
    */
@@ -76,22 +76,30 @@ function evaluation(net: Layer, feed: Feed, dtype: "f32" | "bf16", loss: Loss, w
     const real = iota(indices.shape, 0, "f32").lt(count);
     const weights = loss.weights?.(labels) ?? full(indices.shape, 1);
     const sums = [lossOfEach(loss, logits, labels), weights];
-    const counted = wanted.segmentation ? countedPixels(labels, wanted.classes, loss.ignored) : undefined;
+    const counted = wanted.dense ? countedPositions(labels, wanted.classes, loss.ignored) : undefined;
     if (wanted.regression) sums.push(squaredErrors(logits, labels), absoluteErrors(logits, labels));
     else if (counted !== undefined) {
-      sums.push(correct(logits, labels).mul(counted).sum([1, 2]), counted.sum([1, 2]));
+      sums.push(sumOfEach(correct(logits, labels).mul(counted)), sumOfEach(counted));
     } else sums.push(correct(logits, labels));
-    if (wanted.five) sums.push(amongFive(logits.cast("f32"), labels));
+    const flat = () => [logits.cast("f32").reshape(labels.size, -1), labels.reshape(labels.size)] as const;
+    if (wanted.five) {
+      const among = amongFive(...flat());
+      sums.push(counted === undefined ? among : sumOfEach(among.reshape(...labels.shape).mul(counted)));
+    }
     for (const metric of wanted.own) sums.push(valuesOf(metric, logits, labels));
     const totals = stack(sums.map((each) => where(real, each, 0).sum()));
     if (!wanted.matrix) return totals;
     const confusion = counted === undefined ? confusions(logits.cast("f32"), labels, real) : confusions(
-      logits.cast("f32").reshape(labels.size, wanted.classes),
-      labels.reshape(labels.size),
-      counted.gt(0).and(real.reshape(-1, 1, 1).broadcastTo(labels.shape)).reshape(labels.size),
+      ...flat(),
+      counted.gt(0).reshape(indices.size, -1).and(real.reshape(-1, 1)).reshape(labels.size),
     );
     return concat([totals, confusion.reshape(confusion.size)]);
   };
+}
+
+/** The sum over the positions of each input: `[batch]`. */
+function sumOfEach(values: Tensor): Tensor {
+  return values.reshape(at(values.shape, 0), -1).sum(1);
 }
 
 /** What an evaluation reports beside the error and the loss. */
@@ -99,6 +107,8 @@ interface Wanted {
   readonly classes: number;
   readonly regression: boolean;
   readonly segmentation: boolean;
+  /** True where an input has a label for each position. */
+  readonly dense: boolean;
   /** A confusion matrix, to report or to compute others from. */
   readonly matrix: boolean;
   readonly five: boolean;
@@ -157,6 +167,7 @@ export class Evaluator implements Disposable {
       classes: model.classes,
       regression,
       segmentation,
+      dense: isDense(model),
       matrix: segmentation || metrics.includes("perClass") || metrics.includes("confusion"),
       five: metrics.includes("topFive") ||
         (!regression && !segmentation && model.classes > FEW_CLASSES),
@@ -223,21 +234,21 @@ export class Evaluator implements Disposable {
 
   /** The number of sums of a batch, without a confusion matrix. */
   get #sums(): number {
-    const { regression, segmentation, five, own } = this.#wanted;
-    return 3 + (regression || segmentation ? 1 : 0) + (five ? 1 : 0) + own.length;
+    const { regression, dense, five, own } = this.#wanted;
+    return 3 + (regression || dense ? 1 : 0) + (five ? 1 : 0) + own.length;
   }
 
   /** The result, from the sums over all images. */
   #result(totals: readonly number[], images: number): Evaluation {
-    const { regression, segmentation, matrix, five, perClass, confusion, own } = this.#wanted;
+    const { regression, segmentation, dense, matrix, five, perClass, confusion, own } = this.#wanted;
     const rest = totals.slice();
     const next = () => rest.shift() ?? NaN;
     const [loss, weight, score] = [next(), next(), next()];
-    const pixels = segmentation ? next() : images;
+    const positions = dense ? next() : images;
     const errors = regression
       ? { error: score / images, meanSquaredError: score / images, meanAbsoluteError: next() / images }
-      : { error: pixels === 0 ? 0 : (pixels - score) / pixels };
-    const topFive = five ? { topFiveError: (images - next()) / images } : {};
+      : { error: shareOf(positions - score, positions) };
+    const topFive = five ? { topFiveError: shareOf(positions - next(), positions) } : {};
     const metrics = Object.fromEntries(own.map(({ name }) => [name, next() / images]));
     const rows = Array.from(
       { length: matrix ? this.#classes : 0 },
@@ -270,6 +281,11 @@ export class Evaluator implements Disposable {
   [Symbol.dispose](): void {
     this.#run.dispose();
   }
+}
+
+/** A share; 0 of none. */
+function shareOf(part: number, whole: number): number {
+  return whole === 0 ? 0 : part / whole;
 }
 
 /** Sums counts over all processes, exactly: pixels are more than 32 bits count. */

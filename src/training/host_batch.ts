@@ -2,7 +2,15 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import type { Batch } from "../local/method.ts";
 import type { Share } from "../local/shares.ts";
-import { IGNORED, type ImageInput, labelsAval, type Model, regresses, segments } from "../models/model.ts";
+import {
+  classifiesTokens,
+  IGNORED,
+  type ImageInput,
+  labelsAval,
+  type Model,
+  regresses,
+  segments,
+} from "../models/model.ts";
 import { DeviceArray } from "../runtime/arrays.ts";
 import { type Aval, formatAval, sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
@@ -10,11 +18,14 @@ import type { Tensor } from "../trace/tensor.ts";
 
 /** The caller's own batch, for `Trainer.step`. */
 export interface HostBatch {
-  /** The network's input, f32: normalised images `[batch, height, width, channels]`, or vectors `[batch, features]`. */
+  /**
+   * The network's input, f32: normalised images `[batch, height, width, channels]`, vectors `[batch, features]`, or tokens
+   * `[batch, length]`.
+   */
   x: HostArray | DeviceArray;
   /**
-   * Class of each image: i32 or u32 `[batch]`; of each pixel, 255 if it has none, `[batch, height, width]`; of a
-   * regression its values: f32 `[batch]` or `[batch, outputs]`.
+   * Class of each image: i32 or u32 `[batch]`; of each pixel, 255 if it has none, `[batch, height, width]`; of
+   * each token `[batch, length]`; of a regression its values: f32 `[batch]` or `[batch, outputs]`.
    */
   labels: HostArray | DeviceArray | Int32Array | Uint32Array | Float32Array;
   /** The same images in [0, 1]; required by methods that reconstruct them. */
@@ -25,7 +36,7 @@ export interface HostBatch {
 export interface StepReport {
   /** The loss of each module. */
   readonly losses: readonly number[];
-  /** Fraction of the batch, or of its pixels, that the network's own head classified correctly; undefined for a regression. */
+  /** Fraction of the batch, or of its pixels or tokens, that the network's own head classified correctly; undefined for a regression. */
   readonly accuracy?: number;
   /** Mean squared error of the batch, of a regression. */
   readonly meanSquaredError?: number;
@@ -103,27 +114,30 @@ async function checkLabels(labels: HostBatch["labels"], count: number, model: Mo
         'task: "regression", or pass classes as an Int32Array',
     );
   }
-  const isDense = segments(model);
-  const pixels = sizeOf(labelsAval(model, 1).shape);
+  const [isPixels, isTokens] = [segments(model), classifiesTokens(model)];
+  const positions = sizeOf(labelsAval(model, 1).shape);
   const wrong = values.findIndex((label) =>
-    !((label >= 0 && label < classes) || (isDense && label === IGNORED))
+    !((label >= 0 && label < classes) || (isPixels && label === IGNORED))
   );
   if (wrong < 0) {
     if (Array.isArray(values)) {
       throw new LocalgradError("step: the labels are a plain list; pass Int32Array.from(labels)");
     }
-    if (values.length === count * pixels) return;
-    const images = `the ${count} images of the batch`;
+    if (values.length === count * positions) return;
+    const inputs = `the ${count} ${isTokens ? "inputs" : "images"} of the batch`;
+    const what = isPixels ? "pixels" : "tokens";
     throw new LocalgradError(
       `step: ${values.length} labels were given for ${
-        isDense ? `the ${count * pixels} pixels of ${images}` : images
+        isPixels || isTokens ? `the ${count * positions} ${what} of ${inputs}` : inputs
       }`,
     );
   }
   throw new LocalgradError(
-    `step: image ${Math.floor(wrong / pixels)} of the batch has ${isDense ? "a pixel with " : ""}label ${
-      values[wrong]
-    }; ${classes} classes are 0 to ${classes - 1}${isDense ? `, and ${IGNORED} is none` : ""}`,
+    `step: ${isTokens ? "input" : "image"} ${Math.floor(wrong / positions)} of the batch has ${
+      isPixels ? "a pixel with " : isTokens ? "a token with " : ""
+    }label ${values[wrong]}; ${classes} classes are 0 to ${classes - 1}${
+      isPixels ? `, and ${IGNORED} is none` : ""
+    }`,
   );
 }
 
@@ -148,7 +162,7 @@ export function methodBatch({ x, labels: given, images }: GivenBatch): Batch {
     ? given.reshape(batch, -1)
     : given.size === batch
     ? given
-    : given.reshape(batch, ...extents.slice(0, 2)); // of pixels
+    : given.reshape(batch, ...extents.slice(0, 2)); // of pixels or tokens
   if (images !== undefined) return { x, labels, images };
   return {
     x,

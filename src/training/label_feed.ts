@@ -19,9 +19,10 @@ export interface Augmentable {
   readonly width: number;
 }
 
-/** The labels of a part, on the device; those of a regression `[count, outputs]`. */
+/** The labels of a part, on the device; those of a regression `[count, outputs]`, those of tokens `[count, length]`. */
 export function labelArray({ labels, count }: Labelled): HostArray {
-  return new HostArray(labels, labels instanceof Float32Array ? [count, labels.length / count] : [count]);
+  const isSingle = labels instanceof Int32Array && labels.length === count;
+  return new HostArray(labels, isSingle ? [count] : [count, labels.length / count]);
 }
 
 /**

@@ -12,8 +12,9 @@ export interface Metric {
   readonly name: string;
   /**
    * The value of each image, f32 `[batch]`, from logits `[batch, classes]` and labels i32 `[batch]`; of a segmentation
-   * from logits `[batch, height, width, classes]` and labels `[batch, height, width]`; of a regression from values and
-   * labels, both f32 `[batch, outputs]`.
+   * from logits `[batch, height, width, classes]` and labels `[batch, height, width]`; of tokens from logits
+   * `[batch, length, classes]` and labels `[batch, length]`; of a regression from values and labels, both f32
+   * `[batch, outputs]`.
    */
   readonly each: (logits: Tensor, labels: Tensor) => Tensor;
 }
@@ -24,9 +25,9 @@ export const metricNames = ["topFive", "perClass", "confusion"] as const;
 /** The name of such a metric. */
 export type MetricName = typeof metricNames[number];
 
-/** What a class's images, or its pixels in a segmentation, were taken for. */
+/** What a class's images, its pixels in a segmentation, or its tokens were taken for. */
 export interface ClassScore {
-  /** Its images, or pixels of a segmentation. */
+  /** Its images, or pixels of a segmentation, or tokens. */
   readonly images: number;
   /** The fraction of its images that were recognised; undefined if there are none. */
   readonly recall?: number;

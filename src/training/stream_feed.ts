@@ -3,7 +3,7 @@ import { shown } from "../base/expect.ts";
 import { type CheckedIterator, isAsyncIterable, iterableRemedy, iteratorOf } from "../base/iterators.ts";
 import { readImages } from "../data/augment.ts";
 import type { StreamBatch, StreamDataset } from "../data/stream.ts";
-import { inputShape, type Model, regresses } from "../models/model.ts";
+import { inputShape, labelsAval, type Model } from "../models/model.ts";
 import { formatAval, sizeOf } from "../trace/dtype.ts";
 import { iota } from "../trace/functions.ts";
 import { HostArray } from "../trace/host_array.ts";
@@ -244,7 +244,7 @@ function checked(
     data: {
       // Copies, because the stream may reuse its arrays for the next batch, which is awaited while this one is used.
       x: new HostArray(pixels.slice(), expected),
-      labels: new HostArray(target.slice(), regresses(model) ? [count, model.classes] : [count]),
+      labels: new HostArray(target.slice(), labelsAval(model, count).shape),
     },
   };
 }

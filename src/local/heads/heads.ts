@@ -21,7 +21,7 @@ import { tokenGrid, tokensAsImage } from "../../nn/tokens.ts";
 import { requireShape, type Shape } from "../../trace/dtype.ts";
 import { resizeBilinear } from "../../trace/functions.ts";
 import { imagenetClassifier, imagenetDecoder } from "./imagenet_heads.ts";
-import { areTokens, summarised } from "./tokens.ts";
+import { areTokens, refuseEach, summarised } from "./tokens.ts";
 import { convUnit, HIDDEN, linearUnit, repeated } from "./units.ts";
 
 /** The heads of DGL, by name. */
@@ -46,6 +46,7 @@ export function dglHead(name: DglHead, shape: Shape, classes: number, summary?: 
   requireShape(shape, "dglHead");
   if (shape.length === 1) return sequential(vectorHead(name, at(shape, 0), classes));
   if (areTokens(shape)) {
+    refuseEach("dgl", summary);
     return sequential({ ...summarised(shape, summary), ...vectorHead(name, at(shape, 1), classes) });
   }
   const [height, width, channels] = imageExtents("dglHead", shape);

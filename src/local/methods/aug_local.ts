@@ -9,7 +9,7 @@ import { globalAveragePooling } from "../../nn/pooling.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { isLarge } from "../heads/heads.ts";
 import { pixelLogits } from "../heads/pixel_heads.ts";
-import { areTokens, summarised } from "../heads/tokens.ts";
+import { areTokens, refuseEach, summarised } from "../heads/tokens.ts";
 import { convUnit, linearUnit } from "../heads/units.ts";
 import { type Boundary, classified, type Method } from "../method.ts";
 import { jointly, withStem } from "../partition.ts";
@@ -89,6 +89,7 @@ export function augLocal(options: AugLocalOptions = {}): Method {
 function network({ features, behind, model }: Boundary, depth: number): Layer {
   const layers: { [name: string]: Layers[string] } = {};
   let shape = features;
+  refuseEach("augLocal", model.summary);
   const usual = channelsBefore(behind, features);
   const before = model.blocks.length - behind.length;
   for (const [i, index] of chosen(before, behind.length, depth).entries()) {

@@ -2,7 +2,7 @@ import { expectOptions, expectWhole } from "../../base/expect.ts";
 import type { DglHead } from "../heads/heads.ts";
 import { patched } from "../heads/patches.ts";
 import { dglHeadFor } from "../heads/pixel_heads.ts";
-import { classified, type Method, refuseSegmentation } from "../method.ts";
+import { classified, type Method, refuseDense } from "../method.ts";
 
 /** Options of {@link dgl}. */
 export interface DglOptions {
@@ -34,7 +34,7 @@ export function dgl(options: DglOptions = {}): Method {
     name: "dgl",
     options: { head, ...(patches === 1 ? {} : { patches }) },
     auxiliary({ features, model }) {
-      if (patches > 1) refuseSegmentation("dgl: patches, whose logits are averaged,", model);
+      if (patches > 1) refuseDense("dgl: patches, whose logits are averaged,", model);
       return classified(
         patched("dgl", (patch) => dglHeadFor(model, head, patch), features, patches),
       );

@@ -16,8 +16,8 @@ import {
   type Auxiliary,
   type Boundary,
   type Method,
+  refuseDense,
   refuseRegression,
-  refuseSegmentation,
   type TrainingBatch,
 } from "../method.ts";
 import { type TermWeights, weightsAt, type WeightSchedule, type WeightsName } from "./infopro_weights.ts";
@@ -191,7 +191,7 @@ function termsOf(boundary: Boundary, options: InfoProOptions): Term[] {
     const contrastive = options.task === "contrastive";
     if (contrastive) {
       refuseRegression("infopro: the contrastive task term", model);
-      refuseSegmentation("infopro: the contrastive task term", model);
+      refuseDense("infopro: the contrastive task term", model);
     }
     const name = options.classifier ?? usual(features, model, fused);
     const taskLoss = (y: Tensor, batch: TrainingBatch) =>

@@ -9,7 +9,7 @@ import { flatten } from "../../nn/flatten.ts";
 import { adaptiveAveragePooling } from "../../nn/pooling.ts";
 import type { Shape } from "../../trace/dtype.ts";
 import { similarityMatching } from "../losses.ts";
-import { classified, type Method, refuseRegression, refuseSegmentation } from "../method.ts";
+import { classified, type Method, refuseDense, refuseRegression } from "../method.ts";
 
 /** Options of {@link predsim}. */
 export interface PredSimOptions {
@@ -46,7 +46,7 @@ export function predsim(options: PredSimOptions = {}): Method {
     auxiliary({ features, model }) {
       const { classes } = model;
       refuseRegression("predsim: similarity matching", model);
-      refuseSegmentation("predsim: similarity matching", model);
+      refuseDense("predsim: similarity matching", model);
       const extents = asImage(features);
       const [, , width] = extents;
       const prediction = classified(predictor(extents, classes, inputs));
