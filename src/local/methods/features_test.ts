@@ -48,7 +48,7 @@ Deno.test("local losses take the tokens that the network says: the first, or the
   assertThrows(
     () => partition({ ...model, summary: "last" as never }, 2),
     LocalgradError,
-    'summary is "mean" or "first", not "last"',
+    'summary is "mean", "first" or "each", not "last"',
   );
 });
 
