@@ -126,7 +126,9 @@ const SIGNALS = [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]] as const;
  */
 async function run([program = "", ...args]: readonly string[], isOpenMpi: boolean): Promise<number> {
   let first = isOpenMpi;
-  const child = new Deno.Command(program, { args, stdin: "null", detached: true }).spawn();
+  // Open MPI 5 shares its launcher's data at one address, which V8 has taken in some processes: they would not start.
+  const env: Record<string, string> = isOpenMpi ? { PMIX_MCA_gds: "hash" } : {};
+  const child = new Deno.Command(program, { args, env, stdin: "null", detached: true }).spawn();
   const listeners = SIGNALS.map(([name]) => {
     const pass = () => {
       try {

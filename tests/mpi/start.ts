@@ -33,8 +33,9 @@ export const implementations: readonly Implementation[] = [
     prefix: Deno.env.get("LOCALGRAD_OPENMPI") ?? "",
     flags: ["--allow-run-as-root", "--oversubscribe"],
     lenient: ["--rtos", "recoverable"],
-    // Otherwise it waits a second for the network, which processes on one machine do not need.
-    env: { OMPI_MCA_pml: "ob1", OMPI_MCA_btl: "^tcp" },
+    // Otherwise it waits a second for the network, which processes on one machine do not need; and wants its launcher's
+    // shared memory at an address that V8 may have taken.
+    env: { OMPI_MCA_pml: "ob1", OMPI_MCA_btl: "^tcp", PMIX_MCA_gds: "hash" },
   },
 ];
 
