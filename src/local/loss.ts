@@ -24,7 +24,10 @@ export interface Loss {
   readonly options: { readonly [name: string]: unknown };
   /** The loss of each image, times its weight. */
   readonly each: LossFunction;
-  /** The weight of each image, f32 `[batch]`: a batch's loss is divided by their sum. Default 1 for each. */
+  /**
+   * The weight of each image, f32 `[batch]`: a batch's loss is divided by their sum, that of the whole batch where
+   * micro-batches or processes divide it. Default 1 for each.
+   */
   readonly weights?: (labels: Tensor) => Tensor;
   /** The number of classes it is for; default any. */
   readonly classes?: number;
@@ -275,19 +278,25 @@ export function lossOfEach({ name, each }: Loss, logits: Tensor, labels: Tensor)
   );
 }
 
-/**
- * The loss of a batch: the weighted mean over its images, a scalar. Of a micro-batch with the labels of its whole batch,
- * the mean of all by their images is the whole batch's: it is divided by the mean weight there, not by its own.
- */
-export function meanLoss(loss: Loss, logits: Tensor, labels: Tensor, whole: Tensor = labels): Tensor {
-  const losses = lossOfEach(loss, logits, labels);
-  if (loss.weights === undefined) return losses.mean();
-  const weights = loss.weights(whole).sum().maximum(1e-30); // 0 where all weights are 0
-  return losses.sum().div(whole === labels ? weights : weights.mul(at(labels.shape, 0) / at(whole.shape, 0)));
+/** The mean weight of an image in a whole batch, and of those that are mixed in, if any: f32 scalars. */
+export interface BatchWeights {
+  readonly own: Tensor;
+  readonly mixed?: Tensor;
 }
 
-/** Adds the loss to a batch, or to a micro-batch of the batch `whole`. */
-export function withLoss(batch: Batch, loss: Loss = plainLoss, whole: Batch = batch): TrainingBatch {
+/**
+ * The loss of a batch: the weighted mean over its images, a scalar. Of a part of a batch with the mean weight of an image
+ * in the whole one, the mean of all parts by their images is the whole batch's: a part is not divided by its own weights.
+ */
+export function meanLoss(loss: Loss, logits: Tensor, labels: Tensor, weight?: Tensor): Tensor {
+  const losses = lossOfEach(loss, logits, labels);
+  if (loss.weights === undefined) return losses.mean();
+  const weights = weight?.mul(at(labels.shape, 0)) ?? loss.weights(labels).sum();
+  return losses.sum().div(weights.maximum(1e-30)); // 0 where all weights are 0
+}
+
+/** Adds the loss to a batch, or to a part of a batch of these weights. */
+export function withLoss(batch: Batch, loss: Loss = plainLoss, weights?: BatchWeights): TrainingBatch {
   const { labels, mixed } = batch;
   return {
     labels,
@@ -299,9 +308,9 @@ export function withLoss(batch: Batch, loss: Loss = plainLoss, whole: Batch = ba
       return batch.images;
     },
     lossOf(logits) {
-      const own = meanLoss(loss, logits, labels, whole.labels);
+      const own = meanLoss(loss, logits, labels, weights?.own);
       if (mixed === undefined) return own;
-      const other = meanLoss(loss, logits, mixed.labels, whole.mixed?.labels);
+      const other = meanLoss(loss, logits, mixed.labels, weights?.mixed);
       return own.mul(mixed.share).add(other.mul(mixed.share.neg().add(1)));
     },
   };

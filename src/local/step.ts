@@ -9,6 +9,7 @@ import { full, stack } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
+import { batchWeights } from "./batch_weights.ts";
 import {
   nextBlock,
   overShares,
@@ -83,14 +84,14 @@ export function trainStep(
     : undefined;
   // Every process and every micro-batch has a key of its own.
   const key = derivedKey(keyIn(scalars), part?.place.data ?? 0);
-  const batches = microBatches(batch, together?.length ?? accumulate).map((each, i) =>
-    withKey(withLoss(each, loss, batch), derivedKey(key, i))
-  );
+  const exchanged = part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {};
+  const parts = microBatches(batch, together?.length ?? accumulate);
+  const weights = batchWeights(loss, batch, exchanged.share, parts.length > 1);
+  const batches = parts.map((each, i) => withKey(withLoss(each, loss, weights), derivedKey(key, i)));
   const dtype = activationsIn(precision);
   let given: readonly Given[] = part?.input === undefined
     ? batches.map(({ x }) => firstGiven(x.cast(dtype), setup.model.contexts))
     : receiveFeatures(part, batches.map(({ labels }) => at(labels.shape, 0)), dtype);
-  const exchanged = part !== undefined && part.layout.data > 1 && share !== undefined ? { share } : {};
   const { cascade } = setup.method;
   if (cascade !== undefined && modules.length > 1) {
     const shared = { ...exchanged, ...(together === undefined ? {} : { together }) };

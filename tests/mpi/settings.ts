@@ -3,6 +3,7 @@ import { checksum } from "../../src/backends/same_bits.ts";
 import { CIFAR_AUGMENTATION } from "../../src/data/augment.ts";
 import type { ImageDataset, ImagePart } from "../../src/data/images.ts";
 import type { Exchange } from "../../src/local/exchange.ts";
+import { crossEntropyLoss } from "../../src/local/loss.ts";
 import type { Method } from "../../src/local/method.ts";
 import {
   augLocal,
@@ -37,6 +38,8 @@ export interface Settings {
   readonly clip?: boolean;
   /** Mixes the images of a batch. */
   readonly mix?: boolean;
+  /** Gives each class a weight of its own. */
+  readonly weigh?: boolean;
   /** The only process that recomputes. */
   readonly recomputes?: number;
   /** The process that is asked to stop, before its step of this number. */
@@ -93,6 +96,7 @@ export async function trained(device: Device, settings: Settings) {
     ...(depth === undefined ? {} : { depth }),
     ...(exchange === undefined ? {} : { exchange }),
     ...(batchNorm === undefined ? {} : { batchNorm }),
+    ...(settings.weigh ? { loss: crossEntropyLoss({ classWeights: [1, 5, 0.2] }) } : {}),
     recompute: settings.recomputes === rank,
   });
   const report = given ? await trainer.step(batch) : undefined;

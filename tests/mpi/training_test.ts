@@ -93,12 +93,15 @@ Deno.test({
 test("processes that share batches have the same bits, and pipelines of them too", async () => {
   const runs: readonly Settings[] = [
     { method: "man+dgl", epochs: 1, clip: true, given: true },
-    { method: "man+dgl", epochs: 2, exchange: { every: 2 }, batchNorm: "synchronised", mix: true },
+    {
+      ...{ method: "man+dgl", epochs: 2, exchange: { every: 2 }, batchNorm: "synchronised", mix: true },
+      weigh: true, // by the whole batch's weights, not each share's
+    },
   ];
   const [[shared, whole], [other, another]] = await inProcesses(openMpi, 2, "data", runs);
   assertEquals(other.bits, shared.bits);
   assertEquals(another.bits, whole.bits);
-  const one = await inOne({ method: "man+dgl", epochs: 2, mix: true });
+  const one = await inOne({ method: "man+dgl", epochs: 2, mix: true, weigh: true });
   for (const [step, [, losses]] of whole.steps.entries()) { // batch norms see the whole batch
     const expected = one.steps[step][1] as number[];
     (losses as number[]).forEach((loss, i) => assertAlmostEquals(loss, expected[i], 1e-3, `step ${step}`));

@@ -1,10 +1,10 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole, type Kinds, shown } from "../../base/expect.ts";
 import { MOST_PIXELS } from "./colour.ts";
-import { checkErasing, type Erasing } from "./erase.ts";
+import { checkErasing, type Erasing, LONGEST_BOXED } from "./erase.ts";
 import { checkColourJitter, type ColourJitter } from "./jitter.ts";
 import { checkMixing, type Mixing } from "./mix.ts";
-import { checkRandAugment, type RandAugment } from "./rand_augment.ts";
+import { checkRandAugment, LONGEST_MOVED, type RandAugment } from "./rand_augment.ts";
 
 /**
  * Augmentation of training images, in this order: crop and mirror, RandAugment, colour jitter, erasing, mixing. All but
@@ -68,13 +68,28 @@ export function checkAugmentation(what: string, augmentation: Augmentation, imag
   if (randAugment !== undefined) {
     checkRandAugment(`${what}: randAugment`, randAugment);
     checkColours(`${what}: randAugment`, images);
+    checkSides(`${what}: randAugment`, images, LONGEST_MOVED);
   }
   if (colourJitter !== undefined) {
     checkColourJitter(`${what}: colourJitter`, colourJitter);
     checkColours(`${what}: colourJitter`, images);
   }
-  if (erase !== undefined) checkErasing(`${what}: erase`, erase, images);
-  if (mix !== undefined) checkMixing(`${what}: mix`, mix);
+  if (erase !== undefined) {
+    checkSides(`${what}: erase`, images, LONGEST_BOXED);
+    checkErasing(`${what}: erase`, erase, images);
+  }
+  if (mix !== undefined) {
+    checkMixing(`${what}: mix`, mix);
+    if (mix.cutmix !== undefined) checkSides(`${what}: mix`, images, LONGEST_BOXED);
+  }
+}
+
+/** Refuses images with a longer side, whose places would not fit into 32 bits. */
+function checkSides(what: string, { height, width }: Augmented, longest: number): void {
+  if (Math.max(height, width) <= longest) return;
+  throw new LocalgradError(
+    `${what}: images of ${height}×${width} have a side of more than ${longest} pixels; resize them, or leave it out`,
+  );
 }
 
 /** Refuses images whose colours cannot be changed. */

@@ -7,6 +7,7 @@ import type { Device } from "../../runtime/arrays.ts";
 import { open } from "../../runtime/devices.ts";
 import { jit } from "../../runtime/jit.ts";
 import { literal } from "../../trace/functions.ts";
+import { HostArray } from "../../trace/host_array.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { mixingOf, readPixels } from "../augment.ts";
 import { type Augmentation, type Augmented, checkAugmentation } from "./augmentation.ts";
@@ -14,6 +15,7 @@ import { betaQuantiles } from "./beta.ts";
 import { brighten, contrast, factorOf } from "./colour.ts";
 import { erased } from "./erase.ts";
 import { jitterColours } from "./jitter.ts";
+import { applyOps, LONGEST_MOVED, OPS } from "./rand_augment.ts";
 
 const EXTENTS = { height: 12, width: 20 };
 const SHAPE = [EXTENTS.height, EXTENTS.width, 3] as const;
@@ -219,6 +221,21 @@ Deno.test("a share is 0.5 in the mean with mixup, and what the border leaves wit
   assertAlmostEquals(await mean({ cutmix: 1 }), 0.7, 0.04); // torchvision 0.29's
 });
 
+Deno.test("RandAugment moves the pixels of the longest images to their places", async () => {
+  await using device = await open("cpu");
+  const bytes = Int32Array.from(bits(key(1), 2 * LONGEST_MOVED), (word) => word >>> 24);
+  const changed = async (name: (typeof OPS)[number]) => {
+    const one = (value: number) => literal([value], [1], "i32");
+    const change = jit((x: Tensor) => applyOps(x, one(OPS.indexOf(name)), one(1), 30), { device });
+    using result = change(new HostArray(bytes, [1, 2, LONGEST_MOVED, 1]));
+    return [...await result.read()];
+  };
+  assertEquals(await changed("identity"), [...bytes]);
+  const by = Math.trunc(150 / 331 * LONGEST_MOVED);
+  const row = new Array(by).fill(0).concat([...bytes.subarray(0, LONGEST_MOVED - by)]);
+  assertEquals((await changed("translateX")).slice(0, LONGEST_MOVED), row);
+});
+
 Deno.test("an impossible augmentation is refused by name", () => {
   const images: Augmented = { ...EXTENTS, channels: 3, bytes: true };
   const cases: [string, object, Partial<Augmented>?][] = [
@@ -233,6 +250,11 @@ Deno.test("an impossible augmentation is refused by name", () => {
     ["x: erase: no box of that area and ratio fits into images of 12×20", { erase: { ratio: [400, 500] } }],
     ["x: mix: give mixup, cutmix or both", { mix: {} }],
     ["x: mix: mixup is the α of Beta(α, α), above 0 and below 1000, not 0", { mix: { mixup: 0 } }],
+    ["x: randAugment: images of 20×8193 have a side of more than 8192 pixels; resize them", {
+      randAugment: {},
+    }, { height: 20, width: 8193 }],
+    ["x: erase: images of 32769×20 have a side of more than 32768 pixels", { erase: {} }, { height: 32769 }],
+    ["x: mix: images of 32769×20 have a side", { mix: { cutmix: 1 } }, { height: 32769 }],
     ["x: randAugment must be an object, not true", { randAugment: true }],
     ['x has no option "randaugment"; did you mean "randAugment"?', { randaugment: {} }],
   ];

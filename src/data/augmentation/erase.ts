@@ -46,6 +46,9 @@ function filled({ probability = 0.5, area = [0.02, 0.33], ratio = [0.3, 3.3] }: 
   return { probability, area, ratio };
 }
 
+/** The longest side of images that boxes are drawn in: places are products of 16 random bits with it. */
+export const LONGEST_BOXED = 2 ** 15;
+
 const STRATA = 32;
 
 /**

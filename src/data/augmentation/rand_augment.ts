@@ -62,6 +62,9 @@ type Extents = Pick<ImageExtents, "height" | "width">;
 
 const FINE = 2 ** 16;
 
+/** The longest side of images whose pixels are moved: twice a place, times {@link FINE}, stays below 2³¹. */
+export const LONGEST_MOVED = 2 ** 13;
+
 /**
  * The place that a pixel is read from: rows of an affine map from a pixel to its source, both as the middle of a pixel
  * from the upper left corner, times 2¹⁶. They are torchvision's: shears keep that corner, rotations the centre,
