@@ -56,6 +56,14 @@ function tinyAdam(): unknown {
   return p.dataSync()[0];
 }
 
+/** 512 times 9,999 and 10,001: their mean is 10,000, their deviation 1. */
+const shifted = Array.from({ length: 1024 }, (_, i) => i % 2 === 0 ? 9999 : 10001);
+
+function layerNorm(): unknown {
+  const layer = tf.layers.layerNormalization({ axis: -1 });
+  return (layer.apply(tf.tensor2d([shifted])) as tf.Tensor).dataSync()[1];
+}
+
 const image = (x: number[]) => tf.tensor4d(x, [1, 1, x.length, 1]);
 const pool = (x: tf.Tensor) => tf.maxPool(x.reshape([1, 1, x.size, 1]) as tf.Tensor4D, [1, x.size], 1, "valid");
 
@@ -65,6 +73,9 @@ const tfjs: Rows = {
   "sgd.momentum": () => steps(false, [1, 0.1]),
   "sgd.nesterov": () => steps(true, [1, 0.1]),
   "adam.tiny": tinyAdam,
+  "layerNorm.epsilon": () => tf.layers.layerNormalization().getConfig()["epsilon"],
+  "layerNorm.shifted": layerNorm,
+  "nan.dropout": () => tf.dropout(tf.fill([64], NaN), 0.5).dataSync().every(Number.isNaN) ? NaN : 0,
   "gradient.max": () => gradient((x) => x.max(), [1, 1]),
   "gradient.maximum": () =>
     tf.grads((a: tf.Tensor, b: tf.Tensor) => tf.maximum(a, b).sum())([tf.tensor1d([1]), tf.tensor1d([1])])
@@ -92,6 +103,9 @@ const missing = () => array([1, NaN, 2]);
 const slope = (f: (x: any) => any, x: number[]) => grad((x: any) => np.sum(f(x)))(array(x)).js();
 
 const jaxjs: Rows = {
+  "layerNorm.epsilon": () => (1e-6 / nn.standardize(array([-1e-6, 1e-6])).js()[1]) ** 2,
+  "layerNorm.shifted": () => nn.standardize(array(shifted)).js()[1],
+  "gelu": () => nn.gelu(array([-Infinity]), { approximate: false }).js()[0],
   "gradient.max": () => slope((x) => np.max(x), [1, 1]),
   "gradient.maximum": () => [
     slope((x) => np.maximum(x, array([1])), [1]),

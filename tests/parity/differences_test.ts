@@ -6,14 +6,18 @@
 import { assert, assertEquals } from "@std/assert";
 import { vjp } from "../../src/autograd/grad.ts";
 import { at } from "../../src/base/at.ts";
+import { key as keyOf } from "../../src/base/random.ts";
+import { mixingOf } from "../../src/data/augment.ts";
+import { autoContrast } from "../../src/data/augmentation/colour.ts";
+import type { Mixing } from "../../src/data/augmentation/mix.ts";
 import { pictures } from "../../src/data/folder/pictures.ts";
 import { crossEntropyLoss, meanLoss } from "../../src/local/loss.ts";
 import { crossEntropy } from "../../src/local/losses.ts";
-import { batchNorm } from "../../src/nn.ts";
-import { adamw, type Optimizer, sgd, warmupCosine } from "../../src/optim.ts";
+import { batchNorm, dropout, layerNorm } from "../../src/nn.ts";
+import { adamw, clipped, muon, type Optimizer, sgd, warmupCosine } from "../../src/optim.ts";
 import { jit } from "../../src/runtime/jit.ts";
-import { clamp } from "../../src/trace/activations.ts";
-import { concat, full, maxPool, oneHot, resizeBilinear } from "../../src/trace/functions.ts";
+import { clamp, gelu } from "../../src/trace/activations.ts";
+import { concat, full, iota, maxPool, oneHot, resizeBilinear, where } from "../../src/trace/functions.ts";
 import { foldIn } from "../../src/trace/random.ts";
 import { HostArray } from "../../src/trace/host_array.ts";
 import type { Tensor } from "../../src/trace/tensor.ts";
@@ -42,6 +46,9 @@ const calls: { readonly [row: string]: string } = {
   "sgd.nesterov": "the same, Nesterov",
   "adamw.decay": "AdamW, rate 1, gradient 0, from 1",
   "adam.tiny": "Adam, rate 1, gradient 1e-8, from 0",
+  "muon": "Muon, rate 1, gradient the identity, 8 outputs × 2 inputs: first entry",
+  "clip.infinite": "1, ∞, 2 clipped to the norm 1",
+  "clip.large": "1e20, 1e20 clipped to the norm 1",
   "cosine": "rates of 10 steps from 1: after 5, 10, 15, 20",
   "gradient.max": "maximum of the vector 1, 1",
   "gradient.maximum": "maximum of 1 and 1",
@@ -52,12 +59,19 @@ const calls: { readonly [row: string]: string } = {
   "oneHot": "one-hot of −1 and 2, two classes",
   "crossEntropy.label": "mean cross-entropy of labels 0 and 2, two equal logits",
   "crossEntropy.ignored": "the same, all labels left out",
+  "layerNorm.epsilon": "epsilon of layer normalisation",
+  "layerNorm.shifted": "layer normalisation of 9,999 and 10,001, 512 of each: the larger",
+  "gelu": "GELU of −∞",
+  "mix.mixup": "mean share of an image in mixup, α = 1",
+  "mix.cutmix": "the same in CutMix, images of 32 × 32",
+  "autocontrast": "autocontrast of 0, 15, 30, 45, 60, 75",
   "resize.smaller": "0, 1, 2, 3 to two pixels",
   "resize.larger": "0, 1 to four pixels",
   "nan.argmax": "index of the largest",
   "nan.max": "largest",
   "nan.maxPool": "largest of a window",
   "nan.relu": "ReLU of NaN",
+  "nan.dropout": "dropout of NaN, where it drops",
   "integer.byZero": "1 / 0",
   "integer.negative": "−7 / 2",
   "foldIn": "fold 2 into the key 0, 1",
@@ -77,6 +91,14 @@ function moved(optimizer: Optimizer, rates: readonly number[], start: Tensor, gr
     ({ params, slots } = optimizer.update(params, gradients, slots, optimizer.scalars(step, rate)));
   }
   return params.p;
+}
+
+/** A parameter, from 0, after a step at rate 1 with a gradient. */
+function stepped(optimizer: Optimizer, gradient: Tensor): Tensor {
+  const zeros = full(gradient.shape, 0);
+  const aval = { p: new HostArray(new Float32Array(gradient.size), gradient.shape) };
+  const slots = Object.fromEntries(Object.keys(optimizer.slots(aval)).map((name) => [name, { p: zeros }]));
+  return optimizer.update({ p: zeros }, { p: gradient }, slots, optimizer.scalars(0, 1)).params.p;
 }
 
 /** The gradient of the sum of a function. */
@@ -103,6 +125,15 @@ function traced(floats: Tensor, integers: Tensor, key: Tensor): { [row: string]:
   const [first, pullback] = vjp((a: Tensor, b: Tensor) => a.maximum(b), one, one);
   const nesterov = { momentum: 0.9, nesterov: true };
   const labels = concat([none, two]);
+  const normed = (x: Tensor) => {
+    const params = { weight: one.broadcastTo([x.size]), bias: zero.broadcastTo([x.size]) };
+    const { y } = layerNorm({ features: x.size }).apply(params, {}, x.reshape(1, x.size), "evaluate");
+    return y.reshape(x.size).slice([x.size - 1], [x.size]);
+  };
+  const missed = dropout().apply({}, {}, missing.broadcastTo([64]), "train", key).y;
+  const hasZero = missed.isFinite().cast("f32").max().gt(0);
+  const clippedBy = (...values: Tensor[]) => stepped(clipped(sgd(), { norm: 1 }), concat(values)).neg();
+  const identity = iota([8, 2], 0).eq(iota([8, 2], 1)).cast("f32").mul(one);
   return {
     "batchNorm.running": treeLeaves<Tensor>(after),
     "batchNorm.epsilon": y.square().reshape(1).pow(-1),
@@ -119,10 +150,20 @@ function traced(floats: Tensor, integers: Tensor, key: Tensor): { [row: string]:
     "oneHot": oneHot(concat([single.neg(), two]), 2),
     "crossEntropy.label": crossEntropy(zero.broadcastTo([2, 2]), labels).reshape(1),
     "crossEntropy.ignored": meanLoss(
-      crossEntropyLoss({ classWeights: [0, 1] }),
+      crossEntropyLoss({ ignored: 0 }),
       zero.broadcastTo([2, 2]),
       concat([none, none]),
     ).reshape(1),
+    "muon": stepped(muon({ weightDecay: 0 }), identity).slice([0, 0], [1, 1]).reshape(1),
+    "clip.infinite": clippedBy(one, one.div(zero), one.mul(2)),
+    "clip.large": clippedBy(one.mul(1e20), one.mul(1e20)),
+    "layerNorm.epsilon": normed(concat([one.mul(-1e-6), one.mul(1e-6)])).div(1e-6).pow(-2),
+    "layerNorm.shifted": normed(
+      iota([1024], 0, "f32").gt(511).cast("f32").mul(one.mul(2)).add(9999),
+    ),
+    "gelu": gelu(one.neg().div(zero)),
+    "nan.dropout": where(hasZero, 0, missing.reshape()).reshape(1),
+    "autocontrast": autoContrast(iota([1, 1, 6, 1], 2).mul(single).mul(15)).reshape(6),
     "resize.smaller": resizeBilinear(row(concat([zero, one, one.mul(2), one.mul(3)])), [1, 2]),
     "resize.larger": resizeBilinear(row(concat([zero, one])), [1, 4]),
     "nan.argmax": vector.argmax(0).reshape(1),
@@ -195,6 +236,28 @@ Deno.test("docs/differences.md: schedules past their end, 16-bit pictures and EX
   const isTurned = at(square, (4 * 32 + 28) * 3) < 64 && at(square, (28 * 32 + 4) * 3) > 192;
   assertListed("picture.exif", isTurned ? [32, 64] : [64, 32]);
 });
+
+await testOn(
+  ["cpu"],
+  () => "docs/differences.md: the mean share of an image that is mixed",
+  async (device) => {
+    const nothing = { border: 0, fill: "zero", flip: false } as const;
+    const mean = async (mix: Mixing) => {
+      const draw = jit(
+        (key: Tensor) => mixingOf(key, { ...nothing, mix }, { height: 32, width: 32 })!.share,
+        { device },
+      );
+      let sum = 0;
+      for (let seed = 0; seed < 600; seed++) {
+        using share = draw(keyOf(seed));
+        sum += (await share.read("f32"))[0]!;
+      }
+      return Math.round(sum / 60) / 10;
+    };
+    assertListed("mix.mixup", await mean({ mixup: 1 }));
+    assertListed("mix.cutmix", await mean({ cutmix: 1 }));
+  },
+);
 
 Deno.test("docs/differences.md has no other rows, and names the versions", () => {
   const headers = lines.filter(([, first]) => first === "PyTorch" || first?.startsWith("-")).length;
