@@ -74,6 +74,12 @@ function endToEnd(model: ModelName): Row[] {
 const rows = (model: ModelName, cut: NamedCut, entries: readonly Entry[]) =>
   entries.map((entry) => rowOf(model, cut, entry));
 
+/** A boundary early in the first stage: most of the network learns from the labels themselves. */
+const after: readonly NamedCut[] = [["after2", ["layer1.1"]], ["after3", ["layer1.2"]]];
+
+/** What such boundaries are compared with: the cheapest methods, and those of the papers. */
+const EARLY: readonly Entry[] = [["greedy"], ["dgl"], ["infopro"], ["man+dgl"], ["man+greedy"]];
+
 const EACH_20: NamedCut = ["k9", 9], EACH_32: NamedCut = ["k16", 16];
 
 /** Equal budgets for all methods, in the order in which two cores should run them. */
@@ -89,6 +95,7 @@ export const frontier: Table = {
     ...rows("resnet20", balanced(2), METHODS),
     ...rows("resnet20", balanced(3), METHODS),
     ...endToEnd("resnet32"),
+    ...after.flatMap((cut) => rows("resnet32", cut, EARLY)),
     ...[EACH_32, balanced(4), balanced(2), balanced(3)].flatMap((cut) => rows("resnet32", cut, METHODS)),
   ],
 };
