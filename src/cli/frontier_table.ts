@@ -74,11 +74,17 @@ function endToEnd(model: ModelName): Row[] {
 const rows = (model: ModelName, cut: NamedCut, entries: readonly Entry[]) =>
   entries.map((entry) => rowOf(model, cut, entry));
 
-/** A boundary early in the first stage: most of the network learns from the labels themselves. */
-const after: readonly NamedCut[] = [["after2", ["layer1.1"]], ["after3", ["layer1.2"]]];
+/** One boundary, after so many blocks: does the first module or the second need depth to learn? */
+const after: readonly NamedCut[] = Object.entries({
+  after2: "layer1.1",
+  after3: "layer1.2",
+  after5: "layer1.4",
+  after7: "layer2.1",
+  after10: "layer2.4",
+}).map(([name, block]) => [name, [block]]);
 
 /** What such boundaries are compared with: the cheapest methods, and those of the papers. */
-const EARLY: readonly Entry[] = [["greedy"], ["dgl"], ["infopro"], ["man+dgl"], ["man+greedy"]];
+const AFTER: readonly Entry[] = [["greedy"], ["dgl"], ["infopro"], ["man+dgl"], ["man+greedy"]];
 
 const EACH_20: NamedCut = ["k9", 9], EACH_32: NamedCut = ["k16", 16];
 
@@ -95,7 +101,7 @@ export const frontier: Table = {
     ...rows("resnet20", balanced(2), METHODS),
     ...rows("resnet20", balanced(3), METHODS),
     ...endToEnd("resnet32"),
-    ...after.flatMap((cut) => rows("resnet32", cut, EARLY)),
+    ...after.flatMap((cut) => rows("resnet32", cut, AFTER)),
     ...[EACH_32, balanced(4), balanced(2), balanced(3)].flatMap((cut) => rows("resnet32", cut, METHODS)),
   ],
 };
