@@ -76,11 +76,8 @@ export function compileWithin(
   { verify = false, speeds = TYPICAL }: { readonly verify?: boolean; readonly speeds?: Speeds } = {},
 ): Plan[] {
   const passes = passesOf(traced, target, verify);
-  const plans = new PlansWithin(passes, speeds);
-  return limits.map((limit) => {
-    const plan = plans.plan(limit);
-    return plan === passes.plan ? plan : withCost(passes.plan, plan, speeds);
-  });
+  const plans = new PlansWithin(passes, speeds).plans(limits);
+  return plans.map((plan) => plan === passes.plan ? plan : withCost(passes.plan, plan, speeds));
 }
 
 /** Returns the passes that a program goes through. */

@@ -1,7 +1,7 @@
 import type { Plan } from "./plan.ts";
-import { rematerialise } from "./rematerialise.ts";
+import { type Rematerialisation, rematerialise } from "./rematerialise.ts";
 import type { StepSequence } from "./step_sequence.ts";
-import type { Speeds } from "./time.ts";
+import { planTime, type Speeds } from "./time.ts";
 import type { Program } from "../trace/program.ts";
 
 /** Peaks to plan for: each is lower than the one before by this factor. */
@@ -16,6 +16,10 @@ const HOPELESS = 1.25;
 const WORTHWHILE = 1 / 200;
 /** After this many peaks in a row that cannot be reached, lower ones are not tried. */
 const PATIENCE = 2;
+/** So many peaks below the first that keeps to a limit are estimated; fewer bytes sometimes take less time. */
+const AHEAD = 4;
+/** The estimated time of recomputing may be this fraction of a step too high. */
+const TOLERANCE = 0.05;
 /** In programs of more instructions, plans for peaks above the limit by more than this factor are left out. */
 const LARGE = 4000;
 const MARGIN = 1.06;
@@ -34,34 +38,73 @@ export interface Passes<C extends { readonly sequence: StepSequence }> {
   placed(candidate: C): Plan;
 }
 
-/** A plan for some peak. */
-interface Attempt<C> {
-  readonly candidate: C;
+/** A plan, and its predicted time. */
+interface Timed {
   readonly plan: Plan;
+  readonly seconds: number;
+}
+
+/** A program in steps, with its plan. */
+interface Planned<C> extends Timed {
+  readonly candidate: C;
+}
+
+/** A plan for some peak. */
+interface Attempt<C> extends Planned<C> {
   /** True if no more than the peak it was for is live at once. */
   readonly reached: boolean;
 }
 
+/** What the values of a program are first chosen from for some peak. */
+interface Start<C> {
+  readonly candidate: C;
+  /** What is chosen first; undefined if the peak needs nothing, or there is nothing. */
+  readonly first?: Rematerialisation;
+  /** The peak and the time that this is estimated to give. */
+  readonly peak: number;
+  readonly seconds: number;
+}
+
 /**
- * Plans of one program that recompute more and more. The peaks that they are for do not depend on any limit, and the plan
- * for a limit is the first whose real peak keeps to it: so a lower limit never gives a higher peak.
+ * Plans of one program that recompute more and more. The peaks that they are for do not depend on any limit; the plan for a
+ * limit is the fastest of those made so far that keep to it.
  */
 export class PlansWithin<C extends { readonly sequence: StepSequence }> {
   readonly #passes: Passes<C>;
   readonly #speeds: Speeds;
+  readonly #plain: Planned<C>;
+  #lean: Planned<C> | undefined;
+  /** All plans made so far. */
+  readonly #all: Timed[] = [];
   readonly #attempts = new Map<number, Attempt<C>>();
-  #lean: C | undefined;
+  readonly #starts = new Map<number, readonly Start<C>[]>();
 
   /** Plans nothing yet. */
   constructor(passes: Passes<C>, speeds: Speeds) {
     this.#passes = passes;
     this.#speeds = speeds;
+    this.#plain = this.#planned(passes.plain, passes.plan);
   }
 
-  /** Returns the plan for a limit on the bytes of the whole plan; the least that is found if none is within it. */
-  plan(limit: number): Plan {
+  /**
+   * Returns the plan for each limit on the bytes of the whole plan; the least that is found if none is within it. A plan
+   * that recomputes has no higher peak and takes no less time within a lower limit.
+   */
+  plans(limits: readonly number[]): Plan[] {
+    for (const limit of limits) this.#search(limit);
+    return limits.map((limit) => {
+      if (peakOf(this.#plain) <= limit) return this.#plain.plan;
+      const nearest = (a: Timed, b: Timed) => Math.max(limit, peakOf(a)) - Math.max(limit, peakOf(b));
+      return this.#all.reduce((best, each) =>
+        (nearest(each, best) || each.seconds - best.seconds || peakOf(each) - peakOf(best)) < 0 ? each : best
+      ).plan;
+    });
+  }
+
+  /** Makes plans until one keeps to a limit, or no other can come nearer; then those that may be faster. */
+  #search(limit: number): void {
     const { plain, plan } = this.#passes;
-    if (plan.memory.peakBytes <= limit) return plan;
+    if (plan.memory.peakBytes <= limit) return;
     const outside = plan.memory.peakBytes - plain.sequence.peak;
     const last = Math.floor(Math.log(1 / LOWEST) / Math.log(RATIO));
     let first = 1;
@@ -70,15 +113,26 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
     }
     let failures = 0;
     for (let index = first; index <= last && failures < PATIENCE; index++) {
-      const { plan, reached } = this.#attempt(index);
-      if (plan.memory.peakBytes <= limit) return plan;
-      failures = reached ? 0 : failures + 1;
+      const attempt = this.#attempt(index);
+      if (peakOf(attempt) <= limit) return this.#lookAhead(index, Math.min(last, index + AHEAD));
+      failures = attempt.reached ? 0 : failures + 1;
     }
-    return this.#least(first, last);
+    this.#tryLeast(first, last);
   }
 
-  /** Returns the plan of least peak, found around the lowest peak that can be reached. */
-  #least(first: number, last: number): Plan {
+  /** Makes the plans for lower peaks that may take less time. */
+  #lookAhead(from: number, to: number): void {
+    let least = Math.max(this.#attempt(from).seconds, this.#startsFor(from)[0]?.seconds ?? 0);
+    for (let index = from + 1; index <= to; index++) {
+      const [start] = this.#startsFor(index);
+      if (start === undefined || start.peak > this.#peak(index) || start.seconds >= least) continue;
+      least = start.seconds;
+      this.#attempt(index);
+    }
+  }
+
+  /** Makes the plans around the lowest peak that can be reached. */
+  #tryLeast(first: number, last: number): void {
     let [low, high] = [0, first];
     // The lowest that is reached lies between the plain peak and the first that was tried, unless that was reached.
     while (high - low > 1 && !this.#attempt(first).reached) {
@@ -87,11 +141,6 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
       else high = middle;
     }
     for (let index = high; index < Math.min(last, high + PATIENCE); index++) this.#attempt(index);
-    const plans = [...this.#attempts.values()].map(({ plan }) => plan);
-    return plans.reduce(
-      (least, plan) => plan.memory.peakBytes < least.memory.peakBytes ? plan : least,
-      this.#passes.plan,
-    );
   }
 
   /** The most bytes that are to be live at once in the plan of an index. */
@@ -108,22 +157,59 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
   #planFor(peak: number, index: number): Attempt<C> {
     const before = this.#attempts.get(index - 1);
     if (before !== undefined && before.candidate.sequence.peak <= peak) return before;
-    const { plain, sequenced, placed } = this.#passes;
-    const lean = this.#lean ??= this.#passes.lean();
-    // Where all cheap values are to be dropped, the search for those knows better what fused kernels rebuild for nothing.
-    let best = plain;
-    for (const start of lean.sequence.peak > peak ? [lean, plain] : [plain, lean]) {
-      let candidate = start;
-      for (let round = 0; round < ROUNDS && candidate.sequence.peak > peak; round++) {
-        const rewritten = rematerialise(candidate.sequence, peak, this.#speeds);
-        const next = rewritten === undefined ? candidate : sequenced(rewritten);
-        if (next.sequence.peak > candidate.sequence.peak * (1 - WORTHWHILE)) break;
-        candidate = next;
-        if (candidate.sequence.peak > peak * HOPELESS) break;
-      }
-      if (candidate.sequence.peak < best.sequence.peak) best = candidate;
-      if (best.sequence.peak <= peak) break;
+    let best: Planned<C> = this.#plain;
+    const reaches = ({ candidate }: Planned<C>) => candidate.sequence.peak <= peak;
+    for (const start of this.#startsFor(index)) {
+      if (reaches(best) && start.seconds >= best.seconds + TOLERANCE * this.#plain.seconds) continue;
+      const reduced = this.#reduced(start, peak);
+      if (reduced.sequence.peak >= best.candidate.sequence.peak && !reaches(best)) continue;
+      const planned = this.#planned(reduced);
+      if (!reaches(best) || (reaches(planned) && planned.seconds < best.seconds)) best = planned;
     }
-    return { candidate: best, plan: placed(best), reached: best.sequence.peak <= peak };
+    return { ...best, reached: reaches(best) };
   }
+
+  /** Where to start from for the peak of an index: first what reaches it in the least time, as estimated. */
+  #startsFor(index: number): readonly Start<C>[] {
+    let starts = this.#starts.get(index);
+    if (starts === undefined) {
+      const peak = this.#peak(index);
+      this.#lean ??= this.#planned(this.#passes.lean());
+      starts = [this.#plain, this.#lean].map((start) => this.#startFrom(start, peak)).toSorted((a, b) =>
+        Math.max(peak, a.peak) - Math.max(peak, b.peak) || a.seconds - b.seconds
+      );
+      this.#starts.set(index, starts);
+    }
+    return starts;
+  }
+
+  #startFrom({ candidate, seconds }: Planned<C>, peak: number): Start<C> {
+    const { sequence } = candidate;
+    const first = sequence.peak <= peak ? undefined : rematerialise(sequence, peak, this.#speeds);
+    if (first === undefined) return { candidate, seconds, peak: sequence.peak };
+    return { candidate, first, peak: first.peak, seconds: seconds + first.seconds };
+  }
+
+  /** Drops values, again from what is really live then, as long as that lowers the peak enough. */
+  #reduced({ candidate, first }: Start<C>, peak: number): C {
+    for (let round = 0; round < ROUNDS && candidate.sequence.peak > peak; round++) {
+      const chosen = round === 0 ? first : rematerialise(candidate.sequence, peak, this.#speeds);
+      if (chosen === undefined) break;
+      const next = this.#passes.sequenced(chosen.program());
+      if (next.sequence.peak > candidate.sequence.peak * (1 - WORTHWHILE)) break;
+      candidate = next;
+      if (candidate.sequence.peak > peak * HOPELESS) break;
+    }
+    return candidate;
+  }
+
+  #planned(candidate: C, plan = this.#passes.placed(candidate)): Planned<C> {
+    const planned = { candidate, plan, seconds: planTime(plan, this.#speeds) };
+    this.#all.push(planned);
+    return planned;
+  }
+}
+
+function peakOf({ plan }: Timed): number {
+  return plan.memory.peakBytes;
 }

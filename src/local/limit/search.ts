@@ -35,10 +35,14 @@ interface Candidate {
   readonly seconds: number;
   /** The estimated least peak. */
   readonly least: number;
+  /** True unless the same is estimated with recomputation too. */
+  readonly isLeanest: boolean;
 }
 
 /** Estimated times may be this much too high. */
 const TOLERANCE = 0.02;
+/** So may estimated bytes, also because no estimate knows what products can be recomputed. */
+const BYTES_TOLERANCE = 0.15;
 /** The next larger limit to tell of. */
 const LARGER = 1.25;
 /** A way that is faster by less is not worth mentioning. */
@@ -55,6 +59,8 @@ export class Search {
   readonly #choices: Choices;
   /** All ways planned so far. */
   readonly planned: PlannedWay[] = [];
+  /** Those that were planned for the limit. */
+  readonly #within: PlannedWay[] = [];
   #best: PlannedWay | undefined;
 
   constructor(run: Run, choices: Choices) {
@@ -70,20 +76,25 @@ export class Search {
     ).toSorted((a, b) => a.seconds - b.seconds);
     for (const candidate of candidates) if (this.#mayBeFaster(candidate)) this.#try(candidate);
     // Products are recomputed only if nothing else fits, at a price that no estimate knows.
-    if (this.#best === undefined) this.#tryLeanest(candidates, 2);
-    const { seconds } = this.#best ?? { seconds: 0 };
-    this.#tryLeanest(candidates.filter((each) => each.seconds < seconds * (1 - TOLERANCE)), 1);
+    if (this.#best === undefined) this.#tryLeanest(byBytes(candidates).slice(0, 2));
+    const { seconds = 0 } = this.#best ?? {};
+    const faster = candidates.filter((each) => each.seconds < seconds * (1 - TOLERANCE));
+    this.#tryLeanest(byBytes(faster).slice(0, 1));
+    const most = this.#choices.limit * (1 + BYTES_TOLERANCE);
+    this.#tryLeanest(faster.filter(({ isLeanest, least }) => isLeanest && least <= most).slice(0, ATTEMPTS));
+    this.#allowMore();
+    return this.#best;
+  }
+
+  /** Plans what a larger limit would change: the same way would recompute less, which need not be faster at once. */
+  #allowMore(): void {
     const best = this.#best;
-    // What a larger limit would change: the same way would recompute less, which need not be faster at once.
-    if (best?.memory.recompute !== undefined && this.#choices.recompute === undefined) {
-      for (let times = 1; times <= ATTEMPTS; times++) {
-        const recompute = { limit: this.#choices.limit * LARGER ** times, speeds: this.#run.speeds };
-        const way = planWay(this.#run, { ...best, recompute });
-        this.planned.push(way);
-        if (way.seconds < best.seconds * (1 - WORTHWHILE)) break;
-      }
+    if (best?.memory.recompute === undefined || this.#choices.recompute !== undefined) return;
+    for (let times = 1; times <= ATTEMPTS; times++) {
+      const recompute = { limit: this.#choices.limit * LARGER ** times, speeds: this.#run.speeds };
+      const way = this.#record(planWay(this.#run, { ...best, recompute }));
+      if (way.peakBytes > this.#choices.limit && way.seconds < best.seconds * (1 - WORTHWHILE)) break;
     }
-    return best;
   }
 
   #mayBeFaster({ seconds }: Candidate): boolean {
@@ -114,10 +125,12 @@ export class Search {
       return [];
     }
     const levels = recompute === undefined ? [false, true] : [recompute];
-    return levels.flatMap((recompute) => this.#counts(method, accumulate, recompute));
+    return levels.flatMap((recompute, i) =>
+      this.#counts(method, accumulate, recompute, i === levels.length - 1)
+    );
   }
 
-  #counts(method: Method, accumulate: number, recompute: Recompute): Candidate[] {
+  #counts(method: Method, accumulate: number, recompute: Recompute, isLeanest: boolean): Candidate[] {
     const { speeds, ...run } = this.#run;
     const known: KnownCosts = new Map();
     const base = this.#persistent();
@@ -127,7 +140,8 @@ export class Search {
       const weights = leanest.ends.slice(0, -1).map((end) => estimates.weight(end));
       const persistent = weights.reduce((a, b) => a + b, base);
       const { seconds } = fastestCut(estimates, this.#choices.limit - persistent) ?? leanest;
-      return { method, accumulate, estimates, persistent, seconds, least: persistent + leanest.bytes };
+      const least = persistent + leanest.bytes;
+      return { method, accumulate, estimates, persistent, seconds, least, isLeanest };
     });
   }
 
@@ -157,23 +171,31 @@ export class Search {
     }
   }
 
-  /** Plans the candidates of least estimated peak, with the smallest modules they can have. */
-  #tryLeanest(candidates: readonly Candidate[], count: number): void {
-    for (
-      const { method, accumulate, estimates } of candidates.toSorted((a, b) => a.least - b.least).slice(
-        0,
-        count,
-      )
-    ) {
+  /** Plans candidates with the smallest modules they can have. */
+  #tryLeanest(candidates: readonly Candidate[]): void {
+    for (const candidate of candidates) {
+      if (!this.#mayBeFaster(candidate)) continue;
+      const { method, accumulate, estimates } = candidate;
       this.#plan(method, accumulate, this.#boundaries(leanestCut(estimates)));
     }
   }
 
+  /** Plans a way within the limit, once. */
   #plan(method: Method, accumulate: number, modules: Modules): PlannedWay {
+    const before = this.#within.find((way) =>
+      way.method === method && way.accumulate === accumulate && isSame(way.modules, modules)
+    );
+    if (before !== undefined) return before;
     const { limit, recompute = { limit, speeds: this.#run.speeds } } = this.#choices;
-    const way = planWay(this.#run, { method, accumulate, modules, recompute });
+    const way = this.#record(planWay(this.#run, { method, accumulate, modules, recompute }));
+    this.#within.push(way);
+    return way;
+  }
+
+  /** Keeps a planned way: as the best if it fits, and is faster than what fitted before. */
+  #record(way: PlannedWay): PlannedWay {
     this.planned.push(way);
-    const fits = way.peakBytes <= limit;
+    const fits = way.peakBytes <= this.#choices.limit;
     if (fits && way.seconds < (this.#best?.seconds ?? Infinity)) this.#best = way;
     return way;
   }
@@ -182,6 +204,15 @@ export class Search {
     const { blocks } = this.#run.model;
     return { after: ends.slice(0, -1).map((end) => at(blocks, end - 1).name) };
   }
+}
+
+/** Candidates by their estimated least peaks, the lowest first. */
+function byBytes(candidates: readonly Candidate[]): readonly Candidate[] {
+  return candidates.toSorted((a, b) => a.least - b.least);
+}
+
+function isSame(a: Modules, b: Modules): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** The numbers of modules to try: all small ones, then fewer and fewer. */
