@@ -9,6 +9,11 @@ const TASK_COST = 16384;
 const MANY_TASKS = 64;
 /** Instructions in an unrolled loop body. */
 const BODY_COST = 64;
+/**
+ * Vectors of a body that sums along rows, whatever it costs: they are as many sums side by side, and a sum's bits must not
+ * depend on what else its kernel computes, which differs with what is recomputed or trained by another process.
+ */
+const SUMMED_VECTORS = 4;
 /** Rows read and written by a nest whose data exceed the caches for certain. */
 const MANY_ROWS = 20_000;
 /** The vectors of a body that sums many rows, the most columns of such rows, and the most instructions of a vector. */
@@ -59,7 +64,8 @@ export function cutNest(nest: Nest): Cut {
 function bodyVectors(nest: Nest, cost: number): number {
   const { space, reduced, reductions } = nest;
   const last = space.length - 1;
-  const overRows = reduced.includes(true) && !reduced[last];
+  if (reduced[last]) return SUMMED_VECTORS;
+  const overRows = reduced.includes(true);
   if (overRows && reductions.length === 0) return Infinity;
   const short = space[last] <= WIDEST_ROW && cost <= ROW_COST;
   if (overRows && short && rowsMoved(nest) >= MANY_ROWS) return ROW_VECTORS;

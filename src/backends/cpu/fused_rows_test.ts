@@ -3,7 +3,9 @@ import { assertSameBits, type Case, checkCases, runAll } from "../../../tests/op
 import { f32, Random } from "../../../tests/ops/random.ts";
 import { withCpu } from "../../../tests/ops/with_cpu.ts";
 import { compile } from "../../compile/compile.ts";
+import { open } from "../../runtime/devices.ts";
 import { jit } from "../../runtime/jit.ts";
+import { HostArray } from "../../trace/host_array.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import type { Backend } from "../backend.ts";
 
@@ -66,4 +68,14 @@ Deno.test("rows become inner loops where values per column are worth keeping", a
     "3 × 96 × 17",
     "4 × 3 × 8",
   ]);
+});
+
+Deno.test("the sum along a row has the same bits whatever else its kernel computes", async () => {
+  await using device = await open("cpu", { threads: 1 });
+  const costly = (x: Tensor) => x.tanh().mul(x.exp()).add(x.square().add(1).log()).sigmoid();
+  const x = new HostArray(new Random(33).floats(1200), [6, 200]);
+  using terms = jit(costly, { device })(x);
+  using alone = jit((x: Tensor) => x.sum(1), { device })(terms);
+  using within = jit((x: Tensor) => costly(x).sum(1), { device })(x);
+  assertEquals(await within.read(), await alone.read());
 });
