@@ -8,7 +8,8 @@ export const cutFlags = {
   after: { value: "BLOCK,…", help: "cut after these blocks instead, such as layer1.0,layer2.0" },
   split: {
     value: `${splitNames.join("|")}|balanced`,
-    help: "a published split into K modules, or the boundaries with the lowest planned peak memory; " +
+    help:
+      "a published split into K modules (infopro of a DenseNet or VGG: by its rule), or the boundaries with the lowest planned peak memory; " +
       "default: the first of these splits that has K modules, else even by blocks",
   },
 } as const satisfies Flags;

@@ -47,7 +47,8 @@ export interface Partition {
 /**
  * Cuts a network into modules. A count that was published for this network gives the published split, which may have
  * another number of modules: K = 16 of ResNet-32 is 15, because the papers count the stem as one. Any other count gives
- * exactly that many modules, even by blocks. `{ published: "man++", modules: 4 }` gives that publication's split.
+ * exactly that many modules, even by blocks. `{ published: "man++", modules: 4 }` gives that publication's split, and
+ * `"infopro"` of a DenseNet or VGG the split that follows from its rule.
  *
  * @throws {LocalgradError} if the network cannot be cut like that; for a split that was not published, the message lists
  * those that were.
@@ -156,7 +157,10 @@ function asPublished(model: Model, by: SplitName, count: number): Partition {
   if (split === undefined) throw unpublished(model, count, by);
   const ends = endsAfter(model, split.after);
   const stem = ends.length === count ? "" : ", which counts the stem as a module of its own";
-  return cut(model, ends, count, `the published split of ${model.name} for K = ${count}, ${by}${stem}`);
+  const how = split.ours
+    ? `even by layers, ${by}'s rule; no split of ${model.name} is published`
+    : `the published split of ${model.name} for K = ${count}, ${by}${stem}`;
+  return cut(model, ends, count, how);
 }
 
 function byBoundaries(model: Model, after: readonly string[]): Partition {

@@ -1,6 +1,8 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { LocalgradError } from "../base/errors.ts";
 import {
+  densenet121,
+  densenetBc100,
   resnet101,
   resnet110,
   resnet152,
@@ -9,6 +11,8 @@ import {
   resnet34,
   resnet8,
   resnext101_32x8d,
+  vgg11,
+  vgg16,
 } from "../models.ts";
 import type { Model } from "../models/model.ts";
 import { conv } from "../nn/conv.ts";
@@ -90,6 +94,33 @@ Deno.test("every published split cuts its network", () => {
     }
   }
   assertEquals(cuts > 50, true);
+});
+
+Deno.test("InfoPro's rule cuts DenseNets and VGGs into modules of as many layers", () => {
+  const dense = (stage: number, layer: number) => `features.denseblock${stage}.denselayer${layer}`;
+  const infopro = (model: Model, modules: number) => partition(model, { published: "infopro", modules });
+  const after = (model: Model, modules: number) => boundaries(model, { published: "infopro", modules });
+  const bc = densenetBc100();
+  assertEquals(after(bc, 2), [dense(2, 8)]);
+  assertEquals(after(bc, 3), ["features.transition1", "features.transition2"]); // with the layers before them
+  assertEquals(after(bc, 4), [dense(1, 12), dense(2, 8), dense(3, 4)]);
+  const layersOf = (model: Model, modules: number, layer: RegExp) =>
+    infopro(model, modules).modules.map(({ blocks }) => blocks.filter(({ name }) => layer.test(name)).length);
+  for (const modules of [2, 3, 4, 8, 16, 48]) {
+    assertEquals(layersOf(bc, modules, /denselayer/), new Array(modules).fill(48 / modules));
+  }
+  assertEquals(layersOf(densenet121(), 4, /denselayer/), [14, 15, 14, 15]);
+  assertEquals(layersOf(vgg16(), 4, /features/), [3, 3, 3, 4]);
+  assertEquals(after(vgg11({ size: 32 }), 2), ["features.8"]); // the fourth convolution
+  assertStringIncludes(
+    infopro(bc, 4).description,
+    "even by layers, infopro's rule; no split of densenetBc100 is published",
+  );
+  assertStringIncludes(partition(bc, 4).how, "even by blocks"); // a number alone is as before
+  for (const modules of [1, 9, 2.5]) {
+    assertThrows(() => infopro(vgg11(), modules), LocalgradError, "there are infopro K = 2 to 8");
+  }
+  assertThrows(() => partition(bc, { published: "man", modules: 2 }), LocalgradError, "infopro K = 2 to 48");
 });
 
 Deno.test("partition() gives exactly the requested number, even by blocks, where no split was published", () => {

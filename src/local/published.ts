@@ -1,11 +1,13 @@
 /**
  * The cuts of networks in the published runs. Sources: the configurations of the authors' repositories,
  * blackfeather-wang/InfoPro-Pytorch (a38362a), JunhaoSu0/MAN (a6d20c5; the first upload, 3eee558, for ImageNet with
- * K = 4, which later ones lack) and JunhaoSu0/MAN_PlusPlus (7b2d8a9).
+ * K = 4, which later ones lack) and JunhaoSu0/MAN_PlusPlus (7b2d8a9). DenseNet and VGG, of which InfoPro's repository has
+ * no configuration, are cut by its rule.
  *
  * @module
  */
 
+import { at } from "../base/at.ts";
 import { keysOf } from "../base/keys.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Model } from "../models/model.ts";
@@ -90,12 +92,48 @@ const published: { readonly [name in SplitName]: { readonly [model: string]: Spl
 
 /**
  * The publication of a split: `man`, `man++`, `infopro` (even by layers) or `infopro*` (even by memory). MAN's splits of
- * ResNet-110 into 2 to 4 modules are those of `infopro*`.
+ * ResNet-110 into 2 to 4 modules are those of `infopro*`. `infopro` also cuts DenseNets and VGGs, into any number of modules
+ * with as many layers each; those cuts are ours, by its rule.
  */
 export type SplitName = "man" | "man++" | "infopro" | "infopro*";
 
 /** The publications of splits; a number of modules alone takes the first that has it. */
 export const splitNames: readonly SplitName[] = keysOf(published);
+
+/** The layers that InfoPro would count, by network: where its code has no split, ours has as many in each module. */
+const COUNTED: { readonly [name: string]: RegExp | undefined } = {
+  densenetBc100: /denselayer/, // in the paper's tables, K = 2 to 16; its cuts are not published
+  densenet121: /denselayer/,
+  ...Object.fromEntries([11, 13, 16, 19].map((depth) => [`vgg${depth}`, /^features\./])),
+};
+
+/** The indices of the blocks with which InfoPro's rule may end a module: of each layer, or of what is between it and the next. */
+function layerEnds({ name, blocks }: Model, by: SplitName): readonly number[] {
+  const counted = by === "infopro" ? COUNTED[name] : undefined;
+  if (counted === undefined) return [];
+  const starts = blocks.flatMap((block, i) => counted.test(block.name) ? [i] : []);
+  return starts.map((_, i) => (starts[i + 1] ?? blocks.length) - 1);
+}
+
+/** A split by InfoPro's rule, as many layers in each module, of a network for which its code has none. */
+function evenByLayers(model: Model, modules: number, by: SplitName): readonly string[] | undefined {
+  const ends = layerEnds(model, by);
+  if (!Number.isInteger(modules) || modules < 2 || modules > ends.length) return undefined;
+  return Array.from({ length: modules - 1 }, (_, i) => {
+    const layers = Math.floor((i + 1) * ends.length / modules);
+    return at(model.blocks, at(ends, layers - 1)).name;
+  });
+}
+
+/** Where a publication, or its rule, cuts a network. */
+export interface NamedSplit {
+  /** The publication. */
+  readonly by: SplitName;
+  /** The blocks after which it cuts. */
+  readonly after: readonly string[];
+  /** True if only the rule is the publication's, and the split is this library's. */
+  readonly ours?: boolean;
+}
 
 function splitsOf({ name, input }: Model, by: SplitName): Splits {
   const networks: { readonly [model: string]: Splits | undefined } = published[by];
@@ -103,17 +141,17 @@ function splitsOf({ name, input }: Model, by: SplitName): Splits {
   return { ...networks[name], ...sized };
 }
 
-/** Returns the blocks after which a publication, or the first that has it, cut `model` for K = `modules`; else undefined. */
-export function publishedSplit(
-  model: Model,
-  modules: number,
-  by?: SplitName,
-): { readonly by: SplitName; readonly after: readonly string[] } | undefined {
+/**
+ * Returns the blocks after which a publication cut `model` for K = `modules`, or, where it has no split but a rule, those that
+ * follow from its rule. Without a publication, those of the first that has such a split. Else undefined.
+ */
+export function publishedSplit(model: Model, modules: number, by?: SplitName): NamedSplit | undefined {
   for (const name of by === undefined ? splitNames : [by]) {
     const after = splitsOf(model, name)[modules];
     if (after !== undefined) return { by: name, after };
   }
-  return undefined;
+  const after = by && evenByLayers(model, modules, by);
+  return by === undefined || after === undefined ? undefined : { by, after, ours: true };
 }
 
 /** Makes the error for a split that was not published, which lists those that were. */
@@ -124,7 +162,8 @@ export function unpublished(model: Model, modules: number, by: SplitName): Local
     );
   }
   const known = splitNames.flatMap((name) => {
-    const counts = Object.keys(splitsOf(model, name));
+    const most = layerEnds(model, name).length;
+    const counts = [...Object.keys(splitsOf(model, name)), ...(most > 1 ? [`2 to ${most}`] : [])];
     return counts.length === 0 ? [] : [`${name} K = ${counts.join(", ")}`];
   });
   const those = known.length === 0
