@@ -1,10 +1,13 @@
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { Mail, type Process, runTogether } from "../../tests/run_together.ts";
 import { host, integers, noise, run, type Values } from "../../tests/run.ts";
-import { tinyModel } from "../../tests/tiny.ts";
+import { tinyModel, tinyVit } from "../../tests/tiny.ts";
+import { at } from "../base/at.ts";
 import { key } from "../base/random.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { dropout } from "../nn/dropout.ts";
 import { type Initial, initialize } from "../nn/initial.ts";
+import { sequential } from "../nn/layer.ts";
 import type { Named } from "../nn/named.ts";
 import { effectsOf } from "../compile/collectives.ts";
 import { publishedSgd } from "../optim/published.ts";
@@ -39,9 +42,10 @@ import {
   sgr,
 } from "./methods/methods.ts";
 import { partOf } from "./part.ts";
+import { randomScalars } from "./randomness.ts";
 import type { ModuleRun } from "./runs.ts";
 import { type BatchNormStatistics, type Setup, setup, type SetupOptions, type TrainState } from "./setup.ts";
-import { shareOf } from "./shares.ts";
+import { type Share, shareOf, weightOf } from "./shares.ts";
 import { trainStep } from "./step.ts";
 
 const make = (method: Method, options: Partial<SetupOptions> = {}) =>
@@ -338,6 +342,58 @@ Deno.test("synchronised batch norms: a plan has two exchanges for each in a step
   assertEquals(synchronised.operations - share.operations, 2 * norms);
   const sum = channels.reduce((a, b) => a + b) / 2;
   assertEquals(synchronised.bytes - share.bytes, 4 * (2 * (2 * sum + norms) + 2 * sum));
+});
+
+Deno.test("with dropout, processes that share a batch drop values of their own, and keep the same bits", () => {
+  const { blocks, ...rest } = tinyVit();
+  const model = {
+    ...rest,
+    blocks: blocks.map((block) => ({ ...block, layer: sequential({ block: block.layer, drop: dropout() }) })),
+  };
+  const whole = setup({ model, modules: 3, method: greedy(), optimizer: sgd() });
+  const [runs, rate] = [[{ first: 0, end: 3 }], 0.05];
+  const layout = { data: 2, modules: 1 };
+  const scalars = { learningRate: rate, ...randomScalars(whole, key(7)) };
+  type Given = { learningRate: Tensor };
+  for (const size of [5, 3]) { // the second is not divided: both have all of it
+    const shares = [0, 1].map((data) => shareOf(size, 2, data));
+    const parts = [0, 1].map((data) => partOf(whole, { layout, place: { data, modules: 0 }, runs }));
+    const step = (setup: Setup, share?: Share) => (train: TrainState<Tensor>, batch: Batch, scalars: Given) =>
+      trainStep(setup, train, batch, scalars, share);
+    const batchOf = ({ from, to }: Share) => batch(size, 0, from, to);
+    const mail = new Mail();
+    const [a, b] = runTogether(
+      parts.map((part, i) => ({
+        f: step(part, at(shares, i)),
+        args: [draw(part), batchOf(at(shares, i)), scalars],
+        groups: { data: { members: [0, 1] }, modules: { members: [i] } },
+      })),
+      mail,
+    ).map((values) => after(values, draw(whole)));
+    assertEquals(flat(a!.train), flat(b!.train));
+    // Each alone, without exchanges.
+    const own = parts.map((part, i) =>
+      after(run(step(part), draw(part), batchOf(at(shares, i)), scalars), draw(part))
+    );
+    const weights = shares.map(weightOf);
+    const mean = (values: readonly number[]) => values.reduce((sum, v, i) => sum + v * at(weights, i), 0);
+    a!.losses.forEach((loss, i) =>
+      assertAlmostEquals(loss, mean(own.map(({ losses }) => losses[i]!)), 1e-12)
+    );
+    const each = own.map(({ train }) => flat(train));
+    for (const [path, data] of flat(a!.train)) {
+      data.forEach((v, i) =>
+        assertAlmostEquals(v, mean(each.map((values) => values.get(path)![i]!)), 1e-12, path)
+      );
+    }
+    const [first, second] = parts.map((part) =>
+      run(step(part), draw(part), batch(size, 0), scalars)["losses"]
+    );
+    assertNotEquals(first!.data, second!.data, "the same images");
+    const other = { learningRate: rate, ...randomScalars(whole, key(8)) };
+    const again = run(step(at(parts, 0)), draw(whole), batch(size, 0), other)["losses"];
+    assertNotEquals(first!.data, again!.data, "another key");
+  }
 });
 
 Deno.test("running statistics move by the mean over the shares", () => {

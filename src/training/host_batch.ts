@@ -146,7 +146,11 @@ export function sharedBatch(batch: GivenBatch, share: Share | undefined): GivenB
   if (share === undefined) return batch;
   const own = (x: Tensor) => rowsOf(x, share);
   const { x, labels, images } = batch;
-  return { x: own(x), labels: own(labels), ...(images === undefined ? {} : { images: own(images) }) };
+  return {
+    x: own(x),
+    labels: own(labelsByInput(labels, x)),
+    ...(images === undefined ? {} : { images: own(images) }),
+  };
 }
 
 /** The rows of a share. */
@@ -157,12 +161,7 @@ export function rowsOf(x: Tensor, { from, to }: Share): Tensor {
 
 /** The batch that a method sees. Without `images`, a method that reads them raises an error. */
 export function methodBatch({ x, labels: given, images }: GivenBatch): Batch {
-  const [batch = 0, ...extents] = x.shape;
-  const labels = given.dtype === "f32"
-    ? given.reshape(batch, -1)
-    : given.size === batch
-    ? given
-    : given.reshape(batch, ...extents.slice(0, 2)); // of pixels or tokens
+  const labels = labelsByInput(given, x);
   if (images !== undefined) return { x, labels, images };
   return {
     x,
@@ -173,4 +172,11 @@ export function methodBatch({ x, labels: given, images }: GivenBatch): Batch {
       );
     },
   };
+}
+
+/** Labels with an axis of inputs first: of a regression all others are outputs, of pixels and tokens those of the input. */
+function labelsByInput(labels: Tensor, x: Tensor): Tensor {
+  const [batch = 0, ...extents] = x.shape;
+  if (labels.dtype === "f32") return labels.reshape(batch, -1);
+  return labels.size === batch ? labels : labels.reshape(batch, ...extents.slice(0, 2));
 }

@@ -48,6 +48,8 @@ const methods: readonly Settings[] = [
   { method: "infopro", epochs: 1, clip: true, recomputes: 0 },
   { method: "man+dgl", epochs: 2 },
   { method: "greedy", epochs: 2, mix: true }, // the last process mixes labels of images that it has not
+  { method: "man+greedy", network: "dropping", epochs: 1 }, // a tracked block drops values too
+  { method: "greedy", network: "segmenter", epochs: 1, given: true },
 ];
 
 const more: readonly Settings[] = [
@@ -97,10 +99,17 @@ test("processes that share batches have the same bits, and pipelines of them too
       ...{ method: "man+dgl", epochs: 2, exchange: { every: 2 }, batchNorm: "synchronised", mix: true },
       weigh: true, // by the whole batch's weights, not each share's
     },
+    { method: "man+greedy", network: "dropping", epochs: 1 },
   ];
-  const [[shared, whole], [other, another]] = await inProcesses(openMpi, 2, "data", runs);
+  const [[shared, whole, dropped], [other, another, droppedToo]] = await inProcesses(
+    openMpi,
+    2,
+    "data",
+    runs,
+  );
   assertEquals(other.bits, shared.bits);
   assertEquals(another.bits, whole.bits);
+  assertEquals(droppedToo.bits, dropped.bits);
   const one = await inOne({ method: "man+dgl", epochs: 2, mix: true, weigh: true });
   for (const [step, [, losses]] of whole.steps.entries()) { // batch norms see the whole batch
     const expected = one.steps[step][1] as number[];
@@ -108,11 +117,12 @@ test("processes that share batches have the same bits, and pipelines of them too
   }
   assertEquals(whole.staleness, [null, null], "no process tracks a block of another");
   const four = await inProcesses(mpich, 4, "2x2", runs);
-  const [[first, stale], [second], [third], [fourth]] = four;
+  const [[first, stale, drops], [second], [third], [fourth]] = four;
   for (const age of stale.staleness) {
     assert(age !== undefined && age.mean >= 0 && age.most <= 6 && age.mean <= age.most, `${age}`);
   }
   assertEquals(first.bits, shared.bits);
+  assertEquals(drops.bits, dropped.bits);
   assertEquals([...third.bits, ...fourth.bits].toSorted(), first.bits.toSorted());
   assertEquals(second.bits, fourth.bits);
   assertEquals(first.steps, shared.steps);
