@@ -13,6 +13,27 @@ export function expectWhole(what: string, value: number, least = 1, most = Infin
   throw new LocalgradError(`${what} must be a whole number ${range}, not ${shown(value)}`);
 }
 
+/**
+ * Returns height and width, for both of which one number may stand; refuses anything but one or two numbers, and, if `least`
+ * is given, but whole ones from there. `what` begins the message.
+ */
+export function pairFrom(
+  what: string,
+  value: number | readonly [number, number],
+  least?: number,
+): readonly [number, number] {
+  if (typeof value === "number") {
+    if (least !== undefined) expectWhole(what, value, least);
+    return [value, value];
+  }
+  if (!isKind(value, "array") || value.length !== 2) {
+    const given = isKind(value, "array") ? `a list of ${value.length}` : shown(value);
+    throw new LocalgradError(`${what} must be a whole number, or two: [height, width], not ${given}`);
+  }
+  if (least !== undefined) { for (const each of value) expectWhole(what, each, least); }
+  return value;
+}
+
 /** Refuses anything but a number in `[low, high)`; `what` begins the message. */
 export function expectBetween(what: string, value: number, low: number, high: number = Infinity): void {
   if (typeof value === "number" && value >= low && value < high) return;

@@ -1,4 +1,4 @@
-import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
+import { expectKind, expectOptions, expectWhole, pairFrom } from "../base/expect.ts";
 import type { Both } from "../trace/functions.ts";
 import type { ImageInput, Model } from "./model.ts";
 
@@ -19,10 +19,7 @@ export function described(
   expectKind("a network's name", name, "string");
   expectOptions(name, options, { classes: "number?", size: "any?" });
   const { classes = defaults.classes, size = defaults.size } = options;
-  if (typeof size !== "number") expectKind(`${name}: size`, size, "array");
-  const [height, width] = typeof size === "number" ? [size, size] : size;
-  for (const [what, value] of [["classes", classes], ["size", height], ["size", width]] as const) {
-    expectWhole(`${name}: ${what}`, value);
-  }
+  const [height, width] = pairFrom(`${name}: size`, size, 1);
+  expectWhole(`${name}: classes`, classes);
   return { name, classes, input: { height, width, channels: 3 } };
 }

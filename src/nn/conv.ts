@@ -1,5 +1,5 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectOptions } from "../base/expect.ts";
+import { expectOptions, pairFrom } from "../base/expect.ts";
 import { type Both, conv2d, type Conv2dOptions } from "../trace/functions.ts";
 import { constantInitial, normalInitial, uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
@@ -45,8 +45,8 @@ export function conv(spec: ConvSpec): Layer {
     std: "number?",
   });
   const { in: inputs, out, window = 3, bias = false, std, ...geometry } = spec;
-  if (typeof window !== "number") expectKind("conv: window", window, "array");
-  const [height, width] = typeof window === "number" ? [window, window] : window;
+  const [height, width] = pairFrom("conv: window", window, 1);
+  for (const name of ["strides", "dilation"] as const) pairFrom(`conv: ${name}`, spec[name] ?? 1, 1);
   const { groups = 1 } = spec;
   if (inputs % groups !== 0 || out % groups !== 0) {
     throw new LocalgradError(`conv: ${inputs} → ${out} channels cannot be divided into ${groups} groups`);

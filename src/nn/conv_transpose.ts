@@ -1,8 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
+import { expectOptions, expectWhole, pairFrom } from "../base/expect.ts";
 import { formatAval } from "../trace/dtype.ts";
 import type { Both } from "../trace/functions.ts";
-import type { Pair } from "../trace/ops.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { uniformInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
@@ -68,6 +67,8 @@ export function convTranspose(spec: ConvTransposeSpec): Layer {
       `convTranspose: ${inputs} → ${out} channels cannot be divided into ${groups} groups`,
     );
   }
+  const pairOf = (name: string, value: Both, least: number) =>
+    pairFrom(`convTranspose: ${name}`, value, least);
   const window = pairOf("window", spec.window ?? 3, 1);
   const strides = pairOf("strides", spec.strides ?? 1, 1);
   const padding = pairOf("padding", spec.padding ?? 0, 0);
@@ -111,11 +112,4 @@ export function convTranspose(spec: ConvTransposeSpec): Layer {
     params: { weight, bias: uniformInitial(bound, [out]) },
     apply: ({ weight, bias }, state, x) => ({ y: enlarged(x, weight).add(bias.cast(x.dtype)), state }),
   });
-}
-
-function pairOf(name: string, value: Both, least: number): Pair {
-  if (typeof value !== "number") expectKind(`convTranspose: ${name}`, value, "array");
-  const [height, width] = typeof value === "number" ? [value, value] : value;
-  for (const each of [height, width]) expectWhole(`convTranspose: ${name}`, each, least);
-  return [height, width];
 }

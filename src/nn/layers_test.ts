@@ -7,6 +7,7 @@ import { treePaths } from "../trace/tree.ts";
 import { batchNorm } from "./batch_norm.ts";
 import { sequential, shapeAfter } from "./layer.ts";
 import { conv } from "./conv.ts";
+import { convTranspose } from "./conv_transpose.ts";
 import { embedding } from "./embedding.ts";
 import { linear } from "./linear.ts";
 import { descend, merge, nest, select } from "./named.ts";
@@ -14,6 +15,8 @@ import { relu } from "./activation.ts";
 import { flatten } from "./flatten.ts";
 import { adaptiveAveragePool, averagePooling, globalAveragePooling, maxPooling } from "./pooling.ts";
 import { residualBlock } from "./residual.ts";
+import { upsampling } from "./upsampling.ts";
+import { resnet8 } from "../models/resnet.ts";
 
 Deno.test("conv() correlates an odd-shaped image with strides, padding and bias", () => {
   const layer = conv({
@@ -171,6 +174,22 @@ Deno.test("residualBlock() adds its input before the last ReLU", () => {
   const { data } =
     run((p: never, s: never, x: Tensor) => block.apply(p, s, x, "train").y, zeroed, state, x)[""];
   data.forEach((value, i) => assertAlmostEquals(value, Math.max(x.data[i], 0), 1e-9));
+});
+
+Deno.test("height and width are one number or two, whatever takes them", () => {
+  const one = [3] as never, three = [3, 3, 3] as never;
+  const refused: [string, () => unknown][] = [
+    ["conv: window", () => conv({ in: 2, out: 2, window: one })],
+    ["conv: strides", () => conv({ in: 2, out: 2, strides: three })],
+    ["convTranspose: window", () => convTranspose({ in: 2, out: 2, window: one })],
+    ["convTranspose: padding", () => convTranspose({ in: 2, out: 2, padding: three })],
+    ["upsampling: size", () => upsampling({ size: one })],
+    ["resnet8: size", () => resnet8({ size: three })],
+  ];
+  for (const [what, make] of refused) {
+    const message = `${what} must be a whole number, or two: [height, width], not a list of `;
+    assertThrows(make, LocalgradError, message);
+  }
 });
 
 Deno.test("conv() refuses groups that do not divide the channels", () => {

@@ -1,4 +1,4 @@
-import { expectKind, expectOptions, expectWhole } from "../base/expect.ts";
+import { expectOptions, pairFrom } from "../base/expect.ts";
 import { type Both, resizeBilinear } from "../trace/functions.ts";
 import { type Layer, stateless } from "./layer.ts";
 
@@ -25,9 +25,7 @@ export interface UpsamplingSpec {
 export function upsampling(spec: UpsamplingSpec): Layer {
   expectOptions("upsampling", spec, { size: "any", alignCorners: "boolean?" });
   const { size, alignCorners = false } = spec;
-  if (typeof size !== "number") expectKind("upsampling: size", size, "array");
-  const [height, width] = typeof size === "number" ? [size, size] : size;
-  for (const extent of [height, width]) expectWhole("upsampling: size", extent);
+  const [height, width] = pairFrom("upsampling: size", size, 1);
   return stateless((x) => {
     const [, rows, columns] = x.shape;
     return rows === height && columns === width ? x : resizeBilinear(x, [height, width], { alignCorners });

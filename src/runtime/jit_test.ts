@@ -193,6 +193,15 @@ Deno.test("shapes and geometry must be whole numbers", async () => {
     [(x, w) => conv2d(x, w, { padding: [[-1, 1], [0, 0]] }), "padding must be whole numbers, 0 or more"],
     [(x, w) => conv2d(x, w, { padding: 0.5 }), "padding must be whole numbers, 0 or more"],
     [(x) => maxPool(x, { window: 2, strides: 1.5 }), "strides must be whole numbers"],
+    [
+      (x) => maxPool(x, { window: [2] as never }),
+      "maxPool: window must be a whole number, or two: [height, width]",
+    ],
+    [
+      (x) => resizeBilinear(x, [2] as never),
+      "resizeBilinear: size must be a whole number, or two: [height, width]",
+    ],
+    [(x, w) => conv2d(x, w, { padding: [1, 1] as never }), "whole number, or [[top, bottom], [left, right]]"],
     [(x) => avgPool(x, { window: 0 }), "window must be whole numbers"],
     [(x) => conv2d(x, x, { dilation: 2 }), "conv(f32[1,4,4,1], f32[1,4,4,1]): the kernel size exceeds"],
     [(x) => maxPool(x, { window: 5 }), "maxPool(f32[1,4,4,1]): the window exceeds the padded image"],

@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectKind, expectOptions, expectWhole, isWhole } from "../base/expect.ts";
+import { expectKind, expectOptions, expectWhole, isWhole, pairFrom } from "../base/expect.ts";
 import { type DType, formatAval, requireShape, type Shape, sizeOf } from "./dtype.ts";
 import type { Pair } from "./ops.ts";
 import { type Both, expectPoolOptions, type Padding, type PoolOptions } from "./pool_options.ts";
@@ -22,14 +22,13 @@ export interface Conv2dOptions {
   groups?: number;
 }
 
-function both(value: Both): Pair {
-  if (typeof value !== "number") expectKind("a pair of numbers", value, "array");
-  return typeof value === "number" ? [value, value] : value;
-}
-
-function sides(padding: Padding): readonly [Pair, Pair] {
-  if (typeof padding !== "number") expectKind("padding", padding, "array");
-  return typeof padding === "number" ? [[padding, padding], [padding, padding]] : padding;
+function sides(who: string, padding: Padding): readonly [Pair, Pair] {
+  if (typeof padding === "number") return [[padding, padding], [padding, padding]];
+  expectKind(`${who}: padding`, padding, "array");
+  if (padding.length === 2 && padding.every((ends) => Array.isArray(ends) && ends.length === 2)) {
+    return padding;
+  }
+  throw new LocalgradError(`${who}: padding must be a whole number, or [[top, bottom], [left, right]]`);
 }
 
 /**
@@ -43,14 +42,23 @@ export function conv2d(image: Tensor, filter: Tensor, options: Conv2dOptions = {
   expectTensor("conv2d", image, filter);
   expectOptions("conv2d", options, { strides: "any?", padding: "any?", dilation: "any?", groups: "number?" });
   const { strides = 1, padding = 0, dilation = 1, groups = 1 } = options;
-  const attrs = { strides: both(strides), padding: sides(padding), dilation: both(dilation), groups };
+  const attrs = {
+    strides: pairFrom("conv2d: strides", strides),
+    padding: sides("conv2d", padding),
+    dilation: pairFrom("conv2d: dilation", dilation),
+    groups,
+  };
   return image.trace.emit("conv", [image, filter], attrs);
 }
 
 function poolAttrs(who: string, options: PoolOptions) {
   expectPoolOptions(who, options);
   const { window, strides = window, padding = 0 } = options;
-  return { window: both(window), strides: both(strides), padding: sides(padding) };
+  return {
+    window: pairFrom(`${who}: window`, window),
+    strides: pairFrom(`${who}: strides`, strides),
+    padding: sides(who, padding),
+  };
 }
 
 /**
@@ -80,7 +88,7 @@ export function resizeBilinear(
 ): Tensor {
   expectTensor("resizeBilinear", image);
   expectOptions("resizeBilinear", options, { alignCorners: "boolean?" });
-  const [height, width] = both(size);
+  const [height, width] = pairFrom("resizeBilinear: size", size);
   return image.trace.emit("resize", [image], { height, width, alignCorners: options.alignCorners ?? false });
 }
 

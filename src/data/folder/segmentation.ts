@@ -7,7 +7,7 @@
 
 import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
-import { expectKind, expectOptions, expectWhole } from "../../base/expect.ts";
+import { expectOptions, expectWhole, pairFrom } from "../../base/expect.ts";
 import { foldIn, type Key, uniform } from "../../base/random.ts";
 import { IGNORED } from "../../models/model.ts";
 import type { PixelDataset, PixelReader, StreamedPixels } from "../label_maps.ts";
@@ -95,9 +95,7 @@ export async function segmentationFolder(
     onCheck: "function?",
   });
   const { path, size = 512, scales = [0.5, 2], threads = navigator.hardwareConcurrency, onCheck } = options;
-  if (typeof size !== "number") expectKind("segmentationFolder: size", size, "array");
-  const extents = typeof size === "number" ? [size, size] as const : size;
-  for (const extent of extents) expectWhole("segmentationFolder: size", extent);
+  const extents = pairFrom("segmentationFolder: size", size, 1);
   expectWhole("segmentationFolder: threads", threads);
   const [least, most] = scales;
   if (!(least > 0 && most >= least && most < Infinity)) {
