@@ -1,13 +1,34 @@
 import { assert, assertEquals } from "@std/assert";
 import { Random } from "../../tests/ops/random.ts";
+import { multiHeadAttention } from "../nn/attention.ts";
+import { layerNorm } from "../nn/layer_norm.ts";
 import { open } from "../runtime/devices.ts";
 import { jit } from "../runtime/jit.ts";
+import { gelu, silu, softmax } from "../trace/activations.ts";
 import { fromBf16, toBf16 } from "../trace/bf16.ts";
 import { avgPool, concat, conv2d, maxPool, resizeBilinear, scatterAdd, where } from "../trace/functions.ts";
 import { iota } from "../trace/functions.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { checkpoint, grad } from "./grad.ts";
+
+/** Layer norm of rows by a weight and a bias `[2, 4]`. */
+function normalised(x: Tensor, parameters: Tensor): Tensor {
+  const [weight, bias] = [0, 1].map((i) => parameters.slice([i, 0], [i + 1, 4]).reshape(4).cast("f32"));
+  return layerNorm({ features: 4 }).apply({ weight, bias }, {}, x, "train").y;
+}
+
+/** Causal attention with two heads, whose queries are computed 16 at a time, by parameters among 80 values. */
+function attended(x: Tensor, values: Tensor): Tensor {
+  const of = (first: number, ...shape: number[]) =>
+    values.slice([first], [first + shape.reduce((a, b) => a * b)]).reshape(...shape);
+  const params = {
+    in_proj_weight: of(0, 12, 4),
+    in_proj_bias: of(48, 12),
+    out_proj: { weight: of(60, 4, 4), bias: of(76, 4) },
+  };
+  return multiHeadAttention({ width: 4, heads: 2, causal: true, chunk: 16 }).apply(params, {}, x, "train").y;
+}
 
 /** Functions of two images `[2, 6, 6, 4]`, to differentiate in bf16. */
 const functions: { readonly [name: string]: (x: Tensor, y: Tensor) => Tensor } = {
@@ -27,6 +48,10 @@ const functions: { readonly [name: string]: (x: Tensor, y: Tensor) => Tensor } =
     scatterAdd(x.reshape(72, 4).gather(iota([9])), iota([9]).rem(4), 5).mul(
       y.reshape(72, 4).gather(iota([5])),
     ),
+  "gelu, silu and softmax": (x, y) =>
+    gelu(x).add(gelu(y, { approximate: "tanh" })).mul(silu(y)).add(softmax(x.mul(y))),
+  "layer norm": (x, y) => normalised(x.mul(y), y.slice([0, 0, 0, 0], [1, 1, 2, 4]).reshape(2, 4)),
+  "attention": (x, y) => attended(x.reshape(2, 36, 4), y.reshape(288).mul(0.5)),
   "checkpointed": (x, y) => checkpoint((x: Tensor) => x.mul(y).tanh())(x).mul(x),
 };
 

@@ -34,7 +34,7 @@ const MOST = 2 ** 24;
  *
  * Windows are of one length, and a context is never longer. The memory of attention grows with the square of the length up
  * to 512 tokens, then linearly (see `nn.multiHeadAttention`); that of a module's classifier with length × vocabulary.
- * Tokens are f32 inputs, so precision `bf16` is refused.
+ * Tokens are f32 inputs, and precision `bf16` is refused for a vocabulary above 257: bf16 tells 0 to 256 apart.
  *
  * @throws {LocalgradError} if an extent is out of range.
  *

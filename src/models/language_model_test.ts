@@ -101,6 +101,30 @@ Deno.test("a language model by local modules needs fewer bits a byte than any bi
   assertEquals(bits(await resumed.snapshot()), bits(await whole.snapshot()));
 });
 
+Deno.test("a language model of bytes takes about the same step in bf16, a larger vocabulary is refused", async () => {
+  await using device = await open("reference");
+  const first = async (precision: "f32" | "bf16", vocabulary?: number) => {
+    const model = languageModel({
+      length: 4,
+      width: 4,
+      heads: 2,
+      blocks: 2,
+      ...vocabulary && { vocabulary },
+    });
+    using t = await trainer({
+      ...{ device, model, precision, modules: 2, method: greedy(), optimizer: sgd(), batch: 2 },
+      schedule: constant(0.5),
+    });
+    const x = new HostArray(Float32Array.of(0, 255, 7, 254, 3, 128, 129, 130), [2, 4]);
+    const batch = { x, labels: Int32Array.of(255, 7, 254, 3, 128, 129, 130, 131) };
+    return [await t.step(batch), await t.step(batch)].flatMap(({ losses }) => losses);
+  };
+  const [wide, narrow] = [await first("f32"), await first("bf16")];
+  assertNotEquals(narrow, wide);
+  narrow.forEach((loss, i) => assert(Math.abs(loss - wide[i]!) < 0.01 * wide[i]!, `${narrow}, ${wide}`));
+  await assertRejects(() => first("bf16", 258), LocalgradError, "has not all whole numbers above 256");
+});
+
 Deno.test(
   "a language model takes the same steps on webgpu",
   { ignore: await skips("webgpu", openWebgpu) },

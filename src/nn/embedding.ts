@@ -4,6 +4,9 @@ import { formatAval } from "../trace/dtype.ts";
 import { normalInitial } from "./initial.ts";
 import { type Layer, layer } from "./layer.ts";
 
+/** The tokens that bf16, with its 8 bits, tells apart: 0 to 256. */
+const BF16_TOKENS = 257;
+
 /** Options of {@link embedding}. */
 export interface EmbeddingSpec {
   /** The number of rows: one for each token. */
@@ -16,11 +19,11 @@ export interface EmbeddingSpec {
 
 /**
  * A table with a learned row for each token: `[batch, …]` → f32 `[batch, …, width]`. Tokens are whole numbers from 0,
- * i32, u32 or f32, and are clamped into the vocabulary. `weight` is `[vocabulary, width]`. Its gradient adds the rows of
+ * i32, u32 or f32, and are clamped into the vocabulary; tokens in bf16, up to 256, give rows in bf16. `weight` is `[vocabulary, width]`. Its gradient adds the rows of
  * equal tokens in a fixed order, so it has the same bits every time.
  *
  * @throws {LocalgradError} if an extent is not a whole number of at least 1, `std` is negative, or, when applied, for
- * tokens in bf16, which has no whole numbers above 256.
+ * tokens in bf16, which has not all whole numbers above 256, of a larger vocabulary.
  *
  * @example
  * ```ts
@@ -44,14 +47,16 @@ export function embedding(spec: EmbeddingSpec): Layer {
   return layer({
     params: { weight: normalInitial(std, [vocabulary, width]) },
     apply({ weight }, state, x) {
-      if (x.dtype === "bf16") {
+      if (x.dtype === "bf16" && vocabulary > BF16_TOKENS) {
         throw new LocalgradError(
           `embedding: the tokens ${
             formatAval(x)
-          } are in bf16, which has no whole numbers above 256; use precision "f32"`,
+          } are in bf16, which has not all whole numbers above 256, and there ` +
+            `are ${vocabulary} tokens; use precision "f32"`,
         );
       }
-      return { y: weight.gather(x.dtype === "u32" ? x : x.cast("i32")), state };
+      const y = weight.gather(x.dtype === "u32" ? x : x.cast("i32"));
+      return { y: x.dtype === "bf16" ? y.cast("bf16") : y, state };
     },
   });
 }
