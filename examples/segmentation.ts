@@ -96,7 +96,8 @@ const pixels = perClass.reduce((sum, { images }) => sum + images, 0);
 const share = (perClass[0]?.images ?? 0) / pixels;
 const present = perClass.filter(({ iou }) => iou !== undefined).length;
 const { gain: mean = 0, squared = 0 } = own;
-const errors = mean / Math.sqrt((squared - mean ** 2) / (count - 1));
+const deviation = Math.sqrt(Math.max(0, squared - mean ** 2) / (count - 1));
+const errors = mean === 0 ? 0 : mean / deviation; // all is called background: no gain in any image
 console.log(
   `mean IoU ${(100 * meanIoU).toFixed(2)} %, of the background alone ${
     (100 * share / present).toFixed(2)

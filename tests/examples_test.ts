@@ -65,10 +65,11 @@ for (const device of ["cpu", "webgpu"]) {
 Deno.test("examples/segmentation.ts labels pixels, and resumes its run", async () => {
   const cwd = await Deno.makeTempDir();
   try {
-    const settings = ["--device", "cpu", "--images", "32", "--size", "24", "--batch", "8"];
+    const settings = ["--device", "cpu", "--images", "64", "--size", "24", "--batch", "8"];
     const first = await example("segmentation.ts", [...settings, "--epochs", "1"], cwd);
     assertMatch(first, /mean IoU \d+\.\d\d %, of the background alone \d+\.\d\d %; pixels \d+\.\d\d %, /);
-    await example("segmentation.ts", [...settings, "--epochs", "2"], cwd);
+    const second = await example("segmentation.ts", [...settings, "--epochs", "2"], cwd);
+    assertMatch(second, /%, -?\d+\.\d standard errors/); // also where all is called background
     const lines = await readMetrics(`${cwd}/runs/segmentation/metrics.jsonl`);
     const epochs = lines.filter((line) => line.kind === "epoch");
     assertEquals(epochs.map(({ epoch }) => epoch), [1, 2]);
