@@ -20,7 +20,7 @@ import { arrays } from "../data/arrays.ts";
 import { crossEntropyLoss, meanLoss, squaredErrorLoss } from "../local/loss.ts";
 import { correct, correctPositions } from "../local/losses.ts";
 import type { Method } from "../local/method.ts";
-import { dgl, endToEnd, greedy, infopro, man, predsim } from "../local/methods/methods.ts";
+import { contSup, dgl, endToEnd, greedy, infopro, man, predsim } from "../local/methods/methods.ts";
 import { methodNamed, methodNames } from "../local/methods/named.ts";
 import { setup, type TrainState } from "../local/setup.ts";
 import { trainStep } from "../local/step.ts";
@@ -286,6 +286,7 @@ Deno.test("what does not suit a language model is refused in one line", async ()
     setup({ model: tiny(), modules: 2, method, optimizer: sgd(), ...(loss === undefined ? {} : { loss }) });
   const refused: [string, () => unknown][] = [
     ["dgl: batch norm in its heads would show each token those after it", () => made(dgl())],
+    ["contSup: its encoders have batch norm", () => made(contSup(greedy()))],
     [
       "predsim: similarity matching needs one class for each input, and languageModel classifies tokens",
       () => made(predsim()),

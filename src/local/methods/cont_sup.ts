@@ -1,5 +1,6 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, shown } from "../../base/expect.ts";
+import { classifiesTokens } from "../../models/model.ts";
 import { withEncoders } from "../../models/encoders.ts";
 import { expectInner, type Method } from "../method.ts";
 
@@ -56,6 +57,12 @@ export function contSup(method: Method, options: ContSupOptions = {}): Method {
     supplied(model, { modules }) {
       if (model.contexts !== undefined) {
         throw new LocalgradError(`contSup: ${model.name} has contexts already; leave one of them out`);
+      }
+      if (classifiesTokens(model)) {
+        throw new LocalgradError(
+          `contSup: its encoders have batch norm, which would show each token those after it, and ${model.name} classifies ` +
+            `tokens; leave contSup out`,
+        );
       }
       const before = modules.slice(1).flatMap(({ blocks }) => blocks.slice(0, 1));
       const sources = before.map(({ name }, index): [string, string[]] => {
