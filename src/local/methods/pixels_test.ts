@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { run } from "../../../tests/run.ts";
 import { stepProgram } from "../../../tests/step_program.ts";
 import { tinySegmenter } from "../../../tests/tiny.ts";
@@ -67,6 +67,19 @@ Deno.test("steps of all kinds of heads train a segmentation", () => {
     assert(after[0]! < before[0]!, what); // the later ones get other features too
     assert(got["score"]!.data[0]! >= 0 && got["score"]!.data[0]! <= 4);
   }
+});
+
+Deno.test("a segmentation has about the same losses in bf16", () => {
+  const [wide, narrow] = (["f32", "bf16"] as const).map((precision) => {
+    const made = setup({ model, modules: 3, method: man(infopro()), optimizer: sgd(), precision });
+    const f = (train: TrainState<Tensor>, batch: Batch) => {
+      const { train: after } = trainStep(made, train, batch, { learningRate: 0.01 });
+      return trainStep(made, after, batch, { learningRate: 0.01 }).losses;
+    };
+    return [...run(f, start(made), batch(2) as never)[""]!.data];
+  });
+  assertNotEquals(narrow, wide);
+  narrow!.forEach((loss, i) => assertAlmostEquals(loss, wide![i]!, 0.02 * wide![i]!));
 });
 
 Deno.test("heads for pixels give logits of the labels' size", () => {
