@@ -76,7 +76,7 @@ function dropping(): Model {
   const end = stochasticDepth({ layer: linear({ in: 6, out: 6 }), rate: 0.3 });
   return {
     ...rest,
-    blocks: blocks.map(({ name, layer }) => ({
+    blocks: blocks.slice(0, 3).map(({ name, layer }) => ({
       name,
       layer: sequential({ layer, drop: dropout({ rate: 0.2 }), end }),
     })),

@@ -99,7 +99,7 @@ test("processes that share batches have the same bits, and pipelines of them too
       ...{ method: "man+dgl", epochs: 2, exchange: { every: 2 }, batchNorm: "synchronised", mix: true },
       weigh: true, // by the whole batch's weights, not each share's
     },
-    { method: "man+greedy", network: "dropping", epochs: 1 },
+    { method: "greedy", network: "dropping", epochs: 1 },
   ];
   const [[shared, whole, dropped], [other, another, droppedToo]] = await inProcesses(
     openMpi,
