@@ -92,6 +92,12 @@ Deno.test("imageTables() refuses damaged tables and impossible options in one li
     }
     await Deno.writeFile(train, snappy.map((byte, i) => i > 10 && i < 60 ? byte ^ 0x5a : byte));
     await refuses(dir, train);
+    // Its footer names a column that the schema lacks, and the page before that column is damaged too.
+    const stray = await Deno.readFile(`${hub}/data/train-00000-of-00002.parquet`);
+    const name = new TextDecoder("latin1").decode(stray).lastIndexOf("path");
+    stray.fill(0x78, name, name + 1).fill(0, 41, 60);
+    await Deno.writeFile(train, stray);
+    await refuses(dir, "it has a column img.xath, which its schema lacks");
     const png = whole.findIndex((_, i) =>
       whole[i] === 0x49 && whole[i + 1] === 0x44 && whole[i + 2] === 0x41
     );

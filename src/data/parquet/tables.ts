@@ -47,16 +47,14 @@ export class Table implements Disposable {
     try {
       const buffer = {
         byteLength: info.size,
-        slice: (start: number, end?: number) => read(file, start, end ?? info.size),
+        // What hyparquet has begun to read would fail unheard if the next read threw, instead of rejecting.
+        slice: (start: number, end?: number) => Promise.try(read, file, start, end ?? info.size),
       };
-      return new Table(
-        path,
-        file,
-        buffer,
-        await parquetMetadataAsync(buffer).catch((error) => {
-          throw damaged(path, error);
-        }),
-      );
+      const metadata = await parquetMetadataAsync(buffer).catch((error) => {
+        throw damaged(path, error);
+      });
+      expectChunks(path, metadata);
+      return new Table(path, file, buffer, metadata);
     } catch (error) {
       file.close();
       throw error;
@@ -133,6 +131,36 @@ export class Table implements Disposable {
   [Symbol.dispose](): void {
     this.#file.close();
   }
+}
+
+/** Refuses a footer whose row groups hold other columns than its schema, or one twice: hyparquet would fail unheard. */
+function expectChunks(path: string, { schema, row_groups: groups }: FileMetaData): void {
+  const known = new Set(leavesOf(schema));
+  for (const { columns } of groups) {
+    const names = columns.map(({ meta_data: chunk }) => chunk?.path_in_schema.join(".") ?? "");
+    const odd = names.find((name, i) => !known.has(name) || names.indexOf(name) < i);
+    if (odd === undefined) continue;
+    throw damaged(
+      path,
+      new Error(`it has a column ${odd}${known.has(odd) ? " twice" : ", which its schema lacks"}`),
+    );
+  }
+}
+
+/** The paths of the columns of a schema, which lists a record before its fields. */
+function leavesOf([root, ...elements]: FileMetaData["schema"]): string[] {
+  const leaves: string[] = [];
+  const open = [{ path: [] as string[], left: root?.num_children ?? 0 }];
+  for (const { name, num_children: children = 0 } of elements) {
+    while (open.at(-1)?.left === 0) open.pop();
+    const parent = open.at(-1);
+    if (parent === undefined) break;
+    parent.left--;
+    const path = [...parent.path, name];
+    if (children > 0) open.push({ path, left: children });
+    else leaves.push(path.join("."));
+  }
+  return leaves;
 }
 
 /** What `datasets` notes of a column. */
