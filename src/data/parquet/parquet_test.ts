@@ -98,6 +98,9 @@ Deno.test("imageTables() refuses damaged tables and impossible options in one li
     stray.fill(0x78, name, name + 1).fill(0, 41, 60);
     await Deno.writeFile(train, stray);
     await refuses(dir, "it has a column img.xath, which its schema lacks");
+    const values = whole.findIndex((byte, i) => byte === 0x15 && whole[i - 1] === 0x2c) + 1; // of the first data page
+    await Deno.writeFile(train, whole.with(values, 126));
+    await refuses(dir, `${train} is not a complete Parquet file (a page of 63 values in a column of`);
     const png = whole.findIndex((_, i) =>
       whole[i] === 0x49 && whole[i + 1] === 0x44 && whole[i + 2] === 0x41
     );

@@ -8,6 +8,7 @@ import {
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
 import { LocalgradError } from "../../base/errors.ts";
 import { shown, unreadable } from "../regular.ts";
+import { type Chunk, pagesFault } from "./pages.ts";
 
 /** Compression beyond Snappy, which hyparquet reads itself. */
 const compressors: Compressors = {
@@ -53,7 +54,7 @@ export class Table implements Disposable {
       const metadata = await parquetMetadataAsync(buffer).catch((error) => {
         throw damaged(path, error);
       });
-      expectChunks(path, metadata);
+      expectChunks(path, metadata, info.size);
       return new Table(path, file, buffer, metadata);
     } catch (error) {
       file.close();
@@ -99,9 +100,9 @@ export class Table implements Disposable {
     columns: string[],
   ): AsyncGenerator<{ readonly first: number; readonly rows: Record<string, unknown>[] }> {
     let first = 0;
-    for (const { num_rows } of this.metadata.row_groups) {
+    for (const { num_rows, columns: chunks } of this.metadata.row_groups) {
       const rowEnd = first + Number(num_rows);
-      const file = this.#buffer;
+      const file = { ...this.#buffer, slice: checked(this.#buffer.slice, chunksOf(chunks)) };
       const metadata = this.metadata;
       const rows = await parquetReadObjects({
         ...{ file, metadata, columns, compressors, rowStart: first, rowEnd },
@@ -133,10 +134,15 @@ export class Table implements Disposable {
   }
 }
 
-/** Refuses a footer whose row groups hold other columns than its schema, or one twice: hyparquet would fail unheard. */
-function expectChunks(path: string, { schema, row_groups: groups }: FileMetaData): void {
+/**
+ * Refuses a footer whose row groups hold other columns than its schema, or one twice, because hyparquet would fail unheard;
+ * or more rows than the file has bytes.
+ */
+function expectChunks(path: string, { schema, row_groups: groups }: FileMetaData, size: number): void {
   const known = new Set(leavesOf(schema));
-  for (const { columns } of groups) {
+  for (const { columns, num_rows } of groups) {
+    const most = columns.reduce((most, { meta_data: chunk }) => max(most, chunk?.num_values ?? 0n), num_rows);
+    if (most > size) throw damaged(path, new Error(`${most} rows in ${size} bytes`));
     const names = columns.map(({ meta_data: chunk }) => chunk?.path_in_schema.join(".") ?? "");
     const odd = names.find((name, i) => !known.has(name) || names.indexOf(name) < i);
     if (odd === undefined) continue;
@@ -145,6 +151,38 @@ function expectChunks(path: string, { schema, row_groups: groups }: FileMetaData
       new Error(`it has a column ${odd}${known.has(odd) ? " twice" : ", which its schema lacks"}`),
     );
   }
+}
+
+const max = (a: bigint, b: bigint) => a > b ? a : b;
+
+type Chunks = FileMetaData["row_groups"][number]["columns"];
+
+/** The parts of a file that hold the columns of a row group. */
+function chunksOf(columns: Chunks): Chunk[] {
+  return columns.flatMap(({ meta_data: chunk }) => {
+    if (chunk === undefined) return [];
+    const start = Number(chunk.dictionary_page_offset || chunk.data_page_offset);
+    return [{
+      start,
+      end: start + Number(chunk.total_compressed_size),
+      values: Number(chunk.num_values),
+      bytes: Number(chunk.total_uncompressed_size),
+    }];
+  });
+}
+
+/** Reads parts of a file; rejects one that holds a damaged chunk. */
+function checked(slice: AsyncBuffer["slice"], chunks: readonly Chunk[]): AsyncBuffer["slice"] {
+  return async (start, end) => {
+    const bytes = await slice(start, end);
+    for (const chunk of chunks) {
+      const [from, to] = [chunk.start - start, chunk.end - start];
+      if (from < 0 || to > bytes.byteLength || to <= from) continue;
+      const fault = pagesFault(new Uint8Array(bytes, from, to - from), chunk);
+      if (fault !== undefined) throw new Error(fault);
+    }
+    return bytes;
+  };
 }
 
 /** The paths of the columns of a schema, which lists a record before its fields. */
