@@ -1,11 +1,13 @@
 import { LocalgradError } from "../base/errors.ts";
 import { boolean, type Decoder, number, object, optional, whole } from "../base/decode.ts";
 import { nearest } from "../base/option_names.ts";
-import type { Augmentation, ImageDataset, ImagePart } from "../data.ts";
+import type { Augmentation } from "../data.ts";
 import { CIFAR_AUGMENTATION } from "../data/augment.ts";
 import { checkColourJitter } from "../data/augmentation/jitter.ts";
 import { checkMixing } from "../data/augmentation/mix.ts";
 import { checkRandAugment } from "../data/augmentation/rand_augment.ts";
+import { MIRRORED } from "../data/label_maps.ts";
+import type { AnySet } from "./datasets.ts";
 import { type Flags, type Given, givenAs } from "./flags.ts";
 
 /** The flag for augmentation. */
@@ -156,9 +158,9 @@ function present<N extends NumberName>(
  * @throws {LocalgradError} if crops or flips are given for images that their reader crops and mirrors.
  */
 export function withAugmentation(
-  images: ImageDataset<ImagePart>,
+  images: AnySet,
   settings: AugmentSettings | undefined,
-): ImageDataset<ImagePart> {
+): AnySet {
   if (settings === undefined) return images;
   const { crop, flip } = settings;
   const resident = "images" in images.train;
@@ -168,7 +170,8 @@ export function withAugmentation(
       `--augment: images of ${images.name} are cropped and mirrored while they are decoded; leave ${given} out`,
     );
   }
-  const own = resident ? images.augmentation ?? CIFAR_AUGMENTATION : NOTHING;
+  const usual = "task" in images ? MIRRORED : CIFAR_AUGMENTATION;
+  const own = resident ? images.augmentation ?? usual : NOTHING;
   return {
     ...images,
     augmentation: {

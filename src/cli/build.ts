@@ -17,13 +17,13 @@ import type { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import { withAugmentation } from "./augment_flags.ts";
 import { modulesOf } from "./cut.ts";
-import { DATASETS } from "./datasets.ts";
+import { type AnySet, DATASETS } from "./datasets.ts";
 import { type Given, oneOf } from "./flags.ts";
 import { lossOf } from "./loss_flags.ts";
 import { methodOf } from "./method_flags.ts";
 import { optimizerOf } from "./optimizer_flags.ts";
 import { scheduleNamed } from "./rate_flags.ts";
-import { deviceNames, type placeFlags, type Settings } from "./settings.ts";
+import { datasetNames, deviceNames, type placeFlags, type Settings } from "./settings.ts";
 import { note, showCheck, showDownload } from "./terminal.ts";
 
 /** Opens the device given by a flag, or else the library's choice; rejects a precision that it does not support. */
@@ -49,17 +49,34 @@ export async function openDevice(
   }
 }
 
-/** Loads the images of a run, with its augmentation, from `path` if they have moved since it was started. */
-export async function loadImages(
+/** Refuses a network that cannot be trained on the data set. */
+export function refuseTask({ dataset, model }: Pick<Settings, "dataset" | "model">): void {
+  const { task } = DATASETS[dataset];
+  const { task: own } = models.modelNamed(model);
+  if ((own === "segmentation") === (task === "segmentation")) return;
+  const names = (wanted: boolean) => {
+    const fit = datasetNames.filter((name) => (DATASETS[name].task === "segmentation") === wanted);
+    return fit.join(", ");
+  };
+  const labelling = models.modelNames.filter((name) => models.modelNamed(name).task === "segmentation");
+  throw new LocalgradError(
+    own === "segmentation"
+      ? `${model} labels pixels, but ${dataset} has one class for each image; give --dataset ${names(true)}`
+      : `${dataset} has a label for each pixel; give --model ${labelling.join(", ")}`,
+  );
+}
+
+/** Loads the data set of a run, with its augmentation, from `path` if it has moved since it was started. */
+export async function loadSet(
   { dataset, trainLimit, testLimit, imageSize, augment, data }: Settings,
   path: string | undefined = data,
-): Promise<ImageDataset<ImagePart>> {
-  if ((dataset === "folder" || dataset === "parquet") && path === undefined) {
-    const what = dataset === "folder" ? "images" : "tables";
-    throw new LocalgradError(`--dataset ${dataset} needs the folder of ${what}: --data DIR`);
+): Promise<AnySet> {
+  const inFolder = IN_FOLDERS.get(dataset);
+  if (inFolder !== undefined && path === undefined) {
+    throw new LocalgradError(`--dataset ${dataset} needs the folder of ${inFolder}: --data DIR`);
   }
-  if (dataset === "shapes" && path !== undefined) {
-    throw new LocalgradError("--data is for data sets in files; shapes are drawn, so leave it out");
+  if ((dataset === "shapes" || dataset === "scenes") && path !== undefined) {
+    throw new LocalgradError(`--data is for data sets in files; ${dataset} are drawn, so leave it out`);
   }
   const images = await DATASETS[dataset].load({
     ...(path === undefined ? {} : { path }),
@@ -75,9 +92,30 @@ export async function loadImages(
   return withAugmentation(images, augment);
 }
 
+/** Loads the images of a run, see {@link loadSet}; refuses those with a label for each pixel. */
+export async function loadImages(
+  settings: Settings,
+  path: string | undefined = settings.data,
+): Promise<ImageDataset<ImagePart>> {
+  if (DATASETS[settings.dataset].task !== undefined) throw hasMaps(settings);
+  const images = await loadSet(settings, path);
+  if ("task" in images) throw hasMaps(settings);
+  return images;
+}
+
+function hasMaps({ dataset }: Settings): LocalgradError {
+  return new LocalgradError(`${dataset} has a label for each pixel; this takes images with one class each`);
+}
+
+/** What is in the folders that data sets are read from. */
+const IN_FOLDERS: ReadonlyMap<Settings["dataset"], string> = new Map([
+  ["folder", "images"],
+  ["parquet", "tables"],
+  ["label-maps", "pictures with label maps"],
+]);
+
 /** Those of ImageNet, to plan before a folder is read. */
-const CLASSES = 1000;
-const IMAGE_SIZE = 224;
+const IMAGENET = { classes: 1000, size: 224 };
 
 /** The settings that determine the network, the cut, the method and the optimizer. */
 export type Network = Pick<
@@ -113,7 +151,11 @@ export function setupOf(
 ) {
   const set = DATASETS[dataset];
   const { average, accumulate } = optimizer;
-  const images = { classes: set.classes ?? classes ?? CLASSES, size: set.size ?? imageSize ?? IMAGE_SIZE };
+  const { usual = IMAGENET } = set;
+  const images = {
+    classes: set.classes ?? classes ?? usual.classes,
+    size: set.size ?? imageSize ?? usual.size,
+  };
   return {
     model: models.modelNamed(model, images),
     modules: modulesOf(modules),

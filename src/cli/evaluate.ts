@@ -1,12 +1,12 @@
 import { formatError, formatPercent } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { LocalgradError } from "../base/errors.ts";
-import type { ImageDataset, ImagePart } from "../data.ts";
 import type { Trainer } from "../local.ts";
 import { loadWeights, readRun } from "../train.ts";
 import { nonFinite } from "../training/divergence.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
-import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
+import { loadSet, openDevice, refuseTask, setupOf, trainerOf } from "./build.ts";
+import type { AnySet } from "./datasets.ts";
 import {
   metricsFlag,
   metricsFrom,
@@ -44,7 +44,7 @@ export const evaluateFlags = {
 interface Candidate {
   readonly settings: Settings;
   /** The images, if they have been loaded already. */
-  readonly loaded?: ImageDataset<ImagePart> | undefined;
+  readonly loaded?: AnySet | undefined;
   /** A description for people. */
   readonly what: string;
   /** A description for programs: fields of the JSON result. */
@@ -58,7 +58,7 @@ export async function evaluate(args: readonly string[]): Promise<void> {
   const given = parseFlags("eval", evaluateFlags, args);
   const metrics = metricsFrom(given.metrics ?? "none");
   const { settings, loaded, what, facts, fill } = await candidate(given);
-  const images = loaded ?? await loadImages(settings, given.data).catch((error) => {
+  const images = loaded ?? await loadSet(settings, given.data).catch((error) => {
     throw isDownload(error) ? notHere(settings) : error;
   });
   withClasses(settings, images); // rejects classes other than the run's
@@ -134,6 +134,7 @@ async function fromFile(path: string, given: Given<typeof evaluateFlags>): Promi
   }
   const { run: _run, checkpoint: _checkpoint, weights: _weights, metrics: _metrics, ...flags } = given;
   const asked = settingsFrom({ ...flags, method: "endToEnd", modules: "1" });
+  refuseTask(asked);
   const { settings, loaded } = await knowingClasses(asked, given.data);
   const weights = await loadWeights(path);
   valuesOf(setupOf(settings).model, weights); // rejects a wrong file before anything else is loaded

@@ -20,6 +20,10 @@ export const onnx = () => module("../onnx/onnx.ts") as Promise<typeof import("..
 export const folders = () =>
   module("../data/folder/folder.ts") as Promise<typeof import("../data/folder/folder.ts")>;
 
+/** Loads what reads folders of label maps; needs `@imagemagick/magick-wasm` and `fast-png`. */
+export const labelMaps = () =>
+  module("../data/folder/segmentation.ts") as Promise<typeof import("../data/folder/segmentation.ts")>;
+
 /** Loads what decodes pictures; needs `@imagemagick/magick-wasm`. */
 export const decoding = () =>
   module("../data/folder/pictures.ts") as Promise<typeof import("../data/folder/pictures.ts")>;

@@ -4,13 +4,12 @@ import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import { bytesOfSize } from "../base/size.ts";
 import type { Precision } from "../compile/plan.ts";
-import type { DatasetName } from "../data/datasets.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { DeviceName } from "../runtime/devices.ts";
 import { augmentFlags, augmentFrom, type AugmentSettings } from "./augment_flags.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
-import { DATASETS } from "./datasets.ts";
+import { DATASETS, type SetName } from "./datasets.ts";
 import { type Flag, type Flags, type Given, oneOf, partOf, positiveNumber, wholeNumber } from "./flags.ts";
 import { lossFlags, type LossSettings, lossSettingsFrom } from "./loss_flags.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
@@ -41,7 +40,7 @@ export const batchNorms = ["share", "synchronised"] as const satisfies readonly 
 
 /** The settings that define a run, but not its device or folder: JSON, saved in its checkpoints. */
 export interface Settings {
-  readonly dataset: DatasetName;
+  readonly dataset: SetName;
   /** Number of classes, if the folders of the data set define it. */
   readonly classes?: number;
   /** Their names, in the order of labels; not in runs of earlier versions. */
@@ -100,7 +99,7 @@ export const networkFlags = {
   "image-size": {
     value: "N",
     help:
-      "folder: images are resized and cropped to N×N, at random in training, else at the centre; default 224",
+      "folder: images are resized and cropped to N×N, at random in training, else at the centre; default 224, label-maps 512, scenes 64",
   },
   model: { value: models.modelNames.join("|"), help: "network; default resnet8" },
   ...cutFlags,
@@ -114,7 +113,8 @@ export const networkFlags = {
   ...lossFlags,
   batch: {
     value: "N",
-    help: "images per step; with --memory-limit also several, to choose from; default 128",
+    help:
+      "images per step; with --memory-limit also several, to choose from; default 128, label-maps 8, scenes 16",
   },
   "batch-norm": {
     value: batchNorms.join("|"),
@@ -245,7 +245,6 @@ export function settingsFrom(
       | "schedule-epochs",
     least: number,
   ) => given[name] === undefined ? undefined : wholeNumber(name, given[name], least);
-  const batch = number("batch", 1) ?? before?.batch ?? 128;
   const trainLimit = number("train-limit", 1) ?? before?.trainLimit;
   const testLimit = number("test-limit", 1) ?? before?.testLimit;
   const evalEvery = number("eval-every", 1) ?? before?.evalEvery;
@@ -262,7 +261,8 @@ export function settingsFrom(
   const dataset = given.dataset === undefined
     ? before?.dataset ?? "shapes"
     : oneOf("dataset", given.dataset, datasetNames);
-  const { size } = DATASETS[dataset];
+  const { size, task, recipe } = DATASETS[dataset];
+  const batch = number("batch", 1) ?? before?.batch ?? (task === undefined ? 128 : recipe.batch);
   const batchNorm = given["batch-norm"] === undefined
     ? before?.batchNorm
     : oneOf("batch-norm", given["batch-norm"], batchNorms);

@@ -12,17 +12,16 @@ import {
   whole,
 } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
-import type { ImageDataset, ImagePart } from "../data.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
 import { augmentDecoder } from "./augment_flags.ts";
 import type { Cut } from "./cut.ts";
-import { DATASETS } from "./datasets.ts";
+import { type AnySet, DATASETS } from "./datasets.ts";
 import { lossDecoder } from "./loss_flags.ts";
 import { choices, type GivenOptions } from "./method_flags.ts";
 import { optimizerDecoder } from "./optimizer_flags.ts";
 import { ratesDecoder, stoppingDecoder } from "./rate_flags.ts";
-import { loadImages } from "./build.ts";
+import { loadSet } from "./build.ts";
 import { batchNorms, datasetNames, precisions, type Settings } from "./settings.ts";
 
 const positive: Decoder<number> = (value, at) => {
@@ -123,7 +122,7 @@ export function storedSettings(stored: { readonly [name: string]: unknown }, fol
  *
  * @throws {LocalgradError} if the run has other classes.
  */
-export function withClasses(settings: Settings, { name, classes }: ImageDataset<ImagePart>): Settings {
+export function withClasses(settings: Settings, { name, classes }: AnySet): Settings {
   if (DATASETS[settings.dataset].classes !== undefined) return settings;
   const { classes: count = classes.length, classNames = classes } = settings;
   const [lost, added] = [missingFrom(classes, classNames), missingFrom(classNames, classes)];
@@ -151,9 +150,9 @@ export function withClasses(settings: Settings, { name, classes }: ImageDataset<
 export async function knowingClasses(
   settings: Settings,
   path: string | undefined,
-): Promise<{ settings: Settings; loaded?: ImageDataset<ImagePart> }> {
+): Promise<{ settings: Settings; loaded?: AnySet }> {
   if (DATASETS[settings.dataset].classes !== undefined) return { settings };
-  const loaded = await loadImages(settings, path);
+  const loaded = await loadSet(settings, path);
   return { settings: withClasses(settings, loaded), loaded };
 }
 

@@ -1,18 +1,19 @@
-import { formatBytes, formatError, formatTime } from "../artifacts/format.ts";
+import { formatBytes, formatError, formatPercent, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
 import { heldMemory, stalenessFacts } from "../artifacts/report.ts";
 import { holdsEvents } from "../artifacts/tensorboard.ts";
 import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { type ImageDataset, type ImagePart, residentBytes } from "../data.ts";
+import { residentBytes } from "../data.ts";
 import { type EpochRecord, type FitResult, setup, type Trainer, type WayWithinLimit } from "../local.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { type Checkpoint, loadWeights, progress, readRun, RunFolder, tensorBoard } from "../train.ts";
 import { batchStarts } from "../training/training_feed.ts";
 import { unplanned } from "./cut.ts";
+import { type AnySet, DATASETS } from "./datasets.ts";
 import { type Flags, parseFlags, wholeNumber } from "./flags.ts";
 import { interruption } from "./interruption.ts";
-import { loadImages, openDevice, scheduleOf, setupOf, trainerOf } from "./build.ts";
+import { loadSet, openDevice, refuseTask, scheduleOf, setupOf, trainerOf } from "./build.ts";
 import { metricsOf, placeFlags, type Settings, settingsFrom, trainingFlags } from "./settings.ts";
 import { refuseChange } from "./resume.ts";
 import type { Joined } from "../local/processes.ts";
@@ -63,21 +64,22 @@ export async function train(args: readonly string[]): Promise<number> {
     throw new LocalgradError("--new-head needs --init FILE; without it every head is new");
   }
   const exchange = exchangeOf(given);
-  const samples = given.samples === undefined ? SAMPLES : wholeNumber("samples", given.samples, 0);
   const team = await joinTeam(given);
   const { checkpoint, before } = given.resume ? await lastOf(given.run, team) : {};
   const asked = settingsFrom(given, before);
   if (before !== undefined) refuseChange(before, asked);
+  refuseTask(asked);
   const { settings: known, loaded } = await firstFirst(team, () => knowingClasses(asked, given.data));
   const wanted = setupOf(known);
   const { model } = setup({ ...wanted, modules: unplanned(wanted.modules) }); // rejects a wrong setup before anything is loaded
   const weights = given.init === undefined ? undefined : await loadWeights(given.init);
   const loading = { newHead: given["new-head"] === true };
   if (weights !== undefined) valuesOf(model, weights, loading);
+  const samples = samplesOf(given.samples, known);
   const isFirst = team.rank === 0; // it keeps the run
   await using device = await openDevice(given, known, team);
   // The data set stays on the device, so its size is part of what a limit allows.
-  const load = () => firstFirst(team, () => loadImages(known, given.data));
+  const load = () => firstFirst(team, () => loadSet(known, given.data));
   const early = loaded ?? (known.memoryLimit === undefined ? undefined : await load());
   const reserve = early === undefined ? 0 : residentBytes(early);
   const { settings, plan } = within(known, before === undefined ? open : NOTHING, device, team, reserve);
@@ -171,6 +173,12 @@ function startOf(checkpoint: Checkpoint | undefined): { init?: unknown; newHead?
   return init === undefined ? {} : { init, newHead };
 }
 
+/** The number of test images to show in the report; of label maps none. */
+function samplesOf(given: string | undefined, { dataset }: Settings): number {
+  if (given !== undefined) return wholeNumber("samples", given, 0);
+  return DATASETS[dataset].task === undefined ? SAMPLES : 0;
+}
+
 /** Prints a note if the learning rates of a resumed run differ from its schedule before, from `epoch` (from 0) on. */
 function noteSchedule(before: Settings, now: Settings, epoch: number): void {
   const [then, since] = [before, now].map(({ epochs, scheduleEpochs }) => scheduleEpochs ?? epochs);
@@ -188,7 +196,7 @@ function noteSchedule(before: Settings, now: Settings, epoch: number): void {
 
 function describe(
   { model, method, dataset }: Settings,
-  images: ImageDataset<ImagePart>,
+  images: AnySet,
   partition: string,
   { size, layout: { data, modules } }: Joined,
 ): void {
@@ -199,7 +207,7 @@ function describe(
   }
   note(
     `training ${model} with ${method}: ${partition}; ` +
-      `${dataset}: ${images.train.count} training images, ${images.test.count} test images`,
+      `${dataset}: ${images.train.count} training images, ${images.test?.count ?? 0} test images`,
   );
 }
 
@@ -222,6 +230,7 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
       stoppedEarly,
       [`${on}Error`]: last?.error,
       [`${on}Loss`]: last?.loss,
+      meanIoU: last?.meanIoU,
       bestError,
       devices: folder.info?.devices,
       plannedPeakBytes: method.peakBytes,
@@ -245,6 +254,7 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
     note(`the run has finished its ${settings.epochs} epochs; add more with --epochs`);
   }
   if (last !== undefined) print(`${`${on} error`.padEnd(18)}${formatError(last.error)}`);
+  if (last?.meanIoU !== undefined) print(`mean IoU          ${formatPercent(last.meanIoU)}`);
   if (bestError !== undefined) print(`lowest            ${formatError(bestError)}`);
   print(
     `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,

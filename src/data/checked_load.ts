@@ -13,7 +13,7 @@ const LOAD_KINDS = {
 } as const satisfies Kinds<LoadOptions>;
 
 /** The `load` of an entry: refuses options that no data set has, and rejects rather than throws. */
-export function checkedLoad(name: string, load: DatasetEntry["load"]): DatasetEntry["load"] {
+export function checkedLoad<Set>(name: string, load: DatasetEntry<Set>["load"]): DatasetEntry<Set>["load"] {
   return async (options) => {
     expectOptions(`load of ${name}`, options, LOAD_KINDS);
     expectOptions(`load of ${name}: limits`, options.limits ?? {}, { train: "number?", test: "number?" });

@@ -32,12 +32,19 @@ export interface LoadOptions {
   readonly onLeftOut?: (what: string) => void;
 }
 
-/** A data set of the command line. */
-export interface DatasetEntry {
+/** A data set of the command line: of images with a class each, or of another kind. */
+export interface DatasetEntry<Set = ImageDataset<ImagePart>> {
+  /** `segmentation` if each pixel has a label; undefined if each image has one. */
+  readonly task?: "segmentation";
   /** Number of classes; undefined if its folders define them. */
   readonly classes?: number;
   /** Rows and columns of an image; undefined if they can be chosen. */
   readonly size?: number;
+  /**
+   * Of sets whose size can be chosen, the size by default, and the number of classes to plan for before the files are read;
+   * by default ImageNet's.
+   */
+  readonly usual?: { readonly size: number; readonly classes: number };
   /** Number of images of each part, if no `limits` are given; undefined if its files define them. */
   readonly images?: { readonly train: number; readonly test: number };
   /** The names of the classes; undefined if its folders define them. */
@@ -51,5 +58,5 @@ export interface DatasetEntry {
    *
    * @throws {LocalgradError} if it is missing, truncated, damaged or mislabelled.
    */
-  load(options: LoadOptions): Promise<ImageDataset<ImagePart>>;
+  load(options: LoadOptions): Promise<Set>;
 }

@@ -1,8 +1,12 @@
 import { at } from "../base/at.ts";
+import { LocalgradError } from "../base/errors.ts";
 import { expectOptions, expectWhole } from "../base/expect.ts";
 import { foldIn, type Key, key, uniform } from "../base/random.ts";
 import { IGNORED } from "../models/model.ts";
+import { checkedLoad } from "./checked_load.ts";
+import type { DatasetEntry } from "./entry.ts";
 import type { LabelledPixels, PixelDataset } from "./label_maps.ts";
+import type { Preprocessing } from "./signature.ts";
 
 /** Options of {@link scenes}. */
 export interface ScenesOptions {
@@ -26,6 +30,12 @@ const SHAPES: readonly (readonly [name: string, Distance])[] = [
   ["square", (x, y) => max(abs(x), abs(y)) - 0.7],
   ["ring", (x, y) => abs(hypot(x, y) - 0.7) - 0.22],
 ];
+
+const CLASSES = ["background", ...SHAPES.map(([name]) => name)];
+
+const SIZE = 64;
+
+const preprocessing: Preprocessing = { mean: [0.35, 0.35, 0.35], std: [0.25, 0.25, 0.25] };
 
 /** Half the width of the border without a class around a shape, in pixels. */
 const BORDER = 0.7;
@@ -97,18 +107,31 @@ function draw(partKey: Key, count: number, size: number): LabelledPixels {
  */
 export function scenes(options: ScenesOptions = {}): PixelDataset {
   expectOptions("scenes", options, { train: "number?", test: "number?", size: "number?", seed: "number?" });
-  const { train = 500, test = 100, size = 64, seed = 0 } = options;
+  const { train = 500, test = 100, size = SIZE, seed = 0 } = options;
   for (const [what, count] of Object.entries({ train, test, size })) expectWhole(`scenes: ${what}`, count);
   return {
     task: "segmentation",
     name: "scenes",
-    classes: ["background", ...SHAPES.map(([name]) => name)],
+    classes: CLASSES,
     height: size,
     width: size,
     channels: 3,
-    mean: [0.35, 0.35, 0.35],
-    std: [0.25, 0.25, 0.25],
+    ...preprocessing,
     train: draw(foldIn(key(seed), 0), train, size),
     test: draw(foldIn(key(seed), 1), test, size),
   };
 }
+
+/** Scenes for the command line; the recipe is ours. */
+export const entry: DatasetEntry<PixelDataset> = {
+  task: "segmentation",
+  classes: CLASSES.length,
+  names: CLASSES,
+  usual: { size: SIZE, classes: CLASSES.length },
+  preprocessing,
+  recipe: { epochs: 20, batch: 16, lr: 0.02, warmup: 1 },
+  load: checkedLoad("scenes", ({ path, size, limits = {} }) => {
+    if (path !== undefined) throw new LocalgradError("scenes: they are drawn, not loaded; leave path out");
+    return Promise.resolve(scenes({ ...limits, ...(size === undefined ? {} : { size }) }));
+  }),
+};

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { IGNORED } from "../../models/model.ts";
-import { shown, stat } from "../regular.ts";
+import { shown, stat, unreadable } from "../regular.ts";
 import { entries, IMAGE } from "./listing.ts";
 
 /** A picture and its label map. */
@@ -75,7 +75,11 @@ export async function listLabelled(root: string): Promise<LabelledFolder> {
   if (!await isFolder(`${root}/train/images`)) throw refusal(`${root} has no folder train/images; ${LAYOUT}`);
   for (const name of TEST_FOLDERS) {
     if (!await isFolder(`${root}/${name}/images`)) continue;
-    return { train: await plainPart(`${root}/train`), test: await plainPart(`${root}/${name}`) };
+    return {
+      ...await namedClasses(`${root}/classes.txt`),
+      train: await plainPart(`${root}/train`),
+      test: await plainPart(`${root}/${name}`),
+    };
   }
   throw refusal(`${root} has no folder val/images; ${LAYOUT}`);
 }
@@ -129,6 +133,26 @@ async function cityscapes(root: string): Promise<LabelledFolder> {
   const table = new Uint8Array(256).fill(IGNORED);
   CITYSCAPES.forEach(([, id], label) => table[id] = label);
   return { classes, table, train, test };
+}
+
+/** The most bytes of a list of classes. */
+const LONGEST_LIST = 1 << 20;
+
+/** The classes that a file names, one a line; nothing if there is none. */
+async function namedClasses(path: string): Promise<{ readonly classes?: readonly string[] }> {
+  const info = await stat(path);
+  if (info === undefined) return {};
+  if (!info.isFile || info.size > LONGEST_LIST) {
+    throw refusal(`${path} is no list of classes, one a line; remove it`);
+  }
+  const text = await Deno.readTextFile(path).catch((error) => {
+    throw unreadable(path, error);
+  });
+  const classes = text.split("\n").map((line) => line.trim());
+  while (classes.at(-1) === "") classes.pop();
+  const empty = classes.indexOf("");
+  if (classes.length > 0 && empty < 0) return { classes };
+  throw refusal(`${path} names no class in line ${empty + 1}; give the name of each, one a line`);
 }
 
 /** The pictures in `images` of a folder, with the label maps of the same names in `labels`. */

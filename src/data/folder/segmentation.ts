@@ -9,12 +9,14 @@ import { at } from "../../base/at.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole, pairFrom } from "../../base/expect.ts";
 import { foldIn, type Key, uniform } from "../../base/random.ts";
+import { checkedLoad } from "../checked_load.ts";
+import type { DatasetEntry } from "../entry.ts";
 import { IGNORED } from "../../models/model.ts";
 import type { PixelDataset, PixelReader, StreamedPixels } from "../label_maps.ts";
 import { shown, stat, unreadable } from "../regular.ts";
 import { boxOf, cropLabels, DRAWS } from "./boxes.ts";
 import { type Box, type Decoders, LIMITS } from "./decoders.ts";
-import { preprocessing } from "./description.ts";
+import { labelMapDescription, preprocessing } from "./description.ts";
 import { decodeLabels, type PixelLabels } from "./label_png.ts";
 import { type LabelledFile, listLabelled } from "./labelled_listing.ts";
 import { checkFiles, SharedDecoders } from "./reader.ts";
@@ -34,7 +36,7 @@ export interface SegmentationFolderOptions {
   readonly path: string;
   /** Rows and columns of an image, one number where they are equal; default 512. */
   readonly size?: number | readonly [height: number, width: number];
-  /** The name of each class, by label; required but for VOC and Cityscapes. */
+  /** The name of each class, by label; default those of VOC or Cityscapes, or of the lines of `classes.txt` in the folder. */
   readonly classes?: readonly string[];
   /** The class of each value of a label map, 255 for none; default the value itself, and 255 beyond the table. */
   readonly table?: readonly number[];
@@ -107,7 +109,8 @@ export async function segmentationFolder(
   const classes = options.classes ?? listed.classes;
   if (classes === undefined) {
     throw new LocalgradError(
-      `segmentationFolder: the label maps of ${path} do not name their classes; give classes: ["background", …]`,
+      `segmentationFolder: the label maps of ${path} do not name their classes; give ` +
+        'classes: ["background", …], or write them into classes.txt there, one a line',
     );
   }
   if (classes.length === 0 || classes.length > IGNORED) {
@@ -228,3 +231,17 @@ class FileReader implements PixelReader {
     return this.#source.pool.release();
   }
 }
+
+/** Folders of label maps for the command line. */
+export const entry: DatasetEntry<PixelDataset<StreamedPixels>> = {
+  ...labelMapDescription,
+  load: checkedLoad("label-maps", async ({ path, size, limits = {}, onCheck }) => {
+    if (path === undefined) throw new LocalgradError("label-maps: path, the folder of pictures, is missing");
+    return await segmentationFolder({
+      path,
+      ...limits,
+      ...(size === undefined ? {} : { size }),
+      ...(onCheck === undefined ? {} : { onCheck }),
+    });
+  }),
+};

@@ -112,9 +112,11 @@ Deno.test("pictures and label maps of a folder are scaled, cropped and mirrored 
     "train/labels/a.png": await map(values),
     "val/images/b.png": await picture(values),
     "val/labels/b.png": await map(values),
+    "classes.txt": "sky\r\nroad\nstreet car\nperson\n",
   };
   await withFiles(files, async (path) => {
-    const set = await segmentationFolder({ path, size: [32, 32], classes: ["a", "b", "c", "d"], threads: 1 });
+    const set = await segmentationFolder({ path, size: [32, 32], threads: 1 });
+    assertEquals(set.classes, ["sky", "road", "street car", "person"]);
     assertEquals([set.height, set.width, set.train.count, set.test!.count], [32, 32, 1, 1]);
     await using reader = set.train.open();
     const indices = new Uint32Array(12);
@@ -187,8 +189,10 @@ Deno.test("folders that are not whole are refused in one line", async () => {
   const { "val/labels/b.png": _, ...unlabelled } = whole;
   const small = await encodePng(new Uint8Array(4), 2, 2, 1);
   const classes = ["a", "b"];
-  const cases: [Record<string, Uint8Array>, object, string][] = [
+  const cases: [Record<string, Uint8Array | string>, object, string][] = [
     [whole, {}, 'do not name their classes; give classes: ["background", …]'],
+    [{ ...whole, "classes.txt": "a\n\nb\n" }, {}, "classes.txt names no class in line 2"],
+    [{ ...whole, "classes.txt/x": "" }, {}, "classes.txt is no list of classes"],
     [unlabelled, { classes }, "val/labels/b.png is missing"],
     [
       { "a.png": image },
