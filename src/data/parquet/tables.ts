@@ -143,7 +143,8 @@ function expectChunks(path: string, { schema, row_groups: groups }: FileMetaData
   for (const { columns, num_rows } of groups) {
     const most = columns.reduce((most, { meta_data: chunk }) => max(most, chunk?.num_values ?? 0n), num_rows);
     if (most > size) throw damaged(path, new Error(`${most} rows in ${size} bytes`));
-    const names = columns.map(({ meta_data: chunk }) => chunk?.path_in_schema.join(".") ?? "");
+    // The fields of a damaged footer may be missing, whatever their types say.
+    const names = columns.map(({ meta_data: chunk }) => chunk?.path_in_schema?.join(".") ?? "");
     const odd = names.find((name, i) => !known.has(name) || names.indexOf(name) < i);
     if (odd === undefined) continue;
     throw damaged(
