@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import library from "../deno.json" with { type: "json" };
+import { keep } from "../src/cli/kept_results.ts";
 import { inFolder } from "./in_folder.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
@@ -94,6 +95,7 @@ Deno.test("memory rejects flags that exclude each other in one line", async () =
     ],
     [/--json and --markdown/, "--json", "--markdown"],
     [/--plot is for --frontier/, "--plot", "plot.svg"],
+    [/--into is for --frontier/, "--into", "a.md"],
     [
       /--memory-limit: 176\.02 MiB are reserved, which leaves nothing of 100\.00 MiB/,
       "--dataset",
@@ -156,12 +158,28 @@ Deno.test("memory plans processes: their peaks, what they send, a predicted time
 
 Deno.test("memory:frontier measures speeds once, adds kept errors and draws", () =>
   inFolder(async (dir) => {
+    await keep(`${dir}/results`, {
+      ...{ row: "resnet20-endToEnd", seed: 0, timing: { secondsPerStep: 0.02, steps: 36, device: "cpu" } },
+      settings: {
+        model: "resnet20",
+        modules: 1,
+        method: "endToEnd",
+        dataset: "cifar10",
+        batch: 32,
+        epochs: 10,
+      },
+      result: {
+        ...{ finalError: 0.2851, bestError: 0.28, bestEpoch: 9, heldBytes: 3, modules: 1 },
+        ...{ plannedPeakBytes: 1, endToEndPeakBytes: 1 },
+        parameters: { backbone: 1, bias: 0, ema: 0, heads: 0 },
+      },
+    });
     const frontier = async (...args: string[]) => {
       const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
         args: [
           ...["run", "-q", "--lock=deno.lock", "-P=frontier", "src/cli/main.ts", "memory", "--frontier"],
           ...["--model", "resnet20", "--dataset", "cifar10", "--batch", "32", "--method", "endToEnd"],
-          ...["--threads", "1", ...args],
+          ...["--threads", "1", "--results", `${dir}/results`, ...args],
         ],
         cwd: root,
         env: { NO_COLOR: "1", XDG_CACHE_HOME: dir },
@@ -176,7 +194,7 @@ Deno.test("memory:frontier measures speeds once, adds kept errors and draws", ()
     const [kept] = Array.from(Deno.readDirSync(`${dir}/localgrad/speeds`), ({ name }) => name);
     assertEquals(JSON.parse(await Deno.readTextFile(`${dir}/localgrad/speeds/${kept}`)), speeds);
     const known = rows.filter(({ error }: { error?: number }) => error !== undefined);
-    for (const method of ["endToEnd", "endToEnd+checkpoint"]) { // of docs/frontier
+    for (const method of ["endToEnd", "endToEnd+checkpoint"]) {
       assert(
         known.some((row: { method: string; error: number }) => row.method === method && row.error === 0.2851),
       );
@@ -185,7 +203,12 @@ Deno.test("memory:frontier measures speeds once, adds kept errors and draws", ()
       await Deno.readTextFile(`${dir}/plot.svg`),
       /^<svg.*test error.*resnet20, batch 32.*<\/svg>\s*$/s,
     );
-    const given = await frontier("--speeds", "1e9,1e9");
+    await Deno.writeTextFile(`${dir}/doc.md`, "<!-- frontier resnet20 --><!-- /frontier -->");
+    const given = await frontier("--speeds", "1e9,1e9", "--into", `${dir}/doc.md`);
     assertMatch(given, /; times at 1 · 10⁹ operations and 1 · 10⁹ bytes a second, as given\n/);
-    assertMatch(given, /^endToEnd, recomputing .* 28\.51 % +\*?\+?$/m);
+    assertMatch(given, /^endToEnd, recomputing .* 28\.51 +1 +\*?\+?$/m);
+    assertMatch(
+      await Deno.readTextFile(`${dir}/doc.md`),
+      /^<!-- frontier resnet20 -->\n\nThe marked rows .*\| endToEnd \| .* \| 20.0 ms \| 28.51 \|.*<!-- \/frontier -->$/s,
+    );
   }));

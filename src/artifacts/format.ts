@@ -20,6 +20,15 @@ export function formatError(fraction: number): string {
   return `${(100 * fraction).toFixed(2)} %`;
 }
 
+/** Formats fractions in percent, without the sign: the mean, ± the sample standard deviation if there are several. */
+export function formatMean(fractions: readonly number[]): string {
+  const mean = fractions.reduce((a, b) => a + b) / fractions.length;
+  const percent = (fraction: number) => (fraction * 100).toFixed(2);
+  if (fractions.length === 1) return percent(mean);
+  const variance = fractions.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (fractions.length - 1);
+  return `${percent(mean)} ± ${percent(Math.sqrt(variance))}`;
+}
+
 /** Formats a duration: `9.4 s`, `3 min 05 s`, `2 h 07 min`. */
 export function formatTime(seconds: number): string {
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;

@@ -9,6 +9,7 @@ import { totalTime } from "../local/step_time.ts";
 import { setupOf } from "./build.ts";
 import { type Cut, modulesOf } from "./cut.ts";
 import { type GivenOptions, methodFlagOf, methodOf, optionsOf, takes } from "./method_flags.ts";
+import { isBest, worthwhile } from "./frontier_marks.ts";
 import type { MethodName, Settings } from "./settings.ts";
 import type { TrainedWay } from "./trained_ways.ts";
 
@@ -33,12 +34,17 @@ export interface FrontierRow {
   readonly peakBytes: number;
   /** The predicted time of a step. */
   readonly seconds: number;
-  /** The kept test error, a fraction, and the number of seeds that it is the mean of. Recomputing does not change it. */
+  /** The kept test error, a fraction: the mean over seeds, and the errors of those. Recomputing does not change it. */
   readonly error?: number;
-  readonly seeds?: number;
+  readonly errors?: readonly number[];
+  /** The median time of a step that was measured, in seconds, where it was; of rows that recompute nothing. */
+  readonly stepSeconds?: number;
   /** True if no other row needs as little in less time or as little time with less. */
   readonly best: boolean;
-  /** True if its error is known, and no other row with a known error is as good in all three and better in one. */
+  /**
+   * True if its error is known, and no other row that is worth its cost needs as few bytes and as little time with an error
+   * less than a point higher.
+   */
   readonly worth: boolean;
 }
 
@@ -53,7 +59,7 @@ export interface FrontierOptions {
 }
 
 /** A way to plan. */
-interface Candidate extends Pick<FrontierRow, "method" | "options" | "error" | "seeds"> {
+interface Candidate extends Pick<FrontierRow, "method" | "options" | "error" | "errors" | "stepSeconds"> {
   readonly setup: local.Setup;
   readonly split: string;
 }
@@ -61,29 +67,28 @@ interface Candidate extends Pick<FrontierRow, "method" | "options" | "error" | "
 /** Plans methods and cuts, without and with recomputation within limits. Allocates nothing. */
 export function frontierOf(settings: Settings, target: Target, options: FrontierOptions = {}): FrontierRow[] {
   const { speeds = typicalSpeeds(target) } = options;
-  const rows = candidatesOf(settings, target, options).flatMap(({ setup, ...way }) => {
+  const rows = candidatesOf(settings, target, options).flatMap(({ setup, stepSeconds, ...way }) => {
     const row = (plan: Plan, limit?: number) => ({
       ...{ ...way, modules: setup.modules.length },
-      ...(limit === undefined ? {} : { limit }),
+      ...(limit === undefined ? stepSeconds === undefined ? {} : { stepSeconds } : { limit }),
       peakBytes: plan.memory.peakBytes,
       seconds: totalTime(local.stepTime(plan, setup.modules.length, speeds)),
     });
-    const plain = row(local.stepPlan(setup, settings.batch, target));
-    const limits = SHARES.map((share) => Math.floor(share * plain.peakBytes));
-    const plans = local.stepPlans(setup, settings.batch, target, limits, speeds);
+    const limitsOf = (peakBytes: number) => SHARES.map((share) => Math.floor(share * peakBytes));
+    const all = ({ memory }: Plan) => [Infinity, ...limitsOf(memory.peakBytes)];
+    const [whole, ...plans] = local.stepPlans(setup, settings.batch, target, all, speeds) as [
+      Plan,
+      ...Plan[],
+    ];
+    const plain = row(whole), limits = limitsOf(plain.peakBytes);
     // A limit that cannot be kept to gives the least plan, once.
     const within = plans.map((plan, i) => row(plan, at(limits, i)))
       .filter(({ peakBytes }, i, all) => peakBytes < (all[i - 1] ?? plain).peakBytes);
     return [plain, ...within];
   });
-  type Planned = typeof rows[number];
-  const costs = ({ peakBytes, seconds }: Planned) => [peakBytes, seconds];
-  const withError = (row: Planned) => [...costs(row), row.error ?? Infinity];
-  return rows.map((row) => ({
-    ...row,
-    best: !rows.some((other) => dominates(costs(other), costs(row))),
-    worth: row.error !== undefined && !rows.some((other) => dominates(withError(other), withError(row))),
-  })).toSorted((a, b) => a.peakBytes - b.peakBytes);
+  const worth = worthwhile(rows);
+  return rows.map((row) => ({ ...row, best: isBest(row, rows), worth: worth.has(row) }))
+    .toSorted((a, b) => a.peakBytes - b.peakBytes);
 }
 
 /** The ways to plan, each once: those of the methods by every cut, and those that were trained. */
@@ -97,12 +102,22 @@ function candidatesOf(
   const idle = keysOf(methodOptions).find((name) => !chosen?.some((method) => takes(method, name)));
   if (idle !== undefined) methodOf(settings.method, { [idle]: methodOptions[idle] }, settings.dataset); // refuses it
   const found = new Map<string, Candidate>();
+  const methods = new Map<string, local.Method>(); // cuts by one method share what is planned for them
+  const methodFor = (name: MethodName, options: GivenOptions): local.Method => {
+    const key = JSON.stringify([name, options]);
+    const method = methods.get(key) ?? methodOf(name, options, settings.dataset);
+    methods.set(key, method);
+    return method;
+  };
   const add = (way: Pick<TrainedWay, "method" | "options" | "cut"> & Partial<TrainedWay>) => {
-    const { method: name, options, cut, error, seeds } = way;
-    const method = methodOf(name, options, settings.dataset);
+    const { method: name, options, cut, error, errors, stepSeconds } = way;
+    const method = methodFor(name, options);
     const cutting = { ...run, method, modules: modulesOf(cut), batch: settings.batch, target };
     const setup = local.setup(local.withCut(cutting));
-    const known = error === undefined ? {} : { error, ...(seeds === undefined ? {} : { seeds }) };
+    const known = {
+      ...(error === undefined || errors === undefined ? {} : { error, errors }),
+      ...(stepSeconds === undefined ? {} : { stepSeconds }),
+    };
     const key = JSON.stringify([name, options, setup.modules.map(({ name }) => name)]);
     const before = found.get(key);
     const split = typeof cut === "object" && "balanced" in cut ? "balanced" : setup.partition.how;
@@ -112,7 +127,7 @@ function candidatesOf(
   const counts = [...COUNTS.filter((count) => count < most), most].filter((count) => count > 1);
   for (const method of chosen ?? METHODS) {
     const options = optionsOf(method, methodOptions);
-    const isLocal = methodOf(method, options, settings.dataset).auxiliary !== undefined;
+    const isLocal = methodFor(method, options).auxiliary !== undefined;
     const cuts: Cut[] = isLocal
       ? counts.flatMap((count) => count === most ? [count] : [count, { balanced: count }])
       : [1];
@@ -131,52 +146,9 @@ function candidatesOf(
   for (const way of trained) add(way);
   // Checkpoints change no bit of what is learned.
   const plain = trained.find(({ method }) => method === "endToEnd");
-  if (plain !== undefined) add({ ...plain, method: "endToEnd+checkpoint" });
+  if (plain !== undefined) {
+    const { stepSeconds: _ofPlain, ...same } = plain;
+    add({ ...same, method: "endToEnd+checkpoint" });
+  }
   return [...found.values()];
-}
-
-/** Is one as good as another in everything, and better in something? Less is better. */
-function dominates(one: readonly number[], other: readonly number[]): boolean {
-  return one.every((value, i) => value <= at(other, i)) && one.some((value, i) => value < at(other, i));
-}
-
-/** Plain end to end, which other rows are compared with; the largest if it is not among them. */
-export function wholeOf(rows: readonly FrontierRow[]): FrontierRow {
-  return rows.find(({ method, limit }) => method === "endToEnd" && limit === undefined) ??
-    at(rows, rows.length - 1);
-}
-
-/** A row's method with its options: `augLocal, depth 3`. */
-export function methodIn({ method, options }: Pick<FrontierRow, "method" | "options">): string {
-  return [method, ...keysOf(options).map((name) => `${methodFlagOf(name)} ${options[name]}`)].join(", ");
-}
-
-/** The same, and whether it recomputes. */
-export function nameOf(row: FrontierRow): string {
-  return row.limit === undefined ? methodIn(row) : `${methodIn(row)}, recomputing`;
-}
-
-/** Rows for people, with peak and time relative to end to end, or to the largest if that is not among them. */
-export function frontierText(
-  rows: readonly FrontierRow[],
-  table: (heads: readonly string[], rows: readonly (readonly string[])[]) => string,
-): string {
-  const whole = wholeOf(rows);
-  const known = rows.some(({ error }) => error !== undefined);
-  return table(
-    ["", "K", "split", "peak", "of end to end", "predicted time", ...(known ? ["error"] : []), "best"],
-    rows.map((row) => {
-      const { modules, split, peakBytes, seconds, error, best, worth } = row;
-      return [
-        nameOf(row),
-        `${modules}`,
-        modules === 1 ? "" : split,
-        formatBytes(peakBytes),
-        formatPercent(peakBytes / whole.peakBytes, 1),
-        `${(seconds / whole.seconds).toFixed(2)} ×`,
-        ...(known ? [error === undefined ? "" : formatPercent(error)] : []),
-        `${best ? "*" : ""}${worth ? "+" : ""}`,
-      ];
-    }),
-  );
 }

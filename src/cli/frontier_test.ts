@@ -2,7 +2,9 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { target } from "../runtime/devices.ts";
-import { frontierOf, type FrontierRow, frontierText, nameOf } from "./frontier.ts";
+import { isBest, POINT, worthwhile } from "./frontier_marks.ts";
+import { frontierOf, type FrontierRow } from "./frontier.ts";
+import { frontierText, nameOf, withFrontier } from "./frontier_text.ts";
 import { settingsFrom } from "./settings.ts";
 import { textTable } from "./terminal.ts";
 
@@ -46,10 +48,10 @@ Deno.test("options are those of the chosen methods that take them", () => {
 
 Deno.test("known errors join the frontier, and no way is planned twice", () => {
   const trained = [
-    { method: "endToEnd", options: {}, cut: 3, error: 0.2, seeds: 3 }, // whatever the cut
-    { method: "dgl", options: {}, cut: ["layer1.0", "layer2.0"], error: 0.3, seeds: 1 }, // that of K = 3
-    { method: "augLocal", options: { depth: 1 }, cut: 3, error: 0.25, seeds: 1 },
-    { method: "greedy", options: {}, cut: 3, error: 0.9, seeds: 1 },
+    { method: "endToEnd", options: {}, cut: 3, error: 0.2, errors: [0.19, 0.2, 0.21], stepSeconds: 0.0123 }, // whatever the cut
+    { method: "dgl", options: {}, cut: ["layer1.0", "layer2.0"], error: 0.3, errors: [0.3] }, // that of K = 3
+    { method: "augLocal", options: { depth: 1 }, cut: 3, error: 0.25, errors: [0.25] },
+    { method: "greedy", options: {}, cut: 3, error: 0.9, errors: [0.9] },
   ] as const;
   const rows = frontierOf(settings, machine, { methods: ["endToEnd", "dgl"], trained });
   assertEquals(plainOf(rows), [
@@ -57,17 +59,62 @@ Deno.test("known errors join the frontier, and no way is planned twice", () => {
     "greedy 3",
   ]);
   for (const row of rows) {
-    const { method, modules, error, seeds } = row;
-    if (method.startsWith("endToEnd")) assertEquals([error, seeds], [0.2, 3], nameOf(row));
+    const { method, modules, error, errors, limit, stepSeconds } = row;
+    if (method.startsWith("endToEnd")) assertEquals([error, errors?.length], [0.2, 3], nameOf(row));
+    assertEquals(stepSeconds, method === "endToEnd" && limit === undefined ? 0.0123 : undefined, nameOf(row));
     if (method === "dgl") assertEquals(error, modules === 3 ? 0.3 : undefined);
   }
-  const known = rows.filter(({ error }) => error !== undefined);
-  const noWorse = (a: FrontierRow, b: FrontierRow) =>
-    a.peakBytes <= b.peakBytes && a.seconds <= b.seconds && a.error! <= b.error!;
-  for (const row of known) {
-    assertEquals(row.worth, !known.some((other) => noWorse(other, row) && !noWorse(row, other)), nameOf(row));
+  const worth = worthwhile(rows);
+  for (const row of rows) {
+    assertEquals([row.worth, row.best], [worth.has(row), isBest(row, rows)], nameOf(row));
   }
   const text = frontierText(rows, textTable);
-  assert(/^endToEnd +1 +23.1 MiB +100 % +1.00 × +20 %/m.test(text));
+  assert(/^endToEnd +1 +23.1 MiB +100 % +1.00 × +12.3 ms +20.00 ± 1.00 +3 +\*?\+$/m.test(text));
   assertEquals(text.match(/\+$/gm)?.length, rows.filter(({ worth }) => worth).length);
+});
+
+Deno.test("a way is worth its cost unless another that is takes no more for an error less than a point higher", () => {
+  const ways = ([
+    ["a", 10, 10, 0.3],
+    ["b", 20, 20, 0.3 - 0.9 * POINT], // a needs less
+    ["c", 30, 30, 0.3 - 1.8 * POINT], // b would do, but is not worth its cost, and a is worse
+    ["d", 30, 40, 0.2], // slower than c, but better
+    ["e", 40, 40, 0.2], // d needs less
+    ["f", 5, 50, undefined],
+    ["g", 5, 50, 0.5],
+    ["h", 5, 50, 0.49], // the same cost
+  ] as const).map(([name, peakBytes, seconds, error]) => ({ name, peakBytes, seconds, error }));
+  const named = (some: Iterable<typeof ways[number]>) =>
+    Array.from(some, ({ name }) => name).toSorted().join("");
+  const marked = ways.map(({ error, ...way }) => error === undefined ? way : { ...way, error });
+  assertEquals(Array.from(worthwhile(marked), ({ name }) => name).toSorted().join(""), "acdh");
+  assertEquals(named(ways.filter((way) => isBest(costsOf(way), ways.map(costsOf)))), "afgh");
+});
+
+const costsOf = ({ peakBytes, seconds }: { peakBytes: number; seconds: number }) => ({ peakBytes, seconds });
+
+Deno.test("a document's place for the frontier of a network takes its marked rows", () => {
+  const row = { method: "greedy", options: {}, modules: 2, split: "even by blocks", worth: false } as const;
+  const rows = [
+    { ...row, peakBytes: 50, seconds: 1, best: true },
+    { ...row, peakBytes: 60, seconds: 2, best: false },
+    { ...row, method: "endToEnd", modules: 1, peakBytes: 100, seconds: 2, best: false },
+  ] as const;
+  const place = "a\n<!-- frontier resnet8 -->old<!-- /frontier -->b";
+  assertEquals(
+    withFrontier(
+      place,
+      "x.md",
+      "resnet8",
+      rows,
+      (_heads, cells) => cells.map((row) => row.join("|")).join("\n"),
+    ),
+    "a\n<!-- frontier resnet8 -->\n\nThe marked rows of 3, and end to end:\n\n" +
+      "greedy|2|even by blocks|50 B|50 %|0.50 ×|*\nendToEnd|1||100 B|100 %|1.00 ×|\n\n<!-- /frontier -->b",
+  );
+  assertThrows(
+    () => withFrontier(place, "x.md", "resnet20", rows, textTable),
+    LocalgradError,
+    "x.md has no place for the frontier of resnet20: <!-- frontier resnet20 --> and <!-- /frontier -->",
+  );
 });

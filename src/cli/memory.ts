@@ -91,7 +91,7 @@ export async function memory(args: readonly string[]): Promise<void> {
     return;
   }
   const within = withClasses(asked, given.classes);
-  const idle = keysOf({ plot: 0, results: 0 }).find((name) => given[name] !== undefined);
+  const idle = keysOf({ plot: 0, into: 0, results: 0 }).find((name) => given[name] !== undefined);
   if (idle !== undefined && !given.frontier) throw new LocalgradError(`--${idle} is for --frontier`);
   if (given.frontier) {
     if (processes !== undefined || within.memoryLimit !== undefined || !open.cut) {

@@ -1,11 +1,12 @@
 import { LocalgradError } from "../base/errors.ts";
-import { writeWhole } from "../base/files.ts";
+import { readIfThere, writeWhole } from "../base/files.ts";
 import { keysOf } from "../base/keys.ts";
 import type { Target } from "../compile/plan.ts";
 import type { Speeds } from "../local.ts";
 import { typicalSpeeds } from "../local/limit/options.ts";
 import type { Flags, Given } from "./flags.ts";
-import { frontierOf, type FrontierRow, frontierText, methodIn, wholeOf } from "./frontier.ts";
+import { frontierOf, type FrontierRow } from "./frontier.ts";
+import { frontierText, MARKS, methodIn, wholeOf, withFrontier } from "./frontier_text.ts";
 import { measuredSpeeds } from "./measured_speeds.ts";
 import { methodFlagOf } from "./method_flags.ts";
 import { speedsFrom } from "./memory_processes.ts";
@@ -13,7 +14,7 @@ import { plots } from "./on_demand.ts";
 import type { Point } from "./plot.ts";
 import type { PlannedDevice } from "./planned_device.ts";
 import type { MethodName, Settings } from "./settings.ts";
-import { note, print } from "./terminal.ts";
+import { markdownTable, note, print } from "./terminal.ts";
 import { type TrainedWay, trainedWays } from "./trained_ways.ts";
 
 /** Where errors are kept, beside the library. */
@@ -27,6 +28,11 @@ export const frontierFlags = {
       "deno task memory:frontier also measures this device's speeds, adds kept errors, and draws",
   },
   plot: { value: "FILE", help: "frontier: also draw it, as SVG" },
+  into: {
+    value: "FILE",
+    help:
+      "frontier: also put the marked rows into this Markdown file, between <!-- frontier NETWORK --> and <!-- /frontier -->",
+  },
   results: { value: "DIR", help: `frontier: folder of kept results, for errors; default ${KEPT}` },
 } as const satisfies Flags;
 
@@ -65,6 +71,13 @@ export async function showFrontier(
     await writeWhole(given.plot, await frontierChart(pointsOf(rows), title));
     note(`plot: ${given.plot}`);
   }
+  if (given.into !== undefined) {
+    const bytes = await readIfThere(given.into);
+    if (bytes === undefined) throw new LocalgradError(`--into: there is no file ${given.into}`);
+    const document = new TextDecoder().decode(bytes);
+    await writeWhole(given.into, withFrontier(document, given.into, model, rows, markdownTable));
+    note(`table: ${given.into}`);
+  }
   if (given.json) return print(JSON.stringify({ model, batch, device: described, speeds, of, rows }));
   const [operations, bytes] = [speeds.operations, speeds.bytes].map((rate) =>
     `${Number((rate / 1e9).toPrecision(3))} · 10⁹`
@@ -74,9 +87,7 @@ export async function showFrontier(
     `${model}, batch ${batch}, planned for ${described}, without the data set; times at ${rates}, ${of}\n`,
   );
   print(frontierText(rows, table));
-  print(
-    "\n* no other needs less in as little time; + of those whose error is known, none is better in all three",
-  );
+  print(`\n${MARKS}`);
 }
 
 /** The speeds to predict with: those given, else this device's, else typical ones. */

@@ -1,4 +1,4 @@
-import { formatBytes, formatPercent, formatTime } from "../artifacts/format.ts";
+import { formatBytes, formatMean, formatPercent, formatTime } from "../artifacts/format.ts";
 import { htmlTable, page } from "../artifacts/page.ts";
 import type { Finished, RunResult } from "./results.ts";
 import { marks, type Published, type Row, type Table } from "./table_rows.ts";
@@ -54,7 +54,7 @@ function cells({ row, seeds, results }: RowResults): string[] {
   ];
   const mean = (of: (result: Finished) => number | undefined) => {
     const known = done.flatMap((result): number | number[] => of(result) ?? []);
-    return known.length === 0 ? undefined : average(known);
+    return known.length === 0 ? undefined : known.reduce((a, b) => a + b) / known.length;
   };
   const seconds = mean(({ seconds }) => seconds);
   const { modules, parameters, plannedPeakBytes, endToEndPeakBytes } = first;
@@ -76,8 +76,8 @@ function cells({ row, seeds, results }: RowResults): string[] {
 
 function errors(done: readonly Finished[], which: "final" | "best"): string {
   const topFive = done.flatMap((result): number | number[] => result.topFive?.[which] ?? []);
-  const error = spread(done.map((result) => result[`${which}Error`]));
-  return topFive.length < done.length ? error : `${error} (top-5 ${spread(topFive)})`;
+  const error = formatMean(done.map((result) => result[`${which}Error`]));
+  return topFive.length < done.length ? error : `${error} (top-5 ${formatMean(topFive)})`;
 }
 
 function describeHeld(done: readonly Finished[]): string {
@@ -94,17 +94,6 @@ function describeHeld(done: readonly Finished[]): string {
 export function describePublished({ from, error, spread, topFive, mark }: Published): string {
   const figure = `${error.toFixed(2)}${spread === undefined ? "" : ` ± ${spread.toFixed(2)}`}`;
   return `${figure}${topFive === undefined ? "" : ` (top-5 ${topFive.toFixed(2)})`} ${from} ${mark}`;
-}
-
-const average = (values: readonly number[]) => values.reduce((a, b) => a + b) / values.length;
-
-/** Formats fractions in percent: the mean, ± the sample standard deviation if there are several. */
-function spread(fractions: readonly number[]): string {
-  const mean = average(fractions);
-  const percent = (fraction: number) => (fraction * 100).toFixed(2);
-  if (fractions.length === 1) return percent(mean);
-  const variance = fractions.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (fractions.length - 1);
-  return `${percent(mean)} ± ${percent(Math.sqrt(variance))}`;
 }
 
 /** The reasons why runs failed; seeds with the same reason share a line. */

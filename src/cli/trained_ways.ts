@@ -22,7 +22,10 @@ export interface TrainedWay {
   readonly cut: Cut;
   /** The mean over seeds of the error after the last epoch, as a fraction. */
   readonly error: number;
-  readonly seeds: number;
+  /** The errors over seeds. */
+  readonly errors: readonly number[];
+  /** The measured median time of a step without recomputation, in seconds, of the first seed that was timed. */
+  readonly stepSeconds?: number;
 }
 
 interface Trained {
@@ -66,10 +69,12 @@ export async function trainedWays(
   return [...Map.groupBy(ways, ({ kept }) => kept.row).values()].map((seeds) => {
     const { kept: { result: { cut } }, way: { method, modules, options = {} } } = at(seeds, 0);
     const errors = seeds.map(({ kept }) => kept.result.finalError);
+    const timing = seeds.find(({ kept }) => kept.timing !== undefined)?.kept.timing;
     return {
       ...{ method, options, cut: cut === undefined || !isBalanced(modules) ? modules : boundariesIn(cut) },
       error: errors.reduce((a, b) => a + b) / errors.length,
-      seeds: errors.length,
+      errors,
+      ...(timing === undefined ? {} : { stepSeconds: timing.secondsPerStep }),
     };
   });
 }

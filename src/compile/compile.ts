@@ -65,18 +65,19 @@ export function compile(traced: Program, target: Target, options: CompileOptions
 
 /**
  * Compiles a program to a plan for each of several limits on the bytes of the whole plan, as {@link RecomputeWithin}
- * says. One call takes little more time than one for the lowest limit.
+ * says. One call takes little more time than one for the lowest limit. Limits may depend on the plan without recomputation.
  *
  * @throws {LocalgradError} as {@link compile} does, but for the total.
  */
 export function compileWithin(
   traced: Program,
   target: Target,
-  limits: readonly number[],
+  limits: readonly number[] | ((plain: Plan) => readonly number[]),
   { verify = false, speeds = TYPICAL }: { readonly verify?: boolean; readonly speeds?: Speeds } = {},
 ): Plan[] {
   const passes = passesOf(traced, target, verify);
-  const plans = new PlansWithin(passes, speeds).plans(limits);
+  const bytes = typeof limits === "function" ? limits(passes.plan) : limits;
+  const plans = new PlansWithin(passes, speeds).plans(bytes);
   return plans.map((plan) => plan === passes.plan ? plan : withCost(passes.plan, plan, speeds));
 }
 

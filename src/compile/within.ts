@@ -20,9 +20,10 @@ const PATIENCE = 2;
 const AHEAD = 4;
 /** The estimated time of recomputing may be this fraction of a step too high. */
 const TOLERANCE = 0.05;
-/** In programs of more instructions, plans for peaks above the limit by more than this factor are left out. */
-const LARGE = 4000;
+/** Plans for peaks above the limit by more than this factor are left out: hardly any would keep to it. */
 const MARGIN = 1.06;
+/** In programs of more instructions, which take long to plan, fewer ways to the same are tried. */
+const LARGE = 4000;
 
 /** The passes between a program and its plan. */
 export interface Passes<C extends { readonly sequence: StepSequence }> {
@@ -91,7 +92,7 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
    * that recomputes has no higher peak and takes no less time within a lower limit.
    */
   plans(limits: readonly number[]): Plan[] {
-    for (const limit of limits) this.#search(limit);
+    for (const limit of limits.toSorted((a, b) => b - a)) if (!this.#search(limit)) break; // none comes nearer
     return limits.map((limit) => {
       if (peakOf(this.#plain) <= limit) return this.#plain.plan;
       const nearest = (a: Timed, b: Timed) => Math.max(limit, peakOf(a)) - Math.max(limit, peakOf(b));
@@ -101,23 +102,29 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
     });
   }
 
-  /** Makes plans until one keeps to a limit, or no other can come nearer; then those that may be faster. */
-  #search(limit: number): void {
+  /**
+   * Makes plans until one keeps to a limit, and those that may be faster; false if none was found that does, after those
+   * of least peak were made.
+   */
+  #search(limit: number): boolean {
     const { plain, plan } = this.#passes;
-    if (plan.memory.peakBytes <= limit) return;
+    if (plan.memory.peakBytes <= limit) return true;
+    const ahead = this.#isLarge ? AHEAD / 2 : AHEAD;
     const outside = plan.memory.peakBytes - plain.sequence.peak;
     const last = Math.floor(Math.log(1 / LOWEST) / Math.log(RATIO));
     let first = 1;
-    if (plain.sequence.draft.program.instructions.length > LARGE) {
-      while (first < last && this.#peak(first) + outside > limit * MARGIN) first++;
-    }
+    while (first < last && this.#peak(first) + outside > limit * MARGIN) first++;
     let failures = 0;
     for (let index = first; index <= last && failures < PATIENCE; index++) {
       const attempt = this.#attempt(index);
-      if (peakOf(attempt) <= limit) return this.#lookAhead(index, Math.min(last, index + AHEAD));
+      if (peakOf(attempt) <= limit) {
+        this.#lookAhead(index, Math.min(last, index + ahead));
+        return true;
+      }
       failures = attempt.reached ? 0 : failures + 1;
     }
     this.#tryLeast(first, last);
+    return this.#all.some((each) => peakOf(each) <= limit);
   }
 
   /** Makes the plans for lower peaks that may take less time. */
@@ -143,6 +150,10 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
     for (let index = high; index < Math.min(last, high + PATIENCE); index++) this.#attempt(index);
   }
 
+  get #isLarge(): boolean {
+    return this.#passes.plain.sequence.draft.program.instructions.length > LARGE;
+  }
+
   /** The most bytes that are to be live at once in the plan of an index. */
   #peak(index: number): number {
     return this.#passes.plain.sequence.peak * RATIO ** -index;
@@ -158,9 +169,10 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
     const before = this.#attempts.get(index - 1);
     if (before !== undefined && before.candidate.sequence.peak <= peak) return before;
     let best: Planned<C> = this.#plain;
+    const tolerance = this.#isLarge ? 0 : TOLERANCE * this.#plain.seconds;
     const reaches = ({ candidate }: Planned<C>) => candidate.sequence.peak <= peak;
     for (const start of this.#startsFor(index)) {
-      if (reaches(best) && start.seconds >= best.seconds + TOLERANCE * this.#plain.seconds) continue;
+      if (reaches(best) && start.seconds >= best.seconds + tolerance) continue;
       const reduced = this.#reduced(start, peak);
       if (reduced.sequence.peak >= best.candidate.sequence.peak && !reaches(best)) continue;
       const planned = this.#planned(reduced);

@@ -69,8 +69,9 @@ export function stepPlan(
 
 /**
  * Plans a training step for a kind of device within each of several limits in bytes, see {@link RecomputeWithin}: what the
- * peak costs in recomputation. The plan of one that cannot be kept to is the least that was found. Takes little more time
- * than planning within the lowest limit alone. Allocates nothing.
+ * peak costs in recomputation. A function returns limits for the plan without recomputation. The plan of a limit that
+ * cannot be kept to is the least that was found. Takes little more time than planning within the lowest limit alone.
+ * Allocates nothing.
  *
  * @example
  * ```ts
@@ -79,9 +80,8 @@ export function stepPlan(
  *
  * const setup = local.setup({ model: models.resnet8(), method: local.endToEnd(), optimizer: optim.sgd() });
  * const target = await devices.target("cpu", { threads: 1 });
- * const peak = local.stepPlan(setup, 32, target).memory.peakBytes;
- * const [less] = local.stepPlans(setup, 32, target, [0.6 * peak]);
- * assert(less.memory.peakBytes <= 0.6 * peak);
+ * const [plain, less] = local.stepPlans(setup, 32, target, ({ memory }) => [Infinity, 0.6 * memory.peakBytes]);
+ * assert(less.memory.peakBytes <= 0.6 * plain.memory.peakBytes);
  * assert(less.memory.recompute!.operations > 0); // what that costs
  * ```
  */
@@ -89,13 +89,17 @@ export function stepPlans(
   setup: Setup,
   batch: number,
   target: Target,
-  bytes: readonly number[],
+  bytes: readonly number[] | ((plain: Plan) => readonly number[]),
   speeds: Speeds = TYPICAL,
 ): Plan[] {
-  expectKind("stepPlans: the limits", bytes, "array");
-  for (const limit of bytes) expectRecompute("stepPlans", { limit, speeds });
+  const checked = (limits: readonly number[]) => {
+    expectKind("stepPlans: the limits", limits, "array");
+    for (const limit of limits) expectRecompute("stepPlans", { limit, speeds });
+    return limits;
+  };
+  const limits = typeof bytes === "function" ? (plain: Plan) => checked(bytes(plain)) : checked(bytes);
   expectKind("stepPlans: the target", target, "object");
-  return compileWithin(stepProgram(setup, batch), { ...target, maxTotalBytes: Infinity }, bytes, { speeds });
+  return compileWithin(stepProgram(setup, batch), { ...target, maxTotalBytes: Infinity }, limits, { speeds });
 }
 
 /** The program of a training step. */

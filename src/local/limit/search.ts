@@ -81,7 +81,7 @@ export class Search {
     const faster = candidates.filter((each) => each.seconds < seconds * (1 - TOLERANCE));
     this.#tryLeanest(byBytes(faster).slice(0, 1));
     const most = this.#choices.limit * (1 + BYTES_TOLERANCE);
-    this.#tryLeanest(faster.filter(({ isLeanest, least }) => isLeanest && least <= most).slice(0, ATTEMPTS));
+    this.#tryLeanest(faster.filter(({ isLeanest, least }) => isLeanest && least <= most).slice(0, 2));
     this.#allowMore();
     return this.#best;
   }
