@@ -1,4 +1,3 @@
-import { formatBytes, formatPercent } from "../artifacts/format.ts";
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
@@ -8,8 +7,8 @@ import { typicalSpeeds } from "../local/limit/options.ts";
 import { totalTime } from "../local/step_time.ts";
 import { setupOf } from "./build.ts";
 import { type Cut, modulesOf } from "./cut.ts";
-import { type GivenOptions, methodFlagOf, methodOf, optionsOf, takes } from "./method_flags.ts";
 import { isBest, worthwhile } from "./frontier_marks.ts";
+import { type GivenOptions, methodOf, optionsOf, takes } from "./method_flags.ts";
 import type { MethodName, Settings } from "./settings.ts";
 import type { TrainedWay } from "./trained_ways.ts";
 
