@@ -84,7 +84,9 @@ const after: readonly NamedCut[] = Object.entries({
 }).map(([name, block]) => [name, [block]]);
 
 /** What such boundaries are compared with: the cheapest methods, and those of the papers. */
-const AFTER: readonly Entry[] = [["greedy"], ["dgl"], ["infopro"], ["man+dgl"], ["man+greedy"]];
+const AFTER: readonly Entry[] = [["greedy"], ["dgl"], ["dgl", { head: "cnn" }], ["infopro"], ["man+dgl"], [
+  "man+greedy",
+]];
 
 const EACH_20: NamedCut = ["k9", 9], EACH_32: NamedCut = ["k16", 16];
 
