@@ -14,7 +14,7 @@ export function classTable(scores: readonly ClassScore[], names: readonly string
   const percent = (share: number | undefined) => share === undefined ? "–" : formatPercent(share, 1);
   const pixels = scores.some(({ iou }) => iou !== undefined);
   return aligned([
-    ["class", "images", "recall", "precision", ...(pixels ? ["IoU"] : [])],
+    ["class", pixels ? "pixels" : "images", "recall", "precision", ...(pixels ? ["IoU"] : [])],
     ...scores.map(({ images, recall, precision, iou }, label) => [
       names[label] ?? String(label),
       String(images),
