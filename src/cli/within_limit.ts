@@ -115,9 +115,9 @@ export function describeChoice(
     formatBytes(peakBytes)
   }`;
   if (next === undefined) return `${chosen}; nothing that was tried is faster`;
-  return `${chosen}; the next faster, ${next.description}, needs ${formatBytes(next.peakBytes)} for ${
-    formatPercent(1 - next.seconds / seconds, 1)
-  } less time, as predicted`;
+  const needed = formatBytes(next.peakBytes + (reserve ?? 0));
+  const gained = formatPercent(1 - next.seconds / seconds, 1);
+  return `${chosen}; the next faster, ${next.description}, needs a limit of ${needed} for ${gained} less time, as predicted`;
 }
 
 /** What was chosen within a limit, as JSON. */

@@ -9,7 +9,7 @@ import { refuseChange } from "./resume.ts";
 import { settingsFrom, trainingFlags } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";
 import { train } from "./train.ts";
-import { chosenWithin, openFrom, refuseOpen } from "./within_limit.ts";
+import { chosenWithin, describeChoice, openFrom, refuseOpen } from "./within_limit.ts";
 
 const read = (...args: string[]) => openFrom(parseFlags("train", trainingFlags, args));
 
@@ -47,6 +47,19 @@ Deno.test("several processes are not left what one alone chooses", () => {
       `--${flag} is chosen for one process alone; give several a single value`,
     );
   }
+});
+
+Deno.test("the limit that the next faster way needs counts the data", () => {
+  const MiB = 2 ** 20;
+  const way = { description: "endToEnd, recomputing", peakBytes: 400 * MiB, seconds: 2 };
+  const next = { ...way, peakBytes: 500 * MiB, seconds: 1.8 };
+  const said = (choice: object) => describeChoice({ ...way, limit: 600 * MiB, ...choice } as never);
+  assertEquals(
+    said({ next, reserve: 176 * MiB }),
+    "within 600 MiB, with 176 MiB of data: endToEnd, recomputing; planned peak 400 MiB; the next faster, " +
+      "endToEnd, recomputing, needs a limit of 676 MiB for 10 % less time, as predicted",
+  );
+  assert(said({ next }).includes("needs a limit of 500 MiB"));
 });
 
 Deno.test("a batch is chosen with the learning rate that belongs to it", async () => {
