@@ -25,7 +25,7 @@ Deno.test("pages that say more than the footer are refused before anything is al
     pagesFault(Uint8Array.from(bytes), { start: 0, end: bytes.length, values: 5, bytes: 100 });
   assertEquals(fault(...page(2, { kind: 7 }), ...page(2), ...page(3, { kind: 8 })), undefined);
   assertEquals(fault(...page(2), ...page(4)), "a page of 4 values in a column of 5");
-  assertEquals(fault(...page(2 ** 31 - 1)), "a page of 2147483647 values in a column of 5");
+  assertEquals(fault(...page(300)), "a page of 300 values in a column of 5");
   assertEquals(fault(...page(9, { kind: 7 })), "a dictionary of 9 values in 8 bytes");
   assertEquals(fault(...page(5, { size: 101 })), "a page of 101 bytes in a column of 100");
   assertEquals(fault(...page(5, { length: 9 })), "a page that is cut off");
