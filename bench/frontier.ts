@@ -51,13 +51,8 @@ const { train: { images, labels } } = data.shapes({ train: batch, test: 1 });
 const x = Float32Array.from(images, (byte) => byte / 255);
 using input = device.array(x, [batch, 32, 32, 3]);
 const step = { x: input, images: input, labels: Int32Array.from(labels) };
-const plain = plainPeak();
-
-/** The planned peak of plain end to end. */
-function plainPeak(): number {
-  const settings = { ...first!.settings, modules: 1, method: "endToEnd" as const };
-  return local.memory({ ...setupOf(settings), batch, target: device.backend.target }).method.peakBytes;
-}
+const endToEnd = setupOf({ ...first.settings, modules: 1, method: "endToEnd" });
+const { peakBytes: plain } = local.memory({ ...endToEnd, batch, target: device.backend.target }).method;
 
 using trainers = new DisposableStack();
 const runs: { readonly name: string; readonly trainer: local.Trainer; readonly seconds: number[] }[] = [];
