@@ -18,7 +18,7 @@ import { formatBytes, formatPercent } from "../src/artifacts/format.ts";
 import { at } from "../src/base/at.ts";
 import { LocalgradError } from "../src/base/errors.ts";
 import { setupOf, trainerOf } from "../src/cli/build.ts";
-import { frontier } from "../src/cli/frontier_table.ts";
+import { frontier } from "../src/cli/reproduce/frontier_table.ts";
 import { settingsFrom } from "../src/cli/settings.ts";
 import { markdownTable, note } from "../src/cli/terminal.ts";
 

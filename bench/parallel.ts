@@ -9,9 +9,9 @@
  */
 
 import { data, type DeviceArray, devices, local, models, optim, processes } from "../mod.ts";
-import { parallelFrom } from "../src/local/layout.ts";
-import { planAlone, planProcess } from "../src/local/process_plans.ts";
-import { divide } from "../src/local/division.ts";
+import { parallelFrom } from "../src/local/processes/layout.ts";
+import { planAlone, planProcess } from "../src/local/processes/plans.ts";
+import { divide } from "../src/local/processes/division.ts";
 import { openPart } from "../src/training/data_kinds.ts";
 import { bytesOf } from "../src/trace/dtype.ts";
 import { treeLeaves } from "../src/trace/tree.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-export * from "./local/partition.ts";
+export * from "./local/partition/partition.ts";
 export {
   type Auxiliary,
   type Batch,
@@ -43,29 +43,29 @@ export {
 export * from "./local/step.ts";
 export * from "./local/memory.ts";
 export { stepScalars, type WeightAverage } from "./local/average.ts";
-export { balanced, type BalanceOptions, type CutOptions, withCut } from "./local/balance.ts";
+export { balanced, type BalanceOptions, type CutOptions, withCut } from "./local/partition/balance.ts";
 export { type TrainingPlan, type WayWithinLimit, withinLimit } from "./local/limit/limit.ts";
 export type { LimitOptions } from "./local/limit/options.ts";
 export type { PlannedWay, Way } from "./local/limit/way.ts";
 export * from "./local/parameters.ts";
-export type { BlockExchange, Part } from "./local/exchange.ts";
-export { type Layout, layoutOf, type Parallel, type Place } from "./local/layout.ts";
-export type { Exchange, Tracked } from "./local/exchange.ts";
-export type { Share } from "./local/shares.ts";
+export type { BlockExchange, Part } from "./local/processes/exchange.ts";
+export { type Layout, layoutOf, type Parallel, type Place } from "./local/processes/layout.ts";
+export type { Exchange, Tracked } from "./local/processes/exchange.ts";
+export type { Share } from "./local/processes/shares.ts";
 export type { SharedBatch } from "./nn/shared_batch.ts";
 export { type Speeds, type StepTime, stepTime, TYPICAL } from "./local/step_time.ts";
-export * from "./training/probe.ts";
+export * from "./training/probe/probe.ts";
 export * from "./training/trainer.ts";
 export * from "./artifacts/observer.ts";
 export type { RunDevice } from "./artifacts/run_devices.ts";
-export type { BatchMaker, BatchRequest, Feed, SuppliedBatch } from "./training/feed.ts";
+export type { BatchMaker, BatchRequest, Feed, SuppliedBatch } from "./training/feeds/feed.ts";
 export type { EarlyStopping } from "./training/early_stopping.ts";
 export type { TrainingData, TrainingImages, TrainingPixels } from "./training/data_kinds.ts";
 export type { FitOptions, FitResult } from "./training/fit.ts";
 export type { HostBatch, StepReport } from "./training/host_batch.ts";
 export type { SaveEvery } from "./training/run_parts.ts";
 export type { Stepper } from "./training/trainable.ts";
-export type { Staleness } from "./training/stale_blocks.ts";
+export type { Staleness } from "./training/processes/stale_blocks.ts";
 export type { TrainerOptions } from "./training/trainer_options.ts";
 export type { Evaluation } from "./training/evaluate.ts";
 export {
@@ -77,7 +77,7 @@ export {
 } from "./training/metric.ts";
 export type { LoadOptions, NetworkValues } from "./artifacts/network_values.ts";
 export type { TermWeights, WeightSchedule, WeightsName } from "./local/methods/infopro_weights.ts";
-export { type SplitName, splitNames } from "./local/published.ts";
+export { type SplitName, splitNames } from "./local/partition/published.ts";
 export type { AverageOptions } from "./local/methods/block_average.ts";
 export type { CascadeOptions } from "./local/methods/cascaded.ts";
 export type { LookAheadOptions } from "./local/methods/look_ahead.ts";

@@ -11,5 +11,5 @@ export {
   type Pending,
   type Processes,
 } from "./backends/communicator.ts";
-export { type Layout, layoutOf, type Parallel, type Place } from "./local/layout.ts";
-export * from "./local/processes.ts";
+export { type Layout, layoutOf, type Parallel, type Place } from "./local/processes/layout.ts";
+export * from "./local/processes/join.ts";

@@ -6,12 +6,12 @@ import { demoFlags } from "../src/cli/demo.ts";
 import { doctorFlags } from "../src/cli/doctor.ts";
 import { evaluateFlags } from "../src/cli/evaluate.ts";
 import { exportFlags } from "../src/cli/export.ts";
-import { type Flags, parseFlags } from "../src/cli/flags.ts";
-import { memoryFlags } from "../src/cli/memory.ts";
+import { type Flags, parseFlags } from "../src/cli/flags/flags.ts";
+import { memoryFlags } from "../src/cli/memory/memory.ts";
 import { predictFlags } from "../src/cli/predict.ts";
 import { probeFlags } from "../src/cli/probe.ts";
 import { reportFlags } from "../src/cli/report.ts";
-import { reproduceFlags } from "../src/cli/reproduce.ts";
+import { reproduceFlags } from "../src/cli/reproduce/reproduce.ts";
 import { trainFlags } from "../src/cli/train.ts";
 import { root } from "./serve.ts";
 

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { LocalgradError } from "../src/base/errors.ts";
 import { commands } from "../src/cli/commands.ts";
-import { parseFlags } from "../src/cli/flags.ts";
+import { parseFlags } from "../src/cli/flags/flags.ts";
 
 /** Misspells a flag: swaps its last two letters, or doubles the last if they are the same. */
 function misspelt(flag: string): string {

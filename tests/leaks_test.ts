@@ -12,7 +12,7 @@ import type { Device } from "../src/runtime/arrays.ts";
 import { open } from "../src/runtime/devices.ts";
 import { jit } from "../src/runtime/jit.ts";
 import type { Tensor } from "../src/trace/tensor.ts";
-import { imageFeed } from "../src/training/image_feed.ts";
+import { imageFeed } from "../src/training/feeds/image_feed.ts";
 import { openRow, rows } from "./rows.ts";
 import { tinyDataset, tinyModel } from "./tiny.ts";
 

@@ -1,7 +1,7 @@
 import { imageInput } from "../src/models/model.ts";
 import { assert, assertEquals } from "@std/assert";
 import { epochLine } from "../src/artifacts/metrics.ts";
-import { measured } from "../src/cli/results.ts";
+import { measured } from "../src/cli/reproduce/results.ts";
 import type { Opened } from "../src/backends/backend.ts";
 import { openCpu } from "../src/backends/cpu/backend.ts";
 import type { CpuEngine } from "../src/backends/cpu/engine_name.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import library from "../deno.json" with { type: "json" };
-import { keep } from "../src/cli/kept_results.ts";
+import { keep } from "../src/cli/reproduce/kept_results.ts";
 import { inFolder } from "./in_folder.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
@@ -38,7 +38,7 @@ Deno.test("memory plans balanced boundaries with recomputation, end to end and c
 
 Deno.test("the task memory may read every module that its planning threads load", async () => {
   const { stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["info", "--json", `${root}src/cli/memory_worker.ts`],
+    args: ["info", "--json", `${root}src/cli/memory/worker.ts`],
   }).output();
   const { modules } = JSON.parse(new TextDecoder().decode(stdout));
   const paths: string[] = modules.flatMap(({ local = "" }: { local?: string }) =>

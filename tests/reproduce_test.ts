@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { setupOf } from "../src/cli/build.ts";
 import { unplanned } from "../src/cli/cut.ts";
-import { tables } from "../src/cli/tables.ts";
+import { tables } from "../src/cli/reproduce/tables.ts";
 import { setup } from "../src/local.ts";
 import { cli, finish, refused, start } from "./command_line.ts";
 import { fixtures, stl10, write } from "./dataset_files.ts";

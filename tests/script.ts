@@ -1,5 +1,5 @@
 import { LocalgradError } from "../src/base/errors.ts";
-import { type Flags, usage } from "../src/cli/flags.ts";
+import { type Flags, usage } from "../src/cli/flags/flags.ts";
 
 /**
  * Runs a script of the tests, such as `deno task fuzz`: `--help` prints its flags, and a user's error is reported in

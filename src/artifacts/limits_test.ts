@@ -1,7 +1,7 @@
 import { assertRejects } from "@std/assert";
 import { inFolder } from "../../tests/in_folder.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { resultsIn } from "../cli/reproduction.ts";
+import { resultsIn } from "../cli/reproduce/reproduction.ts";
 import { readCheckpoint } from "./checkpoint.ts";
 import { readMetrics } from "./metrics.ts";
 import { loadWeights } from "./weights.ts";

@@ -3,14 +3,14 @@ import { demo, demoFlags } from "./demo.ts";
 import { doctor, doctorFlags } from "./doctor.ts";
 import { evaluate, evaluateFlags } from "./evaluate.ts";
 import { exportFlags, exportWeights } from "./export.ts";
-import { memory, memoryFlags } from "./memory.ts";
+import { memory, memoryFlags } from "./memory/memory.ts";
 import { predict, predictFlags, predictOperands } from "./predict.ts";
 import { probeFlags, probeRuns } from "./probe.ts";
 import { reportFlags, reportOperands, writeReport } from "./report.ts";
-import { reproduce, reproduceFlags } from "./reproduce.ts";
+import { reproduce, reproduceFlags } from "./reproduce/reproduce.ts";
 import { train, trainFlags } from "./train.ts";
 import { trainMpi, trainMpiFlags } from "./train_mpi.ts";
-import type { Flags } from "./flags.ts";
+import type { Flags } from "./flags/flags.ts";
 
 /** A command. */
 export interface Command {

@@ -6,7 +6,7 @@ import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { writeWhole } from "../base/files.ts";
 import { readReport } from "../train.ts";
-import { type Flags, parseFlags } from "./flags.ts";
+import { type Flags, parseFlags } from "./flags/flags.ts";
 import { placeFlags } from "./settings.ts";
 import { note, print, textTable } from "./terminal.ts";
 

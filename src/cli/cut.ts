@@ -1,6 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { type Modules, type SplitName, splitNames } from "../local.ts";
-import { type Flags, type Given, givenAs, oneOf, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, givenAs, oneOf, wholeNumber } from "./flags/flags.ts";
 
 /** Flags for the cut of a network. */
 export const cutFlags = {

@@ -14,7 +14,7 @@ import {
   settingsOf,
   SHARED,
 } from "./demo_table.ts";
-import { type Flags, parseFlags, wholeNumber } from "./flags.ts";
+import { type Flags, parseFlags, wholeNumber } from "./flags/flags.ts";
 import { interruption } from "./interruption.ts";
 import { claimFolder, timestamp } from "./run_place.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";

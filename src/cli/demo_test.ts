@@ -14,8 +14,8 @@ import {
   settingsOf,
   SHARED,
 } from "./demo_table.ts";
-import { parseFlags } from "./flags.ts";
-import { memoryFlags } from "./memory.ts";
+import { parseFlags } from "./flags/flags.ts";
+import { memoryFlags } from "./memory/memory.ts";
 
 const [END, CHECKPOINTED, LOCAL] = ROWS.map(({ name }) => name);
 const README = await Deno.readTextFile(new URL("../../README.md", import.meta.url));

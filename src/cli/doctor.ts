@@ -14,7 +14,7 @@ import { resnet32 } from "../models/resnet.ts";
 import { sgd } from "../optim/sgd.ts";
 import { defaultThreads } from "../backends/cpu/thread_count.ts";
 import * as devices from "../runtime/devices.ts";
-import { type Flags, parseFlags } from "./flags.ts";
+import { type Flags, parseFlags } from "./flags/flags.ts";
 import { print } from "./terminal.ts";
 
 /** Flags of `doctor`. */

@@ -4,7 +4,7 @@ import { LocalgradError } from "../base/errors.ts";
 import type { Trainer } from "../local.ts";
 import { loadWeights, readRun } from "../train.ts";
 import { nonFinite } from "../training/divergence.ts";
-import { type Flags, type Given, oneOf, parseFlags } from "./flags.ts";
+import { type Flags, type Given, oneOf, parseFlags } from "./flags/flags.ts";
 import { loadSet, openDevice, refuseTask, setupOf, trainerOf } from "./build.ts";
 import type { AnySet } from "./datasets.ts";
 import {

@@ -6,7 +6,7 @@ import { keysOf } from "../base/keys.ts";
 import type { OnnxOptions } from "../onnx/onnx.ts";
 import { modelOf } from "../predict/load.ts";
 import { readRun, saveWeights } from "../train.ts";
-import { type Flags, oneOf, parseFlags } from "./flags.ts";
+import { type Flags, oneOf, parseFlags } from "./flags/flags.ts";
 import { onnx } from "./on_demand.ts";
 import { earlierSignature } from "./predict.ts";
 import { print } from "./terminal.ts";

@@ -7,8 +7,8 @@
 import { LocalgradError } from "../base/errors.ts";
 import { systemReason } from "../base/system.ts";
 import { commands } from "./commands.ts";
-import { inFlags } from "./flag_messages.ts";
-import { usage } from "./flags.ts";
+import { inFlags } from "./flags/messages.ts";
+import { usage } from "./flags/flags.ts";
 
 import { deviceNames } from "./settings.ts";
 import { mayTell } from "./team.ts";

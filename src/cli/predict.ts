@@ -7,7 +7,7 @@ import { predictorOf, readNetwork } from "../predict/load.ts";
 import type { FilePrediction, Predictor } from "../predict/predictor.ts";
 import { openDevice } from "./build.ts";
 import { DATASETS } from "./datasets.ts";
-import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags.ts";
+import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags/flags.ts";
 import { decoding } from "./on_demand.ts";
 import { placeFlags, precisionFrom } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";

@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { writeWhole } from "../base/files.ts";
 import { readReport, report } from "../train.ts";
-import { type Flags, parseFlags } from "./flags.ts";
+import { type Flags, parseFlags } from "./flags/flags.ts";
 import { print } from "./terminal.ts";
 
 /** Flags of `report`. */

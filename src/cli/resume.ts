@@ -1,13 +1,13 @@
 import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
-import { type augmentFlags, augmentGiven } from "./augment_flags.ts";
+import { type augmentFlags, augmentGiven } from "./flags/augment.ts";
 import { cutFlags, cutGiven } from "./cut.ts";
-import { givenAs } from "./flags.ts";
-import { type lossFlags, lossGiven } from "./loss_flags.ts";
-import { type methodFlags, optionsGiven } from "./method_flags.ts";
-import { type optimizerFlags, optimizerGiven } from "./optimizer_flags.ts";
-import { type rateFlags, ratesGiven } from "./rate_flags.ts";
+import { givenAs } from "./flags/flags.ts";
+import { type lossFlags, lossGiven } from "./flags/loss.ts";
+import { type methodFlags, optionsGiven } from "./flags/method.ts";
+import { type optimizerFlags, optimizerGiven } from "./flags/optimizer.ts";
+import { type rateFlags, ratesGiven } from "./flags/rate.ts";
 import type { placeFlags, Settings, settingsFrom, trainingFlags } from "./settings.ts";
 
 /** The flags that define a run, apart from those of the groups below. */

@@ -7,14 +7,22 @@ import type { Precision } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
 import type { DeviceName } from "../runtime/devices.ts";
-import { augmentFlags, augmentFrom, type AugmentSettings } from "./augment_flags.ts";
+import { augmentFlags, augmentFrom, type AugmentSettings } from "./flags/augment.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
 import { DATASETS, type SetName } from "./datasets.ts";
-import { type Flag, type Flags, type Given, oneOf, partOf, positiveNumber, wholeNumber } from "./flags.ts";
-import { lossFlags, type LossSettings, lossSettingsFrom } from "./loss_flags.ts";
-import { type GivenOptions, methodFlags, optionsFrom } from "./method_flags.ts";
-import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./optimizer_flags.ts";
-import { rateFlags, type RateSettings, ratesFrom, stoppingFrom } from "./rate_flags.ts";
+import {
+  type Flag,
+  type Flags,
+  type Given,
+  oneOf,
+  partOf,
+  positiveNumber,
+  wholeNumber,
+} from "./flags/flags.ts";
+import { lossFlags, type LossSettings, lossSettingsFrom } from "./flags/loss.ts";
+import { type GivenOptions, methodFlags, optionsFrom } from "./flags/method.ts";
+import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./flags/optimizer.ts";
+import { rateFlags, type RateSettings, ratesFrom, stoppingFrom } from "./flags/rate.ts";
 
 /** The name of a network on the command line. */
 export type ModelName = models.ModelName;

@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import { LocalgradError } from "../base/errors.ts";
 import { publishedSgd } from "../optim/published.ts";
 import { scheduleOf, setupOf } from "./build.ts";
-import { optimizerNames } from "./optimizer_flags.ts";
+import { optimizerNames } from "./flags/optimizer.ts";
 import { saveEveryFrom, settingsFrom } from "./settings.ts";
 
 Deno.test("saveEveryFrom() accepts steps and minutes, and nothing else", () => {

@@ -14,13 +14,13 @@ import {
 import { LocalgradError } from "../base/errors.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
-import { augmentDecoder } from "./augment_flags.ts";
+import { augmentDecoder } from "./flags/augment.ts";
 import type { Cut } from "./cut.ts";
 import { type AnySet, DATASETS } from "./datasets.ts";
-import { lossDecoder } from "./loss_flags.ts";
-import { choices, type GivenOptions } from "./method_flags.ts";
-import { optimizerDecoder } from "./optimizer_flags.ts";
-import { ratesDecoder, stoppingDecoder } from "./rate_flags.ts";
+import { lossDecoder } from "./flags/loss.ts";
+import { choices, type GivenOptions } from "./flags/method.ts";
+import { optimizerDecoder } from "./flags/optimizer.ts";
+import { ratesDecoder, stoppingDecoder } from "./flags/rate.ts";
 import { loadSet } from "./build.ts";
 import { batchNorms, datasetNames, precisions, type Settings } from "./settings.ts";
 

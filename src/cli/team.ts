@@ -9,11 +9,11 @@ import { launcherOf } from "../../ffi/mpi_launcher.ts";
 import { type Agreed, agreeOn } from "../backends/agreement.ts";
 import { sharedBytes } from "../backends/shared_bytes.ts";
 import { LocalgradError } from "../base/errors.ts";
-import type { Exchange } from "../local/exchange.ts";
-import { type Parallel, parallelFrom } from "../local/layout.ts";
-import { join, type Joined } from "../local/processes.ts";
+import type { Exchange } from "../local/processes/exchange.ts";
+import { type Parallel, parallelFrom } from "../local/processes/layout.ts";
+import { join, type Joined } from "../local/processes/join.ts";
 import type { TrainerOptions } from "../training/trainer_options.ts";
-import { type Flags, type Given, wholeNumber } from "./flags.ts";
+import { type Flags, type Given, wholeNumber } from "./flags/flags.ts";
 import { note, silence } from "./terminal.ts";
 
 /** The flags for several processes. */

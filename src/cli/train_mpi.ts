@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { defaultThreads } from "../backends/cpu/thread_count.ts";
 import { MPI_INSTALL, type MpiLibrary, openMpiLibrary } from "../../ffi/mpi_library.ts";
-import { type Flags, parseFlags, wholeNumber } from "./flags.ts";
+import { type Flags, parseFlags, wholeNumber } from "./flags/flags.ts";
 import { settingsFrom } from "./settings.ts";
 import { trainFlags } from "./train.ts";
 import { note } from "./terminal.ts";

@@ -4,8 +4,8 @@ import type { Target } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import { precisionOn } from "../local/precision.ts";
 import { setupOf } from "./build.ts";
-import { type Given, oneOf, wholeNumber } from "./flags.ts";
-import { methodOf } from "./method_flags.ts";
+import { type Given, oneOf, wholeNumber } from "./flags/flags.ts";
+import { methodOf } from "./flags/method.ts";
 import { type MethodName, rateFor, type Settings, type trainingFlags } from "./settings.ts";
 
 /** What flags leave open within a memory limit. */

@@ -4,7 +4,7 @@ import { formatBytes } from "../artifacts/format.ts";
 import { readReport, report } from "../train.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { target } from "../runtime/devices.ts";
-import { parseFlags } from "./flags.ts";
+import { parseFlags } from "./flags/flags.ts";
 import { refuseChange } from "./resume.ts";
 import { settingsFrom, trainingFlags } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";

@@ -5,7 +5,7 @@ import { merge, type Named, select } from "../nn/named.ts";
 import type { Optimizer, Scalars } from "../optim/optimizer.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { treeFlatten, treeMap, treeUnflatten } from "../trace/tree.ts";
-import type { Module } from "./partition.ts";
+import type { Module } from "./partition/partition.ts";
 
 /**
  * An average of the network's weights over the steps of training, which is evaluated instead of the last weights. It

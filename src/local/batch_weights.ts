@@ -1,9 +1,9 @@
 import { at } from "../base/at.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { sumOverShares } from "./exchange.ts";
+import { sumOverShares } from "./processes/exchange.ts";
 import type { BatchWeights, Loss } from "./loss.ts";
 import type { Batch } from "./method.ts";
-import type { Share } from "./shares.ts";
+import type { Share } from "./processes/shares.ts";
 
 /**
  * The mean weights of the batch that a process has a share of, or divides into micro-batches; undefined where all images

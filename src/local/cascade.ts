@@ -8,13 +8,13 @@ import { full } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
-import { overShares, type Passed } from "./exchange.ts";
+import { overShares, type Passed } from "./processes/exchange.ts";
 import type { Auxiliary, Cascade, Following, TrainingBatch, Variables } from "./method.ts";
 import { finish, nextOf, type UpdatedModule } from "./module_update.ts";
 import { moduleScope, placeOf } from "./places.ts";
 import { keyed } from "./randomness.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
-import { type Share, weightOf } from "./shares.ts";
+import { type Share, weightOf } from "./processes/shares.ts";
 
 /** All modules after a step in cascades. */
 export interface TrainedCascades {

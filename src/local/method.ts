@@ -7,7 +7,7 @@ import { expectLayer } from "../nn/layer.ts";
 import { descend, type Named } from "../nn/named.ts";
 import type { Shape } from "../trace/dtype.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import type { Module, Partition } from "./partition.ts";
+import type { Module, Partition } from "./partition/partition.ts";
 
 /** A batch, as the training step takes it. */
 export interface Batch<T = Tensor> {

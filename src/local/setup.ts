@@ -10,11 +10,18 @@ import { shapeAfter } from "../nn/layer.ts";
 import { merge, type Named, nest } from "../nn/named.ts";
 import { expectOptimizer, type Optimizer } from "../optim/optimizer.ts";
 import { checkAverage, slotsOf, type WeightAverage } from "./average.ts";
-import type { Part } from "./exchange.ts";
+import type { Part } from "./processes/exchange.ts";
 import { type Loss, lossFrom, type LossFunction, plainLossOf } from "./loss.ts";
 import type { Auxiliary, Boundary, Method } from "./method.ts";
 import { auxiliaryAt, expectMethod } from "./method.ts";
-import { type Module, type Modules, type Partition, partition, whole, withContexts } from "./partition.ts";
+import {
+  type Module,
+  type Modules,
+  type Partition,
+  partition,
+  whole,
+  withContexts,
+} from "./partition/partition.ts";
 import { treePaths } from "../trace/tree.ts";
 import { AUXILIARIES, placeOf } from "./places.ts";
 

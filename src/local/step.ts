@@ -19,7 +19,7 @@ import {
   sendFeatures,
   sumOverShares,
   type Tracked,
-} from "./exchange.ts";
+} from "./processes/exchange.ts";
 import { trainCascades } from "./cascade.ts";
 import { forward } from "./forward.ts";
 import { type Loss, withLoss } from "./loss.ts";
@@ -31,7 +31,7 @@ import { moduleScope, placeOf, withAuxiliary } from "./places.ts";
 import { activationsIn } from "./precision.ts";
 import { keyIn, withKey } from "./randomness.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";
-import { type Share, sharedBatches, weightOf } from "./shares.ts";
+import { type Share, sharedBatches, weightOf } from "./processes/shares.ts";
 
 /** The result of a training step. */
 export interface StepResult {

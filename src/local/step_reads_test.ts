@@ -3,7 +3,7 @@ import { resnet8 } from "../models/resnet.ts";
 import { sgd } from "../optim/sgd.ts";
 import type { Method } from "./method.ts";
 import { dgl, greedy, infopro, man, predsim } from "./methods/methods.ts";
-import { partOf } from "./part.ts";
+import { partOf } from "./processes/part.ts";
 import { setup } from "./setup.ts";
 import { readsInputs } from "./step_reads.ts";
 

@@ -28,7 +28,7 @@ import {
   predsim,
   sgr,
 } from "./methods/methods.ts";
-import type { Modules } from "./partition.ts";
+import type { Modules } from "./partition/partition.ts";
 import { auxiliaryPart, EMA, moduleIn } from "./places.ts";
 import { type Setup, setup, type TrainState } from "./setup.ts";
 import { trainStep } from "./step.ts";

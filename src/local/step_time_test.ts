@@ -5,7 +5,7 @@ import { LocalgradError } from "../base/errors.ts";
 import type { Plan } from "../compile/plan.ts";
 import { resnet32 } from "../models.ts";
 import { sgd } from "../optim.ts";
-import { balanced } from "./balance.ts";
+import { balanced } from "./partition/balance.ts";
 import { stepPlan } from "./memory.ts";
 import { dgl } from "./methods/dgl.ts";
 import { setup } from "./setup.ts";

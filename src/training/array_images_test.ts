@@ -12,7 +12,7 @@ import { open } from "../runtime/devices.ts";
 import { jit } from "../runtime/jit.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { arrayFeed } from "./array_feed.ts";
+import { arrayFeed } from "./feeds/array_feed.ts";
 
 const SHAPE = [8, 8, 3];
 const reflected: Augmentation = { border: 2, fill: "reflect", flip: true };

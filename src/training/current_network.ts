@@ -5,8 +5,8 @@ import type { Layer } from "../nn/layer.ts";
 import { select } from "../nn/named.ts";
 import { type NetworkVariables, Predictor } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
-import type { Division } from "./division.ts";
-import { GatheredNetwork } from "./gathered_network.ts";
+import type { Division } from "./processes/division.ts";
+import { GatheredNetwork } from "./processes/gathered_network.ts";
 import type { Position } from "./trainable.ts";
 
 /** The network that a trainer trains, as it is now, to evaluate and predict with: without auxiliary networks and slots. */

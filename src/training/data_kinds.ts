@@ -22,12 +22,12 @@ import {
 } from "../models/model.ts";
 import type { Device } from "../runtime/arrays.ts";
 import { sizeOf } from "../trace/dtype.ts";
-import { arrayFeed } from "./array_feed.ts";
+import { arrayFeed } from "./feeds/array_feed.ts";
 import { checkDataset } from "./dataset.ts";
-import type { Feed } from "./feed.ts";
-import { imageFeed } from "./image_feed.ts";
-import { labelFeed } from "./label_feed.ts";
-import { pixelFeed } from "./pixel_feed.ts";
+import type { Feed } from "./feeds/feed.ts";
+import { imageFeed } from "./feeds/image_feed.ts";
+import { labelFeed } from "./feeds/label_feed.ts";
+import { pixelFeed } from "./feeds/pixel_feed.ts";
 import { checkPixelSet } from "./pixel_set.ts";
 
 /** Images that a trainer trains on; they may be without a test part. */

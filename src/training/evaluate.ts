@@ -11,7 +11,7 @@ import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { jit } from "../runtime/jit.ts";
 import { concat, full, iota, oneHot, stack, where } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import type { BatchRequest, Feed } from "./feed.ts";
+import type { BatchRequest, Feed } from "./feeds/feed.ts";
 import {
   type ClassScore,
   confusions,
@@ -23,7 +23,7 @@ import {
   valuesOf,
 } from "./metric.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
-import { Team } from "./team.ts";
+import { Team } from "./processes/team.ts";
 
 /** Result of evaluating a network on a set of images. */
 export interface Evaluation {

@@ -18,17 +18,17 @@ import {
 } from "./data_kinds.ts";
 import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
 import { atOnce, type Evaluation, Evaluator } from "./evaluate.ts";
-import { bytesIn, type Feed } from "./feed.ts";
+import { bytesIn, type Feed } from "./feeds/feed.ts";
 import { checkMetrics, type EvaluateOptions } from "./metric.ts";
 import { Run } from "./run.ts";
 import type { SaveEvery } from "./run_parts.ts";
 import { drawable, sample } from "./samples.ts";
-import { type Split, splitOf, subset } from "./split.ts";
+import { type Split, splitOf, subset } from "./feeds/split.ts";
 import { expectSignal } from "./signal.ts";
-import { streamFeed } from "./stream_feed.ts";
+import { streamFeed } from "./feeds/stream_feed.ts";
 import type { Position, Trainable } from "./trainable.ts";
-import type { Team } from "./team.ts";
-import { shuffled, type TrainingFeed } from "./training_feed.ts";
+import type { Team } from "./processes/team.ts";
+import { shuffled, type TrainingFeed } from "./feeds/training_feed.ts";
 
 /** Options of `Trainer.fit`. */
 export interface FitOptions {

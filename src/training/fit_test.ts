@@ -10,7 +10,7 @@ import { dgl } from "../local/methods/dgl.ts";
 import { endToEnd } from "../local/methods/end_to_end.ts";
 import { constant } from "../optim/schedules.ts";
 import { open } from "../runtime/devices.ts";
-import { probe } from "./probe.ts";
+import { probe } from "./probe/probe.ts";
 
 Deno.test("fit() trains on a smaller last batch, but not on one of a single image", async () => {
   await using device = await open("reference");

@@ -1,7 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectOptions, shown } from "../base/expect.ts";
 import type { Batch } from "../local/method.ts";
-import type { Share } from "../local/shares.ts";
+import type { Share } from "../local/processes/shares.ts";
 import {
   classifiesTokens,
   IGNORED,

@@ -2,7 +2,7 @@ import type { StepRecord } from "../artifacts/observer.ts";
 import type { Setup } from "../local/setup.ts";
 import { type DeviceArray, disposeTree } from "../runtime/arrays.ts";
 import { Collector, type Elsewhere, type Measured, measured, recordOf } from "./measured.ts";
-import type { Team } from "./team.ts";
+import type { Team } from "./processes/team.ts";
 
 /** An issued step whose losses have not been read. */
 interface Pending {

@@ -2,8 +2,8 @@ import type { StepRecord } from "../artifacts/observer.ts";
 import type { Pending } from "../backends/communicator.ts";
 import { bytesOf } from "../backends/shared_bytes.ts";
 import { at } from "../base/at.ts";
-import type { Division } from "./division.ts";
-import { rankAt } from "../local/layout.ts";
+import type { Division } from "./processes/division.ts";
+import { rankAt } from "../local/processes/layout.ts";
 import { type Model, regresses } from "../models/model.ts";
 
 /** What a step measured. */

@@ -7,9 +7,9 @@ import { patienceAfter } from "./early_stopping.ts";
 import { IssuedSteps } from "./issued_steps.ts";
 import { blockAge, heldMemory, infoOf } from "./run_facts.ts";
 import type { RunParts } from "./run_parts.ts";
-import { Agreement } from "./team.ts";
+import { Agreement } from "./processes/team.ts";
 import { Throughput } from "./throughput.ts";
-import type { TrainingFeed } from "./training_feed.ts";
+import type { TrainingFeed } from "./feeds/training_feed.ts";
 
 /** What a process asks the others for at a step. */
 const GO = 0, SAVE = 1, STOP = 2;

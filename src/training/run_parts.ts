@@ -1,9 +1,9 @@
 import type { Observer } from "../artifacts/observer.ts";
 import type { EarlyStopping } from "./early_stopping.ts";
 import type { Evaluator } from "./evaluate.ts";
-import type { Team } from "./team.ts";
+import type { Team } from "./processes/team.ts";
 import type { Position, Stepper, Trainable } from "./trainable.ts";
-import type { TrainingFeed } from "./training_feed.ts";
+import type { TrainingFeed } from "./feeds/training_feed.ts";
 
 /** Interval of saving within an epoch. */
 export type SaveEvery = { readonly steps: number } | { readonly minutes: number };

@@ -12,7 +12,7 @@ import type { Device, DeviceArray } from "../runtime/arrays.ts";
 import { jit } from "../runtime/jit.ts";
 import { full, stack } from "../trace/functions.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import type { BatchRequest, Feed } from "./feed.ts";
+import type { BatchRequest, Feed } from "./feeds/feed.ts";
 
 /** Images that are predicted at most, to choose from. */
 const AMONG = 1000;

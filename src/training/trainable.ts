@@ -8,8 +8,8 @@ import type { Setup } from "../local/setup.ts";
 import type { Schedule } from "../optim/schedules.ts";
 import type { NetworkVariables } from "../predict/predictor.ts";
 import type { Device, DeviceArray } from "../runtime/arrays.ts";
-import type { Staleness } from "./stale_blocks.ts";
-import type { BatchMaker, SuppliedBatch } from "./feed.ts";
+import type { Staleness } from "./processes/stale_blocks.ts";
+import type { BatchMaker, SuppliedBatch } from "./feeds/feed.ts";
 
 /** Issues training steps on a feed. */
 export interface Stepper extends Disposable {

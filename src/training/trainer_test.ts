@@ -21,7 +21,7 @@ import { Device } from "../runtime/arrays.ts";
 import { open } from "../runtime/devices.ts";
 import type { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { imageFeed } from "./image_feed.ts";
+import { imageFeed } from "./feeds/image_feed.ts";
 
 for (const { row: name, ignore } of await rows("reference", "cpu", "cpu-onednn", "webgpu")) {
   Deno.test(`fit() on ${name} lowers the losses and the error of a simple problem`, { ignore }, async () => {

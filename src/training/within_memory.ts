@@ -5,7 +5,7 @@ import { bytesOfSize } from "../base/size.ts";
 import { type WayWithinLimit, withinLimit } from "../local/limit/limit.ts";
 import { isList, reserveIn } from "../local/limit/options.ts";
 import type { Method } from "../local/method.ts";
-import type { Modules } from "../local/partition.ts";
+import type { Modules } from "../local/partition/partition.ts";
 import { precisionOn } from "../local/precision.ts";
 import type { TrainerOptions } from "./trainer_options.ts";
 

@@ -9,7 +9,7 @@
  */
 
 import { Worker } from "node:worker_threads";
-import { type Flags, oneOf, parseFlags, wholeNumber } from "../../src/cli/flags.ts";
+import { type Flags, oneOf, parseFlags, wholeNumber } from "../../src/cli/flags/flags.ts";
 import { textTable } from "../../src/cli/terminal.ts";
 import { script } from "../script.ts";
 import { type Counts, targetNames } from "./harness.ts";

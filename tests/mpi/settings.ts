@@ -4,7 +4,7 @@ import { CIFAR_AUGMENTATION } from "../../src/data/augment.ts";
 import type { ImageDataset, ImagePart } from "../../src/data/images.ts";
 import type { PixelDataset } from "../../src/data/label_maps.ts";
 import { scenes } from "../../src/data/scenes.ts";
-import type { Exchange } from "../../src/local/exchange.ts";
+import type { Exchange } from "../../src/local/processes/exchange.ts";
 import { crossEntropyLoss } from "../../src/local/loss.ts";
 import type { Method } from "../../src/local/method.ts";
 import {

@@ -1,6 +1,6 @@
 /** MAN's tracked blocks between real processes, with a stale exchange. */
 import { assert, assertEquals } from "@std/assert";
-import type { Staleness } from "../../src/training/stale_blocks.ts";
+import type { Staleness } from "../../src/training/processes/stale_blocks.ts";
 import { implementations, skipped, start } from "./start.ts";
 
 const script = import.meta.resolve("./processes/stale.ts");

@@ -2,7 +2,7 @@
  * `deno task torture [--kills 200] [--signals 100] [--seed 0]`: prints how many runs were ended, and at which point.
  */
 
-import { type Flags, parseFlags, wholeNumber } from "../../src/cli/flags.ts";
+import { type Flags, parseFlags, wholeNumber } from "../../src/cli/flags/flags.ts";
 import { inFolder } from "../in_folder.ts";
 import { script } from "../script.ts";
 import { torture } from "./torture.ts";

@@ -3,7 +3,7 @@
  * prints a line for each kill.
  */
 
-import { type Flags, parseFlags, wholeNumber } from "../../src/cli/flags.ts";
+import { type Flags, parseFlags, wholeNumber } from "../../src/cli/flags/flags.ts";
 import { inFolder } from "../in_folder.ts";
 import { skipped } from "../mpi/start.ts";
 import { script } from "../script.ts";

@@ -1,6 +1,6 @@
 import { at } from "../../base/at.ts";
 import { type Speeds, stepTime, totalTime } from "../step_time.ts";
-import { type BalanceOptions, Stretches } from "../stretches.ts";
+import { type BalanceOptions, Stretches } from "../partition/stretches.ts";
 
 /** What a module costs: the bytes it needs beside the values of the network, and the seconds of its part of a step. */
 export interface ModuleCost {

@@ -1,6 +1,6 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { mebibytes } from "../../base/mebibytes.ts";
-import { checkModel } from "../partition.ts";
+import { checkModel } from "../partition/partition.ts";
 import { checkLimit, type LimitOptions, typicalSpeeds } from "./options.ts";
 import { type Choices, Search, WORTHWHILE } from "./search.ts";
 import type { PlannedWay } from "./way.ts";

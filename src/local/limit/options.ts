@@ -6,7 +6,7 @@ import { expectRecompute, type Recompute } from "../../compile/recomputation.ts"
 import type { Target } from "../../compile/plan.ts";
 import { expectMethod, type Method } from "../method.ts";
 import { expectMicroBatches } from "../micro_batches.ts";
-import type { Modules } from "../partition.ts";
+import type { Modules } from "../partition/partition.ts";
 import { SETUP_KINDS, type SetupOptions } from "../setup.ts";
 import { expectSpeeds, type Speeds, TYPICAL } from "../step_time.ts";
 

@@ -2,7 +2,7 @@ import type { MemoryReport, Target } from "../../compile/plan.ts";
 import type { Recompute } from "../../compile/recomputation.ts";
 import { stepPlan } from "../memory.ts";
 import type { Method } from "../method.ts";
-import type { Modules, Partition } from "../partition.ts";
+import type { Modules, Partition } from "../partition/partition.ts";
 import { type Setup, setup, type SetupOptions } from "../setup.ts";
 import { type Speeds, stepTime, totalTime } from "../step_time.ts";
 

@@ -12,7 +12,7 @@ import { pixelLogits } from "../heads/pixel_heads.ts";
 import { areTokens, refuseEach, summarised } from "../heads/tokens.ts";
 import { convUnit, linearUnit } from "../heads/units.ts";
 import { type Boundary, classified, type Method } from "../method.ts";
-import { jointly, withStem } from "../partition.ts";
+import { jointly, withStem } from "../partition/partition.ts";
 
 /** Options of {@link augLocal}. */
 export interface AugLocalOptions {

@@ -6,7 +6,7 @@ import { type Layer, layer, type Layers, randomIn, sequence } from "../../nn/lay
 import { merge, type Named, select } from "../../nn/named.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import type { Method } from "../method.ts";
-import { whole } from "../partition.ts";
+import { whole } from "../partition/partition.ts";
 
 /** Options of {@link endToEnd}. */
 export interface EndToEndOptions {

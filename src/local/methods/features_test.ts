@@ -9,7 +9,7 @@ import { vitTiny } from "../../models/vit.ts";
 import { sgd } from "../../optim/sgd.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import type { Batch, Method } from "../method.ts";
-import { partition } from "../partition.ts";
+import { partition } from "../partition/partition.ts";
 import { setup, type TrainState } from "../setup.ts";
 import { trainStep } from "../step.ts";
 import { contSup, dgl, infopro, man, manPlusPlus, predsim, sgr } from "./methods.ts";

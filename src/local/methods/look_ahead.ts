@@ -1,7 +1,7 @@
 import { LocalgradError } from "../../base/errors.ts";
 import { expectWhole, type Kinds } from "../../base/expect.ts";
 import type { Model } from "../../models/model.ts";
-import { jointly, type Partition } from "../partition.ts";
+import { jointly, type Partition } from "../partition/partition.ts";
 import type { AverageOptions } from "./block_average.ts";
 
 /** Options of {@link man} and {@link manPlusPlus} that look further ahead than the next block; experiments of this library. */

@@ -4,7 +4,7 @@ import type { Tensor } from "../../trace/tensor.ts";
 import { isLarge } from "../heads/heads.ts";
 import type { Method } from "../method.ts";
 import { expectInner } from "../method.ts";
-import { withStem } from "../partition.ts";
+import { withStem } from "../partition/partition.ts";
 import { AVERAGE_KINDS, type AverageOptions, averageOptions } from "./block_average.ts";
 import { LOOK_AHEAD_KINDS, type LookAheadOptions, lookAheadOptions } from "./look_ahead.ts";
 import { momentumAuxiliary } from "./momentum_auxiliary.ts";

@@ -6,7 +6,7 @@ import { resnet110, resnet32 } from "../../models/resnet.ts";
 import { sgd } from "../../optim/sgd.ts";
 import { treePaths } from "../../trace/tree.ts";
 import type { Boundary, Method } from "../method.ts";
-import type { Modules } from "../partition.ts";
+import type { Modules } from "../partition/partition.ts";
 import { setup } from "../setup.ts";
 import { infopro, type InfoProOptions } from "./infopro.ts";
 import { weightsAt } from "./infopro_weights.ts";

@@ -1,5 +1,5 @@
 import { evaluateFlags } from "../../../src/cli/evaluate.ts";
-import { parseFlags } from "../../../src/cli/flags.ts";
+import { parseFlags } from "../../../src/cli/flags/flags.ts";
 import { setupOf } from "../../../src/cli/build.ts";
 import { settingsFrom, trainingFlags } from "../../../src/cli/settings.ts";
 import { trainFlags } from "../../../src/cli/train.ts";

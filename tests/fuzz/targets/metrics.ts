@@ -1,6 +1,6 @@
 import { MetricsWriter, readMetrics } from "../../../src/artifacts/metrics.ts";
 import { report } from "../../../src/artifacts/report.ts";
-import { measured } from "../../../src/cli/results.ts";
+import { measured } from "../../../src/cli/reproduce/results.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damagedLines } from "../mutate.ts";
 

@@ -1,4 +1,4 @@
-import { openReproduction } from "../../../src/cli/reproduction.ts";
+import { openReproduction } from "../../../src/cli/reproduce/reproduction.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damagedJson } from "../mutate.ts";
 

@@ -1,6 +1,6 @@
-import { resultsIn } from "../../../src/cli/reproduction.ts";
-import { html, markdown } from "../../../src/cli/results_table.ts";
-import { tables } from "../../../src/cli/tables.ts";
+import { resultsIn } from "../../../src/cli/reproduce/reproduction.ts";
+import { html, markdown } from "../../../src/cli/reproduce/results_table.ts";
+import { tables } from "../../../src/cli/reproduce/tables.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damagedJson } from "../mutate.ts";
 

@@ -1,5 +1,5 @@
 import { formatTime } from "../../../src/artifacts/format.ts";
-import { secondsIn } from "../../../src/cli/reproduction.ts";
+import { secondsIn } from "../../../src/cli/reproduce/reproduction.ts";
 import type { MakeTarget } from "../harness.ts";
 import { damagedJson } from "../mutate.ts";
 

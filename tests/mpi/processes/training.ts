@@ -3,7 +3,7 @@
  * cpu; each process reports what came of them.
  */
 import { devices, processes } from "../../../mod.ts";
-import { parallelFrom } from "../../../src/local/layout.ts";
+import { parallelFrom } from "../../../src/local/processes/layout.ts";
 import { report } from "../report.ts";
 import type { BackendName } from "../../../src/runtime/devices.ts";
 import { type Settings, trained } from "../settings.ts";
