@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import {
+  boolean,
   decodeJson,
   json,
   list,
@@ -45,6 +46,7 @@ export interface Checkpoint {
 interface Header {
   readonly step: number;
   readonly bestError?: number;
+  readonly bestMeanIoU?: number;
   readonly patience?: Patience;
   readonly configuration: Snapshot["configuration"];
   readonly settings: Settings;
@@ -63,7 +65,8 @@ const headerFields = object<Omit<Header, "format"> & { readonly version: number 
   version: whole(),
   step: whole(),
   bestError: optional(number),
-  patience: optional(object<Patience>({ best: number, waited: whole() })),
+  bestMeanIoU: optional(number),
+  patience: optional(object<Patience>({ best: number, waited: whole(), rising: optional(boolean) })),
   configuration: record(json),
   settings: record(json),
   signature: optional(signatureFields),
@@ -91,6 +94,7 @@ export async function writeCheckpoint(path: string, checkpoint: Checkpoint): Pro
       version: snapshot.format ?? VERSION,
       step: snapshot.step,
       ...(snapshot.bestError === undefined ? {} : { bestError: snapshot.bestError }),
+      ...(snapshot.bestMeanIoU === undefined ? {} : { bestMeanIoU: snapshot.bestMeanIoU }),
       ...(snapshot.patience === undefined ? {} : { patience: snapshot.patience }),
       configuration: snapshot.configuration,
       settings,
@@ -126,14 +130,14 @@ export function decodeCheckpoint(bytes: Uint8Array<ArrayBuffer>, path: string): 
     throw new LocalgradError(`${path} was not written by localgrad: it has no header of a run`);
   }
   const source = { file: path, remedy: "use another checkpoint" };
-  const { step, bestError, patience, configuration, settings, signature, devices, format } = decodeHeader(
-    localgrad,
-    source,
-  );
+  const header = decodeHeader(localgrad, source);
+  const { step, bestError, bestMeanIoU, patience, configuration, settings, signature, devices, format } =
+    header;
   return {
     snapshot: {
       step,
       ...(bestError === undefined ? {} : { bestError }),
+      ...(bestMeanIoU === undefined ? {} : { bestMeanIoU }),
       ...(patience === undefined ? {} : { patience }),
       tensors: new Map([...file.tensors].map(([name, array]) => [name, toOhwi(array)])),
       configuration,

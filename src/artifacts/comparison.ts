@@ -1,5 +1,6 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind } from "../base/expect.ts";
+import { bestOf } from "./best.ts";
 import { evaluatedOn, isRegression } from "./format.ts";
 import type { HeldMemory } from "./observer.ts";
 import type { RunReport } from "./report.ts";
@@ -17,6 +18,8 @@ export interface EpochSummary {
   readonly testError?: number;
   /** Mean loss over the test images. */
   readonly testLoss?: number;
+  /** The mean over all classes of intersection over union, of a segmentation. */
+  readonly meanIoU?: number;
 }
 
 /** A run in a comparison: its results so far. */
@@ -33,7 +36,9 @@ export interface RunSummary {
   readonly evaluatedOn: "test" | "validation";
   /** The lowest test error. */
   readonly bestError?: number;
-  /** The epoch of the lowest test error, from 1. */
+  /** The highest mean IoU, of a segmentation. */
+  readonly bestMeanIoU?: number;
+  /** The epoch of the lowest test error, of a segmentation of the highest mean IoU, from 1. */
   readonly bestEpoch?: number;
   /** The last of each measurement. */
   readonly last: Omit<EpochSummary, "epoch">;
@@ -112,10 +117,7 @@ function differences(runs: readonly RunReport[]): Comparison["differences"] {
 function summary(name: string, run: RunReport): RunSummary {
   const curve = epochsOf(run);
   const evaluated = run.lines.filter((line) => line.kind === "epoch");
-  const best = evaluated.reduce<typeof evaluated[0] | undefined>(
-    (best, line) => best === undefined || line.testError < best.testError ? line : best,
-    undefined,
-  );
+  const { best, bestError, bestMeanIoU } = bestOf(evaluated);
   const { method, endToEnd } = run.info.memory;
   const { epoch: _, ...last } = Object.assign({}, ...curve) as EpochSummary;
   const speeds = evaluated.map(({ imagesPerSecond }) => imagesPerSecond).sort((a, b) => a - b);
@@ -126,7 +128,8 @@ function summary(name: string, run: RunReport): RunSummary {
     epochsDone: Math.floor(step / run.info.stepsPerEpoch),
     epochs: run.info.epochs,
     evaluatedOn: evaluatedOn(run.info),
-    bestError: best?.testError,
+    bestError,
+    bestMeanIoU,
     bestEpoch: best?.epoch,
     last,
     plannedPeakBytes: method.peakBytes,
@@ -141,10 +144,11 @@ function summary(name: string, run: RunReport): RunSummary {
 /** The epochs of a run; the last may be in progress. */
 function epochsOf({ info, lines }: RunReport): EpochSummary[] {
   const sums = new Map<number, { steps: number; error: number; loss: number }>();
-  const tests = new Map<number, { testError: number; testLoss: number }>();
+  const tests = new Map<number, Pick<EpochSummary, "testError" | "testLoss" | "meanIoU">>();
   for (const line of lines) {
     if (line.kind === "epoch") {
-      tests.set(line.epoch, { testError: line.testError, testLoss: line.testLoss });
+      const { testError, testLoss, meanIoU } = line;
+      tests.set(line.epoch, defined({ testError, testLoss, meanIoU }));
       continue;
     }
     const epoch = Math.ceil(line.step / info.stepsPerEpoch);

@@ -18,9 +18,12 @@ type Measure = Exclude<keyof EpochSummary, "epoch">;
 const CHARTS: readonly { readonly measure: Measure; readonly title: string; readonly percent?: true }[] = [
   { measure: "testError", title: "error", percent: true },
   { measure: "trainError", title: "Training error", percent: true },
+  { measure: "meanIoU", title: "mean IoU", percent: true },
   { measure: "testLoss", title: "loss" },
   { measure: "trainLoss", title: "Training loss of the network's own head" },
 ];
+
+const TESTED: readonly Measure[] = ["testError", "meanIoU", "testLoss"];
 
 const MARKED = 60; // points of a curve up to which each is marked
 
@@ -43,6 +46,8 @@ export function resultsTable({ runs }: Comparison): { heads: string[]; rows: str
     "evaluated on",
     headingOf(kind, "error"),
     "best",
+    headingOf(kind, "mean IoU"),
+    "highest",
     "in epoch",
     headingOf(kind, "loss"),
     "train error",
@@ -58,7 +63,9 @@ export function resultsTable({ runs }: Comparison): { heads: string[]; rows: str
     `${run.epochsDone} of ${run.epochs}`,
     kind === undefined ? run.evaluatedOn : "–",
     optional(run.last.testError, errorFormat(run)),
-    optional(run.bestError, errorFormat(run)),
+    optional(run.bestMeanIoU === undefined ? run.bestError : undefined, errorFormat(run)),
+    optional(run.last.meanIoU, formatError),
+    optional(run.bestMeanIoU, formatError),
     optional(run.bestEpoch, String),
     optional(run.last.testLoss, loss),
     optional(run.last.trainError, errorFormat(run)),
@@ -106,11 +113,13 @@ export function comparisonPage(comparison: Comparison): string {
   const title = runs.length === 1 ? runs.map(({ run }) => run).join() : `${runs.length} runs compared`;
   const settings = differencesTable(comparison);
   const results = resultsTable(comparison);
+  const has = (measure: Measure) => runs.some(({ last }) => last[measure] !== undefined);
+  const shown = CHARTS.filter(({ measure }) => measure !== "meanIoU" || has(measure));
   const same = runs.length === 1 ? "" : "<p>All settings are the same.</p>";
   return page(
     title,
     `${htmlTable(results.heads, results.rows, "figures")}
-<section class="grid-2">${CHARTS.map((chart) => chartOf(runs, chart)).join("")}</section>
+<section class="grid-2">${shown.map((chart) => chartOf(runs, chart)).join("")}</section>
 <h2>Settings that differ</h2>${settings ? htmlTable(settings.heads, settings.rows, "settings") : same}
 <h2>Memory</h2>${memory(runs)}`,
   );
@@ -120,7 +129,7 @@ export function comparisonPage(comparison: Comparison): string {
 const kindOf = (runs: readonly RunSummary[]) => evaluatedAlike(runs.map(({ evaluatedOn }) => evaluatedOn));
 
 function chartOf(runs: readonly RunSummary[], { measure, title, percent }: typeof CHARTS[0]): string {
-  const heading = measure.startsWith("test") ? capitalized(headingOf(kindOf(runs), title)) : title;
+  const heading = TESTED.includes(measure) ? capitalized(headingOf(kindOf(runs), title)) : title;
   const series = runs.map(({ run, curve }, i) => {
     const points = curve.flatMap((epoch): [number, number][] => {
       const value = epoch[measure];

@@ -10,10 +10,12 @@ export type Configuration = { readonly [name: string]: unknown };
 
 /** The state of early stopping: the best evaluation, and how many have passed since. */
 export interface Patience {
-  /** The lowest value of the metric. */
+  /** The lowest value of the metric, or the highest of one that should rise. */
   readonly best: number;
   /** Evaluations since then. */
   readonly waited: number;
+  /** True of a metric that should rise, such as mean IoU. */
+  readonly rising?: boolean;
 }
 
 /** Everything needed to resume a run. */
@@ -22,6 +24,8 @@ export interface Snapshot {
   readonly step: number;
   /** The lowest test error so far, as a fraction; undefined before the first evaluation. */
   readonly bestError?: number;
+  /** The highest mean IoU so far, of a segmentation; undefined in those of earlier versions too. */
+  readonly bestMeanIoU?: number;
   /** The state of early stopping; undefined without it, or before the first evaluation. */
   readonly patience?: Patience;
   /**
@@ -182,7 +186,7 @@ export interface EpochRecord {
   readonly loading?: Loading;
   /** The age of the blocks that MAN averaged; only of processes with a stale exchange. */
   readonly staleness?: BlockAge;
-  /** True if the test error is the lowest so far. */
+  /** True if the test error is the lowest so far, or of a segmentation the mean IoU the highest. */
   readonly best: boolean;
 }
 
@@ -200,8 +204,7 @@ export interface Observer {
   epoch?(record: EpochRecord): void | Promise<void>;
   /**
    * Called at the start of a run; after each epoch, after its record; within epochs as `saveEvery` of `fit` says; and
-   * when the run is stopped. The kinds are `last`, and `best` too if the test error is the lowest so far. The state
-   * never holds a NaN or an infinity.
+   * when the run is stopped. The kinds are `last`, and `best` too if the record says so. The state never holds a NaN or an infinity.
    */
   save?(snapshot: Snapshot, kinds: readonly ("last" | "best")[]): void | Promise<void>;
   /** Called after the last epoch of a run, if `samples` of `fit` asks for them. */

@@ -103,8 +103,8 @@ class Progress implements Observer {
     const speed = imagesPerSecond > 0 ? `  ${Math.round(imagesPerSecond)} images/s` : "";
     this.#line(
       `epoch ${epoch}/${this.#info.epochs}  loss ${lossesText(this.#losses)}  ${score}` +
-        `${evaluatedOn(this.#info)} ${error.name} ${error.format(testError)}${mark}` +
-        (meanIoU === undefined ? "" : `  mean IoU ${formatPercent(meanIoU)}`) + speed +
+        `${evaluatedOn(this.#info)} ${error.name} ${error.format(testError)}` +
+        (meanIoU === undefined ? "" : `  mean IoU ${formatPercent(meanIoU)}`) + mark + speed +
         (loading === undefined ? "" : `, ${loadingText(loading)}`) +
         (staleness === undefined ? "" : `, ${ageText(staleness)}`),
     );

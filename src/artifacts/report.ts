@@ -2,6 +2,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, expectOptions, type Kinds } from "../base/expect.ts";
 import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
 import { moduleIn } from "../local/places.ts";
+import { decidingFigure } from "./best.ts";
 import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { confusionTable } from "./confusion.ts";
@@ -10,6 +11,7 @@ import {
   evaluatedAlike,
   evaluatedOn,
   formatBytes,
+  formatError,
   formatPercent,
   formatTime,
   formatValue,
@@ -46,6 +48,8 @@ const RUN_KINDS = {
 
 const POINTS = 240; // more are indistinguishable at the size of a chart
 
+const MARKED = 60; // points of a curve up to which each is marked
+
 const CLASSES: readonly MemoryClass[] = [
   "parameters",
   "optimizer",
@@ -74,14 +78,7 @@ export function methodOf(run: RunReport): string {
 /** The images that the runs were evaluated on; undefined if not all on the same. */
 const kindOf = (runs: readonly RunReport[]) => evaluatedAlike(runs.map(({ info }) => evaluatedOn(info)));
 
-/** The lowest and the last test error of a run, for people. */
-function errors(run: RunReport): { best: string; last: string } {
-  const all = epochs(run).map(({ testError }) => testError);
-  const last = all.at(-1);
-  if (last === undefined) return { best: "–", last: "–" };
-  const { format } = errorOf(run.info.configuration);
-  return { best: format(Math.min(...all)), last: format(last) };
-}
+const deciding = (run: RunReport) => decidingFigure(run.info.configuration, epochs(run));
 
 /** Options of {@link report}. */
 export interface ReportOptions {
@@ -106,7 +103,9 @@ export function report(runs: readonly RunReport[], options: ReportOptions = {}):
 }
 
 function single(run: RunReport): string {
-  return `${facts(run)}<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>
+  return `${facts(run)}<section class="grid-2">${lossChart(run)}${errorChart([run])}${
+    iouChart([run])
+  }</section>
 ${confusionSection(run)}${samplesOf(run)}<h2>Planned memory of a training step</h2>${memorySection([run])}
 <h2>Configuration</h2>${configuration(run)}`;
 }
@@ -125,7 +124,7 @@ function confusionSection(run: RunReport): string {
 
 function comparison(runs: readonly RunReport[]): string {
   const rows = runs.map((run) => {
-    const { best, last } = errors(run);
+    const { best, last } = deciding(run);
     const { method, endToEnd } = run.info.memory;
     const time = run.seconds === undefined ? "" : formatTime(run.seconds);
     return [
@@ -141,7 +140,7 @@ function comparison(runs: readonly RunReport[]): string {
   const heads = [
     "method",
     "modules",
-    headingOf(kindOf(runs), errorOf(runs[0]?.info.configuration ?? {}).name),
+    headingOf(kindOf(runs), runs.map(deciding)[0]?.name ?? "error"),
     "best",
     "planned peak",
     "of end-to-end",
@@ -149,24 +148,28 @@ function comparison(runs: readonly RunReport[]): string {
   ];
   const each = runs.map((run) =>
     `<details><summary>${escapeHtml(methodOf(run))}</summary>
-<section class="grid-2">${lossChart(run)}${errorChart([run])}</section>${confusionSection(run)}${
-      samplesOf(run)
-    }${configuration(run)}</details>`
+<section class="grid-2">${lossChart(run)}${errorChart([run])}${iouChart([run])}</section>${
+      confusionSection(run)
+    }${samplesOf(run)}${configuration(run)}</details>`
   );
-  return `${htmlTable(heads, rows)}<section class="grid-2">${errorChart(runs)}${memoryBars(runs)}</section>
+  return `${htmlTable(heads, rows)}<section class="grid-2">${errorChart(runs)}${iouChart(runs)}${
+    memoryBars(runs)
+  }</section>
 <h2>Memory through a training step</h2>${timelines(runs)}
 <h2>Runs</h2>${each.join("\n")}`;
 }
 
 function facts(run: RunReport): string {
-  const { best, last } = errors(run);
+  const { name, best, most, last } = deciding(run);
   const { method, endToEnd } = run.info.memory;
-  const { name } = errorOf(run.info.configuration);
-  const { imagesPerSecond: rate, meanAbsoluteError: absolute } = epochs(run).at(-1) ?? {};
+  const { imagesPerSecond: rate, meanAbsoluteError: absolute, meanIoU, testError } = epochs(run).at(-1) ?? {};
   const done = Math.floor((steps(run).at(-1)?.step ?? 0) / run.info.stepsPerEpoch);
   const all: [string, string][] = [
     [`${evaluatedOn(run.info)} ${name}`, last],
-    [`lowest ${evaluatedOn(run.info)} ${name}`, best],
+    [`${most} ${evaluatedOn(run.info)} ${name}`, best],
+    ...(meanIoU === undefined || testError === undefined
+      ? []
+      : [[`${evaluatedOn(run.info)} error`, formatError(testError)] as [string, string]]),
     ...(absolute === undefined
       ? []
       : [[`${evaluatedOn(run.info)} mean absolute error`, formatValue(absolute)] as [string, string]]),
@@ -266,7 +269,7 @@ function errorChart(runs: readonly RunReport[]): string {
       name: runs.length === 1 ? evaluatedOn(run.info) : methodOf(run),
       points: epochs(run).map(({ epoch, testError }) => [epoch, testError] as const),
       colour: colour(i, runs.length),
-      marked: epochs(run).length <= 60,
+      marked: epochs(run).length <= MARKED,
     };
     if (runs.length > 1) return [test];
     const points = steps(run).map(({ step, accuracy, meanSquaredError }) =>
@@ -282,6 +285,25 @@ function errorChart(runs: readonly RunReport[]): string {
   const text = runs.length === 1 || kind === undefined ? name : `${kind} ${name}`;
   const title = text.slice(0, 1).toUpperCase() + text.slice(1);
   return lineChart(series, { title, x: "epoch", whole: true, format: tick });
+}
+
+/** The mean IoU of segmentations; nothing if none was evaluated. */
+function iouChart(runs: readonly RunReport[]): string {
+  const series = runs.map((run, i): Series => ({
+    name: runs.length === 1 ? evaluatedOn(run.info) : methodOf(run),
+    points: epochs(run).flatMap(({ epoch, meanIoU }): [number, number][] =>
+      meanIoU === undefined ? [] : [[epoch, meanIoU]]
+    ),
+    colour: colour(i, runs.length),
+    marked: epochs(run).length <= MARKED,
+  }));
+  if (series.every(({ points }) => points.length === 0)) return "";
+  return lineChart(series, {
+    title: "Mean IoU",
+    x: "epoch",
+    whole: true,
+    format: (value) => formatPercent(value),
+  });
 }
 
 /** Planned memory end to end, then of each method. */

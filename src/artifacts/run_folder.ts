@@ -26,7 +26,7 @@ import { report } from "./report.ts";
 import { type Samples, samplesPath, writeSamples } from "./samples.ts";
 import { recordPath, runReport, writeRecord } from "./run_record.ts";
 
-/** Checkpoint of a run: its last state, or the state of its lowest test error. */
+/** Checkpoint of a run: its last state, or the state of its lowest test error, of a segmentation of its highest mean IoU. */
 export type CheckpointKind = "last" | "best";
 
 function checkpointPath(folder: string, kind: CheckpointKind): string {

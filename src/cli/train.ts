@@ -218,7 +218,16 @@ function lastEpoch({ lines }: RunFolder): Partial<Pick<EpochRecord, "held" | "st
 }
 
 function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
-  const { last, bestError, stopped, stoppedEarly, folder, memory: { method, endToEnd }, seconds } = outcome;
+  const {
+    last,
+    bestError,
+    bestMeanIoU,
+    stopped,
+    stoppedEarly,
+    folder,
+    memory: { method, endToEnd },
+    seconds,
+  } = outcome;
   const on = settings.validation === undefined ? "test" : "validation";
   const { held, staleness } = lastEpoch(folder);
   if (json) {
@@ -232,6 +241,7 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
       [`${on}Loss`]: last?.loss,
       meanIoU: last?.meanIoU,
       bestError,
+      bestMeanIoU,
       devices: folder.info?.devices,
       plannedPeakBytes: method.peakBytes,
       endToEndPeakBytes: endToEnd.peakBytes,
@@ -255,7 +265,8 @@ function summarize(outcome: Outcome, settings: Settings, json: boolean): void {
   }
   if (last !== undefined) print(`${`${on} error`.padEnd(18)}${formatError(last.error)}`);
   if (last?.meanIoU !== undefined) print(`mean IoU          ${formatPercent(last.meanIoU)}`);
-  if (bestError !== undefined) print(`lowest            ${formatError(bestError)}`);
+  if (bestMeanIoU !== undefined) print(`highest           ${formatPercent(bestMeanIoU)}`);
+  else if (bestError !== undefined) print(`lowest            ${formatError(bestError)}`);
   print(
     `planned peak      ${formatBytes(method.peakBytes)} (end to end ${formatBytes(endToEnd.peakBytes)})`,
   );

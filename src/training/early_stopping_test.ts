@@ -31,6 +31,28 @@ Deno.test("patience counts evaluations since the last improvement", () => {
   ) assertThrows(() => checkEarlyStopping(options, {}), LocalgradError, message);
 });
 
+Deno.test("patience of a segmentation is for mean IoU, which should rise", () => {
+  const after = (options: EarlyStopping, meanIoU: number, before?: Patience) =>
+    patienceAfter(options, { ...evaluation(0.5), meanIoU }, before);
+  const first = after({ patience: 2 }, 0.25);
+  assertEquals(first, { best: 0.25, waited: 0, rising: true });
+  assertEquals(after({ patience: 2 }, 0.25, first).waited, 1);
+  assertEquals(after({ patience: 2 }, 0.5, first), { best: 0.5, waited: 0, rising: true });
+  assertEquals(after({ patience: 2, minDelta: 0.25 }, 0.5, first).waited, 1);
+  // What was counted for a metric that should fall cannot be compared, nor the other way round.
+  assertEquals(after({ patience: 2 }, 0.25, { best: 0.5, waited: 1 }), first);
+  assertEquals(after({ patience: 2, metric: "error" }, 0.25, { ...first, waited: 1 }), {
+    best: 0.5,
+    waited: 0,
+  });
+  const pixels = { task: "segmentation" } as const;
+  checkEarlyStopping({ patience: 1, metric: "meanIoU" }, pixels);
+  const wrong = () => checkEarlyStopping({ patience: 1, metric: "topFiveError" }, pixels);
+  assertThrows(wrong, LocalgradError, "must be one of meanIoU, error, loss");
+  const images = () => checkEarlyStopping({ patience: 1, metric: "meanIoU" }, {});
+  assertThrows(images, LocalgradError, "must be one of error, topFiveError, loss");
+});
+
 Deno.test("fit() stops early; a resumed run goes on counting where the saved one was", async () => {
   await using device = await open("cpu");
   const images = tinyDataset(32, 16);

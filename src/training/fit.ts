@@ -49,7 +49,7 @@ export interface FitOptions {
   saveEvery?: SaveEvery;
   /**
    * Stops the run when its evaluations no longer improve; default never. What it has waited for is saved with the run and
-   * resumed. `best.safetensors` holds the state of the lowest test error.
+   * resumed. `best.safetensors` holds the state of the lowest test error, of a segmentation that of the highest mean IoU.
    */
   earlyStopping?: EarlyStopping;
   /** Metrics of each evaluation beside the error and the loss, see {@link EvaluateOptions.metrics}; default none. */
@@ -80,6 +80,8 @@ export interface FitResult {
   readonly last?: Evaluation;
   /** The lowest test error of the run, see {@link Evaluation.error}. */
   readonly bestError?: number;
+  /** The highest mean IoU of the run, of a segmentation. */
+  readonly bestMeanIoU?: number;
 }
 
 /** See `Trainer.fit`. */
@@ -203,12 +205,13 @@ export async function fit(
     }
     await run.end(done ? "done" : "stopped");
     run.raise();
-    const { last } = run, { bestError } = position;
+    const { last } = run, { bestError, bestMeanIoU } = position;
     return {
       stopped: !done,
       stoppedEarly: run.stoppedEarly,
       ...(last === undefined ? {} : { last }),
       ...(bestError === undefined ? {} : { bestError }),
+      ...(bestMeanIoU === undefined ? {} : { bestMeanIoU }),
     };
   } finally {
     await run.end("failed"); // no effect on a run that has ended

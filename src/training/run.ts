@@ -8,6 +8,7 @@ import { IssuedSteps } from "./issued_steps.ts";
 import { blockAge, heldMemory, infoOf } from "./run_facts.ts";
 import type { RunParts } from "./run_parts.ts";
 import { Agreement } from "./processes/team.ts";
+import type { Position } from "./trainable.ts";
 import { Throughput } from "./throughput.ts";
 import type { TrainingFeed } from "./feeds/training_feed.ts";
 
@@ -17,6 +18,18 @@ const GO = 0, SAVE = 1, STOP = 2;
 const DRAIN_STEPS = 20;
 const DRAIN_MS = 500;
 const BREATHE_MS = 20;
+
+/** True if no evaluation of the run was better: of a segmentation by its mean IoU, otherwise by its error. */
+function isBest({ error, meanIoU }: Evaluation, { bestError, bestMeanIoU }: Position): boolean {
+  if (meanIoU !== undefined) return bestMeanIoU === undefined || meanIoU > bestMeanIoU;
+  return bestError === undefined || error < bestError;
+}
+
+/** Keeps the best figures so far. */
+function setBest({ error, meanIoU }: Evaluation, position: Position): void {
+  position.bestError = Math.min(position.bestError ?? Infinity, error);
+  if (meanIoU !== undefined) position.bestMeanIoU = Math.max(position.bestMeanIoU ?? 0, meanIoU);
+}
 
 /** A run in progress: issues steps, reads their losses in batches, evaluates, saves, and notifies the observers. */
 export class Run {
@@ -202,8 +215,8 @@ export class Run {
     this.#gathered = position.step;
     const evaluation = this.#last = await evaluator.evaluate(trainer.network());
     const { error, loss, images: _, ...others } = evaluation;
-    const best = position.bestError === undefined || error < position.bestError;
-    if (best && Number.isFinite(loss)) position.bestError = error;
+    const best = isBest(evaluation, position);
+    if (Number.isFinite(loss)) setBest(evaluation, position);
     if (earlyStopping !== undefined) {
       position.patience = patienceAfter(earlyStopping, evaluation, position.patience);
     }

@@ -34,6 +34,7 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
   expectObject("restore: the snapshot", snapshot, {
     step: "number",
     bestError: "number?",
+    bestMeanIoU: "number?",
     patience: "object?",
     tensors: "object",
     configuration: "object",
@@ -75,13 +76,14 @@ export function restoreTensors(setup: Setup, train: TrainState<DeviceArray>, sna
 
 /** A snapshot of these tensors at a position of a run. */
 export function snapshotAt(
-  { step, bestError, patience, signature, devices }: Position,
+  { step, bestError, bestMeanIoU, patience, signature, devices }: Position,
   tensors: Snapshot["tensors"],
   configuration: Configuration,
 ): Snapshot {
   return {
     step,
     ...(bestError === undefined ? {} : { bestError }),
+    ...(bestMeanIoU === undefined ? {} : { bestMeanIoU }),
     ...(patience === undefined ? {} : { patience }),
     tensors,
     configuration,
@@ -93,11 +95,13 @@ export function snapshotAt(
 /** Returns to the position of a snapshot, to go on with this arithmetic. */
 export function returnTo(
   position: Position,
-  { step, bestError, patience, signature = position.signature, devices: before = [] }: Snapshot,
+  snapshot: Snapshot,
   arithmetic: Device["arithmetic"],
 ): void {
-  const devices = resumedOn(before, { arithmetic, firstStep: step });
-  Object.assign(position, { step, bestError, patience, restored: true, loaded: false, signature, devices });
+  const { step, bestError, bestMeanIoU, patience, signature = position.signature } = snapshot;
+  const devices = resumedOn(snapshot.devices ?? [], { arithmetic, firstStep: step });
+  const best = { bestError, bestMeanIoU, patience };
+  Object.assign(position, { step, ...best, restored: true, loaded: false, signature, devices });
 }
 
 /** Refuses what is taken for the values of a network: the path of a file, and a snapshot. */

@@ -46,7 +46,7 @@ export interface Trainable {
   restore(snapshot: Snapshot): void;
 }
 
-/** A trainer's position in its run. A trainer advances `step`; `fit` lowers `bestError` and sets `signature`. */
+/** A trainer's position in its run. A trainer advances `step`; `fit` sets the best figures and `signature`. */
 export interface Position {
   /** The key that all random keys of the run are folded from. */
   readonly seed: Key;
@@ -54,6 +54,8 @@ export interface Position {
   step: number;
   /** The lowest test error so far, as a fraction; undefined before the first evaluation. */
   bestError: number | undefined;
+  /** The highest mean IoU so far, of a segmentation; undefined before the first evaluation. */
+  bestMeanIoU: number | undefined;
   /** The state of early stopping; undefined without it, or before the first evaluation. */
   patience: Patience | undefined;
   /** True once it was restored from a snapshot. */

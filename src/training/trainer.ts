@@ -136,6 +136,10 @@ export class Trainer implements Disposable {
   get bestError(): number | undefined {
     return this.#position.bestError;
   }
+  /** The highest mean IoU of the run, of a segmentation; undefined before the first evaluation. */
+  get bestMeanIoU(): number | undefined {
+    return this.#position.bestMeanIoU;
+  }
   /**
    * Class names and preprocessing of the images that it was last trained on, or that its weights came with; undefined if
    * neither is known. Checkpoints and exported files keep them.

@@ -50,7 +50,7 @@ export function trainerParts(options: TrainerOptions): TrainerParts {
       signature: undefined,
       classNames: undefined,
     },
-    ...{ bestError: undefined, patience: undefined },
+    ...{ bestError: undefined, bestMeanIoU: undefined, patience: undefined },
     devices: resumedOn([], { arithmetic: device.arithmetic, firstStep: 0 }),
   };
   const configuration = configurationOf(setup, batch, seed);

@@ -20,8 +20,11 @@ export const rateFlags = {
     help: "raise the learning rate linearly over N epochs or N steps (500s); default: that of the schedule",
   },
   patience: { value: "N", help: "stop after N evaluations without an improvement; default never" },
-  "patience-metric": { value: METRICS.join("|"), help: "with --patience: what should fall; default error" },
-  "min-delta": { value: "X", help: "with --patience: the smallest decrease that counts; default 0" },
+  "patience-metric": {
+    value: METRICS.join("|"),
+    help: "with --patience: what should fall; default error, of label maps meanIoU, which should rise",
+  },
+  "min-delta": { value: "X", help: "with --patience: the smallest change that counts; default 0" },
 } as const satisfies Flags;
 
 /** What the flags say about the learning rate: JSON, in the settings of a run. */
