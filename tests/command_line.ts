@@ -25,7 +25,7 @@ export function start(
     memory: [],
     doctor: ["-P=doctor"],
     eval: ["-P=eval"],
-    predict: ["-P=eval"],
+    predict: ["-P=predict"],
     export: ["-P=files"],
     compare: ["-P=files"],
     report: ["-P=files"],

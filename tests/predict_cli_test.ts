@@ -106,6 +106,16 @@ Deno.test("predict prints the most probable classes of files and folders, and go
     );
 
     await refused(dir, /predict needs pictures: give files/, "predict", "--run", "new");
+    const run = ["predict", "--run", "new", "--checkpoint", "last"] as const;
+    await refused(
+      dir,
+      /--maps needs a network that labels pixels; resnet8 gives/,
+      ...run,
+      "--maps",
+      "m",
+      "a.jpg",
+    );
+    await refused(dir, /--maps flowers is there already/, ...run, "--maps", "flowers", "a.jpg");
     await refused(
       dir,
       /there is nothing at none; give the folder of a run, or a \.safetensors file/,

@@ -1,11 +1,15 @@
 import { crc32 } from "../base/crc32.ts";
 
-/** Encodes pixels, `[height, width, channels]` bytes with one channel (grey) or three (RGB), as a PNG (ISO/IEC 15948). */
+/**
+ * Encodes pixels, `[height, width, channels]` bytes with one channel (grey) or three (RGB), as a PNG (ISO/IEC 15948). With a
+ * `palette` of up to 256 colours, RGB, pixels of one channel are indices into it.
+ */
 export async function encodePng(
   pixels: Uint8Array,
   height: number,
   width: number,
   channels: 1 | 3,
+  palette?: readonly (readonly [red: number, green: number, blue: number])[],
 ): Promise<Uint8Array> {
   const row = width * channels;
   const filtered = new Uint8Array(height * (row + 1)); // each row begins with its filter: 0, none
@@ -15,10 +19,11 @@ export async function encodePng(
   header.setUint32(0, width);
   header.setUint32(4, height);
   header.setUint8(8, 8); // bits of a sample
-  header.setUint8(9, channels === 3 ? 2 : 0); // type of colour
+  header.setUint8(9, palette !== undefined ? 3 : channels === 3 ? 2 : 0); // type of colour
   const parts = [
     Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a),
     chunk("IHDR", new Uint8Array(header.buffer)),
+    ...palette === undefined ? [] : [chunk("PLTE", Uint8Array.from(palette.flat()))],
     chunk("IDAT", new Uint8Array(await new Response(zlib).arrayBuffer())),
     chunk("IEND", new Uint8Array(0)),
   ];

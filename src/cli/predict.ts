@@ -1,14 +1,16 @@
+import { dirname } from "node:path";
 import { formatPercent } from "../artifacts/format.ts";
 import type { Weights } from "../artifacts/weights.ts";
 import { readCheckpoint } from "../artifacts/checkpoint.ts";
 import { LocalgradError } from "../base/errors.ts";
 import type { Signature } from "../data/signature.ts";
-import { predictorOf, readNetwork } from "../predict/load.ts";
+import { modelOf, predictorOf, readNetwork } from "../predict/load.ts";
 import type { FilePrediction, Predictor } from "../predict/predictor.ts";
 import { openDevice } from "./build.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags/flags.ts";
 import { decoding } from "./on_demand.ts";
+import { mapsOf, refuseFolder, refuseOther, writeMaps } from "./predict_maps.ts";
 import { placeFlags, precisionFrom } from "./settings.ts";
 import { storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";
@@ -21,6 +23,7 @@ export const predictFlags = {
   run: { value: "DIR|FILE", help: "folder of the run, or the file of an exported network" },
   checkpoint: { value: "best|last", help: "checkpoint of the run; default best" },
   top: { value: "N", help: "number of classes to show; default 5" },
+  maps: { value: "DIR", help: "of a network that labels pixels: new folder for a label map of each picture" },
   batch: { value: "N", help: "most pictures that are computed at once; default 32" },
   device,
   precision,
@@ -34,7 +37,7 @@ export const predictFlags = {
 /** Arguments of `predict` other than flags. */
 export const predictOperands = "FILE…|DIR";
 
-/** `predict`: predicts the classes of pictures with the network of a run. Returns the exit code. */
+/** `predict`: predicts the classes of pictures, or of their pixels, with the network of a run. Returns the exit code. */
 export async function predict(args: readonly string[]): Promise<number> {
   const paths: string[] = [];
   const given = parseFlags("predict", predictFlags, args, paths);
@@ -42,6 +45,7 @@ export async function predict(args: readonly string[]): Promise<number> {
     throw new LocalgradError("predict needs the folder of a run, or an exported file: --run DIR");
   }
   if (paths.length === 0) throw new LocalgradError("predict needs pictures: give files, or a folder of them");
+  if (given.maps !== undefined) await refuseFolder(given.maps);
   const top = wholeNumber("top", given.top ?? "5", 1);
   const batch = wholeNumber("batch", given.batch ?? "32", 1);
   const checkpoint = given.checkpoint === undefined ? {} : {
@@ -49,19 +53,27 @@ export async function predict(args: readonly string[]): Promise<number> {
   };
   const weights = await readNetwork(given.run, { ...checkpoint, onNote: note });
   const signature = weights.signature ?? await earlierSignature(given.run, weights);
+  const model = modelOf(weights, signature);
+  refuseOther(model, given);
   const decoder = (await decoding()).pictures();
-  const files =
-    (await Promise.all(paths.map(async (path) => await isFolder(path) ? decoder.list(path) : [path]))).flat();
+  const listed = (await Promise.all(paths.map(async (path) => {
+    const folder = await isFolder(path) ? path : dirname(path);
+    return (folder === path ? await decoder.list(path) : [path]).map((file) => ({ file, folder }));
+  }))).flat();
+  const files = listed.map(({ file }) => file);
+  const maps = given.maps === undefined ? undefined : mapsOf(given.maps, listed);
   await using device = await openDevice(given, precisionFrom(given));
   noteDevice(device);
   await using predictor = predictorOf(weights, {
     device,
+    model,
     decoder,
     batch,
     ...precisionFrom(given),
     ...(signature === undefined ? {} : { signature }),
     onNote: note,
   });
+  if (maps !== undefined) return await writeMaps(predictor, maps, batch, given.json === true);
   return await printAll(predictor, files, top, batch, given.json === true);
 }
 

@@ -23,7 +23,7 @@ import { sizeOf } from "../trace/dtype.ts";
 import { HostArray } from "../trace/host_array.ts";
 import type { Tensor } from "../trace/tensor.ts";
 import { Batches, type Pixels } from "./batches.ts";
-import { type LabelMap, labelMap } from "./label_map.ts";
+import { type LabelMap, labelMap, ofPicture } from "./label_map.ts";
 import type { Prediction } from "./prediction.ts";
 import {
   eachOf,
@@ -157,7 +157,8 @@ export class Predictor implements AsyncDisposable {
   }
 
   /**
-   * The class of each pixel of images, in order.
+   * The class of each pixel of images, in order. A file, or a `Blob`, is shown whole, as large as fits, as pictures are in
+   * tests; its map has its own size, in which a pixel has the nearest label. Other maps have the size of the network.
    *
    * @throws {LocalgradError} if the network gives one class for each image, an image does not suit it, or cannot be decoded.
    */
@@ -172,7 +173,7 @@ export class Predictor implements AsyncDisposable {
     const { batch } = this.#parts;
     return Array.fromAsync(inOrder(
       eachOf("segment", model, images, batch),
-      async (image) => labelMap(await this.#outputOf("segment", image), outputShape(model)),
+      (image) => this.#mapOf(image),
       2 * batch,
     ));
   }
@@ -224,6 +225,24 @@ export class Predictor implements AsyncDisposable {
     );
   }
 
+  async #mapOf(image: Picture): Promise<LabelMap> {
+    const shape = outputShape(this.model);
+    if (typeof image !== "string" && !(image instanceof Blob)) {
+      return labelMap(await this.#outputOf("segment", image), shape);
+    }
+    const what = nameOf(image);
+    const { channels } = imageInput(`segment: ${what} is a picture`, this.model);
+    const decoder = this.#decoder("segment", what);
+    const whole = await decoder.whole?.(image, this.#known("segment"));
+    if (whole === undefined) {
+      throw new LocalgradError(
+        `segment: the decoder cannot show ${what} whole; give it a method whole(), or use pictures()`,
+      );
+    }
+    const pixels = inChannels("segment", whole.pixels, channels, this.model.name);
+    return ofPicture(labelMap(await this.#batches.add(pixels), shape), whole);
+  }
+
   async #outputOf(caller: string, image: Picture): Promise<Float32Array> {
     return await this.#batches.add(await this.#pixelsOf(caller, image));
   }
@@ -239,7 +258,7 @@ export class Predictor implements AsyncDisposable {
         `${caller}: an image is bytes, normalised f32, a path or a Blob, not ${shown(image)}`,
       );
     }
-    const what = typeof image === "string" ? image : "a Blob";
+    const what = nameOf(image);
     const { channels } = imageInput(`${caller}: ${what} is a picture`, this.model);
     const pixels = await this.#decoder(caller, what).decode(image, signature);
     return inChannels(caller, pixels, channels, this.model.name);
@@ -294,4 +313,9 @@ export class Predictor implements AsyncDisposable {
       `${caller}: ${what} has to be decoded; pass { decoder: pictures() } of "@localgrad/localgrad/pictures"`,
     );
   }
+}
+
+/** A picture in messages. */
+function nameOf(picture: string | Blob): string {
+  return typeof picture === "string" ? picture : "a Blob";
 }

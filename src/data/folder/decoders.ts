@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { LocalgradError } from "../../base/errors.ts";
+import type { WholePicture } from "../decoder.ts";
 import { shown } from "../regular.ts";
 import workerSource from "./worker.js" with { type: "text" };
 
@@ -31,7 +32,9 @@ export interface DecodeJob {
   readonly draws?: Float32Array;
   /** The part of the picture that the image shows, in place of a crop. */
   readonly box?: Box;
-  /** The colour of pixels beside the box; default black. */
+  /** Show the whole picture, as large as fits into the upper left of the image? */
+  readonly whole?: boolean;
+  /** The colour of pixels beside the box or the whole picture; default black. */
   readonly fill?: readonly number[];
 }
 
@@ -63,14 +66,21 @@ export interface DecodeLimits {
 /** The limits of a folder's pictures. */
 export const LIMITS: DecodeLimits = { side: 32_768, area: 100_000_000, memory: 2 ** 30, seconds: 10 };
 
+/** What was decoded: pixels, and of a whole picture the rows and columns that it has, and has in the image. */
+interface Decoded {
+  readonly pixels?: Uint8Array;
+  readonly of?: readonly [height: number, width: number];
+  readonly to?: readonly [height: number, width: number];
+}
+
 /** The pixels of a picture, if they were asked for, or the reason why it cannot be decoded. */
-type Outcome = { readonly pixels?: Uint8Array | undefined } | { readonly refusal: string };
+type Outcome = Decoded | { readonly refusal: string };
 
 type Answer = PromiseWithResolvers<Outcome>;
 
 type Reply =
   | { readonly ready: true }
-  | { readonly id: number; readonly pixels?: Uint8Array; readonly milliseconds: number }
+  | Decoded & { readonly id: number; readonly milliseconds: number }
   | { readonly id: number; readonly error: string; readonly broken: boolean };
 
 interface Pending {
@@ -174,7 +184,7 @@ class Thread {
         if (reply.broken) return this.#replace();
       } else {
         if (reply.pixels !== undefined) this.#decoded(reply.milliseconds);
-        answer?.resolve({ pixels: reply.pixels });
+        answer?.resolve(reply);
       }
     }
     this.#hold();
@@ -252,9 +262,18 @@ export class Decoders implements AsyncDisposable {
 
   /** Decodes an image: bytes `[height, width, 3]`. */
   async decode(job: DecodeJob): Promise<Uint8Array> {
-    const pixels = await this.#send(job);
+    const { pixels } = await this.#send(job);
     if (pixels === undefined) throw new Error("a decoding thread sent no pixels");
     return pixels;
+  }
+
+  /** Decodes a whole picture, as large as fits into the upper left of an image. */
+  async whole(job: DecodeJob): Promise<WholePicture> {
+    const { pixels, of, to } = await this.#send({ ...job, whole: true });
+    if (pixels === undefined || of === undefined || to === undefined) {
+      throw new Error("a decoding thread sent no pixels");
+    }
+    return { pixels, of, to };
   }
 
   /** Rejects a file that cannot be decoded. */
@@ -267,11 +286,11 @@ export class Decoders implements AsyncDisposable {
     await Promise.all(this.#threads.map((thread) => thread.end()));
   }
 
-  async #send(job: DecodeJob | CheckJob): Promise<Uint8Array | undefined> {
+  async #send(job: DecodeJob | CheckJob): Promise<Decoded> {
     const thread = this.#threads.reduce((least, each) => each.load < least.load ? each : least);
     const outcome = await thread.send(this.#number++, job);
     // Thrown here, not where the thread's message arrives, so that the stack names the caller.
     if ("refusal" in outcome) throw new LocalgradError(outcome.refusal);
-    return outcome.pixels;
+    return outcome;
   }
 }

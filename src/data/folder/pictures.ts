@@ -6,11 +6,12 @@
  */
 
 import { expectOptions, expectWhole } from "../../base/expect.ts";
-import type { PictureDecoder } from "../decoder.ts";
+import type { PictureDecoder, WholePicture } from "../decoder.ts";
+import type { Signature } from "../signature.ts";
 import { Decoders } from "./decoders.ts";
 import { listPictures } from "./listing.ts";
 
-export type { PictureDecoder } from "../decoder.ts";
+export type { PictureDecoder, WholePicture } from "../decoder.ts";
 export type { Preprocessing, Signature } from "../signature.ts";
 
 /** Options of {@link pictures}. */
@@ -50,15 +51,25 @@ class Pictures implements PictureDecoder {
     picture: string | Blob,
     { height, width, crop = 1 }: Parameters<PictureDecoder["decode"]>[1],
   ): Promise<Uint8Array> {
-    const from = typeof picture === "string"
-      ? { path: picture }
-      : { path: picture instanceof File ? picture.name : "the picture", bytes: await picture.bytes() };
-    this.#decoders ??= new Decoders(this.#threads);
-    return await this.#decoders.decode({ ...from, size: [height, width], crop });
+    const source = await sourceOf(picture);
+    return await this.#started.decode({ ...source, size: [height, width], crop });
+  }
+
+  async whole(
+    picture: string | Blob,
+    { height, width, mean }: Pick<Signature, "height" | "width" | "mean">,
+  ): Promise<WholePicture> {
+    const source = await sourceOf(picture);
+    const fill = [0, 1, 2].map((channel) => Math.round(255 * (mean[channel] ?? mean[0] ?? 0)));
+    return await this.#started.whole({ ...source, size: [height, width], fill });
   }
 
   list(folder: string): Promise<string[]> {
     return listPictures(folder);
+  }
+
+  get #started(): Decoders {
+    return this.#decoders ??= new Decoders(this.#threads);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,4 +77,10 @@ class Pictures implements PictureDecoder {
     this.#decoders = undefined;
     await decoders?.[Symbol.asyncDispose]();
   }
+}
+
+/** The file of a picture, or its content with its name in messages. */
+async function sourceOf(picture: string | Blob): Promise<{ path: string; bytes?: Uint8Array }> {
+  if (typeof picture === "string") return { path: picture };
+  return { path: picture instanceof File ? picture.name : "the picture", bytes: await picture.bytes() };
 }

@@ -25,8 +25,8 @@ parentPort.postMessage({ ready: true });
 parentPort.on("message", (job) => {
   const began = performance.now();
   try {
-    const pixels = job.check === undefined ? load(job) : check(job);
-    const reply = { id: job.id, pixels, milliseconds: performance.now() - began };
+    const { pixels, ...shown } = (job.check === undefined ? load : check)(job);
+    const reply = { id: job.id, pixels, ...shown, milliseconds: performance.now() - began };
     parentPort.postMessage(reply, pixels === undefined ? [] : [pixels.buffer]);
   } catch (error) {
     parentPort.postMessage({ id: job.id, error: `${job.path} ${reason(error)}`, broken: isFatal(error) });
@@ -89,24 +89,31 @@ function read(path) {
 /** The crop of ImageNet's test images. */
 const CROP = 224 / 256;
 
-/** Decodes an image to bytes of `size` pixels: a random crop if there are random numbers, else the centre. */
-function load({ path, bytes, size, crop = CROP, draws, box, fill }) {
+/**
+ * Decodes an image to bytes of `size` pixels: a box, the whole picture, a random crop if there are random numbers, else the
+ * centre. Of a whole picture it says the rows and columns that it has, and has in the image.
+ */
+function load({ path, bytes, size, crop = CROP, draws, box, whole, fill }) {
   if (bytes !== undefined) expectLength(bytes.length);
   const [height, width] = typeof size === "number" ? [size, size] : size;
   return withImage(bytes ?? read(path), (image) => {
-    if (box !== undefined) return boxed(image, height, width, box, fill);
+    if (box !== undefined) return { pixels: boxed(image, height, width, box, fill) };
+    if (whole) {
+      const box = wholeOf(image, height, width);
+      return { pixels: boxed(image, height, width, box, fill), of: box.of, to: box.to };
+    }
     if (draws === undefined) centre(image, height, width, crop);
     else randomResizedCrop(image, size, draws);
-    return image.getPixels((pixels) => pixels.toByteArray(0, 0, width, height, "RGB"));
+    return { pixels: image.getPixels((pixels) => pixels.toByteArray(0, 0, width, height, "RGB")) };
   });
 }
 
 /** Rejects a file that cannot be decoded. To check only the ends, a file that begins and ends correctly is accepted. */
 function check({ path, bytes, check }) {
   if (bytes !== undefined) expectLength(bytes.length);
-  if (check === "ends" && endWell(...endsOf(path, bytes))) return undefined;
+  if (check === "ends" && endWell(...endsOf(path, bytes))) return {};
   withImage(bytes ?? read(path), () => {});
-  return undefined;
+  return {};
 }
 
 const ascii = (text) => Array.from(text, (letter) => letter.charCodeAt(0));
@@ -229,6 +236,14 @@ function resize(image, width, height) {
 function crop(image, left, top, width, height) {
   image.crop(new MagickGeometry(left, top, width, height));
   image.resetPage();
+}
+
+/** The box of a whole picture, as large as fits: what boxOf() of boxes.ts returns for it. */
+function wholeOf({ height: rows, width: columns }, height, width) {
+  const scale = Math.min(height / rows, width / columns);
+  const resized = (extent, room) => Math.min(room, Math.max(1, Math.round(extent * scale)));
+  const to = [resized(rows, height), resized(columns, width)];
+  return { of: [rows, columns], top: 0, left: 0, height: rows, width: columns, to, flip: false };
 }
 
 /** Shows a part of a picture in the upper left of an image of one colour. */
