@@ -6,7 +6,10 @@ import { type Context, expectContexts, inContext } from "./context.ts";
 
 /** A part of a network that is never cut, such as a residual block. */
 export interface Block {
-  /** Its path in the network's parameters, such as `layer1.0`. */
+  /**
+   * Its path in the network's parameters, such as `layer1.0`; or `features.0+1`, whose layer has the parameters of both
+   * `features.0` and `features.1`, under `0` and `1`.
+   */
   readonly name: string;
   /** The layer it applies. */
   readonly layer: Layer;

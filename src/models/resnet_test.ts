@@ -30,6 +30,10 @@ const expected: { readonly [name: string]: readonly [blocks: number, parameters:
   vgg13: [10, 133_047_848],
   vgg16: [13, 138_357_544],
   vgg19: [16, 143_667_240],
+  vgg11_bn: [8, 132_868_840],
+  vgg13_bn: [10, 133_053_736],
+  vgg16_bn: [13, 138_365_992],
+  vgg19_bn: [16, 143_678_248],
   mobilenetV2: [18, 3_504_872],
   densenet121: [62, 7_978_856],
   densenetBc100: [51, 769_162],
@@ -68,6 +72,11 @@ Deno.test("networks name their parameters as torchvision does", () => {
   }
   assertEquals(small.some((path) => path.startsWith("layer1.0.downsample")), false);
   assert(treePaths(network(resnet8()).state).includes("layer2.0.downsample.1.running_var"));
+  const normalised = network(modelNamed("vgg11_bn", { size: 32 }));
+  for (const path of ["features.0.weight", "features.1.bias", "features.4.bias", "features.26.weight"]) {
+    assert(treePaths(normalised.params).includes(path), path);
+  }
+  assert(treePaths(normalised.state).includes("features.26.running_var"));
   const large = treePaths(network(resnet50()).params);
   // The first block of the first stage projects too: it has four times the channels of the stem.
   for (const path of ["layer1.0.downsample.0.weight", "layer4.2.conv3.weight", "layer3.5.bn3.bias"]) {
@@ -114,7 +123,7 @@ Deno.test("small images keep networks of tokens and of many halvings whole", () 
     LocalgradError,
     "30×30 cannot be divided into parts of 4×4",
   );
-  for (const name of ["vgg11", "mobilenetV2", "densenet121", "convnextTiny"]) {
+  for (const name of ["vgg11", "vgg11_bn", "mobilenetV2", "densenet121", "convnextTiny"]) {
     assertEquals(shapeAfter(network(modelNamed(name, { size: 32, classes: 7 })), [32, 32, 3]), [7], name);
   }
 });

@@ -10,7 +10,7 @@ import { conv } from "./conv.ts";
 import { convTranspose } from "./conv_transpose.ts";
 import { embedding } from "./embedding.ts";
 import { linear } from "./linear.ts";
-import { descend, merge, nest, select } from "./named.ts";
+import { descend, merge, nest, pathWithin, replaced, select } from "./named.ts";
 import { relu } from "./activation.ts";
 import { flatten } from "./flatten.ts";
 import { adaptiveAveragePool, averagePooling, globalAveragePooling, maxPooling } from "./pooling.ts";
@@ -211,4 +211,15 @@ Deno.test("named trees nest, merge and select by path, and refuse trees that do 
   assertThrows(() => select(tree, { c: null }), LocalgradError, '"c"');
   assertThrows(() => merge({ a: 1 }, { a: 2 }), LocalgradError, '"a"');
   assertThrows(() => merge<number>({ a: 1 }, { a: { b: 2 } }), LocalgradError, '"a"');
+});
+
+Deno.test("a path that ends in joined names is the part of its parent that has them", () => {
+  const tree = { a: { 0: { w: 1 }, 1: { w: 2 }, 2: { w: 3 } } };
+  assertEquals(nest("a.0+1", { 0: { w: 1 }, 1: { w: 2 } }), { a: { 0: { w: 1 }, 1: { w: 2 } } });
+  assertEquals(descend(tree, "a.0+1"), { 0: { w: 1 }, 1: { w: 2 } });
+  assertEquals(descend(tree, "a.1+7"), { 1: { w: 2 } }); // one of them has no parameters
+  assertEquals(replaced(tree, "a.0+1", { 0: { w: 5 } }), { a: { 0: { w: 5 }, 1: { w: 2 }, 2: { w: 3 } } });
+  assertEquals(pathWithin("a.0+1", "0"), "a.0");
+  assertEquals(pathWithin("a.0", "w"), "a.0.w");
+  assertEquals(nest("c.a.0+1.x", 1), { c: { a: { "0+1": { x: 1 } } } }); // a name in the middle is as it is
 });

@@ -8,18 +8,55 @@ import { type Tree, treeFlatten } from "../trace/tree.ts";
  */
 export type Named<T> = { readonly [name: string]: T | Named<T> };
 
-/** Puts `tree` under a dotted path: `nest("layer1.0", t)` is `{ layer1: { "0": t } }`. */
-export function nest<T>(path: string, tree: Named<T> | T): Named<T> {
-  expectKind("nest: the path", path, "string");
+/**
+ * The parent of a path whose last name joins several by `+`, and those names: `features.0+1` is the part of `features` that has
+ * `0` and `1`. Undefined of any other path.
+ */
+function joined(path: string): { readonly parent: string; readonly names: readonly string[] } | undefined {
   const dot = path.lastIndexOf(".");
-  const named = { [path.slice(dot + 1)]: tree };
-  return dot < 0 ? named : nest(path.slice(0, dot), named);
+  const names = path.slice(dot + 1).split("+");
+  return names.length < 2 || dot < 0 ? undefined : { parent: path.slice(0, dot), names };
 }
 
-/** Returns the subtree at a dotted path; empty where there is none, as for layers without parameters. */
+/** The path of a name in the tree at a path, which may end in joined names as in {@link nest}. */
+export function pathWithin(path: string, name: string): string {
+  expectKind("pathWithin: the path", path, "string");
+  expectKind("pathWithin: the name", name, "string");
+  return `${joined(path)?.parent ?? path}.${name}`;
+}
+
+/**
+ * Puts `tree` under a dotted path: `nest("layer1.0", t)` is `{ layer1: { "0": t } }`. A path may end in names joined by `+`,
+ * for a tree of those: `nest("features.0+1", { "0": t, "1": u })` is `{ features: { "0": t, "1": u } }`.
+ */
+export function nest<T>(path: string, tree: Named<T> | T): Named<T> {
+  expectKind("nest: the path", path, "string");
+  return under(joined(path)?.parent ?? path, tree);
+}
+
+function under<T>(path: string, tree: Named<T> | T): Named<T> {
+  const dot = path.lastIndexOf(".");
+  const named = { [path.slice(dot + 1)]: tree };
+  return dot < 0 ? named : under(path.slice(0, dot), named);
+}
+
+/**
+ * Returns the subtree at a dotted path, which may end in joined names as in {@link nest}; empty where there is none, as for
+ * layers without parameters.
+ */
 export function descend<T>(tree: Named<T>, path: string): Named<T> {
   expectKind("descend: the tree", tree, "object");
   expectKind("descend: the path", path, "string");
+  const group = joined(path);
+  const node = at(tree, group?.parent ?? path);
+  if (group === undefined) return node;
+  return Object.fromEntries(group.names.flatMap((name) => {
+    const inner = node[name];
+    return inner === undefined ? [] : [[name, inner]];
+  }));
+}
+
+function at<T>(tree: Named<T>, path: string): Named<T> {
   let node = tree;
   for (const name of path.split(".")) {
     const inner = node[name];
@@ -44,6 +81,10 @@ export function replaced<T>(tree: Named<T>, path: string, subtree: Named<T>): Na
   expectKind("replaced: the tree", tree, "object");
   expectKind("replaced: the path", path, "string");
   expectKind("replaced: the subtree", subtree, "object");
+  const group = joined(path);
+  if (group !== undefined) {
+    return replaced(tree, group.parent, { ...descend(tree, group.parent), ...subtree });
+  }
   const dot = path.indexOf(".");
   if (dot < 0) return { ...tree, [path]: subtree };
   const name = path.slice(0, dot);

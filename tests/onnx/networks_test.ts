@@ -83,6 +83,7 @@ const networks: { readonly [name: string]: Model } = {
     conv2: nn.conv({ in: 6, out: 8, groups: 2, dilation: 2, padding: 2, bias: true }),
     before: nn.batchNorm({ channels: 8, epsilon: 1e-3 }),
   }, { relu: nn.relu(), pool2: nn.globalAveragePooling(), fc: nn.linear({ in: 8, out: 4 }) }),
+  vgg11_bn: models.vgg11_bn({ classes: 4, size: 32 }),
   mobilenetV2: models.mobilenetV2({ classes: 4, size: 64 }),
   vitTiny: models.vitTiny({ classes: 4, size: 32 }),
   "layers of transformers and others": model("layers", {
@@ -203,7 +204,7 @@ for (const name of Object.keys(networks)) {
     `ONNX Runtime gives the logits of ${name} to 1e-5, in batches of any size`,
     { ignore },
     async () => {
-      const small = !/^(resnet[1-5]|mobilenet|vit)/.test(name);
+      const small = !/^(resnet[1-5]|vgg|mobilenet|vit)/.test(name);
       const [folded, kept] = await compare(name, [
         {},
         { foldBatchNorm: false },

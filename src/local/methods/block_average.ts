@@ -2,7 +2,7 @@ import { LocalgradError } from "../../base/errors.ts";
 import type { Kinds } from "../../base/expect.ts";
 import type { Block } from "../../models/model.ts";
 import { Initial } from "../../nn/initial.ts";
-import { descend, merge, type Named, nest, replaced, select } from "../../nn/named.ts";
+import { descend, merge, type Named, nest, pathWithin, replaced, select } from "../../nn/named.ts";
 import { full } from "../../trace/functions.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { treeMap } from "../../trace/tree.ts";
@@ -135,7 +135,7 @@ export function averageOf(
 export function copyOf(params: Named<Initial>, path: string): Named<Initial> {
   return Object.fromEntries(
     Object.entries(params).map(([name, value]) => {
-      const place = `${path}.${name}`;
+      const place = pathWithin(path, name);
       return [name, value instanceof Initial ? value.copying(place) : copyOf(value, place)];
     }),
   );

@@ -5,6 +5,8 @@ import { start } from "../../../tests/tiny_step.ts";
 import { grad } from "../../autograd/grad.ts";
 import { LocalgradError } from "../../base/errors.ts";
 import type { Model } from "../../models/model.ts";
+import { relu } from "../../nn/activation.ts";
+import { batchNorm } from "../../nn/batch_norm.ts";
 import { sequential } from "../../nn/layer.ts";
 import { conv } from "../../nn/conv.ts";
 import { linear } from "../../nn/linear.ts";
@@ -309,3 +311,36 @@ Deno.test("a method of your own may change its auxiliary network after the step,
 interface Fc {
   classifier: { fc: Record<string, Tensor> };
 }
+
+Deno.test("an average of a block at two paths starts as a copy of both, and follows both", () => {
+  // Two convolutions with batch norm, as in VGG.
+  const block = (place: number, inputs: number) => ({
+    name: `features.${place}+${place + 1}`,
+    layer: sequential({
+      [place]: conv({ in: inputs, out: 4, padding: 1 }),
+      [place + 1]: batchNorm({ channels: 4 }),
+      relu: relu(),
+    }),
+  });
+  const model: Model = {
+    name: "joined",
+    input: { height: 8, width: 8, channels: 3 },
+    classes: 3,
+    stem: {},
+    blocks: [block(0, 3), block(3, 4)],
+    head: { pool: globalAveragePooling(), fc: linear({ in: 4, out: 3 }) },
+  };
+  const method = man(greedy(), { momentum: MOMENTUM, moves: "afterStep" });
+  const made = setup({ model, modules: 2, method, optimizer: sgd() });
+  const train = start(made);
+  const before = byPath(train), after = step(made, train);
+  for (const name of ["3.weight", "4.weight", "4.bias"]) {
+    const [ema, own] = [`state.local.0.ema.${name}`, `params.features.${name}`];
+    assertEquals(before[ema].data, before[own].data, name);
+    assertNotEquals(after[own].data, before[own].data, name);
+    const expected = before[ema].data.map((value, i) =>
+      MOMENTUM * value + (1 - MOMENTUM) * after[own].data[i]
+    );
+    after[ema].data.forEach((value, i) => assertAlmostEquals(value, expected[i], 1e-6, name));
+  }
+});

@@ -12,7 +12,9 @@ import {
   resnet8,
   resnext101_32x8d,
   vgg11,
+  vgg11_bn,
   vgg16,
+  vgg16_bn,
 } from "../../models.ts";
 import type { Model } from "../../models/model.ts";
 import { conv } from "../../nn/conv.ts";
@@ -112,6 +114,8 @@ Deno.test("InfoPro's rule cuts DenseNets and VGGs into modules of as many layers
   assertEquals(layersOf(densenet121(), 4, /denselayer/), [14, 15, 14, 15]);
   assertEquals(layersOf(vgg16(), 4, /features/), [3, 3, 3, 4]);
   assertEquals(after(vgg11({ size: 32 }), 2), ["features.8"]); // the fourth convolution
+  assertEquals(after(vgg11_bn({ size: 32 }), 2), ["features.11+12"]); // with its batch norm
+  assertEquals(layersOf(vgg16_bn(), 4, /features/), [3, 3, 3, 4]);
   assertStringIncludes(
     infopro(bc, 4).description,
     "even by layers, infopro's rule; no split of densenetBc100 is published",

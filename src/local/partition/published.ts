@@ -104,7 +104,9 @@ export const splitNames: readonly SplitName[] = keysOf(published);
 const COUNTED: { readonly [name: string]: RegExp | undefined } = {
   densenetBc100: /denselayer/, // in the paper's tables, K = 2 to 16; its cuts are not published
   densenet121: /denselayer/,
-  ...Object.fromEntries([11, 13, 16, 19].map((depth) => [`vgg${depth}`, /^features\./])),
+  ...Object.fromEntries(
+    [11, 13, 16, 19].flatMap((depth) => ["", "_bn"].map((norm) => [`vgg${depth}${norm}`, /^features\./])),
+  ),
 };
 
 /** The indices of the blocks with which InfoPro's rule may end a module: of each layer, or of what is between it and the next. */
