@@ -19,6 +19,7 @@ import { withAugmentation } from "./flags/augment.ts";
 import { modulesOf } from "./cut.ts";
 import { type AnySet, DATASETS } from "./datasets.ts";
 import { type Given, oneOf } from "./flags/flags.ts";
+import { extentsOf } from "./flags/image_size.ts";
 import { lossOf } from "./flags/loss.ts";
 import { methodOf } from "./flags/method.ts";
 import { optimizerOf } from "./flags/optimizer.ts";
@@ -80,7 +81,7 @@ export async function loadSet(
   }
   const images = await DATASETS[dataset].load({
     ...(path === undefined ? {} : { path }),
-    ...(imageSize === undefined ? {} : { size: imageSize }),
+    ...(imageSize === undefined ? {} : { size: extentsOf(imageSize) }),
     limits: {
       ...(trainLimit === undefined ? {} : { train: trainLimit }),
       ...(testLimit === undefined ? {} : { test: testLimit }),
@@ -154,7 +155,7 @@ export function setupOf(
   const { usual = IMAGENET } = set;
   const images = {
     classes: set.classes ?? classes ?? usual.classes,
-    size: set.size ?? imageSize ?? usual.size,
+    size: set.size ?? (imageSize === undefined ? usual.size : extentsOf(imageSize)),
   };
   return {
     model: models.modelNamed(model, images),

@@ -74,6 +74,10 @@ Deno.test("a folder of label maps gives a run its classes", () =>
     const { settings, loaded } = await knowingClasses(asked, path);
     assertEquals([settings.classes, settings.classNames], [2, ["sky", "road"]]);
     assertEquals([loaded?.height, loaded?.train.count, setupOf(settings).model.classes], [16, 1, 2]);
+    const wide = settingsFrom({ dataset: "label-maps", model, data: path, "image-size": "8x16" });
+    const { loaded: set, settings: known } = await knowingClasses(wide, path);
+    assertEquals([set?.height, set?.width, known.imageSize], [8, 16, "8x16"]);
+    assertEquals(setupOf(known).model.input, { height: 8, width: 16, channels: 3 });
     const { data: _, ...lost } = asked;
     await assertRejects(() => loadSet(lost), LocalgradError, "needs the folder of pictures with label maps");
   }));

@@ -3,12 +3,14 @@ import { formatPercent } from "../artifacts/format.ts";
 import type { Weights } from "../artifacts/weights.ts";
 import { readCheckpoint } from "../artifacts/checkpoint.ts";
 import { LocalgradError } from "../base/errors.ts";
+import { pairFrom } from "../base/expect.ts";
 import type { Signature } from "../data/signature.ts";
 import { modelOf, predictorOf, readNetwork } from "../predict/load.ts";
 import type { FilePrediction, Predictor } from "../predict/predictor.ts";
 import { openDevice } from "./build.ts";
 import { DATASETS } from "./datasets.ts";
 import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags/flags.ts";
+import { extentsOf } from "./flags/image_size.ts";
 import { decoding } from "./on_demand.ts";
 import { mapsOf, refuseFolder, refuseOther, writeMaps } from "./predict_maps.ts";
 import { placeFlags, precisionFrom } from "./settings.ts";
@@ -134,7 +136,8 @@ export async function earlierSignature(run: string, { network }: Weights): Promi
   const { settings } = await readCheckpoint(`${run}/last.safetensors`);
   if (!Object.hasOwn(settings, "dataset")) return undefined;
   const { dataset, imageSize, classNames } = storedSettings(settings, run);
-  const { names, size = imageSize ?? 224, preprocessing } = DATASETS[dataset];
+  const { names, size = extentsOf(imageSize ?? 224), preprocessing } = DATASETS[dataset];
+  const [height, width] = pairFrom("the size of images", size);
   const classes = classNames ?? names;
   note(
     `${run} was made by an earlier version, which did not keep class names and preprocessing: those of --dataset ` +
@@ -142,5 +145,5 @@ export async function earlierSignature(run: string, { network }: Weights): Promi
         classes === undefined ? ", and classes are numbered; train again to have their names" : ""
       }`,
   );
-  return { classes: classes ?? [], height: size, width: size, channels: 3, ...preprocessing };
+  return { classes: classes ?? [], height, width, channels: 3, ...preprocessing };
 }

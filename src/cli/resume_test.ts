@@ -40,6 +40,7 @@ Deno.test("flagsOf() gives the flags that the settings came from", () => {
     { ...rest, after: "layer1.0,layer2.0" },
     { ...rest, modules: "3" },
     { ...rest, modules: "16", split: "infopro" },
+    { ...all, "image-size": "48x96" },
     { ...all, clip: "2", "weight-average": "equal", warmup: "3", "save-every": "500", metrics: "none" },
   ] as const;
   for (const given of others) assertEquals(flagsOf(settingsFrom(given)), given);
@@ -62,6 +63,12 @@ Deno.test("a run that is resumed with another setting is refused by its flag, wh
   assertEquals(
     refusal({ modules: "2" }, { modules: "2", split: "balanced" }),
     "with --modules 2, not --modules 2 --split balanced",
+  );
+  const folder = { dataset: "folder", "image-size": "64" } as const;
+  assertEquals(refusal(folder, { "image-size": "64x128" }), "with --image-size 64, not 64x128");
+  assertEquals(
+    refusal({ ...folder, "image-size": "64x128" }, { "image-size": "128x64" }),
+    "with --image-size 64x128, not 128x64",
   );
   assertEquals(refusal({}, { "average-decay": "0.9" }), "with --average-decay 0.995, the default, not 0.9");
   // Every flag but those that may change, given to a run that was started without it.

@@ -19,6 +19,7 @@ import {
   positiveNumber,
   wholeNumber,
 } from "./flags/flags.ts";
+import { type ImageSize, imageSizeFrom } from "./flags/image_size.ts";
 import { lossFlags, type LossSettings, lossSettingsFrom } from "./flags/loss.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./flags/method.ts";
 import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./flags/optimizer.ts";
@@ -53,8 +54,8 @@ export interface Settings {
   readonly classes?: number;
   /** Their names, in the order of labels; not in runs of earlier versions. */
   readonly classNames?: readonly string[];
-  /** Rows and columns of an image, if chosen. */
-  readonly imageSize?: number;
+  /** Rows and columns of an image, if chosen: one number where they are equal, or `HxW`. */
+  readonly imageSize?: ImageSize;
   readonly model: ModelName;
   readonly modules: Cut;
   /** Over what batch norm takes its statistics where processes share a batch; undefined for `share`. */
@@ -105,9 +106,10 @@ const alone = local.methodNames.filter((name) => !/^(man(PlusPlus)?|sgr|hpff|con
 export const networkFlags = {
   dataset: { value: datasetNames.join("|"), help: "data set; default shapes, which needs no download" },
   "image-size": {
-    value: "N",
+    value: "N|HxW",
     help:
-      "folder: images are resized and cropped to N×N, at random in training, else at the centre; default 224, label-maps 512, scenes 64",
+      "folder: images are resized and cropped to N×N, or to H×W (512x1024), at random in training, else at the " +
+      "centre; default 224, label-maps 512, scenes 64",
   },
   model: { value: models.modelNames.join("|"), help: "network; default resnet8" },
   ...cutFlags,
@@ -247,7 +249,6 @@ export function settingsFrom(
       | "batch"
       | "epochs"
       | "seed"
-      | "image-size"
       | `${string}-limit` & keyof typeof trainingFlags
       | "eval-every"
       | "schedule-epochs",
@@ -277,7 +278,9 @@ export function settingsFrom(
   const memoryLimit = given["memory-limit"] === undefined
     ? before?.memoryLimit
     : bytesOfSize("--memory-limit", given["memory-limit"]);
-  const imageSize = number("image-size", 1) ?? before?.imageSize;
+  const imageSize = given["image-size"] === undefined
+    ? before?.imageSize
+    : imageSizeFrom(given["image-size"]);
   const methodOptions = { ...before?.methodOptions, ...optionsFrom(given) };
   const optimizer = { ...before?.optimizer, ...optimizerFrom(given) };
   const loss = { ...before?.loss, ...lossSettingsFrom(given) };

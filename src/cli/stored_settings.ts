@@ -17,6 +17,7 @@ import * as models from "../models.ts";
 import { augmentDecoder } from "./flags/augment.ts";
 import type { Cut } from "./cut.ts";
 import { type AnySet, DATASETS } from "./datasets.ts";
+import { imageSizeDecoder } from "./flags/image_size.ts";
 import { lossDecoder } from "./flags/loss.ts";
 import { choices, type GivenOptions } from "./flags/method.ts";
 import { optimizerDecoder } from "./flags/optimizer.ts";
@@ -75,7 +76,7 @@ const settings = object<Settings>({
   dataset: oneOf(datasetNames),
   classes: optional(whole(1)),
   classNames: optional(list(text)),
-  imageSize: optional(whole(1)),
+  imageSize: optional(imageSizeDecoder),
   model: oneOf(models.modelNames),
   modules: cutDecoder,
   batchNorm: optional(oneOf(batchNorms)),

@@ -62,7 +62,11 @@ Deno.test("storedSettings() returns every setting, and names an invalid one", ()
   for (const modules of cuts) assertEquals(read({ ...before, modules }).modules, modules as never);
   assertEquals(read({ ...before, saveEvery: { steps: 5 } }).saveEvery, { steps: 5 });
 
+  assertEquals(read(before).imageSize, 32); // as earlier versions stored it
+  assertEquals(read({ ...before, imageSize: "16x32" }).imageSize, "16x32");
+
   const cases: [string, { [name: string]: unknown }][] = [
+    ['settings.imageSize is "0x5", not a size, such as 512x1024', { imageSize: "0x5" }],
     ['runs/a: settings.batch is "16", not a whole number of at least 1; use another checkpoint', {
       batch: "16",
     }],

@@ -5,7 +5,7 @@ import type { PublishedOptions } from "./publication.ts";
 
 const LOAD_KINDS = {
   path: "string?",
-  size: "number?",
+  size: "any?",
   limits: "object?",
   onProgress: "function?",
   onCheck: "function?",

@@ -20,8 +20,8 @@ export interface Recipe {
 export interface LoadOptions {
   /** Its folder or archive; by default the set is taken from the cache, or downloaded where that is possible. */
   readonly path?: string;
-  /** Rows and columns of an image, for sets without a fixed size. */
-  readonly size?: number;
+  /** Rows and columns of an image, one number where they are equal, for sets without a fixed size. */
+  readonly size?: number | readonly [height: number, width: number];
   /** Number of images to use of each part, from the first. */
   readonly limits?: { readonly train?: number; readonly test?: number };
   /** Called during a download with the bytes received so far and the total, where the total is known. */

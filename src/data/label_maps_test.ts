@@ -79,3 +79,9 @@ Deno.test("scenes depend on the seed and the index alone, and have every class",
   const share = large.train.maps.filter((label) => label === 0).length / large.train.maps.length;
   assert(share > 0.5 && share < 0.9, `${share} of the pixels are background`);
 });
+
+Deno.test("scenes may be rectangular, and fill their width", () => {
+  const { height, width, train: { images, maps } } = scenes({ train: 8, test: 1, size: [16, 48] });
+  assertEquals([height, width, images.length, maps.length], [16, 48, 8 * 16 * 48 * 3, 8 * 16 * 48]);
+  assertEquals(maps.some((label, i) => i % 48 >= 32 && label > 0 && label < 255), true);
+});

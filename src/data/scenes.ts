@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectOptions, expectWhole } from "../base/expect.ts";
+import { expectOptions, expectWhole, pairFrom } from "../base/expect.ts";
 import { foldIn, type Key, key, uniform } from "../base/random.ts";
 import { IGNORED } from "../models/model.ts";
 import { checkedLoad } from "./checked_load.ts";
@@ -14,8 +14,8 @@ export interface ScenesOptions {
   train?: number;
   /** Number of test images; default 100. */
   test?: number;
-  /** Rows and columns of an image; default 64. */
-  size?: number;
+  /** Rows and columns of an image, one number where they are equal; default 64. */
+  size?: number | readonly [height: number, width: number];
   /** The seed of all images; default 0. */
   seed?: number;
 }
@@ -44,27 +44,32 @@ const BORDER = 0.7;
 const DRAWS = 40;
 
 /** Draws a scene from the random numbers of its key into `pixels` and `map`, the classes of its pixels. */
-function drawScene(sceneKey: Key, size: number, pixels: Uint8Array, map: Uint8Array): void {
+function drawScene(
+  sceneKey: Key,
+  [height, width]: readonly [height: number, width: number],
+  pixels: Uint8Array,
+  map: Uint8Array,
+): void {
   const random = uniform(sceneKey, DRAWS);
   let used = 0;
   const between = (low: number, high: number) => low + (high - low) * at(random, used++);
   const colour = (low: number, high: number) => [between(low, high), between(low, high), between(low, high)];
-  const canvas = new Float32Array(size * size * 3);
+  const canvas = new Float32Array(height * width * 3);
   const background = colour(0, 0.5);
   canvas.forEach((_, i) => canvas[i] = at(background, i % 3));
   for (let left = 1 + floor(between(0, 3)); left > 0; left--) {
     const label = floor(between(0, SHAPES.length));
     const [, distance] = at(SHAPES, label);
-    const [x, y] = [between(0, size), between(0, size)];
-    const radius = between(0.15, 0.3) * size;
+    const [x, y] = [between(0, width), between(0, height)];
+    const radius = between(0.15, 0.3) * min(height, width);
     const angle = between(0, PI);
     const paint = colour(0.4, 1);
     const [c, s] = [cos(angle) / radius, sin(angle) / radius];
-    for (let row = 0; row < size; row++) {
-      for (let column = 0; column < size; column++) {
+    for (let row = 0; row < height; row++) {
+      for (let column = 0; column < width; column++) {
         const dx = column + 0.5 - x, dy = row + 0.5 - y;
         const depth = -radius * distance(c * dx + s * dy, c * dy - s * dx); // pixels inside of the edge
-        const pixel = row * size + column;
+        const pixel = row * width + column;
         const cover = min(1, max(0, depth + 0.5));
         for (let i = 0; i < 3; i++) {
           const before = at(canvas, 3 * pixel + i);
@@ -79,11 +84,16 @@ function drawScene(sceneKey: Key, size: number, pixels: Uint8Array, map: Uint8Ar
   canvas.forEach((level, i) => pixels[i] = max(0, min(255, round(255 * level + 24 * (at(noise, i) - 0.5)))));
 }
 
-function draw(partKey: Key, count: number, size: number): LabelledPixels {
-  const images = new Uint8Array(count * size * size * 3), maps = new Uint8Array(count * size * size);
+function draw(
+  partKey: Key,
+  count: number,
+  extents: readonly [height: number, width: number],
+): LabelledPixels {
+  const pixels = count * extents[0] * extents[1];
+  const images = new Uint8Array(3 * pixels), maps = new Uint8Array(pixels);
   const of = (all: Uint8Array, i: number) =>
     all.subarray(i * all.length / count, (i + 1) * all.length / count);
-  for (let i = 0; i < count; i++) drawScene(foldIn(partKey, i), size, of(images, i), of(maps, i));
+  for (let i = 0; i < count; i++) drawScene(foldIn(partKey, i), extents, of(images, i), of(maps, i));
   return { images, maps, count };
 }
 
@@ -106,19 +116,20 @@ function draw(partKey: Key, count: number, size: number): LabelledPixels {
  * ```
  */
 export function scenes(options: ScenesOptions = {}): PixelDataset {
-  expectOptions("scenes", options, { train: "number?", test: "number?", size: "number?", seed: "number?" });
+  expectOptions("scenes", options, { train: "number?", test: "number?", size: "any?", seed: "number?" });
   const { train = 500, test = 100, size = SIZE, seed = 0 } = options;
-  for (const [what, count] of Object.entries({ train, test, size })) expectWhole(`scenes: ${what}`, count);
+  const extents = pairFrom("scenes: size", size, 1);
+  for (const [what, count] of Object.entries({ train, test })) expectWhole(`scenes: ${what}`, count);
   return {
     task: "segmentation",
     name: "scenes",
     classes: CLASSES,
-    height: size,
-    width: size,
+    height: extents[0],
+    width: extents[1],
     channels: 3,
     ...preprocessing,
-    train: draw(foldIn(key(seed), 0), train, size),
-    test: draw(foldIn(key(seed), 1), test, size),
+    train: draw(foldIn(key(seed), 0), train, extents),
+    test: draw(foldIn(key(seed), 1), test, extents),
   };
 }
 

@@ -118,6 +118,11 @@ Deno.test("small images keep networks of tokens and of many halvings whole", () 
   assertEquals(shapeAfter(network(modelNamed("vitTiny", { size: 32, classes: 7 })), [32, 32, 3]), [7]);
   const { encoder } = network(modelNamed("vitTiny", { size: 32 })).params;
   assertEquals((encoder as Named<Initial>)["pos_embedding"]!.shape, [1, 65, 192]);
+  // Positions are of a size, so a rectangle of whole parts is one like any other.
+  assertEquals(shapeAfter(network(modelNamed("vitTiny", { size: [32, 48], classes: 7 })), [32, 48, 3]), [7]);
+  for (const size of [[32, 128], [128, 32]] as const) {
+    assertEquals(shapeAfter(network(modelNamed("vgg11_bn", { size, classes: 7 })), [...size, 3]), [7]);
+  }
   assertThrows(
     () => modelNamed("vitTiny", { size: 30 }),
     LocalgradError,

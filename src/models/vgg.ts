@@ -16,9 +16,8 @@ const WIDTHS = [64, 128, 256, 512, 512] as const;
 /**
  * VGG (Simonyan and Zisserman, 2015, arXiv 1409.1556, table 1): five stages of 3×3 convolutions with ReLU, each with 2×2 max
  * pooling at its end; those whose names end in `_bn` normalise the batch before ReLU. A block is a convolution, with the batch
- * norm and the pooling after it. For images higher than 96
- * pixels the head is torchvision's: pooling to 7×7 and three linear layers of 4096, 4096 and the classes, with dropout; for smaller ones,
- * which end at fewer pixels, global average pooling and one linear layer, as is usual for CIFAR. Parameters have
+ * norm and the pooling after it. For images of more than 96 pixels on both sides the head is torchvision's: pooling to 7×7 and
+ * three linear layers of 4096, 4096 and the classes, with dropout; for smaller ones, which end at fewer pixels, global average pooling and one linear layer, as is usual for CIFAR. Parameters have
  * torchvision's names. By default images are 224×224 and there are 1000 classes.
  */
 function vgg(variant: string, counts: readonly number[], options: ModelOptions): Model {
@@ -78,8 +77,8 @@ function convolution(spec: Spec): Layer {
   });
 }
 
-function head({ height }: ImageInput, channels: number, classes: number): Layers {
-  if (height <= 96) {
+function head({ height, width }: ImageInput, channels: number, classes: number): Layers {
+  if (Math.min(height, width) <= 96) {
     return { avgpool: globalAveragePooling(), classifier: linear({ in: channels, out: classes }) };
   }
   return {

@@ -6,7 +6,7 @@
  */
 
 import { LocalgradError } from "../../base/errors.ts";
-import { expectOptions, expectWhole } from "../../base/expect.ts";
+import { expectOptions, expectWhole, pairFrom } from "../../base/expect.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { checkedLoad } from "../checked_load.ts";
 import { type ImageDataset, limitImages, type StreamedImages } from "../images.ts";
@@ -39,8 +39,8 @@ export interface ImageFolderOptions {
    * folder `tiny-imagenet-200` of Tiny ImageNet as it is published.
    */
   readonly path: string;
-  /** Rows and columns to which every image is resized; 224 by default. */
-  readonly size?: number;
+  /** Rows and columns to which every image is resized, one number where they are equal; 224 by default. */
+  readonly size?: number | readonly [height: number, width: number];
   /** Use only this many training images, taken from each class in turn. */
   readonly train?: number;
   /** Use only this many test images, taken from each class in turn. */
@@ -74,7 +74,7 @@ export interface ImageFolderOptions {
 export async function imageFolder(options: ImageFolderOptions): Promise<ImageDataset<StreamedImages>> {
   expectOptions("imageFolder", options, {
     path: "string",
-    size: "number?",
+    size: "any?",
     train: "number?",
     test: "number?",
     threads: "number?",
@@ -84,9 +84,8 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
   const { path, size = 224, threads = navigator.hardwareConcurrency, onLeftOut = console.warn, ...rest } =
     options;
   const { onCheck, ...limits } = rest;
-  for (const [name, value] of Object.entries({ size, threads })) {
-    expectWhole(`imageFolder: ${name}`, value);
-  }
+  const extents = pairFrom("imageFolder: size", size, 1);
+  expectWhole("imageFolder: threads", threads);
   const { classes, leftOut, ...parts } =
     await (await isTinyImagenet(path) ? listTinyImagenet(path) : listImages(path));
   if (leftOut !== undefined) onLeftOut(`${path}: skipped files: ${leftOut}`);
@@ -95,12 +94,12 @@ export async function imageFolder(options: ImageFolderOptions): Promise<ImageDat
   const dataset = limitImages({
     name: path,
     classes,
-    height: size,
-    width: size,
+    height: extents[0],
+    width: extents[1],
     channels: 3,
     ...preprocessing,
-    train: streamed(train, parts.train.labels, size, pool),
-    test: streamed(test, parts.test.labels, size, pool),
+    train: streamed(train, parts.train.labels, extents, pool),
+    test: streamed(test, parts.test.labels, extents, pool),
   }, limits);
   const used = [...train.slice(0, dataset.train.count), ...test.slice(0, dataset.test.count)];
   await checkFiles(used, pool, onCheck);

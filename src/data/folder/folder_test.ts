@@ -112,6 +112,20 @@ Deno.test("an image too narrow for any crop is cropped as large as possible at t
   assertEquals(whole, await decoders.decode({ path, size: 24, draws: box }));
 });
 
+Deno.test("a random crop of a rectangular image is the box, resized to its sides", async () => {
+  await using decoders = new Decoders(1);
+  const path = `${images}baseline.jpg`; // 40 × 28
+  const [left, top, width, height] = [2, 1, 32, 25];
+  const expected = await decoders.decode({
+    path,
+    size: [12, 30],
+    box: { of: [28, 40], left, top, width, height, to: [12, 30], flip: false },
+  });
+  const draws = drawsFor([left, top, left + width, top + height], 40, 28, false);
+  draws[DRAWS - 1] = 1;
+  assertEquals(await decoders.decode({ path, size: [12, 30], draws }), expected);
+});
+
 Deno.test("imageFolder() lists classes and files by name, one of each class in turn", () =>
   withFolder(
     { ...SMALL, "train/b/notes.txt": new Uint8Array(3), "train/.DS_Store": new Uint8Array(1) },

@@ -38,11 +38,11 @@ export class SharedDecoders {
   }
 }
 
-/** Labelled image files, which threads decode on demand to `size` pixels on each side. */
+/** Labelled image files, which threads decode on demand to images of `size`. */
 export function streamed(
   files: readonly ImageFile[],
   labels: Int32Array,
-  size: number,
+  size: readonly [height: number, width: number],
   pool: SharedDecoders,
 ): StreamedImages {
   return { labels, count: labels.length, open: () => new FileReader(files, size, pool) };
@@ -51,11 +51,15 @@ export function streamed(
 class FileReader implements ImageReader {
   readonly ahead: number;
   readonly #files: readonly ImageFile[];
-  readonly #size: number;
+  readonly #size: readonly [height: number, width: number];
   readonly #pool: SharedDecoders;
   readonly #decoders: Decoders;
 
-  constructor(files: readonly ImageFile[], size: number, pool: SharedDecoders) {
+  constructor(
+    files: readonly ImageFile[],
+    size: readonly [height: number, width: number],
+    pool: SharedDecoders,
+  ) {
     this.ahead = AHEAD * pool.threads;
     this.#files = files;
     this.#size = size;
@@ -68,7 +72,7 @@ class FileReader implements ImageReader {
   }
 
   async read(indices: Uint32Array, key?: Key): Promise<Uint8Array> {
-    const each = this.#size * this.#size * 3;
+    const each = this.#size[0] * this.#size[1] * 3;
     const pixels = new Uint8Array(indices.length * each);
     // Without augmentation each image is decoded once, such as the one that pads the last batch.
     const same = new Map<number, Promise<Uint8Array>>();

@@ -103,7 +103,7 @@ function load({ path, bytes, size, crop = CROP, draws, box, whole, fill }) {
       return { pixels: boxed(image, height, width, box, fill), of: box.of, to: box.to };
     }
     if (draws === undefined) centre(image, height, width, crop);
-    else randomResizedCrop(image, size, draws);
+    else randomResizedCrop(image, height, width, draws);
     return { pixels: image.getPixels((pixels) => pixels.toByteArray(0, 0, width, height, "RGB")) };
   });
 }
@@ -288,10 +288,10 @@ function centre(image, height, width, share) {
  * Crops 8 to 100 % of the area with proportions from 3:4 to 4:3, resizes (Szegedy et al., 2014, arXiv 1409.4842,
  * section 6) and mirrors half of the images. Each attempt takes four random numbers; after ten, the largest centre crop.
  */
-function randomResizedCrop(image, size, draws) {
-  const { left, top, width, height } = randomBox(image.width, image.height, draws);
-  crop(image, left, top, width, height);
-  resize(image, size, size);
+function randomResizedCrop(image, height, width, draws) {
+  const box = randomBox(image.width, image.height, draws);
+  crop(image, box.left, box.top, box.width, box.height);
+  resize(image, width, height);
   if (draws[draws.length - 1] < 0.5) image.flop();
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { LocalgradError } from "../../base/errors.ts";
-import { expectOptions, expectWhole } from "../../base/expect.ts";
+import { expectOptions, expectWhole, pairFrom } from "../../base/expect.ts";
 import { checkedLoad } from "../checked_load.ts";
 import type { DatasetEntry } from "../entry.ts";
 import { description, preprocessing } from "../folder/description.ts";
@@ -40,8 +40,8 @@ export interface ImageTablesOptions {
    * folder within it; `test` may be `validation`, `valid` or `val`.
    */
   readonly path: string;
-  /** Rows and columns to which every image is resized; 224 by default. */
-  readonly size?: number;
+  /** Rows and columns to which every image is resized, one number where they are equal; 224 by default. */
+  readonly size?: number | readonly [height: number, width: number];
   /** The column of images; by default the one that the files call an image, or the only one with bytes. */
   readonly image?: string;
   /** The column of classes; by default the one that the files call a class label, or `label` or `labels`. */
@@ -79,7 +79,7 @@ export interface ImageTablesOptions {
 export async function imageTables(options: ImageTablesOptions): Promise<ImageDataset<StreamedImages>> {
   expectOptions("imageTables", options, {
     path: "string",
-    size: "number?",
+    size: "any?",
     image: "string?",
     label: "string?",
     train: "number?",
@@ -89,7 +89,8 @@ export async function imageTables(options: ImageTablesOptions): Promise<ImageDat
     onCheck: "function?",
   });
   const { path, size = 224, memory = 2 ** 32, threads = navigator.hardwareConcurrency, onCheck } = options;
-  for (const [name, value] of Object.entries({ size, memory, threads })) {
+  const extents = pairFrom("imageTables: size", size, 1);
+  for (const [name, value] of Object.entries({ memory, threads })) {
     expectWhole(`imageTables: ${name}`, value);
   }
   for (const name of ["train", "test"] as const) {
@@ -124,13 +125,13 @@ export async function imageTables(options: ImageTablesOptions): Promise<ImageDat
   const classes = columns.classes ?? numbered(train, test);
   expectClasses(classes.length, train, test);
   const pool = new SharedDecoders(threads);
-  const part = ({ files, labels }: Rows) => streamed(files, Int32Array.from(labels), size, pool);
+  const part = ({ files, labels }: Rows) => streamed(files, Int32Array.from(labels), extents, pool);
   await checkFiles([...train.files, ...test.files], pool, onCheck);
   return limitImages({
     name: path,
     classes,
-    height: size,
-    width: size,
+    height: extents[0],
+    width: extents[1],
     channels: 3,
     ...preprocessing,
     train: part(train),
