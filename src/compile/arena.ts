@@ -14,6 +14,8 @@ interface ArenaLimits {
   readonly alignment: number;
   /** No interval crosses a multiple of this. */
   readonly segmentBytes: number;
+  /** True to leave what is free in large pieces, where the arena need not grow for that. */
+  readonly usesSpare?: boolean;
 }
 
 /** The result of {@link packArena}. */
@@ -29,13 +31,19 @@ interface Packing {
 /** An arena that exceeds the most live bytes by at most this fraction is not packed again in another order. */
 const WASTE = 1 / 1000;
 
+type Order = (a: Interval, b: Interval) => number;
+
 /** Orders to place intervals in: largest first; largest size × lifetime first; longest-lived first; earliest first. */
-const orders: readonly ((a: Interval, b: Interval) => number)[] = [
+const orders: readonly Order[] = [
   (a, b) => b.bytes - a.bytes || a.start - b.start,
   (a, b) => b.bytes * (b.end - b.start + 1) - a.bytes * (a.end - a.start + 1) || a.start - b.start,
   (a, b) => b.end - b.start - (a.end - a.start) || b.bytes - a.bytes || a.start - b.start,
   (a, b) => a.start - b.start || b.bytes - a.bytes,
 ];
+
+/** Largest first, and of one size the longest-lived: what lives shortly is above, so that what is free is in one piece. */
+const together: Order = (a, b) =>
+  b.bytes - a.bytes || b.end - b.start - (a.end - a.start) || a.start - b.start;
 
 /**
  * Assigns every interval an offset so that no two intervals that overlap in time overlap in memory. The largest are
@@ -53,6 +61,11 @@ export function packArena(intervals: readonly Interval[], limits: ArenaLimits): 
     compared += packing.compared;
     if (packing.arenaBytes < best.arenaBytes) best = packing;
     if (best.arenaBytes <= enough) break;
+  }
+  if (limits.usesSpare === true) {
+    const packing = packInOrder(intervals, together, limits, best.arenaBytes + 1);
+    compared += packing.compared;
+    if (packing.arenaBytes <= best.arenaBytes) best = packing;
   }
   return { ...best, compared };
 }
@@ -82,7 +95,7 @@ interface Placed {
 /** Places intervals in an order; stops once the arena is as large as `known`, the best of another order. */
 function packInOrder(
   intervals: readonly Interval[],
-  by: (a: Interval, b: Interval) => number,
+  by: Order,
   { alignment, segmentBytes }: ArenaLimits,
   known: number,
 ): Packing {

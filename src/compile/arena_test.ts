@@ -72,3 +72,20 @@ Deno.test("packArena() tries no other order if its arena is no larger than the l
   const { arenaBytes, compared } = packArena(intervals, { alignment: 1, segmentBytes: Infinity });
   assertEquals({ arenaBytes, compared }, { arenaBytes: 9, compared: 1 });
 });
+
+Deno.test("packArena() leaves what is free in one piece if asked, above what lives longest", () => {
+  // In step 4 the first and the third are live; in order of their first steps, a gap is left between them.
+  const intervals = [[0, 9], [1, 3], [2, 9], [3, 3]].map(([start, end]) => ({ bytes: 1, start, end }));
+  const limits = { alignment: 1, segmentBytes: Infinity };
+  assertEquals(packArena(intervals, limits).offsets, [0, 1, 2, 3]);
+  assertEquals(packArena(intervals, { ...limits, usesSpare: true }).offsets, [0, 2, 1, 3]);
+});
+
+Deno.test("packArena() has no larger arena for that", () => {
+  const random = generatorOf(5), limits = { alignment: 1, segmentBytes: Infinity };
+  for (let round = 0; round < 50; round++) {
+    const intervals = randomIntervals(40, 30, random).map((each) => ({ ...each, bytes: 1 + each.bytes % 3 }));
+    const { arenaBytes } = packArena(intervals, { ...limits, usesSpare: true });
+    assert(arenaBytes <= packArena(intervals, limits).arenaBytes);
+  }
+});

@@ -179,6 +179,8 @@ export interface Target {
   readonly maxValueBytes: number;
   /** The arena is made of segments of this many bytes, and no value crosses from one to the next; Infinity for one segment. */
   readonly segmentBytes: number;
+  /** True if steps use memory that is free while they run: it is then in large pieces, where the arena need not grow for that. */
+  readonly usesSpare?: boolean;
   /** The most bytes of the arena and everything else together. */
   readonly maxTotalBytes: number;
   /**

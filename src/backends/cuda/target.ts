@@ -42,6 +42,7 @@ export function targetOf(
     // Kernels count elements in 32 bits, and cuDNN's legacy API in 31.
     maxValueBytes: (2 ** 31 - 1) * 4,
     segmentBytes: Infinity,
+    usesSpare: true, // as scratch of convolutions (spare.ts)
     maxTotalBytes: memory,
     workspace: workspaceOf,
     groups: {},
