@@ -14,11 +14,12 @@ import { described, type ModelOptions } from "./options.ts";
 const WIDTHS = [64, 128, 256, 512, 512] as const;
 
 /**
- * VGG (Simonyan and Zisserman, 2015, arXiv 1409.1556, table 1): five stages of 3×3 convolutions with ReLU, each with 2×2 max
- * pooling at its end; those whose names end in `_bn` normalise the batch before ReLU. A block is a convolution, with the batch
- * norm and the pooling after it. For images of more than 96 pixels on both sides the head is torchvision's: pooling to 7×7 and
- * three linear layers of 4096, 4096 and the classes, with dropout; for smaller ones, which end at fewer pixels, global average pooling and one linear layer, as is usual for CIFAR. Parameters have
- * torchvision's names. By default images are 224×224 and there are 1000 classes.
+ * VGG (Simonyan and Zisserman, 2015, arXiv 1409.1556, table 1): five stages of 3×3 convolutions with ReLU, each with 2×2
+ * max pooling at its end; those whose names end in `_bn` normalise the batch before ReLU. A block is a convolution, with
+ * the batch norm and the pooling after it. For images of more than 96 pixels on both sides the head is torchvision's:
+ * pooling to 7×7 and three linear layers of 4096, 4096 and the classes, with dropout; for smaller ones, which end at fewer
+ * pixels, global average pooling and one linear layer, as is usual for CIFAR. Parameters have torchvision's names. By
+ * default images are 224×224 and there are 1000 classes.
  */
 function vgg(variant: string, counts: readonly number[], options: ModelOptions): Model {
   const { name, input, classes } = described(`vgg${variant}`, options, { classes: 1000, size: 224 });

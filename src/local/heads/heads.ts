@@ -172,12 +172,12 @@ export function classifier(
   });
 }
 
-/** Tests whether inputs are large enough for the heads made for ImageNet: images higher than STL-10's 96 pixels. */
-export function isLarge(image: { readonly height: number } | VectorInput): boolean {
+/** Tests whether inputs are large enough for the heads made for ImageNet: images with a side above STL-10's 96 pixels. */
+export function isLarge(image: { readonly height: number; readonly width: number } | VectorInput): boolean {
   expectKind("an image", image, "object");
   if ("features" in image) return false;
-  expectObject("an image", image, { height: "number" });
-  return image.height > 96;
+  expectObject("an image", image, { height: "number", width: "number" });
+  return Math.max(image.height, image.width) > 96;
 }
 
 /**

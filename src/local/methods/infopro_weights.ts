@@ -78,8 +78,8 @@ const manWeights = { small: weights([5, 0.5], [0, 0]), imagenet: weights([5, 0.7
 function usual(model: Model): WeightsName {
   const { input } = model;
   if (segments(model)) return "cityscapes";
-  const height = "features" in input ? 0 : input.height;
-  return height <= 32 ? "cifar10" : height <= 96 ? "stl10" : "imagenet";
+  const side = "features" in input ? 0 : Math.max(input.height, input.width);
+  return side <= 32 ? "cifar10" : side <= 96 ? "stl10" : "imagenet";
 }
 
 /**

@@ -48,6 +48,8 @@ Deno.test("infopro() takes its published weights, by index", () => {
   assertEquals(weights(resnet110(), 8, { weights: "svhn" }).at(-1), [0.5, 2]);
   const large = { ...resnet32(), input: { height: 96, width: 96, channels: 3 } };
   assertEquals(weights(large, 4, {}), [[20, 0.2], [12.5, 1.1], [5, 2]]);
+  const wide = { ...resnet32(), input: { height: 32, width: 96, channels: 3 } }; // as large as its longer side
+  assertEquals(weights(wide, 4, {}), weights(large, 4, {}));
 });
 
 Deno.test("infopro() by stage takes MAN's weights: 5 → 0 and 0.5 → 0, by stage over K − 2, a stem at 0", () => {
