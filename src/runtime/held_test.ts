@@ -5,6 +5,7 @@ import type { Tensor } from "../trace/tensor.ts";
 import { treeMap } from "../trace/tree.ts";
 import { type DeviceArray, disposeTree } from "./arrays.ts";
 import { open } from "./devices.ts";
+import { heldBy } from "./held.ts";
 import { jit } from "./jit.ts";
 
 const COUNT = 20;
@@ -39,6 +40,7 @@ Deno.test("a state goes through steps unseen, traced once, and is a tree when so
   for (let i = 0; i < 5; i++) {
     const result = step(current, 1);
     current = result.state;
+    assert(heldBy(current) !== undefined); // no array was made of it
     result.by.dispose();
     assertEquals(device.liveArrays, 2 * COUNT);
   }
