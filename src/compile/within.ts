@@ -6,8 +6,8 @@ import type { Program } from "../trace/program.ts";
 
 /** Peaks to plan for: each is lower than the one before by this factor. */
 const RATIO = 2 ** (1 / 16);
-/** The lowest peak to plan for, as a fraction of the plain one. */
-const LOWEST = 1 / 64;
+/** The lowest peak to plan for is the plain one by this many factors: 1/64. */
+const LAST = 96;
 /** The times that values are chosen for one peak; each starts from what the one before really gave. */
 const ROUNDS = 3;
 /** A round that leaves a peak above the one that is planned for by this factor is the last too. */
@@ -111,43 +111,47 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
     if (plan.memory.peakBytes <= limit) return true;
     const ahead = this.#isLarge ? AHEAD / 2 : AHEAD;
     const outside = plan.memory.peakBytes - plain.sequence.peak;
-    const last = Math.floor(Math.log(1 / LOWEST) / Math.log(RATIO));
     let first = 1;
-    while (first < last && this.#peak(first) + outside > limit * MARGIN) first++;
+    while (first <= LAST && this.#peak(first) + outside > limit * MARGIN) first++;
     let failures = 0;
-    for (let index = first; index <= last && failures < PATIENCE; index++) {
-      const attempt = this.#attempt(index);
+    let attempt: Attempt<C> | undefined;
+    for (let index = first; index <= LAST && failures < PATIENCE; index++) {
+      if (attempt !== undefined && peakIn(attempt) <= this.#peak(index)) continue; // it is for this peak too
+      attempt = this.#attempt(index);
       if (peakOf(attempt) <= limit) {
-        this.#lookAhead(index, Math.min(last, index + ahead));
+        this.#lookAhead(index, Math.min(LAST, index + ahead));
         return true;
       }
       failures = attempt.reached ? 0 : failures + 1;
     }
-    this.#tryLeast(first, last);
+    this.#tryLeast();
     return this.#all.some((each) => peakOf(each) <= limit);
   }
 
   /** Makes the plans for lower peaks that may take less time. */
   #lookAhead(from: number, to: number): void {
-    let least = Math.max(this.#attempt(from).seconds, this.#startsFor(from)[0]?.seconds ?? 0);
+    let attempt = this.#attempt(from);
+    let least = Math.max(attempt.seconds, this.#startsFor(from)[0]?.seconds ?? 0);
     for (let index = from + 1; index <= to; index++) {
       const [start] = this.#startsFor(index);
       if (start === undefined || start.peak > this.#peak(index) || start.seconds >= least) continue;
       least = start.seconds;
-      this.#attempt(index);
+      if (peakIn(attempt) > this.#peak(index)) attempt = this.#attempt(index);
     }
   }
 
-  /** Makes the plans around the lowest peak that can be reached. */
-  #tryLeast(first: number, last: number): void {
-    let [low, high] = [0, first];
-    // The lowest that is reached lies between the plain peak and the first that was tried, unless that was reached.
-    while (high - low > 1 && !this.#attempt(first).reached) {
+  /**
+   * Makes the plans around the lowest peak that can be reached: the same ones whatever the limit, so that the least that is
+   * found keeps to a limit of as many bytes.
+   */
+  #tryLeast(): void {
+    let [low, high] = [0, LAST];
+    while (high - low > 1) {
       const middle = (low + high) >> 1;
       if (this.#attempt(middle).reached) low = middle;
       else high = middle;
     }
-    for (let index = high; index < Math.min(last, high + PATIENCE); index++) this.#attempt(index);
+    for (let index = high; index < high + PATIENCE; index++) this.#attempt(index);
   }
 
   get #isLarge(): boolean {
@@ -166,8 +170,6 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
   }
 
   #planFor(peak: number, index: number): Attempt<C> {
-    const before = this.#attempts.get(index - 1);
-    if (before !== undefined && before.candidate.sequence.peak <= peak) return before;
     let best: Planned<C> = this.#plain;
     const tolerance = this.#isLarge ? 0 : TOLERANCE * this.#plain.seconds;
     const reaches = ({ candidate }: Planned<C>) => candidate.sequence.peak <= peak;
@@ -222,6 +224,12 @@ export class PlansWithin<C extends { readonly sequence: StepSequence }> {
   }
 }
 
+/** The most bytes of a candidate that are live at once. */
+function peakIn<C extends { readonly sequence: StepSequence }>({ candidate }: Planned<C>): number {
+  return candidate.sequence.peak;
+}
+
+/** The bytes of a whole plan. */
 function peakOf({ plan }: Timed): number {
   return plan.memory.peakBytes;
 }
