@@ -208,7 +208,10 @@ Deno.test("every row of every table can be set up, with the papers' number of mo
       const network = { ...row, dataset, ...(options === undefined ? {} : { methodOptions: options }) };
       const wanted = setupOf(network);
       const { partition, modules, method } = setup({ ...wanted, modules: unplanned(wanted.modules) });
-      const k = /-after\d+-/.test(name) ? 2 : Number(/-(?:k|balanced)(\d+)-/.exec(name)?.[1] ?? 1);
+      const after = /-after([\d+]+)-/.exec(name)?.[1];
+      const k = after !== undefined
+        ? after.split("+").length + 1
+        : Number(/-(?:k|balanced)(\d+)-/.exec(name)?.[1] ?? 1);
       assertEquals(partition.requested, k, name);
       // The papers count the stem of the finest cuts as a module.
       const stem = name.startsWith("resnet32-k16") || name.startsWith("resnet110-k55") ? 1 : 0;
