@@ -32,6 +32,7 @@ export function mergeAxes(kernel: Kernel): Kernel {
   }
   if (groups.length === space.length) return kernel;
 
+  const isMerged = groups[0] !== undefined && groups[0].axes.length > 1;
   const inner = groups.map((group) => group.inner);
   const innerKept = inner.filter((axis) => !isReduced(axis)).map((axis) => kept.indexOf(axis));
   return {
@@ -41,6 +42,7 @@ export function mergeAxes(kernel: Kernel): Kernel {
     ...(reduce === undefined ? {} : {
       reduce: {
         ...reduce,
+        ...(isMerged && isReduced(0) ? { outermost: at(space, 0) } : {}),
         axes: groups.flatMap((group, axis) => isReduced(group.inner) ? [axis] : []),
         epilogue: reduce.epilogue.map((node) => withAxes(node, innerKept)),
       },

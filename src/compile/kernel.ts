@@ -82,6 +82,12 @@ export interface Kernel {
   readonly reduce?: {
     /** Axes of `space` that are reduced, ascending. */
     readonly axes: readonly number[];
+    /**
+     * If the first axis was merged from several that are reduced, the extent of the outermost of them, as a rule the batch.
+     * A sum that adds its terms by batch adds them in one order whether that axis was merged or not, which depends on what
+     * else the kernel reads.
+     */
+    readonly outermost?: number;
     /** The reductions, each of a node of `nodes`. */
     readonly reductions: readonly { readonly fn: ReduceFn; readonly node: number; readonly dtype: DType }[];
     /** Expression over the remaining axes; its loads' views have one stride per remaining axis. */

@@ -106,10 +106,25 @@ export function nestOf(kernel: Kernel, values: readonly Aval[]): Nest {
       ...target(output, keptStrides),
     })),
   };
-  return merge(nest);
+  return merge(byBatch(nest, reduce?.outermost ?? 1));
 }
 
-/** Drops axes of extent 1 and joins neighbouring axes that every view traverses as one. */
+/** A nest whose first axis is divided again into the batch and what is in an image. */
+function byBatch(nest: Nest, batch: number): Nest {
+  const { space: [points = 1, ...space], reduced: [first = true, ...reduced] } = nest;
+  if (batch === 1 || batch === points) return nest;
+  const inside = points / batch;
+  return mapViews(nest, [batch, inside, ...space], [first, first, ...reduced], ({ offset, strides }) => {
+    const [stride = 0, ...rest] = strides;
+    return { offset, strides: [stride * inside, stride, ...rest] };
+  });
+}
+
+/**
+ * Drops axes of extent 1 and joins neighbouring axes that every view traverses as one. A sum over the first axis, which is
+ * that of a batch, is not joined with others: views of values of an image or a position would forbid it, so the order of
+ * its terms would depend on whether such values are read or recomputed within it.
+ */
 export function merge(nest: Nest): Nest {
   const views = viewsOf(nest);
   /** Each with its last axis, which has the stride of the whole. */
@@ -117,8 +132,9 @@ export function merge(nest: Nest): Nest {
   for (const [axis, extent] of nest.space.entries()) {
     if (extent === 1) continue;
     const outer = groups.at(-1);
+    const isBatchSum = outer?.last === 0 && nest.reduced[0];
     if (
-      outer !== undefined && nest.reduced[outer.last] === nest.reduced[axis] &&
+      outer !== undefined && !isBatchSum && nest.reduced[outer.last] === nest.reduced[axis] &&
       views.every(({ strides }) => strides[outer.last] === strides[axis] * extent)
     ) {
       outer.last = axis;

@@ -19,13 +19,13 @@ export interface SplitNest {
 }
 
 /**
- * Cuts a reduction that has too few kept points, or too many terms, into chunks of its outermost reduced axis. A second,
- * small kernel combines the chunks' results, which start at byte `workspaceStart` of the workspace, and has the epilogue.
- * The cut depends on shapes alone.
+ * Cuts a reduction that has too few kept points, or too many terms, into chunks of its outermost reduced axis, or of the
+ * longest if that one is short. A second, small kernel combines the chunks' results, which start at byte `workspaceStart`
+ * of the workspace, and has the epilogue. The cut depends on shapes alone.
  */
 export function splitReduction(nest: Nest, workspaceStart: number = 0): SplitNest {
   const whole = { nests: [nest], workspace: 0 };
-  const axis = nest.reduced.indexOf(true);
+  const axis = splitAxis(nest);
   if (axis < 0) return whole;
   const kept = keptPoints(nest);
   const terms = sizeOf(nest.space) / kept;
@@ -53,6 +53,13 @@ export function splitReduction(nest: Nest, workspaceStart: number = 0): SplitNes
     nests: [...parts, foldNest(nest, chunks, partials)],
     workspace: nest.reductions.length * chunks * kept * 4,
   };
+}
+
+/** The reduced axis to cut; −1 if there is none. */
+function splitAxis({ space, reduced }: Nest): number {
+  const axes = [...space.keys()].filter((axis) => reduced[axis]);
+  const longest = Math.max(...axes.map((axis) => space[axis]));
+  return axes.find((axis) => space[axis] >= ENOUGH_ROWS || space[axis] === longest) ?? -1;
 }
 
 /** Strides of the kept axes in row-major order, 0 along the reduced ones. */
