@@ -50,6 +50,16 @@ const CROSSED: readonly Entry[] = [
   ["augLocal", { depth: 3, joint: 1 }],
 ];
 
+/** SGR's weight is not in print, so distances and weights are searched. */
+const SGR: readonly Entry[] = ([
+  ["squared", [0.01, 0.1, 1, 10]],
+  ["relative", [0.001, 0.01, 0.1]],
+  ["symmetric", [0.001, 0.1, 1]], // 0.01 is the default
+  ["cosine", [0.01, 0.1, 1]],
+] as const).flatMap(([distance, weights]) =>
+  weights.map((weight): Entry => ["sgr+dgl", { distance, weight }])
+);
+
 const balanced = (modules: number): NamedCut => [`balanced${modules}`, { balanced: modules }];
 
 function rowOf(model: ModelName, [name, modules]: NamedCut, [method, options]: Entry): Row {
@@ -101,7 +111,7 @@ export const frontier: Table = {
   kept: "docs/frontier",
   rows: [
     ...endToEnd("resnet20"),
-    ...rows("resnet20", EACH_20, [...METHODS, ...CROSSED]),
+    ...rows("resnet20", EACH_20, [...METHODS, ...CROSSED, ...SGR]),
     ...rows("resnet20", balanced(4), METHODS),
     ...rows("resnet20", EARLY, [["dgl"], ["infopro"]]),
     ...rows("resnet20", balanced(2), METHODS),
