@@ -1,74 +1,19 @@
-import type { Configuration, Observer } from "../artifacts/observer.ts";
 import { progress } from "../artifacts/progress.ts";
-import { holdsRun, readRun, runFolder } from "../artifacts/run_folder.ts";
-import { abridged } from "../base/decode.ts";
 import { LocalgradError } from "../base/errors.ts";
-import { expectBetween, expectOptions, expectWhole, shown } from "../base/expect.ts";
 import type { Key } from "../base/random.ts";
 import { readsInputs } from "../local/step_reads.ts";
-import { checkObserver } from "./audience.ts";
-import {
-  checkData,
-  isImages,
-  isStream,
-  openLabels,
-  openPart,
-  signatureIn,
-  type TrainingData,
-} from "./data_kinds.ts";
-import { checkEarlyStopping, type EarlyStopping } from "./early_stopping.ts";
+import { isImages, isStream, openLabels, openPart, signatureIn, type TrainingData } from "./data_kinds.ts";
 import { atOnce, type Evaluation, Evaluator } from "./evaluate.ts";
 import { bytesIn, type Feed } from "./feeds/feed.ts";
-import { checkMetrics, type EvaluateOptions } from "./metric.ts";
+import { checkFitOptions, type FitOptions } from "./fit_options.ts";
+import { keeper } from "./keeper.ts";
 import { Run } from "./run.ts";
-import type { SaveEvery } from "./run_parts.ts";
-import { drawable, sample } from "./samples.ts";
+import { sample } from "./samples.ts";
 import { type Split, splitOf, subset } from "./feeds/split.ts";
-import { expectSignal } from "./signal.ts";
 import { streamFeed } from "./feeds/stream_feed.ts";
 import type { Position, Trainable } from "./trainable.ts";
 import type { Team } from "./processes/team.ts";
 import { shuffled, type TrainingFeed } from "./feeds/training_feed.ts";
-
-/** Options of `Trainer.fit`. */
-export interface FitOptions {
-  /** Passes over the training images, or `stepsPerEpoch` batches of a stream, including those done before. */
-  epochs: number;
-  /** Epochs between evaluations on the test images; the last epoch is always followed by one. Default 1. */
-  evaluateEvery?: number;
-  /** Observers of the run; default a progress bar on standard error, or lines if that is not a terminal. */
-  observers?: readonly Observer[];
-  /** Folder for metrics, checkpoints and a report. One that holds a run is refused unless `resume` is set. */
-  checkpoint?: string;
-  /** Resumes the run in the folder, bit for bit, if there is one; default false. */
-  resume?: boolean;
-  /**
-   * Interval of saving within epochs: `{ steps: 500 }` or `{ minutes: 10 }`. The state is always saved at the start, after
-   * each epoch and when the run is stopped.
-   */
-  saveEvery?: SaveEvery;
-  /**
-   * Stops the run when its evaluations no longer improve; default never. What it has waited for is saved with the run and
-   * resumed. `best.safetensors` holds the state of the lowest test error, of a segmentation that of the highest mean IoU.
-   */
-  earlyStopping?: EarlyStopping;
-  /** Metrics of each evaluation beside the error and the loss, see {@link EvaluateOptions.metrics}; default none. */
-  metrics?: EvaluateOptions["metrics"];
-  /**
-   * The fraction of the training images that is set aside, above 0 and below 1: evaluations are then of these, and the
-   * test images, if there are any, stay unseen. They are drawn by the trainer's seed, so that a resumed run has the
-   * same, and never augmented. In what `fit` returns and records, test error and loss are those of these images.
-   * Default none.
-   */
-  validation?: number;
-  /**
-   * The number of test images, or of those set aside, to show in the report of a finished run with what the network takes
-   * them for: half of them the most confident errors among the first 1,000, the others recognised ones. Default none.
-   */
-  samples?: number;
-  /** Stops the run after the current step; the state is saved. */
-  signal?: AbortSignal;
-}
 
 /** Result of `Trainer.fit`. */
 export interface FitResult {
@@ -92,51 +37,11 @@ export async function fit(
   dataset: TrainingData,
   options: FitOptions,
 ): Promise<FitResult> {
-  expectOptions("fit", options, {
-    epochs: "number",
-    evaluateEvery: "number?",
-    observers: "array?",
-    checkpoint: "string?",
-    resume: "boolean?",
-    saveEvery: "object?",
-    earlyStopping: "object?",
-    metrics: "array?",
-    validation: "number?",
-    samples: "number?",
-    signal: "object?",
-  });
-  for (const observer of options.observers ?? []) checkObserver("fit: an observer", observer);
-  const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, metrics = [], signal } = options;
-  expectWhole("fit: epochs", epochs);
-  expectWhole("fit: evaluateEvery", evaluateEvery);
-  const { validation, samples = 0 } = options;
-  expectWhole("fit: samples", samples, 0);
-  if (saveEvery !== undefined) checkSaveEvery(saveEvery);
   const { device, batch, setup: { model } } = trainer;
-  if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping, model);
-  expectSignal("fit", signal);
-  checkData("fit", model, dataset, dataset?.test === undefined ? ["train"] : ["train", "test"]);
-  if (validation !== undefined && !(validation > 0 && validation < 1)) {
-    throw new LocalgradError(`fit: validation must be above 0 and below 1, not ${shown(validation)}`);
-  }
+  checkFitOptions(model, dataset, options);
+  const { epochs, evaluateEvery = 1, saveEvery, earlyStopping, metrics = [], signal } = options;
+  const { validation, samples = 0 } = options;
   const pictures = isImages(dataset) ? dataset : undefined;
-  if (samples > 0 && (pictures === undefined || !drawable(pictures.channels))) {
-    const has = pictures !== undefined
-      ? `those of ${pictures.channels} channels`
-      : "task" in dataset
-      ? "a label for each pixel"
-      : "none in bytes";
-    throw new LocalgradError(
-      `fit: samples shows images of 1 or 3 channels; ${dataset.name} has ${has}; leave it out`,
-    );
-  }
-  const evaluates = validation !== undefined || dataset.test !== undefined;
-  if (!evaluates && earlyStopping !== undefined) {
-    throw new LocalgradError(
-      `fit: earlyStopping needs evaluations, but ${dataset.name} has no test part; give validation: 0.1`,
-    );
-  }
-  checkMetrics("fit", metrics, model);
   const { seed } = position;
   const split = splitIn(seed, dataset, validation);
   refuseOneImage(dataset, split, batch);
@@ -276,63 +181,4 @@ function ratesOf(schedule: Trainable["schedule"], epochs: number, stepsPerEpoch:
   return some.map((epoch) =>
     schedule(epoch, { step: epoch * stepsPerEpoch + stepsPerEpoch - 1, stepsPerEpoch })
   );
-}
-
-/** Parts of a configuration that it has only if they are asked for: a run may not be resumed without them. */
-const OPTIONAL = ["loss", "average", "accumulate", "batchNorm"] as const;
-
-/**
- * The observer that keeps the run in a folder, if one is named. Resuming restores the trainer from the folder first. Only
- * process 0 looks at the folder.
- */
-async function keeper(
-  trainer: Trainable,
-  team: Team,
-  { checkpoint, resume = false, validation }: FitOptions,
-  classNames: readonly string[] | undefined,
-): Promise<Observer[]> {
-  if (checkpoint === undefined) {
-    if (resume) {
-      throw new LocalgradError("fit: resume needs the folder of a run; give it as checkpoint");
-    }
-    return [];
-  }
-  const folder = runFolder(checkpoint, {
-    ...(classNames === undefined ? {} : { classNames }),
-    ...(validation === undefined ? {} : { validation }),
-  });
-  const holds = await team.fromFirst(async () => {
-    if (resume && await holdsRun(checkpoint)) return true;
-    await folder.refuseUsed();
-    return false;
-  });
-  if (!holds) return [folder];
-  const { snapshot, settings } = await readRun(checkpoint, "last", { processes: team.processes });
-  // Runs of earlier versions do not name their task: all were classifications.
-  const before: Configuration = {
-    task: "classification",
-    ...snapshot.configuration,
-    classNames,
-    ...settings,
-  };
-  const current: Configuration = { ...trainer.configuration, classNames, validation };
-  for (const name of new Set([...Object.keys(current), ...OPTIONAL])) {
-    const then = JSON.stringify(before[name]) ?? "left out"; // undefined has no JSON
-    const now = JSON.stringify(current[name]) ?? "left out";
-    if (then === now) continue;
-    throw new LocalgradError(
-      `fit: the run in ${checkpoint} has ${name} ${abridged(then)}, not ${abridged(now)}; ` +
-        `resume with the trainer and images of that run, or choose another folder`,
-    );
-  }
-  trainer.restore(snapshot);
-  return [folder];
-}
-
-/** Refuses an interval that is not a whole number of steps, or a number of minutes. */
-function checkSaveEvery(saveEvery: SaveEvery): void {
-  const given: { steps?: number; minutes?: number } = saveEvery;
-  expectOptions("fit: saveEvery", given, { steps: "number?", minutes: "number?" });
-  if ("steps" in saveEvery) expectWhole("fit: saveEvery.steps", saveEvery.steps);
-  else expectBetween("fit: saveEvery.minutes", saveEvery.minutes, 0);
 }
