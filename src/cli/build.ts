@@ -24,7 +24,8 @@ import { lossOf } from "./flags/loss.ts";
 import { methodOf } from "./flags/method.ts";
 import { optimizerOf } from "./flags/optimizer.ts";
 import { scheduleNamed } from "./flags/rate.ts";
-import { datasetNames, deviceNames, type placeFlags, type Settings } from "./settings.ts";
+import { datasetNames, type Settings } from "./settings.ts";
+import { deviceNames, type placeFlags } from "./flags/place.ts";
 import { note, showCheck, showDownload } from "./terminal.ts";
 
 /** Opens the device given by a flag, or else the library's choice; rejects a precision that it does not support. */

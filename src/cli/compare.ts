@@ -7,7 +7,7 @@ import { LocalgradError } from "../base/errors.ts";
 import { writeWhole } from "../base/files.ts";
 import { readReport } from "../train.ts";
 import { type Flags, parseFlags } from "./flags/flags.ts";
-import { placeFlags } from "./settings.ts";
+import { placeFlags } from "./flags/place.ts";
 import { note, print, textTable } from "./terminal.ts";
 
 /** Flags of `compare`. */

@@ -7,15 +7,9 @@ import { nonFinite } from "../training/divergence.ts";
 import { type Flags, type Given, oneOf, parseFlags } from "./flags/flags.ts";
 import { loadSet, openDevice, refuseTask, setupOf, trainerOf } from "./build.ts";
 import type { AnySet } from "./datasets.ts";
-import {
-  metricsFlag,
-  metricsFrom,
-  placeFlags,
-  precisionFrom,
-  type Settings,
-  settingsFrom,
-  trainingFlags,
-} from "./settings.ts";
+import { type Settings, settingsFrom, trainingFlags } from "./settings.ts";
+import { metricsFlag, metricsFrom } from "./flags/metric.ts";
+import { placeFlags, precisionFrom } from "./flags/place.ts";
 import { knowingClasses, storedSettings, withClasses } from "./stored_settings.ts";
 import { classTable, confusionTable } from "./metric_tables.ts";
 import { note, noteDevice, print } from "./terminal.ts";

@@ -10,7 +10,7 @@ import { commands } from "./commands.ts";
 import { inFlags } from "./flags/messages.ts";
 import { usage } from "./flags/flags.ts";
 
-import { deviceNames } from "./settings.ts";
+import { deviceNames } from "./flags/place.ts";
 import { mayTell } from "./team.ts";
 import { note, print } from "./terminal.ts";
 

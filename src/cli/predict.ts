@@ -13,7 +13,7 @@ import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags/flags.ts";
 import { extentsOf } from "./flags/image_size.ts";
 import { decoding } from "./on_demand.ts";
 import { mapsOf, refuseFolder, refuseOther, writeMaps } from "./predict_maps.ts";
-import { placeFlags, precisionFrom } from "./settings.ts";
+import { placeFlags, precisionFrom } from "./flags/place.ts";
 import { storedSettings } from "./stored_settings.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";
 

@@ -12,7 +12,8 @@ import { type Flags, oneOf, parseFlags, wholeNumber } from "./flags/flags.ts";
 import { interruption } from "./interruption.ts";
 import { loadImages, openDevice, setupOf, trainerOf } from "./build.ts";
 import { plots } from "./on_demand.ts";
-import { placeFlags, precisionFrom, type Settings, trainingFlags } from "./settings.ts";
+import { type Settings, trainingFlags } from "./settings.ts";
+import { placeFlags, precisionFrom } from "./flags/place.ts";
 import { storedSettings, withClasses } from "./stored_settings.ts";
 import { note, noteDevice, print, textTable } from "./terminal.ts";
 

@@ -8,7 +8,8 @@ import { type lossFlags, lossGiven } from "./flags/loss.ts";
 import { type methodFlags, optionsGiven } from "./flags/method.ts";
 import { type optimizerFlags, optimizerGiven } from "./flags/optimizer.ts";
 import { type rateFlags, ratesGiven } from "./flags/rate.ts";
-import type { placeFlags, Settings, settingsFrom, trainingFlags } from "./settings.ts";
+import type { Settings, settingsFrom, trainingFlags } from "./settings.ts";
+import type { placeFlags } from "./flags/place.ts";
 
 /** The flags that define a run, apart from those of the groups below. */
 type OwnFlags =

@@ -1,29 +1,22 @@
 import { resolve } from "node:path";
-import { engineNames } from "../backends/cuda/engine_names.ts";
 import { LocalgradError } from "../base/errors.ts";
 import { keysOf } from "../base/keys.ts";
 import { bytesOfSize } from "../base/size.ts";
 import type { Precision } from "../compile/plan.ts";
 import * as local from "../local.ts";
 import * as models from "../models.ts";
-import type { DeviceName } from "../runtime/devices.ts";
 import { augmentFlags, augmentFrom, type AugmentSettings } from "./flags/augment.ts";
 import { type Cut, cutFlags, cutFrom } from "./cut.ts";
 import { DATASETS, type SetName } from "./datasets.ts";
-import {
-  type Flag,
-  type Flags,
-  type Given,
-  oneOf,
-  partOf,
-  positiveNumber,
-  wholeNumber,
-} from "./flags/flags.ts";
+import { type Flags, type Given, oneOf, partOf, positiveNumber, wholeNumber } from "./flags/flags.ts";
 import { type ImageSize, imageSizeFrom } from "./flags/image_size.ts";
 import { lossFlags, type LossSettings, lossSettingsFrom } from "./flags/loss.ts";
 import { type GivenOptions, methodFlags, optionsFrom } from "./flags/method.ts";
+import { metricsFlag, metricsFrom } from "./flags/metric.ts";
 import { defaultRate, optimizerFlags, optimizerFrom, type OptimizerSettings } from "./flags/optimizer.ts";
+import { type placeFlags, precisionFrom } from "./flags/place.ts";
 import { rateFlags, type RateSettings, ratesFrom, stoppingFrom } from "./flags/rate.ts";
+import { saveEveryFlag, saveEveryFrom } from "./flags/save_every.ts";
 
 /** The name of a network on the command line. */
 export type ModelName = models.ModelName;
@@ -32,18 +25,6 @@ export type MethodName = local.MethodName;
 
 /** The names of all data sets. */
 export const datasetNames = keysOf(DATASETS);
-/** The names of all devices. */
-export const deviceNames = [
-  "auto",
-  "cuda",
-  "webgpu",
-  "cpu",
-  "reference",
-] as const satisfies readonly DeviceName[];
-
-/** The names of all precisions. */
-export const precisions = ["f32", "tf32", "bf16"] as const satisfies readonly Precision[];
-
 /** Over what batch norm may take its statistics. */
 export const batchNorms = ["share", "synchronised"] as const satisfies readonly local.BatchNormStatistics[];
 
@@ -142,72 +123,6 @@ export const networkFlags = {
       "the least predicted time: what to recompute; the cut, without --modules, --after and --split; one of --method A,B,… and of --batch 64,128,…; --accumulate auto",
   },
 } as const satisfies Flags;
-
-/** Flags for the device, the data and the format of results. */
-export const placeFlags = {
-  data: { value: "DIR", help: "folder or archive of the data set; by default it is downloaded once" },
-  device: {
-    value: deviceNames.join("|"),
-    help: "device to compute on; default auto",
-  },
-  precision: {
-    value: precisions.join("|"),
-    help:
-      "precision of the computation; CUDA has all three, the CPU f32 and, with oneDNN on AVX-512 BF16, bf16; default tf32 if the card has it, else f32",
-  },
-  "no-graph": { help: "CUDA: launch every kernel separately, for debugging" },
-  overlap: {
-    help:
-      "CUDA: run steps that do not need each other at the same time, for small batches; takes more memory",
-  },
-  "sync-launches": {
-    help: "CUDA: also wait for every launch, so that an error names the one that failed; slow, for debugging",
-  },
-  engines: {
-    value: engineNames.join("|"),
-    help:
-      "CUDA: take the fastest of cuDNN's engines for each convolution, timed in the first step, or the first it offers, for the same bits on every card of a kind; default timed",
-  },
-  json: { help: "print the result as JSON" },
-} as const satisfies Flags;
-
-/** The flag for checkpoints within an epoch. */
-export const saveEveryFlag = {
-  value: "N|Nm",
-  help: "also save every N steps or N minutes, not only after each epoch",
-} as const satisfies Flag;
-
-/** Parses `--save-every`: `500` (steps) or `10m` (minutes). */
-export function saveEveryFrom(text: string): local.SaveEvery {
-  const [, number, minutes] = /^([0-9.]+)(m?)$/.exec(text) ?? [];
-  if (minutes === "m" && Number(number) > 0) return { minutes: Number(number) };
-  if (minutes === "" && Number.isSafeInteger(Number(number)) && Number(number) > 0) {
-    return { steps: Number(number) };
-  }
-  throw new LocalgradError(
-    `--save-every must be a number of steps, such as 500, or of minutes, such as 10m, not "${text}"`,
-  );
-}
-
-/** The flag for metrics beside the error and the loss. */
-export const metricsFlag = {
-  value: "NAME,…",
-  help: `also report ${local.metricNames.join(", ")}, or none; default confusion, up to 20 classes`,
-} as const satisfies Flag;
-
-/** Parses `--metrics`: `topFive,perClass`, or `none`. */
-export function metricsFrom(text: string): local.MetricName[] {
-  if (text === "none") return [];
-  return text.split(",").map((name) => oneOf("metrics", name.trim(), local.metricNames));
-}
-
-/** Up to this many classes a run's evaluations have a confusion matrix by default. */
-const FEW = 20;
-
-/** The metrics of a run of this many classes. */
-export function metricsOf({ metrics }: Settings, classes: number): readonly local.MetricName[] {
-  return metrics ?? (classes <= FEW ? ["confusion"] : []);
-}
 
 /** Flags that define training. */
 export const trainingFlags = {
@@ -338,11 +253,4 @@ export function rateFor(
 ): number {
   const { recipe } = DATASETS[dataset];
   return defaultRate(optimizer) ?? recipe.lr * batch / recipe.batch;
-}
-
-/** Reads the precision from flags, if given. */
-export function precisionFrom(
-  { precision }: Pick<Given<typeof placeFlags>, "precision">,
-): { precision?: Precision } {
-  return precision === undefined ? {} : { precision: oneOf("precision", precision, precisions) };
 }

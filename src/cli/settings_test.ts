@@ -3,7 +3,8 @@ import { LocalgradError } from "../base/errors.ts";
 import { publishedSgd } from "../optim/published.ts";
 import { scheduleOf, setupOf } from "./build.ts";
 import { optimizerNames } from "./flags/optimizer.ts";
-import { saveEveryFrom, settingsFrom } from "./settings.ts";
+import { settingsFrom } from "./settings.ts";
+import { saveEveryFrom } from "./flags/save_every.ts";
 
 Deno.test("saveEveryFrom() accepts steps and minutes, and nothing else", () => {
   assertEquals(saveEveryFrom("500"), { steps: 500 });

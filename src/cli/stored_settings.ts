@@ -23,7 +23,8 @@ import { choices, type GivenOptions } from "./flags/method.ts";
 import { optimizerDecoder } from "./flags/optimizer.ts";
 import { ratesDecoder, stoppingDecoder } from "./flags/rate.ts";
 import { loadSet } from "./build.ts";
-import { batchNorms, datasetNames, precisions, type Settings } from "./settings.ts";
+import { batchNorms, datasetNames, type Settings } from "./settings.ts";
+import { precisions } from "./flags/place.ts";
 
 const positive: Decoder<number> = (value, at) => {
   const found = number(value, at);

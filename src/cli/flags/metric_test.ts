@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { LocalgradError } from "../../base/errors.ts";
-import { metricsOf, settingsFrom } from "../settings.ts";
+import { settingsFrom } from "../settings.ts";
+import { metricsOf } from "./metric.ts";
 import { storedSettings } from "../stored_settings.ts";
 
 Deno.test("flags name metrics and the validation split, which are stored and resumed", () => {

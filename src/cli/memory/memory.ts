@@ -30,7 +30,8 @@ import {
   processFlags,
 } from "./processes.ts";
 import { choiceJson, chosenWithin, describeChoice, openFrom, refuseOpen } from "../within_limit.ts";
-import { networkFlags, placeFlags, type Settings, settingsFrom } from "../settings.ts";
+import { networkFlags, type Settings, settingsFrom } from "../settings.ts";
+import { placeFlags } from "../flags/place.ts";
 import { markdownTable, note, print, textTable } from "../terminal.ts";
 
 const tableNames = keysOf(memoryTables);

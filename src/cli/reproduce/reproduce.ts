@@ -13,7 +13,9 @@ import { describePublished, type Heading, html, markdown, type RowResults } from
 import type { RunResult } from "./results.ts";
 import { timingOf } from "./row_timing.ts";
 import { loadImages, openDevice, setupOf, warmupOf } from "../build.ts";
-import { placeFlags, saveEveryFlag, saveEveryFrom, type Settings, settingsFrom } from "../settings.ts";
+import { type Settings, settingsFrom } from "../settings.ts";
+import { placeFlags } from "../flags/place.ts";
+import { saveEveryFlag, saveEveryFrom } from "../flags/save_every.ts";
 import { withClasses } from "../stored_settings.ts";
 import type { Row, Table } from "./table_rows.ts";
 import { tables } from "./tables.ts";
