@@ -40,6 +40,9 @@ export interface Part {
   readonly colour: string;
 }
 
+/** Points of a curve beyond which more are indistinguishable at the size of a chart. */
+export const POINTS = 240;
+
 const WIDTH = 480;
 const HEIGHT = 270;
 const MARGIN = { left: 80, right: 16, top: 14, bottom: 46 }; // room for text of 16 px, see report.css

@@ -1,9 +1,7 @@
 import { LocalgradError } from "../base/errors.ts";
 import { expectKind, expectObject, expectOptions, type Kinds } from "../base/expect.ts";
-import type { MemoryClass, MemoryReport } from "../compile/plan.ts";
-import { moduleIn } from "../local/places.ts";
 import { decidingFigure } from "./best.ts";
-import { barChart, escapeHtml, lineChart, type Series, thin } from "./chart.ts";
+import { escapeHtml, lineChart, POINTS, type Series, thin } from "./chart.ts";
 import type { Settings } from "./checkpoint.ts";
 import { confusionTable } from "./confusion.ts";
 import {
@@ -18,7 +16,9 @@ import {
   headingOf,
 } from "./format.ts";
 import type { EpochLine, MetricsLine, StepLine } from "./metrics.ts";
-import type { BlockAge, Choice, HeldMemory, Loading, RunInfo } from "./observer.ts";
+import { choiceFacts, heldMemory, loadingFacts, stalenessFacts } from "./facts.ts";
+import { memoryBars, type PlannedMemory, timelines } from "./memory_charts.ts";
+import type { RunInfo } from "./observer.ts";
 import { htmlTable, page } from "./page.ts";
 import { colour } from "./palette.ts";
 import { type Samples, samplesSection } from "./samples.ts";
@@ -46,24 +46,7 @@ const RUN_KINDS = {
   samples: "object?",
 } as const satisfies Kinds<RunReport>;
 
-const POINTS = 240; // more are indistinguishable at the size of a chart
-
 const MARKED = 60; // points of a curve up to which each is marked
-
-const CLASSES: readonly MemoryClass[] = [
-  "parameters",
-  "optimizer",
-  "auxiliary",
-  "state",
-  "activations",
-  "workspace",
-  "scratch",
-  "messages",
-  "constants",
-  "results",
-  "inputs",
-  "data",
-];
 
 const steps = (run: RunReport) => run.lines.filter((line): line is StepLine => line.kind === "step");
 const epochs = (run: RunReport) => run.lines.filter((line): line is EpochLine => line.kind === "epoch");
@@ -106,7 +89,9 @@ function single(run: RunReport): string {
   return `${facts(run)}<section class="grid-2">${lossChart(run)}${errorChart([run])}${
     iouChart([run])
   }</section>
-${confusionSection(run)}${samplesOf(run)}<h2>Planned memory of a training step</h2>${memorySection([run])}
+${confusionSection(run)}${samplesOf(run)}<h2>Planned memory of a training step</h2>${
+    memoryBars(memories([run]))
+  }${timelines(memories([run]))}
 <h2>Configuration</h2>${configuration(run)}`;
 }
 
@@ -153,9 +138,9 @@ function comparison(runs: readonly RunReport[]): string {
     }${samplesOf(run)}${configuration(run)}</details>`
   );
   return `${htmlTable(heads, rows)}<section class="grid-2">${errorChart(runs)}${iouChart(runs)}${
-    memoryBars(runs)
+    memoryBars(memories(runs))
   }</section>
-<h2>Memory through a training step</h2>${timelines(runs)}
+<h2>Memory through a training step</h2>${timelines(memories(runs))}
 <h2>Runs</h2>${each.join("\n")}`;
 }
 
@@ -191,60 +176,6 @@ function facts(run: RunReport): string {
     `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`
   );
   return `<dl class="facts">${cards.join("")}</dl>`;
-}
-
-/** What was chosen within a memory limit, for people. */
-function choiceFacts(choice: Choice | undefined): [name: string, value: string][] {
-  if (choice === undefined) return [];
-  const { limit, reserve, description, peakBytes, next } = choice;
-  const data = reserve === undefined ? "" : `, ${formatBytes(reserve)} of it for data`;
-  return [
-    ["memory limit", `${formatBytes(limit)}${data}`],
-    ["chosen within it", `${description}, needs ${formatBytes(peakBytes)}`],
-    ...(next === undefined ? [] : [
-      ["next faster", `${next.description}, needs ${formatBytes(next.peakBytes)}`] satisfies [
-        string,
-        string,
-      ],
-    ]),
-  ];
-}
-
-/** The loading of streamed images, for people. */
-function loadingFacts(loading: Loading | undefined): [name: string, value: string][] {
-  if (loading === undefined) return [];
-  return [
-    ["images/s decoded", String(Math.round(loading.imagesPerSecond))],
-    ["waiting for images", formatPercent(loading.waiting, 1)],
-  ];
-}
-
-/** The age of tracked blocks, for people; none unless the exchange was stale. */
-export function stalenessFacts(staleness: BlockAge | undefined): [name: string, value: string][] {
-  if (staleness === undefined) return [];
-  const { mean, most } = staleness;
-  return [["staleness", `${mean.toFixed(1)} steps, at most ${most}`]];
-}
-
-/** The measured memory of a device, for people: localgrad's count, and the driver's if there is one. */
-export function heldMemory(held: HeldMemory | undefined): [name: string, value: string][] {
-  if (held === undefined) return [];
-  const { bytes, dataBytes, driver, residentBytes } = held;
-  const own: [string, string] = [
-    "allocated",
-    formatBytes(bytes - dataBytes) + (dataBytes === 0 ? "" : `, plus ${formatBytes(dataBytes)} of data`),
-  ];
-  const whole: [string, string][] = residentBytes === undefined
-    ? []
-    : [["whole process", `${formatBytes(residentBytes)} resident`]];
-  if (driver === undefined) return [own, ...whole];
-  const { usedBytes, takenBytes } = driver;
-  const rest = formatBytes(Math.max(0, usedBytes - takenBytes));
-  return [
-    own,
-    ["driver count", `${formatBytes(takenBytes)}, plus ${rest} of context and other programs`],
-    ...whole,
-  ];
 }
 
 function lossChart(run: RunReport): string {
@@ -307,7 +238,7 @@ function iouChart(runs: readonly RunReport[]): string {
 }
 
 /** Planned memory end to end, then of each method. */
-function memories(runs: readonly RunReport[]): { name: string; report: MemoryReport }[] {
+function memories(runs: readonly RunReport[]): PlannedMemory[] {
   const methods = runs.filter((run) =>
     run.info.memory.method !== run.info.memory.endToEnd && methodOf(run) !== "endToEnd"
   );
@@ -315,67 +246,6 @@ function memories(runs: readonly RunReport[]): { name: string; report: MemoryRep
     ...runs.slice(0, 1).map((run) => ({ name: "endToEnd", report: run.info.memory.endToEnd })),
     ...methods.map((run) => ({ name: methodOf(run), report: run.info.memory.method })),
   ];
-}
-
-function memoryBars(runs: readonly RunReport[]): string {
-  const used = memories(runs);
-  const classes = CLASSES.filter((name) => used.some(({ report }) => (report.breakdown[name] ?? 0) > 0));
-  const bars = used.map(({ name, report }) => ({
-    name,
-    parts: classes.map((kind, i) => ({
-      name: kind,
-      value: report.breakdown[kind] ?? 0,
-      colour: colour(i, classes.length),
-    })),
-  }));
-  return barChart("Planned peak memory by category", bars, formatBytes);
-}
-
-function memorySection(runs: readonly RunReport[]): string {
-  return `${memoryBars(runs)}${timelines(runs)}`;
-}
-
-function timelines(runs: readonly RunReport[]): string {
-  const all = memories(runs);
-  const top = Math.max(...all.map(({ report }) => highest(report)));
-  const charts = all.map(({ name, report }) => timeline(name, report, top));
-  return `<section class="grid-${charts.length === 2 ? 2 : 3}">${charts.join("")}</section>`;
-}
-
-const highest = ({ timeline }: MemoryReport) =>
-  timeline.reduce((most, { liveBytes }) => Math.max(most, liveBytes), 0);
-
-/** Live bytes of temporaries at each op, with a section for each module, on a scale up to `top`. */
-function timeline(name: string, { timeline }: MemoryReport, top: number): string {
-  const stretches: { from: number; to: number; name: string }[] = [];
-  timeline.forEach(({ scope }, at) => {
-    const module = moduleIn(scope);
-    const last = stretches.at(-1);
-    if (module === undefined || last?.name === `${module + 1}`) {
-      if (last !== undefined) last.to = at;
-    } else stretches.push({ from: at, to: at, name: `${module + 1}` });
-  });
-  const points = timeline.map(({ liveBytes }, at) => [at, liveBytes] as const);
-  const shown = stretches.length > 1 && stretches.length <= 20 ? { stretches } : {};
-  return lineChart([{ name, points: peaks(points), colour: colour(0, 1), filled: true }], {
-    title: `Live temporaries: ${name}`,
-    x: stretches.length > 1 ? "module" : "op of the step",
-    whole: true,
-    format: formatBytes,
-    unit: 1024 ** Math.floor(Math.log(Math.max(top, 1)) / Math.log(1024)),
-    top,
-    ...shown,
-  });
-}
-
-/** At most twice {@link POINTS} points, which include the highest of every group. */
-function peaks(points: readonly (readonly [number, number])[]): (readonly [number, number])[] {
-  const each = Math.ceil(points.length / (2 * POINTS));
-  const result: (readonly [number, number])[] = [];
-  for (let at = 0; at < points.length; at += each) {
-    result.push(points.slice(at, at + each).reduce((a, b) => b[1] > a[1] ? b : a));
-  }
-  return result;
 }
 
 function configuration(run: RunReport): string {

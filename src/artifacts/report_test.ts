@@ -4,7 +4,8 @@ import { lineChart, thin, ticks } from "./chart.ts";
 import { formatBytes, formatPercent, formatTime } from "./format.ts";
 import type { MetricsLine } from "./metrics.ts";
 import style from "./report.css" with { type: "text" };
-import { heldMemory, report, type RunReport, stalenessFacts } from "./report.ts";
+import { heldMemory, stalenessFacts } from "./facts.ts";
+import { report, type RunReport } from "./report.ts";
 
 function run(name: string, steps: number, modules: number): RunReport {
   const memory: MemoryReport = {

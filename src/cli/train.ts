@@ -1,6 +1,6 @@
 import { formatBytes, formatError, formatPercent, formatTime } from "../artifacts/format.ts";
 import { valuesOf } from "../artifacts/network_values.ts";
-import { heldMemory, stalenessFacts } from "../artifacts/report.ts";
+import { heldMemory, stalenessFacts } from "../artifacts/facts.ts";
 import { holdsEvents } from "../artifacts/tensorboard.ts";
 import type { Processes } from "../backends/communicator.ts";
 import { LocalgradError } from "../base/errors.ts";
