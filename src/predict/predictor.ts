@@ -8,7 +8,6 @@ import { categorize } from "../local/memory.ts";
 import { activationsIn, productsIn } from "../local/precision.ts";
 import {
   classifiesTokens,
-  imageInput,
   inputShape,
   type Model,
   network,
@@ -25,15 +24,8 @@ import type { Tensor } from "../trace/tensor.ts";
 import { Batches, type Pixels } from "./batches.ts";
 import { type LabelMap, labelMap, ofPicture } from "./label_map.ts";
 import type { Prediction } from "./prediction.ts";
-import {
-  eachOf,
-  expectInput,
-  inChannels,
-  isPicture,
-  normalised,
-  type Picture,
-  type Pictures,
-} from "./inputs.ts";
+import { eachOf, isPicture, normalised, type Picture, type Pictures } from "./inputs.ts";
+import { Preprocessing } from "./preprocessing.ts";
 import { ranked } from "./ranked.ts";
 import { inOrder } from "./in_order.ts";
 
@@ -97,6 +89,7 @@ export class Predictor implements AsyncDisposable {
   /** Class names of a network without a signature. */
   readonly classNames: readonly string[] | undefined;
   readonly #parts: PredictorParts;
+  readonly #preprocessing: Preprocessing;
   readonly #compiled: Compiled;
   readonly #batches: Batches;
 
@@ -109,9 +102,12 @@ export class Predictor implements AsyncDisposable {
     this.signature = signature;
     this.classNames = parts.classNames;
     this.#parts = parts;
+    this.#preprocessing = new Preprocessing(model, signature, parts.decoder);
     const net = network(model);
     this.#compiled = jit(({ params, state }: NetworkVariables<Tensor>, images: Tensor) => {
-      const x = images.dtype === "u8" ? normalised(images, this.#known("predict")) : images;
+      const x = images.dtype === "u8"
+        ? normalised(images, this.#preprocessing.signatureFor("predict"))
+        : images;
       return net.apply(params, state, x.cast(activationsIn(precision)), "evaluate").y.cast("f32");
     }, { device, name: `${model.name} prediction`, categorize, ...productsIn(precision) });
     this.#batches = new Batches((images, size) => this.#run(images, size), batch);
@@ -199,7 +195,7 @@ export class Predictor implements AsyncDisposable {
   /** Predicts the pictures of a folder and of the folders in it, by name. Needs a decoder. */
   async *folder(path: string, options: PredictOptions = {}): AsyncGenerator<FilePrediction, void, void> {
     const count = this.#topOf(options);
-    const files = await this.#decoder("predict", `the folder ${path}`).list(path);
+    const files = await this.#preprocessing.decoderFor("predict", `the folder ${path}`).list(path);
     let next = 0;
     for await (const prediction of this.#all(files, count)) {
       yield { file: files[next++] ?? "", ...prediction };
@@ -230,38 +226,12 @@ export class Predictor implements AsyncDisposable {
     if (typeof image !== "string" && !(image instanceof Blob)) {
       return labelMap(await this.#outputOf("segment", image), shape);
     }
-    const what = nameOf(image);
-    const { channels } = imageInput(`segment: ${what} is a picture`, this.model);
-    const decoder = this.#decoder("segment", what);
-    const whole = await decoder.whole?.(image, this.#known("segment"));
-    if (whole === undefined) {
-      throw new LocalgradError(
-        `segment: the decoder cannot show ${what} whole; give it a method whole(), or use pictures()`,
-      );
-    }
-    const pixels = inChannels("segment", whole.pixels, channels, this.model.name);
-    return ofPicture(labelMap(await this.#batches.add(pixels), shape), whole);
+    const whole = await this.#preprocessing.wholeOf("segment", image);
+    return ofPicture(labelMap(await this.#batches.add(whole.pixels), shape), whole);
   }
 
   async #outputOf(caller: string, image: Picture): Promise<Float32Array> {
-    return await this.#batches.add(await this.#pixelsOf(caller, image));
-  }
-
-  async #pixelsOf(caller: string, image: Picture): Promise<Pixels> {
-    const isBytes = image instanceof Uint8Array;
-    if (isBytes || image instanceof Float32Array) expectInput(caller, this.model, image);
-    if (image instanceof Float32Array) return image;
-    const signature = this.#known(caller);
-    if (isBytes) return image;
-    if (typeof image !== "string" && !(image instanceof Blob)) {
-      throw new LocalgradError(
-        `${caller}: an image is bytes, normalised f32, a path or a Blob, not ${shown(image)}`,
-      );
-    }
-    const what = nameOf(image);
-    const { channels } = imageInput(`${caller}: ${what} is a picture`, this.model);
-    const pixels = await this.#decoder(caller, what).decode(image, signature);
-    return inChannels(caller, pixels, channels, this.model.name);
+    return await this.#batches.add(await this.#preprocessing.pixelsOf(caller, image));
   }
 
   async #run(images: readonly Pixels[], size: number): Promise<Float32Array> {
@@ -296,26 +266,4 @@ export class Predictor implements AsyncDisposable {
     expectWhole("predict: top", top);
     return Math.min(top, this.model.classes);
   }
-
-  /** The signature; refuses to guess one. */
-  #known(caller: string): Signature {
-    if (this.signature !== undefined) return this.signature;
-    throw new LocalgradError(
-      `${caller}: the mean and standard deviation that ${this.model.name} was trained with are not known, so bytes and ` +
-        `pictures cannot be normalised; pass the signature, such as that of a data set, or normalised f32 images`,
-    );
-  }
-
-  #decoder(caller: string, what: string): PictureDecoder {
-    const { decoder } = this.#parts;
-    if (decoder !== undefined) return decoder;
-    throw new LocalgradError(
-      `${caller}: ${what} has to be decoded; pass { decoder: pictures() } of "@localgrad/localgrad/pictures"`,
-    );
-  }
-}
-
-/** A picture in messages. */
-function nameOf(picture: string | Blob): string {
-  return typeof picture === "string" ? picture : "a Blob";
 }
