@@ -3,7 +3,6 @@ import { integers, noise, run, type Values } from "../../../tests/run.ts";
 import { tinyModel } from "../../../tests/tiny.ts";
 import { start } from "../../../tests/tiny_step.ts";
 import { grad } from "../../autograd/grad.ts";
-import { LocalgradError } from "../../base/errors.ts";
 import type { Model } from "../../models/model.ts";
 import { relu } from "../../nn/activation.ts";
 import { batchNorm } from "../../nn/batch_norm.ts";
@@ -16,11 +15,10 @@ import { HostArray } from "../../trace/host_array.ts";
 import type { Tensor } from "../../trace/tensor.ts";
 import { type Tree, treeFlatten, treePaths, treeUnflatten } from "../../trace/tree.ts";
 import { crossEntropy } from "../losses.ts";
-import { auxiliaryAt, type Batch, type Method } from "../method.ts";
+import type { Batch, Method } from "../method.ts";
 import { type Setup, setup, type TrainState } from "../setup.ts";
 import { trainStep } from "../step.ts";
-import { dgl, greedy, man, type ManOptions, manPlusPlus } from "./methods.ts";
-import { methodNamed } from "./named.ts";
+import { greedy, man, type ManOptions } from "./methods.ts";
 
 const RATE = 0.05;
 const MOMENTUM = 0.75;
@@ -227,49 +225,6 @@ Deno.test("an average that moves before the backward pass keeps the loss, and it
     );
     assert(after[path].data.some((value, k) => Math.abs(value - late[path].data[k]) > 1e-4), path);
   }
-});
-
-Deno.test("man() and manPlusPlus() refuse impossible options of an average", () => {
-  const refused: [ManOptions, string][] = [
-    [
-      { moves: "afterwards" as never },
-      '"afterwards"; choose "afterBackward" or "beforeBackward" or "afterStep"',
-    ],
-    [{ average: "gamma" as never }, '"gamma"; choose "frozen" or "trained"'],
-    [{ statistics: true as never }, 'no statistics true; choose "batch"'],
-    [{ average: "trained", moves: "afterBackward" }, "after its gradient step"],
-    [{ average: "trained", moves: "beforeBackward" }, "leave moves out"],
-    [{ fusion: "biasOnly", moves: "afterStep" }, "there is no average; leave moves out"],
-    [{ fusion: "biasOnly", average: "trained" }, "there is no average; leave average out"],
-    [{ fusion: "biasOnly", statistics: "copy" }, "there is no average; leave statistics out"],
-  ];
-  for (const [options, message] of refused) {
-    assertThrows(() => man(dgl(), options), LocalgradError, message);
-    const { fusion, ...shared } = options;
-    if (fusion === undefined) assertThrows(() => manPlusPlus(dgl(), shared), LocalgradError, message);
-  }
-  assertThrows(() => methodNamed("dgl", { moves: "afterStep" }), LocalgradError, '"moves"; it has head');
-});
-
-Deno.test("a method can be wrapped in man or manPlusPlus only once, and knows that it is wrapped", () => {
-  const seen: (boolean | undefined)[] = [];
-  const watching: Method = {
-    ...greedy(),
-    auxiliary(boundary) {
-      seen.push(boundary.fused);
-      return auxiliaryAt(greedy(), boundary);
-    },
-  };
-  const make = (method: Method) => setup({ model: tinyModel(), modules: 2, method, optimizer: sgd() });
-  make(watching);
-  make(man(watching, { fusion: "biasOnly" }));
-  make(manPlusPlus(watching, { stem: false }));
-  assertEquals(seen, [undefined, true, true]);
-  assertThrows(
-    () => make(man(manPlusPlus(dgl()))),
-    LocalgradError,
-    "manPlusPlus+dgl is wrapped in man or manPlusPlus already; wrap dgl only once",
-  );
 });
 
 Deno.test("a method of your own may change its auxiliary network after the step, wrapped or not", () => {
