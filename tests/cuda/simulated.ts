@@ -107,8 +107,16 @@ export const environment: Readonly<Record<string, string>> = path === undefined 
 
 const host = { ...thisHost(), env: (name: string) => environment[name] };
 const libraries = path === undefined ? undefined : { ...openLibraries({ host }), nccl: openNccl(host).nccl };
+
+// Kernels that are equal are compiled once: for this file, or for a whole run whose folder the environment names.
+const KERNELS = "LOCALGRAD_SIM_KERNELS";
+const own = path?.replace(/\/[^/]*$/, "");
+const shared = Deno.env.has(KERNELS);
+if (own !== undefined && !shared) Deno.env.set(KERNELS, own);
 globalThis.addEventListener("unload", () => {
-  if (path !== undefined) Deno.removeSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
+  if (own === undefined) return;
+  if (!shared) Deno.env.delete(KERNELS); // files share the environment of their process
+  Deno.removeSync(own, { recursive: true });
 });
 
 /** Opens the backend on the simulated device. */
