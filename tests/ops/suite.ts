@@ -79,6 +79,14 @@ export const programs: Readonly<Record<string, (random: Random) => Case[]>> = {
 /** The seed of the random cases; `LOCALGRAD_SEED` draws others. */
 const seed = Number(Deno.env.get("LOCALGRAD_SEED") ?? 1);
 
+/** The cases last drawn: a group runs unfused and then compiled, and what is expected of it is computed once. */
+let drawn: { readonly by: (random: Random) => Case[]; readonly cases: Case[] } | undefined;
+
+function draw(by: (random: Random) => Case[]): Case[] {
+  if (drawn?.by !== by) drawn = { by, cases: by(new Random(seed)) };
+  return drawn.cases;
+}
+
 /**
  * Registers the tests that every backend must pass: each op equals the reference up to rounding in f32. `variant` names
  * one of several ways to open a device.
@@ -94,7 +102,7 @@ export async function opSuite(
     Deno.test(
       `${name}: ${what} as the reference computes them`,
       { ignore },
-      () => withBackend(open, (backend) => checkCases(backend, cases(new Random(seed)), planner)),
+      () => withBackend(open, (backend) => checkCases(backend, draw(cases), planner)),
     );
   for (const [group, cases] of Object.entries(groups)) {
     test(`${group}, unfused,`, cases, unfusedPlan);
