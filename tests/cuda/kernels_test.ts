@@ -27,10 +27,15 @@ function kernelsOf(plans: readonly Plan[]): Call[] {
   return [...new Map(calls.map((call) => [call.text, call])).values()];
 }
 
-/** Compiles kernels with the real NVRTC for each architecture; any message is a failure. */
+/**
+ * Compiles kernels with the real NVRTC; any message is a failure. A kernel has the same text on every card, so by turns
+ * each is compiled for one architecture.
+ */
 function compileAll(calls: readonly Call[]): void {
-  const { text } = sourceOf(calls);
-  for (const architecture of architectures) {
+  for (const [turn, architecture] of architectures.entries()) {
+    const some = calls.filter((_, i) => i % architectures.length === turn);
+    if (some.length === 0) continue;
+    const { text } = sourceOf(some);
     const { cubin, log } = compileSource(
       libraries.nvrtc!,
       text,
