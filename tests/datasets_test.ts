@@ -2,7 +2,6 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
-import { openWebgpu } from "../src/backends/webgpu/backend.ts";
 import { liveDecoderCount } from "../src/data/folder/decoders.ts";
 import { imageFolder } from "../src/data/folder/folder.ts";
 import { readMetrics } from "../src/artifacts/metrics.ts";
@@ -12,7 +11,6 @@ import * as optim from "../src/optim.ts";
 import { open } from "../src/runtime/devices.ts";
 import { cli, contents, finish, refused, start } from "./command_line.ts";
 import { type Files, fixtures, mnist, photographs, stl10, svhn, write } from "./dataset_files.ts";
-import { skips } from "./gate.ts";
 import { inFolder } from "./in_folder.ts";
 
 /** A truncated file, and one with a flipped bit. */
@@ -199,53 +197,45 @@ async function refusesOtherClasses(dir: string): Promise<void> {
   await refused(dir, message, "train", ...other, "--resume");
 }
 
-const noWebgpu = await skips("webgpu", openWebgpu);
-
-for (const name of ["cpu", "webgpu"] as const) {
-  const ignore = name === "webgpu" && noWebgpu;
-  Deno.test(`a folder of images trains ResNet-18 by MAN on ${name}; resumed, it gives the same bits`, {
-    ignore,
-  }, () =>
-    inFolder(async (dir) => {
-      await write(dir, photographs());
-      await using device = await open(name);
-      const make = () =>
-        local.trainer({
-          device,
-          model: models.resnet18({ classes: 2, size: 32 }),
-          modules: 2,
-          method: local.man(local.infopro()),
-          optimizer: optim.sgd({ momentum: 0.9 }),
-          schedule: optim.constant(0.01),
-          batch: 2,
-        });
-      const train = async (threads: number, stopBefore = Infinity, from?: local.Snapshot) => {
-        const flowers = await imageFolder({ path: dir, size: 32, threads });
-        const stop = new AbortController();
-        const losses: (readonly number[])[] = [];
-        using trainer = await make();
-        if (from !== undefined) trainer.restore(from);
-        // The signal is checked before each step; losses are reported later.
-        const signal = new Proxy(stop.signal, {
-          get: (target, key) =>
-            key === "aborted" ? trainer.stepsDone >= stopBefore : Reflect.get(target, key),
-        });
-        await trainer.fit(flowers, {
-          epochs: 1,
-          signal,
-          observers: [{ step: (record) => void losses.push(record.losses) }],
-        });
-        return { losses, snapshot: await trainer.snapshot() };
-      };
-      const whole = await train(2);
-      const first = await train(1, 2);
-      assertEquals([first.snapshot.step, whole.snapshot.step], [2, 3]);
-      const second = await train(3, Infinity, first.snapshot);
-      assertEquals([...first.losses, ...second.losses], whole.losses);
-      for (const [tensor, { data }] of whole.snapshot.tensors) {
-        assertEquals(second.snapshot.tensors.get(tensor)!.data, data, tensor);
-      }
-      assert(whole.losses.every((step) => step.length === 2));
-      assertEquals(liveDecoderCount(), 0);
-    }));
-}
+Deno.test("a folder of images trains ResNet-18 by MAN; resumed, it gives the same bits", () =>
+  inFolder(async (dir) => {
+    await write(dir, photographs());
+    await using device = await open("cpu");
+    const make = () =>
+      local.trainer({
+        device,
+        model: models.resnet18({ classes: 2, size: 32 }),
+        modules: 2,
+        method: local.man(local.infopro()),
+        optimizer: optim.sgd({ momentum: 0.9 }),
+        schedule: optim.constant(0.01),
+        batch: 2,
+      });
+    const train = async (threads: number, stopBefore = Infinity, from?: local.Snapshot) => {
+      const flowers = await imageFolder({ path: dir, size: 32, threads });
+      const stop = new AbortController();
+      const losses: (readonly number[])[] = [];
+      using trainer = await make();
+      if (from !== undefined) trainer.restore(from);
+      // The signal is checked before each step; losses are reported later.
+      const signal = new Proxy(stop.signal, {
+        get: (target, key) => key === "aborted" ? trainer.stepsDone >= stopBefore : Reflect.get(target, key),
+      });
+      await trainer.fit(flowers, {
+        epochs: 1,
+        signal,
+        observers: [{ step: (record) => void losses.push(record.losses) }],
+      });
+      return { losses, snapshot: await trainer.snapshot() };
+    };
+    const whole = await train(2);
+    const first = await train(1, 2);
+    assertEquals([first.snapshot.step, whole.snapshot.step], [2, 3]);
+    const second = await train(3, Infinity, first.snapshot);
+    assertEquals([...first.losses, ...second.losses], whole.losses);
+    for (const [tensor, { data }] of whole.snapshot.tensors) {
+      assertEquals(second.snapshot.tensors.get(tensor)!.data, data, tensor);
+    }
+    assert(whole.losses.every((step) => step.length === 2));
+    assertEquals(liveDecoderCount(), 0);
+  }));

@@ -44,8 +44,8 @@ const methods: { readonly [name: string]: Method } = {
 
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
-    // These have no op that another lacks, and WebGPU takes seconds to compile each.
-    /^(dgl-cnn|greedy|augLocal|manPlusPlus|sgr|contSup|hpff|mlaan)/.test(name)
+    // These have no op that another lacks, and WebGPU takes seconds to compile each; training_test.ts has a step of endToEnd.
+    /^(endToEnd|dgl-cnn|greedy|predsim|augLocal|manPlusPlus|sgr|contSup|hpff|mlaan)/.test(name)
       ? ["cpu", "cuda"]
       : ["cpu", "webgpu", "cuda"],
     (backend) => `ten steps of ${name}, ResNet-32, K = ${K}, on ${backend} equal PyTorch's`,
