@@ -11,6 +11,7 @@ import { dgl } from "../methods/dgl.ts";
 import { endToEnd } from "../methods/end_to_end.ts";
 import { infopro } from "../methods/infopro.ts";
 import { man } from "../methods/man.ts";
+import { sgr } from "../methods/sgr.ts";
 import { partition } from "./partition.ts";
 import { setup } from "../setup.ts";
 
@@ -21,7 +22,11 @@ Deno.test("balanced() finds the same cut as planning every possible one", () => 
   const resnet = resnet32({ classes: 10 });
   const blocks = [...resnet.blocks.slice(0, 3), ...resnet.blocks.slice(5, 7), ...resnet.blocks.slice(10, 12)];
   const model = { ...resnet, blocks };
-  const cases = [[dgl(), 3, false], [man(dgl()), 2, false], [infopro(), 2, true]] as const;
+  const cases = [[dgl(), 3, false], [man(dgl()), 2, false], [infopro(), 2, true], [
+    sgr(dgl()),
+    2,
+    false,
+  ]] as const;
   for (const [method, modules, recompute] of cases) {
     const run = { model, method, optimizer };
     const options = { ...run, batch: 64, target, recompute };

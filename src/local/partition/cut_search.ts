@@ -15,7 +15,8 @@ export interface CutCosts {
   weight(index: number, end: number): number;
   /**
    * Returns the kind of that boundary. Among boundaries of one kind (the same auxiliary network, features of the same
-   * shape) a module's peak must not fall when it gets more blocks.
+   * shape) a module's peak must not fall when it gets more blocks; where a plan breaks that, the search may miss a better
+   * cut, no more.
    */
   kind(index: number, end: number): string;
 }
@@ -48,18 +49,26 @@ class CutSearch {
     while (low < high - 1) {
       const limit = high - low > CLOSE * high ? (low + high) / 2 : high - 1;
       const found = this.#within(limit);
-      if (found === undefined) {
-        low = limit;
-      } else {
-        best = found;
-        high = this.#highest(found);
-      }
+      const highest = found === undefined ? Infinity : this.#highest(found);
+      // Above the limit if peaks were concluded from others that do not bound them.
+      if (found !== undefined && highest < high) [best, high] = [found, highest];
+      else low = limit;
     }
     return this.#improve(best);
   }
 
-  /** Finds a cut with no peak above a limit: from the last module to the first, each takes as many blocks as it can. */
+  /** Finds a cut with no peak above a limit. */
   #within(limit: number): number[] | undefined {
+    const ends = this.#backward(limit);
+    const isCut = ends?.every((end, index) => end > (ends[index - 1] ?? 0)) ?? true;
+    return isCut ? ends : this.#forward(limit, 0, 0, new Set());
+  }
+
+  /**
+   * From the last module to the first, each takes as many blocks as it can, and may end after the next one's start, which
+   * then has fewer. If that leaves nothing of the next one, what is returned is no cut; if there is none, there is no cut.
+   */
+  #backward(limit: number): number[] | undefined {
     const { blocks, modules } = this.#costs;
     const ends = [blocks];
     let start = blocks;
@@ -73,6 +82,21 @@ class CutSearch {
       start = earliest;
     }
     return ends;
+  }
+
+  /** Finds ends of module `index`, which starts at `start`, and of those after it, by trying all but what failed before. */
+  #forward(limit: number, index: number, start: number, failed: Set<string>): number[] | undefined {
+    const { blocks, modules } = this.#costs;
+    if (index === modules - 1) return this.#fits(index, start, blocks, limit) ? [blocks] : undefined;
+    const key = `${index} ${start}`;
+    if (failed.has(key)) return undefined;
+    for (let end = start + 1; end <= blocks - (modules - 1 - index); end++) {
+      if (!this.#fits(index, start, end, limit)) continue;
+      const rest = this.#forward(limit, index + 1, end, failed);
+      if (rest !== undefined) return [end, ...rest];
+    }
+    failed.add(key);
+    return undefined;
   }
 
   /** Lists ends of module `index`, at `least` or later: the first of each kind of boundary. */
@@ -103,13 +127,16 @@ class CutSearch {
   }
 
   #fits(index: number, start: number, end: number, limit: number): boolean {
-    for (const known of this.#known.get(this.#costs.kind(index, end)) ?? []) {
+    const known = this.#known.get(this.#costs.kind(index, end)) ?? [];
+    const same = known.find((each) => each.start === start && each.end === end);
+    if (same !== undefined) return same.peak <= limit;
+    for (const each of known) {
       const [inside, around] = [
-        known.start <= start && known.end >= end,
-        known.start >= start && known.end <= end,
+        each.start <= start && each.end >= end,
+        each.start >= start && each.end <= end,
       ];
-      if (inside && known.peak <= limit) return true;
-      if (around && known.peak > limit) return false;
+      if (inside && each.peak <= limit) return true;
+      if (around && each.peak > limit) return false;
     }
     return this.#peak(index, start, end) <= limit;
   }

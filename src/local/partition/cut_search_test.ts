@@ -29,7 +29,34 @@ Deno.test("bestCut() minimises the highest peak over all cuts", () => {
     const best = Math.min(...allCuts(blocks, modules).map(highest));
     const found = bestCut(costs);
     assertEquals(found.length, modules);
+    assert(
+      found.every((end, i) => end > (found[i - 1] ?? 0)),
+      `round ${round}: ${found} has an empty module`,
+    );
     assertEquals(highest(found), best, `round ${round}: ${found}`);
+  }
+});
+
+Deno.test("bestCut() ends with a cut no worse than the even one, whatever the peaks", () => {
+  const random = generatorOf(12);
+  for (let round = 0; round < 500; round++) {
+    const blocks = 3 + Math.floor(random() * 9);
+    const modules = 2 + Math.floor(random() * Math.min(4, blocks - 2));
+    const seed = Math.floor(1000 * random());
+    const costs: CutCosts = {
+      ...costsOf(blocks, modules, random),
+      peak: (index, start, end) =>
+        1 + ((seed + 7919 * Math.min(index, 1) + 104729 * start + 1299709 * end) % 97),
+    };
+    const highest = (ends: readonly number[]) =>
+      Math.max(...ends.map((end, i) => costs.peak(i, ends[i - 1] ?? 0, end)));
+    const even = Array.from({ length: modules }, (_, i) => Math.floor((i + 1) * blocks / modules));
+    const found = bestCut(costs);
+    assert(found.every((end, i) => end > (found[i - 1] ?? 0)) && found.at(-1) === blocks, `${found}`);
+    assert(
+      highest(found) <= highest(even),
+      `round ${round}: ${found}, ${highest(found)} of ${highest(even)}`,
+    );
   }
 });
 

@@ -101,7 +101,9 @@ export class Stretches implements CutCosts {
       const shapes = auxiliary === undefined
         ? "head"
         : `${formatShapes(auxiliary.params, auxiliary.state)} ${kinds}`;
-      kind = `${this.#features[end]} ${shapes} ${this.#shapes[end] ?? ""}`;
+      // The first module has no gradients to reconcile, so it may need less than a shorter one after it.
+      const isFirst = this.#options.method.reconcile !== undefined && index === 0 ? "first" : "";
+      kind = `${this.#features[end]} ${shapes} ${this.#shapes[end] ?? ""} ${isFirst}`;
       this.#kinds.set(key, kind);
     }
     return kind;
