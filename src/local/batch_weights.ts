@@ -1,6 +1,6 @@
 import { at } from "../base/at.ts";
 import type { Tensor } from "../trace/tensor.ts";
-import { sumOverShares } from "./processes/exchange.ts";
+import { sumOverShares } from "./processes/share_sums.ts";
 import type { BatchWeights, Loss } from "./loss.ts";
 import type { Batch } from "./method.ts";
 import type { Share } from "./processes/shares.ts";

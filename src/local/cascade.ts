@@ -8,7 +8,7 @@ import { full } from "../trace/functions.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
-import { overShares, type Passed } from "./processes/exchange.ts";
+import { overShares, type Passed } from "./processes/share_sums.ts";
 import type { Auxiliary, Cascade, Following, TrainingBatch, Variables } from "./method.ts";
 import { finish, nextOf, type UpdatedModule } from "./module_update.ts";
 import { moduleScope, placeOf } from "./places.ts";

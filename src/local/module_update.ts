@@ -3,7 +3,7 @@ import type { Scalars } from "../optim/optimizer.ts";
 import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { averageAfter, AVERAGED } from "./average.ts";
-import type { Passed } from "./processes/exchange.ts";
+import type { Passed } from "./processes/share_sums.ts";
 import type { Following, Variables } from "./method.ts";
 import { placeOf, withAuxiliary } from "./places.ts";
 import type { LocalModule, Setup, TrainState } from "./setup.ts";

@@ -10,16 +10,8 @@ import type { Operand, Tensor } from "../trace/tensor.ts";
 import { scope } from "../trace/trace.ts";
 import { treeMap } from "../trace/tree.ts";
 import { batchWeights } from "./batch_weights.ts";
-import {
-  nextBlock,
-  overShares,
-  type Passed,
-  receiveFeatures,
-  sendBlock,
-  sendFeatures,
-  sumOverShares,
-  type Tracked,
-} from "./processes/exchange.ts";
+import { nextBlock, receiveFeatures, sendBlock, sendFeatures, type Tracked } from "./processes/exchange.ts";
+import { overShares, type Passed, sumOverShares } from "./processes/share_sums.ts";
 import { trainCascades } from "./cascade.ts";
 import { forward } from "./forward.ts";
 import { type Loss, withLoss } from "./loss.ts";

@@ -1,6 +1,5 @@
 /**
- * What the training steps of several processes exchange: features and tracked blocks along a pipeline of modules, and
- * gradients between the shares of a batch.
+ * What the training steps of several processes exchange along a pipeline of modules: features and tracked blocks.
  *
  * @module
  */
@@ -10,12 +9,11 @@ import { LocalgradError } from "../../base/errors.ts";
 import { expectOptions, expectWhole, shown } from "../../base/expect.ts";
 import type { Initial } from "../../nn/initial.ts";
 import { descend, type Named, select } from "../../nn/named.ts";
-import { allReduce, receive, send } from "../../trace/collectives.ts";
+import { receive, send } from "../../trace/collectives.ts";
 import { type DType, type Shape, sizeOf } from "../../trace/dtype.ts";
-import { concat } from "../../trace/functions.ts";
 import type { Tensor } from "../../trace/tensor.ts";
-import { scope } from "../../trace/trace.ts";
 import { treeFlatten, treeLeaves, treeUnflatten } from "../../trace/tree.ts";
+import { bucketsOf, groupsOf, spread } from "./buckets.ts";
 import type { Layout, Place } from "./layout.ts";
 import type { Given, Variables } from "../method.ts";
 
@@ -223,115 +221,4 @@ function receiveVariables(wanted: Variables<Initial> | undefined, from: number, 
   }
   const [receivedParams, receivedState] = treeUnflatten(structure, found) as [Named<Tensor>, Named<Tensor>];
   return { params: receivedParams, state: receivedState };
-}
-
-/** Values of at least this many elements are reduced by themselves; smaller ones share a message. */
-const LARGE = 1 << 18;
-
-/** The sums of values over the shares of a batch: one message for the small ones, and one for each large. */
-export function sumOverShares(values: readonly Tensor[]): Tensor[] {
-  return startSums(values)();
-}
-
-/** Starts to sum values over the shares of a batch. What it returns waits for the sums, where it is called. */
-function startSums(values: readonly Tensor[]): () => Tensor[] {
-  return scope("exchange", () => {
-    const reduced = bucketsOf(values, LARGE).map(({ tensor, members }) => ({
-      all: allReduce(tensor, { group: DATA }),
-      members,
-    }));
-    return () =>
-      scope("exchange", () => {
-        const sums = new Array<Tensor>(values.length);
-        for (const { all, members } of reduced) spread(all, members, values, sums);
-        return sums;
-      });
-  });
-}
-
-/** What a module's passes give: the gradients of its parameters, and its state after them. */
-export interface Passed {
-  /** The gradients of its parameters. */
-  readonly gradients: Named<Tensor>;
-  /** Its state after its passes. */
-  readonly state: Named<Tensor>;
-}
-
-/**
- * The gradients and state of a module from those of each share: sums of gradients, and weighted sums of changes. The sums
- * start here; what it returns waits for them, where it is called, so that they run beside what is traced in between.
- */
-export function overShares(own: Passed, before: Named<Tensor>, weight: number): () => Passed {
-  const gradients = treeFlatten<Tensor>(own.gradients);
-  const state = treeFlatten<Tensor>(own.state);
-  const old = treeLeaves<Tensor>(before);
-  const changed = state.leaves.flatMap((value, i) => value !== old[i] && value.dtype === "f32" ? [i] : []);
-  const changes = changed.map((i) => at(state.leaves, i).sub(at(old, i)).mul(weight));
-  const started = startSums([...gradients.leaves, ...changes]);
-  return () => {
-    const sums = started();
-    const after = [...state.leaves];
-    for (const [k, i] of changed.entries()) {
-      after[i] = at(old, i).add(at(sums, gradients.leaves.length + k));
-    }
-    return {
-      gradients: treeUnflatten(gradients.structure, sums.slice(0, gradients.leaves.length)) as Named<Tensor>,
-      state: treeUnflatten(state.structure, after) as Named<Tensor>,
-    };
-  };
-}
-
-/** Values that share a message. */
-interface Group {
-  readonly dtype: DType;
-  /** Their indices. */
-  readonly members: readonly number[];
-}
-
-/** Groups values by dtype; those of `large` or more elements are alone. */
-function groupsOf(
-  values: readonly { readonly shape: Shape; readonly dtype: DType }[],
-  large: number,
-): Group[] {
-  const groups: Group[] = [];
-  const shared = new Map<DType, number[]>();
-  values.forEach(({ shape, dtype }, i) => {
-    if (sizeOf(shape) >= large) {
-      groups.push({ dtype, members: [i] });
-      return;
-    }
-    const members = shared.get(dtype);
-    if (members !== undefined) {
-      members.push(i);
-      return;
-    }
-    const started = [i];
-    shared.set(dtype, started);
-    groups.push({ dtype, members: started });
-  });
-  return groups;
-}
-
-/** The values of each group, one after another: `[elements]`. */
-function bucketsOf(values: readonly Tensor[], large: number): (Group & { readonly tensor: Tensor })[] {
-  return groupsOf(values, large).map((group) => {
-    const flat = group.members.map((i) => at(values, i)).map((value) => value.reshape(value.size));
-    return { ...group, tensor: flat.length === 1 ? at(flat, 0) : concat(flat) };
-  });
-}
-
-/** Divides the elements of a group among its members. */
-function spread(
-  all: Tensor,
-  members: readonly number[],
-  values: readonly { readonly shape: Shape }[],
-  into: Tensor[],
-): void {
-  let from = 0;
-  for (const i of members) {
-    const { shape } = at(values, i);
-    const size = sizeOf(shape);
-    into[i] = all.slice([from], [from + size]).reshape(...shape);
-    from += size;
-  }
 }
