@@ -38,6 +38,8 @@ async function copyTo(folder: string): Promise<void> {
   const files = out.trim().split("\n").filter((path) => !path.startsWith(".gpu/"));
   const { code, err } = await run("cp", ["--parents", "-t", folder, ...files]);
   assertEquals(code, 0, err);
+  // The simulated device takes long to build.
+  await run("cp", ["-r", "--parents", "-t", folder, ".cache"]);
 }
 
 /** No program may reach another machine. */

@@ -66,7 +66,7 @@ function build(): string | undefined {
     "-Wall",
     "-pthread",
   ];
-  const hash = createHash("sha256").update([folder, ...flags, constants()].join("\n"));
+  const hash = createHash("sha256").update([...flags, constants()].join("\n"));
   for (const name of names) hash.update(name).update(Deno.readFileSync(`${folder}${name}`));
   const kept = `${cache}simulated-${hash.digest("hex").slice(0, 16)}.so`;
   try {
@@ -75,10 +75,12 @@ function build(): string | undefined {
   } catch { /* to be built */ }
   try {
     Deno.writeTextFileSync(`${into}/constants.h`, `#pragma once\n${constants()}`);
+    const host = Deno.readTextFileSync(`${folder}host.h`);
+    Deno.writeTextFileSync(`${into}/host_text.h`, `static const char HOST[] = R"host(${host})host";\n`);
     const { success, stderr } = new Deno.Command("g++", {
       args: [
         ...flags,
-        ...[`-I${into}`, `-DSIM_HOST_HEADER="${folder}host.h"`, "-Wl,-soname,liblocalgrad-sim.so"],
+        ...[`-I${into}`, "-Wl,-soname,liblocalgrad-sim.so"],
         ...["-o", library, ...sources, "-ldl"],
       ],
     }).outputSync();

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "host_text.h"  // host.h as a string
 #include "sim.h"
 
 using namespace sim;
@@ -71,10 +72,10 @@ EXPORT int nvrtcCompileProgram(uint64_t handle, int count, const char* const* op
   char folder[] = "/tmp/localgrad-nvrtc-XXXXXX";
   if (!mkdtemp(folder)) return OUT_OF_MEMORY_;
   const std::string base = folder;
-  std::ofstream(base + "/kernel.cpp") << program->source;
+  std::ofstream(base + "/kernel.cpp") << HOST << program->source;
   // Kernels need libm alone, which Deno has loaded; without the standard libraries linking takes half as long.
   const std::string command = "g++ -std=c++17 -O1 -w -shared -nostdlib -fPIC -fvisibility=hidden -fno-gnu-unique -fno-exceptions "
-                              "-ffp-contract=off -include " SIM_HOST_HEADER " -o " + base + "/kernel.so " + base +
+                              "-ffp-contract=off -o " + base + "/kernel.so " + base +
                               "/kernel.cpp > " + base + "/log 2>&1";
   const int status = system(command.c_str());
   program->log = slurp(base + "/log");
