@@ -72,7 +72,7 @@ const methods: { readonly [name: string]: Method } = {
 
 for (const [name, method] of Object.entries(methods)) {
   await testOn(
-    // WebGPU takes a minute to compile a step of 16 modules on a CPU; methods_test.ts has DGL, InfoPro and MAN in four.
+    // WebGPU takes a minute to compile a step of 16 modules on a CPU; methods_test.ts has InfoPro, MAN and MAN++ in four.
     // InfoPro on the simulated card is compared with the reference, as which it trains here, in cuda/simulated_test.ts.
     ["cpu", "cpu-onednn", ...(name === "man_dgl" ? ["cuda-simulated"] : []), "cuda"],
     (backend) => `ten steps of ${method.name}, ResNet-32, K = 16, on ${backend} equal PyTorch's`,
