@@ -98,7 +98,7 @@ const AFTER: readonly Entry[] = [["greedy"], ["dgl"], ["dgl", { head: "cnn" }], 
   "man+greedy",
 ]];
 
-/** The cut that balances `man+dgl`, for what it is compared with: that of `dgl` alone is another one. */
+/** The cut that balances `man+dgl` and `infopro`: that of `dgl` alone is another one. */
 const EARLY: NamedCut = ["after1+2+3", ["layer1.0", "layer1.1", "layer1.2"]];
 
 const EACH_20: NamedCut = ["k9", 9], EACH_32: NamedCut = ["k16", 16];
@@ -113,7 +113,7 @@ export const frontier: Table = {
     ...endToEnd("resnet20"),
     ...rows("resnet20", EACH_20, [...METHODS, ...CROSSED, ...SGR]),
     ...rows("resnet20", balanced(4), METHODS),
-    ...rows("resnet20", EARLY, [["dgl"], ["infopro"]]),
+    ...rows("resnet20", EARLY, [["dgl"]]),
     ...rows("resnet20", balanced(2), METHODS),
     ...rows("resnet20", balanced(3), METHODS),
     ...endToEnd("resnet32"),
