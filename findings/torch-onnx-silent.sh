@@ -28,7 +28,7 @@ class Model(torch.nn.Module):
         return self.f(*inputs)
 
 
-# The graph of the second has reduction none, so that the last value stays instead of the mean.
+# The graph of the mean has a scatter without a reduction, so that the last value stays.
 # A divisor of 1 makes sums of the means: 4 in each window of 2 × 2 ones.
 pool = lambda x: functional.avg_pool2d(x, 2, divisor_override=1)
 mean = lambda x, i: torch.zeros(2).scatter_reduce(0, i, x, "mean", include_self=False)
@@ -41,7 +41,7 @@ cases = [
     ("avg_pool2d, divisor_override 1", pool, (torch.ones(1, 1, 2, 2),), 4, 1),
     ("scatter_reduce, mean", mean, (floats(1, 3, 5), torch.tensor([0, 0, 1])), [2, 5], [3, 5]),
     ("cross_entropy, label_smoothing 0.5", smooth, (logits, torch.tensor([0, 1])), 0.895495, 0.395495),
-    ("cross_entropy with logits of -120", binary, (floats(-120), floats(1)), 120, numpy.inf),
+    ("binary_cross_entropy, logits of -120", binary, (floats(-120), floats(1)), 120, numpy.inf),
 ]
 same = True
 for name, f, inputs, expected, described in cases:
